@@ -1,0 +1,209 @@
+//! The frames of the live connection: JSON text over one WebSocket at `/live`, described in docs/protocol.md.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Body, Chat, ChatId, ClientId, Command, Epoch, Event, Nickname, Problem, Roster, Seq, User, page::History,
+    roster::RosterChange,
+};
+
+/// The version of the protocol that this code speaks.
+pub const VERSION: u32 = 1;
+/// A frame has at most this many bytes.
+pub const FRAME_LIMIT: usize = 65_536;
+/// One connection watches at most this many chats.
+pub const WATCH_LIMIT: usize = 32;
+/// One connection has at most this many commands on their way; further frames wait in the network.
+pub const COMMANDS_IN_FLIGHT: usize = 32;
+/// Seconds between two beats of the server.
+pub const BEAT_SECONDS: u64 = 20;
+/// A side that has heard nothing for this many seconds takes the connection for dead: two beats and some patience.
+pub const SILENCE_SECONDS: u64 = 50;
+/// A cursor further behind than this many events is answered by a snapshot.
+pub const RESUME_EVENTS: usize = 1_000;
+/// The WebSocket close code after a breach of this protocol that makes going on senseless.
+pub const CLOSE_PROTOCOL: u16 = 4400;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// Has to come first.
+    Hello {
+        /// The version of the protocol that the client speaks.
+        version: u32,
+    },
+    /// Follow a chat, as one of its members: from a cursor, or from a snapshot.
+    Watch {
+        /// Which.
+        chat: ChatId,
+        /// What the client has; nothing to start with a snapshot.
+        #[serde(default)]
+        after: Option<Cursor>,
+    },
+    /// Stop following a chat.
+    Unwatch {
+        /// Which.
+        chat: ChatId,
+    },
+    /// Ask for something durable.
+    Do {
+        /// Any number; the answer carries it.
+        request: u64,
+        /// What.
+        command: Ask,
+    },
+}
+
+/// The last event a client has of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// In the log of this epoch,
+    pub epoch: Epoch,
+    /// at this place.
+    pub seq: Seq,
+}
+
+/// A command as it comes from outside: text not yet checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Be called this from now on.
+    SetNickname {
+        /// As typed.
+        nickname: String,
+    },
+    /// Say something.
+    Post {
+        /// Where.
+        chat: ChatId,
+        /// Made by the client, the same for every retry of this message.
+        client_id: ClientId,
+        /// As typed.
+        body: String,
+    },
+}
+
+impl Ask {
+    /// Checks what was asked for, once; behind this border only right values exist.
+    ///
+    /// # Errors
+    /// The [`Problem`] with the first text that is wrong.
+    pub fn check(self) -> Result<Command, Problem> {
+        Ok(match self {
+            Self::SetNickname { nickname } => Command::SetNickname { nickname: Nickname::parse(&nickname)? },
+            Self::Post { chat, client_id, body } => Command::Post { chat, client_id, body: Body::parse(&body)? },
+        })
+    }
+}
+
+/// What the server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The answer to a hello.
+    Welcome {
+        /// The version of the protocol that the server speaks.
+        version: u32,
+        /// Who the client is.
+        me: User,
+        /// Seconds between two beats.
+        beat_seconds: u64,
+    },
+    /// The answer to a watch without a cursor, or with one that cannot be continued: forget what you had.
+    Snapshot {
+        /// The chat as it is now.
+        chat: Chat,
+        /// Its newest events.
+        history: History,
+    },
+    /// The answer to a watch whose cursor holds: every event after it follows.
+    Resumed {
+        /// Which chat.
+        chat: ChatId,
+        /// The cursor's place.
+        seq: Seq,
+    },
+    /// Something happened.
+    Event(Event),
+    /// Everybody who is there.
+    Roster {
+        /// Which chat.
+        chat: ChatId,
+        /// Who.
+        roster: Roster,
+    },
+    /// Who came and who left since the last roster or change.
+    RosterChange {
+        /// Which chat.
+        chat: ChatId,
+        /// Who.
+        change: RosterChange,
+    },
+    /// A command is done and on disk.
+    Done {
+        /// The client's number for it.
+        request: u64,
+        /// Its place in the log.
+        seq: Seq,
+    },
+    /// Something was not done. Without a request or a chat it concerns the last frame or the connection.
+    Refused {
+        /// The client's number for it, if it was a command.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        /// The chat, if it was a watch.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chat: Option<ChatId>,
+        /// Why, for programs.
+        code: Problem,
+        /// Why, for people.
+        message: String,
+    },
+    /// The connection is alive.
+    Beat,
+}
+
+impl ServerFrame {
+    /// A refusal that concerns the connection or the last frame.
+    pub fn refused(problem: Problem) -> Self {
+        Self::Refused { request: None, chat: None, code: problem, message: problem.to_string() }
+    }
+
+    /// The refusal of a command.
+    pub fn refused_request(request: u64, problem: Problem) -> Self {
+        Self::Refused { request: Some(request), chat: None, code: problem, message: problem.to_string() }
+    }
+
+    /// The refusal of a watch.
+    pub fn refused_chat(chat: ChatId, problem: Problem) -> Self {
+        Self::Refused { request: None, chat: Some(chat), code: problem, message: problem.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_written_as_the_protocol_says() {
+        let hello: ClientFrame = serde_json::from_str(r#"{"hello":{"version":1}}"#).unwrap();
+        assert_eq!(hello, ClientFrame::Hello { version: 1 });
+        let watch: ClientFrame = serde_json::from_str(r#"{"watch":{"chat":"0123456789abcdef"}}"#).unwrap();
+        assert!(matches!(watch, ClientFrame::Watch { after: None, .. }));
+        let post = r#"{"do":{"request":7,"command":{"post":{"chat":"0123456789abcdef","client_id":"000000000000000z","body":"hi"}}}}"#;
+        let frame: ClientFrame = serde_json::from_str(post).unwrap();
+        assert_eq!(serde_json::to_string(&frame).unwrap(), post);
+        assert_eq!(serde_json::to_string(&ServerFrame::Beat).unwrap(), r#""beat""#);
+        assert_eq!(
+            serde_json::to_string(&ServerFrame::refused(Problem::BadFrame)).unwrap(),
+            format!(r#"{{"refused":{{"code":"bad_frame","message":"{}"}}}}"#, Problem::BadFrame)
+        );
+    }
+
+    #[test]
+    fn what_is_asked_is_checked() {
+        let ask = Ask::SetNickname { nickname: " ".into() };
+        assert_eq!(ask.check(), Err(Problem::NicknameEmpty));
+    }
+}

@@ -1,0 +1,35 @@
+//! The domain of Qchat: its words, its rules, and what one reader sees.
+//!
+//! Everything here is pure: no clock, no randomness, no I/O, no framework. Time and ids are arguments, so the same
+//! log always gives the same state. The server runs [`decide`] to turn a [`Command`] into [`Change`]s; the browser
+//! folds the resulting [`Event`]s into a [`Timeline`]. Both speak in [`frame`]s and fail with a [`Problem`].
+
+#![forbid(unsafe_code)]
+
+pub mod chat;
+pub mod command;
+pub mod decide;
+pub mod event;
+pub mod frame;
+pub mod id;
+pub mod message;
+pub mod page;
+pub mod problem;
+pub mod roster;
+pub mod text;
+pub mod time;
+pub mod timeline;
+pub mod user;
+
+pub use chat::{Chat, Visibility};
+pub use command::{Command, Entry};
+pub use decide::{State, Verdict, decide};
+pub use event::{Change, Event, What};
+pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
+pub use message::Message;
+pub use problem::Problem;
+pub use roster::Roster;
+pub use text::{Body, Nickname, Title};
+pub use time::Timestamp;
+pub use timeline::Timeline;
+pub use user::User;

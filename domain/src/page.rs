@@ -1,0 +1,80 @@
+//! What a page is made of: computed by the server, rendered there, and taken over by the browser as it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Chat, Epoch, Event, Problem, Roster, Timestamp, User};
+
+/// How many events the newest page of a chat's history has.
+pub const PAGE_EVENTS: usize = 50;
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Page {
+    /// `/`
+    Home {
+        /// Who looks.
+        me: User,
+    },
+    /// `/chat/{id}`
+    Chat(Box<ChatPage>),
+    /// The answer to an ordinary form that was refused: what is wrong, and what was written, to be sent again.
+    Refused {
+        /// What is wrong.
+        problem: Problem,
+        /// What was written.
+        form: RefusedForm,
+    },
+    /// There is nothing to show but why.
+    Problem(Problem),
+    /// No page has this address.
+    Missing,
+}
+
+/// A chat as one person finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatPage {
+    /// Who looks.
+    pub me: User,
+    /// At what.
+    pub chat: Chat,
+    /// Who is there, the reader included.
+    pub roster: Roster,
+    /// What was said, the newest page of it.
+    pub history: History,
+    /// When the page was made.
+    pub at: Timestamp,
+}
+
+/// Events of a chat without a hole up to its newest, and the cursor to go on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The life of the log that the events belong to.
+    pub epoch: Epoch,
+    /// In the order of the log.
+    pub events: Vec<Event>,
+    /// Whether there are older ones.
+    pub earlier: bool,
+}
+
+/// A form that can be filled in again with what it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RefusedForm {
+    /// Start a chat.
+    StartChat {
+        /// As typed.
+        nickname: String,
+        /// As typed.
+        title: String,
+        /// As ticked.
+        private: bool,
+    },
+    /// Post a message.
+    PostMessage {
+        /// The chat's id as it came.
+        chat: String,
+        /// The message's id as it came.
+        client_id: String,
+        /// As typed.
+        body: String,
+    },
+}

@@ -1,0 +1,213 @@
+//! Everything that can go wrong between a person and Qchat, with the one place that puts it into words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::frame;
+
+/// Why something was not done. On the wire and in tests it goes by its [`code`](Problem::code); people read the
+/// sentence its `Display` gives: what happened and what to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Problem {
+    /// A nickname with nothing to see in it.
+    #[error("The nickname is empty. Write at least one character.")]
+    NicknameEmpty,
+    /// A nickname over [`crate::text::NICKNAME_LIMIT`].
+    #[error("The nickname is too long. It can have up to 20 characters.")]
+    NicknameTooLong,
+    /// A nickname with control characters.
+    #[error("The nickname has characters that cannot be shown. Use letters, digits, signs or emoji.")]
+    NicknameNotPlain,
+    /// A title with nothing to see in it.
+    #[error("The title is empty. Write at least one character.")]
+    TitleEmpty,
+    /// A title over [`crate::text::TITLE_LIMIT`].
+    #[error("The title is too long. It can have up to 100 characters.")]
+    TitleTooLong,
+    /// A title with control characters.
+    #[error("The title has characters that cannot be shown. Use letters, digits, signs or emoji.")]
+    TitleNotPlain,
+    /// A message with nothing to see in it.
+    #[error("The message is empty. Write something first.")]
+    MessageEmpty,
+    /// A message over [`crate::text::BODY_LIMIT`].
+    #[error("The message is too long. It can have up to 4,000 characters; send it in parts.")]
+    MessageTooLong,
+    /// A message with control characters.
+    #[error("The message has control characters that cannot be shown. Take them out and send it again.")]
+    MessageNotPlain,
+    /// No chat has this id, or no longer.
+    #[error("This chat is not there. It may have ended, or the link is incomplete. Start a new one from the home page.")]
+    UnknownChat,
+    /// A chat was to be started under an id that is in use.
+    #[error("The chat could not be started under this address. Try again.")]
+    ChatExists,
+    /// No valid session came along.
+    #[error("Qchat does not know this browser yet. Allow cookies for this site, then load the page again.")]
+    NoSession,
+    /// The request came from a page of another site.
+    #[error("This came from a page of another site and was not accepted. Open Qchat itself and try there.")]
+    CrossOrigin,
+    /// Not JSON, or not a frame of the protocol.
+    #[error("That was not understood: it is not a frame of the Qchat protocol.")]
+    BadFrame,
+    /// A binary frame.
+    #[error("That was not understood: Qchat speaks in text frames, and this one is binary.")]
+    BinaryFrame,
+    /// A frame over [`frame::FRAME_LIMIT`].
+    #[error("That was too large: a frame can have up to 65,536 bytes.")]
+    FrameTooLarge,
+    /// The client speaks a version of the protocol that this server does not.
+    #[error("This page and the server speak different versions. Load the page again.")]
+    UnknownVersion,
+    /// Something came before the hello.
+    #[error("The first frame has to be a hello.")]
+    HelloFirst,
+    /// One connection watches more chats than [`frame::WATCH_LIMIT`].
+    #[error("This connection follows too many chats at once. Close some of them first.")]
+    TooManyChats,
+    /// A form that lacks a field or has a damaged one.
+    #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
+    BadForm,
+    /// The server has more to do than it can take on.
+    #[error("Qchat is very busy. Nothing was stored; try again in a moment.")]
+    Busy,
+    /// The log could not be written.
+    #[error("Qchat could not store this. Nothing was changed; try again in a moment.")]
+    NotStored,
+    /// Stored data could not be read.
+    #[error("Qchat could not read its data. Try again in a moment.")]
+    NotReadable,
+    /// The server is about to stop.
+    #[error("Qchat is restarting. The page comes back by itself in a moment.")]
+    Restarting,
+}
+
+impl Problem {
+    /// Every problem there is, for documents and tests that must name all of them.
+    pub const ALL: [Self; 24] = [
+        Self::NicknameEmpty,
+        Self::NicknameTooLong,
+        Self::NicknameNotPlain,
+        Self::TitleEmpty,
+        Self::TitleTooLong,
+        Self::TitleNotPlain,
+        Self::MessageEmpty,
+        Self::MessageTooLong,
+        Self::MessageNotPlain,
+        Self::UnknownChat,
+        Self::ChatExists,
+        Self::NoSession,
+        Self::CrossOrigin,
+        Self::BadFrame,
+        Self::BinaryFrame,
+        Self::FrameTooLarge,
+        Self::UnknownVersion,
+        Self::HelloFirst,
+        Self::TooManyChats,
+        Self::BadForm,
+        Self::Busy,
+        Self::NotStored,
+        Self::NotReadable,
+        Self::Restarting,
+    ];
+
+    /// The name that programs go by, as the protocol has it.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NicknameEmpty => "nickname_empty",
+            Self::NicknameTooLong => "nickname_too_long",
+            Self::NicknameNotPlain => "nickname_not_plain",
+            Self::TitleEmpty => "title_empty",
+            Self::TitleTooLong => "title_too_long",
+            Self::TitleNotPlain => "title_not_plain",
+            Self::MessageEmpty => "message_empty",
+            Self::MessageTooLong => "message_too_long",
+            Self::MessageNotPlain => "message_not_plain",
+            Self::UnknownChat => "unknown_chat",
+            Self::ChatExists => "chat_exists",
+            Self::NoSession => "no_session",
+            Self::CrossOrigin => "cross_origin",
+            Self::BadFrame => "bad_frame",
+            Self::BinaryFrame => "binary_frame",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::UnknownVersion => "unknown_version",
+            Self::HelloFirst => "hello_first",
+            Self::TooManyChats => "too_many_chats",
+            Self::BadForm => "bad_form",
+            Self::Busy => "busy",
+            Self::NotStored => "not_stored",
+            Self::NotReadable => "not_readable",
+            Self::Restarting => "restarting",
+        }
+    }
+
+    /// The HTTP status that goes with it.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::NicknameEmpty
+            | Self::NicknameTooLong
+            | Self::NicknameNotPlain
+            | Self::TitleEmpty
+            | Self::TitleTooLong
+            | Self::TitleNotPlain
+            | Self::MessageEmpty
+            | Self::MessageTooLong
+            | Self::MessageNotPlain => 422,
+            Self::UnknownChat => 404,
+            Self::ChatExists => 409,
+            Self::NoSession => 401,
+            Self::CrossOrigin => 403,
+            Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => 400,
+            Self::FrameTooLarge => 413,
+            Self::TooManyChats => 429,
+            Self::NotStored | Self::NotReadable => 500,
+            Self::Busy | Self::Restarting => 503,
+        }
+    }
+
+    /// The reason a WebSocket is closed with (RFC 6455, section 7.4), for problems that end a connection.
+    pub const fn close_code(self) -> Option<u16> {
+        match self {
+            Self::BinaryFrame => Some(1003),
+            Self::FrameTooLarge => Some(1009),
+            Self::UnknownVersion | Self::HelloFirst => Some(frame::CLOSE_PROTOCOL),
+            Self::Restarting => Some(1012),
+            _ => None,
+        }
+    }
+
+    /// Whether the same request may well succeed later, without the person changing anything.
+    pub const fn is_passing(self) -> bool {
+        matches!(self, Self::Busy | Self::NotStored | Self::NotReadable | Self::Restarting)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT};
+
+    #[test]
+    fn codes_are_what_serde_writes() {
+        for problem in Problem::ALL {
+            assert_eq!(serde_json::to_string(&problem).unwrap(), format!("\"{}\"", problem.code()));
+        }
+    }
+
+    #[test]
+    fn every_problem_is_a_sentence_for_people() {
+        for problem in Problem::ALL {
+            let sentence = problem.to_string();
+            assert!(sentence.ends_with('.') && !sentence.contains('!') && !sentence.contains('_'), "{sentence}");
+        }
+    }
+
+    #[test]
+    fn sentences_name_the_limits_in_force() {
+        assert!(Problem::NicknameTooLong.to_string().contains(&NICKNAME_LIMIT.to_string()));
+        assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
+        assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
+        assert!(Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string()));
+    }
+}

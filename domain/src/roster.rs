@@ -1,0 +1,118 @@
+//! Who is in a chat now: a conflated state with a version, not part of the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{User, UserId};
+
+/// The members of a chat at some version, as one reader knows them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Roster {
+    /// Counts up with every change; comparable only within one connection.
+    pub version: u64,
+    /// In the order of their ids; see [`Roster::for_reader`] for the order people read.
+    pub members: Vec<User>,
+}
+
+/// From one version of a roster to a later one, skipping what came between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterChange {
+    /// The version it leads to.
+    pub version: u64,
+    /// Who came or is called differently now.
+    pub present: Vec<User>,
+    /// Who left.
+    pub gone: Vec<UserId>,
+}
+
+impl Roster {
+    /// Makes a roster of members in any order.
+    pub fn new(version: u64, mut members: Vec<User>) -> Self {
+        members.sort_by_key(|member| member.id);
+        members.dedup_by_key(|member| member.id);
+        Self { version, members }
+    }
+
+    /// Takes in a change. One that leads to a version already reached changes nothing.
+    pub fn apply(&mut self, change: RosterChange) {
+        if change.version <= self.version {
+            return;
+        }
+        self.version = change.version;
+        self.members.retain(|member| !change.gone.contains(&member.id));
+        for user in change.present {
+            self.put(user);
+        }
+    }
+
+    /// Adds a member, or takes in what they are called now.
+    pub fn put(&mut self, user: User) {
+        match self.members.binary_search_by_key(&user.id, |member| member.id) {
+            Ok(place) => self.members[place] = user,
+            Err(place) => self.members.insert(place, user),
+        }
+    }
+
+    /// The members as a reader sees them: oneself first, then the owner, then by name.
+    pub fn for_reader(&self, me: UserId, owner: UserId) -> Vec<User> {
+        let mut members = self.members.clone();
+        members.sort_by_cached_key(|member| {
+            (member.id != me, member.id != owner, member.nickname.as_str().to_lowercase(), member.id)
+        });
+        members
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{Nickname, id::ID_BYTES};
+
+    fn user(number: u8, name: &str) -> User {
+        User { id: UserId::from_bytes([number; ID_BYTES]), nickname: Nickname::parse(name).unwrap() }
+    }
+
+    #[test]
+    fn oneself_comes_first_then_the_owner_then_the_names() {
+        let roster = Roster::new(1, vec![user(1, "bea"), user(2, "Zoe"), user(3, "Ana"), user(4, "Yan")]);
+        let names: Vec<_> = roster
+            .for_reader(user(4, "x").id, user(2, "x").id)
+            .into_iter()
+            .map(|member| member.nickname.to_string())
+            .collect();
+        assert_eq!(names, ["Yan", "Zoe", "Ana", "bea"]);
+    }
+
+    #[test]
+    fn a_change_brings_and_takes() {
+        let mut roster = Roster::new(3, vec![user(1, "Ana"), user(2, "Bea")]);
+        roster.apply(RosterChange { version: 5, present: vec![user(3, "Cy"), user(1, "Anna")], gone: vec![user(2, "x").id] });
+        assert_eq!(roster, Roster::new(5, vec![user(1, "Anna"), user(3, "Cy")]));
+    }
+
+    proptest! {
+        #[test]
+        fn a_repeated_change_changes_nothing(steps in vec((0_u8..6, any::<bool>()), 0..40), repeats in vec(0_usize..40, 0..40)) {
+            let changes: Vec<_> = steps
+                .iter()
+                .zip(1..)
+                .map(|((number, comes), version)| {
+                    let one = user(*number, "Ana");
+                    let (present, gone) = if *comes { (vec![one], vec![]) } else { (vec![], vec![one.id]) };
+                    RosterChange { version, present, gone }
+                })
+                .collect();
+            let mut once = Roster::default();
+            let mut often = Roster::default();
+            for (step, change) in changes.iter().enumerate() {
+                once.apply(change.clone());
+                often.apply(change.clone());
+                for repeat in repeats.iter().filter(|repeat| **repeat <= step) {
+                    often.apply(changes[*repeat].clone());
+                }
+            }
+            prop_assert_eq!(once, often);
+        }
+    }
+}

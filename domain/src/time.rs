@@ -1,0 +1,105 @@
+//! Points in time, as numbers: the domain never asks a clock.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+const MILLIS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
+
+/// Milliseconds since 1970-01-01 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Milliseconds from `earlier` to here; 0 when `earlier` is the later one.
+    pub const fn millis_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The day in UTC, counted from 1970-01-01.
+    pub const fn utc_day(self) -> u64 {
+        self.0 / MILLIS_PER_DAY
+    }
+
+    /// The time of day in UTC as people write it: `14:05`.
+    pub fn utc_clock(self) -> String {
+        let minutes = self.0 % MILLIS_PER_DAY / 60_000;
+        format!("{:02}:{:02}", minutes / 60, minutes % 60)
+    }
+
+    /// The day in UTC as people write it: `23 November 2026`.
+    pub fn utc_date(self) -> String {
+        const MONTHS: [&str; 12] = [
+            "January",
+            "February",
+            "March",
+            "April",
+            "May",
+            "June",
+            "July",
+            "August",
+            "September",
+            "October",
+            "November",
+            "December",
+        ];
+        let (year, month, day) = civil(self.utc_day());
+        format!("{day} {} {year}", MONTHS[month as usize - 1])
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-23T14:05:09.120Z`, as the `datetime` of a `<time>` wants it.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil(self.utc_day());
+        let millis = self.0 % MILLIS_PER_DAY;
+        let (hours, minutes, seconds) = (millis / 3_600_000, millis / 60_000 % 60, millis / 1000 % 60);
+        write!(
+            formatter,
+            "{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{:03}Z",
+            millis % 1000
+        )
+    }
+}
+
+/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, after Howard Hinnant's
+/// `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"), for days that are not negative.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        // from `date -u -d @SECONDS`
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199, "2024-02-29T23:59:59.000Z"),
+            (1_795_446_309, "2026-11-23T15:05:09.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp(seconds * 1000).to_string(), date);
+        }
+    }
+
+    #[test]
+    fn people_read_times_and_dates() {
+        let at = Timestamp(1_795_446_309_120);
+        assert_eq!(at.utc_clock(), "15:05");
+        assert_eq!(at.utc_date(), "23 November 2026");
+    }
+}

@@ -1,0 +1,435 @@
+//! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
+
+use crate::{
+    Body, ClientId, Epoch, Event, Problem, Seq, Timestamp, UserId, What,
+    frame::Cursor,
+    page::History,
+};
+use std::{collections::HashSet, sync::Arc};
+
+/// Messages of one person within this many milliseconds stand under one name.
+const GROUP_MILLIS: u64 = 5 * 60 * 1000;
+const MINUTE_MILLIS: i64 = 60_000;
+
+/// At most this many own messages wait to be stored; the composer keeps what comes beyond.
+pub const PENDING_LIMIT: usize = 100;
+
+/// The events of a chat in the order of the log, without a hole and without a repeat, then the reader's own messages
+/// that are not stored yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    me: UserId,
+    epoch: Epoch,
+    seq: Seq,
+    earlier: bool,
+    events: Vec<Arc<Event>>,
+    pending: Vec<Pending>,
+}
+
+/// An own message that is shown before it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Made for it here.
+    pub client_id: ClientId,
+    /// What it says.
+    pub body: Body,
+    /// When it was sent, by the reader's own clock.
+    pub at: Timestamp,
+    /// Why it was not taken, if it was not; a message without a problem is on its way.
+    pub problem: Option<Problem>,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// It is the newest now.
+    Appended,
+    /// It was there already.
+    Known,
+    /// Something between is missing: nothing changed, and the reader has to ask from its cursor again.
+    Hole,
+}
+
+/// A line of the timeline, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it shows.
+    pub content: RowContent,
+    /// Whether a day begins with it.
+    pub starts_day: bool,
+    /// Whether it stands under its own name, and not under that of the row before.
+    pub starts_group: bool,
+}
+
+/// What a line shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowContent {
+    /// A stored event.
+    Stored(Arc<Event>),
+    /// An own message on its way.
+    Pending(Pending),
+}
+
+/// Tells rows apart. A message of one's own has the same key before and after it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowKey {
+    /// An event by its place.
+    Seq(Seq),
+    /// An own message by its id.
+    Own(ClientId),
+}
+
+impl Timeline {
+    /// What a reader sees first.
+    pub fn new(me: UserId, history: History) -> Self {
+        let mut timeline = Self {
+            me,
+            epoch: history.epoch,
+            seq: Seq::ZERO,
+            earlier: false,
+            events: Vec::new(),
+            pending: Vec::new(),
+        };
+        timeline.reset(history);
+        timeline
+    }
+
+    /// Where to go on from.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { epoch: self.epoch, seq: self.seq }
+    }
+
+    /// Whether there are events older than those here.
+    pub fn has_earlier(&self) -> bool {
+        self.earlier
+    }
+
+    /// Takes in the next event. Repeats do nothing and a hole is told, so events may come as often as they like.
+    pub fn apply(&mut self, event: Event) -> Applied {
+        if event.seq <= self.seq {
+            return Applied::Known;
+        }
+        if event.prev != self.seq {
+            return Applied::Hole;
+        }
+        self.seq = event.seq;
+        if let What::Posted(message) = &event.what
+            && message.author == self.me
+        {
+            self.pending.retain(|pending| pending.client_id != message.client_id);
+        }
+        self.events.push(Arc::new(event));
+        Applied::Appended
+    }
+
+    /// Starts anew from a snapshot. Own messages on their way stay, but for those the snapshot has.
+    pub fn reset(&mut self, history: History) {
+        self.epoch = history.epoch;
+        self.seq = history.events.last().map_or(Seq::ZERO, |event| event.seq);
+        self.earlier = history.earlier;
+        self.events = history.events.into_iter().map(Arc::new).collect();
+        let stored: HashSet<_> = self.events.iter().filter_map(|event| self.own(event)).collect();
+        self.pending.retain(|pending| !stored.contains(&pending.client_id));
+    }
+
+    /// Shows an own message at once. False when too many wait already; nothing changes then.
+    pub fn echo(&mut self, client_id: ClientId, body: Body, at: Timestamp) -> bool {
+        let there_is_room = self.pending.len() < PENDING_LIMIT;
+        if there_is_room {
+            self.pending.push(Pending { client_id, body, at, problem: None });
+        }
+        there_is_room
+    }
+
+    /// An own message is stored at this place. It stays pending until its event is here, which may come later; an
+    /// event that this timeline is past will not come again.
+    pub fn stored(&mut self, client_id: ClientId, seq: Seq) {
+        if seq <= self.seq {
+            self.pending.retain(|pending| pending.client_id != client_id);
+        }
+    }
+
+    /// An own message was not taken.
+    pub fn fail(&mut self, client_id: ClientId, problem: Problem) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.client_id == client_id) {
+            pending.problem = Some(problem);
+        }
+    }
+
+    /// An own message is to be tried again: gives what to send, under the same id.
+    pub fn retry(&mut self, client_id: ClientId) -> Option<Pending> {
+        let pending = self.pending.iter_mut().find(|pending| pending.client_id == client_id)?;
+        pending.problem = None;
+        Some(pending.clone())
+    }
+
+    /// Own messages that are on their way, oldest first: what to send again after a reconnect.
+    pub fn on_their_way(&self) -> impl Iterator<Item = &Pending> {
+        self.pending.iter().filter(|pending| pending.problem.is_none())
+    }
+
+    /// The lines to show, with days and groups as they are `offset_minutes` east of UTC.
+    pub fn rows(&self, offset_minutes: i32) -> Vec<Row> {
+        let stored = self.events.iter().map(|event| {
+            let author = match &event.what {
+                What::Posted(message) => Some(message.author),
+                What::Started { .. } => None,
+            };
+            (event.at, author, RowContent::Stored(Arc::clone(event)))
+        });
+        let pending = self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
+        let mut before: Option<(Timestamp, Option<UserId>)> = None;
+        stored
+            .chain(pending)
+            .map(|(at, author, content)| {
+                let starts_day =
+                    before.is_none_or(|(then, _)| local(at, offset_minutes).utc_day() != local(then, offset_minutes).utc_day());
+                let starts_group = starts_day
+                    || author.is_none()
+                    || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
+                before = Some((at, author));
+                Row { content, starts_day, starts_group }
+            })
+            .collect()
+    }
+
+    fn own(&self, event: &Event) -> Option<ClientId> {
+        match &event.what {
+            What::Posted(message) if message.author == self.me => Some(message.client_id),
+            _ => None,
+        }
+    }
+}
+
+impl Row {
+    /// Tells it apart from the other rows of the same timeline read by `me`.
+    pub fn key(&self, me: UserId) -> RowKey {
+        match &self.content {
+            RowContent::Pending(pending) => RowKey::Own(pending.client_id),
+            RowContent::Stored(event) => match &event.what {
+                What::Posted(message) if message.author == me => RowKey::Own(message.client_id),
+                _ => RowKey::Seq(event.seq),
+            },
+        }
+    }
+}
+
+/// A point in time moved so that its UTC reading is the reading of a clock `offset_minutes` east of UTC.
+pub fn local(at: Timestamp, offset_minutes: i32) -> Timestamp {
+    Timestamp(at.0.saturating_add_signed(i64::from(offset_minutes) * MINUTE_MILLIS))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+    use crate::{ChatId, Message, Nickname, User, id::ID_BYTES};
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+    const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
+    const ME: UserId = UserId::from_bytes([1; ID_BYTES]);
+    const OTHER: UserId = UserId::from_bytes([2; ID_BYTES]);
+    const MINUTE: u64 = 60_000;
+
+    fn client_id(number: u64) -> ClientId {
+        let mut bytes = [0; ID_BYTES];
+        bytes[2..].copy_from_slice(&number.to_be_bytes());
+        ClientId::from_bytes(bytes)
+    }
+
+    fn body(text: &str) -> Body {
+        Body::parse(text).unwrap()
+    }
+
+    fn posted(author: UserId, seq: u64, prev: u64, at: u64) -> Event {
+        let nickname: Nickname = User::new(author).nickname;
+        let message = Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
+        Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), what: What::Posted(message) }
+    }
+
+    /// A log of `count` events of two people with gaps between the places, as other chats leave them.
+    fn log(count: u64) -> Vec<Event> {
+        (1..=count)
+            .map(|n| posted(if n % 3 == 0 { ME } else { OTHER }, n * 3, (n - 1) * 3, n * MINUTE))
+            .collect()
+    }
+
+    fn empty() -> Timeline {
+        Timeline::new(ME, History { epoch: EPOCH, events: vec![], earlier: false })
+    }
+
+    #[test]
+    fn a_hole_is_seen_and_nothing_changes() {
+        let log = log(3);
+        let mut timeline = empty();
+        assert_eq!(timeline.apply(log[0].clone()), Applied::Appended);
+        let before = timeline.clone();
+        assert_eq!(timeline.apply(log[2].clone()), Applied::Hole);
+        assert_eq!(timeline, before);
+        assert_eq!(timeline.apply(log[1].clone()), Applied::Appended);
+        assert_eq!(timeline.apply(log[2].clone()), Applied::Appended);
+        assert_eq!(timeline.apply(log[1].clone()), Applied::Known);
+    }
+
+    #[test]
+    fn an_echo_is_replaced_by_its_event() {
+        let mut timeline = empty();
+        assert!(timeline.echo(client_id(3), body("message 3"), Timestamp(5)));
+        let key = timeline.rows(0)[0].key(ME);
+        timeline.stored(client_id(3), Seq(3));
+        assert_eq!(timeline.on_their_way().count(), 1, "its event is not here yet");
+        timeline.apply(posted(ME, 3, 0, 6));
+        assert_eq!(timeline.on_their_way().count(), 0);
+        assert_eq!(timeline.rows(0).len(), 1);
+        assert_eq!(timeline.rows(0)[0].key(ME), key, "the row stays the same row");
+    }
+
+    #[test]
+    fn somebody_else_cannot_replace_my_echo() {
+        let mut timeline = empty();
+        timeline.echo(client_id(3), body("mine"), Timestamp(5));
+        timeline.apply(posted(OTHER, 3, 0, 6));
+        assert_eq!(timeline.on_their_way().count(), 1);
+    }
+
+    #[test]
+    fn a_message_stored_before_the_snapshot_is_not_sent_for_ever() {
+        let mut timeline = empty();
+        timeline.echo(client_id(3), body("in the snapshot"), Timestamp(5));
+        timeline.echo(client_id(4), body("older than the snapshot"), Timestamp(5));
+        timeline.echo(client_id(5), body("not stored yet"), Timestamp(5));
+        timeline.reset(History { epoch: EPOCH, events: vec![posted(ME, 3, 2, 6)], earlier: true });
+        timeline.stored(client_id(4), Seq(2));
+        let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
+        assert_eq!(left, [client_id(5)]);
+        assert!(timeline.has_earlier());
+    }
+
+    #[test]
+    fn a_failed_message_waits_for_a_retry() {
+        let mut timeline = empty();
+        timeline.echo(client_id(1), body("hello"), Timestamp(5));
+        timeline.fail(client_id(1), Problem::NotStored);
+        assert_eq!(timeline.on_their_way().count(), 0);
+        assert_eq!(timeline.rows(0).len(), 1, "it stays visible");
+        assert_eq!(timeline.retry(client_id(1)).unwrap().body, body("hello"));
+        assert_eq!(timeline.on_their_way().count(), 1);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut timeline = empty();
+        for number in 0..PENDING_LIMIT as u64 {
+            assert!(timeline.echo(client_id(number), body("hello"), Timestamp(5)));
+        }
+        assert!(!timeline.echo(client_id(999), body("one more"), Timestamp(5)));
+        assert_eq!(timeline.rows(0).len(), PENDING_LIMIT);
+    }
+
+    #[test]
+    fn rows_are_grouped_by_author_time_and_day() {
+        let day = 24 * 60 * MINUTE;
+        let mut timeline = empty();
+        let mut prev = 0;
+        for (author, seq, at) in [
+            (OTHER, 1, day - 3 * MINUTE),
+            (OTHER, 2, day - MINUTE),
+            (OTHER, 3, day),
+            (ME, 4, day + MINUTE),
+            (ME, 5, day + 7 * MINUTE),
+        ] {
+            timeline.apply(posted(author, seq, prev, at));
+            prev = seq;
+        }
+        let shape = |offset| {
+            timeline.rows(offset).iter().map(|row| (row.starts_day, row.starts_group)).collect::<Vec<_>>()
+        };
+        assert_eq!(shape(0), [(true, true), (false, false), (true, true), (false, true), (false, true)]);
+        assert_eq!(shape(120), [(true, true), (false, false), (false, false), (false, true), (false, true)]);
+    }
+
+    proptest! {
+        /// However events are repeated, skipped, replayed from the cursor or replaced by snapshots, what is shown is
+        /// the log: in order, without a hole, without a repeat.
+        #[test]
+        fn any_delivery_gives_the_same_timeline(
+            count in 1_u64..40,
+            picks in vec((0_usize..40, 0_u8..10), 0..200),
+            snapshot_events in 1_usize..10,
+        ) {
+            let log = log(count);
+            let mut timeline = empty();
+            let after = |seq: Seq| log.iter().filter(move |event| event.seq > seq).cloned();
+            for (place, how) in picks {
+                match how {
+                    0 => {
+                        let upto = place.min(log.len());
+                        let events = log[upto.saturating_sub(snapshot_events)..upto].to_vec();
+                        if upto > 0 && log[upto - 1].seq >= timeline.cursor().seq {
+                            timeline.reset(History { epoch: EPOCH, events, earlier: false });
+                        }
+                    }
+                    1 => after(timeline.cursor().seq).take(place).collect::<Vec<_>>().into_iter().for_each(|event| {
+                        assert_eq!(timeline.apply(event), Applied::Appended);
+                    }),
+                    _ => {
+                        let event = log[place % log.len()].clone();
+                        if timeline.apply(event) == Applied::Hole {
+                            let missed: Vec<_> = after(timeline.cursor().seq).collect();
+                            for event in missed.into_iter().take(place) {
+                                timeline.apply(event);
+                            }
+                        }
+                    }
+                }
+                let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
+                let end = log.iter().position(|event| event.seq == timeline.seq).map_or(0, |place| place + 1);
+                let expected: Vec<Seq> = log[end - shown.len()..end].iter().map(|event| event.seq).collect();
+                prop_assert_eq!(shown, expected);
+            }
+        }
+
+        /// Own messages that are sent, lost, retried and answered in any order end up stored once and pending never.
+        #[test]
+        fn every_own_message_ends_up_once(
+            steps in vec((0_u64..6, 0_u8..4), 0..60),
+        ) {
+            let mut timeline = empty();
+            let mut stored: Vec<(u64, Event)> = Vec::new();
+            let mut sent = HashSet::new();
+            for (number, step) in steps {
+                match step {
+                    0 if sent.insert(number) => {
+                        timeline.echo(client_id(number), body("own"), Timestamp(number));
+                    }
+                    1 => timeline.fail(client_id(number), Problem::Busy),
+                    2 => {
+                        timeline.retry(client_id(number));
+                    }
+                    3 if sent.contains(&number) => {
+                        // the server stores it once, and answers every retry with the first place
+                        let place = stored.len() as u64 + 1;
+                        if !stored.iter().any(|(known, _)| *known == number) {
+                            let mut event = posted(ME, place, place - 1, place);
+                            if let What::Posted(message) = &mut event.what {
+                                message.client_id = client_id(number);
+                            }
+                            stored.push((number, event));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (_, event) in stored.clone().into_iter().chain(stored.clone()) {
+                timeline.apply(event);
+            }
+            let rows = timeline.rows(0);
+            prop_assert_eq!(rows.len(), sent.len());
+            let keys: HashSet<_> = rows.iter().map(|row| row.key(ME)).collect();
+            prop_assert_eq!(keys.len(), sent.len());
+            let waiting = rows.iter().filter(|row| matches!(row.content, RowContent::Pending(_))).count();
+            prop_assert_eq!(waiting, sent.len() - stored.len());
+        }
+    }
+}
