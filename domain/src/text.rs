@@ -25,6 +25,11 @@ pub fn characters(text: &str) -> usize {
     text.graphemes(true).count()
 }
 
+/// The first character of a text, as people count them, in upper case.
+pub fn first_character(text: &str) -> Option<String> {
+    text.graphemes(true).next().map(str::to_uppercase)
+}
+
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

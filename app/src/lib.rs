@@ -1,0 +1,10 @@
+//! What people see of Qchat. The same components render on the server and live on in the browser; which of the two
+//! they are in is nobody's business but that of [`api`].
+
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod live;
+pub mod page;
+pub mod shell;
+pub mod view;

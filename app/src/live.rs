@@ -1,0 +1,221 @@
+//! A live chat: signals over what one reader sees. Frames come in through [`Live::receive`], one direct call each;
+//! what the reader does goes out through the [`Courier`]. On the server there is no courier, and nothing moves.
+
+use std::sync::Arc;
+
+use domain::{
+    Body, Chat, ChatId, ClientId, Problem, Roster, Timeline, Timestamp, User,
+    frame::{Cursor, ServerFrame},
+    page::ChatPage,
+    timeline::{Applied, Pending},
+};
+use leptos::prelude::{GetUntracked, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue, expect_context};
+
+/// How the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// The page has just arrived.
+    Starting,
+    /// Everything is up to date.
+    Connected,
+    /// Cut off, and trying again.
+    Reconnecting,
+    /// The device says that it has no network.
+    Offline,
+}
+
+/// What the browser does for a live chat.
+pub trait Courier: Send + Sync {
+    /// A fresh id for a message.
+    fn client_id(&self) -> ClientId;
+
+    /// What time it is here.
+    fn now(&self) -> Timestamp;
+
+    /// Sends a message now if there is a connection; otherwise it goes out when there is one again.
+    fn send(&self, message: &Pending);
+
+    /// Tries to connect now instead of waiting.
+    fn hurry(&self);
+
+    /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
+    fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
+}
+
+/// How the browser is told that a chat wants to be alive.
+#[derive(Clone)]
+pub struct Connector(pub Arc<dyn Fn(Live) -> Arc<dyn Courier> + Send + Sync>);
+
+/// What the connection has to do after a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    GoOn,
+    /// Something is missing: watch again from the cursor.
+    WatchAgain,
+    /// There is nothing more to come: the chat has gone, or the server speaks another language.
+    GiveUp,
+}
+
+/// A chat as one reader sees it, alive.
+#[derive(Clone, Copy)]
+pub struct Live {
+    /// Who reads.
+    pub me: RwSignal<User>,
+    /// What.
+    pub chat: RwSignal<Chat>,
+    /// What was said.
+    pub timeline: RwSignal<Timeline>,
+    /// Who is there.
+    pub roster: RwSignal<Roster>,
+    /// How the connection is.
+    pub connection: RwSignal<Connection>,
+    /// Why the chat cannot go on, once it cannot.
+    pub ended: RwSignal<Option<Problem>>,
+    /// How far the reader's clock is east of UTC. UTC until the browser has taken over, as on the server.
+    pub offset_minutes: RwSignal<i32>,
+    courier: StoredValue<Option<Arc<dyn Courier>>>,
+}
+
+impl Live {
+    /// A chat as its page arrived.
+    pub fn new(page: ChatPage) -> Self {
+        let ChatPage { me, chat, roster, history, .. } = page;
+        Self {
+            timeline: RwSignal::new(Timeline::new(me.id, history)),
+            me: RwSignal::new(me),
+            chat: RwSignal::new(chat),
+            roster: RwSignal::new(roster),
+            connection: RwSignal::new(Connection::Starting),
+            ended: RwSignal::new(None),
+            offset_minutes: RwSignal::new(0),
+            courier: StoredValue::new(None),
+        }
+    }
+
+    /// The live chat of the page around a view.
+    ///
+    /// # Panics
+    /// Outside of the chat page, which provides it.
+    pub fn here() -> Self {
+        expect_context()
+    }
+
+    /// Brings the page to life.
+    pub fn connect(self, connector: &Connector) {
+        let courier = (connector.0)(self);
+        self.courier.set_value(Some(courier));
+    }
+
+    /// Which chat.
+    pub fn chat_id(self) -> ChatId {
+        self.chat.with_untracked(|chat| chat.id)
+    }
+
+    /// Where to go on from.
+    pub fn cursor(self) -> Cursor {
+        self.timeline.with_untracked(Timeline::cursor)
+    }
+
+    /// Takes in a frame about this chat. Answers to commands do not come here but to [`Live::stored`] and
+    /// [`Live::refused`], since only the connection knows which message they are about.
+    pub fn receive(self, frame: ServerFrame) -> Next {
+        match frame {
+            ServerFrame::Welcome { me, .. } => {
+                self.me.set(me);
+                Next::GoOn
+            }
+            ServerFrame::Snapshot { chat, history } => {
+                self.chat.set(chat);
+                self.timeline.update(|timeline| timeline.reset(history));
+                self.connection.set(Connection::Connected);
+                Next::GoOn
+            }
+            ServerFrame::Resumed { .. } => {
+                self.connection.set(Connection::Connected);
+                Next::GoOn
+            }
+            ServerFrame::Event(event) => {
+                let mut applied = Applied::Known;
+                self.timeline.update(|timeline| applied = timeline.apply(event));
+                if applied == Applied::Hole { Next::WatchAgain } else { Next::GoOn }
+            }
+            ServerFrame::Roster { roster, .. } => {
+                self.roster.set(roster);
+                Next::GoOn
+            }
+            ServerFrame::RosterChange { change, .. } => {
+                self.roster.update(|roster| roster.apply(change));
+                Next::GoOn
+            }
+            ServerFrame::Refused { chat: Some(_), code, .. } if !code.is_passing() => self.end(code),
+            ServerFrame::Refused { code: code @ Problem::UnknownVersion, .. } => self.end(code),
+            ServerFrame::Refused { .. } | ServerFrame::Done { .. } | ServerFrame::Beat => Next::GoOn,
+        }
+    }
+
+    fn end(self, problem: Problem) -> Next {
+        self.ended.set(Some(problem));
+        let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
+        waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
+        Next::GiveUp
+    }
+
+    /// An own message is on disk.
+    pub fn stored(self, client_id: ClientId, seq: domain::Seq) {
+        self.timeline.update(|timeline| timeline.stored(client_id, seq));
+    }
+
+    /// An own message was not taken.
+    pub fn refused(self, client_id: ClientId, problem: Problem) {
+        self.timeline.update(|timeline| timeline.fail(client_id, problem));
+    }
+
+    /// Own messages to send when there is a connection, oldest first.
+    pub fn on_their_way(self) -> Vec<Pending> {
+        self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
+    }
+
+    /// Says something: shown at once, sent as soon as possible.
+    ///
+    /// # Errors
+    /// Why it stays in the composer: [`Problem::Busy`] when too many messages wait already.
+    pub fn post(self, body: Body) -> Result<(), Problem> {
+        let Some(courier) = self.courier() else { return Err(Problem::Busy) };
+        let (client_id, at) = (courier.client_id(), courier.now());
+        let mut shown = false;
+        self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
+        if !shown {
+            return Err(Problem::Busy);
+        }
+        match self.ended.get_untracked() {
+            Some(problem) => self.refused(client_id, problem),
+            None => self.send(client_id),
+        }
+        Ok(())
+    }
+
+    /// Tries a message again, under the same id.
+    pub fn retry(self, client_id: ClientId) {
+        if let Some(problem) = self.ended.get_untracked() {
+            return self.refused(client_id, problem);
+        }
+        self.send(client_id);
+        if let Some(courier) = self.courier() {
+            courier.hurry();
+        }
+    }
+
+    fn send(self, client_id: ClientId) {
+        let mut message = None;
+        self.timeline.update(|timeline| message = timeline.retry(client_id));
+        if let (Some(courier), Some(message)) = (self.courier(), message) {
+            courier.send(&message);
+        }
+    }
+
+    /// What the browser can do for this chat; nothing on the server and before the page is alive.
+    pub fn courier(self) -> Option<Arc<dyn Courier>> {
+        self.courier.with_value(Clone::clone)
+    }
+}

@@ -1,0 +1,41 @@
+//! `/chat/{id}`: the timeline, the members, the composer.
+
+use domain::page;
+use leptos::prelude::*;
+
+use crate::{
+    live::{Connector, Live},
+    view::{
+        composer::Composer, connection::ConnectionStatus, header::ChatHeader, members::Members, timeline::TimelineView,
+    },
+};
+
+/// A chat, alive as soon as the browser has taken over.
+#[component]
+pub fn ChatPage(
+    /// The chat as the server found it.
+    page: page::ChatPage,
+) -> impl IntoView {
+    let live = Live::new(page);
+    provide_context(live);
+    let connector = use_context::<Connector>();
+    // effects run in the browser alone, and only once the page has been taken over
+    Effect::new(move || {
+        if let Some(connector) = &connector {
+            live.connect(connector);
+        }
+    });
+    view! {
+        <div class="chat">
+            <ChatHeader />
+            <ConnectionStatus />
+            <div class="room">
+                <main class="talk">
+                    <TimelineView />
+                    <Composer />
+                </main>
+                <Members />
+            </div>
+        </div>
+    }
+}

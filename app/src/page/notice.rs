@@ -1,0 +1,108 @@
+//! Pages that say one thing: what happened, what is safe, what to do.
+
+use domain::{Problem, page::RefusedForm};
+use leptos::{prelude::*, server_fn::ServerFn};
+
+use crate::{
+    api::PostMessage,
+    view::{icon, start_form::StartForm, wordmark::Wordmark},
+};
+
+#[component]
+fn Notice(
+    /// What happened, in a few words.
+    heading: &'static str,
+    /// What it means and what to do.
+    sentence: String,
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="home">
+            <header class="home-header">
+                <Wordmark />
+            </header>
+            <main>
+                <section class="card">
+                    <h1>{heading}</h1>
+                    <p role="alert">{sentence}</p>
+                    {children()}
+                </section>
+            </main>
+        </div>
+    }
+}
+
+/// No page has this address.
+#[component]
+pub fn MissingPage() -> impl IntoView {
+    view! {
+        <Notice
+            heading="There is nothing here"
+            sentence="No page has this address. The link may be incomplete.".to_owned()
+        >
+            <HomeLink />
+        </Notice>
+    }
+}
+
+/// There is nothing to show but why.
+#[component]
+pub fn ProblemPage(
+    /// Why.
+    problem: Problem,
+) -> impl IntoView {
+    let heading = if problem == Problem::UnknownChat { "This chat is not there" } else { "That did not work" };
+    view! {
+        <Notice heading sentence=problem.to_string()>
+            <HomeLink />
+        </Notice>
+    }
+}
+
+/// A form that was refused, with everything that was written in it, to be mended and sent again.
+#[component]
+pub fn RefusedPage(
+    /// What is wrong.
+    problem: Problem,
+    /// What was written.
+    form: RefusedForm,
+) -> impl IntoView {
+    match form {
+        RefusedForm::StartChat { nickname, title, private } => view! {
+            <Notice heading="Not started" sentence=problem.to_string()>
+                <StartForm nickname title private />
+            </Notice>
+        }
+        .into_any(),
+        RefusedForm::PostMessage { chat, client_id, body } => view! {
+            <Notice heading="Not sent" sentence=problem.to_string()>
+                <form method="post" action=PostMessage::PATH class="stack">
+                    <input type="hidden" name="chat" value=chat.clone() />
+                    <input type="hidden" name="client_id" value=client_id />
+                    <label class="field">
+                        <span>"Message"</span>
+                        <textarea name="body" rows="8" required>
+                            {body}
+                        </textarea>
+                    </label>
+                    <div class="row">
+                        <button class="primary">{icon::send()} "Send"</button>
+                        <a href=format!("/chat/{chat}")>"Back to the chat"</a>
+                    </div>
+                </form>
+            </Notice>
+        }
+        .into_any(),
+    }
+}
+
+#[component]
+fn HomeLink() -> impl IntoView {
+    view! {
+        <p>
+            <a class="primary" href="/">
+                "Go home"
+            </a>
+        </p>
+    }
+}

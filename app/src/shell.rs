@@ -1,0 +1,66 @@
+//! The document around every page.
+
+use domain::{ClientId, page::Page};
+use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
+
+use crate::page::App;
+
+/// Where the parts of a page are found. Handed in by the server, as a context.
+#[derive(Debug, Clone, Default)]
+pub struct Assets {
+    /// The address of the script that loads the WASM.
+    pub script: String,
+    /// The address of the WASM.
+    pub wasm: String,
+    /// The address of the styles.
+    pub style: String,
+}
+
+/// An id for the message that a page without WASM may post. Handed in by the server, as a context.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FreshClientId(pub Option<ClientId>);
+
+/// What the tab is called.
+fn title(page: &Page) -> String {
+    match page {
+        Page::Home { .. } => "Qchat".to_owned(),
+        Page::Chat(page) => format!("{} · Qchat", page.chat.title),
+        Page::Refused { .. } => "Not done · Qchat".to_owned(),
+        Page::Problem(_) | Page::Missing => "Not here · Qchat".to_owned(),
+    }
+}
+
+/// The document: rendered by the server alone.
+#[component]
+pub fn Shell() -> impl IntoView {
+    let Assets { script, wasm, style } = use_context().unwrap_or_default();
+    let title = title(&use_context::<Page>().unwrap_or(Page::Missing));
+    let options = use_context::<LeptosOptions>();
+    let boot = format!("import start, {{ hydrate }} from {script:?}; await start({{ module_or_path: {wasm:?} }}); hydrate();");
+    view! {
+        <!DOCTYPE html>
+        <html lang="en">
+            <head>
+                <meta charset="utf-8" />
+                <meta
+                    name="viewport"
+                    content="width=device-width, initial-scale=1, interactive-widget=resizes-content"
+                />
+                <meta name="color-scheme" content="light dark" />
+                <meta name="description" content="Rooms that vanish when nobody needs them. Open a link and talk." />
+                <title>{title}</title>
+                <link rel="stylesheet" href=style />
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                <link rel="modulepreload" href=script />
+                <link rel="preload" href=wasm r#as="fetch" r#type="application/wasm" crossorigin="anonymous" />
+                {options.map(|options| view! { <AutoReload options /> })}
+                <script type="module" nonce=use_nonce()>
+                    {boot}
+                </script>
+            </head>
+            <body>
+                <App />
+            </body>
+        </html>
+    }
+}

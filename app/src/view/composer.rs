@@ -1,0 +1,104 @@
+//! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
+
+use domain::{Body, Problem, text};
+use leptos::{
+    ev::{KeyboardEvent, SubmitEvent},
+    html::Textarea,
+    prelude::*,
+    server_fn::ServerFn,
+};
+
+use crate::{api::PostMessage, live::Live, shell::FreshClientId, view::icon};
+
+/// The counter shows when this few characters are left.
+const COUNTER_FROM: usize = 200;
+
+/// The composer.
+#[component]
+pub fn Composer() -> impl IntoView {
+    let live = Live::here();
+    let field = NodeRef::<Textarea>::new();
+    let (length, set_length) = signal(0_usize);
+    let (problem, set_problem) = signal(None::<Problem>);
+    let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
+
+    let measure = move || {
+        // counting costs as much as the text is long, so it starts where it may matter
+        let typed = field.get().map(|field| field.value()).unwrap_or_default();
+        let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
+        set_length.set(if near { text::characters(&typed) } else { 0 });
+    };
+    let post = move || {
+        let Some(field) = field.get() else { return };
+        let posted = Body::parse(&field.value()).and_then(|body| live.post(body));
+        match posted {
+            Ok(()) => {
+                field.set_value("");
+                set_length.set(0);
+                set_problem.set(None);
+            }
+            // an empty message is not worth a word
+            Err(Problem::MessageEmpty) => set_problem.set(None),
+            Err(problem) => set_problem.set(Some(problem)),
+        }
+        let _ = field.focus();
+    };
+    let submit = move |event: SubmitEvent| {
+        event.prevent_default();
+        post();
+    };
+    let key_down = move |event: KeyboardEvent| {
+        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+            event.prevent_default();
+            post();
+        }
+    };
+    let left = move || {
+        let length = length.get();
+        (length + COUNTER_FROM > text::BODY_LIMIT).then(|| {
+            if length > text::BODY_LIMIT {
+                format!("{} too many", length - text::BODY_LIMIT)
+            } else {
+                format!("{} left", text::BODY_LIMIT - length)
+            }
+        })
+    };
+    view! {
+        <form class="composer" method="post" action=PostMessage::PATH on:submit=submit>
+            <p class="problem" role="alert">
+                {move || problem.get().map(|problem| problem.to_string())}
+            </p>
+            <div class="composer-field">
+                <input type="hidden" name="chat" value=live.chat_id().to_string() />
+                <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
+                <textarea
+                    name="body"
+                    rows="1"
+                    aria-label="Message"
+                    placeholder="Write a message"
+                    enterkeyhint="send"
+                    autocomplete="off"
+                    dir="auto"
+                    required
+                    node_ref=field
+                    on:input=move |_| measure()
+                    on:keydown=key_down
+                ></textarea>
+                <span class="counter soft" aria-live="polite">
+                    {left}
+                </span>
+                <button class="send">
+                    {icon::send()}
+                    <span class="hidden">"Send"</span>
+                </button>
+            </div>
+            <noscript>
+                <p class="soft">
+                    "Without JavaScript, new messages appear when you load the page again. "
+                    <a href="">"Load again"</a>
+                </p>
+            </noscript>
+        </form>
+    }
+    .into_any()
+}

@@ -1,0 +1,39 @@
+//! How the connection is: silent when it is good, and when it is not, what happens to what one types.
+
+use leptos::prelude::*;
+
+use crate::live::{Connection, Live};
+
+/// The line under the header.
+#[component]
+pub fn ConnectionStatus() -> impl IntoView {
+    let live = Live::here();
+    let state = move || match live.connection.get() {
+        Connection::Starting => "starting",
+        Connection::Connected => "connected",
+        Connection::Reconnecting => "reconnecting",
+        Connection::Offline => "offline",
+    };
+    let word = move || match live.connection.get() {
+        Connection::Starting => "",
+        Connection::Connected => "Connected",
+        Connection::Reconnecting => "Reconnecting",
+        Connection::Offline => "Offline",
+    };
+    let meanwhile = move || match live.connection.get() {
+        Connection::Starting | Connection::Connected => "",
+        Connection::Reconnecting | Connection::Offline => "What you write is kept and goes out when you are back.",
+    };
+    view! {
+        <div class="connection" data-state=state>
+            <span role="status" aria-label="Connection">
+                {word}
+            </span>
+            <span class="soft">{meanwhile}</span>
+        </div>
+        <p class="ended" role="alert">
+            {move || live.ended.get().map(|problem| view! { {problem.to_string()} " " <a href="/">"Go home"</a> })}
+        </p>
+    }
+    .into_any()
+}

@@ -1,0 +1,32 @@
+//! Icons, as inline SVG on a grid of 24, drawn with the colour of the text around. What they mean is said in words
+//! beside them.
+
+use leptos::prelude::*;
+
+fn icon(path: &'static str) -> impl IntoView {
+    view! {
+        <svg class="icon" viewBox="0 0 24 24" width="20" height="20" aria-hidden="true">
+            <path d=path />
+        </svg>
+    }
+}
+
+/// Back to where one came from.
+pub fn back() -> impl IntoView {
+    icon("M14 6l-6 6 6 6")
+}
+
+/// A link to share.
+pub fn link() -> impl IntoView {
+    icon("M10 14a4 4 0 0 0 5.7 0l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3a4 4 0 0 0 5.7 5.7l1-1")
+}
+
+/// Off it goes.
+pub fn send() -> impl IntoView {
+    icon("M12 19V5M6 11l6-6 6 6")
+}
+
+/// Something else, by chance.
+pub fn reroll() -> impl IntoView {
+    icon("M4 12a8 8 0 0 1 14-5.3L20 9M20 4v5h-5M20 12a8 8 0 0 1-14 5.3L4 15M4 20v-5h5")
+}

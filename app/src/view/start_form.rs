@@ -1,0 +1,94 @@
+//! The form that starts a chat. It is an ordinary form: what the browser adds is another name at a click and a word
+//! before something wrong is sent.
+
+use domain::{Nickname, Problem, Title};
+use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+
+use crate::{api::StartChat, view::icon};
+
+/// Far enough from one friendly name to the next that mood and animal both change.
+const NEXT_NAME: u64 = 611;
+
+fn check(nickname: &str, title: &str) -> Result<(), Problem> {
+    if !nickname.trim().is_empty() {
+        Nickname::parse(nickname)?;
+    }
+    if !title.trim().is_empty() {
+        Title::parse(title)?;
+    }
+    Ok(())
+}
+
+/// Start a chat.
+#[component]
+pub fn StartForm(
+    /// What to fill in.
+    nickname: String,
+    /// What to fill in.
+    title: String,
+    /// Whether the box is ticked.
+    private: bool,
+) -> impl IntoView {
+    let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    let (name, set_name) = signal(nickname.clone());
+    let (tries, set_tries) = signal(0_u64);
+    let (problem, set_problem) = signal(None::<Problem>);
+    let title_input = NodeRef::<leptos::html::Input>::new();
+
+    let another_name = move |_| {
+        set_tries.update(|tries| *tries += 1);
+        set_name.set(Nickname::friendly(seed.wrapping_add(NEXT_NAME.wrapping_mul(tries.get()))).to_string());
+        set_problem.set(None);
+    };
+    let submit = move |event: SubmitEvent| {
+        let title = title_input.get().map(|input| input.value()).unwrap_or_default();
+        let checked = check(&name.get(), &title);
+        if checked.is_err() {
+            event.prevent_default();
+        }
+        set_problem.set(checked.err());
+    };
+    view! {
+        <form method="post" action=StartChat::PATH class="stack" on:submit=submit>
+            <div class="field">
+                <label for="nickname">"Nickname"</label>
+                <div class="row">
+                    <input
+                        id="nickname"
+                        name="nickname"
+                        value=nickname
+                        prop:value=name
+                        on:input=move |event| set_name.set(event_target_value(&event))
+                        autocomplete="nickname"
+                        spellcheck="false"
+                    />
+                    <button type="button" class="quiet needs-life" on:click=another_name>
+                        {icon::reroll()}
+                        <span class="hidden">"Another nickname"</span>
+                    </button>
+                </div>
+            </div>
+            <div class="field">
+                <label for="title">"Chat title"</label>
+                <input
+                    id="title"
+                    name="title"
+                    value=title
+                    placeholder="Named after you, if left empty"
+                    autocomplete="off"
+                    node_ref=title_input
+                />
+            </div>
+            <div class="tick">
+                <input id="private" type="checkbox" name="private" value="true" checked=private aria-describedby="private-hint" />
+                <label for="private">"Private"</label>
+                <span id="private-hint" class="soft">"found only by its link"</span>
+            </div>
+            <p class="problem" role="alert">
+                {move || problem.get().map(|problem| problem.to_string())}
+            </p>
+            <button class="primary">"Start chat"</button>
+        </form>
+    }
+    .into_any()
+}

@@ -1,0 +1,98 @@
+//! What is asked of the browser itself: time, chance, timers, the clipboard.
+
+use domain::{ClientId, Timestamp, id::ID_BYTES};
+use wasm_bindgen::{JsCast, prelude::Closure};
+use web_sys::{Window, js_sys};
+
+/// The window, which every page has.
+pub(crate) fn window() -> Option<Window> {
+    web_sys::window()
+}
+
+/// What time it is by the reader's clock.
+pub(crate) fn now() -> Timestamp {
+    Timestamp(js_sys::Date::now() as u64)
+}
+
+/// How far the reader's clock is east of UTC.
+pub(crate) fn offset_minutes() -> i32 {
+    -(js_sys::Date::new_0().get_timezone_offset() as i32)
+}
+
+/// A number between 0 and 1.
+pub(crate) fn chance() -> f64 {
+    js_sys::Math::random()
+}
+
+/// A fresh id for a message. Should the browser have no source of randomness fit for secrets, ordinary chance does:
+/// an id only has to differ from the others of the same person.
+pub(crate) fn client_id() -> ClientId {
+    let mut bytes = [0; ID_BYTES];
+    let drawn = window().and_then(|window| window.crypto().ok()).and_then(|crypto| {
+        crypto.get_random_values_with_u8_array(&mut bytes).ok()
+    });
+    if drawn.is_none() {
+        bytes.fill_with(|| (chance() * 256.0) as u8);
+    }
+    ClientId::from_bytes(bytes)
+}
+
+/// Whether the device says that it has a network.
+pub(crate) fn is_online() -> bool {
+    window().is_none_or(|window| window.navigator().on_line())
+}
+
+/// Whether the page can be seen.
+pub(crate) fn is_visible() -> bool {
+    let document = window().and_then(|window| window.document());
+    document.is_none_or(|document| document.visibility_state() == web_sys::VisibilityState::Visible)
+}
+
+/// A timer that does nothing any more once it is dropped.
+pub(crate) struct Timer {
+    id: i32,
+    repeats: bool,
+    _action: Closure<dyn FnMut()>,
+}
+
+impl Timer {
+    /// Does something once, after a while.
+    pub(crate) fn once(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
+        let action = Closure::<dyn FnMut()>::new(action);
+        let id = window()?
+            .set_timeout_with_callback_and_timeout_and_arguments_0(action.as_ref().unchecked_ref(), millis)
+            .ok()?;
+        Some(Self { id, repeats: false, _action: action })
+    }
+
+    /// Does something again and again.
+    pub(crate) fn every(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
+        let action = Closure::<dyn FnMut()>::new(action);
+        let id = window()?
+            .set_interval_with_callback_and_timeout_and_arguments_0(action.as_ref().unchecked_ref(), millis)
+            .ok()?;
+        Some(Self { id, repeats: true, _action: action })
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let Some(window) = window() else { return };
+        if self.repeats {
+            window.clear_interval_with_handle(self.id);
+        } else {
+            window.clear_timeout_with_handle(self.id);
+        }
+    }
+}
+
+/// Puts the address of this page onto the clipboard, and says whether that worked.
+pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
+    let Some(window) = window() else { return done(false) };
+    // The clipboard is missing where the page did not come over TLS or from this machine.
+    let clipboard = js_sys::Reflect::get(&window.navigator(), &"clipboard".into()).ok();
+    let (Some(clipboard), Ok(address)) = (clipboard, window.location().href()) else { return done(false) };
+    let Ok(clipboard) = clipboard.dyn_into::<web_sys::Clipboard>() else { return done(false) };
+    let copied = wasm_bindgen_futures::JsFuture::from(clipboard.write_text(&address));
+    wasm_bindgen_futures::spawn_local(async move { done(copied.await.is_ok()) });
+}

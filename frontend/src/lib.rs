@@ -1,0 +1,25 @@
+//! The browser's half: takes over the page that the server rendered, and keeps it alive.
+
+pub mod backoff;
+mod browser;
+mod outbox;
+mod socket;
+
+use std::sync::Arc;
+
+use app::{
+    live::{Connector, Courier},
+    page::App,
+};
+use leptos::{mount::hydrate_body, prelude::provide_context, view};
+use socket::Socket;
+use wasm_bindgen::prelude::wasm_bindgen;
+
+/// Takes the page over. Called once, by the page itself.
+#[wasm_bindgen]
+pub fn hydrate() {
+    hydrate_body(|| {
+        provide_context(Connector(Arc::new(|live| -> Arc<dyn Courier> { Arc::new(Socket::open(live)) })));
+        view! { <App /> }
+    });
+}

@@ -1,0 +1,330 @@
+//! The one socket of the page: opens it, follows the chat, and comes back by itself.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
+
+use app::live::{Connection, Courier, Live, Next};
+use domain::{
+    ClientId, Timestamp,
+    frame::{ClientFrame, SILENCE_SECONDS, ServerFrame, VERSION},
+    timeline::Pending,
+};
+use leptos::prelude::{GetUntracked, Set};
+use send_wrapper::SendWrapper;
+use wasm_bindgen::{JsCast, prelude::Closure};
+use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
+
+use crate::{
+    backoff,
+    browser::{self, Timer},
+    outbox::Outbox,
+};
+
+/// How often silence and a stuck handshake are looked for.
+const WATCH_MILLIS: i32 = 5_000;
+/// A handshake that takes longer is given up.
+const HANDSHAKE_MILLIS: u64 = 10_000;
+/// The server is shutting down or restarting in order (RFC 6455, section 7.4).
+const NORMAL_CLOSE: u16 = 1000;
+
+/// The socket of a live chat. The browser has one thread, which is all that may touch it.
+pub(crate) struct Socket(SendWrapper<Rc<Inner>>);
+
+struct Inner {
+    live: Live,
+    wire: RefCell<Option<Wire>>,
+    attempts: Cell<u32>,
+    retry: RefCell<Option<Timer>>,
+    given_up: Cell<bool>,
+    _watchdog: RefCell<Option<Timer>>,
+    _listeners: RefCell<Vec<Listener>>,
+}
+
+/// One connection, from its handshake to its end.
+struct Wire {
+    socket: WebSocket,
+    outbox: Outbox,
+    last_heard: Timestamp,
+    is_open: bool,
+    _on_open: Closure<dyn FnMut()>,
+    _on_message: Closure<dyn FnMut(MessageEvent)>,
+    _on_close: Closure<dyn FnMut(CloseEvent)>,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.socket.set_onopen(None);
+        self.socket.set_onmessage(None);
+        self.socket.set_onclose(None);
+        let _ = self.socket.close_with_code(NORMAL_CLOSE);
+    }
+}
+
+/// Something the browser tells, for as long as this lives.
+struct Listener {
+    target: EventTarget,
+    event: &'static str,
+    action: Closure<dyn FnMut(Event)>,
+}
+
+impl Listener {
+    fn new(target: EventTarget, event: &'static str, action: impl FnMut(Event) + 'static) -> Option<Self> {
+        let action = Closure::<dyn FnMut(Event)>::new(action);
+        target.add_event_listener_with_callback(event, action.as_ref().unchecked_ref()).ok()?;
+        Some(Self { target, event, action })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let action = self.action.as_ref().unchecked_ref();
+        let _ = self.target.remove_event_listener_with_callback(self.event, action);
+    }
+}
+
+impl Socket {
+    /// Connects a live chat, and keeps it connected for as long as the page is there.
+    pub(crate) fn open(live: Live) -> Self {
+        live.offset_minutes.set(browser::offset_minutes());
+        let inner = Rc::new(Inner {
+            live,
+            wire: RefCell::new(None),
+            attempts: Cell::new(0),
+            retry: RefCell::new(None),
+            given_up: Cell::new(false),
+            _watchdog: RefCell::new(None),
+            _listeners: RefCell::new(Vec::new()),
+        });
+        inner.listen();
+        inner.connect();
+        Self(SendWrapper::new(inner))
+    }
+}
+
+impl Courier for Socket {
+    fn client_id(&self) -> ClientId {
+        browser::client_id()
+    }
+
+    fn now(&self) -> Timestamp {
+        browser::now()
+    }
+
+    fn send(&self, message: &Pending) {
+        self.0.post(message);
+    }
+
+    fn hurry(&self) {
+        self.0.hurry();
+    }
+
+    fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {
+        browser::copy_link(done);
+    }
+}
+
+impl Inner {
+    fn listen(self: &Rc<Self>) {
+        let weak = Rc::downgrade(self);
+        let watchdog = Timer::every(WATCH_MILLIS, move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.look_for_silence();
+            }
+        });
+        *self._watchdog.borrow_mut() = watchdog;
+
+        let Some(window) = browser::window() else { return };
+        let document = window.document().map(EventTarget::from);
+        let on = |target: EventTarget, event, action: fn(&Rc<Self>)| {
+            let weak = Rc::downgrade(self);
+            let listener = Listener::new(target, event, move |_| {
+                if let Some(inner) = weak.upgrade() {
+                    action(&inner);
+                }
+            });
+            self._listeners.borrow_mut().extend(listener);
+        };
+        on(window.clone().into(), "online", Self::hurry);
+        on(window.into(), "offline", |inner| inner.lost(Connection::Offline));
+        if let Some(document) = document {
+            on(document, "visibilitychange", |inner| {
+                if browser::is_visible() {
+                    inner.look_for_silence();
+                    inner.hurry();
+                }
+            });
+        }
+    }
+
+    fn connect(self: &Rc<Self>) {
+        if self.wire.borrow().is_some() || self.given_up.get() {
+            return;
+        }
+        *self.retry.borrow_mut() = None;
+        if !browser::is_online() {
+            return self.live.connection.set(Connection::Offline);
+        }
+        match self.dial() {
+            Some(wire) => *self.wire.borrow_mut() = Some(wire),
+            None => self.lost(Connection::Reconnecting),
+        }
+    }
+
+    fn dial(self: &Rc<Self>) -> Option<Wire> {
+        let location = browser::window()?.location();
+        let scheme = if location.protocol().ok()? == "https:" { "wss" } else { "ws" };
+        let socket = WebSocket::new(&format!("{scheme}://{}/live", location.host().ok()?)).ok()?;
+
+        let weak = Rc::downgrade(self);
+        let on_open = Closure::<dyn FnMut()>::new(move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.opened();
+            }
+        });
+        let weak = Rc::downgrade(self);
+        let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
+            if let (Some(inner), Some(text)) = (weak.upgrade(), event.data().as_string()) {
+                inner.heard(&text);
+            }
+        });
+        let weak = Rc::downgrade(self);
+        let on_close = Closure::<dyn FnMut(CloseEvent)>::new(move |_| {
+            if let Some(inner) = weak.upgrade() {
+                inner.lost(Connection::Reconnecting);
+            }
+        });
+        socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
+        socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+        socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
+        Some(Wire {
+            socket,
+            outbox: Outbox::default(),
+            last_heard: browser::now(),
+            is_open: false,
+            _on_open: on_open,
+            _on_message: on_message,
+            _on_close: on_close,
+        })
+    }
+
+    /// Everything is sent at once, without waiting for answers: who we are, from where to go on, and what waits.
+    fn opened(&self) {
+        if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            wire.is_open = true;
+            wire.last_heard = browser::now();
+        }
+        self.send(&ClientFrame::Hello { version: VERSION });
+        self.watch();
+        for message in self.live.on_their_way() {
+            self.post(&message);
+        }
+    }
+
+    fn watch(&self) {
+        self.send(&ClientFrame::Watch { chat: self.live.chat_id(), after: Some(self.live.cursor()) });
+    }
+
+    fn post(&self, message: &Pending) {
+        let frame = match self.wire.borrow_mut().as_mut() {
+            Some(wire) if wire.is_open => wire.outbox.ask(self.live.chat_id(), message),
+            _ => None,
+        };
+        if let Some(frame) = frame {
+            self.send(&frame);
+        }
+    }
+
+    fn send(&self, frame: &ClientFrame) {
+        let wire = self.wire.borrow();
+        let (Some(wire), Ok(text)) = (wire.as_ref(), serde_json::to_string(frame)) else { return };
+        // what cannot be sent now is sent again after the reconnect that follows
+        let _ = wire.socket.send_with_str(&text);
+    }
+
+    fn heard(self: &Rc<Self>, text: &str) {
+        if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            wire.last_heard = browser::now();
+        }
+        // a frame this page does not know comes from a newer server, which tells so in its own words
+        let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
+        match frame {
+            ServerFrame::Done { request, seq } => {
+                if let Some(client_id) = self.answered(request) {
+                    self.live.stored(client_id, seq);
+                }
+            }
+            ServerFrame::Refused { request: Some(request), code, .. } => {
+                if let Some(client_id) = self.answered(request) {
+                    self.live.refused(client_id, code);
+                }
+            }
+            frame => {
+                let is_whole = matches!(frame, ServerFrame::Snapshot { .. } | ServerFrame::Resumed { .. });
+                match self.live.receive(frame) {
+                    Next::GoOn if is_whole => self.attempts.set(0),
+                    Next::GoOn => {}
+                    Next::WatchAgain => self.watch(),
+                    Next::GiveUp => self.give_up(),
+                }
+            }
+        }
+    }
+
+    fn answered(&self, request: u64) -> Option<ClientId> {
+        self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.answered(request))
+    }
+
+    fn lost(self: &Rc<Self>, how: Connection) {
+        *self.wire.borrow_mut() = None;
+        if self.given_up.get() {
+            return;
+        }
+        let how = if browser::is_online() { how } else { Connection::Offline };
+        self.live.connection.set(how);
+        if how == Connection::Offline {
+            // the browser tells when the network is back
+            *self.retry.borrow_mut() = None;
+            return;
+        }
+        let attempt = self.attempts.get();
+        self.attempts.set(attempt.saturating_add(1));
+        let weak = Rc::downgrade(self);
+        let wait = backoff::wait_millis(attempt, browser::chance());
+        *self.retry.borrow_mut() = Timer::once(wait, move || {
+            if let Some(inner) = weak.upgrade() {
+                inner.connect();
+            }
+        });
+    }
+
+    /// There is reason to believe that it works now.
+    fn hurry(self: &Rc<Self>) {
+        if self.wire.borrow().is_none() {
+            self.connect();
+        }
+    }
+
+    fn look_for_silence(self: &Rc<Self>) {
+        let silent = self.wire.borrow().as_ref().is_some_and(|wire| {
+            let limit = if wire.is_open { SILENCE_SECONDS * 1_000 } else { HANDSHAKE_MILLIS };
+            browser::now().millis_since(wire.last_heard) > limit
+        });
+        if silent {
+            self.lost(Connection::Reconnecting);
+        }
+    }
+
+    fn give_up(&self) {
+        self.given_up.set(true);
+        *self.retry.borrow_mut() = None;
+        // the wire is let go by the event that is being handled now, which it must outlive
+        if let Some(wire) = self.wire.borrow().as_ref() {
+            let _ = wire.socket.close_with_code(NORMAL_CLOSE);
+        }
+        if self.live.connection.get_untracked() == Connection::Starting {
+            self.live.connection.set(Connection::Connected);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Ordinary forms, for pages without WASM: the server functions of `app`, answered as people expect of a form. What
+//! is accepted leads on to a page; what is refused comes back with its text and a sentence.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use app::api::{Backend, BackendContext, Promise};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{
+    Command, Problem, UserId,
+    page::{Page, RefusedForm},
+};
+use leptos::context::provide_context;
+
+use crate::{page, problem, random, router::Parts, service::Service};
+
+/// The service, for the user whose form it is.
+struct FormBackend {
+    service: Arc<Service>,
+    user: UserId,
+    result: Mutex<Option<FormResult>>,
+}
+
+enum FormResult {
+    GoTo(String),
+    Refused(Problem, RefusedForm),
+}
+
+impl FormBackend {
+    fn put(&self, result: FormResult) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    fn take(&self) -> Option<FormResult> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Backend for FormBackend {
+    fn fresh_chat_id(&self) -> Result<domain::ChatId, Problem> {
+        random::chat_id().map_err(|error| {
+            tracing::error!(%error, "no chat id could be drawn");
+            Problem::NotStored
+        })
+    }
+
+    fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
+        Box::pin(async move { self.service.execute(self.user, command).await.map(|_| ()) })
+    }
+
+    fn go_to(&self, path: String) {
+        self.put(FormResult::GoTo(path));
+    }
+
+    fn refuse(&self, problem: Problem, form: RefusedForm) {
+        self.put(FormResult::Refused(problem, form));
+    }
+}
+
+/// `POST /api/{function}`
+pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let is_page = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let head = blank_like(&request);
+    let Some(session) = parts.sessions.find(request.headers(), parts.service.now()) else {
+        return refuse(&parts, is_page, head, Page::Problem(Problem::NoSession), Problem::NoSession).await;
+    };
+    let backend = Arc::new(FormBackend {
+        service: Arc::clone(&parts.service),
+        user: session.user(),
+        result: Mutex::new(None),
+    });
+    let context = {
+        let backend: Arc<dyn Backend> = Arc::clone(&backend) as _;
+        move || provide_context(BackendContext(Arc::clone(&backend)))
+    };
+    let answer = leptos_axum::handle_server_fns_with_context(context, request).await.into_response();
+    match backend.take() {
+        Some(FormResult::GoTo(path)) if is_page => see_other(&path),
+        Some(FormResult::GoTo(_)) => answer,
+        Some(FormResult::Refused(problem, form)) => {
+            refuse(&parts, is_page, head, Page::Refused { problem, form }, problem).await
+        }
+        // the function did not run: its name or its fields were wrong
+        None => refuse(&parts, is_page, head, Page::Problem(Problem::BadForm), Problem::BadForm).await,
+    }
+}
+
+/// `GET /api/{function}`: somebody reloads or shares the address of a form. There is nothing to see; home is near.
+pub async fn look() -> Response {
+    see_other("/")
+}
+
+fn see_other(path: &str) -> Response {
+    match HeaderValue::from_str(path) {
+        Ok(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn refuse(parts: &Parts, is_page: bool, head: Request, page: Page, problem: Problem) -> Response {
+    if !is_page {
+        return problem::plain(problem);
+    }
+    let mut response = page::render(&parts.assets, &parts.leptos, page, head).await;
+    *response.status_mut() = problem::status(problem);
+    response
+}
+
+/// The request without its body, to render a page for after the body was read.
+fn blank_like(request: &Request) -> Request {
+    let mut head = Request::default();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    head
+}

@@ -1,0 +1,77 @@
+//! `/live`: the one WebSocket of a page.
+//!
+//! A connection has no queue of messages. It is a set of cursors: for each chat it watches, the last place it sent.
+//! When a bell rings it reads what is new from the tail, or from the database if it fell off the tail, and writes it
+//! in one batch. Live delivery, a slow reader and a reconnect are the same code: "send me what is after N".
+
+mod connection;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{State, WebSocketUpgrade},
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use domain::{Problem, frame::FRAME_LIMIT};
+
+use crate::{problem, router::Parts};
+
+/// What the library reads at once. A frame is rarely longer, and this is all that an idle connection holds.
+const READ_BUFFER: usize = 1_024;
+
+/// Checks a handshake and takes the connection over.
+pub async fn upgrade(State(parts): State<Arc<Parts>>, headers: HeaderMap, socket: WebSocketUpgrade) -> Response {
+    if !is_same_origin(&headers) {
+        return problem::plain(Problem::CrossOrigin);
+    }
+    let Some(session) = parts.sessions.find(&headers, parts.service.now()) else {
+        return problem::plain(Problem::NoSession);
+    };
+    if parts.stop.is_cancelled() {
+        return problem::plain(Problem::Restarting);
+    }
+    let user = session.user();
+    let socket = socket
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_frame_size(FRAME_LIMIT)
+        .max_message_size(FRAME_LIMIT);
+    let tracker = parts.connections.clone();
+    socket
+        .on_upgrade(move |socket| tracker.track_future(connection::run(socket, user, parts)))
+        .into_response()
+}
+
+/// Browsers say which page opens a socket, and no page of another site may. Other clients send no Origin; they hold
+/// their cookies in their own hands, so nobody can abuse them from elsewhere.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin.is_some() && origin == host
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origin: Option<&str>, host: &str) -> bool {
+        let mut headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        is_same_origin(&headers)
+    }
+
+    #[test]
+    fn only_pages_of_this_site_open_a_socket() {
+        assert!(allowed(Some("http://chat.example:3000"), "chat.example:3000"));
+        assert!(allowed(Some("https://chat.example"), "chat.example"));
+        assert!(allowed(None, "chat.example"));
+        for foreign in ["http://evil.example", "http://chat.example.evil.example", "null", "http://chat.example:81"] {
+            assert!(!allowed(Some(foreign), "chat.example"), "{foreign}");
+        }
+    }
+}

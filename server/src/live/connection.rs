@@ -1,0 +1,258 @@
+//! One connection: what it reads, what it writes, and when it ends.
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+use axum::{
+    Error,
+    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
+};
+use domain::{
+    ChatId, Problem, UserId,
+    frame::{
+        Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION, WATCH_LIMIT,
+    },
+};
+use futures_util::{SinkExt, StreamExt, stream::FuturesOrdered};
+use tokio::{
+    sync::Notify,
+    time::{Instant, interval_at, timeout},
+};
+
+use super::watch::Watch;
+use crate::{router::Parts, sequencer::Boxed, tail::Bell};
+
+/// A client that takes nothing for this long is told to come back.
+const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+/// A close frame is sent as a courtesy, for which nobody waits long.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why a connection ends.
+enum End {
+    /// The other side went, or the network did.
+    Gone,
+    /// This side ends it, and says why.
+    Problem(Problem),
+    /// Nothing was heard of the other side, or it takes nothing.
+    Silent,
+}
+
+struct Connection {
+    socket: WebSocket,
+    user: UserId,
+    parts: Arc<Parts>,
+    bell: Bell,
+    greeted: bool,
+    watches: HashMap<ChatId, Watch>,
+    answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
+    last_heard: Instant,
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
+    let mut connection = Connection {
+        socket,
+        user,
+        parts,
+        bell: Arc::new(Notify::new()),
+        greeted: false,
+        watches: HashMap::new(),
+        answers: FuturesOrdered::new(),
+        last_heard: Instant::now(),
+    };
+    let end = connection.serve().await;
+    connection.close(end).await;
+}
+
+impl Connection {
+    async fn serve(&mut self) -> End {
+        let stop = self.parts.stop.clone();
+        let bell = Arc::clone(&self.bell);
+        let beat = Duration::from_secs(BEAT_SECONDS);
+        let mut beats = interval_at(Instant::now() + beat, beat);
+        loop {
+            let step = tokio::select! {
+                () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
+                Some(answer) = self.answers.next() => self.send(&answer).await,
+                () = bell.notified() => self.deliver().await,
+                _ = beats.tick() => self.beat().await,
+                message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+        self.last_heard = Instant::now();
+        match message {
+            Some(Ok(Message::Text(text))) => match self.take(&text).await {
+                Ok(Some(answer)) => self.send(&answer).await,
+                Ok(None) => Ok(()),
+                Err(problem) if problem.close_code().is_some() => Err(End::Problem(problem)),
+                Err(problem) => self.send(&ServerFrame::refused(problem)).await,
+            },
+            Some(Ok(Message::Binary(_))) => Err(End::Problem(Problem::BinaryFrame)),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
+            Some(Err(error)) => Err(if is_too_large(&error) { End::Problem(Problem::FrameTooLarge) } else { End::Gone }),
+        }
+    }
+
+    /// Does what a frame asks for. Commands are answered when they are decided, everything else at once.
+    async fn take(&mut self, text: &str) -> Result<Option<ServerFrame>, Problem> {
+        match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
+            ClientFrame::Hello { version: VERSION } => self.greet().map(Some),
+            ClientFrame::Hello { .. } => Err(Problem::UnknownVersion),
+            _ if !self.greeted => Err(Problem::HelloFirst),
+            ClientFrame::Watch { chat, after } => Ok(Some(self.watch(chat, after))),
+            ClientFrame::Unwatch { chat } => {
+                self.watches.remove(&chat);
+                Ok(None)
+            }
+            ClientFrame::Do { request, command } => {
+                self.propose(request, command).await;
+                Ok(None)
+            }
+        }
+    }
+
+    fn greet(&mut self) -> Result<ServerFrame, Problem> {
+        let me = self.parts.service.user(self.user)?;
+        self.greeted = true;
+        Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS })
+    }
+
+    fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> ServerFrame {
+        if !self.watches.contains_key(&chat) && self.watches.len() == WATCH_LIMIT {
+            return ServerFrame::refused_chat(chat, Problem::TooManyChats);
+        }
+        match Watch::start(&self.parts.service, chat, self.user, after, &self.bell) {
+            Ok((watch, answer)) => {
+                self.watches.insert(chat, watch);
+                // the bell brings the rest, behind this answer
+                self.bell.notify_one();
+                answer
+            }
+            Err(problem) => ServerFrame::refused_chat(chat, problem),
+        }
+    }
+
+    /// Gives a command its place in line before the next frame is read, so that commands keep their order; the
+    /// answer comes when it is decided.
+    async fn propose(&mut self, request: u64, ask: Ask) {
+        let proposed = match ask.check() {
+            Ok(command) => self.parts.service.propose(self.user, command).await,
+            Err(problem) => Err(problem),
+        };
+        self.answers.push_back(Box::pin(async move {
+            let outcome = match proposed {
+                Ok(proposed) => proposed.outcome().await,
+                Err(problem) => Err(problem),
+            };
+            match outcome {
+                Ok(seq) => ServerFrame::Done { request, seq },
+                Err(problem) => ServerFrame::refused_request(request, problem),
+            }
+        }));
+    }
+
+    /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
+    async fn deliver(&mut self) -> Result<(), End> {
+        let mut more = false;
+        let mut frames = Vec::new();
+        for watch in self.watches.values_mut() {
+            let news = watch.news(&self.parts.service).map_err(End::Problem)?;
+            more |= !news.is_empty();
+            frames.extend(news);
+        }
+        for frame in frames {
+            self.feed_text(frame).await?;
+        }
+        if more {
+            self.bell.notify_one();
+        }
+        self.flush().await
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        if self.last_heard.elapsed() > Duration::from_secs(SILENCE_SECONDS) {
+            return Err(End::Silent);
+        }
+        // the ping makes browsers answer, the beat is what their pages can see
+        self.feed_message(Message::Ping(Default::default())).await?;
+        self.send(&ServerFrame::Beat).await
+    }
+
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
+        self.feed(frame).await?;
+        self.flush().await
+    }
+
+    async fn feed(&mut self, frame: &ServerFrame) -> Result<(), End> {
+        match encode(frame) {
+            Some(text) => self.feed_text(text).await,
+            None => Err(End::Problem(Problem::NotReadable)),
+        }
+    }
+
+    async fn feed_text(&mut self, text: Utf8Bytes) -> Result<(), End> {
+        self.feed_message(Message::Text(text)).await
+    }
+
+    async fn feed_message(&mut self, message: Message) -> Result<(), End> {
+        in_time(self.socket.feed(message)).await
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        in_time(self.socket.flush()).await
+    }
+
+    async fn close(mut self, end: End) {
+        let (code, reason) = match end {
+            End::Gone => return,
+            End::Silent => (1001, String::new()),
+            End::Problem(problem) => {
+                if self.send(&ServerFrame::refused(problem)).await.is_err() {
+                    return;
+                }
+                (problem.close_code().unwrap_or(1011), problem.code().to_owned())
+            }
+        };
+        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        // a courtesy: whoever is still there learns why
+        let _ = timeout(CLOSE_PATIENCE, async {
+            self.socket.send(close).await?;
+            // until the other side has seen it: closing with something unread would reset the connection, and the
+            // reason with it
+            while let Some(Ok(_)) = self.socket.recv().await {}
+            Ok::<_, Error>(())
+        })
+        .await;
+    }
+}
+
+async fn in_time(write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
+    match timeout(WRITE_PATIENCE, write).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::Silent),
+    }
+}
+
+/// A frame as text; nothing if it cannot be written as JSON, which no frame is known to do.
+pub(super) fn encode(frame: &ServerFrame) -> Option<Utf8Bytes> {
+    match serde_json::to_string(frame) {
+        Ok(json) => Some(json.into()),
+        Err(error) => {
+            tracing::error!(%error, "a frame could not be encoded");
+            None
+        }
+    }
+}
+
+/// Whether a read failed because the frame is over the limit. The library under axum is not part of axum's
+/// interface, so its words are all there is to go by; a test holds them to it.
+fn is_too_large(error: &Error) -> bool {
+    error.to_string().contains("too long")
+}

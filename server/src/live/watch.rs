@@ -1,0 +1,94 @@
+//! One chat that one connection watches: a cursor, a seat, and what was sent of the roster.
+
+use axum::extract::ws::Utf8Bytes;
+use domain::{
+    ChatId, Problem, Seq, UserId,
+    frame::{Cursor, RESUME_EVENTS, ServerFrame},
+};
+
+use super::connection::encode;
+use crate::{
+    presence::{News, Seat},
+    service::{Service, not_readable},
+    tail::{Ahead, Bell, Encoded, Watching},
+};
+
+/// Events that are sent at once before the connection looks at anything else.
+const BATCH: usize = 128;
+
+/// A watched chat. Dropping it stops watching and leaves.
+pub(super) struct Watch {
+    chat: ChatId,
+    cursor: Seq,
+    /// Whether events after the cursor may be in the database that the tail will not show.
+    behind: bool,
+    tail: Watching,
+    seat: Seat,
+    roster: Option<u64>,
+}
+
+impl Watch {
+    /// Starts to watch: first the bell, then a look at the database, so that nothing falls between. Gives the frame
+    /// that answers the client, after which [`Watch::news`] goes on.
+    pub(super) fn start(
+        service: &Service,
+        chat: ChatId,
+        user: UserId,
+        after: Option<Cursor>,
+        bell: &Bell,
+    ) -> Result<(Self, ServerFrame), Problem> {
+        // before the seat: nobody takes a seat in a chat that is not there
+        if service.read()?.chat(chat).map_err(|error| not_readable(&error))?.is_none() {
+            return Err(Problem::UnknownChat);
+        }
+        let (seat, tail) = service.join(chat, user, bell)?;
+        let view = service.read()?;
+        let found = view.chat(chat).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
+        let resumes = after.filter(|cursor| cursor.epoch == service.epoch() && cursor.seq <= found.seq);
+        if let Some(Cursor { seq, .. }) = resumes {
+            let missed = view.events_after(chat, seq, RESUME_EVENTS + 1).map_err(|error| not_readable(&error))?;
+            if missed.len() <= RESUME_EVENTS {
+                let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
+                return Ok((watch, ServerFrame::Resumed { chat, seq }));
+            }
+        }
+        let history = service.history(&view, chat)?;
+        let cursor = history.events.last().map_or(Seq::ZERO, |event| event.seq);
+        let watch = Self { chat, cursor, behind: false, tail, seat, roster: None };
+        Ok((watch, ServerFrame::Snapshot { chat: found, history }))
+    }
+
+    /// The frames to send now, a batch of them at most. An empty batch says that the client has everything.
+    pub(super) fn news(&mut self, service: &Service) -> Result<Vec<Utf8Bytes>, Problem> {
+        let events = self.events(service)?;
+        if let Some(newest) = events.last() {
+            self.cursor = newest.seq;
+        }
+        let mut frames: Vec<Utf8Bytes> = events.into_iter().map(|event| event.frame).collect();
+        frames.extend(self.roster());
+        Ok(frames)
+    }
+
+    fn events(&mut self, service: &Service) -> Result<Vec<Encoded>, Problem> {
+        if !self.behind {
+            match self.tail.after(self.cursor, BATCH) {
+                Ahead::Nothing => return Ok(Vec::new()),
+                Ahead::Events(events) => return Ok(events),
+                Ahead::InStore => self.behind = true,
+            }
+        }
+        let stored = service.read()?.events_after(self.chat, self.cursor, BATCH).map_err(|error| not_readable(&error))?;
+        self.behind = stored.len() == BATCH;
+        Ok(stored.iter().filter_map(Encoded::new).collect())
+    }
+
+    fn roster(&mut self) -> Option<Utf8Bytes> {
+        let chat = self.chat;
+        let (version, frame) = match self.seat.news(self.roster)? {
+            News::Whole(roster) => (roster.version, ServerFrame::Roster { chat, roster }),
+            News::Change(change) => (change.version, ServerFrame::RosterChange { chat, change }),
+        };
+        self.roster = Some(version);
+        encode(&frame)
+    }
+}

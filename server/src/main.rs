@@ -1,0 +1,44 @@
+//! `qchat`: settings, start, and run until told to stop.
+
+#![forbid(unsafe_code)]
+
+use std::{io, io::Write, process::ExitCode};
+
+use clap::Parser;
+use server::{Settings, settings::Flags, site, start};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    let filter = EnvFilter::try_from_env("QCHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // nothing can be done for those who closed the standard error
+            let _ = writeln!(io::stderr(), "qchat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
+    let settings = Settings::load(flags)?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let server = start(&settings).await?;
+    if !site::is_built() {
+        tracing::warn!("this server was built without its site: pages work without WASM only");
+    }
+    // the one line of the standard output: whoever started Qchat on a free port learns which
+    writeln!(io::stdout(), "Qchat is at http://{}", server.address)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    server.stop().await;
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! Pages: data from the service, HTML from `app`, a session for whoever has none.
+
+use std::sync::Arc;
+
+use app::shell::{Assets, FreshClientId, Shell};
+use axum::{
+    body::Body,
+    extract::{Path, Request, State},
+    http::{HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use domain::{ChatId, Problem, UserId, page::Page};
+use leptos::{config::LeptosOptions, context::provide_context, view};
+
+use crate::{problem, random, router::Parts, site};
+
+/// `/`
+pub async fn home(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    visit(&parts, request, |user| Ok(Page::Home { me: parts.service.user(user)? })).await
+}
+
+/// `/chat/{id}`
+pub async fn chat(State(parts): State<Arc<Parts>>, Path(id): Path<String>, request: Request) -> Response {
+    visit(&parts, request, |user| {
+        let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
+        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user)?)))
+    })
+    .await
+}
+
+/// Everything else: a file of the site, or the page that says there is none.
+pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Request) -> Response {
+    let file = site::serve(uri.path().trim_start_matches('/'), None, request.headers());
+    if file.status() != StatusCode::NOT_FOUND {
+        return file;
+    }
+    let mut response = render(&parts.assets, &parts.leptos, Page::Missing, request).await;
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+async fn visit(parts: &Parts, request: Request, page: impl FnOnce(UserId) -> Result<Page, Problem>) -> Response {
+    let session = parts.sessions.find_or_start(request.headers(), parts.service.now());
+    let (found, cookie) = match session {
+        Ok((session, cookie)) => (page(session.user()), cookie),
+        Err(error) => {
+            tracing::error!(%error, "no session could be started");
+            (Err(Problem::NotReadable), None)
+        }
+    };
+    let (page, status) = match found {
+        Ok(page) => (page, StatusCode::OK),
+        Err(problem) => (Page::Problem(problem), problem::status(problem)),
+    };
+    let mut response = render(&parts.assets, &parts.leptos, page, request).await;
+    *response.status_mut() = status;
+    if let Some(cookie) = cookie {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// Renders a page. It is for this reader and this moment, so nobody keeps it.
+pub async fn render(assets: &Assets, leptos: &LeptosOptions, page: Page, request: Request<Body>) -> Response {
+    let (assets, leptos) = (assets.clone(), leptos.clone());
+    let client_id = random::client_id().ok();
+    let context = move || {
+        provide_context(page.clone());
+        provide_context(assets.clone());
+        provide_context(leptos.clone());
+        provide_context(FreshClientId(client_id));
+    };
+    let render = leptos_axum::render_app_to_stream_in_order_with_context(context, || view! { <Shell /> });
+    let mut response = render(request).await.into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

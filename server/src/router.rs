@@ -1,0 +1,53 @@
+//! Which address leads where.
+
+use std::sync::Arc;
+
+use app::shell::Assets;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    routing::{get, post},
+};
+use domain::{Problem, frame::FRAME_LIMIT};
+use leptos::config::LeptosOptions;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use crate::{form, health, live, page, problem, service::Service, session::Sessions, site, writer::WriterHealth};
+
+/// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
+const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// What the handlers work with.
+pub struct Parts {
+    /// What Qchat can be asked.
+    pub service: Arc<Service>,
+    /// Who is who.
+    pub sessions: Sessions,
+    /// Whether the writer is well.
+    pub writer: Arc<WriterHealth>,
+    /// Cancelled when the server is to stop.
+    pub stop: CancellationToken,
+    /// The open connections, for which a stopping server waits.
+    pub connections: TaskTracker,
+    /// Where the parts of a page are.
+    pub assets: Assets,
+    /// What Leptos wants to know when a page is rendered.
+    pub leptos: LeptosOptions,
+}
+
+/// All addresses.
+pub fn router(parts: Arc<Parts>) -> Router {
+    Router::new()
+        .route("/", get(page::home))
+        .route("/chat/{id}", get(page::chat))
+        .route("/live", get(live::upgrade))
+        .route("/api/{function}", post(form::submit).get(form::look))
+        .route("/pkg/{*file}", get(site::package))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(page::elsewhere)
+        .layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)))
+        .with_state(parts)
+}

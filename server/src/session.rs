@@ -1,0 +1,238 @@
+//! Sessions: who a browser is. A session is a random secret in a signed, HttpOnly cookie; the public [`UserId`]
+//! follows from the secret by a hash and tells nothing about it. Nothing is stored for a session.
+
+use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use cookie::{Cookie, CookieJar, Key, SameSite};
+use domain::{Timestamp, UserId, id::ID_BYTES};
+use sha2::{Digest, Sha256};
+
+use crate::random::{self, NoRandomness};
+
+/// The name of the cookie.
+pub const COOKIE: &str = "qchat_session";
+
+/// A session ends this long after it was last renewed.
+const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// A session older than this is renewed when its browser loads a page.
+const RENEW_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of a secret: 128 bits.
+const SECRET_BYTES: usize = 16;
+/// Bytes of a key, as the cookie crate wants them: half to sign, half (unused here) to encrypt.
+const KEY_BYTES: usize = 64;
+
+/// Why sessions cannot be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file system refused.
+    #[error("it could not be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// It is something else.
+    #[error("it is not a key of {KEY_BYTES} bytes: put the right one back, or remove it and everybody gets a new session")]
+    NotAKey,
+    /// No key could be drawn.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Makes and checks sessions.
+pub struct Sessions {
+    key: Key,
+}
+
+/// A session that holds.
+pub struct Session {
+    secret: [u8; SECRET_BYTES],
+    issued_at: Timestamp,
+}
+
+impl Session {
+    /// Who it is, in public: the first 80 bits of SHA-256 over the secret.
+    pub fn user(&self) -> UserId {
+        let hash = Sha256::new_with_prefix(b"qchat user id\0").chain_update(self.secret).finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        UserId::from_bytes(id)
+    }
+}
+
+impl Sessions {
+    /// Signs with the key in a file, which is made with mode 0600 where there is none.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn open(path: &Path) -> Result<Self, KeyError> {
+        let bytes = match fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path)?,
+            Err(error) => return Err(error.into()),
+        };
+        if bytes.len() != KEY_BYTES {
+            return Err(KeyError::NotAKey);
+        }
+        Ok(Self { key: Key::from(&bytes) })
+    }
+
+    /// The session that came with a request, if it is one of ours, whole and not too old.
+    pub fn find(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
+        let mut jar = CookieJar::new();
+        let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let ours = sent.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
+        for (name, value) in ours.filter(|(name, _)| *name == COOKIE) {
+            jar.add_original(Cookie::new(name.to_owned(), value.to_owned()));
+        }
+        let cookie = jar.signed(&self.key).get(COOKIE)?;
+        let (secret, issued_at) = cookie.value().split_once('.')?;
+        let session = Session { secret: unhex(secret)?, issued_at: Timestamp(issued_at.parse().ok()?) };
+        (age(&session, now) < LIFETIME).then_some(session)
+    }
+
+    /// The session of a browser that loads a page, and the cookie to set where it has none or an ageing one.
+    ///
+    /// # Errors
+    /// [`NoRandomness`].
+    pub fn find_or_start(
+        &self,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<(Session, Option<HeaderValue>), NoRandomness> {
+        match self.find(headers, now) {
+            Some(session) if age(&session, now) < RENEW_AFTER => Ok((session, None)),
+            Some(session) => Ok(self.issue(Session { issued_at: now, ..session })),
+            None => Ok(self.issue(Session { secret: random::bytes()?, issued_at: now })),
+        }
+    }
+
+    fn issue(&self, session: Session) -> (Session, Option<HeaderValue>) {
+        let value = format!("{}.{}", hex(&session.secret), session.issued_at.0);
+        let lifetime = cookie::time::Duration::try_from(LIFETIME).unwrap_or_default();
+        let cookie = Cookie::build((COOKIE, value))
+            .http_only(true)
+            .max_age(lifetime)
+            .path("/")
+            .same_site(SameSite::Lax)
+            .build();
+        let mut jar = CookieJar::new();
+        jar.signed_mut(&self.key).add(cookie);
+        let header = jar.get(COOKIE).and_then(|cookie| HeaderValue::from_str(&cookie.to_string()).ok());
+        (session, header)
+    }
+}
+
+fn age(session: &Session, now: Timestamp) -> Duration {
+    Duration::from_millis(now.millis_since(session.issued_at))
+}
+
+/// Written beside and renamed, so that a crash leaves either no key or a whole one.
+fn make_key(path: &Path) -> Result<Vec<u8>, KeyError> {
+    let bytes = random::bytes::<KEY_BYTES>()?;
+    let unfinished = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    Ok(bytes.to_vec())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; SECRET_BYTES]> {
+    let mut bytes = [0; SECRET_BYTES];
+    if text.len() != 2 * SECRET_BYTES || !text.is_ascii() {
+        return None;
+    }
+    for (byte, place) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&text[place..place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn sessions() -> Sessions {
+        Sessions { key: Key::from(&[7; KEY_BYTES]) }
+    }
+
+    fn start(sessions: &Sessions, now: Timestamp) -> (Session, String) {
+        let (session, cookie) = sessions.find_or_start(&HeaderMap::new(), now).unwrap();
+        (session, cookie.unwrap().to_str().unwrap().to_owned())
+    }
+
+    fn sent(cookie: &str) -> HeaderMap {
+        let pair = cookie.split(';').next().unwrap();
+        HeaderMap::from_iter([(header::COOKIE, format!("theme=dark; {pair}").parse().unwrap())])
+    }
+
+    fn later(time: Duration) -> Timestamp {
+        Timestamp(NOW.0 + time.as_millis() as u64)
+    }
+
+    #[test]
+    fn a_browser_stays_who_it_is() {
+        let sessions = sessions();
+        let (session, cookie) = start(&sessions, NOW);
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW).unwrap();
+        assert_eq!(again.user(), session.user());
+        assert_eq!(renewed, None);
+    }
+
+    #[test]
+    fn the_cookie_is_for_the_browser_alone_and_the_user_is_not_in_it() {
+        let (session, cookie) = start(&sessions(), NOW);
+        for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"] {
+            assert!(cookie.contains(attribute), "{cookie}");
+        }
+        assert!(!cookie.contains(&session.user().to_string()));
+        assert!(!cookie.contains(&hex(&session.user().bytes())));
+    }
+
+    #[test]
+    fn what_was_changed_or_signed_by_others_does_not_hold() {
+        let sessions = sessions();
+        let (_, cookie) = start(&sessions, NOW);
+        let start_of_value = COOKIE.len() + 1;
+        for place in [start_of_value, start_of_value + 50, start_of_value + 80] {
+            let mut forged = cookie.clone().into_bytes();
+            forged[place] = if forged[place] == b'0' { b'1' } else { b'0' };
+            assert!(sessions.find(&sent(&String::from_utf8(forged).unwrap()), NOW).is_none());
+        }
+        let others = Sessions { key: Key::from(&[8; KEY_BYTES]) };
+        assert!(others.find(&sent(&cookie), NOW).is_none());
+        for nonsense in ["qchat_session=", "qchat_session=x", "qchat_session=é", "qchat_session"] {
+            let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_bytes(nonsense.as_bytes()).unwrap())]);
+            assert!(sessions.find(&headers, NOW).is_none());
+        }
+    }
+
+    #[test]
+    fn an_old_session_ends_and_an_ageing_one_is_renewed() {
+        let sessions = sessions();
+        let (session, cookie) = start(&sessions, NOW);
+        assert!(sessions.find(&sent(&cookie), later(LIFETIME)).is_none());
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), later(RENEW_AFTER)).unwrap();
+        assert_eq!(again.user(), session.user());
+        let renewed = renewed.unwrap().to_str().unwrap().to_owned();
+        assert!(sessions.find(&sent(&renewed), later(LIFETIME)).is_some());
+    }
+
+    #[test]
+    fn a_key_is_made_once_for_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session.key");
+        let (_, cookie) = start(&Sessions::open(&path).unwrap(), NOW);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(Sessions::open(&path).unwrap().find(&sent(&cookie), NOW).is_some());
+        fs::write(&path, b"short").unwrap();
+        assert!(matches!(Sessions::open(&path), Err(KeyError::NotAKey)));
+    }
+}

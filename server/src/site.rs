@@ -1,0 +1,90 @@
+//! The site: what cargo-leptos made for the browser, and the addresses it is found at. A release build carries it
+//! inside; a debug build reads it from the disk, so that a change shows at once.
+
+use std::borrow::Cow;
+
+use app::shell::Assets;
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, Query},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use rust_embed::{Embed, EmbeddedFile};
+use serde::Deserialize;
+
+#[derive(Embed)]
+#[folder = "../target/site"]
+#[allow_missing = true]
+struct Site;
+
+/// Addresses with a version say what they hold, so browsers may keep it for good.
+const FOR_GOOD: &str = "public, max-age=31536000, immutable";
+/// Other addresses may hold something new tomorrow.
+const FOR_AN_HOUR: &str = "public, max-age=3600";
+
+/// What a browser can unpack, best first, and how cargo-leptos names the packed file.
+const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
+
+/// The version in an address.
+#[derive(Deserialize)]
+pub struct Version {
+    #[serde(default)]
+    v: Option<String>,
+}
+
+/// The addresses of the parts that every page loads, each with the version of its content.
+pub fn assets() -> Assets {
+    let address = |file: &str| match Site::get(file) {
+        Some(found) => format!("/{file}?v={}", version(&found)),
+        None => format!("/{file}"),
+    };
+    Assets { script: address("pkg/qchat.js"), wasm: address("pkg/qchat.wasm"), style: address("pkg/qchat.css") }
+}
+
+/// Whether there is anything to give to a browser: false in a server that was built alone.
+pub fn is_built() -> bool {
+    Site::get("pkg/qchat.wasm").is_some()
+}
+
+/// `/pkg/{file}`
+pub async fn package(Path(file): Path<String>, version: Query<Version>, headers: HeaderMap) -> Response {
+    serve(&format!("pkg/{file}"), version.0.v.as_deref(), &headers)
+}
+
+/// Serves a file of the site, packed if the browser takes it so.
+pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response {
+    let Some(file) = Site::get(path) else { return StatusCode::NOT_FOUND.into_response() };
+    let version = version(&file);
+    let tag = format!("\"{version}\"");
+    let keep = if wanted == Some(version.as_str()) { FOR_GOOD } else { FOR_AN_HOUR };
+    let common = [(header::CACHE_CONTROL, keep.to_owned()), (header::ETAG, tag.clone()), (header::VARY, "accept-encoding".to_owned())];
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, common).into_response();
+    }
+    let kind = mime_guess::from_path(path).first_or_octet_stream().to_string();
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let packed = ENCODINGS.iter().find_map(|(name, ending)| {
+        let takes_it = accepted.split(',').any(|each| each.split(';').next().is_some_and(|each| each.trim() == *name));
+        takes_it.then(|| Site::get(&format!("{path}{ending}"))).flatten().map(|file| (*name, file))
+    });
+    match packed {
+        Some((encoding, file)) => {
+            (common, [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, encoding.to_owned())], body(file))
+                .into_response()
+        }
+        None => (common, [(header::CONTENT_TYPE, kind)], body(file)).into_response(),
+    }
+}
+
+fn body(file: EmbeddedFile) -> Body {
+    Body::from(match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    })
+}
+
+/// The first 64 bits of the content's SHA-256.
+fn version(file: &EmbeddedFile) -> String {
+    file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

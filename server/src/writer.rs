@@ -1,0 +1,117 @@
+//! The writer: takes commands in the order of the log, decides them, stores what follows in one transaction, and
+//! only when that is on disk lets anyone see it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use domain::{Change, Problem, Seq, Timestamp, Verdict, decide};
+
+use crate::{
+    presence::Presence,
+    sequencer::{LocalLog, Outcome, Placed},
+    store::{LogState, Store, StoreError},
+    tail::Tails,
+};
+
+/// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
+const BATCH: usize = 256;
+
+/// Whether what people ask for can be stored. Shared with the health page.
+#[derive(Debug, Default)]
+pub struct WriterHealth {
+    failing: AtomicBool,
+}
+
+impl WriterHealth {
+    /// Whether the last transaction was committed.
+    pub fn is_well(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
+    }
+}
+
+/// The writer and what it needs.
+pub struct Writer {
+    log: LocalLog,
+    store: Arc<Store>,
+    tails: Arc<Tails>,
+    presence: Arc<Presence>,
+    health: Arc<WriterHealth>,
+    newest: (Seq, Timestamp),
+}
+
+impl Writer {
+    /// Goes on where the store ends.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(
+        log: LocalLog,
+        store: Arc<Store>,
+        tails: Arc<Tails>,
+        presence: Arc<Presence>,
+        health: Arc<WriterHealth>,
+    ) -> Result<Self, StoreError> {
+        let newest = store.read()?.log()?.map_or_else(Default::default, |log| (log.seq, log.at));
+        Ok(Self { log, store, tails, presence, health, newest })
+    }
+
+    /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own.
+    pub fn run(mut self) {
+        while let Some(batch) = self.log.next(BATCH, self.newest.0, self.newest.1) {
+            self.write(batch);
+        }
+    }
+
+    fn write(&mut self, batch: Vec<Placed>) {
+        let Some(newest) = batch.last().map(|placed| (placed.entry.seq, placed.entry.at)) else { return };
+        match self.store(&batch) {
+            Ok((outcomes, changes)) => {
+                self.newest = newest;
+                self.health.failing.store(false, Ordering::Relaxed);
+                changes.iter().for_each(|change| self.show(change));
+                for (placed, outcome) in batch.into_iter().zip(outcomes) {
+                    // whoever asked may have gone; what they asked for is done all the same
+                    let _ = placed.outcome.send(outcome);
+                }
+            }
+            Err(error) => {
+                self.health.failing.store(true, Ordering::Relaxed);
+                tracing::error!(%error, commands = batch.len(), "a transaction failed, nothing of it was stored");
+                for placed in batch {
+                    let _ = placed.outcome.send(Err(Problem::NotStored));
+                }
+            }
+        }
+    }
+
+    fn store(&self, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>), StoreError> {
+        self.store.write(|write| {
+            let mut outcomes = Vec::with_capacity(batch.len());
+            let mut all = Vec::with_capacity(batch.len());
+            for Placed { entry, .. } in batch {
+                outcomes.push(match decide(write, entry)? {
+                    Verdict::Accepted(changes) => {
+                        changes.iter().try_for_each(|change| write.apply(change))?;
+                        all.extend(changes);
+                        Ok(entry.seq)
+                    }
+                    Verdict::Repeated(first) => Ok(first),
+                    Verdict::Refused(problem) => Err(problem),
+                });
+            }
+            if let Some(Placed { entry, .. }) = batch.last() {
+                write.advance(LogState { epoch: self.store.epoch(), seq: entry.seq, at: entry.at })?;
+            }
+            Ok((outcomes, all))
+        })
+    }
+
+    fn show(&self, change: &Change) {
+        match change {
+            Change::User(user) => self.presence.rename(user),
+            Change::Chat(event) => self.tails.append(event),
+        }
+    }
+}
