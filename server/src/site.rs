@@ -16,6 +16,7 @@ use serde::Deserialize;
 #[derive(Embed)]
 #[folder = "../target/site"]
 #[allow_missing = true]
+#[exclude = "*.d.ts*"]
 struct Site;
 
 /// Addresses with a version say what they hold, so browsers may keep it for good.

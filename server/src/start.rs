@@ -94,6 +94,8 @@ pub struct Running {
 /// # Errors
 /// [`StartError`], with everything given back that was taken.
 pub async fn start(settings: &Settings) -> Result<Running, StartError> {
+    // Leptos renders on this runtime. A second server in the same process finds it told already.
+    let _ = any_spawner::Executor::init_tokio();
     let data_dir = &settings.data_dir;
     fs::create_dir_all(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
     let store = Arc::new(open(data_dir)?);
