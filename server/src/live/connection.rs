@@ -4,7 +4,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Error,
-    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
+    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
 use domain::{
     ChatId, Problem, UserId,
@@ -211,21 +211,24 @@ impl Connection {
     async fn close(mut self, end: End) {
         let (code, reason) = match end {
             End::Gone => return,
-            End::Silent => (1001, String::new()),
+            End::Silent => (close_code::AWAY, String::new()),
             End::Problem(problem) => {
                 if self.send(&ServerFrame::refused(problem)).await.is_err() {
                     return;
                 }
-                (problem.close_code().unwrap_or(1011), problem.code().to_owned())
+                (problem.close_code().unwrap_or(close_code::ERROR), problem.code().to_owned())
             }
         };
         let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        // a courtesy: whoever is still there learns why
+        // A courtesy: whoever is still there learns why. Dropping a socket with something unread resets it, and the
+        // reason is lost with it, so what comes is read until the other side closes too. A frame that was too large
+        // cannot be read past; then all one can do is leave the other side some time.
         let _ = timeout(CLOSE_PATIENCE, async {
             self.socket.send(close).await?;
-            // until the other side has seen it: closing with something unread would reset the connection, and the
-            // reason with it
             while let Some(Ok(_)) = self.socket.recv().await {}
+            if code == close_code::SIZE {
+                std::future::pending::<()>().await;
+            }
             Ok::<_, Error>(())
         })
         .await;

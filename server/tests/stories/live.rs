@@ -1,0 +1,191 @@
+//! Messages: live, late, repeated, resumed.
+
+use std::collections::HashSet;
+
+use domain::{
+    Epoch, Event, Problem, Seq,
+    frame::{Cursor, RESUME_EVENTS},
+    id::ID_BYTES,
+    page::PAGE_EVENTS,
+    timeline::Applied,
+};
+
+use crate::support::{TestServer, bodies, client_id};
+
+#[tokio::test]
+async fn two_people_talk_and_see_the_same() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut ana = ana.watch(chat).await;
+    let mut bea = server.person().await.watch(chat).await;
+    for number in 0..5 {
+        ana.post(chat, client_id(number), &format!("from Ana {number}")).await.unwrap();
+        bea.post(chat, client_id(number), &format!("from Bea {number}")).await.unwrap();
+    }
+    let (seen_by_ana, seen_by_bea) = (ana.events(10).await, bea.events(10).await);
+    assert_eq!(seen_by_ana, seen_by_bea);
+    assert_eq!(bodies(&seen_by_ana)[..3], ["from Ana 0", "from Bea 0", "from Ana 1"]);
+}
+
+#[tokio::test]
+async fn many_who_post_at_once_are_seen_in_one_order_by_all() {
+    let server = TestServer::start().await;
+    let chat = server.person().await.start_chat("Ana", "Busy").await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(server.person().await.watch(chat).await);
+    }
+    let posting = clients.into_iter().map(|mut client| {
+        tokio::spawn(async move {
+            for number in 0..25 {
+                client.ask(chat, client_id(number), &format!("{} {number}", client.me.id)).await;
+            }
+            let mut places = Vec::new();
+            for request in 1..=25 {
+                places.push(client.answer(request).await.unwrap());
+            }
+            assert!(places.is_sorted(), "commands of one connection keep their order");
+            client.events(200).await
+        })
+    });
+    let mut seen: Vec<Vec<Event>> = Vec::new();
+    for posting in posting.collect::<Vec<_>>() {
+        seen.push(posting.await.unwrap());
+    }
+    assert_eq!(bodies(&seen[0]).into_iter().collect::<HashSet<_>>().len(), 200);
+    assert!(seen[0].windows(2).all(|pair| pair[1].prev == pair[0].seq), "no hole");
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "everybody sees the same");
+}
+
+#[tokio::test]
+async fn a_retry_is_answered_with_the_first_place_and_seen_once() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut tab = ana.watch(chat).await;
+    let mut other_tab = ana.connect().await;
+    let first = tab.post(chat, client_id(1), "once").await.unwrap();
+    assert_eq!(tab.post(chat, client_id(1), "once").await, Ok(first));
+    assert_eq!(other_tab.post(chat, client_id(1), "once, from another tab").await, Ok(first));
+    tab.post(chat, client_id(2), "next").await.unwrap();
+    assert_eq!(bodies(&tab.events(2).await), ["once", "next"]);
+}
+
+#[tokio::test]
+async fn a_cursor_is_resumed_with_exactly_what_was_missed() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut ana = ana.watch(chat).await;
+    let bea = server.person().await;
+    let mut client = bea.connect().await;
+    let history = client.watch(chat, None).await.unwrap();
+    let mut timeline = client.timeline(history);
+    ana.post(chat, client_id(0), "seen").await.unwrap();
+    assert_eq!(timeline.apply(client.event().await), Applied::Appended);
+    drop(client);
+    // more than one batch, so that resuming takes several
+    for number in 1..=300 {
+        ana.ask(chat, client_id(number), &format!("missed {number}")).await;
+    }
+    ana.answer(301).await.unwrap();
+
+    let mut client = bea.connect().await;
+    assert_eq!(client.watch(chat, Some(timeline.cursor())).await, None, "resumed, not started anew");
+    ana.post(chat, client_id(999), "live again").await.unwrap();
+    for event in client.events(301).await {
+        assert_eq!(timeline.apply(event), Applied::Appended);
+    }
+    assert_eq!(timeline.rows(0).len(), 1 + 1 + 300 + 1);
+}
+
+#[tokio::test]
+async fn a_cursor_that_cannot_be_resumed_is_answered_by_a_snapshot() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut client = ana.watch(chat).await;
+    let newest = client.post(chat, client_id(1), "hello").await.unwrap();
+    let epoch = client.watch(chat, None).await.unwrap().epoch;
+
+    let of_another_log = Cursor { epoch: Epoch::from_bytes([0; ID_BYTES]), seq: newest };
+    assert_eq!(bodies(&client.watch(chat, Some(of_another_log)).await.unwrap().events), ["hello"]);
+    let from_the_future = Cursor { epoch, seq: Seq(newest.0 + 1) };
+    assert_eq!(bodies(&client.watch(chat, Some(from_the_future)).await.unwrap().events), ["hello"]);
+
+    for number in 0..=RESUME_EVENTS as u64 {
+        client.ask(chat, client_id(10 + number), "much").await;
+    }
+    client.answer(RESUME_EVENTS as u64 + 2).await.unwrap();
+    let far_behind = Cursor { epoch, seq: newest };
+    let history = ana.connect().await.watch(chat, Some(far_behind)).await.unwrap();
+    assert_eq!(history.events.len(), PAGE_EVENTS);
+    assert!(history.earlier);
+}
+
+#[tokio::test]
+async fn a_reader_who_falls_off_the_tail_still_gets_everything() {
+    let server = TestServer::start().await;
+    let chat = server.person().await.start_chat("Ana", "Tea").await;
+    let mut slow = server.person().await.watch(chat).await;
+    let mut quick = server.person().await.connect().await;
+    // far more than the tail holds and the network buffers, while `slow` reads nothing
+    let body = "x".repeat(3_900);
+    let count = 2_000_u64;
+    let asking = tokio::spawn(async move {
+        for number in 0..count {
+            quick.ask(chat, client_id(number), &format!("{number} {body}")).await;
+            if number % 16 == 15 {
+                quick.answer(number + 1).await.unwrap();
+            }
+        }
+    });
+    asking.await.unwrap();
+    let events = slow.events(count as usize).await;
+    assert!(events.windows(2).all(|pair| pair[1].prev == pair[0].seq), "no hole");
+    let numbers: Vec<u64> =
+        bodies(&events).iter().map(|body| body.split(' ').next().unwrap().parse().unwrap()).collect();
+    assert_eq!(numbers, (0..count).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing_and_cursors_still_hold() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut client = ana.connect().await;
+    let history = client.watch(chat, None).await.unwrap();
+    let mut timeline = client.timeline(history);
+    let before = client.post(chat, client_id(1), "before").await.unwrap();
+    timeline.apply(client.event().await);
+    client.post(chat, client_id(2), "unseen").await.unwrap();
+
+    let server = server.restart().await;
+    let mut client = ana.connect().await;
+    assert_eq!(client.watch(chat, Some(timeline.cursor())).await, None);
+    assert_eq!(client.post(chat, client_id(1), "before").await, Ok(before), "retries are known across restarts");
+    let after = client.post(chat, client_id(3), "after").await.unwrap();
+    assert!(after > before);
+    for event in client.events(2).await {
+        assert_eq!(timeline.apply(event), Applied::Appended);
+    }
+    assert_eq!(timeline.cursor().seq, after);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stopping_server_says_so() {
+    let server = TestServer::start().await;
+    let chat = server.person().await.start_chat("Ana", "Tea").await;
+    let mut client = server.person().await.watch(chat).await;
+    server.stop().await;
+    let problem = client
+        .find(|frame| match frame {
+            domain::frame::ServerFrame::Refused { code, .. } => Some(*code),
+            _ => None,
+        })
+        .await;
+    assert_eq!(problem, Problem::Restarting);
+    assert_eq!(client.try_next().await, None);
+}

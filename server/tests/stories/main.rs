@@ -1,0 +1,12 @@
+//! The server as its users meet it: over real sockets and real forms, on a real database.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+mod bad_input;
+mod crash;
+mod live;
+mod pages;
+mod presence;
+mod starting;
+mod store;
+mod support;

@@ -1,0 +1,177 @@
+//! Pages and forms, as a browser without WASM has them.
+
+use domain::{page::PAGE_EVENTS, text::BODY_LIMIT};
+use reqwest::{
+    StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, ORIGIN, SET_COOKIE},
+};
+
+use crate::support::{Person, TestServer, bodies, client_id};
+
+fn header(name: &'static str, value: &str) -> HeaderMap {
+    HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::from_str(value).unwrap())])
+}
+
+#[tokio::test]
+async fn the_page_of_a_chat_has_its_history_and_members_in_it() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tom & Jerry").await;
+    let mut here = ana.watch(chat).await;
+    here.post(chat, client_id(1), "Is 1 < 2 & \"2\" > 1? </script><b>").await.unwrap();
+    let page = server.person().await.get(&format!("/chat/{chat}")).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(page.headers[CACHE_CONTROL], "no-store");
+    assert!(page.text.contains("<h1 dir=\"auto\">Tom &amp; Jerry</h1>"), "{}", page.text);
+    assert!(page.text.contains("Is 1 &lt; 2 &amp; \"2\" &gt; 1? &lt;/script&gt;&lt;b&gt;"), "{}", page.text);
+    assert_eq!(page.text.matches("</script><b>").count(), 0, "not in the data for the browser either");
+    let members = page.text.split_once("aria-label=\"Members\"").unwrap().1.split_once("</ul>").unwrap().0;
+    assert!(members.contains("Ana") && members.contains("owner") && members.contains("you"), "{members}");
+}
+
+#[tokio::test]
+async fn the_page_has_the_newest_messages_in_order() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let count = PAGE_EVENTS as u64 + 10;
+    for number in 0..count {
+        here.post(chat, client_id(number), &format!("message-{number}.")).await.unwrap();
+    }
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    let places: Vec<_> = (10..count).map(|number| html.find(&format!(">message-{number}.<")).unwrap()).collect();
+    assert!(places.is_sorted());
+    assert!(!html.contains("message-9."), "older ones are not on this page");
+}
+
+#[tokio::test]
+async fn a_chat_can_be_started_and_talked_in_by_forms_alone() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "By form").await;
+    let (chat_text, id) = (chat.to_string(), client_id(7).to_string());
+    let mut watching = server.person().await.watch(chat).await;
+    let form = [("chat", chat_text.as_str()), ("client_id", &id), ("body", "Line one\r\nline two")];
+    for _ in 0..2 {
+        let answer = ana.submit("/api/post_message", &form).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        assert_eq!(answer.headers[LOCATION], format!("/chat/{chat}"));
+    }
+    assert_eq!(bodies([&watching.event().await]), ["Line one\nline two"]);
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert_eq!(html.matches("Line one\nline two").count(), 1, "a form sent twice posts once");
+}
+
+#[tokio::test]
+async fn a_chat_without_title_or_nickname_gets_both() {
+    let server = TestServer::start().await;
+    let person = server.person().await;
+    let chat = person.start_chat("", "").await;
+    let nickname = person.connect().await.me.nickname;
+    let page = person.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains(&format!("<h1 dir=\"auto\">{nickname}’s chat</h1>")), "{page}");
+}
+
+#[tokio::test]
+async fn a_refused_form_comes_back_with_everything_that_was_written() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let long = "W".repeat(21);
+    let answer = ana.submit("/api/start_chat", &[("nickname", &long), ("title", "A & B"), ("private", "true")]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("The nickname is too long."), "{}", answer.text);
+    assert!(answer.text.contains(&format!("value=\"{long}\"")) && answer.text.contains("value=\"A &amp; B\""));
+    assert!(answer.text.contains("value=\"true\" checked"), "{}", answer.text);
+
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let body = format!("</textarea>{}", "x".repeat(BODY_LIMIT));
+    let id = client_id(1).to_string();
+    let answer = ana.submit("/api/post_message", &[("chat", &chat), ("client_id", &id), ("body", &body)]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text.contains("The message is too long."), "{}", answer.text);
+    assert!(answer.text.contains("&lt;/textarea&gt;xxx"), "the text is there, and stays text");
+
+    let nowhere = client_id(9).to_string();
+    let answer = ana.submit("/api/post_message", &[("chat", &nowhere), ("client_id", &id), ("body", "hi")]).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let answer = ana.submit("/api/post_message", &[("chat", &chat), ("client_id", "?"), ("body", "hi")]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_is_refused_in_words() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    for (path, form) in [("/api/start_chat", &[("title", "x")][..]), ("/api/nothing", &[]), ("/api/post_message", &[])] {
+        let answer = ana.submit(path, form).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.text.contains("The form did not arrive whole."), "{}", answer.text);
+    }
+    assert_eq!(ana.get("/api/start_chat").await.headers[LOCATION], "/");
+    let huge = "x".repeat(300_000);
+    let answer = ana.submit("/api/start_chat", &[("nickname", &huge), ("title", "")]).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_form_from_another_site_or_without_a_session_does_nothing() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let form = [("nickname", "Ana"), ("title", "Tea")];
+    for headers in [header("sec-fetch-site", "cross-site"), header(ORIGIN.as_str(), "http://evil.example")] {
+        let answer = ana.submit_with("/api/start_chat", &form, headers).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.text.contains("cross_origin"), "{}", answer.text);
+    }
+    let stranger = Person { cookie: "qchat_session=forged".to_owned(), ..ana };
+    let answer = stranger.submit("/api/start_chat", &form).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.text.contains("Allow cookies"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_forged_or_missing_cookie_gets_a_new_session_with_the_page() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    assert_eq!(ana.get("/").await.headers.get(SET_COOKIE), None, "a session that holds is kept");
+    let forged = Person { cookie: format!("{}x", ana.cookie), ..ana };
+    let answer = forged.get("/").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    let cookie = answer.headers[SET_COOKIE].to_str().unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+}
+
+#[tokio::test]
+async fn the_public_id_and_the_session_are_never_the_same() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    let id = ana.connect().await.me.id.to_string();
+    let (signature, secret) = ana.cookie.split_once('=').unwrap().1.split_at(44);
+    assert!(page.contains(&id));
+    assert!(!page.contains(signature) && !page.contains(secret.split('.').next().unwrap()));
+}
+
+#[tokio::test]
+async fn unknown_addresses_lead_to_a_friendly_page() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    for path in ["/chat/0000000000000000", "/chat/nonsense", "/nowhere", "/chat", "/pkg2/x", "/../Cargo.toml"] {
+        let answer = ana.get(path).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"), "{path}");
+        assert!(answer.text.contains("Go home"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_told() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    assert_eq!(ana.get("/healthz").await.status, StatusCode::OK);
+    assert_eq!(ana.get("/readyz").await.status, StatusCode::OK);
+}

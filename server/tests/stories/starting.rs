@@ -1,0 +1,67 @@
+//! Starts that cannot be: one line that names what is wrong, and nothing harmed.
+
+use std::{fs, net::TcpListener};
+
+use crate::support::process::{Failure, Process};
+
+/// One line for people, naming what it is about, and an exit code for programs.
+fn assert_says(failure: &Failure, words: &[&str]) {
+    assert_eq!(failure.code, Some(1), "{}", failure.said);
+    assert_eq!(failure.said.lines().count(), 1, "{}", failure.said);
+    for word in words {
+        assert!(failure.said.contains(word), "{word:?} is not in {:?}", failure.said);
+    }
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a-file");
+    fs::write(&file, "in the way").unwrap();
+    assert_says(&Process::fail(&file, "127.0.0.1:0"), &["data folder", "a-file"]);
+    assert_says(&Process::fail(&file.join("below"), "127.0.0.1:0"), &["data folder", "below"]);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_written() {
+    // /proc takes no new files from anybody, not even from the administrator that tests may run as
+    assert_says(&Process::fail("/proc/self".as_ref(), "127.0.0.1:0"), &["/proc/self"]);
+}
+
+#[test]
+fn a_database_that_is_none_is_left_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("qchat.redb");
+    let text = "a letter to a friend, ".repeat(1_000);
+    fs::write(&database, &text).unwrap();
+    assert_says(&Process::fail(folder.path(), "127.0.0.1:0"), &["qchat.redb", "not a Qchat database"]);
+    assert_eq!(fs::read_to_string(&database).unwrap(), text);
+}
+
+#[test]
+fn a_data_folder_that_another_qchat_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let _running = Process::start(folder.path());
+    assert_says(&Process::fail(folder.path(), "127.0.0.1:0"), &["qchat.redb", "another Qchat"]);
+}
+
+#[test]
+fn a_session_key_that_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("session.key"), "short").unwrap();
+    assert_says(&Process::fail(folder.path(), "127.0.0.1:0"), &["session.key", "not a key"]);
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    assert_says(&Process::fail(folder.path(), &address), &[&address, "in use"]);
+}
+
+#[test]
+fn a_setting_that_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_says(&Process::fail(folder.path(), "everywhere"), &["--site-addr", "everywhere", "127.0.0.1:3000"]);
+}

@@ -1,0 +1,179 @@
+//! A client of the protocol, as a bot would be.
+
+use std::{collections::VecDeque, future::Future, net::SocketAddr};
+
+use domain::{
+    ChatId, ClientId, Event, Problem, Seq, Timeline, User,
+    frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
+    page::History,
+};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{self, Message, client::IntoClientRequest, http::Request},
+};
+
+use super::PATIENCE;
+
+pub(crate) type Wire = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// A connection that has said hello.
+pub(crate) struct Client {
+    pub(crate) wire: Wire,
+    pub(crate) me: User,
+    requests: u64,
+    kept: VecDeque<ServerFrame>,
+}
+
+/// Fails the test where something that has to come does not.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, what).await {
+        Ok(done) => done,
+        Err(_) => panic!("nothing came within {PATIENCE:?}"),
+    }
+}
+
+/// A handshake, to be changed before it is sent.
+pub(crate) fn handshake(address: SocketAddr, cookie: Option<&str>) -> Request<()> {
+    let mut request = format!("ws://{address}/live").into_client_request().unwrap();
+    if let Some(cookie) = cookie {
+        request.headers_mut().insert("cookie", cookie.parse().unwrap());
+    }
+    request
+}
+
+/// Opens a socket without saying hello.
+pub(crate) async fn open(request: Request<()>) -> Result<Wire, tungstenite::Error> {
+    soon(connect_async(request)).await.map(|(wire, _)| wire)
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr, cookie: &str) -> Self {
+        let wire = open(handshake(address, Some(cookie))).await.unwrap();
+        Self::greet(wire).await.unwrap()
+    }
+
+    /// Says hello; nothing if the connection ends instead.
+    pub(crate) async fn greet(mut wire: Wire) -> Option<Self> {
+        let hello = serde_json::to_string(&ClientFrame::Hello { version: VERSION }).unwrap();
+        wire.send(Message::text(hello)).await.ok()?;
+        let me = loop {
+            match soon(wire.next()).await?.ok()? {
+                Message::Text(text) => match serde_json::from_str(&text).unwrap() {
+                    ServerFrame::Welcome { me, .. } => break me,
+                    other => panic!("no welcome but {other:?}"),
+                },
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        };
+        Some(Self { wire, me, requests: 0, kept: VecDeque::new() })
+    }
+
+    pub(crate) async fn send(&mut self, frame: &ClientFrame) {
+        self.try_send(frame).await.unwrap();
+    }
+
+    pub(crate) async fn try_send(&mut self, frame: &ClientFrame) -> Result<(), tungstenite::Error> {
+        self.wire.send(Message::text(serde_json::to_string(frame).unwrap())).await
+    }
+
+    /// The next frame that is not a beat; nothing when the connection has ended.
+    pub(crate) async fn try_next(&mut self) -> Option<ServerFrame> {
+        loop {
+            match soon(self.wire.next()).await?.ok()? {
+                Message::Text(text) => match serde_json::from_str(&text).unwrap() {
+                    ServerFrame::Beat => {}
+                    frame => return Some(frame),
+                },
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// The next frame, of those kept aside first.
+    pub(crate) async fn next(&mut self) -> ServerFrame {
+        match self.kept.pop_front() {
+            Some(frame) => frame,
+            None => self.try_next().await.unwrap_or_else(|| panic!("the connection ended")),
+        }
+    }
+
+    /// The first frame that is looked for. Others that come before are kept aside, in their order.
+    pub(crate) async fn find<T>(&mut self, wanted: impl Fn(&ServerFrame) -> Option<T>) -> T {
+        for place in 0..self.kept.len() {
+            if let Some(found) = wanted(&self.kept[place]) {
+                self.kept.remove(place);
+                return found;
+            }
+        }
+        loop {
+            let frame = self.try_next().await.unwrap_or_else(|| panic!("the connection ended"));
+            match wanted(&frame) {
+                Some(found) => return found,
+                None => self.kept.push_back(frame),
+            }
+        }
+    }
+
+    /// Watches a chat. Gives the snapshot, or nothing where the cursor was resumed.
+    pub(crate) async fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> Option<History> {
+        self.send(&ClientFrame::Watch { chat, after }).await;
+        self.find(|frame| match frame {
+            ServerFrame::Snapshot { history, .. } => Some(Some(history.clone())),
+            ServerFrame::Resumed { .. } => Some(None),
+            ServerFrame::Refused { chat: Some(_), code, .. } => panic!("refused: {code:?}"),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Asks for a message to be posted; gives the number of the request.
+    pub(crate) async fn ask(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> u64 {
+        self.requests += 1;
+        let command = Ask::Post { chat, client_id, body: body.to_owned() };
+        self.send(&ClientFrame::Do { request: self.requests, command }).await;
+        self.requests
+    }
+
+    /// The answer to a request.
+    pub(crate) async fn answer(&mut self, wanted: u64) -> Result<Seq, Problem> {
+        self.find(|frame| match frame {
+            ServerFrame::Done { request, seq } if *request == wanted => Some(Ok(*seq)),
+            ServerFrame::Refused { request: Some(request), code, .. } if *request == wanted => Some(Err(*code)),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Posts a message and waits until it is stored.
+    pub(crate) async fn post(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> Result<Seq, Problem> {
+        let request = self.ask(chat, client_id, body).await;
+        self.answer(request).await
+    }
+
+    /// The next event.
+    pub(crate) async fn event(&mut self) -> Event {
+        self.find(|frame| match frame {
+            ServerFrame::Event(event) => Some(event.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// The next events, so many of them.
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Event> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            events.push(self.event().await);
+        }
+        events
+    }
+
+    /// What a reader with this history would go on from.
+    pub(crate) fn timeline(&self, history: History) -> Timeline {
+        Timeline::new(self.me.id, history)
+    }
+}

@@ -1,0 +1,143 @@
+//! A server to try things on, and people who do.
+
+pub(crate) mod client;
+pub(crate) mod process;
+
+use std::{net::SocketAddr, time::Duration};
+
+use domain::{ChatId, ClientId, id::ID_BYTES};
+use reqwest::{
+    StatusCode,
+    header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
+    redirect::Policy,
+};
+use server::{Running, Settings, start};
+use tempfile::TempDir;
+
+pub(crate) use client::Client;
+
+/// Nothing in a test takes this long unless it is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server of its own for one test, with a database of its own.
+pub(crate) struct TestServer {
+    running: Running,
+    pub(crate) folder: TempDir,
+}
+
+impl TestServer {
+    pub(crate) async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let running = start(&settings(&folder, 0)).await.unwrap();
+        Self { running, folder }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.address
+    }
+
+    /// Stops in order, and starts again on the same data at the same address.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { running, folder } = self;
+        let port = running.address.port();
+        running.stop().await;
+        let running = start(&settings(&folder, port)).await.unwrap();
+        Self { running, folder }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    /// Somebody new opens the home page.
+    pub(crate) async fn person(&self) -> Person {
+        Person::arrive(self.address()).await
+    }
+}
+
+fn settings(folder: &TempDir, port: u16) -> Settings {
+    Settings { address: ([127, 0, 0, 1], port).into(), data_dir: folder.path().into(), reload_port: 0 }
+}
+
+/// Somebody with a session, as a browser without WASM has it.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) address: SocketAddr,
+    pub(crate) cookie: String,
+    pub(crate) http: reqwest::Client,
+}
+
+/// An answer to a request.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Person {
+    pub(crate) async fn arrive(address: SocketAddr) -> Self {
+        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().unwrap();
+        let answer = http.get(format!("http://{address}/")).send().await.unwrap();
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        Self { address, cookie, http }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request(self.http.get(self.url(path))).await
+    }
+
+    /// Sends an ordinary form, as a page does.
+    pub(crate) async fn submit(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html")).await
+    }
+
+    pub(crate) async fn submit_with(&self, path: &str, form: &[(&str, &str)], headers: HeaderMap) -> Answer {
+        self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html").headers(headers)).await
+    }
+
+    pub(crate) async fn start_chat(&self, nickname: &str, title: &str) -> ChatId {
+        let answer = self.submit("/api/start_chat", &[("nickname", nickname), ("title", title)]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        let path = answer.headers[LOCATION].to_str().unwrap();
+        path.strip_prefix("/chat/").unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> Client {
+        Client::connect(self.address, &self.cookie).await
+    }
+
+    /// Connects and watches a chat from a snapshot.
+    pub(crate) async fn watch(&self, chat: ChatId) -> Client {
+        let mut client = self.connect().await;
+        client.watch(chat, None).await;
+        client
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    async fn request(&self, request: reqwest::RequestBuilder) -> Answer {
+        let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
+        Answer { status: answer.status(), headers: answer.headers().clone(), text: answer.text().await.unwrap() }
+    }
+}
+
+/// A client id that is different for every number.
+pub(crate) fn client_id(number: u64) -> ClientId {
+    let mut bytes = [0; ID_BYTES];
+    bytes[2..].copy_from_slice(&number.to_be_bytes());
+    ClientId::from_bytes(bytes)
+}
+
+/// The bodies of all messages among events.
+pub(crate) fn bodies<'a>(events: impl IntoIterator<Item = &'a domain::Event>) -> Vec<String> {
+    events
+        .into_iter()
+        .filter_map(|event| match &event.what {
+            domain::What::Posted(message) => Some(message.body.to_string()),
+            domain::What::Started { .. } => None,
+        })
+        .collect()
+}

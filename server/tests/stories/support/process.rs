@@ -1,0 +1,64 @@
+//! The real program as a process of its own, for what only a process can suffer.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+/// A running `qchat`. It ends with the test, however that ends.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+/// What a `qchat` that did not start left behind.
+pub(crate) struct Failure {
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
+}
+
+fn command(data_dir: &Path, address: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_qchat"));
+    command
+        .args(["--site-addr", address, "--data-dir"])
+        .arg(data_dir)
+        .env("QCHAT_LOG", "error")
+        .env_remove("LEPTOS_SITE_ADDR")
+        .env_remove("QCHAT_DATA_DIR")
+        .stdout(Stdio::piped());
+    command
+}
+
+impl Process {
+    /// Starts on a free port and waits until it listens.
+    pub(crate) fn start(data_dir: &Path) -> Self {
+        let mut child = command(data_dir, "127.0.0.1:0").spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let Some(address) = line.trim().strip_prefix("Qchat is at http://") else { panic!("it said {line:?}") };
+        Self { address: address.parse().unwrap(), child }
+    }
+
+    /// Ends it at once, without a chance to tidy up.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts where it cannot.
+    pub(crate) fn fail(data_dir: &Path, address: &str) -> Failure {
+        let mut child = command(data_dir, address).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        Failure { code: child.wait().unwrap().code(), said }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
