@@ -1,7 +1,10 @@
 //! The server functions: what an ordinary form can ask for. A page that is alive sends the same commands up its
 //! socket instead. This is the one file that knows whether it is compiled for the server or for the browser.
 
-#![expect(missing_docs, reason = "the server macro makes structs whose fields are the arguments described here")]
+#![expect(
+    missing_docs,
+    reason = "the server macro makes structs whose fields are the arguments described here"
+)]
 
 use domain::{ChatId, Problem};
 use leptos::{

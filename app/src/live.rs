@@ -9,7 +9,9 @@ use domain::{
     page::ChatPage,
     timeline::{Applied, Pending},
 };
-use leptos::prelude::{GetUntracked, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue, expect_context};
+use leptos::prelude::{
+    GetUntracked, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue, expect_context,
+};
 
 /// How the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ pub mod home;
 pub mod notice;
 
 use chat::ChatPage;
-use home::HomePage;
 use domain::page::Page;
+use home::HomePage;
 use leptos::prelude::*;
 use notice::{MissingPage, ProblemPage, RefusedPage};
 

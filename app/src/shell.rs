@@ -36,7 +36,9 @@ pub fn Shell() -> impl IntoView {
     let Assets { script, wasm, style } = use_context().unwrap_or_default();
     let title = title(&use_context::<Page>().unwrap_or(Page::Missing));
     let options = use_context::<LeptosOptions>();
-    let boot = format!("import start, {{ hydrate }} from {script:?}; await start({{ module_or_path: {wasm:?} }}); hydrate();");
+    let boot = format!(
+        "import start, {{ hydrate }} from {script:?}; await start({{ module_or_path: {wasm:?} }}); hydrate();"
+    );
     view! {
         <!DOCTYPE html>
         <html lang="en">

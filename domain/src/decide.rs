@@ -1,6 +1,8 @@
 //! The rules: what follows from a command.
 
-use crate::{Change, Chat, ChatId, ClientId, Command, Entry, Event, Message, Problem, Seq, Title, User, UserId, What};
+use crate::{
+    Change, Chat, ChatId, ClientId, Command, Entry, Event, Message, Problem, Seq, Title, User, UserId, What,
+};
 
 /// What the rules need to know of the state before a command. Whoever holds the state answers, and may fail to.
 pub trait State {
@@ -109,7 +111,12 @@ mod tests {
             Ok(self.chats.get(&id).cloned())
         }
 
-        fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, Infallible> {
+        fn posted(
+            &self,
+            chat: ChatId,
+            author: UserId,
+            client_id: ClientId,
+        ) -> Result<Option<Seq>, Infallible> {
             Ok(self.posted.get(&(chat, author, client_id)).copied())
         }
     }
@@ -193,7 +200,10 @@ mod tests {
         let before = model.events.clone();
         assert_eq!(model.run(user(1), post(1, 9)), Verdict::Repeated(first));
         assert_eq!(model.events, before);
-        assert!(matches!(model.run(user(2), post(1, 9)), Verdict::Accepted(_)), "ids of others are not in the way");
+        assert!(
+            matches!(model.run(user(2), post(1, 9)), Verdict::Accepted(_)),
+            "ids of others are not in the way"
+        );
     }
 
     #[test]

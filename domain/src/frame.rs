@@ -92,7 +92,9 @@ impl Ask {
     pub fn check(self) -> Result<Command, Problem> {
         Ok(match self {
             Self::SetNickname { nickname } => Command::SetNickname { nickname: Nickname::parse(&nickname)? },
-            Self::Post { chat, client_id, body } => Command::Post { chat, client_id, body: Body::parse(&body)? },
+            Self::Post { chat, client_id, body } => {
+                Command::Post { chat, client_id, body: Body::parse(&body)? }
+            }
         })
     }
 }

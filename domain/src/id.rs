@@ -177,7 +177,8 @@ mod tests {
 
     #[test]
     fn look_alikes_and_other_lengths_are_refused() {
-        for text in ["", "0", "00000000000000000", "000000000000000I", "000000000000000l", "00000000000000é"] {
+        for text in ["", "0", "00000000000000000", "000000000000000I", "000000000000000l", "00000000000000é"]
+        {
             assert_eq!(text.parse::<ChatId>(), Err(NotAnId), "{text}");
         }
     }

@@ -37,7 +37,9 @@ pub enum Problem {
     #[error("The message has control characters that cannot be shown. Take them out and send it again.")]
     MessageNotPlain,
     /// No chat has this id, or no longer.
-    #[error("This chat is not there. It may have ended, or the link is incomplete. Start a new one from the home page.")]
+    #[error(
+        "This chat is not there. It may have ended, or the link is incomplete. Start a new one from the home page."
+    )]
     UnknownChat,
     /// A chat was to be started under an id that is in use.
     #[error("The chat could not be started under this address. Try again.")]
@@ -158,7 +160,9 @@ impl Problem {
             Self::ChatExists => 409,
             Self::NoSession => 401,
             Self::CrossOrigin => 403,
-            Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => 400,
+            Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
+                400
+            }
             Self::FrameTooLarge => 413,
             Self::TooManyChats => 429,
             Self::NotStored | Self::NotReadable => 500,
@@ -199,7 +203,10 @@ mod tests {
     fn every_problem_is_a_sentence_for_people() {
         for problem in Problem::ALL {
             let sentence = problem.to_string();
-            assert!(sentence.ends_with('.') && !sentence.contains('!') && !sentence.contains('_'), "{sentence}");
+            assert!(
+                sentence.ends_with('.') && !sentence.contains('!') && !sentence.contains('_'),
+                "{sentence}"
+            );
         }
     }
 
@@ -208,6 +215,8 @@ mod tests {
         assert!(Problem::NicknameTooLong.to_string().contains(&NICKNAME_LIMIT.to_string()));
         assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
-        assert!(Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string()));
+        assert!(
+            Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string())
+        );
     }
 }

@@ -87,7 +87,11 @@ mod tests {
     #[test]
     fn a_change_brings_and_takes() {
         let mut roster = Roster::new(3, vec![user(1, "Ana"), user(2, "Bea")]);
-        roster.apply(RosterChange { version: 5, present: vec![user(3, "Cy"), user(1, "Anna")], gone: vec![user(2, "x").id] });
+        roster.apply(RosterChange {
+            version: 5,
+            present: vec![user(3, "Cy"), user(1, "Anna")],
+            gone: vec![user(2, "x").id],
+        });
         assert_eq!(roster, Roster::new(5, vec![user(1, "Anna"), user(3, "Cy")]));
     }
 

@@ -99,52 +99,16 @@ impl Nickname {
     /// otherwise.
     pub fn friendly(number: u64) -> Self {
         const MOODS: [&str; 40] = [
-            "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Curious", "Dapper", "Early", "Easy", "Fair",
-            "Fond", "Gentle", "Glad", "Golden", "Happy", "Honest", "Idle", "Jolly", "Keen", "Kind", "Late",
-            "Light", "Lucky", "Mellow", "Merry", "Mild", "Neat", "Nimble", "Patient", "Plucky", "Quick", "Quiet",
-            "Silver", "Sunny", "Swift", "Tidy", "Warm", "Wise", "Witty",
+            "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Curious", "Dapper", "Early", "Easy",
+            "Fair", "Fond", "Gentle", "Glad", "Golden", "Happy", "Honest", "Idle", "Jolly", "Keen", "Kind",
+            "Late", "Light", "Lucky", "Mellow", "Merry", "Mild", "Neat", "Nimble", "Patient", "Plucky",
+            "Quick", "Quiet", "Silver", "Sunny", "Swift", "Tidy", "Warm", "Wise", "Witty",
         ];
         const ANIMALS: [&str; 40] = [
-            "Badger",
-            "Bear",
-            "Beaver",
-            "Bee",
-            "Bison",
-            "Crane",
-            "Cricket",
-            "Deer",
-            "Dolphin",
-            "Dove",
-            "Falcon",
-            "Ferret",
-            "Finch",
-            "Firefly",
-            "Fox",
-            "Gecko",
-            "Hare",
-            "Hedgehog",
-            "Heron",
-            "Ibis",
-            "Jay",
-            "Koala",
-            "Lark",
-            "Lynx",
-            "Magpie",
-            "Marten",
-            "Mole",
-            "Moth",
-            "Newt",
-            "Otter",
-            "Owl",
-            "Panda",
-            "Puffin",
-            "Raven",
-            "Robin",
-            "Seal",
-            "Sparrow",
-            "Swan",
-            "Tortoise",
-            "Wren",
+            "Badger", "Bear", "Beaver", "Bee", "Bison", "Crane", "Cricket", "Deer", "Dolphin", "Dove",
+            "Falcon", "Ferret", "Finch", "Firefly", "Fox", "Gecko", "Hare", "Hedgehog", "Heron", "Ibis",
+            "Jay", "Koala", "Lark", "Lynx", "Magpie", "Marten", "Mole", "Moth", "Newt", "Otter", "Owl",
+            "Panda", "Puffin", "Raven", "Robin", "Seal", "Sparrow", "Swan", "Tortoise", "Wren",
         ];
         let (mood, animal) = (number % 40, number / 40 % 40);
         Self(format!("{} {}", MOODS[mood as usize], ANIMALS[animal as usize]))
@@ -201,7 +165,11 @@ fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
 
 /// White space folded into single spaces; nothing where the text has characters that no name may have.
 fn one_line(typed: &str) -> Option<String> {
-    let name = typed.split([' ', '\u{a0}', '\u{3000}']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let name = typed
+        .split([' ', '\u{a0}', '\u{3000}'])
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ");
     (!name.chars().any(is_unfit_for_names)).then_some(name)
 }
 

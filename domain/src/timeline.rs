@@ -1,9 +1,7 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ClientId, Epoch, Event, Problem, Seq, Timestamp, UserId, What,
-    frame::Cursor,
-    page::History,
+    Body, ClientId, Epoch, Event, Problem, Seq, Timestamp, UserId, What, frame::Cursor, page::History,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -177,13 +175,15 @@ impl Timeline {
             };
             (event.at, author, RowContent::Stored(Arc::clone(event)))
         });
-        let pending = self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
+        let pending =
+            self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
         let mut before: Option<(Timestamp, Option<UserId>)> = None;
         stored
             .chain(pending)
             .map(|(at, author, content)| {
-                let starts_day =
-                    before.is_none_or(|(then, _)| local(at, offset_minutes).utc_day() != local(then, offset_minutes).utc_day());
+                let starts_day = before.is_none_or(|(then, _)| {
+                    local(at, offset_minutes).utc_day() != local(then, offset_minutes).utc_day()
+                });
                 let starts_group = starts_day
                     || author.is_none()
                     || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
@@ -244,7 +244,8 @@ mod tests {
 
     fn posted(author: UserId, seq: u64, prev: u64, at: u64) -> Event {
         let nickname: Nickname = User::new(author).nickname;
-        let message = Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
+        let message =
+            Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
         Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), what: What::Posted(message) }
     }
 

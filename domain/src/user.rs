@@ -17,7 +17,10 @@ impl User {
     /// Someone who has not chosen a nickname: called by a friendly one that follows from their id, so that nothing
     /// needs to be stored for those who only look.
     pub fn new(id: UserId) -> Self {
-        let number = id.bytes().iter().fold(0_u64, |number, byte| number.wrapping_mul(257).wrapping_add(u64::from(*byte)));
+        let number = id
+            .bytes()
+            .iter()
+            .fold(0_u64, |number, byte| number.wrapping_mul(257).wrapping_add(u64::from(*byte)));
         Self { id, nickname: Nickname::friendly(number) }
     }
 }

@@ -24,7 +24,8 @@ mod tests {
 
     #[test]
     fn waits_grow_and_stay_capped() {
-        let longest: Vec<i32> = [0, 1, 2, 3, 4, 29, 30, u32::MAX].map(|attempt| wait_millis(attempt, 1.0)).into();
+        let longest: Vec<i32> =
+            [0, 1, 2, 3, 4, 29, 30, u32::MAX].map(|attempt| wait_millis(attempt, 1.0)).into();
         assert_eq!(longest, [200, 400, 800, 1_600, 2_000, 2_000, 15_000, 15_000]);
     }
 

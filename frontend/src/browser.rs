@@ -28,9 +28,9 @@ pub(crate) fn chance() -> f64 {
 /// an id only has to differ from the others of the same person.
 pub(crate) fn client_id() -> ClientId {
     let mut bytes = [0; ID_BYTES];
-    let drawn = window().and_then(|window| window.crypto().ok()).and_then(|crypto| {
-        crypto.get_random_values_with_u8_array(&mut bytes).ok()
-    });
+    let drawn = window()
+        .and_then(|window| window.crypto().ok())
+        .and_then(|crypto| crypto.get_random_values_with_u8_array(&mut bytes).ok());
     if drawn.is_none() {
         bytes.fill_with(|| (chance() * 256.0) as u8);
     }

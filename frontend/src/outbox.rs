@@ -46,9 +46,12 @@ mod tests {
     fn a_message_is_asked_for_once_until_it_is_answered() {
         let chat = ChatId::from_bytes([1; ID_BYTES]);
         let client_id = ClientId::from_bytes([2; ID_BYTES]);
-        let message = Pending { client_id, body: Body::parse("hello").unwrap(), at: Timestamp(1), problem: None };
+        let message =
+            Pending { client_id, body: Body::parse("hello").unwrap(), at: Timestamp(1), problem: None };
         let mut outbox = Outbox::default();
-        let Some(ClientFrame::Do { request, .. }) = outbox.ask(chat, &message) else { panic!("nothing asked") };
+        let Some(ClientFrame::Do { request, .. }) = outbox.ask(chat, &message) else {
+            panic!("nothing asked")
+        };
         assert_eq!(outbox.ask(chat, &message), None);
         assert_eq!(outbox.answered(request), Some(client_id));
         assert_eq!(outbox.answered(request), None);

@@ -22,7 +22,11 @@ use crate::{problem, router::Parts};
 const READ_BUFFER: usize = 1_024;
 
 /// Checks a handshake and takes the connection over.
-pub async fn upgrade(State(parts): State<Arc<Parts>>, headers: HeaderMap, socket: WebSocketUpgrade) -> Response {
+pub async fn upgrade(
+    State(parts): State<Arc<Parts>>,
+    headers: HeaderMap,
+    socket: WebSocketUpgrade,
+) -> Response {
     if !is_same_origin(&headers) {
         return problem::plain(Problem::CrossOrigin);
     }
@@ -70,7 +74,9 @@ mod tests {
         assert!(allowed(Some("http://chat.example:3000"), "chat.example:3000"));
         assert!(allowed(Some("https://chat.example"), "chat.example"));
         assert!(allowed(None, "chat.example"));
-        for foreign in ["http://evil.example", "http://chat.example.evil.example", "null", "http://chat.example:81"] {
+        for foreign in
+            ["http://evil.example", "http://chat.example.evil.example", "null", "http://chat.example:81"]
+        {
             assert!(!allowed(Some(foreign), "chat.example"), "{foreign}");
         }
     }

@@ -39,7 +39,11 @@ pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Reque
     response
 }
 
-async fn visit(parts: &Parts, request: Request, page: impl FnOnce(UserId) -> Result<Page, Problem>) -> Response {
+async fn visit(
+    parts: &Parts,
+    request: Request,
+    page: impl FnOnce(UserId) -> Result<Page, Problem>,
+) -> Response {
     let session = parts.sessions.find_or_start(request.headers(), parts.service.now());
     let (found, cookie) = match session {
         Ok((session, cookie)) => (page(session.user()), cookie),

@@ -248,7 +248,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
         let presence = presence();
-        let mut seats: Vec<_> = (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Bell::default())).collect();
+        let mut seats: Vec<_> =
+            (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Bell::default())).collect();
         assert_eq!(names(&presence), ["Ana"]);
         let version = presence.roster(CHAT).version;
         seats.truncate(1);

@@ -13,7 +13,9 @@ use leptos::config::LeptosOptions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
-use crate::{form, health, live, page, problem, service::Service, session::Sessions, site, writer::WriterHealth};
+use crate::{
+    form, health, live, page, problem, service::Service, session::Sessions, site, writer::WriterHealth,
+};
 
 /// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
 const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
@@ -48,6 +50,9 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/readyz", get(health::ready))
         .fallback(page::elsewhere)
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
-        .layer(CsrfLayer::new().with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)))
+        .layer(
+            CsrfLayer::new()
+                .with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
+        )
         .with_state(parts)
 }

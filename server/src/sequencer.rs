@@ -32,7 +32,8 @@ pub trait Sequencer: Send + Sync {
     ///
     /// # Errors
     /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::Restarting`] when the log is closed.
-    fn propose(&self, by: UserId, command: Command) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
+    fn propose(&self, by: UserId, command: Command)
+    -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
 
 struct Proposal {
@@ -67,7 +68,11 @@ pub fn local(clock: Clock) -> (LocalSequencer, LocalLog) {
 }
 
 impl Sequencer for LocalSequencer {
-    fn propose(&self, by: UserId, command: Command) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+    fn propose(
+        &self,
+        by: UserId,
+        command: Command,
+    ) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
         Box::pin(async move {
             let (outcome, receiver) = oneshot::channel();
             let place = timeout(PATIENCE, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
@@ -86,10 +91,11 @@ impl LocalLog {
         let at = (self.clock)().max(at);
         let waiting = std::iter::from_fn(|| self.queue.try_recv().ok());
         let mut seq = seq;
-        let placed = std::iter::once(first).chain(waiting).take(limit).map(|Proposal { by, command, outcome }| {
-            seq = seq.next();
-            Placed { entry: Entry { seq, at, by, command }, outcome }
-        });
+        let placed =
+            std::iter::once(first).chain(waiting).take(limit).map(|Proposal { by, command, outcome }| {
+                seq = seq.next();
+                Placed { entry: Entry { seq, at, by, command }, outcome }
+            });
         Some(placed.collect())
     }
 }

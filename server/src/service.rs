@@ -103,7 +103,8 @@ impl Service {
             let Some(chat) = view.chat(id)? else { return Ok(None) };
             Ok(Some((view.user(reader)?, chat, newest(&view, id, self.epoch())?)))
         };
-        let (me, chat, history) = read().map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
+        let (me, chat, history) =
+            read().map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
         let mut roster: Roster = self.presence.roster(id);
         roster.put(me.clone());
         Ok(ChatPage { me, chat, roster, history, at: self.now() })

@@ -29,7 +29,9 @@ pub enum KeyError {
     #[error("it could not be read or written: {0}")]
     Io(#[from] io::Error),
     /// It is something else.
-    #[error("it is not a key of {KEY_BYTES} bytes: put the right one back, or remove it and everybody gets a new session")]
+    #[error(
+        "it is not a key of {KEY_BYTES} bytes: put the right one back, or remove it and everybody gets a new session"
+    )]
     NotAKey,
     /// No key could be drawn.
     #[error(transparent)]
@@ -207,7 +209,10 @@ mod tests {
         let others = Sessions { key: Key::from(&[8; KEY_BYTES]) };
         assert!(others.find(&sent(&cookie), NOW).is_none());
         for nonsense in ["qchat_session=", "qchat_session=x", "qchat_session=é", "qchat_session"] {
-            let headers = HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_bytes(nonsense.as_bytes()).unwrap())]);
+            let headers = HeaderMap::from_iter([(
+                header::COOKIE,
+                HeaderValue::from_bytes(nonsense.as_bytes()).unwrap(),
+            )]);
             assert!(sessions.find(&headers, NOW).is_none());
         }
     }

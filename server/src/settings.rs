@@ -50,7 +50,11 @@ pub enum SettingsError {
 
 /// Anonymous, ephemeral, real-time chat.
 #[derive(Debug, Default, Parser)]
-#[command(name = "qchat", version, after_help = "Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults.")]
+#[command(
+    name = "qchat",
+    version,
+    after_help = "Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
+)]
 pub struct Flags {
     /// Where to listen [env: LEPTOS_SITE_ADDR] [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -99,7 +103,8 @@ impl Settings {
         environment: impl Fn(&'static str) -> Option<String>,
         file: &str,
     ) -> Result<Self, SettingsError> {
-        let file: File = toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
+        let file: File =
+            toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
         let (name, address) = first([
             ("--site-addr", flags.site_addr),
             ("LEPTOS_SITE_ADDR", environment("LEPTOS_SITE_ADDR")),
@@ -157,7 +162,8 @@ mod tests {
         let environment = |name| (name == "LEPTOS_SITE_ADDR").then(|| "everywhere".to_owned());
         let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
         assert!(error.contains("LEPTOS_SITE_ADDR") && error.contains("everywhere"), "{error}");
-        let error = Settings::merge(Flags::default(), nothing, "[qchat]\ndata-dri = 1").unwrap_err().to_string();
+        let error =
+            Settings::merge(Flags::default(), nothing, "[qchat]\ndata-dri = 1").unwrap_err().to_string();
         assert!(error.contains("Leptos.toml") && error.contains("data-dri"), "{error}");
     }
 

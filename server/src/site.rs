@@ -40,7 +40,11 @@ pub fn assets() -> Assets {
         Some(found) => format!("/{file}?v={}", version(&found)),
         None => format!("/{file}"),
     };
-    Assets { script: address("pkg/qchat.js"), wasm: address("pkg/qchat.wasm"), style: address("pkg/qchat.css") }
+    Assets {
+        script: address("pkg/qchat.js"),
+        wasm: address("pkg/qchat.wasm"),
+        style: address("pkg/qchat.css"),
+    }
 }
 
 /// Whether there is anything to give to a browser: false in a server that was built alone.
@@ -59,21 +63,29 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
     let version = version(&file);
     let tag = format!("\"{version}\"");
     let keep = if wanted == Some(version.as_str()) { FOR_GOOD } else { FOR_AN_HOUR };
-    let common = [(header::CACHE_CONTROL, keep.to_owned()), (header::ETAG, tag.clone()), (header::VARY, "accept-encoding".to_owned())];
+    let common = [
+        (header::CACHE_CONTROL, keep.to_owned()),
+        (header::ETAG, tag.clone()),
+        (header::VARY, "accept-encoding".to_owned()),
+    ];
     if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     let kind = mime_guess::from_path(path).first_or_octet_stream().to_string();
-    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let accepted =
+        headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let packed = ENCODINGS.iter().find_map(|(name, ending)| {
-        let takes_it = accepted.split(',').any(|each| each.split(';').next().is_some_and(|each| each.trim() == *name));
+        let takes_it =
+            accepted.split(',').any(|each| each.split(';').next().is_some_and(|each| each.trim() == *name));
         takes_it.then(|| Site::get(&format!("{path}{ending}"))).flatten().map(|file| (*name, file))
     });
     match packed {
-        Some((encoding, file)) => {
-            (common, [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, encoding.to_owned())], body(file))
-                .into_response()
-        }
+        Some((encoding, file)) => (
+            common,
+            [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, encoding.to_owned())],
+            body(file),
+        )
+            .into_response(),
         None => (common, [(header::CONTENT_TYPE, kind)], body(file)).into_response(),
     }
 }

@@ -4,7 +4,10 @@ mod record;
 
 use std::{io, path::Path};
 
-use domain::{Change, Chat, ChatId, ClientId, Epoch, Event, Message, Seq, State, Timestamp, User, UserId, What, id::ID_BYTES};
+use domain::{
+    Change, Chat, ChatId, ClientId, Epoch, Event, Message, Seq, State, Timestamp, User, UserId, What,
+    id::ID_BYTES,
+};
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
     StorageError, Table, TableDefinition, WriteTransaction,
@@ -65,7 +68,13 @@ macro_rules! from_redb {
     };
 }
 
-from_redb!(StorageError, redb::TransactionError, redb::TableError, redb::CommitError, redb::SetDurabilityError);
+from_redb!(
+    StorageError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
 
 impl From<DatabaseError> for StoreError {
     fn from(error: DatabaseError) -> Self {
@@ -152,7 +161,10 @@ impl Store {
     /// # Errors
     /// Those of `work`, and when the database cannot be written. After a failed commit it takes no more writes until
     /// it is opened again.
-    pub fn write<T>(&self, work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let write = begin_write(&self.database)?;
         let done = work(&mut Batch::open(&write)?)?;
         write.commit()?;

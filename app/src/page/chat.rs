@@ -6,7 +6,8 @@ use leptos::prelude::*;
 use crate::{
     live::{Connector, Live},
     view::{
-        composer::Composer, connection::ConnectionStatus, header::ChatHeader, members::Members, timeline::TimelineView,
+        composer::Composer, connection::ConnectionStatus, header::ChatHeader, members::Members,
+        timeline::TimelineView,
     },
 };
 

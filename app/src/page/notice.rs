@@ -51,7 +51,8 @@ pub fn ProblemPage(
     /// Why.
     problem: Problem,
 ) -> impl IntoView {
-    let heading = if problem == Problem::UnknownChat { "This chat is not there" } else { "That did not work" };
+    let heading =
+        if problem == Problem::UnknownChat { "This chat is not there" } else { "That did not work" };
     view! {
         <Notice heading sentence=problem.to_string()>
             <HomeLink />

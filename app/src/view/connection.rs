@@ -22,7 +22,9 @@ pub fn ConnectionStatus() -> impl IntoView {
     };
     let meanwhile = move || match live.connection.get() {
         Connection::Starting | Connection::Connected => "",
-        Connection::Reconnecting | Connection::Offline => "What you write is kept and goes out when you are back.",
+        Connection::Reconnecting | Connection::Offline => {
+            "What you write is kept and goes out when you are back."
+        }
     };
     view! {
         <div class="connection" data-state=state>

@@ -7,7 +7,8 @@ use crate::{live::Live, view::avatar::Avatar};
 
 fn count(members: usize) -> String {
     const WORDS: [&str; 13] = [
-        "No one", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven", "Twelve",
+        "No one", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven",
+        "Twelve",
     ];
     let number = WORDS.get(members).map_or_else(|| members.to_string(), |word| (*word).to_owned());
     if members == 1 { format!("{number} person here") } else { format!("{number} people here") }

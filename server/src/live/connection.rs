@@ -9,7 +9,8 @@ use axum::{
 use domain::{
     ChatId, Problem, UserId,
     frame::{
-        Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION, WATCH_LIMIT,
+        Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
+        WATCH_LIMIT,
     },
 };
 use futures_util::{SinkExt, StreamExt, stream::FuturesOrdered};
@@ -95,7 +96,9 @@ impl Connection {
             Some(Ok(Message::Binary(_))) => Err(End::Problem(Problem::BinaryFrame)),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
             Some(Ok(Message::Close(_))) | None => Err(End::Gone),
-            Some(Err(error)) => Err(if is_too_large(&error) { End::Problem(Problem::FrameTooLarge) } else { End::Gone }),
+            Some(Err(error)) => {
+                Err(if is_too_large(&error) { End::Problem(Problem::FrameTooLarge) } else { End::Gone })
+            }
         }
     }
 

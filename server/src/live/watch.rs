@@ -46,7 +46,8 @@ impl Watch {
         let found = view.chat(chat).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
         let resumes = after.filter(|cursor| cursor.epoch == service.epoch() && cursor.seq <= found.seq);
         if let Some(Cursor { seq, .. }) = resumes {
-            let missed = view.events_after(chat, seq, RESUME_EVENTS + 1).map_err(|error| not_readable(&error))?;
+            let missed =
+                view.events_after(chat, seq, RESUME_EVENTS + 1).map_err(|error| not_readable(&error))?;
             if missed.len() <= RESUME_EVENTS {
                 let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
                 return Ok((watch, ServerFrame::Resumed { chat, seq }));
@@ -77,7 +78,10 @@ impl Watch {
                 Ahead::InStore => self.behind = true,
             }
         }
-        let stored = service.read()?.events_after(self.chat, self.cursor, BATCH).map_err(|error| not_readable(&error))?;
+        let stored = service
+            .read()?
+            .events_after(self.chat, self.cursor, BATCH)
+            .map_err(|error| not_readable(&error))?;
         self.behind = stored.len() == BATCH;
         Ok(stored.iter().filter_map(Encoded::new).collect())
     }

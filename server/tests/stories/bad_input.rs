@@ -10,8 +10,9 @@ use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
 
 use crate::support::{
-    Client, TestServer, bodies, client_id,
+    Client, TestServer, bodies,
     client::{Wire, handshake, open, soon},
+    client_id,
 };
 
 const NOWHERE: ChatId = ChatId::from_bytes([9; ID_BYTES]);
@@ -86,9 +87,19 @@ async fn what_cannot_go_on_ends_with_a_reason() {
     let person = server.person().await;
     let hello = format!(r#"{{"hello":{{"version":{VERSION}}}}}"#);
     let cases: [(&str, Vec<Message>, Problem, u16); 4] = [
-        ("not hello", vec![Message::text(format!(r#"{{"unwatch":{{"chat":"{NOWHERE}"}}}}"#))], Problem::HelloFirst, 4400),
+        (
+            "not hello",
+            vec![Message::text(format!(r#"{{"unwatch":{{"chat":"{NOWHERE}"}}}}"#))],
+            Problem::HelloFirst,
+            4400,
+        ),
         ("version", vec![Message::text(r#"{"hello":{"version":999}}"#)], Problem::UnknownVersion, 4400),
-        ("binary", vec![Message::text(hello.clone()), Message::binary(vec![1, 2])], Problem::BinaryFrame, 1003),
+        (
+            "binary",
+            vec![Message::text(hello.clone()), Message::binary(vec![1, 2])],
+            Problem::BinaryFrame,
+            1003,
+        ),
         (
             "large",
             vec![Message::text(hello.clone()), Message::text("x".repeat(FRAME_LIMIT + 1))],
@@ -133,7 +144,11 @@ async fn the_largest_frame_and_message_are_taken() {
     client.post(chat, client_id(1), &longest).await.unwrap();
     assert_eq!(bodies([&client.event().await]), [longest]);
     let hello = format!(r#"{{"hello":{{"version":{VERSION}}}}}"#);
-    client.wire.send(Message::text(format!("{hello}{}", " ".repeat(FRAME_LIMIT - hello.len())))).await.unwrap();
+    client
+        .wire
+        .send(Message::text(format!("{hello}{}", " ".repeat(FRAME_LIMIT - hello.len()))))
+        .await
+        .unwrap();
     client.find(|frame| matches!(frame, ServerFrame::Welcome { .. }).then_some(())).await;
 }
 

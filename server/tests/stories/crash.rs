@@ -17,8 +17,9 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::support::{
-    Client, Person, client_id,
+    Client, Person,
     client::{handshake, open},
+    client_id,
     process::Process,
 };
 
@@ -58,7 +59,13 @@ impl History {
     }
 
     /// One connection, from its hello until the server is killed or `until` says that it is enough.
-    async fn live(&mut self, address: SocketAddr, chat: ChatId, posting: bool, until: &CancellationToken) -> Option<()> {
+    async fn live(
+        &mut self,
+        address: SocketAddr,
+        chat: ChatId,
+        posting: bool,
+        until: &CancellationToken,
+    ) -> Option<()> {
         let wire = open(handshake(address, Some(&self.cookie))).await.ok()?;
         let mut client = Client::greet(wire).await?;
         let after = Some(self.timeline.cursor());
@@ -77,14 +84,22 @@ impl History {
             };
             match frame {
                 ServerFrame::Event(event) => {
-                    assert_eq!(self.timeline.apply(event.clone()), Applied::Appended, "a hole or a repeat at {}", event.seq);
+                    assert_eq!(
+                        self.timeline.apply(event.clone()),
+                        Applied::Appended,
+                        "a hole or a repeat at {}",
+                        event.seq
+                    );
                     self.seen.push(event);
                 }
                 ServerFrame::Done { request, seq } => {
                     let message = client_id(request);
                     self.open.retain(|open| *open != message);
                     let before = self.acknowledged.insert(message, seq);
-                    assert!(before.is_none_or(|before| before == seq), "acknowledged at {before:?} and {seq}");
+                    assert!(
+                        before.is_none_or(|before| before == seq),
+                        "acknowledged at {before:?} and {seq}"
+                    );
                 }
                 ServerFrame::Snapshot { .. } => panic!("the cursor was not resumed"),
                 ServerFrame::Refused { code, .. } => panic!("refused: {code:?}"),
@@ -117,7 +132,10 @@ async fn client(mut history: History, chat: ChatId, mut server: Where, enough: C
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
     // printed when it fails: the moments of the kills, though not what they hit, are those of the seed
-    let seed = std::env::var("QCHAT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random::<u64>);
+    let seed = std::env::var("QCHAT_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random::<u64>);
     println!("QCHAT_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
@@ -217,5 +235,9 @@ fn check(histories: &[History]) {
             acknowledged += 1;
         }
     }
-    assert_eq!(acknowledged, places.len(), "what is there was acknowledged, since everything was sent until it was");
+    assert_eq!(
+        acknowledged,
+        places.len(),
+        "what is there was acknowledged, since everything was sent until it was"
+    );
 }

@@ -164,7 +164,11 @@ async fn a_restart_loses_nothing_and_cursors_still_hold() {
     let server = server.restart().await;
     let mut client = ana.connect().await;
     assert_eq!(client.watch(chat, Some(timeline.cursor())).await, None);
-    assert_eq!(client.post(chat, client_id(1), "before").await, Ok(before), "retries are known across restarts");
+    assert_eq!(
+        client.post(chat, client_id(1), "before").await,
+        Ok(before),
+        "retries are known across restarts"
+    );
     let after = client.post(chat, client_id(3), "after").await.unwrap();
     assert!(after > before);
     for event in client.events(2).await {

@@ -41,7 +41,8 @@ async fn the_page_has_the_newest_messages_in_order() {
     }
     let page = ana.get(&format!("/chat/{chat}")).await.text;
     let (html, _) = page.split_once("</html>").unwrap();
-    let places: Vec<_> = (10..count).map(|number| html.find(&format!(">message-{number}.<")).unwrap()).collect();
+    let places: Vec<_> =
+        (10..count).map(|number| html.find(&format!(">message-{number}.<")).unwrap()).collect();
     assert!(places.is_sorted());
     assert!(!html.contains("message-9."), "older ones are not on this page");
 }
@@ -80,24 +81,30 @@ async fn a_refused_form_comes_back_with_everything_that_was_written() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let long = "W".repeat(21);
-    let answer = ana.submit("/api/start_chat", &[("nickname", &long), ("title", "A & B"), ("private", "true")]).await;
+    let answer =
+        ana.submit("/api/start_chat", &[("nickname", &long), ("title", "A & B"), ("private", "true")]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(answer.text.contains("The nickname is too long."), "{}", answer.text);
-    assert!(answer.text.contains(&format!("value=\"{long}\"")) && answer.text.contains("value=\"A &amp; B\""));
+    assert!(
+        answer.text.contains(&format!("value=\"{long}\"")) && answer.text.contains("value=\"A &amp; B\"")
+    );
     assert!(answer.text.contains("value=\"true\" checked"), "{}", answer.text);
 
     let chat = ana.start_chat("Ana", "Tea").await.to_string();
     let body = format!("</textarea>{}", "x".repeat(BODY_LIMIT));
     let id = client_id(1).to_string();
-    let answer = ana.submit("/api/post_message", &[("chat", &chat), ("client_id", &id), ("body", &body)]).await;
+    let answer =
+        ana.submit("/api/post_message", &[("chat", &chat), ("client_id", &id), ("body", &body)]).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(answer.text.contains("The message is too long."), "{}", answer.text);
     assert!(answer.text.contains("&lt;/textarea&gt;xxx"), "the text is there, and stays text");
 
     let nowhere = client_id(9).to_string();
-    let answer = ana.submit("/api/post_message", &[("chat", &nowhere), ("client_id", &id), ("body", "hi")]).await;
+    let answer =
+        ana.submit("/api/post_message", &[("chat", &nowhere), ("client_id", &id), ("body", "hi")]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
-    let answer = ana.submit("/api/post_message", &[("chat", &chat), ("client_id", "?"), ("body", "hi")]).await;
+    let answer =
+        ana.submit("/api/post_message", &[("chat", &chat), ("client_id", "?"), ("body", "hi")]).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
@@ -105,7 +112,9 @@ async fn a_refused_form_comes_back_with_everything_that_was_written() {
 async fn a_form_that_is_none_is_refused_in_words() {
     let server = TestServer::start().await;
     let ana = server.person().await;
-    for (path, form) in [("/api/start_chat", &[("title", "x")][..]), ("/api/nothing", &[]), ("/api/post_message", &[])] {
+    for (path, form) in
+        [("/api/start_chat", &[("title", "x")][..]), ("/api/nothing", &[]), ("/api/post_message", &[])]
+    {
         let answer = ana.submit(path, form).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
         assert!(answer.text.contains("The form did not arrive whole."), "{}", answer.text);
@@ -160,7 +169,8 @@ async fn the_public_id_and_the_session_are_never_the_same() {
 async fn unknown_addresses_lead_to_a_friendly_page() {
     let server = TestServer::start().await;
     let ana = server.person().await;
-    for path in ["/chat/0000000000000000", "/chat/nonsense", "/nowhere", "/chat", "/pkg2/x", "/../Cargo.toml"] {
+    for path in ["/chat/0000000000000000", "/chat/nonsense", "/nowhere", "/chat", "/pkg2/x", "/../Cargo.toml"]
+    {
         let answer = ana.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"), "{path}");

@@ -63,5 +63,8 @@ fn a_port_that_is_taken() {
 #[test]
 fn a_setting_that_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    assert_says(&Process::fail(folder.path(), "everywhere"), &["--site-addr", "everywhere", "127.0.0.1:3000"]);
+    assert_says(
+        &Process::fail(folder.path(), "everywhere"),
+        &["--site-addr", "everywhere", "127.0.0.1:3000"],
+    );
 }

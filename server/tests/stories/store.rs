@@ -1,8 +1,8 @@
 //! The database keeps its promises on every kind of storage: one suite, run on a file and in memory.
 
 use domain::{
-    Body, Change, Chat, ChatId, Event, Message, Nickname, Seq, State, Timestamp, Title, User, UserId, Visibility, What,
-    id::ID_BYTES,
+    Body, Change, Chat, ChatId, Event, Message, Nickname, Seq, State, Timestamp, Title, User, UserId,
+    Visibility, What, id::ID_BYTES,
 };
 use redb::backends::InMemoryBackend;
 use server::store::{LogState, Store, StoreError};
@@ -24,8 +24,15 @@ fn started(chat: ChatId, seq: u64) -> Change {
 
 fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
     let body = Body::parse(&format!("message {seq}")).unwrap();
-    let message = Message { author: ANA, nickname: Nickname::parse("Ana").unwrap(), client_id: client_id(seq), body };
-    Change::Chat(Event { chat, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), what: What::Posted(message) })
+    let message =
+        Message { author: ANA, nickname: Nickname::parse("Ana").unwrap(), client_id: client_id(seq), body };
+    Change::Chat(Event {
+        chat,
+        seq: Seq(seq),
+        prev: Seq(prev),
+        at: Timestamp(seq),
+        what: What::Posted(message),
+    })
 }
 
 fn write(store: &Store, changes: &[Change]) {
@@ -40,7 +47,16 @@ fn places(events: &[Event]) -> Vec<u64> {
 fn suite(store: &Store) {
     // a chat and what is said in it
     let between = ChatId::from_bytes([8; ID_BYTES]);
-    write(store, &[started(CHAT, 1), started(between, 2), posted(CHAT, 3, 1), posted(between, 4, 2), posted(CHAT, 5, 3)]);
+    write(
+        store,
+        &[
+            started(CHAT, 1),
+            started(between, 2),
+            posted(CHAT, 3, 1),
+            posted(between, 4, 2),
+            posted(CHAT, 5, 3),
+        ],
+    );
     let view = store.read().unwrap();
     let Some(Chat { seq, title, owner, .. }) = view.chat(CHAT).unwrap() else { panic!("no chat") };
     assert_eq!((seq, title.as_str(), owner), (Seq(5), "Tea", ANA));

@@ -142,14 +142,21 @@ impl Client {
     pub(crate) async fn answer(&mut self, wanted: u64) -> Result<Seq, Problem> {
         self.find(|frame| match frame {
             ServerFrame::Done { request, seq } if *request == wanted => Some(Ok(*seq)),
-            ServerFrame::Refused { request: Some(request), code, .. } if *request == wanted => Some(Err(*code)),
+            ServerFrame::Refused { request: Some(request), code, .. } if *request == wanted => {
+                Some(Err(*code))
+            }
             _ => None,
         })
         .await
     }
 
     /// Posts a message and waits until it is stored.
-    pub(crate) async fn post(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> Result<Seq, Problem> {
+    pub(crate) async fn post(
+        &mut self,
+        chat: ChatId,
+        client_id: ClientId,
+        body: &str,
+    ) -> Result<Seq, Problem> {
         let request = self.ask(chat, client_id, body).await;
         self.answer(request).await
     }

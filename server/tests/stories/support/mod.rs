@@ -93,7 +93,8 @@ impl Person {
     }
 
     pub(crate) async fn submit_with(&self, path: &str, form: &[(&str, &str)], headers: HeaderMap) -> Answer {
-        self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html").headers(headers)).await
+        self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html").headers(headers))
+            .await
     }
 
     pub(crate) async fn start_chat(&self, nickname: &str, title: &str) -> ChatId {
@@ -120,7 +121,11 @@ impl Person {
 
     async fn request(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
-        Answer { status: answer.status(), headers: answer.headers().clone(), text: answer.text().await.unwrap() }
+        Answer {
+            status: answer.status(),
+            headers: answer.headers().clone(),
+            text: answer.text().await.unwrap(),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ impl Process {
         let mut child = command(data_dir, "127.0.0.1:0").spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let Some(address) = line.trim().strip_prefix("Qchat is at http://") else { panic!("it said {line:?}") };
+        let Some(address) = line.trim().strip_prefix("Qchat is at http://") else {
+            panic!("it said {line:?}")
+        };
         Self { address: address.parse().unwrap(), child }
     }
 

@@ -1,0 +1,41 @@
+# The commands of Qchat. Each gets what it needs by itself: see scripts/setup.sh.
+
+export PATH := $(CURDIR)/end2end/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+
+NATIVE := --package domain --package app --package server --features app/ssr
+
+.PHONY: run watch build test test-rust test-browser check setup
+
+# Builds Qchat and runs it at http://127.0.0.1:3000
+run: build
+	target/release/qchat
+
+# Runs Qchat for those who work on it: builds again whenever a file changes
+watch: setup
+	cargo leptos watch
+
+# Builds target/release/qchat, which carries its site inside
+build: setup
+	cargo leptos build --release --precompress
+
+# Runs every test
+test: test-rust test-browser
+
+test-rust: setup
+	cargo test $(NATIVE)
+	cargo test --package frontend
+
+test-browser: build
+	scripts/setup.sh browser
+	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
+
+# Format, lints and documentation, with warnings denied
+check: setup
+	cargo fmt --check
+	cargo clippy $(NATIVE) --all-targets -- --deny warnings
+	cargo clippy --package frontend --target wasm32-unknown-unknown -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" cargo doc $(NATIVE) --no-deps --document-private-items
+	cd end2end && npx tsc --noEmit
+
+setup:
+	@scripts/setup.sh

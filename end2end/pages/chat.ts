@@ -1,0 +1,54 @@
+import { type Locator, type Page, expect } from '@playwright/test';
+
+export class ChatPage {
+  readonly heading: Locator;
+  readonly log: Locator;
+  readonly messages: Locator;
+  readonly composer: Locator;
+  readonly send: Locator;
+  readonly members: Locator;
+  readonly connection: Locator;
+  readonly copyLink: Locator;
+  readonly alert: Locator;
+
+  constructor(readonly page: Page) {
+    this.heading = page.getByRole('heading', { level: 1 });
+    this.log = page.getByRole('log', { name: 'Messages' });
+    this.messages = this.log.getByRole('listitem');
+    this.composer = page.getByRole('textbox', { name: 'Message' });
+    this.send = page.getByRole('button', { name: 'Send' });
+    this.members = page.getByRole('list', { name: 'Members' }).getByRole('listitem');
+    this.connection = page.getByRole('status', { name: 'Connection' });
+    this.copyLink = page.getByRole('button', { name: 'Copy link' });
+    this.alert = page.getByRole('alert').filter({ hasText: /./ });
+  }
+
+  /** The page is there, and alive where it can be. */
+  async isOpen(): Promise<void> {
+    await expect(this.composer).toBeVisible();
+    if (await this.page.evaluate(() => matchMedia('(scripting: enabled)').matches)) await this.isConnected();
+  }
+
+  async isConnected(): Promise<void> {
+    await expect(this.connection).toHaveText('Connected');
+  }
+
+  async say(text: string): Promise<void> {
+    await this.composer.fill(text);
+    await this.composer.press('Enter');
+  }
+
+  /** The line of a message, by its text. */
+  message(text: string): Locator {
+    return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  member(name: string): Locator {
+    return this.members.filter({ hasText: name });
+  }
+
+  /** The texts of all stored messages and those on their way, in the order they are shown. */
+  async texts(): Promise<string[]> {
+    return this.log.locator('.body').allInnerTexts();
+  }
+}

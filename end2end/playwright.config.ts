@@ -1,0 +1,33 @@
+import { defineConfig } from '@playwright/test';
+
+const executablePath = process.env.QCHAT_BROWSER;
+if (!executablePath) throw new Error('QCHAT_BROWSER is not set: run these tests by `make test-browser`');
+
+export default defineConfig({
+  testDir: 'tests',
+  outputDir: 'test-results',
+  // A test that fails once and passes then has found something: nothing is tried twice.
+  retries: 0,
+  fullyParallel: true,
+  workers: 2,
+  forbidOnly: !!process.env.CI,
+  reporter: [['list']],
+  timeout: 30_000,
+  use: {
+    locale: 'en-GB',
+    timezoneId: 'Europe/Berlin',
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath,
+      args: [
+        '--no-sandbox',
+        '--disable-gpu',
+        '--disable-quic',
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+      ],
+    },
+  },
+});

@@ -1,0 +1,66 @@
+// A Qchat of one's own: the release build, with a data folder that goes with the test.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+const program = new URL('../../target/release/qchat', import.meta.url).pathname;
+
+export class Server {
+  private constructor(
+    private readonly folder: string,
+    private process: ChildProcess,
+    readonly url: string,
+  ) {}
+
+  /** Starts on a free port. */
+  static async start(): Promise<Server> {
+    const folder = await mkdtemp(join(tmpdir(), 'qchat-'));
+    const { process, url } = await launch(folder, '127.0.0.1:0');
+    return new Server(folder, process, url);
+  }
+
+  /** `kill -9`. */
+  async kill(): Promise<void> {
+    const gone = once(this.process, 'exit');
+    this.process.kill('SIGKILL');
+    await gone;
+  }
+
+  /** Starts again at the same address: on the same data, or as if there had never been any. */
+  async startAgain({ empty = false } = {}): Promise<void> {
+    if (empty) await rm(join(this.folder, 'qchat.redb'));
+    const { process } = await launch(this.folder, new URL(this.url).host);
+    this.process = process;
+  }
+
+  /** Lets it answer nobody, though its sockets stay open. */
+  freeze(): void {
+    this.process.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.process.kill('SIGCONT');
+  }
+
+  async dispose(): Promise<void> {
+    this.thaw();
+    if (this.process.exitCode === null && this.process.signalCode === null) await this.kill();
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+async function launch(folder: string, address: string): Promise<{ process: ChildProcess; url: string }> {
+  const child = spawn(program, ['--data-dir', folder, '--site-addr', address], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, QCHAT_LOG: 'warn' },
+  });
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const url = /^Qchat is at (http:\S+)$/.exec(line)?.[1];
+    if (url) return { process: child, url };
+  }
+  throw new Error(`${program} did not start: build it by \`make build\``);
+}

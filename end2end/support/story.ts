@@ -1,0 +1,92 @@
+// What every story has: a server, and people who come to it, each with a browser of their own. A word in the console
+// of any of them fails the story.
+
+import { type Browser, type BrowserContextOptions, type Page, expect, test as base } from '@playwright/test';
+import { ChatPage } from '../pages/chat.ts';
+import { HomePage } from '../pages/home.ts';
+import { Server } from './server.ts';
+
+export { expect } from '@playwright/test';
+
+/** Somebody with a browser. */
+export class Person {
+  readonly home: HomePage;
+  readonly chat: ChatPage;
+
+  constructor(
+    readonly page: Page,
+    readonly server: Server,
+  ) {
+    this.home = new HomePage(page);
+    this.chat = new ChatPage(page);
+  }
+
+  async visit(path: string): Promise<void> {
+    await this.page.goto(new URL(path, this.server.url).href);
+  }
+
+  /** Starts a chat from the home page; gives its address. */
+  async startChat(chat: { nickname?: string; title?: string; private?: boolean } = {}): Promise<string> {
+    await this.visit('/');
+    await this.home.startChat(chat);
+    await this.chat.isOpen();
+    return this.page.url();
+  }
+
+  /** Opens a chat by its link. */
+  async open(link: string): Promise<void> {
+    await this.page.goto(link);
+    await this.chat.isOpen();
+  }
+
+  async goOffline(offline: boolean): Promise<void> {
+    await this.page.context().setOffline(offline);
+  }
+
+  async leave(): Promise<void> {
+    await this.page.context().close();
+  }
+}
+
+export type Newcomer = (options?: BrowserContextOptions) => Promise<Person>;
+
+type Story = {
+  server: Server;
+  /** Lets somebody come, with a browser that nobody used before. */
+  person: Newcomer;
+  /** What consoles may say in this story: that a server cannot be reached, where it is killed on purpose. */
+  expected: RegExp[];
+};
+
+export const test = base.extend<Story>({
+  expected: [[], { option: true }],
+
+  // Playwright reads the names of what a fixture needs off this pattern
+  server: async ({}, use) => {
+    const server = await Server.start();
+    await use(server);
+    await server.dispose();
+  },
+
+  person: async ({ browser, server, expected, contextOptions }, use) => {
+    const words: string[] = [];
+    const people: Person[] = [];
+    await use(async (options) => {
+      const person = new Person(await newPage(browser, { ...contextOptions, ...options }, words), server);
+      people.push(person);
+      return person;
+    });
+    for (const person of people) await person.leave();
+    expect(words.filter((word) => !expected.some((pattern) => pattern.test(word)))).toEqual([]);
+  },
+});
+
+async function newPage(browser: Browser, options: BrowserContextOptions, words: string[]): Promise<Page> {
+  const context = await browser.newContext(options);
+  const page = await context.newPage();
+  page.on('console', (message) => {
+    if (['warning', 'error'].includes(message.type())) words.push(message.text());
+  });
+  page.on('pageerror', (error) => words.push(error.message));
+  return page;
+}

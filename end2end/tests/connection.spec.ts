@@ -1,0 +1,84 @@
+import { expect, test } from '../support/story.ts';
+
+// the browser itself says so when a server cannot be reached
+test.use({ expected: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] });
+
+test('a message is shown at once, and says that it is on its way until it is stored', async ({ person, server }) => {
+  const ana = await person();
+  await ana.startChat();
+  server.freeze();
+  await ana.chat.say('into the silence');
+  const message = ana.chat.message('into the silence');
+  await expect(message).toContainText('Sending');
+  await expect(ana.chat.composer).toHaveValue('');
+  server.thaw();
+  await expect(message).toBeVisible();
+  await expect(message).not.toContainText('Sending');
+});
+
+test('the server is killed and started again: open pages come back and nothing is lost', async ({ person, server }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await ana.chat.say('before the crash');
+  await expect(bea.chat.message('before the crash')).toBeVisible();
+
+  await server.kill();
+  await expect(ana.chat.connection).toHaveText('Reconnecting');
+  await ana.chat.say('while it is down');
+  await expect(ana.chat.message('while it is down')).toContainText('Sending');
+  await server.startAgain();
+
+  await ana.chat.isConnected();
+  await bea.chat.isConnected();
+  await bea.chat.say('after the crash');
+  const everything = ['before the crash', 'while it is down', 'after the crash'];
+  for (const one of [ana, bea]) {
+    await expect.poll(async () => (await one.chat.texts()).sort()).toEqual([...everything].sort());
+    await expect(one.chat.log.getByText('Sending')).toHaveCount(0);
+    await expect(one.chat.members).toHaveCount(2);
+  }
+  expect(await ana.chat.texts()).toEqual(await bea.chat.texts());
+  const cy = await person();
+  await cy.open(link);
+  expect(await cy.chat.texts()).toEqual(await ana.chat.texts());
+});
+
+test('offline is said, what is written is kept, and it goes out once', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  await bea.open(link);
+  await bea.goOffline(true);
+  await expect(bea.chat.connection).toHaveText('Offline');
+  await bea.chat.say('from the tunnel');
+  const waiting = bea.chat.message('from the tunnel');
+  await expect(waiting).toContainText('Not sent. You are offline; it goes out when you are back.');
+  await waiting.getByRole('button', { name: 'Retry' }).click();
+  await expect(waiting).toContainText('Not sent.');
+  await ana.chat.say('are you there');
+
+  await bea.goOffline(false);
+  await bea.chat.isConnected();
+  await expect(ana.chat.message('from the tunnel')).toBeVisible();
+  await expect(waiting).not.toContainText('Not sent');
+  for (const one of [ana, bea]) {
+    await expect.poll(() => one.chat.texts()).toEqual(['are you there', 'from the tunnel']);
+  }
+});
+
+test('a chat that is gone says so, and keeps what was written', async ({ person, server }) => {
+  const ana = await person();
+  await ana.startChat();
+  await server.kill();
+  await ana.chat.say('too late');
+  await server.startAgain({ empty: true });
+  await expect(ana.chat.alert).toContainText('This chat is not there.');
+  const message = ana.chat.message('too late');
+  await expect(message).toContainText('Not sent. This chat is not there.');
+  await message.getByRole('button', { name: 'Retry' }).click();
+  await expect(message).toContainText('Not sent. This chat is not there.');
+  await ana.chat.say('and another');
+  await expect(ana.chat.message('and another')).toContainText('Not sent.');
+});

@@ -1,0 +1,53 @@
+import { AxeBuilder } from '@axe-core/playwright';
+import { type Person, expect, test } from '../support/story.ts';
+
+test.use({ expected: [/404/] });
+
+/** A chat with all that is hard to lay out. */
+async function fillChat(ana: Person): Promise<string> {
+  const link = await ana.startChat({ nickname: 'W'.repeat(20), title: `${'Long title '.repeat(8)}👩‍🚀` });
+  const texts = ['Hello', 'w'.repeat(200), 'مرحبا بكم في الدردشة', '👨‍👩‍👧‍👦 🎉', 'a\nb\nc', 'https://example.org/'.repeat(12)];
+  for (const text of texts) await ana.chat.say(text);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  return link;
+}
+
+async function expectAccessible(one: Person): Promise<void> {
+  const { violations } = await new AxeBuilder({ page: one.page }).analyze();
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`)).toEqual([]);
+}
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test(`every page is accessible when it is ${colorScheme}`, async ({ person }) => {
+    const ana = await person({ colorScheme });
+    await ana.visit('/');
+    await expectAccessible(ana);
+    const link = await fillChat(ana);
+    await expectAccessible(ana);
+    const bea = await person({ colorScheme, viewport: { width: 360, height: 640 } });
+    await bea.open(link);
+    await bea.chat.say('from a phone');
+    await expectAccessible(bea);
+    await bea.goOffline(true);
+    await bea.chat.say('not sent');
+    await expect(bea.chat.message('not sent')).toContainText('Not sent');
+    await expectAccessible(bea);
+    await ana.visit('/chat/0000000000000000');
+    await expectAccessible(ana);
+  });
+}
+
+for (const width of [360, 768, 1440]) {
+  test(`nothing is wider than a window of ${width} pixels`, async ({ person }) => {
+    const ana = await person({ viewport: { width, height: 720 } });
+    const overflow = () => ana.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    await ana.visit('/');
+    expect(await overflow()).toBeLessThanOrEqual(0);
+    await fillChat(ana);
+    expect(await overflow()).toBeLessThanOrEqual(0);
+    expect(await ana.chat.log.evaluate((log) => log.scrollWidth - log.clientWidth)).toBe(0);
+    await expect(ana.chat.composer).toBeInViewport({ ratio: 1 });
+    await ana.visit('/chat/0000000000000000');
+    expect(await overflow()).toBeLessThanOrEqual(0);
+  });
+}

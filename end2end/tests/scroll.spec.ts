@@ -1,0 +1,25 @@
+import { expect, test } from '../support/story.ts';
+
+test('the newest message stays in view, and a reader who scrolled up is left in peace', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  for (let number = 1; number <= 40; number++) await ana.chat.say(`line ${number}`);
+  await expect(ana.chat.message('line 40')).toBeInViewport();
+
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.message('line 40')).toBeInViewport();
+  await ana.chat.say('line 41');
+  await expect(bea.chat.message('line 41')).toBeInViewport();
+
+  await bea.chat.message('line 15').scrollIntoViewIfNeeded();
+  const place = async () => Math.round((await bea.chat.message('line 15').boundingBox())!.y);
+  const before = await place();
+  for (let number = 42; number <= 50; number++) await ana.chat.say(`line ${number}`);
+  await expect(bea.chat.message('line 50')).toBeAttached();
+  expect(await place()).toBe(before);
+  await expect(bea.chat.message('line 50')).not.toBeInViewport();
+
+  await bea.chat.log.press('End');
+  await expect(bea.chat.message('line 50')).toBeInViewport();
+});

@@ -1,0 +1,51 @@
+import { expect, test } from '../support/story.ts';
+
+test('a friendly nickname is there, and another one at a click', async ({ person }) => {
+  const ana = await person();
+  await ana.visit('/');
+  const offered = await ana.home.nickname.inputValue();
+  expect(offered).toMatch(/^[A-Z][a-z]+ [A-Z][a-z]+$/);
+  await expect(async () => {
+    await ana.home.anotherNickname.click();
+    expect(await ana.home.nickname.inputValue()).not.toBe(offered);
+  }).toPass();
+  const chosen = await ana.home.nickname.inputValue();
+  await ana.home.start.click();
+  await expect(ana.chat.member(chosen)).toBeVisible();
+  await expect(ana.chat.heading).toHaveText(`${chosen}’s chat`);
+});
+
+test('a nickname that is too long is told before anything is sent, and nothing is lost', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat();
+  await ana.visit('/');
+  await ana.home.nickname.fill('W'.repeat(21));
+  await ana.home.title.fill('Kept');
+  await ana.home.start.click();
+  await expect(ana.home.problem).toHaveText('The nickname is too long. It can have up to 20 characters.');
+  await expect(ana.home.title).toHaveValue('Kept');
+  await ana.home.nickname.fill('W'.repeat(20));
+  await ana.home.start.click();
+  await ana.chat.isOpen();
+  await expect(ana.chat.member('W'.repeat(20))).toBeVisible();
+});
+
+test('who one is stays from chat to chat', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana' });
+  await ana.visit('/');
+  await expect(ana.home.nickname).toHaveValue('Ana');
+});
+
+test.describe('an address that leads nowhere', () => {
+  test.use({ expected: [/404/] });
+  test('is a friendly page with a way home', async ({ person }) => {
+    const ana = await person();
+    for (const path of ['/chat/0000000000000000', '/no/such/page']) {
+      await ana.visit(path);
+      await expect(ana.page.getByRole('heading', { level: 1 })).toHaveText(/is (not there|nothing here)$/);
+      await ana.page.getByRole('link', { name: 'Go home' }).click();
+      await expect(ana.home.start).toBeVisible();
+    }
+  });
+});

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Gets what Qchat needs to be built, and with `browser` also what its tests need. Says what it does and how long that
+# takes, does nothing twice, and stops with one line when something is missing that it cannot get itself.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# cargo-leptos 0.3.10 is the newest that builds with this Rust; wasm-bindgen has to be the very version of the crate.
+readonly CARGO_LEPTOS=0.3.10
+WASM_BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' Cargo.toml)
+RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+readonly WASM_BINDGEN RUST
+
+say() { printf '%s\n' "setup: $*" >&2; }
+stop() { say "$*"; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+has rustup || stop "rustup is missing. It brings Rust: see https://rustup.rs"
+has cc || stop "a C compiler is missing. On Debian: apt-get install build-essential"
+has npm || stop "Node.js with npm is missing. On Debian: apt-get install nodejs npm"
+NODE=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
+[ "$NODE" -ge 20 ] || stop "Node.js is version $NODE, and 20 or newer is needed: see https://nodejs.org"
+
+if ! rustup toolchain list | grep -q "^$RUST-"; then
+  say "installing Rust $RUST (about a minute)"
+  rustup toolchain install "$RUST" --profile minimal --component clippy --component rustfmt \
+    || stop "Rust $RUST could not be installed: look at what rustup says above"
+fi
+if ! rustup target list --toolchain "$RUST" --installed | grep -qx wasm32-unknown-unknown; then
+  say "adding the wasm target to Rust $RUST (some seconds)"
+  rustup target add wasm32-unknown-unknown --toolchain "$RUST" \
+    || stop "the wasm target could not be added: look at what rustup says above"
+fi
+
+# A tool is optimised for its build, not for its run: as released it would take three times as long to install.
+install() {
+  CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    cargo install --quiet "$@" || stop "$1 could not be installed: look at what cargo says above"
+}
+if [ "$(wasm-bindgen --version 2>/dev/null || true)" != "wasm-bindgen $WASM_BINDGEN" ]; then
+  say "installing wasm-bindgen-cli $WASM_BINDGEN (about two minutes)"
+  install wasm-bindgen-cli --version "$WASM_BINDGEN"
+fi
+if ! cargo leptos --version 2>/dev/null | grep -qw "$CARGO_LEPTOS"; then
+  say "installing cargo-leptos $CARGO_LEPTOS (about ten minutes)"
+  install cargo-leptos --version "$CARGO_LEPTOS" --locked --features no_downloads
+fi
+
+# wasm-opt comes with the packages of end2end.
+if ! cmp -s end2end/package-lock.json end2end/node_modules/.installed-lock; then
+  say "installing the npm packages of end2end (some seconds)"
+  (cd end2end && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error) \
+    || stop "the npm packages could not be installed: look at what npm says above"
+  cp end2end/package-lock.json end2end/node_modules/.installed-lock
+fi
+
+[ "${1:-}" = browser ] || exit 0
+if ! scripts/browser.sh >/dev/null; then
+  if has apt-get && [ "$(id -u)" = 0 ]; then
+    say "installing Debian's Chromium (about a minute)"
+    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-noto-color-emoji; } >&2 \
+      || say "apt-get could not install Chromium"
+  else
+    say "installing Playwright's Chromium (about a minute)"
+    (cd end2end && npx playwright install chromium) >&2 || say "Playwright could not install Chromium"
+  fi
+fi
+scripts/browser.sh >/dev/null || stop "no Chromium was found. On Debian, as root: apt-get install chromium"
