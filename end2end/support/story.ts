@@ -55,11 +55,11 @@ type Story = {
   /** Lets somebody come, with a browser that nobody used before. */
   person: Newcomer;
   /** What consoles may say in this story: that a server cannot be reached, where it is killed on purpose. */
-  expected: RegExp[];
+  expected: { words: RegExp[] };
 };
 
 export const test = base.extend<Story>({
-  expected: [[], { option: true }],
+  expected: [{ words: [] }, { option: true }],
 
   // Playwright reads the names of what a fixture needs off this pattern
   server: async ({}, use) => {
@@ -77,7 +77,7 @@ export const test = base.extend<Story>({
       return person;
     });
     for (const person of people) await person.leave();
-    expect(words.filter((word) => !expected.some((pattern) => pattern.test(word)))).toEqual([]);
+    expect(words.filter((word) => !expected.words.some((pattern) => pattern.test(word)))).toEqual([]);
   },
 });
 

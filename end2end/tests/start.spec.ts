@@ -38,7 +38,7 @@ test('who one is stays from chat to chat', async ({ person }) => {
 });
 
 test.describe('an address that leads nowhere', () => {
-  test.use({ expected: [/404/] });
+  test.use({ expected: { words: [/404/] } });
   test('is a friendly page with a way home', async ({ person }) => {
     const ana = await person();
     for (const path of ['/chat/0000000000000000', '/no/such/page']) {

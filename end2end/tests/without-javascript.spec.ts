@@ -28,7 +28,7 @@ test('a chat can be started, read and posted in by ordinary forms', async ({ per
 });
 
 test.describe('a form that is refused', () => {
-  test.use({ expected: [/422/] });
+  test.use({ expected: { words: [/422/] } });
   test('comes back with what was written', async ({ person }) => {
     const ana = await person();
     await ana.startChat({ nickname: 'Ana' });

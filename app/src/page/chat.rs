@@ -29,9 +29,9 @@ pub fn ChatPage(
     view! {
         <div class="chat">
             <ChatHeader />
-            <ConnectionStatus />
             <div class="room">
                 <main class="talk">
+                    <ConnectionStatus />
                     <TimelineView />
                     <Composer />
                 </main>

@@ -23,7 +23,7 @@ pub fn Members() -> impl IntoView {
         live.roster.with(|roster| roster.for_reader(me, owner))
     });
     view! {
-        <aside class="members" aria-label="People">
+        <aside class="members" aria-label="People" tabindex="0">
             <h2 class="soft">{move || count(members.with(Vec::len))}</h2>
             <ul aria-label="Members">
                 <For each=move || members.get() key=|user| (user.id, user.nickname.clone()) let:user>
