@@ -1,6 +1,6 @@
 # The commands of Qchat. Each gets what it needs by itself: see scripts/setup.sh.
 
-export PATH := $(CURDIR)/end2end/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 NATIVE := --package domain --package app --package server --features app/ssr
 
