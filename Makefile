@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.c
 
 NATIVE := --package domain --package app --package server --features app/ssr
 
-.PHONY: run watch build test test-rust test-browser check setup
+.PHONY: run watch build test test-rust test-browser pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
@@ -28,6 +28,12 @@ test-rust: setup
 test-browser: build
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
+
+# Takes the pictures of the README anew
+pictures: build
+	scripts/setup.sh browser
+	mkdir -p docs/pictures
+	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) QCHAT_PICTURES=$(CURDIR)/docs/pictures npx playwright test pictures
 
 # Format, lints and documentation, with warnings denied
 check: setup

@@ -1,0 +1,31 @@
+// The pictures of the README: `make pictures` takes them anew. In every other run they are taken and thrown away.
+
+import { expect, test } from '../support/story.ts';
+
+const folder = process.env.QCHAT_PICTURES;
+
+test('the pictures of the README', async ({ person }, info) => {
+  const picture = (name: string) => (folder ? `${folder}/${name}` : info.outputPath(name));
+  const look = { viewport: { width: 960, height: 640 }, colorScheme: 'light' } as const;
+  const ana = await person(look);
+  await ana.visit('/');
+  await ana.home.title.fill('Tea at five');
+  await ana.page.screenshot({ path: picture('home.png') });
+
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
+  const [bea, cy] = [await person(look), await person(look)];
+  await bea.startChat({ nickname: 'Bea' });
+  await cy.startChat({ nickname: 'Cyrus' });
+  await bea.open(link);
+  await cy.open(link);
+  await ana.chat.say('Hello, both of you. Is anybody bringing the biscuits?');
+  await bea.chat.say('I am. Two kinds, since nobody answered when I asked which.');
+  await bea.chat.say('One of them with ginger 🫚');
+  await cy.chat.say('Ginger, please. I will be ten minutes late, do not wait with the tea.');
+  await ana.chat.say('We would not dream of it.');
+  await expect(ana.chat.messages).toHaveCount(7);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  await expect(ana.chat.members).toHaveCount(3);
+  await ana.chat.composer.fill('The kettle is on');
+  await ana.page.screenshot({ path: picture('chat.png') });
+});
