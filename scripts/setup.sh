@@ -64,4 +64,6 @@ if ! scripts/browser.sh >/dev/null; then
     (cd end2end && npx playwright install chromium) >&2 || say "Playwright could not install Chromium"
   fi
 fi
-scripts/browser.sh >/dev/null || stop "no Chromium was found. On Debian, as root: apt-get install chromium"
+BROWSER=$(scripts/browser.sh) || stop "no Chromium was found. On Debian, as root: apt-get install chromium"
+"$BROWSER" --version >/dev/null 2>&1 \
+  || stop "$BROWSER does not start, it may lack libraries. On Debian, as root: apt-get install chromium"

@@ -22,8 +22,10 @@ pub enum Connection {
     Connected,
     /// Cut off, and trying again.
     Reconnecting,
-    /// The device says that it has no network.
+    /// Cut off, trying again, and the device says that it has no network.
     Offline,
+    /// The chat cannot go on; why is said elsewhere.
+    Ended,
 }
 
 /// What the browser does for a live chat.
@@ -53,11 +55,16 @@ pub struct Connector(pub Arc<dyn Fn(Live) -> Arc<dyn Courier> + Send + Sync>);
 pub enum Next {
     /// Go on.
     GoOn,
-    /// Something is missing: watch again from the cursor.
+    /// Something is missing: watch again.
     WatchAgain,
+    /// The server cannot do it now: come back later.
+    ComeBack,
     /// There is nothing more to come: the chat has gone, or the server speaks another language.
     GiveUp,
 }
+
+/// Minutes that clocks are east of UTC at a time: summer time comes and goes.
+pub type OffsetMinutes = fn(Timestamp) -> i32;
 
 /// A chat as one reader sees it, alive.
 #[derive(Clone, Copy)]
@@ -74,8 +81,8 @@ pub struct Live {
     pub connection: RwSignal<Connection>,
     /// Why the chat cannot go on, once it cannot.
     pub ended: RwSignal<Option<Problem>>,
-    /// How far the reader's clock is east of UTC. UTC until the browser has taken over, as on the server.
-    pub offset_minutes: RwSignal<i32>,
+    /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
+    pub offset_minutes: RwSignal<OffsetMinutes>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
 }
 
@@ -90,7 +97,7 @@ impl Live {
             roster: RwSignal::new(roster),
             connection: RwSignal::new(Connection::Starting),
             ended: RwSignal::new(None),
-            offset_minutes: RwSignal::new(0),
+            offset_minutes: RwSignal::new(|_| 0),
             courier: StoredValue::new(None),
         }
     }
@@ -124,6 +131,10 @@ impl Live {
     pub fn receive(self, frame: ServerFrame) -> Next {
         match frame {
             ServerFrame::Welcome { me, .. } => {
+                // a cookie can be exchanged while a page is open: cleared, or set by another tab
+                if self.me.with_untracked(|known| known.id != me.id) {
+                    self.timeline.update(|timeline| timeline.read_by(me.id));
+                }
                 self.me.set(me);
                 Next::GoOn
             }
@@ -150,14 +161,18 @@ impl Live {
                 self.roster.update(|roster| roster.apply(change));
                 Next::GoOn
             }
-            ServerFrame::Refused { chat: Some(_), code, .. } if !code.is_passing() => self.end(code),
-            ServerFrame::Refused { code: code @ Problem::UnknownVersion, .. } => self.end(code),
+            ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
+            ServerFrame::Refused { chat: Some(_), code, .. }
+            | ServerFrame::Refused { code: code @ (Problem::UnknownVersion | Problem::NoSession), .. } => {
+                self.end(code)
+            }
             ServerFrame::Refused { .. } | ServerFrame::Done { .. } | ServerFrame::Beat => Next::GoOn,
         }
     }
 
     fn end(self, problem: Problem) -> Next {
         self.ended.set(Some(problem));
+        self.connection.set(Connection::Ended);
         let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
         waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
         Next::GiveUp

@@ -23,6 +23,8 @@ pub const SILENCE_SECONDS: u64 = 50;
 pub const RESUME_EVENTS: usize = 1_000;
 /// The WebSocket close code after a breach of this protocol that makes going on senseless.
 pub const CLOSE_PROTOCOL: u16 = 4400;
+/// The WebSocket close code for a client without a session, or with one that does not hold.
+pub const CLOSE_NO_SESSION: u16 = 4401;
 
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -31,7 +31,9 @@ pub enum Problem {
     #[error("The message is empty. Write something first.")]
     MessageEmpty,
     /// A message over [`crate::text::BODY_LIMIT`].
-    #[error("The message is too long. It can have up to 4,000 characters; send it in parts.")]
+    #[error(
+        "The message is too long. It can have up to 4,000 characters and 60,000 bytes; send it in parts."
+    )]
     MessageTooLong,
     /// A message with control characters.
     #[error("The message has control characters that cannot be shown. Take them out and send it again.")]
@@ -45,7 +47,9 @@ pub enum Problem {
     #[error("The chat could not be started under this address. Try again.")]
     ChatExists,
     /// No valid session came along.
-    #[error("Qchat does not know this browser yet. Allow cookies for this site, then load the page again.")]
+    #[error(
+        "Qchat does not know this browser. Allow cookies for this site, then send it again or load the page again."
+    )]
     NoSession,
     /// The request came from a page of another site.
     #[error("This came from a page of another site and was not accepted. Open Qchat itself and try there.")]
@@ -75,7 +79,7 @@ pub enum Problem {
     #[error("Qchat is very busy. Nothing was stored; try again in a moment.")]
     Busy,
     /// The log could not be written.
-    #[error("Qchat could not store this. Nothing was changed; try again in a moment.")]
+    #[error("Qchat could not store this. Try again in a moment; it will not be there twice.")]
     NotStored,
     /// Stored data could not be read.
     #[error("Qchat could not read its data. Try again in a moment.")]
@@ -176,6 +180,7 @@ impl Problem {
             Self::BinaryFrame => Some(1003),
             Self::FrameTooLarge => Some(1009),
             Self::UnknownVersion | Self::HelloFirst => Some(frame::CLOSE_PROTOCOL),
+            Self::NoSession => Some(frame::CLOSE_NO_SESSION),
             Self::Restarting => Some(1012),
             _ => None,
         }

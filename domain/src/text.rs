@@ -17,8 +17,9 @@ pub const BODY_LIMIT: usize = 4_000;
 /// One character as people count them can be many code points: the family emoji has 25 bytes, and combining marks can
 /// be stacked without end. Names get this many bytes for each character of their limit.
 const NAME_BYTES_PER_CHARACTER: usize = 32;
-/// Twice this, the worst that JSON escapes can make of it, still fits into a frame ([`crate::frame::FRAME_LIMIT`]).
-const BODY_BYTES: usize = 32_000;
+/// Escaped as JSON, which makes two bytes of some that have one, and with what stands around it, a message of this many
+/// bytes still fits into a frame ([`crate::frame::FRAME_LIMIT`]).
+pub const BODY_BYTES: usize = 60_000;
 
 /// How many characters people would count in a text: its extended grapheme clusters (Unicode Annex 29).
 pub fn characters(text: &str) -> usize {

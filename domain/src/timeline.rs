@@ -48,6 +48,15 @@ pub enum Applied {
     Hole,
 }
 
+/// How it stands with an own message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It is not stored: on its way, or not taken for a reason.
+    Waits(Option<Problem>),
+    /// It is stored, since this time.
+    Stored(Timestamp),
+}
+
 /// A line of the timeline, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -92,6 +101,12 @@ impl Timeline {
         timeline
     }
 
+    /// Somebody else reads from now on: the same browser with another session. What waits is theirs to send.
+    pub fn read_by(&mut self, me: UserId) {
+        self.me = me;
+        self.drop_stored();
+    }
+
     /// Where to go on from.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, seq: self.seq }
@@ -126,6 +141,10 @@ impl Timeline {
         self.seq = history.events.last().map_or(Seq::ZERO, |event| event.seq);
         self.earlier = history.earlier;
         self.events = history.events.into_iter().map(Arc::new).collect();
+        self.drop_stored();
+    }
+
+    fn drop_stored(&mut self) {
         let stored: HashSet<_> = self.events.iter().filter_map(|event| self.own(event)).collect();
         self.pending.retain(|pending| !stored.contains(&pending.client_id));
     }
@@ -166,8 +185,18 @@ impl Timeline {
         self.pending.iter().filter(|pending| pending.problem.is_none())
     }
 
-    /// The lines to show, with days and groups as they are `offset_minutes` east of UTC.
-    pub fn rows(&self, offset_minutes: i32) -> Vec<Row> {
+    /// How it stands with an own message. Looks at the newest events first, where one just stored is.
+    pub fn delivery(&self, client_id: ClientId) -> Option<Delivery> {
+        if let Some(pending) = self.pending.iter().find(|pending| pending.client_id == client_id) {
+            return Some(Delivery::Waits(pending.problem));
+        }
+        let stored = self.events.iter().rev().find(|event| self.own(event) == Some(client_id));
+        stored.map(|event| Delivery::Stored(event.at))
+    }
+
+    /// The lines to show, with days and groups as they are where clocks are `offset_minutes` east of UTC at a time.
+    pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
+        let day = |at| local(at, offset_minutes(at)).utc_day();
         let stored = self.events.iter().map(|event| {
             let author = match &event.what {
                 What::Posted(message) => Some(message.author),
@@ -181,9 +210,7 @@ impl Timeline {
         stored
             .chain(pending)
             .map(|(at, author, content)| {
-                let starts_day = before.is_none_or(|(then, _)| {
-                    local(at, offset_minutes).utc_day() != local(then, offset_minutes).utc_day()
-                });
+                let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
                 let starts_group = starts_day
                     || author.is_none()
                     || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
@@ -277,13 +304,27 @@ mod tests {
     fn an_echo_is_replaced_by_its_event() {
         let mut timeline = empty();
         assert!(timeline.echo(client_id(3), body("message 3"), Timestamp(5)));
-        let key = timeline.rows(0)[0].key(ME);
+        let key = timeline.rows(|_| 0)[0].key(ME);
         timeline.stored(client_id(3), Seq(3));
         assert_eq!(timeline.on_their_way().count(), 1, "its event is not here yet");
         timeline.apply(posted(ME, 3, 0, 6));
         assert_eq!(timeline.on_their_way().count(), 0);
-        assert_eq!(timeline.rows(0).len(), 1);
-        assert_eq!(timeline.rows(0)[0].key(ME), key, "the row stays the same row");
+        assert_eq!(timeline.rows(|_| 0).len(), 1);
+        assert_eq!(timeline.rows(|_| 0)[0].key(ME), key, "the row stays the same row");
+        assert_eq!(timeline.delivery(client_id(3)), Some(Delivery::Stored(Timestamp(6))));
+    }
+
+    #[test]
+    fn a_browser_with_another_session_reads_as_somebody_else() {
+        let mut timeline = empty();
+        timeline.echo(client_id(3), body("stored already, by who I am now"), Timestamp(5));
+        timeline.echo(client_id(4), body("waits"), Timestamp(5));
+        timeline.apply(posted(OTHER, 3, 0, 6));
+        timeline.read_by(OTHER);
+        let waiting: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
+        assert_eq!(waiting, [client_id(4)]);
+        timeline.apply(posted(OTHER, 4, 3, 7));
+        assert_eq!(timeline.on_their_way().count(), 0);
     }
 
     #[test]
@@ -313,7 +354,7 @@ mod tests {
         timeline.echo(client_id(1), body("hello"), Timestamp(5));
         timeline.fail(client_id(1), Problem::NotStored);
         assert_eq!(timeline.on_their_way().count(), 0);
-        assert_eq!(timeline.rows(0).len(), 1, "it stays visible");
+        assert_eq!(timeline.rows(|_| 0).len(), 1, "it stays visible");
         assert_eq!(timeline.retry(client_id(1)).unwrap().body, body("hello"));
         assert_eq!(timeline.on_their_way().count(), 1);
     }
@@ -325,7 +366,7 @@ mod tests {
             assert!(timeline.echo(client_id(number), body("hello"), Timestamp(5)));
         }
         assert!(!timeline.echo(client_id(999), body("one more"), Timestamp(5)));
-        assert_eq!(timeline.rows(0).len(), PENDING_LIMIT);
+        assert_eq!(timeline.rows(|_| 0).len(), PENDING_LIMIT);
     }
 
     #[test]
@@ -344,7 +385,7 @@ mod tests {
             prev = seq;
         }
         let shape = |offset| {
-            timeline.rows(offset).iter().map(|row| (row.starts_day, row.starts_group)).collect::<Vec<_>>()
+            timeline.rows(|_| offset).iter().map(|row| (row.starts_day, row.starts_group)).collect::<Vec<_>>()
         };
         assert_eq!(shape(0), [(true, true), (false, false), (true, true), (false, true), (false, true)]);
         assert_eq!(shape(120), [(true, true), (false, false), (false, false), (false, true), (false, true)]);
@@ -425,7 +466,7 @@ mod tests {
             for (_, event) in stored.clone().into_iter().chain(stored.clone()) {
                 timeline.apply(event);
             }
-            let rows = timeline.rows(0);
+            let rows = timeline.rows(|_| 0);
             prop_assert_eq!(rows.len(), sent.len());
             let keys: HashSet<_> = rows.iter().map(|row| row.key(ME)).collect();
             prop_assert_eq!(keys.len(), sent.len());

@@ -75,10 +75,23 @@ test('a chat that is gone says so, and keeps what was written', async ({ person,
   await ana.chat.say('too late');
   await server.startAgain({ empty: true });
   await expect(ana.chat.alert).toContainText('This chat is not there.');
+  await expect(ana.chat.connection).toBeEmpty();
   const message = ana.chat.message('too late');
   await expect(message).toContainText('Not sent. This chat is not there.');
   await message.getByRole('button', { name: 'Retry' }).click();
   await expect(message).toContainText('Not sent. This chat is not there.');
+  await expect(ana.chat.composer).toBeFocused();
   await ana.chat.say('and another');
   await expect(ana.chat.message('and another')).toContainText('Not sent.');
+});
+
+test('cookies are cleared while a page is open: it says so instead of trying for ever', async ({ person, server }) => {
+  const ana = await person();
+  await ana.startChat();
+  await ana.page.context().clearCookies();
+  await server.kill();
+  await server.startAgain();
+  await expect(ana.chat.alert).toContainText('Allow cookies for this site');
+  await ana.page.reload();
+  await ana.chat.isConnected();
 });

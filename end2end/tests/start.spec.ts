@@ -30,6 +30,28 @@ test('a nickname that is too long is told before anything is sent, and nothing i
   await expect(ana.chat.member('W'.repeat(20))).toBeVisible();
 });
 
+test('what is typed before the page is alive stays', async ({ person }) => {
+  const ana = await person();
+  let arrive = () => {};
+  const arrived = new Promise<void>((resolve) => (arrive = resolve));
+  await ana.page.route('**/*.wasm*', async (route) => {
+    await arrived;
+    await route.continue();
+  });
+  await ana.page.goto(ana.server.url, { waitUntil: 'commit' });
+  await ana.home.nickname.fill('Ana');
+  await ana.home.title.fill('Typed early');
+  await ana.home.private.check();
+  arrive();
+  // alive: the button does something
+  await expect(async () => {
+    await ana.home.anotherNickname.click();
+    expect(await ana.home.nickname.inputValue()).not.toBe('Ana');
+  }).toPass();
+  await expect(ana.home.title).toHaveValue('Typed early');
+  await expect(ana.home.private).toBeChecked();
+});
+
 test('who one is stays from chat to chat', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });

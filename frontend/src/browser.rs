@@ -14,9 +14,9 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(js_sys::Date::now() as u64)
 }
 
-/// How far the reader's clock is east of UTC.
-pub(crate) fn offset_minutes() -> i32 {
-    -(js_sys::Date::new_0().get_timezone_offset() as i32)
+/// How far the reader's clocks are east of UTC at a time.
+pub(crate) fn offset_minutes(at: Timestamp) -> i32 {
+    -(js_sys::Date::new(&(at.0 as f64).into()).get_timezone_offset() as i32)
 }
 
 /// A number between 0 and 1.

@@ -8,10 +8,10 @@ use std::{
 use app::live::{Connection, Courier, Live, Next};
 use domain::{
     ClientId, Timestamp,
-    frame::{ClientFrame, SILENCE_SECONDS, ServerFrame, VERSION},
+    frame::{ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
     timeline::Pending,
 };
-use leptos::prelude::{GetUntracked, Set};
+use leptos::prelude::Set;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, prelude::Closure};
 use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
@@ -42,12 +42,25 @@ struct Inner {
     _listeners: RefCell<Vec<Listener>>,
 }
 
+/// What is done about a hole in the timeline. It should never come to it; if it does, one question at a time is asked,
+/// and a second hole is answered by starting over, so that no page can ask without end.
+#[derive(Clone, Copy, PartialEq)]
+enum Repair {
+    /// There is no hole.
+    Whole,
+    /// The server was asked to go on from the cursor, or to start over, and has not answered.
+    Asked,
+    /// It went on, and no event has fitted since.
+    Resumed,
+}
+
 /// One connection, from its handshake to its end.
 struct Wire {
     socket: WebSocket,
     outbox: Outbox,
     last_heard: Timestamp,
     is_open: bool,
+    repair: Repair,
     _on_open: Closure<dyn FnMut()>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_close: Closure<dyn FnMut(CloseEvent)>,
@@ -87,7 +100,7 @@ impl Drop for Listener {
 impl Socket {
     /// Connects a live chat, and keeps it connected for as long as the page is there.
     pub(crate) fn open(live: Live) -> Self {
-        live.offset_minutes.set(browser::offset_minutes());
+        live.offset_minutes.set(browser::offset_minutes);
         let inner = Rc::new(Inner {
             live,
             wire: RefCell::new(None),
@@ -147,7 +160,7 @@ impl Inner {
             self._listeners.borrow_mut().extend(listener);
         };
         on(window.clone().into(), "online", Self::hurry);
-        on(window.into(), "offline", |inner| inner.lost(Connection::Offline));
+        on(window.into(), "offline", Self::lost);
         if let Some(document) = document {
             on(document, "visibilitychange", |inner| {
                 if browser::is_visible() {
@@ -163,12 +176,9 @@ impl Inner {
             return;
         }
         *self.retry.borrow_mut() = None;
-        if !browser::is_online() {
-            return self.live.connection.set(Connection::Offline);
-        }
         match self.dial() {
             Some(wire) => *self.wire.borrow_mut() = Some(wire),
-            None => self.lost(Connection::Reconnecting),
+            None => self.lost(),
         }
     }
 
@@ -192,7 +202,7 @@ impl Inner {
         let weak = Rc::downgrade(self);
         let on_close = Closure::<dyn FnMut(CloseEvent)>::new(move |_| {
             if let Some(inner) = weak.upgrade() {
-                inner.lost(Connection::Reconnecting);
+                inner.lost();
             }
         });
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
@@ -203,6 +213,7 @@ impl Inner {
             outbox: Outbox::default(),
             last_heard: browser::now(),
             is_open: false,
+            repair: Repair::Whole,
             _on_open: on_open,
             _on_message: on_message,
             _on_close: on_close,
@@ -216,14 +227,32 @@ impl Inner {
             wire.last_heard = browser::now();
         }
         self.send(&ClientFrame::Hello { version: VERSION });
-        self.watch();
+        self.watch(Some(self.live.cursor()));
         for message in self.live.on_their_way() {
             self.post(&message);
         }
     }
 
-    fn watch(&self) {
-        self.send(&ClientFrame::Watch { chat: self.live.chat_id(), after: Some(self.live.cursor()) });
+    fn watch(&self, after: Option<Cursor>) {
+        self.send(&ClientFrame::Watch { chat: self.live.chat_id(), after });
+    }
+
+    fn repair(&self) {
+        let before = match self.wire.borrow_mut().as_mut() {
+            Some(wire) => std::mem::replace(&mut wire.repair, Repair::Asked),
+            None => return,
+        };
+        match before {
+            Repair::Whole => self.watch(Some(self.live.cursor())),
+            Repair::Asked => {}
+            Repair::Resumed => self.watch(None),
+        }
+    }
+
+    fn repaired(&self, repair: Repair) {
+        if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            wire.repair = repair;
+        }
     }
 
     fn post(&self, message: &Pending) {
@@ -260,15 +289,26 @@ impl Inner {
                     self.live.refused(client_id, code);
                 }
             }
-            frame => {
-                let is_whole = matches!(frame, ServerFrame::Snapshot { .. } | ServerFrame::Resumed { .. });
-                match self.live.receive(frame) {
-                    Next::GoOn if is_whole => self.attempts.set(0),
-                    Next::GoOn => {}
-                    Next::WatchAgain => self.watch(),
-                    Next::GiveUp => self.give_up(),
+            frame => self.follow(frame),
+        }
+    }
+
+    fn follow(self: &Rc<Self>, frame: ServerFrame) {
+        let repaired = match &frame {
+            ServerFrame::Resumed { .. } => Some(Repair::Resumed),
+            ServerFrame::Snapshot { .. } | ServerFrame::Event(_) => Some(Repair::Whole),
+            _ => None,
+        };
+        match self.live.receive(frame) {
+            Next::GoOn => {
+                if let Some(repaired) = repaired {
+                    self.repaired(repaired);
+                    self.attempts.set(0);
                 }
             }
+            Next::WatchAgain => self.repair(),
+            Next::ComeBack => self.lost(),
+            Next::GiveUp => self.give_up(),
         }
     }
 
@@ -276,22 +316,18 @@ impl Inner {
         self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.answered(request))
     }
 
-    fn lost(self: &Rc<Self>, how: Connection) {
+    fn lost(self: &Rc<Self>) {
         *self.wire.borrow_mut() = None;
         if self.given_up.get() {
             return;
         }
-        let how = if browser::is_online() { how } else { Connection::Offline };
-        self.live.connection.set(how);
-        if how == Connection::Offline {
-            // the browser tells when the network is back
-            *self.retry.borrow_mut() = None;
-            return;
-        }
+        // What the device says of its network is a hint, and wrong at times: it is shown, and does not keep from trying.
+        let online = browser::is_online();
+        self.live.connection.set(if online { Connection::Reconnecting } else { Connection::Offline });
         let attempt = self.attempts.get();
         self.attempts.set(attempt.saturating_add(1));
         let weak = Rc::downgrade(self);
-        let wait = backoff::wait_millis(attempt, browser::chance());
+        let wait = backoff::wait_millis(attempt, browser::chance(), online);
         *self.retry.borrow_mut() = Timer::once(wait, move || {
             if let Some(inner) = weak.upgrade() {
                 inner.connect();
@@ -312,7 +348,7 @@ impl Inner {
             browser::now().millis_since(wire.last_heard) > limit
         });
         if silent {
-            self.lost(Connection::Reconnecting);
+            self.lost();
         }
     }
 
@@ -322,9 +358,6 @@ impl Inner {
         // the wire is let go by the event that is being handled now, which it must outlive
         if let Some(wire) = self.wire.borrow().as_ref() {
             let _ = wire.socket.close_with_code(NORMAL_CLOSE);
-        }
-        if self.live.connection.get_untracked() == Connection::Starting {
-            self.live.connection.set(Connection::Connected);
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::{page, problem, random, router::Parts, service::Service};
 /// The service, for the user whose form it is.
 struct FormBackend {
     service: Arc<Service>,
-    user: UserId,
+    /// Nobody, where no session came along: then everything is refused, and comes back with what was written.
+    user: Option<UserId>,
     result: Mutex<Option<FormResult>>,
 }
 
@@ -48,7 +49,10 @@ impl Backend for FormBackend {
     }
 
     fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
-        Box::pin(async move { self.service.execute(self.user, command).await.map(|_| ()) })
+        Box::pin(async move {
+            let user = self.user.ok_or(Problem::NoSession)?;
+            self.service.execute(user, command).await.map(|_| ())
+        })
     }
 
     fn go_to(&self, path: String) {
@@ -68,12 +72,10 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
-    let Some(session) = parts.sessions.find(request.headers(), parts.service.now()) else {
-        return refuse(&parts, is_page, head, Page::Problem(Problem::NoSession), Problem::NoSession).await;
-    };
+    let session = parts.sessions.find(request.headers(), parts.service.now());
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
-        user: session.user(),
+        user: session.map(|session| session.user()),
         result: Mutex::new(None),
     });
     let context = {
@@ -108,8 +110,13 @@ async fn refuse(parts: &Parts, is_page: bool, head: Request, page: Page, problem
     if !is_page {
         return problem::plain(problem);
     }
+    // where it was the session that is missing, sending the form again works with the one that comes now
+    let session = parts.sessions.find_or_start(head.headers(), parts.service.now());
     let mut response = page::render(&parts.assets, &parts.leptos, page, head).await;
     *response.status_mut() = problem::status(problem);
+    if let Ok((_, Some(cookie))) = session {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
     response
 }
 

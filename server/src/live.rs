@@ -30,13 +30,12 @@ pub async fn upgrade(
     if !is_same_origin(&headers) {
         return problem::plain(Problem::CrossOrigin);
     }
-    let Some(session) = parts.sessions.find(&headers, parts.service.now()) else {
-        return problem::plain(Problem::NoSession);
+    // A page cannot see why a handshake failed, so those without a session are let in and told.
+    let user = match parts.sessions.find(&headers, parts.service.now()) {
+        Some(session) if !parts.stop.is_cancelled() => Ok(session.user()),
+        Some(_) => Err(Problem::Restarting),
+        None => Err(Problem::NoSession),
     };
-    if parts.stop.is_cancelled() {
-        return problem::plain(Problem::Restarting);
-    }
-    let user = session.user();
     let socket = socket
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -44,7 +43,14 @@ pub async fn upgrade(
         .max_message_size(FRAME_LIMIT);
     let tracker = parts.connections.clone();
     socket
-        .on_upgrade(move |socket| tracker.track_future(connection::run(socket, user, parts)))
+        .on_upgrade(move |socket| {
+            tracker.track_future(async move {
+                match user {
+                    Ok(user) => connection::run(socket, user, parts).await,
+                    Err(problem) => connection::refuse(socket, problem).await,
+                }
+            })
+        })
         .into_response()
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use app::shell::{Assets, FreshClientId, Shell};
 use axum::{
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -20,9 +20,13 @@ pub async fn home(State(parts): State<Arc<Parts>>, request: Request) -> Response
 }
 
 /// `/chat/{id}`
-pub async fn chat(State(parts): State<Arc<Parts>>, Path(id): Path<String>, request: Request) -> Response {
+pub async fn chat(
+    State(parts): State<Arc<Parts>>,
+    id: Result<Path<ChatId>, PathRejection>,
+    request: Request,
+) -> Response {
     visit(&parts, request, |user| {
-        let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
+        let Path(chat) = id.map_err(|_| Problem::UnknownChat)?;
         Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user)?)))
     })
     .await

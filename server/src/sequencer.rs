@@ -31,7 +31,7 @@ pub trait Sequencer: Send + Sync {
     /// outcome comes through the channel; when that closes without one, nothing is known and the asker has to retry.
     ///
     /// # Errors
-    /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::Restarting`] when the log is closed.
+    /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::NotStored`] when nobody reads the log.
     fn propose(&self, by: UserId, command: Command)
     -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
@@ -76,7 +76,7 @@ impl Sequencer for LocalSequencer {
         Box::pin(async move {
             let (outcome, receiver) = oneshot::channel();
             let place = timeout(PATIENCE, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
-            place.map_err(|_| Problem::Restarting)?.send(Proposal { by, command, outcome });
+            place.map_err(|_| Problem::NotStored)?.send(Proposal { by, command, outcome });
             Ok(receiver)
         })
     }

@@ -54,7 +54,7 @@ impl Service {
     /// Gives a command its place in line. Those of one task keep their order.
     ///
     /// # Errors
-    /// [`Problem::Busy`] or [`Problem::Restarting`].
+    /// [`Problem::Busy`] or [`Problem::NotStored`].
     pub async fn propose(&self, by: UserId, command: Command) -> Result<Proposed, Problem> {
         self.sequencer.propose(by, command).await.map(Proposed)
     }

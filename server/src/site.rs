@@ -6,7 +6,10 @@ use std::borrow::Cow;
 use app::shell::Assets;
 use axum::{
     body::{Body, Bytes},
-    extract::{Path, Query},
+    extract::{
+        Path, Query,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -53,8 +56,14 @@ pub fn is_built() -> bool {
 }
 
 /// `/pkg/{file}`
-pub async fn package(Path(file): Path<String>, version: Query<Version>, headers: HeaderMap) -> Response {
-    serve(&format!("pkg/{file}"), version.0.v.as_deref(), &headers)
+pub async fn package(
+    file: Result<Path<String>, PathRejection>,
+    version: Result<Query<Version>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(Path(file)) = file else { return StatusCode::NOT_FOUND.into_response() };
+    let version = version.ok().and_then(|Query(version)| version.v);
+    serve(&format!("pkg/{file}"), version.as_deref(), &headers)
 }
 
 /// Serves a file of the site, packed if the browser takes it so.

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -97,7 +98,10 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     // Leptos renders on this runtime. A second server in the same process finds it told already.
     let _ = any_spawner::Executor::init_tokio();
     let data_dir = &settings.data_dir;
-    fs::create_dir_all(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
+    // what people say is for Qchat alone to read
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true).mode(0o700);
+    folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
     let store = Arc::new(open(data_dir)?);
     let key = data_dir.join(SESSION_KEY);
     let sessions = Sessions::open(&key).map_err(|error| StartError::Key { path: key, error })?;

@@ -2,7 +2,7 @@
 
 mod record;
 
-use std::{io, path::Path};
+use std::{fs, io, path::Path};
 
 use domain::{
     Change, Chat, ChatId, ClientId, Epoch, Event, Message, Seq, State, Timestamp, User, UserId, What,
@@ -31,6 +31,10 @@ const POSTED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("posted"
 
 /// redb takes 1 GiB unless told otherwise. The newest pages of the busy chats fit into this many bytes.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A batch of events read at once takes this many bytes, give or take its last event: enough to fill a network
+/// buffer, and little enough to be held for every connection that catches up.
+pub const BATCH_BYTES: usize = 128 * 1024;
 
 /// Why the database could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +115,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::NotADatabase`] or [`StoreError::Io`].
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::with(Database::builder().set_cache_size(CACHE_BYTES).create(path)?)
+        let open = |path: &Path| Self::with(Database::builder().set_cache_size(CACHE_BYTES).create(path)?);
+        if !path.exists() {
+            // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
+            let unfinished = path.with_extension("new");
+            match fs::remove_file(&unfinished) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+            drop(open(&unfinished)?);
+            fs::rename(&unfinished, path)?;
+        }
+        open(path)
     }
 
     /// Opens a database on another kind of storage: memory, or one that fails on purpose.
@@ -281,17 +296,42 @@ impl View {
         get(&self.read.open_table(CHATS)?, id.bytes())
     }
 
-    /// Up to `limit` events of a chat after a place, oldest first.
+    /// The next events of a chat after a place, oldest first: `limit` at most, and no more once they take
+    /// [`BATCH_BYTES`]. Nothing says that there is no more.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn events_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let mut events = Vec::new();
+        let mut bytes = 0;
+        for found in self.range_after(chat, after)?.take(limit) {
+            let (_, record) = found?;
+            events.push(record::decode(record.value())?);
+            bytes += record.value().len();
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        Ok(events)
+    }
+
+    /// Whether a cursor can be continued: it is before everything, or at an event of this chat, and `limit` events
+    /// at most follow it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn can_resume(&self, chat: ChatId, cursor: Seq, limit: usize) -> Result<bool, StoreError> {
+        let is_known = cursor == Seq::ZERO || self.events()?.get((chat.bytes(), cursor.0))?.is_some();
+        Ok(is_known && self.range_after(chat, cursor)?.take(limit + 1).count() <= limit)
+    }
+
+    fn range_after(
+        &self,
+        chat: ChatId,
+        after: Seq,
+    ) -> Result<redb::Range<'static, (Id, u64), &'static [u8]>, StoreError> {
         let chat = chat.bytes();
-        self.events()?
-            .range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?
-            .take(limit)
-            .map(|found| Ok(record::decode(found?.1.value())?))
-            .collect()
+        Ok(self.events()?.range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?)
     }
 
     /// The newest `limit` events of a chat, oldest first, and whether there are older ones.

@@ -22,12 +22,22 @@ const BATCH: usize = 256;
 #[derive(Debug, Default)]
 pub struct WriterHealth {
     failing: AtomicBool,
+    gone: AtomicBool,
 }
 
 impl WriterHealth {
-    /// Whether the last transaction was committed.
+    /// Whether the writer is there and its last transaction was committed.
     pub fn is_well(&self) -> bool {
-        !self.failing.load(Ordering::Relaxed)
+        !self.failing.load(Ordering::Relaxed) && !self.gone.load(Ordering::Relaxed)
+    }
+}
+
+/// However the writer ends, a panic included, its health says so.
+struct Working(Arc<WriterHealth>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Relaxed);
     }
 }
 
@@ -59,11 +69,14 @@ impl Writer {
 
     /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own.
     pub fn run(mut self) {
+        let _working = Working(Arc::clone(&self.health));
         while let Some(batch) = self.log.next(BATCH, self.newest.0, self.newest.1) {
             self.write(batch);
         }
     }
 
+    /// Writes a batch. One that fails as a whole is written command by command, so that what is wrong with one does
+    /// not keep the others from being stored.
     fn write(&mut self, batch: Vec<Placed>) {
         let Some(newest) = batch.last().map(|placed| (placed.entry.seq, placed.entry.at)) else { return };
         match self.store(&batch) {
@@ -76,9 +89,13 @@ impl Writer {
                     let _ = placed.outcome.send(outcome);
                 }
             }
+            Err(error) if batch.len() > 1 => {
+                tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
+                batch.into_iter().for_each(|placed| self.write(vec![placed]));
+            }
             Err(error) => {
                 self.health.failing.store(true, Ordering::Relaxed);
-                tracing::error!(%error, commands = batch.len(), "a transaction failed, nothing of it was stored");
+                tracing::error!(%error, "a command could not be stored");
                 for placed in batch {
                     let _ = placed.outcome.send(Err(Problem::NotStored));
                 }

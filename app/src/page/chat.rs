@@ -6,7 +6,10 @@ use leptos::prelude::*;
 use crate::{
     live::{Connector, Live},
     view::{
-        composer::Composer, connection::ConnectionStatus, header::ChatHeader, members::Members,
+        composer::{Composer, ComposerField},
+        connection::ConnectionStatus,
+        header::ChatHeader,
+        members::Members,
         timeline::TimelineView,
     },
 };
@@ -19,6 +22,7 @@ pub fn ChatPage(
 ) -> impl IntoView {
     let live = Live::new(page);
     provide_context(live);
+    provide_context(ComposerField(NodeRef::new()));
     let connector = use_context::<Connector>();
     // effects run in the browser alone, and only once the page has been taken over
     Effect::new(move || {

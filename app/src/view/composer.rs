@@ -12,12 +12,18 @@ use crate::{api::PostMessage, live::Live, shell::FreshClientId, view::icon};
 
 /// The counter shows when this few characters are left.
 const COUNTER_FROM: usize = 200;
+/// The `keyCode` of every key while text is composed (UI Events, section 7.3.1).
+const KEY_OF_COMPOSITION: u32 = 229;
+
+/// Where one writes, for views that lead the focus back to it. Provided by the page.
+#[derive(Clone, Copy)]
+pub struct ComposerField(pub NodeRef<Textarea>);
 
 /// The composer.
 #[component]
 pub fn Composer() -> impl IntoView {
     let live = Live::here();
-    let field = NodeRef::<Textarea>::new();
+    let ComposerField(field) = expect_context();
     let (length, set_length) = signal(0_usize);
     let (problem, set_problem) = signal(None::<Problem>);
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
@@ -48,7 +54,9 @@ pub fn Composer() -> impl IntoView {
         post();
     };
     let key_down = move |event: KeyboardEvent| {
-        if event.key() == "Enter" && !event.shift_key() && !event.is_composing() {
+        // Safari ends a composition before the Enter that confirms it, and marks that key by its old code alone.
+        let is_composing = event.is_composing() || event.key_code() == KEY_OF_COMPOSITION;
+        if event.key() == "Enter" && !event.shift_key() && !is_composing {
             event.prevent_default();
             post();
         }

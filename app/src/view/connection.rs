@@ -13,15 +13,16 @@ pub fn ConnectionStatus() -> impl IntoView {
         Connection::Connected => "connected",
         Connection::Reconnecting => "reconnecting",
         Connection::Offline => "offline",
+        Connection::Ended => "ended",
     };
     let word = move || match live.connection.get() {
-        Connection::Starting => "",
+        Connection::Starting | Connection::Ended => "",
         Connection::Connected => "Connected",
         Connection::Reconnecting => "Reconnecting",
         Connection::Offline => "Offline",
     };
     let meanwhile = move || match live.connection.get() {
-        Connection::Starting | Connection::Connected => "",
+        Connection::Starting | Connection::Connected | Connection::Ended => "",
         Connection::Reconnecting | Connection::Offline => {
             "What you write is kept and goes out when you are back."
         }

@@ -1,14 +1,14 @@
 //! One line of the timeline.
 
 use domain::{
-    ClientId, Message, Nickname, Problem, Seq, Timestamp, UserId, What,
-    timeline::{Pending, Row, RowContent, local},
+    ClientId, Message, Seq, Timestamp, UserId, What,
+    timeline::{Delivery, Pending, Row, RowContent, local},
 };
 use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::avatar::Avatar,
+    view::{avatar::Avatar, composer::ComposerField},
 };
 
 /// A line of the timeline, below a line for its day where one begins.
@@ -23,64 +23,57 @@ pub fn RowView(
 ) -> impl IntoView {
     let live = Live::here();
     let Row { content, starts_day, starts_group } = row;
-    match content {
-        RowContent::Stored(event) => {
-            let at = event.at;
-            let day = starts_day.then(|| view! { <DayLine at /> });
-            match event.what.clone() {
-                What::Started { owner, nickname, .. } => {
-                    let who = if owner == me { "You".to_owned() } else { nickname.to_string() };
-                    view! {
-                        {day}
-                        <li class="system">
-                            <bdi>{who}</bdi>
-                            " started this chat"
-                        </li>
-                    }
-                    .into_any()
-                }
-                What::Posted(Message { author, nickname, body, .. }) => {
-                    let is_new = event.seq > arrived_with && author != me;
-                    let text = body.to_string();
-                    view! {
-                        {day}
-                        <MessageView author nickname at text own=author == me starts_group is_new waits=None />
-                    }
-                    .into_any()
-                }
+    let (at, line) = match content {
+        RowContent::Stored(event) => match event.what.clone() {
+            What::Started { owner, nickname, .. } => {
+                let who = if owner == me { "You".to_owned() } else { nickname.to_string() };
+                (event.at, view! { <li class="system"><bdi>{who}</bdi> " started this chat"</li> }.into_any())
             }
-        }
-        RowContent::Pending(Pending { client_id, body, at, problem }) => {
-            let day = starts_day.then(|| view! { <DayLine at /> });
+            What::Posted(message) => {
+                let is_new = event.seq > arrived_with && message.author != me;
+                let own = message.author == me;
+                (
+                    event.at,
+                    view! { <MessageView message at=event.at own starts_group is_new waits=false /> }
+                        .into_any(),
+                )
+            }
+        },
+        RowContent::Pending(Pending { client_id, body, at, .. }) => {
             let nickname = live.me.with_untracked(|me| me.nickname.clone());
-            let (text, waits) = (body.to_string(), Some(Waits { client_id, problem }));
-            view! {
-                {day}
-                <MessageView author=me nickname at text own=true starts_group is_new=true waits />
-            }
-            .into_any()
+            let message = Message { author: me, nickname, client_id, body };
+            (at, view! { <MessageView message at own=true starts_group is_new=true waits=true /> }.into_any())
         }
+    };
+    view! {
+        {starts_day.then(|| view! { <DayLine at /> })}
+        {line}
     }
-}
-
-/// An own message that is not stored yet.
-#[derive(Clone, Copy)]
-struct Waits {
-    client_id: ClientId,
-    problem: Option<Problem>,
 }
 
 #[component]
 fn MessageView(
-    author: UserId,
-    nickname: Nickname,
+    message: Message,
     at: Timestamp,
-    text: String,
     own: bool,
     starts_group: bool,
     is_new: bool,
-    waits: Option<Waits>,
+    /// Whether it was not stored yet when this row was made.
+    waits: bool,
 ) -> impl IntoView {
+    let live = Live::here();
+    let Message { author, nickname, client_id, body } = message;
+    let stored = Delivery::Stored(at);
+    // What is stored stays stored, and is looked for no more.
+    let delivery = Memo::new(move |before: Option<&Delivery>| match before {
+        Some(stored @ Delivery::Stored(_)) => *stored,
+        None if !waits => stored,
+        _ => live.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(stored),
+    });
+    let at = Signal::derive(move || match delivery.get() {
+        Delivery::Stored(at) => at,
+        Delivery::Waits(_) => at,
+    });
     let name = nickname.to_string();
     let head = if starts_group {
         view! {
@@ -94,33 +87,47 @@ fn MessageView(
     } else {
         view! { <p class="by hidden">{name} " " <Clock at /></p> }.into_any()
     };
+    let is_waiting = move || matches!(delivery.get(), Delivery::Waits(_));
     view! {
-        <li class="message" class:own=own class:first=starts_group class:new=is_new class:waiting=waits.is_some()>
+        <li class="message" class:own=own class:first=starts_group class:new=is_new class:waiting=is_waiting>
             {head}
             <p class="body" dir="auto">
-                {text}
+                {body.to_string()}
             </p>
-            {waits.map(|waits| view! { <Delivery waits /> })}
+            <Show when=is_waiting>
+                <DeliveryView client_id delivery />
+            </Show>
         </li>
     }
 }
 
 /// Whether an own message is on its way, and what to do if it is not.
 #[component]
-fn Delivery(waits: Waits) -> impl IntoView {
+fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView {
     let live = Live::here();
-    let Waits { client_id, problem } = waits;
-    let is_stuck = move || problem.is_some() || live.connection.get() == Connection::Offline;
-    let said = move || match problem {
+    let problem = move || match delivery.get() {
+        Delivery::Waits(problem) => problem,
+        Delivery::Stored(_) => None,
+    };
+    let is_stuck = move || problem().is_some() || live.connection.get() == Connection::Offline;
+    let said = move || match problem() {
         Some(problem) => format!("Not sent. {problem}"),
         None if is_stuck() => "Not sent. You are offline; it goes out when you are back.".to_owned(),
         None => "Sending".to_owned(),
+    };
+    let composer = use_context::<ComposerField>();
+    let retry = move |_| {
+        live.retry(client_id);
+        // the button goes, and the focus with it, to where one writes on
+        if let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked()) {
+            let _ = field.focus();
+        }
     };
     view! {
         <p class="delivery" class:stuck=is_stuck>
             <span>{said}</span>
             <Show when=is_stuck>
-                <button type="button" class="quiet" on:click=move |_| live.retry(client_id)>
+                <button type="button" class="quiet" on:click=retry>
                     "Retry"
                 </button>
             </Show>
@@ -130,11 +137,11 @@ fn Delivery(waits: Waits) -> impl IntoView {
 
 /// The time of day where the reader is; UTC until the browser has taken over.
 #[component]
-fn Clock(at: Timestamp) -> impl IntoView {
+fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
     let live = Live::here();
-    let there = move || local(at, live.offset_minutes.get());
+    let there = move || local(at.get(), live.offset_minutes.get()(at.get()));
     view! {
-        <time datetime=at.to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock())>
+        <time datetime=move || at.get().to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock())>
             {move || there().utc_clock()}
         </time>
     }
@@ -143,5 +150,5 @@ fn Clock(at: Timestamp) -> impl IntoView {
 #[component]
 fn DayLine(at: Timestamp) -> impl IntoView {
     let live = Live::here();
-    view! { <li class="day">{move || local(at, live.offset_minutes.get()).utc_date()}</li> }
+    view! { <li class="day">{move || local(at, live.offset_minutes.get()(at)).utc_date()}</li> }
 }

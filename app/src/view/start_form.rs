@@ -2,7 +2,7 @@
 //! before something wrong is sent.
 
 use domain::{Nickname, Problem, Title};
-use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 
 use crate::{api::StartChat, view::icon};
 
@@ -30,19 +30,22 @@ pub fn StartForm(
     private: bool,
 ) -> impl IntoView {
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    let (name, set_name) = signal(nickname.clone());
-    let (tries, set_tries) = signal(0_u64);
     let (problem, set_problem) = signal(None::<Problem>);
-    let title_input = NodeRef::<leptos::html::Input>::new();
+    let tries = StoredValue::new(0_u64);
+    // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
+    let (name_input, title_input) = (NodeRef::<Input>::new(), NodeRef::<Input>::new());
 
     let another_name = move |_| {
-        set_tries.update(|tries| *tries += 1);
-        set_name.set(Nickname::friendly(seed.wrapping_add(NEXT_NAME.wrapping_mul(tries.get()))).to_string());
+        tries.update_value(|tries| *tries += 1);
+        let number = seed.wrapping_add(NEXT_NAME.wrapping_mul(tries.get_value()));
+        if let Some(input) = name_input.get() {
+            input.set_value(Nickname::friendly(number).as_str());
+        }
         set_problem.set(None);
     };
     let submit = move |event: SubmitEvent| {
-        let title = title_input.get().map(|input| input.value()).unwrap_or_default();
-        let checked = check(&name.get(), &title);
+        let typed = |input: NodeRef<Input>| input.get().map(|input| input.value()).unwrap_or_default();
+        let checked = check(&typed(name_input), &typed(title_input));
         if checked.is_err() {
             event.prevent_default();
         }
@@ -57,10 +60,9 @@ pub fn StartForm(
                         id="nickname"
                         name="nickname"
                         value=nickname
-                        prop:value=name
-                        on:input=move |event| set_name.set(event_target_value(&event))
                         autocomplete="nickname"
                         spellcheck="false"
+                        node_ref=name_input
                     />
                     <button type="button" class="quiet needs-life" on:click=another_name>
                         {icon::reroll()}

@@ -1,6 +1,6 @@
 //! What was said, oldest first, with the newest in view.
 
-use domain::timeline::{Row, RowContent};
+use domain::timeline::Row;
 use leptos::prelude::*;
 
 use crate::{live::Live, view::message::RowView};
@@ -13,14 +13,9 @@ pub fn TimelineView() -> impl IntoView {
     let live = Live::here();
     let me = move || live.me.with(|me| me.id);
     let rows = move || live.timeline.with(|timeline| timeline.rows(live.offset_minutes.get()));
-    // A row is made anew only when it looks different: an own message when it is stored or fails.
-    let key = move |row: &Row| {
-        let waits = match &row.content {
-            RowContent::Stored(_) => None,
-            RowContent::Pending(pending) => Some(pending.problem),
-        };
-        (row.key(live.me.with_untracked(|me| me.id)), row.starts_day, row.starts_group, waits)
-    };
+    // An own message is the same row before and after it is stored, so that nothing blinks and focus stays.
+    let key =
+        move |row: &Row| (row.key(live.me.with_untracked(|me| me.id)), row.starts_day, row.starts_group);
     let arrived_with = live.cursor().seq;
     view! {
         <div class="scroller" role="log" aria-label="Messages" tabindex="0">

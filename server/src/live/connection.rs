@@ -61,7 +61,10 @@ pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
         last_heard: Instant::now(),
     };
     let end = connection.serve().await;
-    connection.close(end).await;
+    // the seats are given back before the courtesies
+    let Connection { socket, watches, .. } = connection;
+    drop(watches);
+    close(socket, end).await;
 }
 
 impl Connection {
@@ -163,14 +166,13 @@ impl Connection {
     /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
     async fn deliver(&mut self) -> Result<(), End> {
         let mut more = false;
-        let mut frames = Vec::new();
         for watch in self.watches.values_mut() {
+            // each batch is written before the next is read: one is all that a connection holds
             let news = watch.news(&self.parts.service).map_err(End::Problem)?;
             more |= !news.is_empty();
-            frames.extend(news);
-        }
-        for frame in frames {
-            self.feed_text(frame).await?;
+            for frame in news {
+                in_time(self.socket.feed(Message::Text(frame))).await?;
+            }
         }
         if more {
             self.bell.notify_one();
@@ -194,13 +196,9 @@ impl Connection {
 
     async fn feed(&mut self, frame: &ServerFrame) -> Result<(), End> {
         match encode(frame) {
-            Some(text) => self.feed_text(text).await,
+            Some(text) => self.feed_message(Message::Text(text)).await,
             None => Err(End::Problem(Problem::NotReadable)),
         }
-    }
-
-    async fn feed_text(&mut self, text: Utf8Bytes) -> Result<(), End> {
-        self.feed_message(Message::Text(text)).await
     }
 
     async fn feed_message(&mut self, message: Message) -> Result<(), End> {
@@ -210,32 +208,39 @@ impl Connection {
     async fn flush(&mut self) -> Result<(), End> {
         in_time(self.socket.flush()).await
     }
+}
 
-    async fn close(mut self, end: End) {
-        let (code, reason) = match end {
-            End::Gone => return,
-            End::Silent => (close_code::AWAY, String::new()),
-            End::Problem(problem) => {
-                if self.send(&ServerFrame::refused(problem)).await.is_err() {
-                    return;
-                }
-                (problem.close_code().unwrap_or(close_code::ERROR), problem.code().to_owned())
+/// Tells a client why it cannot come in.
+pub(super) async fn refuse(socket: WebSocket, problem: Problem) {
+    close(socket, End::Problem(problem)).await;
+}
+
+/// A courtesy: whoever is still there learns why it ends.
+async fn close(mut socket: WebSocket, end: End) {
+    let (code, reason) = match end {
+        End::Gone => return,
+        End::Silent => (close_code::AWAY, String::new()),
+        End::Problem(problem) => {
+            let Some(last_words) = encode(&ServerFrame::refused(problem)) else { return };
+            if in_time(socket.send(Message::Text(last_words))).await.is_err() {
+                return;
             }
-        };
-        let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        // A courtesy: whoever is still there learns why. Dropping a socket with something unread resets it, and the
-        // reason is lost with it, so what comes is read until the other side closes too. A frame that was too large
-        // cannot be read past; then all one can do is leave the other side some time.
-        let _ = timeout(CLOSE_PATIENCE, async {
-            self.socket.send(close).await?;
-            while let Some(Ok(_)) = self.socket.recv().await {}
-            if code == close_code::SIZE {
-                std::future::pending::<()>().await;
-            }
-            Ok::<_, Error>(())
-        })
-        .await;
-    }
+            (problem.close_code().unwrap_or(close_code::ERROR), problem.code().to_owned())
+        }
+    };
+    let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
+    // the other side closes too. A frame that was too large cannot be read past; then all one can do is leave the
+    // other side some time.
+    let _ = timeout(CLOSE_PATIENCE, async {
+        socket.send(close).await?;
+        while let Some(Ok(_)) = socket.recv().await {}
+        if code == close_code::SIZE {
+            std::future::pending::<()>().await;
+        }
+        Ok::<_, Error>(())
+    })
+    .await;
 }
 
 async fn in_time(write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {

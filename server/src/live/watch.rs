@@ -44,14 +44,11 @@ impl Watch {
         let (seat, tail) = service.join(chat, user, bell)?;
         let view = service.read()?;
         let found = view.chat(chat).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
-        let resumes = after.filter(|cursor| cursor.epoch == service.epoch() && cursor.seq <= found.seq);
-        if let Some(Cursor { seq, .. }) = resumes {
-            let missed =
-                view.events_after(chat, seq, RESUME_EVENTS + 1).map_err(|error| not_readable(&error))?;
-            if missed.len() <= RESUME_EVENTS {
-                let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
-                return Ok((watch, ServerFrame::Resumed { chat, seq }));
-            }
+        if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
+            && view.can_resume(chat, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
+        {
+            let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
+            return Ok((watch, ServerFrame::Resumed { chat, seq }));
         }
         let history = service.history(&view, chat)?;
         let cursor = history.events.last().map_or(Seq::ZERO, |event| event.seq);
@@ -82,7 +79,7 @@ impl Watch {
             .read()?
             .events_after(self.chat, self.cursor, BATCH)
             .map_err(|error| not_readable(&error))?;
-        self.behind = stored.len() == BATCH;
+        self.behind = !stored.is_empty();
         Ok(stored.iter().filter_map(Encoded::new).collect())
     }
 

@@ -122,7 +122,8 @@ async fn client(mut history: History, chat: ChatId, mut server: Where, enough: C
             () = enough.cancelled() => break,
         };
         if history.live(address, chat, true, &enough).await.is_none() {
-            // killed; on to its next life
+            // a kill is announced before it is done: no connection ends without one
+            assert_ne!(*server.borrow(), Some(address), "the server ended a connection while it lived");
             let _ = server.wait_for(|now| *now != Some(address)).await;
         }
     }

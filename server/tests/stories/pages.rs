@@ -6,6 +6,11 @@ use reqwest::{
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, ORIGIN, SET_COOKIE},
 };
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
 use crate::support::{Person, TestServer, bodies, client_id};
 
 fn header(name: &'static str, value: &str) -> HeaderMap {
@@ -135,10 +140,18 @@ async fn a_form_from_another_site_or_without_a_session_does_nothing() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
         assert!(answer.text.contains("cross_origin"), "{}", answer.text);
     }
-    let stranger = Person { cookie: "qchat_session=forged".to_owned(), ..ana };
+    let mut stranger = Person { cookie: "qchat_session=forged".to_owned(), ..ana };
     let answer = stranger.submit("/api/start_chat", &form).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert!(answer.text.contains("Allow cookies"), "{}", answer.text);
+    assert!(
+        answer.text.contains("value=\"Ana\"") && answer.text.contains("value=\"Tea\""),
+        "what was written is there"
+    );
+    let cookie = answer.headers[SET_COOKIE].to_str().unwrap();
+    stranger.cookie = cookie.split(';').next().unwrap().to_owned();
+    let answer = stranger.submit("/api/start_chat", &form).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "and sending it again works");
 }
 
 #[tokio::test]
@@ -169,13 +182,44 @@ async fn the_public_id_and_the_session_are_never_the_same() {
 async fn unknown_addresses_lead_to_a_friendly_page() {
     let server = TestServer::start().await;
     let ana = server.person().await;
-    for path in ["/chat/0000000000000000", "/chat/nonsense", "/nowhere", "/chat", "/pkg2/x", "/../Cargo.toml"]
+    for path in
+        ["/chat/0000000000000000", "/chat/nonsense", "/nowhere", "/chat", "/pkg2/x", "/chat/%ff", "/%ff"]
     {
         let answer = ana.get(path).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND, "{path}");
         assert!(answer.headers[CONTENT_TYPE].to_str().unwrap().starts_with("text/html"), "{path}");
         assert!(answer.text.contains("Go home"), "{path}");
     }
+}
+
+/// Sends a path as it stands, which well-behaved clients do not.
+async fn status_of_raw(server: &TestServer, path: &str) -> String {
+    let mut wire = TcpStream::connect(server.address()).await.unwrap();
+    wire.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    wire.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn no_path_leads_out_of_the_site() {
+    let server = TestServer::start().await;
+    let up = "../".repeat(4);
+    for path in [
+        "/../Cargo.toml",
+        "/%2e%2e/Cargo.toml",
+        "/pkg/../../../Cargo.toml",
+        "/pkg/%2e%2e/%2e%2e/%2e%2e/Cargo.toml",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([format!("/{up}etc/passwd"), format!("/pkg/{up}{up}etc/passwd"), "//etc/passwd".to_owned()])
+    {
+        assert_eq!(status_of_raw(&server, &path).await, "404", "{path}");
+    }
+    assert_eq!(status_of_raw(&server, "/healthz").await, "200", "the way of asking works");
 }
 
 #[tokio::test]

@@ -45,17 +45,17 @@ async fn two_tabs_are_one_member_who_stays_until_the_last_is_closed() {
     let server = TestServer::start().await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
-    let bea_is = bea.connect().await.me.nickname.to_string();
+    bea.start_chat("Bea", "So that she has a name").await;
     let mut roster = Roster::default();
     let mut watching = ana.watch(chat).await;
     let tabs = (bea.watch(chat).await, bea.watch(chat).await);
-    until_members_are(&mut watching, &mut roster, &["Ana", &bea_is]).await;
+    until_members_are(&mut watching, &mut roster, &["Ana", "Bea"]).await;
     drop(tabs.0);
     // a rename is the next thing anybody sees: the closed tab was nothing to see
     let mut other_tab = tabs.1;
-    let command = Ask::SetNickname { nickname: "Bea".to_owned() };
+    let command = Ask::SetNickname { nickname: "Beatrice".to_owned() };
     other_tab.send(&ClientFrame::Do { request: 1, command }).await;
-    until_members_are(&mut watching, &mut roster, &["Ana", "Bea"]).await;
+    until_members_are(&mut watching, &mut roster, &["Ana", "Beatrice"]).await;
     assert_eq!(roster.members.len(), 2);
     drop(other_tab);
     until_members_are(&mut watching, &mut roster, &["Ana"]).await;

@@ -1,11 +1,29 @@
 //! The database keeps its promises on every kind of storage: one suite, run on a file and in memory.
 
-use domain::{
-    Body, Change, Chat, ChatId, Event, Message, Nickname, Seq, State, Timestamp, Title, User, UserId,
-    Visibility, What, id::ID_BYTES,
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
-use redb::backends::InMemoryBackend;
-use server::store::{LogState, Store, StoreError};
+
+use domain::{
+    Body, Change, Chat, ChatId, Command, Event, Message, Nickname, Problem, Seq, State, Timestamp, Title,
+    User, UserId, Visibility, What, id::ID_BYTES,
+};
+use futures_util::future::join_all;
+use redb::{StorageBackend, backends::InMemoryBackend};
+use server::{
+    clock,
+    presence::{GRACE, Presence},
+    sequencer,
+    service::Service,
+    store::{LogState, Store, StoreError},
+    tail::{Ahead, Bell, Tails},
+    writer::{Writer, WriterHealth},
+};
 
 use crate::support::client_id;
 
@@ -123,4 +141,79 @@ fn in_a_file_that_is_opened_again() {
 fn every_database_has_an_epoch_of_its_own() {
     let epochs = [(); 2].map(|()| Store::open_on(InMemoryBackend::new()).unwrap().epoch());
     assert_ne!(epochs[0], epochs[1]);
+}
+
+/// Storage that stops working when it is told to.
+#[derive(Debug)]
+struct Failing {
+    memory: InMemoryBackend,
+    broken: Arc<AtomicBool>,
+}
+
+impl Failing {
+    fn check(&self) -> io::Result<()> {
+        if self.broken.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Failing {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.memory.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
+        self.memory.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
+        self.memory.write(offset, data)
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let storage = Failing { memory: InMemoryBackend::new(), broken: Arc::clone(&broken) };
+    let store = Arc::new(Store::open_on(storage).unwrap());
+    let (tails, presence) = (Arc::new(Tails::default()), Arc::new(Presence::new(GRACE)));
+    let health = Arc::new(WriterHealth::default());
+    let (sequencer, log) = sequencer::local(clock::system());
+    let writer =
+        Writer::new(log, Arc::clone(&store), Arc::clone(&tails), Arc::clone(&presence), Arc::clone(&health))
+            .unwrap();
+    let writer = thread::spawn(|| writer.run());
+    let service =
+        Service::new(Arc::clone(&store), Arc::new(sequencer), Arc::clone(&tails), presence, clock::system());
+    let post = |number| {
+        let body = Body::parse("hello").unwrap();
+        service.execute(ANA, Command::Post { chat: CHAT, client_id: client_id(number), body })
+    };
+    let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
+    let begun = service.execute(ANA, start).await.unwrap();
+    let watching = tails.watch(CHAT, Bell::default());
+    let stored = post(1).await.unwrap();
+    assert!(health.is_well());
+
+    broken.store(true, Ordering::SeqCst);
+    for outcome in join_all((2..6).map(post)).await {
+        assert_eq!(outcome, Err(Problem::NotStored));
+    }
+    assert!(!health.is_well());
+    let Ahead::Events(shown) = watching.after(begun, 10) else { panic!("nothing is shown") };
+    assert_eq!(shown.last().unwrap().seq, stored, "nothing that was not stored is shown");
+
+    drop(service);
+    writer.join().unwrap();
+    assert!(!health.is_well(), "a writer that has ended is not well");
 }

@@ -8,9 +8,12 @@ use domain::{
     page::History,
 };
 use futures_util::{SinkExt, StreamExt};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest, http::Request},
 };
 
@@ -49,6 +52,15 @@ pub(crate) async fn open(request: Request<()>) -> Result<Wire, tungstenite::Erro
 }
 
 impl Client {
+    /// Connects with the smallest buffer for what comes that the system gives.
+    pub(crate) async fn connect_with_small_buffer(address: SocketAddr, cookie: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(1).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(address).await.unwrap());
+        let (wire, _) = soon(client_async(handshake(address, Some(cookie)), stream)).await.unwrap();
+        Self::greet(wire).await.unwrap()
+    }
+
     pub(crate) async fn connect(address: SocketAddr, cookie: &str) -> Self {
         let wire = open(handshake(address, Some(cookie))).await.unwrap();
         Self::greet(wire).await.unwrap()

@@ -28,7 +28,7 @@ pub(crate) struct TestServer {
 impl TestServer {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let running = start(&settings(&folder, 0)).await.unwrap();
+        let running = start(&settings(&folder)).await.unwrap();
         Self { running, folder }
     }
 
@@ -36,12 +36,11 @@ impl TestServer {
         self.running.address
     }
 
-    /// Stops in order, and starts again on the same data at the same address.
+    /// Stops in order, and starts again on the same data.
     pub(crate) async fn restart(self) -> Self {
         let Self { running, folder } = self;
-        let port = running.address.port();
         running.stop().await;
-        let running = start(&settings(&folder, port)).await.unwrap();
+        let running = start(&settings(&folder)).await.unwrap();
         Self { running, folder }
     }
 
@@ -55,8 +54,8 @@ impl TestServer {
     }
 }
 
-fn settings(folder: &TempDir, port: u16) -> Settings {
-    Settings { address: ([127, 0, 0, 1], port).into(), data_dir: folder.path().into(), reload_port: 0 }
+fn settings(folder: &TempDir) -> Settings {
+    Settings { address: ([127, 0, 0, 1], 0).into(), data_dir: folder.path().into(), reload_port: 0 }
 }
 
 /// Somebody with a session, as a browser without WASM has it.
