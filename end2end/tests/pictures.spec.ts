@@ -6,7 +6,7 @@ const folder = process.env.QCHAT_PICTURES;
 
 test('the pictures of the README', async ({ person }, info) => {
   const picture = (name: string) => (folder ? `${folder}/${name}` : info.outputPath(name));
-  const look = { viewport: { width: 960, height: 640 }, colorScheme: 'light' } as const;
+  const look = { viewport: { width: 960, height: 640 }, colorScheme: 'light', reducedMotion: 'reduce' } as const;
   const ana = await person(look);
   await ana.visit('/');
   await ana.home.title.fill('Tea at five');
