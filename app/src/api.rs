@@ -79,7 +79,11 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
 mod backend {
     use std::{future::Future, pin::Pin, sync::Arc};
 
-    use domain::{Body, ChatId, Command, Nickname, Problem, Title, Visibility, page::RefusedForm};
+    use domain::{
+        ChatId, Command, Nickname, Problem, Title, Visibility,
+        page::RefusedForm,
+        slash::{self, Line},
+    };
     use leptos::context::use_context;
 
     use super::Refusal;
@@ -123,7 +127,7 @@ mod backend {
         let title = (!title.trim().is_empty()).then(|| Title::parse(title)).transpose()?;
         let visibility = if private { Visibility::Private } else { Visibility::Public };
         if let Some(nickname) = nickname {
-            backend.execute(Command::SetNickname { nickname }).await?;
+            backend.execute(Command::SetNickname { nickname, chats: Vec::new() }).await?;
         }
         let chat = backend.fresh_chat_id()?;
         backend.execute(Command::StartChat { chat, title, visibility }).await?;
@@ -138,7 +142,11 @@ mod backend {
     ) -> Result<ChatId, Problem> {
         let chat = chat.parse().map_err(|_| Problem::UnknownChat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
-        backend.execute(Command::Post { chat, client_id, body: Body::parse(body)? }).await?;
+        let command = match slash::parse(body)? {
+            Line::Post(body) => Command::Post { chat, client_id, body },
+            Line::Nick(nickname) => Command::SetNickname { nickname, chats: vec![chat] },
+        };
+        backend.execute(command).await?;
         Ok(chat)
     }
 }

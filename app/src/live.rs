@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Problem, Roster, Timeline, Timestamp, User,
-    frame::{Cursor, ServerFrame},
+    Body, Chat, ChatId, ClientId, Problem, Roster, Timeline, Timestamp, User, What,
+    frame::{Ask, Cursor, ServerFrame},
     page::ChatPage,
     timeline::{Applied, Pending},
 };
@@ -39,12 +39,19 @@ pub trait Courier: Send + Sync {
     /// Sends a message now if there is a connection; otherwise it goes out when there is one again.
     fn send(&self, message: &Pending);
 
+    /// Asks for something that cannot wait. `done` is told what became of it, which is [`Problem::NotConnected`]
+    /// where there is no connection, or none any more when the answer should come.
+    fn ask(&self, ask: Ask, done: Answered);
+
     /// Tries to connect now instead of waiting.
     fn hurry(&self);
 
     /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
+
+/// Is told what became of something that was asked for.
+pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
 
 /// How the browser is told that a chat wants to be alive.
 #[derive(Clone)]
@@ -150,15 +157,28 @@ impl Live {
             }
             ServerFrame::Event(event) => {
                 let mut applied = Applied::Known;
-                self.timeline.update(|timeline| applied = timeline.apply(event));
-                if applied == Applied::Hole { Next::WatchAgain } else { Next::GoOn }
+                self.timeline.update(|timeline| applied = timeline.apply(event.clone()));
+                match applied {
+                    Applied::Hole => Next::WatchAgain,
+                    Applied::Known => Next::GoOn,
+                    Applied::Appended => {
+                        if !matches!(event.what, What::Posted(_))
+                            && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
+                        {
+                            self.chat.set(chat);
+                        }
+                        Next::GoOn
+                    }
+                }
             }
             ServerFrame::Roster { roster, .. } => {
                 self.roster.set(roster);
+                self.follow_me();
                 Next::GoOn
             }
             ServerFrame::RosterChange { change, .. } => {
                 self.roster.update(|roster| roster.apply(change));
+                self.follow_me();
                 Next::GoOn
             }
             ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
@@ -167,6 +187,17 @@ impl Live {
                 self.end(code)
             }
             ServerFrame::Refused { .. } | ServerFrame::Done { .. } | ServerFrame::Beat => Next::GoOn,
+        }
+    }
+
+    /// What one is called follows what others see, whichever tab it was changed in.
+    fn follow_me(self) {
+        let me = self.me.get_untracked();
+        let seen = self
+            .roster
+            .with_untracked(|roster| roster.members.iter().find(|member| member.id == me.id).cloned());
+        if let Some(seen) = seen.filter(|seen| *seen != me) {
+            self.me.set(seen);
         }
     }
 
@@ -220,6 +251,14 @@ impl Live {
         self.send(client_id);
         if let Some(courier) = self.courier() {
             courier.hurry();
+        }
+    }
+
+    /// Asks for something that changes the chat or oneself. `done` is told what became of it.
+    pub fn ask(self, ask: Ask, done: impl FnOnce(Result<(), Problem>) + 'static) {
+        match self.courier() {
+            Some(courier) => courier.ask(ask, Box::new(done)),
+            None => done(Err(Problem::NotConnected)),
         }
     }
 

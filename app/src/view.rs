@@ -3,6 +3,7 @@
 pub mod avatar;
 pub mod composer;
 pub mod connection;
+pub mod edit_in_place;
 pub mod header;
 pub mod icon;
 pub mod members;

@@ -11,6 +11,8 @@ pub enum Command {
     SetNickname {
         /// The new nickname.
         nickname: Nickname,
+        /// Where it is noted: the chats the user is in, filled in by the server.
+        chats: Vec<ChatId>,
     },
     /// Start a chat and own it.
     StartChat {
@@ -18,6 +20,20 @@ pub enum Command {
         chat: ChatId,
         /// What to call it; without one it is named after its owner.
         title: Option<Title>,
+        /// Who can find it.
+        visibility: Visibility,
+    },
+    /// Call a chat something else. For its owner alone.
+    EditTitle {
+        /// Which.
+        chat: ChatId,
+        /// Its new title.
+        title: Title,
+    },
+    /// Let a chat be found by everybody, or by its link alone. For its owner alone.
+    SetVisibility {
+        /// Which.
+        chat: ChatId,
         /// Who can find it.
         visibility: Visibility,
     },

@@ -1,5 +1,7 @@
 //! The rules: what follows from a command.
 
+use std::collections::BTreeSet;
+
 use crate::{
     Change, Chat, ChatId, ClientId, Command, Entry, Event, Message, Problem, Seq, Title, User, UserId, What,
 };
@@ -47,8 +49,17 @@ pub enum Verdict {
 pub fn decide<S: State>(state: &S, entry: &Entry) -> Result<Verdict, S::Error> {
     let event = |chat, prev, what| Change::Chat(Event { chat, seq: entry.seq, prev, at: entry.at, what });
     Ok(match &entry.command {
-        Command::SetNickname { nickname } => {
-            Verdict::Accepted(vec![Change::User(User { id: entry.by, nickname: nickname.clone() })])
+        Command::SetNickname { nickname, chats } => {
+            let User { id: user, nickname: from } = user_or_new(state, entry.by)?;
+            let mut changes = vec![Change::User(User { id: user, nickname: nickname.clone() })];
+            if from != *nickname {
+                for id in chats.iter().collect::<BTreeSet<_>>() {
+                    let Some(Chat { seq: prev, .. }) = state.chat(*id)? else { continue };
+                    let (from, to) = (from.clone(), nickname.clone());
+                    changes.push(event(*id, prev, What::Renamed { user, from, to }));
+                }
+            }
+            Verdict::Accepted(changes)
         }
         Command::StartChat { chat, title, visibility } => {
             if state.chat(*chat)?.is_some() {
@@ -59,6 +70,24 @@ pub fn decide<S: State>(state: &S, entry: &Entry) -> Result<Verdict, S::Error> {
             let started = What::Started { owner: entry.by, nickname, title, visibility: *visibility };
             Verdict::Accepted(vec![event(*chat, Seq::ZERO, started)])
         }
+        Command::EditTitle { chat, title } => match owned(state, *chat, entry.by)? {
+            Ok(chat) if chat.title == *title => Verdict::Accepted(Vec::new()),
+            Ok(chat) => {
+                let User { nickname, .. } = user_or_new(state, entry.by)?;
+                let what = What::TitleEdited { nickname, title: title.clone() };
+                Verdict::Accepted(vec![event(chat.id, chat.seq, what)])
+            }
+            Err(problem) => Verdict::Refused(problem),
+        },
+        Command::SetVisibility { chat, visibility } => match owned(state, *chat, entry.by)? {
+            Ok(chat) if chat.visibility == *visibility => Verdict::Accepted(Vec::new()),
+            Ok(chat) => {
+                let User { nickname, .. } = user_or_new(state, entry.by)?;
+                let what = What::VisibilitySet { nickname, visibility: *visibility };
+                Verdict::Accepted(vec![event(chat.id, chat.seq, what)])
+            }
+            Err(problem) => Verdict::Refused(problem),
+        },
         Command::Post { chat, client_id, body } => {
             let Some(Chat { seq: prev, .. }) = state.chat(*chat)? else {
                 return Ok(Verdict::Refused(Problem::UnknownChat));
@@ -70,6 +99,15 @@ pub fn decide<S: State>(state: &S, entry: &Entry) -> Result<Verdict, S::Error> {
             let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
             Verdict::Accepted(vec![event(*chat, prev, What::Posted(message))])
         }
+    })
+}
+
+/// The chat, for what only its owner may do.
+fn owned<S: State>(state: &S, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
+    Ok(match state.chat(id)? {
+        None => Err(Problem::UnknownChat),
+        Some(chat) if chat.owner != by => Err(Problem::NotOwner),
+        Some(chat) => Ok(chat),
     })
 }
 
@@ -172,7 +210,7 @@ mod tests {
     #[test]
     fn a_chat_without_a_title_is_named_after_its_owner() {
         let mut model = Model::default();
-        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap() });
+        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
         model.run(user(1), start(1));
         assert_eq!(model.chats[&chat(1)].title.as_str(), "Ana’s chat");
         assert_eq!(model.chats[&chat(1)].owner, user(1));
@@ -210,14 +248,54 @@ mod tests {
     fn a_message_keeps_the_name_it_was_written_under() {
         let mut model = Model::default();
         model.run(user(1), start(1));
-        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap() });
+        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
         model.run(user(1), post(1, 1));
-        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Bea").unwrap() });
+        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Bea").unwrap(), chats: vec![] });
         let names = model.events.iter().filter_map(|event| match &event.what {
             What::Posted(message) => Some(message.nickname.as_str()),
-            What::Started { .. } => None,
+            _ => None,
         });
         assert_eq!(names.collect::<Vec<_>>(), ["Ana"]);
+    }
+
+    #[test]
+    fn a_rename_is_noted_where_the_user_is_and_once() {
+        let mut model = Model::default();
+        for number in [1, 2, 3] {
+            model.run(user(1), start(number));
+        }
+        let rename = |name: &str| Command::SetNickname {
+            nickname: Nickname::parse(name).unwrap(),
+            chats: vec![chat(1), chat(3), chat(1), chat(9)],
+        };
+        let before = model.events.len();
+        model.run(user(1), rename("Ana"));
+        let noted: Vec<_> = model.events[before..].iter().map(|event| event.chat).collect();
+        assert_eq!(noted, [chat(1), chat(3)]);
+        model.run(user(1), rename("Ana"));
+        assert_eq!(model.events.len(), before + 2, "the same name again is nothing to note");
+    }
+
+    #[test]
+    fn title_and_visibility_are_the_owners() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        let title = |text: &str| Command::EditTitle { chat: chat(1), title: Title::parse(text).unwrap() };
+        let private = |number| Command::SetVisibility { chat: chat(number), visibility: Visibility::Private };
+        assert_eq!(model.run(user(2), title("Mine")), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(2), private(1)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(1), private(2)), Verdict::Refused(Problem::UnknownChat));
+        model.run(user(1), title("Tea"));
+        model.run(user(1), private(1));
+        let Chat { title: now, visibility, seq, .. } = &model.chats[&chat(1)];
+        assert_eq!((now.as_str(), *visibility), ("Tea", Visibility::Private));
+        assert_eq!(model.events.last().unwrap().seq, *seq);
+        assert_eq!(
+            model.run(user(1), title("Tea")),
+            Verdict::Accepted(vec![]),
+            "nothing changes, nothing is noted"
+        );
+        assert_eq!(model.run(user(1), private(1)), Verdict::Accepted(vec![]));
     }
 
     proptest! {
@@ -230,7 +308,11 @@ mod tests {
                 for (who, place, what) in &steps {
                     let command = match what {
                         0 => start(*place),
-                        1 => Command::SetNickname { nickname: Nickname::friendly(u64::from(*place)) },
+                        1 => Command::SetNickname {
+                            nickname: Nickname::friendly(u64::from(*place)),
+                            chats: vec![chat(*place), chat(0)],
+                        },
+                        2 => Command::EditTitle { chat: chat(*place), title: Title::parse("Tea").unwrap() },
                         client_id => post(*place, *client_id),
                     };
                     model.run(user(*who), command);

@@ -37,6 +37,29 @@ pub enum What {
     },
     /// Somebody said something.
     Posted(Message),
+    /// Somebody who was there is called differently now.
+    Renamed {
+        /// Who.
+        user: UserId,
+        /// What they were called.
+        from: Nickname,
+        /// What they are called now.
+        to: Nickname,
+    },
+    /// The owner called the chat something else.
+    TitleEdited {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// What the chat is called now.
+        title: Title,
+    },
+    /// The owner let the chat be found by others than before.
+    VisibilitySet {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// Who can find it now.
+        visibility: Visibility,
+    },
 }
 
 impl Event {
@@ -51,7 +74,13 @@ impl Event {
                 started_at: self.at,
                 seq: self.seq,
             }),
-            What::Posted(_) => chat.map(|chat| Chat { seq: self.seq, ..chat }),
+            What::Posted(_) | What::Renamed { .. } => chat.map(|chat| Chat { seq: self.seq, ..chat }),
+            What::TitleEdited { title, .. } => {
+                chat.map(|chat| Chat { seq: self.seq, title: title.clone(), ..chat })
+            }
+            What::VisibilitySet { visibility, .. } => {
+                chat.map(|chat| Chat { seq: self.seq, visibility: *visibility, ..chat })
+            }
         }
     }
 }

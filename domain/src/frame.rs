@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Body, Chat, ChatId, ClientId, Command, Epoch, Event, Nickname, Problem, Roster, Seq, User, page::History,
-    roster::RosterChange,
+    Body, Chat, ChatId, ClientId, Command, Epoch, Event, Nickname, Problem, Roster, Seq, Title, User,
+    Visibility, page::History, roster::RosterChange,
 };
 
 /// The version of the protocol that this code speaks.
@@ -75,6 +75,20 @@ pub enum Ask {
         /// As typed.
         nickname: String,
     },
+    /// Call a chat something else. For its owner alone.
+    EditTitle {
+        /// Which.
+        chat: ChatId,
+        /// As typed.
+        title: String,
+    },
+    /// Let a chat be found by everybody, or by its link alone. For its owner alone.
+    SetVisibility {
+        /// Which.
+        chat: ChatId,
+        /// Who can find it.
+        visibility: Visibility,
+    },
     /// Say something.
     Post {
         /// Where.
@@ -93,7 +107,11 @@ impl Ask {
     /// The [`Problem`] with the first text that is wrong.
     pub fn check(self) -> Result<Command, Problem> {
         Ok(match self {
-            Self::SetNickname { nickname } => Command::SetNickname { nickname: Nickname::parse(&nickname)? },
+            Self::SetNickname { nickname } => {
+                Command::SetNickname { nickname: Nickname::parse(&nickname)?, chats: Vec::new() }
+            }
+            Self::EditTitle { chat, title } => Command::EditTitle { chat, title: Title::parse(&title)? },
+            Self::SetVisibility { chat, visibility } => Command::SetVisibility { chat, visibility },
             Self::Post { chat, client_id, body } => {
                 Command::Post { chat, client_id, body: Body::parse(&body)? }
             }

@@ -16,6 +16,7 @@ pub mod message;
 pub mod page;
 pub mod problem;
 pub mod roster;
+pub mod slash;
 pub mod text;
 pub mod time;
 pub mod timeline;

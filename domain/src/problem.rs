@@ -46,6 +46,23 @@ pub enum Problem {
     /// A chat was to be started under an id that is in use.
     #[error("The chat could not be started under this address. Try again.")]
     ChatExists,
+    /// Only the owner of a chat may do this.
+    #[error("Only the owner of this chat can do that.")]
+    NotOwner,
+    /// `/nick` and nothing more.
+    #[error("To be called differently, write /nick and the name, for example /nick Ana.")]
+    NickWithoutName,
+    /// A message that begins with a slash and is no command.
+    #[error("There is no such command. Write /help for those there are; to post a slash, write two of them.")]
+    UnknownSlash,
+    /// `/help`: an answer more than a problem.
+    #[error(
+        "Write /nick and a name to be called differently, and /help for this. To post a slash, write two of them."
+    )]
+    SlashHelp,
+    /// The page has no connection, and this cannot wait for one.
+    #[error("There is no connection just now, and nothing was changed. Try again when you are back.")]
+    NotConnected,
     /// No valid session came along.
     #[error(
         "Qchat does not know this browser. Allow cookies for this site, then send it again or load the page again."
@@ -91,7 +108,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 29] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -103,6 +120,11 @@ impl Problem {
         Self::MessageNotPlain,
         Self::UnknownChat,
         Self::ChatExists,
+        Self::NotOwner,
+        Self::NickWithoutName,
+        Self::UnknownSlash,
+        Self::SlashHelp,
+        Self::NotConnected,
         Self::NoSession,
         Self::CrossOrigin,
         Self::BadFrame,
@@ -132,6 +154,11 @@ impl Problem {
             Self::MessageNotPlain => "message_not_plain",
             Self::UnknownChat => "unknown_chat",
             Self::ChatExists => "chat_exists",
+            Self::NotOwner => "not_owner",
+            Self::NickWithoutName => "nick_without_name",
+            Self::UnknownSlash => "unknown_slash",
+            Self::SlashHelp => "slash_help",
+            Self::NotConnected => "not_connected",
             Self::NoSession => "no_session",
             Self::CrossOrigin => "cross_origin",
             Self::BadFrame => "bad_frame",
@@ -159,18 +186,21 @@ impl Problem {
             | Self::TitleNotPlain
             | Self::MessageEmpty
             | Self::MessageTooLong
-            | Self::MessageNotPlain => 422,
+            | Self::MessageNotPlain
+            | Self::NickWithoutName
+            | Self::UnknownSlash
+            | Self::SlashHelp => 422,
             Self::UnknownChat => 404,
             Self::ChatExists => 409,
             Self::NoSession => 401,
-            Self::CrossOrigin => 403,
+            Self::CrossOrigin | Self::NotOwner => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
             }
             Self::FrameTooLarge => 413,
             Self::TooManyChats => 429,
             Self::NotStored | Self::NotReadable => 500,
-            Self::Busy | Self::Restarting => 503,
+            Self::Busy | Self::Restarting | Self::NotConnected => 503,
         }
     }
 
@@ -188,7 +218,10 @@ impl Problem {
 
     /// Whether the same request may well succeed later, without the person changing anything.
     pub const fn is_passing(self) -> bool {
-        matches!(self, Self::Busy | Self::NotStored | Self::NotReadable | Self::Restarting)
+        matches!(
+            self,
+            Self::Busy | Self::NotStored | Self::NotReadable | Self::Restarting | Self::NotConnected
+        )
     }
 }
 

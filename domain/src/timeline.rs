@@ -200,7 +200,7 @@ impl Timeline {
         let stored = self.events.iter().map(|event| {
             let author = match &event.what {
                 What::Posted(message) => Some(message.author),
-                What::Started { .. } => None,
+                _ => None,
             };
             (event.at, author, RowContent::Stored(Arc::clone(event)))
         });

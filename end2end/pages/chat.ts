@@ -10,16 +10,28 @@ export class ChatPage {
   readonly connection: Locator;
   readonly copyLink: Locator;
   readonly alert: Locator;
+  readonly editTitle: Locator;
+  readonly title: Locator;
+  readonly editNickname: Locator;
+  readonly nickname: Locator;
+  readonly save: Locator;
+  readonly public: Locator;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
     this.log = page.getByRole('log', { name: 'Messages' });
     this.messages = this.log.getByRole('listitem');
-    this.composer = page.getByRole('textbox', { name: 'Message' });
+    this.composer = page.getByRole('textbox', { name: 'Message', exact: true });
     this.send = page.getByRole('button', { name: 'Send' });
     this.members = page.getByRole('list', { name: 'Members' }).getByRole('listitem');
     this.connection = page.getByRole('status', { name: 'Connection' });
     this.copyLink = page.getByRole('button', { name: 'Copy link' });
+    this.editTitle = page.getByRole('button', { name: 'Edit title' });
+    this.title = page.getByRole('textbox', { name: 'Chat title' });
+    this.editNickname = page.getByRole('button', { name: 'Edit nickname' });
+    this.nickname = page.getByRole('textbox', { name: 'Nickname' });
+    this.save = page.getByRole('button', { name: 'Save' });
+    this.public = page.getByRole('switch', { name: 'Public' });
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
 

@@ -39,6 +39,13 @@ export class Person {
     await this.chat.isOpen();
   }
 
+  /** The same person in another tab. */
+  async newTab(link: string): Promise<Person> {
+    const tab = new Person(await this.page.context().newPage(), this.server);
+    await tab.open(link);
+    return tab;
+  }
+
   async goOffline(offline: boolean): Promise<void> {
     await this.page.context().setOffline(offline);
   }

@@ -1,43 +1,82 @@
-//! Which messages this connection was given, by the number of the request, until it answers.
+//! What this connection was asked for, by the number of the request, until it answers.
 
 use std::collections::HashMap;
 
+use app::live::Answered;
 use domain::{
-    ChatId, ClientId,
+    ChatId, ClientId, Problem,
     frame::{Ask, ClientFrame},
     timeline::Pending,
 };
 
+/// Requests that are no messages and not answered yet. A person clicks less fast than a server answers.
+const OPEN_ASKS: usize = 32;
+
 /// The requests of one connection that are not answered yet. As bounded as the messages that wait
-/// ([`domain::timeline::PENDING_LIMIT`]): a message is here once at most.
+/// ([`domain::timeline::PENDING_LIMIT`]), each of which is here once at most, and [`OPEN_ASKS`]. When the connection
+/// ends, whoever waits for something else than a message is told so; messages wait for the next one.
 #[derive(Default)]
 pub(crate) struct Outbox {
     next: u64,
-    open: HashMap<u64, ClientId>,
+    open: HashMap<u64, Waiting>,
+}
+
+/// Who waits for an answer.
+pub(crate) enum Waiting {
+    /// A message in the timeline.
+    Message(ClientId),
+    /// Somebody who is told.
+    Ask(Answered),
 }
 
 impl Outbox {
     /// The frame that asks for a message to be posted; nothing if this connection was asked already.
-    pub(crate) fn ask(&mut self, chat: ChatId, message: &Pending) -> Option<ClientFrame> {
+    pub(crate) fn post(&mut self, chat: ChatId, message: &Pending) -> Option<ClientFrame> {
         let Pending { client_id, body, .. } = message;
-        if self.open.values().any(|asked| asked == client_id) {
+        if self.open.values().any(|waiting| matches!(waiting, Waiting::Message(asked) if asked == client_id))
+        {
             return None;
         }
-        let request = self.next;
-        self.next += 1;
-        self.open.insert(request, *client_id);
         let command = Ask::Post { chat, client_id: *client_id, body: body.to_string() };
-        Some(ClientFrame::Do { request, command })
+        Some(self.request(command, Waiting::Message(*client_id)))
     }
 
-    /// The message that an answer is about.
-    pub(crate) fn answered(&mut self, request: u64) -> Option<ClientId> {
+    /// The frame that asks for something else; nothing, and whoever asks is told, where too much is asked already.
+    pub(crate) fn ask(&mut self, ask: Ask, done: Answered) -> Option<ClientFrame> {
+        let asked = self.open.values().filter(|waiting| matches!(waiting, Waiting::Ask(_))).count();
+        if asked >= OPEN_ASKS {
+            done(Err(Problem::Busy));
+            return None;
+        }
+        Some(self.request(ask, Waiting::Ask(done)))
+    }
+
+    fn request(&mut self, command: Ask, waiting: Waiting) -> ClientFrame {
+        let request = self.next;
+        self.next += 1;
+        self.open.insert(request, waiting);
+        ClientFrame::Do { request, command }
+    }
+
+    /// Who waits for an answer.
+    pub(crate) fn answered(&mut self, request: u64) -> Option<Waiting> {
         self.open.remove(&request)
+    }
+
+    /// The connection has ended: whoever is to be told so.
+    pub(crate) fn abandon(&mut self) -> Vec<Answered> {
+        let told = |waiting| match waiting {
+            Waiting::Ask(done) => Some(done),
+            Waiting::Message(_) => None,
+        };
+        self.open.drain().filter_map(|(_, waiting)| told(waiting)).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, rc::Rc};
+
     use domain::{Body, Timestamp, id::ID_BYTES};
 
     use super::*;
@@ -49,12 +88,32 @@ mod tests {
         let message =
             Pending { client_id, body: Body::parse("hello").unwrap(), at: Timestamp(1), problem: None };
         let mut outbox = Outbox::default();
-        let Some(ClientFrame::Do { request, .. }) = outbox.ask(chat, &message) else {
+        let Some(ClientFrame::Do { request, .. }) = outbox.post(chat, &message) else {
             panic!("nothing asked")
         };
-        assert_eq!(outbox.ask(chat, &message), None);
-        assert_eq!(outbox.answered(request), Some(client_id));
-        assert_eq!(outbox.answered(request), None);
-        assert!(outbox.ask(chat, &message).is_some());
+        assert_eq!(outbox.post(chat, &message), None);
+        assert!(matches!(outbox.answered(request), Some(Waiting::Message(id)) if id == client_id));
+        assert!(outbox.answered(request).is_none());
+        assert!(outbox.post(chat, &message).is_some());
+    }
+
+    #[test]
+    fn whoever_asked_is_told_when_the_connection_ends_or_too_much_is_asked() {
+        let told = Rc::new(Cell::new(0));
+        let mut outbox = Outbox::default();
+        let mut ask = || {
+            let told = Rc::clone(&told);
+            let done = Box::new(move |answer: Result<(), Problem>| {
+                told.set(told.get() + u32::from(answer.is_err()))
+            });
+            outbox.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
+        };
+        for _ in 0..OPEN_ASKS {
+            assert!(ask().is_some());
+        }
+        assert!(ask().is_none());
+        assert_eq!(told.get(), 1);
+        outbox.abandon().into_iter().for_each(|done| done(Err(Problem::NotConnected)));
+        assert_eq!(told.get(), 1 + OPEN_ASKS as u32);
     }
 }

@@ -5,10 +5,10 @@ use std::{
     rc::Rc,
 };
 
-use app::live::{Connection, Courier, Live, Next};
+use app::live::{Answered, Connection, Courier, Live, Next};
 use domain::{
-    ClientId, Timestamp,
-    frame::{ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
+    ClientId, Problem, Timestamp,
+    frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
     timeline::Pending,
 };
 use leptos::prelude::Set;
@@ -19,7 +19,7 @@ use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
 use crate::{
     backoff,
     browser::{self, Timer},
-    outbox::Outbox,
+    outbox::{Outbox, Waiting},
 };
 
 /// How often silence and a stuck handshake are looked for.
@@ -127,6 +127,10 @@ impl Courier for Socket {
 
     fn send(&self, message: &Pending) {
         self.0.post(message);
+    }
+
+    fn ask(&self, ask: Ask, done: Answered) {
+        self.0.ask(ask, done);
     }
 
     fn hurry(&self) {
@@ -257,11 +261,23 @@ impl Inner {
 
     fn post(&self, message: &Pending) {
         let frame = match self.wire.borrow_mut().as_mut() {
-            Some(wire) if wire.is_open => wire.outbox.ask(self.live.chat_id(), message),
+            Some(wire) if wire.is_open => wire.outbox.post(self.live.chat_id(), message),
             _ => None,
         };
         if let Some(frame) = frame {
             self.send(&frame);
+        }
+    }
+
+    fn ask(&self, ask: Ask, done: Answered) {
+        let frame = match self.wire.borrow_mut().as_mut() {
+            Some(wire) if wire.is_open => Ok(wire.outbox.ask(ask, done)),
+            _ => Err(done),
+        };
+        match frame {
+            Ok(Some(frame)) => self.send(&frame),
+            Ok(None) => {}
+            Err(done) => done(Err(Problem::NotConnected)),
         }
     }
 
@@ -279,16 +295,16 @@ impl Inner {
         // a frame this page does not know comes from a newer server, which tells so in its own words
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
         match frame {
-            ServerFrame::Done { request, seq } => {
-                if let Some(client_id) = self.answered(request) {
-                    self.live.stored(client_id, seq);
-                }
-            }
-            ServerFrame::Refused { request: Some(request), code, .. } => {
-                if let Some(client_id) = self.answered(request) {
-                    self.live.refused(client_id, code);
-                }
-            }
+            ServerFrame::Done { request, seq } => match self.answered(request) {
+                Some(Waiting::Message(client_id)) => self.live.stored(client_id, seq),
+                Some(Waiting::Ask(done)) => done(Ok(())),
+                None => {}
+            },
+            ServerFrame::Refused { request: Some(request), code, .. } => match self.answered(request) {
+                Some(Waiting::Message(client_id)) => self.live.refused(client_id, code),
+                Some(Waiting::Ask(done)) => done(Err(code)),
+                None => {}
+            },
             frame => self.follow(frame),
         }
     }
@@ -312,12 +328,14 @@ impl Inner {
         }
     }
 
-    fn answered(&self, request: u64) -> Option<ClientId> {
+    fn answered(&self, request: u64) -> Option<Waiting> {
         self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.answered(request))
     }
 
     fn lost(self: &Rc<Self>) {
-        *self.wire.borrow_mut() = None;
+        let wire = self.wire.borrow_mut().take();
+        let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
+        abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));
         if self.given_up.get() {
             return;
         }

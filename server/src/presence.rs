@@ -20,6 +20,9 @@ pub const GRACE: Duration = Duration::from_secs(3);
 /// Changes that a room remembers. A connection further behind is sent the whole roster.
 const REMEMBERED_CHANGES: usize = 256;
 
+/// A rename is noted in this many chats. Nobody talks in more at once, and one command has to stay one.
+const NOTED_CHATS: usize = 64;
+
 /// The rooms with somebody in them.
 pub struct Presence {
     rooms: Mutex<Rooms>,
@@ -110,6 +113,11 @@ impl Presence {
                 room.changed(user.id);
             }
         }
+    }
+
+    /// Where a user is, [`NOTED_CHATS`] chats at most.
+    pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
+        self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
     }
 
     /// Who is in a chat, for a page that is rendered once.

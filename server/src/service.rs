@@ -55,7 +55,10 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::Busy`] or [`Problem::NotStored`].
-    pub async fn propose(&self, by: UserId, command: Command) -> Result<Proposed, Problem> {
+    pub async fn propose(&self, by: UserId, mut command: Command) -> Result<Proposed, Problem> {
+        if let Command::SetNickname { chats, .. } = &mut command {
+            *chats = self.presence.chats_of(by);
+        }
         self.sequencer.propose(by, command).await.map(Proposed)
     }
 

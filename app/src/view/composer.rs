@@ -1,6 +1,11 @@
 //! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
 
-use domain::{Body, Problem, text};
+use domain::{
+    Problem,
+    frame::Ask,
+    slash::{self, Line},
+    text,
+};
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
     html::Textarea,
@@ -34,10 +39,28 @@ pub fn Composer() -> impl IntoView {
         let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
         set_length.set(if near { text::characters(&typed) } else { 0 });
     };
+    // What was refused after all comes back, unless something else was begun meanwhile.
+    let give_back = move |typed: String, problem: Option<Problem>| {
+        if let Some(problem) = problem {
+            set_problem.set(Some(problem));
+            if let Some(field) = field.get_untracked().filter(|field| field.value().is_empty()) {
+                field.set_value(&typed);
+            }
+        }
+    };
     let post = move || {
         let Some(field) = field.get() else { return };
-        let posted = Body::parse(&field.value()).and_then(|body| live.post(body));
-        match posted {
+        let typed = field.value();
+        let asked = match slash::parse(&typed) {
+            Ok(Line::Post(body)) => live.post(body),
+            Ok(Line::Nick(nickname)) => {
+                let ask = Ask::SetNickname { nickname: nickname.to_string() };
+                live.ask(ask, move |done| give_back(typed, done.err()));
+                Ok(())
+            }
+            Err(problem) => Err(problem),
+        };
+        match asked {
             Ok(()) => {
                 field.set_value("");
                 set_length.set(0);
@@ -45,7 +68,12 @@ pub fn Composer() -> impl IntoView {
             }
             // an empty message is not worth a word
             Err(Problem::MessageEmpty) => set_problem.set(None),
-            Err(problem) => set_problem.set(Some(problem)),
+            Err(problem) => {
+                set_problem.set(Some(problem));
+                if problem == Problem::SlashHelp {
+                    field.set_value("");
+                }
+            }
         }
         let _ = field.focus();
     };

@@ -1,9 +1,12 @@
 //! The head of a chat: where one is, who can find it, and its link to share.
 
-use domain::Visibility;
+use domain::{Problem, Visibility, frame::Ask};
 use leptos::prelude::*;
 
-use crate::{live::Live, view::icon};
+use crate::{
+    live::Live,
+    view::{edit_in_place::EditInPlace, icon},
+};
 
 /// What became of copying the link.
 #[derive(Clone, Copy, PartialEq)]
@@ -17,22 +20,58 @@ enum Copied {
 #[component]
 pub fn ChatHeader() -> impl IntoView {
     let live = Live::here();
-    let visibility = move || match live.chat.with(|chat| chat.visibility) {
-        Visibility::Public => "Public",
-        Visibility::Private => "Private",
-    };
+    let title = Signal::derive(move || live.chat.with(|chat| chat.title.to_string()));
+    let is_owner = Memo::new(move |_| live.chat.with(|chat| chat.owner) == live.me.with(|me| me.id));
+    let heading = move || view! { <h1 dir="auto">{title}</h1> };
+    let ask = Callback::new(move |title| Ask::EditTitle { chat: live.chat_id(), title });
     view! {
         <header class="chat-header">
             <a class="quiet" href="/">
                 {icon::back()}
                 <span class="hidden">"Home"</span>
             </a>
-            <h1 dir="auto">{move || live.chat.with(|chat| chat.title.to_string())}</h1>
-            <span class="badge">{visibility}</span>
+            <Show when=move || is_owner.get() fallback=heading>
+                <EditInPlace button="Edit title" label="Chat title" text=title ask>
+                    {heading()}
+                </EditInPlace>
+            </Show>
+            <VisibilityView is_owner />
             <CopyLink />
         </header>
     }
     .into_any()
+}
+
+/// Who can find the chat: a switch for its owner, a word for others.
+#[component]
+fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
+    let live = Live::here();
+    let (problem, set_problem) = signal(None::<Problem>);
+    let is_public = move || live.chat.with(|chat| chat.visibility) == Visibility::Public;
+    let word = move || if is_public() { "Public" } else { "Private" };
+    let switch = move |_| {
+        let visibility = if is_public() { Visibility::Private } else { Visibility::Public };
+        let ask = Ask::SetVisibility { chat: live.chat_id(), visibility };
+        live.ask(ask, move |done| set_problem.set(done.err()));
+    };
+    view! {
+        <Show when=move || is_owner.get() fallback=move || view! { <span class="badge">{word}</span> }>
+            <span class="badge without-life">{word}</span>
+            <button
+                type="button"
+                role="switch"
+                class="switch needs-life"
+                aria-checked=move || if is_public() { "true" } else { "false" }
+                title="Listed on the home page"
+                on:click=switch
+            >
+                "Public"
+            </button>
+        </Show>
+        <p class="problem" role="alert">
+            {move || problem.get().map(|problem| problem.to_string())}
+        </p>
+    }
 }
 
 #[component]

@@ -26,6 +26,11 @@ pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")
 }
 
+/// To be changed.
+pub fn pencil() -> impl IntoView {
+    icon("M4 20l1-4L16 5l3 3L8 19zM14 7l3 3")
+}
+
 /// Something else, by chance.
 pub fn reroll() -> impl IntoView {
     icon("M4 12a8 8 0 0 1 14-5.3L20 9M20 4v5h-5M20 12a8 8 0 0 1-14 5.3L4 15M4 20v-5h5")

@@ -1,7 +1,7 @@
 //! One line of the timeline.
 
 use domain::{
-    ClientId, Message, Seq, Timestamp, UserId, What,
+    ClientId, Message, Nickname, Seq, Timestamp, UserId, Visibility, What,
     timeline::{Delivery, Pending, Row, RowContent, local},
 };
 use leptos::prelude::*;
@@ -25,10 +25,6 @@ pub fn RowView(
     let Row { content, starts_day, starts_group } = row;
     let (at, line) = match content {
         RowContent::Stored(event) => match event.what.clone() {
-            What::Started { owner, nickname, .. } => {
-                let who = if owner == me { "You".to_owned() } else { nickname.to_string() };
-                (event.at, view! { <li class="system"><bdi>{who}</bdi> " started this chat"</li> }.into_any())
-            }
             What::Posted(message) => {
                 let is_new = event.seq > arrived_with && message.author != me;
                 let own = message.author == me;
@@ -38,6 +34,7 @@ pub fn RowView(
                         .into_any(),
                 )
             }
+            what => (event.at, view! { <SystemLine what me /> }.into_any()),
         },
         RowContent::Pending(Pending { client_id, body, at, .. }) => {
             let nickname = live.me.with_untracked(|me| me.nickname.clone());
@@ -48,6 +45,39 @@ pub fn RowView(
     view! {
         {starts_day.then(|| view! { <DayLine at /> })}
         {line}
+    }
+}
+
+/// What happened besides messages.
+#[component]
+fn SystemLine(what: What, me: UserId) -> impl IntoView {
+    let live = Live::here();
+    let you = |id: UserId, nickname: Nickname| if id == me { "You".to_owned() } else { nickname.to_string() };
+    let owner = live.chat.with_untracked(|chat| chat.owner);
+    let (who, did, name) = match what {
+        What::Started { owner, nickname, .. } => (you(owner, nickname), " started this chat", None),
+        What::Renamed { user, from, to } => {
+            let did = if user == me { " are now called " } else { " is now called " };
+            (you(user, from), did, Some(to.to_string()))
+        }
+        What::TitleEdited { nickname, title } => {
+            (you(owner, nickname), " changed the title to ", Some(title.to_string()))
+        }
+        What::VisibilitySet { nickname, visibility } => {
+            let did = match visibility {
+                Visibility::Public => " made this chat public",
+                Visibility::Private => " made this chat private",
+            };
+            (you(owner, nickname), did, None)
+        }
+        What::Posted(message) => (message.nickname.to_string(), "", None),
+    };
+    view! {
+        <li class="system">
+            <bdi>{who}</bdi>
+            {did}
+            {name.map(|name| view! { <bdi>{name}</bdi> })}
+        </li>
     }
 }
 

@@ -7,6 +7,7 @@ mod crash;
 mod live;
 mod pages;
 mod presence;
+mod rooms;
 mod starting;
 mod store;
 mod support;

@@ -141,7 +141,7 @@ pub(crate) fn bodies<'a>(events: impl IntoIterator<Item = &'a domain::Event>) ->
         .into_iter()
         .filter_map(|event| match &event.what {
             domain::What::Posted(message) => Some(message.body.to_string()),
-            domain::What::Started { .. } => None,
+            _ => None,
         })
         .collect()
 }

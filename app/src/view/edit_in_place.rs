@@ -1,0 +1,98 @@
+//! A text that is edited where it stands: a button opens a field with the text in it, Save asks for the change, Escape
+//! leaves everything as it was.
+
+use domain::{Problem, frame::Ask};
+use leptos::{
+    ev::{KeyboardEvent, SubmitEvent},
+    html::{Button, Input},
+    prelude::*,
+};
+
+use crate::{live::Live, view::icon};
+
+/// A text with a button to edit it.
+#[component]
+pub fn EditInPlace(
+    /// What the button is called, such as "Edit title".
+    button: &'static str,
+    /// What the field is called.
+    label: &'static str,
+    /// The text as it is.
+    #[prop(into)]
+    text: Signal<String>,
+    /// What to ask for when this text is to become the new one.
+    ask: Callback<String, Ask>,
+    /// How the text is shown while it is not edited.
+    children: ChildrenFn,
+) -> impl IntoView {
+    let live = Live::here();
+    let (open, set_open) = signal(false);
+    let (problem, set_problem) = signal(None::<Problem>);
+    let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());
+
+    let close = move || {
+        set_open.set(false);
+        set_problem.set(None);
+    };
+    // The focus goes where the eyes are: into the field when it opens, back to the button when it closes.
+    Effect::new(move |was_open: Option<bool>| {
+        let is_open = open.get();
+        if is_open {
+            if let Some(input) = input.get() {
+                let _ = input.focus();
+                input.select();
+            }
+        } else if was_open == Some(true)
+            && let Some(opener) = opener.get()
+        {
+            let _ = opener.focus();
+        }
+        is_open
+    });
+    let save = move |event: SubmitEvent| {
+        event.prevent_default();
+        let Some(input) = input.get_untracked() else { return };
+        let ask = ask.run(input.value());
+        match ask.clone().check() {
+            Ok(_) => live.ask(ask, move |done| match done {
+                Ok(()) => close(),
+                Err(problem) => set_problem.set(Some(problem)),
+            }),
+            Err(problem) => set_problem.set(Some(problem)),
+        }
+    };
+    let key_down = move |event: KeyboardEvent| {
+        if event.key() == "Escape" {
+            close();
+        }
+    };
+    view! {
+        <Show
+            when=move || open.get()
+            fallback=move || {
+                view! {
+                    {children()}
+                    <button
+                        type="button"
+                        class="quiet needs-life edit"
+                        aria-label=button
+                        title=button
+                        node_ref=opener
+                        on:click=move |_| set_open.set(true)
+                    >
+                        {icon::pencil()}
+                    </button>
+                }
+            }
+        >
+            <form class="edit-in-place" on:submit=save on:keydown=key_down>
+                <input aria-label=label prop:value=text.get_untracked() autocomplete="off" dir="auto" node_ref=input />
+                <button class="primary">"Save"</button>
+                <p class="problem" role="alert">
+                    {move || problem.get().map(|problem| problem.to_string())}
+                </p>
+            </form>
+        </Show>
+    }
+    .into_any()
+}

@@ -1,0 +1,116 @@
+import { expect, test } from '../support/story.ts';
+
+test('the owner edits the title in place, and everybody sees it at once', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.editTitle).toHaveCount(0);
+
+  await ana.chat.editTitle.click();
+  await expect(ana.chat.title).toBeFocused();
+  await expect(ana.chat.title).toHaveValue('Tea');
+  await ana.chat.title.fill('x'.repeat(101));
+  await ana.chat.save.click();
+  await expect(ana.chat.alert).toHaveText('The title is too long. It can have up to 100 characters.');
+  await ana.chat.title.fill('Coffee & <cake>');
+  await ana.chat.title.press('Enter');
+  await expect(ana.chat.editTitle).toBeFocused();
+  for (const one of [ana, bea]) await expect(one.chat.heading).toHaveText('Coffee & <cake>');
+  await expect(ana.chat.log.getByText('You changed the title to Coffee & <cake>')).toBeVisible();
+  await expect(bea.chat.log.getByText('Ana changed the title to Coffee & <cake>')).toBeVisible();
+  await bea.page.reload();
+  await expect(bea.chat.heading).toHaveText('Coffee & <cake>');
+
+  await ana.chat.editTitle.click();
+  await ana.chat.title.fill('never');
+  await ana.chat.title.press('Escape');
+  await expect(ana.chat.heading).toHaveText('Coffee & <cake>');
+});
+
+test('the owner makes the chat private and public again, and everybody sees it at once', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.public).toHaveCount(0);
+  await expect(bea.page.getByText('Public', { exact: true })).toBeVisible();
+  await expect(ana.chat.public).toBeChecked();
+  await ana.chat.public.click();
+  await expect(ana.chat.public).not.toBeChecked();
+  await expect(bea.page.getByText('Private', { exact: true })).toBeVisible();
+  await expect(bea.chat.log.getByText('Ana made this chat private')).toBeVisible();
+  await ana.chat.public.press('Space');
+  await expect(ana.chat.public).toBeChecked();
+  await expect(bea.page.getByText('Public', { exact: true })).toBeVisible();
+});
+
+test('a nickname is changed by clicking oneself, in all tabs and lists at once', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await ana.chat.say('as Ana');
+  const otherTab = await ana.newTab(link);
+
+  await ana.chat.editNickname.click();
+  await expect(ana.chat.nickname).toHaveValue('Ana');
+  await ana.chat.nickname.fill('W'.repeat(21));
+  await ana.chat.save.click();
+  await expect(ana.chat.alert).toHaveText('The nickname is too long. It can have up to 20 characters.');
+  await ana.chat.nickname.fill('Anna Lena');
+  await ana.chat.save.click();
+  for (const one of [ana, bea, otherTab]) {
+    await expect(one.chat.member('Anna Lena')).toBeVisible();
+    await expect(one.chat.members).toHaveCount(2);
+    await expect(one.chat.message('as Ana')).toContainText('Ana');
+    await expect(one.chat.message('as Ana')).not.toContainText('Anna Lena');
+  }
+  await expect(bea.chat.log.getByText('Ana is now called Anna Lena')).toBeVisible();
+  await expect(otherTab.chat.log.getByText('You are now called Anna Lena')).toBeVisible();
+  await otherTab.chat.say('from the other tab');
+  await expect(bea.chat.message('from the other tab')).toContainText('Anna Lena');
+});
+
+test('slashes: /nick renames, /help helps, others are explained to their author alone, // posts one', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await ana.chat.say('/nick Anna Lena');
+  await expect(bea.chat.member('Anna Lena')).toBeVisible();
+  await expect(ana.chat.composer).toHaveValue('');
+
+  await ana.chat.say('/nick');
+  await expect(ana.chat.alert).toContainText('for example /nick Ana');
+  await expect(ana.chat.composer).toHaveValue('/nick');
+  await ana.chat.say('/dance');
+  await expect(ana.chat.alert).toContainText('There is no such command.');
+  await expect(ana.chat.composer).toHaveValue('/dance');
+  await ana.chat.say('/help');
+  await expect(ana.chat.alert).toContainText('Write /nick and a name');
+  await ana.chat.say('//dance');
+  await expect(ana.chat.alert).toHaveCount(0);
+  await expect(bea.chat.message('/dance')).toBeVisible();
+  expect(await bea.chat.texts()).toEqual(['/dance']);
+});
+
+test.describe('without a connection', () => {
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] } });
+  test('a change is refused in words and can be tried again', async ({ person }) => {
+    const ana = await person();
+    await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+    await ana.goOffline(true);
+    await expect(ana.chat.connection).toHaveText('Offline');
+    await ana.chat.editTitle.click();
+    await ana.chat.title.fill('Coffee');
+    await ana.chat.save.click();
+    await expect(ana.chat.alert).toContainText('There is no connection just now');
+    await ana.chat.say('/nick Bea');
+    await expect(ana.chat.composer).toHaveValue('/nick Bea');
+    await ana.goOffline(false);
+    await ana.chat.isConnected();
+    await ana.chat.save.click();
+    await expect(ana.chat.heading).toHaveText('Coffee');
+  });
+});
