@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Problem, Roster, Timeline, Timestamp, User, What,
+    Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, What,
     frame::{Ask, Cursor, ServerFrame},
     page::ChatPage,
     timeline::{Applied, Pending},
 };
 use leptos::prelude::{
-    GetUntracked, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue, expect_context,
+    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue,
+    expect_context,
 };
 
 /// How the connection is.
@@ -43,12 +44,21 @@ pub trait Courier: Send + Sync {
     /// where there is no connection, or none any more when the answer should come.
     fn ask(&self, ask: Ask, done: Answered);
 
+    /// Tells the others that one is typing, if there is a connection.
+    fn typing(&self);
+
+    /// Asks for the page of history before an event. False where there is no connection.
+    fn earlier(&self, before: Seq) -> bool;
+
     /// Tries to connect now instead of waiting.
     fn hurry(&self);
 
     /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
+
+/// How often the others are told that somebody is typing.
+const TYPING_SIGNAL_MILLIS: u64 = 1_000;
 
 /// Is told what became of something that was asked for.
 pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
@@ -90,7 +100,12 @@ pub struct Live {
     pub ended: RwSignal<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
+    /// How many messages were said on this page.
+    pub posted: RwSignal<usize>,
+    /// Whether earlier events are on their way.
+    pub loading: RwSignal<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
+    typed_at: StoredValue<Timestamp>,
 }
 
 impl Live {
@@ -105,7 +120,10 @@ impl Live {
             connection: RwSignal::new(Connection::Starting),
             ended: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
+            posted: RwSignal::new(0),
+            loading: RwSignal::new(false),
             courier: StoredValue::new(None),
+            typed_at: StoredValue::new(Timestamp(0)),
         }
     }
 
@@ -171,6 +189,11 @@ impl Live {
                     }
                 }
             }
+            ServerFrame::Earlier { before, events, earlier, .. } => {
+                self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
+                self.loading.set(false);
+                Next::GoOn
+            }
             ServerFrame::Roster { roster, .. } => {
                 self.roster.set(roster);
                 self.follow_me();
@@ -193,11 +216,11 @@ impl Live {
     /// What one is called follows what others see, whichever tab it was changed in.
     fn follow_me(self) {
         let me = self.me.get_untracked();
-        let seen = self
-            .roster
-            .with_untracked(|roster| roster.members.iter().find(|member| member.id == me.id).cloned());
-        if let Some(seen) = seen.filter(|seen| *seen != me) {
-            self.me.set(seen);
+        let seen = self.roster.with_untracked(|roster| {
+            roster.members.iter().find(|member| member.id == me.id).map(|member| member.nickname.clone())
+        });
+        if let Some(nickname) = seen.filter(|nickname| *nickname != me.nickname) {
+            self.me.set(User { nickname, ..me });
         }
     }
 
@@ -210,7 +233,7 @@ impl Live {
     }
 
     /// An own message is on disk.
-    pub fn stored(self, client_id: ClientId, seq: domain::Seq) {
+    pub fn stored(self, client_id: ClientId, seq: Seq) {
         self.timeline.update(|timeline| timeline.stored(client_id, seq));
     }
 
@@ -222,6 +245,29 @@ impl Live {
     /// Own messages to send when there is a connection, oldest first.
     pub fn on_their_way(self) -> Vec<Pending> {
         self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
+    }
+
+    /// The reader typed something. The others are told so once a second at most.
+    pub fn typing(self) {
+        let Some(courier) = self.courier() else { return };
+        let now = courier.now();
+        if now.millis_since(self.typed_at.get_value()) >= TYPING_SIGNAL_MILLIS {
+            self.typed_at.set_value(now);
+            courier.typing();
+        }
+    }
+
+    /// Asks for the page of history before the oldest event here, if there is one and it is not on its way. False
+    /// where the page has to be loaded anew for it.
+    pub fn load_earlier(self) -> bool {
+        if self.loading.get_untracked() {
+            return true;
+        }
+        let oldest =
+            self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
+        let asked = oldest.zip(self.courier()).is_some_and(|(oldest, courier)| courier.earlier(oldest));
+        self.loading.set(asked);
+        asked
     }
 
     /// Says something: shown at once, sent as soon as possible.
@@ -236,6 +282,9 @@ impl Live {
         if !shown {
             return Err(Problem::Busy);
         }
+        self.posted.update(|posted| *posted += 1);
+        // what is typed next is worth telling at once
+        self.typed_at.set_value(Timestamp(0));
         match self.ended.get_untracked() {
             Some(problem) => self.refused(client_id, problem),
             None => self.send(client_id),

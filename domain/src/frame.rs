@@ -48,6 +48,18 @@ pub enum ClientFrame {
         /// Which.
         chat: ChatId,
     },
+    /// The user is writing something in a watched chat. Worth sending once a second at most.
+    Typing {
+        /// Where.
+        chat: ChatId,
+    },
+    /// Give the page of history before an event.
+    Earlier {
+        /// Of which chat.
+        chat: ChatId,
+        /// The oldest event the client has.
+        before: Seq,
+    },
     /// Ask for something durable.
     Do {
         /// Any number; the answer carries it.
@@ -145,6 +157,17 @@ pub enum ServerFrame {
         chat: ChatId,
         /// The cursor's place.
         seq: Seq,
+    },
+    /// The answer to a request for earlier events.
+    Earlier {
+        /// Of which chat.
+        chat: ChatId,
+        /// Before which event they are.
+        before: Seq,
+        /// They, oldest first, without a hole up to that event.
+        events: Vec<Event>,
+        /// Whether there are even earlier ones.
+        earlier: bool,
     },
     /// Something happened.
     Event(Event),

@@ -29,7 +29,7 @@ pub use event::{Change, Event, What};
 pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use message::Message;
 pub use problem::Problem;
-pub use roster::Roster;
+pub use roster::{Member, Roster};
 pub use text::{Body, Nickname, Title};
 pub use time::Timestamp;
 pub use timeline::Timeline;

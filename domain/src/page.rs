@@ -39,8 +39,10 @@ pub struct ChatPage {
     pub chat: Chat,
     /// Who is there, the reader included.
     pub roster: Roster,
-    /// What was said, the newest page of it.
+    /// What was said, a page of it.
     pub history: History,
+    /// Whether there is something newer than that page.
+    pub later: bool,
     /// When the page was made.
     pub at: Timestamp,
 }

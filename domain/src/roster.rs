@@ -2,7 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{User, UserId};
+use crate::{Nickname, User, UserId};
+
+/// Somebody who is in a chat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Who.
+    pub id: UserId,
+    /// What they are called now.
+    pub nickname: Nickname,
+    /// Whether they are writing something.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub typing: bool,
+}
+
+impl From<User> for Member {
+    fn from(User { id, nickname }: User) -> Self {
+        Self { id, nickname, typing: false }
+    }
+}
 
 /// The members of a chat at some version, as one reader knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -10,7 +28,7 @@ pub struct Roster {
     /// Counts up with every change; comparable only within one connection.
     pub version: u64,
     /// In the order of their ids; see [`Roster::for_reader`] for the order people read.
-    pub members: Vec<User>,
+    pub members: Vec<Member>,
 }
 
 /// From one version of a roster to a later one, skipping what came between.
@@ -18,15 +36,15 @@ pub struct Roster {
 pub struct RosterChange {
     /// The version it leads to.
     pub version: u64,
-    /// Who came or is called differently now.
-    pub present: Vec<User>,
+    /// Who came, is called differently now, or began or ended to type.
+    pub present: Vec<Member>,
     /// Who left.
     pub gone: Vec<UserId>,
 }
 
 impl Roster {
     /// Makes a roster of members in any order.
-    pub fn new(version: u64, mut members: Vec<User>) -> Self {
+    pub fn new(version: u64, mut members: Vec<Member>) -> Self {
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
         Self { version, members }
@@ -39,21 +57,21 @@ impl Roster {
         }
         self.version = change.version;
         self.members.retain(|member| !change.gone.contains(&member.id));
-        for user in change.present {
-            self.put(user);
+        for member in change.present {
+            self.put(member);
         }
     }
 
     /// Adds a member, or takes in what they are called now.
-    pub fn put(&mut self, user: User) {
-        match self.members.binary_search_by_key(&user.id, |member| member.id) {
-            Ok(place) => self.members[place] = user,
-            Err(place) => self.members.insert(place, user),
+    pub fn put(&mut self, new: Member) {
+        match self.members.binary_search_by_key(&new.id, |member| member.id) {
+            Ok(place) => self.members[place] = new,
+            Err(place) => self.members.insert(place, new),
         }
     }
 
     /// The members as a reader sees them: oneself first, then the owner, then by name.
-    pub fn for_reader(&self, me: UserId, owner: UserId) -> Vec<User> {
+    pub fn for_reader(&self, me: UserId, owner: UserId) -> Vec<Member> {
         let mut members = self.members.clone();
         members.sort_by_cached_key(|member| {
             (member.id != me, member.id != owner, member.nickname.as_str().to_lowercase(), member.id)
@@ -69,8 +87,12 @@ mod tests {
     use super::*;
     use crate::{Nickname, id::ID_BYTES};
 
-    fn user(number: u8, name: &str) -> User {
-        User { id: UserId::from_bytes([number; ID_BYTES]), nickname: Nickname::parse(name).unwrap() }
+    fn user(number: u8, name: &str) -> Member {
+        Member {
+            typing: number == 1,
+            id: UserId::from_bytes([number; ID_BYTES]),
+            nickname: Nickname::parse(name).unwrap(),
+        }
     }
 
     #[test]

@@ -135,6 +135,21 @@ impl Timeline {
         Applied::Appended
     }
 
+    /// The place of the oldest event here; nothing where there is none.
+    pub fn oldest(&self) -> Option<Seq> {
+        self.events.first().map(|event| event.seq)
+    }
+
+    /// Takes in the page of history before an event. Changes nothing when that is not the oldest one here any more.
+    pub fn prepend(&mut self, before: Seq, events: Vec<Event>, earlier: bool) {
+        if self.oldest() != Some(before) {
+            return;
+        }
+        self.events.splice(..0, events.into_iter().map(Arc::new));
+        self.earlier = earlier;
+        self.drop_stored();
+    }
+
     /// Starts anew from a snapshot. Own messages on their way stay, but for those the snapshot has.
     pub fn reset(&mut self, history: History) {
         self.epoch = history.epoch;
@@ -346,6 +361,22 @@ mod tests {
         let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
         assert_eq!(left, [client_id(5)]);
         assert!(timeline.has_earlier());
+    }
+
+    #[test]
+    fn earlier_events_come_before_and_only_once() {
+        let log = log(10);
+        let mut timeline =
+            Timeline::new(ME, History { epoch: EPOCH, events: log[6..].to_vec(), earlier: true });
+        let before = timeline.oldest().unwrap();
+        timeline.prepend(before, log[3..6].to_vec(), true);
+        timeline.prepend(before, log[3..6].to_vec(), true);
+        assert!(timeline.has_earlier());
+        timeline.prepend(log[3].seq, log[..3].to_vec(), false);
+        assert!(!timeline.has_earlier());
+        let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
+        assert_eq!(shown, log.iter().map(|event| event.seq).collect::<Vec<_>>());
+        assert_eq!(timeline.cursor().seq, log[9].seq, "the cursor stays at the newest");
     }
 
     #[test]

@@ -20,6 +20,13 @@ test('the newest message stays in view, and a reader who scrolled up is left in 
   expect(await place()).toBe(before);
   await expect(bea.chat.message('line 50')).not.toBeInViewport();
 
-  await bea.chat.log.press('End');
+  const newest = bea.page.getByRole('button', { name: 'New messages' });
+  await newest.click();
   await expect(bea.chat.message('line 50')).toBeInViewport();
+  await expect(newest).toBeHidden();
+
+  await bea.chat.message('line 15').scrollIntoViewIfNeeded();
+  await expect(bea.page.getByRole('button', { name: 'Newest messages' })).toBeVisible();
+  await bea.chat.say('whoever says something sees it said');
+  await expect(bea.chat.message('whoever says something sees it said')).toBeInViewport();
 });

@@ -52,6 +52,31 @@ test('what is typed before the page is alive stays', async ({ person }) => {
   await expect(ana.home.private).toBeChecked();
 });
 
+test('one click too many starts one chat', async ({ person }) => {
+  const ana = await person();
+  const posts: string[] = [];
+  let go = () => {};
+  const gone = new Promise<void>((resolve) => (go = resolve));
+  await ana.page.route('**/api/start_chat', async (route) => {
+    posts.push(route.request().url());
+    await gone;
+    await route.continue();
+  });
+  await ana.visit('/');
+  // alive: the button does something
+  await expect(async () => {
+    const before = await ana.home.nickname.inputValue();
+    await ana.home.anotherNickname.click();
+    expect(await ana.home.nickname.inputValue()).not.toBe(before);
+  }).toPass();
+  await ana.home.start.evaluate((button: HTMLElement) => {
+    for (let click = 0; click < 4; click++) button.click();
+  });
+  go();
+  await ana.chat.isOpen();
+  expect(posts).toHaveLength(1);
+});
+
 test('who one is stays from chat to chat', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
@@ -65,7 +90,7 @@ test.describe('an address that leads nowhere', () => {
     const ana = await person();
     for (const path of ['/chat/0000000000000000', '/no/such/page']) {
       await ana.visit(path);
-      await expect(ana.page.getByRole('heading', { level: 1 })).toHaveText(/is (not there|nothing here)$/);
+      await expect(ana.page.getByRole('heading', { level: 1 })).toHaveText(/^(No chat here|There is nothing here)$/);
       await ana.page.getByRole('link', { name: 'Go home' }).click();
       await expect(ana.home.start).toBeVisible();
     }

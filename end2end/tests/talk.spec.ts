@@ -113,8 +113,11 @@ test('the link is copied', async ({ person }) => {
 
 test('a private chat says that it is one', async ({ person }) => {
   const ana = await person();
-  await ana.startChat({ private: true });
-  await expect(ana.page.getByText('Private', { exact: true })).toBeVisible();
+  const link = await ana.startChat({ private: true });
+  await expect(ana.chat.public).not.toBeChecked();
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.page.getByText('Private', { exact: true })).toBeVisible();
 });
 
 test('Shift and Enter begin a new line, a blank message is not sent, and a long one says so', async ({ person }) => {

@@ -7,7 +7,7 @@ use std::{
 
 use app::live::{Answered, Connection, Courier, Live, Next};
 use domain::{
-    ClientId, Problem, Timestamp,
+    ClientId, Problem, Seq, Timestamp,
     frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
     timeline::Pending,
 };
@@ -131,6 +131,18 @@ impl Courier for Socket {
 
     fn ask(&self, ask: Ask, done: Answered) {
         self.0.ask(ask, done);
+    }
+
+    fn typing(&self) {
+        self.0.send(&ClientFrame::Typing { chat: self.0.live.chat_id() });
+    }
+
+    fn earlier(&self, before: Seq) -> bool {
+        let is_open = self.0.wire.borrow().as_ref().is_some_and(|wire| wire.is_open);
+        if is_open {
+            self.0.send(&ClientFrame::Earlier { chat: self.0.live.chat_id(), before });
+        }
+        is_open
     }
 
     fn hurry(&self) {
@@ -283,7 +295,8 @@ impl Inner {
 
     fn send(&self, frame: &ClientFrame) {
         let wire = self.wire.borrow();
-        let (Some(wire), Ok(text)) = (wire.as_ref(), serde_json::to_string(frame)) else { return };
+        let open = wire.as_ref().filter(|wire| wire.is_open);
+        let (Some(wire), Ok(text)) = (open, serde_json::to_string(frame)) else { return };
         // what cannot be sent now is sent again after the reconnect that follows
         let _ = wire.socket.send_with_str(&text);
     }
@@ -336,6 +349,7 @@ impl Inner {
         let wire = self.wire.borrow_mut().take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));
+        self.live.loading.set(false);
         if self.given_up.get() {
             return;
         }

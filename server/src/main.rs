@@ -2,7 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::{io, io::Write, process::ExitCode};
+use std::{
+    io,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use server::{Settings, settings::Flags, site, start};
@@ -12,9 +16,11 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
-    let filter = EnvFilter::try_from_env("QCHAT_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-    match run(flags).await {
+    let started = match listen_to_the_log() {
+        Ok(()) => run(flags).await,
+        Err(error) => Err(error),
+    };
+    match started {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // nothing can be done for those who closed the standard error
@@ -22,6 +28,17 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Logs what `QCHAT_LOG` asks for to the standard error, in colour where a person reads it.
+fn listen_to_the_log() -> Result<(), Box<dyn std::error::Error>> {
+    let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = EnvFilter::builder()
+        .parse(&wanted)
+        .map_err(|_| format!("QCHAT_LOG is {wanted:?}, which is not a level such as info or warn"))?;
+    let colour = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
+    Ok(())
 }
 
 async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {

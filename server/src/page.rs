@@ -5,12 +5,16 @@ use std::sync::Arc;
 use app::shell::{Assets, FreshClientId, Shell};
 use axum::{
     body::Body,
-    extract::{Path, Request, State, rejection::PathRejection},
+    extract::{
+        Path, Query, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
     http::{HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
-use domain::{ChatId, Problem, UserId, page::Page};
+use domain::{ChatId, Problem, Seq, UserId, page::Page};
 use leptos::{config::LeptosOptions, context::provide_context, view};
+use serde::Deserialize;
 
 use crate::{problem, random, router::Parts, site};
 
@@ -19,15 +23,32 @@ pub async fn home(State(parts): State<Arc<Parts>>, request: Request) -> Response
     visit(&parts, request, |user| Ok(Page::Home { me: parts.service.user(user)? })).await
 }
 
-/// `/chat/{id}`
+/// Which part of a chat's history is wanted.
+#[derive(Deserialize)]
+pub struct Part {
+    before: Option<Seq>,
+}
+
+/// `/chat/{id}`, and `/chat/{id}?before={seq}` for what was said before an event
 pub async fn chat(
     State(parts): State<Arc<Parts>>,
-    id: Result<Path<ChatId>, PathRejection>,
+    id: Result<Path<String>, PathRejection>,
+    part: Result<Query<Part>, QueryRejection>,
     request: Request,
 ) -> Response {
+    let Ok(Path(id)) = id else {
+        return visit(&parts, request, |_| Err(Problem::UnknownChat)).await;
+    };
+    // Links are read aloud, typed and cut out of sentences: case and what hangs on behind are forgiven.
+    let meant = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
+    if meant != id && meant.parse::<ChatId>().is_ok() {
+        return Redirect::permanent(&format!("/chat/{meant}")).into_response();
+    }
     visit(&parts, request, |user| {
-        let Path(chat) = id.map_err(|_| Problem::UnknownChat)?;
-        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user)?)))
+        let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
+        // a part that is none shows the newest
+        let before = part.ok().and_then(|Query(part)| part.before);
+        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user, before)?)))
     })
     .await
 }

@@ -7,13 +7,18 @@ use std::{
     time::Duration,
 };
 
-use domain::{ChatId, Roster, User, UserId, roster::RosterChange};
+use domain::{ChatId, Member, Roster, User, UserId, roster::RosterChange};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
 use crate::tail::Bell;
+
+/// How long somebody is shown as typing after their last keystroke.
+pub const TYPING: Duration = Duration::from_secs(3);
+/// A signal that comes sooner than this after the one before is not worth more than that one.
+const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 
 /// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
@@ -38,21 +43,24 @@ struct Rooms {
     /// Who leaves when, unless they come back. One entry for each member without a connection at most, but for
     /// those who came back meanwhile; they are skipped.
     departures: BTreeSet<(Instant, ChatId, UserId)>,
+    /// Who is no longer typing when, unless they go on: a few entries at most for each member.
+    pauses: BTreeSet<(Instant, ChatId, UserId)>,
 }
 
 #[derive(Default)]
 struct Room {
     version: u64,
-    members: HashMap<UserId, Member>,
+    members: HashMap<UserId, Present>,
     changes: VecDeque<(u64, UserId)>,
     watchers: HashMap<u64, Bell>,
     next_watcher: u64,
 }
 
-struct Member {
-    user: User,
+struct Present {
+    member: Member,
     connections: usize,
     leaves_at: Option<Instant>,
+    typing_until: Option<Instant>,
 }
 
 /// What a connection has to be told about a room.
@@ -93,7 +101,9 @@ impl Presence {
                 member.leaves_at = None;
             }
             None => {
-                room.members.insert(id, Member { user, connections: 1, leaves_at: None });
+                let present =
+                    Present { member: user.into(), connections: 1, leaves_at: None, typing_until: None };
+                room.members.insert(id, present);
                 room.changed(id);
             }
         }
@@ -106,10 +116,10 @@ impl Presence {
         let Rooms { rooms, places, .. } = &mut *rooms;
         for chat in places.get(&user.id).into_iter().flatten() {
             let Some(room) = rooms.get_mut(chat) else { continue };
-            if let Some(member) = room.members.get_mut(&user.id)
-                && member.user != *user
+            if let Some(Present { member, .. }) = room.members.get_mut(&user.id)
+                && member.nickname != user.nickname
             {
-                member.user = user.clone();
+                member.nickname = user.nickname.clone();
                 room.changed(user.id);
             }
         }
@@ -125,15 +135,27 @@ impl Presence {
         self.lock().rooms.get(&chat).map(Room::roster).unwrap_or_default()
     }
 
-    /// Lets those leave whose grace is over, for ever.
+    /// Somebody has said what they were typing.
+    pub fn said(&self, chat: ChatId, user: UserId) {
+        if let Some(room) = self.lock().rooms.get_mut(&chat) {
+            room.type_until(user, None);
+        }
+    }
+
+    /// Lets those leave whose grace is over, and pause who no longer types, for ever.
     pub async fn run(&self) {
         loop {
-            let next = self.lock().departures.first().map(|(at, ..)| *at);
-            match next {
-                Some(at) => sleep_until(at).await,
-                None => self.departure.notified().await,
+            let next = self.lock().next_deadline();
+            let deadline = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = deadline => self.depart(Instant::now()),
+                () = self.departure.notified() => {}
             }
-            self.depart(Instant::now());
         }
     }
 
@@ -145,6 +167,16 @@ impl Presence {
             rooms.departures.pop_first();
             rooms.leave(chat, user, at);
         }
+        while let Some(&(at, chat, user)) = rooms.pauses.first()
+            && at <= now
+        {
+            rooms.pauses.pop_first();
+            if let Some(room) = rooms.rooms.get_mut(&chat)
+                && room.members.get(&user).is_some_and(|present| present.typing_until == Some(at))
+            {
+                room.type_until(user, None);
+            }
+        }
     }
 
     /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
@@ -154,6 +186,11 @@ impl Presence {
 }
 
 impl Rooms {
+    fn next_deadline(&self) -> Option<Instant> {
+        let first = |deadlines: &BTreeSet<(Instant, ChatId, UserId)>| deadlines.first().map(|(at, ..)| *at);
+        [first(&self.departures), first(&self.pauses)].into_iter().flatten().min()
+    }
+
     fn leave(&mut self, chat: ChatId, user: UserId, at: Instant) {
         let Some(room) = self.rooms.get_mut(&chat) else { return };
         if room.members.get(&user).is_none_or(|member| member.leaves_at != Some(at)) {
@@ -183,8 +220,17 @@ impl Room {
         self.watchers.values().for_each(|bell| bell.notify_one());
     }
 
+    fn type_until(&mut self, user: UserId, until: Option<Instant>) {
+        let Some(present) = self.members.get_mut(&user) else { return };
+        present.typing_until = until;
+        if present.member.typing != until.is_some() {
+            present.member.typing = until.is_some();
+            self.changed(user);
+        }
+    }
+
     fn roster(&self) -> Roster {
-        Roster::new(self.version, self.members.values().map(|member| member.user.clone()).collect())
+        Roster::new(self.version, self.members.values().map(|present| present.member.clone()).collect())
     }
 
     fn news(&self, known: Option<u64>) -> Option<News> {
@@ -200,7 +246,7 @@ impl Room {
             self.changes.iter().filter(|(version, _)| *version > known).map(|(_, user)| *user).collect();
         for user in changed {
             match self.members.get(&user) {
-                Some(member) => change.present.push(member.user.clone()),
+                Some(present) => change.present.push(present.member.clone()),
                 None => change.gone.push(user),
             }
         }
@@ -209,6 +255,21 @@ impl Room {
 }
 
 impl Seat {
+    /// Whoever sits here is typing. More signals than one a second are not looked at.
+    pub fn typing(&self) {
+        let until = Instant::now() + TYPING;
+        let mut rooms = self.presence.lock();
+        let Some(room) = rooms.rooms.get_mut(&self.chat) else { return };
+        let last = room.members.get(&self.user).and_then(|present| present.typing_until);
+        if last.is_some_and(|last| until < last + TYPING_SIGNALS) {
+            return;
+        }
+        room.type_until(self.user, Some(until));
+        rooms.pauses.insert((until, self.chat, self.user));
+        drop(rooms);
+        self.presence.departure.notify_one();
+    }
+
     /// What happened in the room since a version; nothing known gets everything.
     pub fn news(&self, known: Option<u64>) -> Option<News> {
         self.presence.lock().rooms.get(&self.chat)?.news(known)
@@ -314,6 +375,36 @@ mod tests {
         assert_eq!(mine, presence.roster(CHAT));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn typing_lasts_for_three_seconds_after_the_last_signal_or_until_it_is_said() {
+        let presence = presence();
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let is_typing = || presence.roster(CHAT).members[0].typing;
+        assert!(!is_typing());
+        for _ in 0..3 {
+            seat.typing();
+            let version = presence.roster(CHAT).version;
+            for _ in 0..1_000 {
+                seat.typing();
+            }
+            assert_eq!(presence.lock().pauses.len(), 1, "many signals are one");
+            advance(TYPING - Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(is_typing());
+            seat.typing();
+            assert_eq!(presence.roster(CHAT).version, version, "going on is no change");
+            advance(TYPING - Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(is_typing());
+            advance(Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(!is_typing());
+        }
+        seat.typing();
+        presence.said(CHAT, user(1, "Ana").id);
+        assert!(!is_typing());
+    }
+
     #[test]
     fn a_watcher_far_behind_is_told_everything() {
         let presence = presence();
@@ -328,9 +419,12 @@ mod tests {
     #[test]
     fn nothing_is_left_of_an_empty_room() {
         let presence = presence();
-        drop(presence.join(CHAT, user(1, "Ana"), Bell::default()));
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        seat.typing();
+        drop(seat);
         presence.depart(Instant::now() + GRACE * 2);
         let rooms = presence.lock();
         assert!(rooms.rooms.is_empty() && rooms.places.is_empty() && rooms.departures.is_empty());
+        assert!(rooms.pauses.is_empty());
     }
 }

@@ -42,7 +42,7 @@ pub struct Parts {
 pub fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/", get(page::home))
-        .route("/chat/{id}", get(page::chat))
+        .route("/chat/{*id}", get(page::chat))
         .route("/live", get(live::upgrade))
         .route("/api/{function}", post(form::submit).get(form::look))
         .route("/pkg/{*file}", get(site::package))

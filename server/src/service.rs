@@ -96,21 +96,24 @@ impl Service {
         self.read()?.user(id).map_err(|error| not_readable(&error))
     }
 
-    /// A chat as somebody finds it.
+    /// A chat as somebody finds it: its newest page, or the one before an event.
     ///
     /// # Errors
     /// [`Problem::UnknownChat`] or [`Problem::NotReadable`].
-    pub fn chat_page(&self, id: ChatId, reader: UserId) -> Result<ChatPage, Problem> {
+    pub fn chat_page(&self, id: ChatId, reader: UserId, before: Option<Seq>) -> Result<ChatPage, Problem> {
         let read = || -> Result<_, StoreError> {
             let view = self.store.read()?;
             let Some(chat) = view.chat(id)? else { return Ok(None) };
-            Ok(Some((view.user(reader)?, chat, newest(&view, id, self.epoch())?)))
+            Ok(Some((view.user(reader)?, chat, page(&view, id, before, self.epoch())?)))
         };
         let (me, chat, history) =
             read().map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
         let mut roster: Roster = self.presence.roster(id);
-        roster.put(me.clone());
-        Ok(ChatPage { me, chat, roster, history, at: self.now() })
+        if roster.members.iter().all(|member| member.id != me.id) {
+            roster.put(me.clone().into());
+        }
+        let later = history.events.last().is_none_or(|event| event.seq < chat.seq);
+        Ok(ChatPage { me, chat, roster, history, later, at: self.now() })
     }
 
     /// The newest page of a chat's history.
@@ -118,7 +121,15 @@ impl Service {
     /// # Errors
     /// [`Problem::NotReadable`].
     pub fn history(&self, view: &View, chat: ChatId) -> Result<History, Problem> {
-        newest(view, chat, self.epoch()).map_err(|error| not_readable(&error))
+        page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// The page of a chat's history before an event.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`].
+    pub fn earlier(&self, chat: ChatId, before: Seq) -> Result<History, Problem> {
+        page(&self.read()?, chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
     }
 
     /// Makes somebody a member of a chat for as long as the seat is kept.
@@ -147,8 +158,11 @@ impl Service {
     }
 }
 
-fn newest(view: &View, chat: ChatId, epoch: Epoch) -> Result<History, StoreError> {
-    let (events, earlier) = view.newest_events(chat, PAGE_EVENTS)?;
+fn page(view: &View, chat: ChatId, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
+    let (events, earlier) = match before {
+        Some(before) => view.events_before(chat, before, PAGE_EVENTS)?,
+        None => view.newest_events(chat, PAGE_EVENTS)?,
+    };
     Ok(History { epoch, events, earlier })
 }
 

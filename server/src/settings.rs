@@ -53,7 +53,7 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
+    after_help = "QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
 )]
 pub struct Flags {
     /// Where to listen [env: LEPTOS_SITE_ADDR] [default: 127.0.0.1:3000]
@@ -114,7 +114,7 @@ impl Settings {
         let address = address.parse().map_err(|_| SettingsError::Value {
             name,
             value: address,
-            wanted: "an address with a port, such as 127.0.0.1:3000",
+            wanted: "an IP address with a port, such as 127.0.0.1:3000",
         })?;
         let (name, data_dir) = first([
             ("--data-dir", flags.data_dir),

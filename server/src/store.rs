@@ -339,10 +339,23 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn newest_events(&self, chat: ChatId, limit: usize) -> Result<(Vec<Event>, bool), StoreError> {
+        self.events_before(chat, Seq(u64::MAX), limit)
+    }
+
+    /// The last `limit` events of a chat before a place, oldest first, and whether there are older ones.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn events_before(
+        &self,
+        chat: ChatId,
+        before: Seq,
+        limit: usize,
+    ) -> Result<(Vec<Event>, bool), StoreError> {
         let chat = chat.bytes();
         let mut newest = self
             .events()?
-            .range((chat, 0)..=(chat, u64::MAX))?
+            .range((chat, 0)..(chat, before.0))?
             .rev()
             .take(limit.saturating_add(1))
             .map(|found| Ok(record::decode(found?.1.value())?))

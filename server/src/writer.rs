@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use domain::{Change, Problem, Seq, Timestamp, Verdict, decide};
+use domain::{Change, Problem, Seq, Timestamp, Verdict, What, decide};
 
 use crate::{
     presence::Presence,
@@ -128,7 +128,12 @@ impl Writer {
     fn show(&self, change: &Change) {
         match change {
             Change::User(user) => self.presence.rename(user),
-            Change::Chat(event) => self.tails.append(event),
+            Change::Chat(event) => {
+                if let What::Posted(message) = &event.what {
+                    self.presence.said(event.chat, message.author);
+                }
+                self.tails.append(event);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
         header::ChatHeader,
-        members::Members,
+        members::{Members, TypingLine},
         timeline::TimelineView,
     },
 };
@@ -20,6 +20,7 @@ pub fn ChatPage(
     /// The chat as the server found it.
     page: page::ChatPage,
 ) -> impl IntoView {
+    let later = page.later;
     let live = Live::new(page);
     provide_context(live);
     provide_context(ComposerField(NodeRef::new()));
@@ -36,7 +37,8 @@ pub fn ChatPage(
             <div class="room">
                 <main class="talk">
                     <ConnectionStatus />
-                    <TimelineView />
+                    <TimelineView later />
+                    <TypingLine />
                     <Composer />
                 </main>
                 <Members />

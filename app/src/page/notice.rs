@@ -14,6 +14,9 @@ fn Notice(
     heading: &'static str,
     /// What it means and what to do.
     sentence: String,
+    /// Whether something that was asked for was not done.
+    #[prop(optional)]
+    is_refusal: bool,
     children: Children,
 ) -> impl IntoView {
     view! {
@@ -24,7 +27,7 @@ fn Notice(
             <main>
                 <section class="card">
                     <h1>{heading}</h1>
-                    <p role="alert">{sentence}</p>
+                    <p role="alert" class:problem=is_refusal>{sentence}</p>
                     {children()}
                 </section>
             </main>
@@ -51,8 +54,7 @@ pub fn ProblemPage(
     /// Why.
     problem: Problem,
 ) -> impl IntoView {
-    let heading =
-        if problem == Problem::UnknownChat { "This chat is not there" } else { "That did not work" };
+    let heading = if problem == Problem::UnknownChat { "No chat here" } else { "That did not work" };
     view! {
         <Notice heading sentence=problem.to_string()>
             <HomeLink />
@@ -70,13 +72,13 @@ pub fn RefusedPage(
 ) -> impl IntoView {
     match form {
         RefusedForm::StartChat { nickname, title, private } => view! {
-            <Notice heading="Not started" sentence=problem.to_string()>
+            <Notice heading="Not started" sentence=problem.to_string() is_refusal=true>
                 <StartForm nickname title private />
             </Notice>
         }
         .into_any(),
         RefusedForm::PostMessage { chat, client_id, body } => view! {
-            <Notice heading="Not sent" sentence=problem.to_string()>
+            <Notice heading="Not sent" sentence=problem.to_string() is_refusal=true>
                 <form method="post" action=PostMessage::PATH class="stack">
                     <input type="hidden" name="chat" value=chat.clone() />
                     <input type="hidden" name="client_id" value=client_id />

@@ -11,6 +11,7 @@ use leptos::{
     html::Textarea,
     prelude::*,
     server_fn::ServerFn,
+    web_sys::HtmlTextAreaElement,
 };
 
 use crate::{api::PostMessage, live::Live, shell::FreshClientId, view::icon};
@@ -36,8 +37,17 @@ pub fn Composer() -> impl IntoView {
     let measure = move || {
         // counting costs as much as the text is long, so it starts where it may matter
         let typed = field.get().map(|field| field.value()).unwrap_or_default();
+        // a command is nobody's business, and neither is a field that was emptied
+        if !typed.is_empty() && (!typed.starts_with('/') || typed.starts_with("//")) {
+            live.typing();
+        }
         let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
         set_length.set(if near { text::characters(&typed) } else { 0 });
+    };
+    let clear = move |field: &HtmlTextAreaElement| {
+        field.set_value("");
+        set_length.set(0);
+        set_problem.set(None);
     };
     // What was refused after all comes back, unless something else was begun meanwhile.
     let give_back = move |typed: String, problem: Option<Problem>| {
@@ -54,18 +64,14 @@ pub fn Composer() -> impl IntoView {
         let asked = match slash::parse(&typed) {
             Ok(Line::Post(body)) => live.post(body),
             Ok(Line::Nick(nickname)) => {
+                clear(&field);
                 let ask = Ask::SetNickname { nickname: nickname.to_string() };
-                live.ask(ask, move |done| give_back(typed, done.err()));
-                Ok(())
+                return live.ask(ask, move |done| give_back(typed, done.err()));
             }
             Err(problem) => Err(problem),
         };
         match asked {
-            Ok(()) => {
-                field.set_value("");
-                set_length.set(0);
-                set_problem.set(None);
-            }
+            Ok(()) => clear(&field),
             // an empty message is not worth a word
             Err(Problem::MessageEmpty) => set_problem.set(None),
             Err(problem) => {
@@ -129,7 +135,7 @@ pub fn Composer() -> impl IntoView {
                 </button>
             </div>
             <noscript>
-                <p class="soft">
+                <p class="soft below">
                     "Without JavaScript, new messages appear when you load the page again. "
                     <a href="">"Load again"</a>
                 </p>

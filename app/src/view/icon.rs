@@ -26,6 +26,11 @@ pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")
 }
 
+/// Further down.
+pub fn down() -> impl IntoView {
+    icon("M12 5v14M6 13l6 6 6-6")
+}
+
 /// To be changed.
 pub fn pencil() -> impl IntoView {
     icon("M4 20l1-4L16 5l3 3L8 19zM14 7l3 3")

@@ -31,6 +31,7 @@ pub fn StartForm(
 ) -> impl IntoView {
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let (problem, set_problem) = signal(None::<Problem>);
+    let (sending, set_sending) = signal(false);
     let tries = StoredValue::new(0_u64);
     // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
     let (name_input, title_input) = (NodeRef::<Input>::new(), NodeRef::<Input>::new());
@@ -46,9 +47,11 @@ pub fn StartForm(
     let submit = move |event: SubmitEvent| {
         let typed = |input: NodeRef<Input>| input.get().map(|input| input.value()).unwrap_or_default();
         let checked = check(&typed(name_input), &typed(title_input));
-        if checked.is_err() {
+        // one click too many starts no second chat
+        if checked.is_err() || sending.get_untracked() {
             event.prevent_default();
         }
+        set_sending.set(checked.is_ok());
         set_problem.set(checked.err());
     };
     view! {
@@ -89,7 +92,9 @@ pub fn StartForm(
             <p class="problem" role="alert">
                 {move || problem.get().map(|problem| problem.to_string())}
             </p>
-            <button class="primary">"Start chat"</button>
+            <button class="primary" aria-busy=move || sending.get().then_some("true")>
+                "Start chat"
+            </button>
         </form>
     }
     .into_any()

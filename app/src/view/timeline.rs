@@ -1,30 +1,131 @@
 //! What was said, oldest first, with the newest in view.
 
 use domain::timeline::Row;
-use leptos::prelude::*;
+use leptos::{ev::MouseEvent, html::Div, prelude::*};
 
-use crate::{live::Live, view::message::RowView};
+use crate::{
+    live::Live,
+    view::{icon, message::RowView},
+};
+
+/// A reader this many pixels from the end is at the end.
+const NEAR_THE_END: i32 = 120;
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it
 /// opens at the newest without any script, stays there while messages come, and keeps the place of a reader who has
 /// scrolled up.
 #[component]
-pub fn TimelineView() -> impl IntoView {
+pub fn TimelineView(
+    /// Whether there is something newer than what the page arrived with. A page that is alive gets it by itself.
+    later: bool,
+) -> impl IntoView {
     let live = Live::here();
+    let chat = live.chat_id();
+    let arrived_with = live.cursor().seq;
     let me = move || live.me.with(|me| me.id);
     let rows = move || live.timeline.with(|timeline| timeline.rows(live.offset_minutes.get()));
     // An own message is the same row before and after it is stored, so that nothing blinks and focus stays.
     let key =
         move |row: &Row| (row.key(live.me.with_untracked(|me| me.id)), row.starts_day, row.starts_group);
-    let arrived_with = live.cursor().seq;
+    let scroller = NodeRef::<Div>::new();
+    let (seen, set_seen) = signal(arrived_with);
+    let (is_away, set_is_away) = signal(false);
+    let newest = move || live.timeline.with(|timeline| timeline.cursor().seq);
+    let has_unseen = move || is_away.get() && newest() > seen.get();
+    let to_newest = move || {
+        if let Some(scroller) = scroller.get_untracked() {
+            scroller.set_scroll_top(0);
+        }
+    };
+    // Whoever says something wants to see it said.
+    Effect::new(move |before: Option<usize>| {
+        let posted = live.posted.get();
+        if before.is_some_and(|before| before != posted) {
+            to_newest();
+        }
+        posted
+    });
+    // What comes while one is at the end is seen.
+    Effect::new(move || {
+        let newest = newest();
+        if !is_away.get() {
+            set_seen.set(newest);
+        }
+    });
+    // What is above comes before one has scrolled to it. The place stays, since the scroller counts from the bottom.
+    let scrolled = move |_| {
+        let Some(scroller) = scroller.get_untracked() else { return };
+        set_is_away.set(-scroller.scroll_top() > NEAR_THE_END);
+        let above = scroller.scroll_height() - scroller.client_height() + scroller.scroll_top();
+        if above < scroller.client_height() {
+            live.load_earlier();
+        }
+    };
+    let earlier = move || live.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
+    let load = move |event: MouseEvent| {
+        if live.load_earlier() {
+            event.prevent_default();
+        }
+    };
     view! {
-        <div class="scroller" role="log" aria-label="Messages" tabindex="0">
+        <div class="scroller-frame">
+        <div
+            class="scroller"
+            role="log"
+            aria-label="Messages"
+            aria-busy=move || live.loading.get().then_some("true")
+            tabindex="0"
+            node_ref=scroller
+            on:scroll=scrolled
+        >
+            {later
+                .then(|| {
+                    view! {
+                        <p class="more without-life">
+                            <a href=format!("/chat/{chat}")>"Newest messages"</a>
+                        </p>
+                    }
+                })}
             <ol class="timeline">
                 <For each=rows key=key let:row>
                     <RowView row me=me() arrived_with />
                 </For>
             </ol>
+            <Show when=move || earlier().is_some()>
+                <p class="more">
+                    <a
+                        href=move || earlier().map(|oldest| format!("/chat/{chat}?before={oldest}"))
+                        on:click=load
+                    >
+                        "Earlier messages"
+                    </a>
+                </p>
+            </Show>
+        </div>
+        <ToNewest
+            has_unseen=Signal::derive(has_unseen)
+            is_away
+            go=Callback::new(move |()| to_newest())
+        />
         </div>
     }
     .into_any()
+}
+
+/// What there is to say to a reader who has scrolled up, and the way back to the end.
+#[component]
+fn ToNewest(
+    #[prop(into)] has_unseen: Signal<bool>,
+    #[prop(into)] is_away: Signal<bool>,
+    go: Callback<()>,
+) -> impl IntoView {
+    let label = move || if has_unseen.get() { "New messages" } else { "Newest messages" };
+    view! {
+        <Show when=move || is_away.get()>
+            <button type="button" class="to-newest" class:unseen=has_unseen on:click=move |_| go.run(())>
+                {icon::down()}
+                {label}
+            </button>
+        </Show>
+    }
 }

@@ -6,6 +6,7 @@ use axum::{
     Error,
     extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
+use domain::page::History;
 use domain::{
     ChatId, Problem, UserId,
     frame::{
@@ -115,6 +116,20 @@ impl Connection {
             ClientFrame::Unwatch { chat } => {
                 self.watches.remove(&chat);
                 Ok(None)
+            }
+            ClientFrame::Typing { chat } => {
+                if let Some(watch) = self.watches.get(&chat) {
+                    watch.typing();
+                }
+                Ok(None)
+            }
+            ClientFrame::Earlier { chat, before } => {
+                // only of what one watches: that one may
+                if !self.watches.contains_key(&chat) {
+                    return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
+                }
+                let History { events, earlier, .. } = self.parts.service.earlier(chat, before)?;
+                Ok(Some(ServerFrame::Earlier { chat, before, events, earlier }))
             }
             ClientFrame::Do { request, command } => {
                 self.propose(request, command).await;

@@ -67,6 +67,11 @@ impl Watch {
         Ok(frames)
     }
 
+    /// Whoever watches is typing.
+    pub(super) fn typing(&self) {
+        self.seat.typing();
+    }
+
     fn events(&mut self, service: &Service) -> Result<Vec<Encoded>, Problem> {
         if !self.behind {
             match self.tail.after(self.cursor, BATCH) {

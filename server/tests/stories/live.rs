@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use domain::{
     Epoch, Event, Problem, Seq,
-    frame::{Cursor, RESUME_EVENTS},
+    frame::{ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     id::ID_BYTES,
     page::PAGE_EVENTS,
     timeline::Applied,
@@ -195,10 +195,41 @@ async fn a_stopping_server_says_so() {
     server.stop().await;
     let problem = client
         .find(|frame| match frame {
-            domain::frame::ServerFrame::Refused { code, .. } => Some(*code),
+            ServerFrame::Refused { code, .. } => Some(*code),
             _ => None,
         })
         .await;
     assert_eq!(problem, Problem::Restarting);
     assert_eq!(client.try_next().await, None);
+}
+
+#[tokio::test]
+async fn earlier_pages_come_one_by_one_back_to_the_start() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut client = ana.connect().await;
+    let count = 2 * PAGE_EVENTS as u64 + 7;
+    for number in 1..=count {
+        client.ask(chat, client_id(number), &format!("message {number}")).await;
+    }
+    client.answer(count).await.unwrap();
+    client.send(&ClientFrame::Earlier { chat, before: Seq(9) }).await;
+    client.find(|frame| matches!(frame, ServerFrame::Refused { chat: Some(_), .. }).then_some(())).await;
+
+    let history = client.watch(chat, None).await.unwrap();
+    let mut timeline = client.timeline(history);
+    while timeline.has_earlier() {
+        let before = timeline.oldest().unwrap();
+        client.send(&ClientFrame::Earlier { chat, before }).await;
+        let (events, earlier) = client
+            .find(|frame| match frame {
+                ServerFrame::Earlier { events, earlier, .. } => Some((events.clone(), *earlier)),
+                _ => None,
+            })
+            .await;
+        assert!(!events.is_empty() && events.len() <= PAGE_EVENTS);
+        timeline.prepend(before, events, earlier);
+    }
+    assert_eq!(timeline.rows(|_| 0).len() as u64, count + 1);
 }

@@ -49,7 +49,16 @@ async fn the_page_has_the_newest_messages_in_order() {
     let places: Vec<_> =
         (10..count).map(|number| html.find(&format!(">message-{number}.<")).unwrap()).collect();
     assert!(places.is_sorted());
-    assert!(!html.contains("message-9."), "older ones are not on this page");
+    assert!(!html.contains(">message-9.<"), "older ones are not on this page");
+
+    let link = html.split_once("?before=").unwrap().1.split_once('"').unwrap().0;
+    let page = ana.get(&format!("/chat/{chat}?before={link}")).await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert!(html.contains(">message-9.<") && html.contains("started this chat"));
+    assert!(!html.contains(">message-10.<"));
+    assert!(html.contains("Newest messages") && !html.contains("Earlier messages"));
+    let page = ana.get(&format!("/chat/{chat}?before=nonsense")).await.text;
+    assert!(page.contains(">message-59.<"), "a part that is none shows the newest");
 }
 
 #[tokio::test]
@@ -176,6 +185,19 @@ async fn the_public_id_and_the_session_are_never_the_same() {
     let (signature, secret) = ana.cookie.split_once('=').unwrap().1.split_at(44);
     assert!(page.contains(&id));
     assert!(!page.contains(signature) && !page.contains(secret.split('.').next().unwrap()));
+}
+
+#[tokio::test]
+async fn a_link_that_was_typed_or_cut_out_of_a_sentence_is_understood() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    for link in [format!("{chat}/"), format!("{chat}."), chat.to_string().to_uppercase(), format!("{chat})!")]
+    {
+        let answer = ana.get(&format!("/chat/{link}")).await;
+        assert_eq!(answer.status, StatusCode::PERMANENT_REDIRECT, "{link}");
+        assert_eq!(answer.headers[LOCATION], format!("/chat/{chat}"));
+    }
 }
 
 #[tokio::test]

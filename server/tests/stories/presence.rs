@@ -5,7 +5,7 @@ use domain::{
     frame::{Ask, ClientFrame, ServerFrame},
 };
 
-use crate::support::{Client, TestServer};
+use crate::support::{Client, TestServer, client_id};
 
 /// Folds what comes until the members are called this.
 async fn until_members_are(client: &mut Client, roster: &mut Roster, names: &[&str]) {
@@ -80,4 +80,35 @@ async fn a_reload_is_not_seen_by_others() {
     cy.watch(chat, None).await;
     until_members_are(&mut watching, &mut roster, &["Ana", "Bea", "Cy"]).await;
     assert_eq!(roster.version, version + 1, "one change: Cy came");
+}
+
+#[tokio::test]
+async fn typing_is_seen_until_it_is_said() {
+    let server = TestServer::start().await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let (mut ana, mut bea) = (ana.watch(chat).await, bea.watch(chat).await);
+    let writer = bea.me.id;
+    let mut roster = Roster::default();
+    let mut until = async |client: &mut Client, typing: bool| {
+        while roster
+            .members
+            .iter()
+            .find(|member| member.id == writer)
+            .is_none_or(|member| member.typing != typing)
+        {
+            match client.next().await {
+                ServerFrame::Roster { roster: whole, .. } => roster = whole,
+                ServerFrame::RosterChange { change, .. } => roster.apply(change),
+                _ => {}
+            }
+        }
+    };
+    until(&mut ana, false).await;
+    bea.send(&ClientFrame::Typing { chat }).await;
+    until(&mut ana, true).await;
+    bea.post(chat, client_id(1), "said").await.unwrap();
+    until(&mut ana, false).await;
+    // and nothing of it was stored
+    assert_eq!(ana.watch(chat, None).await.unwrap().events.len(), 2);
 }

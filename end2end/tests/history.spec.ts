@@ -1,0 +1,40 @@
+import { expect, test } from '../support/story.ts';
+
+test('earlier messages come as one scrolls up, and the view does not jump', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  for (let number = 1; number <= 120; number++) await ana.chat.say(`line ${number}`);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.message('line 120')).toBeInViewport();
+  await expect(bea.chat.message('line 60')).toHaveCount(0);
+  const top = () => bea.chat.message('line 80').evaluate((row) => Math.round(row.getBoundingClientRect().top));
+  const scroll = (by: number) => bea.chat.log.evaluate((log, by) => log.scrollBy({ top: by, behavior: 'instant' }), by);
+  await bea.chat.message('line 80').scrollIntoViewIfNeeded();
+  await expect(bea.chat.message('line 60')).toBeAttached();
+  const before = await top();
+  await scroll(-10);
+  expect(await top()).toBe(before + 10);
+
+  for (let step = 0; step < 60 && (await bea.chat.message('line 1').count()) === 0; step++) await scroll(-400);
+  await expect(bea.chat.message('line 1')).toBeAttached();
+  await expect(bea.page.getByRole('link', { name: 'Earlier messages' })).toHaveCount(0);
+  expect(await bea.chat.texts()).toEqual(Array.from({ length: 120 }, (_, index) => `line ${index + 1}`));
+});
+
+test('earlier messages are a link away without JavaScript', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  for (let number = 1; number <= 60; number++) await ana.chat.say(`line ${number}`);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  const bea = await person({ javaScriptEnabled: false });
+  await bea.open(link);
+  await expect(bea.chat.message('line 1')).toHaveCount(0);
+  await bea.page.getByRole('link', { name: 'Earlier messages' }).click();
+  await expect(bea.chat.message('line 1')).toBeAttached();
+  await expect(bea.chat.message('line 60')).toHaveCount(0);
+  await bea.page.getByRole('link', { name: 'Newest messages' }).click();
+  await expect(bea.chat.message('line 60')).toBeInViewport();
+});

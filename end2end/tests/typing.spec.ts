@@ -1,0 +1,40 @@
+import { expect, test } from '../support/story.ts';
+
+test('typing shows beside the name, ends when it is said, and fades when one stops', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person({ viewport: { width: 390, height: 780 } });
+  await bea.open(link);
+  await ana.chat.composer.pressSequentially('hello');
+  await expect(bea.chat.member('Ana')).toContainText('typing');
+  await expect(bea.page.getByText('Ana is typing')).toBeVisible();
+  await expect(ana.chat.members.first()).not.toContainText('typing');
+  await ana.chat.composer.press('Enter');
+  await expect(bea.chat.message('hello')).toBeVisible();
+  await expect(bea.chat.member('Ana')).not.toContainText('typing');
+
+  await ana.chat.composer.pressSequentially('never m');
+  await expect(bea.chat.member('Ana')).toContainText('typing');
+  // three seconds after the last key
+  await expect(bea.chat.member('Ana')).not.toContainText('typing');
+  await expect(bea.page.getByText('Ana is typing')).toBeHidden();
+});
+
+test('at most one signal a second is sent, and none for a command', async ({ person }) => {
+  const ana = await person();
+  const sent: string[] = [];
+  ana.page.on('websocket', (socket) => {
+    socket.on('framesent', ({ payload }) => {
+      if (String(payload).includes('typing')) sent.push(String(payload));
+    });
+  });
+  await ana.startChat();
+  await ana.chat.composer.pressSequentially('/nick Anna');
+  expect(sent).toHaveLength(0);
+  await ana.chat.composer.fill('');
+  const started = Date.now();
+  await ana.chat.composer.pressSequentially('a long line that is typed quickly', { delay: 20 });
+  const seconds = (Date.now() - started) / 1_000;
+  expect(sent.length).toBeGreaterThan(0);
+  expect(sent.length).toBeLessThanOrEqual(Math.ceil(seconds));
+});
