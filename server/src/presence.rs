@@ -125,7 +125,7 @@ impl Presence {
         }
     }
 
-    /// Where a user is, [`NOTED_CHATS`] chats at most.
+    /// Where a user is, 64 chats at most.
     pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
     }
