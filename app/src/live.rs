@@ -53,6 +53,15 @@ pub trait Courier: Send + Sync {
     /// Tries to connect now instead of waiting.
     fn hurry(&self);
 
+    /// What was being written here before the page was loaded anew.
+    fn draft(&self) -> Option<String>;
+
+    /// Keeps what is being written, for when the page is loaded anew. Nothing is forgotten.
+    fn keep_draft(&self, text: &str);
+
+    /// Whether one can write without a keyboard that covers the page.
+    fn has_keyboard(&self) -> bool;
+
     /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
@@ -100,6 +109,8 @@ pub struct Live {
     pub ended: RwSignal<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
+    /// Whether the browser has taken over.
+    pub is_alive: RwSignal<bool>,
     /// How many messages were said on this page.
     pub posted: RwSignal<usize>,
     /// Whether earlier events are on their way.
@@ -120,6 +131,7 @@ impl Live {
             connection: RwSignal::new(Connection::Starting),
             ended: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
+            is_alive: RwSignal::new(false),
             posted: RwSignal::new(0),
             loading: RwSignal::new(false),
             courier: StoredValue::new(None),
@@ -139,6 +151,7 @@ impl Live {
     pub fn connect(self, connector: &Connector) {
         let courier = (connector.0)(self);
         self.courier.set_value(Some(courier));
+        self.is_alive.set(true);
     }
 
     /// Which chat.

@@ -42,6 +42,14 @@ pub(crate) fn is_online() -> bool {
     window().is_none_or(|window| window.navigator().on_line())
 }
 
+/// Whether there is a keyboard, as far as a page can tell: where one points with a mouse. Elsewhere a field that takes
+/// the focus covers half of the screen with one.
+pub(crate) fn has_keyboard() -> bool {
+    let mouse =
+        window().and_then(|window| window.match_media("(hover: hover) and (pointer: fine)").ok().flatten());
+    mouse.is_some_and(|mouse| mouse.matches())
+}
+
 /// Whether the page can be seen.
 pub(crate) fn is_visible() -> bool {
     let document = window().and_then(|window| window.document());

@@ -4,6 +4,7 @@ pub mod backoff;
 mod browser;
 mod outbox;
 mod socket;
+mod storage;
 
 use std::sync::Arc;
 

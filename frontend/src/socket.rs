@@ -20,6 +20,7 @@ use crate::{
     backoff,
     browser::{self, Timer},
     outbox::{Outbox, Waiting},
+    storage,
 };
 
 /// How often silence and a stuck handshake are looked for.
@@ -147,6 +148,18 @@ impl Courier for Socket {
 
     fn hurry(&self) {
         self.0.hurry();
+    }
+
+    fn draft(&self) -> Option<String> {
+        storage::draft(self.0.live.chat_id())
+    }
+
+    fn keep_draft(&self, text: &str) {
+        storage::keep_draft(self.0.live.chat_id(), text);
+    }
+
+    fn has_keyboard(&self) -> bool {
+        browser::has_keyboard()
     }
 
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {

@@ -34,17 +34,39 @@ pub fn Composer() -> impl IntoView {
     let (problem, set_problem) = signal(None::<Problem>);
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
 
-    let measure = move || {
+    let measure = move |typed: &str| {
         // counting costs as much as the text is long, so it starts where it may matter
-        let typed = field.get().map(|field| field.value()).unwrap_or_default();
+        let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
+        set_length.set(if near { text::characters(typed) } else { 0 });
+    };
+    let input = move |_| {
+        let typed = field.get_untracked().map(|field| field.value()).unwrap_or_default();
         // a command is nobody's business, and neither is a field that was emptied
         if !typed.is_empty() && (!typed.starts_with('/') || typed.starts_with("//")) {
             live.typing();
         }
-        let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
-        set_length.set(if near { text::characters(&typed) } else { 0 });
+        if let Some(courier) = live.courier() {
+            courier.keep_draft(&typed);
+        }
+        measure(&typed);
     };
+    // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile.
+    Effect::new(move || {
+        let (true, Some(field), Some(courier)) = (live.is_alive.get(), field.get(), live.courier()) else {
+            return;
+        };
+        if let Some(draft) = courier.draft().filter(|_| field.value().is_empty()) {
+            field.set_value(&draft);
+            measure(&draft);
+        }
+        if courier.has_keyboard() {
+            let _ = field.focus();
+        }
+    });
     let clear = move |field: &HtmlTextAreaElement| {
+        if let Some(courier) = live.courier() {
+            courier.keep_draft("");
+        }
         field.set_value("");
         set_length.set(0);
         set_problem.set(None);
@@ -123,7 +145,7 @@ pub fn Composer() -> impl IntoView {
                     dir="auto"
                     required
                     node_ref=field
-                    on:input=move |_| measure()
+                    on:input=input
                     on:keydown=key_down
                 ></textarea>
                 <span class="counter soft" aria-live="polite">
