@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Chat, Epoch, Event, Problem, Roster, Timestamp, User};
+use crate::{Chat, Epoch, Event, Problem, Roster, User};
 
 /// How many events the newest page of a chat's history has.
 pub const PAGE_EVENTS: usize = 50;
@@ -43,8 +43,6 @@ pub struct ChatPage {
     pub history: History,
     /// Whether there is something newer than that page.
     pub later: bool,
-    /// When the page was made.
-    pub at: Timestamp,
 }
 
 /// Events of a chat without a hole up to its newest, and the cursor to go on from.

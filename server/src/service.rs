@@ -113,7 +113,7 @@ impl Service {
             roster.put(me.clone().into());
         }
         let later = history.events.last().is_none_or(|event| event.seq < chat.seq);
-        Ok(ChatPage { me, chat, roster, history, later, at: self.now() })
+        Ok(ChatPage { me, chat, roster, history, later })
     }
 
     /// The newest page of a chat's history.
