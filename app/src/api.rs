@@ -49,7 +49,7 @@ pub async fn start_chat(
             Ok(chat)
         }
         Err(problem) => {
-            backend.refuse(problem, RefusedForm::StartChat { nickname, title, private });
+            backend.refuse(problem, Some(RefusedForm::StartChat { nickname, title, private }));
             Err(Refusal(problem))
         }
     }
@@ -69,10 +69,97 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
             Ok(())
         }
         Err(problem) => {
-            backend.refuse(problem, RefusedForm::PostMessage { chat, client_id, body });
+            backend.refuse(problem, Some(RefusedForm::PostMessage { chat, client_id, body }));
             Err(Refusal(problem))
         }
     }
+}
+
+/// Calls oneself differently and leads back: to a chat, or home where `chat` is empty.
+///
+/// # Errors
+/// A [`Refusal`] when the nickname is wrong or nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_nickname")]
+pub async fn set_nickname(#[server(default)] chat: String, nickname: String) -> Result<(), Refusal> {
+    use domain::page::RefusedForm;
+    let backend = backend::current()?;
+    match backend::set_nickname(&*backend, &chat, &nickname).await {
+        Ok(path) => {
+            backend.go_to(path);
+            Ok(())
+        }
+        Err(problem) => {
+            backend.refuse(problem, Some(RefusedForm::SetNickname { chat, nickname }));
+            Err(Refusal(problem))
+        }
+    }
+}
+
+/// Calls a chat something else and leads back to it. For its owner alone.
+///
+/// # Errors
+/// A [`Refusal`] when the title is wrong, the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "edit_title")]
+pub async fn edit_title(chat: String, title: String) -> Result<(), Refusal> {
+    use domain::page::RefusedForm;
+    let backend = backend::current()?;
+    match backend::edit_title(&*backend, &chat, &title).await {
+        Ok(path) => {
+            backend.go_to(path);
+            Ok(())
+        }
+        Err(problem) => {
+            backend.refuse(problem, Some(RefusedForm::EditTitle { chat, title }));
+            Err(Refusal(problem))
+        }
+    }
+}
+
+/// Lets a chat be found by everybody (`public`) or by its link alone (`private`), and leads back to it. For its owner
+/// alone.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_visibility")]
+pub async fn set_visibility(chat: String, visibility: String) -> Result<(), Refusal> {
+    let backend = backend::current()?;
+    let done = backend::set_visibility(&*backend, &chat, &visibility).await;
+    backend::lead(&*backend, done)
+}
+
+/// Leads to the chat of two with somebody, where there is one, and starts it where there is none. They are invited.
+///
+/// # Errors
+/// A [`Refusal`] when it is oneself or somebody who is not here, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "chat_privately")]
+pub async fn chat_privately(with: String) -> Result<ChatId, Refusal> {
+    let backend = backend::current()?;
+    match backend::chat_privately(&*backend, &with).await {
+        Ok(chat) => {
+            backend.go_to(format!("/chat/{chat}"));
+            Ok(chat)
+        }
+        Err(problem) => {
+            backend.refuse(problem, None);
+            Err(Refusal(problem))
+        }
+    }
+}
+
+/// Says yes (`accept`) or no (`decline`) to an invite. Yes leads to the chat, no back to the page: that of the chat
+/// `back`, or home where it is empty.
+///
+/// # Errors
+/// A [`Refusal`] when the invite is no longer open or nothing can be stored.
+#[server(prefix = "/api", endpoint = "answer_invite")]
+pub async fn answer_invite(
+    chat: String,
+    answer: String,
+    #[server(default)] back: String,
+) -> Result<(), Refusal> {
+    let backend = backend::current()?;
+    let done = backend::answer_invite(&*backend, &chat, &answer, &back).await;
+    backend::lead(&*backend, done)
 }
 
 #[cfg(feature = "ssr")]
@@ -80,7 +167,7 @@ mod backend {
     use std::{future::Future, pin::Pin, sync::Arc};
 
     use domain::{
-        ChatId, Command, Nickname, Problem, Title, Visibility,
+        Answer, ChatId, Command, Nickname, Problem, Title, UserId, Visibility,
         page::RefusedForm,
         slash::{self, Line},
     };
@@ -99,14 +186,20 @@ mod backend {
         /// [`Problem::NotStored`] when none can be drawn.
         fn fresh_chat_id(&self) -> Result<ChatId, Problem>;
 
+        /// The chat of two of this user with another.
+        ///
+        /// # Errors
+        /// [`Problem::UnknownChat`] when there is none, [`Problem::NoSession`] or [`Problem::NotReadable`].
+        fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem>;
+
         /// Has a command done, and waits until it is on disk.
         fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>>;
 
         /// Leads a form to a page.
         fn go_to(&self, path: String);
 
-        /// Gives a form back with what was written and why it was refused.
-        fn refuse(&self, problem: Problem, form: RefusedForm);
+        /// Says why a form was refused, and gives it back with what was written where something was.
+        fn refuse(&self, problem: Problem, form: Option<RefusedForm>);
     }
 
     /// How the server hands itself to the server functions.
@@ -144,9 +237,89 @@ mod backend {
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let command = match slash::parse(body)? {
             Line::Post(body) => Command::Post { chat, client_id, body },
-            Line::Nick(nickname) => Command::SetNickname { nickname, chats: vec![chat] },
+            Line::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() },
         };
         backend.execute(command).await?;
         Ok(chat)
+    }
+
+    /// Leads a form that was accepted to its page, and says why one was refused.
+    pub(super) fn lead(backend: &dyn Backend, done: Result<String, Problem>) -> Result<(), Refusal> {
+        match done {
+            Ok(path) => {
+                backend.go_to(path);
+                Ok(())
+            }
+            Err(problem) => {
+                backend.refuse(problem, None);
+                Err(Refusal(problem))
+            }
+        }
+    }
+
+    fn parse_chat(chat: &str) -> Result<ChatId, Problem> {
+        chat.parse().map_err(|_| Problem::UnknownChat)
+    }
+
+    /// The page of a chat, or home: never anything that somebody else wrote into a form.
+    fn page_of(chat: &str) -> String {
+        chat.parse::<ChatId>().map_or_else(|_| "/".to_owned(), |chat| format!("/chat/{chat}"))
+    }
+
+    pub(super) async fn set_nickname(
+        backend: &dyn Backend,
+        chat: &str,
+        nickname: &str,
+    ) -> Result<String, Problem> {
+        let nickname = Nickname::parse(nickname)?;
+        backend.execute(Command::SetNickname { nickname, chats: Vec::new() }).await?;
+        Ok(page_of(chat))
+    }
+
+    pub(super) async fn edit_title(
+        backend: &dyn Backend,
+        chat: &str,
+        title: &str,
+    ) -> Result<String, Problem> {
+        let (id, title) = (parse_chat(chat)?, Title::parse(title)?);
+        backend.execute(Command::EditTitle { chat: id, title }).await?;
+        Ok(page_of(chat))
+    }
+
+    pub(super) async fn set_visibility(
+        backend: &dyn Backend,
+        chat: &str,
+        visibility: &str,
+    ) -> Result<String, Problem> {
+        let visibility = match visibility {
+            "public" => Visibility::Public,
+            "private" => Visibility::Private,
+            _ => return Err(Problem::BadForm),
+        };
+        backend.execute(Command::SetVisibility { chat: parse_chat(chat)?, visibility }).await?;
+        Ok(page_of(chat))
+    }
+
+    pub(super) async fn chat_privately(backend: &dyn Backend, with: &str) -> Result<ChatId, Problem> {
+        let with = with.parse().map_err(|_| Problem::BadForm)?;
+        let chat = backend.fresh_chat_id()?;
+        backend.execute(Command::ChatPrivately { with, chat, is_there: false }).await?;
+        backend.chat_of_two(with)
+    }
+
+    pub(super) async fn answer_invite(
+        backend: &dyn Backend,
+        chat: &str,
+        answer: &str,
+        back: &str,
+    ) -> Result<String, Problem> {
+        let (answer, page) = match answer {
+            "accept" => (Answer::Accept, page_of(chat)),
+            "decline" => (Answer::Decline, page_of(back)),
+            _ => return Err(Problem::BadForm),
+        };
+        let chat = chat.parse().map_err(|_| Problem::InviteGone)?;
+        backend.execute(Command::AnswerInvite { chat, answer }).await?;
+        Ok(page)
     }
 }

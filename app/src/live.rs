@@ -1,18 +1,24 @@
-//! A live chat: signals over what one reader sees. Frames come in through [`Live::receive`], one direct call each;
+//! A live page: signals over what one reader sees. Frames come in through [`Scene::receive`], one direct call each;
 //! what the reader does goes out through the [`Courier`]. On the server there is no courier, and nothing moves.
+
+mod chat;
+mod lobby;
 
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, What,
-    frame::{Ask, Cursor, ServerFrame},
-    page::ChatPage,
-    timeline::{Applied, Pending},
+    ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User,
+    frame::{Ask, ServerFrame},
+    lobby::Wanted,
+    page::Visit,
+    timeline::Pending,
 };
 use leptos::prelude::{
-    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, WithValue,
-    expect_context,
+    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, WithUntracked, WithValue, expect_context,
 };
+
+pub use chat::LiveChat;
+pub use lobby::LiveLobby;
 
 /// How the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,11 +31,11 @@ pub enum Connection {
     Reconnecting,
     /// Cut off, trying again, and the device says that it has no network.
     Offline,
-    /// The chat cannot go on; why is said elsewhere.
+    /// The page cannot go on; why is said elsewhere.
     Ended,
 }
 
-/// What the browser does for a live chat.
+/// What the browser does for a live page.
 pub trait Courier: Send + Sync {
     /// A fresh id for a message.
     fn client_id(&self) -> ClientId;
@@ -50,6 +56,9 @@ pub trait Courier: Send + Sync {
     /// Asks for the page of history before an event. False where there is no connection.
     fn earlier(&self, before: Seq) -> bool;
 
+    /// Asks for another part of the lobby, now or with the next connection.
+    fn lobby(&self, wanted: &Wanted);
+
     /// Tries to connect now instead of waiting.
     fn hurry(&self);
 
@@ -66,15 +75,15 @@ pub trait Courier: Send + Sync {
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
 
-/// How often the others are told that somebody is typing.
-const TYPING_SIGNAL_MILLIS: u64 = 1_000;
+/// What is shown of a time is looked at anew when it is this many milliseconds older.
+const TICK_MILLIS: u64 = 10_000;
 
 /// Is told what became of something that was asked for.
 pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
 
-/// How the browser is told that a chat wants to be alive.
+/// How the browser is told that a page wants to be alive.
 #[derive(Clone)]
-pub struct Connector(pub Arc<dyn Fn(Live) -> Arc<dyn Courier> + Send + Sync>);
+pub struct Connector(pub Arc<dyn Fn(Scene) -> Arc<dyn Courier> + Send + Sync>);
 
 /// What the connection has to do after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,231 +101,74 @@ pub enum Next {
 /// Minutes that clocks are east of UTC at a time: summer time comes and goes.
 pub type OffsetMinutes = fn(Timestamp) -> i32;
 
-/// A chat as one reader sees it, alive.
+/// What is the same on every live page: who looks, what goes on, and how the connection is.
 #[derive(Clone, Copy)]
 pub struct Live {
-    /// Who reads.
+    /// Who looks.
     pub me: RwSignal<User>,
-    /// What.
-    pub chat: RwSignal<Chat>,
-    /// What was said.
-    pub timeline: RwSignal<Timeline>,
-    /// Who is there.
-    pub roster: RwSignal<Roster>,
+    /// How many there are in all.
+    pub counts: RwSignal<Counts>,
+    /// Who wants to talk to whoever looks.
+    pub invites: RwSignal<Vec<Invite>>,
+    /// How long things are kept here.
+    pub lifetimes: RwSignal<Lifetimes>,
+    /// What time it is on the server, some seconds late.
+    pub now: RwSignal<Timestamp>,
     /// How the connection is.
     pub connection: RwSignal<Connection>,
-    /// Why the chat cannot go on, once it cannot.
+    /// Why the page cannot go on, once it cannot.
     pub ended: RwSignal<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
     /// Whether the browser has taken over.
     pub is_alive: RwSignal<bool>,
-    /// How many messages were said on this page.
-    pub posted: RwSignal<usize>,
-    /// Whether earlier events are on their way.
-    pub loading: RwSignal<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
-    typed_at: StoredValue<Timestamp>,
+    /// Milliseconds that the server's clock is ahead of the reader's.
+    ahead: StoredValue<i64>,
+}
+
+/// A live page with what is on it.
+#[derive(Clone, Copy)]
+pub enum Scene {
+    /// The home page.
+    Home(LiveLobby),
+    /// A chat.
+    Chat(LiveChat),
 }
 
 impl Live {
-    /// A chat as its page arrived.
-    pub fn new(page: ChatPage) -> Self {
-        let ChatPage { me, chat, roster, history, .. } = page;
+    /// A page as it arrived.
+    pub fn new(visit: Visit) -> Self {
+        let Visit { me, now, counts, invites, lifetimes } = visit;
         Self {
-            timeline: RwSignal::new(Timeline::new(me.id, history)),
             me: RwSignal::new(me),
-            chat: RwSignal::new(chat),
-            roster: RwSignal::new(roster),
+            counts: RwSignal::new(counts),
+            invites: RwSignal::new(invites),
+            lifetimes: RwSignal::new(lifetimes),
+            now: RwSignal::new(now),
             connection: RwSignal::new(Connection::Starting),
             ended: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
             is_alive: RwSignal::new(false),
-            posted: RwSignal::new(0),
-            loading: RwSignal::new(false),
             courier: StoredValue::new(None),
-            typed_at: StoredValue::new(Timestamp(0)),
+            ahead: StoredValue::new(0),
         }
     }
 
-    /// The live chat of the page around a view.
+    /// The live page around a view.
     ///
     /// # Panics
-    /// Outside of the chat page, which provides it.
+    /// Outside of a page that provides one.
     pub fn here() -> Self {
         expect_context()
     }
 
-    /// Brings the page to life.
-    pub fn connect(self, connector: &Connector) {
-        let courier = (connector.0)(self);
-        self.courier.set_value(Some(courier));
-        self.is_alive.set(true);
+    /// What the browser can do for this page; nothing on the server and before the page is alive.
+    pub fn courier(self) -> Option<Arc<dyn Courier>> {
+        self.courier.with_value(Clone::clone)
     }
 
-    /// Which chat.
-    pub fn chat_id(self) -> ChatId {
-        self.chat.with_untracked(|chat| chat.id)
-    }
-
-    /// Where to go on from.
-    pub fn cursor(self) -> Cursor {
-        self.timeline.with_untracked(Timeline::cursor)
-    }
-
-    /// Takes in a frame about this chat. Answers to commands do not come here but to [`Live::stored`] and
-    /// [`Live::refused`], since only the connection knows which message they are about.
-    pub fn receive(self, frame: ServerFrame) -> Next {
-        match frame {
-            ServerFrame::Welcome { me, .. } => {
-                // a cookie can be exchanged while a page is open: cleared, or set by another tab
-                if self.me.with_untracked(|known| known.id != me.id) {
-                    self.timeline.update(|timeline| timeline.read_by(me.id));
-                }
-                self.me.set(me);
-                Next::GoOn
-            }
-            ServerFrame::Snapshot { chat, history } => {
-                self.chat.set(chat);
-                self.timeline.update(|timeline| timeline.reset(history));
-                self.connection.set(Connection::Connected);
-                Next::GoOn
-            }
-            ServerFrame::Resumed { .. } => {
-                self.connection.set(Connection::Connected);
-                Next::GoOn
-            }
-            ServerFrame::Event(event) => {
-                let mut applied = Applied::Known;
-                self.timeline.update(|timeline| applied = timeline.apply(event.clone()));
-                match applied {
-                    Applied::Hole => Next::WatchAgain,
-                    Applied::Known => Next::GoOn,
-                    Applied::Appended => {
-                        if !matches!(event.what, What::Posted(_))
-                            && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
-                        {
-                            self.chat.set(chat);
-                        }
-                        Next::GoOn
-                    }
-                }
-            }
-            ServerFrame::Earlier { before, events, earlier, .. } => {
-                self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
-                self.loading.set(false);
-                Next::GoOn
-            }
-            ServerFrame::Roster { roster, .. } => {
-                self.roster.set(roster);
-                self.follow_me();
-                Next::GoOn
-            }
-            ServerFrame::RosterChange { change, .. } => {
-                self.roster.update(|roster| roster.apply(change));
-                self.follow_me();
-                Next::GoOn
-            }
-            ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
-            ServerFrame::Refused { chat: Some(_), code, .. }
-            | ServerFrame::Refused { code: code @ (Problem::UnknownVersion | Problem::NoSession), .. } => {
-                self.end(code)
-            }
-            ServerFrame::Refused { .. } | ServerFrame::Done { .. } | ServerFrame::Beat => Next::GoOn,
-        }
-    }
-
-    /// What one is called follows what others see, whichever tab it was changed in.
-    fn follow_me(self) {
-        let me = self.me.get_untracked();
-        let seen = self.roster.with_untracked(|roster| {
-            roster.members.iter().find(|member| member.id == me.id).map(|member| member.nickname.clone())
-        });
-        if let Some(nickname) = seen.filter(|nickname| *nickname != me.nickname) {
-            self.me.set(User { nickname, ..me });
-        }
-    }
-
-    fn end(self, problem: Problem) -> Next {
-        self.ended.set(Some(problem));
-        self.connection.set(Connection::Ended);
-        let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
-        waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
-        Next::GiveUp
-    }
-
-    /// An own message is on disk.
-    pub fn stored(self, client_id: ClientId, seq: Seq) {
-        self.timeline.update(|timeline| timeline.stored(client_id, seq));
-    }
-
-    /// An own message was not taken.
-    pub fn refused(self, client_id: ClientId, problem: Problem) {
-        self.timeline.update(|timeline| timeline.fail(client_id, problem));
-    }
-
-    /// Own messages to send when there is a connection, oldest first.
-    pub fn on_their_way(self) -> Vec<Pending> {
-        self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
-    }
-
-    /// The reader typed something. The others are told so once a second at most.
-    pub fn typing(self) {
-        let Some(courier) = self.courier() else { return };
-        let now = courier.now();
-        if now.millis_since(self.typed_at.get_value()) >= TYPING_SIGNAL_MILLIS {
-            self.typed_at.set_value(now);
-            courier.typing();
-        }
-    }
-
-    /// Asks for the page of history before the oldest event here, if there is one and it is not on its way. False
-    /// where the page has to be loaded anew for it.
-    pub fn load_earlier(self) -> bool {
-        if self.loading.get_untracked() {
-            return true;
-        }
-        let oldest =
-            self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
-        let asked = oldest.zip(self.courier()).is_some_and(|(oldest, courier)| courier.earlier(oldest));
-        self.loading.set(asked);
-        asked
-    }
-
-    /// Says something: shown at once, sent as soon as possible.
-    ///
-    /// # Errors
-    /// Why it stays in the composer: [`Problem::Busy`] when too many messages wait already.
-    pub fn post(self, body: Body) -> Result<(), Problem> {
-        let Some(courier) = self.courier() else { return Err(Problem::Busy) };
-        let (client_id, at) = (courier.client_id(), courier.now());
-        let mut shown = false;
-        self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
-        if !shown {
-            return Err(Problem::Busy);
-        }
-        self.posted.update(|posted| *posted += 1);
-        // what is typed next is worth telling at once
-        self.typed_at.set_value(Timestamp(0));
-        match self.ended.get_untracked() {
-            Some(problem) => self.refused(client_id, problem),
-            None => self.send(client_id),
-        }
-        Ok(())
-    }
-
-    /// Tries a message again, under the same id.
-    pub fn retry(self, client_id: ClientId) {
-        if let Some(problem) = self.ended.get_untracked() {
-            return self.refused(client_id, problem);
-        }
-        self.send(client_id);
-        if let Some(courier) = self.courier() {
-            courier.hurry();
-        }
-    }
-
-    /// Asks for something that changes the chat or oneself. `done` is told what became of it.
+    /// Asks for something that changes a chat or oneself. `done` is told what became of it.
     pub fn ask(self, ask: Ask, done: impl FnOnce(Result<(), Problem>) + 'static) {
         match self.courier() {
             Some(courier) => courier.ask(ask, Box::new(done)),
@@ -324,16 +176,135 @@ impl Live {
         }
     }
 
-    fn send(self, client_id: ClientId) {
-        let mut message = None;
-        self.timeline.update(|timeline| message = timeline.retry(client_id));
-        if let (Some(courier), Some(message)) = (self.courier(), message) {
-            courier.send(&message);
+    /// Whether a form that leads to another page can be sent now; on a page without life it always can.
+    pub fn can_leave(self) -> bool {
+        !self.is_alive.get_untracked() || self.connection.get_untracked() == Connection::Connected
+    }
+
+    /// What has expired by now.
+    pub fn expiry(self) -> Expiry {
+        Expiry { now: self.now.get_untracked(), lifetimes: self.lifetimes.get_untracked() }
+    }
+
+    fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
+        self.lifetimes.set(lifetimes);
+        if let Some(courier) = self.courier() {
+            self.ahead.set_value(now.0 as i64 - courier.now().0 as i64);
+        }
+        self.now.set(now);
+        let known = self.me.get_untracked();
+        if known.id == me.id && me.is_new() && !known.is_new() {
+            // The nickname has expired while this page could not keep it: a device slept, or was far from a network.
+            // Whoever looks has not left, and is called what they see themselves called.
+            let ask = Ask::SetNickname { nickname: known.nickname.to_string() };
+            return self.ask(ask, move |done| {
+                if done.is_err() {
+                    self.me.set(me);
+                }
+            });
+        }
+        self.me.set(me);
+    }
+
+    fn tick(self) {
+        let Some(courier) = self.courier() else { return };
+        let now = Timestamp(courier.now().0.saturating_add_signed(self.ahead.get_value()));
+        if now.millis_since(self.now.get_untracked()) >= TICK_MILLIS {
+            self.now.set(now);
+        }
+    }
+}
+
+impl Scene {
+    /// What is the same on every page.
+    pub fn live(self) -> Live {
+        match self {
+            Self::Home(lobby) => lobby.live,
+            Self::Chat(chat) => chat.live,
         }
     }
 
-    /// What the browser can do for this chat; nothing on the server and before the page is alive.
-    pub fn courier(self) -> Option<Arc<dyn Courier>> {
-        self.courier.with_value(Clone::clone)
+    /// The chat, on the page of one.
+    pub fn chat(self) -> Option<LiveChat> {
+        match self {
+            Self::Home(_) => None,
+            Self::Chat(chat) => Some(chat),
+        }
+    }
+
+    /// Which part of the lobby this page shows: how many there are in all, at least.
+    pub fn wanted(self) -> Wanted {
+        match self {
+            Self::Home(lobby) => lobby.wanted.get_untracked(),
+            Self::Chat(_) => Wanted::default(),
+        }
+    }
+
+    /// Brings the page to life.
+    pub fn connect(self, connector: &Connector) {
+        let live = self.live();
+        let courier = (connector.0)(self);
+        live.courier.set_value(Some(courier));
+        live.is_alive.set(true);
+    }
+
+    /// Takes in a frame. Answers to commands do not come here, since only the connection knows what they are about.
+    pub fn receive(self, frame: ServerFrame) -> Next {
+        let live = self.live();
+        match frame {
+            ServerFrame::Welcome { me, now, lifetimes, .. } => {
+                if let (Self::Chat(chat), true) = (self, live.me.with_untracked(|known| known.id != me.id)) {
+                    // a cookie can be exchanged while a page is open: cleared, or set by another tab
+                    chat.read_by(me.id);
+                }
+                live.welcome(me, now, lifetimes);
+                Next::GoOn
+            }
+            ServerFrame::Invites(invites) => {
+                live.invites.set(invites);
+                Next::GoOn
+            }
+            ServerFrame::Lobby(lobby) => {
+                live.counts.set(lobby.counts);
+                if let Self::Home(home) = self {
+                    home.show(lobby);
+                }
+                Next::GoOn
+            }
+            ServerFrame::LobbyChange(change) => {
+                live.counts.set(change.counts);
+                if let Self::Home(home) = self {
+                    home.change(change);
+                }
+                Next::GoOn
+            }
+            ServerFrame::Refused {
+                chat: None,
+                code: code @ (Problem::UnknownVersion | Problem::NoSession),
+                ..
+            } => self.end(code),
+            frame => match self {
+                Self::Home(_) => Next::GoOn,
+                Self::Chat(chat) => chat.receive(frame),
+            },
+        }
+    }
+
+    /// Time goes on: to be called every few seconds.
+    pub fn tick(self) {
+        self.live().tick();
+        if let Self::Chat(chat) = self {
+            chat.forget();
+        }
+    }
+
+    fn end(self, problem: Problem) -> Next {
+        if let Self::Chat(chat) = self {
+            return chat.end(problem);
+        }
+        let live = self.live();
+        live.ended.set(Some(problem));
+        live.connection.set(Connection::Ended);
+        Next::GiveUp
     }
 }

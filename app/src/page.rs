@@ -15,7 +15,7 @@ use notice::{MissingPage, ProblemPage, RefusedPage};
 pub fn App() -> impl IntoView {
     let page = SharedValue::new(|| use_context::<Page>().unwrap_or(Page::Missing)).into_inner();
     match page {
-        Page::Home { me } => view! { <HomePage me /> }.into_any(),
+        Page::Home(page) => view! { <HomePage page=*page /> }.into_any(),
         Page::Chat(page) => view! { <ChatPage page=*page /> }.into_any(),
         Page::Refused { problem, form } => view! { <RefusedPage problem form /> }.into_any(),
         Page::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),

@@ -23,7 +23,7 @@ pub struct FreshClientId(pub Option<ClientId>);
 /// What the tab is called.
 fn title(page: &Page) -> String {
     match page {
-        Page::Home { .. } => "Qchat".to_owned(),
+        Page::Home(_) => "Qchat".to_owned(),
         Page::Chat(page) => format!("{} · Qchat", page.chat.title),
         Page::Refused { .. } => "Not done · Qchat".to_owned(),
         Page::Problem(_) | Page::Missing => "Not here · Qchat".to_owned(),

@@ -3,11 +3,15 @@
 pub mod avatar;
 pub mod composer;
 pub mod connection;
+pub mod counts;
 pub mod edit_in_place;
 pub mod header;
 pub mod icon;
+pub mod invites;
+pub mod lobby;
 pub mod members;
 pub mod message;
 pub mod start_form;
+pub mod terms;
 pub mod timeline;
 pub mod wordmark;

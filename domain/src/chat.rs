@@ -29,4 +29,44 @@ pub struct Chat {
     pub started_at: Timestamp,
     /// The place of its newest event.
     pub seq: Seq,
+    /// When something was last said in it; nothing until something is.
+    pub said_at: Option<Timestamp>,
+    /// In a chat of two, the other one. Everybody may enter where this is nobody.
+    pub guest: Option<Guest>,
+}
+
+/// The one who is in a chat of two besides its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Who.
+    pub id: UserId,
+    /// Which of the two is invited and has not answered yet.
+    pub invited: Option<UserId>,
+}
+
+impl Chat {
+    /// Whether somebody may enter, read and write. A chat of two admits those two only; every other one admits
+    /// whoever has its link.
+    pub fn admits(&self, user: UserId) -> bool {
+        self.guest.is_none_or(|guest| user == self.owner || user == guest.id)
+    }
+
+    /// In a chat of two, the other one as seen by one of them.
+    pub fn partner(&self, of: UserId) -> Option<UserId> {
+        self.guest.map(|guest| if guest.id == of { self.owner } else { guest.id })
+    }
+
+    /// Who is invited and has not answered yet.
+    pub fn invited(&self) -> Option<UserId> {
+        self.guest.and_then(|guest| guest.invited)
+    }
+
+    fn with_invited(self, invited: Option<UserId>) -> Self {
+        Self { guest: self.guest.map(|guest| Guest { invited, ..guest }), ..self }
+    }
+
+    /// The chat after an event that says whether somebody is invited now.
+    pub(crate) fn after_invite(self, seq: Seq, invited: Option<UserId>) -> Self {
+        Self { seq, ..self.with_invited(invited) }
+    }
 }

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, ChatId, ClientId, Nickname, Seq, Timestamp, Title, UserId, Visibility};
+use crate::{Body, ChatId, ClientId, Nickname, Seq, Timestamp, Title, UserId, Visibility, invite::Answer};
 
-/// Something durable that a person asks for. It becomes an [`Entry`] when the sequencer gives it a place in the log.
+/// Something durable that a person asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Be called this from now on.
@@ -46,17 +46,62 @@ pub enum Command {
         /// What.
         body: Body,
     },
+    /// Talk to somebody in a chat of two: the one there is, or a new one. They are invited.
+    ChatPrivately {
+        /// Whom to talk to.
+        with: UserId,
+        /// A fresh id, drawn by the server, for a chat that is not there yet.
+        chat: ChatId,
+        /// Whether the other is in that chat now and needs no invite; filled in by the server.
+        is_there: bool,
+    },
+    /// Say yes or no to an invite.
+    AnswerInvite {
+        /// To which chat.
+        chat: ChatId,
+        /// What.
+        answer: Answer,
+    },
 }
 
-/// A command with its place in the log.
+/// Something that is to get a place in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Proposal {
+    /// What a person asks for.
+    Asked {
+        /// Who.
+        by: UserId,
+        /// For what.
+        command: Command,
+    },
+    /// Who was there, and in which chats, since the last time this was noted. An open page keeps its user and its chat
+    /// alive, however idle it is.
+    Touch {
+        /// When each user was last seen.
+        users: Vec<(UserId, Timestamp)>,
+        /// When somebody was last in each chat.
+        chats: Vec<(ChatId, Timestamp)>,
+    },
+    /// What may go, since it has expired. What was needed meanwhile stays.
+    Expire {
+        /// These users.
+        users: Vec<UserId>,
+        /// These chats.
+        chats: Vec<ChatId>,
+        /// The events of these chats up to a place.
+        events: Vec<(ChatId, Seq)>,
+    },
+    /// A user has gone: their last page was closed. Nobody is to wait for them.
+    Left(UserId),
+}
+
+/// A proposal with its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Its place: higher than that of every entry before it.
     pub seq: Seq,
     /// When it got its place: never earlier than the entry before it.
     pub at: Timestamp,
-    /// Who asked.
-    pub by: UserId,
-    /// For what.
-    pub command: Command,
+    /// What.
+    pub proposal: Proposal,
 }

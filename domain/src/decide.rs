@@ -1,36 +1,59 @@
-//! The rules: what follows from a command.
+//! The rules: what follows from a proposal.
 
 use std::collections::BTreeSet;
 
 use crate::{
-    Change, Chat, ChatId, ClientId, Command, Entry, Event, Message, Problem, Seq, Title, User, UserId, What,
+    Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
+    Proposal, Seq, Timestamp, Title, User, UserId, Visibility, What, invite::INVITES_LIMIT,
 };
 
-/// What the rules need to know of the state before a command. Whoever holds the state answers, and may fail to.
+/// Something in the state, and when it was last needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    /// What.
+    pub value: T,
+    /// When it was last needed.
+    pub active_at: Timestamp,
+}
+
+/// What the rules need to know of the state before an entry, expired or not. Whoever holds the state answers, and may
+/// fail to.
 pub trait State {
     /// Why an answer could not be given.
     type Error;
 
-    /// The user, where one was ever stored.
+    /// The user, where one is stored.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn user(&self, id: UserId) -> Result<Option<User>, Self::Error>;
+    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, Self::Error>;
 
     /// The chat, where there is one.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn chat(&self, id: ChatId) -> Result<Option<Chat>, Self::Error>;
+    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, Self::Error>;
 
     /// Where this message of this author went, if it was posted before.
     ///
     /// # Errors
     /// When the state cannot be read.
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, Self::Error>;
+
+    /// The chats of two in which this user is one of the two.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
+
+    /// When an event happened, where there is one.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, Self::Error>;
 }
 
-/// The answer to a command.
+/// The answer to an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is done by storing these changes, all or none.
@@ -42,81 +65,234 @@ pub enum Verdict {
 }
 
 /// Decides what an entry of the log does to the state before it. The same state and entry always give the same
-/// verdict, on every machine.
+/// verdict, on every machine with the same lifetimes.
 ///
 /// # Errors
 /// When the state cannot be read; nothing is decided then.
-pub fn decide<S: State>(state: &S, entry: &Entry) -> Result<Verdict, S::Error> {
-    let event = |chat, prev, what| Change::Chat(Event { chat, seq: entry.seq, prev, at: entry.at, what });
-    Ok(match &entry.command {
-        Command::SetNickname { nickname, chats } => {
-            let User { id: user, nickname: from } = user_or_new(state, entry.by)?;
-            let mut changes = vec![Change::User(User { id: user, nickname: nickname.clone() })];
-            if from != *nickname {
-                for id in chats.iter().collect::<BTreeSet<_>>() {
-                    let Some(Chat { seq: prev, .. }) = state.chat(*id)? else { continue };
-                    let (from, to) = (from.clone(), nickname.clone());
-                    changes.push(event(*id, prev, What::Renamed { user, from, to }));
+pub fn decide<S: State>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Verdict, S::Error> {
+    let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
+    match &entry.proposal {
+        Proposal::Asked { by, command } => now.command(*by, command),
+        Proposal::Touch { users, chats } => now.touch(users, chats).map(Verdict::Accepted),
+        Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Verdict::Accepted),
+        Proposal::Left(user) => now.left(*user).map(Verdict::Accepted),
+    }
+}
+
+/// The state as it is for an entry: what has expired by then is not there.
+struct Now<'a, S> {
+    state: &'a S,
+    entry: &'a Entry,
+    expiry: Expiry,
+}
+
+impl<S: State> Now<'_, S> {
+    /// The user as stored, or as everybody is before they chose a nickname.
+    fn user(&self, id: UserId) -> Result<User, S::Error> {
+        let kept = self.state.user(id)?.filter(|kept| !self.expiry.of_user(kept.active_at));
+        Ok(kept.map_or_else(|| User::new(id), |kept| kept.value))
+    }
+
+    fn chat(&self, id: ChatId) -> Result<Option<Chat>, S::Error> {
+        let kept = self.state.chat(id)?.filter(|kept| !self.expiry.of_chat(kept.active_at));
+        Ok(kept.map(|kept| kept.value))
+    }
+
+    /// The chat, for what only those may do whom it admits.
+    fn entered(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
+        Ok(match self.chat(id)? {
+            None => Err(Problem::UnknownChat),
+            Some(chat) if !chat.admits(by) => Err(Problem::NotAdmitted),
+            Some(chat) => Ok(chat),
+        })
+    }
+
+    /// The chat, for what only its owner may do.
+    fn owned(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
+        let chat = self.entered(id, by)?;
+        Ok(chat.and_then(|chat| if chat.owner == by { Ok(chat) } else { Err(Problem::NotOwner) }))
+    }
+
+    /// The chats of two of a user that are there.
+    fn chats_of_two(&self, user: UserId) -> Result<Vec<Chat>, S::Error> {
+        let ids = self.state.chats_of_two(user)?;
+        ids.into_iter().filter_map(|id| self.chat(id).transpose()).collect()
+    }
+
+    fn event(&self, chat: ChatId, prev: Seq, what: What) -> Change {
+        Change::Chat(Event { chat, seq: self.entry.seq, prev, at: self.entry.at, what })
+    }
+
+    fn next(&self, chat: &Chat, what: What) -> Verdict {
+        Verdict::Accepted(vec![self.event(chat.id, chat.seq, what)])
+    }
+
+    fn command(&self, by: UserId, command: &Command) -> Result<Verdict, S::Error> {
+        match command {
+            Command::SetNickname { nickname, chats } => {
+                let User { id, nickname: from } = self.user(by)?;
+                let user = User { id, nickname: nickname.clone() };
+                let mut changes = vec![Change::User { user, at: self.entry.at }];
+                if from != *nickname {
+                    for id in chats.iter().collect::<BTreeSet<_>>() {
+                        let Ok(Chat { seq: prev, .. }) = self.entered(*id, by)? else { continue };
+                        let (from, to) = (from.clone(), nickname.clone());
+                        changes.push(self.event(*id, prev, What::Renamed { user: by, from, to }));
+                    }
                 }
+                Ok(Verdict::Accepted(changes))
             }
-            Verdict::Accepted(changes)
+            Command::StartChat { chat, title, visibility } => {
+                if self.chat(*chat)?.is_some() {
+                    return Ok(Verdict::Refused(Problem::ChatExists));
+                }
+                let User { nickname, .. } = self.user(by)?;
+                let title = title.clone().unwrap_or_else(|| Title::for_chat_of(&nickname));
+                let started =
+                    What::Started { owner: by, nickname, title, visibility: *visibility, guest: None };
+                Ok(Verdict::Accepted(vec![self.event(*chat, Seq::ZERO, started)]))
+            }
+            Command::EditTitle { chat, title } => Ok(match self.owned(*chat, by)? {
+                Ok(chat) if chat.title == *title => Verdict::Accepted(Vec::new()),
+                Ok(chat) => {
+                    let User { nickname, .. } = self.user(by)?;
+                    self.next(&chat, What::TitleEdited { nickname, title: title.clone() })
+                }
+                Err(problem) => Verdict::Refused(problem),
+            }),
+            Command::SetVisibility { chat, visibility } => Ok(match self.owned(*chat, by)? {
+                Ok(chat) if chat.visibility == *visibility => Verdict::Accepted(Vec::new()),
+                Ok(chat) if chat.guest.is_some() => Verdict::Refused(Problem::ChatOfTwo),
+                Ok(chat) => {
+                    let User { nickname, .. } = self.user(by)?;
+                    self.next(&chat, What::VisibilitySet { nickname, visibility: *visibility })
+                }
+                Err(problem) => Verdict::Refused(problem),
+            }),
+            Command::Post { chat, client_id, body } => {
+                let chat = match self.entered(*chat, by)? {
+                    Ok(chat) => chat,
+                    Err(problem) => return Ok(Verdict::Refused(problem)),
+                };
+                if let Some(first) = self.state.posted(chat.id, by, *client_id)? {
+                    return Ok(Verdict::Repeated(first));
+                }
+                let User { id: author, nickname } = self.user(by)?;
+                let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
+                Ok(self.next(&chat, What::Posted(message)))
+            }
+            Command::ChatPrivately { with, chat, is_there } => {
+                self.chat_privately(by, *with, *chat, *is_there)
+            }
+            Command::AnswerInvite { chat, answer } => Ok(match self.chat(*chat)? {
+                Some(chat) if chat.invited() == Some(by) => {
+                    self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: *answer })
+                }
+                // answered before, in another tab or by a retry
+                Some(chat) if chat.guest.is_some() && chat.admits(by) => Verdict::Accepted(Vec::new()),
+                _ => Verdict::Refused(Problem::InviteGone),
+            }),
         }
-        Command::StartChat { chat, title, visibility } => {
-            if state.chat(*chat)?.is_some() {
-                return Ok(Verdict::Refused(Problem::ChatExists));
-            }
-            let User { nickname, .. } = user_or_new(state, entry.by)?;
-            let title = title.clone().unwrap_or_else(|| Title::for_chat_of(&nickname));
-            let started = What::Started { owner: entry.by, nickname, title, visibility: *visibility };
-            Verdict::Accepted(vec![event(*chat, Seq::ZERO, started)])
-        }
-        Command::EditTitle { chat, title } => match owned(state, *chat, entry.by)? {
-            Ok(chat) if chat.title == *title => Verdict::Accepted(Vec::new()),
-            Ok(chat) => {
-                let User { nickname, .. } = user_or_new(state, entry.by)?;
-                let what = What::TitleEdited { nickname, title: title.clone() };
-                Verdict::Accepted(vec![event(chat.id, chat.seq, what)])
-            }
-            Err(problem) => Verdict::Refused(problem),
-        },
-        Command::SetVisibility { chat, visibility } => match owned(state, *chat, entry.by)? {
-            Ok(chat) if chat.visibility == *visibility => Verdict::Accepted(Vec::new()),
-            Ok(chat) => {
-                let User { nickname, .. } = user_or_new(state, entry.by)?;
-                let what = What::VisibilitySet { nickname, visibility: *visibility };
-                Verdict::Accepted(vec![event(chat.id, chat.seq, what)])
-            }
-            Err(problem) => Verdict::Refused(problem),
-        },
-        Command::Post { chat, client_id, body } => {
-            let Some(Chat { seq: prev, .. }) = state.chat(*chat)? else {
-                return Ok(Verdict::Refused(Problem::UnknownChat));
-            };
-            if let Some(first) = state.posted(*chat, entry.by, *client_id)? {
-                return Ok(Verdict::Repeated(first));
-            }
-            let User { id: author, nickname } = user_or_new(state, entry.by)?;
-            let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
-            Verdict::Accepted(vec![event(*chat, prev, What::Posted(message))])
-        }
-    })
-}
+    }
 
-/// The chat, for what only its owner may do.
-fn owned<S: State>(state: &S, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
-    Ok(match state.chat(id)? {
-        None => Err(Problem::UnknownChat),
-        Some(chat) if chat.owner != by => Err(Problem::NotOwner),
-        Some(chat) => Ok(chat),
-    })
-}
+    fn chat_privately(
+        &self,
+        by: UserId,
+        with: UserId,
+        fresh: ChatId,
+        is_there: bool,
+    ) -> Result<Verdict, S::Error> {
+        if by == with {
+            return Ok(Verdict::Refused(Problem::ChatWithOneself));
+        }
+        let theirs = self.chats_of_two(with)?;
+        let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).count();
+        if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
+            return Ok(match chat.invited() {
+                // whoever was invited and asks for the same has said yes
+                Some(invited) if invited == by => {
+                    self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
+                }
+                Some(_) => Verdict::Accepted(Vec::new()),
+                None if is_there => Verdict::Accepted(Vec::new()),
+                None if waiting >= INVITES_LIMIT => Verdict::Refused(Problem::TooManyInvites),
+                None => self.next(&chat, What::Invited { by: self.user(by)?, to: self.user(with)? }),
+            });
+        }
+        if waiting >= INVITES_LIMIT {
+            return Ok(Verdict::Refused(Problem::TooManyInvites));
+        }
+        if self.chat(fresh)?.is_some() {
+            return Ok(Verdict::Refused(Problem::ChatExists));
+        }
+        let (User { nickname, .. }, guest) = (self.user(by)?, self.user(with)?);
+        let title = Title::for_two(&nickname, &guest.nickname);
+        let visibility = Visibility::Private;
+        let started = What::Started { owner: by, nickname, title, visibility, guest: Some(guest) };
+        Ok(Verdict::Accepted(vec![self.event(fresh, Seq::ZERO, started)]))
+    }
 
-/// The user as stored, or as everybody is before they chose a nickname.
-///
-/// # Errors
-/// When the state cannot be read.
-pub fn user_or_new<S: State>(state: &S, id: UserId) -> Result<User, S::Error> {
-    Ok(state.user(id)?.unwrap_or_else(|| User::new(id)))
+    /// A chat with people in it never expires: it is touched even where it seemed to have.
+    fn touch(
+        &self,
+        users: &[(UserId, Timestamp)],
+        chats: &[(ChatId, Timestamp)],
+    ) -> Result<Vec<Change>, S::Error> {
+        let mut changes = Vec::new();
+        for (id, at) in users {
+            let at = (*at).min(self.entry.at);
+            if self.state.user(*id)?.is_some_and(|kept| kept.active_at < at) {
+                changes.push(Change::UserTouched(*id, at));
+            }
+        }
+        for (id, at) in chats {
+            let at = (*at).min(self.entry.at);
+            if self.state.chat(*id)?.is_some_and(|kept| kept.active_at < at) {
+                changes.push(Change::ChatTouched(*id, at));
+            }
+        }
+        Ok(changes)
+    }
+
+    fn expire(
+        &self,
+        users: &[UserId],
+        chats: &[ChatId],
+        events: &[(ChatId, Seq)],
+    ) -> Result<Vec<Change>, S::Error> {
+        let mut changes = Vec::new();
+        for (id, upto) in events {
+            let chat_expired = self.state.chat(*id)?.is_none_or(|kept| self.expiry.of_chat(kept.active_at));
+            let at = self.state.event_at(*id, *upto)?;
+            if chat_expired || at.is_some_and(|at| self.expiry.of_event(at)) {
+                changes.push(Change::Forgotten { chat: *id, upto: *upto });
+            }
+        }
+        for id in chats {
+            if let Some(kept) = self.state.chat(*id)?.filter(|kept| self.expiry.of_chat(kept.active_at)) {
+                changes.push(Change::ChatExpired(kept.value));
+            }
+        }
+        for id in users {
+            if self.state.user(*id)?.is_some_and(|kept| self.expiry.of_user(kept.active_at)) {
+                changes.push(Change::UserExpired(*id));
+                changes.extend(self.left(*id)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The invites of somebody who has gone are taken back.
+    fn left(&self, user: UserId) -> Result<Vec<Change>, S::Error> {
+        let mut changes = Vec::new();
+        for chat in self.chats_of_two(user)? {
+            if let Some(to) = chat.invited().filter(|to| *to != user) {
+                let what = What::InviteWithdrawn { by: self.user(user)?, to };
+                changes.push(self.event(chat.id, chat.seq, what));
+            }
+        }
+        Ok(changes)
+    }
 }
 
 #[cfg(test)]
@@ -126,26 +302,30 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{Body, Nickname, Timestamp, Visibility, id::ID_BYTES};
+    use crate::{Body, Nickname, Span, id::ID_BYTES};
+
+    const LIFETIMES: Lifetimes =
+        Lifetimes { chat: Span::seconds(1_800), user: Span::seconds(300), message: Span::seconds(86_400) };
 
     /// The state as plain maps: what the server keeps in its database.
     #[derive(Debug, Default, Clone, PartialEq)]
     struct Model {
-        users: HashMap<UserId, User>,
-        chats: HashMap<ChatId, Chat>,
+        users: HashMap<UserId, Kept<User>>,
+        chats: HashMap<ChatId, Kept<Chat>>,
         posted: HashMap<(ChatId, UserId, ClientId), Seq>,
         events: Vec<Event>,
         last: u64,
+        now: u64,
     }
 
     impl State for Model {
         type Error = Infallible;
 
-        fn user(&self, id: UserId) -> Result<Option<User>, Infallible> {
+        fn user(&self, id: UserId) -> Result<Option<Kept<User>>, Infallible> {
             Ok(self.users.get(&id).cloned())
         }
 
-        fn chat(&self, id: ChatId) -> Result<Option<Chat>, Infallible> {
+        fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, Infallible> {
             Ok(self.chats.get(&id).cloned())
         }
 
@@ -157,13 +337,31 @@ mod tests {
         ) -> Result<Option<Seq>, Infallible> {
             Ok(self.posted.get(&(chat, author, client_id)).copied())
         }
+
+        fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
+            let of_two = self.chats.values().filter(|kept| kept.value.partner(user).is_some());
+            let mut ids: Vec<_> =
+                of_two.filter(|kept| kept.value.admits(user)).map(|kept| kept.value.id).collect();
+            ids.sort();
+            Ok(ids)
+        }
+
+        fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, Infallible> {
+            let found = self.events.iter().find(|event| event.chat == chat && event.seq == seq);
+            Ok(found.map(|event| event.at))
+        }
     }
 
     impl Model {
         fn run(&mut self, by: UserId, command: Command) -> Verdict {
+            self.now += 1_000;
+            self.propose(Proposal::Asked { by, command })
+        }
+
+        fn propose(&mut self, proposal: Proposal) -> Verdict {
             self.last += 1;
-            let entry = Entry { seq: Seq(self.last), at: Timestamp(self.last * 1000), by, command };
-            let Ok(verdict) = decide(self, &entry);
+            let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
+            let Ok(verdict) = decide(self, &entry, LIFETIMES);
             if let Verdict::Accepted(changes) = &verdict {
                 changes.iter().for_each(|change| self.apply(change));
             }
@@ -172,18 +370,38 @@ mod tests {
 
         fn apply(&mut self, change: &Change) {
             match change {
-                Change::User(user) => {
-                    self.users.insert(user.id, user.clone());
+                Change::User { user, at } => {
+                    self.users.insert(user.id, Kept { value: user.clone(), active_at: *at });
                 }
                 Change::Chat(event) => {
-                    let chat = event.apply_to(self.chats.get(&event.chat).cloned()).unwrap();
-                    self.chats.insert(event.chat, chat);
+                    let before = self.chats.get(&event.chat).map(|kept| kept.value.clone());
+                    let value = event.apply_to(before).unwrap();
+                    self.chats.insert(event.chat, Kept { value, active_at: event.at });
                     if let What::Posted(message) = &event.what {
                         self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                     }
                     self.events.push(event.clone());
                 }
+                Change::UserTouched(id, at) => self.users.get_mut(id).unwrap().active_at = *at,
+                Change::ChatTouched(id, at) => self.chats.get_mut(id).unwrap().active_at = *at,
+                Change::UserExpired(id) => {
+                    self.users.remove(id);
+                }
+                Change::ChatExpired(chat) => {
+                    self.chats.remove(&chat.id);
+                }
+                Change::Forgotten { chat, upto } => {
+                    self.events.retain(|event| event.chat != *chat || event.seq > *upto);
+                }
             }
+        }
+
+        fn chat(&self, number: u8) -> &Chat {
+            &self.chats[&chat(number)].value
+        }
+
+        fn invited(&self, number: u8) -> Option<UserId> {
+            self.chat(number).invited()
         }
     }
 
@@ -207,13 +425,148 @@ mod tests {
         }
     }
 
+    fn privately(with: u8, fresh: u8) -> Command {
+        Command::ChatPrivately { with: user(with), chat: chat(fresh), is_there: false }
+    }
+
+    fn answer(number: u8, answer: Answer) -> Command {
+        Command::AnswerInvite { chat: chat(number), answer }
+    }
+
+    fn is_accepted(verdict: &Verdict) -> bool {
+        matches!(verdict, Verdict::Accepted(_))
+    }
+
+    #[test]
+    fn a_private_chat_is_of_two_and_is_used_again_in_either_direction() {
+        let mut model = Model::default();
+        assert!(is_accepted(&model.run(user(1), privately(2, 5))));
+        assert_eq!(model.chat(5).visibility, Visibility::Private);
+        assert_eq!(model.invited(5), Some(user(2)));
+        assert_eq!(model.run(user(1), privately(2, 6)), Verdict::Accepted(vec![]), "invited already");
+        assert!(is_accepted(&model.run(user(2), privately(1, 7))), "asking for the same is saying yes");
+        assert_eq!(model.invited(5), None);
+        assert_eq!(model.chats.len(), 1);
+        for (who, admitted) in [(1, true), (2, true), (3, false)] {
+            let verdict = model.run(user(who), post(5, who));
+            assert_eq!(is_accepted(&verdict), admitted, "{verdict:?}");
+        }
+        assert_eq!(model.run(user(3), post(5, 3)), Verdict::Refused(Problem::NotAdmitted));
+        let list = Command::SetVisibility { chat: chat(5), visibility: Visibility::Public };
+        assert_eq!(model.run(user(1), list), Verdict::Refused(Problem::ChatOfTwo));
+        assert_eq!(model.run(user(1), privately(1, 8)), Verdict::Refused(Problem::ChatWithOneself));
+    }
+
+    #[test]
+    fn an_invite_is_answered_once_and_by_whom_it_is_for() {
+        let mut model = Model::default();
+        model.run(user(1), privately(2, 5));
+        for (who, problem) in [(1, None), (3, Some(Problem::InviteGone))] {
+            let verdict = model.run(user(who), answer(5, Answer::Accept));
+            let expected = problem.map_or(Verdict::Accepted(vec![]), Verdict::Refused);
+            assert_eq!(verdict, expected, "nothing changes");
+        }
+        assert_eq!(model.invited(5), Some(user(2)));
+        assert!(is_accepted(&model.run(user(2), answer(5, Answer::Decline))));
+        assert_eq!(model.invited(5), None);
+        assert_eq!(model.run(user(2), answer(5, Answer::Decline)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(2), answer(6, Answer::Accept)), Verdict::Refused(Problem::InviteGone));
+        model.run(user(2), privately(1, 7));
+        assert_eq!(model.invited(5), Some(user(1)), "the same chat, the other way round");
+        let there = Command::ChatPrivately { with: user(2), chat: chat(8), is_there: true };
+        model.run(user(1), there.clone());
+        assert_eq!(model.invited(5), None, "that was a yes");
+        assert_eq!(model.run(user(1), there), Verdict::Accepted(vec![]), "nobody is invited who is there");
+    }
+
+    #[test]
+    fn invites_go_with_whoever_made_them() {
+        let mut model = Model::default();
+        model.run(user(1), privately(2, 5));
+        model.run(user(3), privately(1, 6));
+        model.propose(Proposal::Left(user(1)));
+        assert_eq!((model.invited(5), model.invited(6)), (None, Some(user(1))));
+        model.propose(Proposal::Left(user(1)));
+        assert_eq!(model.events.len(), 3, "one event for it");
+        model.run(user(1), privately(2, 7));
+        model.run(user(1), Command::SetNickname { nickname: Nickname::friendly(1), chats: vec![] });
+        model.now += LIFETIMES.user.millis();
+        model.chats.values_mut().for_each(|kept| kept.active_at = Timestamp(model.now));
+        model.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
+        assert_eq!(model.invited(5), None, "with an expired user as well");
+    }
+
+    #[test]
+    fn nobody_is_buried_in_invites() {
+        let mut model = Model::default();
+        for number in 1..=INVITES_LIMIT as u8 {
+            assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
+        }
+        assert_eq!(model.run(user(99), privately(1, 99)), Verdict::Refused(Problem::TooManyInvites));
+        model.run(user(1), answer(1, Answer::Decline));
+        assert!(is_accepted(&model.run(user(99), privately(1, 99))));
+    }
+
+    #[test]
+    fn what_has_expired_is_not_there_even_before_it_is_swept() {
+        let mut model = Model::default();
+        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
+        model.run(user(1), privately(2, 5));
+        model.run(user(1), start(1));
+        model.now += LIFETIMES.chat.millis() - 2_000;
+        assert!(is_accepted(&model.run(user(2), post(1, 1))), "in the last second it is there");
+        assert_eq!(model.run(user(2), post(5, 1)), Verdict::Refused(Problem::UnknownChat));
+        assert_eq!(model.run(user(2), answer(5, Answer::Accept)), Verdict::Refused(Problem::InviteGone));
+        assert!(is_accepted(&model.run(user(2), privately(1, 6))), "a new one, since the old one expired");
+        assert_eq!(model.chat(6).owner, user(2));
+        model.run(user(1), post(1, 2));
+        let Some(What::Posted(message)) = model.events.last().map(|event| &event.what) else { panic!() };
+        assert_eq!(message.nickname, User::new(user(1)).nickname, "nobody remembers the name");
+    }
+
+    #[test]
+    fn what_was_touched_stays_and_nothing_goes_that_has_not_expired() {
+        let mut model = Model::default();
+        model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
+        model.run(user(1), start(1));
+        model.run(user(1), start(2));
+        let upto = model.events.last().unwrap().seq;
+        let sweep = || Proposal::Expire {
+            users: vec![user(1), user(7)],
+            chats: vec![chat(1), chat(2), chat(9)],
+            events: vec![(chat(1), upto), (chat(2), upto)],
+        };
+        assert_eq!(model.propose(sweep()), Verdict::Accepted(vec![]));
+        model.now += LIFETIMES.chat.millis();
+        let seen = Timestamp(model.now - 1);
+        let touch = || Proposal::Touch {
+            users: vec![(user(1), seen), (user(7), seen)],
+            chats: vec![(chat(1), Timestamp(u64::MAX)), (chat(9), seen)],
+        };
+        model.propose(touch());
+        assert_eq!(model.users[&user(1)].active_at, seen);
+        assert_eq!(model.chats[&chat(1)].active_at, Timestamp(model.now), "never in the future");
+        assert_eq!(model.propose(touch()), Verdict::Accepted(vec![]), "nothing is touched twice");
+        model.propose(sweep());
+        assert!(model.users.contains_key(&user(1)));
+        assert!(model.chats.contains_key(&chat(1)) && !model.chats.contains_key(&chat(2)));
+        assert!(model.events.iter().all(|event| event.chat == chat(1)));
+        model.now += LIFETIMES.message.millis();
+        model.propose(Proposal::Touch { users: vec![], chats: vec![(chat(1), Timestamp(model.now))] });
+        let seq = model.chat(1).seq;
+        model.propose(Proposal::Expire { users: vec![], chats: vec![chat(1)], events: vec![(chat(1), seq)] });
+        assert!(model.events.is_empty(), "messages go even where people are");
+        assert!(is_accepted(&model.run(user(1), post(1, 1))));
+        assert_eq!(model.events[0].prev, seq, "and what comes then goes on from there");
+    }
+
     #[test]
     fn a_chat_without_a_title_is_named_after_its_owner() {
         let mut model = Model::default();
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
         model.run(user(1), start(1));
-        assert_eq!(model.chats[&chat(1)].title.as_str(), "Ana’s chat");
-        assert_eq!(model.chats[&chat(1)].owner, user(1));
+        assert_eq!(model.chat(1).title.as_str(), "Ana’s chat");
+        assert_eq!(model.chat(1).owner, user(1));
     }
 
     #[test]
@@ -221,7 +574,7 @@ mod tests {
         let mut model = Model::default();
         model.run(user(1), start(1));
         assert_eq!(model.run(user(2), start(1)), Verdict::Refused(Problem::ChatExists));
-        assert_eq!(model.chats[&chat(1)].owner, user(1));
+        assert_eq!(model.chat(1).owner, user(1));
     }
 
     #[test]
@@ -287,7 +640,7 @@ mod tests {
         assert_eq!(model.run(user(1), private(2)), Verdict::Refused(Problem::UnknownChat));
         model.run(user(1), title("Tea"));
         model.run(user(1), private(1));
-        let Chat { title: now, visibility, seq, .. } = &model.chats[&chat(1)];
+        let Chat { title: now, visibility, seq, .. } = model.chat(1);
         assert_eq!((now.as_str(), *visibility), ("Tea", Visibility::Private));
         assert_eq!(model.events.last().unwrap().seq, *seq);
         assert_eq!(
@@ -302,7 +655,7 @@ mod tests {
         /// The same log always gives the same state, every chat's events are chained without a hole, and no message
         /// is there twice.
         #[test]
-        fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..12), 0..200)) {
+        fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..16), 0..200)) {
             let mut models = [Model::default(), Model::default()];
             for model in &mut models {
                 for (who, place, what) in &steps {
@@ -313,6 +666,12 @@ mod tests {
                             chats: vec![chat(*place), chat(0)],
                         },
                         2 => Command::EditTitle { chat: chat(*place), title: Title::parse("Tea").unwrap() },
+                        3 => privately(*place, 10 * who + place),
+                        4 => answer(10 * place + who, Answer::Decline),
+                        5 => {
+                            model.propose(Proposal::Left(user(*who)));
+                            continue;
+                        }
                         client_id => post(*place, *client_id),
                     };
                     model.run(user(*who), command);
@@ -325,7 +684,7 @@ mod tests {
                 prop_assert_eq!(newest.insert(event.chat, event.seq).unwrap_or_default(), event.prev);
             }
             for (id, seq) in newest {
-                prop_assert_eq!(model.chats[&id].seq, seq);
+                prop_assert_eq!(model.chats[&id].value.seq, seq);
             }
             let messages = model.events.iter().filter(|event| matches!(event.what, What::Posted(_))).count();
             prop_assert_eq!(messages, model.posted.len());

@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Body, Chat, ChatId, ClientId, Command, Epoch, Event, Nickname, Problem, Roster, Seq, Title, User,
-    Visibility, page::History, roster::RosterChange,
+    Answer, Body, Chat, ChatId, ClientId, Command, Epoch, Event, Invite, Lifetimes, Lobby, Nickname, Problem,
+    Roster, Seq, Timestamp, Title, User, Visibility,
+    lobby::{LobbyChange, Wanted},
+    page::History,
+    roster::RosterChange,
 };
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// A frame has at most this many bytes.
 pub const FRAME_LIMIT: usize = 65_536;
 /// One connection watches at most this many chats.
@@ -53,6 +56,9 @@ pub enum ClientFrame {
         /// Where.
         chat: ChatId,
     },
+    /// Follow the lobby: how many there are in all, and the public chats that are wanted. Asking again changes what is
+    /// wanted.
+    Lobby(Wanted),
     /// Give the page of history before an event.
     Earlier {
         /// Of which chat.
@@ -110,6 +116,13 @@ pub enum Ask {
         /// As typed.
         body: String,
     },
+    /// Say yes or no to an invite.
+    AnswerInvite {
+        /// To which chat.
+        chat: ChatId,
+        /// What.
+        answer: Answer,
+    },
 }
 
 impl Ask {
@@ -127,6 +140,7 @@ impl Ask {
             Self::Post { chat, client_id, body } => {
                 Command::Post { chat, client_id, body: Body::parse(&body)? }
             }
+            Self::AnswerInvite { chat, answer } => Command::AnswerInvite { chat, answer },
         })
     }
 }
@@ -143,7 +157,18 @@ pub enum ServerFrame {
         me: User,
         /// Seconds between two beats.
         beat_seconds: u64,
+        /// What time it is on the server.
+        now: Timestamp,
+        /// How long things are kept.
+        lifetimes: Lifetimes,
     },
+    /// Everybody who wants to talk to the client's user and waits for an answer: after the welcome, and whenever that
+    /// changes.
+    Invites(Vec<Invite>),
+    /// The lobby as it is wanted: the answer to each request for it.
+    Lobby(Lobby),
+    /// What changed in the lobby since it was last sent, four times a second at most.
+    LobbyChange(LobbyChange),
     /// The answer to a watch without a cursor, or with one that cannot be continued: forget what you had.
     Snapshot {
         /// The chat as it is now.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Chat, Epoch, Event, Problem, Roster, User};
+use crate::{
+    Chat, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
+    lobby::Wanted,
+};
 
 /// How many events the newest page of a chat's history has.
 pub const PAGE_EVENTS: usize = 50;
@@ -11,10 +14,7 @@ pub const PAGE_EVENTS: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Page {
     /// `/`
-    Home {
-        /// Who looks.
-        me: User,
-    },
+    Home(Box<HomePage>),
     /// `/chat/{id}`
     Chat(Box<ChatPage>),
     /// The answer to an ordinary form that was refused: what is wrong, and what was written, to be sent again.
@@ -30,11 +30,37 @@ pub enum Page {
     Missing,
 }
 
+/// What is the same on every page that is alive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visit {
+    /// Who looks.
+    pub me: User,
+    /// When, by the server's clock.
+    pub now: Timestamp,
+    /// How many there are in all.
+    pub counts: Counts,
+    /// Who wants to talk to whoever looks.
+    pub invites: Vec<Invite>,
+    /// How long things are kept here.
+    pub lifetimes: Lifetimes,
+}
+
+/// The home page as one person finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomePage {
+    /// Who looks.
+    pub visit: Visit,
+    /// What was asked for.
+    pub wanted: Wanted,
+    /// The public chats.
+    pub lobby: Lobby,
+}
+
 /// A chat as one person finds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatPage {
     /// Who looks.
-    pub me: User,
+    pub visit: Visit,
     /// At what.
     pub chat: Chat,
     /// Who is there, the reader included.
@@ -45,11 +71,13 @@ pub struct ChatPage {
     pub later: bool,
 }
 
-/// Events of a chat without a hole up to its newest, and the cursor to go on from.
+/// Events of a chat without a hole, and the cursor to go on from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The life of the log that the events belong to.
     pub epoch: Epoch,
+    /// The place to go on from: that of the last event, or of the last there was where all have expired.
+    pub seq: Seq,
     /// In the order of the log.
     pub events: Vec<Event>,
     /// Whether there are older ones.
@@ -76,5 +104,19 @@ pub enum RefusedForm {
         client_id: String,
         /// As typed.
         body: String,
+    },
+    /// Be called differently.
+    SetNickname {
+        /// The chat to go back to, as it came; nothing for the home page.
+        chat: String,
+        /// As typed.
+        nickname: String,
+    },
+    /// Call a chat something else.
+    EditTitle {
+        /// The chat's id as it came.
+        chat: String,
+        /// As typed.
+        title: String,
     },
 }

@@ -49,6 +49,26 @@ pub enum Problem {
     /// Only the owner of a chat may do this.
     #[error("Only the owner of this chat can do that.")]
     NotOwner,
+    /// A chat of two admits those two.
+    #[error(
+        "This is a private chat of two people, and only they can enter. Start one of your own from the home page."
+    )]
+    NotAdmitted,
+    /// A chat of two cannot be listed.
+    #[error("A chat of two stays private. Start a public chat from the home page.")]
+    ChatOfTwo,
+    /// Somebody asked for a private chat with themselves.
+    #[error("That is you. Choose somebody else to chat with privately.")]
+    ChatWithOneself,
+    /// Somebody who is to be invited has no page open.
+    #[error("They have just left. Try again when they are back.")]
+    UserGone,
+    /// An invite that was answered, taken back or has expired.
+    #[error("This invite is no longer open. Whoever invited you may have left.")]
+    InviteGone,
+    /// Somebody has too many invites to answer ([`crate::invite::INVITES_LIMIT`]).
+    #[error("They have many invites to answer already. Try again in a while.")]
+    TooManyInvites,
     /// `/nick` and nothing more.
     #[error("To be called differently, write /nick and the name, for example /nick Ana.")]
     NickWithoutName,
@@ -108,7 +128,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 35] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -121,6 +141,12 @@ impl Problem {
         Self::UnknownChat,
         Self::ChatExists,
         Self::NotOwner,
+        Self::NotAdmitted,
+        Self::ChatOfTwo,
+        Self::ChatWithOneself,
+        Self::UserGone,
+        Self::InviteGone,
+        Self::TooManyInvites,
         Self::NickWithoutName,
         Self::UnknownSlash,
         Self::SlashHelp,
@@ -155,6 +181,12 @@ impl Problem {
             Self::UnknownChat => "unknown_chat",
             Self::ChatExists => "chat_exists",
             Self::NotOwner => "not_owner",
+            Self::NotAdmitted => "not_admitted",
+            Self::ChatOfTwo => "chat_of_two",
+            Self::ChatWithOneself => "chat_with_oneself",
+            Self::UserGone => "user_gone",
+            Self::InviteGone => "invite_gone",
+            Self::TooManyInvites => "too_many_invites",
             Self::NickWithoutName => "nick_without_name",
             Self::UnknownSlash => "unknown_slash",
             Self::SlashHelp => "slash_help",
@@ -189,16 +221,17 @@ impl Problem {
             | Self::MessageNotPlain
             | Self::NickWithoutName
             | Self::UnknownSlash
-            | Self::SlashHelp => 422,
-            Self::UnknownChat => 404,
-            Self::ChatExists => 409,
+            | Self::SlashHelp
+            | Self::ChatWithOneself => 422,
+            Self::UnknownChat | Self::UserGone | Self::InviteGone => 404,
+            Self::ChatExists | Self::ChatOfTwo => 409,
             Self::NoSession => 401,
-            Self::CrossOrigin | Self::NotOwner => 403,
+            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
             }
             Self::FrameTooLarge => 413,
-            Self::TooManyChats => 429,
+            Self::TooManyChats | Self::TooManyInvites => 429,
             Self::NotStored | Self::NotReadable => 500,
             Self::Busy | Self::Restarting | Self::NotConnected => 503,
         }

@@ -22,11 +22,16 @@ impl From<User> for Member {
     }
 }
 
+/// A roster names this many members at most, those who came last; the others are counted.
+pub const ROSTER_LIMIT: usize = 200;
+
 /// The members of a chat at some version, as one reader knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Roster {
     /// Counts up with every change; comparable only within one connection.
     pub version: u64,
+    /// How many there are, those that are not named included.
+    pub count: usize,
     /// In the order of their ids; see [`Roster::for_reader`] for the order people read.
     pub members: Vec<Member>,
 }
@@ -36,18 +41,28 @@ pub struct Roster {
 pub struct RosterChange {
     /// The version it leads to.
     pub version: u64,
+    /// How many there are then.
+    pub count: usize,
     /// Who came, is called differently now, or began or ended to type.
     pub present: Vec<Member>,
-    /// Who left.
+    /// Who left, or is no longer named.
     pub gone: Vec<UserId>,
 }
 
 impl Roster {
-    /// Makes a roster of members in any order.
-    pub fn new(version: u64, mut members: Vec<Member>) -> Self {
+    /// Makes a roster of members in any order, of so many in all.
+    pub fn new(version: u64, count: usize, mut members: Vec<Member>) -> Self {
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
-        Self { version, members }
+        Self { version, count, members }
+    }
+
+    /// Adds a reader who is not counted yet.
+    pub fn welcome(&mut self, reader: &User) {
+        if self.members.iter().all(|member| member.id != reader.id) {
+            self.count += 1;
+            self.put(reader.clone().into());
+        }
     }
 
     /// Takes in a change. One that leads to a version already reached changes nothing.
@@ -56,25 +71,28 @@ impl Roster {
             return;
         }
         self.version = change.version;
+        self.count = change.count;
         self.members.retain(|member| !change.gone.contains(&member.id));
         for member in change.present {
             self.put(member);
         }
     }
 
-    /// Adds a member, or takes in what they are called now.
-    pub fn put(&mut self, new: Member) {
+    fn put(&mut self, new: Member) {
         match self.members.binary_search_by_key(&new.id, |member| member.id) {
             Ok(place) => self.members[place] = new,
             Err(place) => self.members.insert(place, new),
         }
     }
 
-    /// The members as a reader sees them: oneself first, then the owner, then by name.
-    pub fn for_reader(&self, me: UserId, owner: UserId) -> Vec<Member> {
+    /// The members as a reader sees them: oneself first, whoever else is named, then the owner, then by name.
+    pub fn for_reader(&self, me: &User, owner: UserId) -> Vec<Member> {
         let mut members = self.members.clone();
+        if self.count > members.len() && members.iter().all(|member| member.id != me.id) {
+            members.push(me.clone().into());
+        }
         members.sort_by_cached_key(|member| {
-            (member.id != me, member.id != owner, member.nickname.as_str().to_lowercase(), member.id)
+            (member.id != me.id, member.id != owner, member.nickname.as_str().to_lowercase(), member.id)
         });
         members
     }
@@ -97,9 +115,9 @@ mod tests {
 
     #[test]
     fn oneself_comes_first_then_the_owner_then_the_names() {
-        let roster = Roster::new(1, vec![user(1, "bea"), user(2, "Zoe"), user(3, "Ana"), user(4, "Yan")]);
+        let roster = Roster::new(1, 4, vec![user(1, "bea"), user(2, "Zoe"), user(3, "Ana"), user(4, "Yan")]);
         let names: Vec<_> = roster
-            .for_reader(user(4, "x").id, user(2, "x").id)
+            .for_reader(&User { id: user(4, "x").id, nickname: user(4, "x").nickname }, user(2, "x").id)
             .into_iter()
             .map(|member| member.nickname.to_string())
             .collect();
@@ -108,13 +126,14 @@ mod tests {
 
     #[test]
     fn a_change_brings_and_takes() {
-        let mut roster = Roster::new(3, vec![user(1, "Ana"), user(2, "Bea")]);
+        let mut roster = Roster::new(3, 2, vec![user(1, "Ana"), user(2, "Bea")]);
         roster.apply(RosterChange {
             version: 5,
+            count: 2,
             present: vec![user(3, "Cy"), user(1, "Anna")],
             gone: vec![user(2, "x").id],
         });
-        assert_eq!(roster, Roster::new(5, vec![user(1, "Anna"), user(3, "Cy")]));
+        assert_eq!(roster, Roster::new(5, 2, vec![user(1, "Anna"), user(3, "Cy")]));
     }
 
     proptest! {
@@ -126,7 +145,7 @@ mod tests {
                 .map(|((number, comes), version)| {
                     let one = user(*number, "Ana");
                     let (present, gone) = if *comes { (vec![one], vec![]) } else { (vec![], vec![one.id]) };
-                    RosterChange { version, present, gone }
+                    RosterChange { version, count: 1, present, gone }
                 })
                 .collect();
             let mut once = Roster::default();

@@ -136,6 +136,11 @@ impl Title {
     pub fn for_chat_of(owner: &Nickname) -> Self {
         Self(format!("{owner}’s chat"))
     }
+
+    /// The title of a chat of two, as they are called when it starts.
+    pub fn for_two(owner: &Nickname, guest: &Nickname) -> Self {
+        Self(format!("{owner} & {guest}"))
+    }
 }
 
 impl Body {
@@ -273,6 +278,7 @@ mod tests {
             let name = Nickname::friendly(number);
             prop_assert!(Nickname::parse(name.as_str()).unwrap() == name);
             prop_assert!(Title::parse(Title::for_chat_of(&name).as_str()).is_ok());
+            prop_assert!(Title::parse(Title::for_two(&name, &name).as_str()).is_ok());
         }
     }
 }

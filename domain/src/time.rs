@@ -28,6 +28,24 @@ impl Timestamp {
         format!("{:02}:{:02}", minutes / 60, minutes % 60)
     }
 
+    /// The time of day in UTC to the second: `14:05:09`.
+    pub fn utc_clock_with_seconds(self) -> String {
+        format!("{}:{:02}", self.utc_clock(), self.0 / 1_000 % 60)
+    }
+
+    /// How long ago this was at another time, in words: `just now`, `3 minutes ago`.
+    pub fn ago(self, now: Self) -> String {
+        let minutes = now.millis_since(self) / 60_000;
+        let (number, unit) = match minutes {
+            0 => return "just now".to_owned(),
+            1..60 => (minutes, "minute"),
+            60..1_440 => (minutes / 60, "hour"),
+            _ => (minutes / 1_440, "day"),
+        };
+        let plural = if number == 1 { "" } else { "s" };
+        format!("{number} {unit}{plural} ago")
+    }
+
     /// The day in UTC as people write it: `23 November 2026`.
     pub fn utc_date(self) -> String {
         const MONTHS: [&str; 12] = [
@@ -100,6 +118,23 @@ mod tests {
     fn people_read_times_and_dates() {
         let at = Timestamp(1_795_446_309_120);
         assert_eq!(at.utc_clock(), "15:05");
+        assert_eq!(at.utc_clock_with_seconds(), "15:05:09");
         assert_eq!(at.utc_date(), "23 November 2026");
+    }
+
+    #[test]
+    fn people_read_how_long_ago_something_was() {
+        let now = Timestamp(10 * MILLIS_PER_DAY);
+        for (seconds, words) in [
+            (0, "just now"),
+            (59, "just now"),
+            (60, "1 minute ago"),
+            (3_599, "59 minutes ago"),
+            (7_200, "2 hours ago"),
+            (86_400, "1 day ago"),
+        ] {
+            assert_eq!(Timestamp(now.0 - seconds * 1_000).ago(now), words);
+        }
+        assert_eq!(Timestamp(now.0 + 5_000).ago(now), "just now", "a clock that is ahead");
     }
 }

@@ -1,7 +1,8 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ClientId, Epoch, Event, Problem, Seq, Timestamp, UserId, What, frame::Cursor, page::History,
+    Body, ClientId, Epoch, Event, Expiry, Nickname, Problem, Seq, Timestamp, UserId, What, frame::Cursor,
+    page::History,
 };
 use std::{collections::HashSet, sync::Arc};
 
@@ -140,6 +141,11 @@ impl Timeline {
         self.events.first().map(|event| event.seq)
     }
 
+    /// When the oldest event here happened; nothing where there is none.
+    pub fn oldest_at(&self) -> Option<Timestamp> {
+        self.events.first().map(|event| event.at)
+    }
+
     /// Takes in the page of history before an event. Changes nothing when that is not the oldest one here any more.
     pub fn prepend(&mut self, before: Seq, events: Vec<Event>, earlier: bool) {
         if self.oldest() != Some(before) {
@@ -150,10 +156,18 @@ impl Timeline {
         self.drop_stored();
     }
 
+    /// Drops the events that have expired, which are the oldest. What waits to be sent stays.
+    pub fn forget(&mut self, expiry: Expiry) {
+        let expired = self.events.partition_point(|event| expiry.of_event(event.at));
+        self.events.drain(..expired);
+        // what is older than something expired has expired as well
+        self.earlier &= expired == 0;
+    }
+
     /// Starts anew from a snapshot. Own messages on their way stay, but for those the snapshot has.
     pub fn reset(&mut self, history: History) {
         self.epoch = history.epoch;
-        self.seq = history.events.last().map_or(Seq::ZERO, |event| event.seq);
+        self.seq = history.seq;
         self.earlier = history.earlier;
         self.events = history.events.into_iter().map(Arc::new).collect();
         self.drop_stored();
@@ -212,12 +226,12 @@ impl Timeline {
     /// The lines to show, with days and groups as they are where clocks are `offset_minutes` east of UTC at a time.
     pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
         let day = |at| local(at, offset_minutes(at)).utc_day();
-        let stored = self.events.iter().map(|event| {
+        let stored = self.told().into_iter().map(|event| {
             let author = match &event.what {
                 What::Posted(message) => Some(message.author),
                 _ => None,
             };
-            (event.at, author, RowContent::Stored(Arc::clone(event)))
+            (event.at, author, RowContent::Stored(event))
         });
         let pending =
             self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
@@ -235,11 +249,35 @@ impl Timeline {
             .collect()
     }
 
+    /// The events as they are worth telling: somebody who tries many names in a row is told of once.
+    fn told(&self) -> Vec<Arc<Event>> {
+        let mut told: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());
+        for event in &self.events {
+            let before = told.last().and_then(|before| renamed(before));
+            match (before, renamed(event)) {
+                (Some((who, from, _)), Some((same, _, to))) if who == same => {
+                    let what = What::Renamed { user: who, from: from.clone(), to: to.clone() };
+                    told.pop();
+                    told.push(Arc::new(Event { what, ..Event::clone(event) }));
+                }
+                _ => told.push(Arc::clone(event)),
+            }
+        }
+        told
+    }
+
     fn own(&self, event: &Event) -> Option<ClientId> {
         match &event.what {
             What::Posted(message) if message.author == self.me => Some(message.client_id),
             _ => None,
         }
+    }
+}
+
+fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
+    match &event.what {
+        What::Renamed { user, from, to } => Some((*user, from, to)),
+        _ => None,
     }
 }
 
@@ -266,7 +304,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{ChatId, Message, Nickname, User, id::ID_BYTES};
+    use crate::{ChatId, Lifetimes, Message, Nickname, Span, User, id::ID_BYTES};
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
     const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
@@ -298,8 +336,13 @@ mod tests {
             .collect()
     }
 
+    fn history(events: Vec<Event>, earlier: bool) -> History {
+        let seq = events.last().map_or(Seq::ZERO, |event| event.seq);
+        History { epoch: EPOCH, seq, events, earlier }
+    }
+
     fn empty() -> Timeline {
-        Timeline::new(ME, History { epoch: EPOCH, events: vec![], earlier: false })
+        Timeline::new(ME, history(vec![], false))
     }
 
     #[test]
@@ -356,7 +399,7 @@ mod tests {
         timeline.echo(client_id(3), body("in the snapshot"), Timestamp(5));
         timeline.echo(client_id(4), body("older than the snapshot"), Timestamp(5));
         timeline.echo(client_id(5), body("not stored yet"), Timestamp(5));
-        timeline.reset(History { epoch: EPOCH, events: vec![posted(ME, 3, 2, 6)], earlier: true });
+        timeline.reset(history(vec![posted(ME, 3, 2, 6)], true));
         timeline.stored(client_id(4), Seq(2));
         let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
         assert_eq!(left, [client_id(5)]);
@@ -366,8 +409,7 @@ mod tests {
     #[test]
     fn earlier_events_come_before_and_only_once() {
         let log = log(10);
-        let mut timeline =
-            Timeline::new(ME, History { epoch: EPOCH, events: log[6..].to_vec(), earlier: true });
+        let mut timeline = Timeline::new(ME, history(log[6..].to_vec(), true));
         let before = timeline.oldest().unwrap();
         timeline.prepend(before, log[3..6].to_vec(), true);
         timeline.prepend(before, log[3..6].to_vec(), true);
@@ -377,6 +419,44 @@ mod tests {
         let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
         assert_eq!(shown, log.iter().map(|event| event.seq).collect::<Vec<_>>());
         assert_eq!(timeline.cursor().seq, log[9].seq, "the cursor stays at the newest");
+    }
+
+    #[test]
+    fn what_has_expired_is_forgotten_and_what_waits_is_not() {
+        let log = log(10);
+        let mut timeline = Timeline::new(ME, history(log[4..].to_vec(), true));
+        timeline.echo(client_id(999), body("waits"), Timestamp(0));
+        let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+        let expiry = |minutes: u64| Expiry { now: Timestamp(minutes * MINUTE), lifetimes };
+        timeline.forget(expiry(5));
+        assert!(timeline.has_earlier());
+        assert_eq!(timeline.oldest(), Some(log[4].seq));
+        timeline.forget(expiry(8));
+        assert!(!timeline.has_earlier());
+        assert_eq!(timeline.oldest(), Some(log[7].seq));
+        timeline.forget(expiry(99));
+        assert_eq!((timeline.oldest(), timeline.cursor().seq), (None, log[9].seq), "the cursor stays");
+        assert_eq!(timeline.rows(|_| 0).len(), 1);
+        assert_eq!(timeline.apply(posted(OTHER, 40, 30, 99 * MINUTE)), Applied::Appended);
+    }
+
+    #[test]
+    fn many_renames_in_a_row_are_one_line() {
+        let name = |name: String| Nickname::parse(&name).unwrap();
+        let renamed = |user, seq: u64| Event {
+            what: What::Renamed { user, from: name(format!("n{}", seq - 1)), to: name(format!("n{seq}")) },
+            ..posted(user, seq, seq - 1, seq)
+        };
+        let mut timeline = empty();
+        (1..=3).for_each(|seq| assert_eq!(timeline.apply(renamed(OTHER, seq)), Applied::Appended));
+        timeline.apply(renamed(ME, 4));
+        timeline.apply(posted(OTHER, 5, 4, 5));
+        timeline.apply(renamed(OTHER, 6));
+        let rows = timeline.rows(|_| 0);
+        assert_eq!(rows.len(), 4);
+        let RowContent::Stored(first) = &rows[0].content else { panic!("not stored") };
+        let What::Renamed { from, to, .. } = &first.what else { panic!("not renamed") };
+        assert_eq!((from.as_str(), to.as_str()), ("n0", "n3"));
     }
 
     #[test]
@@ -440,7 +520,7 @@ mod tests {
                         let upto = place.min(log.len());
                         let events = log[upto.saturating_sub(snapshot_events)..upto].to_vec();
                         if upto > 0 && log[upto - 1].seq >= timeline.cursor().seq {
-                            timeline.reset(History { epoch: EPOCH, events, earlier: false });
+                            timeline.reset(history(events, false));
                         }
                     }
                     1 => after(timeline.cursor().seq).take(place).collect::<Vec<_>>().into_iter().for_each(|event| {

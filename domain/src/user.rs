@@ -23,4 +23,9 @@ impl User {
             .fold(0_u64, |number, byte| number.wrapping_mul(257).wrapping_add(u64::from(*byte)));
         Self { id, nickname: Nickname::friendly(number) }
     }
+
+    /// Whether this is what somebody is called of whom nothing is known.
+    pub fn is_new(&self) -> bool {
+        *self == Self::new(self.id)
+    }
 }

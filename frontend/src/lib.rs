@@ -20,7 +20,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen]
 pub fn hydrate() {
     hydrate_body(|| {
-        provide_context(Connector(Arc::new(|live| -> Arc<dyn Courier> { Arc::new(Socket::open(live)) })));
+        provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> { Arc::new(Socket::open(scene)) })));
         view! { <App /> }
     });
 }

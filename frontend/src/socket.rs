@@ -1,14 +1,15 @@
-//! The one socket of the page: opens it, follows the chat, and comes back by itself.
+//! The one socket of the page: opens it, follows what the page shows, and comes back by itself.
 
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
 };
 
-use app::live::{Answered, Connection, Courier, Live, Next};
+use app::live::{Answered, Connection, Courier, LiveChat, Next, Scene};
 use domain::{
     ClientId, Problem, Seq, Timestamp,
     frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
+    lobby::Wanted,
     timeline::Pending,
 };
 use leptos::prelude::Set;
@@ -30,11 +31,11 @@ const HANDSHAKE_MILLIS: u64 = 10_000;
 /// The server is shutting down or restarting in order (RFC 6455, section 7.4).
 const NORMAL_CLOSE: u16 = 1000;
 
-/// The socket of a live chat. The browser has one thread, which is all that may touch it.
+/// The socket of a live page. The browser has one thread, which is all that may touch it.
 pub(crate) struct Socket(SendWrapper<Rc<Inner>>);
 
 struct Inner {
-    live: Live,
+    scene: Scene,
     wire: RefCell<Option<Wire>>,
     attempts: Cell<u32>,
     retry: RefCell<Option<Timer>>,
@@ -99,11 +100,11 @@ impl Drop for Listener {
 }
 
 impl Socket {
-    /// Connects a live chat, and keeps it connected for as long as the page is there.
-    pub(crate) fn open(live: Live) -> Self {
-        live.offset_minutes.set(browser::offset_minutes);
+    /// Connects a live page, and keeps it connected for as long as the page is there.
+    pub(crate) fn open(scene: Scene) -> Self {
+        scene.live().offset_minutes.set(browser::offset_minutes);
         let inner = Rc::new(Inner {
-            live,
+            scene,
             wire: RefCell::new(None),
             attempts: Cell::new(0),
             retry: RefCell::new(None),
@@ -135,15 +136,22 @@ impl Courier for Socket {
     }
 
     fn typing(&self) {
-        self.0.send(&ClientFrame::Typing { chat: self.0.live.chat_id() });
+        if let Some(chat) = self.0.scene.chat() {
+            self.0.send(&ClientFrame::Typing { chat: chat.chat_id() });
+        }
     }
 
     fn earlier(&self, before: Seq) -> bool {
         let is_open = self.0.wire.borrow().as_ref().is_some_and(|wire| wire.is_open);
-        if is_open {
-            self.0.send(&ClientFrame::Earlier { chat: self.0.live.chat_id(), before });
+        let chat = self.0.scene.chat().filter(|_| is_open);
+        if let Some(chat) = chat {
+            self.0.send(&ClientFrame::Earlier { chat: chat.chat_id(), before });
         }
-        is_open
+        chat.is_some()
+    }
+
+    fn lobby(&self, wanted: &Wanted) {
+        self.0.send(&ClientFrame::Lobby(wanted.clone()));
     }
 
     fn hurry(&self) {
@@ -151,11 +159,13 @@ impl Courier for Socket {
     }
 
     fn draft(&self) -> Option<String> {
-        storage::draft(self.0.live.chat_id())
+        storage::draft(self.0.scene.chat()?.chat_id())
     }
 
     fn keep_draft(&self, text: &str) {
-        storage::keep_draft(self.0.live.chat_id(), text);
+        if let Some(chat) = self.0.scene.chat() {
+            storage::keep_draft(chat.chat_id(), text);
+        }
     }
 
     fn has_keyboard(&self) -> bool {
@@ -173,6 +183,7 @@ impl Inner {
         let watchdog = Timer::every(WATCH_MILLIS, move || {
             if let Some(inner) = weak.upgrade() {
                 inner.look_for_silence();
+                inner.scene.tick();
             }
         });
         *self._watchdog.borrow_mut() = watchdog;
@@ -194,6 +205,7 @@ impl Inner {
             on(document, "visibilitychange", |inner| {
                 if browser::is_visible() {
                     inner.look_for_silence();
+                    inner.scene.tick();
                     inner.hurry();
                 }
             });
@@ -256,25 +268,29 @@ impl Inner {
             wire.last_heard = browser::now();
         }
         self.send(&ClientFrame::Hello { version: VERSION });
-        self.watch(Some(self.live.cursor()));
-        for message in self.live.on_their_way() {
-            self.post(&message);
+        if let Some(chat) = self.scene.chat() {
+            self.watch(chat, Some(chat.cursor()));
+            for message in chat.on_their_way() {
+                self.post(&message);
+            }
         }
+        self.send(&ClientFrame::Lobby(self.scene.wanted()));
     }
 
-    fn watch(&self, after: Option<Cursor>) {
-        self.send(&ClientFrame::Watch { chat: self.live.chat_id(), after });
+    fn watch(&self, chat: LiveChat, after: Option<Cursor>) {
+        self.send(&ClientFrame::Watch { chat: chat.chat_id(), after });
     }
 
     fn repair(&self) {
+        let Some(chat) = self.scene.chat() else { return };
         let before = match self.wire.borrow_mut().as_mut() {
             Some(wire) => std::mem::replace(&mut wire.repair, Repair::Asked),
             None => return,
         };
         match before {
-            Repair::Whole => self.watch(Some(self.live.cursor())),
+            Repair::Whole => self.watch(chat, Some(chat.cursor())),
             Repair::Asked => {}
-            Repair::Resumed => self.watch(None),
+            Repair::Resumed => self.watch(chat, None),
         }
     }
 
@@ -285,8 +301,9 @@ impl Inner {
     }
 
     fn post(&self, message: &Pending) {
+        let Some(chat) = self.scene.chat() else { return };
         let frame = match self.wire.borrow_mut().as_mut() {
-            Some(wire) if wire.is_open => wire.outbox.post(self.live.chat_id(), message),
+            Some(wire) if wire.is_open => wire.outbox.post(chat.chat_id(), message),
             _ => None,
         };
         if let Some(frame) = frame {
@@ -322,12 +339,20 @@ impl Inner {
         let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
         match frame {
             ServerFrame::Done { request, seq } => match self.answered(request) {
-                Some(Waiting::Message(client_id)) => self.live.stored(client_id, seq),
+                Some(Waiting::Message(client_id)) => {
+                    if let Some(chat) = self.scene.chat() {
+                        chat.stored(client_id, seq);
+                    }
+                }
                 Some(Waiting::Ask(done)) => done(Ok(())),
                 None => {}
             },
             ServerFrame::Refused { request: Some(request), code, .. } => match self.answered(request) {
-                Some(Waiting::Message(client_id)) => self.live.refused(client_id, code),
+                Some(Waiting::Message(client_id)) => {
+                    if let Some(chat) = self.scene.chat() {
+                        chat.refused(client_id, code);
+                    }
+                }
                 Some(Waiting::Ask(done)) => done(Err(code)),
                 None => {}
             },
@@ -338,10 +363,11 @@ impl Inner {
     fn follow(self: &Rc<Self>, frame: ServerFrame) {
         let repaired = match &frame {
             ServerFrame::Resumed { .. } => Some(Repair::Resumed),
+            ServerFrame::Lobby(_) if self.scene.chat().is_none() => Some(Repair::Whole),
             ServerFrame::Snapshot { .. } | ServerFrame::Event(_) => Some(Repair::Whole),
             _ => None,
         };
-        match self.live.receive(frame) {
+        match self.scene.receive(frame) {
             Next::GoOn => {
                 if let Some(repaired) = repaired {
                     self.repaired(repaired);
@@ -362,13 +388,15 @@ impl Inner {
         let wire = self.wire.borrow_mut().take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));
-        self.live.loading.set(false);
+        if let Some(chat) = self.scene.chat() {
+            chat.loading.set(false);
+        }
         if self.given_up.get() {
             return;
         }
         // What the device says of its network is a hint, and wrong at times: it is shown, and does not keep from trying.
         let online = browser::is_online();
-        self.live.connection.set(if online { Connection::Reconnecting } else { Connection::Offline });
+        self.scene.live().connection.set(if online { Connection::Reconnecting } else { Connection::Offline });
         let attempt = self.attempts.get();
         self.attempts.set(attempt.saturating_add(1));
         let weak = Rc::downgrade(self);

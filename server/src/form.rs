@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    Command, Problem, UserId,
+    ChatId, Command, Problem, UserId,
     page::{Page, RefusedForm},
 };
 use leptos::context::provide_context;
@@ -27,7 +27,7 @@ struct FormBackend {
 
 enum FormResult {
     GoTo(String),
-    Refused(Problem, RefusedForm),
+    Refused(Problem, Option<RefusedForm>),
 }
 
 impl FormBackend {
@@ -41,7 +41,7 @@ impl FormBackend {
 }
 
 impl Backend for FormBackend {
-    fn fresh_chat_id(&self) -> Result<domain::ChatId, Problem> {
+    fn fresh_chat_id(&self) -> Result<ChatId, Problem> {
         random::chat_id().map_err(|error| {
             tracing::error!(%error, "no chat id could be drawn");
             Problem::NotStored
@@ -59,7 +59,12 @@ impl Backend for FormBackend {
         self.put(FormResult::GoTo(path));
     }
 
-    fn refuse(&self, problem: Problem, form: RefusedForm) {
+    fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
+        let user = self.user.ok_or(Problem::NoSession)?;
+        Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
+    }
+
+    fn refuse(&self, problem: Problem, form: Option<RefusedForm>) {
         self.put(FormResult::Refused(problem, form));
     }
 }
@@ -87,7 +92,11 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(path)) if is_page => see_other(&path),
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
-            refuse(&parts, is_page, head, Page::Refused { problem, form }, problem).await
+            let page = match form {
+                Some(form) => Page::Refused { problem, form },
+                None => Page::Problem(problem),
+            };
+            refuse(&parts, is_page, head, page, problem).await
         }
         // the function did not run: its name or its fields were wrong
         None => refuse(&parts, is_page, head, Page::Problem(Problem::BadForm), Problem::BadForm).await,

@@ -6,10 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audience;
 pub mod clock;
 pub mod form;
 pub mod health;
 pub mod live;
+pub mod lobby;
+pub mod metrics;
 pub mod page;
 pub mod presence;
 pub mod problem;
@@ -22,6 +25,8 @@ pub mod settings;
 pub mod site;
 pub mod start;
 pub mod store;
+pub mod supervise;
+pub mod sweep;
 pub mod tail;
 pub mod writer;
 

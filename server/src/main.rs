@@ -6,12 +6,16 @@ use std::{
     io,
     io::{IsTerminal, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
 use server::{Settings, settings::Flags, site, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// How long people are told that nothing can be stored before the server stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -51,11 +55,16 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     }
     // the one line of the standard output: whoever started Qchat on a free port learns which
     writeln!(io::stdout(), "Qchat is at http://{}", server.address)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let stored = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = server.cannot_go_on() => {
+            // those who are there learn that their last words were not stored before they are told to come back
+            tokio::time::sleep(LAST_ANSWERS).await;
+            Err("nothing can be stored any more (the log above says why): see to the disk and start again")
+        }
+    };
     tracing::info!("stopping");
     server.stop().await;
-    Ok(())
+    Ok(stored?)
 }

@@ -12,15 +12,35 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
-use domain::{ChatId, Problem, Seq, UserId, page::Page};
+use domain::{
+    ChatId, Problem, Seq, UserId,
+    lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    page::Page,
+};
 use leptos::{config::LeptosOptions, context::provide_context, view};
 use serde::Deserialize;
 
 use crate::{problem, random, router::Parts, site};
 
-/// `/`
-pub async fn home(State(parts): State<Arc<Parts>>, request: Request) -> Response {
-    visit(&parts, request, |user| Ok(Page::Home { me: parts.service.user(user)? })).await
+/// Which part of the lobby is wanted.
+#[derive(Deserialize)]
+pub struct PartOfLobby {
+    filter: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `/`, and `/?filter={text}&limit={number}` for some of the public chats
+pub async fn home(
+    State(parts): State<Arc<Parts>>,
+    part: Result<Query<PartOfLobby>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let part = part.map_or(PartOfLobby { filter: None, limit: None }, |Query(part)| part);
+    let mut filter = part.filter.unwrap_or_default();
+    filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
+    let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
+    let wanted = Wanted { filter, limit };
+    visit(&parts, request, |user| Ok(Page::Home(Box::new(parts.service.home_page(user, wanted)?)))).await
 }
 
 /// Which part of a chat's history is wanted.

@@ -1,19 +1,25 @@
-//! Who is in which chat now. Not part of the log: it is what the open connections say, with a version that counts
-//! every change, so that each connection can be sent the difference to what it was sent before.
+//! Who is here now, and in which chat. Not part of the log: it is what the open connections say, with a version that
+//! counts every change in a room, so that each connection can be sent the difference to what it was sent before.
+
+mod room;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use domain::{ChatId, Member, Roster, User, UserId, roster::RosterChange};
+use domain::{ChatId, Roster, Timestamp, User, UserId, lobby::FACES};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
 };
 
-use crate::tail::Bell;
+use crate::{clock::Clock, tail::Bell};
+
+pub use room::News;
+use room::Room;
 
 /// How long somebody is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
@@ -22,54 +28,71 @@ const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 
 /// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
-/// Changes that a room remembers. A connection further behind is sent the whole roster.
-const REMEMBERED_CHANGES: usize = 256;
 
 /// A rename is noted in this many chats. Nobody talks in more at once, and one command has to stay one.
 const NOTED_CHATS: usize = 64;
+/// So many who left are remembered until they are noted in the log. Whoever leaves beyond that is noted as they were
+/// when they were last.
+const REMEMBERED_LEFT: usize = 100_000;
 
-/// The rooms with somebody in them.
+/// Everybody who is here.
 pub struct Presence {
-    rooms: Mutex<Rooms>,
-    departure: Notify,
+    everybody: Mutex<Everybody>,
+    /// Something is to happen sooner than was known.
+    sooner: Notify,
+    /// Something that the lobby shows is different.
+    moved: Notify,
+    /// Somebody has gone.
+    left: Notify,
     grace: Duration,
+    clock: Clock,
 }
 
 #[derive(Default)]
-struct Rooms {
+struct Everybody {
+    people: HashMap<UserId, Person>,
     rooms: HashMap<ChatId, Room>,
     /// Where each user is, so that a rename need not look everywhere.
     places: HashMap<UserId, HashSet<ChatId>>,
-    /// Who leaves when, unless they come back. One entry for each member without a connection at most, but for
+    /// Who leaves a room when, unless they come back. One entry for each member without a connection at most, but for
     /// those who came back meanwhile; they are skipped.
     departures: BTreeSet<(Instant, ChatId, UserId)>,
+    /// Who is no longer here at all when, unless they come back.
+    farewells: BTreeSet<(Instant, UserId)>,
     /// Who is no longer typing when, unless they go on: a few entries at most for each member.
     pauses: BTreeSet<(Instant, ChatId, UserId)>,
+    /// Which large rooms are told of their changes when.
+    rings: BTreeSet<(Instant, ChatId)>,
+    /// The rooms whose members are others since the lobby last asked.
+    moved: HashSet<ChatId>,
+    /// Who was here and which rooms had people in them since the log was last told, and when that ended.
+    seen: Seen,
+    /// Who has gone since somebody last asked.
+    gone: Vec<UserId>,
+    next_connection: u64,
 }
 
+/// Somebody with at least one open page, or who had one until a moment ago.
 #[derive(Default)]
-struct Room {
-    version: u64,
-    members: HashMap<UserId, Present>,
-    changes: VecDeque<(u64, UserId)>,
-    watchers: HashMap<u64, Bell>,
-    next_watcher: u64,
-}
-
-struct Present {
-    member: Member,
-    connections: usize,
+struct Person {
+    connections: HashMap<u64, Bell>,
     leaves_at: Option<Instant>,
-    typing_until: Option<Instant>,
 }
 
-/// What a connection has to be told about a room.
-#[derive(Debug, PartialEq, Eq)]
-pub enum News {
-    /// Everybody who is there.
-    Whole(Roster),
-    /// What changed since the version it knows.
-    Change(RosterChange),
+/// When users and chats were last needed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When each user was last here.
+    pub users: HashMap<UserId, Timestamp>,
+    /// When somebody was last in each chat.
+    pub chats: HashMap<ChatId, Timestamp>,
+}
+
+/// An open connection of somebody. Dropping it is going, however the connection ended.
+pub struct Stay {
+    presence: Arc<Presence>,
+    user: UserId,
+    connection: u64,
 }
 
 /// A place in a room. Dropping it is leaving, however the connection ended.
@@ -82,47 +105,77 @@ pub struct Seat {
 
 impl Presence {
     /// Nobody anywhere; those who go are shown for `grace` longer.
-    pub fn new(grace: Duration) -> Self {
-        Self { rooms: Mutex::default(), departure: Notify::new(), grace }
+    pub fn new(grace: Duration, clock: Clock) -> Self {
+        let (sooner, moved, left) = (Notify::new(), Notify::new(), Notify::new());
+        Self { everybody: Mutex::default(), sooner, moved, left, grace, clock }
+    }
+
+    /// Opens a connection of a user. `knock` rings whenever their invites may be others.
+    pub fn arrive(self: &Arc<Self>, user: UserId, knock: Bell) -> Stay {
+        let mut everybody = self.lock();
+        let connection = everybody.next_connection;
+        everybody.next_connection += 1;
+        let is_new = !everybody.people.contains_key(&user);
+        let person = everybody.people.entry(user).or_default();
+        person.connections.insert(connection, knock);
+        person.leaves_at = None;
+        drop(everybody);
+        if is_new {
+            self.moved.notify_one();
+        }
+        Stay { presence: Arc::clone(self), user, connection }
+    }
+
+    /// Whether a user has an open page, or had one until a moment ago.
+    pub fn is_here(&self, user: UserId) -> bool {
+        self.lock().people.contains_key(&user)
+    }
+
+    /// How many people are here.
+    pub fn people(&self) -> usize {
+        self.lock().people.len()
+    }
+
+    /// Tells every connection of a user that their invites may be others.
+    pub fn knock(&self, user: UserId) {
+        if let Some(person) = self.lock().people.get(&user) {
+            person.connections.values().for_each(|knock| knock.notify_one());
+        }
     }
 
     /// Takes a seat. Somebody with three tabs has three seats and is one member. `bell` rings for every change.
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
-        let id = user.id;
-        let mut rooms = self.lock();
-        rooms.places.entry(id).or_default().insert(chat);
-        let room = rooms.rooms.entry(chat).or_default();
-        let watcher = room.next_watcher;
-        room.next_watcher += 1;
-        room.watchers.insert(watcher, bell);
-        match room.members.get_mut(&id) {
-            Some(member) => {
-                member.connections += 1;
-                member.leaves_at = None;
-            }
-            None => {
-                let present =
-                    Present { member: user.into(), connections: 1, leaves_at: None, typing_until: None };
-                room.members.insert(id, present);
-                room.changed(id);
-            }
+        let (id, now) = (user.id, Instant::now());
+        let mut everybody = self.lock();
+        let Everybody { rooms, places, rings, moved, .. } = &mut *everybody;
+        places.entry(id).or_default().insert(chat);
+        let room = rooms.entry(chat).or_default();
+        let watcher = room.watch(bell);
+        if room.sit(user) {
+            moved.insert(chat);
+            self.moved.notify_one();
         }
+        rings.extend(room.ring(now).map(|at| (at, chat)));
+        drop(everybody);
+        self.sooner.notify_one();
         Seat { presence: Arc::clone(self), chat, user: id, watcher }
     }
 
     /// Calls a user by another name wherever they are.
     pub fn rename(&self, user: &User) {
-        let mut rooms = self.lock();
-        let Rooms { rooms, places, .. } = &mut *rooms;
+        let now = Instant::now();
+        let mut everybody = self.lock();
+        let Everybody { rooms, places, rings, moved, .. } = &mut *everybody;
         for chat in places.get(&user.id).into_iter().flatten() {
             let Some(room) = rooms.get_mut(chat) else { continue };
-            if let Some(Present { member, .. }) = room.members.get_mut(&user.id)
-                && member.nickname != user.nickname
-            {
-                member.nickname = user.nickname.clone();
-                room.changed(user.id);
+            if room.rename(user) {
+                rings.extend(room.ring(now).map(|at| (at, *chat)));
+                moved.insert(*chat);
+                self.moved.notify_one();
             }
         }
+        drop(everybody);
+        self.sooner.notify_one();
     }
 
     /// Where a user is, 64 chats at most.
@@ -130,16 +183,69 @@ impl Presence {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
     }
 
+    /// Whether a user is in a chat.
+    pub fn is_in(&self, chat: ChatId, user: UserId) -> bool {
+        self.lock().places.get(&user).is_some_and(|chats| chats.contains(&chat))
+    }
+
     /// Who is in a chat, for a page that is rendered once.
     pub fn roster(&self, chat: ChatId) -> Roster {
         self.lock().rooms.get(&chat).map(Room::roster).unwrap_or_default()
     }
 
+    /// How many are in a chat, and those of them who came first.
+    pub fn company(&self, chat: ChatId) -> (usize, Vec<User>) {
+        self.lock().rooms.get(&chat).map(|room| room.company(FACES)).unwrap_or_default()
+    }
+
     /// Somebody has said what they were typing.
     pub fn said(&self, chat: ChatId, user: UserId) {
-        if let Some(room) = self.lock().rooms.get_mut(&chat) {
-            room.type_until(user, None);
+        let mut everybody = self.lock();
+        let Everybody { rooms, rings, .. } = &mut *everybody;
+        if let Some(room) = rooms.get_mut(&chat)
+            && room.type_until(user, None)
+        {
+            rings.extend(room.ring(Instant::now()).map(|at| (at, chat)));
         }
+    }
+
+    /// A page without a socket was looked at, which keeps its user and its chat as an open one does.
+    pub fn looked(&self, user: UserId, chat: Option<ChatId>) {
+        let now = (self.clock)();
+        self.lock().seen.note(Some(user), chat, now);
+    }
+
+    /// Waits until what the lobby shows may be different.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// The rooms whose members are others since this was last asked.
+    pub fn take_moved(&self) -> HashSet<ChatId> {
+        mem::take(&mut self.lock().moved)
+    }
+
+    /// Waits until somebody has gone.
+    pub async fn somebody_left(&self) {
+        self.left.notified().await;
+    }
+
+    /// Who has gone since this was last asked, and has not come back.
+    pub fn take_gone(&self) -> Vec<UserId> {
+        let mut everybody = self.lock();
+        let mut gone = mem::take(&mut everybody.gone);
+        gone.retain(|user| !everybody.people.contains_key(user));
+        gone
+    }
+
+    /// Everybody and every room that is here now, or was since this was last asked.
+    pub fn take_seen(&self) -> Seen {
+        let now = (self.clock)();
+        let mut everybody = self.lock();
+        let mut seen = mem::take(&mut everybody.seen);
+        seen.users.extend(everybody.people.keys().map(|user| (*user, now)));
+        seen.chats.extend(everybody.rooms.keys().map(|chat| (*chat, now)));
+        seen
     }
 
     /// Lets those leave whose grace is over, and pause who no longer types, for ever.
@@ -154,52 +260,76 @@ impl Presence {
             };
             tokio::select! {
                 () = deadline => self.depart(Instant::now()),
-                () = self.departure.notified() => {}
+                () = self.sooner.notified() => {}
             }
         }
     }
 
     fn depart(&self, now: Instant) {
-        let mut rooms = self.lock();
-        while let Some(&(at, chat, user)) = rooms.departures.first()
+        let time = (self.clock)();
+        let mut everybody = self.lock();
+        while let Some(&(at, chat, user)) = everybody.departures.first()
             && at <= now
         {
-            rooms.departures.pop_first();
-            rooms.leave(chat, user, at);
+            everybody.departures.pop_first();
+            if everybody.leave(chat, user, at, now, time) {
+                self.moved.notify_one();
+            }
         }
-        while let Some(&(at, chat, user)) = rooms.pauses.first()
+        while let Some(&(at, user)) = everybody.farewells.first()
             && at <= now
         {
-            rooms.pauses.pop_first();
-            if let Some(room) = rooms.rooms.get_mut(&chat)
-                && room.members.get(&user).is_some_and(|present| present.typing_until == Some(at))
+            everybody.farewells.pop_first();
+            if everybody.go(user, at, time) {
+                self.moved.notify_one();
+                self.left.notify_one();
+            }
+        }
+        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
+        while let Some(&(at, chat, user)) = pauses.first()
+            && at <= now
+        {
+            pauses.pop_first();
+            if let Some(room) = rooms.get_mut(&chat)
+                && room.pause(user, at)
             {
-                room.type_until(user, None);
+                rings.extend(room.ring(now).map(|at| (at, chat)));
+            }
+        }
+        while let Some(&(at, chat)) = rings.first()
+            && at <= now
+        {
+            rings.pop_first();
+            if let Some(room) = rooms.get_mut(&chat) {
+                rings.extend(room.ring_late(now).map(|at| (at, chat)));
             }
         }
     }
 
     /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
-    fn lock(&self) -> MutexGuard<'_, Rooms> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Everybody> {
+        self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Rooms {
+impl Everybody {
     fn next_deadline(&self) -> Option<Instant> {
         let first = |deadlines: &BTreeSet<(Instant, ChatId, UserId)>| deadlines.first().map(|(at, ..)| *at);
-        [first(&self.departures), first(&self.pauses)].into_iter().flatten().min()
+        let farewell = self.farewells.first().map(|(at, _)| *at);
+        let ring = self.rings.first().map(|(at, _)| *at);
+        [first(&self.departures), first(&self.pauses), farewell, ring].into_iter().flatten().min()
     }
 
-    fn leave(&mut self, chat: ChatId, user: UserId, at: Instant) {
-        let Some(room) = self.rooms.get_mut(&chat) else { return };
-        if room.members.get(&user).is_none_or(|member| member.leaves_at != Some(at)) {
-            return;
+    /// Lets a member leave whose time that is; false where they came back.
+    fn leave(&mut self, chat: ChatId, user: UserId, at: Instant, now: Instant, time: Timestamp) -> bool {
+        let Some(room) = self.rooms.get_mut(&chat) else { return false };
+        if !room.leave(user, at) {
+            return false;
         }
-        room.members.remove(&user);
-        room.changed(user);
-        if room.members.is_empty() {
+        self.rings.extend(room.ring(now).map(|at| (at, chat)));
+        if room.is_empty() {
             self.rooms.remove(&chat);
+            self.seen.note(None, Some(chat), time);
         }
         if let Some(places) = self.places.get_mut(&user) {
             places.remove(&chat);
@@ -207,67 +337,52 @@ impl Rooms {
                 self.places.remove(&user);
             }
         }
+        self.moved.insert(chat);
+        true
+    }
+
+    /// Lets somebody go whose time that is; false where they came back.
+    fn go(&mut self, user: UserId, at: Instant, time: Timestamp) -> bool {
+        if self.people.get(&user).is_none_or(|person| person.leaves_at != Some(at)) {
+            return false;
+        }
+        self.people.remove(&user);
+        self.seen.note(Some(user), None, time);
+        if self.gone.len() < REMEMBERED_LEFT {
+            self.gone.push(user);
+        }
+        true
     }
 }
 
-impl Room {
-    fn changed(&mut self, user: UserId) {
-        self.version += 1;
-        if self.changes.len() == REMEMBERED_CHANGES {
-            self.changes.pop_front();
+impl Seen {
+    fn note(&mut self, user: Option<UserId>, chat: Option<ChatId>, at: Timestamp) {
+        if self.users.len() < REMEMBERED_LEFT {
+            self.users.extend(user.map(|user| (user, at)));
         }
-        self.changes.push_back((self.version, user));
-        self.watchers.values().for_each(|bell| bell.notify_one());
-    }
-
-    fn type_until(&mut self, user: UserId, until: Option<Instant>) {
-        let Some(present) = self.members.get_mut(&user) else { return };
-        present.typing_until = until;
-        if present.member.typing != until.is_some() {
-            present.member.typing = until.is_some();
-            self.changed(user);
+        if self.chats.len() < REMEMBERED_LEFT {
+            self.chats.extend(chat.map(|chat| (chat, at)));
         }
-    }
-
-    fn roster(&self) -> Roster {
-        Roster::new(self.version, self.members.values().map(|present| present.member.clone()).collect())
-    }
-
-    fn news(&self, known: Option<u64>) -> Option<News> {
-        let Some(known) = known else { return Some(News::Whole(self.roster())) };
-        if known == self.version {
-            return None;
-        }
-        if self.changes.front().is_none_or(|(version, _)| *version > known + 1) {
-            return Some(News::Whole(self.roster()));
-        }
-        let mut change = RosterChange { version: self.version, present: Vec::new(), gone: Vec::new() };
-        let changed: HashSet<UserId> =
-            self.changes.iter().filter(|(version, _)| *version > known).map(|(_, user)| *user).collect();
-        for user in changed {
-            match self.members.get(&user) {
-                Some(present) => change.present.push(present.member.clone()),
-                None => change.gone.push(user),
-            }
-        }
-        Some(News::Change(change))
     }
 }
 
 impl Seat {
     /// Whoever sits here is typing. More signals than one a second are not looked at.
     pub fn typing(&self) {
-        let until = Instant::now() + TYPING;
-        let mut rooms = self.presence.lock();
-        let Some(room) = rooms.rooms.get_mut(&self.chat) else { return };
-        let last = room.members.get(&self.user).and_then(|present| present.typing_until);
-        if last.is_some_and(|last| until < last + TYPING_SIGNALS) {
+        let now = Instant::now();
+        let until = now + TYPING;
+        let mut everybody = self.presence.lock();
+        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
+        let Some(room) = rooms.get_mut(&self.chat) else { return };
+        if room.typing_until(self.user).is_some_and(|last| until < last + TYPING_SIGNALS) {
             return;
         }
-        room.type_until(self.user, Some(until));
-        rooms.pauses.insert((until, self.chat, self.user));
-        drop(rooms);
-        self.presence.departure.notify_one();
+        if room.type_until(self.user, Some(until)) {
+            rings.extend(room.ring(now).map(|at| (at, self.chat)));
+        }
+        pauses.insert((until, self.chat, self.user));
+        drop(everybody);
+        self.presence.sooner.notify_one();
     }
 
     /// What happened in the room since a version; nothing known gets everything.
@@ -278,17 +393,28 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut rooms = self.presence.lock();
-        let Some(room) = rooms.rooms.get_mut(&self.chat) else { return };
-        room.watchers.remove(&self.watcher);
-        let Some(member) = room.members.get_mut(&self.user) else { return };
-        member.connections = member.connections.saturating_sub(1);
-        if member.connections == 0 {
-            let at = Instant::now() + self.presence.grace;
-            member.leaves_at = Some(at);
-            rooms.departures.insert((at, self.chat, self.user));
-            drop(rooms);
-            self.presence.departure.notify_one();
+        let at = Instant::now() + self.presence.grace;
+        let mut everybody = self.presence.lock();
+        let Some(room) = everybody.rooms.get_mut(&self.chat) else { return };
+        if room.stand_up(self.watcher, self.user, at) {
+            everybody.departures.insert((at, self.chat, self.user));
+            drop(everybody);
+            self.presence.sooner.notify_one();
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let at = Instant::now() + self.presence.grace;
+        let mut everybody = self.presence.lock();
+        let Some(person) = everybody.people.get_mut(&self.user) else { return };
+        person.connections.remove(&self.connection);
+        if person.connections.is_empty() {
+            person.leaves_at = Some(at);
+            everybody.farewells.insert((at, self.user));
+            drop(everybody);
+            self.presence.sooner.notify_one();
         }
     }
 }
@@ -298,7 +424,11 @@ mod tests {
     use domain::{Nickname, id::ID_BYTES};
     use tokio::time::advance;
 
-    use super::*;
+    use super::{
+        room::{BATCH_INTERVAL, REMEMBERED_CHANGES, SMALL_ROOM},
+        *,
+    };
+    use crate::clock;
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 
@@ -307,7 +437,7 @@ mod tests {
     }
 
     fn presence() -> Arc<Presence> {
-        Arc::new(Presence::new(GRACE))
+        Arc::new(Presence::new(GRACE, clock::system()))
     }
 
     fn names(presence: &Presence) -> Vec<String> {
@@ -423,8 +553,75 @@ mod tests {
         seat.typing();
         drop(seat);
         presence.depart(Instant::now() + GRACE * 2);
-        let rooms = presence.lock();
-        assert!(rooms.rooms.is_empty() && rooms.places.is_empty() && rooms.departures.is_empty());
-        assert!(rooms.pauses.is_empty());
+        let everybody = presence.lock();
+        assert!(everybody.rooms.is_empty() && everybody.places.is_empty() && everybody.departures.is_empty());
+        assert!(everybody.pauses.is_empty() && everybody.rings.is_empty());
+    }
+
+    fn numbered(number: u32) -> User {
+        let mut bytes = [0; ID_BYTES];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        User::new(UserId::from_bytes(bytes))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
+        let presence = presence();
+        let bell = Bell::default();
+        let seat = presence.join(CHAT, numbered(0), Arc::clone(&bell));
+        let mut known = Roster::default();
+        let mut seats = Vec::new();
+        let catch_up = |seat: &Seat, known: &mut Roster| match seat.news(Some(known.version)) {
+            Some(News::Whole(roster)) => *known = roster,
+            Some(News::Change(change)) => known.apply(change),
+            None => {}
+        };
+        let mut rings = 0;
+        for number in 1..=300 {
+            seats.push(presence.join(CHAT, numbered(number), Bell::default()));
+            if number % 10 == 0 {
+                catch_up(&seat, &mut known);
+                // whether it rang
+                let rang = tokio::select! { biased; () = bell.notified() => true, () = std::future::ready(()) => false };
+                rings += u32::from(rang);
+            }
+        }
+        assert!(rings <= 1 + SMALL_ROOM as u32 / 10, "one batch at a time: {rings}");
+        catch_up(&seat, &mut known);
+        presence.depart(Instant::now() + BATCH_INTERVAL);
+        bell.notified().await;
+        seats.drain(250..).for_each(drop);
+        presence.depart(Instant::now() + GRACE);
+        catch_up(&seat, &mut known);
+        assert_eq!(known, presence.roster(CHAT));
+        assert_eq!((known.count, known.members.len()), (251, domain::roster::ROSTER_LIMIT));
+        seats.drain(..200).for_each(drop);
+        presence.depart(Instant::now() + GRACE);
+        catch_up(&seat, &mut known);
+        assert_eq!(known, presence.roster(CHAT));
+        assert_eq!((known.count, known.members.len()), (51, 51));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
+        let presence = presence();
+        let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Bell::default()));
+        let seat = presence.join(CHAT, numbered(1), Bell::default());
+        assert_eq!((presence.people(), presence.company(CHAT).0), (1, 1));
+        assert!(presence.take_seen().users.contains_key(&numbered(1).id));
+        drop(stays);
+        drop(seat);
+        assert!(presence.take_seen().chats.contains_key(&CHAT), "for the grace, they are here");
+        let _back = presence.arrive(numbered(1).id, Bell::default());
+        presence.depart(Instant::now() + GRACE);
+        assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
+        drop(_back);
+        presence.depart(Instant::now() + GRACE);
+        assert_eq!(presence.take_gone(), [numbered(1).id]);
+        assert_eq!(presence.take_gone(), []);
+        let seen = presence.take_seen();
+        assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
+        assert_eq!(presence.take_seen(), Seen::default());
+        assert_eq!(presence.take_moved().len(), 1);
     }
 }

@@ -14,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::{
-    form, health, live, page, problem, service::Service, session::Sessions, site, writer::WriterHealth,
+    form, health, live, lobby::Lobby, metrics, page, presence::Presence, problem, service::Service,
+    session::Sessions, site, supervise::Panics, writer::WriterHealth,
 };
 
 /// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
@@ -24,6 +25,12 @@ const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
 pub struct Parts {
     /// What Qchat can be asked.
     pub service: Arc<Service>,
+    /// What goes on.
+    pub lobby: Arc<Lobby>,
+    /// Who is here.
+    pub presence: Arc<Presence>,
+    /// How often the tasks in the background panicked.
+    pub panics: Arc<Panics>,
     /// Who is who.
     pub sessions: Sessions,
     /// Whether the writer is well.
@@ -48,6 +55,7 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/pkg/{*file}", get(site::package))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
         .fallback(page::elsewhere)
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
         .layer(

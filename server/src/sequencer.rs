@@ -1,12 +1,12 @@
 //! The sequencer: gives every command its place in the one log.
 //!
-//! It has two ends. Whoever wants something done [`propose`](Sequencer::propose)s a command at one end; the writer
-//! takes [`Placed`] commands from the other, in the order of the log. In one process the log between them is a
+//! It has two ends. Whoever wants something done [`propose`](Sequencer::propose)s it at one end; the writer
+//! takes [`Placed`] proposals from the other, in the order of the log. In one process the log between them is a
 //! bounded queue; in a cluster it will be a stream that every node reads.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use domain::{Command, Entry, Problem, Seq, Timestamp, UserId};
+use domain::{Entry, Problem, Proposal, Seq, Timestamp};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -27,24 +27,22 @@ pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The end of the log where commands go in.
 pub trait Sequencer: Send + Sync {
-    /// Hands a command over. Commands that one task proposes one after the other keep that order in the log. The
+    /// Hands a proposal over. Proposals that one task proposes one after the other keep that order in the log. The
     /// outcome comes through the channel; when that closes without one, nothing is known and the asker has to retry.
     ///
     /// # Errors
     /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::NotStored`] when nobody reads the log.
-    fn propose(&self, by: UserId, command: Command)
-    -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
+    fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
 
-struct Proposal {
-    by: UserId,
-    command: Command,
+struct Waiting {
+    proposal: Proposal,
     outcome: oneshot::Sender<Outcome>,
 }
 
-/// A command with its place, and who waits for the outcome.
+/// A proposal with its place, and who waits for the outcome.
 pub struct Placed {
-    /// The command with its place.
+    /// The proposal with its place.
     pub entry: Entry,
     /// Who waits.
     pub outcome: oneshot::Sender<Outcome>,
@@ -52,12 +50,12 @@ pub struct Placed {
 
 /// The sequencer of a single process.
 pub struct LocalSequencer {
-    queue: mpsc::Sender<Proposal>,
+    queue: mpsc::Sender<Waiting>,
 }
 
 /// The other end of [`LocalSequencer`], for the writer alone.
 pub struct LocalLog {
-    queue: mpsc::Receiver<Proposal>,
+    queue: mpsc::Receiver<Waiting>,
     clock: Clock,
 }
 
@@ -68,15 +66,11 @@ pub fn local(clock: Clock) -> (LocalSequencer, LocalLog) {
 }
 
 impl Sequencer for LocalSequencer {
-    fn propose(
-        &self,
-        by: UserId,
-        command: Command,
-    ) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+    fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
         Box::pin(async move {
             let (outcome, receiver) = oneshot::channel();
             let place = timeout(PATIENCE, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
-            place.map_err(|_| Problem::NotStored)?.send(Proposal { by, command, outcome });
+            place.map_err(|_| Problem::NotStored)?.send(Waiting { proposal, outcome });
             Ok(receiver)
         })
     }
@@ -92,9 +86,9 @@ impl LocalLog {
         let waiting = std::iter::from_fn(|| self.queue.try_recv().ok());
         let mut seq = seq;
         let placed =
-            std::iter::once(first).chain(waiting).take(limit).map(|Proposal { by, command, outcome }| {
+            std::iter::once(first).chain(waiting).take(limit).map(|Waiting { proposal, outcome }| {
                 seq = seq.next();
-                Placed { entry: Entry { seq, at, by, command }, outcome }
+                Placed { entry: Entry { seq, at, proposal }, outcome }
             });
         Some(placed.collect())
     }

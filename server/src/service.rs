@@ -4,14 +4,16 @@
 use std::sync::Arc;
 
 use domain::{
-    ChatId, Command, Epoch, Problem, Roster, Seq, Timestamp, User, UserId,
-    page::{ChatPage, History, PAGE_EVENTS},
+    Chat, ChatId, Command, Epoch, Invite, Lifetimes, Problem, Proposal, Roster, Seq, Timestamp, User, UserId,
+    lobby::Wanted,
+    page::{ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
 use tokio::sync::oneshot;
 
 use crate::{
     clock::Clock,
-    presence::{Presence, Seat},
+    lobby::{self, Lobby},
+    presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
     store::{Store, StoreError, View},
     tail::{Bell, Tails, Watching},
@@ -23,6 +25,7 @@ pub struct Service {
     sequencer: Arc<dyn Sequencer>,
     tails: Arc<Tails>,
     presence: Arc<Presence>,
+    lobby: Arc<Lobby>,
     clock: Clock,
 }
 
@@ -46,20 +49,29 @@ impl Service {
         sequencer: Arc<dyn Sequencer>,
         tails: Arc<Tails>,
         presence: Arc<Presence>,
+        lobby: Arc<Lobby>,
         clock: Clock,
     ) -> Self {
-        Self { store, sequencer, tails, presence, clock }
+        Self { store, sequencer, tails, presence, lobby, clock }
     }
 
     /// Gives a command its place in line. Those of one task keep their order.
     ///
     /// # Errors
-    /// [`Problem::Busy`] or [`Problem::NotStored`].
+    /// [`Problem::Busy`] or [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here.
     pub async fn propose(&self, by: UserId, mut command: Command) -> Result<Proposed, Problem> {
-        if let Command::SetNickname { chats, .. } = &mut command {
-            *chats = self.presence.chats_of(by);
+        match &mut command {
+            Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
+            Command::ChatPrivately { with, is_there, .. } => {
+                let chat = self.chat_of_two(by, *with)?;
+                *is_there = chat.is_some_and(|chat| self.presence.is_in(chat.id, *with));
+                if by != *with && !self.presence.is_here(*with) {
+                    return Err(Problem::UserGone);
+                }
+            }
+            _ => {}
         }
-        self.sequencer.propose(by, command).await.map(Proposed)
+        self.sequencer.propose(Proposal::Asked { by, command }).await.map(Proposed)
     }
 
     /// Has a command done, and waits until it is on disk.
@@ -85,7 +97,28 @@ impl Service {
     /// # Errors
     /// [`Problem::NotReadable`].
     pub fn read(&self) -> Result<View, Problem> {
-        self.store.read().map_err(|error| not_readable(&error))
+        self.store.read(self.now()).map_err(|error| not_readable(&error))
+    }
+
+    /// How long things are kept.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.store.lifetimes()
+    }
+
+    /// The chat of these two, where there is one.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`].
+    pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, Problem> {
+        self.read()?.chat_of_two(one, other).map_err(|error| not_readable(&error))
+    }
+
+    /// Who waits for an answer of a user.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`].
+    pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, Problem> {
+        self.read()?.invites_of(user).map_err(|error| not_readable(&error))
     }
 
     /// Who somebody is.
@@ -96,40 +129,82 @@ impl Service {
         self.read()?.user(id).map_err(|error| not_readable(&error))
     }
 
+    /// A chat that admits somebody, as it is in a view.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
+    pub fn enter(&self, view: &View, id: ChatId, user: UserId) -> Result<Chat, Problem> {
+        let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
+        if chat.admits(user) { Ok(chat) } else { Err(Problem::NotAdmitted) }
+    }
+
+    fn visit(&self, view: &View, reader: UserId) -> Result<Visit, StoreError> {
+        let mut counts = self.lobby.counts();
+        // whoever looks will be here in a moment, and sees themselves counted from the start
+        counts.people = self.presence.people() + usize::from(!self.presence.is_here(reader));
+        Ok(Visit {
+            me: view.user(reader)?,
+            now: self.now(),
+            counts,
+            invites: view.invites_of(reader)?,
+            lifetimes: self.lifetimes(),
+        })
+    }
+
+    /// The home page as somebody finds it.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`].
+    pub fn home_page(&self, reader: UserId, wanted: Wanted) -> Result<HomePage, Problem> {
+        self.presence.looked(reader, None);
+        let visit = self.visit(&self.read()?, reader).map_err(|error| not_readable(&error))?;
+        let (_, lobby) = self.lobby.enter(wanted.clone());
+        Ok(HomePage { visit, wanted, lobby })
+    }
+
     /// A chat as somebody finds it: its newest page, or the one before an event.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`] or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
     pub fn chat_page(&self, id: ChatId, reader: UserId, before: Option<Seq>) -> Result<ChatPage, Problem> {
-        let read = || -> Result<_, StoreError> {
-            let view = self.store.read()?;
-            let Some(chat) = view.chat(id)? else { return Ok(None) };
-            Ok(Some((view.user(reader)?, chat, page(&view, id, before, self.epoch())?)))
-        };
-        let (me, chat, history) =
-            read().map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
+        let view = self.read()?;
+        let chat = self.enter(&view, id, reader)?;
+        self.presence.looked(reader, Some(id));
+        let read = || Ok((self.visit(&view, reader)?, page(&view, &chat, before, self.epoch())?));
+        let (visit, history) = read().map_err(|error: StoreError| not_readable(&error))?;
         let mut roster: Roster = self.presence.roster(id);
-        if roster.members.iter().all(|member| member.id != me.id) {
-            roster.put(me.clone().into());
-        }
-        let later = history.events.last().is_none_or(|event| event.seq < chat.seq);
-        Ok(ChatPage { me, chat, roster, history, later })
+        roster.welcome(&visit.me);
+        let later = history.seq < chat.seq;
+        Ok(ChatPage { visit, chat, roster, history, later })
     }
 
     /// The newest page of a chat's history.
     ///
     /// # Errors
     /// [`Problem::NotReadable`].
-    pub fn history(&self, view: &View, chat: ChatId) -> Result<History, Problem> {
+    pub fn history(&self, view: &View, chat: &Chat) -> Result<History, Problem> {
         page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
     }
 
-    /// The page of a chat's history before an event.
+    /// The page of a chat's history before an event, for somebody whom it admits.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
-    pub fn earlier(&self, chat: ChatId, before: Seq) -> Result<History, Problem> {
-        page(&self.read()?, chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
+    pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, chat, reader)?;
+        page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// Notes that somebody has a page open for as long as the stay is kept. `knock` rings whenever their invites may
+    /// be others.
+    pub fn arrive(&self, user: UserId, knock: &Bell) -> Stay {
+        self.presence.arrive(user, Arc::clone(knock))
+    }
+
+    /// The lobby as it is wanted, and what is needed to go on from there.
+    pub fn lobby(&self, wanted: Wanted) -> (lobby::View, domain::Lobby) {
+        self.lobby.enter(wanted)
     }
 
     /// Makes somebody a member of a chat for as long as the seat is kept.
@@ -158,12 +233,17 @@ impl Service {
     }
 }
 
-fn page(view: &View, chat: ChatId, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
+fn page(view: &View, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
     let (events, earlier) = match before {
-        Some(before) => view.events_before(chat, before, PAGE_EVENTS)?,
-        None => view.newest_events(chat, PAGE_EVENTS)?,
+        Some(before) => view.events_before(chat.id, before, PAGE_EVENTS)?,
+        None => view.newest_events(chat.id, PAGE_EVENTS)?,
     };
-    Ok(History { epoch, events, earlier })
+    let seq = match (before, events.last()) {
+        (Some(_), Some(last)) => last.seq,
+        // nothing before, or everything has expired: one goes on with what comes next
+        _ => chat.seq,
+    };
+    Ok(History { epoch, seq, events, earlier })
 }
 
 /// People are told that something cannot be read; the log is told what.

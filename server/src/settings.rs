@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Parser;
+use domain::{Lifetimes, Span};
 use serde::Deserialize;
 
 /// Where the settings of a folder are kept.
@@ -14,6 +15,10 @@ pub const FILE: &str = "Leptos.toml";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:3000";
 const DEFAULT_DATA_DIR: &str = "./data";
+const DEFAULT_CHAT_LIFETIME: &str = "30m";
+const DEFAULT_USER_LIFETIME: &str = "5m";
+const DEFAULT_MESSAGE_LIFETIME: &str = "24h";
+const DEFAULT_SWEEP_INTERVAL: &str = "60s";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -23,6 +28,10 @@ pub struct Settings {
     pub address: SocketAddr,
     /// Where the database and the key are.
     pub data_dir: PathBuf,
+    /// How long things are kept.
+    pub lifetimes: Lifetimes,
+    /// How often what has expired is taken away. It is not shown even before.
+    pub sweep_interval: Span,
     /// Where `cargo leptos watch` announces new builds.
     pub reload_port: u32,
 }
@@ -53,7 +62,7 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
+    after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
 )]
 pub struct Flags {
     /// Where to listen [env: LEPTOS_SITE_ADDR] [default: 127.0.0.1:3000]
@@ -62,6 +71,18 @@ pub struct Flags {
     /// Where the database and the session key are kept [env: QCHAT_DATA_DIR] [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
+    /// How long a chat is kept in which nobody is [env: QCHAT_CHAT_LIFETIME] [default: 30m]
+    #[arg(long, value_name = "TIME")]
+    chat_lifetime: Option<String>,
+    /// How long a nickname is kept whose user is nowhere [env: QCHAT_USER_LIFETIME] [default: 5m]
+    #[arg(long, value_name = "TIME")]
+    user_lifetime: Option<String>,
+    /// How long a message is kept [env: QCHAT_MESSAGE_LIFETIME] [default: 24h]
+    #[arg(long, value_name = "TIME")]
+    message_lifetime: Option<String>,
+    /// How often what has expired is taken off the disk; it is not shown even before [env: QCHAT_SWEEP_INTERVAL] [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    sweep_interval: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -75,6 +96,10 @@ struct File {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 struct QchatTable {
     data_dir: Option<String>,
+    chat_lifetime: Option<String>,
+    user_lifetime: Option<String>,
+    message_lifetime: Option<String>,
+    sweep_interval: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,9 +150,44 @@ impl Settings {
         if data_dir.is_empty() {
             return Err(SettingsError::Value { name, value: data_dir, wanted: "a folder, such as ./data" });
         }
+        let lifetimes = Lifetimes {
+            chat: span([
+                ("--chat-lifetime", flags.chat_lifetime),
+                ("QCHAT_CHAT_LIFETIME", environment("QCHAT_CHAT_LIFETIME")),
+                ("chat-lifetime in Leptos.toml", file.qchat.chat_lifetime),
+                ("the default lifetime of chats", Some(DEFAULT_CHAT_LIFETIME.to_owned())),
+            ])?,
+            user: span([
+                ("--user-lifetime", flags.user_lifetime),
+                ("QCHAT_USER_LIFETIME", environment("QCHAT_USER_LIFETIME")),
+                ("user-lifetime in Leptos.toml", file.qchat.user_lifetime),
+                ("the default lifetime of users", Some(DEFAULT_USER_LIFETIME.to_owned())),
+            ])?,
+            message: span([
+                ("--message-lifetime", flags.message_lifetime),
+                ("QCHAT_MESSAGE_LIFETIME", environment("QCHAT_MESSAGE_LIFETIME")),
+                ("message-lifetime in Leptos.toml", file.qchat.message_lifetime),
+                ("the default lifetime of messages", Some(DEFAULT_MESSAGE_LIFETIME.to_owned())),
+            ])?,
+        };
+        let sweep_interval = span([
+            ("--sweep-interval", flags.sweep_interval),
+            ("QCHAT_SWEEP_INTERVAL", environment("QCHAT_SWEEP_INTERVAL")),
+            ("sweep-interval in Leptos.toml", file.qchat.sweep_interval),
+            ("the default interval of sweeps", Some(DEFAULT_SWEEP_INTERVAL.to_owned())),
+        ])?;
         let reload_port = file.leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT);
-        Ok(Self { address, data_dir: data_dir.into(), reload_port })
+        Ok(Self { address, data_dir: data_dir.into(), lifetimes, sweep_interval, reload_port })
     }
+}
+
+fn span<const N: usize>(sources: [(&'static str, Option<String>); N]) -> Result<Span, SettingsError> {
+    let (name, value) = first(sources);
+    value.parse().map_err(|_| SettingsError::Value {
+        name,
+        value,
+        wanted: "a length of time from 1s to 365d, such as 90s, 30m or 24h",
+    })
 }
 
 fn first<const N: usize>(sources: [(&'static str, Option<String>); N]) -> (&'static str, String) {
@@ -146,7 +206,7 @@ mod tests {
 
     #[test]
     fn flags_come_first_then_the_environment_then_the_file_then_defaults() {
-        let flags = || Flags { site_addr: Some("127.0.0.1:3".into()), data_dir: None };
+        let flags = || Flags { site_addr: Some("127.0.0.1:3".into()), ..Flags::default() };
         let environment = |name| (name == "LEPTOS_SITE_ADDR").then(|| "127.0.0.1:2".to_owned());
         let port = |settings: Result<Settings, SettingsError>| settings.unwrap().address.port();
         assert_eq!(port(Settings::merge(flags(), environment, FILE_TEXT)), 3);
@@ -158,7 +218,28 @@ mod tests {
     }
 
     #[test]
+    fn lifetimes_are_what_is_set_or_the_defaults() {
+        let environment = |name| (name == "QCHAT_MESSAGE_LIFETIME").then(|| "2h".to_owned());
+        let flags = Flags { chat_lifetime: Some("90s".to_owned()), ..Flags::default() };
+        let settings = Settings::merge(flags, environment, "[qchat]\nuser-lifetime = \"10s\"").unwrap();
+        let expected =
+            Lifetimes { chat: Span::seconds(90), user: Span::seconds(10), message: Span::seconds(7_200) };
+        assert_eq!((settings.lifetimes, settings.sweep_interval), (expected, Span::seconds(60)));
+        let defaults = Settings::merge(Flags::default(), nothing, "").unwrap();
+        assert_eq!(defaults.lifetimes, Lifetimes::default());
+    }
+
+    #[test]
     fn a_wrong_value_is_named() {
+        let settings =
+            ["QCHAT_CHAT_LIFETIME", "QCHAT_USER_LIFETIME", "QCHAT_MESSAGE_LIFETIME", "QCHAT_SWEEP_INTERVAL"];
+        for setting in settings {
+            for value in ["", "soon", "30", "0s"] {
+                let environment = |name| (name == setting).then(|| value.to_owned());
+                let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
+                assert!(error.contains(setting) && error.contains(&format!("{value:?}")), "{error}");
+            }
+        }
         let environment = |name| (name == "LEPTOS_SITE_ADDR").then(|| "everywhere".to_owned());
         let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
         assert!(error.contains("LEPTOS_SITE_ADDR") && error.contains("everywhere"), "{error}");

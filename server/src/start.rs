@@ -1,13 +1,7 @@
 //! From settings to a running server, and back to nothing in order.
 
 use std::{
-    fs, io,
-    net::SocketAddr,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
+    fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread, time::Duration,
 };
 
 use leptos::config::LeptosOptions;
@@ -16,14 +10,19 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Settings, clock,
+    Settings,
+    audience::Audience,
+    clock,
+    lobby::Lobby,
     presence::{self, Presence},
     router::{self, Parts},
-    sequencer,
+    sequencer::{self, Sequencer},
     service::Service,
     session::{KeyError, Sessions},
     site,
     store::{Store, StoreError},
+    supervise::{Panics, supervise},
+    sweep::Sweep,
     tail::Tails,
     writer::{Writer, WriterHealth},
 };
@@ -86,7 +85,8 @@ pub struct Running {
     stop: CancellationToken,
     connections: TaskTracker,
     serving: JoinHandle<io::Result<()>>,
-    presence: JoinHandle<()>,
+    background: JoinHandle<()>,
+    health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
 }
 
@@ -102,7 +102,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let mut folder = fs::DirBuilder::new();
     folder.recursive(true).mode(0o700);
     folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
-    let store = Arc::new(open(data_dir)?);
+    let store = Arc::new(open(settings)?);
     let key = data_dir.join(SESSION_KEY);
     let sessions = Sessions::open(&key).map_err(|error| StartError::Key { path: key, error })?;
     let address = settings.address;
@@ -110,24 +110,41 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
 
     let clock = clock::system();
+    let unreadable = |error| StartError::Database { path: data_dir.join(DATABASE), error };
+    let chats = store.read(clock()).and_then(|view| view.chats()).map_err(unreadable)?;
     let tails = Arc::new(Tails::default());
-    let presence = Arc::new(Presence::new(presence::GRACE));
-    let health = Arc::new(WriterHealth::default());
+    let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
+    let lobby = Arc::new(Lobby::new(chats, Arc::clone(&presence), settings.lifetimes, Arc::clone(&clock)));
+    let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, log) = sequencer::local(Arc::clone(&clock));
-    let writer =
-        Writer::new(log, Arc::clone(&store), Arc::clone(&tails), Arc::clone(&presence), Arc::clone(&health))
-            .map_err(|error| StartError::Database { path: data_dir.join(DATABASE), error })?;
+    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
+    let audience =
+        Audience { tails: Arc::clone(&tails), presence: Arc::clone(&presence), lobby: Arc::clone(&lobby) };
+    let writer = Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics))
+        .map_err(unreadable)?;
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
-    let service = Arc::new(Service::new(store, Arc::new(sequencer), tails, Arc::clone(&presence), clock));
-    let presence = tokio::spawn(async move { presence.run().await });
+    let sweep = Arc::new(Sweep::new(
+        Arc::clone(&store),
+        Arc::clone(&sequencer),
+        Arc::clone(&presence),
+        Arc::clone(&clock),
+        settings.sweep_interval,
+    ));
+    let background =
+        tokio::spawn(run_background(Arc::clone(&presence), Arc::clone(&lobby), sweep, Arc::clone(&panics)));
+    let service = Service::new(store, sequencer, tails, Arc::clone(&presence), Arc::clone(&lobby), clock);
+    let service = Arc::new(service);
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
     let parts = Arc::new(Parts {
         service,
+        lobby,
+        presence,
+        panics,
         sessions,
-        writer: health,
+        writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
         assets: site::assets(),
@@ -136,19 +153,44 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let router = router::router(parts);
     let serve = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let serving = tokio::spawn(serve.into_future());
-    Ok(Running { address, stop, connections, serving, presence, writer })
+    Ok(Running { address, stop, connections, serving, background, health, writer })
+}
+
+/// The tasks in the background, each supervised.
+async fn run_background(presence: Arc<Presence>, lobby: Arc<Lobby>, sweep: Arc<Sweep>, panics: Arc<Panics>) {
+    let presence = supervise("presence", &panics.presence, || {
+        let presence = Arc::clone(&presence);
+        async move { presence.run().await }
+    });
+    let lobby = supervise("lobby", &panics.lobby, || {
+        let lobby = Arc::clone(&lobby);
+        async move { lobby.run().await }
+    });
+    let sweep = supervise("sweep", &panics.sweep, || {
+        let sweep = Arc::clone(&sweep);
+        async move { sweep.run().await }
+    });
+    tokio::join!(presence, lobby, sweep);
 }
 
 impl Running {
+    /// Waits until nothing can be stored any more. From then on every command is refused, and the server is to be
+    /// stopped.
+    pub async fn cannot_go_on(&self) {
+        self.health.cannot_go_on().await;
+    }
+
     /// Stops in order: no new requests, connections told to come back, everything proposed decided and stored, the
     /// database closed.
     pub async fn stop(self) {
+        // who leaves now leaves because of this, and is back in a moment
+        self.background.abort();
+        let _ = self.background.await;
         self.stop.cancel();
         self.connections.close();
         if timeout(STOP_PATIENCE, self.connections.wait()).await.is_err() {
             tracing::warn!(left = self.connections.len(), "some connections did not end in time");
         }
-        self.presence.abort();
         // With the router go the last ends of the log where commands come in, and with them the writer.
         let mut serving = self.serving;
         if timeout(STOP_PATIENCE, &mut serving).await.is_err() {
@@ -165,11 +207,12 @@ impl Running {
     }
 }
 
-fn open(data_dir: &Path) -> Result<Store, StartError> {
+fn open(settings: &Settings) -> Result<Store, StartError> {
+    let data_dir = &settings.data_dir;
     let path = data_dir.join(DATABASE);
-    Store::open(&path).map_err(|error| match error {
+    Store::open(&path, settings.lifetimes).map_err(|error| match error {
         StoreError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            StartError::DataDir { path: data_dir.to_owned(), error }
+            StartError::DataDir { path: data_dir.clone(), error }
         }
         error => StartError::Database { path, error },
     })

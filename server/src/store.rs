@@ -5,8 +5,8 @@ mod record;
 use std::{fs, io, path::Path};
 
 use domain::{
-    Change, Chat, ChatId, ClientId, Epoch, Event, Message, Seq, State, Timestamp, User, UserId, What,
-    id::ID_BYTES,
+    Change, Chat, ChatId, ClientId, Epoch, Event, Expiry, Invite, Kept, Lifetimes, Message, Seq, State,
+    Timestamp, User, UserId, What, id::ID_BYTES,
 };
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
@@ -24,6 +24,12 @@ const LOG: TableDefinition<(), &[u8]> = TableDefinition::new("log");
 const USERS: TableDefinition<Id, &[u8]> = TableDefinition::new("users");
 /// Chats, by id.
 const CHATS: TableDefinition<Id, &[u8]> = TableDefinition::new("chats");
+/// When each of these users was last active, in milliseconds.
+const USERS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("users_active");
+/// When each of these chats was last active, in milliseconds.
+const CHATS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("chats_active");
+/// The chats of two, by both of the two in both directions.
+const PAIRS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
 /// Events, by chat and place.
 const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events");
 /// Where each message went, by chat, author and client id.
@@ -35,6 +41,9 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// A batch of events read at once takes this many bytes, give or take its last event: enough to fill a network
 /// buffer, and little enough to be held for every connection that catches up.
 pub const BATCH_BYTES: usize = 128 * 1024;
+
+/// Records that one sweep takes away at once, so that nobody waits for long behind it.
+const SWEEPINGS: usize = 512;
 
 /// Why the database could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -103,19 +112,33 @@ pub struct LogState {
     pub at: Timestamp,
 }
 
+/// What a sweep would take away: some of what has expired, to be proposed and then looked for again.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sweepings {
+    /// Users.
+    pub users: Vec<UserId>,
+    /// Chats without events, or whose last events are among these.
+    pub chats: Vec<ChatId>,
+    /// Events, by chat and up to a place.
+    pub events: Vec<(ChatId, Seq)>,
+}
+
 /// The open database.
 pub struct Store {
     database: Database,
     epoch: Epoch,
+    lifetimes: Lifetimes,
 }
 
 impl Store {
-    /// Opens the database file, and makes it where there is none.
+    /// Opens the database file, and makes it where there is none. What is kept in it expires after these lifetimes.
     ///
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::NotADatabase`] or [`StoreError::Io`].
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let open = |path: &Path| Self::with(Database::builder().set_cache_size(CACHE_BYTES).create(path)?);
+    pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
+        let open = |path: &Path| {
+            Self::with(Database::builder().set_cache_size(CACHE_BYTES).create(path)?, lifetimes)
+        };
         if !path.exists() {
             // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
             let unfinished = path.with_extension("new");
@@ -133,11 +156,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_on(backend: impl StorageBackend) -> Result<Self, StoreError> {
-        Self::with(Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?)
+    pub fn open_on(backend: impl StorageBackend, lifetimes: Lifetimes) -> Result<Self, StoreError> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
+        Self::with(database, lifetimes)
     }
 
-    fn with(database: Database) -> Result<Self, StoreError> {
+    fn with(database: Database, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let write = begin_write(&database)?;
         let epoch = {
             // opened so that they exist for readers
@@ -155,7 +179,7 @@ impl Store {
             }
         };
         write.commit()?;
-        Ok(Self { database, epoch })
+        Ok(Self { database, epoch, lifetimes })
     }
 
     /// The life of this log.
@@ -163,12 +187,18 @@ impl Store {
         self.epoch
     }
 
-    /// A consistent view of everything committed so far.
+    /// How long things are kept.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
+    }
+
+    /// A consistent view of everything committed so far that has not expired by `now`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn read(&self) -> Result<View, StoreError> {
-        Ok(View { read: self.database.begin_read()? })
+    pub fn read(&self, now: Timestamp) -> Result<View, StoreError> {
+        let expiry = Expiry { now, lifetimes: self.lifetimes };
+        Ok(View { read: self.database.begin_read()?, expiry })
     }
 
     /// Does all of `work` in one transaction and commits it durably, or changes nothing.
@@ -200,6 +230,9 @@ pub struct Batch<'txn> {
     log: Table<'txn, (), &'static [u8]>,
     users: Table<'txn, Id, &'static [u8]>,
     chats: Table<'txn, Id, &'static [u8]>,
+    users_active: Table<'txn, Id, u64>,
+    chats_active: Table<'txn, Id, u64>,
+    pairs: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
 }
@@ -210,6 +243,9 @@ impl<'txn> Batch<'txn> {
             log: write.open_table(LOG)?,
             users: write.open_table(USERS)?,
             chats: write.open_table(CHATS)?,
+            users_active: write.open_table(USERS_ACTIVE)?,
+            chats_active: write.open_table(CHATS_ACTIVE)?,
+            pairs: write.open_table(PAIRS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
         })
@@ -224,26 +260,78 @@ impl<'txn> Batch<'txn> {
         Ok(())
     }
 
-    /// Stores what a command changed.
+    /// Stores what an entry changed.
     ///
     /// # Errors
     /// When the database cannot be written.
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
-            Change::User(user) => {
+            Change::User { user, at } => {
                 self.users.insert(user.id.bytes(), record::encode(user)?.as_slice())?;
+                self.users_active.insert(user.id.bytes(), at.0)?;
             }
-            Change::Chat(event) => {
-                let chat = self.chat(event.chat)?;
-                if let Some(chat) = event.apply_to(chat) {
-                    self.chats.insert(chat.id.bytes(), record::encode(&chat)?.as_slice())?;
-                }
-                self.events.insert((event.chat.bytes(), event.seq.0), record::encode(event)?.as_slice())?;
-                if let What::Posted(Message { author, client_id, .. }) = &event.what {
-                    let key = (event.chat.bytes(), author.bytes(), client_id.bytes());
-                    self.posted.insert(key, event.seq.0)?;
+            Change::Chat(event) => self.append(event)?,
+            Change::UserTouched(user, at) => {
+                self.users_active.insert(user.bytes(), at.0)?;
+            }
+            Change::ChatTouched(chat, at) => {
+                self.chats_active.insert(chat.bytes(), at.0)?;
+            }
+            Change::UserExpired(user) => {
+                self.users.remove(user.bytes())?;
+                self.users_active.remove(user.bytes())?;
+            }
+            Change::ChatExpired(chat) => self.remove(chat)?,
+            Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, event: &Event) -> Result<(), StoreError> {
+        let id = event.chat.bytes();
+        let before = get(&self.chats, id)?;
+        if let Some(chat) = event.apply_to(before) {
+            self.chats.insert(id, record::encode(&chat)?.as_slice())?;
+            self.chats_active.insert(id, event.at.0)?;
+            if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
+                self.pairs.insert((chat.owner.bytes(), guest.id.bytes()), id)?;
+                self.pairs.insert((guest.id.bytes(), chat.owner.bytes()), id)?;
+            }
+        }
+        self.events.insert((id, event.seq.0), record::encode(event)?.as_slice())?;
+        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+            self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
+        let id = chat.id.bytes();
+        self.chats.remove(id)?;
+        self.chats_active.remove(id)?;
+        if let Some(guest) = chat.guest {
+            let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
+            for pair in [(owner, guest), (guest, owner)] {
+                // the two may have started another one since this one expired
+                if self.pairs.get(pair)?.is_some_and(|found| found.value() == id) {
+                    self.pairs.remove(pair)?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, chat: ChatId, upto: Seq) -> Result<(), StoreError> {
+        let id = chat.bytes();
+        let mut posted = Vec::new();
+        for gone in self.events.extract_from_if((id, 0)..=(id, upto.0), |_, _| true)? {
+            let (_, record) = gone?;
+            if let What::Posted(message) = record::decode::<Event>(record.value())?.what {
+                posted.push((id, message.author.bytes(), message.client_id.bytes()));
+            }
+        }
+        for key in posted {
+            self.posted.remove(key)?;
         }
         Ok(())
     }
@@ -252,22 +340,33 @@ impl<'txn> Batch<'txn> {
 impl State for Batch<'_> {
     type Error = StoreError;
 
-    fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        get(&self.users, id.bytes())
+    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, StoreError> {
+        kept(&self.users, &self.users_active, id.bytes())
     }
 
-    fn chat(&self, id: ChatId) -> Result<Option<Chat>, StoreError> {
-        get(&self.chats, id.bytes())
+    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, StoreError> {
+        kept(&self.chats, &self.chats_active, id.bytes())
     }
 
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, StoreError> {
         Ok(self.posted.get((chat.bytes(), author.bytes(), client_id.bytes()))?.map(|seq| Seq(seq.value())))
     }
+
+    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {
+        Ok(pairs_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
+    }
+
+    fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.events.get((chat.bytes(), seq.0))?;
+        let event = found.map(|record| record::decode::<Event>(record.value())).transpose()?;
+        Ok(event.map(|event| event.at))
+    }
 }
 
-/// A consistent view of the database.
+/// A consistent view of the database at a moment: what has expired by then is not there.
 pub struct View {
     read: ReadTransaction,
+    expiry: Expiry,
 }
 
 impl View {
@@ -285,7 +384,10 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn user(&self, id: UserId) -> Result<User, StoreError> {
-        Ok(get(&self.read.open_table(USERS)?, id.bytes())?.unwrap_or_else(|| User::new(id)))
+        let kept: Option<Kept<User>> =
+            kept(&self.read.open_table(USERS)?, &self.read.open_table(USERS_ACTIVE)?, id.bytes())?;
+        let known = kept.filter(|kept| !self.expiry.of_user(kept.active_at));
+        Ok(known.map_or_else(|| User::new(id), |known| known.value))
     }
 
     /// The chat, where there is one.
@@ -293,7 +395,114 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn chat(&self, id: ChatId) -> Result<Option<Chat>, StoreError> {
-        get(&self.read.open_table(CHATS)?, id.bytes())
+        let kept: Option<Kept<Chat>> =
+            kept(&self.read.open_table(CHATS)?, &self.read.open_table(CHATS_ACTIVE)?, id.bytes())?;
+        Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
+    }
+
+    /// Every chat there is, and when it was last active.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn chats(&self) -> Result<Vec<Kept<Chat>>, StoreError> {
+        let (chats, active) = (self.read.open_table(CHATS)?, self.read.open_table(CHATS_ACTIVE)?);
+        let mut all = Vec::new();
+        for found in chats.iter()? {
+            let (id, record) = found?;
+            let active_at = active.get(id.value())?.map_or(0, |at| at.value());
+            let kept = Kept { value: record::decode(record.value())?, active_at: Timestamp(active_at) };
+            if !self.expiry.of_chat(kept.active_at) {
+                all.push(kept);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The chat of these two, where there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, StoreError> {
+        let found = self.read.open_table(PAIRS)?.get((one.bytes(), other.bytes()))?;
+        found.map_or(Ok(None), |chat| self.chat(ChatId::from_bytes(chat.value())))
+    }
+
+    /// Who has a chat of two with a user.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn partners(&self, of: UserId) -> Result<Vec<UserId>, StoreError> {
+        let pairs = pairs_of(&self.read.open_table(PAIRS)?, of)?;
+        Ok(pairs.into_iter().map(|(partner, _)| partner).collect())
+    }
+
+    /// Who waits for an answer of a user, those who invited last first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, StoreError> {
+        let mut invites = Vec::new();
+        for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
+            if let Some(chat) = self.chat(chat)?.filter(|chat| chat.invited() == Some(user)) {
+                invites.push((chat.seq, Invite { chat: chat.id, from: self.user(partner)? }));
+            }
+        }
+        invites.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        Ok(invites.into_iter().map(|(_, invite)| invite).collect())
+    }
+
+    /// Whether a user waits for an answer of somebody.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_invited(&self, user: UserId) -> Result<bool, StoreError> {
+        for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
+            if self.chat(chat)?.is_some_and(|chat| chat.invited() == Some(partner)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Some of what has expired and is still stored; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn sweepings(&self) -> Result<Sweepings, StoreError> {
+        let mut sweepings = Sweepings::default();
+        for found in self.read.open_table(USERS_ACTIVE)?.iter()? {
+            let (id, at) = found?;
+            if sweepings.users.len() < SWEEPINGS && self.expiry.of_user(Timestamp(at.value())) {
+                sweepings.users.push(UserId::from_bytes(id.value()));
+            }
+        }
+        let (events, mut left) = (self.events()?, SWEEPINGS);
+        for found in self.read.open_table(CHATS_ACTIVE)?.iter()? {
+            let (id, at) = found?;
+            if left == 0 {
+                break;
+            }
+            let (chat, expired) = (id.value(), self.expiry.of_chat(Timestamp(at.value())));
+            let mut upto = None;
+            let mut rest = events.range((chat, 0)..=(chat, u64::MAX))?;
+            let is_empty = loop {
+                let Some(found) = rest.next() else { break true };
+                let (place, record) = found?;
+                let gone = expired || self.expiry.of_event(record::decode::<Event>(record.value())?.at);
+                if !gone || left == 0 {
+                    break false;
+                }
+                left -= 1;
+                upto = Some(Seq(place.value().1));
+            };
+            let chat = ChatId::from_bytes(chat);
+            sweepings.events.extend(upto.map(|upto| (chat, upto)));
+            if expired && is_empty {
+                left = left.saturating_sub(1);
+                sweepings.chats.push(chat);
+            }
+        }
+        Ok(sweepings)
     }
 
     /// The next events of a chat after a place, oldest first: `limit` at most, and no more once they take
@@ -304,25 +513,32 @@ impl View {
     pub fn events_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
         let mut events = Vec::new();
         let mut bytes = 0;
-        for found in self.range_after(chat, after)?.take(limit) {
+        for found in self.range_after(chat, after)? {
             let (_, record) = found?;
-            events.push(record::decode(record.value())?);
+            let event: Event = record::decode(record.value())?;
+            if self.expiry.of_event(event.at) {
+                continue;
+            }
+            events.push(event);
             bytes += record.value().len();
-            if bytes >= BATCH_BYTES {
+            if bytes >= BATCH_BYTES || events.len() >= limit {
                 break;
             }
         }
         Ok(events)
     }
 
-    /// Whether a cursor can be continued: it is before everything, or at an event of this chat, and `limit` events
-    /// at most follow it.
+    /// Whether a cursor into a chat can be continued: everything after it is here, and that is `limit` events at
+    /// most.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn can_resume(&self, chat: ChatId, cursor: Seq, limit: usize) -> Result<bool, StoreError> {
-        let is_known = cursor == Seq::ZERO || self.events()?.get((chat.bytes(), cursor.0))?.is_some();
-        Ok(is_known && self.range_after(chat, cursor)?.take(limit + 1).count() <= limit)
+    pub fn can_resume(&self, chat: &Chat, cursor: Seq, limit: usize) -> Result<bool, StoreError> {
+        let mut after = self.range_after(chat.id, cursor)?;
+        let Some(first) = after.next() else { return Ok(cursor == chat.seq) };
+        let first: Event = record::decode(first?.1.value())?;
+        let goes_on = first.prev == cursor && !self.expiry.of_event(first.at);
+        Ok(goes_on && after.take(limit).count() < limit)
     }
 
     fn range_after(
@@ -353,15 +569,20 @@ impl View {
         limit: usize,
     ) -> Result<(Vec<Event>, bool), StoreError> {
         let chat = chat.bytes();
-        let mut newest = self
-            .events()?
-            .range((chat, 0)..(chat, before.0))?
-            .rev()
-            .take(limit.saturating_add(1))
-            .map(|found| Ok(record::decode(found?.1.value())?))
-            .collect::<Result<Vec<Event>, StoreError>>()?;
-        let earlier = newest.len() > limit;
-        newest.truncate(limit);
+        let mut newest = Vec::new();
+        let mut earlier = false;
+        for found in self.events()?.range((chat, 0)..(chat, before.0))?.rev() {
+            let event: Event = record::decode(found?.1.value())?;
+            // what is older than something expired has expired as well
+            if self.expiry.of_event(event.at) {
+                break;
+            }
+            if newest.len() == limit {
+                earlier = true;
+                break;
+            }
+            newest.push(event);
+        }
         newest.reverse();
         Ok((newest, earlier))
     }
@@ -376,4 +597,28 @@ fn get<T: for<'de> Deserialize<'de>>(
     id: Id,
 ) -> Result<Option<T>, StoreError> {
     Ok(table.get(id)?.map(|bytes| record::decode(bytes.value())).transpose()?)
+}
+
+fn kept<T: for<'de> Deserialize<'de>>(
+    table: &impl ReadableTable<Id, &'static [u8]>,
+    active: &impl ReadableTable<Id, u64>,
+    id: Id,
+) -> Result<Option<Kept<T>>, StoreError> {
+    let Some(value) = get(table, id)? else { return Ok(None) };
+    let active_at = Timestamp(active.get(id)?.map_or(0, |at| at.value()));
+    Ok(Some(Kept { value, active_at }))
+}
+
+/// The other one of each chat of two of a user, and the chat.
+fn pairs_of(
+    pairs: &impl ReadableTable<(Id, Id), Id>,
+    user: UserId,
+) -> Result<Vec<(UserId, ChatId)>, StoreError> {
+    let user = user.bytes();
+    let mut found = Vec::new();
+    for pair in pairs.range((user, [0; ID_BYTES])..=(user, [u8::MAX; ID_BYTES]))? {
+        let (key, chat) = pair?;
+        found.push((UserId::from_bytes(key.value().1), ChatId::from_bytes(chat.value())));
+    }
+    Ok(found)
 }

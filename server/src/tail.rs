@@ -62,6 +62,8 @@ pub struct Tails {
 
 #[derive(Default)]
 struct Tail {
+    /// Counts how often something may be missing here that is in the database.
+    doubts: u64,
     events: VecDeque<Encoded>,
     watchers: HashMap<u64, Bell>,
     next_watcher: u64,
@@ -73,6 +75,7 @@ pub struct Watching {
     chat: ChatId,
     tail: Arc<Mutex<Tail>>,
     watcher: u64,
+    doubts: u64,
 }
 
 impl Tails {
@@ -80,14 +83,14 @@ impl Tails {
     pub fn watch(self: &Arc<Self>, chat: ChatId, bell: Bell) -> Watching {
         let mut chats = lock(&self.chats);
         let tail = Arc::clone(chats.entry(chat).or_default());
-        let watcher = {
+        let (watcher, doubts) = {
             let mut tail = lock(&tail);
             let watcher = tail.next_watcher;
             tail.next_watcher += 1;
             tail.watchers.insert(watcher, bell);
-            watcher
+            (watcher, tail.doubts)
         };
-        Watching { tails: Arc::clone(self), chat, tail, watcher }
+        Watching { tails: Arc::clone(self), chat, tail, watcher, doubts }
     }
 
     /// Shows a committed event to everybody who watches its chat. Events of a chat have to come in their order.
@@ -102,6 +105,17 @@ impl Tails {
         tail.watchers.values().for_each(|bell| bell.notify_one());
     }
 
+    /// Sends everybody to the database, since something committed may not have been shown.
+    pub fn distrust(&self) {
+        let tails: Vec<_> = lock(&self.chats).values().cloned().collect();
+        for tail in tails {
+            let mut tail = lock(&tail);
+            tail.doubts += 1;
+            tail.events.clear();
+            tail.watchers.values().for_each(|bell| bell.notify_one());
+        }
+    }
+
     /// How many chats are watched.
     pub fn watched(&self) -> usize {
         lock(&self.chats).len()
@@ -110,8 +124,12 @@ impl Tails {
 
 impl Watching {
     /// Up to `limit` events after a cursor.
-    pub fn after(&self, cursor: Seq, limit: usize) -> Ahead {
+    pub fn after(&mut self, cursor: Seq, limit: usize) -> Ahead {
         let tail = lock(&self.tail);
+        if tail.doubts != self.doubts {
+            self.doubts = tail.doubts;
+            return Ahead::InStore;
+        }
         let start = tail.events.partition_point(|event| event.seq <= cursor);
         match tail.events.get(start) {
             None => Ahead::Nothing,
@@ -162,7 +180,7 @@ mod tests {
     #[test]
     fn a_cursor_reads_on_from_where_it_is() {
         let tails = Arc::new(Tails::default());
-        let watching = tails.watch(CHAT, Bell::default());
+        let mut watching = tails.watch(CHAT, Bell::default());
         for (seq, prev) in [(3, 1), (4, 3), (9, 4)] {
             tails.append(&event(seq, prev));
         }
@@ -175,7 +193,7 @@ mod tests {
     #[test]
     fn what_is_not_here_is_in_the_store() {
         let tails = Arc::new(Tails::default());
-        let watching = tails.watch(CHAT, Bell::default());
+        let mut watching = tails.watch(CHAT, Bell::default());
         assert!(matches!(watching.after(Seq(0), 10), Ahead::Nothing));
         tails.append(&event(9, 4));
         assert!(matches!(watching.after(Seq(3), 10), Ahead::InStore));
@@ -185,12 +203,25 @@ mod tests {
     #[test]
     fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
         let tails = Arc::new(Tails::default());
-        let watching = tails.watch(CHAT, Bell::default());
+        let mut watching = tails.watch(CHAT, Bell::default());
         for seq in 1..=TAIL_EVENTS as u64 + 10 {
             tails.append(&event(seq, seq - 1));
         }
         assert!(matches!(watching.after(Seq(9), 1000), Ahead::InStore));
         assert_eq!(places(watching.after(Seq(10), 1000)).len(), TAIL_EVENTS);
+    }
+
+    #[tokio::test]
+    async fn in_doubt_everybody_is_sent_to_the_store() {
+        let tails = Arc::new(Tails::default());
+        let bell = Bell::default();
+        let mut watching = tails.watch(CHAT, Arc::clone(&bell));
+        tails.append(&event(1, 0));
+        bell.notified().await;
+        tails.distrust();
+        bell.notified().await;
+        assert!(matches!(watching.after(Seq(0), 10), Ahead::InStore));
+        assert!(matches!(watching.after(Seq(1), 10), Ahead::Nothing), "once");
     }
 
     #[tokio::test]
@@ -208,7 +239,7 @@ mod tests {
     fn a_tail_goes_with_its_last_watcher() {
         let tails = Arc::new(Tails::default());
         let first = tails.watch(CHAT, Bell::default());
-        let second = tails.watch(CHAT, Bell::default());
+        let mut second = tails.watch(CHAT, Bell::default());
         drop(first);
         tails.append(&event(1, 0));
         assert_eq!(places(second.after(Seq(0), 10)), [1]);

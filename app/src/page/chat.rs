@@ -4,11 +4,12 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
-    live::{Connector, Live},
+    live::{Connector, LiveChat, Scene},
     view::{
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
         header::ChatHeader,
+        invites::InvitesView,
         members::{Members, TypingLine},
         timeline::TimelineView,
     },
@@ -21,17 +22,19 @@ pub fn ChatPage(
     page: page::ChatPage,
 ) -> impl IntoView {
     let later = page.later;
-    let live = Live::new(page);
-    provide_context(live);
+    let chat = LiveChat::new(page);
+    provide_context(chat.live);
+    provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
     let connector = use_context::<Connector>();
     // effects run in the browser alone, and only once the page has been taken over
     Effect::new(move || {
         if let Some(connector) = &connector {
-            live.connect(connector);
+            Scene::Chat(chat).connect(connector);
         }
     });
     view! {
+        <InvitesView back=Some(chat.chat_id()) />
         <div class="chat">
             <ChatHeader />
             <div class="room">

@@ -1,29 +1,53 @@
-//! `/`: what this is, and the one thing to do.
+//! `/`: what this is, the one thing to do, and what goes on.
 
-use domain::User;
+use domain::page;
 use leptos::prelude::*;
 
-use crate::view::{start_form::StartForm, wordmark::Wordmark};
+use crate::{
+    live::{Connector, LiveLobby, Scene},
+    view::{
+        connection::ConnectionStatus, counts::CountsView, invites::InvitesView, lobby::LobbyView,
+        start_form::StartForm, terms::Terms, wordmark::Wordmark,
+    },
+};
 
-/// The home page.
+/// The home page, alive as soon as the browser has taken over.
 #[component]
 pub fn HomePage(
-    /// Who looks.
-    me: User,
+    /// The home page as the server found it.
+    page: page::HomePage,
 ) -> impl IntoView {
+    let nickname = page.visit.me.nickname.to_string();
+    let lobby = LiveLobby::new(page);
+    provide_context(lobby.live);
+    provide_context(lobby);
+    let connector = use_context::<Connector>();
+    Effect::new(move || {
+        if let Some(connector) = &connector {
+            Scene::Home(lobby).connect(connector);
+        }
+    });
     view! {
+        <InvitesView back=None />
         <div class="home">
             <header class="home-header">
                 <Wordmark />
                 <p class="tagline">"Rooms that vanish when nobody needs them."</p>
+                <CountsView />
             </header>
-            <main>
-                <section class="card" aria-labelledby="start-heading">
+            <ConnectionStatus />
+            <main class="home-columns">
+                <section class="card start" aria-labelledby="start-heading">
                     <h1 id="start-heading">"Start a chat"</h1>
-                    <p class="soft">"No account, no history elsewhere. Share the link with whom you want to talk to."</p>
-                    <StartForm nickname=me.nickname.to_string() title=String::new() private=false />
+                    <p class="soft">"No account. Share the link with whom you want to talk to."</p>
+                    <StartForm nickname title=String::new() private=false />
                 </section>
+                <LobbyView />
             </main>
+            <footer class="home-footer">
+                <Terms />
+            </footer>
         </div>
     }
+    .into_any()
 }

@@ -4,7 +4,7 @@ use domain::{Problem, page::RefusedForm};
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
-    api::PostMessage,
+    api::{EditTitle, PostMessage, SetNickname},
     view::{icon, start_form::StartForm, wordmark::Wordmark},
 };
 
@@ -54,7 +54,11 @@ pub fn ProblemPage(
     /// Why.
     problem: Problem,
 ) -> impl IntoView {
-    let heading = if problem == Problem::UnknownChat { "No chat here" } else { "That did not work" };
+    let heading = match problem {
+        Problem::UnknownChat => "No chat here",
+        Problem::NotAdmitted => "A private chat",
+        _ => "That did not work",
+    };
     view! {
         <Notice heading sentence=problem.to_string()>
             <HomeLink />
@@ -96,7 +100,47 @@ pub fn RefusedPage(
             </Notice>
         }
         .into_any(),
+        RefusedForm::SetNickname { chat, nickname } => view! {
+            <Notice heading="Not changed" sentence=problem.to_string() is_refusal=true>
+                <NameForm action=SetNickname::PATH chat label="Nickname" name="nickname" value=nickname />
+            </Notice>
+        }
+        .into_any(),
+        RefusedForm::EditTitle { chat, title } => view! {
+            <Notice heading="Not changed" sentence=problem.to_string() is_refusal=true>
+                <NameForm action=EditTitle::PATH chat label="Chat title" name="title" value=title />
+            </Notice>
+        }
+        .into_any(),
     }
+}
+
+#[component]
+fn NameForm(
+    action: &'static str,
+    /// The chat to go back to.
+    chat: String,
+    label: &'static str,
+    /// What the field is called in the form.
+    name: &'static str,
+    /// What was written.
+    value: String,
+) -> impl IntoView {
+    let back = if chat.is_empty() { "/".to_owned() } else { format!("/chat/{chat}") };
+    view! {
+        <form method="post" action=action class="stack">
+            <input type="hidden" name="chat" value=chat />
+            <label class="field">
+                <span>{label}</span>
+                <input name=name value=value autocomplete="off" dir="auto" />
+            </label>
+            <div class="row">
+                <button class="primary">"Save"</button>
+                <a href=back>"Back"</a>
+            </div>
+        </form>
+    }
+    .into_any()
 }
 
 #[component]

@@ -14,7 +14,7 @@ use leptos::{
     web_sys::HtmlTextAreaElement,
 };
 
-use crate::{api::PostMessage, live::Live, shell::FreshClientId, view::icon};
+use crate::{api::PostMessage, live::LiveChat, shell::FreshClientId, view::icon};
 
 /// The counter shows when this few characters are left.
 const COUNTER_FROM: usize = 200;
@@ -28,7 +28,8 @@ pub struct ComposerField(pub NodeRef<Textarea>);
 /// The composer.
 #[component]
 pub fn Composer() -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     let ComposerField(field) = expect_context();
     let (length, set_length) = signal(0_usize);
     let (problem, set_problem) = signal(None::<Problem>);
@@ -43,7 +44,7 @@ pub fn Composer() -> impl IntoView {
         let typed = field.get_untracked().map(|field| field.value()).unwrap_or_default();
         // a command is nobody's business, and neither is a field that was emptied
         if !typed.is_empty() && (!typed.starts_with('/') || typed.starts_with("//")) {
-            live.typing();
+            chat.typing();
         }
         if let Some(courier) = live.courier() {
             courier.keep_draft(&typed);
@@ -84,7 +85,7 @@ pub fn Composer() -> impl IntoView {
         let Some(field) = field.get() else { return };
         let typed = field.value();
         let asked = match slash::parse(&typed) {
-            Ok(Line::Post(body)) => live.post(body),
+            Ok(Line::Post(body)) => chat.post(body),
             Ok(Line::Nick(nickname)) => {
                 clear(&field);
                 let ask = Ask::SetNickname { nickname: nickname.to_string() };
@@ -133,7 +134,7 @@ pub fn Composer() -> impl IntoView {
                 {move || problem.get().map(|problem| problem.to_string())}
             </p>
             <div class="composer-field">
-                <input type="hidden" name="chat" value=live.chat_id().to_string() />
+                <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
                 <textarea
                     name="body"

@@ -1,7 +1,7 @@
 //! A text that is edited where it stands: a button opens a field with the text in it, Save asks for the change, Escape
 //! leaves everything as it was.
 
-use domain::{Problem, frame::Ask};
+use domain::{ChatId, Problem, frame::Ask};
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
     html::{Button, Input},
@@ -9,6 +9,17 @@ use leptos::{
 };
 
 use crate::{live::Live, view::icon};
+
+/// The ordinary form that does the same on a page without life.
+#[derive(Clone, Copy)]
+pub struct PlainForm {
+    /// Where it is sent.
+    pub action: &'static str,
+    /// What the field is called in it.
+    pub name: &'static str,
+    /// The chat it is about, and leads back to.
+    pub chat: ChatId,
+}
 
 /// A text with a button to edit it.
 #[component]
@@ -22,6 +33,8 @@ pub fn EditInPlace(
     text: Signal<String>,
     /// What to ask for when this text is to become the new one.
     ask: Callback<String, Ask>,
+    /// What to do without a script.
+    form: PlainForm,
     /// How the text is shown while it is not edited.
     children: ChildrenFn,
 ) -> impl IntoView {
@@ -82,6 +95,7 @@ pub fn EditInPlace(
                     >
                         {icon::pencil()}
                     </button>
+                    <PlainEdit button label text form />
                 }
             }
         >
@@ -93,6 +107,37 @@ pub fn EditInPlace(
                 </p>
             </form>
         </Show>
+    }
+    .into_any()
+}
+
+/// A form in a popover, which opens without a script.
+#[component]
+fn PlainEdit(
+    button: &'static str,
+    label: &'static str,
+    text: Signal<String>,
+    form: PlainForm,
+) -> impl IntoView {
+    let id = format!("edit-{}", form.name);
+    view! {
+        <button
+            type="button"
+            class="quiet without-life"
+            aria-label=button
+            title=button
+            popovertarget=id.clone()
+        >
+            {icon::pencil()}
+        </button>
+        <form id=id class="edit-sheet" popover="auto" method="post" action=form.action>
+            <input type="hidden" name="chat" value=form.chat.to_string() />
+            <label class="field">
+                <span>{label}</span>
+                <input name=form.name value=move || text.get() autocomplete="off" dir="auto" />
+            </label>
+            <button class="primary">"Save"</button>
+        </form>
     }
     .into_any()
 }

@@ -1,11 +1,16 @@
 //! The head of a chat: where one is, who can find it, and its link to share.
 
 use domain::{Problem, Visibility, frame::Ask};
-use leptos::prelude::*;
+use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
 
 use crate::{
-    live::Live,
-    view::{edit_in_place::EditInPlace, icon},
+    api::{EditTitle, SetVisibility},
+    live::{Live, LiveChat},
+    view::{
+        edit_in_place::{EditInPlace, PlainForm},
+        icon,
+        members::MembersButton,
+    },
 };
 
 /// What became of copying the link.
@@ -19,11 +24,12 @@ enum Copied {
 /// The head of a chat.
 #[component]
 pub fn ChatHeader() -> impl IntoView {
-    let live = Live::here();
-    let title = Signal::derive(move || live.chat.with(|chat| chat.title.to_string()));
-    let is_owner = Memo::new(move |_| live.chat.with(|chat| chat.owner) == live.me.with(|me| me.id));
-    let heading = move || view! { <h1 dir="auto">{title}</h1> };
-    let ask = Callback::new(move |title| Ask::EditTitle { chat: live.chat_id(), title });
+    let chat = LiveChat::here();
+    let title = Signal::derive(move || chat.chat.with(|chat| chat.title.to_string()));
+    let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
+    let heading = move || view! { <h1 dir="auto" title=title>{title}</h1> };
+    let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
+    let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     view! {
         <header class="chat-header">
             <a class="quiet" href="/">
@@ -31,47 +37,60 @@ pub fn ChatHeader() -> impl IntoView {
                 <span class="hidden">"Home"</span>
             </a>
             <Show when=move || is_owner.get() fallback=heading>
-                <EditInPlace button="Edit title" label="Chat title" text=title ask>
+                <EditInPlace button="Edit title" label="Chat title" text=title ask form>
                     {heading()}
                 </EditInPlace>
             </Show>
             <VisibilityView is_owner />
             <CopyLink />
+            <MembersButton />
         </header>
     }
     .into_any()
 }
 
-/// Who can find the chat: a switch for its owner, a word for others.
+/// Who can find the chat: a switch for its owner, a word for others and in a chat of two, which stays private.
 #[component]
 fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     let (problem, set_problem) = signal(None::<Problem>);
-    let is_public = move || live.chat.with(|chat| chat.visibility) == Visibility::Public;
-    let word = move || if is_public() { "Public" } else { "Private" };
-    let switch = move |_| {
-        let visibility = if is_public() { Visibility::Private } else { Visibility::Public };
-        let ask = Ask::SetVisibility { chat: live.chat_id(), visibility };
+    let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
+    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
+    let word = move || if is_public.get() { "Public" } else { "Private" };
+    let switch = move |event: SubmitEvent| {
+        if !live.is_alive.get_untracked() {
+            return;
+        }
+        event.prevent_default();
+        let visibility = if is_public.get_untracked() { Visibility::Private } else { Visibility::Public };
+        let ask = Ask::SetVisibility { chat: chat.chat_id(), visibility };
         live.ask(ask, move |done| set_problem.set(done.err()));
     };
     view! {
-        <Show when=move || is_owner.get() fallback=move || view! { <span class="badge">{word}</span> }>
-            <span class="badge without-life">{word}</span>
-            <button
-                type="button"
-                role="switch"
-                class="switch needs-life"
-                aria-checked=move || if is_public() { "true" } else { "false" }
-                title="Listed on the home page"
-                on:click=switch
-            >
-                "Public"
-            </button>
+        <Show
+            when=move || is_owner.get() && !is_of_two.get()
+            fallback=move || view! { <span class="badge">{word}</span> }
+        >
+            <form method="post" action=SetVisibility::PATH on:submit=switch>
+                <input type="hidden" name="chat" value=chat.chat_id().to_string() />
+                <button
+                    role="switch"
+                    class="switch"
+                    name="visibility"
+                    value=move || if is_public.get() { "private" } else { "public" }
+                    aria-checked=move || if is_public.get() { "true" } else { "false" }
+                    title="Listed on the home page"
+                >
+                    "Public"
+                </button>
+            </form>
         </Show>
         <p class="problem" role="alert">
             {move || problem.get().map(|problem| problem.to_string())}
         </p>
     }
+    .into_any()
 }
 
 #[component]

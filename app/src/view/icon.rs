@@ -21,6 +21,18 @@ pub fn link() -> impl IntoView {
     icon("M10 14a4 4 0 0 0 5.7 0l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3a4 4 0 0 0 5.7 5.7l1-1")
 }
 
+/// Some people.
+pub fn people() -> impl IntoView {
+    icon(
+        "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7M3 20a6 6 0 0 1 12 0M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5a6 6 0 0 1 3 5.5",
+    )
+}
+
+/// To look for something.
+pub fn search() -> impl IntoView {
+    icon("M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14M16 16l4 4")
+}
+
 /// Off it goes.
 pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")

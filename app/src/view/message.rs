@@ -1,13 +1,13 @@
 //! One line of the timeline.
 
 use domain::{
-    ClientId, Message, Nickname, Seq, Timestamp, UserId, Visibility, What,
+    Answer, ClientId, Message, Nickname, Seq, Timestamp, User, UserId, Visibility, What,
     timeline::{Delivery, Pending, Row, RowContent, local},
 };
 use leptos::prelude::*;
 
 use crate::{
-    live::{Connection, Live},
+    live::{Connection, LiveChat},
     view::{avatar::Avatar, composer::ComposerField},
 };
 
@@ -21,7 +21,8 @@ pub fn RowView(
     /// The newest event of the page as it arrived: what came later may move a little.
     arrived_with: Seq,
 ) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     let Row { content, starts_day, starts_group } = row;
     let (at, line) = match content {
         RowContent::Stored(event) => match event.what.clone() {
@@ -51,10 +52,26 @@ pub fn RowView(
 /// What happened besides messages.
 #[component]
 fn SystemLine(what: What, me: UserId) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let owner = chat.chat.with_untracked(|chat| chat.owner);
+    let (who, did, name) = told(what, me, owner);
+    view! {
+        <li class="system">
+            <bdi>{who}</bdi>
+            {did}
+            {name.map(|name| view! { <bdi>{name}</bdi> })}
+        </li>
+    }
+}
+
+/// What happened in words for a reader: who, what they did, and what or whom it was about.
+fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
     let you = |id: UserId, nickname: Nickname| if id == me { "You".to_owned() } else { nickname.to_string() };
-    let owner = live.chat.with_untracked(|chat| chat.owner);
-    let (who, did, name) = match what {
+    let whom = |user: User| if user.id == me { "you".to_owned() } else { user.nickname.to_string() };
+    match what {
+        What::Started { owner, nickname, guest: Some(guest), .. } => {
+            (you(owner, nickname), " started this private chat with ", Some(whom(guest)))
+        }
         What::Started { owner, nickname, .. } => (you(owner, nickname), " started this chat", None),
         What::Renamed { user, from, to } => {
             let did = if user == me { " are now called " } else { " is now called " };
@@ -70,14 +87,18 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
             };
             (you(owner, nickname), did, None)
         }
+        What::Invited { by, to } => (you(by.id, by.nickname), " invited ", Some(whom(to))),
+        What::InviteAnswered { by, answer } => {
+            let did = match answer {
+                Answer::Accept => " accepted the invite",
+                Answer::Decline => " declined the invite",
+            };
+            (you(by.id, by.nickname), did, None)
+        }
+        What::InviteWithdrawn { by, .. } => {
+            (you(by.id, by.nickname), " left before the invite was answered", None)
+        }
         What::Posted(message) => (message.nickname.to_string(), "", None),
-    };
-    view! {
-        <li class="system">
-            <bdi>{who}</bdi>
-            {did}
-            {name.map(|name| view! { <bdi>{name}</bdi> })}
-        </li>
     }
 }
 
@@ -91,14 +112,14 @@ fn MessageView(
     /// Whether it was not stored yet when this row was made.
     waits: bool,
 ) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
     let Message { author, nickname, client_id, body } = message;
     let stored = Delivery::Stored(at);
     // What is stored stays stored, and is looked for no more.
     let delivery = Memo::new(move |before: Option<&Delivery>| match before {
         Some(stored @ Delivery::Stored(_)) => *stored,
         None if !waits => stored,
-        _ => live.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(stored),
+        _ => chat.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(stored),
     });
     let at = Signal::derive(move || match delivery.get() {
         Delivery::Stored(at) => at,
@@ -134,7 +155,8 @@ fn MessageView(
 /// Whether an own message is on its way, and what to do if it is not.
 #[component]
 fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     let problem = move || match delivery.get() {
         Delivery::Waits(problem) => problem,
         Delivery::Stored(_) => None,
@@ -147,7 +169,7 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
     };
     let composer = use_context::<ComposerField>();
     let retry = move |_| {
-        live.retry(client_id);
+        chat.retry(client_id);
         // the button goes, and the focus with it, to where one writes on
         if let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked()) {
             let _ = field.focus();
@@ -168,10 +190,11 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
 /// The time of day where the reader is; UTC until the browser has taken over.
 #[component]
 fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     let there = move || local(at.get(), live.offset_minutes.get()(at.get()));
     view! {
-        <time datetime=move || at.get().to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock())>
+        <time datetime=move || at.get().to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock_with_seconds())>
             {move || there().utc_clock()}
         </time>
     }
@@ -179,6 +202,7 @@ fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
 
 #[component]
 fn DayLine(at: Timestamp) -> impl IntoView {
-    let live = Live::here();
+    let chat = LiveChat::here();
+    let live = chat.live;
     view! { <li class="day">{move || local(at, live.offset_minutes.get()(at)).utc_date()}</li> }
 }

@@ -4,7 +4,7 @@ use domain::timeline::Row;
 use leptos::{ev::MouseEvent, html::Div, prelude::*};
 
 use crate::{
-    live::Live,
+    live::LiveChat,
     view::{icon, message::RowView},
 };
 
@@ -19,18 +19,19 @@ pub fn TimelineView(
     /// Whether there is something newer than what the page arrived with. A page that is alive gets it by itself.
     later: bool,
 ) -> impl IntoView {
-    let live = Live::here();
-    let chat = live.chat_id();
-    let arrived_with = live.cursor().seq;
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let id = chat.chat_id();
+    let arrived_with = chat.cursor().seq;
     let me = move || live.me.with(|me| me.id);
-    let rows = move || live.timeline.with(|timeline| timeline.rows(live.offset_minutes.get()));
+    let rows = move || chat.timeline.with(|timeline| timeline.rows(live.offset_minutes.get()));
     // An own message is the same row before and after it is stored, so that nothing blinks and focus stays.
     let key =
         move |row: &Row| (row.key(live.me.with_untracked(|me| me.id)), row.starts_day, row.starts_group);
     let scroller = NodeRef::<Div>::new();
     let (seen, set_seen) = signal(arrived_with);
     let (is_away, set_is_away) = signal(false);
-    let newest = move || live.timeline.with(|timeline| timeline.cursor().seq);
+    let newest = move || chat.timeline.with(|timeline| timeline.cursor().seq);
     let has_unseen = move || is_away.get() && newest() > seen.get();
     let to_newest = move || {
         if let Some(scroller) = scroller.get_untracked() {
@@ -39,7 +40,7 @@ pub fn TimelineView(
     };
     // Whoever says something wants to see it said.
     Effect::new(move |before: Option<usize>| {
-        let posted = live.posted.get();
+        let posted = chat.posted.get();
         if before.is_some_and(|before| before != posted) {
             to_newest();
         }
@@ -58,12 +59,12 @@ pub fn TimelineView(
         set_is_away.set(-scroller.scroll_top() > NEAR_THE_END);
         let above = scroller.scroll_height() - scroller.client_height() + scroller.scroll_top();
         if above < scroller.client_height() {
-            live.load_earlier();
+            chat.load_earlier();
         }
     };
-    let earlier = move || live.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
+    let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
     let load = move |event: MouseEvent| {
-        if live.load_earlier() {
+        if chat.load_earlier() {
             event.prevent_default();
         }
     };
@@ -73,7 +74,7 @@ pub fn TimelineView(
             class="scroller"
             role="log"
             aria-label="Messages"
-            aria-busy=move || live.loading.get().then_some("true")
+            aria-busy=move || chat.loading.get().then_some("true")
             tabindex="0"
             node_ref=scroller
             on:scroll=scrolled
@@ -82,7 +83,7 @@ pub fn TimelineView(
                 .then(|| {
                     view! {
                         <p class="more without-life">
-                            <a href=format!("/chat/{chat}")>"Newest messages"</a>
+                            <a href=format!("/chat/{id}")>"Newest messages"</a>
                         </p>
                     }
                 })}
@@ -94,7 +95,7 @@ pub fn TimelineView(
             <Show when=move || earlier().is_some()>
                 <p class="more">
                     <a
-                        href=move || earlier().map(|oldest| format!("/chat/{chat}?before={oldest}"))
+                        href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}"))
                         on:click=load
                     >
                         "Earlier messages"

@@ -6,22 +6,23 @@ use axum::{
     Error,
     extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
-use domain::page::History;
 use domain::{
-    ChatId, Problem, UserId,
+    ChatId, Invite, Problem, UserId,
     frame::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
     },
+    lobby::{FILTER_BYTES, Wanted},
+    page::History,
 };
 use futures_util::{SinkExt, StreamExt, stream::FuturesOrdered};
 use tokio::{
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, interval_at, timeout},
 };
 
 use super::watch::Watch;
-use crate::{router::Parts, sequencer::Boxed, tail::Bell};
+use crate::{lobby, presence::Stay, router::Parts, sequencer::Boxed, tail::Bell};
 
 /// A client that takes nothing for this long is told to come back.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +44,13 @@ struct Connection {
     user: UserId,
     parts: Arc<Parts>,
     bell: Bell,
-    greeted: bool,
+    /// Rings when the invites of the user may be others.
+    knock: Bell,
+    /// Nothing until the client said hello.
+    stay: Option<Stay>,
+    invites: Vec<Invite>,
+    lobby: Option<lobby::View>,
+    lobby_rings: watch::Receiver<u64>,
     watches: HashMap<ChatId, Watch>,
     answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
     last_heard: Instant,
@@ -51,27 +58,32 @@ struct Connection {
 
 /// Serves a connection until it ends.
 pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
+    let lobby_rings = parts.lobby.rings();
     let mut connection = Connection {
         socket,
         user,
         parts,
         bell: Arc::new(Notify::new()),
-        greeted: false,
+        knock: Arc::new(Notify::new()),
+        stay: None,
+        invites: Vec::new(),
+        lobby: None,
+        lobby_rings,
         watches: HashMap::new(),
         answers: FuturesOrdered::new(),
         last_heard: Instant::now(),
     };
     let end = connection.serve().await;
     // the seats are given back before the courtesies
-    let Connection { socket, watches, .. } = connection;
-    drop(watches);
+    let Connection { socket, watches, stay, .. } = connection;
+    drop((watches, stay));
     close(socket, end).await;
 }
 
 impl Connection {
     async fn serve(&mut self) -> End {
         let stop = self.parts.stop.clone();
-        let bell = Arc::clone(&self.bell);
+        let (bell, knock) = (Arc::clone(&self.bell), Arc::clone(&self.knock));
         let beat = Duration::from_secs(BEAT_SECONDS);
         let mut beats = interval_at(Instant::now() + beat, beat);
         loop {
@@ -79,6 +91,8 @@ impl Connection {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
                 Some(answer) = self.answers.next() => self.send(&answer).await,
                 () = bell.notified() => self.deliver().await,
+                () = knock.notified() => self.tell_invites(false).await,
+                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => self.tell_lobby().await,
                 _ = beats.tick() => self.beat().await,
                 message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
             };
@@ -111,8 +125,9 @@ impl Connection {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet().map(Some),
             ClientFrame::Hello { .. } => Err(Problem::UnknownVersion),
-            _ if !self.greeted => Err(Problem::HelloFirst),
+            _ if self.stay.is_none() => Err(Problem::HelloFirst),
             ClientFrame::Watch { chat, after } => Ok(Some(self.watch(chat, after))),
+            ClientFrame::Lobby(wanted) => Ok(Some(self.enter_lobby(wanted))),
             ClientFrame::Unwatch { chat } => {
                 self.watches.remove(&chat);
                 Ok(None)
@@ -128,7 +143,7 @@ impl Connection {
                 if !self.watches.contains_key(&chat) {
                     return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
                 }
-                let History { events, earlier, .. } = self.parts.service.earlier(chat, before)?;
+                let History { events, earlier, .. } = self.parts.service.earlier(chat, self.user, before)?;
                 Ok(Some(ServerFrame::Earlier { chat, before, events, earlier }))
             }
             ClientFrame::Do { request, command } => {
@@ -139,9 +154,38 @@ impl Connection {
     }
 
     fn greet(&mut self) -> Result<ServerFrame, Problem> {
-        let me = self.parts.service.user(self.user)?;
-        self.greeted = true;
-        Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS })
+        let service = &self.parts.service;
+        let me = service.user(self.user)?;
+        self.stay = Some(service.arrive(self.user, &self.knock));
+        // the invites follow the welcome
+        self.knock.notify_one();
+        let (now, lifetimes) = (service.now(), service.lifetimes());
+        Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS, now, lifetimes })
+    }
+
+    fn enter_lobby(&mut self, wanted: Wanted) -> ServerFrame {
+        let mut filter = wanted.filter;
+        filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
+        let (view, lobby) = self.parts.service.lobby(Wanted { filter, ..wanted });
+        self.lobby = Some(view);
+        ServerFrame::Lobby(lobby)
+    }
+
+    async fn tell_lobby(&mut self) -> Result<(), End> {
+        let news = self.lobby.as_mut().and_then(|view| view.news(&self.parts.lobby));
+        match news {
+            Some(change) => self.send(&ServerFrame::LobbyChange(change)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn tell_invites(&mut self, only_if_others: bool) -> Result<(), End> {
+        let invites = self.parts.service.invites_of(self.user).map_err(End::Problem)?;
+        if only_if_others && invites == self.invites {
+            return Ok(());
+        }
+        self.invites.clone_from(&invites);
+        self.send(&ServerFrame::Invites(invites)).await
     }
 
     fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> ServerFrame {
@@ -201,7 +245,9 @@ impl Connection {
         }
         // the ping makes browsers answer, the beat is what their pages can see
         self.feed_message(Message::Ping(Default::default())).await?;
-        self.send(&ServerFrame::Beat).await
+        self.send(&ServerFrame::Beat).await?;
+        // an invite that has expired is gone, and nobody rings for that before it is swept
+        if self.invites.is_empty() { Ok(()) } else { self.tell_invites(true).await }
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {

@@ -37,21 +37,19 @@ impl Watch {
         after: Option<Cursor>,
         bell: &Bell,
     ) -> Result<(Self, ServerFrame), Problem> {
-        // before the seat: nobody takes a seat in a chat that is not there
-        if service.read()?.chat(chat).map_err(|error| not_readable(&error))?.is_none() {
-            return Err(Problem::UnknownChat);
-        }
+        // before the seat: nobody takes a seat in a chat that is not there, or not for them
+        service.enter(&service.read()?, chat, user)?;
         let (seat, tail) = service.join(chat, user, bell)?;
         let view = service.read()?;
-        let found = view.chat(chat).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
+        let found = service.enter(&view, chat, user)?;
         if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
-            && view.can_resume(chat, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
+            && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
         {
             let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
             return Ok((watch, ServerFrame::Resumed { chat, seq }));
         }
-        let history = service.history(&view, chat)?;
-        let cursor = history.events.last().map_or(Seq::ZERO, |event| event.seq);
+        let history = service.history(&view, &found)?;
+        let cursor = history.seq;
         let watch = Self { chat, cursor, behind: false, tail, seat, roster: None };
         Ok((watch, ServerFrame::Snapshot { chat: found, history }))
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of everything stored. Another one means another reader, never a guess.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Why bytes are not the record that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,9 @@ pub enum RecordError {
     #[error("it is empty")]
     Empty,
     /// Written by another version of Qchat.
-    #[error("it has version {0}, and this Qchat reads version {VERSION}")]
+    #[error(
+        "it has version {0}, and this Qchat reads version {VERSION}: move the data folder away to start anew"
+    )]
     Version(u8),
     /// Damaged.
     #[error("it is damaged ({0})")]

@@ -10,17 +10,20 @@ use std::{
 };
 
 use domain::{
-    Body, Change, Chat, ChatId, Command, Event, Message, Nickname, Problem, Seq, State, Timestamp, Title,
-    User, UserId, Visibility, What, id::ID_BYTES,
+    Body, Change, Chat, ChatId, Command, Event, Lifetimes, Message, Nickname, Problem, Seq, Span, State,
+    Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
 };
 use futures_util::future::join_all;
 use redb::{StorageBackend, backends::InMemoryBackend};
 use server::{
-    clock,
+    audience::Audience,
+    clock::{self, Clock},
+    lobby::Lobby,
     presence::{GRACE, Presence},
     sequencer,
     service::Service,
-    store::{LogState, Store, StoreError},
+    store::{LogState, Store, StoreError, Sweepings},
+    supervise::Panics,
     tail::{Ahead, Bell, Tails},
     writer::{Writer, WriterHealth},
 };
@@ -28,6 +31,8 @@ use server::{
 use crate::support::client_id;
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+/// Nothing of the suite has expired by then.
+const NOW: Timestamp = Timestamp(8);
 const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 
 fn started(chat: ChatId, seq: u64) -> Change {
@@ -36,6 +41,7 @@ fn started(chat: ChatId, seq: u64) -> Change {
         nickname: Nickname::parse("Ana").unwrap(),
         title: Title::parse("Tea").unwrap(),
         visibility: Visibility::Public,
+        guest: None,
     };
     Change::Chat(Event { chat, seq: Seq(seq), prev: Seq::ZERO, at: Timestamp(seq), what })
 }
@@ -75,7 +81,7 @@ fn suite(store: &Store) {
             posted(CHAT, 5, 3),
         ],
     );
-    let view = store.read().unwrap();
+    let view = store.read(NOW).unwrap();
     let Some(Chat { seq, title, owner, .. }) = view.chat(CHAT).unwrap() else { panic!("no chat") };
     assert_eq!((seq, title.as_str(), owner), (Seq(5), "Tea", ANA));
     assert_eq!(view.chat(ChatId::from_bytes([0; ID_BYTES])).unwrap(), None);
@@ -93,19 +99,19 @@ fn suite(store: &Store) {
     // users are who they were until they choose otherwise
     assert_eq!(view.user(ANA).unwrap(), User::new(ANA));
     let ana = User { id: ANA, nickname: Nickname::parse("Ana").unwrap() };
-    write(store, &[Change::User(ana.clone())]);
+    write(store, &[Change::User { user: ana.clone(), at: Timestamp(7) }]);
     assert_eq!(view.user(ANA).unwrap(), User::new(ANA), "a view does not change");
-    assert_eq!(store.read().unwrap().user(ANA).unwrap(), ana);
+    assert_eq!(store.read(NOW).unwrap().user(ANA).unwrap(), ana);
 
     // a transaction sees what it wrote, and what fails leaves nothing
     let failed: Result<(), StoreError> = store.write(|batch| {
         batch.apply(&posted(CHAT, 6, 5))?;
         assert_eq!(batch.posted(CHAT, ANA, client_id(6))?, Some(Seq(6)));
-        assert_eq!(batch.chat(CHAT)?.unwrap().seq, Seq(6));
+        assert_eq!(batch.chat(CHAT)?.unwrap().value.seq, Seq(6));
         Err(StoreError::InUse)
     });
     assert!(failed.is_err());
-    assert_eq!(store.read().unwrap().chat(CHAT).unwrap().unwrap().seq, Seq(5));
+    assert_eq!(store.read(NOW).unwrap().chat(CHAT).unwrap().unwrap().seq, Seq(5));
     store
         .write(|batch| {
             assert_eq!(batch.posted(CHAT, ANA, client_id(6))?, None);
@@ -113,46 +119,136 @@ fn suite(store: &Store) {
             batch.advance(LogState { epoch: store.epoch(), seq: Seq(7), at: Timestamp(7) })
         })
         .unwrap();
-    let log = store.read().unwrap().log().unwrap().unwrap();
+    let log = store.read(NOW).unwrap().log().unwrap().unwrap();
     assert_eq!((log.epoch, log.seq, log.at), (store.epoch(), Seq(7), Timestamp(7)));
+}
+
+/// Lifetimes of a second, and times in milliseconds.
+const SHORT: Lifetimes =
+    Lifetimes { chat: Span::seconds(2), user: Span::seconds(1), message: Span::seconds(1) };
+
+#[test]
+fn what_has_expired_is_not_read_and_then_swept() {
+    let store = Store::open_on(InMemoryBackend::new(), SHORT).unwrap();
+    let ana = User { id: ANA, nickname: Nickname::parse("Ana").unwrap() };
+    write(&store, &[Change::User { user: ana.clone(), at: Timestamp(0) }, started(CHAT, 1)]);
+    write(&store, &[posted(CHAT, 100, 1), posted(CHAT, 900, 100)]);
+    let at = |now| store.read(Timestamp(now)).unwrap();
+    assert_eq!((at(999).user(ANA).unwrap(), at(1_000).user(ANA).unwrap()), (ana, User::new(ANA)));
+    for (now, left, earlier) in
+        [(1_000, vec![1, 100, 900], true), (1_001, vec![100, 900], true), (1_100, vec![900], false)]
+    {
+        assert_eq!(places(&at(now).events_after(CHAT, Seq::ZERO, 10).unwrap()), left, "{now}");
+        let (newest, more) = at(now).newest_events(CHAT, 1).unwrap();
+        assert_eq!((places(&newest), more), (vec![900], earlier), "{now}");
+    }
+    // a cursor before something that has expired is no longer complete
+    let chat = at(0).chat(CHAT).unwrap().unwrap();
+    assert!(at(1_100).can_resume(&chat, Seq(100), 10).unwrap());
+    assert!(
+        at(1_099).can_resume(&chat, Seq(1), 10).unwrap() && !at(1_100).can_resume(&chat, Seq(1), 10).unwrap()
+    );
+    assert!(at(1_900).can_resume(&chat, Seq(900), 10).unwrap(), "nothing follows");
+    assert_eq!(at(2_899).chats().unwrap().len(), 1);
+    assert_eq!((at(2_900).chat(CHAT).unwrap(), at(2_900).chats().unwrap().len()), (None, 0));
+
+    let sweep = |now| {
+        let sweepings = at(now).sweepings().unwrap();
+        let Sweepings { users, chats, events } = sweepings;
+        let mut changes: Vec<_> = users.into_iter().map(Change::UserExpired).collect();
+        changes.extend(events.into_iter().map(|(chat, upto)| Change::Forgotten { chat, upto }));
+        changes.extend(chats.into_iter().map(|_| Change::ChatExpired(chat.clone())));
+        write(&store, &changes);
+        changes
+    };
+    assert_eq!(sweep(999), []);
+    assert_eq!(sweep(1_500), [Change::UserExpired(ANA), Change::Forgotten { chat: CHAT, upto: Seq(100) }]);
+    assert_eq!(places(&at(0).events_after(CHAT, Seq::ZERO, 10).unwrap()), [900], "off the disk");
+    store
+        .write(|batch| {
+            assert_eq!(batch.posted(CHAT, ANA, client_id(100))?, None);
+            assert_eq!(batch.posted(CHAT, ANA, client_id(900))?, Some(Seq(900)));
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(
+        sweep(2_900),
+        [Change::Forgotten { chat: CHAT, upto: Seq(900) }, Change::ChatExpired(chat.clone())]
+    );
+    assert_eq!(sweep(2_900), []);
+    assert_eq!(at(0).chat(CHAT).unwrap(), None);
+}
+
+#[test]
+fn a_long_chat_is_swept_in_parts() {
+    let store = Store::open_on(InMemoryBackend::new(), SHORT).unwrap();
+    let mut changes = vec![started(CHAT, 1)];
+    changes.extend((2..=1_500).map(|seq| posted(CHAT, seq, seq - 1)));
+    write(&store, &changes);
+    let mut steps = 0;
+    loop {
+        let Sweepings { chats, events, .. } = store.read(Timestamp(9_999)).unwrap().sweepings().unwrap();
+        let [(chat, upto)] = events[..] else { panic!("{events:?}") };
+        steps += 1;
+        assert_eq!(upto, Seq((512 * steps).min(1_500)), "bounded");
+        write(&store, &[Change::Forgotten { chat, upto }]);
+        if !chats.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(steps, 3);
 }
 
 #[test]
 fn in_memory() {
-    suite(&Store::open_on(InMemoryBackend::new()).unwrap());
+    suite(&Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap());
 }
 
 #[test]
 fn in_a_file_that_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.redb");
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Lifetimes::default()).unwrap();
     suite(&store);
     let epoch = store.epoch();
-    assert!(matches!(Store::open(&path), Err(StoreError::InUse)));
+    assert!(matches!(Store::open(&path, Lifetimes::default()), Err(StoreError::InUse)));
     drop(store);
-    let store = Store::open(&path).unwrap();
+    let store = Store::open(&path, Lifetimes::default()).unwrap();
     assert_eq!(store.epoch(), epoch, "it is the same log");
-    assert_eq!(places(&store.read().unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 3, 5]);
-    assert_eq!(store.read().unwrap().log().unwrap().unwrap().seq, Seq(7));
+    assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 3, 5]);
+    assert_eq!(store.read(NOW).unwrap().log().unwrap().unwrap().seq, Seq(7));
 }
 
 #[test]
 fn every_database_has_an_epoch_of_its_own() {
-    let epochs = [(); 2].map(|()| Store::open_on(InMemoryBackend::new()).unwrap().epoch());
+    let epochs =
+        [(); 2].map(|()| Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap().epoch());
     assert_ne!(epochs[0], epochs[1]);
 }
 
-/// Storage that stops working when it is told to.
+/// Storage that gets into trouble when it is told to.
 #[derive(Debug)]
 struct Failing {
     memory: InMemoryBackend,
-    broken: Arc<AtomicBool>,
+    trouble: Trouble,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Trouble {
+    /// From now on.
+    fails: Arc<AtomicBool>,
+    /// Once.
+    panics: Arc<AtomicBool>,
 }
 
 impl Failing {
     fn check(&self) -> io::Result<()> {
-        if self.broken.load(Ordering::SeqCst) { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
+        assert!(!self.trouble.panics.swap(false, Ordering::SeqCst), "on purpose");
+        if self.trouble.fails.load(Ordering::SeqCst) {
+            Err(io::Error::other("the disk is gone"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -181,39 +277,105 @@ impl StorageBackend for Failing {
     }
 }
 
+/// A writer on some storage, with everything it shows things to.
+struct Work {
+    service: Service,
+    tails: Arc<Tails>,
+    health: Arc<WriterHealth>,
+    panics: Arc<Panics>,
+    writer: thread::JoinHandle<()>,
+}
+
+fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
+    let lifetimes = Lifetimes::default();
+    let store = Arc::new(Store::open_on(storage, lifetimes).unwrap());
+    let tails = Arc::new(Tails::default());
+    let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
+    let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
+    let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
+    let (sequencer, log) = sequencer::local(Arc::clone(&clock));
+    let audience =
+        Audience { tails: Arc::clone(&tails), presence: Arc::clone(&presence), lobby: Arc::clone(&lobby) };
+    let writer =
+        Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
+    let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
+    let service = Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, clock);
+    Work { service, tails, health, panics, writer }
+}
+
+impl Work {
+    async fn post(&self, number: u64) -> Result<Seq, Problem> {
+        let body = Body::parse("hello").unwrap();
+        let command = Command::Post { chat: CHAT, client_id: client_id(number), body };
+        self.service.execute(ANA, command).await
+    }
+
+    async fn start_chat(&self) -> Seq {
+        let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
+        self.service.execute(ANA, start).await.unwrap()
+    }
+}
+
 #[tokio::test]
 async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
-    let broken = Arc::new(AtomicBool::new(false));
-    let storage = Failing { memory: InMemoryBackend::new(), broken: Arc::clone(&broken) };
-    let store = Arc::new(Store::open_on(storage).unwrap());
-    let (tails, presence) = (Arc::new(Tails::default()), Arc::new(Presence::new(GRACE)));
-    let health = Arc::new(WriterHealth::default());
-    let (sequencer, log) = sequencer::local(clock::system());
-    let writer =
-        Writer::new(log, Arc::clone(&store), Arc::clone(&tails), Arc::clone(&presence), Arc::clone(&health))
-            .unwrap();
-    let writer = thread::spawn(|| writer.run());
-    let service =
-        Service::new(Arc::clone(&store), Arc::new(sequencer), Arc::clone(&tails), presence, clock::system());
-    let post = |number| {
-        let body = Body::parse("hello").unwrap();
-        service.execute(ANA, Command::Post { chat: CHAT, client_id: client_id(number), body })
-    };
-    let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
-    let begun = service.execute(ANA, start).await.unwrap();
-    let watching = tails.watch(CHAT, Bell::default());
-    let stored = post(1).await.unwrap();
-    assert!(health.is_well());
+    let trouble = Trouble::default();
+    let work = work_on(Failing { memory: InMemoryBackend::new(), trouble: trouble.clone() }, clock::system());
+    let begun = work.start_chat().await;
+    let mut watching = work.tails.watch(CHAT, Bell::default());
+    let stored = work.post(1).await.unwrap();
+    assert!(work.health.is_well());
 
-    broken.store(true, Ordering::SeqCst);
-    for outcome in join_all((2..6).map(post)).await {
+    trouble.fails.store(true, Ordering::SeqCst);
+    for outcome in join_all((2..6).map(|number| work.post(number))).await {
         assert_eq!(outcome, Err(Problem::NotStored));
     }
-    assert!(!health.is_well());
+    work.health.cannot_go_on().await;
+    assert!(!work.health.is_well());
+    assert_eq!(work.post(7).await, Err(Problem::NotStored), "whoever asks then is told, too");
     let Ahead::Events(shown) = watching.after(begun, 10) else { panic!("nothing is shown") };
     assert_eq!(shown.last().unwrap().seq, stored, "nothing that was not stored is shown");
 
+    let Work { service, health, writer, .. } = work;
     drop(service);
     writer.join().unwrap();
     assert!(!health.is_well(), "a writer that has ended is not well");
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
+    let panics_now = Arc::new(AtomicBool::new(false));
+    let clock: Clock = Arc::new({
+        let panics_now = Arc::clone(&panics_now);
+        move || {
+            // the sequencer's other end asks for the time with a proposal in hand
+            let is_writer = thread::current().name() == Some("writer");
+            assert!(!(is_writer && panics_now.swap(false, Ordering::SeqCst)), "on purpose");
+            clock::system()()
+        }
+    });
+    let work = work_on(InMemoryBackend::new(), clock);
+    let begun = work.start_chat().await;
+    let mut watching = work.tails.watch(CHAT, Bell::default());
+    for number in 1..4 {
+        panics_now.store(true, Ordering::SeqCst);
+        assert_eq!(work.post(number).await, Err(Problem::NotStored));
+        work.post(number).await.unwrap();
+        assert!(work.health.is_well());
+    }
+    assert_eq!(work.panics.writer.load(Ordering::SeqCst), 3);
+    assert!(matches!(watching.after(begun, 10), Ahead::InStore), "what was shown is doubted once");
+}
+
+#[tokio::test]
+async fn storage_that_panics_ends_the_writer_and_is_told() {
+    let trouble = Trouble::default();
+    let storage = Failing { memory: InMemoryBackend::new(), trouble: trouble.clone() };
+    let work = work_on(storage, clock::system());
+    work.start_chat().await;
+    trouble.panics.store(true, Ordering::SeqCst);
+    for number in 1..4 {
+        assert_eq!(work.post(number).await, Err(Problem::NotStored));
+    }
+    work.health.cannot_go_on().await;
+    assert!(!work.health.is_well() && work.panics.writer.load(Ordering::SeqCst) > 0);
 }

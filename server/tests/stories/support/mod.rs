@@ -5,7 +5,7 @@ pub(crate) mod process;
 
 use std::{net::SocketAddr, time::Duration};
 
-use domain::{ChatId, ClientId, id::ID_BYTES};
+use domain::{ChatId, ClientId, Lifetimes, Span, id::ID_BYTES};
 use reqwest::{
     StatusCode,
     header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
@@ -22,14 +22,27 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A server of its own for one test, with a database of its own.
 pub(crate) struct TestServer {
     running: Running,
-    pub(crate) folder: TempDir,
+    folder: TempDir,
+    settings: Settings,
 }
 
 impl TestServer {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Lifetimes::default()).await
+    }
+
+    /// With lifetimes short enough to see their end.
+    pub(crate) async fn start_with(lifetimes: Lifetimes) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let running = start(&settings(&folder)).await.unwrap();
-        Self { running, folder }
+        let settings = Settings {
+            address: ([127, 0, 0, 1], 0).into(),
+            data_dir: folder.path().into(),
+            lifetimes,
+            sweep_interval: Span::seconds(1),
+            reload_port: 0,
+        };
+        let running = start(&settings).await.unwrap();
+        Self { running, folder, settings }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -38,10 +51,10 @@ impl TestServer {
 
     /// Stops in order, and starts again on the same data.
     pub(crate) async fn restart(self) -> Self {
-        let Self { running, folder } = self;
+        let Self { running, folder, settings } = self;
         running.stop().await;
-        let running = start(&settings(&folder)).await.unwrap();
-        Self { running, folder }
+        let running = start(&settings).await.unwrap();
+        Self { running, folder, settings }
     }
 
     pub(crate) async fn stop(self) {
@@ -52,10 +65,6 @@ impl TestServer {
     pub(crate) async fn person(&self) -> Person {
         Person::arrive(self.address()).await
     }
-}
-
-fn settings(folder: &TempDir) -> Settings {
-    Settings { address: ([127, 0, 0, 1], 0).into(), data_dir: folder.path().into(), reload_port: 0 }
 }
 
 /// Somebody with a session, as a browser without WASM has it.

@@ -1,0 +1,230 @@
+//! A live chat: what was said, who is there, and what the reader says.
+
+use domain::{
+    Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, UserId, What,
+    frame::{Cursor, ServerFrame},
+    page::ChatPage,
+    timeline::{Applied, Pending},
+};
+use leptos::prelude::{
+    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, expect_context,
+};
+
+use super::{Connection, Live, Next};
+
+/// How often the others are told that somebody is typing.
+const TYPING_SIGNAL_MILLIS: u64 = 1_000;
+
+/// A chat as one reader sees it, alive.
+#[derive(Clone, Copy)]
+pub struct LiveChat {
+    /// The page it is on.
+    pub live: Live,
+    /// What.
+    pub chat: RwSignal<Chat>,
+    /// What was said.
+    pub timeline: RwSignal<Timeline>,
+    /// Who is there.
+    pub roster: RwSignal<Roster>,
+    /// How many messages were said on this page.
+    pub posted: RwSignal<usize>,
+    /// Whether earlier events are on their way.
+    pub loading: RwSignal<bool>,
+    typed_at: StoredValue<Timestamp>,
+}
+
+impl LiveChat {
+    /// A chat as its page arrived.
+    pub fn new(page: ChatPage) -> Self {
+        let ChatPage { visit, chat, roster, history, .. } = page;
+        Self {
+            timeline: RwSignal::new(Timeline::new(visit.me.id, history)),
+            live: Live::new(visit),
+            chat: RwSignal::new(chat),
+            roster: RwSignal::new(roster),
+            posted: RwSignal::new(0),
+            loading: RwSignal::new(false),
+            typed_at: StoredValue::new(Timestamp(0)),
+        }
+    }
+
+    /// The live chat of the page around a view.
+    ///
+    /// # Panics
+    /// Outside of the chat page, which provides it.
+    pub fn here() -> Self {
+        expect_context()
+    }
+
+    /// Which chat.
+    pub fn chat_id(self) -> ChatId {
+        self.chat.with_untracked(|chat| chat.id)
+    }
+
+    /// Where to go on from.
+    pub fn cursor(self) -> Cursor {
+        self.timeline.with_untracked(Timeline::cursor)
+    }
+
+    /// Takes in a frame about this chat.
+    pub(super) fn receive(self, frame: ServerFrame) -> Next {
+        match frame {
+            ServerFrame::Snapshot { chat, history } => {
+                self.chat.set(chat);
+                self.timeline.update(|timeline| timeline.reset(history));
+                self.live.connection.set(Connection::Connected);
+                Next::GoOn
+            }
+            ServerFrame::Resumed { .. } => {
+                self.live.connection.set(Connection::Connected);
+                Next::GoOn
+            }
+            ServerFrame::Event(event) => {
+                let mut applied = Applied::Known;
+                self.timeline.update(|timeline| applied = timeline.apply(event.clone()));
+                match applied {
+                    Applied::Hole => Next::WatchAgain,
+                    Applied::Known => Next::GoOn,
+                    Applied::Appended => {
+                        if !matches!(event.what, What::Posted(_))
+                            && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
+                        {
+                            self.chat.set(chat);
+                        }
+                        Next::GoOn
+                    }
+                }
+            }
+            ServerFrame::Earlier { before, events, earlier, .. } => {
+                self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
+                self.loading.set(false);
+                Next::GoOn
+            }
+            ServerFrame::Roster { roster, .. } => {
+                self.roster.set(roster);
+                self.follow_me();
+                Next::GoOn
+            }
+            ServerFrame::RosterChange { change, .. } => {
+                self.roster.update(|roster| roster.apply(change));
+                self.follow_me();
+                Next::GoOn
+            }
+            ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
+            ServerFrame::Refused { chat: Some(_), code, .. } => self.end(code),
+            _ => Next::GoOn,
+        }
+    }
+
+    /// What one is called follows what others see, whichever tab it was changed in.
+    fn follow_me(self) {
+        let me = self.live.me.get_untracked();
+        let seen = self.roster.with_untracked(|roster| {
+            roster.members.iter().find(|member| member.id == me.id).map(|member| member.nickname.clone())
+        });
+        if let Some(nickname) = seen.filter(|nickname| *nickname != me.nickname) {
+            self.live.me.set(User { nickname, ..me });
+        }
+    }
+
+    /// Somebody else reads from now on.
+    pub(super) fn read_by(self, me: UserId) {
+        self.timeline.update(|timeline| timeline.read_by(me));
+    }
+
+    /// What has expired is shown no longer.
+    pub(super) fn forget(self) {
+        let expiry = self.live.expiry();
+        let has_expired = |timeline: &Timeline| timeline.oldest_at().is_some_and(|at| expiry.of_event(at));
+        if self.timeline.with_untracked(has_expired) {
+            self.timeline.update(|timeline| timeline.forget(expiry));
+        }
+    }
+
+    pub(super) fn end(self, problem: Problem) -> Next {
+        self.live.ended.set(Some(problem));
+        self.live.connection.set(Connection::Ended);
+        let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
+        waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
+        Next::GiveUp
+    }
+
+    /// An own message is on disk.
+    pub fn stored(self, client_id: ClientId, seq: Seq) {
+        self.timeline.update(|timeline| timeline.stored(client_id, seq));
+    }
+
+    /// An own message was not taken.
+    pub fn refused(self, client_id: ClientId, problem: Problem) {
+        self.timeline.update(|timeline| timeline.fail(client_id, problem));
+    }
+
+    /// Own messages to send when there is a connection, oldest first.
+    pub fn on_their_way(self) -> Vec<Pending> {
+        self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
+    }
+
+    /// The reader typed something. The others are told so once a second at most.
+    pub fn typing(self) {
+        let Some(courier) = self.live.courier() else { return };
+        let now = courier.now();
+        if now.millis_since(self.typed_at.get_value()) >= TYPING_SIGNAL_MILLIS {
+            self.typed_at.set_value(now);
+            courier.typing();
+        }
+    }
+
+    /// Asks for the page of history before the oldest event here, if there is one and it is not on its way. False
+    /// where the page has to be loaded anew for it.
+    pub fn load_earlier(self) -> bool {
+        if self.loading.get_untracked() {
+            return true;
+        }
+        let oldest =
+            self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
+        let asked = oldest.zip(self.live.courier()).is_some_and(|(oldest, courier)| courier.earlier(oldest));
+        self.loading.set(asked);
+        asked
+    }
+
+    /// Says something: shown at once, sent as soon as possible.
+    ///
+    /// # Errors
+    /// Why it stays in the composer: [`Problem::Busy`] when too many messages wait already.
+    pub fn post(self, body: Body) -> Result<(), Problem> {
+        let Some(courier) = self.live.courier() else { return Err(Problem::Busy) };
+        let (client_id, at) = (courier.client_id(), courier.now());
+        let mut shown = false;
+        self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
+        if !shown {
+            return Err(Problem::Busy);
+        }
+        self.posted.update(|posted| *posted += 1);
+        // what is typed next is worth telling at once
+        self.typed_at.set_value(Timestamp(0));
+        match self.live.ended.get_untracked() {
+            Some(problem) => self.refused(client_id, problem),
+            None => self.send(client_id),
+        }
+        Ok(())
+    }
+
+    /// Tries a message again, under the same id.
+    pub fn retry(self, client_id: ClientId) {
+        if let Some(problem) = self.live.ended.get_untracked() {
+            return self.refused(client_id, problem);
+        }
+        self.send(client_id);
+        if let Some(courier) = self.live.courier() {
+            courier.hurry();
+        }
+    }
+
+    fn send(self, client_id: ClientId) {
+        let mut message = None;
+        self.timeline.update(|timeline| message = timeline.retry(client_id));
+        if let (Some(courier), Some(message)) = (self.live.courier(), message) {
+            courier.send(&message);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The live lobby: the public chats that the reader wants to see.
+
+use domain::{
+    Lobby,
+    lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
+    page::HomePage,
+};
+use leptos::prelude::{GetUntracked, RwSignal, Set, Update, WithUntracked, expect_context};
+
+use super::{Connection, Live};
+
+/// The lobby as one reader sees it, alive.
+#[derive(Clone, Copy)]
+pub struct LiveLobby {
+    /// The page it is on.
+    pub live: Live,
+    /// What the reader wants to see.
+    pub wanted: RwSignal<Wanted>,
+    /// What there is of it.
+    pub lobby: RwSignal<Lobby>,
+}
+
+impl LiveLobby {
+    /// The lobby as its page arrived.
+    pub fn new(page: HomePage) -> Self {
+        let HomePage { visit, wanted, lobby } = page;
+        Self { live: Live::new(visit), wanted: RwSignal::new(wanted), lobby: RwSignal::new(lobby) }
+    }
+
+    /// The live lobby of the page around a view.
+    ///
+    /// # Panics
+    /// Outside of the home page, which provides it.
+    pub fn here() -> Self {
+        expect_context()
+    }
+
+    /// Shows only chats with this in their title.
+    pub fn filter(self, filter: String) {
+        self.want(Wanted { filter, limit: PAGE_LISTINGS });
+    }
+
+    /// Shows more chats, if there are more. False where the page has to be loaded anew for it.
+    pub fn show_more(self) -> bool {
+        let wanted = self.wanted.get_untracked();
+        let shown = self.lobby.with_untracked(|lobby| lobby.listings.len());
+        // one page at a time: what is on its way comes first
+        if shown >= wanted.limit && wanted.limit < LISTINGS_LIMIT {
+            let limit = (wanted.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
+            self.want(Wanted { limit, ..wanted });
+        }
+        self.live.courier().is_some()
+    }
+
+    fn want(self, wanted: Wanted) {
+        if let Some(courier) = self.live.courier() {
+            courier.lobby(&wanted);
+        }
+        self.wanted.set(wanted);
+    }
+
+    pub(super) fn show(self, lobby: Lobby) {
+        self.lobby.set(lobby);
+        self.live.connection.set(Connection::Connected);
+    }
+
+    pub(super) fn change(self, change: LobbyChange) {
+        self.lobby.update(|lobby| lobby.apply(change));
+    }
+}

@@ -1,0 +1,46 @@
+//! How many there are in all.
+
+use leptos::prelude::*;
+
+use crate::live::Live;
+
+fn people(number: usize) -> String {
+    format!("{number} {} online", if number == 1 { "person" } else { "people" })
+}
+
+fn chats(number: usize) -> String {
+    format!("{number} open {}", if number == 1 { "chat" } else { "chats" })
+}
+
+/// The counters, live.
+#[component]
+pub fn CountsView() -> impl IntoView {
+    let live = Live::here();
+    let counts = Memo::new(move |_| live.counts.get());
+    // A status speaks up when it changes, and this one changes all the time: it is read when somebody asks.
+    view! {
+        <p class="counts soft">
+            <span role="status" aria-live="off" aria-label="People online">
+                {move || people(counts.get().people)}
+            </span>
+            <span role="status" aria-live="off" aria-label="Open chats">
+                {move || chats(counts.get().chats)}
+            </span>
+        </p>
+    }
+    .into_any()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            (people(1), people(0), chats(1)),
+            ("1 person online".into(), "0 people online".into(), "1 open chat".into())
+        );
+        assert_eq!(chats(12), "12 open chats");
+    }
+}

@@ -1,0 +1,86 @@
+//! Who wants to talk privately: shown on whatever page one is.
+
+use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
+use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+
+use crate::{api::AnswerInvite, live::Live, view::avatar::Avatar};
+
+/// The invites that wait for an answer.
+#[component]
+pub fn InvitesView(
+    /// The chat of the page they are shown on, to come back to.
+    back: Option<ChatId>,
+) -> impl IntoView {
+    let live = Live::here();
+    let invites = move || live.invites.get();
+    let key = |invite: &Invite| (invite.chat, invite.from.nickname.clone());
+    view! {
+        <div class="invites-place" aria-live="polite">
+            <Show when=move || !live.invites.with(Vec::is_empty)>
+                <section class="invites" aria-label="Private chat invites">
+                    <ul>
+                        <For each=invites key=key let:invite>
+                            <InviteView invite back />
+                        </For>
+                    </ul>
+                </section>
+            </Show>
+        </div>
+    }
+    .into_any()
+}
+
+/// Both answers are ordinary forms: one opens the chat in a new window, which no script could do as surely.
+#[component]
+fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
+    let live = Live::here();
+    let Invite { chat, from: User { id, nickname } } = invite;
+    let (problem, set_problem) = signal(None::<Problem>);
+    let accept = move |event: SubmitEvent| {
+        if !live.can_leave() {
+            event.prevent_default();
+            set_problem.set(Some(Problem::NotConnected));
+        }
+    };
+    let decline = move |event: SubmitEvent| {
+        if live.is_alive.get_untracked() {
+            event.prevent_default();
+            let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
+            live.ask(ask, move |done| set_problem.set(done.err()));
+        }
+    };
+    let name = nickname.to_string();
+    view! {
+        <li class="invite">
+            <Avatar id nickname />
+            <p>
+                <strong>
+                    <bdi>{name}</bdi>
+                </strong>
+                " wants to chat with you privately."
+            </p>
+            <form
+                method="post"
+                action=AnswerInvite::PATH
+                target="_blank"
+                on:submit=accept
+            >
+                <input type="hidden" name="chat" value=chat.to_string() />
+                <button class="primary" name="answer" value="accept">
+                    "Accept"
+                </button>
+            </form>
+            <form method="post" action=AnswerInvite::PATH on:submit=decline>
+                <input type="hidden" name="chat" value=chat.to_string() />
+                <input type="hidden" name="back" value=back.map(|back| back.to_string()) />
+                <button class="quiet" name="answer" value="decline">
+                    "Decline"
+                </button>
+            </form>
+            <p class="problem" role="alert">
+                {move || problem.get().map(|problem| problem.to_string())}
+            </p>
+        </li>
+    }
+    .into_any()
+}

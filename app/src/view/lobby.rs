@@ -1,0 +1,187 @@
+//! The public chats, newest first.
+
+use domain::{Listing, User, lobby::LISTINGS_LIMIT};
+use leptos::{
+    ev::{MouseEvent, SubmitEvent},
+    html::Input,
+    prelude::*,
+};
+
+use crate::{
+    live::LiveLobby,
+    view::{avatar::Avatar, icon, members::here},
+};
+
+/// The public chats, live, with a filter.
+#[component]
+pub fn LobbyView() -> impl IntoView {
+    let lobby = LiveLobby::here();
+    let listings = move || lobby.lobby.with(|lobby| lobby.listings.clone());
+    let (shown, matching) = (
+        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
+        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
+    );
+    let is_filtered = move || lobby.wanted.with(|wanted| !wanted.filter.trim().is_empty());
+    let more = move |event: MouseEvent| {
+        if lobby.show_more() {
+            event.prevent_default();
+        }
+    };
+    let more_link = move || {
+        lobby.wanted.with(|wanted| {
+            let limit = shown.get() + domain::lobby::PAGE_LISTINGS;
+            format!("/?limit={limit}&filter={}", percent(&wanted.filter))
+        })
+    };
+    let count = move || match (matching.get(), is_filtered()) {
+        (0, _) => String::new(),
+        (all, _) if all > shown.get() => format!("{} of {all}", shown.get()),
+        (all, _) => all.to_string(),
+    };
+    view! {
+        <section class="lobby" aria-labelledby="lobby-heading">
+            <div class="lobby-head">
+                <h2 id="lobby-heading">"Public chats"</h2>
+                <span class="soft">{count}</span>
+                <FilterField />
+            </div>
+            <ul class="listings" aria-label="Public chats">
+                <For each=listings key=|listing| listing.id let:listing>
+                    <ListingView listing />
+                </For>
+            </ul>
+            <Show when=move || shown.get() == 0>
+                <p class="empty soft">
+                    {move || {
+                        if is_filtered() {
+                            "No public chat has this in its title."
+                        } else {
+                            "No public chats yet. The first one you start is listed here, for everybody to join."
+                        }
+                    }}
+                </p>
+            </Show>
+            <Show when=move || { shown.get() < matching.get() && shown.get() < LISTINGS_LIMIT }>
+                <p class="more">
+                    <a href=more_link on:click=more>
+                        "More chats"
+                    </a>
+                </p>
+            </Show>
+            <Show when=move || { shown.get() < matching.get() && shown.get() >= LISTINGS_LIMIT }>
+                <p class="soft more">"These are the newest. Filter by title to find others."</p>
+            </Show>
+        </section>
+    }
+    .into_any()
+}
+
+/// An ordinary form that asks for a part of the list; on a live page it does so with every letter.
+#[component]
+fn FilterField() -> impl IntoView {
+    let lobby = LiveLobby::here();
+    let field = NodeRef::<Input>::new();
+    let typed = move || field.get_untracked().map(|field| field.value()).unwrap_or_default();
+    let filter = move || {
+        if lobby.wanted.with_untracked(|wanted| wanted.filter != typed()) {
+            lobby.filter(typed());
+        }
+    };
+    // what was typed before the page was alive counts as well
+    Effect::new(move || {
+        if lobby.live.is_alive.get() {
+            filter();
+        }
+    });
+    let submit = move |event: SubmitEvent| {
+        if lobby.live.is_alive.get_untracked() {
+            event.prevent_default();
+        }
+    };
+    view! {
+        <form class="filter" method="get" action="/" role="search" on:submit=submit>
+            {icon::search()}
+            <input
+                name="filter"
+                type="search"
+                aria-label="Filter by title"
+                placeholder="Filter by title"
+                autocomplete="off"
+                dir="auto"
+                value=lobby.wanted.with_untracked(|wanted| wanted.filter.clone())
+                node_ref=field
+                on:input=move |_| filter()
+            />
+        </form>
+    }
+    .into_any()
+}
+
+/// One public chat. The row stays when the chat changes, and the focus in it.
+#[component]
+fn ListingView(listing: Listing) -> impl IntoView {
+    let lobby = LiveLobby::here();
+    let first = listing.clone();
+    let listing = Memo::new(move |before: Option<&Listing>| {
+        let found =
+            lobby.lobby.with(|lobby| lobby.listings.iter().find(|listing| listing.id == first.id).cloned());
+        // a row that goes keeps its looks until it has gone
+        found.or_else(|| before.cloned()).unwrap_or_else(|| first.clone())
+    });
+    let id = listing.with_untracked(|listing| listing.id);
+    let faces = Memo::new(move |_| listing.with(|listing| listing.faces.clone()));
+    let members = Memo::new(move |_| listing.with(|listing| listing.members));
+    let title = move || listing.with(|listing| listing.title.to_string());
+    let count =
+        move || if members.get() == 0 { "Nobody here just now".to_owned() } else { here(members.get()) };
+    let said = move || {
+        let now = lobby.live.now.get();
+        listing.with(|listing| match listing.said_at {
+            Some(at) => format!("last message {}", at.ago(now)),
+            None => format!("started {}", listing.started_at.ago(now)),
+        })
+    };
+    view! {
+        <li class="listing" class:occupied=move || { members.get() > 0 }>
+            <span class="faces" aria-hidden="true">
+                <For each=move || faces.get() key=|user: &User| (user.id, user.nickname.clone()) let:user>
+                    <Avatar id=user.id nickname=user.nickname />
+                </For>
+            </span>
+            <span class="what">
+                <a href=format!("/chat/{id}") dir="auto">
+                    {title}
+                </a>
+                <span class="soft">
+                    <span class="count">{count}</span>
+                    " · "
+                    {said}
+                </span>
+            </span>
+        </li>
+    }
+    .into_any()
+}
+
+/// As the value of a query: everything but letters and digits as bytes in hexadecimal (RFC 3986, section 2.1).
+fn percent(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_written_into_a_link() {
+        assert_eq!(percent("a b&é"), "a%20b%26%C3%A9");
+    }
+}

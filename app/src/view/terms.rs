@@ -1,0 +1,20 @@
+//! What is kept and when it goes, from the settings in force.
+
+use leptos::prelude::*;
+
+use crate::live::Live;
+
+/// The terms, in plain words.
+#[component]
+pub fn Terms() -> impl IntoView {
+    let live = Live::here();
+    let said = move || {
+        let lifetimes = live.lifetimes.get();
+        format!(
+            "What is said here is kept on the server, and goes by itself: a message after {}, a chat {} after the last \
+             person left, a nickname {} after its last page was closed. There are no copies elsewhere.",
+            lifetimes.message, lifetimes.chat, lifetimes.user
+        )
+    };
+    view! { <p class="terms soft">{said}</p> }
+}

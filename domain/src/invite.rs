@@ -1,0 +1,27 @@
+//! Invites to chats of two.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ChatId, User};
+
+/// Somebody waits for an answer to this many invites at most; whoever invites them beyond is told so.
+pub const INVITES_LIMIT: usize = 20;
+
+/// An invite that waits for an answer, as whoever is invited sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invite {
+    /// The chat of the two that it leads to.
+    pub chat: ChatId,
+    /// Who invites.
+    pub from: User,
+}
+
+/// What one says to an invite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Yes: the chat is entered.
+    Accept,
+    /// No: whoever invited is told.
+    Decline,
+}

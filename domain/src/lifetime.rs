@@ -1,0 +1,163 @@
+//! How long things are kept, and what has expired at a moment.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+
+/// A length of time in milliseconds. People write it as `90s`, `30m`, `24h` or `7d`, and read it in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(u64);
+
+/// Text that is not a length of time: a whole number above 0 with a unit is expected, a year at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a length of time such as 90s, 30m, 24h or 7d, from 1s to 365d")]
+pub struct NotASpan;
+
+/// The units of a [`Span`], largest first, with their milliseconds.
+const UNITS: [(char, &str, u64); 4] =
+    [('d', "day", 86_400_000), ('h', "hour", 3_600_000), ('m', "minute", 60_000), ('s', "second", 1_000)];
+const LONGEST: u64 = 365 * 86_400_000;
+
+impl Span {
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(seconds * 1_000)
+    }
+
+    /// In milliseconds.
+    pub const fn millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl FromStr for Span {
+    type Err = NotASpan;
+
+    fn from_str(text: &str) -> Result<Self, NotASpan> {
+        let unit = text.chars().next_back().ok_or(NotASpan)?;
+        let (_, _, millis) = UNITS.iter().find(|(letter, ..)| *letter == unit).ok_or(NotASpan)?;
+        let number = &text[..text.len() - unit.len_utf8()];
+        if !number.chars().all(|digit| digit.is_ascii_digit()) {
+            return Err(NotASpan);
+        }
+        let number: u64 = number.parse().map_err(|_| NotASpan)?;
+        let span = number.checked_mul(*millis).ok_or(NotASpan)?;
+        if span == 0 || span > LONGEST { Err(NotASpan) } else { Ok(Self(span)) }
+    }
+}
+
+/// In words, by the largest unit that says it exactly: `30 minutes`, `1 day`, `90 seconds`.
+impl fmt::Display for Span {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exact = UNITS.iter().find(|(.., millis)| self.0.is_multiple_of(*millis) && self.0 >= *millis);
+        let (_, name, millis) = exact.unwrap_or(&UNITS[3]);
+        let number = self.0 / millis;
+        // a day is what people call one, and 24 hours is what they set
+        match (number, *name) {
+            (1, "day") => formatter.write_str("24 hours"),
+            (1, name) => write!(formatter, "1 {name}"),
+            (number, name) => write!(formatter, "{number} {name}s"),
+        }
+    }
+}
+
+/// How long things are kept after they were last needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetimes {
+    /// A chat in which nobody is any more.
+    pub chat: Span,
+    /// A user who is nowhere any more: their nickname and their invites.
+    pub user: Span,
+    /// A message, whoever is there.
+    pub message: Span,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self {
+            chat: Span::seconds(30 * 60),
+            user: Span::seconds(5 * 60),
+            message: Span::seconds(24 * 60 * 60),
+        }
+    }
+}
+
+/// What has expired at a moment: everything that was last needed its whole lifetime ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// The moment.
+    pub now: Timestamp,
+    /// How long things are kept.
+    pub lifetimes: Lifetimes,
+}
+
+impl Expiry {
+    /// Whether a chat has expired that was last active then.
+    pub const fn of_chat(&self, active_at: Timestamp) -> bool {
+        self.now.millis_since(active_at) >= self.lifetimes.chat.0
+    }
+
+    /// Whether a user has expired who was last active then.
+    pub const fn of_user(&self, active_at: Timestamp) -> bool {
+        self.now.millis_since(active_at) >= self.lifetimes.user.0
+    }
+
+    /// Whether an event has expired that happened then.
+    pub const fn of_event(&self, at: Timestamp) -> bool {
+        self.now.millis_since(at) >= self.lifetimes.message.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_read_and_said() {
+        for (text, millis, words) in [
+            ("90s", 90_000, "90 seconds"),
+            ("60s", 60_000, "1 minute"),
+            ("30m", 1_800_000, "30 minutes"),
+            ("24h", 86_400_000, "24 hours"),
+            ("1h", 3_600_000, "1 hour"),
+            ("7d", 604_800_000, "7 days"),
+            ("36h", 129_600_000, "36 hours"),
+        ] {
+            let span: Span = text.parse().unwrap();
+            assert_eq!((span.millis(), span.to_string().as_str()), (millis, words), "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for text in [
+            "",
+            "s",
+            "30",
+            "30 m",
+            "-1s",
+            "+1s",
+            "0s",
+            "1.5h",
+            "m30",
+            "30min",
+            "é",
+            "366d",
+            "99999999999999999999s",
+        ] {
+            assert_eq!(text.parse::<Span>(), Err(NotASpan), "{text}");
+        }
+    }
+
+    #[test]
+    fn things_expire_when_their_whole_lifetime_is_over_and_not_before() {
+        let lifetimes = Lifetimes { user: Span::seconds(1), ..Lifetimes::default() };
+        let at = |now| Expiry { now: Timestamp(now), lifetimes };
+        assert!(!at(1_999).of_user(Timestamp(1_000)));
+        assert!(at(2_000).of_user(Timestamp(1_000)));
+        assert!(!at(500).of_user(Timestamp(1_000)), "a clock that went back takes nothing");
+    }
+}

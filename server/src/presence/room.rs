@@ -1,0 +1,225 @@
+//! One chat with people in it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use domain::{
+    Member, Roster, User, UserId,
+    roster::{ROSTER_LIMIT, RosterChange},
+};
+use tokio::time::Instant;
+
+use crate::tail::Bell;
+
+/// Changes that a room remembers. A connection further behind is sent the whole roster.
+pub(super) const REMEMBERED_CHANGES: usize = 256;
+/// In a room with more members than this, changes are told in batches: each of n people who come would otherwise wake
+/// all n.
+pub(super) const SMALL_ROOM: usize = 32;
+/// A batch in a large room comes no sooner than this after the one before.
+pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a connection has to be told about a room.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    /// Everybody who is there.
+    Whole(Roster),
+    /// What changed since the version it knows.
+    Change(RosterChange),
+}
+
+#[derive(Default)]
+pub(super) struct Room {
+    version: u64,
+    members: HashMap<UserId, Present>,
+    /// The members in the order they came.
+    arrivals: BTreeMap<u64, UserId>,
+    next_arrival: u64,
+    /// Rosters name those who came from here on.
+    named_from: u64,
+    changes: VecDeque<(u64, UserId)>,
+    watchers: HashMap<u64, Bell>,
+    next_watcher: u64,
+    rung: Option<(u64, Instant)>,
+    rings_later: bool,
+}
+
+struct Present {
+    member: Member,
+    arrival: u64,
+    connections: usize,
+    leaves_at: Option<Instant>,
+    typing_until: Option<Instant>,
+}
+
+impl Room {
+    /// Rings `bell` from now on; gives the number to stop that by.
+    pub(super) fn watch(&mut self, bell: Bell) -> u64 {
+        let watcher = self.next_watcher;
+        self.next_watcher += 1;
+        self.watchers.insert(watcher, bell);
+        watcher
+    }
+
+    /// One more connection of somebody; true where they were not here.
+    pub(super) fn sit(&mut self, user: User) -> bool {
+        let id = user.id;
+        if let Some(member) = self.members.get_mut(&id) {
+            member.connections += 1;
+            member.leaves_at = None;
+            return false;
+        }
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        let member = user.into();
+        let present = Present { member, arrival, connections: 1, leaves_at: None, typing_until: None };
+        self.members.insert(id, present);
+        self.arrivals.insert(arrival, id);
+        self.changed(id);
+        if self.arrivals.range(self.named_from..).count() > ROSTER_LIMIT {
+            // whoever came first of those who are named is only counted from now on
+            let mut named = self.arrivals.range(self.named_from..).map(|(arrival, user)| (*arrival, *user));
+            if let (Some((_, first)), Some((next, _))) = (named.next(), named.next()) {
+                self.named_from = next;
+                self.changed(first);
+            }
+        }
+        true
+    }
+
+    /// One connection of somebody less; true where it was their last.
+    pub(super) fn stand_up(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
+        self.watchers.remove(&watcher);
+        let Some(member) = self.members.get_mut(&user) else { return false };
+        member.connections = member.connections.saturating_sub(1);
+        if member.connections > 0 {
+            return false;
+        }
+        member.leaves_at = Some(leaves_at);
+        true
+    }
+
+    /// Lets somebody leave who was to leave then; false where they came back.
+    pub(super) fn leave(&mut self, user: UserId, at: Instant) -> bool {
+        if self.members.get(&user).is_none_or(|member| member.leaves_at != Some(at)) {
+            return false;
+        }
+        let Some(Present { arrival, .. }) = self.members.remove(&user) else { return false };
+        self.arrivals.remove(&arrival);
+        self.changed(user);
+        if arrival >= self.named_from
+            && let Some((before, unnamed)) =
+                self.arrivals.range(..self.named_from).next_back().map(|(arrival, user)| (*arrival, *user))
+        {
+            self.named_from = before;
+            self.changed(unnamed);
+        }
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// True where somebody was here under another name.
+    pub(super) fn rename(&mut self, user: &User) -> bool {
+        let Some(Present { member, .. }) = self.members.get_mut(&user.id) else { return false };
+        if member.nickname == user.nickname {
+            return false;
+        }
+        member.nickname = user.nickname.clone();
+        self.changed(user.id);
+        true
+    }
+
+    pub(super) fn typing_until(&self, user: UserId) -> Option<Instant> {
+        self.members.get(&user).and_then(|present| present.typing_until)
+    }
+
+    /// True where that is to be seen.
+    pub(super) fn type_until(&mut self, user: UserId, until: Option<Instant>) -> bool {
+        let Some(present) = self.members.get_mut(&user) else { return false };
+        present.typing_until = until;
+        if present.member.typing == until.is_some() {
+            return false;
+        }
+        present.member.typing = until.is_some();
+        self.changed(user);
+        true
+    }
+
+    /// Somebody was to stop typing then; false where they went on.
+    pub(super) fn pause(&mut self, user: UserId, at: Instant) -> bool {
+        self.typing_until(user) == Some(at) && self.type_until(user, None)
+    }
+
+    /// Tells everybody of what changed, or gives the time when to call [`Room::ring_late`].
+    #[must_use]
+    pub(super) fn ring(&mut self, now: Instant) -> Option<Instant> {
+        match self.rung {
+            Some((version, _)) if version == self.version => None,
+            Some((_, last)) if self.members.len() > SMALL_ROOM && now < last + BATCH_INTERVAL => {
+                let is_first = !self.rings_later;
+                self.rings_later = true;
+                is_first.then_some(last + BATCH_INTERVAL)
+            }
+            _ => {
+                self.rung = Some((self.version, now));
+                self.watchers.values().for_each(|bell| bell.notify_one());
+                None
+            }
+        }
+    }
+
+    /// As [`Room::ring`], at the time it gave.
+    #[must_use]
+    pub(super) fn ring_late(&mut self, now: Instant) -> Option<Instant> {
+        self.rings_later = false;
+        self.ring(now)
+    }
+
+    pub(super) fn roster(&self) -> Roster {
+        let named = self.arrivals.range(self.named_from..).filter_map(|(_, user)| self.members.get(user));
+        Roster::new(self.version, self.members.len(), named.map(|present| present.member.clone()).collect())
+    }
+
+    /// How many there are, and the first of them.
+    pub(super) fn company(&self, faces: usize) -> (usize, Vec<User>) {
+        let first = self.arrivals.values().filter_map(|user| self.members.get(user)).take(faces);
+        let faces = first.map(|present| &present.member);
+        let faces = faces.map(|member| User { id: member.id, nickname: member.nickname.clone() });
+        (self.members.len(), faces.collect())
+    }
+
+    /// What happened since a version; nothing known gets everything.
+    pub(super) fn news(&self, known: Option<u64>) -> Option<News> {
+        let Some(known) = known else { return Some(News::Whole(self.roster())) };
+        if known == self.version {
+            return None;
+        }
+        if self.changes.front().is_none_or(|(version, _)| *version > known + 1) {
+            return Some(News::Whole(self.roster()));
+        }
+        let (version, count) = (self.version, self.members.len());
+        let mut change = RosterChange { version, count, present: Vec::new(), gone: Vec::new() };
+        let changed: HashSet<UserId> =
+            self.changes.iter().filter(|(version, _)| *version > known).map(|(_, user)| *user).collect();
+        for user in changed {
+            match self.members.get(&user).filter(|present| present.arrival >= self.named_from) {
+                Some(present) => change.present.push(present.member.clone()),
+                None => change.gone.push(user),
+            }
+        }
+        Some(News::Change(change))
+    }
+
+    fn changed(&mut self, user: UserId) {
+        self.version += 1;
+        if self.changes.len() == REMEMBERED_CHANGES {
+            self.changes.pop_front();
+        }
+        self.changes.push_back((self.version, user));
+    }
+}
