@@ -122,6 +122,8 @@ pub struct Live {
     pub offset_minutes: RwSignal<OffsetMinutes>,
     /// Whether the browser has taken over.
     pub is_alive: RwSignal<bool>,
+    /// Whether the page is in view, and not behind another one.
+    pub is_visible: RwSignal<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
     /// Milliseconds that the server's clock is ahead of the reader's.
     ahead: StoredValue<i64>,
@@ -150,6 +152,7 @@ impl Live {
             ended: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
             is_alive: RwSignal::new(false),
+            is_visible: RwSignal::new(true),
             courier: StoredValue::new(None),
             ahead: StoredValue::new(0),
         }

@@ -20,11 +20,16 @@ pub struct Assets {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FreshClientId(pub Option<ClientId>);
 
+/// What the tab of a chat is called, with so many messages in it that were not looked at.
+pub fn chat_title(title: &str, missed: usize) -> String {
+    if missed == 0 { format!("{title} · Qchat") } else { format!("({missed}) {title} · Qchat") }
+}
+
 /// What the tab is called.
 fn title(page: &Page) -> String {
     match page {
         Page::Home(_) => "Qchat".to_owned(),
-        Page::Chat(page) => format!("{} · Qchat", page.chat.title),
+        Page::Chat(page) => chat_title(page.chat.title.as_str(), 0),
         Page::Refused { .. } => "Not done · Qchat".to_owned(),
         Page::Problem(_) | Page::Missing => "Not here · Qchat".to_owned(),
     }

@@ -141,6 +141,19 @@ impl Timeline {
         self.events.first().map(|event| event.seq)
     }
 
+    /// The place of the first event after another one.
+    pub fn first_after(&self, seq: Seq) -> Option<Seq> {
+        self.events.get(self.events.partition_point(|event| event.seq <= seq)).map(|event| event.seq)
+    }
+
+    /// How many messages of others came after an event.
+    pub fn said_after(&self, seq: Seq) -> usize {
+        let after = &self.events[self.events.partition_point(|event| event.seq <= seq)..];
+        let by_others =
+            |event: &&Arc<Event>| matches!(&event.what, What::Posted(message) if message.author != self.me);
+        after.iter().filter(by_others).count()
+    }
+
     /// When the oldest event here happened; nothing where there is none.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         self.events.first().map(|event| event.at)
@@ -404,6 +417,16 @@ mod tests {
         let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
         assert_eq!(left, [client_id(5)]);
         assert!(timeline.has_earlier());
+    }
+
+    #[test]
+    fn what_is_new_is_counted_and_found() {
+        let log = log(6);
+        let timeline = Timeline::new(ME, history(log.clone(), false));
+        assert_eq!(timeline.first_after(log[1].seq), Some(log[2].seq));
+        assert_eq!(timeline.first_after(log[5].seq), None);
+        assert_eq!(timeline.said_after(log[1].seq), 2, "two of four are one's own");
+        assert_eq!(timeline.said_after(log[5].seq), 0);
     }
 
     #[test]

@@ -102,6 +102,7 @@ impl Drop for Listener {
 impl Socket {
     /// Connects a live page, and keeps it connected for as long as the page is there.
     pub(crate) fn open(scene: Scene) -> Self {
+        scene.live().is_visible.set(browser::is_visible());
         scene.live().offset_minutes.set(browser::offset_minutes);
         let inner = Rc::new(Inner {
             scene,
@@ -203,6 +204,7 @@ impl Inner {
         on(window.into(), "offline", Self::lost);
         if let Some(document) = document {
             on(document, "visibilitychange", |inner| {
+                inner.scene.live().is_visible.set(browser::is_visible());
                 if browser::is_visible() {
                     inner.look_for_silence();
                     inner.scene.tick();

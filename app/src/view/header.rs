@@ -42,7 +42,9 @@ pub fn ChatHeader() -> impl IntoView {
                 </EditInPlace>
             </Show>
             <VisibilityView is_owner />
-            <CopyLink />
+            <Show when=move || chat.chat.with(|chat| chat.guest.is_none()) fallback=|| view! { <span class="copied"></span> }>
+                <CopyLink />
+            </Show>
             <MembersButton />
         </header>
     }

@@ -134,13 +134,12 @@ fn ListingView(listing: Listing) -> impl IntoView {
     let title = move || listing.with(|listing| listing.title.to_string());
     let count =
         move || if members.get() == 0 { "Nobody here just now".to_owned() } else { here(members.get()) };
-    let said = move || {
-        let now = lobby.live.now.get();
-        listing.with(|listing| match listing.said_at {
-            Some(at) => format!("last message {}", at.ago(now)),
-            None => format!("started {}", listing.started_at.ago(now)),
-        })
-    };
+    // on a small screen the time has to do; the words are there for those who listen
+    let (event, at) = (
+        move || listing.with(|listing| if listing.said_at.is_some() { "last message " } else { "started " }),
+        move || listing.with(|listing| listing.said_at.unwrap_or(listing.started_at)),
+    );
+    let ago = move || at().ago(lobby.live.now.get());
     view! {
         <li class="listing" class:occupied=move || { members.get() > 0 }>
             <span class="faces" aria-hidden="true">
@@ -155,7 +154,8 @@ fn ListingView(listing: Listing) -> impl IntoView {
                 <span class="soft">
                     <span class="count">{count}</span>
                     " · "
-                    {said}
+                    <span class="wide-only">{event}</span>
+                    {ago}
                 </span>
             </span>
         </li>

@@ -20,10 +20,17 @@ pub fn RowView(
     me: UserId,
     /// The newest event of the page as it arrived: what came later may move a little.
     arrived_with: Seq,
+    /// The first event that is new since the reader looked away.
+    first_new: Memo<Option<Seq>>,
 ) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let Row { content, starts_day, starts_group } = row;
+    let seq = match &content {
+        RowContent::Stored(event) => Some(event.seq),
+        RowContent::Pending(_) => None,
+    };
+    let is_first_new = move || seq.is_some() && first_new.get() == seq;
     let (at, line) = match content {
         RowContent::Stored(event) => match event.what.clone() {
             What::Posted(message) => {
@@ -45,6 +52,9 @@ pub fn RowView(
     };
     view! {
         {starts_day.then(|| view! { <DayLine at /> })}
+        <Show when=is_first_new>
+            <li class="new-since">"New"</li>
+        </Show>
         {line}
     }
 }

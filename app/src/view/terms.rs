@@ -12,7 +12,7 @@ pub fn Terms() -> impl IntoView {
         let lifetimes = live.lifetimes.get();
         format!(
             "What is said here is kept on the server, and goes by itself: a message after {}, a chat {} after the last \
-             person left, a nickname {} after its last page was closed. There are no copies elsewhere.",
+             person left, a nickname {} after its last page was closed.",
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };

@@ -1,10 +1,11 @@
 //! What was said, oldest first, with the newest in view.
 
-use domain::timeline::Row;
+use domain::{Seq, timeline::Row};
 use leptos::{ev::MouseEvent, html::Div, prelude::*};
 
 use crate::{
     live::LiveChat,
+    shell,
     view::{icon, message::RowView},
 };
 
@@ -38,20 +39,41 @@ pub fn TimelineView(
             scroller.set_scroll_top(0);
         }
     };
+    // What is new since one looked away begins below a line. It stays until one says something, or looks away again.
+    let line = RwSignal::new(None::<Seq>);
+    let first_new = Memo::new(move |_| {
+        line.get().and_then(|seq| chat.timeline.with(|timeline| timeline.first_after(seq)))
+    });
+    let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
+    Effect::new(move |was_looking: Option<bool>| {
+        let is_looking = is_looking.get();
+        if was_looking == Some(true) && !is_looking {
+            line.set(None);
+        }
+        is_looking
+    });
+    Effect::new(move || {
+        let newest = newest();
+        if is_looking.get() {
+            set_seen.set(newest);
+        } else if newest > seen.get_untracked() && line.get_untracked().is_none() {
+            line.set(Some(seen.get_untracked()));
+        }
+    });
     // Whoever says something wants to see it said.
     Effect::new(move |before: Option<usize>| {
         let posted = chat.posted.get();
         if before.is_some_and(|before| before != posted) {
+            line.set(None);
             to_newest();
         }
         posted
     });
-    // What comes while one is at the end is seen.
+    // The tab says what the chat is called now, and how much one has missed.
+    let missed = Memo::new(move |_| chat.timeline.with(|timeline| timeline.said_after(seen.get())));
     Effect::new(move || {
-        let newest = newest();
-        if !is_away.get() {
-            set_seen.set(newest);
-        }
+        let title = chat.chat.with(|chat| chat.title.to_string());
+        document().set_title(&shell::chat_title(&title, missed.get()));
     });
     // What is above comes before one has scrolled to it. The place stays, since the scroller counts from the bottom.
     let scrolled = move |_| {
@@ -89,7 +111,7 @@ pub fn TimelineView(
                 })}
             <ol class="timeline">
                 <For each=rows key=key let:row>
-                    <RowView row me=me() arrived_with />
+                    <RowView row me=me() arrived_with first_new />
                 </For>
             </ol>
             <Show when=move || earlier().is_some()>

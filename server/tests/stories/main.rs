@@ -4,7 +4,11 @@
 
 mod bad_input;
 mod crash;
+mod forms;
+mod invites;
+mod lifetimes;
 mod live;
+mod lobby;
 mod pages;
 mod presence;
 mod rooms;

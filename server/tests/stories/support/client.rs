@@ -3,8 +3,9 @@
 use std::{collections::VecDeque, future::Future, net::SocketAddr};
 
 use domain::{
-    ChatId, ClientId, Event, Problem, Seq, Timeline, User,
+    ChatId, ClientId, Event, Invite, Lobby, Problem, Seq, Timeline, User,
     frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
+    lobby::Wanted,
     page::History,
 };
 use futures_util::{SinkExt, StreamExt};
@@ -190,6 +191,43 @@ impl Client {
             events.push(self.event().await);
         }
         events
+    }
+
+    /// Asks for something other than a message, and waits until it is done.
+    pub(crate) async fn do_it(&mut self, command: Ask) -> Result<Seq, Problem> {
+        self.requests += 1;
+        self.send(&ClientFrame::Do { request: self.requests, command }).await;
+        self.answer(self.requests).await
+    }
+
+    /// Follows the lobby from now on.
+    pub(crate) async fn enter_lobby(&mut self, filter: &str, limit: usize) -> Lobby {
+        self.send(&ClientFrame::Lobby(Wanted { filter: filter.to_owned(), limit })).await;
+        self.find(|frame| match frame {
+            ServerFrame::Lobby(lobby) => Some(lobby.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Takes in what changes in the lobby until it is as expected.
+    pub(crate) async fn until_lobby(&mut self, lobby: &mut Lobby, expected: impl Fn(&Lobby) -> bool) {
+        while !expected(lobby) {
+            let change = self.find(|frame| match frame {
+                ServerFrame::LobbyChange(change) => Some(change.clone()),
+                _ => None,
+            });
+            lobby.apply(change.await);
+        }
+    }
+
+    /// The next that is told of the user's invites.
+    pub(crate) async fn invites(&mut self) -> Vec<Invite> {
+        self.find(|frame| match frame {
+            ServerFrame::Invites(invites) => Some(invites.clone()),
+            _ => None,
+        })
+        .await
     }
 
     /// What a reader with this history would go on from.

@@ -5,13 +5,17 @@ pub(crate) mod process;
 
 use std::{net::SocketAddr, time::Duration};
 
-use domain::{ChatId, ClientId, Lifetimes, Span, id::ID_BYTES};
+use domain::{Change, ChatId, ClientId, Lifetimes, Span, UserId, id::ID_BYTES};
 use reqwest::{
     StatusCode,
     header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
     redirect::Policy,
 };
-use server::{Running, Settings, start};
+use server::{
+    Running, Settings,
+    start::{DATABASE, start},
+    store::Store,
+};
 use tempfile::TempDir;
 
 pub(crate) use client::Client;
@@ -51,8 +55,16 @@ impl TestServer {
 
     /// Stops in order, and starts again on the same data.
     pub(crate) async fn restart(self) -> Self {
+        self.restart_with(&[]).await
+    }
+
+    /// Stops in order, and starts again on the same data and these changes.
+    pub(crate) async fn restart_with(self, changes: &[Change]) -> Self {
         let Self { running, folder, settings } = self;
         running.stop().await;
+        let store = Store::open(&folder.path().join(DATABASE), settings.lifetimes).unwrap();
+        store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
+        drop(store);
         let running = start(&settings).await.unwrap();
         Self { running, folder, settings }
     }
@@ -110,6 +122,13 @@ impl Person {
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         let path = answer.headers[LOCATION].to_str().unwrap();
         path.strip_prefix("/chat/").unwrap().parse().unwrap()
+    }
+
+    /// Asks for a private chat with somebody; gives the status and, where it is led to, the chat.
+    pub(crate) async fn chat_privately(&self, with: UserId) -> (StatusCode, Option<ChatId>) {
+        let answer = self.submit("/api/chat_privately", &[("with", &with.to_string())]).await;
+        let path = answer.headers.get(LOCATION).map(|path| path.to_str().unwrap().to_owned());
+        (answer.status, path.map(|path| path.strip_prefix("/chat/").unwrap().parse().unwrap()))
     }
 
     pub(crate) async fn connect(&self) -> Client {

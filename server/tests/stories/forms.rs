@@ -1,0 +1,112 @@
+//! Everything that can be done, done by ordinary forms; and by nobody who may not.
+
+use reqwest::{StatusCode, header::LOCATION};
+
+use crate::support::{Answer, Person, TestServer};
+
+async fn submit(person: &Person, path: &str, form: &[(&str, &str)]) -> Answer {
+    person.submit(&format!("/api/{path}"), form).await
+}
+
+#[tokio::test]
+async fn the_owner_does_everything_by_forms_and_is_led_back() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let here = format!("/chat/{chat}");
+    for (path, form) in [
+        ("edit_title", [("chat", chat.as_str()), ("title", "Coffee & <b>cake</b>")]),
+        ("set_visibility", [("chat", chat.as_str()), ("visibility", "private")]),
+        ("set_nickname", [("chat", chat.as_str()), ("nickname", "Anna")]),
+    ] {
+        let answer = submit(&ana, path, &form).await;
+        assert_eq!(
+            (answer.status, answer.headers[LOCATION].to_str().unwrap()),
+            (StatusCode::SEE_OTHER, &*here)
+        );
+    }
+    let page = ana.get(&here).await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert!(html.contains(">Coffee &amp; &lt;b&gt;cake&lt;/b&gt;</h1>"), "{html}");
+    assert!(html.contains("made this chat private") && html.contains(">Anna<"), "{html}");
+    let home = submit(&ana, "set_nickname", &[("nickname", "Anne"), ("chat", "https://evil.example")]).await;
+    assert_eq!(home.headers[LOCATION], "/", "nobody is led elsewhere");
+}
+
+#[tokio::test]
+async fn others_are_refused_in_words_and_nothing_changes() {
+    let server = TestServer::start().await;
+    let (ana, eve) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    for (path, field, value) in [("edit_title", "title", "Mine"), ("set_visibility", "visibility", "private")]
+    {
+        let answer = submit(&eve, path, &[("chat", &chat), (field, value)]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+        assert!(answer.text.contains("Only the owner of this chat can do that."), "{}", answer.text);
+        let nowhere = submit(&ana, path, &[("chat", "0000000000000000"), (field, value)]).await;
+        assert_eq!(nowhere.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(submit(&ana, "set_visibility", &[("chat", &chat), ("visibility", "open")]).await.status, 400);
+    let page = eve.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains(">Tea</h1>") && page.contains(">Public<"), "{page}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_comes_back_as_it_was_written() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let long = "W&".repeat(51);
+    for (path, field, sentence) in [
+        ("edit_title", "title", "The title is too long."),
+        ("set_nickname", "nickname", "The nickname is too long."),
+    ] {
+        let answer = submit(&ana, path, &[("chat", &chat), (field, &long)]).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(answer.text.contains(sentence), "{}", answer.text);
+        assert!(
+            answer.text.contains(&format!("value=\"{}\"", long.replace('&', "&amp;"))),
+            "{}",
+            answer.text
+        );
+    }
+    assert_eq!(submit(&ana, "edit_title", &[("chat", &chat)]).await.status, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn nobody_without_a_session_does_anything() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let nobody = Person { cookie: String::new(), ..ana.clone() };
+    let id = ana.connect().await.me.id.to_string();
+    for (path, form) in [
+        ("set_nickname", vec![("nickname", "Eve")]),
+        ("edit_title", vec![("chat", chat.as_str()), ("title", "Mine")]),
+        ("set_visibility", vec![("chat", chat.as_str()), ("visibility", "private")]),
+        ("chat_privately", vec![("with", id.as_str())]),
+        ("answer_invite", vec![("chat", chat.as_str()), ("answer", "accept")]),
+    ] {
+        assert_eq!(submit(&nobody, path, &form).await.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_operator_watches_is_there() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let mut lobby = here.enter_lobby("", 0).await;
+    here.until_lobby(&mut lobby, |lobby| lobby.counts.people == 1).await;
+    let text = ana.get("/metrics").await.text;
+    for line in [
+        "qchat_people_online 1",
+        "qchat_chats_open 1",
+        "qchat_connections 1",
+        "qchat_ready 1",
+        "qchat_task_panics_total{task=\"sweep\"} 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+    }
+}

@@ -1,0 +1,102 @@
+//! What nobody needs any more goes, and nothing else does. Lifetimes of a second or two stand for those of minutes; what
+//! is waited for is the lobby saying that a chat has gone.
+
+use domain::{Lifetimes, Problem, Span, User, frame::Ask};
+use reqwest::StatusCode;
+
+use crate::support::{Client, TestServer, bodies, client_id};
+
+const SECOND: Span = Span::seconds(1);
+const LONG: Span = Span::seconds(3_600);
+
+/// Waits for as long as a chat lives in which nobody is.
+async fn a_chats_lifetime(server: &TestServer) {
+    let somebody = server.person().await;
+    let mut watching = somebody.connect().await;
+    somebody.start_chat("Cy", "an hourglass").await;
+    let mut lobby = watching.enter_lobby("hourglass", 10).await;
+    watching.until_lobby(&mut lobby, |lobby| lobby.matching == 1).await;
+    watching.until_lobby(&mut lobby, |lobby| lobby.matching == 0).await;
+}
+
+#[tokio::test]
+async fn an_empty_chat_goes_and_one_with_people_in_it_stays_however_idle() {
+    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: LONG }).await;
+    let ana = server.person().await;
+    let empty = ana.start_chat("Ana", "Empty").await;
+    let occupied = ana.start_chat("Ana", "Occupied").await;
+    let mut idle = ana.watch(occupied).await;
+    for _ in 0..2 {
+        a_chats_lifetime(&server).await;
+    }
+    let answer = server.person().await.get(&format!("/chat/{empty}")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert!(answer.text.contains("It may have ended"), "told kindly: {}", answer.text);
+    assert_eq!(ana.connect().await.post(empty, client_id(1), "late").await, Err(Problem::UnknownChat));
+    idle.post(occupied, client_id(1), "still here").await.unwrap();
+    assert_eq!(server.person().await.get(&format!("/chat/{occupied}")).await.status, StatusCode::OK);
+    let lobby = idle.enter_lobby("", 10).await;
+    assert_eq!((lobby.counts.chats, lobby.listings[0].id), (1, occupied));
+
+    // and it goes after the last one left
+    let mut watching = server.person().await.connect().await;
+    let mut lobby = watching.enter_lobby("", 10).await;
+    drop(idle);
+    watching.until_lobby(&mut lobby, |lobby| lobby.counts.chats == 0).await;
+    assert_eq!(watching.post(occupied, client_id(2), "late").await, Err(Problem::UnknownChat));
+}
+
+#[tokio::test]
+async fn what_has_expired_is_off_the_disk_and_does_not_come_back_with_a_restart() {
+    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: LONG }).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Short").await;
+    ana.connect().await.post(chat, client_id(1), "a secret in 7 words, or so").await.unwrap();
+    a_chats_lifetime(&server).await;
+    let server = server.restart().await;
+    let somebody = server.person().await;
+    assert_eq!(somebody.get(&format!("/chat/{chat}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(somebody.connect().await.enter_lobby("", 10).await.counts.chats, 0);
+}
+
+#[tokio::test]
+async fn a_message_goes_though_people_are_there_and_the_chat_goes_on() {
+    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: SECOND }).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    here.post(chat, client_id(1), "the past").await.unwrap();
+    let before = here.watch(chat, None).await.unwrap();
+    a_chats_lifetime(&server).await;
+    let page = server.person().await.get(&format!("/chat/{chat}")).await;
+    assert!(page.status == StatusCode::OK && !page.text.contains("the past"), "{}", page.text);
+    let mut bea = server.person().await.connect().await;
+    let history = bea.watch(chat, None).await.unwrap();
+    assert!(history.events.is_empty() && !history.earlier);
+    assert_eq!(history.seq, before.seq, "one goes on from where it was");
+    here.post(chat, client_id(2), "the present").await.unwrap();
+    let next = bea.event().await;
+    assert_eq!((bodies([&next]), next.prev), (vec!["the present".to_owned()], history.seq));
+    let cursor = domain::frame::Cursor { epoch: history.epoch, seq: history.seq };
+    assert_eq!(bea.watch(chat, Some(cursor)).await, None, "a cursor whose event has gone still holds");
+}
+
+#[tokio::test]
+async fn a_nickname_is_kept_by_an_open_page_and_forgotten_without_one() {
+    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: SECOND, message: LONG }).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let (mut here, mut gone) = (ana.connect().await, bea.connect().await);
+    for (client, name) in [(&mut here, "Ana"), (&mut gone, "Bea")] {
+        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
+    }
+    let was_called = |client: &Client| client.me.nickname.to_string();
+    assert_eq!(was_called(&bea.connect().await), "Bea");
+    drop(gone);
+    // Bea is here for a grace of three seconds, and her name for one more
+    let mut lobby = here.enter_lobby("", 0).await;
+    here.until_lobby(&mut lobby, |lobby| lobby.counts.people == 1).await;
+    a_chats_lifetime(&server).await;
+    let me = bea.connect().await.me;
+    assert_eq!(me, User::new(me.id));
+    assert_eq!(was_called(&ana.connect().await), "Ana", "an open page keeps it");
+}

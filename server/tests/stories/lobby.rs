@@ -1,0 +1,127 @@
+//! The public chats, live, for whoever looks for company.
+
+use domain::{Change, ChatId, Event, Lobby, Seq, Title, Visibility, What, frame::Ask, lobby::LISTINGS_LIMIT};
+use server::clock;
+
+use crate::support::{Person, TestServer, client_id};
+
+fn titles(lobby: &Lobby) -> Vec<&str> {
+    lobby.listings.iter().map(|listing| listing.title.as_str()).collect()
+}
+
+#[tokio::test]
+async fn public_chats_come_change_and_go_while_one_looks() {
+    let server = TestServer::start().await;
+    let (ana, mut looking) = (server.person().await, server.person().await.connect().await);
+    let mut lobby = looking.enter_lobby("", 10).await;
+    assert_eq!((titles(&lobby), lobby.matching), (vec![], 0));
+    let first = ana.start_chat("Ana", "First").await;
+    ana.start_chat("Ana", "Second").await;
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "First"]).await;
+    assert_eq!(lobby.listings[1].members, 0);
+
+    let mut here = ana.watch(first).await;
+    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].members == 1).await;
+    assert_eq!(lobby.listings[1].faces[0].nickname.as_str(), "Ana");
+    here.do_it(Ask::EditTitle { chat: first, title: "The first".to_owned() }).await.unwrap();
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
+    here.post(first, client_id(1), "hello").await.unwrap();
+    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].said_at.is_some()).await;
+    here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Private }).await.unwrap();
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second"]).await;
+    assert_eq!(lobby.counts.chats, 2, "private chats count, and are not named");
+    here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Public }).await.unwrap();
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
+    drop(here);
+    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].members == 0).await;
+
+    // whoever comes now sees the same, with and without a script
+    let mut fresh = server.person().await.connect().await;
+    assert_eq!(fresh.enter_lobby("", 10).await.listings, lobby.listings);
+    let page = server.person().await.get("/").await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert!(html.find(">Second<").unwrap() < html.find(">The first<").unwrap(), "{html}");
+}
+
+#[tokio::test]
+async fn people_are_counted_once_however_many_pages_they_have_open() {
+    let server = TestServer::start().await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let mut tab = ana.connect().await;
+    let mut lobby = tab.enter_lobby("", 0).await;
+    let _other_tab = ana.connect().await;
+    let bea_here = bea.connect().await;
+    tab.until_lobby(&mut lobby, |lobby| lobby.counts.people == 2).await;
+    let page = server.person().await.get("/").await.text;
+    assert!(page.contains("3 people online"), "whoever looks counts: {page}");
+    drop(bea_here);
+    tab.until_lobby(&mut lobby, |lobby| lobby.counts.people == 1).await;
+}
+
+#[tokio::test]
+async fn a_filter_finds_titles_and_a_limit_is_kept() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    for number in 0..6 {
+        ana.start_chat(
+            "Ana",
+            &format!("Chat {number} {}", if number % 2 == 0 { "Tee & Kuchen" } else { "coffee" }),
+        )
+        .await;
+    }
+    let mut looking = ana.connect().await;
+    let lobby = looking.enter_lobby("tee &", 2).await;
+    assert_eq!((titles(&lobby), lobby.matching), (vec!["Chat 4 Tee & Kuchen", "Chat 2 Tee & Kuchen"], 3));
+    let all = looking.enter_lobby("", usize::MAX).await;
+    assert_eq!((all.listings.len(), all.matching), (6, 6));
+    const { assert!(LISTINGS_LIMIT >= 6) };
+    let page = ana.get("/?filter=TEE%20%26&limit=2").await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert!(html.contains("Chat 4") && !html.contains("Chat 0") && !html.contains("Chat 5"), "{html}");
+    assert!(html.contains("value=\"TEE &amp;\"") && html.contains("2 of 3"), "{html}");
+    for odd in ["/?limit=0", "/?limit=x", "/?filter=%ff", "/?limit=99999999999999999999"] {
+        assert_eq!(ana.get(odd).await.status, 200, "{odd}");
+    }
+}
+
+/// With 5,000 public chats of which 200 change each second, a page is told of what it sees, four times a second at most.
+#[tokio::test]
+async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let owner = ana.connect().await.me;
+    let now = clock::system()();
+    let chats: Vec<_> = (0..5_000_u64).map(|number| ChatId::from_bytes(client_id(number).bytes())).collect();
+    let started = chats.iter().zip(1..).map(|(chat, seq)| {
+        let (nickname, title) = (owner.nickname.clone(), Title::parse(&format!("Chat {seq}")).unwrap());
+        let visibility = Visibility::Public;
+        let what = What::Started { owner: owner.id, nickname, title, visibility, guest: None };
+        Change::Chat(Event { chat: *chat, seq: Seq(seq), prev: Seq::ZERO, at: now, what })
+    });
+    let server = server.restart_with(&started.collect::<Vec<_>>()).await;
+    let ana = Person { address: server.address(), ..ana };
+    let mut looking = server.person().await.connect().await;
+    let mut lobby = looking.enter_lobby("", 50).await;
+    assert_eq!((lobby.matching, lobby.listings.len()), (5_000, 50));
+
+    let mut editing = ana.connect().await;
+    let begun = std::time::Instant::now();
+    for (number, chat) in chats.iter().step_by(10).enumerate() {
+        editing.do_it(Ask::EditTitle { chat: *chat, title: format!("New {number}") }).await.unwrap();
+    }
+    ana.start_chat("Ana", "The end").await;
+    let mut told = 0;
+    while lobby.listings[0].title.as_str() != "The end" {
+        let change = looking
+            .find(|frame| match frame {
+                domain::frame::ServerFrame::LobbyChange(change) => Some(change.clone()),
+                _ => None,
+            })
+            .await;
+        assert!(change.listed.len() <= 50, "never more than the page shows");
+        lobby.apply(change);
+        told += 1;
+    }
+    let most = begun.elapsed().as_millis() / 250 + 2;
+    assert!(told <= most, "told {told} times, where {most} are the most");
+}
