@@ -18,7 +18,7 @@ use leptos::prelude::{
 };
 
 pub use chat::LiveChat;
-pub use lobby::LiveLobby;
+pub use lobby::{LiveLobby, address};
 
 /// How the connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,9 @@ pub trait Courier: Send + Sync {
     /// What time it is here.
     fn now(&self) -> Timestamp;
 
+    /// Milliseconds since some moment, by a clock that nobody sets.
+    fn uptime_millis(&self) -> u64;
+
     /// Sends a message now if there is a connection; otherwise it goes out when there is one again.
     fn send(&self, message: &Pending);
 
@@ -56,8 +59,8 @@ pub trait Courier: Send + Sync {
     /// Asks for the page of history before an event. False where there is no connection.
     fn earlier(&self, before: Seq) -> bool;
 
-    /// Asks for another part of the lobby, now or with the next connection.
-    fn lobby(&self, wanted: &Wanted);
+    /// Asks for another part of the lobby, now or with the next connection. The address is that of a page with it.
+    fn lobby(&self, wanted: &Wanted, address: &str);
 
     /// Tries to connect now instead of waiting.
     fn hurry(&self);
@@ -125,8 +128,9 @@ pub struct Live {
     /// Whether the page is in view, and not behind another one.
     pub is_visible: RwSignal<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
-    /// Milliseconds that the server's clock is ahead of the reader's.
-    ahead: StoredValue<i64>,
+    /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
+    /// set right at any moment.
+    told: StoredValue<(Timestamp, u64)>,
 }
 
 /// A live page with what is on it.
@@ -154,7 +158,7 @@ impl Live {
             is_alive: RwSignal::new(false),
             is_visible: RwSignal::new(true),
             courier: StoredValue::new(None),
-            ahead: StoredValue::new(0),
+            told: StoredValue::new((now, 0)),
         }
     }
 
@@ -192,7 +196,7 @@ impl Live {
     fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
         self.lifetimes.set(lifetimes);
         if let Some(courier) = self.courier() {
-            self.ahead.set_value(now.0 as i64 - courier.now().0 as i64);
+            self.told.set_value((now, courier.uptime_millis()));
         }
         self.now.set(now);
         let known = self.me.get_untracked();
@@ -211,7 +215,8 @@ impl Live {
 
     fn tick(self) {
         let Some(courier) = self.courier() else { return };
-        let now = Timestamp(courier.now().0.saturating_add_signed(self.ahead.get_value()));
+        let (told, then) = self.told.get_value();
+        let now = Timestamp(told.0 + courier.uptime_millis().saturating_sub(then));
         if now.millis_since(self.now.get_untracked()) >= TICK_MILLIS {
             self.now.set(now);
         }

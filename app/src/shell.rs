@@ -41,8 +41,9 @@ pub fn Shell() -> impl IntoView {
     let Assets { script, wasm, style } = use_context().unwrap_or_default();
     let title = title(&use_context::<Page>().unwrap_or(Page::Missing));
     let options = use_context::<LeptosOptions>();
+    // Both are asked for at once, and by a script: whoever runs none is not sent what they cannot use.
     let boot = format!(
-        "import start, {{ hydrate }} from {script:?}; await start({{ module_or_path: {wasm:?} }}); hydrate();"
+        "const wasm = fetch({wasm:?}); const {{ default: start, hydrate }} = await import({script:?}); await start({{ module_or_path: wasm }}); hydrate();"
     );
     view! {
         <!DOCTYPE html>
@@ -58,8 +59,6 @@ pub fn Shell() -> impl IntoView {
                 <title>{title}</title>
                 <link rel="stylesheet" href=style />
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
-                <link rel="modulepreload" href=script />
-                <link rel="preload" href=wasm r#as="fetch" r#type="application/wasm" crossorigin="anonymous" />
                 {options.map(|options| view! { <AutoReload options /> })}
                 <script type="module" nonce=use_nonce()>
                     {boot}

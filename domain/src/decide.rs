@@ -216,7 +216,11 @@ impl<S: State> Now<'_, S> {
                 Some(_) => Verdict::Accepted(Vec::new()),
                 None if is_there => Verdict::Accepted(Vec::new()),
                 None if waiting >= INVITES_LIMIT => Verdict::Refused(Problem::TooManyInvites),
-                None => self.next(&chat, What::Invited { by: self.user(by)?, to: self.user(with)? }),
+                None => {
+                    let (by, to) = (self.user(by)?, self.user(with)?);
+                    let kept = self.keep(&by);
+                    Verdict::Accepted(vec![kept, self.event(chat.id, chat.seq, What::Invited { by, to })])
+                }
             });
         }
         if waiting >= INVITES_LIMIT {
@@ -225,11 +229,19 @@ impl<S: State> Now<'_, S> {
         if self.chat(fresh)?.is_some() {
             return Ok(Verdict::Refused(Problem::ChatExists));
         }
-        let (User { nickname, .. }, guest) = (self.user(by)?, self.user(with)?);
+        let (owner, guest) = (self.user(by)?, self.user(with)?);
+        let kept = self.keep(&owner);
+        let User { nickname, .. } = owner;
         let title = Title::for_two(&nickname, &guest.nickname);
         let visibility = Visibility::Private;
         let started = What::Started { owner: by, nickname, title, visibility, guest: Some(guest) };
-        Ok(Verdict::Accepted(vec![self.event(fresh, Seq::ZERO, started)]))
+        Ok(Verdict::Accepted(vec![kept, self.event(fresh, Seq::ZERO, started)]))
+    }
+
+    /// Whoever invites is kept, even under the name that everybody has at first, so that their invites go with them
+    /// when they expire.
+    fn keep(&self, user: &User) -> Change {
+        Change::User { user: user.clone(), at: self.entry.at }
     }
 
     /// A chat with people in it never expires: it is touched even where it seemed to have.

@@ -57,10 +57,10 @@ impl Roster {
         Self { version, count, members }
     }
 
-    /// Adds a reader who is not counted yet.
-    pub fn welcome(&mut self, reader: &User) {
+    /// Names a reader, and counts them unless they are.
+    pub fn welcome(&mut self, reader: &User, is_counted: bool) {
+        self.count += usize::from(!is_counted);
         if self.members.iter().all(|member| member.id != reader.id) {
-            self.count += 1;
             self.put(reader.clone().into());
         }
     }

@@ -1,4 +1,5 @@
 import { type Locator, type Page, expect } from '@playwright/test';
+import { Invites } from './invites.ts';
 
 export class ChatPage {
   readonly heading: Locator;
@@ -16,6 +17,10 @@ export class ChatPage {
   readonly nickname: Locator;
   readonly save: Locator;
   readonly public: Locator;
+  readonly people: Locator;
+  readonly chats: Locator;
+  readonly openMembers: Locator;
+  readonly invites: Invites;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -32,6 +37,10 @@ export class ChatPage {
     this.nickname = page.getByRole('textbox', { name: 'Nickname' });
     this.save = page.getByRole('button', { name: 'Save' });
     this.public = page.getByRole('switch', { name: 'Public' });
+    this.people = page.getByRole('status', { name: 'People online' });
+    this.chats = page.getByRole('status', { name: 'Open chats' });
+    this.openMembers = page.getByRole('button', { name: /(person|people) here$/ });
+    this.invites = new Invites(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
 
@@ -57,6 +66,11 @@ export class ChatPage {
 
   member(name: string): Locator {
     return this.members.filter({ hasText: name });
+  }
+
+  /** The button that asks a member for a private chat. */
+  privately(name: string): Locator {
+    return this.members.getByRole('button', { name: `Chat privately with ${name}` });
   }
 
   /** The texts of all stored messages and those on their way, in the order they are shown. */

@@ -1,4 +1,5 @@
 import type { Locator, Page } from '@playwright/test';
+import { Invites } from './invites.ts';
 
 export class HomePage {
   readonly nickname: Locator;
@@ -7,6 +8,13 @@ export class HomePage {
   readonly start: Locator;
   readonly anotherNickname: Locator;
   readonly problem: Locator;
+  readonly people: Locator;
+  readonly chats: Locator;
+  readonly listings: Locator;
+  readonly filter: Locator;
+  readonly more: Locator;
+  readonly connection: Locator;
+  readonly invites: Invites;
 
   constructor(readonly page: Page) {
     this.nickname = page.getByRole('textbox', { name: 'Nickname' });
@@ -14,7 +22,24 @@ export class HomePage {
     this.private = page.getByRole('checkbox', { name: 'Private' });
     this.start = page.getByRole('button', { name: 'Start chat' });
     this.anotherNickname = page.getByRole('button', { name: 'Another nickname' });
+    this.people = page.getByRole('status', { name: 'People online' });
+    this.chats = page.getByRole('status', { name: 'Open chats' });
+    this.listings = page.getByRole('list', { name: 'Public chats' }).getByRole('listitem');
+    this.filter = page.getByRole('searchbox', { name: 'Filter by title' });
+    this.more = page.getByRole('link', { name: 'More chats' });
+    this.connection = page.getByRole('status', { name: 'Connection' });
+    this.invites = new Invites(page);
     this.problem = page.getByRole('alert').filter({ hasText: /./ });
+  }
+
+  /** A public chat, by its title. */
+  listing(title: string): Locator {
+    return this.listings.filter({ has: this.page.getByRole('link', { name: title, exact: true }) });
+  }
+
+  /** The titles of the public chats, as they are shown. */
+  async titles(): Promise<string[]> {
+    return this.listings.getByRole('link').allTextContents();
   }
 
   async startChat(chat: { nickname?: string; title?: string; private?: boolean } = {}): Promise<void> {

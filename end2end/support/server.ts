@@ -7,6 +7,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+/** Settings by their names in the environment. */
+export type Settings = Record<string, string>;
+
 const program = new URL('../../target/release/qchat', import.meta.url).pathname;
 
 export class Server {
@@ -14,13 +17,14 @@ export class Server {
     private readonly folder: string,
     private process: ChildProcess,
     readonly url: string,
+    private readonly settings: Settings,
   ) {}
 
   /** Starts on a free port. */
-  static async start(): Promise<Server> {
+  static async start(settings: Settings = {}): Promise<Server> {
     const folder = await mkdtemp(join(tmpdir(), 'qchat-'));
-    const { process, url } = await launch(folder, '127.0.0.1:0');
-    return new Server(folder, process, url);
+    const { process, url } = await launch(folder, '127.0.0.1:0', settings);
+    return new Server(folder, process, url, settings);
   }
 
   /** `kill -9`. */
@@ -33,7 +37,7 @@ export class Server {
   /** Starts again at the same address: on the same data, or as if there had never been any. */
   async startAgain({ empty = false } = {}): Promise<void> {
     if (empty) await rm(join(this.folder, 'qchat.redb'));
-    const { process } = await launch(this.folder, new URL(this.url).host);
+    const { process } = await launch(this.folder, new URL(this.url).host, this.settings);
     this.process = process;
   }
 
@@ -53,10 +57,14 @@ export class Server {
   }
 }
 
-async function launch(folder: string, address: string): Promise<{ process: ChildProcess; url: string }> {
+async function launch(
+  folder: string,
+  address: string,
+  settings: Settings,
+): Promise<{ process: ChildProcess; url: string }> {
   const child = spawn(program, ['--data-dir', folder, '--site-addr', address], {
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...process.env, QCHAT_LOG: 'warn' },
+    env: { ...process.env, QCHAT_LOG: 'warn', ...settings },
   });
   for await (const line of createInterface({ input: child.stdout! })) {
     const url = /^Qchat is at (http:\S+)$/.exec(line)?.[1];

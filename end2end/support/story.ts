@@ -4,7 +4,7 @@
 import { type Browser, type BrowserContextOptions, type Page, expect, test as base } from '@playwright/test';
 import { ChatPage } from '../pages/chat.ts';
 import { HomePage } from '../pages/home.ts';
-import { Server } from './server.ts';
+import { Server, type Settings } from './server.ts';
 
 export { expect } from '@playwright/test';
 
@@ -39,6 +39,14 @@ export class Person {
     await this.chat.isOpen();
   }
 
+  /** What is done opens a window of its own: the same person in it, once its chat is open. */
+  async newWindow(open: () => Promise<void>): Promise<Person> {
+    const [page] = await Promise.all([this.page.context().waitForEvent('page'), open()]);
+    const window = new Person(page, this.server);
+    await window.chat.isOpen();
+    return window;
+  }
+
   /** The same person in another tab. */
   async newTab(link: string): Promise<Person> {
     const tab = new Person(await this.page.context().newPage(), this.server);
@@ -48,6 +56,14 @@ export class Person {
 
   async goOffline(offline: boolean): Promise<void> {
     await this.page.context().setOffline(offline);
+  }
+
+  /** Puts another page before this one, or takes it away again. A browser without a screen has to be told. */
+  async lookAway(away: boolean): Promise<void> {
+    await this.page.evaluate((state) => {
+      Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, away ? 'hidden' : 'visible');
   }
 
   async leave(): Promise<void> {
@@ -63,14 +79,16 @@ type Story = {
   person: Newcomer;
   /** What consoles may say in this story: that a server cannot be reached, where it is killed on purpose. */
   expected: { words: RegExp[] };
+  /** With what the server is started. */
+  settings: Settings;
 };
 
 export const test = base.extend<Story>({
   expected: [{ words: [] }, { option: true }],
+  settings: [{}, { option: true }],
 
-  // Playwright reads the names of what a fixture needs off this pattern
-  server: async ({}, use) => {
-    const server = await Server.start();
+  server: async ({ settings }, use) => {
+    const server = await Server.start(settings);
     await use(server);
     await server.dispose();
   },
@@ -90,10 +108,9 @@ export const test = base.extend<Story>({
 
 async function newPage(browser: Browser, options: BrowserContextOptions, words: string[]): Promise<Page> {
   const context = await browser.newContext(options);
-  const page = await context.newPage();
-  page.on('console', (message) => {
+  context.on('console', (message) => {
     if (['warning', 'error'].includes(message.type())) words.push(message.text());
   });
-  page.on('pageerror', (error) => words.push(error.message));
-  return page;
+  context.on('weberror', (error) => words.push(error.error().message));
+  return context.newPage();
 }

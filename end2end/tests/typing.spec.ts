@@ -3,11 +3,15 @@ import { expect, test } from '../support/story.ts';
 test('typing shows beside the name, ends when it is said, and fades when one stops', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
-  const bea = await person({ viewport: { width: 390, height: 780 } });
+  const bea = await person();
   await bea.open(link);
+  const cy = await person({ viewport: { width: 390, height: 780 } });
+  await cy.open(link);
   await ana.chat.composer.pressSequentially('hello');
   await expect(bea.chat.member('Ana')).toContainText('typing');
-  await expect(bea.page.getByText('Ana is typing')).toBeVisible();
+  await expect(cy.page.getByText('Ana is typing')).toBeVisible();
+  await cy.chat.openMembers.click();
+  await expect(cy.chat.member('Ana')).toContainText('typing');
   await expect(ana.chat.members.first()).not.toContainText('typing');
   await ana.chat.composer.press('Enter');
   await expect(bea.chat.message('hello')).toBeVisible();
@@ -17,7 +21,7 @@ test('typing shows beside the name, ends when it is said, and fades when one sto
   await expect(bea.chat.member('Ana')).toContainText('typing');
   // three seconds after the last key
   await expect(bea.chat.member('Ana')).not.toContainText('typing');
-  await expect(bea.page.getByText('Ana is typing')).toBeHidden();
+  await expect(cy.page.getByText('Ana is typing')).toBeHidden();
 });
 
 test('at most one signal a second is sent, and none for a command', async ({ person }) => {

@@ -14,6 +14,12 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(js_sys::Date::now() as u64)
 }
 
+/// Milliseconds since the page was loaded, by a clock that nobody sets. It may rest while the device sleeps.
+pub(crate) fn uptime_millis() -> u64 {
+    let performance = window().and_then(|window| window.performance());
+    performance.map_or_else(|| now().0, |performance| performance.now() as u64)
+}
+
 /// How far the reader's clocks are east of UTC at a time.
 pub(crate) fn offset_minutes(at: Timestamp) -> i32 {
     -(js_sys::Date::new(&(at.0 as f64).into()).get_timezone_offset() as i32)
@@ -54,6 +60,14 @@ pub(crate) fn has_keyboard() -> bool {
 pub(crate) fn is_visible() -> bool {
     let document = window().and_then(|window| window.document());
     document.is_none_or(|document| document.visibility_state() == web_sys::VisibilityState::Visible)
+}
+
+/// Shows an address in the address bar without going there, so that the way back leads to what one saw.
+pub(crate) fn show_address(address: &str) {
+    // a browser may refuse to do it too often; then the address is what it was
+    let history = window().and_then(|window| window.history().ok());
+    let _ = history
+        .map(|history| history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(address)));
 }
 
 /// A timer that does nothing any more once it is dropped.

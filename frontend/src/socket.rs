@@ -128,6 +128,10 @@ impl Courier for Socket {
         browser::now()
     }
 
+    fn uptime_millis(&self) -> u64 {
+        browser::uptime_millis()
+    }
+
     fn send(&self, message: &Pending) {
         self.0.post(message);
     }
@@ -151,7 +155,8 @@ impl Courier for Socket {
         chat.is_some()
     }
 
-    fn lobby(&self, wanted: &Wanted) {
+    fn lobby(&self, wanted: &Wanted, address: &str) {
+        browser::show_address(address);
         self.0.send(&ClientFrame::Lobby(wanted.clone()));
     }
 

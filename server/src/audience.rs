@@ -2,12 +2,19 @@
 
 use std::sync::Arc;
 
-use domain::{Change, What};
+use domain::{Change, Timestamp, What};
 
-use crate::{lobby::Lobby, presence::Presence, tail::Tails};
+use crate::{
+    lobby::Lobby,
+    presence::Presence,
+    store::{Store, StoreError},
+    tail::Tails,
+};
 
 /// Where committed changes go: the chats that are watched, the rooms, the lobby, and those who have an invite.
 pub struct Audience {
+    /// What was committed.
+    pub store: Arc<Store>,
     /// The newest events of the chats that are watched.
     pub tails: Arc<Tails>,
     /// Who is here.
@@ -17,10 +24,33 @@ pub struct Audience {
 }
 
 impl Audience {
+    /// Shows everybody what is stored, since something committed may not have been shown.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn look_again(&self) -> Result<(), StoreError> {
+        self.tails.distrust();
+        // nothing has expired at the beginning of time: the lobby looks for that itself
+        let view = self.store.read(Timestamp::default())?;
+        self.lobby.reset(view.chats()?);
+        for user in self.presence.everybody() {
+            self.presence.rename(&view.user(user)?);
+            self.presence.knock(user);
+        }
+        Ok(())
+    }
+
     /// Shows one change.
     pub fn show(&self, change: &Change) {
         match change {
-            Change::User { user, .. } => self.presence.rename(user),
+            Change::User { user, at } => {
+                self.presence.rename(user);
+                // their name stands in the invites they made
+                match self.store.read(*at).and_then(|view| view.partners(user.id)) {
+                    Ok(partners) => partners.into_iter().for_each(|partner| self.presence.knock(partner)),
+                    Err(error) => tracing::warn!(%error, "some are not told of a new nickname yet"),
+                }
+            }
             Change::Chat(event) => {
                 if let What::Posted(message) = &event.what {
                     self.presence.said(event.chat, message.author);

@@ -75,12 +75,24 @@ pub struct View {
 impl Lobby {
     /// A lobby with these chats.
     pub fn new(chats: Vec<Kept<Chat>>, presence: Arc<Presence>, lifetimes: Lifetimes, clock: Clock) -> Self {
-        let mut state = State::default();
-        for Kept { value, active_at } in chats {
-            state.put(value, active_at, lifetimes);
-        }
         let (version, _) = watch::channel(0);
-        Self { state: Mutex::new(state), changed: Notify::new(), version, presence, lifetimes, clock }
+        let lobby =
+            Self { state: Mutex::default(), changed: Notify::new(), version, presence, lifetimes, clock };
+        lobby.reset(chats);
+        lobby
+    }
+
+    /// Starts over with these chats: what is not among them has gone.
+    pub fn reset(&self, chats: Vec<Kept<Chat>>) {
+        let mut state = self.lock();
+        let there: HashSet<ChatId> = chats.iter().map(|kept| kept.value.id).collect();
+        let gone: Vec<ChatId> = state.chats.keys().filter(|id| !there.contains(id)).copied().collect();
+        gone.into_iter().for_each(|id| state.remove(id, self.lifetimes));
+        for Kept { value, active_at } in chats {
+            state.put(value, active_at, self.lifetimes);
+        }
+        drop(state);
+        self.changed.notify_one();
     }
 
     /// Takes in what was committed.
@@ -421,6 +433,22 @@ mod tests {
     fn chat_of(change: &Change) -> Chat {
         let Change::Chat(event) = change else { panic!("no event") };
         event.apply_to(None).unwrap()
+    }
+
+    #[test]
+    fn after_starting_over_it_is_as_it_would_have_been() {
+        let lobby = lobby();
+        for number in 1..=3 {
+            lobby.apply(&started(number, Visibility::Public));
+        }
+        let (mut view, mut page) = lobby.enter(wanted("", 10));
+        let kept =
+            |number| Kept { value: chat_of(&started(number, Visibility::Public)), active_at: Timestamp(900) };
+        lobby.reset(vec![kept(2), kept(4)]);
+        page.apply(view.news(&lobby).unwrap());
+        assert_eq!(titles(&page), ["Chat 4", "Chat 2"]);
+        assert_eq!(page.counts.chats, 2);
+        assert_eq!(lobby.lock().expiries.len(), 2);
     }
 
     #[test]

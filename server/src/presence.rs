@@ -44,6 +44,8 @@ pub struct Presence {
     moved: Notify,
     /// Somebody has gone.
     left: Notify,
+    /// Somebody has come, or is the first in a room.
+    came: Notify,
     grace: Duration,
     clock: Clock,
 }
@@ -67,6 +69,8 @@ struct Everybody {
     moved: HashSet<ChatId>,
     /// Who was here and which rooms had people in them since the log was last told, and when that ended.
     seen: Seen,
+    /// Who has come, and which rooms were entered, since somebody last asked.
+    came: Seen,
     /// Who has gone since somebody last asked.
     gone: Vec<UserId>,
     next_connection: u64,
@@ -78,6 +82,9 @@ struct Person {
     connections: HashMap<u64, Bell>,
     leaves_at: Option<Instant>,
 }
+
+/// Whoever is here is needed now, whatever time that is: what is noted is cut to the time of the log.
+pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
 
 /// When users and chats were last needed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,8 +113,8 @@ pub struct Seat {
 impl Presence {
     /// Nobody anywhere; those who go are shown for `grace` longer.
     pub fn new(grace: Duration, clock: Clock) -> Self {
-        let (sooner, moved, left) = (Notify::new(), Notify::new(), Notify::new());
-        Self { everybody: Mutex::default(), sooner, moved, left, grace, clock }
+        let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
+        Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock }
     }
 
     /// Opens a connection of a user. `knock` rings whenever their invites may be others.
@@ -119,10 +126,12 @@ impl Presence {
         let person = everybody.people.entry(user).or_default();
         person.connections.insert(connection, knock);
         person.leaves_at = None;
-        drop(everybody);
         if is_new {
+            everybody.came.note(Some(user), None, STILL_HERE);
             self.moved.notify_one();
+            self.came.notify_one();
         }
+        drop(everybody);
         Stay { presence: Arc::clone(self), user, connection }
     }
 
@@ -147,9 +156,13 @@ impl Presence {
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
-        let Everybody { rooms, places, rings, moved, .. } = &mut *everybody;
+        let Everybody { rooms, places, rings, moved, came, .. } = &mut *everybody;
         places.entry(id).or_default().insert(chat);
         let room = rooms.entry(chat).or_default();
+        if room.is_empty() {
+            came.note(None, Some(chat), STILL_HERE);
+            self.came.notify_one();
+        }
         let watcher = room.watch(bell);
         if room.sit(user) {
             moved.insert(chat);
@@ -240,12 +253,26 @@ impl Presence {
 
     /// Everybody and every room that is here now, or was since this was last asked.
     pub fn take_seen(&self) -> Seen {
-        let now = (self.clock)();
         let mut everybody = self.lock();
         let mut seen = mem::take(&mut everybody.seen);
-        seen.users.extend(everybody.people.keys().map(|user| (*user, now)));
-        seen.chats.extend(everybody.rooms.keys().map(|chat| (*chat, now)));
+        seen.users.extend(everybody.people.keys().map(|user| (*user, STILL_HERE)));
+        seen.chats.extend(everybody.rooms.keys().map(|chat| (*chat, STILL_HERE)));
         seen
+    }
+
+    /// Waits until somebody has come, or is the first in a room.
+    pub async fn somebody_came(&self) {
+        self.came.notified().await;
+    }
+
+    /// Who has come, and which rooms were entered, since this was last asked. What they need may be about to expire.
+    pub fn take_came(&self) -> Seen {
+        mem::take(&mut self.lock().came)
+    }
+
+    /// Everybody who is here.
+    pub fn everybody(&self) -> Vec<UserId> {
+        self.lock().people.keys().copied().collect()
     }
 
     /// Lets those leave whose grace is over, and pause who no longer types, for ever.

@@ -170,10 +170,17 @@ impl Service {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
         self.presence.looked(reader, Some(id));
-        let read = || Ok((self.visit(&view, reader)?, page(&view, &chat, before, self.epoch())?));
+        let read = || {
+            let mut history = page(&view, &chat, before, self.epoch())?;
+            if history.events.is_empty() && before.is_some() {
+                // there is nothing before that: a part that is none shows the newest
+                history = page(&view, &chat, None, self.epoch())?;
+            }
+            Ok((self.visit(&view, reader)?, history))
+        };
         let (visit, history) = read().map_err(|error: StoreError| not_readable(&error))?;
         let mut roster: Roster = self.presence.roster(id);
-        roster.welcome(&visit.me);
+        roster.welcome(&visit.me, self.presence.is_in(id, reader));
         let later = history.seq < chat.seq;
         Ok(ChatPage { visit, chat, roster, history, later })
     }

@@ -118,8 +118,12 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, log) = sequencer::local(Arc::clone(&clock));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
-    let audience =
-        Audience { tails: Arc::clone(&tails), presence: Arc::clone(&presence), lobby: Arc::clone(&lobby) };
+    let audience = Audience {
+        store: Arc::clone(&store),
+        tails: Arc::clone(&tails),
+        presence: Arc::clone(&presence),
+        lobby: Arc::clone(&lobby),
+    };
     let writer = Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics))
         .map_err(unreadable)?;
     let writer =

@@ -400,6 +400,14 @@ impl View {
         Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
     }
 
+    /// Whether anything is stored of a user, expired or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn holds_user(&self, id: UserId) -> Result<bool, StoreError> {
+        Ok(self.read.open_table(USERS_ACTIVE)?.get(id.bytes())?.is_some())
+    }
+
     /// Every chat there is, and when it was last active.
     ///
     /// # Errors

@@ -96,7 +96,7 @@ pub fn note(name: &'static str, panics: &AtomicU64, panic: &(dyn Any + Send)) {
     panics.fetch_add(1, Ordering::Relaxed);
     let words = panic.downcast_ref::<&str>().copied();
     let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
-    tracing::error!(task = name, panic = words, "a task panicked and is begun again");
+    tracing::error!(task = name, panic = words, "a task in the background panicked");
 }
 
 #[cfg(test)]

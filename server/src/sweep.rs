@@ -1,10 +1,10 @@
 //! The sweep: notes in the log who was here, so that what is needed stays, and takes away what has expired. What has
 //! expired is not shown even before it is swept: the sweep only tidies.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use domain::{Problem, Proposal, Span};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
     clock::Clock,
@@ -49,57 +49,72 @@ impl Sweep {
         Self { store, sequencer, presence, clock, every }
     }
 
-    /// Sweeps for ever.
+    /// Sweeps for ever. What is needed is noted before anything is taken away, and between any two parts of a long
+    /// sweep.
     pub async fn run(&self) {
         let lifetimes = self.store.lifetimes();
         let shortest = Duration::from_millis(lifetimes.chat.min(lifetimes.user).millis());
-        let mut notes = interval(self.every.min(shortest / NOTES_IN_A_LIFETIME));
+        let begun = Instant::now();
+        let mut notes = interval_at(begun, self.every.min(shortest / NOTES_IN_A_LIFETIME));
+        let mut sweeps = interval_at(begun + self.every, self.every);
         notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut next_sweep = Instant::now() + self.every;
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_sweeping = false;
         loop {
             let done = tokio::select! {
-                now = notes.tick() => {
-                    let is_due = now >= next_sweep;
-                    if is_due {
-                        next_sweep = now + self.every;
-                    }
-                    self.tidy(is_due).await
-                }
+                biased;
+                _ = notes.tick() => self.note(self.presence.take_seen()).await,
+                () = self.presence.somebody_came() => self.note(self.presence.take_came()).await,
                 () = self.presence.somebody_left() => self.see_off().await,
+                _ = sweeps.tick(), if !is_sweeping => {
+                    is_sweeping = true;
+                    self.note(self.presence.take_seen()).await
+                }
+                () = ready(()), if is_sweeping => self.take_away().await.map(|more| is_sweeping = more),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "a sweep was not done, the next one will");
+                is_sweeping = false;
             }
         }
     }
 
-    /// What is needed is noted before anything is taken away.
-    async fn tidy(&self, sweeps: bool) -> Result<(), NotSwept> {
-        let Seen { users, chats } = self.presence.take_seen();
-        let (mut users, mut chats) = (users.into_iter(), chats.into_iter());
+    /// Notes who was here, of those of whom anything is stored.
+    async fn note(&self, seen: Seen) -> Result<(), NotSwept> {
+        let view = self.store.read((self.clock)())?;
+        let mut users = Vec::new();
+        for (user, at) in seen.users {
+            if view.holds_user(user)? {
+                users.push((user, at));
+            }
+        }
+        drop(view);
+        let (mut users, mut chats) = (users.into_iter(), seen.chats.into_iter());
         loop {
-            let touch = (users.by_ref().take(NOTED).collect(), chats.by_ref().take(NOTED).collect());
-            let (users, chats): (Vec<_>, Vec<_>) = touch;
+            let (users, chats): (Vec<_>, Vec<_>) =
+                (users.by_ref().take(NOTED).collect(), chats.by_ref().take(NOTED).collect());
             if users.is_empty() && chats.is_empty() {
-                break;
+                return Ok(());
             }
             self.propose(Proposal::Touch { users, chats }).await?;
         }
-        if sweeps { self.take_away().await } else { Ok(()) }
     }
 
-    async fn take_away(&self) -> Result<(), NotSwept> {
-        loop {
-            let sweepings = self.store.read((self.clock)())?.sweepings()?;
-            if sweepings == Sweepings::default() {
-                return Ok(());
-            }
-            let Sweepings { users, chats, events } = sweepings;
-            self.propose(Proposal::Expire { users, chats, events }).await?;
+    /// Takes away some of what has expired; whether there may be more.
+    async fn take_away(&self) -> Result<bool, NotSwept> {
+        let (store, now) = (Arc::clone(&self.store), (self.clock)());
+        // looking for it may take a while, and nobody else is to wait
+        let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
+        let sweepings = looking.await.map_err(|_| Problem::NotReadable)??;
+        if sweepings == Sweepings::default() {
+            return Ok(false);
         }
+        let Sweepings { users, chats, events } = sweepings;
+        self.propose(Proposal::Expire { users, chats, events }).await?;
+        Ok(true)
     }
 
-    /// Takes back the invites of those who have gone.
+    /// Takes back the invites of those who have gone. Should that fail, they go when their user expires.
     async fn see_off(&self) -> Result<(), NotSwept> {
         for user in self.presence.take_gone() {
             if self.store.read((self.clock)())?.has_invited(user)? {

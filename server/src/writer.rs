@@ -103,18 +103,21 @@ impl Writer {
                 Ok(newest) => self.newest = newest,
                 Err(error) => return self.give_up(&error),
             }
-            self.audience.tails.distrust();
+            if let Err(error) = self.stores(|_| self.audience.look_again()) {
+                return self.give_up(&error);
+            }
         }
     }
 
     fn work(&mut self) {
         while let Some(batch) = self.log.next(BATCH, self.newest.0, self.newest.1) {
             self.write(batch);
-            if self.health.failing.load(Ordering::Relaxed)
+            if self.health.failing.load(Ordering::Relaxed) {
                 // what failed may have been at fault; if nothing at all can be stored, it is the storage
-                && let Err(error) = self.stores(|store| store.write(|_| Ok(())))
-            {
-                return self.give_up(&error);
+                match self.stores(|store| store.write(|_| Ok(()))) {
+                    Ok(()) => self.health.failing.store(false, Ordering::Relaxed),
+                    Err(error) => return self.give_up(&error),
+                }
             }
         }
     }

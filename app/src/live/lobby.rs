@@ -54,7 +54,7 @@ impl LiveLobby {
 
     fn want(self, wanted: Wanted) {
         if let Some(courier) = self.live.courier() {
-            courier.lobby(&wanted);
+            courier.lobby(&wanted, &address(&wanted));
         }
         self.wanted.set(wanted);
     }
@@ -66,5 +66,40 @@ impl LiveLobby {
 
     pub(super) fn change(self, change: LobbyChange) {
         self.lobby.update(|lobby| lobby.apply(change));
+    }
+}
+
+/// The address of a home page with this part of the lobby.
+pub fn address(wanted: &Wanted) -> String {
+    match (wanted.limit, wanted.filter.trim()) {
+        (PAGE_LISTINGS, "") => "/".to_owned(),
+        (PAGE_LISTINGS, filter) => format!("/?filter={}", percent(filter)),
+        (limit, filter) => format!("/?limit={limit}&filter={}", percent(filter)),
+    }
+}
+
+/// As the value of a query: everything but letters and digits as bytes in hexadecimal (RFC 3986, section 2.1).
+fn percent(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_written_into_a_link() {
+        let wanted = |filter: &str, limit| Wanted { filter: filter.to_owned(), limit };
+        assert_eq!(address(&wanted(" a b&é", PAGE_LISTINGS)), "/?filter=a%20b%26%C3%A9");
+        assert_eq!(address(&wanted("", 100)), "/?limit=100&filter=");
+        assert_eq!(address(&wanted("  ", PAGE_LISTINGS)), "/");
     }
 }

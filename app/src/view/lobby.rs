@@ -1,6 +1,9 @@
 //! The public chats, newest first.
 
-use domain::{Listing, User, lobby::LISTINGS_LIMIT};
+use domain::{
+    Listing, User,
+    lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+};
 use leptos::{
     ev::{MouseEvent, SubmitEvent},
     html::Input,
@@ -8,7 +11,7 @@ use leptos::{
 };
 
 use crate::{
-    live::LiveLobby,
+    live::{LiveLobby, address},
     view::{avatar::Avatar, icon, members::here},
 };
 
@@ -29,8 +32,7 @@ pub fn LobbyView() -> impl IntoView {
     };
     let more_link = move || {
         lobby.wanted.with(|wanted| {
-            let limit = shown.get() + domain::lobby::PAGE_LISTINGS;
-            format!("/?limit={limit}&filter={}", percent(&wanted.filter))
+            address(&Wanted { limit: shown.get() + PAGE_LISTINGS, filter: wanted.filter.clone() })
         })
     };
     let count = move || match (matching.get(), is_filtered()) {
@@ -161,27 +163,4 @@ fn ListingView(listing: Listing) -> impl IntoView {
         </li>
     }
     .into_any()
-}
-
-/// As the value of a query: everything but letters and digits as bytes in hexadecimal (RFC 3986, section 2.1).
-fn percent(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_filter_is_written_into_a_link() {
-        assert_eq!(percent("a b&é"), "a%20b%26%C3%A9");
-    }
 }

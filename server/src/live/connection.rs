@@ -48,7 +48,8 @@ struct Connection {
     knock: Bell,
     /// Nothing until the client said hello.
     stay: Option<Stay>,
-    invites: Vec<Invite>,
+    /// What was sent of them.
+    invites: Option<Vec<Invite>>,
     lobby: Option<lobby::View>,
     lobby_rings: watch::Receiver<u64>,
     watches: HashMap<ChatId, Watch>,
@@ -66,7 +67,7 @@ pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
         bell: Arc::new(Notify::new()),
         knock: Arc::new(Notify::new()),
         stay: None,
-        invites: Vec::new(),
+        invites: None,
         lobby: None,
         lobby_rings,
         watches: HashMap::new(),
@@ -91,7 +92,7 @@ impl Connection {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
                 Some(answer) = self.answers.next() => self.send(&answer).await,
                 () = bell.notified() => self.deliver().await,
-                () = knock.notified() => self.tell_invites(false).await,
+                () = knock.notified() => self.tell_invites().await,
                 Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => self.tell_lobby().await,
                 _ = beats.tick() => self.beat().await,
                 message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
@@ -143,8 +144,12 @@ impl Connection {
                 if !self.watches.contains_key(&chat) {
                     return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
                 }
-                let History { events, earlier, .. } = self.parts.service.earlier(chat, self.user, before)?;
-                Ok(Some(ServerFrame::Earlier { chat, before, events, earlier }))
+                Ok(Some(match self.parts.service.earlier(chat, self.user, before) {
+                    Ok(History { events, earlier, .. }) => {
+                        ServerFrame::Earlier { chat, before, events, earlier }
+                    }
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                }))
             }
             ClientFrame::Do { request, command } => {
                 self.propose(request, command).await;
@@ -157,6 +162,7 @@ impl Connection {
         let service = &self.parts.service;
         let me = service.user(self.user)?;
         self.stay = Some(service.arrive(self.user, &self.knock));
+        self.invites = None;
         // the invites follow the welcome
         self.knock.notify_one();
         let (now, lifetimes) = (service.now(), service.lifetimes());
@@ -179,12 +185,13 @@ impl Connection {
         }
     }
 
-    async fn tell_invites(&mut self, only_if_others: bool) -> Result<(), End> {
+    /// Tells of the invites, if they are not what was told before.
+    async fn tell_invites(&mut self) -> Result<(), End> {
         let invites = self.parts.service.invites_of(self.user).map_err(End::Problem)?;
-        if only_if_others && invites == self.invites {
+        if self.invites.as_ref() == Some(&invites) {
             return Ok(());
         }
-        self.invites.clone_from(&invites);
+        self.invites = Some(invites.clone());
         self.send(&ServerFrame::Invites(invites)).await
     }
 
@@ -247,7 +254,8 @@ impl Connection {
         self.feed_message(Message::Ping(Default::default())).await?;
         self.send(&ServerFrame::Beat).await?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
-        if self.invites.is_empty() { Ok(()) } else { self.tell_invites(true).await }
+        let has_some = self.invites.as_ref().is_some_and(|invites| !invites.is_empty());
+        if has_some { self.tell_invites().await } else { Ok(()) }
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {

@@ -1,7 +1,7 @@
 //! What should not come in: each gets an answer that names what is wrong, and the server goes on.
 
 use domain::{
-    ChatId, Problem,
+    ChatId, Problem, Seq,
     frame::{Ask, ClientFrame, FRAME_LIMIT, ServerFrame, VERSION, WATCH_LIMIT},
     id::ID_BYTES,
     text::{BODY_LIMIT, NICKNAME_LIMIT},
@@ -204,4 +204,52 @@ async fn one_connection_follows_so_many_chats_and_no_more() {
     assert_eq!(refusal(&mut client).await, Problem::TooManyChats);
     client.send(&ClientFrame::Unwatch { chat: chats[0] }).await;
     client.watch(chats[WATCH_LIMIT], None).await;
+}
+
+#[tokio::test]
+async fn a_thousand_renames_in_a_row_are_one_line_and_hold_nobody_up() {
+    let server = TestServer::start().await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let (mut restless, mut watching) = (ana.watch(chat).await, bea.connect().await);
+    let mut timeline = {
+        let history = watching.watch(chat, None).await.unwrap();
+        watching.timeline(history)
+    };
+    for request in 0..1_000_u64 {
+        let command = Ask::SetNickname { nickname: format!("Ana {request}") };
+        restless.send(&ClientFrame::Do { request: 5_000 + request, command }).await;
+        if request % 16 == 15 {
+            restless.answer(5_000 + request).await.unwrap();
+        }
+    }
+    restless.answer(5_999).await.unwrap();
+    watching.post(chat, client_id(1), "and still one talks").await.unwrap();
+    while timeline.said_after(Seq::ZERO) == 0 && bodies([&watching.event().await]).is_empty() {}
+    let fresh = bea.connect().await.watch(chat, None).await.unwrap();
+    timeline.reset(fresh);
+    assert_eq!(timeline.rows(|_| 0).len(), 2, "one line for all of them, and one for what was said");
+}
+
+#[tokio::test]
+async fn names_that_would_deceive_are_refused_and_those_of_every_script_are_taken() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut client = ana.watch(chat).await;
+    for deceiving in ["Ana\u{202e}", "\u{2066}Ana", "A\u{200b}na", "Ana\u{feff}", "\u{200f}Ana", "Ana\u{0}"] {
+        let nickname = Ask::SetNickname { nickname: deceiving.to_owned() };
+        assert_eq!(client.do_it(nickname).await, Err(Problem::NicknameNotPlain), "{deceiving:?}");
+        let title = Ask::EditTitle { chat, title: deceiving.to_owned() };
+        assert_eq!(client.do_it(title).await, Err(Problem::TitleNotPlain), "{deceiving:?}");
+    }
+    for name in ["آنا‌ماریا", "אנה", "अन्ना", "安娜", "👩‍🚀🏳️‍🌈", "e\u{301}\u{302}", "<script>&amp;"]
+    {
+        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
+        client.do_it(Ask::EditTitle { chat, title: name.to_owned() }).await.unwrap();
+        let page = ana.get(&format!("/chat/{chat}")).await.text;
+        let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        assert!(page.contains(&format!(">{escaped}</h1>")), "{name}: {page}");
+        assert!(ana.get("/").await.text.contains(&format!(">{escaped}</a>")), "{name}");
+    }
 }

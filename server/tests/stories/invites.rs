@@ -1,5 +1,7 @@
 //! Private chats: two people, and nobody else.
 
+use std::time::Duration;
+
 use domain::{
     Answer, Problem, User, UserId, What,
     frame::{Ask, ClientFrame, ServerFrame},
@@ -21,6 +23,9 @@ async fn two_people(server: &TestServer) -> [(Person, Client); 2] {
     }
     people.try_into().ok().unwrap()
 }
+
+/// An invite that has changed is told of with the next beat at the latest.
+const BEAT: Duration = Duration::from_secs(domain::frame::BEAT_SECONDS);
 
 fn decline(chat: domain::ChatId) -> Ask {
     Ask::AnswerInvite { chat, answer: Answer::Decline }
@@ -115,7 +120,8 @@ async fn an_invite_survives_a_restart_and_a_rename_shows_in_it() {
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
     assert_eq!(bea_here.invites().await.len(), 1);
     ana_here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
-    assert_eq!(bea_here.invites().await[0].from.nickname.as_str(), "Anna");
+    let told = tokio::time::timeout(BEAT / 2, bea_here.invites()).await.unwrap();
+    assert_eq!(told[0].from.nickname.as_str(), "Anna");
     let server = server.restart().await;
     let [ana, bea] = [ana, bea].map(|person| Person { address: server.address(), ..person });
     let mut bea_here = bea.connect().await;

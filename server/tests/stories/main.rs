@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod ending;
 mod forms;
 mod invites;
 mod lifetimes;

@@ -294,8 +294,12 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, log) = sequencer::local(Arc::clone(&clock));
-    let audience =
-        Audience { tails: Arc::clone(&tails), presence: Arc::clone(&presence), lobby: Arc::clone(&lobby) };
+    let audience = Audience {
+        store: Arc::clone(&store),
+        tails: Arc::clone(&tails),
+        presence: Arc::clone(&presence),
+        lobby: Arc::clone(&lobby),
+    };
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();

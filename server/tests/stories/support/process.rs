@@ -34,7 +34,28 @@ fn command(data_dir: &Path, address: &str) -> Command {
 impl Process {
     /// Starts on a free port and waits until it listens.
     pub(crate) fn start(data_dir: &Path) -> Self {
-        let mut child = command(data_dir, "127.0.0.1:0").spawn().unwrap();
+        Self::launch(command(data_dir, "127.0.0.1:0"))
+    }
+
+    /// As [`Process::start`], with files of so many blocks of 512 bytes at most.
+    pub(crate) fn start_with_file_limit(data_dir: &Path, blocks: u32) -> Self {
+        let program = command(data_dir, "127.0.0.1:0");
+        let mut shell = Command::new("sh");
+        // without the signal, writing too much fails as it does on a full disk
+        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]);
+        shell.arg(program.get_program()).args(program.get_args());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::launch(shell)
+    }
+
+    fn launch(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(address) = line.trim().strip_prefix("Qchat is at http://") else {
@@ -47,6 +68,13 @@ impl Process {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn end(mut self) -> Failure {
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        Failure { code: self.child.wait().unwrap().code(), said }
     }
 
     /// Starts where it cannot.

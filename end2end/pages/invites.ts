@@ -1,0 +1,22 @@
+import type { Locator, Page } from '@playwright/test';
+
+/** The invites that wait for an answer, on whatever page they are shown. */
+export class Invites {
+  readonly region: Locator;
+
+  constructor(page: Page) {
+    this.region = page.getByRole('region', { name: 'Private chat invites' });
+  }
+
+  from(name: string): Locator {
+    return this.region.getByRole('listitem').filter({ hasText: name });
+  }
+
+  accept(name: string): Locator {
+    return this.from(name).getByRole('button', { name: 'Accept' });
+  }
+
+  decline(name: string): Locator {
+    return this.from(name).getByRole('button', { name: 'Decline' });
+  }
+}

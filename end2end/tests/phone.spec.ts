@@ -1,0 +1,41 @@
+import { expect, test } from '../support/story.ts';
+
+test.use({ contextOptions: { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true } });
+
+test('the members are a sheet that opens, closes and gives the focus back', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.startChat({ nickname: 'Bea', private: true });
+  await bea.open(link);
+  await expect(ana.chat.members.first()).toBeHidden();
+  await expect(ana.chat.openMembers).toHaveAccessibleName('Two people here');
+  await ana.chat.openMembers.tap();
+  await expect(ana.chat.member('Bea')).toBeInViewport({ ratio: 1 });
+  await expect(ana.chat.people).toHaveText('2 people online');
+  await ana.page.keyboard.press('Escape');
+  await expect(ana.chat.member('Bea')).toBeHidden();
+  await expect(ana.chat.openMembers).toBeFocused();
+
+  await ana.chat.openMembers.tap();
+  await ana.chat.editNickname.tap();
+  await ana.chat.nickname.fill('Anna');
+  await ana.chat.save.tap();
+  await expect(ana.chat.member('Anna')).toBeVisible();
+  const window = await ana.newWindow(() => ana.chat.privately('Bea').tap());
+  await expect(window.chat.heading).toHaveText('Anna & Bea');
+  await expect(bea.chat.invites.from('Anna')).toBeInViewport({ ratio: 1 });
+  await bea.newWindow(() => bea.chat.invites.accept('Anna').tap());
+});
+
+test('with a keyboard over half of the screen the newest message and the composer stay in view', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana' });
+  for (let number = 1; number <= 20; number++) await ana.chat.say(`message ${number}`);
+  await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });
+  // browsers that resize their content for the keyboard (interactive-widget) give the page this much
+  await ana.page.setViewportSize({ width: 390, height: 380 });
+  await expect(ana.chat.composer).toBeInViewport({ ratio: 1 });
+  await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });
+  await expect(ana.chat.heading).toBeInViewport({ ratio: 1 });
+});

@@ -1,0 +1,28 @@
+import { expect, test } from '../support/story.ts';
+
+test('what came while one looked elsewhere begins below a line, and the tab counts it', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+  const bea = await person();
+  await bea.open(link);
+  await bea.chat.say('seen');
+  await expect(ana.chat.message('seen')).toBeVisible();
+  await expect(ana.page).toHaveTitle('Tea · Qchat');
+
+  await ana.lookAway(true);
+  await bea.chat.say('missed one');
+  await bea.chat.say('missed two');
+  await expect(ana.page).toHaveTitle('(2) Tea · Qchat');
+  await ana.lookAway(false);
+  await expect(ana.page).toHaveTitle('Tea · Qchat');
+  const order = await ana.chat.log.getByRole('listitem').allInnerTexts();
+  const line = order.indexOf('New');
+  expect(order[line - 1]).toContain('seen');
+  expect(order[line + 1]).toContain('missed one');
+  await ana.chat.say('an answer');
+  await expect(ana.chat.log.getByText('New', { exact: true })).toHaveCount(0);
+
+  await bea.chat.say('while one looks there is no line');
+  await expect(ana.chat.message('while one looks there is no line')).toBeVisible();
+  await expect(ana.chat.log.getByText('New', { exact: true })).toHaveCount(0);
+});
