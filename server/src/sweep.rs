@@ -129,3 +129,109 @@ impl Sweep {
         outcome.await.unwrap_or(Err(Problem::NotStored)).map(|_| ())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use domain::{
+        Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
+    };
+    use redb::backends::InMemoryBackend;
+    use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+
+    use super::*;
+    use crate::{
+        clock,
+        presence::GRACE,
+        sequencer::{Boxed, Outcome},
+        tail::Bell,
+    };
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+    const MINUTE: Duration = Duration::from_secs(60);
+    const LIFETIMES: Lifetimes =
+        Lifetimes { chat: Span::seconds(1_200), user: Span::seconds(1_200), message: Span::seconds(1_200) };
+
+    /// Takes everything down and does nothing.
+    #[derive(Default)]
+    struct Notebook(Mutex<Vec<Proposal>>);
+
+    impl Notebook {
+        fn take(&self) -> Vec<Proposal> {
+            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Sequencer for Notebook {
+        fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+            let (outcome, receiver) = oneshot::channel();
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
+            let _ = outcome.send(Ok(Seq(1)));
+            Box::pin(async { Ok(receiver) })
+        }
+    }
+
+    struct Work {
+        notebook: Arc<Notebook>,
+        presence: Arc<Presence>,
+        running: [JoinHandle<()>; 2],
+    }
+
+    fn work(changes: &[Change], every: Span) -> Work {
+        let store = Arc::new(Store::open_on(InMemoryBackend::new(), LIFETIMES).unwrap());
+        store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
+        let presence = Arc::new(Presence::new(GRACE, clock::system()));
+        let notebook = Arc::new(Notebook::default());
+        let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
+        let sweep = Sweep::new(store, sequencer, Arc::clone(&presence), clock::system(), every);
+        let departing = Arc::clone(&presence);
+        let running = [
+            tokio::spawn(async move { sweep.run().await }),
+            tokio::spawn(async move { departing.run().await }),
+        ];
+        Work { notebook, presence, running }
+    }
+
+    impl Drop for Work {
+        fn drop(&mut self) {
+            self.running.iter().for_each(JoinHandle::abort);
+        }
+    }
+
+    fn user(number: u8) -> User {
+        User::new(UserId::from_bytes([number; ID_BYTES]))
+    }
+
+    fn touched(proposals: &[Proposal]) -> usize {
+        let of_chat = |proposal: &&Proposal| matches!(proposal, Proposal::Touch { chats, .. } if chats.iter().any(|(chat, _)| *chat == CHAT));
+        proposals.iter().filter(of_chat).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_is_noted_at_once_and_then_often_enough() {
+        let work = work(&[], Span::seconds(3_600));
+        sleep(MINUTE).await;
+        assert_eq!(work.notebook.take(), []);
+        let _seat = work.presence.join(CHAT, user(1), Bell::default());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(touched(&work.notebook.take()), 1, "what was entered may have been about to expire");
+        sleep(MINUTE * 20).await;
+        let notes = touched(&work.notebook.take());
+        assert!(notes >= NOTES_IN_A_LIFETIME as usize, "{notes} in a lifetime");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_invites_of_those_who_leave_are_taken_back_and_of_others_nothing_is_said() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Two").unwrap());
+        let (visibility, guest) = (Visibility::Private, Some(user(2)));
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let at = clock::system()();
+        let started = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what });
+        let work = work(&[started], Span::seconds(3_600));
+        let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Bell::default()));
+        drop(stays);
+        sleep(GRACE * 2).await;
+        assert_eq!(work.notebook.take(), [Proposal::Left(user(1).id)]);
+    }
+}
