@@ -26,13 +26,27 @@ for (const colorScheme of ['light', 'dark'] as const) {
   test(`every page is accessible when it is ${colorScheme}`, async ({ person }) => {
     const ana = await person({ colorScheme });
     await ana.visit('/');
+    await expect(ana.home.connection).toHaveText('Connected');
     await expectAccessible(ana);
     const link = await fillChat(ana);
+    await expectAccessible(ana);
+    await ana.chat.editTitle.click();
+    await ana.chat.editNickname.click();
     await expectAccessible(ana);
     const bea = await person({ colorScheme, viewport: { width: 360, height: 640 } });
     await bea.open(link);
     await bea.chat.say('from a phone');
     await expectAccessible(bea);
+    await bea.chat.openMembers.click();
+    await expectAccessible(bea);
+    await bea.newWindow(() => bea.chat.members.getByRole('button', { name: /^Chat privately with/ }).click());
+    await expect(ana.chat.invites.region).toBeVisible();
+    await expectAccessible(ana);
+    await ana.visit('/');
+    await expect(ana.home.invites.region).toBeVisible();
+    await expect(ana.home.listings).toHaveCount(1);
+    await expectAccessible(ana);
+    await bea.page.keyboard.press('Escape');
     await bea.goOffline(true);
     await bea.chat.say('not sent');
     await expect(bea.chat.message('not sent')).toContainText('Not sent');
@@ -48,10 +62,25 @@ for (const width of [360, 768, 1440]) {
     const overflow = () => ana.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     await ana.visit('/');
     expect(await overflow()).toBeLessThanOrEqual(0);
-    await fillChat(ana);
+    const link = await fillChat(ana);
     expect(await overflow()).toBeLessThanOrEqual(0);
+    const bea = await person();
+    await bea.startChat({ nickname: 'M'.repeat(20), title: 'x'.repeat(100) });
+    await bea.open(link);
+    await bea.newWindow(() => bea.chat.members.getByRole('button', { name: /^Chat privately with/ }).click());
+    await expect(ana.chat.invites.region).toBeInViewport({ ratio: 1 });
+    expect(await overflow()).toBeLessThanOrEqual(0);
+    if (width < 900) {
+      await ana.chat.openMembers.click();
+      await expect(ana.chat.member('M'.repeat(20))).toBeInViewport({ ratio: 1 });
+      expect(await ana.chat.members.last().evaluate((row) => row.scrollWidth - row.clientWidth)).toBe(0);
+      await ana.page.keyboard.press('Escape');
+    }
     expect(await ana.chat.log.evaluate((log) => log.scrollWidth - log.clientWidth)).toBe(0);
     await expect(ana.chat.composer).toBeInViewport({ ratio: 1 });
+    await ana.visit('/');
+    await expect(ana.home.listings).toHaveCount(2);
+    expect(await overflow()).toBeLessThanOrEqual(0);
     await ana.visit('/chat/0000000000000000');
     expect(await overflow()).toBeLessThanOrEqual(0);
   });

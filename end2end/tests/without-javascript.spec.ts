@@ -19,6 +19,7 @@ test('a chat can be started, read and posted in by ordinary forms', async ({ per
   await bea.open(ana.page.url());
   await bea.chat.say('hello from the other side');
   await expect(bea.chat.message('one\ntwo')).toBeVisible();
+  await expect(bea.chat.message('hello from the other side')).not.toContainText('Sending');
   await ana.page.getByRole('link', { name: 'Load again' }).click();
   await expect(ana.chat.message('hello from the other side')).toBeInViewport();
   await expect(ana.chat.members).toHaveCount(2);

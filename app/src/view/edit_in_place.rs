@@ -43,6 +43,8 @@ pub fn EditInPlace(
     let (problem, set_problem) = signal(None::<Problem>);
     let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());
 
+    let children = StoredValue::new(children);
+    let shown = move || children.with_value(|children| children());
     let close = move || {
         set_open.set(false);
         set_problem.set(None);
@@ -84,7 +86,7 @@ pub fn EditInPlace(
             when=move || open.get()
             fallback=move || {
                 view! {
-                    {children()}
+                    {shown()}
                     <button
                         type="button"
                         class="quiet needs-life edit"
@@ -99,6 +101,8 @@ pub fn EditInPlace(
                 }
             }
         >
+            // what is edited stays what it is until it is saved: a heading, or the name of somebody
+            <div class="hidden">{shown()}</div>
             <form class="edit-in-place" on:submit=save on:keydown=key_down>
                 <input aria-label=label prop:value=text.get_untracked() autocomplete="off" dir="auto" node_ref=input />
                 <button class="primary">"Save"</button>
