@@ -8,6 +8,7 @@ use domain::{
 };
 use leptos::prelude::{
     GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, expect_context,
+    request_animation_frame,
 };
 
 use super::{Connection, Live, Next};
@@ -97,7 +98,12 @@ impl LiveChat {
             }
             ServerFrame::Earlier { before, events, earlier, .. } => {
                 self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
-                self.loading.set(false);
+                // The browser is to lay out what came before it looks after the reader's place again: counted from the
+                // bottom, that stays by itself. The first frame from now on begins before that, the second after it.
+                let laid_out = move || self.loading.set(false);
+                let _ = request_animation_frame(move || {
+                    let _ = request_animation_frame(laid_out);
+                });
                 Next::GoOn
             }
             ServerFrame::Roster { roster, .. } => {
