@@ -183,14 +183,14 @@ impl Live {
         }
     }
 
-    /// Whether a form that leads to another page can be sent now; on a page without life it always can.
+    /// Whether a form that leads to another page can be sent now, as far as is known.
     pub fn can_leave(self) -> bool {
-        !self.is_alive.get_untracked() || self.connection.get_untracked() == Connection::Connected
+        !matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline)
     }
 
     /// What has expired by now.
     pub fn expiry(self) -> Expiry {
-        Expiry { now: self.now.get_untracked(), lifetimes: self.lifetimes.get_untracked() }
+        Expiry { now: self.server_time(), lifetimes: self.lifetimes.get_untracked() }
     }
 
     fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
@@ -213,10 +213,15 @@ impl Live {
         self.me.set(me);
     }
 
-    fn tick(self) {
-        let Some(courier) = self.courier() else { return };
+    /// What time it is on the server, as far as is known.
+    fn server_time(self) -> Timestamp {
         let (told, then) = self.told.get_value();
-        let now = Timestamp(told.0 + courier.uptime_millis().saturating_sub(then));
+        let passed = self.courier().map_or(0, |courier| courier.uptime_millis().saturating_sub(then));
+        Timestamp(told.0 + passed)
+    }
+
+    fn tick(self) {
+        let now = self.server_time();
         if now.millis_since(self.now.get_untracked()) >= TICK_MILLIS {
             self.now.set(now);
         }

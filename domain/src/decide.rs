@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
-    Proposal, Seq, Timestamp, Title, User, UserId, Visibility, What, invite::INVITES_LIMIT,
+    Proposal, Seq, Timestamp, Title, User, UserId, Visibility, What,
+    invite::{CHATS_OF_TWO_LIMIT, INVITES_LIMIT},
 };
 
 /// Something in the state, and when it was last needed.
@@ -206,6 +207,7 @@ impl<S: State> Now<'_, S> {
             return Ok(Verdict::Refused(Problem::ChatWithOneself));
         }
         let theirs = self.chats_of_two(with)?;
+        let all = theirs.len();
         let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).count();
         if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
             return Ok(match chat.invited() {
@@ -223,7 +225,8 @@ impl<S: State> Now<'_, S> {
                 }
             });
         }
-        if waiting >= INVITES_LIMIT {
+        let mine = self.chats_of_two(by)?.len();
+        if waiting >= INVITES_LIMIT || mine.max(all) >= CHATS_OF_TWO_LIMIT {
             return Ok(Verdict::Refused(Problem::TooManyInvites));
         }
         if self.chat(fresh)?.is_some() {
@@ -244,7 +247,8 @@ impl<S: State> Now<'_, S> {
         Change::User { user: user.clone(), at: self.entry.at }
     }
 
-    /// A chat with people in it never expires: it is touched even where it seemed to have.
+    /// A chat with people in it never expires: it is touched even where it seemed to have. A nickname that has expired is
+    /// forgotten, and whoever was called so is seen under another one already: that does not come back.
     fn touch(
         &self,
         users: &[(UserId, Timestamp)],
@@ -253,7 +257,8 @@ impl<S: State> Now<'_, S> {
         let mut changes = Vec::new();
         for (id, at) in users {
             let at = (*at).min(self.entry.at);
-            if self.state.user(*id)?.is_some_and(|kept| kept.active_at < at) {
+            let known = self.state.user(*id)?.filter(|kept| !self.expiry.of_user(kept.active_at));
+            if known.is_some_and(|kept| kept.active_at < at) {
                 changes.push(Change::UserTouched(*id, at));
             }
         }
@@ -520,6 +525,17 @@ mod tests {
     }
 
     #[test]
+    fn nobody_has_chats_of_two_without_end() {
+        let mut model = Model::default();
+        for number in 0..CHATS_OF_TWO_LIMIT as u8 {
+            assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
+            model.run(user(1), answer(number, Answer::Decline));
+        }
+        assert_eq!(model.run(user(99), privately(1, 200)), Verdict::Refused(Problem::TooManyInvites));
+        assert_eq!(model.run(user(1), privately(99, 200)), Verdict::Refused(Problem::TooManyInvites));
+    }
+
+    #[test]
     fn what_has_expired_is_not_there_even_before_it_is_swept() {
         let mut model = Model::default();
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
@@ -549,18 +565,25 @@ mod tests {
             events: vec![(chat(1), upto), (chat(2), upto)],
         };
         assert_eq!(model.propose(sweep()), Verdict::Accepted(vec![]));
-        model.now += LIFETIMES.chat.millis();
+        model.now += LIFETIMES.user.millis() - 2_500;
         let seen = Timestamp(model.now - 1);
+        let note = |user| Proposal::Touch { users: vec![(user, seen)], chats: vec![] };
+        model.propose(note(user(1)));
+        assert_eq!(model.users[&user(1)].active_at, seen);
+        model.now += LIFETIMES.chat.millis();
+        assert_eq!(model.propose(note(user(1))), Verdict::Accepted(vec![]));
+        let late = Timestamp(model.now);
+        let again = Proposal::Touch { users: vec![(user(1), late)], chats: vec![] };
+        assert_eq!(model.propose(again), Verdict::Accepted(vec![]), "a forgotten name stays forgotten");
         let touch = || Proposal::Touch {
-            users: vec![(user(1), seen), (user(7), seen)],
+            users: vec![(user(7), seen)],
             chats: vec![(chat(1), Timestamp(u64::MAX)), (chat(9), seen)],
         };
         model.propose(touch());
-        assert_eq!(model.users[&user(1)].active_at, seen);
         assert_eq!(model.chats[&chat(1)].active_at, Timestamp(model.now), "never in the future");
         assert_eq!(model.propose(touch()), Verdict::Accepted(vec![]), "nothing is touched twice");
         model.propose(sweep());
-        assert!(model.users.contains_key(&user(1)));
+        assert!(!model.users.contains_key(&user(1)));
         assert!(model.chats.contains_key(&chat(1)) && !model.chats.contains_key(&chat(2)));
         assert!(model.events.iter().all(|event| event.chat == chat(1)));
         model.now += LIFETIMES.message.millis();

@@ -7,6 +7,9 @@ use crate::{ChatId, User};
 /// Somebody waits for an answer to this many invites at most; whoever invites them beyond is told so.
 pub const INVITES_LIMIT: usize = 20;
 
+/// Somebody is one of two in this many chats at most. Those that nobody needs expire.
+pub const CHATS_OF_TWO_LIMIT: usize = 100;
+
 /// An invite that waits for an answer, as whoever is invited sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {

@@ -141,9 +141,9 @@ impl Timeline {
         self.events.first().map(|event| event.seq)
     }
 
-    /// The place of the first event after another one.
+    /// The place of the first line to show after an event.
     pub fn first_after(&self, seq: Seq) -> Option<Seq> {
-        self.events.get(self.events.partition_point(|event| event.seq <= seq)).map(|event| event.seq)
+        self.told().iter().map(|event| event.seq).find(|told| *told > seq)
     }
 
     /// How many messages of others came after an event.
@@ -276,6 +276,8 @@ impl Timeline {
                 _ => told.push(Arc::clone(event)),
             }
         }
+        // whoever is called as before is not worth a line
+        told.retain(|event| renamed(event).is_none_or(|(_, from, to)| from != to));
         told
     }
 
@@ -472,6 +474,7 @@ mod tests {
         };
         let mut timeline = empty();
         (1..=3).for_each(|seq| assert_eq!(timeline.apply(renamed(OTHER, seq)), Applied::Appended));
+        assert_eq!(timeline.first_after(Seq(1)), Some(Seq(3)), "that of the line");
         timeline.apply(renamed(ME, 4));
         timeline.apply(posted(OTHER, 5, 4, 5));
         timeline.apply(renamed(OTHER, 6));

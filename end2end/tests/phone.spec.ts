@@ -39,3 +39,15 @@ test('with a keyboard over half of the screen the newest message and the compose
   await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });
   await expect(ana.chat.heading).toBeInViewport({ ratio: 1 });
 });
+
+test('a link is shared by the sheet of the device, where it has one', async ({ person }) => {
+  const ana = await person();
+  await ana.page.addInitScript(() => {
+    const shared: unknown[] = [];
+    Object.assign(window, { shared });
+    Object.assign(navigator, { share: async (data: unknown) => void shared.push(data) });
+  });
+  const link = await ana.startChat();
+  await ana.chat.copyLink.tap();
+  expect(await ana.page.evaluate(() => (window as unknown as { shared: unknown[] }).shared)).toEqual([{ url: link }]);
+});

@@ -56,7 +56,7 @@ test('an invite goes when whoever made it has gone', async ({ person }) => {
   await ana.newWindow(() => ana.chat.privately('Bea').click());
   await expect(bea.chat.invites.from('Ana')).toBeVisible();
   await ana.leave();
-  await expect(bea.chat.invites.region).toHaveCount(0);
+  await expect(bea.chat.invites.region).toHaveCount(0, { timeout: 10_000 });
 });
 
 test('the keyboard is enough to ask and to answer', async ({ person }) => {

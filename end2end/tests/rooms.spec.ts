@@ -72,6 +72,30 @@ test('a nickname is changed by clicking oneself, in all tabs and lists at once',
   await expect(bea.chat.message('from the other tab')).toContainText('Anna Lena');
 });
 
+test('whoever was renamed in a chat is not called back by a home page that was open before', async ({ person }) => {
+  const ana = await person();
+  await ana.visit('/');
+  const tab = await ana.page.context().newPage();
+  await tab.goto(ana.server.url);
+  await ana.home.startChat({ nickname: 'Ana' });
+  await ana.chat.isOpen();
+  await tab.getByRole('button', { name: 'Start chat' }).click();
+  await tab.waitForURL(/chat/);
+  await expect(tab.getByRole('heading', { level: 1 })).toHaveText('Ana’s chat');
+});
+
+test('a thousand renames are one line, and what came before them is still there', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('the first word');
+  for (let number = 1; number <= 120; number++) await ana.chat.say(`/nick Ana ${number}`);
+  await expect(ana.chat.log.getByText('You are now called Ana 120')).toBeVisible();
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.message('the first word')).toBeVisible();
+  await expect(bea.chat.messages).toHaveCount(4);
+});
+
 test('slashes: /nick renames, /help helps, others are explained to their author alone, // posts one', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });

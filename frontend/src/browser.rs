@@ -108,6 +108,25 @@ impl Drop for Timer {
     }
 }
 
+/// Offers the address of this page to whatever the device can share it with. False where it has no sheet for that.
+pub(crate) fn share_link() -> bool {
+    let Some(window) = window() else { return false };
+    let navigator = window.navigator();
+    let has_sheet = js_sys::Reflect::get(&navigator, &"share".into()).is_ok_and(|share| share.is_function());
+    let Ok(address) = window.location().href() else { return false };
+    if !has_sheet {
+        return false;
+    }
+    let data = web_sys::ShareData::new();
+    data.set_url(&address);
+    let shared = wasm_bindgen_futures::JsFuture::from(navigator.share_with_data(&data));
+    // whoever closes the sheet again has decided
+    wasm_bindgen_futures::spawn_local(async move {
+        let _ = shared.await;
+    });
+    true
+}
+
 /// Puts the address of this page onto the clipboard, and says whether that worked.
 pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
     let Some(window) = window() else { return done(false) };

@@ -62,6 +62,7 @@ struct Wire {
     outbox: Outbox,
     last_heard: Timestamp,
     is_open: bool,
+    is_welcome: bool,
     repair: Repair,
     _on_open: Closure<dyn FnMut()>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
@@ -179,7 +180,10 @@ impl Courier for Socket {
     }
 
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {
-        browser::copy_link(done);
+        // a device that one holds has a sheet for this; where one points with a mouse, the clipboard is quicker
+        if browser::has_keyboard() || !browser::share_link() {
+            browser::copy_link(done);
+        }
     }
 }
 
@@ -261,6 +265,7 @@ impl Inner {
             outbox: Outbox::default(),
             last_heard: browser::now(),
             is_open: false,
+            is_welcome: false,
             repair: Repair::Whole,
             _on_open: on_open,
             _on_message: on_message,
@@ -268,7 +273,7 @@ impl Inner {
         })
     }
 
-    /// Everything is sent at once, without waiting for answers: who we are, from where to go on, and what waits.
+    /// What can be asked is asked at once, without waiting for answers: who we are, and from where to go on.
     fn opened(&self) {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
             wire.is_open = true;
@@ -277,11 +282,18 @@ impl Inner {
         self.send(&ClientFrame::Hello { version: VERSION });
         if let Some(chat) = self.scene.chat() {
             self.watch(chat, Some(chat.cursor()));
-            for message in chat.on_their_way() {
-                self.post(&message);
-            }
         }
         self.send(&ClientFrame::Lobby(self.scene.wanted()));
+    }
+
+    /// What waits goes out once it is known who one is: a nickname that was forgotten meanwhile is asked for first.
+    fn welcomed(&self) {
+        if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            wire.is_welcome = true;
+        }
+        for message in self.scene.chat().map(LiveChat::on_their_way).unwrap_or_default() {
+            self.post(&message);
+        }
     }
 
     fn watch(&self, chat: LiveChat, after: Option<Cursor>) {
@@ -310,7 +322,7 @@ impl Inner {
     fn post(&self, message: &Pending) {
         let Some(chat) = self.scene.chat() else { return };
         let frame = match self.wire.borrow_mut().as_mut() {
-            Some(wire) if wire.is_open => wire.outbox.post(chat.chat_id(), message),
+            Some(wire) if wire.is_welcome => wire.outbox.post(chat.chat_id(), message),
             _ => None,
         };
         if let Some(frame) = frame {
@@ -374,8 +386,12 @@ impl Inner {
             ServerFrame::Snapshot { .. } | ServerFrame::Event(_) => Some(Repair::Whole),
             _ => None,
         };
+        let is_welcome = matches!(frame, ServerFrame::Welcome { .. });
         match self.scene.receive(frame) {
             Next::GoOn => {
+                if is_welcome {
+                    self.welcomed();
+                }
                 if let Some(repaired) = repaired {
                     self.repaired(repaired);
                     self.attempts.set(0);

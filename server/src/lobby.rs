@@ -136,7 +136,9 @@ impl Lobby {
 
     /// The lobby as it is wanted, and what is needed to go on from there.
     pub fn enter(&self, wanted: Wanted) -> (View, domain::Lobby) {
-        let state = self.lock();
+        let people = self.presence.people();
+        let mut state = self.lock();
+        state.count(people);
         let counts = state.counts();
         let (matching, shown) = state.shown(&wanted);
         let listings: Vec<Listing> = shown.iter().map(|known| known.listing()).collect();
@@ -168,10 +170,7 @@ impl Lobby {
             state.gather(chat, members, faces);
         }
         state.expire(Expiry { now, lifetimes: self.lifetimes });
-        if state.people != people {
-            state.people = people;
-            state.version += 1;
-        }
+        state.count(people);
         let version = state.version;
         drop(state);
         self.version.send_if_modified(|told| {
@@ -209,6 +208,13 @@ impl View {
 }
 
 impl State {
+    fn count(&mut self, people: usize) {
+        if self.people != people {
+            self.people = people;
+            self.version += 1;
+        }
+    }
+
     fn counts(&self) -> Counts {
         Counts { people: self.people, chats: self.chats.len() - self.expired }
     }

@@ -225,7 +225,8 @@ impl Presence {
     /// A page without a socket was looked at, which keeps its user and its chat as an open one does.
     pub fn looked(&self, user: UserId, chat: Option<ChatId>) {
         let now = (self.clock)();
-        self.lock().seen.note(Some(user), chat, now);
+        self.lock().came.note(Some(user), chat, now);
+        self.came.notify_one();
     }
 
     /// Waits until what the lobby shows may be different.

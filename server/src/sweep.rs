@@ -62,7 +62,6 @@ impl Sweep {
         let mut is_sweeping = false;
         loop {
             let done = tokio::select! {
-                biased;
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
                 () = self.presence.somebody_came() => self.note(self.presence.take_came()).await,
                 () = self.presence.somebody_left() => self.see_off().await,
@@ -135,10 +134,15 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use domain::{
-        Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
+        Change, ChatId, Event, Lifetimes, Nickname, Seq, Timestamp, Title, User, UserId, Visibility, What,
+        id::ID_BYTES,
     };
     use redb::backends::InMemoryBackend;
-    use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
+    use tokio::{
+        sync::{Notify, oneshot},
+        task::JoinHandle,
+        time::sleep,
+    };
 
     use super::*;
     use crate::{
@@ -155,18 +159,22 @@ mod tests {
 
     /// Takes everything down and does nothing.
     #[derive(Default)]
-    struct Notebook(Mutex<Vec<Proposal>>);
+    struct Notebook {
+        noted: Mutex<Vec<Proposal>>,
+        proposed: Notify,
+    }
 
     impl Notebook {
         fn take(&self) -> Vec<Proposal> {
-            std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+            std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
         }
     }
 
     impl Sequencer for Notebook {
         fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
             let (outcome, receiver) = oneshot::channel();
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
+            self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
+            self.proposed.notify_one();
             let _ = outcome.send(Ok(Seq(1)));
             Box::pin(async { Ok(receiver) })
         }
@@ -219,6 +227,24 @@ mod tests {
         sleep(MINUTE * 20).await;
         let notes = touched(&work.notebook.take());
         assert!(notes >= NOTES_IN_A_LIFETIME as usize, "{notes} in a lifetime");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_expired_is_proposed_to_be_taken_away_until_nothing_is_left() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Old").unwrap());
+        let (visibility, guest) = (Visibility::Public, None);
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let old = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(0), what });
+        let forgotten = Change::User { user: user(1), at: Timestamp(0) };
+        let work = work(&[old, forgotten], Span::seconds(60));
+        let is_expire = |proposal: &Proposal| matches!(proposal, Proposal::Expire { users, chats, events } if *users == [user(1).id] && *chats == [CHAT] && *events == [(CHAT, Seq(1))]);
+        tokio::time::advance(MINUTE).await;
+        // the notebook takes nothing away, so that it is found again
+        let mut found = 0;
+        while found < 2 {
+            work.notebook.proposed.notified().await;
+            found += work.notebook.take().iter().filter(|proposal| is_expire(proposal)).count();
+        }
     }
 
     #[tokio::test(start_paused = true)]

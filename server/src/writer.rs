@@ -97,6 +97,7 @@ impl Writer {
                 Ok(()) => return,
                 Err(panic) => supervise::note("writer", &self.panics.writer, &*panic),
             }
+            self.health.failing.store(true, Ordering::Relaxed);
             thread::sleep(back_off.after_panic());
             // it is not known how far it came: the store knows, and those who watch are sent there
             match self.stores(newest) {
@@ -106,6 +107,7 @@ impl Writer {
             if let Err(error) = self.stores(|_| self.audience.look_again()) {
                 return self.give_up(&error);
             }
+            self.health.failing.store(false, Ordering::Relaxed);
         }
     }
 

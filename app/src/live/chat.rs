@@ -87,6 +87,7 @@ impl LiveChat {
                     Applied::Hole => Next::WatchAgain,
                     Applied::Known => Next::GoOn,
                     Applied::Appended => {
+                        self.follow_rename(&event.what);
                         if !matches!(event.what, What::Posted(_))
                             && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
                         {
@@ -119,6 +120,15 @@ impl LiveChat {
             ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
             ServerFrame::Refused { chat: Some(_), code, .. } => self.end(code),
             _ => Next::GoOn,
+        }
+    }
+
+    /// In a large room one may not be named in the roster, and is called differently all the same.
+    fn follow_rename(self, what: &What) {
+        if let What::Renamed { user, to, .. } = what
+            && self.live.me.with_untracked(|me| me.id == *user && me.nickname != *to)
+        {
+            self.live.me.update(|me| me.nickname = to.clone());
         }
     }
 

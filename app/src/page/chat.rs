@@ -39,7 +39,7 @@ pub fn ChatPage(
             <ChatHeader />
             <div class="room">
                 <main class="talk">
-                    <ConnectionStatus />
+                    <ConnectionStatus meanwhile="What you write is kept and goes out when you are back." />
                     <TimelineView later />
                     <TypingLine />
                     <Composer />

@@ -35,7 +35,7 @@ pub fn HomePage(
                 <p class="tagline">"Rooms that vanish when nobody needs them."</p>
                 <CountsView />
             </header>
-            <ConnectionStatus />
+            <ConnectionStatus meanwhile="The list of chats goes on when you are back." />
             <main class="home-columns">
                 <section class="card start" aria-labelledby="start-heading">
                     <h1 id="start-heading">"Start a chat"</h1>

@@ -6,7 +6,10 @@ use crate::live::{Connection, Live};
 
 /// The line under the header.
 #[component]
-pub fn ConnectionStatus() -> impl IntoView {
+pub fn ConnectionStatus(
+    /// What happens while there is no connection.
+    meanwhile: &'static str,
+) -> impl IntoView {
     let live = Live::here();
     let state = move || match live.connection.get() {
         Connection::Starting => "starting",
@@ -21,18 +24,16 @@ pub fn ConnectionStatus() -> impl IntoView {
         Connection::Reconnecting => "Reconnecting",
         Connection::Offline => "Offline",
     };
-    let meanwhile = move || match live.connection.get() {
+    let said = move || match live.connection.get() {
         Connection::Starting | Connection::Connected | Connection::Ended => "",
-        Connection::Reconnecting | Connection::Offline => {
-            "What you write is kept and goes out when you are back."
-        }
+        Connection::Reconnecting | Connection::Offline => meanwhile,
     };
     view! {
         <div class="connection" data-state=state>
             <span role="status" aria-label="Connection">
                 {word}
             </span>
-            <span class="soft">{meanwhile}</span>
+            <span class="soft">{said}</span>
         </div>
         <p class="ended" role="alert">
             {move || live.ended.get().map(|problem| view! { {problem.to_string()} " " <a href="/">"Go home"</a> })}

@@ -51,6 +51,12 @@ pub fn StartForm(
         if checked.is_err() || sending.get_untracked() {
             event.prevent_default();
         }
+        // Who is called something else by now, in another tab, is not called back by a field that nobody touched.
+        if checked.is_ok()
+            && let Some(input) = name_input.get().filter(|input| input.value() == input.default_value())
+        {
+            input.set_value("");
+        }
         set_sending.set(checked.is_ok());
         set_problem.set(checked.err());
     };

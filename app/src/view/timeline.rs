@@ -1,10 +1,10 @@
 //! What was said, oldest first, with the newest in view.
 
-use domain::{Seq, timeline::Row};
-use leptos::{ev::MouseEvent, html::Div, prelude::*};
+use domain::{Seq, Timeline, timeline::Row};
+use leptos::{ev::MouseEvent, html::Div, prelude::*, web_sys::HtmlDivElement};
 
 use crate::{
-    live::LiveChat,
+    live::{Connection, LiveChat},
     shell,
     view::{icon, message::RowView},
 };
@@ -84,6 +84,19 @@ pub fn TimelineView(
             chat.load_earlier();
         }
     };
+    // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before.
+    Effect::new(move || {
+        let has_earlier = chat.timeline.with(Timeline::has_earlier);
+        if !has_earlier || chat.loading.get() || live.connection.get() != Connection::Connected {
+            return;
+        }
+        let _ = request_animation_frame(move || {
+            let fits = |scroller: HtmlDivElement| scroller.scroll_height() <= scroller.client_height();
+            if scroller.try_get_untracked().flatten().is_some_and(fits) {
+                chat.load_earlier();
+            }
+        });
+    });
     let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
     let load = move |event: MouseEvent| {
         if chat.load_earlier() {

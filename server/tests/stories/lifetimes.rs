@@ -1,4 +1,4 @@
-//! What nobody needs any more goes, and nothing else does. Lifetimes of a second or two stand for those of minutes; what
+//! What nobody needs any more goes, and nothing else does. Lifetimes of two seconds stand for those of minutes; what
 //! is waited for is the lobby saying that a chat has gone.
 
 use domain::{Lifetimes, Problem, Span, User, frame::Ask};
@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 
 use crate::support::{Client, TestServer, bodies, client_id};
 
-const SECOND: Span = Span::seconds(1);
+const SHORT: Span = Span::seconds(2);
 const LONG: Span = Span::seconds(3_600);
 
 /// Waits for as long as a chat lives in which nobody is.
@@ -21,7 +21,7 @@ async fn a_chats_lifetime(server: &TestServer) {
 
 #[tokio::test]
 async fn an_empty_chat_goes_and_one_with_people_in_it_stays_however_idle() {
-    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: LONG }).await;
+    let server = TestServer::start_with(Lifetimes { chat: SHORT, user: LONG, message: LONG }).await;
     let ana = server.person().await;
     let empty = ana.start_chat("Ana", "Empty").await;
     let occupied = ana.start_chat("Ana", "Occupied").await;
@@ -48,7 +48,7 @@ async fn an_empty_chat_goes_and_one_with_people_in_it_stays_however_idle() {
 
 #[tokio::test]
 async fn what_has_expired_is_off_the_disk_and_does_not_come_back_with_a_restart() {
-    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: LONG }).await;
+    let server = TestServer::start_with(Lifetimes { chat: SHORT, user: LONG, message: LONG }).await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Short").await;
     ana.connect().await.post(chat, client_id(1), "a secret in 7 words, or so").await.unwrap();
@@ -61,7 +61,7 @@ async fn what_has_expired_is_off_the_disk_and_does_not_come_back_with_a_restart(
 
 #[tokio::test]
 async fn a_message_goes_though_people_are_there_and_the_chat_goes_on() {
-    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: LONG, message: SECOND }).await;
+    let server = TestServer::start_with(Lifetimes { chat: SHORT, user: LONG, message: SHORT }).await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut here = ana.watch(chat).await;
@@ -83,7 +83,7 @@ async fn a_message_goes_though_people_are_there_and_the_chat_goes_on() {
 
 #[tokio::test]
 async fn a_nickname_is_kept_by_an_open_page_and_forgotten_without_one() {
-    let server = TestServer::start_with(Lifetimes { chat: SECOND, user: SECOND, message: LONG }).await;
+    let server = TestServer::start_with(Lifetimes { chat: SHORT, user: SHORT, message: LONG }).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let (mut here, mut gone) = (ana.connect().await, bea.connect().await);
     for (client, name) in [(&mut here, "Ana"), (&mut gone, "Bea")] {
@@ -99,4 +99,16 @@ async fn a_nickname_is_kept_by_an_open_page_and_forgotten_without_one() {
     let me = bea.connect().await.me;
     assert_eq!(me, User::new(me.id));
     assert_eq!(was_called(&ana.connect().await), "Ana", "an open page keeps it");
+}
+
+#[tokio::test]
+async fn an_invite_goes_with_its_chat() {
+    let server = TestServer::start_with(Lifetimes { chat: SHORT, user: LONG, message: LONG }).await;
+    let (ana, mut bea_here) = (server.person().await, server.person().await.connect().await);
+    let _ana_here = ana.connect().await;
+    assert_eq!(bea_here.invites().await, []);
+    ana.chat_privately(bea_here.me.id).await.1.unwrap();
+    assert_eq!(bea_here.invites().await.len(), 1);
+    // Ana is still here, and her window with the chat was never opened
+    assert_eq!(bea_here.invites().await, []);
 }

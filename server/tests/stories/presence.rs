@@ -5,6 +5,8 @@ use domain::{
     frame::{Ask, ClientFrame, ServerFrame},
 };
 
+use server::presence::TYPING;
+
 use crate::support::{Client, TestServer, client_id};
 
 /// Folds what comes until the members are called this.
@@ -108,7 +110,8 @@ async fn typing_is_seen_until_it_is_said() {
     bea.send(&ClientFrame::Typing { chat }).await;
     until(&mut ana, true).await;
     bea.post(chat, client_id(1), "said").await.unwrap();
-    until(&mut ana, false).await;
+    // at once, and not with the pause of three seconds
+    tokio::time::timeout(TYPING / 2, until(&mut ana, false)).await.unwrap();
     // and nothing of it was stored
     assert_eq!(ana.watch(chat, None).await.unwrap().events.len(), 2);
 }
