@@ -231,3 +231,82 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use domain::{
+        Change, ChatId, Event, Lifetimes, Nickname, Seq, Span, Title, UserId, Visibility, What, id::ID_BYTES,
+        lobby::Wanted,
+    };
+    use redb::backends::InMemoryBackend;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
+
+    /// Each of the three asks for the time in its work, and panics there once.
+    #[tokio::test(start_paused = true)]
+    async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() {
+        let panics_now = Arc::new(AtomicBool::new(false));
+        let clock: clock::Clock = Arc::new({
+            let panics_now = Arc::clone(&panics_now);
+            move || {
+                assert!(!panics_now.swap(false, Ordering::SeqCst), "on purpose");
+                clock::system()()
+            }
+        });
+        let lifetimes = Lifetimes::default();
+        let store = Arc::new(Store::open_on(InMemoryBackend::new(), lifetimes).unwrap());
+        let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
+        let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
+        let (sequencer, _log) = sequencer::local(clock::system());
+        let sweep = Arc::new(Sweep::new(
+            store,
+            Arc::new(sequencer),
+            Arc::clone(&presence),
+            Arc::clone(&clock),
+            Span::seconds(3_600),
+        ));
+        let panics = Arc::new(Panics::default());
+        let background = tokio::spawn(run_background(
+            Arc::clone(&presence),
+            Arc::clone(&lobby),
+            sweep,
+            Arc::clone(&panics),
+        ));
+        let counts = || panics.by_task().map(|(_, count)| count);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(counts(), [0; 4]);
+
+        // the lobby: what was to be told is told all the same
+        let (mut view, mut rings) = (lobby.enter(Wanted { limit: 9, ..Wanted::default() }).0, lobby.rings());
+        rings.mark_unchanged();
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
+        let what = What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
+        let chat = ChatId::from_bytes([7; ID_BYTES]);
+        let at = clock();
+        panics_now.store(true, Ordering::SeqCst);
+        lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
+        rings.changed().await.unwrap();
+        assert_eq!(view.news(&lobby).unwrap().listed.len(), 1);
+        assert_eq!(counts(), [0, 0, 1, 0]);
+
+        // the sweep
+        presence.looked(ANA, None);
+        panics_now.store(true, Ordering::SeqCst);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(counts(), [0, 0, 1, 1]);
+
+        // presence: whoever was to leave leaves all the same
+        drop(presence.arrive(ANA, Default::default()));
+        sleep(Duration::from_secs(1)).await;
+        panics_now.store(true, Ordering::SeqCst);
+        sleep(presence::GRACE * 2).await;
+        assert_eq!(counts(), [0, 1, 1, 1]);
+        assert_eq!(presence.people(), 0);
+        background.abort();
+    }
+}

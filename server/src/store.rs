@@ -444,7 +444,7 @@ impl View {
         Ok(pairs.into_iter().map(|(partner, _)| partner).collect())
     }
 
-    /// Who waits for an answer of a user, those who invited last first.
+    /// Who waits for an answer of a user, those who have waited longest first.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -455,7 +455,8 @@ impl View {
                 invites.push((chat.seq, Invite { chat: chat.id, from: self.user(partner)? }));
             }
         }
-        invites.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+        // what comes goes below: nothing moves that somebody is about to answer
+        invites.sort_by_key(|(seq, _)| *seq);
         Ok(invites.into_iter().map(|(_, invite)| invite).collect())
     }
 

@@ -3,7 +3,11 @@
 use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
 use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
 
-use crate::{api::AnswerInvite, live::Live, view::avatar::Avatar};
+use crate::{
+    api::AnswerInvite,
+    live::Live,
+    view::{avatar::Avatar, composer::ComposerField},
+};
 
 /// The invites that wait for an answer.
 #[component]
@@ -36,6 +40,7 @@ fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
     let Invite { chat, from: User { id, nickname } } = invite;
     let (problem, set_problem) = signal(None::<Problem>);
+    let composer = use_context::<ComposerField>();
     let accept = move |event: SubmitEvent| {
         if !live.can_leave() {
             event.prevent_default();
@@ -46,7 +51,16 @@ fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
         if live.is_alive.get_untracked() {
             event.prevent_default();
             let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
-            live.ask(ask, move |done| set_problem.set(done.err()));
+            // the row goes, and the focus with it, to where one writes on
+            live.ask(ask, move |done| match (done, composer) {
+                (Err(problem), _) => set_problem.set(Some(problem)),
+                (Ok(()), Some(ComposerField(field))) => {
+                    if let Some(field) = field.get_untracked() {
+                        let _ = field.focus();
+                    }
+                }
+                (Ok(()), None) => {}
+            });
         }
     };
     let name = nickname.to_string();

@@ -206,6 +206,7 @@ fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
     view! {
         <time datetime=move || at.get().to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock_with_seconds())>
             {move || there().utc_clock()}
+            <span class="hidden">{move || format!(", {}", there().utc_date())}</span>
         </time>
     }
 }
