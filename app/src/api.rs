@@ -83,16 +83,8 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
 pub async fn set_nickname(#[server(default)] chat: String, nickname: String) -> Result<(), Refusal> {
     use domain::page::RefusedForm;
     let backend = backend::current()?;
-    match backend::set_nickname(&*backend, &chat, &nickname).await {
-        Ok(path) => {
-            backend.go_to(path);
-            Ok(())
-        }
-        Err(problem) => {
-            backend.refuse(problem, Some(RefusedForm::SetNickname { chat, nickname }));
-            Err(Refusal(problem))
-        }
-    }
+    let done = backend::set_nickname(&*backend, &chat, &nickname).await;
+    backend::lead(&*backend, done, Some(RefusedForm::SetNickname { chat, nickname }))
 }
 
 /// Calls a chat something else and leads back to it. For its owner alone.
@@ -103,16 +95,8 @@ pub async fn set_nickname(#[server(default)] chat: String, nickname: String) -> 
 pub async fn edit_title(chat: String, title: String) -> Result<(), Refusal> {
     use domain::page::RefusedForm;
     let backend = backend::current()?;
-    match backend::edit_title(&*backend, &chat, &title).await {
-        Ok(path) => {
-            backend.go_to(path);
-            Ok(())
-        }
-        Err(problem) => {
-            backend.refuse(problem, Some(RefusedForm::EditTitle { chat, title }));
-            Err(Refusal(problem))
-        }
-    }
+    let done = backend::edit_title(&*backend, &chat, &title).await;
+    backend::lead(&*backend, done, Some(RefusedForm::EditTitle { chat, title }))
 }
 
 /// Lets a chat be found by everybody (`public`) or by its link alone (`private`), and leads back to it. For its owner
@@ -124,7 +108,7 @@ pub async fn edit_title(chat: String, title: String) -> Result<(), Refusal> {
 pub async fn set_visibility(chat: String, visibility: String) -> Result<(), Refusal> {
     let backend = backend::current()?;
     let done = backend::set_visibility(&*backend, &chat, &visibility).await;
-    backend::lead(&*backend, done)
+    backend::lead(&*backend, done, None)
 }
 
 /// Leads to the chat of two with somebody, where there is one, and starts it where there is none. They are invited.
@@ -159,7 +143,7 @@ pub async fn answer_invite(
 ) -> Result<(), Refusal> {
     let backend = backend::current()?;
     let done = backend::answer_invite(&*backend, &chat, &answer, &back).await;
-    backend::lead(&*backend, done)
+    backend::lead(&*backend, done, None)
 }
 
 #[cfg(feature = "ssr")]
@@ -233,7 +217,7 @@ mod backend {
         client_id: &str,
         body: &str,
     ) -> Result<ChatId, Problem> {
-        let chat = chat.parse().map_err(|_| Problem::UnknownChat)?;
+        let chat = parse_chat(chat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let command = match slash::parse(body)? {
             Line::Post(body) => Command::Post { chat, client_id, body },
@@ -243,15 +227,19 @@ mod backend {
         Ok(chat)
     }
 
-    /// Leads a form that was accepted to its page, and says why one was refused.
-    pub(super) fn lead(backend: &dyn Backend, done: Result<String, Problem>) -> Result<(), Refusal> {
+    /// Leads a form that was accepted to its page, and says why one was refused, with what was written where something was.
+    pub(super) fn lead(
+        backend: &dyn Backend,
+        done: Result<String, Problem>,
+        form: Option<RefusedForm>,
+    ) -> Result<(), Refusal> {
         match done {
             Ok(path) => {
                 backend.go_to(path);
                 Ok(())
             }
             Err(problem) => {
-                backend.refuse(problem, None);
+                backend.refuse(problem, form);
                 Err(Refusal(problem))
             }
         }
