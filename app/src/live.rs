@@ -13,8 +13,12 @@ use domain::{
     page::Visit,
     timeline::Pending,
 };
-use leptos::prelude::{
-    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, WithUntracked, WithValue, expect_context,
+use leptos::{
+    prelude::{
+        GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, WithUntracked, WithValue,
+        expect_context,
+    },
+    web_sys::Event,
 };
 
 pub use chat::LiveChat;
@@ -121,6 +125,8 @@ pub struct Live {
     pub connection: RwSignal<Connection>,
     /// Why the page cannot go on, once it cannot.
     pub ended: RwSignal<Option<Problem>>,
+    /// Why something was not done, where there is no place to say so beside it.
+    pub notice: RwSignal<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
     /// Whether the browser has taken over.
@@ -154,6 +160,7 @@ impl Live {
             now: RwSignal::new(now),
             connection: RwSignal::new(Connection::Starting),
             ended: RwSignal::new(None),
+            notice: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
             is_alive: RwSignal::new(false),
             is_visible: RwSignal::new(true),
@@ -183,9 +190,15 @@ impl Live {
         }
     }
 
-    /// Whether a form that leads to another page can be sent now, as far as is known.
-    pub fn can_leave(self) -> bool {
-        !matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline)
+    /// Keeps a form or a link from leading to a page of the browser's own, where there is no connection as far as is
+    /// known. What is wrong then is put into `problem`.
+    pub fn stay_if_cut_off(self, event: &Event, problem: RwSignal<Option<Problem>>) {
+        let is_cut_off =
+            matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
+        if is_cut_off {
+            event.prevent_default();
+        }
+        problem.set(is_cut_off.then_some(Problem::NotConnected));
     }
 
     /// What has expired by now.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Seq, Timestamp, Title, UserId};
+use crate::{ChatId, Seq, Timestamp, Title, UserId, invite::DECLINE_RESTS_MILLIS};
 
 /// Who can find a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,6 +42,24 @@ pub struct Guest {
     pub id: UserId,
     /// Which of the two is invited and has not answered yet.
     pub invited: Option<UserId>,
+    /// The last no, if the last answer was one.
+    pub declined: Option<Declined>,
+}
+
+/// Somebody would rather not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declined {
+    /// Who said so.
+    pub by: UserId,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Guest {
+    /// Somebody who has just been invited.
+    pub fn new(id: UserId) -> Self {
+        Self { id, invited: Some(id), declined: None }
+    }
 }
 
 impl Chat {
@@ -61,12 +79,19 @@ impl Chat {
         self.guest.and_then(|guest| guest.invited)
     }
 
-    fn with_invited(self, invited: Option<UserId>) -> Self {
-        Self { guest: self.guest.map(|guest| Guest { invited, ..guest }), ..self }
+    /// Whether somebody has declined so recently that they are not to be asked again ([`DECLINE_RESTS_MILLIS`]).
+    pub fn rests(&self, invited: UserId, now: Timestamp) -> bool {
+        let declined = self.guest.and_then(|guest| guest.declined);
+        declined.is_some_and(|no| no.by == invited && now.millis_since(no.at) < DECLINE_RESTS_MILLIS)
     }
 
     /// The chat after an event that says whether somebody is invited now.
     pub(crate) fn after_invite(self, seq: Seq, invited: Option<UserId>) -> Self {
-        Self { seq, ..self.with_invited(invited) }
+        Self { seq, guest: self.guest.map(|guest| Guest { invited, ..guest }), ..self }
+    }
+
+    /// The chat after somebody has answered.
+    pub(crate) fn after_answer(self, seq: Seq, declined: Option<Declined>) -> Self {
+        Self { seq, guest: self.guest.map(|guest| Guest { invited: None, declined, ..guest }), ..self }
     }
 }

@@ -216,7 +216,7 @@ impl<S: State> Now<'_, S> {
                     self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
                 }
                 Some(_) => Verdict::Accepted(Vec::new()),
-                None if is_there => Verdict::Accepted(Vec::new()),
+                None if is_there || chat.rests(with, self.entry.at) => Verdict::Accepted(Vec::new()),
                 None if waiting >= INVITES_LIMIT => Verdict::Refused(Problem::TooManyInvites),
                 None => {
                     let (by, to) = (self.user(by)?, self.user(with)?);
@@ -319,6 +319,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
+    use crate::invite::DECLINE_RESTS_MILLIS;
     use crate::{Body, Nickname, Span, id::ID_BYTES};
 
     const LIFETIMES: Lifetimes =
@@ -488,12 +489,29 @@ mod tests {
         assert_eq!(model.invited(5), None);
         assert_eq!(model.run(user(2), answer(5, Answer::Decline)), Verdict::Accepted(vec![]));
         assert_eq!(model.run(user(2), answer(6, Answer::Accept)), Verdict::Refused(Problem::InviteGone));
+        assert_eq!(
+            model.run(user(1), privately(2, 9)),
+            Verdict::Accepted(vec![]),
+            "a no is a no for a while"
+        );
         model.run(user(2), privately(1, 7));
         assert_eq!(model.invited(5), Some(user(1)), "the same chat, the other way round");
         let there = Command::ChatPrivately { with: user(2), chat: chat(8), is_there: true };
         model.run(user(1), there.clone());
         assert_eq!(model.invited(5), None, "that was a yes");
         assert_eq!(model.run(user(1), there), Verdict::Accepted(vec![]), "nobody is invited who is there");
+    }
+
+    #[test]
+    fn whoever_has_declined_may_be_asked_again_later() {
+        let mut model = Model::default();
+        model.run(user(1), privately(2, 5));
+        model.run(user(2), answer(5, Answer::Decline));
+        model.now += DECLINE_RESTS_MILLIS - 1_500;
+        assert_eq!(model.run(user(1), privately(2, 6)), Verdict::Accepted(vec![]));
+        assert_eq!(model.invited(5), None);
+        model.run(user(1), privately(2, 6));
+        assert_eq!(model.invited(5), Some(user(2)));
     }
 
     #[test]

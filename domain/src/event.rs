@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, User, UserId, Visibility, chat::Guest,
+    Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, User, UserId, Visibility,
+    chat::{Declined, Guest},
     invite::Answer,
 };
 
@@ -101,7 +102,7 @@ impl Event {
                 started_at: self.at,
                 seq,
                 said_at: None,
-                guest: guest.as_ref().map(|guest| Guest { id: guest.id, invited: Some(guest.id) }),
+                guest: guest.as_ref().map(|guest| Guest::new(guest.id)),
             });
         }
         let chat = chat?;
@@ -111,7 +112,11 @@ impl Event {
             What::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
             What::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
             What::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
-            What::InviteAnswered { .. } | What::InviteWithdrawn { .. } => chat.after_invite(seq, None),
+            What::InviteAnswered { by, answer } => {
+                let no = (*answer == Answer::Decline).then_some(Declined { by: by.id, at: self.at });
+                chat.after_answer(seq, no)
+            }
+            What::InviteWithdrawn { .. } => chat.after_invite(seq, None),
         })
     }
 

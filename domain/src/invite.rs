@@ -10,6 +10,9 @@ pub const INVITES_LIMIT: usize = 20;
 /// Somebody is one of two in this many chats at most. Those that nobody needs expire.
 pub const CHATS_OF_TWO_LIMIT: usize = 100;
 
+/// Whoever has declined is not asked for the same chat again for this long, in milliseconds.
+pub const DECLINE_RESTS_MILLIS: u64 = 10 * 60_000;
+
 /// An invite that waits for an answer, as whoever is invited sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {

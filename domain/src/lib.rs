@@ -14,6 +14,7 @@ pub mod frame;
 pub mod id;
 pub mod invite;
 pub mod lifetime;
+pub mod link;
 pub mod lobby;
 pub mod message;
 pub mod page;

@@ -32,7 +32,7 @@ pub enum Problem {
     MessageEmpty,
     /// A message over [`crate::text::BODY_LIMIT`].
     #[error(
-        "The message is too long. It can have up to 4,000 characters and 60,000 bytes; send it in parts."
+        "The message is too long. It can have up to 4,000 characters, fewer where they carry many marks; send it in parts."
     )]
     MessageTooLong,
     /// A message with control characters.
@@ -43,6 +43,11 @@ pub enum Problem {
         "This chat is not there. It may have ended, or the link is incomplete. Start a new one from the home page."
     )]
     UnknownChat,
+    /// The chat on this page is no longer.
+    #[error(
+        "This chat has ended, since nobody was in it for a while. What you see of it goes with this page."
+    )]
+    ChatEnded,
     /// A chat was to be started under an id that is in use.
     #[error("The chat could not be started under this address. Try again.")]
     ChatExists,
@@ -128,7 +133,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -139,6 +144,7 @@ impl Problem {
         Self::MessageTooLong,
         Self::MessageNotPlain,
         Self::UnknownChat,
+        Self::ChatEnded,
         Self::ChatExists,
         Self::NotOwner,
         Self::NotAdmitted,
@@ -179,6 +185,7 @@ impl Problem {
             Self::MessageTooLong => "message_too_long",
             Self::MessageNotPlain => "message_not_plain",
             Self::UnknownChat => "unknown_chat",
+            Self::ChatEnded => "chat_ended",
             Self::ChatExists => "chat_exists",
             Self::NotOwner => "not_owner",
             Self::NotAdmitted => "not_admitted",
@@ -223,7 +230,7 @@ impl Problem {
             | Self::UnknownSlash
             | Self::SlashHelp
             | Self::ChatWithOneself => 422,
-            Self::UnknownChat | Self::UserGone | Self::InviteGone => 404,
+            Self::UnknownChat | Self::ChatEnded | Self::UserGone | Self::InviteGone => 404,
             Self::ChatExists | Self::ChatOfTwo => 409,
             Self::NoSession => 401,
             Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted => 403,

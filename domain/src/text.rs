@@ -181,7 +181,7 @@ fn one_line(typed: &str) -> Option<String> {
 
 /// Controls, line and paragraph separators, and what reorders or hides the text around a name. The joiners U+200C
 /// and U+200D stay: Persian and family emoji are written with them.
-fn is_unfit_for_names(c: char) -> bool {
+pub(crate) fn is_unfit_for_names(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'

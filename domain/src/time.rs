@@ -46,6 +46,15 @@ impl Timestamp {
         format!("{number} {unit}{plural} ago")
     }
 
+    /// The day in UTC as people say it at another time: `Today`, `Yesterday`, and the date before that.
+    pub fn utc_day_in_words(self, now: Self) -> String {
+        match now.utc_day().checked_sub(self.utc_day()) {
+            Some(0) => "Today".to_owned(),
+            Some(1) => "Yesterday".to_owned(),
+            _ => self.utc_date(),
+        }
+    }
+
     /// The day in UTC as people write it: `23 November 2026`.
     pub fn utc_date(self) -> String {
         const MONTHS: [&str; 12] = [
@@ -120,6 +129,16 @@ mod tests {
         assert_eq!(at.utc_clock(), "15:05");
         assert_eq!(at.utc_clock_with_seconds(), "15:05:09");
         assert_eq!(at.utc_date(), "23 November 2026");
+    }
+
+    #[test]
+    fn people_say_today_and_yesterday() {
+        let at = Timestamp(1_795_446_309_120);
+        let days = |days| Timestamp(at.0 + days * MILLIS_PER_DAY);
+        assert_eq!(at.utc_day_in_words(at), "Today");
+        assert_eq!(at.utc_day_in_words(days(1)), "Yesterday");
+        assert_eq!(at.utc_day_in_words(days(2)), "23 November 2026");
+        assert_eq!(days(1).utc_day_in_words(at), "24 November 2026", "a clock that is behind");
     }
 
     #[test]

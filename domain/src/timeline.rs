@@ -154,6 +154,11 @@ impl Timeline {
         after.iter().filter(by_others).count()
     }
 
+    /// Whether nobody has said anything here, as far as is known.
+    pub fn is_quiet(&self) -> bool {
+        self.pending.is_empty() && !self.events.iter().any(|event| matches!(event.what, What::Posted(_)))
+    }
+
     /// When the oldest event here happened; nothing where there is none.
     pub fn oldest_at(&self) -> Option<Timestamp> {
         self.events.first().map(|event| event.at)

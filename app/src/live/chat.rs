@@ -158,6 +158,9 @@ impl LiveChat {
     }
 
     pub(super) fn end(self, problem: Problem) -> Next {
+        // whoever has it before them knows that there was one
+        let problem = if problem == Problem::UnknownChat { Problem::ChatEnded } else { problem };
+        self.roster.set(Roster::default());
         self.live.ended.set(Some(problem));
         self.live.connection.set(Connection::Ended);
         let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();

@@ -1,11 +1,15 @@
 //! The live lobby: the public chats that the reader wants to see.
 
+use std::collections::HashSet;
+
 use domain::{
-    Lobby,
+    ChatId, Listing, Lobby,
     lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
     page::HomePage,
 };
-use leptos::prelude::{GetUntracked, RwSignal, Set, Update, WithUntracked, expect_context};
+use leptos::prelude::{
+    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, With, WithUntracked, expect_context,
+};
 
 use super::{Connection, Live};
 
@@ -18,13 +22,23 @@ pub struct LiveLobby {
     pub wanted: RwSignal<Wanted>,
     /// What there is of it.
     pub lobby: RwSignal<Lobby>,
+    /// Which chats are shown, in order: those there are, unless the reader is about to choose one of them.
+    pub rows: RwSignal<Vec<ChatId>>,
+    is_held: StoredValue<bool>,
 }
 
 impl LiveLobby {
     /// The lobby as its page arrived.
     pub fn new(page: HomePage) -> Self {
         let HomePage { visit, wanted, lobby } = page;
-        Self { live: Live::new(visit), wanted: RwSignal::new(wanted), lobby: RwSignal::new(lobby) }
+        let rows = RwSignal::new(lobby.listings.iter().map(|listing| listing.id).collect());
+        Self {
+            live: Live::new(visit),
+            wanted: RwSignal::new(wanted),
+            lobby: RwSignal::new(lobby),
+            rows,
+            is_held: StoredValue::new(false),
+        }
     }
 
     /// The live lobby of the page around a view.
@@ -59,13 +73,45 @@ impl LiveLobby {
         self.wanted.set(wanted);
     }
 
+    /// The reader is about to choose one of the chats, or no longer: meanwhile none of them moves.
+    pub fn hold(self, is_held: bool) {
+        self.is_held.set_value(is_held);
+        if !is_held {
+            self.settle();
+        }
+    }
+
+    /// Shows the chats there are.
+    pub fn settle(self) {
+        let ids: Vec<ChatId> =
+            self.lobby.with_untracked(|lobby| lobby.listings.iter().map(|listing| listing.id).collect());
+        if self.rows.with_untracked(|rows| *rows != ids) {
+            self.rows.set(ids);
+        }
+    }
+
+    /// A public chat as it is now, if it is among those the reader wants to see.
+    pub fn listing(self, id: ChatId) -> Option<Listing> {
+        self.lobby.with_untracked(|lobby| lobby.listings.iter().find(|listing| listing.id == id).cloned())
+    }
+
+    /// How many chats there are that are not shown yet.
+    pub fn held_back(self) -> usize {
+        let rows: HashSet<ChatId> = self.rows.with(|rows| rows.iter().copied().collect());
+        self.lobby.with(|lobby| lobby.listings.iter().filter(|listing| !rows.contains(&listing.id)).count())
+    }
+
     pub(super) fn show(self, lobby: Lobby) {
         self.lobby.set(lobby);
+        self.settle();
         self.live.connection.set(Connection::Connected);
     }
 
     pub(super) fn change(self, change: LobbyChange) {
         self.lobby.update(|lobby| lobby.apply(change));
+        if !self.is_held.get_value() {
+            self.settle();
+        }
     }
 }
 

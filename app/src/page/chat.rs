@@ -8,6 +8,7 @@ use crate::{
     view::{
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
+        ended::Ended,
         header::ChatHeader,
         invites::InvitesView,
         members::{Members, TypingLine},
@@ -43,6 +44,7 @@ pub fn ChatPage(
                     <TimelineView later />
                     <TypingLine />
                     <Composer />
+                    <Ended />
                 </main>
                 <Members />
             </div>

@@ -6,8 +6,14 @@ use leptos::prelude::*;
 use crate::{
     live::{Connector, LiveLobby, Scene},
     view::{
-        connection::ConnectionStatus, counts::CountsView, invites::InvitesView, lobby::LobbyView,
-        start_form::StartForm, terms::Terms, wordmark::Wordmark,
+        connection::ConnectionStatus,
+        counts::CountsView,
+        ended::Ended,
+        invites::InvitesView,
+        lobby::LobbyView,
+        start_form::{START_HEADING_ID, StartForm},
+        terms::Terms,
+        wordmark::Wordmark,
     },
 };
 
@@ -36,9 +42,12 @@ pub fn HomePage(
                 <CountsView />
             </header>
             <ConnectionStatus meanwhile="The list of chats goes on when you are back." />
+            <Ended />
             <main class="home-columns">
-                <section class="card start" aria-labelledby="start-heading">
-                    <h1 id="start-heading">"Start a chat"</h1>
+                <section class="card start" aria-labelledby=START_HEADING_ID>
+                    <h1 id=START_HEADING_ID tabindex="-1">
+                        "Start a chat"
+                    </h1>
                     <p class="soft">"No account. Share the link with whom you want to talk to."</p>
                     <StartForm nickname title=String::new() private=false />
                 </section>

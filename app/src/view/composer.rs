@@ -14,7 +14,12 @@ use leptos::{
     web_sys::HtmlTextAreaElement,
 };
 
-use crate::{api::PostMessage, live::LiveChat, shell::FreshClientId, view::icon};
+use crate::{
+    api::PostMessage,
+    live::LiveChat,
+    shell::FreshClientId,
+    view::{icon, problem_line::ProblemLine},
+};
 
 /// The counter shows when this few characters are left.
 const COUNTER_FROM: usize = 200;
@@ -32,7 +37,8 @@ pub fn Composer() -> impl IntoView {
     let live = chat.live;
     let ComposerField(field) = expect_context();
     let (length, set_length) = signal(0_usize);
-    let (problem, set_problem) = signal(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
+    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
 
     let measure = move |typed: &str| {
@@ -50,6 +56,7 @@ pub fn Composer() -> impl IntoView {
             courier.keep_draft(&typed);
         }
         measure(&typed);
+        problem.set(None);
     };
     // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile.
     Effect::new(move || {
@@ -70,12 +77,12 @@ pub fn Composer() -> impl IntoView {
         }
         field.set_value("");
         set_length.set(0);
-        set_problem.set(None);
+        problem.set(None);
     };
     // What was refused after all comes back, unless something else was begun meanwhile.
-    let give_back = move |typed: String, problem: Option<Problem>| {
-        if let Some(problem) = problem {
-            set_problem.set(Some(problem));
+    let give_back = move |typed: String, why: Option<Problem>| {
+        if why.is_some() {
+            problem.set(why);
             if let Some(field) = field.get_untracked().filter(|field| field.value().is_empty()) {
                 field.set_value(&typed);
             }
@@ -96,10 +103,10 @@ pub fn Composer() -> impl IntoView {
         match asked {
             Ok(()) => clear(&field),
             // an empty message is not worth a word
-            Err(Problem::MessageEmpty) => set_problem.set(None),
-            Err(problem) => {
-                set_problem.set(Some(problem));
-                if problem == Problem::SlashHelp {
+            Err(Problem::MessageEmpty) => problem.set(None),
+            Err(why) => {
+                problem.set(Some(why));
+                if why == Problem::SlashHelp {
                     field.set_value("");
                 }
             }
@@ -129,10 +136,8 @@ pub fn Composer() -> impl IntoView {
         })
     };
     view! {
-        <form class="composer" method="post" action=PostMessage::PATH on:submit=submit>
-            <p class="problem" role="alert">
-                {move || problem.get().map(|problem| problem.to_string())}
-            </p>
+        <form class="composer" class:ending=is_over method="post" action=PostMessage::PATH on:submit=submit>
+            <ProblemLine problem />
             <div class="composer-field">
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
@@ -145,6 +150,7 @@ pub fn Composer() -> impl IntoView {
                     autocomplete="off"
                     dir="auto"
                     required
+                    readonly=is_over
                     node_ref=field
                     on:input=input
                     on:keydown=key_down

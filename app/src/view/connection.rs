@@ -2,7 +2,10 @@
 
 use leptos::prelude::*;
 
-use crate::live::{Connection, Live};
+use crate::{
+    live::{Connection, Live},
+    view::problem_line::ProblemLine,
+};
 
 /// The line under the header.
 #[component]
@@ -35,9 +38,9 @@ pub fn ConnectionStatus(
             </span>
             <span class="soft">{said}</span>
         </div>
-        <p class="ended" role="alert">
-            {move || live.ended.get().map(|problem| view! { {problem.to_string()} " " <a href="/">"Go home"</a> })}
-        </p>
+        <div class="notice">
+            <ProblemLine problem=live.notice />
+        </div>
     }
     .into_any()
 }

@@ -8,7 +8,10 @@ use leptos::{
     prelude::*,
 };
 
-use crate::{live::Live, view::icon};
+use crate::{
+    live::Live,
+    view::{icon, problem_line::ProblemLine},
+};
 
 /// The ordinary form that does the same on a page without life.
 #[derive(Clone, Copy)]
@@ -40,14 +43,14 @@ pub fn EditInPlace(
 ) -> impl IntoView {
     let live = Live::here();
     let (open, set_open) = signal(false);
-    let (problem, set_problem) = signal(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());
 
     let children = StoredValue::new(children);
     let shown = move || children.with_value(|children| children());
     let close = move || {
         set_open.set(false);
-        set_problem.set(None);
+        problem.set(None);
     };
     // The focus goes where the eyes are: into the field when it opens, back to the button when it closes.
     Effect::new(move |was_open: Option<bool>| {
@@ -71,13 +74,15 @@ pub fn EditInPlace(
         match ask.clone().check() {
             Ok(_) => live.ask(ask, move |done| match done {
                 Ok(()) => close(),
-                Err(problem) => set_problem.set(Some(problem)),
+                Err(why) => problem.set(Some(why)),
             }),
-            Err(problem) => set_problem.set(Some(problem)),
+            Err(why) => problem.set(Some(why)),
         }
     };
     let key_down = move |event: KeyboardEvent| {
         if event.key() == "Escape" {
+            // it closes this, and not the sheet around it as well
+            event.prevent_default();
             close();
         }
     };
@@ -89,7 +94,7 @@ pub fn EditInPlace(
                     {shown()}
                     <button
                         type="button"
-                        class="quiet needs-life edit"
+                        class="quiet needs-life edit over"
                         aria-label=button
                         title=button
                         node_ref=opener
@@ -104,11 +109,19 @@ pub fn EditInPlace(
             // what is edited stays what it is until it is saved: a heading, or the name of somebody
             <div class="hidden">{shown()}</div>
             <form class="edit-in-place" on:submit=save on:keydown=key_down>
-                <input aria-label=label prop:value=text.get_untracked() autocomplete="off" dir="auto" node_ref=input />
+                <input
+                    aria-label=label
+                    prop:value=text.get_untracked()
+                    autocomplete="off"
+                    dir="auto"
+                    node_ref=input
+                    on:input=move |_| problem.set(None)
+                />
                 <button class="primary">"Save"</button>
-                <p class="problem" role="alert">
-                    {move || problem.get().map(|problem| problem.to_string())}
-                </p>
+                <button type="button" class="quiet" on:click=move |_| close()>
+                    "Cancel"
+                </button>
+                <ProblemLine problem />
             </form>
         </Show>
     }

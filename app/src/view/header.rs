@@ -1,6 +1,8 @@
 //! The head of a chat: where one is, who can find it, and its link to share.
 
-use domain::{Problem, Visibility, frame::Ask};
+use std::time::Duration;
+
+use domain::{Visibility, frame::Ask};
 use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
 
 use crate::{
@@ -12,6 +14,9 @@ use crate::{
         members::MembersButton,
     },
 };
+
+/// How long it stands there what became of copying the link.
+const COPIED_SHOWS: Duration = Duration::from_secs(4);
 
 /// What became of copying the link.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,21 +35,30 @@ pub fn ChatHeader() -> impl IntoView {
     let heading = move || view! { <h1 dir="auto" title=title>{title}</h1> };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
+    let live = chat.live;
+    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
+    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
-            <a class="quiet" href="/">
+            <a class="quiet" href="/" on:click=move |event| live.stay_if_cut_off(&event, live.notice)>
                 {icon::back()}
                 <span class="hidden">"Home"</span>
             </a>
-            <Show when=move || is_owner.get() fallback=heading>
-                <EditInPlace button="Edit title" label="Chat title" text=title ask form>
-                    {heading()}
-                </EditInPlace>
-            </Show>
-            <VisibilityView is_owner />
-            <Show when=move || chat.chat.with(|chat| chat.guest.is_none()) fallback=|| view! { <span class="copied"></span> }>
-                <CopyLink />
-            </Show>
+            <div class="title">
+                <Show when=move || is_owner.get() && !is_over.get() fallback=heading>
+                    <EditInPlace button="Edit title" label="Chat title" text=title ask form>
+                        {heading()}
+                    </EditInPlace>
+                </Show>
+            </div>
+            <div class="tools">
+                <Show when=move || !is_over.get()>
+                    <VisibilityView is_owner is_of_two />
+                    <Show when=move || !is_of_two.get()>
+                        <CopyLink />
+                    </Show>
+                </Show>
+            </div>
             <MembersButton />
         </header>
     }
@@ -53,12 +67,10 @@ pub fn ChatHeader() -> impl IntoView {
 
 /// Who can find the chat: a switch for its owner, a word for others and in a chat of two, which stays private.
 #[component]
-fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
+fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let (problem, set_problem) = signal(None::<Problem>);
     let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
-    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let switch = move |event: SubmitEvent| {
         if !live.is_alive.get_untracked() {
@@ -67,7 +79,7 @@ fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
         event.prevent_default();
         let visibility = if is_public.get_untracked() { Visibility::Private } else { Visibility::Public };
         let ask = Ask::SetVisibility { chat: chat.chat_id(), visibility };
-        live.ask(ask, move |done| set_problem.set(done.err()));
+        live.ask(ask, move |done| live.notice.set(done.err()));
     };
     view! {
         <Show
@@ -88,9 +100,6 @@ fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
                 </button>
             </form>
         </Show>
-        <p class="problem" role="alert">
-            {move || problem.get().map(|problem| problem.to_string())}
-        </p>
     }
     .into_any()
 }
@@ -99,8 +108,21 @@ fn VisibilityView(is_owner: Memo<bool>) -> impl IntoView {
 fn CopyLink() -> impl IntoView {
     let live = Live::here();
     let (copied, set_copied) = signal(Copied::NotYet);
+    let times = StoredValue::new(0_u32);
+    let say = move |what| {
+        set_copied.set(what);
+        times.update_value(|times| *times += 1);
+        let this_time = times.get_value();
+        let unsay = move || {
+            // a page that has gone says nothing any more, and neither does a word that was said again since
+            if times.try_get_value() == Some(this_time) {
+                set_copied.set(Copied::NotYet);
+            }
+        };
+        let _ = set_timeout(unsay, COPIED_SHOWS);
+    };
     let copy = move |_| {
-        let done = Box::new(move |worked| set_copied.set(if worked { Copied::Yes } else { Copied::No }));
+        let done = Box::new(move |worked| say(if worked { Copied::Yes } else { Copied::No }));
         if let Some(courier) = live.courier() {
             courier.copy_link(done);
         }
@@ -111,13 +133,13 @@ fn CopyLink() -> impl IntoView {
         Copied::No => "Copy it from the address bar",
     };
     view! {
-        <span class="copied soft" role="status" aria-label="Link">
-            {said}
-        </span>
         <button type="button" class="quiet needs-life" on:click=copy>
             {icon::link()}
-            <span class="wide-only">"Copy link"</span>
+            "Copy link"
         </button>
+        <span class="copied" role="status" aria-label="Link">
+            {said}
+        </span>
     }
     .into_any()
 }

@@ -38,6 +38,11 @@ pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")
 }
 
+/// Further up.
+pub fn up() -> impl IntoView {
+    icon("M12 19V5M6 11l6-6 6 6")
+}
+
 /// Further down.
 pub fn down() -> impl IntoView {
     icon("M12 5v14M6 13l6 6 6-6")

@@ -1,13 +1,22 @@
 //! Who wants to talk privately: shown on whatever page one is.
 
 use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
-use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsCast, web_sys::HtmlElement};
 
 use crate::{
     api::AnswerInvite,
     live::Live,
-    view::{avatar::Avatar, composer::ComposerField},
+    view::{
+        avatar::Avatar, composer::ComposerField, problem_line::ProblemLine, start_form::START_HEADING_ID,
+    },
 };
+
+fn focus_on(id: &str) {
+    let element = document().get_element_by_id(id).and_then(|element| element.dyn_into::<HtmlElement>().ok());
+    if let Some(element) = element {
+        let _ = element.focus();
+    }
+}
 
 /// The invites that wait for an answer.
 #[component]
@@ -39,27 +48,22 @@ pub fn InvitesView(
 fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
     let Invite { chat, from: User { id, nickname } } = invite;
-    let (problem, set_problem) = signal(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
-    let accept = move |event: SubmitEvent| {
-        if !live.can_leave() {
-            event.prevent_default();
-            set_problem.set(Some(Problem::NotConnected));
-        }
-    };
+    let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
     let decline = move |event: SubmitEvent| {
         if live.is_alive.get_untracked() {
             event.prevent_default();
             let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
             // the row goes, and the focus with it, to where one writes on
             live.ask(ask, move |done| match (done, composer) {
-                (Err(problem), _) => set_problem.set(Some(problem)),
+                (Err(why), _) => problem.set(Some(why)),
                 (Ok(()), Some(ComposerField(field))) => {
                     if let Some(field) = field.get_untracked() {
                         let _ = field.focus();
                     }
                 }
-                (Ok(()), None) => {}
+                (Ok(()), None) => focus_on(START_HEADING_ID),
             });
         }
     };
@@ -91,9 +95,7 @@ fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
                     "Decline"
                 </button>
             </form>
-            <p class="problem" role="alert">
-                {move || problem.get().map(|problem| problem.to_string())}
-            </p>
+            <ProblemLine problem />
         </li>
     }
     .into_any()

@@ -19,7 +19,22 @@ use crate::{
 #[component]
 pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::here();
-    let listings = move || lobby.lobby.with(|lobby| lobby.listings.clone());
+    let held_back = Memo::new(move |_| lobby.held_back());
+    let is_pointed_at = StoredValue::new(false);
+    let is_focused = StoredValue::new(false);
+    let hold = move || lobby.hold(is_pointed_at.get_value() || is_focused.get_value());
+    let point = move |is| {
+        is_pointed_at.set_value(is);
+        hold();
+    };
+    let focus = move |is| {
+        is_focused.set_value(is);
+        hold();
+    };
+    let new_chats = move || match held_back.get() {
+        1 => "1 new chat".to_owned(),
+        number => format!("{number} new chats"),
+    };
     let (shown, matching) = (
         Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
         Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
@@ -45,11 +60,24 @@ pub fn LobbyView() -> impl IntoView {
             <div class="lobby-head">
                 <h2 id="lobby-heading">"Public chats"</h2>
                 <span class="soft">{count}</span>
+                <Show when=move || { held_back.get() > 0 }>
+                    <button type="button" class="new-chats" on:click=move |_| lobby.settle()>
+                        {new_chats}
+                    </button>
+                </Show>
                 <FilterField />
             </div>
-            <ul class="listings" aria-label="Public chats">
-                <For each=listings key=|listing| listing.id let:listing>
-                    <ListingView listing />
+            // nothing moves that one is about to click
+            <ul
+                class="listings"
+                aria-label="Public chats"
+                on:pointerenter=move |_| point(true)
+                on:pointerleave=move |_| point(false)
+                on:focusin=move |_| focus(true)
+                on:focusout=move |_| focus(false)
+            >
+                <For each=move || lobby.rows.get() key=|id| *id let:id>
+                    {lobby.listing(id).map(|listing| view! { <ListingView listing /> })}
                 </For>
             </ul>
             <Show when=move || shown.get() == 0>
@@ -134,8 +162,7 @@ fn ListingView(listing: Listing) -> impl IntoView {
     let faces = Memo::new(move |_| listing.with(|listing| listing.faces.clone()));
     let members = Memo::new(move |_| listing.with(|listing| listing.members));
     let title = move || listing.with(|listing| listing.title.to_string());
-    let count =
-        move || if members.get() == 0 { "Nobody here just now".to_owned() } else { here(members.get()) };
+    let count = move || if members.get() == 0 { "Nobody here".to_owned() } else { here(members.get()) };
     // on a small screen the time has to do; the words are there for those who listen
     let (event, at) = (
         move || listing.with(|listing| if listing.said_at.is_some() { "last message " } else { "started " }),
@@ -150,7 +177,11 @@ fn ListingView(listing: Listing) -> impl IntoView {
                 </For>
             </span>
             <span class="what">
-                <a href=format!("/chat/{id}") dir="auto">
+                <a
+                    href=format!("/chat/{id}")
+                    dir="auto"
+                    on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
+                >
                     {title}
                 </a>
                 <span class="soft">

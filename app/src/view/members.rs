@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use domain::{Member, Problem, UserId, frame::Ask};
-use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+use leptos::{ev::SubmitEvent, html::Aside, prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{ChatPrivately, SetNickname},
@@ -13,6 +13,7 @@ use crate::{
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
         icon,
+        problem_line::ProblemLine,
         terms::Terms,
     },
 };
@@ -39,6 +40,10 @@ pub fn here(members: usize) -> String {
     format!("{} here", people(members))
 }
 
+/// The members where they are a sheet.
+#[derive(Clone, Copy)]
+struct Sheet(NodeRef<Aside>);
+
 /// The members, oneself first: a column where there is room for one, and a sheet that the header opens where there is
 /// not. The sheet is a popover, so that it opens, closes by Escape and gives the focus back without a script.
 #[component]
@@ -49,6 +54,8 @@ pub fn Members() -> impl IntoView {
         chat.roster.with(|roster| roster.for_reader(&me, owner))
     });
     let count = Memo::new(move |_| chat.roster.with(|roster| roster.count));
+    let sheet = NodeRef::<Aside>::new();
+    provide_context(Sheet(sheet));
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
     let typing = Memo::new(move |_| {
         chat.roster.with(|roster| {
@@ -61,7 +68,17 @@ pub fn Members() -> impl IntoView {
         (user.id, (!is_me).then(|| user.nickname.clone()))
     };
     view! {
-        <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto">
+        <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto" node_ref=sheet>
+            // A popover lets a tap beside it through to what lies there: this catches it.
+            <button
+                type="button"
+                class="beside"
+                tabindex="-1"
+                aria-hidden="true"
+                popovertarget=MEMBERS_ID
+                popovertargetaction="hide"
+            ></button>
+            <div class="members-sheet">
             <div class="members-head">
                 <h2>{move || here(count.get())}</h2>
                 <button
@@ -87,6 +104,7 @@ pub fn Members() -> impl IntoView {
                 <CountsView />
                 <Terms />
             </footer>
+            </div>
         </aside>
     }
     .into_any()
@@ -123,13 +141,12 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
     let avatar = move || view! { <Avatar id nickname=nickname.get() /> };
     // in a chat of two one is where the button would lead
     let can_be_asked = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_none()));
+    // What one can do with a member lies over the whole row.
     let other = move || {
         view! {
-            <Show when=move || can_be_asked.get() fallback=move || view! { {avatar} {name} }>
-                <ChatPrivatelyForm id name=text>
-                    {avatar}
-                    {name}
-                </ChatPrivatelyForm>
+            {name}
+            <Show when=move || can_be_asked.get()>
+                <ChatPrivatelyForm id name=text />
             </Show>
         }
     };
@@ -137,8 +154,8 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
     let form = PlainForm { action: SetNickname::PATH, name: "nickname", chat: chat.chat_id() };
     view! {
         <li class="member" class:me=move || is_me.get()>
+            {avatar}
             <Show when=move || is_me.get() fallback=other>
-                {avatar}
                 <EditInPlace button="Edit nickname" label="Nickname" text ask form>
                     {name}
                 </EditInPlace>
@@ -150,10 +167,10 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
                 <Show when=is_owner>
                     <span>"owner"</span>
                 </Show>
-                <Show when=move || !is_me.get() && typing.with(|typing| typing.contains(&id))>
-                    <Dots />
-                </Show>
             </span>
+            <Show when=move || !is_me.get() && typing.with(|typing| typing.contains(&id))>
+                <Dots />
+            </Show>
         </li>
     }
     .into_any()
@@ -161,15 +178,18 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
 
 /// Asks for a private chat, in a new window: an ordinary form, which opens one without and with a script alike.
 #[component]
-fn ChatPrivatelyForm(id: UserId, #[prop(into)] name: Signal<String>, children: ChildrenFn) -> impl IntoView {
+fn ChatPrivatelyForm(id: UserId, name: Signal<String>) -> impl IntoView {
     let live = Live::here();
-    let (problem, set_problem) = signal(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
+    let sheet = use_context::<Sheet>();
     let submit = move |event: SubmitEvent| {
-        let problem = (!live.can_leave()).then_some(Problem::NotConnected);
-        if problem.is_some() {
-            event.prevent_default();
+        live.stay_if_cut_off(&event, problem);
+        // the chat opens elsewhere: what this page was about comes into view again
+        if let Some(Sheet(sheet)) = sheet.filter(|_| problem.get_untracked().is_none())
+            && let Some(sheet) = sheet.get_untracked()
+        {
+            let _ = sheet.hide_popover();
         }
-        set_problem.set(problem);
     };
     let label = move || format!("Chat privately with {}", name.get());
     view! {
@@ -181,12 +201,8 @@ fn ChatPrivatelyForm(id: UserId, #[prop(into)] name: Signal<String>, children: C
             on:submit=submit
         >
             <input type="hidden" name="with" value=id.to_string() />
-            <button class="person" aria-label=label title=label>
-                {children()}
-            </button>
-            <p class="problem" role="alert">
-                {move || problem.get().map(|problem| problem.to_string())}
-            </p>
+            <button class="over" aria-label=label title=label></button>
+            <ProblemLine problem />
         </form>
     }
     .into_any()
@@ -205,12 +221,13 @@ fn Dots() -> impl IntoView {
     }
 }
 
-fn who_types(names: &[String]) -> String {
+/// Who types: names, which are read in the direction of their letters, and what is said of them.
+fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
     match names {
-        [] => String::new(),
-        [one] => format!("{one} is typing"),
-        [one, other] => format!("{one} and {other} are typing"),
-        _ => format!("{} are typing", people(names.len())),
+        [] => Vec::new(),
+        [one] => vec![(one.clone(), " is typing")],
+        [one, other] => vec![(one.clone(), " and "), (other.clone(), " are typing")],
+        _ => vec![(people(names.len()), " are typing")],
     }
 }
 
@@ -227,7 +244,10 @@ pub fn TypingLine() -> impl IntoView {
     });
     view! {
         <p class="typing-line soft">
-            <bdi>{move || names.with(|names| who_types(names))}</bdi>
+            {move || {
+                let said = names.with(|names| who_types(names));
+                said.into_iter().map(|(who, did)| view! { <bdi>{who}</bdi> {did} }).collect_view()
+            }}
         </p>
     }
     .into_any()
@@ -248,9 +268,10 @@ mod tests {
     #[test]
     fn who_types_is_said_in_words() {
         let names = ["Ana", "Bea", "Cy"].map(str::to_owned);
-        assert_eq!(who_types(&names[..0]), "");
-        assert_eq!(who_types(&names[..1]), "Ana is typing");
-        assert_eq!(who_types(&names[..2]), "Ana and Bea are typing");
-        assert_eq!(who_types(&names), "Three people are typing");
+        let said = |names| who_types(names).into_iter().map(|(who, did)| who + did).collect::<String>();
+        assert_eq!(said(&names[..0]), "");
+        assert_eq!(said(&names[..1]), "Ana is typing");
+        assert_eq!(said(&names[..2]), "Ana and Bea are typing");
+        assert_eq!(said(&names), "Three people are typing");
     }
 }

@@ -1,7 +1,8 @@
 //! One line of the timeline.
 
 use domain::{
-    Answer, ClientId, Message, Nickname, Seq, Timestamp, User, UserId, Visibility, What,
+    Answer, Body, ClientId, Message, Nickname, Seq, Timestamp, User, UserId, Visibility, What,
+    link::{self, Piece},
     timeline::{Delivery, Pending, Row, RowContent, local},
 };
 use leptos::prelude::*;
@@ -112,6 +113,24 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
     }
 }
 
+/// A text as it was written, its addresses to be followed into a window of their own, which learns nothing of this one.
+fn body_view(body: &Body) -> AnyView {
+    let pieces = link::pieces(body.as_str());
+    if let [Piece::Text(text)] = pieces[..] {
+        return text.to_owned().into_any();
+    }
+    let piece_view = |piece: &Piece| match *piece {
+        Piece::Text(text) => text.to_owned().into_any(),
+        Piece::Link(address) => view! {
+            <a href=address.to_owned() target="_blank" rel="noopener noreferrer nofollow ugc">
+                {address.to_owned()}
+            </a>
+        }
+        .into_any(),
+    };
+    pieces.iter().map(piece_view).collect_view().into_any()
+}
+
 #[component]
 fn MessageView(
     message: Message,
@@ -153,7 +172,7 @@ fn MessageView(
         <li class="message" class:own=own class:first=starts_group class:new=is_new class:waiting=is_waiting>
             {head}
             <p class="body" dir="auto">
-                {body.to_string()}
+                {body_view(&body)}
             </p>
             <Show when=is_waiting>
                 <DeliveryView client_id delivery />
@@ -172,8 +191,16 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
         Delivery::Stored(_) => None,
     };
     let is_stuck = move || problem().is_some() || live.connection.get() == Connection::Offline;
+    let is_over = move || live.ended.with(Option::is_some);
+    // what is true of several is said once, with the last of them
+    let is_last = Memo::new(move |_| {
+        chat.timeline
+            .with(|timeline| timeline.on_their_way().last().is_none_or(|last| last.client_id == client_id))
+    });
     let said = move || match problem() {
+        _ if is_over() => "Not sent".to_owned(),
         Some(problem) => format!("Not sent. {problem}"),
+        None if is_stuck() && !is_last.get() => "Not sent".to_owned(),
         None if is_stuck() => "Not sent. You are offline; it goes out when you are back.".to_owned(),
         None => "Sending".to_owned(),
     };
@@ -188,7 +215,7 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
     view! {
         <p class="delivery" class:stuck=is_stuck>
             <span>{said}</span>
-            <Show when=is_stuck>
+            <Show when=move || is_stuck() && !is_over()>
                 <button type="button" class="quiet" on:click=retry>
                     "Retry"
                 </button>
@@ -215,5 +242,12 @@ fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
 fn DayLine(at: Timestamp) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    view! { <li class="day">{move || local(at, live.offset_minutes.get()(at)).utc_date()}</li> }
+    let there = move |at| local(at, live.offset_minutes.get()(at));
+    view! {
+        <li class="day">
+            <time datetime=at.to_string() title=move || there(at).utc_date()>
+                {move || there(at).utc_day_in_words(there(live.now.get()))}
+            </time>
+        </li>
+    }
 }

@@ -4,7 +4,14 @@
 use domain::{Nickname, Problem, Title};
 use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 
-use crate::{api::StartChat, view::icon};
+use crate::{
+    api::StartChat,
+    live::Live,
+    view::{icon, problem_line::ProblemLine},
+};
+
+/// The id of its heading, where one goes on from when nothing else is left to do.
+pub const START_HEADING_ID: &str = "start-heading";
 
 /// Far enough from one friendly name to the next that mood and animal both change.
 const NEXT_NAME: u64 = 611;
@@ -30,7 +37,9 @@ pub fn StartForm(
     private: bool,
 ) -> impl IntoView {
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    let (problem, set_problem) = signal(None::<Problem>);
+    // the form is on pages as well that are never alive
+    let live = use_context::<Live>();
+    let problem = RwSignal::new(None::<Problem>);
     let (sending, set_sending) = signal(false);
     let tries = StoredValue::new(0_u64);
     // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
@@ -42,11 +51,15 @@ pub fn StartForm(
         if let Some(input) = name_input.get() {
             input.set_value(Nickname::friendly(number).as_str());
         }
-        set_problem.set(None);
+        problem.set(None);
     };
     let submit = move |event: SubmitEvent| {
         let typed = |input: NodeRef<Input>| input.get().map(|input| input.value()).unwrap_or_default();
-        let checked = check(&typed(name_input), &typed(title_input));
+        let mut checked = check(&typed(name_input), &typed(title_input));
+        if let Some(live) = live.filter(|_| checked.is_ok()) {
+            live.stay_if_cut_off(&event, problem);
+            checked = problem.get_untracked().map_or(Ok(()), Err);
+        }
         // one click too many starts no second chat
         if checked.is_err() || sending.get_untracked() {
             event.prevent_default();
@@ -58,10 +71,16 @@ pub fn StartForm(
             input.set_value("");
         }
         set_sending.set(checked.is_ok());
-        set_problem.set(checked.err());
+        problem.set(checked.err());
     };
     view! {
-        <form method="post" action=StartChat::PATH class="stack" on:submit=submit>
+        <form
+            method="post"
+            action=StartChat::PATH
+            class="stack"
+            on:submit=submit
+            on:input=move |_| problem.set(None)
+        >
             <div class="field">
                 <label for="nickname">"Nickname"</label>
                 <div class="row">
@@ -95,9 +114,7 @@ pub fn StartForm(
                 <label for="private">"Private"</label>
                 <span id="private-hint" class="soft">"found only by its link"</span>
             </div>
-            <p class="problem" role="alert">
-                {move || problem.get().map(|problem| problem.to_string())}
-            </p>
+            <ProblemLine problem />
             <button class="primary" aria-busy=move || sending.get().then_some("true")>
                 "Start chat"
             </button>

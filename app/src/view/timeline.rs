@@ -1,7 +1,13 @@
 //! What was said, oldest first, with the newest in view.
 
-use domain::{Seq, Timeline, timeline::Row};
-use leptos::{ev::MouseEvent, html::Div, prelude::*, web_sys::HtmlDivElement};
+use domain::{Chat, Seq, Timeline, timeline::Row};
+use leptos::{
+    ev::MouseEvent,
+    html::Div,
+    prelude::*,
+    wasm_bindgen::JsCast,
+    web_sys::{HtmlDivElement, HtmlElement},
+};
 
 use crate::{
     live::{Connection, LiveChat},
@@ -11,6 +17,9 @@ use crate::{
 
 /// A reader this many pixels from the end is at the end.
 const NEAR_THE_END: i32 = 120;
+
+/// The line above what is new.
+const NEW_LINE: &str = ".new-since";
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it
 /// opens at the newest without any script, stays there while messages come, and keeps the place of a reader who has
@@ -39,8 +48,10 @@ pub fn TimelineView(
             scroller.set_scroll_top(0);
         }
     };
-    // What is new since one looked away begins below a line. It stays until one says something, or looks away again.
+    // What is new since one looked away begins below a line. It stays until one says something, or until
+    // more is new after one has looked away again.
     let line = RwSignal::new(None::<Seq>);
+    let is_line_old = StoredValue::new(true);
     let first_new = Memo::new(move |_| {
         line.get().and_then(|seq| chat.timeline.with(|timeline| timeline.first_after(seq)))
     });
@@ -48,7 +59,7 @@ pub fn TimelineView(
     Effect::new(move |was_looking: Option<bool>| {
         let is_looking = is_looking.get();
         if was_looking == Some(true) && !is_looking {
-            line.set(None);
+            is_line_old.set_value(true);
         }
         is_looking
     });
@@ -56,8 +67,34 @@ pub fn TimelineView(
         let newest = newest();
         if is_looking.get() {
             set_seen.set(newest);
-        } else if newest > seen.get_untracked() && line.get_untracked().is_none() {
+        } else if newest > seen.get_untracked() && is_line_old.get_value() {
+            is_line_old.set_value(false);
             line.set(Some(seen.get_untracked()));
+        }
+    });
+    // Where more is new than fits into the view, it begins above: a button leads there, until one has been there.
+    let is_line_above = RwSignal::new(false);
+    let line_element = move || {
+        let line = scroller.try_get_untracked().flatten()?.query_selector(NEW_LINE).ok()??;
+        line.dyn_into::<HtmlElement>().ok()
+    };
+    let line_is_above = move || {
+        let scrolled = scroller.try_get_untracked().flatten().map_or(0, |scroller| scroller.scroll_top());
+        line_element().is_some_and(|line| line.offset_top() + line.offset_height() < scrolled)
+    };
+    let to_line = move |_| {
+        if let Some(line) = line_element() {
+            line.scroll_into_view();
+        }
+    };
+    Effect::new(move || {
+        if first_new.get().is_some() && is_looking.get() {
+            // the line is there with the next frame
+            let _ = request_animation_frame(move || {
+                let _ = is_line_above.try_set(line_is_above());
+            });
+        } else {
+            is_line_above.set(false);
         }
     });
     // Whoever says something wants to see it said.
@@ -79,6 +116,9 @@ pub fn TimelineView(
     let scrolled = move |_| {
         let Some(scroller) = scroller.get_untracked() else { return };
         set_is_away.set(-scroller.scroll_top() > NEAR_THE_END);
+        if is_line_above.get_untracked() && !line_is_above() {
+            is_line_above.set(false);
+        }
         let above = scroller.scroll_height() - scroller.client_height() + scroller.scroll_top();
         if above < scroller.client_height() {
             chat.load_earlier();
@@ -122,6 +162,7 @@ pub fn TimelineView(
                         </p>
                     }
                 })}
+            <Alone />
             <ol class="timeline">
                 <For each=rows key=key let:row>
                     <RowView row me=me() arrived_with first_new />
@@ -138,6 +179,12 @@ pub fn TimelineView(
                 </p>
             </Show>
         </div>
+        <Show when=move || is_line_above.get()>
+            <button type="button" class="to-line" on:click=to_line>
+                {icon::up()}
+                "First new message"
+            </button>
+        </Show>
         <ToNewest
             has_unseen=Signal::derive(has_unseen)
             is_away
@@ -146,6 +193,33 @@ pub fn TimelineView(
         </div>
     }
     .into_any()
+}
+
+/// What a chat says in which nobody has said anything yet, to whoever is alone in it.
+#[component]
+fn Alone() -> impl IntoView {
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let said = Memo::new(move |_| {
+        let is_alone = chat.roster.with(|roster| roster.count) <= 1;
+        let is_quiet = chat.timeline.with(Timeline::is_quiet);
+        if !is_alone || !is_quiet || live.ended.with(Option::is_some) {
+            return None;
+        }
+        let partner = chat.chat.with(|chat| chat.partner(live.me.with(|me| me.id)));
+        Some(match (partner, chat.chat.with(Chat::invited)) {
+            (None, _) => "Nobody else is here yet. Share the link: whoever opens it is in.",
+            (Some(partner), Some(invited)) if partner == invited => {
+                "The invite is on its way. You can write already; it is here when they come."
+            }
+            (Some(_), _) => "They are not here just now. What you write is here when they come.",
+        })
+    });
+    view! {
+        <Show when=move || said.get().is_some()>
+            <p class="alone soft">{move || said.get()}</p>
+        </Show>
+    }
 }
 
 /// What there is to say to a reader who has scrolled up, and the way back to the end.

@@ -1,0 +1,34 @@
+//! That a page cannot go on, and what to do.
+
+use domain::Problem;
+use leptos::prelude::*;
+
+use crate::live::Live;
+
+/// Why the page cannot go on, once it cannot.
+#[component]
+pub fn Ended() -> impl IntoView {
+    let live = Live::here();
+    let said = move || {
+        live.ended.get().map(|problem| {
+            let (address, verb) = match problem {
+                Problem::ChatEnded => ("/", "Start a new chat"),
+                // an empty address is that of the page itself
+                Problem::UnknownVersion | Problem::NoSession => ("", "Load again"),
+                _ => ("/", "Go home"),
+            };
+            view! {
+                <p>{problem.to_string()}</p>
+                <a class="primary" href=address>
+                    {verb}
+                </a>
+            }
+        })
+    };
+    view! {
+        <div class="ended" role="alert">
+            {said}
+        </div>
+    }
+    .into_any()
+}

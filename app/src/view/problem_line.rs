@@ -1,0 +1,29 @@
+//! Why something was not done, beside what one did.
+
+use domain::Problem;
+use leptos::prelude::*;
+
+use crate::live::{Connection, Live};
+
+/// A line that says what is wrong, and nothing where nothing is. That there is no connection is said for as long as that
+/// is so.
+#[component]
+pub fn ProblemLine(
+    /// What is wrong.
+    problem: RwSignal<Option<Problem>>,
+) -> impl IntoView {
+    if let Some(live) = use_context::<Live>() {
+        Effect::new(move || {
+            let is_back = live.connection.get() == Connection::Connected;
+            if is_back && problem.get_untracked() == Some(Problem::NotConnected) {
+                problem.set(None);
+            }
+        });
+    }
+    view! {
+        <p class="problem" role="alert">
+            {move || problem.get().map(|problem| problem.to_string())}
+        </p>
+    }
+    .into_any()
+}
