@@ -16,6 +16,9 @@ export class ChatPage {
   readonly editNickname: Locator;
   readonly nickname: Locator;
   readonly save: Locator;
+  readonly cancel: Locator;
+  readonly goHome: Locator;
+  readonly firstNew: Locator;
   readonly public: Locator;
   readonly people: Locator;
   readonly chats: Locator;
@@ -36,6 +39,9 @@ export class ChatPage {
     this.editNickname = page.getByRole('button', { name: 'Edit nickname' });
     this.nickname = page.getByRole('textbox', { name: 'Nickname' });
     this.save = page.getByRole('button', { name: 'Save' });
+    this.cancel = page.getByRole('button', { name: 'Cancel' });
+    this.goHome = page.getByRole('link', { name: 'Home', exact: true });
+    this.firstNew = page.getByRole('button', { name: 'First new message' });
     this.public = page.getByRole('switch', { name: 'Public' });
     this.people = page.getByRole('status', { name: 'People online' });
     this.chats = page.getByRole('status', { name: 'Open chats' });

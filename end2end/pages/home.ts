@@ -13,6 +13,7 @@ export class HomePage {
   readonly listings: Locator;
   readonly filter: Locator;
   readonly more: Locator;
+  readonly newChats: Locator;
   readonly connection: Locator;
   readonly invites: Invites;
 
@@ -27,6 +28,7 @@ export class HomePage {
     this.listings = page.getByRole('list', { name: 'Public chats' }).getByRole('listitem');
     this.filter = page.getByRole('searchbox', { name: 'Filter by title' });
     this.more = page.getByRole('link', { name: 'More chats' });
+    this.newChats = page.getByRole('button', { name: /^\d+ new chats?$/ });
     this.connection = page.getByRole('status', { name: 'Connection' });
     this.invites = new Invites(page);
     this.problem = page.getByRole('alert').filter({ hasText: /./ });

@@ -74,15 +74,54 @@ test('a chat that is gone says so, and keeps what was written', async ({ person,
   await server.kill();
   await ana.chat.say('too late');
   await server.startAgain({ empty: true });
-  await expect(ana.chat.alert).toContainText('This chat is not there.');
+  await expect(ana.chat.alert).toContainText('This chat has ended');
   await expect(ana.chat.connection).toBeEmpty();
   const message = ana.chat.message('too late');
-  await expect(message).toContainText('Not sent. This chat is not there.');
-  await message.getByRole('button', { name: 'Retry' }).click();
-  await expect(message).toContainText('Not sent. This chat is not there.');
-  await expect(ana.chat.composer).toBeFocused();
-  await ana.chat.say('and another');
-  await expect(ana.chat.message('and another')).toContainText('Not sent.');
+  await expect(message).toContainText('Not sent');
+  // nothing is offered that cannot be done any more
+  await expect(message.getByRole('button', { name: 'Retry' })).toHaveCount(0);
+  for (const gone of [ana.chat.composer, ana.chat.public, ana.chat.copyLink, ana.chat.editTitle]) {
+    await expect(gone).toBeHidden();
+  }
+  await ana.page.getByRole('link', { name: 'Start a new chat' }).click();
+  await expect(ana.home.start).toBeVisible();
+});
+
+test('what was begun in a chat that is gone can still be read and copied', async ({ person, server }) => {
+  const ana = await person();
+  await ana.startChat();
+  await ana.chat.composer.fill('half a thought');
+  await server.kill();
+  await server.startAgain({ empty: true });
+  await expect(ana.chat.alert).toContainText('This chat has ended');
+  await expect(ana.chat.composer).toHaveValue('half a thought');
+  await expect(ana.chat.composer).not.toBeEditable();
+  await expect(ana.chat.send).toBeHidden();
+});
+
+test('without a server nobody is led to a page of the browser, and what was filled in stays', async ({ person, server }) => {
+  const ana = await person();
+  const link = await ana.startChat({ title: 'Tea' });
+  const bea = await person();
+  await bea.visit('/');
+  await bea.home.title.fill('A title that took a while');
+  await server.kill();
+  for (const one of [ana.chat, bea.home]) await expect(one.connection).toHaveText('Reconnecting');
+  await bea.home.start.click();
+  await expect(bea.home.problem).toContainText('There is no connection just now');
+  await bea.home.listing('Tea').getByRole('link').click();
+  await expect(bea.home.problem).toHaveCount(2);
+  await expect(bea.home.title).toHaveValue('A title that took a while');
+  await ana.chat.goHome.click();
+  await expect(ana.chat.alert).toContainText('There is no connection just now');
+  expect(ana.page.url()).toBe(link);
+  await server.startAgain();
+  for (const one of [ana.chat, bea.home]) await expect(one.connection).toHaveText('Connected');
+  // what is no longer so is no longer said
+  await expect(ana.chat.alert).toHaveCount(0);
+  await expect(bea.home.problem).toHaveCount(0);
+  await bea.home.start.click();
+  await expect(bea.chat.heading).toHaveText('A title that took a while');
 });
 
 test('cookies are cleared while a page is open: it says so instead of trying for ever', async ({ person, server }) => {

@@ -25,7 +25,7 @@ test('public chats are listed live, newest first, with who is there', async ({ p
 
   await bea.visit(new URL(ana.page.url()).pathname);
   await expect(tea).toContainText('Two people here');
-  await expect(cy.home.listing('Tom & Jerry <b>')).toContainText('Nobody here just now');
+  await expect(cy.home.listing('Tom & Jerry <b>')).toContainText('Nobody here');
   await ana.chat.say('hello');
   await expect(tea).toContainText('last message just now');
   await ana.chat.editTitle.click();
@@ -40,6 +40,30 @@ test('public chats are listed live, newest first, with who is there', async ({ p
   await cy.home.listing('Coffee at five').getByRole('link').click();
   await cy.chat.isOpen();
   await expect(ana.chat.members).toHaveCount(3);
+});
+
+test('nothing moves that one is about to click: new chats wait to be asked for', async ({ person }) => {
+  const [ana, bea, cy] = [await person(), await person(), await person()];
+  await ana.startChat({ title: 'Tea' });
+  await cy.visit('/');
+  await expect(cy.home.listings).toHaveCount(1);
+  await cy.home.listing('Tea').hover();
+  await bea.startChat({ title: 'Coffee' });
+  await expect(cy.home.newChats).toHaveText('1 new chat');
+  expect(await cy.home.titles()).toEqual(['Tea']);
+  // what is told of the chats themselves goes on
+  await ana.chat.say('hello');
+  await expect(cy.home.listing('Tea')).toContainText('last message just now');
+  await cy.home.newChats.click();
+  expect(await cy.home.titles()).toEqual(['Coffee', 'Tea']);
+  await expect(cy.home.newChats).toHaveCount(0);
+  await cy.home.start.hover();
+
+  await cy.home.listing('Tea').getByRole('link').focus();
+  await bea.startChat({ title: 'Water' });
+  await expect(cy.home.newChats).toHaveText('1 new chat');
+  await cy.home.filter.focus();
+  await expect.poll(() => cy.home.titles()).toEqual(['Water', 'Coffee', 'Tea']);
 });
 
 test('the counters are there in a chat, too, and count a person once', async ({ person }) => {

@@ -24,8 +24,41 @@ test('the members are a sheet that opens, closes and gives the focus back', asyn
   await expect(ana.chat.member('Anna')).toBeVisible();
   const window = await ana.newWindow(() => ana.chat.privately('Bea').tap());
   await expect(window.chat.heading).toHaveText('Anna & Bea');
+  await expect(ana.chat.member('Bea')).toBeHidden();
   await expect(bea.chat.invites.from('Anna')).toBeInViewport({ ratio: 1 });
   await bea.newWindow(() => bea.chat.invites.accept('Anna').tap());
+});
+
+test('a tap beside the sheet closes it and does nothing else, and Escape leaves what is innermost', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+  const at = (await ana.chat.editTitle.boundingBox())!;
+  await ana.chat.openMembers.tap();
+  await expect(ana.chat.editNickname).toBeVisible();
+  await ana.page.touchscreen.tap(at.x + at.width / 2, at.y + at.height / 2);
+  await expect(ana.chat.editNickname).toBeHidden();
+  await expect(ana.chat.title).toHaveCount(0);
+
+  await ana.chat.openMembers.tap();
+  await ana.chat.editNickname.tap();
+  await ana.chat.nickname.press('Escape');
+  await expect(ana.chat.nickname).toHaveCount(0);
+  await expect(ana.chat.editNickname).toBeVisible();
+});
+
+test('the owner has room for the title, and to edit it', async ({ person }) => {
+  const ana = await person({ viewport: { width: 360, height: 640 } });
+  await ana.startChat({ nickname: 'Ana', title: 'A title of some length, as people give them' });
+  expect((await ana.chat.heading.boundingBox())!.width).toBeGreaterThan(180);
+  for (const control of [ana.chat.public, ana.chat.copyLink, ana.chat.openMembers]) await expect(control).toBeInViewport({ ratio: 1 });
+  await ana.chat.editTitle.tap();
+  expect((await ana.chat.title.boundingBox())!.width).toBeGreaterThan(150);
+  await ana.chat.title.fill('x'.repeat(101));
+  await ana.chat.save.tap();
+  await expect(ana.chat.alert).toBeInViewport({ ratio: 1 });
+  await ana.chat.cancel.tap();
+  await expect(ana.chat.heading).toHaveText('A title of some length, as people give them');
+  expect(await ana.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
 });
 
 test('with a keyboard over half of the screen the newest message and the composer stay in view', async ({ person }) => {

@@ -49,6 +49,23 @@ test('an invite reaches whatever page one is on, and whoever declines is heard',
   for (const each of [bea.chat.invites.region, other.chat.invites.region, region]) await expect(each).toHaveCount(0);
   await expect(window.chat.log.getByText('Bea declined the invite')).toBeVisible();
   await expect(bea.chat.heading).toHaveText('Tea');
+
+  // a no is a no: asking again at once leads to the chat, and asks nobody
+  const again = await ana.newWindow(() => ana.chat.privately('Bea').click());
+  expect(again.page.url()).toBe(window.page.url());
+  await ana.chat.say('Bea, are you there?');
+  await expect(bea.chat.message('Bea, are you there?')).toBeVisible();
+  await expect(bea.chat.invites.region).toHaveCount(0);
+});
+
+test('whoever declines on the home page goes on from there by keyboard', async ({ person }) => {
+  const { ana, bea } = await twoPeople(person);
+  await bea.visit('/');
+  await expect(bea.home.connection).toHaveText('Connected');
+  await ana.newWindow(() => ana.chat.privately('Bea').click());
+  await bea.home.invites.decline('Ana').press('Enter');
+  await expect(bea.home.invites.region).toHaveCount(0);
+  await expect(bea.page.getByRole('heading', { name: 'Start a chat' })).toBeFocused();
 });
 
 test('an invite goes when whoever made it has gone', async ({ person }) => {

@@ -111,6 +111,33 @@ test('the link is copied', async ({ person }) => {
   await ana.chat.copyLink.click();
   await expect(ana.page.getByRole('status', { name: 'Link' })).toHaveText('Copied');
   expect(await ana.page.evaluate(() => navigator.clipboard.readText())).toBe(link);
+  await expect(ana.page.getByRole('status', { name: 'Link' })).toBeEmpty();
+});
+
+test('an address in a message is a link into a window that learns nothing of this one', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat();
+  await expect(ana.chat.log.getByText('Today', { exact: true })).toBeVisible();
+  const text = 'see (https://example.org/a?b=c&d), and javascript:alert(1) <b>';
+  await ana.chat.say(text);
+  const link = ana.chat.log.getByRole('link', { name: 'https://example.org/a?b=c&d', exact: true });
+  await expect(link).toHaveAttribute('href', 'https://example.org/a?b=c&d');
+  await expect(link).toHaveAttribute('rel', /noopener noreferrer/);
+  await expect(link).toHaveAttribute('target', '_blank');
+  expect(await ana.chat.texts()).toEqual([text]);
+  await ana.page.reload();
+  await ana.chat.isOpen();
+  expect(await ana.chat.texts()).toEqual([text]);
+  await expect(ana.chat.log.getByRole('link')).toHaveCount(1);
+});
+
+test('whoever is alone in a chat is told how others come', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  await expect(ana.chat.log.getByText('Nobody else is here yet.')).toBeVisible();
+  const bea = await person();
+  await bea.open(link);
+  await expect(ana.chat.log.getByText('Nobody else is here yet.')).toHaveCount(0);
 });
 
 test('a private chat says that it is one', async ({ person }) => {

@@ -19,10 +19,28 @@ test('what came while one looked elsewhere begins below a line, and the tab coun
   const line = order.indexOf('New');
   expect(order[line - 1]).toContain('seen');
   expect(order[line + 1]).toContain('missed one');
+  await expect(ana.chat.firstNew).toHaveCount(0);
   await ana.chat.say('an answer');
   await expect(ana.chat.log.getByText('New', { exact: true })).toHaveCount(0);
 
   await bea.chat.say('while one looks there is no line');
   await expect(ana.chat.message('while one looks there is no line')).toBeVisible();
   await expect(ana.chat.log.getByText('New', { exact: true })).toHaveCount(0);
+});
+
+test('where more is new than fits into the view, a button leads to where it begins', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await ana.lookAway(true);
+  for (let number = 1; number <= 30; number++) await bea.chat.say(`missed ${number}`);
+  await expect(ana.page).toHaveTitle(/^\(30\)/);
+  await ana.lookAway(false);
+  await expect(ana.chat.message('missed 30')).toBeInViewport();
+  await expect(ana.chat.message('missed 1')).not.toBeInViewport();
+  await ana.chat.firstNew.click();
+  await expect(ana.chat.message('missed 1')).toBeInViewport({ ratio: 1 });
+  await expect(ana.chat.log.getByText('New', { exact: true })).toBeInViewport();
+  await expect(ana.chat.firstNew).toHaveCount(0);
 });

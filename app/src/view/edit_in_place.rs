@@ -91,18 +91,20 @@ pub fn EditInPlace(
             when=move || open.get()
             fallback=move || {
                 view! {
-                    {shown()}
-                    <button
-                        type="button"
-                        class="quiet needs-life edit over"
-                        aria-label=button
-                        title=button
-                        node_ref=opener
-                        on:click=move |_| set_open.set(true)
-                    >
-                        {icon::pencil()}
-                    </button>
-                    <PlainEdit button label text form />
+                    <div class="editable">
+                        {shown()}
+                        <button
+                            type="button"
+                            class="quiet needs-life edit over"
+                            aria-label=button
+                            title=button
+                            node_ref=opener
+                            on:click=move |_| set_open.set(true)
+                        >
+                            {icon::pencil()}
+                        </button>
+                        <PlainEdit button label text form />
+                    </div>
                 }
             }
         >
@@ -140,7 +142,7 @@ fn PlainEdit(
     view! {
         <button
             type="button"
-            class="quiet without-life"
+            class="quiet without-life edit over"
             aria-label=button
             title=button
             popovertarget=id.clone()

@@ -128,9 +128,9 @@ fn CopyLink() -> impl IntoView {
         }
     };
     let said = move || match copied.get() {
-        Copied::NotYet => "",
-        Copied::Yes => "Copied",
-        Copied::No => "Copy it from the address bar",
+        Copied::NotYet => None,
+        Copied::Yes => Some("Copied"),
+        Copied::No => Some("Copy it from the address bar"),
     };
     view! {
         <button type="button" class="quiet needs-life" on:click=copy>
@@ -138,7 +138,7 @@ fn CopyLink() -> impl IntoView {
             "Copy link"
         </button>
         <span class="copied" role="status" aria-label="Link">
-            {said}
+            {move || said().map(|said| view! { <span class="note">{said}</span> })}
         </span>
     }
     .into_any()

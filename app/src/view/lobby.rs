@@ -56,7 +56,13 @@ pub fn LobbyView() -> impl IntoView {
         (all, _) => all.to_string(),
     };
     view! {
-        <section class="lobby" aria-labelledby="lobby-heading">
+        // nothing moves that one is about to click, the way to what is new included
+        <section
+            class="lobby"
+            aria-labelledby="lobby-heading"
+            on:pointerenter=move |_| point(true)
+            on:pointerleave=move |_| point(false)
+        >
             <div class="lobby-head">
                 <h2 id="lobby-heading">"Public chats"</h2>
                 <span class="soft">{count}</span>
@@ -67,12 +73,9 @@ pub fn LobbyView() -> impl IntoView {
                 </Show>
                 <FilterField />
             </div>
-            // nothing moves that one is about to click
             <ul
                 class="listings"
                 aria-label="Public chats"
-                on:pointerenter=move |_| point(true)
-                on:pointerleave=move |_| point(false)
                 on:focusin=move |_| focus(true)
                 on:focusout=move |_| focus(false)
             >
