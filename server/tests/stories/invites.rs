@@ -94,7 +94,7 @@ async fn a_third_person_cannot_enter_whatever_they_send() {
 }
 
 #[tokio::test]
-async fn whoever_declines_says_so_and_may_be_asked_again() {
+async fn whoever_declines_says_so_and_is_left_in_peace() {
     let server = TestServer::start().await;
     let [(ana, _ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
@@ -104,9 +104,17 @@ async fn whoever_declines_says_so_and_may_be_asked_again() {
     assert_eq!(bea_here.invites().await, []);
     let What::InviteAnswered { by, answer } = waiting.event().await.what else { panic!("not answered") };
     assert_eq!((by.nickname.as_str(), answer), ("Bea", Answer::Decline));
+    // asking again leads to the chat, and asks nobody
     assert_eq!(ana.chat_privately(bea_here.me.id).await.1, Some(chat));
+    assert_eq!(bea.connect().await.invites().await, []);
+}
+
+#[tokio::test]
+async fn declining_by_form_leads_back_to_a_page_of_ones_own() {
+    let server = TestServer::start().await;
+    let [(ana, _ana_here), (bea, mut bea_here)] = two_people(&server).await;
+    let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
     assert_eq!(bea_here.invites().await.len(), 1);
-    // by form, and back to where one was
     let form = [("chat", chat.to_string()), ("answer", "decline".into()), ("back", "//evil.example".into())];
     let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(bea.submit("/api/answer_invite", &form).await.headers["location"], "/");

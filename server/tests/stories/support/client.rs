@@ -95,16 +95,20 @@ impl Client {
 
     /// The next frame that is not a beat; nothing when the connection has ended.
     pub(crate) async fn try_next(&mut self) -> Option<ServerFrame> {
-        loop {
-            match soon(self.wire.next()).await?.ok()? {
-                Message::Text(text) => match serde_json::from_str(&text).unwrap() {
-                    ServerFrame::Beat => {}
-                    frame => return Some(frame),
-                },
-                Message::Close(_) => return None,
-                _ => {}
+        // a connection that only beats is not what anybody waits for
+        soon(async {
+            loop {
+                match self.wire.next().await?.ok()? {
+                    Message::Text(text) => match serde_json::from_str(&text).unwrap() {
+                        ServerFrame::Beat => {}
+                        frame => return Some(frame),
+                    },
+                    Message::Close(_) => return None,
+                    _ => {}
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next frame, of those kept aside first.
