@@ -1,4 +1,4 @@
-import type { Locator, Page } from '@playwright/test';
+import { type Locator, type Page, expect } from '@playwright/test';
 import { Invites } from './invites.ts';
 
 export class HomePage {
@@ -32,6 +32,10 @@ export class HomePage {
     this.connection = page.getByRole('status', { name: 'Connection' });
     this.invites = new Invites(page);
     this.problem = page.getByRole('alert').filter({ hasText: /./ });
+  }
+
+  async isConnected(): Promise<void> {
+    await expect(this.connection).toHaveText('Connected');
   }
 
   /** A public chat, by its title. */

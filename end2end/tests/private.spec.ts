@@ -61,7 +61,7 @@ test('an invite reaches whatever page one is on, and whoever declines is heard',
 test('whoever declines on the home page goes on from there by keyboard', async ({ person }) => {
   const { ana, bea } = await twoPeople(person);
   await bea.visit('/');
-  await expect(bea.home.connection).toHaveText('Connected');
+  await bea.home.isConnected();
   await ana.newWindow(() => ana.chat.privately('Bea').click());
   await bea.home.invites.decline('Ana').press('Enter');
   await expect(bea.home.invites.region).toHaveCount(0);
