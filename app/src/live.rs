@@ -75,6 +75,12 @@ pub trait Courier: Send + Sync {
     /// Keeps what is being written, for when the page is loaded anew. Nothing is forgotten.
     fn keep_draft(&self, text: &str);
 
+    /// Own messages of this chat that were not stored when the page was left, oldest first.
+    fn waiting(&self) -> Vec<Pending>;
+
+    /// Keeps own messages that are not stored, for when the page is loaded anew.
+    fn keep_waiting(&self, waiting: &[Pending]);
+
     /// Whether one can write without a keyboard that covers the page.
     fn has_keyboard(&self) -> bool;
 
@@ -270,7 +276,10 @@ impl Scene {
     pub fn connect(self, connector: &Connector) {
         let live = self.live();
         let courier = (connector.0)(self);
-        live.courier.set_value(Some(courier));
+        live.courier.set_value(Some(Arc::clone(&courier)));
+        if let Self::Chat(chat) = self {
+            chat.keep_waiting(courier);
+        }
         live.is_alive.set(true);
     }
 

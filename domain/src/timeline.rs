@@ -4,6 +4,7 @@ use crate::{
     Body, ClientId, Epoch, Event, Expiry, Nickname, Problem, Seq, Timestamp, UserId, What, frame::Cursor,
     page::History,
 };
+use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, sync::Arc};
 
 /// Messages of one person within this many milliseconds stand under one name.
@@ -26,7 +27,7 @@ pub struct Timeline {
 }
 
 /// An own message that is shown before it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// Made for it here.
     pub client_id: ClientId,
@@ -203,6 +204,19 @@ impl Timeline {
             self.pending.push(Pending { client_id, body, at, problem: None });
         }
         there_is_room
+    }
+
+    /// Own messages that are not stored yet, oldest first.
+    pub fn pending(&self) -> &[Pending] {
+        &self.pending
+    }
+
+    /// Own messages that were not stored when the page was left wait again, before those written since, but for those
+    /// that turn out to be stored. Beyond [`PENDING_LIMIT`] the newest of them are left out.
+    pub fn restore(&mut self, kept: Vec<Pending>) {
+        let room = PENDING_LIMIT.saturating_sub(self.pending.len());
+        self.pending.splice(..0, kept.into_iter().take(room));
+        self.drop_stored();
     }
 
     /// An own message is stored at this place. It stays pending until its event is here, which may come later; an
@@ -403,6 +417,38 @@ mod tests {
         assert_eq!(waiting, [client_id(4)]);
         timeline.apply(posted(OTHER, 4, 3, 7));
         assert_eq!(timeline.on_their_way().count(), 0);
+    }
+
+    #[test]
+    fn what_waited_waits_again_unless_it_was_stored() {
+        let mut before = empty();
+        for number in 1..=3 {
+            before.echo(client_id(number), body("waits"), Timestamp(5));
+        }
+        before.fail(client_id(2), Problem::Busy);
+        let kept = before.pending().to_vec();
+        // the first was stored, although nobody heard of it before the page was left
+        let mut timeline = Timeline::new(ME, history(vec![posted(ME, 1, 0, 6)], false));
+        timeline.echo(client_id(9), body("written since"), Timestamp(7));
+        timeline.restore(kept);
+        let waiting: Vec<_> = timeline.pending().iter().map(|own| (own.client_id, own.problem)).collect();
+        let expected = [(2, Some(Problem::Busy)), (3, None), (9, None)];
+        assert_eq!(waiting, expected.map(|(number, problem)| (client_id(number), problem)));
+    }
+
+    #[test]
+    fn what_waited_does_not_crowd_out_what_is_written_now() {
+        let mut timeline = empty();
+        timeline.echo(client_id(0), body("written since"), Timestamp(7));
+        let kept = |number| Pending {
+            client_id: client_id(number),
+            body: body("x"),
+            at: Timestamp(1),
+            problem: None,
+        };
+        timeline.restore((1..=200).map(kept).collect());
+        assert_eq!(timeline.pending().len(), PENDING_LIMIT);
+        assert_eq!(timeline.pending().last().map(|own| own.client_id), Some(client_id(0)));
     }
 
     #[test]

@@ -68,6 +68,31 @@ test('offline is said, what is written is kept, and it goes out once', async ({ 
   }
 });
 
+test('what waits survives leaving the page, and goes out once, in order', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  await bea.open(link);
+  await bea.goOffline(true);
+  await expect(bea.chat.connection).toHaveText('Offline');
+  for (const text of ['first', 'second', 'third']) await bea.chat.say(text);
+  await expect(bea.chat.message('third')).toContainText('Not sent.');
+  await bea.visit('about:blank');
+  await bea.goOffline(false);
+
+  await bea.open(link);
+  for (const one of [ana, bea]) {
+    await expect.poll(() => one.chat.texts()).toEqual(['first', 'second', 'third']);
+    await expect(one.chat.log.getByText(/Sending|Not sent/)).toHaveCount(0);
+  }
+  await bea.page.reload();
+  await bea.chat.isConnected();
+  await ana.chat.say('did you come through');
+  for (const one of [ana, bea]) {
+    await expect.poll(() => one.chat.texts()).toEqual(['first', 'second', 'third', 'did you come through']);
+  }
+});
+
 test('a chat that is gone says so, and keeps what was written', async ({ person, server }) => {
   const ana = await person();
   await ana.startChat();

@@ -175,6 +175,16 @@ impl Courier for Socket {
         }
     }
 
+    fn waiting(&self) -> Vec<Pending> {
+        self.0.scene.chat().map(|chat| storage::waiting(chat.chat_id())).unwrap_or_default()
+    }
+
+    fn keep_waiting(&self, waiting: &[Pending]) {
+        if let Some(chat) = self.0.scene.chat() {
+            storage::keep_waiting(chat.chat_id(), waiting);
+        }
+    }
+
     fn has_keyboard(&self) -> bool {
         browser::has_keyboard()
     }

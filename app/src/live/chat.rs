@@ -1,5 +1,7 @@
 //! A live chat: what was said, who is there, and what the reader says.
 
+use std::sync::Arc;
+
 use domain::{
     Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, UserId, What,
     frame::{Cursor, ServerFrame},
@@ -7,11 +9,11 @@ use domain::{
     timeline::{Applied, Pending},
 };
 use leptos::prelude::{
-    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, WithUntracked, expect_context,
-    request_animation_frame,
+    Effect, GetUntracked, GetValue, Memo, RwSignal, Set, SetValue, StoredValue, Update, With, WithUntracked,
+    expect_context, request_animation_frame,
 };
 
-use super::{Connection, Live, Next};
+use super::{Connection, Courier, Live, Next};
 
 /// How often the others are told that somebody is typing.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;
@@ -146,6 +148,16 @@ impl LiveChat {
     /// Somebody else reads from now on.
     pub(super) fn read_by(self, me: UserId) {
         self.timeline.update(|timeline| timeline.read_by(me));
+    }
+
+    /// What waits to be stored outlives the page: what waited before it was loaded anew waits again.
+    pub(super) fn keep_waiting(self, courier: Arc<dyn Courier>) {
+        let kept = courier.waiting();
+        if !kept.is_empty() {
+            self.timeline.update(|timeline| timeline.restore(kept));
+        }
+        let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
+        Effect::new(move || waiting.with(|waiting| courier.keep_waiting(waiting)));
     }
 
     /// What has expired is shown no longer.
