@@ -15,7 +15,7 @@ use domain::{
 };
 use leptos::context::provide_context;
 
-use crate::{page, problem, random, router::Parts, service::Service};
+use crate::{client::Client, page, problem, random, router::Parts, service::Service};
 
 /// The service, for the user whose form it is.
 struct FormBackend {
@@ -120,7 +120,8 @@ async fn refuse(parts: &Parts, is_page: bool, head: Request, page: Page, problem
         return problem::plain(problem);
     }
     // where it was the session that is missing, sending the form again works with the one that comes now
-    let session = parts.sessions.find_or_start(head.headers(), parts.service.now());
+    let is_secure = Client::of(&head).is_secure;
+    let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
     let mut response = page::render(&parts.assets, &parts.leptos, page, head).await;
     *response.status_mut() = problem::status(problem);
     if let Ok((_, Some(cookie))) = session {
@@ -134,5 +135,6 @@ fn blank_like(request: &Request) -> Request {
     let mut head = Request::default();
     *head.uri_mut() = request.uri().clone();
     *head.headers_mut() = request.headers().clone();
+    head.extensions_mut().insert(Client::of(request));
     head
 }

@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 pub mod audience;
+pub mod client;
 pub mod clock;
 pub mod form;
+pub mod headers;
 pub mod health;
 pub mod live;
 pub mod lobby;

@@ -1,6 +1,6 @@
 //! Pages: data from the service, HTML from `app`, a session for whoever has none.
 
-use std::sync::Arc;
+use std::{env, sync::Arc};
 
 use app::shell::{Assets, FreshClientId, Shell};
 use axum::{
@@ -17,10 +17,16 @@ use domain::{
     lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
     page::Page,
 };
-use leptos::{config::LeptosOptions, context::provide_context, view};
+use leptos::{
+    config::LeptosOptions,
+    context::{provide_context, use_context},
+    nonce::use_nonce,
+    view,
+};
+use leptos_axum::ResponseOptions;
 use serde::Deserialize;
 
-use crate::{problem, random, router::Parts, site};
+use crate::{client::Client, headers, problem, random, router::Parts, site};
 
 /// Which part of the lobby is wanted.
 #[derive(Deserialize)]
@@ -89,7 +95,8 @@ async fn visit(
     request: Request,
     page: impl FnOnce(UserId) -> Result<Page, Problem>,
 ) -> Response {
-    let session = parts.sessions.find_or_start(request.headers(), parts.service.now());
+    let is_secure = Client::of(&request).is_secure;
+    let session = parts.sessions.find_or_start(request.headers(), parts.service.now(), is_secure);
     let (found, cookie) = match session {
         Ok((session, cookie)) => (page(session.user()), cookie),
         Err(error) => {
@@ -113,11 +120,18 @@ async fn visit(
 pub async fn render(assets: &Assets, leptos: &LeptosOptions, page: Page, request: Request<Body>) -> Response {
     let (assets, leptos) = (assets.clone(), leptos.clone());
     let client_id = random::client_id().ok();
+    // cargo-leptos says so to the server it runs, and the page then asks for new builds (`AutoReload`)
+    let is_watched = env::var_os("LEPTOS_WATCH").is_some();
     let context = move || {
         provide_context(page.clone());
         provide_context(assets.clone());
         provide_context(leptos.clone());
         provide_context(FreshClientId(client_id));
+        // leptos draws the nonce of an answer before it asks for this
+        let policy = use_nonce().and_then(|nonce| headers::page_policy(&nonce, is_watched).parse().ok());
+        if let (Some(policy), Some(response)) = (policy, use_context::<ResponseOptions>()) {
+            response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
+        }
     };
     let render = leptos_axum::render_app_to_stream_in_order_with_context(context, || view! { <Shell /> });
     let mut response = render(request).await.into_response();

@@ -6,6 +6,7 @@ use app::shell::Assets;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
 use domain::{Problem, frame::FRAME_LIMIT};
@@ -14,8 +15,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use crate::{
-    form, health, live, lobby::Lobby, metrics, page, presence::Presence, problem, service::Service,
-    session::Sessions, site, supervise::Panics, writer::WriterHealth,
+    client::{self, TrustedProxies},
+    form, headers, health, live,
+    lobby::Lobby,
+    metrics, page,
+    presence::Presence,
+    problem,
+    service::Service,
+    session::Sessions,
+    site,
+    supervise::Panics,
+    writer::WriterHealth,
 };
 
 /// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
@@ -33,6 +43,8 @@ pub struct Parts {
     pub panics: Arc<Panics>,
     /// Who is who.
     pub sessions: Sessions,
+    /// Which proxies are believed.
+    pub proxies: TrustedProxies,
     /// Whether the writer is well.
     pub writer: Arc<WriterHealth>,
     /// Cancelled when the server is to stop.
@@ -47,7 +59,7 @@ pub struct Parts {
 
 /// All addresses.
 pub fn router(parts: Arc<Parts>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/", get(page::home))
         .route("/chat/{*id}", get(page::chat))
         .route("/live", get(live::upgrade))
@@ -62,5 +74,6 @@ pub fn router(parts: Arc<Parts>) -> Router {
             CsrfLayer::new()
                 .with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
         )
-        .with_state(parts)
+        .layer(middleware::from_fn_with_state(Arc::clone(&parts), client::identify));
+    headers::protect(routes).with_state(parts)
 }

@@ -90,7 +90,8 @@ impl Sessions {
         (age(&session, now) < LIFETIME).then_some(session)
     }
 
-    /// The session of a browser that loads a page, and the cookie to set where it has none or an ageing one.
+    /// The session of a browser that loads a page, and the cookie to set where it has none or an ageing one. One that
+    /// came over TLS is told to send it over nothing else (`is_secure`).
     ///
     /// # Errors
     /// [`NoRandomness`].
@@ -98,19 +99,21 @@ impl Sessions {
         &self,
         headers: &HeaderMap,
         now: Timestamp,
+        is_secure: bool,
     ) -> Result<(Session, Option<HeaderValue>), NoRandomness> {
         match self.find(headers, now) {
             Some(session) if age(&session, now) < RENEW_AFTER => Ok((session, None)),
-            Some(session) => Ok(self.issue(Session { issued_at: now, ..session })),
-            None => Ok(self.issue(Session { secret: random::bytes()?, issued_at: now })),
+            Some(session) => Ok(self.issue(Session { issued_at: now, ..session }, is_secure)),
+            None => Ok(self.issue(Session { secret: random::bytes()?, issued_at: now }, is_secure)),
         }
     }
 
-    fn issue(&self, session: Session) -> (Session, Option<HeaderValue>) {
+    fn issue(&self, session: Session, is_secure: bool) -> (Session, Option<HeaderValue>) {
         let value = format!("{}.{}", hex(&session.secret), session.issued_at.0);
         let lifetime = cookie::time::Duration::try_from(LIFETIME).unwrap_or_default();
         let cookie = Cookie::build((COOKIE, value))
             .http_only(true)
+            .secure(is_secure)
             .max_age(lifetime)
             .path("/")
             .same_site(SameSite::Lax)
@@ -164,7 +167,7 @@ mod tests {
     }
 
     fn start(sessions: &Sessions, now: Timestamp) -> (Session, String) {
-        let (session, cookie) = sessions.find_or_start(&HeaderMap::new(), now).unwrap();
+        let (session, cookie) = sessions.find_or_start(&HeaderMap::new(), now, false).unwrap();
         (session, cookie.unwrap().to_str().unwrap().to_owned())
     }
 
@@ -181,7 +184,7 @@ mod tests {
     fn a_browser_stays_who_it_is() {
         let sessions = sessions();
         let (session, cookie) = start(&sessions, NOW);
-        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW).unwrap();
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();
         assert_eq!(again.user(), session.user());
         assert_eq!(renewed, None);
     }
@@ -192,6 +195,9 @@ mod tests {
         for attribute in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=2592000"] {
             assert!(cookie.contains(attribute), "{cookie}");
         }
+        assert!(!cookie.contains("Secure"), "nothing would be sent back without TLS");
+        let (_, over_tls) = sessions().find_or_start(&HeaderMap::new(), NOW, true).unwrap();
+        assert!(over_tls.unwrap().to_str().unwrap().contains("Secure"));
         assert!(!cookie.contains(&session.user().to_string()));
         assert!(!cookie.contains(&hex(&session.user().bytes())));
     }
@@ -222,7 +228,7 @@ mod tests {
         let sessions = sessions();
         let (session, cookie) = start(&sessions, NOW);
         assert!(sessions.find(&sent(&cookie), later(LIFETIME)).is_none());
-        let (again, renewed) = sessions.find_or_start(&sent(&cookie), later(RENEW_AFTER)).unwrap();
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), later(RENEW_AFTER), false).unwrap();
         assert_eq!(again.user(), session.user());
         let renewed = renewed.unwrap().to_str().unwrap().to_owned();
         assert!(sessions.find(&sent(&renewed), later(LIFETIME)).is_some());

@@ -1,14 +1,18 @@
 //! Settings: flags, then the environment, then Leptos.toml, then defaults.
 
 use std::{
+    collections::BTreeMap,
     env, fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use clap::Parser;
 use domain::{Lifetimes, Span};
 use serde::Deserialize;
+
+use crate::client::TrustedProxies;
 
 /// Where the settings of a folder are kept.
 pub const FILE: &str = "Leptos.toml";
@@ -32,6 +36,8 @@ pub struct Settings {
     pub lifetimes: Lifetimes,
     /// How often what has expired is taken away. It is not shown even before.
     pub sweep_interval: Span,
+    /// Which proxies are believed when they say who is behind them.
+    pub trusted_proxies: TrustedProxies,
     /// Where `cargo leptos watch` announces new builds.
     pub reload_port: u32,
 }
@@ -43,7 +49,7 @@ pub enum SettingsError {
     #[error("{name} is {value:?}, which is not {wanted}")]
     Value {
         /// The setting as it was given.
-        name: &'static str,
+        name: String,
         /// Its value.
         value: String,
         /// What it could be.
@@ -83,23 +89,16 @@ pub struct Flags {
     /// How often what has expired is taken off the disk; it is not shown even before [env: QCHAT_SWEEP_INTERVAL] [default: 60s]
     #[arg(long, value_name = "TIME")]
     sweep_interval: Option<String>,
+    /// Proxies that are believed when they say who is behind them, with commas between [env: QCHAT_TRUSTED_PROXIES] [default: none]
+    #[arg(long, value_name = "ADDRESSES")]
+    trusted_proxies: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct File {
-    qchat: QchatTable,
+    qchat: BTreeMap<String, toml::Value>,
     leptos: LeptosTable,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-struct QchatTable {
-    data_dir: Option<String>,
-    chat_lifetime: Option<String>,
-    user_lifetime: Option<String>,
-    message_lifetime: Option<String>,
-    sweep_interval: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -125,73 +124,102 @@ impl Settings {
 
     fn merge(
         flags: Flags,
-        environment: impl Fn(&'static str) -> Option<String>,
+        environment: impl Fn(&str) -> Option<String>,
         file: &str,
     ) -> Result<Self, SettingsError> {
-        let file: File =
+        let File { qchat, leptos } =
             toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
-        let (name, address) = first([
+        let mut sources = Sources { environment, qchat };
+        let address = first([
             ("--site-addr", flags.site_addr),
-            ("LEPTOS_SITE_ADDR", environment("LEPTOS_SITE_ADDR")),
-            ("site-addr in Leptos.toml", file.leptos.site_addr),
-            ("the default address", Some(DEFAULT_ADDRESS.to_owned())),
+            ("LEPTOS_SITE_ADDR", (sources.environment)("LEPTOS_SITE_ADDR")),
+            ("site-addr in Leptos.toml", leptos.site_addr),
         ]);
-        let address = address.parse().map_err(|_| SettingsError::Value {
-            name,
-            value: address,
-            wanted: "an IP address with a port, such as 127.0.0.1:3000",
-        })?;
-        let (name, data_dir) = first([
-            ("--data-dir", flags.data_dir),
-            ("QCHAT_DATA_DIR", environment("QCHAT_DATA_DIR")),
-            ("data-dir in Leptos.toml", file.qchat.data_dir),
-            ("the default data folder", Some(DEFAULT_DATA_DIR.to_owned())),
-        ]);
-        if data_dir.is_empty() {
-            return Err(SettingsError::Value { name, value: data_dir, wanted: "a folder, such as ./data" });
-        }
-        let lifetimes = Lifetimes {
-            chat: span([
-                ("--chat-lifetime", flags.chat_lifetime),
-                ("QCHAT_CHAT_LIFETIME", environment("QCHAT_CHAT_LIFETIME")),
-                ("chat-lifetime in Leptos.toml", file.qchat.chat_lifetime),
-                ("the default lifetime of chats", Some(DEFAULT_CHAT_LIFETIME.to_owned())),
-            ])?,
-            user: span([
-                ("--user-lifetime", flags.user_lifetime),
-                ("QCHAT_USER_LIFETIME", environment("QCHAT_USER_LIFETIME")),
-                ("user-lifetime in Leptos.toml", file.qchat.user_lifetime),
-                ("the default lifetime of users", Some(DEFAULT_USER_LIFETIME.to_owned())),
-            ])?,
-            message: span([
-                ("--message-lifetime", flags.message_lifetime),
-                ("QCHAT_MESSAGE_LIFETIME", environment("QCHAT_MESSAGE_LIFETIME")),
-                ("message-lifetime in Leptos.toml", file.qchat.message_lifetime),
-                ("the default lifetime of messages", Some(DEFAULT_MESSAGE_LIFETIME.to_owned())),
-            ])?,
+        let address = address.unwrap_or_else(|| Found::default(DEFAULT_ADDRESS));
+        let settings = Self {
+            address: address.parse("an IP address with a port, such as 127.0.0.1:3000")?,
+            data_dir: sources
+                .find("data-dir", flags.data_dir, DEFAULT_DATA_DIR)
+                .parse_by(|dir| (!dir.is_empty()).then(|| dir.into()), "a folder, such as ./data")?,
+            lifetimes: Lifetimes {
+                chat: sources.find("chat-lifetime", flags.chat_lifetime, DEFAULT_CHAT_LIFETIME).span()?,
+                user: sources.find("user-lifetime", flags.user_lifetime, DEFAULT_USER_LIFETIME).span()?,
+                message: sources
+                    .find("message-lifetime", flags.message_lifetime, DEFAULT_MESSAGE_LIFETIME)
+                    .span()?,
+            },
+            sweep_interval: sources
+                .find("sweep-interval", flags.sweep_interval, DEFAULT_SWEEP_INTERVAL)
+                .span()?,
+            trusted_proxies: sources
+                .find("trusted-proxies", flags.trusted_proxies, "")
+                .parse("a list of IP addresses and networks, such as 127.0.0.1, 10.0.0.0/8")?,
+            reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         };
-        let sweep_interval = span([
-            ("--sweep-interval", flags.sweep_interval),
-            ("QCHAT_SWEEP_INTERVAL", environment("QCHAT_SWEEP_INTERVAL")),
-            ("sweep-interval in Leptos.toml", file.qchat.sweep_interval),
-            ("the default interval of sweeps", Some(DEFAULT_SWEEP_INTERVAL.to_owned())),
-        ])?;
-        let reload_port = file.leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT);
-        Ok(Self { address, data_dir: data_dir.into(), lifetimes, sweep_interval, reload_port })
+        match sources.qchat.keys().next() {
+            Some(unknown) => Err(SettingsError::File(format!("there is no setting {unknown} in [qchat]"))),
+            None => Ok(settings),
+        }
     }
 }
 
-fn span<const N: usize>(sources: [(&'static str, Option<String>); N]) -> Result<Span, SettingsError> {
-    let (name, value) = first(sources);
-    value.parse().map_err(|_| SettingsError::Value {
-        name,
-        value,
-        wanted: "a length of time from 1s to 365d, such as 90s, 30m or 24h",
-    })
+/// Where settings come from, but for flags.
+struct Sources<E> {
+    environment: E,
+    /// What is left of the file's own table.
+    qchat: BTreeMap<String, toml::Value>,
 }
 
-fn first<const N: usize>(sources: [(&'static str, Option<String>); N]) -> (&'static str, String) {
-    sources.into_iter().find_map(|(name, value)| value.map(|value| (name, value))).unwrap_or_default()
+impl<E: Fn(&str) -> Option<String>> Sources<E> {
+    /// The value of a setting of Qchat's own: `--a-name`, `QCHAT_A_NAME`, or `a-name` in the file.
+    fn find(&mut self, name: &str, flag: Option<String>, default: &str) -> Found {
+        let variable = format!("QCHAT_{}", name.to_ascii_uppercase().replace('-', "_"));
+        let in_file = self.qchat.remove(name).map(|value| match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            other => other.type_str().to_owned(),
+        });
+        let in_environment = (self.environment)(&variable);
+        let found = first([
+            (&format!("--{name}"), flag),
+            (&variable, in_environment),
+            (&format!("{name} in {FILE}"), in_file),
+        ]);
+        found.unwrap_or_else(|| Found::default(default))
+    }
+}
+
+/// The value of a setting, and what it was called where it was found.
+struct Found {
+    name: String,
+    value: String,
+}
+
+impl Found {
+    fn default(value: &str) -> Self {
+        Self { name: "a default".to_owned(), value: value.to_owned() }
+    }
+
+    fn span(self) -> Result<Span, SettingsError> {
+        self.parse("a length of time from 1s to 365d, such as 90s, 30m or 24h")
+    }
+
+    fn parse<T: FromStr>(self, wanted: &'static str) -> Result<T, SettingsError> {
+        self.parse_by(|value| value.parse().ok(), wanted)
+    }
+
+    fn parse_by<T>(
+        self,
+        read: impl FnOnce(&str) -> Option<T>,
+        wanted: &'static str,
+    ) -> Result<T, SettingsError> {
+        let Self { name, value } = self;
+        read(&value).ok_or(SettingsError::Value { name, value, wanted })
+    }
+}
+
+fn first<const N: usize>(sources: [(&str, Option<String>); N]) -> Option<Found> {
+    sources.into_iter().find_map(|(name, value)| value.map(|value| Found { name: name.to_owned(), value }))
 }
 
 #[cfg(test)]
@@ -200,14 +228,14 @@ mod tests {
 
     const FILE_TEXT: &str = "[qchat]\ndata-dir = \"/from-file\"\n[leptos]\nsite-addr = \"127.0.0.1:1\"\n";
 
-    fn nothing(_: &'static str) -> Option<String> {
+    fn nothing(_: &str) -> Option<String> {
         None
     }
 
     #[test]
     fn flags_come_first_then_the_environment_then_the_file_then_defaults() {
         let flags = || Flags { site_addr: Some("127.0.0.1:3".into()), ..Flags::default() };
-        let environment = |name| (name == "LEPTOS_SITE_ADDR").then(|| "127.0.0.1:2".to_owned());
+        let environment = |name: &str| (name == "LEPTOS_SITE_ADDR").then(|| "127.0.0.1:2".to_owned());
         let port = |settings: Result<Settings, SettingsError>| settings.unwrap().address.port();
         assert_eq!(port(Settings::merge(flags(), environment, FILE_TEXT)), 3);
         assert_eq!(port(Settings::merge(Flags::default(), environment, FILE_TEXT)), 2);
@@ -219,7 +247,7 @@ mod tests {
 
     #[test]
     fn lifetimes_are_what_is_set_or_the_defaults() {
-        let environment = |name| (name == "QCHAT_MESSAGE_LIFETIME").then(|| "2h".to_owned());
+        let environment = |name: &str| (name == "QCHAT_MESSAGE_LIFETIME").then(|| "2h".to_owned());
         let flags = Flags { chat_lifetime: Some("90s".to_owned()), ..Flags::default() };
         let settings = Settings::merge(flags, environment, "[qchat]\nuser-lifetime = \"10s\"").unwrap();
         let expected =
@@ -235,12 +263,17 @@ mod tests {
             ["QCHAT_CHAT_LIFETIME", "QCHAT_USER_LIFETIME", "QCHAT_MESSAGE_LIFETIME", "QCHAT_SWEEP_INTERVAL"];
         for setting in settings {
             for value in ["", "soon", "30", "0s"] {
-                let environment = |name| (name == setting).then(|| value.to_owned());
+                let environment = |name: &str| (name == setting).then(|| value.to_owned());
                 let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
                 assert!(error.contains(setting) && error.contains(&format!("{value:?}")), "{error}");
             }
         }
-        let environment = |name| (name == "LEPTOS_SITE_ADDR").then(|| "everywhere".to_owned());
+        let error = Settings::merge(Flags::default(), nothing, "[qchat]\nuser-lifetime = 5").unwrap_err();
+        assert!(error.to_string().starts_with("user-lifetime in Leptos.toml is \"5\""), "{error}");
+        let flags = Flags { trusted_proxies: Some("10.0.0.0/8, all".to_owned()), ..Flags::default() };
+        let error = Settings::merge(flags, nothing, "").unwrap_err().to_string();
+        assert!(error.contains("--trusted-proxies") && error.contains("10.0.0.0/8, all"), "{error}");
+        let environment = |name: &str| (name == "LEPTOS_SITE_ADDR").then(|| "everywhere".to_owned());
         let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
         assert!(error.contains("LEPTOS_SITE_ADDR") && error.contains("everywhere"), "{error}");
         let error =

@@ -148,13 +148,14 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         presence,
         panics,
         sessions,
+        proxies: settings.trusted_proxies.clone(),
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
         assets: site::assets(),
         leptos: LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     });
-    let router = router::router(parts);
+    let router = router::router(parts).into_make_service_with_connect_info::<SocketAddr>();
     let serve = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     let serving = tokio::spawn(serve.into_future());
     Ok(Running { address, stop, connections, serving, background, health, writer })

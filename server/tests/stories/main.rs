@@ -13,6 +13,7 @@ mod lobby;
 mod pages;
 mod presence;
 mod rooms;
+mod security;
 mod starting;
 mod store;
 mod support;

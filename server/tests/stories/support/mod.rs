@@ -13,6 +13,7 @@ use reqwest::{
 };
 use server::{
     Running, Settings,
+    client::TrustedProxies,
     start::{DATABASE, start},
     store::Store,
 };
@@ -37,14 +38,21 @@ impl TestServer {
 
     /// With lifetimes short enough to see their end.
     pub(crate) async fn start_with(lifetimes: Lifetimes) -> Self {
+        Self::start_by(|settings| settings.lifetimes = lifetimes).await
+    }
+
+    /// With other settings.
+    pub(crate) async fn start_by(change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
+        let mut settings = Settings {
             address: ([127, 0, 0, 1], 0).into(),
             data_dir: folder.path().into(),
-            lifetimes,
+            lifetimes: Lifetimes::default(),
             sweep_interval: Span::seconds(1),
+            trusted_proxies: TrustedProxies::default(),
             reload_port: 0,
         };
+        change(&mut settings);
         let running = start(&settings).await.unwrap();
         Self { running, folder, settings }
     }

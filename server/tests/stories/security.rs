@@ -1,0 +1,80 @@
+//! What every answer tells browsers to hold back, and who is believed about where a request comes from.
+
+use reqwest::header::{
+    CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+
+use crate::support::{Person, TestServer};
+
+#[tokio::test]
+async fn every_answer_says_what_browsers_are_to_hold_back() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let chat = format!("/chat/{chat}");
+    let paths =
+        ["/", &chat, "/chat/none", "/nowhere", "/favicon.svg", "/live", "/healthz", "/readyz", "/metrics"];
+    for path in paths {
+        let headers = ana.get(path).await.headers;
+        assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+        assert_eq!(headers[REFERRER_POLICY], "no-referrer", "{path}");
+        for name in ["permissions-policy", "cross-origin-opener-policy", "cross-origin-resource-policy"] {
+            assert!(headers.contains_key(name), "{path} {name}");
+        }
+        let policy = headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert_eq!(headers.get_all(CONTENT_SECURITY_POLICY).iter().count(), 1, "{path}");
+        assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY), "{path}: there is no TLS");
+    }
+    let refused = ana.submit("/api/start_chat", &[("nickname", &"x".repeat(99))]).await;
+    assert!(refused.headers[CONTENT_SECURITY_POLICY].to_str().unwrap().contains("frame-ancestors 'none'"));
+}
+
+#[tokio::test]
+async fn a_page_runs_its_own_scripts_and_no_others() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "<script>alert(1)</script>").await;
+    let mut nonces = Vec::new();
+    for path in ["/", &format!("/chat/{chat}"), "/nowhere"] {
+        let page = ana.get(path).await;
+        let policy = page.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(!policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{policy}");
+        let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0;
+        assert!(nonce.len() >= 16, "{nonce}");
+        let scripts: Vec<_> = page.text.split("<script").skip(1).collect();
+        assert!(!scripts.is_empty());
+        for script in scripts {
+            let tag = script.split_once('>').unwrap().0;
+            assert!(tag.contains(&format!("nonce=\"{nonce}\"")), "{path}: <script{tag}>");
+        }
+        assert!(!page.text.contains(" style=") && !page.text.contains("<style"), "{path}");
+        nonces.push(nonce.to_owned());
+    }
+    nonces.sort();
+    nonces.dedup();
+    assert_eq!(nonces.len(), 3, "each page has one of its own");
+}
+
+#[tokio::test]
+async fn tls_in_front_is_told_by_a_trusted_proxy_and_nobody_else() {
+    let over_tls =
+        HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), HeaderValue::from_static("https"))]);
+    let visit = async |server: &TestServer| {
+        let url = format!("http://{}/", server.address());
+        let answer = reqwest::Client::new().get(url).headers(over_tls.clone()).send().await.unwrap();
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap().to_owned();
+        (cookie.contains("Secure"), answer.headers().contains_key(STRICT_TRANSPORT_SECURITY))
+    };
+    let alone = TestServer::start().await;
+    assert_eq!(visit(&alone).await, (false, false));
+    let behind =
+        TestServer::start_by(|settings| settings.trusted_proxies = "127.0.0.0/8".parse().unwrap()).await;
+    assert_eq!(visit(&behind).await, (true, true));
+    let direct = Person::arrive(behind.address()).await;
+    assert!(!direct.get("/").await.headers.contains_key(STRICT_TRANSPORT_SECURITY), "it did not say so");
+}
