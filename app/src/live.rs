@@ -315,9 +315,9 @@ impl Scene {
             }
             ServerFrame::Refused {
                 chat: None,
-                code: code @ (Problem::UnknownVersion | Problem::NoSession),
+                problem: problem @ (Problem::UnknownVersion | Problem::NoSession),
                 ..
-            } => self.end(code),
+            } => self.end(problem),
             frame => match self {
                 Self::Home(_) => Next::GoOn,
                 Self::Chat(chat) => chat.receive(frame),

@@ -225,10 +225,9 @@ pub enum ServerFrame {
         /// The chat, if it was a watch.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         chat: Option<ChatId>,
-        /// Why, for programs.
-        code: Problem,
-        /// Why, for people.
-        message: String,
+        /// Why.
+        #[serde(flatten, with = "refusal")]
+        problem: Problem,
     },
     /// The connection is alive.
     Beat,
@@ -237,17 +236,43 @@ pub enum ServerFrame {
 impl ServerFrame {
     /// A refusal that concerns the connection or the last frame.
     pub fn refused(problem: Problem) -> Self {
-        Self::Refused { request: None, chat: None, code: problem, message: problem.to_string() }
+        Self::Refused { request: None, chat: None, problem }
     }
 
     /// The refusal of a command.
     pub fn refused_request(request: u64, problem: Problem) -> Self {
-        Self::Refused { request: Some(request), chat: None, code: problem, message: problem.to_string() }
+        Self::Refused { request: Some(request), chat: None, problem }
     }
 
     /// The refusal of a watch.
     pub fn refused_chat(chat: ChatId, problem: Problem) -> Self {
-        Self::Refused { request: None, chat: Some(chat), code: problem, message: problem.to_string() }
+        Self::Refused { request: None, chat: Some(chat), problem }
+    }
+}
+
+/// A problem as three fields: `code` for programs, `message` for people, and `retry_after` in seconds where that is
+/// known.
+mod refusal {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use crate::Problem;
+
+    #[derive(Serialize, Deserialize)]
+    struct Refusal<Text> {
+        code: Text,
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after: Option<u32>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(problem: &Problem, serializer: S) -> Result<S::Ok, S::Error> {
+        let (code, message) = (problem.code(), problem.to_string());
+        Refusal { code, message, retry_after: problem.retry_after() }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Problem, D::Error> {
+        let Refusal::<String> { code, retry_after, .. } = Refusal::deserialize(deserializer)?;
+        Problem::from_code(&code, retry_after).ok_or_else(|| D::Error::custom("an unknown code"))
     }
 }
 
@@ -269,6 +294,11 @@ mod tests {
             serde_json::to_string(&ServerFrame::refused(Problem::BadFrame)).unwrap(),
             format!(r#"{{"refused":{{"code":"bad_frame","message":"{}"}}}}"#, Problem::BadFrame)
         );
+        let too_fast = ServerFrame::refused_request(7, Problem::TooFast { seconds: 12 });
+        let json = serde_json::to_string(&too_fast).unwrap();
+        assert!(json.starts_with(r#"{"refused":{"request":7,"code":"too_fast","message":""#), "{json}");
+        assert!(json.ends_with(r#"","retry_after":12}}"#), "{json}");
+        assert_eq!(serde_json::from_str::<ServerFrame>(&json).unwrap(), too_fast);
     }
 
     #[test]

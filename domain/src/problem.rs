@@ -1,8 +1,10 @@
 //! Everything that can go wrong between a person and Qchat, with the one place that puts it into words.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::frame;
+use crate::{Span, frame};
 
 /// Why something was not done. On the wire and in tests it goes by its [`code`](Problem::code); people read the
 /// sentence its `Display` gives: what happened and what to do.
@@ -117,6 +119,12 @@ pub enum Problem {
     /// A form that lacks a field or has a damaged one.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
+    /// More of it than is allowed in a time.
+    #[error("That was a lot in a short time, and this was not stored. Try again in {}.", Span::seconds((*seconds).into()))]
+    TooFast {
+        /// How long to wait, in seconds.
+        seconds: u32,
+    },
     /// The server has more to do than it can take on.
     #[error("Qchat is very busy. Nothing was stored; try again in a moment.")]
     Busy,
@@ -133,7 +141,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -166,6 +174,7 @@ impl Problem {
         Self::HelloFirst,
         Self::TooManyChats,
         Self::BadForm,
+        Self::TooFast { seconds: 1 },
         Self::Busy,
         Self::NotStored,
         Self::NotReadable,
@@ -207,10 +216,34 @@ impl Problem {
             Self::HelloFirst => "hello_first",
             Self::TooManyChats => "too_many_chats",
             Self::BadForm => "bad_form",
+            Self::TooFast { .. } => "too_fast",
             Self::Busy => "busy",
             Self::NotStored => "not_stored",
             Self::NotReadable => "not_readable",
             Self::Restarting => "restarting",
+        }
+    }
+
+    /// The problem of a name, with how long to wait in seconds where that belongs to it.
+    pub fn from_code(code: &str, seconds: Option<u32>) -> Option<Self> {
+        let named = Self::ALL.into_iter().find(|problem| problem.code() == code)?;
+        Some(match (named, seconds) {
+            (Self::TooFast { .. }, Some(seconds)) => Self::TooFast { seconds },
+            (named, _) => named,
+        })
+    }
+
+    /// That it has to wait so long, in whole seconds, one at least.
+    pub fn too_fast(wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1_000).max(1);
+        Self::TooFast { seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }
+    }
+
+    /// How long to wait before the same may be tried again, in seconds, where that is known.
+    pub const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::TooFast { seconds } => Some(seconds),
+            _ => None,
         }
     }
 
@@ -238,7 +271,7 @@ impl Problem {
                 400
             }
             Self::FrameTooLarge => 413,
-            Self::TooManyChats | Self::TooManyInvites => 429,
+            Self::TooManyChats | Self::TooManyInvites | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
             Self::Busy | Self::Restarting | Self::NotConnected => 503,
         }
@@ -260,7 +293,12 @@ impl Problem {
     pub const fn is_passing(self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::NotStored | Self::NotReadable | Self::Restarting | Self::NotConnected
+            Self::TooFast { .. }
+                | Self::Busy
+                | Self::NotStored
+                | Self::NotReadable
+                | Self::Restarting
+                | Self::NotConnected
         )
     }
 }
@@ -271,10 +309,19 @@ mod tests {
     use crate::text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT};
 
     #[test]
-    fn codes_are_what_serde_writes() {
+    fn a_code_names_its_problem() {
         for problem in Problem::ALL {
-            assert_eq!(serde_json::to_string(&problem).unwrap(), format!("\"{}\"", problem.code()));
+            assert_eq!(Problem::from_code(problem.code(), problem.retry_after()), Some(problem));
         }
+        assert_eq!(Problem::from_code("no_such_thing", None), None);
+    }
+
+    #[test]
+    fn how_long_to_wait_is_said() {
+        assert!(Problem::TooFast { seconds: 1 }.to_string().ends_with("Try again in 1 second."));
+        assert_eq!(Problem::too_fast(Duration::from_millis(1_001)), Problem::TooFast { seconds: 2 });
+        assert_eq!(Problem::too_fast(Duration::ZERO), Problem::TooFast { seconds: 1 });
+        assert!(Problem::TooFast { seconds: 120 }.to_string().ends_with("Try again in 2 minutes."));
     }
 
     #[test]

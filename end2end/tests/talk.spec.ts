@@ -199,3 +199,18 @@ test('the keyboard is enough', async ({ person }) => {
   await ana.page.keyboard.press('Enter');
   await expect(ana.chat.message('no mouse here')).toBeVisible();
 });
+
+test.describe('where one may say little in a time', () => {
+  test.use({ settings: { QCHAT_MESSAGE_RATE: '3/s' } });
+  test('whoever writes faster loses nothing: it goes out in order, a little later', async ({ person }) => {
+    const ana = await person();
+    const link = await ana.startChat();
+    const bea = await person();
+    await bea.open(link);
+    const texts = Array.from({ length: 9 }, (_, number) => `message ${number}`);
+    for (const text of texts) await bea.chat.say(text);
+    expect(await bea.chat.texts()).toEqual(texts);
+    for (const one of [ana, bea]) await expect.poll(() => one.chat.texts()).toEqual(texts);
+    await expect(bea.chat.log.getByText(/Sending|Not sent/)).toHaveCount(0);
+  });
+});

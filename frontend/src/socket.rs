@@ -39,6 +39,8 @@ struct Inner {
     wire: RefCell<Option<Wire>>,
     attempts: Cell<u32>,
     retry: RefCell<Option<Timer>>,
+    /// Messages wait for its end, since the server was sent too many of them.
+    rest: RefCell<Option<Timer>>,
     given_up: Cell<bool>,
     _watchdog: RefCell<Option<Timer>>,
     _listeners: RefCell<Vec<Listener>>,
@@ -110,6 +112,7 @@ impl Socket {
             wire: RefCell::new(None),
             attempts: Cell::new(0),
             retry: RefCell::new(None),
+            rest: RefCell::new(None),
             given_up: Cell::new(false),
             _watchdog: RefCell::new(None),
             _listeners: RefCell::new(Vec::new()),
@@ -301,9 +304,29 @@ impl Inner {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
             wire.is_welcome = true;
         }
+        self.post_all();
+    }
+
+    fn post_all(&self) {
         for message in self.scene.chat().map(LiveChat::on_their_way).unwrap_or_default() {
             self.post(&message);
         }
+    }
+
+    /// What waits goes out after a rest, in order.
+    fn rest(self: &Rc<Self>, seconds: u32) {
+        if self.rest.borrow().is_some() {
+            return;
+        }
+        let weak = Rc::downgrade(self);
+        let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
+        *self.rest.borrow_mut() = Timer::once(millis, move || {
+            if let Some(inner) = weak.upgrade() {
+                // the timer that this belongs to is let go when everything is done
+                let _over = inner.rest.borrow_mut().take();
+                inner.post_all();
+            }
+        });
     }
 
     fn watch(&self, chat: LiveChat, after: Option<Cursor>) {
@@ -332,7 +355,9 @@ impl Inner {
     fn post(&self, message: &Pending) {
         let Some(chat) = self.scene.chat() else { return };
         let frame = match self.wire.borrow_mut().as_mut() {
-            Some(wire) if wire.is_welcome => wire.outbox.post(chat.chat_id(), message),
+            Some(wire) if wire.is_welcome && self.rest.borrow().is_none() => {
+                wire.outbox.post(chat.chat_id(), message)
+            }
             _ => None,
         };
         if let Some(frame) = frame {
@@ -376,15 +401,19 @@ impl Inner {
                 Some(Waiting::Ask(done)) => done(Ok(())),
                 None => {}
             },
-            ServerFrame::Refused { request: Some(request), code, .. } => match self.answered(request) {
-                Some(Waiting::Message(client_id)) => {
-                    if let Some(chat) = self.scene.chat() {
-                        chat.refused(client_id, code);
+            ServerFrame::Refused { request: Some(request), problem, .. } => {
+                match (self.answered(request), problem) {
+                    // it waits, and so does everything behind it
+                    (Some(Waiting::Message(_)), Problem::TooFast { seconds }) => self.rest(seconds),
+                    (Some(Waiting::Message(client_id)), problem) => {
+                        if let Some(chat) = self.scene.chat() {
+                            chat.refused(client_id, problem);
+                        }
                     }
+                    (Some(Waiting::Ask(done)), problem) => done(Err(problem)),
+                    (None, _) => {}
                 }
-                Some(Waiting::Ask(done)) => done(Err(code)),
-                None => {}
-            },
+            }
             frame => self.follow(frame),
         }
     }
@@ -418,6 +447,7 @@ impl Inner {
     }
 
     fn lost(self: &Rc<Self>) {
+        *self.rest.borrow_mut() = None;
         let wire = self.wire.borrow_mut().take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));

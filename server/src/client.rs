@@ -13,6 +13,7 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use domain::UserId;
 use ipnet::IpNet;
 
 use crate::router::Parts;
@@ -30,6 +31,15 @@ pub struct Client {
     pub address: IpAddr,
     /// Whether it comes over TLS, as far as a trusted proxy says so.
     pub is_secure: bool,
+}
+
+/// Whoever asks for something: a session, somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    /// Whose session.
+    pub user: UserId,
+    /// From where.
+    pub address: IpAddr,
 }
 
 /// The proxies that are believed.

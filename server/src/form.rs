@@ -15,13 +15,18 @@ use domain::{
 };
 use leptos::context::provide_context;
 
-use crate::{client::Client, page, problem, random, router::Parts, service::Service};
+use crate::{
+    client::{Caller, Client},
+    page, problem, random,
+    router::Parts,
+    service::Service,
+};
 
 /// The service, for the user whose form it is.
 struct FormBackend {
     service: Arc<Service>,
     /// Nobody, where no session came along: then everything is refused, and comes back with what was written.
-    user: Option<UserId>,
+    caller: Option<Caller>,
     result: Mutex<Option<FormResult>>,
 }
 
@@ -50,8 +55,8 @@ impl Backend for FormBackend {
 
     fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
         Box::pin(async move {
-            let user = self.user.ok_or(Problem::NoSession)?;
-            self.service.execute(user, command).await.map(|_| ())
+            let caller = self.caller.ok_or(Problem::NoSession)?;
+            self.service.execute(caller, command).await.map(|_| ())
         })
     }
 
@@ -60,7 +65,7 @@ impl Backend for FormBackend {
     }
 
     fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
-        let user = self.user.ok_or(Problem::NoSession)?;
+        let Caller { user, .. } = self.caller.ok_or(Problem::NoSession)?;
         Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
     }
 
@@ -77,10 +82,11 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
+    let Client { address, .. } = Client::of(&request);
     let session = parts.sessions.find(request.headers(), parts.service.now());
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
-        user: session.map(|session| session.user()),
+        caller: session.map(|session| Caller { user: session.user(), address }),
         result: Mutex::new(None),
     });
     let context = {
@@ -123,7 +129,7 @@ async fn refuse(parts: &Parts, is_page: bool, head: Request, page: Page, problem
     let is_secure = Client::of(&head).is_secure;
     let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
     let mut response = page::render(&parts.assets, &parts.leptos, page, head).await;
-    *response.status_mut() = problem::status(problem);
+    problem::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod form;
 pub mod headers;
 pub mod health;
+pub mod limits;
 pub mod live;
 pub mod lobby;
 pub mod metrics;

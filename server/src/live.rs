@@ -10,13 +10,18 @@ mod watch;
 use std::sync::Arc;
 
 use axum::{
+    Extension,
     extract::{State, WebSocketUpgrade},
     http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 use domain::{Problem, frame::FRAME_LIMIT};
 
-use crate::{problem, router::Parts};
+use crate::{
+    client::{Caller, Client},
+    problem,
+    router::Parts,
+};
 
 /// What the library reads at once. A frame is rarely longer, and this is all that an idle connection holds.
 const READ_BUFFER: usize = 1_024;
@@ -24,6 +29,7 @@ const READ_BUFFER: usize = 1_024;
 /// Checks a handshake and takes the connection over.
 pub async fn upgrade(
     State(parts): State<Arc<Parts>>,
+    Extension(client): Extension<Client>,
     headers: HeaderMap,
     socket: WebSocketUpgrade,
 ) -> Response {
@@ -31,11 +37,18 @@ pub async fn upgrade(
         return problem::plain(Problem::CrossOrigin);
     }
     // A page cannot see why a handshake failed, so those without a session are let in and told.
-    let user = match parts.sessions.find(&headers, parts.service.now()) {
-        Some(session) if !parts.stop.is_cancelled() => Ok(session.user()),
+    let caller = match parts.sessions.find(&headers, parts.service.now()) {
+        Some(session) if !parts.stop.is_cancelled() => {
+            Ok(Caller { user: session.user(), address: client.address })
+        }
         Some(_) => Err(Problem::Restarting),
         None => Err(Problem::NoSession),
     };
+    // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
+    // back later each time.
+    if let Some(Err(problem)) = caller.ok().map(|caller| parts.service.let_in(caller)) {
+        return problem::plain(problem);
+    }
     let socket = socket
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -45,8 +58,8 @@ pub async fn upgrade(
     socket
         .on_upgrade(move |socket| {
             tracker.track_future(async move {
-                match user {
-                    Ok(user) => connection::run(socket, user, parts).await,
+                match caller {
+                    Ok(caller) => connection::run(socket, caller, parts).await,
                     Err(problem) => connection::refuse(socket, problem).await,
                 }
             })

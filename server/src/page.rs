@@ -104,12 +104,14 @@ async fn visit(
             (Err(Problem::NotReadable), None)
         }
     };
-    let (page, status) = match found {
-        Ok(page) => (page, StatusCode::OK),
-        Err(problem) => (Page::Problem(problem), problem::status(problem)),
+    let (page, problem) = match found {
+        Ok(page) => (page, None),
+        Err(problem) => (Page::Problem(problem), Some(problem)),
     };
     let mut response = render(&parts.assets, &parts.leptos, page, request).await;
-    *response.status_mut() = status;
+    if let Some(problem) = problem {
+        problem::mark(problem, &mut response);
+    }
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -11,7 +11,9 @@ use domain::{
 use tokio::sync::oneshot;
 
 use crate::{
+    client::Caller,
     clock::Clock,
+    limits::Limits,
     lobby::{self, Lobby},
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
@@ -26,6 +28,7 @@ pub struct Service {
     tails: Arc<Tails>,
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
+    limits: Limits,
     clock: Clock,
 }
 
@@ -50,16 +53,20 @@ impl Service {
         tails: Arc<Tails>,
         presence: Arc<Presence>,
         lobby: Arc<Lobby>,
+        limits: Limits,
         clock: Clock,
     ) -> Self {
-        Self { store, sequencer, tails, presence, lobby, clock }
+        Self { store, sequencer, tails, presence, lobby, limits, clock }
     }
 
     /// Gives a command its place in line. Those of one task keep their order.
     ///
     /// # Errors
-    /// [`Problem::Busy`] or [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here.
-    pub async fn propose(&self, by: UserId, mut command: Command) -> Result<Proposed, Problem> {
+    /// [`Problem::TooFast`], [`Problem::Busy`] or [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited
+    /// who is not here.
+    pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
+        self.limits.ask(by, &command)?;
+        let by = by.user;
         match &mut command {
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, .. } => {
@@ -78,8 +85,16 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`Service::propose`] and [`Proposed::outcome`].
-    pub async fn execute(&self, by: UserId, command: Command) -> Outcome {
+    pub async fn execute(&self, by: Caller, command: Command) -> Outcome {
         self.propose(by, command).await?.outcome().await
+    }
+
+    /// Lets somebody open a socket.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`].
+    pub fn let_in(&self, by: Caller) -> Result<(), Problem> {
+        self.limits.connect(by)
     }
 
     /// What time it is here.

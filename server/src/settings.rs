@@ -12,7 +12,10 @@ use clap::Parser;
 use domain::{Lifetimes, Span};
 use serde::Deserialize;
 
-use crate::client::TrustedProxies;
+use crate::{
+    client::TrustedProxies,
+    limits::{Rate, Rates},
+};
 
 /// Where the settings of a folder are kept.
 pub const FILE: &str = "Leptos.toml";
@@ -23,6 +26,11 @@ const DEFAULT_CHAT_LIFETIME: &str = "30m";
 const DEFAULT_USER_LIFETIME: &str = "5m";
 const DEFAULT_MESSAGE_LIFETIME: &str = "24h";
 const DEFAULT_SWEEP_INTERVAL: &str = "60s";
+const DEFAULT_CONNECT_RATE: &str = "120/m";
+const DEFAULT_CHAT_RATE: &str = "30/m";
+const DEFAULT_MESSAGE_RATE: &str = "300/m";
+const DEFAULT_RENAME_RATE: &str = "60/m";
+const DEFAULT_INVITE_RATE: &str = "60/m";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -38,6 +46,8 @@ pub struct Settings {
     pub sweep_interval: Span,
     /// Which proxies are believed when they say who is behind them.
     pub trusted_proxies: TrustedProxies,
+    /// How often one may do what costs others something.
+    pub rates: Rates,
     /// Where `cargo leptos watch` announces new builds.
     pub reload_port: u32,
 }
@@ -68,7 +78,7 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
+    after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. A RATE is so many in a time, such as 5/s, 30/m or 100/h, or off; from one address twenty times as many. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
 )]
 pub struct Flags {
     /// Where to listen [env: LEPTOS_SITE_ADDR] [default: 127.0.0.1:3000]
@@ -92,6 +102,21 @@ pub struct Flags {
     /// Proxies that are believed when they say who is behind them, with commas between [env: QCHAT_TRUSTED_PROXIES] [default: none]
     #[arg(long, value_name = "ADDRESSES")]
     trusted_proxies: Option<String>,
+    /// How often a session may open a socket [env: QCHAT_CONNECT_RATE] [default: 120/m]
+    #[arg(long, value_name = "RATE")]
+    connect_rate: Option<String>,
+    /// How often a session may start a chat [env: QCHAT_CHAT_RATE] [default: 30/m]
+    #[arg(long, value_name = "RATE")]
+    chat_rate: Option<String>,
+    /// How often a session may say something [env: QCHAT_MESSAGE_RATE] [default: 300/m]
+    #[arg(long, value_name = "RATE")]
+    message_rate: Option<String>,
+    /// How often a session may change a nickname, a title or who can find a chat [env: QCHAT_RENAME_RATE] [default: 60/m]
+    #[arg(long, value_name = "RATE")]
+    rename_rate: Option<String>,
+    /// How often a session may ask for a private chat, or answer [env: QCHAT_INVITE_RATE] [default: 60/m]
+    #[arg(long, value_name = "RATE")]
+    invite_rate: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +179,13 @@ impl Settings {
             trusted_proxies: sources
                 .find("trusted-proxies", flags.trusted_proxies, "")
                 .parse("a list of IP addresses and networks, such as 127.0.0.1, 10.0.0.0/8")?,
+            rates: Rates {
+                connect: sources.find("connect-rate", flags.connect_rate, DEFAULT_CONNECT_RATE).rate()?,
+                chat: sources.find("chat-rate", flags.chat_rate, DEFAULT_CHAT_RATE).rate()?,
+                message: sources.find("message-rate", flags.message_rate, DEFAULT_MESSAGE_RATE).rate()?,
+                rename: sources.find("rename-rate", flags.rename_rate, DEFAULT_RENAME_RATE).rate()?,
+                invite: sources.find("invite-rate", flags.invite_rate, DEFAULT_INVITE_RATE).rate()?,
+            },
             reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         };
         match sources.qchat.keys().next() {
@@ -202,6 +234,10 @@ impl Found {
 
     fn span(self) -> Result<Span, SettingsError> {
         self.parse("a length of time from 1s to 365d, such as 90s, 30m or 24h")
+    }
+
+    fn rate(self) -> Result<Rate, SettingsError> {
+        self.parse("a rate such as 5/s, 30/m, 100/h, or off")
     }
 
     fn parse<T: FromStr>(self, wanted: &'static str) -> Result<T, SettingsError> {
@@ -267,6 +303,13 @@ mod tests {
                 let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
                 assert!(error.contains(setting) && error.contains(&format!("{value:?}")), "{error}");
             }
+        }
+        for setting in
+            ["CONNECT", "CHAT", "MESSAGE", "RENAME", "INVITE"].map(|kind| format!("QCHAT_{kind}_RATE"))
+        {
+            let environment = |name: &str| (name == setting).then(|| "often".to_owned());
+            let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
+            assert!(error.contains(&setting) && error.contains("often"), "{error}");
         }
         let error = Settings::merge(Flags::default(), nothing, "[qchat]\nuser-lifetime = 5").unwrap_err();
         assert!(error.to_string().starts_with("user-lifetime in Leptos.toml is \"5\""), "{error}");

@@ -13,6 +13,7 @@ use crate::{
     Settings,
     audience::Audience,
     clock,
+    limits::Limits,
     lobby::Lobby,
     presence::{self, Presence},
     router::{self, Parts},
@@ -137,7 +138,9 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     ));
     let background =
         tokio::spawn(run_background(Arc::clone(&presence), Arc::clone(&lobby), sweep, Arc::clone(&panics)));
-    let service = Service::new(store, sequencer, tails, Arc::clone(&presence), Arc::clone(&lobby), clock);
+    let limits = Limits::new(settings.rates);
+    let service =
+        Service::new(store, sequencer, tails, Arc::clone(&presence), Arc::clone(&lobby), limits, clock);
     let service = Arc::new(service);
 
     let stop = CancellationToken::new();

@@ -119,8 +119,8 @@ impl LiveChat {
                 self.follow_me();
                 Next::GoOn
             }
-            ServerFrame::Refused { chat: Some(_), code, .. } if code.is_passing() => Next::ComeBack,
-            ServerFrame::Refused { chat: Some(_), code, .. } => self.end(code),
+            ServerFrame::Refused { chat: Some(_), problem, .. } if problem.is_passing() => Next::ComeBack,
+            ServerFrame::Refused { chat: Some(_), problem, .. } => self.end(problem),
             _ => Next::GoOn,
         }
     }

@@ -7,7 +7,7 @@ use axum::{
     extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
 use domain::{
-    ChatId, Invite, Problem, UserId,
+    ChatId, Command, Invite, Problem,
     frame::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
@@ -22,7 +22,9 @@ use tokio::{
 };
 
 use super::watch::Watch;
-use crate::{lobby, presence::Stay, router::Parts, sequencer::Boxed, tail::Bell};
+use crate::{
+    client::Caller, lobby, presence::Stay, router::Parts, sequencer::Boxed, service::Proposed, tail::Bell,
+};
 
 /// A client that takes nothing for this long is told to come back.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
@@ -41,7 +43,7 @@ enum End {
 
 struct Connection {
     socket: WebSocket,
-    user: UserId,
+    caller: Caller,
     parts: Arc<Parts>,
     bell: Bell,
     /// Rings when the invites of the user may be others.
@@ -55,14 +57,17 @@ struct Connection {
     watches: HashMap<ChatId, Watch>,
     answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
     last_heard: Instant,
+    /// Until then nothing is posted: whoever was too fast once is, with all that was on its way behind, so that their
+    /// messages keep their order.
+    rests_until: Instant,
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
+pub(super) async fn run(socket: WebSocket, caller: Caller, parts: Arc<Parts>) {
     let lobby_rings = parts.lobby.rings();
     let mut connection = Connection {
         socket,
-        user,
+        caller,
         parts,
         bell: Arc::new(Notify::new()),
         knock: Arc::new(Notify::new()),
@@ -73,6 +78,7 @@ pub(super) async fn run(socket: WebSocket, user: UserId, parts: Arc<Parts>) {
         watches: HashMap::new(),
         answers: FuturesOrdered::new(),
         last_heard: Instant::now(),
+        rests_until: Instant::now(),
     };
     let end = connection.serve().await;
     // the seats are given back before the courtesies
@@ -144,7 +150,7 @@ impl Connection {
                 if !self.watches.contains_key(&chat) {
                     return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
                 }
-                Ok(Some(match self.parts.service.earlier(chat, self.user, before) {
+                Ok(Some(match self.parts.service.earlier(chat, self.caller.user, before) {
                     Ok(History { events, earlier, .. }) => {
                         ServerFrame::Earlier { chat, before, events, earlier }
                     }
@@ -160,8 +166,8 @@ impl Connection {
 
     fn greet(&mut self) -> Result<ServerFrame, Problem> {
         let service = &self.parts.service;
-        let me = service.user(self.user)?;
-        self.stay = Some(service.arrive(self.user, &self.knock));
+        let me = service.user(self.caller.user)?;
+        self.stay = Some(service.arrive(self.caller.user, &self.knock));
         self.invites = None;
         // the invites follow the welcome
         self.knock.notify_one();
@@ -187,7 +193,7 @@ impl Connection {
 
     /// Tells of the invites, if they are not what was told before.
     async fn tell_invites(&mut self) -> Result<(), End> {
-        let invites = self.parts.service.invites_of(self.user).map_err(End::Problem)?;
+        let invites = self.parts.service.invites_of(self.caller.user).map_err(End::Problem)?;
         if self.invites.as_ref() == Some(&invites) {
             return Ok(());
         }
@@ -199,7 +205,7 @@ impl Connection {
         if !self.watches.contains_key(&chat) && self.watches.len() == WATCH_LIMIT {
             return ServerFrame::refused_chat(chat, Problem::TooManyChats);
         }
-        match Watch::start(&self.parts.service, chat, self.user, after, &self.bell) {
+        match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.bell) {
             Ok((watch, answer)) => {
                 self.watches.insert(chat, watch);
                 // the bell brings the rest, behind this answer
@@ -214,7 +220,8 @@ impl Connection {
     /// answer comes when it is decided.
     async fn propose(&mut self, request: u64, ask: Ask) {
         let proposed = match ask.check() {
-            Ok(command) => self.parts.service.propose(self.user, command).await,
+            Ok(command @ Command::Post { .. }) => self.post(command).await,
+            Ok(command) => self.parts.service.propose(self.caller, command).await,
             Err(problem) => Err(problem),
         };
         self.answers.push_back(Box::pin(async move {
@@ -227,6 +234,18 @@ impl Connection {
                 Err(problem) => ServerFrame::refused_request(request, problem),
             }
         }));
+    }
+
+    async fn post(&mut self, message: Command) -> Result<Proposed, Problem> {
+        let rest = self.rests_until.saturating_duration_since(Instant::now());
+        if !rest.is_zero() {
+            return Err(Problem::too_fast(rest));
+        }
+        let proposed = self.parts.service.propose(self.caller, message).await;
+        if let Err(Problem::TooFast { seconds }) = proposed {
+            self.rests_until = Instant::now() + Duration::from_secs(seconds.into());
+        }
+        proposed
     }
 
     /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.

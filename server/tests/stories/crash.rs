@@ -102,7 +102,7 @@ impl History {
                     );
                 }
                 ServerFrame::Snapshot { .. } => panic!("the cursor was not resumed"),
-                ServerFrame::Refused { code, .. } => panic!("refused: {code:?}"),
+                ServerFrame::Refused { problem, .. } => panic!("refused: {problem:?}"),
                 _ => {}
             }
             if !posting && self.open.is_empty() {

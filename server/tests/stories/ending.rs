@@ -26,7 +26,7 @@ async fn a_server_whose_disk_is_full_says_so_and_stops_in_order() {
     assert_eq!(ana.get("/healthz").await.status, 200);
     let refused = here
         .find(|frame| match frame {
-            domain::frame::ServerFrame::Refused { request: None, code, .. } => Some(*code),
+            domain::frame::ServerFrame::Refused { request: None, problem, .. } => Some(*problem),
             _ => None,
         })
         .await;

@@ -67,7 +67,7 @@ async fn a_third_person_cannot_enter_whatever_they_send() {
     assert!(page.text.contains("only they can enter") && !page.text.contains("Ana"), "{}", page.text);
     let mut client = eve.connect().await;
     let refused = |frame: &ServerFrame| match frame {
-        ServerFrame::Refused { chat: Some(_), code, .. } => Some(*code),
+        ServerFrame::Refused { chat: Some(_), problem, .. } => Some(*problem),
         _ => None,
     };
     client.send(&ClientFrame::Watch { chat, after: None }).await;

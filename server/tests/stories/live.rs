@@ -195,7 +195,7 @@ async fn a_stopping_server_says_so() {
     server.stop().await;
     let problem = client
         .find(|frame| match frame {
-            ServerFrame::Refused { code, .. } => Some(*code),
+            ServerFrame::Refused { problem, .. } => Some(*problem),
             _ => None,
         })
         .await;

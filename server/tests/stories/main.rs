@@ -8,6 +8,7 @@ mod ending;
 mod forms;
 mod invites;
 mod lifetimes;
+mod limits;
 mod live;
 mod lobby;
 mod pages;

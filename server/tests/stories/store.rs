@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,7 +18,9 @@ use futures_util::future::join_all;
 use redb::{StorageBackend, backends::InMemoryBackend};
 use server::{
     audience::Audience,
+    client::Caller,
     clock::{self, Clock},
+    limits::{Limits, Rates},
     lobby::Lobby,
     presence::{GRACE, Presence},
     sequencer,
@@ -34,6 +37,7 @@ const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 /// Nothing of the suite has expired by then.
 const NOW: Timestamp = Timestamp(8);
 const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
+const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
 
 fn started(chat: ChatId, seq: u64) -> Change {
     let what = What::Started {
@@ -303,7 +307,15 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let service = Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, clock);
+    let service = Service::new(
+        store,
+        Arc::new(sequencer),
+        Arc::clone(&tails),
+        presence,
+        lobby,
+        Limits::new(Rates::OFF),
+        clock,
+    );
     Work { service, tails, health, panics, writer }
 }
 
@@ -311,12 +323,12 @@ impl Work {
     async fn post(&self, number: u64) -> Result<Seq, Problem> {
         let body = Body::parse("hello").unwrap();
         let command = Command::Post { chat: CHAT, client_id: client_id(number), body };
-        self.service.execute(ANA, command).await
+        self.service.execute(CALLER, command).await
     }
 
     async fn start_chat(&self) -> Seq {
         let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
-        self.service.execute(ANA, start).await.unwrap()
+        self.service.execute(CALLER, start).await.unwrap()
     }
 }
 

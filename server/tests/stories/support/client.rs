@@ -142,7 +142,7 @@ impl Client {
         self.find(|frame| match frame {
             ServerFrame::Snapshot { history, .. } => Some(Some(history.clone())),
             ServerFrame::Resumed { .. } => Some(None),
-            ServerFrame::Refused { chat: Some(_), code, .. } => panic!("refused: {code:?}"),
+            ServerFrame::Refused { chat: Some(_), problem, .. } => panic!("refused: {problem:?}"),
             _ => None,
         })
         .await
@@ -160,8 +160,8 @@ impl Client {
     pub(crate) async fn answer(&mut self, wanted: u64) -> Result<Seq, Problem> {
         self.find(|frame| match frame {
             ServerFrame::Done { request, seq } if *request == wanted => Some(Ok(*seq)),
-            ServerFrame::Refused { request: Some(request), code, .. } if *request == wanted => {
-                Some(Err(*code))
+            ServerFrame::Refused { request: Some(request), problem, .. } if *request == wanted => {
+                Some(Err(*problem))
             }
             _ => None,
         })

@@ -14,6 +14,7 @@ use reqwest::{
 use server::{
     Running, Settings,
     client::TrustedProxies,
+    limits::Rates,
     start::{DATABASE, start},
     store::Store,
 };
@@ -50,6 +51,7 @@ impl TestServer {
             lifetimes: Lifetimes::default(),
             sweep_interval: Span::seconds(1),
             trusted_proxies: TrustedProxies::default(),
+            rates: Rates::OFF,
             reload_port: 0,
         };
         change(&mut settings);

@@ -25,6 +25,8 @@ fn command(data_dir: &Path, address: &str) -> Command {
         .args(["--site-addr", address, "--data-dir"])
         .arg(data_dir)
         .env("QCHAT_LOG", "error")
+        // whoever tries to lose a message writes faster than people do
+        .env("QCHAT_MESSAGE_RATE", "off")
         .env_remove("LEPTOS_SITE_ADDR")
         .env_remove("QCHAT_DATA_DIR")
         .stdout(Stdio::piped());

@@ -1,0 +1,245 @@
+//! How often somebody may do what costs others something: per session, and per address for all who share it. By the
+//! generic cell rate algorithm (ITU-T I.371), as `governor` has it: so many at once, and then one each time that as much
+//! time has passed as one of them takes.
+
+use std::{
+    hash::Hash,
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    str::FromStr,
+    time::Duration,
+};
+
+use domain::{Command, Problem, UserId};
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+    middleware::NoOpMiddleware,
+    state::keyed::DashMapStateStore,
+};
+
+use crate::client::Caller;
+
+/// As many sessions as may do at once from one address what one session may: a household, an office, a train.
+const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
+/// who come wait until some were not.
+const TOLD_APART: usize = 100_000;
+
+/// So many in a time; nothing where there is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(Option<(NonZeroU32, Duration)>);
+
+/// What is no rate.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not a rate such as 5/s, 30/m, 100/h or off")]
+pub struct NoRate;
+
+impl Rate {
+    /// No limit.
+    pub const OFF: Self = Self(None);
+
+    /// The quota of one session, and of all who share an address.
+    fn quotas(self) -> Option<(Quota, Quota)> {
+        let (count, per) = self.0?;
+        let quota =
+            |count: NonZeroU32| Quota::with_period(per / count.get()).map(|quota| quota.allow_burst(count));
+        quota(count).zip(quota(count.saturating_mul(SESSIONS_AT_AN_ADDRESS)))
+    }
+}
+
+impl FromStr for Rate {
+    type Err = NoRate;
+
+    fn from_str(text: &str) -> Result<Self, NoRate> {
+        if text == "off" {
+            return Ok(Self::OFF);
+        }
+        let (count, per) = text.split_once('/').ok_or(NoRate)?;
+        let seconds = match per {
+            "s" => 1,
+            "m" => 60,
+            "h" => 60 * 60,
+            _ => return Err(NoRate),
+        };
+        Ok(Self(Some((count.parse().map_err(|_| NoRate)?, Duration::from_secs(seconds)))))
+    }
+}
+
+/// How often what may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Open a socket.
+    pub connect: Rate,
+    /// Start a chat.
+    pub chat: Rate,
+    /// Say something.
+    pub message: Rate,
+    /// Change a nickname, a title or who can find a chat.
+    pub rename: Rate,
+    /// Ask for a private chat, or answer.
+    pub invite: Rate,
+}
+
+impl Rates {
+    /// No limits, for those who measure.
+    pub const OFF: Self = Self {
+        connect: Rate::OFF,
+        chat: Rate::OFF,
+        message: Rate::OFF,
+        rename: Rate::OFF,
+        invite: Rate::OFF,
+    };
+}
+
+/// What the limits are, and what was done lately.
+pub struct Limits<C: Clock = DefaultClock> {
+    clock: C,
+    connect: Limit<C>,
+    chat: Limit<C>,
+    message: Limit<C>,
+    rename: Limit<C>,
+    invite: Limit<C>,
+}
+
+/// One rate, and who did how much of it. Nothing where there is no limit.
+struct Limit<C: Clock>(Option<(Lately<UserId, C>, Lately<IpAddr, C>)>);
+
+type Lately<Key, C> = RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+
+impl Limits {
+    /// Nobody has done anything yet.
+    pub fn new(rates: Rates) -> Self {
+        Self::with_clock(rates, DefaultClock::default())
+    }
+}
+
+impl<C: Clock + Clone> Limits<C> {
+    fn with_clock(rates: Rates, clock: C) -> Self {
+        let limit = |rate: Rate| {
+            Limit(rate.quotas().map(|(session, address)| {
+                let sessions = RateLimiter::dashmap_with_clock(session, clock.clone());
+                (sessions, RateLimiter::dashmap_with_clock(address, clock.clone()))
+            }))
+        };
+        let Rates { connect, chat, message, rename, invite } = rates;
+        Self {
+            connect: limit(connect),
+            chat: limit(chat),
+            message: limit(message),
+            rename: limit(rename),
+            invite: limit(invite),
+            clock,
+        }
+    }
+
+    /// Somebody opens a socket.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`].
+    pub fn connect(&self, by: Caller) -> Result<(), Problem> {
+        self.check(&self.connect, by)
+    }
+
+    /// Somebody asks for something.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`].
+    pub fn ask(&self, by: Caller, command: &Command) -> Result<(), Problem> {
+        let limit = match command {
+            Command::StartChat { .. } => &self.chat,
+            Command::Post { .. } => &self.message,
+            Command::SetNickname { .. } | Command::EditTitle { .. } | Command::SetVisibility { .. } => {
+                &self.rename
+            }
+            Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
+        };
+        self.check(limit, by)
+    }
+
+    fn check(&self, limit: &Limit<C>, by: Caller) -> Result<(), Problem> {
+        let Some((sessions, addresses)) = &limit.0 else { return Ok(()) };
+        self.look(sessions, &by.user)?;
+        // Who comes from this machine may well be everybody, through a proxy that was not named.
+        if by.address.is_loopback() { Ok(()) } else { self.look(addresses, &network(by.address)) }
+    }
+
+    fn look<Key: Hash + Eq + Clone>(&self, lately: &Lately<Key, C>, key: &Key) -> Result<(), Problem> {
+        if lately.len() >= TOLD_APART {
+            lately.retain_recent();
+            if lately.len() >= TOLD_APART {
+                return Err(Problem::Busy);
+            }
+        }
+        let wait = |not: NotUntil<C::Instant>| Problem::too_fast(not.wait_time_from(self.clock.now()));
+        lately.check_key(key).map_err(wait)
+    }
+}
+
+/// Whoever has one address of IPv6 has a network of 64 bits of them (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Nickname, id::ID_BYTES};
+    use governor::clock::FakeRelativeClock;
+
+    use super::*;
+
+    fn limits(message: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
+        let clock = FakeRelativeClock::default();
+        let rates = Rates { connect: message.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
+        (clock.clone(), Limits::with_clock(rates, clock))
+    }
+
+    fn caller(number: u8, address: &str) -> Caller {
+        Caller { user: UserId::from_bytes([number; ID_BYTES]), address: address.parse().unwrap() }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        for text in ["5/s", "1/m", "1000/h", "off"] {
+            assert!(text.parse::<Rate>().is_ok(), "{text}");
+        }
+        for text in ["", "5", "0/s", "-1/s", "5/d", "5/", "/s", "5 / s"] {
+            assert!(text.parse::<Rate>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn whoever_is_too_fast_is_told_how_long_to_wait() {
+        let (clock, limits) = limits("2/m");
+        let ana = caller(1, "127.0.0.1");
+        assert_eq!((limits.connect(ana), limits.connect(ana)), (Ok(()), Ok(())));
+        assert_eq!(limits.connect(ana), Err(Problem::TooFast { seconds: 30 }));
+        assert_eq!(limits.connect(caller(2, "127.0.0.1")), Ok(()), "others are not concerned");
+        clock.advance(Duration::from_secs(30));
+        assert_eq!(limits.connect(ana), Ok(()), "and waiting as long as that is enough");
+    }
+
+    #[test]
+    fn an_address_is_shared_by_many_but_not_by_everybody() {
+        let refused = |address: &dyn Fn(u8) -> String| {
+            let (_, limits) = limits("1/m");
+            (0..40).filter(|number| limits.connect(caller(*number, &address(*number))).is_err()).count()
+        };
+        assert_eq!(refused(&|_| "1.1.1.1".to_owned()), 20);
+        assert_eq!(refused(&|number| format!("2001:db8::{number}")), 20, "one network");
+        assert_eq!(refused(&|number| format!("2001:db8:0:{number}::1")), 0);
+        assert_eq!(refused(&|_| "127.0.0.1".to_owned()), 0, "it may be a proxy that was not named");
+    }
+
+    #[test]
+    fn each_kind_has_a_limit_of_its_own() {
+        let (_, limits) = limits("1/h");
+        let ana = caller(1, "127.0.0.1");
+        let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
+        assert_eq!((limits.connect(ana), limits.ask(ana, &nick)), (Ok(()), Ok(())));
+        assert!(limits.connect(ana).is_err() && limits.ask(ana, &nick).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
+
+use domain::{Problem, frame::Ask};
+use reqwest::{StatusCode, header::RETRY_AFTER};
+use server::{Settings, limits::Rate};
+use tokio_tungstenite::tungstenite::Error;
+
+use crate::support::{
+    TestServer, bodies,
+    client::{handshake, open},
+    client_id,
+};
+
+fn rate(text: &str) -> Rate {
+    text.parse().unwrap()
+}
+
+async fn start(change: impl FnOnce(&mut Settings)) -> TestServer {
+    TestServer::start_by(change).await
+}
+
+#[tokio::test]
+async fn messages_that_come_too_fast_are_refused_in_order_and_others_go_on() {
+    let server = start(|settings| settings.rates.message = rate("5/m")).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let mut requests = Vec::new();
+    for number in 0..20 {
+        requests.push(here.ask(chat, client_id(number), &format!("message {number}")).await);
+    }
+    for (number, request) in (0..).zip(requests) {
+        match here.answer(request).await {
+            Ok(_) => assert!(number < 5, "{number} was taken"),
+            Err(problem) => {
+                assert!(number >= 5, "{number} was refused");
+                assert!(matches!(problem, Problem::TooFast { seconds: 1..=12 }), "{problem:?}");
+            }
+        }
+    }
+    let mut there = bea.watch(chat).await;
+    there.post(chat, client_id(0), "somebody else").await.unwrap();
+    here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains("message 4") && !page.contains("message 5") && page.contains("somebody else"));
+}
+
+#[tokio::test]
+async fn after_the_wait_it_goes_on_where_it_stopped() {
+    let server = start(|settings| settings.rates.message = rate("2/s")).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let mut number = 0;
+    while number < 6 {
+        match here.post(chat, client_id(number), &format!("message {number}")).await {
+            Ok(_) => number += 1,
+            Err(Problem::TooFast { seconds }) => {
+                tokio::time::sleep(std::time::Duration::from_secs(seconds.into())).await;
+                // waiting as long as it said is enough
+                here.post(chat, client_id(number), &format!("message {number}")).await.unwrap();
+                number += 1;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
+    let expected: Vec<_> = (0..6).map(|number| format!("message {number}")).collect();
+    assert_eq!(bodies(&history.events), expected);
+}
+
+#[tokio::test]
+async fn a_form_that_comes_too_often_comes_back_with_its_text_and_the_time_to_wait() {
+    let server = start(|settings| settings.rates.chat = rate("2/h")).await;
+    let ana = server.person().await;
+    ana.start_chat("Ana", "one").await;
+    ana.start_chat("Ana", "two").await;
+    let refused = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "three")]).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u32 = refused.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=1_800).contains(&seconds), "{seconds}");
+    assert!(refused.text.contains(&Problem::TooFast { seconds }.to_string()), "{}", refused.text);
+    assert!(refused.text.contains("value=\"three\""), "what was written is there");
+    server.person().await.start_chat("Bea", "others go on").await;
+}
+
+#[tokio::test]
+async fn renames_and_invites_have_limits_too() {
+    let server = start(|settings| {
+        settings.rates.rename = rate("2/m");
+        settings.rates.invite = rate("1/m");
+    })
+    .await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let there = bea.watch(chat).await;
+    // the first was said with the form that started the chat
+    here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    for ask in [
+        Ask::SetNickname { nickname: "Anne".to_owned() },
+        Ask::EditTitle { chat, title: "Tea at five".to_owned() },
+        Ask::SetVisibility { chat, visibility: domain::Visibility::Private },
+    ] {
+        assert!(matches!(here.do_it(ask).await, Err(Problem::TooFast { .. })));
+    }
+    assert_eq!(ana.chat_privately(there.me.id).await.0, StatusCode::SEE_OTHER);
+    assert_eq!(ana.chat_privately(there.me.id).await.0, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn whoever_connects_too_often_is_turned_away_before_the_handshake() {
+    let server = start(|settings| settings.rates.connect = rate("3/m")).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    for _ in 0..3 {
+        open(handshake(server.address(), Some(&ana.cookie))).await.unwrap();
+    }
+    let Err(Error::Http(refused)) = open(handshake(server.address(), Some(&ana.cookie))).await else {
+        panic!("it was let in")
+    };
+    assert_eq!(refused.status().as_u16(), 429);
+    assert_eq!(refused.headers()["retry-after"], "20");
+    open(handshake(server.address(), Some(&bea.cookie))).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_has_a_limit_for_all_who_share_it() {
+    let server = start(|settings| {
+        settings.trusted_proxies = "127.0.0.1".parse().unwrap();
+        settings.rates.connect = rate("1/m");
+    })
+    .await;
+    let mut refused = 0;
+    for _ in 0..30 {
+        let person = server.person().await;
+        let mut request = handshake(server.address(), Some(&person.cookie));
+        request.headers_mut().insert("x-forwarded-for", "203.0.113.7".parse().unwrap());
+        refused += u32::from(open(request).await.is_err());
+    }
+    assert_eq!(refused, 10, "twenty sessions' worth is let in");
+    let person = server.person().await;
+    let mut request = handshake(server.address(), Some(&person.cookie));
+    request.headers_mut().insert("x-forwarded-for", "203.0.113.8".parse().unwrap());
+    open(request).await.unwrap();
+}
