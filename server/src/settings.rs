@@ -27,7 +27,7 @@ const DEFAULT_USER_LIFETIME: &str = "5m";
 const DEFAULT_MESSAGE_LIFETIME: &str = "24h";
 const DEFAULT_SWEEP_INTERVAL: &str = "60s";
 const DEFAULT_CONNECT_RATE: &str = "120/m";
-const DEFAULT_CHAT_RATE: &str = "30/m";
+const DEFAULT_CHAT_RATE: &str = "60/m";
 const DEFAULT_MESSAGE_RATE: &str = "300/m";
 const DEFAULT_RENAME_RATE: &str = "60/m";
 const DEFAULT_INVITE_RATE: &str = "60/m";
@@ -105,7 +105,7 @@ pub struct Flags {
     /// How often a session may open a socket [env: QCHAT_CONNECT_RATE] [default: 120/m]
     #[arg(long, value_name = "RATE")]
     connect_rate: Option<String>,
-    /// How often a session may start a chat [env: QCHAT_CHAT_RATE] [default: 30/m]
+    /// How often a session may start a chat [env: QCHAT_CHAT_RATE] [default: 60/m]
     #[arg(long, value_name = "RATE")]
     chat_rate: Option<String>,
     /// How often a session may say something [env: QCHAT_MESSAGE_RATE] [default: 300/m]
