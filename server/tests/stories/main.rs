@@ -12,6 +12,7 @@ mod limits;
 mod live;
 mod lobby;
 mod pages;
+mod power_cut;
 mod presence;
 mod rooms;
 mod security;

@@ -1,0 +1,254 @@
+//! The power goes at random moments: whatever was written since the last sync is there in part, torn, or not at all.
+//! Everything that was acknowledged is there, in order, and the database opens.
+//!
+//! `QCHAT_CUTS=10000 cargo test --release -p server --test stories power_cut -- --nocapture` tries more of them;
+//! `QCHAT_SEED` says which.
+
+use std::{
+    env, io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use domain::{
+    Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Timestamp, Title, UserId, Visibility,
+    What, id::ID_BYTES,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use redb::StorageBackend;
+use server::store::{LogState, Store, StoreError};
+
+use crate::support::client_id;
+
+const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+/// How many cuts one disk goes through. Then there is a new one, so that it stays small.
+const CUTS_A_DISK: u64 = 50;
+/// The power goes after so many operations at most: a commit takes a handful.
+const OPERATIONS: u32 = 60;
+
+/// A disk with a cache that forgets.
+#[derive(Debug, Default)]
+struct Platters {
+    /// What survives for certain.
+    durable: Vec<u8>,
+    /// What is read back while there is power.
+    seen: Vec<u8>,
+    /// What was done since the last sync, in order.
+    cached: Vec<Step>,
+    /// Operations until the power goes; none where it stays.
+    left: Option<u32>,
+}
+
+#[derive(Debug)]
+enum Step {
+    SetLen(usize),
+    Write { offset: usize, bytes: Vec<u8> },
+}
+
+#[derive(Debug, Default, Clone)]
+struct Disk(Arc<Mutex<Platters>>);
+
+impl Step {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::SetLen(len) => bytes.resize(*len, 0),
+            Self::Write { offset, bytes: written } => {
+                let end = offset + written.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[*offset..end].copy_from_slice(written);
+            }
+        }
+    }
+
+    /// What is left of it when it may be torn.
+    fn torn(self, chance: &mut StdRng) -> Vec<Self> {
+        match self {
+            Self::SetLen(_) => {
+                if chance.random() {
+                    vec![self]
+                } else {
+                    vec![]
+                }
+            }
+            Self::Write { offset, bytes } => {
+                let sectors = bytes.chunks(SECTOR).enumerate();
+                let kept = sectors.filter(|_| chance.random()).map(|(number, sector)| Self::Write {
+                    offset: offset + number * SECTOR,
+                    bytes: sector.to_vec(),
+                });
+                kept.collect()
+            }
+        }
+    }
+}
+
+impl Disk {
+    fn platters(&self) -> MutexGuard<'_, Platters> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One operation more, if there is power for it.
+    fn power(&self) -> io::Result<MutexGuard<'_, Platters>> {
+        let mut platters = self.platters();
+        match platters.left {
+            Some(0) => return Err(io::Error::other("the power is gone")),
+            Some(left) => platters.left = Some(left - 1),
+            None => {}
+        }
+        Ok(platters)
+    }
+
+    fn do_it(&self, step: Step) -> io::Result<()> {
+        let mut platters = self.power()?;
+        step.apply(&mut platters.seen);
+        platters.cached.push(step);
+        Ok(())
+    }
+
+    /// The same disk when the power is back, for so many operations.
+    fn after_cut(&self, chance: &mut StdRng, left: u32) -> Self {
+        let mut platters = std::mem::take(&mut *self.platters());
+        // everything, nothing or parts of what was not synced
+        let steps: Vec<Step> = match chance.random_range(0..4) {
+            0 => Vec::new(),
+            1 => platters.cached,
+            _ => platters.cached.into_iter().flat_map(|step| step.torn(chance)).collect(),
+        };
+        steps.iter().for_each(|step| step.apply(&mut platters.durable));
+        let seen = platters.durable.clone();
+        let platters = Platters { durable: platters.durable, seen, cached: Vec::new(), left: Some(left) };
+        Self(Arc::new(Mutex::new(platters)))
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.platters().seen.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let platters = self.platters();
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        let found = platters.seen.get(offset..offset + out.len());
+        out.copy_from_slice(found.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.do_it(Step::SetLen(usize::try_from(len).map_err(io::Error::other)?))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut platters = self.power()?;
+        let Platters { durable, cached, .. } = &mut *platters;
+        cached.drain(..).for_each(|step| step.apply(durable));
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
+        self.do_it(Step::Write { offset, bytes: data.to_vec() })
+    }
+}
+
+fn event(seq: u64, what: What) -> Change {
+    let prev = Seq(seq.saturating_sub(1));
+    Change::Chat(Event { chat: CHAT, seq: Seq(seq), prev, at: Timestamp(seq), what })
+}
+
+fn started() -> Change {
+    let nickname = Nickname::parse("Ana").unwrap();
+    let title = Title::parse("Tea").unwrap();
+    event(1, What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None })
+}
+
+fn posted(seq: u64, length: usize) -> Change {
+    let body = Body::parse(&format!("{seq} {}", "x".repeat(length))).unwrap();
+    let nickname = Nickname::parse("Ana").unwrap();
+    event(seq, What::Posted(Message { author: ANA, nickname, client_id: client_id(seq), body }))
+}
+
+fn store_up_to(store: &Store, changes: &[Change], seq: u64) -> Result<(), StoreError> {
+    store.write(|batch| {
+        changes.iter().try_for_each(|change| batch.apply(change))?;
+        batch.advance(LogState { epoch: store.epoch(), seq: Seq(seq), at: Timestamp(seq) })
+    })
+}
+
+/// What is stored: all places up to the newest, without a hole, and the log at the same place.
+fn newest(store: &Store) -> u64 {
+    let view = store.read(Timestamp(0)).unwrap();
+    let mut newest = 0;
+    loop {
+        let events = view.events_after(CHAT, Seq(newest), usize::MAX).unwrap();
+        assert!(
+            events.iter().zip(newest + 1..).all(|(event, place)| event.seq == Seq(place)),
+            "a hole or a repeat"
+        );
+        newest += events.len() as u64;
+        if events.is_empty() {
+            break;
+        }
+    }
+    let chat = view.chat(CHAT).unwrap().map_or(0, |chat| chat.seq.0);
+    let log = view.log().unwrap().map_or(0, |log| log.seq.0);
+    assert_eq!((chat, log), (newest, newest), "half of a transaction");
+    newest
+}
+
+/// Writes until the power goes. Gives what was acknowledged, and what was asked for at most.
+fn write_until_dark(store: &Store, from: u64, chance: &mut StdRng) -> (u64, u64) {
+    let mut acknowledged = from;
+    loop {
+        let upto = acknowledged + chance.random_range(1..=8);
+        let changes: Vec<_> =
+            (acknowledged + 1..=upto).map(|seq| posted(seq, chance.random_range(0..3_000))).collect();
+        match store_up_to(store, &changes, upto) {
+            Ok(()) => acknowledged = upto,
+            Err(_) => return (acknowledged, upto),
+        }
+    }
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+#[test]
+fn what_was_acknowledged_survives_power_cuts() {
+    let (cuts, seed) = (number("QCHAT_CUTS", 300), number("QCHAT_SEED", 1));
+    let mut chance = StdRng::seed_from_u64(seed);
+    let (mut disks, mut acknowledged, mut kept_more, mut dark_at_start) = (0, 0, 0, 0);
+    let (mut disk, mut known, mut asked) = (Disk::default(), 0, 0);
+    for cut in 0..cuts {
+        if cut % CUTS_A_DISK == 0 {
+            disk = Disk::default();
+            let store = Store::open_on(disk.clone(), Lifetimes::default()).unwrap();
+            store_up_to(&store, &[started()], 1).unwrap();
+            drop(store);
+            (known, asked, disks) = (1, 1, disks + 1);
+        }
+        // what was synced while the power was on is on the disk; what comes next is cut somewhere
+        disk = disk.after_cut(&mut chance, OPERATIONS);
+        let left = chance.random_range(0..OPERATIONS);
+        disk.platters().left = Some(left);
+        let Ok(store) = Store::open_on(disk.clone(), Lifetimes::default()) else {
+            assert_eq!(disk.platters().left, Some(0), "it does not open although there is power");
+            dark_at_start += 1;
+            continue;
+        };
+        let found = newest(&store);
+        assert!((known..=asked).contains(&found), "{found} are there of {known} acknowledged, {asked} asked");
+        kept_more += u64::from(found > known);
+        (known, asked) = write_until_dark(&store, found, &mut chance);
+        acknowledged += known - found;
+    }
+    println!(
+        "{cuts} cuts on {disks} disks, seed {seed}: {acknowledged} messages acknowledged, 0 lost, 0 out of order; in {kept_more} cases a transaction survived whose acknowledgement did not come, {dark_at_start} cuts while opening"
+    );
+    assert!(acknowledged > cuts && kept_more > 0 && dark_at_start > 0, "the cuts hit every part of it");
+}
