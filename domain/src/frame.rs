@@ -229,8 +229,17 @@ pub enum ServerFrame {
         #[serde(flatten, with = "refusal")]
         problem: Problem,
     },
-    /// The connection is alive.
-    Beat,
+    /// The connection is alive, and this is what was sent of the chats that are watched on it.
+    Beat(Vec<Reached>),
+}
+
+/// How far a client is in a chat it watches, if nothing was lost on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Which chat.
+    pub chat: ChatId,
+    /// The newest event that was sent.
+    pub seq: Seq,
 }
 
 impl ServerFrame {
@@ -289,7 +298,10 @@ mod tests {
         let post = r#"{"do":{"request":7,"command":{"post":{"chat":"0123456789abcdef","client_id":"000000000000000z","body":"hi"}}}}"#;
         let frame: ClientFrame = serde_json::from_str(post).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), post);
-        assert_eq!(serde_json::to_string(&ServerFrame::Beat).unwrap(), r#""beat""#);
+        let chat = "0123456789abcdef".parse().unwrap();
+        let beat = ServerFrame::Beat(vec![Reached { chat, seq: Seq(58) }]);
+        let json = r#"{"beat":[{"chat":"0123456789abcdef","seq":58}]}"#;
+        assert_eq!(serde_json::to_string(&beat).unwrap(), json);
         assert_eq!(
             serde_json::to_string(&ServerFrame::refused(Problem::BadFrame)).unwrap(),
             format!(r#"{{"refused":{{"code":"bad_frame","message":"{}"}}}}"#, Problem::BadFrame)

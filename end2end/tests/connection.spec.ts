@@ -1,3 +1,4 @@
+import type { WebSocketRoute } from '@playwright/test';
 import { expect, test } from '../support/story.ts';
 
 // the browser itself says so when a server cannot be reached
@@ -159,4 +160,26 @@ test('cookies are cleared while a page is open: it says so instead of trying for
   await expect(ana.chat.alert).toContainText('Allow cookies for this site');
   await ana.page.reload();
   await ana.chat.isConnected();
+});
+
+test('a message that was lost on the way is missed with the next beat, and asked for', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  let lost: { chat: string; seq: number } | undefined;
+  let page: WebSocketRoute | undefined;
+  await bea.page.routeWebSocket(/\/live$/, (socket) => {
+    page = socket;
+    socket.connectToServer().onMessage((frame) => {
+      const { event } = JSON.parse(frame.toString());
+      if (event && !lost) lost = event;
+      else socket.send(frame);
+    });
+  });
+  await bea.open(link);
+  await ana.chat.say('the one that is lost');
+  await expect.poll(() => lost?.seq).toBeTruthy();
+  expect(await bea.chat.texts()).toEqual([]);
+  page?.send(JSON.stringify({ beat: [{ chat: lost?.chat, seq: lost?.seq }] }));
+  await expect.poll(() => bea.chat.texts()).toEqual(['the one that is lost']);
 });

@@ -99,6 +99,11 @@ impl LiveChat {
                     }
                 }
             }
+            ServerFrame::Beat(reached) => {
+                let sent = reached.iter().find(|reached| reached.chat == self.chat_id());
+                let is_behind = sent.is_some_and(|sent| sent.seq > self.cursor().seq);
+                if is_behind { Next::WatchAgain } else { Next::GoOn }
+            }
             ServerFrame::Earlier { before, events, earlier, .. } => {
                 self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
                 // The browser is to lay out what came before it looks after the reader's place again: counted from the

@@ -271,7 +271,11 @@ impl Connection {
         }
         // the ping makes browsers answer, the beat is what their pages can see
         self.feed_message(Message::Ping(Default::default())).await?;
-        self.send(&ServerFrame::Beat).await?;
+        // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
+        // client is told no more than it was sent.
+        self.deliver().await?;
+        let reached = self.watches.values().map(Watch::reached).collect();
+        self.send(&ServerFrame::Beat(reached)).await?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
         let has_some = self.invites.as_ref().is_some_and(|invites| !invites.is_empty());
         if has_some { self.tell_invites().await } else { Ok(()) }

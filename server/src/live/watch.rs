@@ -3,7 +3,7 @@
 use axum::extract::ws::Utf8Bytes;
 use domain::{
     ChatId, Problem, Seq, UserId,
-    frame::{Cursor, RESUME_EVENTS, ServerFrame},
+    frame::{Cursor, RESUME_EVENTS, Reached, ServerFrame},
 };
 
 use super::connection::encode;
@@ -63,6 +63,11 @@ impl Watch {
         let mut frames: Vec<Utf8Bytes> = events.into_iter().map(|event| event.frame).collect();
         frames.extend(self.roster());
         Ok(frames)
+    }
+
+    /// What was sent of it.
+    pub(super) fn reached(&self) -> Reached {
+        Reached { chat: self.chat, seq: self.cursor }
     }
 
     /// Whoever watches is typing.

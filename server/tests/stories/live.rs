@@ -1,14 +1,15 @@
 //! Messages: live, late, repeated, resumed.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use domain::{
     Epoch, Event, Problem, Seq,
-    frame::{ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
+    frame::{BEAT_SECONDS, ClientFrame, Cursor, RESUME_EVENTS, Reached, ServerFrame},
     id::ID_BYTES,
     page::PAGE_EVENTS,
     timeline::Applied,
 };
+use futures_util::StreamExt;
 
 use crate::support::{Client, Person, TestServer, bodies, client_id};
 
@@ -232,4 +233,24 @@ async fn earlier_pages_come_one_by_one_back_to_the_start() {
         timeline.prepend(before, events, earlier);
     }
     assert_eq!(timeline.rows(|_| 0).len() as u64, count + 1);
+}
+
+#[tokio::test]
+async fn every_beat_says_how_far_one_should_be() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let seq = here.post(chat, client_id(1), "hello").await.unwrap();
+    let beat = async {
+        loop {
+            let message = here.wire.next().await.unwrap().unwrap();
+            let frame = message.to_text().ok().and_then(|text| serde_json::from_str(text).ok());
+            if let Some(ServerFrame::Beat(reached)) = frame {
+                return reached;
+            }
+        }
+    };
+    let reached = tokio::time::timeout(Duration::from_secs(2 * BEAT_SECONDS), beat).await.unwrap();
+    assert_eq!(reached, [Reached { chat, seq }]);
 }

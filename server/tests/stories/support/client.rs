@@ -100,7 +100,7 @@ impl Client {
             loop {
                 match self.wire.next().await?.ok()? {
                     Message::Text(text) => match serde_json::from_str(&text).unwrap() {
-                        ServerFrame::Beat => {}
+                        ServerFrame::Beat(_) => {}
                         frame => return Some(frame),
                     },
                     Message::Close(_) => return None,
