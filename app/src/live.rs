@@ -315,7 +315,7 @@ impl Scene {
             }
             ServerFrame::Refused {
                 chat: None,
-                problem: problem @ (Problem::UnknownVersion | Problem::NoSession),
+                problem: problem @ (Problem::UnknownVersion | Problem::NoSession | Problem::TooManyPages),
                 ..
             } => self.end(problem),
             frame => match self {

@@ -29,6 +29,9 @@ pub const CLOSE_PROTOCOL: u16 = 4400;
 /// The WebSocket close code for a client without a session, or with one that does not hold.
 pub const CLOSE_NO_SESSION: u16 = 4401;
 
+/// The WebSocket close code for a session that has too many connections already.
+pub const CLOSE_TOO_MANY: u16 = 4429;
+
 /// What a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

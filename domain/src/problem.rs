@@ -116,6 +116,14 @@ pub enum Problem {
     /// One connection watches more chats than [`frame::WATCH_LIMIT`].
     #[error("This connection follows too many chats at once. Close some of them first.")]
     TooManyChats,
+    /// One session has too many sockets open.
+    #[error(
+        "Qchat is open in too many windows of this browser. Close some of them, then load this page again."
+    )]
+    TooManyPages,
+    /// A chat has as many members as it may have.
+    #[error("This chat is full. Come back when somebody has left, or start one of your own.")]
+    ChatFull,
     /// A form that lacks a field or has a damaged one.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
@@ -141,7 +149,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -173,6 +181,8 @@ impl Problem {
         Self::UnknownVersion,
         Self::HelloFirst,
         Self::TooManyChats,
+        Self::TooManyPages,
+        Self::ChatFull,
         Self::BadForm,
         Self::TooFast { seconds: 1 },
         Self::Busy,
@@ -215,6 +225,8 @@ impl Problem {
             Self::UnknownVersion => "unknown_version",
             Self::HelloFirst => "hello_first",
             Self::TooManyChats => "too_many_chats",
+            Self::TooManyPages => "too_many_pages",
+            Self::ChatFull => "chat_full",
             Self::BadForm => "bad_form",
             Self::TooFast { .. } => "too_fast",
             Self::Busy => "busy",
@@ -271,7 +283,11 @@ impl Problem {
                 400
             }
             Self::FrameTooLarge => 413,
-            Self::TooManyChats | Self::TooManyInvites | Self::TooFast { .. } => 429,
+            Self::TooManyChats
+            | Self::TooManyPages
+            | Self::TooManyInvites
+            | Self::ChatFull
+            | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
             Self::Busy | Self::Restarting | Self::NotConnected => 503,
         }
@@ -284,6 +300,7 @@ impl Problem {
             Self::FrameTooLarge => Some(1009),
             Self::UnknownVersion | Self::HelloFirst => Some(frame::CLOSE_PROTOCOL),
             Self::NoSession => Some(frame::CLOSE_NO_SESSION),
+            Self::TooManyPages => Some(frame::CLOSE_TOO_MANY),
             Self::Restarting => Some(1012),
             _ => None,
         }

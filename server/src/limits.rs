@@ -1,12 +1,15 @@
-//! How often somebody may do what costs others something: per session, and per address for all who share it. By the
+//! How often somebody may do what costs others something, and how much of it there may be at once. How often is counted
+//! for each session, and for each address of all who share it, by the
 //! generic cell rate algorithm (ITU-T I.371), as `governor` has it: so many at once, and then one each time that as much
 //! time has passed as one of them takes.
 
 use std::{
+    collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -92,9 +95,47 @@ impl Rates {
     };
 }
 
+/// How much there may be at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Sockets in all.
+    pub sockets: usize,
+    /// Sockets of one session.
+    pub session_sockets: usize,
+    /// Members of one chat.
+    pub members: usize,
+}
+
+/// The open sockets of each session.
+#[derive(Default)]
+struct Sockets(Mutex<HashMap<UserId, usize>>);
+
+/// A socket that is counted for as long as this is kept.
+pub struct OpenSocket {
+    user: UserId,
+    sockets: Arc<Sockets>,
+}
+
+impl Sockets {
+    fn change<T>(&self, what: impl FnOnce(&mut HashMap<UserId, usize>) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.sockets.change(|open| {
+            let left = open.get(&self.user).map_or(0, |count| count.saturating_sub(1));
+            if left == 0 { open.remove(&self.user) } else { open.insert(self.user, left) }
+        });
+    }
+}
+
 /// What the limits are, and what was done lately.
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
+    caps: Caps,
+    sockets: Arc<Sockets>,
     connect: Limit<C>,
     chat: Limit<C>,
     message: Limit<C>,
@@ -109,13 +150,13 @@ type Lately<Key, C> = RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware
 
 impl Limits {
     /// Nobody has done anything yet.
-    pub fn new(rates: Rates) -> Self {
-        Self::with_clock(rates, DefaultClock::default())
+    pub fn new(rates: Rates, caps: Caps) -> Self {
+        Self::with_clock(rates, caps, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    fn with_clock(rates: Rates, clock: C) -> Self {
+    fn with_clock(rates: Rates, caps: Caps, clock: C) -> Self {
         let limit = |rate: Rate| {
             Limit(rate.quotas().map(|(session, address)| {
                 let sessions = RateLimiter::dashmap_with_clock(session, clock.clone());
@@ -129,16 +170,42 @@ impl<C: Clock + Clone> Limits<C> {
             message: limit(message),
             rename: limit(rename),
             invite: limit(invite),
+            caps,
+            sockets: Arc::default(),
             clock,
         }
     }
 
-    /// Somebody opens a socket.
+    /// Somebody opens a socket, where so many are open.
     ///
     /// # Errors
-    /// [`Problem::TooFast`].
-    pub fn connect(&self, by: Caller) -> Result<(), Problem> {
-        self.check(&self.connect, by)
+    /// [`Problem::TooFast`], or [`Problem::Busy`] where there are too many.
+    pub fn connect(&self, by: Caller, open: usize) -> Result<(), Problem> {
+        self.check(&self.connect, by)?;
+        if open < self.caps.sockets { Ok(()) } else { Err(Problem::Busy) }
+    }
+
+    /// Counts a socket of a session.
+    ///
+    /// # Errors
+    /// [`Problem::TooManyPages`].
+    pub fn open(&self, user: UserId) -> Result<OpenSocket, Problem> {
+        self.sockets.change(|open| {
+            let count = open.entry(user).or_default();
+            if *count >= self.caps.session_sockets {
+                return Err(Problem::TooManyPages);
+            }
+            *count += 1;
+            Ok(OpenSocket { user, sockets: Arc::clone(&self.sockets) })
+        })
+    }
+
+    /// Somebody comes into a chat where so many are.
+    ///
+    /// # Errors
+    /// [`Problem::ChatFull`].
+    pub fn enter(&self, members: usize) -> Result<(), Problem> {
+        if members < self.caps.members { Ok(()) } else { Err(Problem::ChatFull) }
     }
 
     /// Somebody asks for something.
@@ -191,10 +258,12 @@ mod tests {
 
     use super::*;
 
-    fn limits(message: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
+    const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3 };
+
+    fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();
-        let rates = Rates { connect: message.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
-        (clock.clone(), Limits::with_clock(rates, clock))
+        let rates = Rates { connect: connect.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
+        (clock.clone(), Limits::with_clock(rates, CAPS, clock))
     }
 
     fn caller(number: u8, address: &str) -> Caller {
@@ -215,18 +284,18 @@ mod tests {
     fn whoever_is_too_fast_is_told_how_long_to_wait() {
         let (clock, limits) = limits("2/m");
         let ana = caller(1, "127.0.0.1");
-        assert_eq!((limits.connect(ana), limits.connect(ana)), (Ok(()), Ok(())));
-        assert_eq!(limits.connect(ana), Err(Problem::TooFast { seconds: 30 }));
-        assert_eq!(limits.connect(caller(2, "127.0.0.1")), Ok(()), "others are not concerned");
+        assert_eq!((limits.connect(ana, 0), limits.connect(ana, 0)), (Ok(()), Ok(())));
+        assert_eq!(limits.connect(ana, 0), Err(Problem::TooFast { seconds: 30 }));
+        assert_eq!(limits.connect(caller(2, "127.0.0.1"), 0), Ok(()), "others are not concerned");
         clock.advance(Duration::from_secs(30));
-        assert_eq!(limits.connect(ana), Ok(()), "and waiting as long as that is enough");
+        assert_eq!(limits.connect(ana, 0), Ok(()), "and waiting as long as that is enough");
     }
 
     #[test]
     fn an_address_is_shared_by_many_but_not_by_everybody() {
         let refused = |address: &dyn Fn(u8) -> String| {
             let (_, limits) = limits("1/m");
-            (0..40).filter(|number| limits.connect(caller(*number, &address(*number))).is_err()).count()
+            (0..40).filter(|number| limits.connect(caller(*number, &address(*number)), 0).is_err()).count()
         };
         assert_eq!(refused(&|_| "1.1.1.1".to_owned()), 20);
         assert_eq!(refused(&|number| format!("2001:db8::{number}")), 20, "one network");
@@ -235,11 +304,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_open_is_counted_until_it_is_closed() {
+        let (_, limits) = limits("off");
+        let [ana, bea] = [1, 2].map(|number| caller(number, "127.0.0.1").user);
+        let (one, _other) = (limits.open(ana).unwrap(), limits.open(ana).unwrap());
+        assert_eq!(limits.open(ana).err(), Some(Problem::TooManyPages));
+        assert!(limits.open(bea).is_ok(), "others are not concerned");
+        drop(one);
+        assert!(limits.open(ana).is_ok());
+        assert_eq!(limits.sockets.change(|open| open.len()), 1, "who is gone is forgotten");
+        let ana = caller(1, "127.0.0.1");
+        assert_eq!((limits.connect(ana, 999), limits.connect(ana, 1_000)), (Ok(()), Err(Problem::Busy)));
+        assert_eq!((limits.enter(2), limits.enter(3)), (Ok(()), Err(Problem::ChatFull)));
+    }
+
+    #[test]
     fn each_kind_has_a_limit_of_its_own() {
         let (_, limits) = limits("1/h");
         let ana = caller(1, "127.0.0.1");
         let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
-        assert_eq!((limits.connect(ana), limits.ask(ana, &nick)), (Ok(()), Ok(())));
-        assert!(limits.connect(ana).is_err() && limits.ask(ana, &nick).is_err());
+        assert_eq!((limits.connect(ana, 0), limits.ask(ana, &nick)), (Ok(()), Ok(())));
+        assert!(limits.connect(ana, 0).is_err() && limits.ask(ana, &nick).is_err());
     }
 }

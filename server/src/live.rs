@@ -46,9 +46,11 @@ pub async fn upgrade(
     };
     // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
     // back later each time.
-    if let Some(Err(problem)) = caller.ok().map(|caller| parts.service.let_in(caller)) {
+    let let_in = |caller| parts.service.let_in(caller, parts.connections.len());
+    if let Some(Err(problem)) = caller.ok().map(let_in) {
         return problem::plain(problem);
     }
+    let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
     let socket = socket
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -58,8 +60,8 @@ pub async fn upgrade(
     socket
         .on_upgrade(move |socket| {
             tracker.track_future(async move {
-                match caller {
-                    Ok(caller) => connection::run(socket, caller, parts).await,
+                match entry {
+                    Ok((caller, _open)) => connection::run(socket, caller, parts).await,
                     Err(problem) => connection::refuse(socket, problem).await,
                 }
             })

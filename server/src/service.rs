@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::{
     client::Caller,
     clock::Clock,
-    limits::Limits,
+    limits::{Limits, OpenSocket},
     lobby::{self, Lobby},
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
@@ -89,12 +89,20 @@ impl Service {
         self.propose(by, command).await?.outcome().await
     }
 
-    /// Lets somebody open a socket.
+    /// Lets somebody open a socket, where so many are open.
     ///
     /// # Errors
-    /// [`Problem::TooFast`].
-    pub fn let_in(&self, by: Caller) -> Result<(), Problem> {
-        self.limits.connect(by)
+    /// [`Problem::TooFast`] or [`Problem::Busy`].
+    pub fn let_in(&self, by: Caller, open: usize) -> Result<(), Problem> {
+        self.limits.connect(by, open)
+    }
+
+    /// Counts a socket of somebody.
+    ///
+    /// # Errors
+    /// [`Problem::TooManyPages`].
+    pub fn open(&self, user: UserId) -> Result<OpenSocket, Problem> {
+        self.limits.open(user)
     }
 
     /// What time it is here.
@@ -232,8 +240,11 @@ impl Service {
     /// Makes somebody a member of a chat for as long as the seat is kept.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::ChatFull`] or [`Problem::NotReadable`].
     pub fn join(&self, chat: ChatId, id: UserId, bell: &Bell) -> Result<(Seat, Watching), Problem> {
+        if !self.presence.is_in(chat, id) {
+            self.limits.enter(self.presence.company(chat).0)?;
+        }
         let watching = self.tails.watch(chat, Arc::clone(bell));
         let user = self.user(id)?;
         let seat = self.presence.join(chat, user.clone(), Arc::clone(bell));

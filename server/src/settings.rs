@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     client::TrustedProxies,
-    limits::{Rate, Rates},
+    limits::{Caps, Rate, Rates},
 };
 
 /// Where the settings of a folder are kept.
@@ -31,6 +31,9 @@ const DEFAULT_CHAT_RATE: &str = "60/m";
 const DEFAULT_MESSAGE_RATE: &str = "300/m";
 const DEFAULT_RENAME_RATE: &str = "60/m";
 const DEFAULT_INVITE_RATE: &str = "60/m";
+const DEFAULT_MAX_SOCKETS: &str = "15000";
+const DEFAULT_MAX_SESSION_SOCKETS: &str = "100";
+const DEFAULT_MAX_MEMBERS: &str = "10000";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -48,6 +51,8 @@ pub struct Settings {
     pub trusted_proxies: TrustedProxies,
     /// How often one may do what costs others something.
     pub rates: Rates,
+    /// How much there may be at once.
+    pub caps: Caps,
     /// Where `cargo leptos watch` announces new builds.
     pub reload_port: u32,
 }
@@ -117,6 +122,15 @@ pub struct Flags {
     /// How often a session may ask for a private chat, or answer [env: QCHAT_INVITE_RATE] [default: 60/m]
     #[arg(long, value_name = "RATE")]
     invite_rate: Option<String>,
+    /// How many sockets may be open at once in all [env: QCHAT_MAX_SOCKETS] [default: 15000]
+    #[arg(long, value_name = "NUMBER")]
+    max_sockets: Option<String>,
+    /// How many sockets of one session may be open at once [env: QCHAT_MAX_SESSION_SOCKETS] [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    max_session_sockets: Option<String>,
+    /// How many members a chat may have at once [env: QCHAT_MAX_MEMBERS] [default: 10000]
+    #[arg(long, value_name = "NUMBER")]
+    max_members: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -186,6 +200,13 @@ impl Settings {
                 rename: sources.find("rename-rate", flags.rename_rate, DEFAULT_RENAME_RATE).rate()?,
                 invite: sources.find("invite-rate", flags.invite_rate, DEFAULT_INVITE_RATE).rate()?,
             },
+            caps: Caps {
+                sockets: sources.find("max-sockets", flags.max_sockets, DEFAULT_MAX_SOCKETS).count()?,
+                session_sockets: sources
+                    .find("max-session-sockets", flags.max_session_sockets, DEFAULT_MAX_SESSION_SOCKETS)
+                    .count()?,
+                members: sources.find("max-members", flags.max_members, DEFAULT_MAX_MEMBERS).count()?,
+            },
             reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         };
         match sources.qchat.keys().next() {
@@ -234,6 +255,10 @@ impl Found {
 
     fn span(self) -> Result<Span, SettingsError> {
         self.parse("a length of time from 1s to 365d, such as 90s, 30m or 24h")
+    }
+
+    fn count(self) -> Result<usize, SettingsError> {
+        self.parse_by(|text| text.parse().ok().filter(|count| *count > 0), "a whole number from 1")
     }
 
     fn rate(self) -> Result<Rate, SettingsError> {
@@ -310,6 +335,13 @@ mod tests {
             let environment = |name: &str| (name == setting).then(|| "often".to_owned());
             let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
             assert!(error.contains(&setting) && error.contains("often"), "{error}");
+        }
+        for setting in ["QCHAT_MAX_SOCKETS", "QCHAT_MAX_SESSION_SOCKETS", "QCHAT_MAX_MEMBERS"] {
+            for value in ["0", "-1", "many"] {
+                let environment = |name: &str| (name == setting).then(|| value.to_owned());
+                let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
+                assert!(error.contains(setting) && error.contains(value), "{error}");
+            }
         }
         let error = Settings::merge(Flags::default(), nothing, "[qchat]\nuser-lifetime = 5").unwrap_err();
         assert!(error.to_string().starts_with("user-lifetime in Leptos.toml is \"5\""), "{error}");

@@ -138,7 +138,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     ));
     let background =
         tokio::spawn(run_background(Arc::clone(&presence), Arc::clone(&lobby), sweep, Arc::clone(&panics)));
-    let limits = Limits::new(settings.rates);
+    let limits = Limits::new(settings.rates, settings.caps);
     let service =
         Service::new(store, sequencer, tails, Arc::clone(&presence), Arc::clone(&lobby), limits, clock);
     let service = Arc::new(service);

@@ -14,7 +14,9 @@ pub fn Ended() -> impl IntoView {
             let (address, verb) = match problem {
                 Problem::ChatEnded => ("/", "Start a new chat"),
                 // an empty address is that of the page itself
-                Problem::UnknownVersion | Problem::NoSession => ("", "Load again"),
+                Problem::UnknownVersion | Problem::NoSession | Problem::TooManyPages | Problem::ChatFull => {
+                    ("", "Load again")
+                }
                 _ => ("/", "Go home"),
             };
             view! {

@@ -6,12 +6,12 @@ use domain::{
     id::ID_BYTES,
     text::{BODY_LIMIT, NICKNAME_LIMIT},
 };
-use futures_util::{SinkExt, StreamExt};
-use tokio_tungstenite::tungstenite::{self, Message, protocol::CloseFrame};
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::support::{
     Client, TestServer, bodies,
-    client::{Wire, handshake, open, soon},
+    client::{Wire, handshake, last_words, open},
     client_id,
 };
 
@@ -24,23 +24,6 @@ async fn refusal(client: &mut Client) -> Problem {
             _ => None,
         })
         .await
-}
-
-/// What a server says before it closes, and with what code.
-async fn last_words(mut wire: Wire) -> (Option<Problem>, Option<u16>) {
-    let mut problem = None;
-    while let Some(Ok(message)) = soon(wire.next()).await {
-        match message {
-            Message::Text(text) => {
-                if let ServerFrame::Refused { problem: said, .. } = serde_json::from_str(&text).unwrap() {
-                    problem = Some(said);
-                }
-            }
-            Message::Close(frame) => return (problem, frame.map(|CloseFrame { code, .. }| code.into())),
-            _ => {}
-        }
-    }
-    (problem, None)
 }
 
 async fn status_of(handshake: Result<Wire, tungstenite::Error>) -> (u16, String) {

@@ -1,13 +1,16 @@
 //! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
 
-use domain::{Problem, frame::Ask};
+use domain::{
+    Problem,
+    frame::{Ask, ClientFrame, ServerFrame},
+};
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use server::{Settings, limits::Rate};
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{
-    TestServer, bodies,
-    client::{handshake, open},
+    Client, TestServer, bodies,
+    client::{handshake, last_words, open, soon},
     client_id,
 };
 
@@ -142,4 +145,58 @@ async fn an_address_has_a_limit_for_all_who_share_it() {
     let mut request = handshake(server.address(), Some(&person.cookie));
     request.headers_mut().insert("x-forwarded-for", "203.0.113.8".parse().unwrap());
     open(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_has_so_many_sockets_and_closing_one_makes_room() {
+    let server = start(|settings| settings.caps.session_sockets = 2).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let (one, _other) = (ana.connect().await, ana.connect().await);
+    let wire = open(handshake(server.address(), Some(&ana.cookie))).await.unwrap();
+    assert_eq!(last_words(wire).await, (Some(Problem::TooManyPages), Some(4429)));
+    bea.connect().await;
+    let mut one = one;
+    one.wire.close(None).await.unwrap();
+    while one.try_next().await.is_some() {}
+    // the server notes that it is gone in its own time
+    let again = async {
+        loop {
+            let wire = open(handshake(server.address(), Some(&ana.cookie))).await.unwrap();
+            if Client::greet(wire).await.is_some() {
+                break;
+            }
+        }
+    };
+    soon(Box::pin(again)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_has_enough_sockets_takes_no_more() {
+    let server = start(|settings| settings.caps.sockets = 2).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let _open = (ana.connect().await, ana.connect().await);
+    let Err(Error::Http(refused)) = open(handshake(server.address(), Some(&bea.cookie))).await else {
+        panic!("it was let in")
+    };
+    assert_eq!(refused.status().as_u16(), 503);
+    assert_eq!(bea.get("/").await.status, StatusCode::OK, "pages go on");
+}
+
+#[tokio::test]
+async fn a_chat_that_is_full_lets_nobody_else_in_but_those_who_are_there() {
+    let server = start(|settings| settings.caps.members = 2).await;
+    let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let _here = (ana.watch(chat).await, bea.watch(chat).await);
+    let mut third = cy.connect().await;
+    third.send(&ClientFrame::Watch { chat, after: None }).await;
+    let refused = third
+        .find(|frame| match frame {
+            ServerFrame::Refused { chat: Some(_), problem, .. } => Some(*problem),
+            _ => None,
+        })
+        .await;
+    assert_eq!(refused, Problem::ChatFull);
+    // a second tab of somebody who is there takes no place
+    bea.watch(chat).await;
 }

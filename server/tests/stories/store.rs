@@ -20,7 +20,7 @@ use server::{
     audience::Audience,
     client::Caller,
     clock::{self, Clock},
-    limits::{Limits, Rates},
+    limits::{Caps, Limits, Rates},
     lobby::Lobby,
     presence::{GRACE, Presence},
     sequencer,
@@ -307,15 +307,9 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let service = Service::new(
-        store,
-        Arc::new(sequencer),
-        Arc::clone(&tails),
-        presence,
-        lobby,
-        Limits::new(Rates::OFF),
-        clock,
-    );
+    let limits = Limits::new(Rates::OFF, Caps { sockets: 1, session_sockets: 1, members: 1 });
+    let service =
+        Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }
 }
 

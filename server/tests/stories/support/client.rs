@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, client_async, connect_async,
-    tungstenite::{self, Message, client::IntoClientRequest, http::Request},
+    tungstenite::{self, Message, client::IntoClientRequest, http::Request, protocol::CloseFrame},
 };
 
 use super::PATIENCE;
@@ -52,6 +52,23 @@ pub(crate) async fn open(request: Request<()>) -> Result<Wire, tungstenite::Erro
     soon(connect_async(request)).await.map(|(wire, _)| wire)
 }
 
+/// What a server says before it closes, and with what code.
+pub(crate) async fn last_words(mut wire: Wire) -> (Option<Problem>, Option<u16>) {
+    let mut problem = None;
+    while let Some(Ok(message)) = soon(wire.next()).await {
+        match message {
+            Message::Text(text) => {
+                if let ServerFrame::Refused { problem: said, .. } = serde_json::from_str(&text).unwrap() {
+                    problem = Some(said);
+                }
+            }
+            Message::Close(frame) => return (problem, frame.map(|CloseFrame { code, .. }| code.into())),
+            _ => {}
+        }
+    }
+    (problem, None)
+}
+
 impl Client {
     /// Connects with a small buffer for what comes. With the smallest that the system gives, a window closes that only
     /// a timer opens again, and reading what has gathered takes minutes.
@@ -68,7 +85,7 @@ impl Client {
         Self::greet(wire).await.unwrap()
     }
 
-    /// Says hello; nothing if the connection ends instead.
+    /// Says hello; nothing if that is refused, or the connection ends instead.
     pub(crate) async fn greet(mut wire: Wire) -> Option<Self> {
         let hello = serde_json::to_string(&ClientFrame::Hello { version: VERSION }).unwrap();
         wire.send(Message::text(hello)).await.ok()?;
@@ -76,6 +93,7 @@ impl Client {
             match soon(wire.next()).await?.ok()? {
                 Message::Text(text) => match serde_json::from_str(&text).unwrap() {
                     ServerFrame::Welcome { me, .. } => break me,
+                    ServerFrame::Refused { .. } => return None,
                     other => panic!("no welcome but {other:?}"),
                 },
                 Message::Close(_) => return None,

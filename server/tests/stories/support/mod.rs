@@ -14,7 +14,7 @@ use reqwest::{
 use server::{
     Running, Settings,
     client::TrustedProxies,
-    limits::Rates,
+    limits::{Caps, Rates},
     start::{DATABASE, start},
     store::Store,
 };
@@ -52,6 +52,7 @@ impl TestServer {
             sweep_interval: Span::seconds(1),
             trusted_proxies: TrustedProxies::default(),
             rates: Rates::OFF,
+            caps: Caps { sockets: usize::MAX, session_sockets: usize::MAX, members: usize::MAX },
             reload_port: 0,
         };
         change(&mut settings);
