@@ -41,12 +41,16 @@ pub enum KeyError {
 /// Makes and checks sessions.
 pub struct Sessions {
     key: Key,
+    /// The one before. What it signed still holds, and is signed anew when its browser loads a page.
+    old: Option<Key>,
 }
 
 /// A session that holds.
 pub struct Session {
     secret: [u8; SECRET_BYTES],
     issued_at: Timestamp,
+    /// Whether the key of today signed it.
+    is_current: bool,
 }
 
 impl Session {
@@ -65,15 +69,19 @@ impl Sessions {
     /// # Errors
     /// [`KeyError`].
     pub fn open(path: &Path) -> Result<Self, KeyError> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path)?,
-            Err(error) => return Err(error.into()),
+        let key = match read_key(path)? {
+            Some(key) => key,
+            None => make_key(path)?,
         };
-        if bytes.len() != KEY_BYTES {
-            return Err(KeyError::NotAKey);
-        }
-        Ok(Self { key: Key::from(&bytes) })
+        Ok(Self { key, old: None })
+    }
+
+    /// What the key in another file signed, if there is one, holds as well.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn holding(self, old: &Path) -> Result<Self, KeyError> {
+        Ok(Self { old: read_key(old)?, ..self })
     }
 
     /// The session that came with a request, if it is one of ours, whole and not too old.
@@ -84,9 +92,12 @@ impl Sessions {
         for (name, value) in ours.filter(|(name, _)| *name == COOKIE) {
             jar.add_original(Cookie::new(name.to_owned(), value.to_owned()));
         }
-        let cookie = jar.signed(&self.key).get(COOKIE)?;
+        let current = jar.signed(&self.key).get(COOKIE);
+        let is_current = current.is_some();
+        let cookie = current.or_else(|| jar.signed(self.old.as_ref()?).get(COOKIE))?;
         let (secret, issued_at) = cookie.value().split_once('.')?;
-        let session = Session { secret: unhex(secret)?, issued_at: Timestamp(issued_at.parse().ok()?) };
+        let issued_at = Timestamp(issued_at.parse().ok()?);
+        let session = Session { secret: unhex(secret)?, issued_at, is_current };
         (age(&session, now) < LIFETIME).then_some(session)
     }
 
@@ -102,13 +113,19 @@ impl Sessions {
         is_secure: bool,
     ) -> Result<(Session, Option<HeaderValue>), NoRandomness> {
         match self.find(headers, now) {
-            Some(session) if age(&session, now) < RENEW_AFTER => Ok((session, None)),
-            Some(session) => Ok(self.issue(Session { issued_at: now, ..session }, is_secure)),
-            None => Ok(self.issue(Session { secret: random::bytes()?, issued_at: now }, is_secure)),
+            Some(session) if session.is_current && age(&session, now) < RENEW_AFTER => Ok((session, None)),
+            Some(Session { secret, .. }) => Ok(self.issue(secret, now, is_secure)),
+            None => Ok(self.issue(random::bytes()?, now, is_secure)),
         }
     }
 
-    fn issue(&self, session: Session, is_secure: bool) -> (Session, Option<HeaderValue>) {
+    fn issue(
+        &self,
+        secret: [u8; SECRET_BYTES],
+        now: Timestamp,
+        is_secure: bool,
+    ) -> (Session, Option<HeaderValue>) {
+        let session = Session { secret, issued_at: now, is_current: true };
         let value = format!("{}.{}", hex(&session.secret), session.issued_at.0);
         let lifetime = cookie::time::Duration::try_from(LIFETIME).unwrap_or_default();
         let cookie = Cookie::build((COOKIE, value))
@@ -129,8 +146,18 @@ fn age(session: &Session, now: Timestamp) -> Duration {
     Duration::from_millis(now.millis_since(session.issued_at))
 }
 
+/// The key in a file; nothing where there is none.
+fn read_key(path: &Path) -> Result<Option<Key>, KeyError> {
+    match fs::read(path) {
+        Ok(bytes) if bytes.len() == KEY_BYTES => Ok(Some(Key::from(&bytes))),
+        Ok(_) => Err(KeyError::NotAKey),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Written beside and renamed, so that a crash leaves either no key or a whole one.
-fn make_key(path: &Path) -> Result<Vec<u8>, KeyError> {
+fn make_key(path: &Path) -> Result<Key, KeyError> {
     let bytes = random::bytes::<KEY_BYTES>()?;
     let unfinished = path.with_extension("new");
     let mut file =
@@ -138,7 +165,7 @@ fn make_key(path: &Path) -> Result<Vec<u8>, KeyError> {
     file.write_all(&bytes)?;
     file.sync_all()?;
     fs::rename(&unfinished, path)?;
-    Ok(bytes.to_vec())
+    Ok(Key::from(&bytes))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -163,7 +190,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     fn sessions() -> Sessions {
-        Sessions { key: Key::from(&[7; KEY_BYTES]) }
+        Sessions { key: Key::from(&[7; KEY_BYTES]), old: None }
     }
 
     fn start(sessions: &Sessions, now: Timestamp) -> (Session, String) {
@@ -212,7 +239,7 @@ mod tests {
             forged[place] = if forged[place] == b'0' { b'1' } else { b'0' };
             assert!(sessions.find(&sent(&String::from_utf8(forged).unwrap()), NOW).is_none());
         }
-        let others = Sessions { key: Key::from(&[8; KEY_BYTES]) };
+        let others = Sessions { key: Key::from(&[8; KEY_BYTES]), old: None };
         assert!(others.find(&sent(&cookie), NOW).is_none());
         for nonsense in ["qchat_session=", "qchat_session=x", "qchat_session=é", "qchat_session"] {
             let headers = HeaderMap::from_iter([(
@@ -239,11 +266,26 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
 
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("session.key");
-        let (_, cookie) = start(&Sessions::open(&path).unwrap(), NOW);
+        let [path, old] = ["session.key", "session.key.old"].map(|name| folder.path().join(name));
+        let open = || Sessions::open(&path)?.holding(&old);
+        let (session, cookie) = start(&open().unwrap(), NOW);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Sessions::open(&path).unwrap().find(&sent(&cookie), NOW).is_some());
+        assert!(open().unwrap().find(&sent(&cookie), NOW).is_some());
+
+        // a key that is put aside goes on for those who come back, who leave it behind
+        fs::rename(&path, &old).unwrap();
+        let sessions = open().unwrap();
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();
+        assert_eq!(again.user(), session.user());
+        let renewed = renewed.unwrap().to_str().unwrap().to_owned();
+        fs::remove_file(&old).unwrap();
+        assert!(open().unwrap().find(&sent(&renewed), NOW).is_some());
+        assert!(open().unwrap().find(&sent(&cookie), NOW).is_none());
+
+        fs::write(&old, b"short").unwrap();
+        assert!(matches!(open(), Err(KeyError::NotAKey)));
+        fs::remove_file(&old).unwrap();
         fs::write(&path, b"short").unwrap();
-        assert!(matches!(Sessions::open(&path), Err(KeyError::NotAKey)));
+        assert!(matches!(open(), Err(KeyError::NotAKey)));
     }
 }

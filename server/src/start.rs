@@ -32,6 +32,8 @@ use crate::{
 pub const DATABASE: &str = "qchat.redb";
 /// The key that signs sessions, in the data folder.
 pub const SESSION_KEY: &str = "session.key";
+/// The key before it, whose sessions still hold, if there is one.
+pub const OLD_SESSION_KEY: &str = "session.key.old";
 
 /// Connections that wait to be accepted. tokio asks for 1,024, and a storm of reconnects overflows that: the rest
 /// then waits for TCP to try again, seconds later.
@@ -105,7 +107,9 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
     let store = Arc::new(open(settings)?);
     let key = data_dir.join(SESSION_KEY);
+    let old = data_dir.join(OLD_SESSION_KEY);
     let sessions = Sessions::open(&key).map_err(|error| StartError::Key { path: key, error })?;
+    let sessions = sessions.holding(&old).map_err(|error| StartError::Key { path: old, error })?;
     let address = settings.address;
     let listener = listen(address).map_err(|error| StartError::Listen { address, error })?;
     let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
