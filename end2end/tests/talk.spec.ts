@@ -201,7 +201,7 @@ test('the keyboard is enough', async ({ person }) => {
 });
 
 test.describe('where one may say little in a time', () => {
-  test.use({ settings: { QCHAT_MESSAGE_RATE: '3/s' } });
+  test.use({ settings: { QCHAT_MESSAGE_RATE: '5/s' } });
   test('whoever writes faster loses nothing: it goes out in order, a little later', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat();
