@@ -146,6 +146,59 @@ pub async fn answer_invite(
     backend::lead(&*backend, done, None)
 }
 
+/// Takes away a message and leads back to its chat. For whoever said it, or the owner of the chat.
+///
+/// # Errors
+/// A [`Refusal`] when it is not there or not one's to take away, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "remove_message")]
+pub async fn remove_message(chat: String, message: u64) -> Result<(), Refusal> {
+    use domain::{Command, Seq};
+    let backend = backend::current()?;
+    let done =
+        backend::do_in(&*backend, &chat, |chat| Ok(Command::RemoveMessage { chat, message: Seq(message) }));
+    backend::lead(&*backend, done.await, None)
+}
+
+/// Removes somebody from a chat, or lets them return, and leads back to it. For its owner alone.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_removed")]
+pub async fn set_removed(chat: String, person: String, is_removed: bool) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |chat| {
+        Ok(Command::SetRemoved { chat, person: backend::parse_person(&person)?, is_removed })
+    });
+    backend::lead(&*backend, done.await, None)
+}
+
+/// Lets nobody else write in a chat, or everybody again, and leads back to it. For its owner alone.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_lock")]
+pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |chat| Ok(Command::SetLock { chat, is_locked }));
+    backend::lead(&*backend, done.await, None)
+}
+
+/// Hides what somebody says from oneself, or shows it again, and leads back to a chat.
+///
+/// # Errors
+/// A [`Refusal`] when it is oneself, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_hidden")]
+pub async fn set_hidden(chat: String, person: String, is_hidden: bool) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |_| {
+        Ok(Command::SetHidden { person: backend::parse_person(&person)?, is_hidden })
+    });
+    backend::lead(&*backend, done.await, None)
+}
+
 #[cfg(feature = "ssr")]
 mod backend {
     use std::{future::Future, pin::Pin, sync::Arc};
@@ -249,6 +302,20 @@ mod backend {
         chat.parse().map_err(|_| Problem::UnknownChat)
     }
 
+    pub(super) fn parse_person(person: &str) -> Result<UserId, Problem> {
+        person.parse().map_err(|_| Problem::BadForm)
+    }
+
+    /// Has something done about a chat, and gives the page of that.
+    pub(super) async fn do_in(
+        backend: &dyn Backend,
+        chat: &str,
+        command: impl FnOnce(ChatId) -> Result<Command, Problem>,
+    ) -> Result<String, Problem> {
+        backend.execute(command(parse_chat(chat)?)?).await?;
+        Ok(page_of(chat))
+    }
+
     /// The page of a chat, or home: never anything that somebody else wrote into a form.
     fn page_of(chat: &str) -> String {
         chat.parse::<ChatId>().map_or_else(|_| "/".to_owned(), |chat| format!("/chat/{chat}"))
@@ -289,7 +356,7 @@ mod backend {
     }
 
     pub(super) async fn chat_privately(backend: &dyn Backend, with: &str) -> Result<ChatId, Problem> {
-        let with = with.parse().map_err(|_| Problem::BadForm)?;
+        let with = parse_person(with)?;
         let chat = backend.fresh_chat_id()?;
         backend.execute(Command::ChatPrivately { with, chat, is_there: false }).await?;
         backend.chat_of_two(with)

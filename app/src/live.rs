@@ -7,7 +7,7 @@ mod lobby;
 use std::sync::Arc;
 
 use domain::{
-    ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User,
+    ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
     frame::{Ask, ServerFrame},
     lobby::Wanted,
     page::Visit,
@@ -123,6 +123,8 @@ pub struct Live {
     pub counts: RwSignal<Counts>,
     /// Who wants to talk to whoever looks.
     pub invites: RwSignal<Vec<Invite>>,
+    /// Whom they have hidden.
+    pub hidden: RwSignal<Vec<UserId>>,
     /// How long things are kept here.
     pub lifetimes: RwSignal<Lifetimes>,
     /// What time it is on the server, some seconds late.
@@ -157,11 +159,12 @@ pub enum Scene {
 impl Live {
     /// A page as it arrived.
     pub fn new(visit: Visit) -> Self {
-        let Visit { me, now, counts, invites, lifetimes } = visit;
+        let Visit { me, now, counts, invites, hidden, lifetimes } = visit;
         Self {
             me: RwSignal::new(me),
             counts: RwSignal::new(counts),
             invites: RwSignal::new(invites),
+            hidden: RwSignal::new(hidden),
             lifetimes: RwSignal::new(lifetimes),
             now: RwSignal::new(now),
             connection: RwSignal::new(Connection::Starting),
@@ -297,6 +300,13 @@ impl Scene {
             }
             ServerFrame::Invites(invites) => {
                 live.invites.set(invites);
+                Next::GoOn
+            }
+            ServerFrame::Hidden(hidden) => {
+                live.hidden.set(hidden.clone());
+                if let Self::Chat(chat) = self {
+                    chat.hide(hidden);
+                }
                 Next::GoOn
             }
             ServerFrame::Lobby(lobby) => {

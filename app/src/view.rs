@@ -1,5 +1,6 @@
 //! The views: one file for each thing that is seen.
 
+pub mod about;
 pub mod avatar;
 pub mod composer;
 pub mod connection;

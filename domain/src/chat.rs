@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Seq, Timestamp, Title, UserId, invite::DECLINE_RESTS_MILLIS};
+use crate::{ChatId, Problem, Seq, Timestamp, Title, UserId, invite::DECLINE_RESTS_MILLIS};
+
+/// So many people can be removed from one chat. The list is stored with the chat and sent with every snapshot of it.
+pub const REMOVED_LIMIT: usize = 100;
 
 /// Who can find a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +36,10 @@ pub struct Chat {
     pub said_at: Option<Timestamp>,
     /// In a chat of two, the other one. Everybody may enter where this is nobody.
     pub guest: Option<Guest>,
+    /// Whether its owner alone can write in it.
+    pub is_locked: bool,
+    /// Who was removed from it and may not return: [`REMOVED_LIMIT`] at most.
+    pub removed: Vec<UserId>,
 }
 
 /// The one who is in a chat of two besides its owner.
@@ -63,10 +70,24 @@ impl Guest {
 }
 
 impl Chat {
-    /// Whether somebody may enter, read and write. A chat of two admits those two only; every other one admits
-    /// whoever has its link.
-    pub fn admits(&self, user: UserId) -> bool {
-        self.guest.is_none_or(|guest| user == self.owner || user == guest.id)
+    /// Whether somebody may enter and read. A chat of two admits those two only; every other one admits whoever has
+    /// its link and was not removed from it.
+    ///
+    /// # Errors
+    /// [`Problem::NotAdmitted`] or [`Problem::Removed`].
+    pub fn admits(&self, user: UserId) -> Result<(), Problem> {
+        if self.guest.is_some_and(|guest| user != self.owner && user != guest.id) {
+            return Err(Problem::NotAdmitted);
+        }
+        if self.removed.contains(&user) { Err(Problem::Removed) } else { Ok(()) }
+    }
+
+    /// Whether somebody who may enter may also write.
+    ///
+    /// # Errors
+    /// [`Problem::ChatLocked`].
+    pub fn lets_write(&self, user: UserId) -> Result<(), Problem> {
+        if self.is_locked && user != self.owner { Err(Problem::ChatLocked) } else { Ok(()) }
     }
 
     /// In a chat of two, the other one as seen by one of them.

@@ -62,6 +62,36 @@ pub enum Command {
         /// What.
         answer: Answer,
     },
+    /// Take away a message: one's own, or anybody's for the owner of a chat of many.
+    RemoveMessage {
+        /// Where.
+        chat: ChatId,
+        /// Its place.
+        message: Seq,
+    },
+    /// Remove somebody from a chat, or let them return. For its owner alone.
+    SetRemoved {
+        /// Which.
+        chat: ChatId,
+        /// Whom.
+        person: UserId,
+        /// Whether they may not be there.
+        is_removed: bool,
+    },
+    /// Let nobody else write in a chat, or everybody again. For its owner alone.
+    SetLock {
+        /// Which.
+        chat: ChatId,
+        /// Whether the owner alone can write.
+        is_locked: bool,
+    },
+    /// Hide what somebody says from oneself, or show it again.
+    SetHidden {
+        /// Whose.
+        person: UserId,
+        /// Whether it is hidden.
+        is_hidden: bool,
+    },
 }
 
 /// Something that is to get a place in the log.

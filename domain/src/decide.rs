@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
-    Proposal, Seq, Timestamp, Title, User, UserId, Visibility, What,
+    Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility, What,
+    chat::REMOVED_LIMIT,
     invite::{CHATS_OF_TWO_LIMIT, INVITES_LIMIT},
+    user::HIDDEN_LIMIT,
 };
 
 /// Something in the state, and when it was last needed.
@@ -47,11 +49,17 @@ pub trait State {
     /// When the state cannot be read.
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
 
-    /// When an event happened, where there is one.
+    /// The event at a place of a chat, where there is one.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, Self::Error>;
+    fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Self::Error>;
+
+    /// Whom a user has hidden.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Self::Error>;
 }
 
 /// The answer to an entry.
@@ -103,8 +111,7 @@ impl<S: State> Now<'_, S> {
     fn entered(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         Ok(match self.chat(id)? {
             None => Err(Problem::UnknownChat),
-            Some(chat) if !chat.admits(by) => Err(Problem::NotAdmitted),
-            Some(chat) => Ok(chat),
+            Some(chat) => chat.admits(by).map(|()| chat),
         })
     }
 
@@ -112,6 +119,12 @@ impl<S: State> Now<'_, S> {
     fn owned(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         let chat = self.entered(id, by)?;
         Ok(chat.and_then(|chat| if chat.owner == by { Ok(chat) } else { Err(Problem::NotOwner) }))
+    }
+
+    /// The chat, for what only the owner of a chat of many may do with somebody or to all others.
+    fn moderated(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
+        let chat = self.owned(id, by)?;
+        Ok(chat.and_then(|chat| if chat.guest.is_none() { Ok(chat) } else { Err(Problem::ChatOfTwo) }))
     }
 
     /// The chats of two of a user that are there.
@@ -178,6 +191,9 @@ impl<S: State> Now<'_, S> {
                 if let Some(first) = self.state.posted(chat.id, by, *client_id)? {
                     return Ok(Verdict::Repeated(first));
                 }
+                if let Err(problem) = chat.lets_write(by) {
+                    return Ok(Verdict::Refused(problem));
+                }
                 let User { id: author, nickname } = self.user(by)?;
                 let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
                 Ok(self.next(&chat, What::Posted(message)))
@@ -190,10 +206,93 @@ impl<S: State> Now<'_, S> {
                     self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: *answer })
                 }
                 // answered before, in another tab or by a retry
-                Some(chat) if chat.guest.is_some() && chat.admits(by) => Verdict::Accepted(Vec::new()),
+                Some(chat) if chat.guest.is_some() && chat.admits(by).is_ok() => {
+                    Verdict::Accepted(Vec::new())
+                }
                 _ => Verdict::Refused(Problem::InviteGone),
             }),
+            Command::RemoveMessage { chat, message } => self.remove_message(by, *chat, *message),
+            Command::SetRemoved { chat, person, is_removed } => {
+                self.set_removed(by, *chat, *person, *is_removed)
+            }
+            Command::SetLock { chat, is_locked } => Ok(match self.moderated(*chat, by)? {
+                Ok(chat) if chat.is_locked == *is_locked => Verdict::Accepted(Vec::new()),
+                Ok(chat) => {
+                    let User { nickname, .. } = self.user(by)?;
+                    self.next(&chat, What::LockSet { nickname, is_locked: *is_locked })
+                }
+                Err(problem) => Verdict::Refused(problem),
+            }),
+            Command::SetHidden { person, is_hidden } => self.set_hidden(by, *person, *is_hidden),
         }
+    }
+
+    fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Result<Verdict, S::Error> {
+        let chat = match self.entered(chat, by)? {
+            Ok(chat) => chat,
+            Err(problem) => return Ok(Verdict::Refused(problem)),
+        };
+        let found = self.state.event(chat.id, message)?.filter(|event| !self.expiry.of_event(event.at));
+        let (author, is_there) = match found.map(|event| event.what) {
+            Some(What::Posted(found)) => (found.author, true),
+            Some(What::Blank(found)) => (found.author, false),
+            _ => return Ok(Verdict::Refused(Problem::MessageGone)),
+        };
+        let removed_by = if author == by {
+            RemovedBy::Author
+        } else if chat.owner == by && chat.guest.is_none() {
+            RemovedBy::Owner
+        } else {
+            return Ok(Verdict::Refused(Problem::NotOwner));
+        };
+        Ok(if is_there {
+            self.next(&chat, What::MessageRemoved { message, by: removed_by })
+        } else {
+            Verdict::Accepted(Vec::new())
+        })
+    }
+
+    fn set_removed(
+        &self,
+        by: UserId,
+        chat: ChatId,
+        person: UserId,
+        is_removed: bool,
+    ) -> Result<Verdict, S::Error> {
+        Ok(match self.moderated(chat, by)? {
+            Err(problem) => Verdict::Refused(problem),
+            Ok(_) if person == by => Verdict::Refused(Problem::OnlyOthers),
+            Ok(chat) if chat.removed.contains(&person) == is_removed => Verdict::Accepted(Vec::new()),
+            Ok(chat) if is_removed && chat.removed.len() >= REMOVED_LIMIT => {
+                Verdict::Refused(Problem::TooManyRemoved)
+            }
+            Ok(chat) => {
+                let (User { nickname, .. }, person) = (self.user(by)?, self.user(person)?);
+                self.next(
+                    &chat,
+                    if is_removed {
+                        What::PersonRemoved { nickname, person }
+                    } else {
+                        What::PersonAdmitted { nickname, person }
+                    },
+                )
+            }
+        })
+    }
+
+    fn set_hidden(&self, by: UserId, person: UserId, is_hidden: bool) -> Result<Verdict, S::Error> {
+        if person == by {
+            return Ok(Verdict::Refused(Problem::OnlyOthers));
+        }
+        let hidden = self.state.hidden(by)?;
+        if hidden.contains(&person) == is_hidden {
+            return Ok(Verdict::Accepted(Vec::new()));
+        }
+        if is_hidden && hidden.len() >= HIDDEN_LIMIT {
+            return Ok(Verdict::Refused(Problem::TooManyHidden));
+        }
+        let kept = self.keep(&self.user(by)?);
+        Ok(Verdict::Accepted(vec![kept, Change::Hidden { from: by, person, is_hidden }]))
     }
 
     fn chat_privately(
@@ -241,8 +340,8 @@ impl<S: State> Now<'_, S> {
         Ok(Verdict::Accepted(vec![kept, self.event(fresh, Seq::ZERO, started)]))
     }
 
-    /// Whoever invites is kept, even under the name that everybody has at first, so that their invites go with them
-    /// when they expire.
+    /// Whoever invites or hides is kept, even under the name that everybody has at first, so that their invites and what
+    /// they hide go with them when they expire.
     fn keep(&self, user: &User) -> Change {
         Change::User { user: user.clone(), at: self.entry.at }
     }
@@ -280,7 +379,7 @@ impl<S: State> Now<'_, S> {
         let mut changes = Vec::new();
         for (id, upto) in events {
             let chat_expired = self.state.chat(*id)?.is_none_or(|kept| self.expiry.of_chat(kept.active_at));
-            let at = self.state.event_at(*id, *upto)?;
+            let at = self.state.event(*id, *upto)?.map(|event| event.at);
             if chat_expired || at.is_some_and(|at| self.expiry.of_event(at)) {
                 changes.push(Change::Forgotten { chat: *id, upto: *upto });
             }
@@ -331,6 +430,7 @@ mod tests {
         users: HashMap<UserId, Kept<User>>,
         chats: HashMap<ChatId, Kept<Chat>>,
         posted: HashMap<(ChatId, UserId, ClientId), Seq>,
+        hidden: BTreeSet<(UserId, UserId)>,
         events: Vec<Event>,
         last: u64,
         now: u64,
@@ -359,14 +459,18 @@ mod tests {
         fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
             let of_two = self.chats.values().filter(|kept| kept.value.partner(user).is_some());
             let mut ids: Vec<_> =
-                of_two.filter(|kept| kept.value.admits(user)).map(|kept| kept.value.id).collect();
+                of_two.filter(|kept| kept.value.admits(user).is_ok()).map(|kept| kept.value.id).collect();
             ids.sort();
             Ok(ids)
         }
 
-        fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, Infallible> {
-            let found = self.events.iter().find(|event| event.chat == chat && event.seq == seq);
-            Ok(found.map(|event| event.at))
+        fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Infallible> {
+            Ok(self.events.iter().find(|event| event.chat == chat && event.seq == seq).cloned())
+        }
+
+        fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Infallible> {
+            let hidden = self.hidden.iter().filter(|(from, _)| *from == user);
+            Ok(hidden.map(|(_, person)| *person).collect())
         }
     }
 
@@ -398,12 +502,26 @@ mod tests {
                     if let What::Posted(message) = &event.what {
                         self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                     }
+                    if let What::MessageRemoved { message, by } = &event.what {
+                        for event in &mut self.events {
+                            if event.seq == *message {
+                                *event = event.clone().blank(*by);
+                            }
+                        }
+                    }
                     self.events.push(event.clone());
+                }
+                Change::Hidden { from, person, is_hidden: true } => {
+                    self.hidden.insert((*from, *person));
+                }
+                Change::Hidden { from, person, is_hidden: false } => {
+                    self.hidden.remove(&(*from, *person));
                 }
                 Change::UserTouched(id, at) => self.users.get_mut(id).unwrap().active_at = *at,
                 Change::ChatTouched(id, at) => self.chats.get_mut(id).unwrap().active_at = *at,
                 Change::UserExpired(id) => {
                     self.users.remove(id);
+                    self.hidden.retain(|(from, _)| from != id);
                 }
                 Change::ChatExpired(chat) => {
                     self.chats.remove(&chat.id);
@@ -704,11 +822,132 @@ mod tests {
         assert_eq!(model.run(user(1), private(1)), Verdict::Accepted(vec![]));
     }
 
+    #[test]
+    fn a_message_is_removed_by_whoever_said_it_or_by_the_owner() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        let say = |model: &mut Model, who| {
+            model.run(user(who), post(1, who));
+            model.events.last().unwrap().seq
+        };
+        let (owners, others) = (say(&mut model, 1), say(&mut model, 2));
+        let remove = |message| Command::RemoveMessage { chat: chat(1), message };
+        assert_eq!(model.run(user(2), remove(owners)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(3), remove(others)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(
+            model.run(user(1), remove(Seq(1))),
+            Verdict::Refused(Problem::MessageGone),
+            "not a message"
+        );
+        assert_eq!(model.run(user(1), remove(Seq(999))), Verdict::Refused(Problem::MessageGone));
+        assert!(is_accepted(&model.run(user(1), remove(others))));
+        assert!(is_accepted(&model.run(user(1), remove(owners))));
+        let blanks = model.events.iter().filter_map(|event| match &event.what {
+            What::Blank(blank) => Some((event.seq, blank.by)),
+            _ => None,
+        });
+        assert_eq!(blanks.collect::<Vec<_>>(), [(owners, RemovedBy::Author), (others, RemovedBy::Owner)]);
+        assert_eq!(model.run(user(2), remove(others)), Verdict::Accepted(vec![]), "it is gone already");
+        assert_eq!(
+            model.run(user(2), post(1, 2)),
+            Verdict::Repeated(others),
+            "a late retry does not bring it back"
+        );
+        model.now += LIFETIMES.message.millis();
+        model.propose(Proposal::Touch { users: vec![], chats: vec![(chat(1), Timestamp(model.now))] });
+        assert_eq!(model.run(user(1), remove(owners)), Verdict::Refused(Problem::MessageGone), "expired");
+    }
+
+    #[test]
+    fn in_a_chat_of_two_nobody_is_the_others_moderator() {
+        let mut model = Model::default();
+        model.run(user(1), privately(2, 5));
+        model.run(user(2), post(5, 2));
+        let message = model.events.last().unwrap().seq;
+        let remove = Command::RemoveMessage { chat: chat(5), message };
+        assert_eq!(model.run(user(1), remove.clone()), Verdict::Refused(Problem::NotOwner));
+        assert!(is_accepted(&model.run(user(2), remove)));
+        for command in [
+            Command::SetRemoved { chat: chat(5), person: user(2), is_removed: true },
+            Command::SetLock { chat: chat(5), is_locked: true },
+        ] {
+            assert_eq!(model.run(user(1), command), Verdict::Refused(Problem::ChatOfTwo));
+        }
+    }
+
+    #[test]
+    fn whoever_is_removed_may_do_nothing_there_until_they_are_let_in_again() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        model.run(user(2), post(1, 7));
+        let message = model.events.last().unwrap().seq;
+        let set =
+            |person, is_removed| Command::SetRemoved { chat: chat(1), person: user(person), is_removed };
+        assert_eq!(model.run(user(2), set(3, true)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(1), set(1, true)), Verdict::Refused(Problem::OnlyOthers));
+        assert!(is_accepted(&model.run(user(1), set(2, true))));
+        assert_eq!(model.run(user(1), set(2, true)), Verdict::Accepted(vec![]), "once is enough");
+        let before = model.events.clone();
+        for command in [
+            post(1, 8),
+            post(1, 7),
+            Command::RemoveMessage { chat: chat(1), message },
+            Command::EditTitle { chat: chat(1), title: Title::parse("Mine").unwrap() },
+        ] {
+            assert_eq!(model.run(user(2), command), Verdict::Refused(Problem::Removed));
+        }
+        model.run(user(2), Command::SetNickname { nickname: Nickname::friendly(9), chats: vec![chat(1)] });
+        assert_eq!(model.events, before, "and nothing is noted of them");
+        assert!(is_accepted(&model.run(user(3), post(1, 9))), "others stay");
+        assert!(is_accepted(&model.run(user(1), set(2, false))));
+        assert!(is_accepted(&model.run(user(2), post(1, 8))));
+        for number in 0..REMOVED_LIMIT as u8 {
+            assert!(is_accepted(&model.run(user(1), set(100 + number, true))));
+        }
+        assert_eq!(model.run(user(1), set(3, true)), Verdict::Refused(Problem::TooManyRemoved));
+    }
+
+    #[test]
+    fn in_a_locked_chat_its_owner_alone_writes() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        model.run(user(2), post(1, 7));
+        let first = model.events.last().unwrap().seq;
+        let lock = |is_locked| Command::SetLock { chat: chat(1), is_locked };
+        assert_eq!(model.run(user(2), lock(true)), Verdict::Refused(Problem::NotOwner));
+        assert!(is_accepted(&model.run(user(1), lock(true))));
+        assert_eq!(model.run(user(1), lock(true)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(2), post(1, 8)), Verdict::Refused(Problem::ChatLocked));
+        assert_eq!(model.run(user(2), post(1, 7)), Verdict::Repeated(first), "what was stored is stored");
+        assert!(is_accepted(&model.run(user(1), post(1, 9))));
+        model.run(user(1), lock(false));
+        assert!(is_accepted(&model.run(user(2), post(1, 8))));
+    }
+
+    #[test]
+    fn whom_somebody_hides_is_kept_for_as_long_as_they_are() {
+        let mut model = Model::default();
+        let set = |person, is_hidden| Command::SetHidden { person: user(person), is_hidden };
+        assert_eq!(model.run(user(1), set(1, true)), Verdict::Refused(Problem::OnlyOthers));
+        model.run(user(1), set(2, true));
+        model.run(user(1), set(3, true));
+        assert_eq!(model.run(user(1), set(3, true)), Verdict::Accepted(vec![]));
+        model.run(user(1), set(2, false));
+        assert_eq!(model.hidden, BTreeSet::from([(user(1), user(3))]));
+        for number in 1..HIDDEN_LIMIT as u8 {
+            assert!(is_accepted(&model.run(user(1), set(100 + number, true))));
+        }
+        assert_eq!(model.run(user(1), set(4, true)), Verdict::Refused(Problem::TooManyHidden));
+        model.now += LIFETIMES.user.millis();
+        model.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
+        assert!(model.hidden.is_empty());
+    }
+
     proptest! {
         /// The same log always gives the same state, every chat's events are chained without a hole, and no message
         /// is there twice.
         #[test]
-        fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..16), 0..200)) {
+        fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..20), 0..200)) {
             let mut models = [Model::default(), Model::default()];
             for model in &mut models {
                 for (who, place, what) in &steps {
@@ -725,6 +964,9 @@ mod tests {
                             model.propose(Proposal::Left(user(*who)));
                             continue;
                         }
+                        6 => Command::SetLock { chat: chat(*place), is_locked: who % 2 == 0 },
+                        7 => Command::SetRemoved { chat: chat(*place), person: user(3), is_removed: true },
+                        8 | 9 => Command::RemoveMessage { chat: chat(*place), message: Seq((*who * 9).into()) },
                         client_id => post(*place, *client_id),
                     };
                     model.run(user(*who), command);
@@ -739,7 +981,8 @@ mod tests {
             for (id, seq) in newest {
                 prop_assert_eq!(model.chats[&id].value.seq, seq);
             }
-            let messages = model.events.iter().filter(|event| matches!(event.what, What::Posted(_))).count();
+            let is_message = |event: &&Event| matches!(event.what, What::Posted(_) | What::Blank(_));
+            let messages = model.events.iter().filter(is_message).count();
             prop_assert_eq!(messages, model.posted.len());
         }
     }

@@ -3,9 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, User, UserId, Visibility,
+    Blank, Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, User, UserId, Visibility,
     chat::{Declined, Guest},
     invite::Answer,
+    message::RemovedBy,
 };
 
 /// Something that happened in a chat. An entry of the log makes at most one event in each chat, so a chat and a
@@ -87,6 +88,36 @@ pub enum What {
         /// Who had been invited.
         to: UserId,
     },
+    /// A message was removed. What it said is nowhere from then on: its event is a [`What::Blank`].
+    MessageRemoved {
+        /// The place of the message.
+        message: Seq,
+        /// Who removed it.
+        by: RemovedBy,
+    },
+    /// Somebody said something that was removed later.
+    Blank(Blank),
+    /// The owner removed somebody, who may not return.
+    PersonRemoved {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// Whom, as they were known then.
+        person: User,
+    },
+    /// The owner lets somebody return who was removed.
+    PersonAdmitted {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// Whom, as they were known then.
+        person: User,
+    },
+    /// The owner let nobody else write, or everybody again.
+    LockSet {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// Whether the owner alone can write now.
+        is_locked: bool,
+    },
 }
 
 impl Event {
@@ -103,12 +134,14 @@ impl Event {
                 seq,
                 said_at: None,
                 guest: guest.as_ref().map(|guest| Guest::new(guest.id)),
+                is_locked: false,
+                removed: Vec::new(),
             });
         }
         let chat = chat?;
         Some(match &self.what {
-            What::Started { .. } | What::Renamed { .. } => Chat { seq, ..chat },
-            What::Posted(_) => Chat { seq, said_at: Some(self.at), ..chat },
+            What::Started { .. } | What::Renamed { .. } | What::MessageRemoved { .. } => Chat { seq, ..chat },
+            What::Posted(_) | What::Blank(_) => Chat { seq, said_at: Some(self.at), ..chat },
             What::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
             What::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
             What::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
@@ -117,6 +150,17 @@ impl Event {
                 chat.after_answer(seq, no)
             }
             What::InviteWithdrawn { .. } => chat.after_invite(seq, None),
+            What::LockSet { is_locked, .. } => Chat { seq, is_locked: *is_locked, ..chat },
+            What::PersonRemoved { person, .. } => {
+                let mut removed = chat.removed;
+                removed.push(person.id);
+                Chat { seq, removed, ..chat }
+            }
+            What::PersonAdmitted { person, .. } => {
+                let mut removed = chat.removed;
+                removed.retain(|removed| *removed != person.id);
+                Chat { seq, removed, ..chat }
+            }
         })
     }
 
@@ -130,7 +174,21 @@ impl Event {
             What::Posted(_)
             | What::Renamed { .. }
             | What::TitleEdited { .. }
-            | What::VisibilitySet { .. } => None,
+            | What::VisibilitySet { .. }
+            | What::MessageRemoved { .. }
+            | What::Blank(_)
+            | What::PersonRemoved { .. }
+            | What::PersonAdmitted { .. }
+            | What::LockSet { .. } => None,
+        }
+    }
+
+    /// The event of a message after the message was removed: in its place, and without what it said. Any other event
+    /// stays as it is.
+    pub fn blank(self, by: RemovedBy) -> Self {
+        match self.what {
+            What::Posted(message) => Self { what: What::Blank(Blank::of(message, by)), ..self },
+            what => Self { what, ..self },
         }
     }
 }
@@ -147,6 +205,15 @@ pub enum Change {
     },
     /// This happened in a chat, which was active with it.
     Chat(Event),
+    /// Somebody is hidden from a user, or shown to them again.
+    Hidden {
+        /// From whom.
+        from: UserId,
+        /// Who.
+        person: UserId,
+        /// Whether they are.
+        is_hidden: bool,
+    },
     /// A user was seen somewhere.
     UserTouched(UserId, Timestamp),
     /// Somebody was in a chat.

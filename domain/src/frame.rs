@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Answer, Body, Chat, ChatId, ClientId, Command, Epoch, Event, Invite, Lifetimes, Lobby, Nickname, Problem,
-    Roster, Seq, Timestamp, Title, User, Visibility,
+    Roster, Seq, Timestamp, Title, User, UserId, Visibility,
     lobby::{LobbyChange, Wanted},
     page::History,
     roster::RosterChange,
 };
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// A frame has at most this many bytes.
 pub const FRAME_LIMIT: usize = 65_536;
 /// One connection watches at most this many chats.
@@ -126,6 +126,36 @@ pub enum Ask {
         /// What.
         answer: Answer,
     },
+    /// Take away a message: one's own, or anybody's for the owner of a chat of many.
+    RemoveMessage {
+        /// Where.
+        chat: ChatId,
+        /// Its place.
+        message: Seq,
+    },
+    /// Remove somebody from a chat, or let them return. For its owner alone.
+    SetRemoved {
+        /// Which.
+        chat: ChatId,
+        /// Whom.
+        person: UserId,
+        /// Whether they may not be there.
+        is_removed: bool,
+    },
+    /// Let nobody else write in a chat, or everybody again. For its owner alone.
+    SetLock {
+        /// Which.
+        chat: ChatId,
+        /// Whether the owner alone can write.
+        is_locked: bool,
+    },
+    /// Hide what somebody says from oneself, or show it again.
+    SetHidden {
+        /// Whose.
+        person: UserId,
+        /// Whether it is hidden.
+        is_hidden: bool,
+    },
 }
 
 impl Ask {
@@ -144,6 +174,10 @@ impl Ask {
                 Command::Post { chat, client_id, body: Body::parse(&body)? }
             }
             Self::AnswerInvite { chat, answer } => Command::AnswerInvite { chat, answer },
+            Self::RemoveMessage { chat, message } => Command::RemoveMessage { chat, message },
+            Self::SetRemoved { chat, person, is_removed } => Command::SetRemoved { chat, person, is_removed },
+            Self::SetLock { chat, is_locked } => Command::SetLock { chat, is_locked },
+            Self::SetHidden { person, is_hidden } => Command::SetHidden { person, is_hidden },
         })
     }
 }
@@ -168,6 +202,8 @@ pub enum ServerFrame {
     /// Everybody who wants to talk to the client's user and waits for an answer: after the welcome, and whenever that
     /// changes.
     Invites(Vec<Invite>),
+    /// Everybody whom the client's user has hidden: after the welcome, and whenever that changes.
+    Hidden(Vec<UserId>),
     /// The lobby as it is wanted: the answer to each request for it.
     Lobby(Lobby),
     /// What changed in the lobby since it was last sent, four times a second at most.

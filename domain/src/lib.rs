@@ -34,7 +34,7 @@ pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use invite::{Answer, Invite};
 pub use lifetime::{Expiry, Lifetimes, Span};
 pub use lobby::{Counts, Listing, Lobby};
-pub use message::Message;
+pub use message::{Blank, Message, RemovedBy};
 pub use problem::Problem;
 pub use roster::{Member, Roster};
 pub use text::{Body, Nickname, Title};

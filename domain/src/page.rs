@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
+    Chat, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User, UserId,
     lobby::Wanted,
 };
 
@@ -41,6 +41,8 @@ pub struct Visit {
     pub counts: Counts,
     /// Who wants to talk to whoever looks.
     pub invites: Vec<Invite>,
+    /// Whom they have hidden.
+    pub hidden: Vec<UserId>,
     /// How long things are kept here.
     pub lifetimes: Lifetimes,
 }
@@ -69,6 +71,17 @@ pub struct ChatPage {
     pub history: History,
     /// Whether there is something newer than that page.
     pub later: bool,
+    /// About whom or what more is to be shown.
+    pub about: Option<About>,
+}
+
+/// Somebody in a chat, and what they said where it is about that: what a reader may want to do something about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Who, as they are known.
+    pub person: User,
+    /// The place of what they said.
+    pub message: Option<Seq>,
 }
 
 /// Events of a chat without a hole, and the cursor to go on from.

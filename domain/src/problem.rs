@@ -61,9 +61,27 @@ pub enum Problem {
         "This is a private chat of two people, and only they can enter. Start one of your own from the home page."
     )]
     NotAdmitted,
-    /// A chat of two cannot be listed.
-    #[error("A chat of two stays private. Start a public chat from the home page.")]
+    /// A chat of two cannot be listed or locked, and nobody is removed from it.
+    #[error("That cannot be done in a private chat of two people. Start one for more from the home page.")]
     ChatOfTwo,
+    /// The owner removed them from this chat.
+    #[error("The owner has removed you from this chat. Start one of your own from the home page.")]
+    Removed,
+    /// Only the owner can write in this chat.
+    #[error("This chat is locked: only its owner can write just now. Try again when it is open.")]
+    ChatLocked,
+    /// A message that has expired, or that never was.
+    #[error("This message is not there any more.")]
+    MessageGone,
+    /// Somebody wants to remove or hide themselves.
+    #[error("That is you. Only others can be removed or hidden.")]
+    OnlyOthers,
+    /// A chat has no room for more who were removed ([`crate::chat::REMOVED_LIMIT`]).
+    #[error("100 people were removed from this chat already. Lock it, or let some of them return.")]
+    TooManyRemoved,
+    /// Somebody hides as many as they may ([`crate::user::HIDDEN_LIMIT`]).
+    #[error("You have hidden 100 people already. Show some of them again first.")]
+    TooManyHidden,
     /// Somebody asked for a private chat with themselves.
     #[error("That is you. Choose somebody else to chat with privately.")]
     ChatWithOneself,
@@ -149,7 +167,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 45] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -165,6 +183,12 @@ impl Problem {
         Self::NotOwner,
         Self::NotAdmitted,
         Self::ChatOfTwo,
+        Self::Removed,
+        Self::ChatLocked,
+        Self::MessageGone,
+        Self::OnlyOthers,
+        Self::TooManyRemoved,
+        Self::TooManyHidden,
         Self::ChatWithOneself,
         Self::UserGone,
         Self::InviteGone,
@@ -209,6 +233,12 @@ impl Problem {
             Self::NotOwner => "not_owner",
             Self::NotAdmitted => "not_admitted",
             Self::ChatOfTwo => "chat_of_two",
+            Self::Removed => "removed",
+            Self::ChatLocked => "chat_locked",
+            Self::MessageGone => "message_gone",
+            Self::OnlyOthers => "only_others",
+            Self::TooManyRemoved => "too_many_removed",
+            Self::TooManyHidden => "too_many_hidden",
             Self::ChatWithOneself => "chat_with_oneself",
             Self::UserGone => "user_gone",
             Self::InviteGone => "invite_gone",
@@ -274,11 +304,14 @@ impl Problem {
             | Self::NickWithoutName
             | Self::UnknownSlash
             | Self::SlashHelp
+            | Self::OnlyOthers
             | Self::ChatWithOneself => 422,
-            Self::UnknownChat | Self::ChatEnded | Self::UserGone | Self::InviteGone => 404,
+            Self::UnknownChat | Self::ChatEnded | Self::UserGone | Self::InviteGone | Self::MessageGone => {
+                404
+            }
             Self::ChatExists | Self::ChatOfTwo => 409,
             Self::NoSession => 401,
-            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted => 403,
+            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
             }
@@ -286,6 +319,8 @@ impl Problem {
             Self::TooManyChats
             | Self::TooManyPages
             | Self::TooManyInvites
+            | Self::TooManyRemoved
+            | Self::TooManyHidden
             | Self::ChatFull
             | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
@@ -323,7 +358,11 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT};
+    use crate::{
+        chat::REMOVED_LIMIT,
+        text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
+        user::HIDDEN_LIMIT,
+    };
 
     #[test]
     fn a_code_names_its_problem() {
@@ -357,6 +396,8 @@ mod tests {
         assert!(Problem::NicknameTooLong.to_string().contains(&NICKNAME_LIMIT.to_string()));
         assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
+        assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
+        assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));
         assert!(
             Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string())
         );

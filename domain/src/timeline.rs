@@ -1,8 +1,8 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ClientId, Epoch, Event, Expiry, Nickname, Problem, Seq, Timestamp, UserId, What, frame::Cursor,
-    page::History,
+    Body, ClientId, Epoch, Event, Expiry, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, What,
+    frame::Cursor, page::History,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::HashSet, sync::Arc};
@@ -24,6 +24,7 @@ pub struct Timeline {
     earlier: bool,
     events: Vec<Arc<Event>>,
     pending: Vec<Pending>,
+    hidden: HashSet<UserId>,
 }
 
 /// An own message that is shown before it is stored.
@@ -77,15 +78,33 @@ pub enum RowContent {
     Stored(Arc<Event>),
     /// An own message on its way.
     Pending(Pending),
+    /// What was said, without a line between, by somebody whom the reader has hidden.
+    Hidden(HiddenMessages),
 }
 
-/// Tells rows apart. A message of one's own has the same key before and after it is stored.
+/// Messages that are not shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HiddenMessages {
+    /// Whose, as they were known with the last of them.
+    pub person: User,
+    /// The place of the first.
+    pub first: Seq,
+    /// How many.
+    pub count: usize,
+}
+
+/// Tells rows apart. A message of one's own has the same key before and after it is stored; a row that is to look
+/// different has another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowKey {
     /// An event by its place.
     Seq(Seq),
     /// An own message by its id.
     Own(ClientId),
+    /// What is left of a removed message, by its place.
+    Blank(Seq),
+    /// Hidden messages, by the place of the first and how many they are.
+    Hidden(Seq, usize),
 }
 
 impl Timeline {
@@ -98,6 +117,7 @@ impl Timeline {
             earlier: false,
             events: Vec::new(),
             pending: Vec::new(),
+            hidden: HashSet::new(),
         };
         timeline.reset(history);
         timeline
@@ -107,6 +127,11 @@ impl Timeline {
     pub fn read_by(&mut self, me: UserId) {
         self.me = me;
         self.drop_stored();
+    }
+
+    /// What these people say is not shown from now on, and what others say is.
+    pub fn hide(&mut self, hidden: impl IntoIterator<Item = UserId>) {
+        self.hidden = hidden.into_iter().collect();
     }
 
     /// Where to go on from.
@@ -128,13 +153,33 @@ impl Timeline {
             return Applied::Hole;
         }
         self.seq = event.seq;
-        if let What::Posted(message) = &event.what
-            && message.author == self.me
-        {
-            self.pending.retain(|pending| pending.client_id != message.client_id);
+        if let Some(own) = self.own(&event) {
+            self.pending.retain(|pending| pending.client_id != own);
+        }
+        if let What::MessageRemoved { message, by } = event.what {
+            self.blank(message, by);
         }
         self.events.push(Arc::new(event));
         Applied::Appended
+    }
+
+    fn blank(&mut self, message: Seq, by: RemovedBy) {
+        if let Ok(place) = self.events.binary_search_by_key(&message, |event| event.seq) {
+            let blank = Event::clone(&self.events[place]).blank(by);
+            self.events[place] = Arc::new(blank);
+        }
+    }
+
+    /// The place of a stored message of somebody, by its id. Looks at the newest first.
+    pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
+        let is_it = |event: &&Arc<Event>| matches!(&event.what, What::Posted(said) if said.author == author && said.client_id == client_id);
+        self.events.iter().rev().find(is_it).map(|event| event.seq)
+    }
+
+    /// The event at a place, where it is here.
+    pub fn event(&self, seq: Seq) -> Option<&Event> {
+        let place = self.events.binary_search_by_key(&seq, |event| event.seq).ok()?;
+        self.events.get(place).map(|event| &**event)
     }
 
     /// The place of the oldest event here; nothing where there is none.
@@ -147,17 +192,18 @@ impl Timeline {
         self.told().iter().map(|event| event.seq).find(|told| *told > seq)
     }
 
-    /// How many messages of others came after an event.
+    /// How many messages of others came after an event, but for those that are hidden.
     pub fn said_after(&self, seq: Seq) -> usize {
         let after = &self.events[self.events.partition_point(|event| event.seq <= seq)..];
+        let is_shown = |author| author != self.me && !self.hidden.contains(&author);
         let by_others =
-            |event: &&Arc<Event>| matches!(&event.what, What::Posted(message) if message.author != self.me);
+            |event: &&Arc<Event>| matches!(&event.what, What::Posted(message) if is_shown(message.author));
         after.iter().filter(by_others).count()
     }
 
     /// Whether nobody has said anything here, as far as is known.
     pub fn is_quiet(&self) -> bool {
-        self.pending.is_empty() && !self.events.iter().any(|event| matches!(event.what, What::Posted(_)))
+        self.pending.is_empty() && !self.events.iter().any(|event| said_by(event).is_some())
     }
 
     /// When the oldest event here happened; nothing where there is none.
@@ -258,27 +304,44 @@ impl Timeline {
     /// The lines to show, with days and groups as they are where clocks are `offset_minutes` east of UTC at a time.
     pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
         let day = |at| local(at, offset_minutes(at)).utc_day();
-        let stored = self.told().into_iter().map(|event| {
-            let author = match &event.what {
-                What::Posted(message) => Some(message.author),
-                _ => None,
-            };
-            (event.at, author, RowContent::Stored(event))
-        });
+        let stored =
+            self.told().into_iter().map(|event| (event.at, said_by(&event), RowContent::Stored(event)));
         let pending =
             self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
         let mut before: Option<(Timestamp, Option<UserId>)> = None;
-        stored
-            .chain(pending)
-            .map(|(at, author, content)| {
-                let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
-                let starts_group = starts_day
-                    || author.is_none()
-                    || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
-                before = Some((at, author));
-                Row { content, starts_day, starts_group }
-            })
-            .collect()
+        let mut rows: Vec<Row> = Vec::new();
+        for (at, author, content) in stored.chain(pending) {
+            let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
+            let starts_group = starts_day
+                || author.is_none()
+                || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
+            before = Some((at, author));
+            let content = self.hidden_or(content);
+            match (rows.last_mut().map(|row| &mut row.content), &content) {
+                (Some(RowContent::Hidden(above)), RowContent::Hidden(next))
+                    if above.person.id == next.person.id && !starts_day =>
+                {
+                    above.person = next.person.clone();
+                    above.count += 1;
+                }
+                _ => rows.push(Row { content, starts_day, starts_group }),
+            }
+        }
+        rows
+    }
+
+    fn hidden_or(&self, content: RowContent) -> RowContent {
+        let RowContent::Stored(event) = &content else { return content };
+        let (id, nickname) = match &event.what {
+            What::Posted(message) => (message.author, &message.nickname),
+            What::Blank(blank) => (blank.author, &blank.nickname),
+            _ => return content,
+        };
+        if !self.hidden.contains(&id) {
+            return content;
+        }
+        let person = User { id, nickname: nickname.clone() };
+        RowContent::Hidden(HiddenMessages { person, first: event.seq, count: 1 })
     }
 
     /// The events as they are worth telling: somebody who tries many names in a row is told of once.
@@ -295,16 +358,31 @@ impl Timeline {
                 _ => told.push(Arc::clone(event)),
             }
         }
-        // whoever is called as before is not worth a line
-        told.retain(|event| renamed(event).is_none_or(|(_, from, to)| from != to));
+        told.retain(|event| match &event.what {
+            // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
+            What::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
+            // it shows where the message was
+            What::MessageRemoved { .. } => false,
+            _ => true,
+        });
         told
     }
 
     fn own(&self, event: &Event) -> Option<ClientId> {
         match &event.what {
             What::Posted(message) if message.author == self.me => Some(message.client_id),
+            What::Blank(blank) if blank.author == self.me => Some(blank.client_id),
             _ => None,
         }
+    }
+}
+
+/// Who said something there, if somebody did.
+fn said_by(event: &Event) -> Option<UserId> {
+    match &event.what {
+        What::Posted(message) => Some(message.author),
+        What::Blank(blank) => Some(blank.author),
+        _ => None,
     }
 }
 
@@ -320,8 +398,10 @@ impl Row {
     pub fn key(&self, me: UserId) -> RowKey {
         match &self.content {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
+            RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first, hidden.count),
             RowContent::Stored(event) => match &event.what {
                 What::Posted(message) if message.author == me => RowKey::Own(message.client_id),
+                What::Blank(_) => RowKey::Blank(event.seq),
                 _ => RowKey::Seq(event.seq),
             },
         }
@@ -480,6 +560,47 @@ mod tests {
         assert_eq!(timeline.first_after(log[5].seq), None);
         assert_eq!(timeline.said_after(log[1].seq), 2, "two of four are one's own");
         assert_eq!(timeline.said_after(log[5].seq), 0);
+    }
+
+    #[test]
+    fn a_removed_message_leaves_a_blank_in_its_place() {
+        let log = log(4);
+        let mut timeline = Timeline::new(ME, history(log.clone(), false));
+        let what = What::MessageRemoved { message: log[1].seq, by: RemovedBy::Owner };
+        let removal = Event { seq: Seq(20), prev: log[3].seq, what, ..log[3].clone() };
+        assert_eq!(timeline.apply(removal.clone()), Applied::Appended);
+        let rows = timeline.rows(|_| 0);
+        assert_eq!(rows.len(), 4, "the removal has no line of its own");
+        assert_eq!(rows[1].key(ME), RowKey::Blank(log[1].seq), "which is another row than the message was");
+        assert!(!format!("{timeline:?}").contains("message 6"), "what it said is nowhere");
+        assert_eq!(timeline.said_after(Seq::ZERO), 2);
+        let mut own = Timeline::new(ME, history(log[..2].to_vec(), false));
+        own.echo(client_id(9), body("message 9"), Timestamp(5));
+        own.apply(log[2].clone().blank(RemovedBy::Owner));
+        assert_eq!(
+            own.pending(),
+            [],
+            "an own message that was removed before it was seen does not wait for ever"
+        );
+    }
+
+    #[test]
+    fn whoever_is_hidden_is_counted_and_not_shown() {
+        let log = log(6);
+        let mut timeline = Timeline::new(ME, history(log.clone(), false));
+        timeline.hide([OTHER]);
+        let counts = |timeline: &Timeline| {
+            let rows = timeline.rows(|_| 0).into_iter();
+            rows.map(|row| if let RowContent::Hidden(hidden) = row.content { hidden.count } else { 0 })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&timeline), [2, 0, 2, 0]);
+        assert_eq!(timeline.said_after(Seq::ZERO), 0, "nobody is called for it");
+        let renamed = What::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
+        timeline.apply(Event { seq: Seq(30), prev: log[5].seq, what: renamed, ..log[5].clone() });
+        assert_eq!(counts(&timeline), [2, 0, 2, 0]);
+        timeline.hide([]);
+        assert_eq!(counts(&timeline), [0; 7]);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Nickname, UserId};
 
+/// So many people one user can hide.
+pub const HIDDEN_LIMIT: usize = 100;
+
 /// A person with a nickname instead of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {

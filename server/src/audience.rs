@@ -56,6 +56,9 @@ impl Audience {
                     self.presence.said(event.chat, message.author);
                 }
                 self.tails.append(event);
+                if let What::PersonRemoved { person, .. } = &event.what {
+                    self.presence.remove(event.chat, person.id);
+                }
                 if let Some(invitee) = event.invitee() {
                     self.presence.knock(invitee);
                 }
@@ -65,6 +68,7 @@ impl Audience {
                     self.presence.knock(invited);
                 }
             }
+            Change::Hidden { from, .. } => self.presence.knock(*from),
             Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)

@@ -76,9 +76,9 @@ pub struct Rates {
     pub connect: Rate,
     /// Start a chat.
     pub chat: Rate,
-    /// Say something.
+    /// Say something, or take it away.
     pub message: Rate,
-    /// Change a nickname, a title or who can find a chat.
+    /// Change a nickname, what a chat is called, or who may find it, be in it, write in it or be seen.
     pub rename: Rate,
     /// Ask for a private chat, or answer.
     pub invite: Rate,
@@ -215,10 +215,14 @@ impl<C: Clock + Clone> Limits<C> {
     pub fn ask(&self, by: Caller, command: &Command) -> Result<(), Problem> {
         let limit = match command {
             Command::StartChat { .. } => &self.chat,
-            Command::Post { .. } => &self.message,
-            Command::SetNickname { .. } | Command::EditTitle { .. } | Command::SetVisibility { .. } => {
-                &self.rename
-            }
+            // there is no more to take away than was said
+            Command::Post { .. } | Command::RemoveMessage { .. } => &self.message,
+            Command::SetNickname { .. }
+            | Command::EditTitle { .. }
+            | Command::SetVisibility { .. }
+            | Command::SetRemoved { .. }
+            | Command::SetLock { .. }
+            | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };
         self.check(limit, by)

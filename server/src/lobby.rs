@@ -107,6 +107,7 @@ impl Lobby {
             Change::ChatTouched(chat, at) => state.touch(*chat, *at, self.lifetimes),
             Change::ChatExpired(chat) => state.remove(chat.id, self.lifetimes),
             Change::User { .. }
+            | Change::Hidden { .. }
             | Change::UserTouched(..)
             | Change::UserExpired(_)
             | Change::Forgotten { .. } => return,

@@ -26,7 +26,7 @@ use leptos::{
 use leptos_axum::ResponseOptions;
 use serde::Deserialize;
 
-use crate::{client::Client, headers, problem, random, router::Parts, site};
+use crate::{client::Client, headers, problem, random, router::Parts, service::Subject, site};
 
 /// Which part of the lobby is wanted.
 #[derive(Deserialize)]
@@ -49,13 +49,16 @@ pub async fn home(
     visit(&parts, request, |user| Ok(Page::Home(Box::new(parts.service.home_page(user, wanted)?)))).await
 }
 
-/// Which part of a chat's history is wanted.
+/// Which part of a chat's history is wanted, and about what of it more.
 #[derive(Deserialize)]
 pub struct Part {
     before: Option<Seq>,
+    message: Option<Seq>,
+    person: Option<UserId>,
 }
 
-/// `/chat/{id}`, and `/chat/{id}?before={seq}` for what was said before an event
+/// `/chat/{id}`; `/chat/{id}?before={seq}` for what was said before an event, `?message={seq}` and `?person={id}` for what
+/// can be done about a message or somebody
 pub async fn chat(
     State(parts): State<Arc<Parts>>,
     id: Result<Path<String>, PathRejection>,
@@ -73,8 +76,12 @@ pub async fn chat(
     visit(&parts, request, |user| {
         let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
         // a part that is none shows the newest
-        let before = part.ok().and_then(|Query(part)| part.before);
-        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user, before)?)))
+        let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
+        let about = match part {
+            Part { message: Some(message), .. } => Some(Subject::Message(message)),
+            Part { person, .. } => person.map(Subject::Person),
+        };
+        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user, part.before, about)?)))
     })
     .await
 }

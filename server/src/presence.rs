@@ -164,7 +164,7 @@ impl Presence {
             self.came.notify_one();
         }
         let watcher = room.watch(bell);
-        if room.sit(user) {
+        if room.sit(watcher, user) {
             moved.insert(chat);
             self.moved.notify_one();
         }
@@ -189,6 +189,19 @@ impl Presence {
         }
         drop(everybody);
         self.sooner.notify_one();
+    }
+
+    /// Takes their seats from somebody who was removed from a chat, and tells everybody there.
+    pub fn remove(&self, chat: ChatId, user: UserId) {
+        let (now, time) = (Instant::now(), (self.clock)());
+        let mut everybody = self.lock();
+        let Some(room) = everybody.rooms.get_mut(&chat) else { return };
+        if room.remove(user) {
+            everybody.left(chat, user, now, time);
+            drop(everybody);
+            self.moved.notify_one();
+            self.sooner.notify_one();
+        }
     }
 
     /// Where a user is, 64 chats at most.
@@ -354,6 +367,13 @@ impl Everybody {
         if !room.leave(user, at) {
             return false;
         }
+        self.left(chat, user, now, time);
+        true
+    }
+
+    /// What follows when somebody is in a room no longer.
+    fn left(&mut self, chat: ChatId, user: UserId, now: Instant, time: Timestamp) {
+        let Some(room) = self.rooms.get_mut(&chat) else { return };
         self.rings.extend(room.ring(now).map(|at| (at, chat)));
         if room.is_empty() {
             self.rooms.remove(&chat);
@@ -366,7 +386,6 @@ impl Everybody {
             }
         }
         self.moved.insert(chat);
-        true
     }
 
     /// Lets somebody go whose time that is; false where they came back.
@@ -411,6 +430,12 @@ impl Seat {
         pauses.insert((until, self.chat, self.user));
         drop(everybody);
         self.presence.sooner.notify_one();
+    }
+
+    /// Whether it is still theirs: those who are removed lose theirs.
+    pub fn is_kept(&self) -> bool {
+        let everybody = self.presence.lock();
+        everybody.rooms.get(&self.chat).is_some_and(|room| room.has_seat(self.user, self.watcher))
     }
 
     /// What happened in the room since a version; nothing known gets everything.

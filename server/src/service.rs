@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use domain::{
-    Chat, ChatId, Command, Epoch, Invite, Lifetimes, Problem, Proposal, Roster, Seq, Timestamp, User, UserId,
+    Blank, Chat, ChatId, Command, Epoch, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
+    Timestamp, User, UserId, What,
     lobby::Wanted,
-    page::{ChatPage, History, HomePage, PAGE_EVENTS, Visit},
+    page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
 use tokio::sync::oneshot;
 
@@ -34,6 +35,15 @@ pub struct Service {
 
 /// A command on its way: proposed, and not yet decided.
 pub struct Proposed(oneshot::Receiver<Outcome>);
+
+/// What somebody wants to see more about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Something that was said, by its place.
+    Message(Seq),
+    /// Somebody.
+    Person(UserId),
+}
 
 impl Proposed {
     /// Waits until it is on disk, or refused.
@@ -144,6 +154,14 @@ impl Service {
         self.read()?.invites_of(user).map_err(|error| not_readable(&error))
     }
 
+    /// Whom a user has hidden.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`].
+    pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Problem> {
+        self.read()?.hidden(user).map_err(|error| not_readable(&error))
+    }
+
     /// Who somebody is.
     ///
     /// # Errors
@@ -155,10 +173,10 @@ impl Service {
     /// A chat that admits somebody, as it is in a view.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
     pub fn enter(&self, view: &View, id: ChatId, user: UserId) -> Result<Chat, Problem> {
         let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
-        if chat.admits(user) { Ok(chat) } else { Err(Problem::NotAdmitted) }
+        chat.admits(user).map(|()| chat)
     }
 
     fn visit(&self, view: &View, reader: UserId) -> Result<Visit, StoreError> {
@@ -170,6 +188,7 @@ impl Service {
             now: self.now(),
             counts,
             invites: view.invites_of(reader)?,
+            hidden: view.hidden(reader)?,
             lifetimes: self.lifetimes(),
         })
     }
@@ -185,11 +204,18 @@ impl Service {
         Ok(HomePage { visit, wanted, lobby })
     }
 
-    /// A chat as somebody finds it: its newest page, or the one before an event.
+    /// A chat as somebody finds it: its newest page, or the one before an event, and more about a subject where that is
+    /// there.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
-    pub fn chat_page(&self, id: ChatId, reader: UserId, before: Option<Seq>) -> Result<ChatPage, Problem> {
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    pub fn chat_page(
+        &self,
+        id: ChatId,
+        reader: UserId,
+        before: Option<Seq>,
+        subject: Option<Subject>,
+    ) -> Result<ChatPage, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
         self.presence.looked(reader, Some(id));
@@ -199,13 +225,14 @@ impl Service {
                 // there is nothing before that: a part that is none shows the newest
                 history = page(&view, &chat, None, self.epoch())?;
             }
-            Ok((self.visit(&view, reader)?, history))
+            let about = subject.map(|subject| about(&view, id, subject)).transpose()?.flatten();
+            Ok((self.visit(&view, reader)?, history, about))
         };
-        let (visit, history) = read().map_err(|error: StoreError| not_readable(&error))?;
+        let (visit, history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
         let mut roster: Roster = self.presence.roster(id);
         roster.welcome(&visit.me, self.presence.is_in(id, reader));
         let later = history.seq < chat.seq;
-        Ok(ChatPage { visit, chat, roster, history, later })
+        Ok(ChatPage { visit, chat, roster, history, later, about })
     }
 
     /// The newest page of a chat's history.
@@ -219,7 +246,7 @@ impl Service {
     /// The page of a chat's history before an event, for somebody whom it admits.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], [`Problem::NotAdmitted`] or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
     pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
@@ -264,6 +291,21 @@ impl Service {
         let log = self.read()?.log().map_err(|error| not_readable(&error))?;
         Ok(log.map_or(Seq::ZERO, |log| log.seq))
     }
+}
+
+fn about(view: &View, chat: ChatId, subject: Subject) -> Result<Option<About>, StoreError> {
+    Ok(match subject {
+        Subject::Person(id) => Some(About { person: view.user(id)?, message: None }),
+        Subject::Message(message) => match view.event(chat, message)?.map(|event| event.what) {
+            Some(What::Posted(Message { author: id, nickname, .. })) => {
+                Some(About { person: User { id, nickname }, message: Some(message) })
+            }
+            Some(What::Blank(Blank { author: id, nickname, .. })) => {
+                Some(About { person: User { id, nickname }, message: None })
+            }
+            _ => None,
+        },
+    })
 }
 
 fn page(view: &View, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {

@@ -2,11 +2,11 @@
 
 mod record;
 
-use std::{fs, io, path::Path};
+use std::{fs, io, ops::RangeInclusive, path::Path};
 
 use domain::{
-    Change, Chat, ChatId, ClientId, Epoch, Event, Expiry, Invite, Kept, Lifetimes, Message, Seq, State,
-    Timestamp, User, UserId, What, id::ID_BYTES,
+    Blank, Change, Chat, ChatId, ClientId, Epoch, Event, Expiry, Invite, Kept, Lifetimes, Message, RemovedBy,
+    Seq, State, Timestamp, User, UserId, What, id::ID_BYTES,
 };
 use redb::{
     Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend,
@@ -34,6 +34,9 @@ const PAIRS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
 const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events");
 /// Where each message went, by chat, author and client id.
 const POSTED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("posted");
+
+/// Whom each user has hidden.
+const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("hidden");
 
 /// redb takes 1 GiB unless told otherwise. The newest pages of the busy chats fit into this many bytes.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -235,6 +238,7 @@ pub struct Batch<'txn> {
     pairs: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
+    hidden: Table<'txn, (Id, Id), ()>,
 }
 
 impl<'txn> Batch<'txn> {
@@ -248,6 +252,7 @@ impl<'txn> Batch<'txn> {
             pairs: write.open_table(PAIRS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
+            hidden: write.open_table(HIDDEN)?,
         })
     }
 
@@ -271,6 +276,14 @@ impl<'txn> Batch<'txn> {
                 self.users_active.insert(user.id.bytes(), at.0)?;
             }
             Change::Chat(event) => self.append(event)?,
+            Change::Hidden { from, person, is_hidden } => {
+                let pair = (from.bytes(), person.bytes());
+                if *is_hidden {
+                    self.hidden.insert(pair, ())?;
+                } else {
+                    self.hidden.remove(pair)?;
+                }
+            }
             Change::UserTouched(user, at) => {
                 self.users_active.insert(user.bytes(), at.0)?;
             }
@@ -280,6 +293,7 @@ impl<'txn> Batch<'txn> {
             Change::UserExpired(user) => {
                 self.users.remove(user.bytes())?;
                 self.users_active.remove(user.bytes())?;
+                self.hidden.retain_in(all_with(*user), |_, ()| false)?;
             }
             Change::ChatExpired(chat) => self.remove(chat)?,
             Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
@@ -301,6 +315,16 @@ impl<'txn> Batch<'txn> {
         self.events.insert((id, event.seq.0), record::encode(event)?.as_slice())?;
         if let What::Posted(Message { author, client_id, .. }) = &event.what {
             self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?;
+        }
+        if let What::MessageRemoved { message, by } = event.what {
+            self.blank(event.chat, message, by)?;
+        }
+        Ok(())
+    }
+
+    fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
+        if let Some(event) = State::event(self, chat, message)? {
+            self.events.insert((chat.bytes(), message.0), record::encode(&event.blank(by))?.as_slice())?;
         }
         Ok(())
     }
@@ -326,8 +350,12 @@ impl<'txn> Batch<'txn> {
         let mut posted = Vec::new();
         for gone in self.events.extract_from_if((id, 0)..=(id, upto.0), |_, _| true)? {
             let (_, record) = gone?;
-            if let What::Posted(message) = record::decode::<Event>(record.value())?.what {
-                posted.push((id, message.author.bytes(), message.client_id.bytes()));
+            match record::decode::<Event>(record.value())?.what {
+                What::Posted(Message { author, client_id, .. })
+                | What::Blank(Blank { author, client_id, .. }) => {
+                    posted.push((id, author.bytes(), client_id.bytes()));
+                }
+                _ => {}
             }
         }
         for key in posted {
@@ -356,10 +384,12 @@ impl State for Batch<'_> {
         Ok(pairs_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
     }
 
-    fn event_at(&self, chat: ChatId, seq: Seq) -> Result<Option<Timestamp>, StoreError> {
-        let found = self.events.get((chat.bytes(), seq.0))?;
-        let event = found.map(|record| record::decode::<Event>(record.value())).transpose()?;
-        Ok(event.map(|event| event.at))
+    fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
+        event(&self.events, chat, seq)
+    }
+
+    fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        hidden_by(&self.hidden, user)
     }
 }
 
@@ -444,13 +474,33 @@ impl View {
         Ok(pairs.into_iter().map(|(partner, _)| partner).collect())
     }
 
-    /// Who waits for an answer of a user, those who have waited longest first.
+    /// Whom a user has hidden.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        hidden_by(&self.read.open_table(HIDDEN)?, user)
+    }
+
+    /// The event at a place of a chat, where there is one.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
+        Ok(event(&self.events()?, chat, seq)?.filter(|event| !self.expiry.of_event(event.at)))
+    }
+
+    /// Who waits for an answer of a user and is not hidden from them, those who have waited longest first.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, StoreError> {
         let mut invites = Vec::new();
+        let hidden = self.hidden(user)?;
         for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
+            if hidden.contains(&partner) {
+                continue;
+            }
             if let Some(chat) = self.chat(chat)?.filter(|chat| chat.invited() == Some(user)) {
                 invites.push((chat.seq, Invite { chat: chat.id, from: self.user(partner)? }));
             }
@@ -618,14 +668,34 @@ fn kept<T: for<'de> Deserialize<'de>>(
     Ok(Some(Kept { value, active_at }))
 }
 
+fn event(
+    events: &impl ReadableTable<(Id, u64), &'static [u8]>,
+    chat: ChatId,
+    seq: Seq,
+) -> Result<Option<Event>, StoreError> {
+    Ok(events.get((chat.bytes(), seq.0))?.map(|record| record::decode(record.value())).transpose()?)
+}
+
+/// All keys that begin with a user.
+fn all_with(user: UserId) -> RangeInclusive<(Id, Id)> {
+    (user.bytes(), [0; ID_BYTES])..=(user.bytes(), [u8::MAX; ID_BYTES])
+}
+
+fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<Vec<UserId>, StoreError> {
+    let mut found = Vec::new();
+    for pair in hidden.range(all_with(user))? {
+        found.push(UserId::from_bytes(pair?.0.value().1));
+    }
+    Ok(found)
+}
+
 /// The other one of each chat of two of a user, and the chat.
 fn pairs_of(
     pairs: &impl ReadableTable<(Id, Id), Id>,
     user: UserId,
 ) -> Result<Vec<(UserId, ChatId)>, StoreError> {
-    let user = user.bytes();
     let mut found = Vec::new();
-    for pair in pairs.range((user, [0; ID_BYTES])..=(user, [u8::MAX; ID_BYTES]))? {
+    for pair in pairs.range(all_with(user))? {
         let (key, chat) = pair?;
         found.push((UserId::from_bytes(key.value().1), ChatId::from_bytes(chat.value())));
     }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use axum::extract::ws::Utf8Bytes;
-use domain::{ChatId, Event, Seq, frame::ServerFrame};
+use domain::{ChatId, Event, Seq, What, frame::ServerFrame};
 use tokio::sync::Notify;
 
 /// Events that a tail holds: more than a connection misses while it writes one batch.
@@ -98,6 +98,10 @@ impl Tails {
         let Some(tail) = lock(&self.chats).get(&event.chat).cloned() else { return };
         let Some(encoded) = Encoded::new(event) else { return };
         let mut tail = lock(&tail);
+        if matches!(event.what, What::MessageRemoved { .. }) {
+            // what was removed is not shown to those who are behind: the database has it without its text
+            tail.events.clear();
+        }
         if tail.events.len() == TAIL_EVENTS {
             tail.events.pop_front();
         }
@@ -157,7 +161,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Body, ClientId, Message, Timestamp, User, UserId, What, id::ID_BYTES};
+    use domain::{Body, ClientId, Message, RemovedBy, Timestamp, User, UserId, id::ID_BYTES};
 
     use super::*;
 
@@ -188,6 +192,17 @@ mod tests {
         assert_eq!(places(watching.after(Seq(3), 10)), [4, 9]);
         assert_eq!(places(watching.after(Seq(1), 2)), [3, 4]);
         assert!(matches!(watching.after(Seq(9), 10), Ahead::Nothing));
+    }
+
+    #[test]
+    fn whoever_is_behind_a_removal_reads_on_from_the_store() {
+        let tails = Arc::new(Tails::default());
+        let mut watching = tails.watch(CHAT, Bell::default());
+        tails.append(&event(3, 1));
+        let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+        tails.append(&Event { what, ..event(4, 3) });
+        assert!(matches!(watching.after(Seq(1), 10), Ahead::InStore));
+        assert_eq!(places(watching.after(Seq(3), 10)), [4]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use domain::{
     Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, UserId, What,
     frame::{Cursor, ServerFrame},
-    page::ChatPage,
+    page::{About, ChatPage},
     timeline::{Applied, Pending},
 };
 use leptos::prelude::{
@@ -33,20 +33,25 @@ pub struct LiveChat {
     pub posted: RwSignal<usize>,
     /// Whether earlier events are on their way.
     pub loading: RwSignal<bool>,
+    /// About whom or what more is shown.
+    pub about: RwSignal<Option<About>>,
     typed_at: StoredValue<Timestamp>,
 }
 
 impl LiveChat {
     /// A chat as its page arrived.
     pub fn new(page: ChatPage) -> Self {
-        let ChatPage { visit, chat, roster, history, .. } = page;
+        let ChatPage { visit, chat, roster, history, about, .. } = page;
+        let mut timeline = Timeline::new(visit.me.id, history);
+        timeline.hide(visit.hidden.iter().copied());
         Self {
-            timeline: RwSignal::new(Timeline::new(visit.me.id, history)),
+            timeline: RwSignal::new(timeline),
             live: Live::new(visit),
             chat: RwSignal::new(chat),
             roster: RwSignal::new(roster),
             posted: RwSignal::new(0),
             loading: RwSignal::new(false),
+            about: RwSignal::new(about),
             typed_at: StoredValue::new(Timestamp(0)),
         }
     }
@@ -148,6 +153,17 @@ impl LiveChat {
         if let Some(nickname) = seen.filter(|nickname| *nickname != me.nickname) {
             self.live.me.set(User { nickname, ..me });
         }
+    }
+
+    /// What these people say is not shown from now on.
+    pub(super) fn hide(self, hidden: Vec<UserId>) {
+        self.timeline.update(|timeline| timeline.hide(hidden));
+    }
+
+    /// Why the reader cannot write here just now, where they cannot.
+    pub fn keeps_silent(self) -> Option<Problem> {
+        let me = self.live.me.with(|me| me.id);
+        self.chat.with(|chat| chat.lets_write(me)).err()
     }
 
     /// Somebody else reads from now on.

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 use crate::{
     live::{Connector, LiveChat, Scene},
     view::{
+        about::AboutView,
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
         ended::Ended,
@@ -48,6 +49,7 @@ pub fn ChatPage(
                 </main>
                 <Members />
             </div>
+            <AboutView />
         </div>
     }
 }

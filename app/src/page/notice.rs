@@ -57,6 +57,7 @@ pub fn ProblemPage(
     let heading = match problem {
         Problem::UnknownChat => "No chat here",
         Problem::NotAdmitted => "A private chat",
+        Problem::Removed => "Removed from this chat",
         _ => "That did not work",
     };
     view! {

@@ -39,6 +39,12 @@ pub fn Composer() -> impl IntoView {
     let (length, set_length) = signal(0_usize);
     let problem = RwSignal::new(None::<Problem>);
     let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
+    let silence = Memo::new(move |_| chat.keeps_silent());
+    let is_silent = move || is_over.get() || silence.get().is_some();
+    let placeholder = move || match silence.get() {
+        Some(_) => "Locked: only the owner can write",
+        None => "Write a message",
+    };
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
 
     let measure = move |typed: &str| {
@@ -92,7 +98,7 @@ pub fn Composer() -> impl IntoView {
         let Some(field) = field.get() else { return };
         let typed = field.value();
         let asked = match slash::parse(&typed) {
-            Ok(Line::Post(body)) => chat.post(body),
+            Ok(Line::Post(body)) => silence.get_untracked().map_or_else(|| chat.post(body), Err),
             Ok(Line::Nick(nickname)) => {
                 clear(&field);
                 let ask = Ask::SetNickname { nickname: nickname.to_string() };
@@ -136,7 +142,7 @@ pub fn Composer() -> impl IntoView {
         })
     };
     view! {
-        <form class="composer" class:ending=is_over method="post" action=PostMessage::PATH on:submit=submit>
+        <form class="composer" class:ending=is_over class:silent=move || silence.get().is_some() method="post" action=PostMessage::PATH on:submit=submit>
             <ProblemLine problem />
             <div class="composer-field">
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
@@ -145,12 +151,12 @@ pub fn Composer() -> impl IntoView {
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder="Write a message"
+                    placeholder=placeholder
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"
                     required
-                    readonly=is_over
+                    readonly=is_silent
                     node_ref=field
                     on:input=input
                     on:keydown=key_down

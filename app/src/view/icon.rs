@@ -57,3 +57,8 @@ pub fn pencil() -> impl IntoView {
 pub fn reroll() -> impl IntoView {
     icon("M4 12a8 8 0 0 1 14-5.3L20 9M20 4v5h-5M20 12a8 8 0 0 1-14 5.3L4 15M4 20v-5h5")
 }
+
+/// There is more to do here.
+pub fn more() -> impl IntoView {
+    icon("M5 12h.01M12 12h.01M19 12h.01")
+}

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use domain::{Member, Problem, UserId, frame::Ask};
+use domain::{Member, Problem, User, UserId, frame::Ask, page::About};
 use leptos::{ev::SubmitEvent, html::Aside, prelude::*, server_fn::ServerFn};
 
 use crate::{
-    api::{ChatPrivately, SetNickname},
+    api::{ChatPrivately, SetLock, SetNickname},
     live::{Live, LiveChat},
     view::{
+        about::{AboutLink, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
@@ -101,11 +102,49 @@ pub fn Members() -> impl IntoView {
                 </Show>
             </div>
             <footer class="members-foot">
+                <Lock />
                 <CountsView />
                 <Terms />
             </footer>
             </div>
         </aside>
+    }
+    .into_any()
+}
+
+/// The switch by which the owner of a chat of many lets nobody else write.
+#[component]
+fn Lock() -> impl IntoView {
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let is_mine = Memo::new(move |_| {
+        let me = live.me.with(|me| me.id);
+        chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
+    });
+    let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
+    let switch = move |event: SubmitEvent| {
+        if live.is_alive.get_untracked() {
+            event.prevent_default();
+            let ask = Ask::SetLock { chat: chat.chat_id(), is_locked: !is_locked.get_untracked() };
+            live.ask(ask, move |done| live.notice.set(done.err()));
+        }
+    };
+    view! {
+        <Show when=move || is_mine.get()>
+            <form class="lock" method="post" action=SetLock::PATH on:submit=switch>
+                <input type="hidden" name="chat" value=chat.chat_id().to_string() />
+                <button
+                    role="switch"
+                    class="switch"
+                    name="is_locked"
+                    value=move || if is_locked.get() { "false" } else { "true" }
+                    aria-checked=move || if is_locked.get() { "true" } else { "false" }
+                    title="Only you can write"
+                >
+                    "Locked"
+                </button>
+            </form>
+        </Show>
     }
     .into_any()
 }
@@ -150,6 +189,10 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
             </Show>
         }
     };
+    let about_label = Signal::derive(move || format!("About {}", text.get()));
+    let about = Callback::new(move |()| {
+        Some(About { person: User { id, nickname: nickname.get_untracked() }, message: None })
+    });
     let ask = Callback::new(|nickname| Ask::SetNickname { nickname });
     let form = PlainForm { action: SetNickname::PATH, name: "nickname", chat: chat.chat_id() };
     view! {
@@ -167,9 +210,15 @@ fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
                 <Show when=is_owner>
                     <span>"owner"</span>
                 </Show>
+                <Show when=move || live.hidden.with(|hidden| hidden.contains(&id))>
+                    <span>"hidden"</span>
+                </Show>
             </span>
             <Show when=move || !is_me.get() && typing.with(|typing| typing.contains(&id))>
                 <Dots />
+            </Show>
+            <Show when=move || !is_me.get()>
+                <AboutLink address=person_address(chat.chat_id(), id) label=about_label about />
             </Show>
         </li>
     }
@@ -238,7 +287,8 @@ pub fn TypingLine() -> impl IntoView {
     let names = Memo::new(move |_| {
         let me = chat.live.me.with(|me| me.id);
         chat.roster.with(|roster| {
-            let typing = roster.members.iter().filter(|member| member.typing && member.id != me);
+            let is_shown = |id| id != me && chat.live.hidden.with(|hidden| !hidden.contains(&id));
+            let typing = roster.members.iter().filter(|member| member.typing && is_shown(member.id));
             typing.map(|member| member.nickname.to_string()).collect::<Vec<_>>()
         })
     });

@@ -1,15 +1,24 @@
 //! One line of the timeline.
 
 use domain::{
-    Answer, Body, ClientId, Message, Nickname, Seq, Timestamp, User, UserId, Visibility, What,
+    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
+    Visibility, What,
+    frame::Ask,
     link::{self, Piece},
-    timeline::{Delivery, Pending, Row, RowContent, local},
+    page::About,
+    timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, local},
 };
-use leptos::prelude::*;
+use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
+    api::SetHidden,
     live::{Connection, LiveChat},
-    view::{avatar::Avatar, composer::ComposerField},
+    view::{
+        about::{AboutLink, Act, message_address, person_address},
+        avatar::Avatar,
+        composer::ComposerField,
+        problem_line::ProblemLine,
+    },
 };
 
 /// A line of the timeline, below a line for its day where one begins.
@@ -29,7 +38,7 @@ pub fn RowView(
     let Row { content, starts_day, starts_group } = row;
     let seq = match &content {
         RowContent::Stored(event) => Some(event.seq),
-        RowContent::Pending(_) => None,
+        RowContent::Pending(_) | RowContent::Hidden(_) => None,
     };
     let is_first_new = move || seq.is_some() && first_new.get() == seq;
     let (at, line) = match content {
@@ -39,16 +48,28 @@ pub fn RowView(
                 let own = message.author == me;
                 (
                     event.at,
-                    view! { <MessageView message at=event.at own starts_group is_new waits=false /> }
-                        .into_any(),
+                    view! {
+                        <MessageView message place=Some(event.seq) at=event.at own starts_group is_new waits=false />
+                    }
+                    .into_any(),
                 )
+            }
+            What::Blank(blank) => {
+                (event.at, view! { <BlankView blank at=event.at me starts_group /> }.into_any())
             }
             what => (event.at, view! { <SystemLine what me /> }.into_any()),
         },
         RowContent::Pending(Pending { client_id, body, at, .. }) => {
             let nickname = live.me.with_untracked(|me| me.nickname.clone());
             let message = Message { author: me, nickname, client_id, body };
-            (at, view! { <MessageView message at own=true starts_group is_new=true waits=true /> }.into_any())
+            let line =
+                view! { <MessageView message place=None at own=true starts_group is_new=true waits=true /> };
+            (at, line.into_any())
+        }
+        RowContent::Hidden(hidden) => {
+            let at =
+                chat.timeline.with_untracked(|timeline| timeline.event(hidden.first).map(|event| event.at));
+            (at.unwrap_or_default(), view! { <HiddenView hidden /> }.into_any())
         }
     };
     view! {
@@ -65,12 +86,24 @@ pub fn RowView(
 fn SystemLine(what: What, me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let owner = chat.chat.with_untracked(|chat| chat.owner);
+    // whoever was removed is not in the list of those who are here: this is where their return begins
+    let about = match &what {
+        What::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
+        _ => None,
+    };
+    let about = about.map(|person| {
+        let label = format!("About {}", person.nickname);
+        let address = person_address(chat.chat_id(), person.id);
+        let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
+        view! { <AboutLink address label about one_of_many=true /> }
+    });
     let (who, did, name) = told(what, me, owner);
     view! {
         <li class="system">
             <bdi>{who}</bdi>
             {did}
             {name.map(|name| view! { <bdi>{name}</bdi> })}
+            {about}
         </li>
     }
 }
@@ -109,7 +142,16 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
         What::InviteWithdrawn { by, .. } => {
             (you(by.id, by.nickname), " left before the invite was answered", None)
         }
-        What::Posted(message) => (message.nickname.to_string(), "", None),
+        What::PersonRemoved { nickname, person } => (you(owner, nickname), " removed ", Some(whom(person))),
+        What::PersonAdmitted { nickname, person } => {
+            (you(owner, nickname), " let in again ", Some(whom(person)))
+        }
+        What::LockSet { nickname, is_locked } => {
+            let did = if is_locked { " locked this chat" } else { " unlocked this chat" };
+            (you(owner, nickname), did, None)
+        }
+        // these have lines of another kind, or none
+        What::Posted(_) | What::Blank(_) | What::MessageRemoved { .. } => (String::new(), "", None),
     }
 }
 
@@ -134,6 +176,8 @@ fn body_view(body: &Body) -> AnyView {
 #[component]
 fn MessageView(
     message: Message,
+    /// Its place, where it was stored when this row was made.
+    place: Option<Seq>,
     at: Timestamp,
     own: bool,
     starts_group: bool,
@@ -154,19 +198,14 @@ fn MessageView(
         Delivery::Stored(at) => at,
         Delivery::Waits(_) => at,
     });
-    let name = nickname.to_string();
-    let head = if starts_group {
-        view! {
-            <Avatar id=author nickname />
-            <p class="by">
-                <strong dir="auto">{name}</strong>
-                <Clock at />
-            </p>
-        }
-        .into_any()
-    } else {
-        view! { <p class="by hidden">{name} " " <Clock at /></p> }.into_any()
-    };
+    let person = User { id: author, nickname: nickname.clone() };
+    let head = head(author, nickname, at, starts_group);
+    let about = Callback::new(move |()| {
+        let place =
+            place.or_else(|| chat.timeline.with_untracked(|timeline| timeline.place(author, client_id)));
+        place.map(|place| About { person: person.clone(), message: Some(place) })
+    });
+    let address = place.map(|place| message_address(chat.chat_id(), place)).unwrap_or_default();
     let is_waiting = move || matches!(delivery.get(), Delivery::Waits(_));
     view! {
         <li class="message" class:own=own class:first=starts_group class:new=is_new class:waiting=is_waiting>
@@ -177,6 +216,65 @@ fn MessageView(
             <Show when=is_waiting>
                 <DeliveryView client_id delivery />
             </Show>
+            <AboutLink address label="About this message" about one_of_many=true />
+        </li>
+    }
+}
+
+/// Who said something and when; for assistive technology alone where that stands above already.
+fn head(author: UserId, nickname: Nickname, at: Signal<Timestamp>, starts_group: bool) -> AnyView {
+    let name = nickname.to_string();
+    if starts_group {
+        view! {
+            <Avatar id=author nickname />
+            <p class="by">
+                <strong dir="auto">{name}</strong>
+                <Clock at />
+            </p>
+        }
+        .into_any()
+    } else {
+        view! { <p class="by hidden">{name} " " <Clock at /></p> }.into_any()
+    }
+}
+
+/// What is left of a message that was removed.
+#[component]
+fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> impl IntoView {
+    let Blank { author, nickname, by, .. } = blank;
+    let said = match by {
+        RemovedBy::Author => "Message removed",
+        RemovedBy::Owner => "Message removed by the owner",
+    };
+    view! {
+        <li class="message" class:own=author == me class:first=starts_group>
+            {head(author, nickname, Signal::stored(at), starts_group)}
+            <p class="gone soft">{said}</p>
+        </li>
+    }
+}
+
+/// That somebody said something whom the reader has hidden, and the way to see it after all.
+#[component]
+fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
+    let HiddenMessages { person: User { id, nickname }, count, .. } = hidden;
+    let problem = RwSignal::new(None::<Problem>);
+    let said = if count == 1 { "A message of ".to_owned() } else { format!("{count} messages of ") };
+    view! {
+        <li class="system hidden-messages">
+            {said}
+            <bdi>{nickname.to_string()}</bdi>
+            ", whom you have hidden"
+            <Act
+                action=SetHidden::PATH
+                fields=vec![("person", id.to_string()), ("is_hidden", false.to_string())]
+                ask=Ask::SetHidden { person: id, is_hidden: false }
+                problem
+                done=Callback::new(|()| ())
+            >
+                "Show"
+            </Act>
+            <ProblemLine problem />
         </li>
     }
 }

@@ -2,17 +2,17 @@
 
 use domain::{Chat, Seq, Timeline, timeline::Row};
 use leptos::{
-    ev::MouseEvent,
+    ev::{FocusEvent, KeyboardEvent, MouseEvent},
     html::Div,
     prelude::*,
     wasm_bindgen::JsCast,
-    web_sys::{HtmlDivElement, HtmlElement},
+    web_sys::{Event, HtmlDivElement, HtmlElement},
 };
 
 use crate::{
     live::{Connection, LiveChat},
     shell,
-    view::{icon, message::RowView},
+    view::{about::ABOUT_LINK, icon, message::RowView},
 };
 
 /// A reader this many pixels from the end is at the end.
@@ -137,6 +137,40 @@ pub fn TimelineView(
             }
         });
     });
+    // Every line has a link to more about it. Tab stops at one of them, that of the newest line at first, and the arrows
+    // lead from there to the others (ARIA Authoring Practices, roving tabindex).
+    let focused = move |event: FocusEvent| {
+        let (Some(scroller), Some(element)) = (scroller.get_untracked(), element_of(&event)) else { return };
+        if element.class_list().contains(ABOUT_LINK) {
+            rove(&scroller, &element);
+        } else if let Some(newest) = about_links(&scroller).last() {
+            rove(&scroller, newest);
+        }
+    };
+    Effect::new(move || {
+        if live.is_alive.get()
+            && let Some(scroller) = scroller.get()
+            && let Some(newest) = about_links(&scroller).last()
+        {
+            rove(&scroller, newest);
+        }
+    });
+    let key_down = move |event: KeyboardEvent| {
+        let (Some(scroller), Some(element)) = (scroller.get_untracked(), element_of(&event)) else { return };
+        let links = about_links(&scroller);
+        let Some(place) = links.iter().position(|link| *link == element) else { return };
+        let next = match event.key().as_str() {
+            "ArrowUp" => place.checked_sub(1),
+            "ArrowDown" => Some(place + 1),
+            "Home" => Some(0),
+            "End" => links.len().checked_sub(1),
+            _ => return,
+        };
+        event.prevent_default();
+        if let Some(link) = next.and_then(|next| links.get(next)) {
+            let _ = link.focus();
+        }
+    };
     let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
     let load = move |event: MouseEvent| {
         if chat.load_earlier() {
@@ -153,6 +187,8 @@ pub fn TimelineView(
             tabindex="0"
             node_ref=scroller
             on:scroll=scrolled
+            on:focusin=focused
+            on:keydown=key_down
         >
             {later
                 .then(|| {
@@ -193,6 +229,23 @@ pub fn TimelineView(
         </div>
     }
     .into_any()
+}
+
+fn element_of(event: &Event) -> Option<HtmlElement> {
+    event.target()?.dyn_into().ok()
+}
+
+/// The links to more of all lines, in their order.
+fn about_links(scroller: &HtmlDivElement) -> Vec<HtmlElement> {
+    let links = scroller.get_elements_by_class_name(ABOUT_LINK);
+    (0..links.length()).filter_map(|place| links.item(place)?.dyn_into().ok()).collect()
+}
+
+/// Lets Tab stop at this link and at no other.
+fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
+    for other in about_links(scroller) {
+        other.set_tab_index(if other == *link { 0 } else { -1 });
+    }
 }
 
 /// What a chat says in which nobody has said anything yet, to whoever is alone in it.

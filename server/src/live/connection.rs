@@ -7,7 +7,7 @@ use axum::{
     extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
 use domain::{
-    ChatId, Command, Invite, Problem,
+    ChatId, Command, Invite, Problem, UserId,
     frame::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
@@ -46,12 +46,14 @@ struct Connection {
     caller: Caller,
     parts: Arc<Parts>,
     bell: Bell,
-    /// Rings when the invites of the user may be others.
+    /// Rings when the invites of the user may be others, or whom they hide.
     knock: Bell,
     /// Nothing until the client said hello.
     stay: Option<Stay>,
     /// What was sent of them.
     invites: Option<Vec<Invite>>,
+    /// What was sent of whom they hide.
+    hidden: Option<Vec<UserId>>,
     lobby: Option<lobby::View>,
     lobby_rings: watch::Receiver<u64>,
     watches: HashMap<ChatId, Watch>,
@@ -73,6 +75,7 @@ pub(super) async fn run(socket: WebSocket, caller: Caller, parts: Arc<Parts>) {
         knock: Arc::new(Notify::new()),
         stay: None,
         invites: None,
+        hidden: None,
         lobby: None,
         lobby_rings,
         watches: HashMap::new(),
@@ -98,7 +101,7 @@ impl Connection {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
                 Some(answer) = self.answers.next() => self.send(&answer).await,
                 () = bell.notified() => self.deliver().await,
-                () = knock.notified() => self.tell_invites().await,
+                () = knock.notified() => self.tell_theirs().await,
                 Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => self.tell_lobby().await,
                 _ = beats.tick() => self.beat().await,
                 message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
@@ -168,8 +171,8 @@ impl Connection {
         let service = &self.parts.service;
         let me = service.user(self.caller.user)?;
         self.stay = Some(service.arrive(self.caller.user, &self.knock));
-        self.invites = None;
-        // the invites follow the welcome
+        (self.invites, self.hidden) = (None, None);
+        // the invites, and whom they hide, follow the welcome
         self.knock.notify_one();
         let (now, lifetimes) = (service.now(), service.lifetimes());
         Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS, now, lifetimes })
@@ -189,6 +192,16 @@ impl Connection {
             Some(change) => self.send(&ServerFrame::LobbyChange(change)).await,
             None => Ok(()),
         }
+    }
+
+    /// Tells of what concerns the user alone, if it is not what was told before.
+    async fn tell_theirs(&mut self) -> Result<(), End> {
+        let hidden = self.parts.service.hidden(self.caller.user).map_err(End::Problem)?;
+        if self.hidden.as_ref() != Some(&hidden) {
+            self.hidden = Some(hidden.clone());
+            self.send(&ServerFrame::Hidden(hidden)).await?;
+        }
+        self.tell_invites().await
     }
 
     /// Tells of the invites, if they are not what was told before.
@@ -251,13 +264,21 @@ impl Connection {
     /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
     async fn deliver(&mut self) -> Result<(), End> {
         let mut more = false;
-        for watch in self.watches.values_mut() {
+        let mut removed = Vec::new();
+        for (chat, watch) in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
             let news = watch.news(&self.parts.service).map_err(End::Problem)?;
             more |= !news.is_empty();
             for frame in news {
                 in_time(self.socket.feed(Message::Text(frame))).await?;
             }
+            if watch.is_removed() {
+                removed.push(*chat);
+            }
+        }
+        for chat in removed {
+            self.watches.remove(&chat);
+            self.feed(&ServerFrame::refused_chat(chat, Problem::Removed)).await?;
         }
         if more {
             self.bell.notify_one();

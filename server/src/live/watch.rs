@@ -70,6 +70,11 @@ impl Watch {
         Reached { chat: self.chat, seq: self.cursor }
     }
 
+    /// Whether whoever watches was removed from the chat.
+    pub(super) fn is_removed(&self) -> bool {
+        !self.seat.is_kept()
+    }
+
     /// Whoever watches is typing.
     pub(super) fn typing(&self) {
         self.seat.typing();

@@ -1,7 +1,7 @@
 //! One chat with people in it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -49,7 +49,8 @@ pub(super) struct Room {
 struct Present {
     member: Member,
     arrival: u64,
-    connections: usize,
+    /// The seats they have: one for each connection.
+    seats: BTreeSet<u64>,
     leaves_at: Option<Instant>,
     typing_until: Option<Instant>,
 }
@@ -63,18 +64,19 @@ impl Room {
         watcher
     }
 
-    /// One more connection of somebody; true where they were not here.
-    pub(super) fn sit(&mut self, user: User) -> bool {
+    /// One more connection of somebody, which watches by that number; true where they were not here.
+    pub(super) fn sit(&mut self, watcher: u64, user: User) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
-            member.connections += 1;
+            member.seats.insert(watcher);
             member.leaves_at = None;
             return false;
         }
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         let member = user.into();
-        let present = Present { member, arrival, connections: 1, leaves_at: None, typing_until: None };
+        let seats = BTreeSet::from([watcher]);
+        let present = Present { member, arrival, seats, leaves_at: None, typing_until: None };
         self.members.insert(id, present);
         self.arrivals.insert(arrival, id);
         self.changed(id);
@@ -93,8 +95,7 @@ impl Room {
     pub(super) fn stand_up(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
         self.watchers.remove(&watcher);
         let Some(member) = self.members.get_mut(&user) else { return false };
-        member.connections = member.connections.saturating_sub(1);
-        if member.connections > 0 {
+        if !member.seats.remove(&watcher) || !member.seats.is_empty() {
             return false;
         }
         member.leaves_at = Some(leaves_at);
@@ -106,6 +107,17 @@ impl Room {
         if self.members.get(&user).is_none_or(|member| member.leaves_at != Some(at)) {
             return false;
         }
+        self.remove(user)
+    }
+
+    /// Whether somebody sits there still.
+    pub(super) fn has_seat(&self, user: UserId, watcher: u64) -> bool {
+        self.members.get(&user).is_some_and(|member| member.seats.contains(&watcher))
+    }
+
+    /// Takes somebody out with all their seats; false where they were not here. Whoever has such a seat is still rung, and
+    /// finds that it is theirs no longer.
+    pub(super) fn remove(&mut self, user: UserId) -> bool {
         let Some(Present { arrival, .. }) = self.members.remove(&user) else { return false };
         self.arrivals.remove(&arrival);
         self.changed(user);

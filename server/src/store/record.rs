@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of everything stored. Another one means another reader, never a guess.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// Why bytes are not the record that was asked for.
 #[derive(Debug, thiserror::Error)]

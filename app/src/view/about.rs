@@ -1,0 +1,243 @@
+//! More about somebody, or about what they said: what one can do about it. Without a script it is a page with the same
+//! forms, since each link to it is an address.
+
+use domain::{ChatId, Message, Problem, Seq, UserId, What, frame::Ask, page::About};
+use leptos::{
+    ev::{MouseEvent, SubmitEvent},
+    html::Dialog,
+    prelude::*,
+    server_fn::ServerFn,
+};
+
+use crate::{
+    api::{RemoveMessage, SetHidden, SetRemoved},
+    live::LiveChat,
+    view::{avatar::Avatar, composer::ComposerField, icon, problem_line::ProblemLine},
+};
+
+/// The class of the links to more, for the timeline, which leads the keyboard through them.
+pub const ABOUT_LINK: &str = "about-link";
+
+/// The address of a chat with more about a message.
+pub fn message_address(chat: ChatId, message: Seq) -> String {
+    format!("/chat/{chat}?message={message}")
+}
+
+/// The address of a chat with more about somebody.
+pub fn person_address(chat: ChatId, person: UserId) -> String {
+    format!("/chat/{chat}?person={person}")
+}
+
+/// A link to more about something.
+#[component]
+pub fn AboutLink(
+    /// The address of a page that shows it.
+    address: String,
+    /// What it is about, in words.
+    #[prop(into)]
+    label: Signal<String>,
+    /// Whom or what it is about when it is followed; nothing where that is not known here.
+    about: Callback<(), Option<About>>,
+    /// Whether it is one of many, which the arrow keys lead through: then Tab does not stop at each.
+    #[prop(optional)]
+    one_of_many: bool,
+) -> impl IntoView {
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let show = move |event: MouseEvent| {
+        if live.is_alive.get_untracked() {
+            event.prevent_default();
+            chat.about.set(about.run(()));
+        }
+    };
+    let tabindex = (one_of_many && live.is_alive.get_untracked()).then_some("-1");
+    view! {
+        <a
+            class=ABOUT_LINK
+            href=address
+            aria-label=label
+            title=label
+            aria-haspopup="dialog"
+            tabindex=tabindex
+            on:click=show
+        >
+            {icon::more()}
+        </a>
+    }
+}
+
+/// More about something, where that is asked for.
+#[component]
+pub fn AboutView() -> impl IntoView {
+    let chat = LiveChat::here();
+    move || chat.about.get().map(|about| view! { <AboutDialog about /> })
+}
+
+#[component]
+fn AboutDialog(about: About) -> impl IntoView {
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let About { person, message } = about;
+    let (id, name) = (person.id, person.nickname.to_string());
+    let is_me = live.me.with_untracked(|me| me.id == id);
+    let label = match (message, is_me) {
+        (Some(_), true) => "About your message".to_owned(),
+        (Some(_), false) => format!("About a message of {name}"),
+        (None, _) => format!("About {name}"),
+    };
+    let said = message.and_then(|message| {
+        chat.timeline.with_untracked(|timeline| match &timeline.event(message)?.what {
+            What::Posted(Message { body, .. }) => Some(body.to_string()),
+            _ => None,
+        })
+    });
+    let dialog = NodeRef::<Dialog>::new();
+    let composer = use_context::<ComposerField>();
+    Effect::new(move || {
+        if let Some(dialog) = dialog.get() {
+            // the server has it open beside the page, a page that is alive in front of it
+            let _ = dialog.remove_attribute("open");
+            let _ = dialog.show_modal();
+        }
+    });
+    let close = move || {
+        if let Some(dialog) = dialog.get_untracked() {
+            dialog.close();
+        }
+    };
+    let dismiss = move |event: MouseEvent| {
+        if live.is_alive.get_untracked() {
+            event.prevent_default();
+            close();
+        }
+    };
+    let closed = move |_| {
+        chat.about.set(None);
+        // the focus is where it came from, unless that has gone
+        let is_lost = document().active_element().is_none_or(|element| element.tag_name() == "BODY");
+        let has_keyboard = live.courier().is_some_and(|courier| courier.has_keyboard());
+        if is_lost
+            && has_keyboard
+            && let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked())
+        {
+            let _ = field.focus();
+        }
+    };
+    let done = Callback::new(move |()| close());
+    let chat_id = chat.chat_id();
+    let (is_owner, is_of_two) = {
+        let me = live.me.with_untracked(|me| me.id);
+        chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
+    };
+    let problem = RwSignal::new(None::<Problem>);
+    let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
+        view! {
+            <Act
+                action=RemoveMessage::PATH
+                fields=vec![("message", message.to_string())]
+                ask=Ask::RemoveMessage { chat: chat_id, message }
+                problem
+                done
+            >
+                "Remove message"
+            </Act>
+        }
+    });
+    let names = StoredValue::new(name.clone());
+    let hide = (!is_me).then_some(move || {
+        let is_hidden = !live.hidden.with(|hidden| hidden.contains(&id));
+        let (before, after) = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
+        view! {
+            <Act
+                action=SetHidden::PATH
+                fields=vec![("person", id.to_string()), ("is_hidden", is_hidden.to_string())]
+                ask=Ask::SetHidden { person: id, is_hidden }
+                problem
+                done
+            >
+                {before}
+                <bdi>{names.get_value()}</bdi>
+                {after}
+            </Act>
+        }
+    });
+    let expel = (!is_me && is_owner && !is_of_two).then_some(move || {
+        let is_removed = !chat.chat.with(|chat| chat.removed.contains(&id));
+        let (before, after) = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
+        view! {
+            <Act
+                action=SetRemoved::PATH
+                fields=vec![("person", id.to_string()), ("is_removed", is_removed.to_string())]
+                ask=Ask::SetRemoved { chat: chat_id, person: id, is_removed }
+                problem
+                done
+            >
+                {before}
+                <bdi>{names.get_value()}</bdi>
+                {after}
+            </Act>
+        }
+    });
+    view! {
+        <dialog
+            class="about"
+            aria-label=label
+            open=!live.is_alive.get_untracked()
+            node_ref=dialog
+            on:close=closed
+        >
+            <div class="about-who">
+                <Avatar id nickname=person.nickname />
+                <strong dir="auto">{name}</strong>
+            </div>
+            {said.map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> })}
+            {remove}
+            {hide}
+            {expel}
+            <ProblemLine problem />
+            <a class="quiet" role="button" href=format!("/chat/{chat_id}") on:click=dismiss>
+                "Close"
+            </a>
+        </dialog>
+    }
+    .into_any()
+}
+
+/// Something to do: asked for by the socket where the page is alive, and as an ordinary form where it is not.
+#[component]
+pub fn Act(
+    /// Where the form goes.
+    action: &'static str,
+    /// What it carries besides the chat.
+    fields: Vec<(&'static str, String)>,
+    /// What is asked for where the page is alive.
+    ask: Ask,
+    /// Where it is said why it was not done.
+    problem: RwSignal<Option<Problem>>,
+    /// Is called when it was.
+    done: Callback<()>,
+    children: Children,
+) -> impl IntoView {
+    let chat = LiveChat::here();
+    let live = chat.live;
+    let submit = move |event: SubmitEvent| {
+        if !live.is_alive.get_untracked() {
+            return;
+        }
+        event.prevent_default();
+        live.ask(ask.clone(), move |outcome| match outcome {
+            Ok(()) => done.run(()),
+            Err(why) => problem.set(Some(why)),
+        });
+    };
+    let fields =
+        fields.into_iter().map(|(name, value)| view! { <input type="hidden" name=name value=value /> });
+    view! {
+        <form method="post" action=action on:submit=submit>
+            <input type="hidden" name="chat" value=chat.chat_id().to_string() />
+            {fields.collect_view()}
+            <button class="quiet">{children()}</button>
+        </form>
+    }
+    .into_any()
+}
