@@ -24,6 +24,8 @@ export class ChatPage {
   readonly chats: Locator;
   readonly openMembers: Locator;
   readonly invites: Invites;
+  readonly locked: Locator;
+  readonly about: Locator;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -46,6 +48,8 @@ export class ChatPage {
     this.people = page.getByRole('status', { name: 'People online' });
     this.chats = page.getByRole('status', { name: 'Open chats' });
     this.openMembers = page.getByRole('button', { name: /(person|people) here$/ });
+    this.locked = page.getByRole('switch', { name: 'Locked' });
+    this.about = page.getByRole('dialog', { name: /^About / });
     this.invites = new Invites(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
@@ -68,6 +72,24 @@ export class ChatPage {
   /** The line of a message, by its text. */
   message(text: string): Locator {
     return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  /** Opens what can be done about a message. */
+  async aboutMessage(text: string): Promise<void> {
+    await this.message(text).hover();
+    await this.message(text).getByRole('link', { name: 'About this message' }).click();
+    await expect(this.about).toBeVisible();
+  }
+
+  /** Opens what can be done about a member. */
+  async aboutMember(name: string): Promise<void> {
+    await this.members.getByRole('link', { name: `About ${name}`, exact: true }).click();
+    await expect(this.about).toBeVisible();
+  }
+
+  /** What can be done, in the dialog that is open. */
+  act(name: string): Locator {
+    return this.about.getByRole('button', { name });
   }
 
   member(name: string): Locator {

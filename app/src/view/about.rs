@@ -111,19 +111,17 @@ fn AboutDialog(about: About) -> impl IntoView {
             close();
         }
     };
-    let closed = move |_| {
-        chat.about.set(None);
-        // the focus is where it came from, unless that has gone
-        let is_lost = document().active_element().is_none_or(|element| element.tag_name() == "BODY");
+    let done = Callback::new(move |()| {
+        close();
+        // What it was about goes, and the focus that has come back to it, so that leads to where one writes on.
         let has_keyboard = live.courier().is_some_and(|courier| courier.has_keyboard());
-        if is_lost
+        if message.is_some()
             && has_keyboard
             && let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked())
         {
             let _ = field.focus();
         }
-    };
-    let done = Callback::new(move |()| close());
+    });
     let chat_id = chat.chat_id();
     let (is_owner, is_of_two) = {
         let me = live.me.with_untracked(|me| me.id);
@@ -184,7 +182,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             aria-label=label
             open=!live.is_alive.get_untracked()
             node_ref=dialog
-            on:close=closed
+            on:close=move |_| chat.about.set(None)
         >
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
@@ -225,9 +223,10 @@ pub fn Act(
             return;
         }
         event.prevent_default();
+        // what it was about may have gone, and this with it, before the answer comes
         live.ask(ask.clone(), move |outcome| match outcome {
-            Ok(()) => done.run(()),
-            Err(why) => problem.set(Some(why)),
+            Ok(()) => drop(done.try_run(())),
+            Err(why) => drop(problem.try_set(Some(why))),
         });
     };
     let fields =

@@ -235,10 +235,11 @@ fn element_of(event: &Event) -> Option<HtmlElement> {
     event.target()?.dyn_into().ok()
 }
 
-/// The links to more of all lines, in their order.
+/// The links to more of all lines that have one to be seen, in their order.
 fn about_links(scroller: &HtmlDivElement) -> Vec<HtmlElement> {
     let links = scroller.get_elements_by_class_name(ABOUT_LINK);
-    (0..links.length()).filter_map(|place| links.item(place)?.dyn_into().ok()).collect()
+    let link = |place| links.item(place)?.dyn_into::<HtmlElement>().ok();
+    (0..links.length()).filter_map(link).filter(|link| link.offset_parent().is_some()).collect()
 }
 
 /// Lets Tab stop at this link and at no other.

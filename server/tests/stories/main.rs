@@ -11,6 +11,7 @@ mod lifetimes;
 mod limits;
 mod live;
 mod lobby;
+mod moderation;
 mod pages;
 mod power_cut;
 mod presence;

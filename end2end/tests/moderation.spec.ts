@@ -1,0 +1,148 @@
+import { expect, test } from '../support/story.ts';
+
+test('anyone removes what they said, and the owner what others said', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await bea.chat.say('mine to take back');
+  await bea.chat.say('for the owner to remove');
+  await bea.chat.say('stays');
+  await ana.chat.say('the owner speaks');
+  await expect(bea.chat.message('the owner speaks')).toBeVisible();
+
+  await bea.chat.aboutMessage('the owner speaks');
+  await expect(bea.chat.act('Remove message')).toHaveCount(0);
+  await bea.page.keyboard.press('Escape');
+  await expect(bea.chat.about).toHaveCount(0);
+
+  await bea.chat.aboutMessage('mine to take back');
+  await expect(bea.chat.about).toContainText('mine to take back');
+  await bea.chat.act('Remove message').click();
+  await expect(bea.chat.about).toHaveCount(0);
+  await expect(bea.chat.composer).toBeFocused();
+  await ana.chat.aboutMessage('for the owner to remove');
+  await ana.chat.act('Remove message').click();
+
+  const texts = ['stays', 'the owner speaks'];
+  for (const one of [ana, bea]) {
+    await expect(one.chat.log.getByText('Message removed', { exact: true })).toBeVisible();
+    await expect(one.chat.log.getByText('Message removed by the owner')).toBeVisible();
+    expect(await one.chat.texts()).toEqual(texts);
+  }
+  await bea.page.reload();
+  await bea.chat.isOpen();
+  expect(await bea.chat.texts()).toEqual(texts);
+  expect(await (await bea.page.request.get(link)).text()).not.toContain('mine to take back');
+});
+
+test.describe('removed', () => {
+  test.use({ expected: { words: [/403/] } });
+
+  test('whoever is removed is told so, cannot return, and can be let in again', async ({ person }) => {
+    const ana = await person();
+    const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+    const bea = await person();
+    await bea.open(link);
+    await bea.chat.say('/nick Bea');
+    await bea.chat.composer.fill('half a thought');
+    await ana.chat.aboutMember('Bea');
+    await ana.chat.act('Remove Bea from this chat').click();
+
+    const said = 'The owner has removed you from this chat.';
+    await expect(bea.chat.alert).toContainText(said);
+    await expect(bea.chat.composer).toHaveValue('half a thought');
+    await expect(ana.chat.members).toHaveCount(1);
+    await expect(ana.chat.log.getByText('You removed Bea')).toBeVisible();
+    await bea.page.reload();
+    await expect(bea.page.getByText(said)).toBeVisible();
+    await expect(bea.page.getByRole('heading', { name: 'Tea' })).toHaveCount(0);
+
+    await ana.chat.log.getByRole('link', { name: 'About Bea' }).click();
+    await ana.chat.act('Let Bea return').click();
+    await expect(ana.chat.log.getByText('You let in again Bea')).toBeVisible();
+    await bea.page.reload();
+    await bea.chat.isOpen();
+    await bea.chat.say('here again');
+    await expect(ana.chat.message('here again')).toBeVisible();
+  });
+});
+
+test('in a locked chat its owner alone writes, and nothing begun is lost', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await bea.chat.composer.fill('half a thought');
+  await expect(bea.chat.locked).toHaveCount(0);
+  await ana.chat.locked.click();
+  await expect(ana.chat.locked).toBeChecked();
+  await expect(bea.chat.log.getByText('Ana locked this chat')).toBeVisible();
+  await expect(bea.chat.composer).toHaveValue('half a thought');
+  await expect(bea.chat.composer).not.toBeEditable();
+  await bea.chat.composer.press('Enter');
+  await expect(bea.chat.alert).toContainText('This chat is locked');
+  await ana.chat.say('listen');
+  await expect(bea.chat.message('listen')).toBeVisible();
+  await ana.chat.locked.press('Space');
+  await expect(ana.chat.locked).not.toBeChecked();
+  await expect(bea.chat.composer).toBeEditable();
+  await bea.chat.composer.press('Enter');
+  await expect(ana.chat.message('half a thought')).toBeVisible();
+});
+
+test('whoever is hidden is not heard by the one who hid them, on any of their pages', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await bea.chat.say('/nick Bea');
+  const cy = await person();
+  await cy.open(link);
+  await bea.chat.say('first');
+  await bea.chat.say('second');
+  const otherTab = await cy.newTab(link);
+  await cy.chat.aboutMessage('first');
+  await cy.chat.act('Hide Bea').click();
+
+  const hidden = '2 messages of Bea, whom you have hidden';
+  for (const { chat } of [cy, otherTab]) {
+    await expect(chat.log.getByText(hidden)).toBeVisible();
+    await expect(chat.message('first')).toHaveCount(0);
+    await expect(chat.member('Bea')).toContainText('hidden');
+  }
+  await expect(ana.chat.message('first')).toBeVisible();
+  await cy.page.reload();
+  await cy.chat.isOpen();
+  await expect(cy.chat.log.getByText(hidden)).toBeVisible();
+  await bea.chat.privately('Ana').isVisible();
+  await bea.chat.say('third');
+  await expect(cy.chat.log.getByText('3 messages of Bea, whom you have hidden')).toBeVisible();
+  await ana.chat.say('between');
+  await expect(cy.chat.message('between')).toBeVisible();
+  await cy.chat.log.getByRole('button', { name: 'Show' }).click();
+  for (const { chat } of [cy, otherTab]) {
+    await expect(chat.message('third')).toBeVisible();
+    expect(await chat.texts()).toEqual(['first', 'second', 'third', 'between']);
+  }
+});
+
+test('with the keyboard alone one finds any message and does something about it', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana' });
+  for (const text of ['one', 'two', 'three']) await ana.chat.say(text);
+  const link = (text: string) => ana.chat.message(text).getByRole('link', { name: 'About this message' });
+  await expect(link('three')).toBeVisible();
+  await ana.chat.log.focus();
+  await ana.page.keyboard.press('Tab');
+  await expect(link('three')).toBeFocused();
+  await ana.page.keyboard.press('ArrowUp');
+  await ana.page.keyboard.press('ArrowUp');
+  await expect(link('one')).toBeFocused();
+  await ana.page.keyboard.press('Enter');
+  await expect(ana.chat.about).toBeVisible();
+  await ana.page.keyboard.press('Escape');
+  await expect(link('one')).toBeFocused();
+  await ana.page.keyboard.press('Tab');
+  await expect(ana.chat.composer).toBeFocused();
+});

@@ -1,0 +1,212 @@
+//! What people do about each other: messages taken away, people removed and hidden, chats locked; and nobody who may not.
+
+use domain::{
+    ChatId, Problem, RemovedBy, Roster, Seq, UserId, What,
+    frame::{Ask, ClientFrame, Cursor, ServerFrame},
+};
+use reqwest::StatusCode;
+
+use crate::support::{Client, Person, TestServer, bodies, client_id};
+
+/// A chat of Ana's, with Ana and somebody else in it.
+async fn two_in_a_chat(server: &TestServer) -> (ChatId, (Person, Client), (Person, Client)) {
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let (ana_here, bea_here) = (ana.watch(chat).await, bea.watch(chat).await);
+    (chat, (ana, ana_here), (bea, bea_here))
+}
+
+fn refused(frame: &ServerFrame) -> Option<Problem> {
+    match frame {
+        ServerFrame::Refused { chat: Some(_), problem, .. } => Some(*problem),
+        _ => None,
+    }
+}
+
+fn remove(chat: ChatId, person: UserId) -> Ask {
+    Ask::SetRemoved { chat, person, is_removed: true }
+}
+
+#[tokio::test]
+async fn what_a_removed_message_said_is_nowhere() {
+    let server = TestServer::start().await;
+    let (chat, (ana, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
+    let before = ana_here.timeline_from(chat).await;
+    let message = bea_here.post(chat, client_id(1), "a secret told to all").await.unwrap();
+    let eve = server.person().await;
+    let mut eve_here = eve.watch(chat).await;
+    assert_eq!(eve_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::NotOwner));
+    bea_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    let seen = ana_here.events(2).await;
+    assert_eq!(seen[1].what, What::MessageRemoved { message, by: RemovedBy::Author });
+    assert_eq!(seen[1].prev, seen[0].seq);
+    // whoever comes, comes back or looks back finds its place without what it said, from memory and from disk
+    let mut late = ana.connect().await;
+    late.send(&ClientFrame::Watch { chat, after: Some(before) }).await;
+    let found = late.events(2).await;
+    assert!(matches!(&found[0].what, What::Blank(blank) if blank.client_id == client_id(1)), "{found:?}");
+    let server = server.restart().await;
+    let again = server.person().await;
+    let history = again.connect().await.watch(chat, None).await.unwrap();
+    assert_eq!(bodies(&history.events), Vec::<String>::new());
+    assert!(history.events.iter().any(|event| event.seq == message));
+    let page = again.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains("Message removed") && !page.contains("a secret told to all"), "{page}");
+}
+
+#[tokio::test]
+async fn a_message_that_was_removed_is_not_brought_back_by_a_late_retry() {
+    let server = TestServer::start().await;
+    let (chat, (_, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
+    let message = bea_here.post(chat, client_id(1), "no").await.unwrap();
+    ana_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    assert_eq!(bea_here.post(chat, client_id(1), "no").await, Ok(message));
+    bea_here.post(chat, client_id(2), "yes").await.unwrap();
+    assert_eq!(bodies(&bea_here.events(3).await), ["no", "yes"], "once, and before it was removed");
+}
+
+#[tokio::test]
+async fn whoever_is_removed_is_out_on_every_page_and_finds_no_way_back_in() {
+    let server = TestServer::start().await;
+    let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let message = bea_here.post(chat, client_id(1), "before").await.unwrap();
+    let mut other_tab = bea.watch(chat).await;
+    let cursor = other_tab.timeline_from(chat).await;
+    let id = bea_here.me.id;
+    assert_eq!(bea_here.do_it(remove(chat, ana_here.me.id)).await, Err(Problem::NotOwner));
+    ana_here.do_it(remove(chat, id)).await.unwrap();
+    for client in [&mut bea_here, &mut other_tab] {
+        assert_eq!(client.find(refused).await, Problem::Removed);
+    }
+    let is_gone = |frame: &ServerFrame| match frame {
+        ServerFrame::RosterChange { change, .. } => change.gone.contains(&id).then_some(change.count),
+        _ => None,
+    };
+    assert_eq!(ana_here.find(is_gone).await, 1, "at once, however many pages they had");
+    for watch in [None, Some(cursor)] {
+        bea_here.send(&ClientFrame::Watch { chat, after: watch }).await;
+        assert_eq!(bea_here.find(refused).await, Problem::Removed);
+    }
+    bea_here.send(&ClientFrame::Earlier { chat, before: Seq(u64::MAX) }).await;
+    assert_eq!(bea_here.find(refused).await, Problem::UnknownChat);
+    bea_here.send(&ClientFrame::Typing { chat }).await;
+    assert_eq!(bea_here.post(chat, client_id(2), "after").await, Err(Problem::Removed));
+    assert_eq!(bea_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::Removed));
+    let back = Ask::SetRemoved { chat, person: id, is_removed: false };
+    assert_eq!(bea_here.do_it(back.clone()).await, Err(Problem::Removed));
+    let page = bea.get(&format!("/chat/{chat}")).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.text.contains("The owner has removed you from this chat") && !page.text.contains("before"));
+    let form = [("chat", &*chat.to_string()), ("client_id", &*client_id(3).to_string()), ("body", "by form")];
+    assert_eq!(bea.submit("/api/post_message", &form).await.status, StatusCode::FORBIDDEN);
+
+    let server = server.restart().await;
+    let bea = Person { address: server.address(), ..bea };
+    let mut bea_here = bea.connect().await;
+    bea_here.send(&ClientFrame::Watch { chat, after: None }).await;
+    assert_eq!(bea_here.find(refused).await, Problem::Removed, "for as long as there is the chat");
+}
+
+#[tokio::test]
+async fn whoever_is_let_in_again_is_there_as_before() {
+    let server = TestServer::start().await;
+    let (chat, (_, mut ana_here), (bea, bea_here)) = two_in_a_chat(&server).await;
+    let person = bea_here.me.id;
+    ana_here.do_it(remove(chat, person)).await.unwrap();
+    ana_here.do_it(Ask::SetRemoved { chat, person, is_removed: false }).await.unwrap();
+    let mut bea_here = bea.watch(chat).await;
+    let roster = |frame: &ServerFrame| match frame {
+        ServerFrame::Roster { roster: Roster { count, .. }, .. } => Some(*count),
+        _ => None,
+    };
+    assert_eq!(bea_here.find(roster).await, 2);
+    bea_here.post(chat, client_id(1), "hello again").await.unwrap();
+}
+
+#[tokio::test]
+async fn in_a_locked_chat_others_are_refused_by_socket_and_by_form() {
+    let server = TestServer::start().await;
+    let (chat, (ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let lock = Ask::SetLock { chat, is_locked: true };
+    assert_eq!(bea_here.do_it(lock.clone()).await, Err(Problem::NotOwner));
+    ana_here.do_it(lock).await.unwrap();
+    assert_eq!(bea_here.post(chat, client_id(1), "hello").await, Err(Problem::ChatLocked));
+    let id = chat.to_string();
+    let form = [("chat", &*id), ("client_id", &*client_id(2).to_string()), ("body", "by form & kept")];
+    let answer = bea.submit("/api/post_message", &form).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert!(answer.text.contains("This chat is locked") && answer.text.contains("by form &amp; kept"));
+    ana_here.post(chat, client_id(3), "the owner").await.unwrap();
+    let open = ana.submit("/api/set_lock", &[("chat", &*id), ("is_locked", "false")]).await;
+    assert_eq!(open.status, StatusCode::SEE_OTHER);
+    bea_here.post(chat, client_id(1), "hello").await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_is_hidden_does_not_learn_of_it_and_cannot_ask() {
+    let server = TestServer::start().await;
+    let (_, (ana, mut ana_here), (bea, bea_here)) = two_in_a_chat(&server).await;
+    let hidden = |frame: &ServerFrame| match frame {
+        ServerFrame::Hidden(hidden) => Some(hidden.clone()),
+        _ => None,
+    };
+    let mut other_tab = ana.connect().await;
+    assert_eq!(other_tab.find(hidden).await, []);
+    assert_eq!(other_tab.invites().await, []);
+    let (me, person) = (ana_here.me.id, bea_here.me.id);
+    ana_here.do_it(Ask::SetHidden { person, is_hidden: true }).await.unwrap();
+    assert_eq!(other_tab.find(hidden).await, [person], "on every page");
+    assert_eq!(
+        ana_here.do_it(Ask::SetHidden { person: me, is_hidden: true }).await,
+        Err(Problem::OnlyOthers)
+    );
+    let (status, chat) = bea.chat_privately(me).await;
+    assert_eq!(status, StatusCode::SEE_OTHER, "as if nothing were");
+    let page = ana.get("/").await.text;
+    assert!(!page.contains("wants to chat with you privately"), "{page}");
+    ana_here.do_it(Ask::SetHidden { person, is_hidden: false }).await.unwrap();
+    assert_eq!(other_tab.find(hidden).await, []);
+    assert_eq!(other_tab.invites().await[0].chat, chat.unwrap(), "and what they asked is there again");
+}
+
+#[tokio::test]
+async fn without_a_script_all_of_it_is_done_by_links_and_forms() {
+    let server = TestServer::start().await;
+    let (chat, (ana, _), (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let message = bea_here.post(chat, client_id(1), "for the owner").await.unwrap();
+    let (id, person) = (chat.to_string(), bea_here.me.id.to_string());
+    let page = ana.get(&format!("/chat/{id}")).await.text;
+    assert!(page.contains(&format!("/chat/{id}?message={message}")), "{page}");
+    let about = ana.get(&format!("/chat/{id}?message={message}")).await.text;
+    for verb in ["remove_message", "set_hidden", "set_removed"] {
+        assert!(about.contains(&format!("action=\"/api/{verb}\"")), "{verb}: {about}");
+    }
+    let others = bea.get(&format!("/chat/{id}?person={}", bea_here.me.id)).await.text;
+    assert!(!others.contains("action=\"/api/set_removed\""), "nothing to do about oneself");
+    for (path, form) in [
+        ("remove_message", vec![("chat", &*id), ("message", &*message.to_string())]),
+        ("set_hidden", vec![("chat", &*id), ("person", &*person), ("is_hidden", "true")]),
+        ("set_removed", vec![("chat", &*id), ("person", &*person), ("is_removed", "true")]),
+        ("set_lock", vec![("chat", &*id), ("is_locked", "true")]),
+    ] {
+        let refused = bea.submit(&format!("/api/{path}"), &form).await.status;
+        let is_harmless = ["remove_message", "set_hidden"].contains(&path);
+        assert!(is_harmless || refused == StatusCode::FORBIDDEN, "{path}: {refused}");
+        assert_eq!(ana.submit(&format!("/api/{path}"), &form).await.status, StatusCode::SEE_OTHER, "{path}");
+    }
+    let page = ana.get(&format!("/chat/{id}")).await.text;
+    for said in ["whom you have hidden", " removed ", " locked this chat"] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    for bad in ["message=x", "message=999999", "person=nobody", "message=&person="] {
+        assert_eq!(ana.get(&format!("/chat/{id}?{bad}")).await.status, StatusCode::OK, "{bad}");
+    }
+}
+
+impl Client {
+    /// Where a client is in a chat that it watches afresh.
+    async fn timeline_from(&mut self, chat: ChatId) -> Cursor {
+        let history = self.watch(chat, None).await.unwrap();
+        Cursor { epoch: history.epoch, seq: history.seq }
+    }
+}
