@@ -60,7 +60,7 @@ test.describe('removed', () => {
 
     await ana.chat.log.getByRole('link', { name: 'About Bea' }).click();
     await ana.chat.act('Let Bea return').click();
-    await expect(ana.chat.log.getByText('You let in again Bea')).toBeVisible();
+    await expect(ana.chat.log.getByText('You readmitted Bea')).toBeVisible();
     await bea.page.reload();
     await bea.chat.isOpen();
     await bea.chat.say('here again');
@@ -105,7 +105,7 @@ test('whoever is hidden is not heard by the one who hid them, on any of their pa
   await cy.chat.aboutMessage('first');
   await cy.chat.act('Hide Bea').click();
 
-  const hidden = '2 messages of Bea, whom you have hidden';
+  const hidden = '2 messages from Bea, whom you have hidden';
   for (const { chat } of [cy, otherTab]) {
     await expect(chat.log.getByText(hidden)).toBeVisible();
     await expect(chat.message('first')).toHaveCount(0);
@@ -117,7 +117,7 @@ test('whoever is hidden is not heard by the one who hid them, on any of their pa
   await expect(cy.chat.log.getByText(hidden)).toBeVisible();
   await bea.chat.privately('Ana').isVisible();
   await bea.chat.say('third');
-  await expect(cy.chat.log.getByText('3 messages of Bea, whom you have hidden')).toBeVisible();
+  await expect(cy.chat.log.getByText('3 messages from Bea, whom you have hidden')).toBeVisible();
   await ana.chat.say('between');
   await expect(cy.chat.message('between')).toBeVisible();
   await cy.chat.log.getByRole('button', { name: 'Show' }).click();

@@ -112,3 +112,29 @@ test.describe('a form that is refused', () => {
     await expect(ana.chat.heading).toHaveText('Kept');
   });
 });
+
+test('messages and people are dealt with by links and ordinary forms', async ({ person }) => {
+  const ana = await person();
+  await ana.visit('/');
+  await ana.home.startChat({ nickname: 'Ana', title: 'Tea', private: true });
+  const bea = await person({ javaScriptEnabled: true });
+  await bea.open(ana.page.url());
+  await bea.chat.say('/nick Bea');
+  await bea.chat.say('rude');
+  await expect(bea.chat.message('rude')).not.toContainText('Sending');
+  await ana.page.reload();
+  await ana.chat.aboutMessage('rude');
+  await expect(ana.chat.about).toBeInViewport({ ratio: 1 });
+  await ana.chat.act('Remove message').click();
+  await expect(ana.chat.log.getByText('Message removed by the owner')).toBeVisible();
+  await expect(bea.chat.message('rude')).toHaveCount(0);
+  await ana.chat.locked.click();
+  await expect(ana.chat.locked).toBeChecked();
+  await expect(bea.chat.composer).not.toBeEditable();
+  await ana.chat.aboutMember('Bea');
+  await ana.chat.act('Remove Bea from this chat').click();
+  await expect(bea.chat.alert).toContainText('The owner has removed you');
+  await ana.chat.log.getByRole('link', { name: 'About Bea' }).click();
+  await ana.chat.act('Close').click();
+  await expect(ana.chat.about).toHaveCount(0);
+});

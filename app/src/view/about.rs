@@ -82,7 +82,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     let is_me = live.me.with_untracked(|me| me.id == id);
     let label = match (message, is_me) {
         (Some(_), true) => "About your message".to_owned(),
-        (Some(_), false) => format!("About a message of {name}"),
+        (Some(_), false) => format!("About a message from {name}"),
         (None, _) => format!("About {name}"),
     };
     let said = message.and_then(|message| {

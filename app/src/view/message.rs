@@ -144,7 +144,7 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
         }
         What::PersonRemoved { nickname, person } => (you(owner, nickname), " removed ", Some(whom(person))),
         What::PersonAdmitted { nickname, person } => {
-            (you(owner, nickname), " let in again ", Some(whom(person)))
+            (you(owner, nickname), " readmitted ", Some(whom(person)))
         }
         What::LockSet { nickname, is_locked } => {
             let did = if is_locked { " locked this chat" } else { " unlocked this chat" };
@@ -259,7 +259,7 @@ fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> imp
 fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count, .. } = hidden;
     let problem = RwSignal::new(None::<Problem>);
-    let said = if count == 1 { "A message of ".to_owned() } else { format!("{count} messages of ") };
+    let said = if count == 1 { "A message from ".to_owned() } else { format!("{count} messages from ") };
     view! {
         <li class="system hidden-messages">
             {said}
