@@ -142,6 +142,16 @@ pub enum Problem {
     /// A chat has as many members as it may have.
     #[error("This chat is full. Come back when somebody has left, or start one of your own.")]
     ChatFull,
+    /// Somebody owns as many chats as they may.
+    #[error(
+        "You have as many chats as one person can have here. One of them ends when nobody has been in it for a while."
+    )]
+    TooManyOwn,
+    /// As much is kept as may be.
+    #[error(
+        "Qchat has no room for more just now, and this was not stored. What is old goes by itself; try again later."
+    )]
+    StorageFull,
     /// A form that lacks a field or has a damaged one.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
@@ -167,7 +177,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 47] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -207,6 +217,8 @@ impl Problem {
         Self::TooManyChats,
         Self::TooManyPages,
         Self::ChatFull,
+        Self::TooManyOwn,
+        Self::StorageFull,
         Self::BadForm,
         Self::TooFast { seconds: 1 },
         Self::Busy,
@@ -257,6 +269,8 @@ impl Problem {
             Self::TooManyChats => "too_many_chats",
             Self::TooManyPages => "too_many_pages",
             Self::ChatFull => "chat_full",
+            Self::TooManyOwn => "too_many_own",
+            Self::StorageFull => "storage_full",
             Self::BadForm => "bad_form",
             Self::TooFast { .. } => "too_fast",
             Self::Busy => "busy",
@@ -322,8 +336,10 @@ impl Problem {
             | Self::TooManyRemoved
             | Self::TooManyHidden
             | Self::ChatFull
+            | Self::TooManyOwn
             | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
+            Self::StorageFull => 507,
             Self::Busy | Self::Restarting | Self::NotConnected => 503,
         }
     }
@@ -347,6 +363,7 @@ impl Problem {
             self,
             Self::TooFast { .. }
                 | Self::Busy
+                | Self::StorageFull
                 | Self::NotStored
                 | Self::NotReadable
                 | Self::Restarting

@@ -104,6 +104,21 @@ pub struct Caps {
     pub session_sockets: usize,
     /// Members of one chat.
     pub members: usize,
+    /// Chats of one user.
+    pub user_chats: usize,
+    /// Bytes that are kept in all.
+    pub storage: u64,
+}
+
+impl Caps {
+    /// No caps, for those who measure.
+    pub const OFF: Self = Self {
+        sockets: usize::MAX,
+        session_sockets: usize::MAX,
+        members: usize::MAX,
+        user_chats: usize::MAX,
+        storage: u64::MAX,
+    };
 }
 
 /// The open sockets of each session.
@@ -208,6 +223,29 @@ impl<C: Clock + Clone> Limits<C> {
         if members < self.caps.members { Ok(()) } else { Err(Problem::ChatFull) }
     }
 
+    /// Somebody starts a chat who owns so many.
+    ///
+    /// # Errors
+    /// [`Problem::TooManyOwn`].
+    pub fn start(&self, owned: usize) -> Result<(), Problem> {
+        if owned < self.caps.user_chats { Ok(()) } else { Err(Problem::TooManyOwn) }
+    }
+
+    /// Something is to be kept where so many bytes are.
+    ///
+    /// # Errors
+    /// [`Problem::StorageFull`], for what would make them more. What changes little or takes away goes on.
+    pub fn keep(&self, command: &Command, bytes: u64) -> Result<(), Problem> {
+        let is_more = matches!(
+            command,
+            Command::StartChat { .. }
+                | Command::ChatPrivately { .. }
+                | Command::Post { .. }
+                | Command::SetNickname { .. }
+        );
+        if is_more && bytes >= self.caps.storage { Err(Problem::StorageFull) } else { Ok(()) }
+    }
+
     /// Somebody asks for something.
     ///
     /// # Errors
@@ -262,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3 };
+    const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3, ..Caps::OFF };
 
     fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();

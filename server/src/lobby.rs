@@ -3,13 +3,13 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use domain::{
-    Change, Chat, ChatId, Counts, Expiry, Kept, Lifetimes, Listing, Timestamp, User, Visibility,
+    Change, Chat, ChatId, Counts, Expiry, Kept, Lifetimes, Listing, Timestamp, User, UserId, Visibility,
     lobby::{self, LISTINGS_LIMIT, LobbyChange, Wanted},
 };
 use tokio::{
@@ -43,6 +43,8 @@ struct State {
     version: u64,
     people: usize,
     chats: HashMap<ChatId, Known>,
+    /// How many chats each user owns who owns some.
+    owned: HashMap<UserId, usize>,
     expired: usize,
     /// The public chats that have not expired, newest first.
     listed: BTreeSet<(Reverse<Timestamp>, ChatId)>,
@@ -93,6 +95,11 @@ impl Lobby {
         }
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// How many chats a user owns, those of two included.
+    pub fn owned_by(&self, user: UserId) -> usize {
+        self.lock().owned.get(&user).copied().unwrap_or_default()
     }
 
     /// Takes in what was committed.
@@ -269,6 +276,7 @@ impl State {
                 changed,
                 said_at,
             };
+            *self.owned.entry(known.chat.owner).or_default() += 1;
             self.chats.insert(id, known);
         }
         if is_listed {
@@ -320,6 +328,12 @@ impl State {
     fn remove(&mut self, id: ChatId, lifetimes: Lifetimes) {
         let Some(known) = self.chats.remove(&id) else { return };
         self.version += 1;
+        if let Entry::Occupied(mut owned) = self.owned.entry(known.chat.owner) {
+            *owned.get_mut() -= 1;
+            if *owned.get() == 0 {
+                owned.remove();
+            }
+        }
         self.expired -= usize::from(known.is_expired);
         self.listed.remove(&(Reverse(known.chat.started_at), id));
         self.expiries.remove(&(end(known.active_at, lifetimes), id));

@@ -27,6 +27,7 @@ fn text(parts: &Parts) -> String {
     gauge("qchat_chats_open", "Chats that have not expired.", count(parts.lobby.counts().chats));
     gauge("qchat_connections", "Open WebSockets.", count(parts.connections.len()));
     gauge("qchat_ready", "1 if what people say can be stored.", u64::from(parts.writer.is_well()));
+    gauge("qchat_stored_bytes", "Bytes that are kept in the database.", parts.service.stored_bytes());
     let Seq(seq) = parts.service.newest_seq().unwrap_or_default();
     gauge("qchat_log_seq", "The place of the newest entry of the log.", seq);
     text.push_str("# HELP qchat_task_panics_total Panics of the tasks in the background.\n");

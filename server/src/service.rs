@@ -72,12 +72,14 @@ impl Service {
     /// Gives a command its place in line. Those of one task keep their order.
     ///
     /// # Errors
-    /// [`Problem::TooFast`], [`Problem::Busy`] or [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited
-    /// who is not here.
+    /// [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`], [`Problem::Busy`] or
+    /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         self.limits.ask(by, &command)?;
+        self.limits.keep(&command, self.store.bytes())?;
         let by = by.user;
         match &mut command {
+            Command::StartChat { .. } => self.limits.start(self.lobby.owned_by(by))?,
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, .. } => {
                 let chat = self.chat_of_two(by, *with)?;
@@ -281,6 +283,11 @@ impl Service {
             self.presence.rename(&now);
         }
         Ok((seat, watching))
+    }
+
+    /// How many bytes are kept.
+    pub fn stored_bytes(&self) -> u64 {
+        self.store.bytes()
     }
 
     /// The place of the newest entry that was applied.

@@ -34,6 +34,8 @@ const DEFAULT_INVITE_RATE: &str = "60/m";
 const DEFAULT_MAX_SOCKETS: &str = "15000";
 const DEFAULT_MAX_SESSION_SOCKETS: &str = "100";
 const DEFAULT_MAX_MEMBERS: &str = "10000";
+const DEFAULT_MAX_USER_CHATS: &str = "100";
+const DEFAULT_MAX_STORAGE: &str = "4096";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -113,10 +115,10 @@ pub struct Flags {
     /// How often a session may start a chat [env: QCHAT_CHAT_RATE] [default: 60/m]
     #[arg(long, value_name = "RATE")]
     chat_rate: Option<String>,
-    /// How often a session may say something [env: QCHAT_MESSAGE_RATE] [default: 300/m]
+    /// How often a session may say something, or take it away [env: QCHAT_MESSAGE_RATE] [default: 300/m]
     #[arg(long, value_name = "RATE")]
     message_rate: Option<String>,
-    /// How often a session may change a nickname, a title or who can find a chat [env: QCHAT_RENAME_RATE] [default: 60/m]
+    /// How often a session may change a nickname, a title, or who may find a chat, be in it, write in it or be seen [env: QCHAT_RENAME_RATE] [default: 60/m]
     #[arg(long, value_name = "RATE")]
     rename_rate: Option<String>,
     /// How often a session may ask for a private chat, or answer [env: QCHAT_INVITE_RATE] [default: 60/m]
@@ -131,6 +133,12 @@ pub struct Flags {
     /// How many members a chat may have at once [env: QCHAT_MAX_MEMBERS] [default: 10000]
     #[arg(long, value_name = "NUMBER")]
     max_members: Option<String>,
+    /// How many chats one session may own at once [env: QCHAT_MAX_USER_CHATS] [default: 100]
+    #[arg(long, value_name = "NUMBER")]
+    max_user_chats: Option<String>,
+    /// How many MiB may be kept in all; the database file takes about three times as many [env: QCHAT_MAX_STORAGE] [default: 4096]
+    #[arg(long, value_name = "NUMBER")]
+    max_storage: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -206,6 +214,12 @@ impl Settings {
                     .find("max-session-sockets", flags.max_session_sockets, DEFAULT_MAX_SESSION_SOCKETS)
                     .count()?,
                 members: sources.find("max-members", flags.max_members, DEFAULT_MAX_MEMBERS).count()?,
+                user_chats: sources
+                    .find("max-user-chats", flags.max_user_chats, DEFAULT_MAX_USER_CHATS)
+                    .count()?,
+                storage: sources
+                    .find("max-storage", flags.max_storage, DEFAULT_MAX_STORAGE)
+                    .parse_by(mebibytes, "a whole number of MiB from 1")?,
             },
             reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         };
@@ -277,6 +291,10 @@ impl Found {
         let Self { name, value } = self;
         read(&value).ok_or(SettingsError::Value { name, value, wanted })
     }
+}
+
+fn mebibytes(text: &str) -> Option<u64> {
+    text.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(1024 * 1024)
 }
 
 fn first<const N: usize>(sources: [(&str, Option<String>); N]) -> Option<Found> {

@@ -1,7 +1,7 @@
 //! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
 
 use domain::{
-    Problem,
+    Event, Problem, Span,
     frame::{Ask, ClientFrame, ServerFrame},
 };
 use reqwest::{StatusCode, header::RETRY_AFTER};
@@ -9,7 +9,7 @@ use server::{Settings, limits::Rate};
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{
-    Client, TestServer, bodies,
+    Client, Person, TestServer, bodies,
     client::{handshake, last_words, open, soon},
     client_id,
 };
@@ -199,4 +199,75 @@ async fn a_chat_that_is_full_lets_nobody_else_in_but_those_who_are_there() {
     assert_eq!(refused, Problem::ChatFull);
     // a second tab of somebody who is there takes no place
     bea.watch(chat).await;
+}
+
+#[tokio::test]
+async fn one_person_has_so_many_chats_and_others_have_theirs() {
+    let server = start(|settings| settings.caps.user_chats = 2).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    ana.start_chat("Ana", "one").await;
+    ana.start_chat("Ana", "two").await;
+    let refused = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "three")]).await;
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.text.contains(&Problem::TooManyOwn.to_string()), "{}", refused.text);
+    assert!(refused.text.contains("value=\"three\""), "what was written is there");
+    bea.start_chat("Bea", "others go on").await;
+    let server = server.restart().await;
+    let ana = Person { address: server.address(), ..ana };
+    let again = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "three")]).await;
+    assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS, "a restart forgets nobody's chats");
+}
+
+#[tokio::test]
+async fn chats_that_have_ended_make_room_for_others() {
+    let second = Span::seconds(1);
+    let server = start(|settings| {
+        settings.caps.user_chats = 1;
+        settings.lifetimes.chat = second;
+    })
+    .await;
+    let ana = server.person().await;
+    ana.start_chat("Ana", "one").await;
+    let form = [("nickname", "Ana"), ("title", "two")];
+    let again = async {
+        while ana.submit("/api/start_chat", &form).await.status != StatusCode::SEE_OTHER {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(again).await;
+}
+
+#[tokio::test]
+async fn when_there_is_no_room_it_is_said_and_room_comes_by_itself() {
+    const ENOUGH: u64 = 20_000;
+    let server = start(|settings| {
+        settings.caps.storage = ENOUGH;
+        settings.lifetimes.message = Span::seconds(2);
+    })
+    .await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    let text = "x".repeat(1_000);
+    let mut number = 0;
+    while here.post(chat, client_id(number), &text).await.is_ok() {
+        number += 1;
+        assert!(number < 30, "there is no end to it");
+    }
+    assert!(number > 15, "{number} fit in");
+    assert_eq!(here.post(chat, client_id(number), &text).await, Err(Problem::StorageFull));
+    let refused = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "another")]).await;
+    assert_eq!(refused.status, StatusCode::INSUFFICIENT_STORAGE);
+    assert!(refused.text.contains("value=\"another\""), "what was written is there");
+    // what takes away goes on
+    for Event { seq: message, .. } in here.events(2).await {
+        here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    }
+    here.post(chat, client_id(900), &text).await.unwrap();
+    let again = async {
+        while here.post(chat, client_id(901), &text.repeat(3)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(again).await;
 }

@@ -11,8 +11,8 @@ use std::{
 };
 
 use domain::{
-    Body, Change, Chat, ChatId, Command, Event, Lifetimes, Message, Nickname, Problem, Seq, Span, State,
-    Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
+    Body, Change, Chat, ChatId, Command, Event, Lifetimes, Message, Nickname, Problem, RemovedBy, Seq, Span,
+    State, Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
 };
 use futures_util::future::join_all;
 use redb::{StorageBackend, backends::InMemoryBackend};
@@ -69,6 +69,43 @@ fn write(store: &Store, changes: &[Change]) {
 
 fn places(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq.0).collect()
+}
+
+/// What is counted goes up with what comes and down to nothing with what goes.
+#[test]
+fn what_is_kept_is_counted_and_what_goes_is_not() {
+    let store = Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap();
+    assert_eq!(store.bytes(), 0);
+    write(&store, &[started(CHAT, 1)]);
+    let empty = store.bytes();
+    let ana = User { id: ANA, nickname: Nickname::parse("Ana").unwrap() };
+    write(
+        &store,
+        &[Change::User { user: ana.clone(), at: Timestamp(7) }, posted(CHAT, 3, 1), posted(CHAT, 5, 3)],
+    );
+    let full = store.bytes();
+    assert!(full > empty + 2 * "message 3".len() as u64, "{full}");
+    write(&store, &[Change::User { user: ana, at: Timestamp(8) }]);
+    assert_eq!(store.bytes(), full, "a record in the place of another is one");
+    let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+    let removed = Event { chat: CHAT, seq: Seq(6), prev: Seq(5), at: Timestamp(6), what };
+    let failed: Result<(), StoreError> = store.write(|batch| {
+        batch.apply(&Change::Chat(removed.clone()))?;
+        Err(StoreError::InUse)
+    });
+    assert!(failed.is_err());
+    assert_eq!(store.bytes(), full, "what was not stored does not count");
+    write(&store, &[Change::Chat(removed)]);
+    let chat = store.read(NOW).unwrap().chat(CHAT).unwrap().unwrap();
+    write(
+        &store,
+        &[
+            Change::Forgotten { chat: CHAT, upto: Seq(6) },
+            Change::ChatExpired(chat),
+            Change::UserExpired(ANA),
+        ],
+    );
+    assert_eq!(store.bytes(), 0);
 }
 
 /// What every storage has to keep.
@@ -307,7 +344,7 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let limits = Limits::new(Rates::OFF, Caps { sockets: 1, session_sockets: 1, members: 1 });
+    let limits = Limits::new(Rates::OFF, Caps::OFF);
     let service =
         Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }

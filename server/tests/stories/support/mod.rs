@@ -52,7 +52,7 @@ impl TestServer {
             sweep_interval: Span::seconds(1),
             trusted_proxies: TrustedProxies::default(),
             rates: Rates::OFF,
-            caps: Caps { sockets: usize::MAX, session_sockets: usize::MAX, members: usize::MAX },
+            caps: Caps::OFF,
             reload_port: 0,
         };
         change(&mut settings);
