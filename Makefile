@@ -35,14 +35,17 @@ pictures: build
 	mkdir -p docs/pictures
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) QCHAT_PICTURES=$(CURDIR)/docs/pictures npx playwright test pictures
 
-# Format, lints and documentation, with warnings denied
+# Format, lints and documentation, with warnings denied; and what is built in: its licences, sources and known holes
 check: setup
+	scripts/setup.sh check
 	cargo fmt --check
 	cargo clippy $(NATIVE) --all-targets -- --deny warnings
 	cargo clippy --package frontend --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc $(NATIVE) --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	cd end2end && npx tsc --noEmit
+	cargo deny check bans licenses sources
+	scripts/advisories.sh
 
 setup:
 	@scripts/setup.sh

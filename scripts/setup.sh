@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Gets what Qchat needs to be built, and with `browser` also what its tests need. Says what it does and how long that
-# takes, does nothing twice, and stops with one line when something is missing that it cannot get itself.
+# Gets what Qchat needs to be built, with `check` also what looks at its dependencies, and with `browser` what its tests
+# need. Says what it does and how long that takes, does nothing twice, and stops with one line when something is missing
+# that it cannot get itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # cargo-leptos 0.3.10 is the newest that builds with this Rust; wasm-bindgen has to be the very version of the crate.
 readonly CARGO_LEPTOS=0.3.10
+readonly CARGO_DENY=0.20.2
 WASM_BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' Cargo.toml)
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 readonly WASM_BINDGEN RUST
@@ -51,6 +53,11 @@ if ! cmp -s end2end/package-lock.json end2end/node_modules/.installed-lock; then
   (cd end2end && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error) \
     || stop "the npm packages could not be installed: look at what npm says above"
   cp end2end/package-lock.json end2end/node_modules/.installed-lock
+fi
+
+if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "cargo-deny $CARGO_DENY" ]; then
+  say "installing cargo-deny $CARGO_DENY (about two minutes)"
+  install cargo-deny --version "$CARGO_DENY" --locked
 fi
 
 [ "${1:-}" = browser ] || exit 0
