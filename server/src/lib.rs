@@ -22,6 +22,7 @@ pub mod problem;
 pub mod random;
 pub mod router;
 pub mod sequencer;
+pub mod serve;
 pub mod service;
 pub mod session;
 pub mod settings;

@@ -1,18 +1,22 @@
 //! Which address leads where.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use app::shell::Assets;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
+    http::StatusCode,
     middleware,
     routing::{get, post},
 };
 use domain::{Problem, frame::FRAME_LIMIT};
 use leptos::config::LeptosOptions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower_http::csrf::{CsrfLayer, ProtectionError};
+use tower_http::{
+    csrf::{CsrfLayer, ProtectionError},
+    timeout::TimeoutLayer,
+};
 
 use crate::{
     client::{self, TrustedProxies},
@@ -30,6 +34,9 @@ use crate::{
 
 /// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
 const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// A request is answered within this time, or comes too slowly to be answered at all.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the handlers work with.
 pub struct Parts {
@@ -70,6 +77,7 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/metrics", get(metrics::show))
         .fallback(page::elsewhere)
         .layer(DefaultBodyLimit::max(FORM_LIMIT))
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE))
         .layer(
             CsrfLayer::new()
                 .with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),

@@ -18,6 +18,7 @@ use crate::{
     presence::{self, Presence},
     router::{self, Parts},
     sequencer::{self, Sequencer},
+    serve,
     service::Service,
     session::{KeyError, Sessions},
     site,
@@ -87,7 +88,7 @@ pub struct Running {
     pub address: SocketAddr,
     stop: CancellationToken,
     connections: TaskTracker,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
     background: JoinHandle<()>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
@@ -162,9 +163,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         assets: site::assets(),
         leptos: LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     });
-    let router = router::router(parts).into_make_service_with_connect_info::<SocketAddr>();
-    let serve = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-    let serving = tokio::spawn(serve.into_future());
+    let serving = tokio::spawn(serve::serve(listener, router::router(parts), stop.clone()));
     Ok(Running { address, stop, connections, serving, background, health, writer })
 }
 

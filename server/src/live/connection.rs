@@ -18,7 +18,7 @@ use domain::{
 use futures_util::{SinkExt, StreamExt, stream::FuturesOrdered};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, interval_at, timeout},
+    time::{Instant, interval_at, sleep_until, timeout},
 };
 
 use super::watch::Watch;
@@ -97,6 +97,7 @@ impl Connection {
         let beat = Duration::from_secs(BEAT_SECONDS);
         let mut beats = interval_at(Instant::now() + beat, beat);
         loop {
+            let silence = self.last_heard + Duration::from_secs(SILENCE_SECONDS);
             let step = tokio::select! {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
                 Some(answer) = self.answers.next() => self.send(&answer).await,
@@ -104,6 +105,7 @@ impl Connection {
                 () = knock.notified() => self.tell_theirs().await,
                 Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => self.tell_lobby().await,
                 _ = beats.tick() => self.beat().await,
+                () = sleep_until(silence) => Err(End::Silent),
                 message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
             };
             if let Err(end) = step {
@@ -287,9 +289,6 @@ impl Connection {
     }
 
     async fn beat(&mut self) -> Result<(), End> {
-        if self.last_heard.elapsed() > Duration::from_secs(SILENCE_SECONDS) {
-            return Err(End::Silent);
-        }
         // the ping makes browsers answer, the beat is what their pages can see
         self.feed_message(Message::Ping(Default::default())).await?;
         // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a

@@ -17,6 +17,7 @@ mod power_cut;
 mod presence;
 mod rooms;
 mod security;
+mod slow;
 mod starting;
 mod store;
 mod support;

@@ -129,6 +129,17 @@ impl Client {
         .await
     }
 
+    /// The next frame, a beat included, however long that takes: for those who let the clock run.
+    pub(crate) async fn next_beat_or_frame(&mut self) -> ServerFrame {
+        loop {
+            match self.wire.next().await {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(_)) => {}
+                ended => panic!("the connection ended: {ended:?}"),
+            }
+        }
+    }
+
     /// The next frame, of those kept aside first.
     pub(crate) async fn next(&mut self) -> ServerFrame {
         match self.kept.pop_front() {

@@ -1,0 +1,90 @@
+//! The door: takes connections in, a bounded number at once, and waits for none that does not get to the point. What axum
+//! has for this waits for ever, and does not let itself be told otherwise.
+
+use std::{
+    io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, extract::ConnectInfo};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::sleep,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::add_extension::AddExtension;
+
+/// Connections that ask for pages and files at once; further ones wait to be accepted. Sockets are counted elsewhere,
+/// since they are none of these once they are open.
+const CONNECTIONS: usize = 4_000;
+/// The head of a request comes within this time, and so does the next request of a connection that is kept.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// When nothing can be accepted, as when too many files are open, it is tried again after this long.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Serves until it is to stop, and then what was begun to its end.
+pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let open = TaskTracker::new();
+    loop {
+        let (stream, peer, place) = tokio::select! {
+            () = stop.cancelled() => break,
+            Some(next) = accept(&listener, &places) => next,
+        };
+        let service = TowerToHyperService::new(AddExtension::new(router.clone(), ConnectInfo(peer)));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let stop = stop.clone();
+        open.spawn(async move {
+            let mut connection = pin!(connection);
+            // whoever is at the other end knows best why it ended
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    loop {
+        let place = Arc::clone(places).acquire_owned().await.ok()?;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // a message is one small packet, and is not to wait for another
+                let _ = stream.set_nodelay(true);
+                return Some((stream, peer, place));
+            }
+            // it went before it was taken
+            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused) => {
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
