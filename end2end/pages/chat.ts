@@ -77,13 +77,13 @@ export class ChatPage {
   /** Opens what can be done about a message. */
   async aboutMessage(text: string): Promise<void> {
     await this.message(text).hover();
-    await this.message(text).getByRole('link', { name: 'About this message' }).click();
+    await this.message(text).getByRole('button', { name: 'About this message' }).click();
     await expect(this.about).toBeVisible();
   }
 
   /** Opens what can be done about a member. */
   async aboutMember(name: string): Promise<void> {
-    await this.members.getByRole('link', { name: `About ${name}`, exact: true }).click();
+    await this.members.getByRole('button', { name: `About ${name}`, exact: true }).click();
     await expect(this.about).toBeVisible();
   }
 

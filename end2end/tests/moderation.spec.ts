@@ -58,7 +58,7 @@ test.describe('removed', () => {
     await expect(bea.page.getByText(said)).toBeVisible();
     await expect(bea.page.getByRole('heading', { name: 'Tea' })).toHaveCount(0);
 
-    await ana.chat.log.getByRole('link', { name: 'About Bea' }).click();
+    await ana.chat.log.getByRole('button', { name: 'About Bea' }).click();
     await ana.chat.act('Let Bea return').click();
     await expect(ana.chat.log.getByText('You readmitted Bea')).toBeVisible();
     await bea.page.reload();
@@ -131,7 +131,7 @@ test('with the keyboard alone one finds any message and does something about it'
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
   for (const text of ['one', 'two', 'three']) await ana.chat.say(text);
-  const link = (text: string) => ana.chat.message(text).getByRole('link', { name: 'About this message' });
+  const link = (text: string) => ana.chat.message(text).getByRole('button', { name: 'About this message' });
   await expect(link('three')).toBeVisible();
   await ana.chat.log.focus();
   await ana.page.keyboard.press('Tab');
@@ -142,6 +142,11 @@ test('with the keyboard alone one finds any message and does something about it'
   await ana.page.keyboard.press('Enter');
   await expect(ana.chat.about).toBeVisible();
   await ana.page.keyboard.press('Escape');
+  await expect(link('one')).toBeFocused();
+  await ana.page.keyboard.press('Space');
+  await expect(ana.chat.about).toBeVisible();
+  await ana.chat.act('Close').press('Space');
+  await expect(ana.chat.about).toHaveCount(0);
   await expect(link('one')).toBeFocused();
   await ana.page.keyboard.press('Tab');
   await expect(ana.chat.composer).toBeFocused();

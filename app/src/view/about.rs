@@ -3,10 +3,12 @@
 
 use domain::{ChatId, Message, Problem, Seq, UserId, What, frame::Ask, page::About};
 use leptos::{
-    ev::{MouseEvent, SubmitEvent},
+    ev::{KeyboardEvent, MouseEvent, SubmitEvent},
     html::Dialog,
     prelude::*,
     server_fn::ServerFn,
+    wasm_bindgen::JsCast,
+    web_sys::HtmlElement,
 };
 
 use crate::{
@@ -26,6 +28,16 @@ pub fn message_address(chat: ChatId, message: Seq) -> String {
 /// The address of a chat with more about somebody.
 pub fn person_address(chat: ChatId, person: UserId) -> String {
     format!("/chat/{chat}?person={person}")
+}
+
+/// What looks and acts like a button is pressed by the space bar too, although it is a link for those without a script.
+fn press_by_space(event: KeyboardEvent) {
+    if event.key() == " "
+        && let Some(link) = event.current_target().and_then(|link| link.dyn_into::<HtmlElement>().ok())
+    {
+        event.prevent_default();
+        link.click();
+    }
 }
 
 /// A link to more about something.
@@ -54,12 +66,14 @@ pub fn AboutLink(
     view! {
         <a
             class=ABOUT_LINK
+            role="button"
             href=address
             aria-label=label
             title=label
             aria-haspopup="dialog"
             tabindex=tabindex
             on:click=show
+            on:keydown=press_by_space
         >
             {icon::more()}
         </a>
@@ -193,7 +207,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             {hide}
             {expel}
             <ProblemLine problem />
-            <a class="quiet" role="button" href=format!("/chat/{chat_id}") on:click=dismiss>
+            <a class="quiet" role="button" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
                 "Close"
             </a>
         </dialog>

@@ -7,6 +7,7 @@ mod crash;
 mod ending;
 mod forms;
 mod invites;
+mod jitter;
 mod lifetimes;
 mod limits;
 mod live;

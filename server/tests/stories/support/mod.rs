@@ -1,7 +1,9 @@
 //! A server to try things on, and people who do.
 
 pub(crate) mod client;
+pub(crate) mod history;
 pub(crate) mod process;
+pub(crate) mod proxy;
 
 use std::{net::SocketAddr, time::Duration};
 

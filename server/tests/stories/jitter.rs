@@ -1,0 +1,117 @@
+//! Clients whose lines are cut again and again, in every way a line can be: each gets everything, once and in order, and
+//! soon.
+//!
+//! `QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 cargo test --release -p server --test stories jitter --
+//! --nocapture` tries harder; `QCHAT_SEED` says when and how.
+
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::support::{
+    Person,
+    history::{Compared, History, Posting, compare, finish, number},
+    process::Process,
+    proxy::{Cut, Line},
+};
+
+const LINES: u64 = 20;
+const CUTS: u64 = 3;
+const OUTAGE_MILLIS: u64 = 200;
+/// A line is up so many times as long as it is down: 2 seconds in 15.
+const UP_FOR_DOWN: f64 = 6.5;
+/// So many talk in one chat.
+const COMPANY: usize = 10;
+/// Each says something this often.
+const PACE: Duration = Duration::from_secs(1);
+/// Somebody who is cut off tries again this often.
+const RETRY: Duration = Duration::from_millis(100);
+/// Whoever is back has everything within this long of being back.
+const CATCH_UP: Duration = Duration::from_millis(500);
+
+/// Lives on a line until it is enough. Gives how long it took after each outage, the outage included, until everything
+/// was there: the age of the oldest message that came.
+async fn client(
+    mut history: History,
+    line: std::net::SocketAddr,
+    enough: CancellationToken,
+) -> (History, Vec<Duration>) {
+    let mut ages = Vec::new();
+    while !enough.is_cancelled() {
+        if history.live(line, Posting::Every(PACE), &enough).await.is_none() {
+            ages.push(history.take_oldest());
+            if ages.len() % 2 == 0 {
+                // some go on writing while they are cut off
+                history.write();
+            }
+            sleep(RETRY).await;
+        }
+    }
+    ages.push(history.take_oldest());
+    (history, ages)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_lines_that_come_and_go_everything_is_there_once_in_order_and_soon() {
+    let (lines, cuts) = (number("QCHAT_LINES", LINES), number("QCHAT_CUTS_A_LINE", CUTS));
+    let outage = Duration::from_millis(number("QCHAT_OUTAGE_MILLIS", OUTAGE_MILLIS));
+    let seed = number("QCHAT_SEED", rand::random());
+    println!("QCHAT_SEED={seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let owner = Person::arrive(process.address).await;
+
+    let mut histories = Vec::new();
+    let mut chat = None;
+    for number in 0..usize::try_from(lines).unwrap() {
+        if number % COMPANY == 0 {
+            chat = Some(owner.start_chat("Ana", "On the train").await);
+        }
+        histories.push(History::begin(process.address, chat.unwrap()).await);
+    }
+    let enough = CancellationToken::new();
+    let (mut living, mut cutting) = (JoinSet::new(), JoinSet::new());
+    let started = Instant::now();
+    for history in histories {
+        let line = Line::to(process.address, chance.random()).await;
+        living.spawn(client(history, line.address, enough.clone()));
+        let mut chance = StdRng::seed_from_u64(chance.random());
+        cutting.spawn(async move {
+            for _ in 0..cuts {
+                sleep(outage.mul_f64(UP_FOR_DOWN * 2.0 * chance.random::<f64>())).await;
+                line.cut(*[Cut::Reset, Cut::End, Cut::Truncate].choose(&mut chance).unwrap());
+                sleep(outage.mul_f64(chance.random_range(0.8..1.2))).await;
+                line.mend();
+            }
+            line
+        });
+    }
+    let lines_left = cutting.join_all().await;
+    sleep(outage + CATCH_UP).await;
+    enough.cancel();
+    let (mut histories, mut ages) = (Vec::new(), Vec::new());
+    for (history, of_one) in living.join_all().await {
+        histories.push(history);
+        ages.extend(of_one);
+    }
+    let took = started.elapsed();
+    drop(lines_left);
+    finish(&mut histories, process.address).await;
+    process.kill();
+    let Compared { acknowledged, seen, snapshots } = compare(&histories, folder.path());
+    ages.retain(|age| !age.is_zero());
+    ages.sort_unstable();
+    let p99 = ages[(ages.len() * 99).div_ceil(100).min(ages.len()) - 1];
+    println!(
+        "{lines} lines, each cut {cuts} times for about {outage:?} in {took:.1?}, seed {seed}: {acknowledged} messages \
+         acknowledged, {seen} views of them compared with the log, none lost, repeated or reordered; {snapshots} \
+         snapshots; caught up within {p99:?} of the first message missed (p99 of {} times, the outage included; at most \
+         {:?})",
+        ages.len(),
+        ages[ages.len() - 1],
+    );
+    assert!(p99 < outage.mul_f64(1.2) + RETRY + CATCH_UP, "caught up within {p99:?}");
+}

@@ -1,0 +1,274 @@
+//! What a client lived through, over many connections, to be compared with the log in the end.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use domain::{
+    ChatId, ClientId, Event, Lifetimes, Seq, Timestamp, UserId, What,
+    frame::{Ask, ClientFrame, Cursor, ServerFrame},
+    page,
+};
+use server::{start::DATABASE, store::Store};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Client, Person,
+    client::{handshake, open},
+    client_id,
+};
+
+/// What is read of the log at once in the end.
+const PAGE: usize = 1_000;
+
+/// A message in the log: its place, who said it, and its id.
+type Said = (Seq, UserId, ClientId);
+
+fn said(event: &Event) -> Option<Said> {
+    match &event.what {
+        What::Posted(message) => Some((event.seq, message.author, message.client_id)),
+        _ => None,
+    }
+}
+
+/// How a client posts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Posting {
+    /// What is open, and nothing new.
+    Nothing,
+    /// As fast as it is answered, so many at once.
+    InFlight(usize),
+    /// One each time that this has passed.
+    Every(Duration),
+}
+
+/// What one client sent and learned.
+pub(crate) struct History {
+    cookie: String,
+    chat: ChatId,
+    /// Where it is.
+    cursor: Cursor,
+    /// Every message, in the order it was seen.
+    seen: Vec<Said>,
+    /// Between which places it saw nothing, since it was so far behind that it was given a snapshot.
+    skipped: Vec<(Seq, Seq)>,
+    /// Every message that was acknowledged, with its place.
+    pub(crate) acknowledged: HashMap<ClientId, Seq>,
+    /// Messages that were sent and not acknowledged: to be sent again.
+    open: Vec<ClientId>,
+    sent: u64,
+    /// The age of the oldest event that came since this was last taken.
+    oldest: Duration,
+}
+
+impl History {
+    /// Somebody new begins to look at a chat.
+    pub(crate) async fn begin(server: SocketAddr, chat: ChatId) -> Self {
+        let person = Person::arrive(server).await;
+        let snapshot = person.connect().await.watch(chat, None).await.unwrap();
+        Self {
+            cookie: person.cookie.clone(),
+            chat,
+            cursor: Cursor { epoch: snapshot.epoch, seq: snapshot.seq },
+            seen: Vec::new(),
+            skipped: Vec::new(),
+            acknowledged: HashMap::new(),
+            open: Vec::new(),
+            sent: 0,
+            oldest: Duration::ZERO,
+        }
+    }
+
+    fn ask(&self, message: ClientId) -> ClientFrame {
+        let command = Ask::Post { chat: self.chat, client_id: message, body: format!("message {message}") };
+        // the client id is the only thing an answer has to be matched with, and a number is what it carries
+        let request = message.bytes().iter().skip(2).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        ClientFrame::Do { request, command }
+    }
+
+    /// Writes something, to be sent with the next connection if there is none.
+    pub(crate) fn write(&mut self) -> ClientId {
+        self.sent += 1;
+        let message = client_id(self.sent);
+        self.open.push(message);
+        message
+    }
+
+    /// How old the oldest event was that came since this was last asked, when it came.
+    pub(crate) fn take_oldest(&mut self) -> Duration {
+        std::mem::take(&mut self.oldest)
+    }
+
+    fn take(&mut self, event: &Event) {
+        assert!(event.seq > self.cursor.seq, "a repeat at {}", event.seq);
+        assert_eq!(event.prev, self.cursor.seq, "a hole before {}", event.seq);
+        self.cursor.seq = event.seq;
+        self.seen.extend(said(event));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.oldest = self.oldest.max(now.saturating_sub(Duration::from_millis(event.at.0)));
+    }
+
+    /// A snapshot comes in the place of more than a client is sent one by one, and of nothing else.
+    fn start_over(&mut self, history: page::History) {
+        assert_eq!(history.epoch, self.cursor.epoch, "the database is another one");
+        let begins = history.events.first().map_or(history.seq, |event| event.prev);
+        assert!(begins > self.cursor.seq, "the cursor was not resumed, and nothing is missing");
+        self.skipped.push((self.cursor.seq, begins));
+        self.cursor.seq = begins;
+        history.events.iter().for_each(|event| self.take(event));
+    }
+
+    /// One connection, from its hello until it ends or `until` says that it is enough, or everything open was answered
+    /// where nothing new is posted. Nothing where the connection ended.
+    pub(crate) async fn live(
+        &mut self,
+        address: SocketAddr,
+        posting: Posting,
+        until: &CancellationToken,
+    ) -> Option<()> {
+        let wire = open(handshake(address, Some(&self.cookie))).await.ok()?;
+        let mut client = Client::greet(wire).await?;
+        let (chat, after) = (self.chat, Some(self.cursor));
+        client.try_send(&ClientFrame::Watch { chat, after }).await.ok()?;
+        for message in self.open.clone() {
+            client.try_send(&self.ask(message)).await.ok()?;
+        }
+        let mut next = Instant::now();
+        loop {
+            if let Posting::InFlight(limit) = posting {
+                while self.open.len() < limit {
+                    let message = self.write();
+                    client.try_send(&self.ask(message)).await.ok()?;
+                }
+            }
+            let due = async {
+                match posting {
+                    Posting::Every(_) => sleep_until(next).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            let frame = tokio::select! {
+                frame = client.try_next() => frame?,
+                () = due => {
+                    if let Posting::Every(pace) = posting {
+                        next += pace;
+                    }
+                    let message = self.write();
+                    client.try_send(&self.ask(message)).await.ok()?;
+                    continue;
+                }
+                () = until.cancelled() => return Some(()),
+            };
+            match frame {
+                ServerFrame::Event(event) => self.take(&event),
+                ServerFrame::Done { request, seq } => {
+                    let message = client_id(request);
+                    self.open.retain(|open| *open != message);
+                    let before = self.acknowledged.insert(message, seq);
+                    assert!(
+                        before.is_none_or(|before| before == seq),
+                        "acknowledged at {before:?} and {seq}"
+                    );
+                }
+                ServerFrame::Snapshot { history, .. } => self.start_over(history),
+                ServerFrame::Refused { problem, .. } => panic!("refused: {problem:?}"),
+                _ => {}
+            }
+            if matches!(posting, Posting::Nothing) && self.open.is_empty() {
+                return Some(());
+            }
+        }
+    }
+
+    async fn catch_up(&mut self, address: SocketAddr, newest: Seq) {
+        let mut client = Client::connect(address, &self.cookie).await;
+        if let Some(snapshot) = client.watch(self.chat, Some(self.cursor)).await {
+            self.start_over(snapshot);
+        }
+        while self.cursor.seq < newest {
+            self.take(&client.event().await);
+        }
+    }
+}
+
+/// What is still open is sent once more and acknowledged, then everybody catches up with what is there.
+pub(crate) async fn finish(histories: &mut [History], address: SocketAddr) {
+    let never = CancellationToken::new();
+    let mut newest: HashMap<ChatId, Seq> = HashMap::new();
+    for history in &mut *histories {
+        history.live(address, Posting::Nothing, &never).await.unwrap();
+        let place = newest.entry(history.chat).or_default();
+        *place = history.acknowledged.values().copied().fold(*place, Seq::max);
+    }
+    for history in histories {
+        history.catch_up(address, newest[&history.chat]).await;
+    }
+}
+
+/// What was found when the histories were compared with the log.
+#[derive(Debug, Default)]
+pub(crate) struct Compared {
+    pub(crate) acknowledged: usize,
+    pub(crate) seen: usize,
+    pub(crate) snapshots: usize,
+}
+
+/// Compares what every client saw, and what every client was told, with what is on the disk. The server has ended.
+pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
+    let store = Store::open(&data_dir.join(DATABASE), Lifetimes::default()).unwrap();
+    let mut compared = Compared::default();
+    let chats: HashSet<ChatId> = histories.iter().map(|history| history.chat).collect();
+    for chat in chats {
+        let log = read(&store, chat);
+        let here: Vec<&History> = histories.iter().filter(|history| history.chat == chat).collect();
+        let mut places = HashMap::new();
+        for (seq, author, message) in &log {
+            let before = places.insert((*author, *message), *seq);
+            assert_eq!(before, None, "{message} of {author} is there twice, once at {seq}");
+        }
+        for history in &here {
+            let was_skipped =
+                |seq: Seq| history.skipped.iter().any(|(after, upto)| *after < seq && seq <= *upto);
+            let expected = log.iter().filter(|(seq, ..)| !was_skipped(*seq));
+            assert!(
+                expected.eq(&history.seen),
+                "somebody saw something else than the log, or in another order"
+            );
+            compared.seen += history.seen.len();
+            compared.snapshots += history.skipped.len();
+        }
+        let authors: HashSet<_> = log.iter().map(|(_, author, _)| *author).collect();
+        assert_eq!(authors.len(), here.len(), "everybody said something");
+        let there: HashMap<Seq, ClientId> = log.iter().map(|(seq, _, message)| (*seq, *message)).collect();
+        let mut acknowledged = 0;
+        for (message, seq) in here.iter().flat_map(|history| &history.acknowledged) {
+            assert_eq!(there.get(seq), Some(message), "{message} was acknowledged at {seq} and is not there");
+            acknowledged += 1;
+        }
+        assert_eq!(acknowledged, log.len(), "what is there was acknowledged: it was sent until it was");
+        compared.acknowledged += acknowledged;
+    }
+    compared
+}
+
+/// All messages of a chat as they are on the disk, in their order.
+fn read(store: &Store, chat: ChatId) -> Vec<Said> {
+    let view = store.read(Timestamp::default()).unwrap();
+    let (mut log, mut cursor) = (Vec::new(), Seq::ZERO);
+    loop {
+        let page = view.events_after(chat, cursor, PAGE).unwrap();
+        let Some(last) = page.last() else { return log };
+        assert!(page.windows(2).all(|pair| pair[1].prev == pair[0].seq), "a hole on the disk");
+        cursor = last.seq;
+        log.extend(page.iter().filter_map(said));
+    }
+}
+
+/// A number from the environment, for those who want to try harder than every run does.
+pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}

@@ -1,0 +1,124 @@
+//! A bad line: passes bytes on to the server, late at times, until it is cut; and then nothing, until it is mended.
+
+use std::{net::SocketAddr, time::Duration};
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+    time::sleep,
+};
+
+/// Every so many reads one is passed on late.
+const LATE_ONE_IN: u32 = 8;
+/// Late is up to this long.
+const LATE: Duration = Duration::from_millis(30);
+
+/// What becomes of a connection when its line is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Both ends are told that it is reset.
+    Reset,
+    /// Both ends are told that it has ended.
+    End,
+    /// Half of what comes next is passed on, and then it is reset.
+    Truncate,
+}
+
+/// A line to a server. It ends when it is dropped.
+pub(crate) struct Line {
+    pub(crate) address: SocketAddr,
+    state: watch::Sender<Option<Cut>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Line {
+    pub(crate) async fn to(server: SocketAddr, seed: u64) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (state, cut) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            let mut chance = StdRng::seed_from_u64(seed);
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let is_cut = cut.borrow().is_some();
+                if is_cut {
+                    reset(&client);
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(server).await else { continue };
+                let chance = StdRng::seed_from_u64(chance.random());
+                tokio::spawn(pass(client, server, cut.clone(), chance));
+            }
+        });
+        Self { address, state, task }
+    }
+
+    pub(crate) fn cut(&self, how: Cut) {
+        self.state.send_replace(Some(how));
+    }
+
+    pub(crate) fn mend(&self) {
+        self.state.send_replace(None);
+    }
+}
+
+fn reset(stream: &TcpStream) {
+    // closing with nothing left to wait for is what makes it a reset
+    let _ = stream.set_zero_linger();
+}
+
+async fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    mut cut: watch::Receiver<Option<Cut>>,
+    mut chance: StdRng,
+) {
+    let (mut client, mut server) = (client, server);
+    let (mut up, mut down) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
+    let how = loop {
+        let (passed, to_client) = tokio::select! {
+            Ok(how) = cut.wait_for(Option::is_some) => break *how,
+            read = client.read(&mut up) => (read, false),
+            read = server.read(&mut down) => (read, true),
+        };
+        let Ok(count @ 1..) = passed else { return };
+        if chance.random_ratio(1, LATE_ONE_IN) {
+            sleep(LATE.mul_f64(chance.random())).await;
+        }
+        let written = if to_client {
+            client.write_all(&down[..count]).await
+        } else {
+            server.write_all(&up[..count]).await
+        };
+        if written.is_err() {
+            return;
+        }
+    };
+    match how {
+        Some(Cut::End) | None => {}
+        Some(Cut::Reset) => {
+            reset(&client);
+            reset(&server);
+        }
+        Some(Cut::Truncate) => {
+            // whatever is on its way in either direction loses its second half
+            if let Ok(count) = server.try_read(&mut down) {
+                let _ = client.write_all(&down[..count / 2]).await;
+            }
+            if let Ok(count) = client.try_read(&mut up) {
+                let _ = server.write_all(&up[..count / 2]).await;
+            }
+            reset(&client);
+            reset(&server);
+        }
+    }
+}
