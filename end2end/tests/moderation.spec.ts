@@ -99,6 +99,7 @@ test('whoever is hidden is not heard by the one who hid them, on any of their pa
   await bea.chat.say('/nick Bea');
   const cy = await person();
   await cy.open(link);
+  await cy.chat.say('/nick Cy');
   await bea.chat.say('first');
   await bea.chat.say('second');
   const otherTab = await cy.newTab(link);

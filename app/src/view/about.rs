@@ -8,7 +8,7 @@ use leptos::{
     prelude::*,
     server_fn::ServerFn,
     wasm_bindgen::JsCast,
-    web_sys::HtmlElement,
+    web_sys::{Event, HtmlElement},
 };
 
 use crate::{
@@ -125,6 +125,13 @@ fn AboutDialog(about: About) -> impl IntoView {
             close();
         }
     };
+    // It is told a moment later, when something else may be shown already: then this one has gone from the page.
+    let closed = move |event: Event| {
+        let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
+        if target.is_some_and(|dialog| dialog.is_connected()) {
+            chat.about.set(None);
+        }
+    };
     let done = Callback::new(move |()| {
         close();
         // What it was about goes, and the focus that has come back to it, so that leads to where one writes on.
@@ -196,7 +203,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             aria-label=label
             open=!live.is_alive.get_untracked()
             node_ref=dialog
-            on:close=move |_| chat.about.set(None)
+            on:close=closed
         >
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
