@@ -183,3 +183,45 @@ test('a message that was lost on the way is missed with the next beat, and asked
   page?.send(JSON.stringify({ beat: [{ chat: lost?.chat, seq: lost?.seq }] }));
   await expect.poll(() => bea.chat.texts()).toEqual(['the one that is lost']);
 });
+
+test('a connection that is open and dead is noticed within a minute, and replaced', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  let isDead = false;
+  await bea.page.clock.install();
+  await bea.page.routeWebSocket(/\/live$/, (socket) => {
+    const isFirst = !isDead;
+    const server = socket.connectToServer();
+    // nothing goes through the first one any more, and neither end is told
+    server.onMessage((frame) => (isFirst && isDead ? undefined : socket.send(frame)));
+    socket.onMessage((frame) => (isFirst && isDead ? undefined : server.send(frame)));
+  });
+  await bea.open(link);
+  isDead = true;
+  await ana.chat.say('into the dead line');
+  await bea.chat.say('from the dead line');
+  await bea.page.clock.runFor(45_000);
+  await expect(bea.chat.message('into the dead line')).toHaveCount(0);
+  await bea.page.clock.runFor(15_000);
+  for (const one of [ana, bea]) {
+    await expect(one.chat.message('from the dead line')).toBeVisible();
+    await expect(one.chat.message('into the dead line')).toBeVisible();
+  }
+});
+
+test('everybody is back within two seconds of the start of a server', async ({ person, server }) => {
+  const people = [await person(), await person(), await person(), await person()];
+  const link = await people[0]!.startChat();
+  for (const one of people.slice(1)) await one.open(link);
+  for (let time = 0; time < 2; time += 1) {
+    await server.kill();
+    for (const one of people) await expect(one.chat.connection).toHaveText('Reconnecting');
+    // long enough for every page to wait as long as pages wait
+    await people[0]!.page.waitForTimeout(4_000);
+    await server.startAgain();
+    const began = Date.now();
+    await Promise.all(people.map((one) => one.chat.isConnected()));
+    expect(Date.now() - began).toBeLessThan(2_000);
+  }
+});

@@ -6,6 +6,7 @@ use std::{
     borrow::Borrow,
     fs, io,
     ops::RangeInclusive,
+    panic::catch_unwind,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -150,7 +151,18 @@ impl Store {
     /// [`StoreError::InUse`], [`StoreError::NotADatabase`] or [`StoreError::Io`].
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let open = |path: &Path| {
-            Self::with(Database::builder().set_cache_size(CACHE_BYTES).create(path)?, lifetimes)
+            // redb trusts what it finds in its pages, and panics where they contradict each other
+            let opened = catch_unwind(|| {
+                let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+                if !database.check_integrity()? {
+                    tracing::warn!("the database was damaged and has been repaired");
+                }
+                Ok::<_, DatabaseError>(database)
+            });
+            let database = opened.unwrap_or_else(|_| {
+                Err(StorageError::Corrupted("its pages contradict each other".to_owned()).into())
+            })?;
+            Self::with(database, lifetimes)
         };
         if !path.exists() {
             // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one

@@ -1,9 +1,13 @@
-//! How a record is written: one byte for the version, then postcard.
+//! How a record is written: one byte for the version, four for a checksum of what follows, then postcard. The file system
+//! and the disk may hand back something else than they were given, and the database does not look at every byte of that.
 
 use serde::{Deserialize, Serialize};
 
 /// The version of everything stored. Another one means another reader, never a guess.
 const VERSION: u8 = 4;
+
+/// Bytes before the record itself.
+const HEAD: usize = 5;
 
 /// Why bytes are not the record that was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -16,17 +20,23 @@ pub enum RecordError {
         "it has version {0}, and this Qchat reads version {VERSION}: move the data folder away to start anew"
     )]
     Version(u8),
-    /// Damaged.
-    #[error("it is damaged ({0})")]
-    Damaged(#[from] postcard::Error),
+    /// Something else is there than was written.
+    #[error("it is damaged")]
+    Damaged,
+    /// It cannot be written or read as postcard.
+    #[error("it is not as it should be ({0})")]
+    Malformed(#[from] postcard::Error),
 }
 
 /// The bytes to store.
 ///
 /// # Errors
-/// [`RecordError::Damaged`], for types that postcard cannot write; Qchat has none.
+/// [`RecordError::Malformed`], for types that postcard cannot write; Qchat has none.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
-    Ok(postcard::to_extend(value, vec![VERSION])?)
+    let mut bytes = postcard::to_extend(value, vec![VERSION, 0, 0, 0, 0])?;
+    let checksum = crc32fast::hash(&bytes[HEAD..]).to_le_bytes();
+    bytes[1..HEAD].copy_from_slice(&checksum);
+    Ok(bytes)
 }
 
 /// What was stored.
@@ -36,7 +46,12 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
 pub(super) fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((&VERSION, record)) => Ok(postcard::from_bytes(record)?),
+        Some((&VERSION, rest)) => match rest.split_first_chunk() {
+            Some((checksum, record)) if u32::from_le_bytes(*checksum) == crc32fast::hash(record) => {
+                Ok(postcard::from_bytes(record)?)
+            }
+            _ => Err(RecordError::Damaged),
+        },
         Some((&version, _)) => Err(RecordError::Version(version)),
     }
 }
@@ -55,7 +70,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let bytes = encode(&user()).unwrap();
         assert_eq!(decode::<User>(&bytes).unwrap(), user());
-        assert_eq!(bytes.len(), 1 + ID_BYTES + 1 + 3, "ids are bytes, not text");
+        assert_eq!(bytes.len(), HEAD + ID_BYTES + 1 + 3, "ids are bytes, not text");
     }
 
     #[test]
@@ -65,6 +80,11 @@ mod tests {
         assert!(matches!(decode::<User>(&[9, 1, 2]), Err(RecordError::Version(9))));
         for length in 1..bytes.len() {
             assert!(decode::<User>(&bytes[..length]).is_err(), "cut at {length}");
+        }
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode::<User>(&flipped).is_err(), "bit {bit} flipped");
         }
     }
 }

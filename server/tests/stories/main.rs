@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod damage;
 mod ending;
 mod forms;
 mod invites;
@@ -21,4 +22,5 @@ mod security;
 mod slow;
 mod starting;
 mod store;
+mod storm;
 mod support;

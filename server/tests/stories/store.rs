@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -425,4 +425,28 @@ async fn storage_that_panics_ends_the_writer_and_is_told() {
     }
     work.health.cannot_go_on().await;
     assert!(!work.health.is_well() && work.panics.writer.load(Ordering::SeqCst) > 0);
+}
+
+#[tokio::test]
+async fn a_clock_that_goes_back_an_hour_takes_nothing_with_it() {
+    const HOUR: u64 = 60 * 60 * 1_000;
+    let time = Arc::new(AtomicU64::new(1_000 * HOUR));
+    let clock: Clock = Arc::new({
+        let time = Arc::clone(&time);
+        move || Timestamp(time.load(Ordering::SeqCst))
+    });
+    let work = work_on(InMemoryBackend::new(), clock);
+    work.start_chat().await;
+    work.post(1).await.unwrap();
+    time.fetch_sub(HOUR, Ordering::SeqCst);
+    work.post(2).await.unwrap();
+    let history = work.service.earlier(CHAT, ANA, Seq(u64::MAX)).unwrap();
+    let times: Vec<Timestamp> = history.events.iter().map(|event| event.at).collect();
+    assert_eq!(times, [Timestamp(1_000 * HOUR); 3], "the time of the log does not go back");
+    assert_eq!(work.post(1).await, Ok(history.events[1].seq), "a retry is still one");
+    // when the clock is right again, what was said while it was wrong has not expired before its time
+    time.fetch_add(HOUR + HOUR / 3, Ordering::SeqCst);
+    work.post(3).await.unwrap();
+    assert_eq!(work.service.earlier(CHAT, ANA, Seq(u64::MAX)).unwrap().events.len(), 4);
+    assert!(work.health.is_well());
 }

@@ -1,0 +1,110 @@
+//! Everybody at once: connects by the thousand, and somebody who comes and goes all the time. The others are served
+//! meanwhile.
+//!
+//! `QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 cargo test --release -p server --test stories storm -- --nocapture` tries harder.
+
+use std::time::{Duration, Instant};
+
+use domain::frame::{ClientFrame, ServerFrame};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    Client, Person, TestServer,
+    client::{handshake, open, soon},
+    client_id,
+    history::number,
+    process::Process,
+};
+
+const CONNECTS: u64 = 300;
+const VISITS: u64 = 1_000;
+/// Sockets of one session, of which the settings allow a hundred.
+const SOCKETS_A_SESSION: u64 = 100;
+/// Whoever talks meanwhile waits no longer than this for their message.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_connect_at_once_and_all_get_in() {
+    let connects = number("QCHAT_CONNECTS", CONNECTS);
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let address = process.address;
+    let ana = Person::arrive(address).await;
+    let chat = ana.start_chat("Ana", "Storm").await;
+    let mut here = ana.watch(chat).await;
+    let mut sessions = Vec::new();
+    for _ in 0..connects.div_ceil(SOCKETS_A_SESSION) {
+        sessions.push(Person::arrive(address).await.cookie);
+    }
+    let began = Instant::now();
+    let mut coming = JoinSet::new();
+    for number in 0..connects {
+        let cookie = sessions[usize::try_from(number / SOCKETS_A_SESSION).unwrap()].clone();
+        coming.spawn(async move {
+            let wire = open(handshake(address, Some(&cookie))).await.ok()?;
+            Client::greet(wire).await
+        });
+    }
+    let mut longest = Duration::ZERO;
+    let mut inside = Vec::new();
+    let mut said = 0;
+    while !coming.is_empty() {
+        let asked = Instant::now();
+        here.post(chat, client_id(said), "is anybody there").await.unwrap();
+        said += 1;
+        longest = longest.max(asked.elapsed());
+        while let Some(came) = coming.try_join_next() {
+            inside.push(came.unwrap().expect("a connection that was not let in"));
+        }
+    }
+    println!(
+        "{connects} connects at once: all in after {:.1?}; meanwhile {said} messages of somebody else, each acknowledged \
+         within {longest:.0?}",
+        began.elapsed()
+    );
+    assert!(longest < PATIENCE, "{longest:?}");
+    assert_eq!(ana.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn somebody_who_comes_and_goes_all_the_time_is_not_felt() {
+    let visits = number("QCHAT_VISITS", VISITS);
+    let server = TestServer::start().await;
+    let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Revolving door").await;
+    let (mut here, mut there) = (ana.watch(chat).await, bea.watch(chat).await);
+    let mut restless = cy.connect().await;
+    let began = Instant::now();
+    let coming_and_going = tokio::spawn(async move {
+        for _ in 0..visits {
+            restless.send(&ClientFrame::Watch { chat, after: None }).await;
+            restless.send(&ClientFrame::Unwatch { chat }).await;
+            let is_in = |frame: &ServerFrame| matches!(frame, ServerFrame::Snapshot { .. }).then_some(());
+            restless.find(is_in).await;
+        }
+        restless
+    });
+    let (mut longest, mut said) = (Duration::ZERO, 0);
+    while !coming_and_going.is_finished() {
+        let asked = Instant::now();
+        here.post(chat, client_id(said), "still talking").await.unwrap();
+        there.event().await;
+        said += 1;
+        longest = longest.max(asked.elapsed());
+    }
+    let took = began.elapsed();
+    let restless = soon(coming_and_going).await.unwrap();
+    println!(
+        "{visits} visits in {took:.1?} ({:.0} a second); meanwhile {said} messages, each there within {longest:.0?}",
+        visits as f64 / took.as_secs_f64()
+    );
+    assert!(longest < PATIENCE, "{longest:?}");
+    // after the grace for those who reload there is nobody but those who stay
+    let id = restless.me.id;
+    drop(restless);
+    let is_gone = |frame: &ServerFrame| match frame {
+        ServerFrame::RosterChange { change, .. } if change.gone.contains(&id) => Some(change.count),
+        _ => None,
+    };
+    assert_eq!(here.find(is_gone).await, 2);
+}
