@@ -2,9 +2,9 @@
 
 export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-NATIVE := --package domain --package app --package server --features app/ssr
+NATIVE := --package domain --package app --package server --package fuzz --features app/ssr
 
-.PHONY: run watch build test test-rust test-browser pictures check setup
+.PHONY: run watch build test test-rust test-browser torture fuzz pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
@@ -28,6 +28,29 @@ test-rust: setup
 test-browser: build
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
+
+# Tries hard, for half an hour: kills, power cuts, lines that come and go, storms, damage. What came of it on which
+# machine is in docs/results.
+torture: setup
+	QCHAT_KILLS=1000 QCHAT_CLIENTS=50 $(TORTURE) crash
+	QCHAT_CUTS=12000 $(TORTURE) power_cut
+	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
+	QCHAT_CONNECTS=9000 QCHAT_VISITS=20000 $(TORTURE) storm
+	QCHAT_DAMAGES=20000 $(TORTURE) damage
+
+TORTURE := cargo test --release --package server --features app/ssr --test stories -- --nocapture
+
+# Has libFuzzer look for inputs that break what reads from outside, 10 minutes each. What cargo-fuzz asks of a nightly
+# Rust are these flags of the ordinary one. Needs a C++ compiler.
+FUZZ_SECONDS := 600
+fuzz: setup
+	RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
+		cargo build --release --package fuzz --features libfuzzer --target-dir target/fuzz --target $$(rustc --print host-tuple)
+	for target in frame command record decide; do \
+		mkdir -p target/fuzz/corpus/$$target && \
+		target/fuzz/$$(rustc --print host-tuple)/release/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
+			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
+	done
 
 # Takes the pictures of the README anew
 pictures: build

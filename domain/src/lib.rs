@@ -17,6 +17,8 @@ pub mod lifetime;
 pub mod link;
 pub mod lobby;
 pub mod message;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 pub mod page;
 pub mod problem;
 pub mod roster;

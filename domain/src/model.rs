@@ -1,0 +1,135 @@
+//! The state in memory: what tests and fuzzers decide on.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    convert::Infallible,
+};
+
+use crate::{
+    Change, Chat, ChatId, ClientId, Command, Entry, Event, Kept, Lifetimes, Proposal, Seq, Span, State,
+    Timestamp, User, UserId, Verdict, What, decide,
+};
+
+/// How long things are kept in it.
+pub const LIFETIMES: Lifetimes =
+    Lifetimes { chat: Span::seconds(1_800), user: Span::seconds(300), message: Span::seconds(86_400) };
+
+/// The state as plain maps: what the server keeps in its database.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct Model {
+    /// Who is known.
+    pub users: HashMap<UserId, Kept<User>>,
+    /// What chats there are.
+    pub chats: HashMap<ChatId, Kept<Chat>>,
+    /// Where each message went.
+    pub posted: HashMap<(ChatId, UserId, ClientId), Seq>,
+    /// Who has hidden whom.
+    pub hidden: BTreeSet<(UserId, UserId)>,
+    /// What happened, in the order of the log.
+    pub events: Vec<Event>,
+    /// The place of the newest entry.
+    pub last: u64,
+    /// What time it is.
+    pub now: u64,
+}
+
+impl State for Model {
+    type Error = Infallible;
+
+    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, Infallible> {
+        Ok(self.users.get(&id).cloned())
+    }
+
+    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, Infallible> {
+        Ok(self.chats.get(&id).cloned())
+    }
+
+    fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, Infallible> {
+        Ok(self.posted.get(&(chat, author, client_id)).copied())
+    }
+
+    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
+        let of_two = self.chats.values().filter(|kept| kept.value.partner(user).is_some());
+        let mut ids: Vec<_> =
+            of_two.filter(|kept| kept.value.admits(user).is_ok()).map(|kept| kept.value.id).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Infallible> {
+        Ok(self.events.iter().find(|event| event.chat == chat && event.seq == seq).cloned())
+    }
+
+    fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Infallible> {
+        let hidden = self.hidden.iter().filter(|(from, _)| *from == user);
+        Ok(hidden.map(|(_, person)| *person).collect())
+    }
+}
+
+impl Model {
+    /// Somebody asks for something, a second after what was before.
+    pub fn run(&mut self, by: UserId, command: Command) -> Verdict {
+        self.now += 1_000;
+        self.propose(Proposal::Asked { by, command })
+    }
+
+    /// Something gets the next place in the log.
+    pub fn propose(&mut self, proposal: Proposal) -> Verdict {
+        self.last += 1;
+        let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
+        let Ok(verdict) = decide(self, &entry, LIFETIMES);
+        if let Verdict::Accepted(changes) = &verdict {
+            changes.iter().for_each(|change| self.apply(change));
+        }
+        verdict
+    }
+
+    /// Stores what an entry changed.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::User { user, at } => {
+                self.users.insert(user.id, Kept { value: user.clone(), active_at: *at });
+            }
+            Change::Chat(event) => {
+                let before = self.chats.get(&event.chat).map(|kept| kept.value.clone());
+                if let Some(value) = event.apply_to(before) {
+                    self.chats.insert(event.chat, Kept { value, active_at: event.at });
+                }
+                if let What::Posted(message) = &event.what {
+                    self.posted.insert((event.chat, message.author, message.client_id), event.seq);
+                }
+                if let What::MessageRemoved { message, by } = &event.what {
+                    for event in &mut self.events {
+                        if event.seq == *message {
+                            *event = event.clone().blank(*by);
+                        }
+                    }
+                }
+                self.events.push(event.clone());
+            }
+            Change::Hidden { from, person, is_hidden: true } => {
+                self.hidden.insert((*from, *person));
+            }
+            Change::Hidden { from, person, is_hidden: false } => {
+                self.hidden.remove(&(*from, *person));
+            }
+            Change::UserTouched(id, at) => {
+                self.users.entry(*id).and_modify(|kept| kept.active_at = *at);
+            }
+            Change::ChatTouched(id, at) => {
+                self.chats.entry(*id).and_modify(|kept| kept.active_at = *at);
+            }
+            Change::UserExpired(id) => {
+                self.users.remove(id);
+                self.hidden.retain(|(from, _)| from != id);
+            }
+            Change::ChatExpired(chat) => {
+                self.chats.remove(&chat.id);
+            }
+            Change::Forgotten { chat, upto } => {
+                self.events.retain(|event| event.chat != *chat || event.seq > *upto);
+                self.posted.retain(|(place, ..), seq| place != chat || *seq > *upto);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The rules, on any log: the same log gives the same state, chats are chained without a hole, and nobody does what they
+//! may not.
+
+use std::collections::HashMap;
+
+use domain::{
+    Answer, Body, Change, ChatId, ClientId, Command, Event, Nickname, Problem, Proposal, Seq, Timestamp,
+    Title, UserId, Verdict, Visibility, What, chat::REMOVED_LIMIT, id::ID_BYTES, model::Model,
+    user::HIDDEN_LIMIT,
+};
+
+/// Steps of one input: each costs more the longer the log is.
+const STEPS: usize = 400;
+
+/// A few people and chats, so that they meet.
+fn id(number: u8, of: u8) -> [u8; ID_BYTES] {
+    [number % of; ID_BYTES]
+}
+
+fn user(number: u8) -> UserId {
+    UserId::from_bytes(id(number, 5))
+}
+
+fn chat(number: u8) -> ChatId {
+    ChatId::from_bytes(id(number, 4))
+}
+
+/// What happens next: four bytes say what, by whom, where, and with what.
+fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
+    let [kind, who, place, with] = *step;
+    let (by, at) = (user(who), chat(place));
+    let message = || Seq(u64::from(with) % (model.last + 2));
+    let command = match kind % 16 {
+        0 => Command::StartChat { chat: at, title: None, visibility: Visibility::Public },
+        1 => Command::SetNickname {
+            nickname: Nickname::friendly(with.into()),
+            chats: vec![at, chat(with), at],
+        },
+        2 => Command::EditTitle { chat: at, title: Title::for_chat_of(&Nickname::friendly(with.into())) },
+        3 => {
+            let visibility = if with % 2 == 0 { Visibility::Public } else { Visibility::Private };
+            Command::SetVisibility { chat: at, visibility }
+        }
+        4 => Command::ChatPrivately { with: user(with), chat: at, is_there: kind > 127 },
+        5 => {
+            let answer = if with % 2 == 0 { Answer::Accept } else { Answer::Decline };
+            Command::AnswerInvite { chat: at, answer }
+        }
+        6 => Command::RemoveMessage { chat: at, message: message() },
+        7 => Command::SetRemoved { chat: at, person: user(with), is_removed: kind > 127 },
+        8 => Command::SetLock { chat: at, is_locked: with % 2 == 0 },
+        9 => Command::SetHidden { person: user(with), is_hidden: kind > 127 },
+        10 => return Some(Proposal::Left(by)),
+        11 => {
+            let at_time = Timestamp(model.now.saturating_sub(u64::from(with) * 1_000));
+            return Some(Proposal::Touch { users: vec![(by, at_time)], chats: vec![(at, at_time)] });
+        }
+        12 => {
+            let events = vec![(at, message())];
+            return Some(Proposal::Expire {
+                users: vec![by, user(with)],
+                chats: vec![at, chat(with)],
+                events,
+            });
+        }
+        _ => {
+            let body = Body::parse(&format!("{with}")).ok()?;
+            Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body }
+        }
+    };
+    Some(Proposal::Asked { by, command })
+}
+
+/// Decides a log of proposals, twice.
+pub fn decide(bytes: &[u8]) {
+    let mut models = [Model::default(), Model::default()];
+    for step in bytes.as_chunks::<4>().0.iter().take(STEPS) {
+        let verdicts = models.each_mut().map(|model| {
+            // time goes on by little and by much
+            model.now += u64::from(step[3]) * if step[0] % 16 == 12 { 20_000 } else { 100 };
+            let proposal = proposal(step, model)?;
+            let before = model.clone();
+            let verdict = model.propose(proposal.clone());
+            check(&before, &proposal, &verdict);
+            Some(verdict)
+        });
+        assert_eq!(verdicts[0], verdicts[1], "the same log is decided in the same way");
+    }
+    let [model, again] = models;
+    assert_eq!(model, again, "the same log gives the same state");
+    check_state(&model);
+}
+
+/// What a verdict may never be.
+fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
+    let Proposal::Asked { by, command } = proposal else { return };
+    let of = match command {
+        Command::Post { chat, .. }
+        | Command::EditTitle { chat, .. }
+        | Command::SetVisibility { chat, .. }
+        | Command::RemoveMessage { chat, .. }
+        | Command::SetRemoved { chat, .. }
+        | Command::SetLock { chat, .. } => before.chats.get(chat),
+        _ => None,
+    };
+    let Some(chat) = of.map(|kept| &kept.value) else { return };
+    let Verdict::Accepted(changes) = verdict else { return };
+    assert_eq!(chat.admits(*by), Ok(()), "whoever is not let in does nothing");
+    for change in changes {
+        let Change::Chat(Event { what, .. }) = change else { continue };
+        let is_owner = chat.owner == *by;
+        match what {
+            What::Posted(message) => {
+                assert_eq!(message.author, *by, "nobody speaks for somebody else");
+                assert!(is_owner || !chat.is_locked, "nobody else writes in a locked chat");
+            }
+            What::TitleEdited { .. }
+            | What::VisibilitySet { .. }
+            | What::LockSet { .. }
+            | What::PersonRemoved { .. }
+            | What::PersonAdmitted { .. } => assert!(is_owner, "{what:?} by somebody else"),
+            _ => {}
+        }
+    }
+    assert_ne!(*verdict, Verdict::Refused(Problem::NotStored), "rules know nothing of storage");
+}
+
+/// What a state may never be.
+fn check_state(model: &Model) {
+    let mut newest: HashMap<ChatId, Seq> = HashMap::new();
+    for event in &model.events {
+        if let Some(before) = newest.insert(event.chat, event.seq) {
+            let starts_over = matches!(event.what, What::Started { .. });
+            assert!(event.prev == before || starts_over, "a hole before {}", event.seq);
+        }
+    }
+    for (id, kept) in &model.chats {
+        let chat = &kept.value;
+        assert!(chat.removed.len() <= REMOVED_LIMIT && !chat.removed.contains(&chat.owner));
+        assert!(newest.get(id).is_none_or(|seq| *seq == chat.seq), "a chat is as new as its newest event");
+    }
+    for (from, person) in &model.hidden {
+        assert_ne!(from, person);
+        assert!(model.hidden.iter().filter(|(other, _)| other == from).count() <= HIDDEN_LIMIT);
+    }
+    for ((chat, author, client_id), seq) in &model.posted {
+        let found = model.events.iter().find(|event| event.chat == *chat && event.seq == *seq);
+        let said = found.and_then(|event| match &event.what {
+            What::Posted(message) => Some((message.author, message.client_id)),
+            What::Blank(blank) => Some((blank.author, blank.client_id)),
+            _ => None,
+        });
+        assert_eq!(said, Some((*author, *client_id)), "what was posted at {seq} is there");
+    }
+}

@@ -1,0 +1,103 @@
+//! What reads from outside, with what has to hold whatever comes. A target breaks by panicking.
+//!
+//! `make fuzz` has libFuzzer look for inputs that do that, on the same Rust that builds Qchat: its flags for coverage are
+//! in the Makefile. What was found interesting is in `corpus`, and every run of the tests tries that and what is like it.
+
+mod decide;
+// The decoder is the server's own and nobody else's business, so it is compiled into here rather than let out there.
+#[path = "../../server/src/store/record.rs"]
+pub mod record;
+
+use domain::{
+    Body, Chat, Command, Event, Nickname, Title, User,
+    frame::{Ask, ClientFrame, ServerFrame},
+    link::{self, Piece},
+    slash::{self, Line},
+    text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT, characters},
+};
+use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeTuple};
+
+pub use decide::decide;
+
+/// The frames of both directions: what is read is written as something that is read as the same.
+pub fn frame(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    read_again::<ClientFrame>(text);
+    read_again::<ServerFrame>(text);
+}
+
+fn read_again<T: Serialize + DeserializeOwned + PartialEq>(text: &str) {
+    let Ok(read) = serde_json::from_str::<T>(text) else { return };
+    let again = serde_json::to_string(&read).map(|written| serde_json::from_str::<T>(&written));
+    assert!(matches!(again, Ok(Ok(again)) if again == read), "{text}");
+}
+
+/// What people ask for and type: what is let in keeps to the limits, and what is shown is what was written.
+pub fn command(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(ask) = serde_json::from_str::<Ask>(text)
+        && let Ok(command) = ask.check()
+    {
+        match command {
+            Command::Post { body, .. } => keeps_to_the_limits(&body),
+            Command::SetNickname { nickname, .. } => assert!(characters(nickname.as_str()) <= NICKNAME_LIMIT),
+            Command::EditTitle { title, .. } => assert!(characters(title.as_str()) <= TITLE_LIMIT),
+            _ => {}
+        }
+    }
+    if let Ok(nickname) = Nickname::parse(text) {
+        assert_eq!(
+            Nickname::parse(nickname.as_str()).as_ref(),
+            Ok(&nickname),
+            "what was let in is let in again"
+        );
+    }
+    if let Ok(title) = Title::parse(text) {
+        assert_eq!(Title::parse(title.as_str()).as_ref(), Ok(&title), "what was let in is let in again");
+    }
+    if let Ok(Line::Post(body)) = slash::parse(text) {
+        keeps_to_the_limits(&body);
+    }
+}
+
+fn keeps_to_the_limits(body: &Body) {
+    assert!(characters(body.as_str()) <= BODY_LIMIT);
+    assert_eq!(Body::parse(body.as_str()).as_ref(), Ok(body), "what was let in is let in again");
+    let pieces = link::pieces(body.as_str());
+    let text = |piece: &Piece<'_>| match *piece {
+        Piece::Text(text) | Piece::Link(text) => text.to_owned(),
+    };
+    assert_eq!(
+        pieces.iter().map(text).collect::<String>(),
+        body.as_str(),
+        "nothing is lost between the links"
+    );
+}
+
+/// Stored records: bytes that are no record are an error, and what is read is written as the same.
+pub fn record(bytes: &[u8]) {
+    stored::<Event>(bytes);
+    stored::<Chat>(bytes);
+    stored::<User>(bytes);
+}
+
+fn stored<T: Serialize + for<'de> Deserialize<'de> + PartialEq>(bytes: &[u8]) {
+    let _ = record::decode::<T>(bytes);
+    // With a checksum that is right by chance, which nothing but chance makes: the bytes as they are behind it.
+    let Ok(record) = record::encode(&AsTheyAre(bytes)) else { return };
+    if let Ok(read) = record::decode::<T>(&record) {
+        let again = record::encode(&read).map(|written| record::decode::<T>(&written));
+        assert!(matches!(again, Ok(Ok(again)) if again == read), "{bytes:?}");
+    }
+}
+
+/// Bytes that are written without their number.
+struct AsTheyAre<'a>(&'a [u8]);
+
+impl Serialize for AsTheyAre<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
+        tuple.end()
+    }
+}
