@@ -1,6 +1,10 @@
 //! The short form: every input that was found interesting, and many that are like them. `QCHAT_SEED` says which.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by failing, and how to try it again"
+)]
 
 use std::{fs, path::Path};
 
