@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.c
 
 NATIVE := --package domain --package app --package server --package fuzz --features app/ssr
 
-.PHONY: run watch build test test-rust test-browser torture fuzz pictures check setup
+.PHONY: run watch build test test-rust test-browser torture soak fuzz pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
@@ -37,6 +37,10 @@ torture: setup
 	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
 	QCHAT_CONNECTS=9000 QCHAT_VISITS=20000 $(TORTURE) storm
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
+
+# An hour under mixed load: what the server takes of the machine does not grow
+soak: setup
+	QCHAT_SOAK_SECONDS=3600 $(TORTURE) soak
 
 TORTURE := cargo test --release --package server --features app/ssr --test stories -- --nocapture
 

@@ -20,6 +20,7 @@ mod presence;
 mod rooms;
 mod security;
 mod slow;
+mod soak;
 mod starting;
 mod store;
 mod storm;

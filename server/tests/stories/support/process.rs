@@ -39,6 +39,13 @@ impl Process {
         Self::launch(command(data_dir, "127.0.0.1:0"))
     }
 
+    /// As [`Process::start`], with these settings in the environment.
+    pub(crate) fn start_with(data_dir: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut program = command(data_dir, "127.0.0.1:0");
+        program.envs(settings.iter().copied());
+        Self::launch(program)
+    }
+
     /// As [`Process::start`], with files of so many blocks of 512 bytes at most.
     pub(crate) fn start_with_file_limit(data_dir: &Path, blocks: u32) -> Self {
         let program = command(data_dir, "127.0.0.1:0");
@@ -64,6 +71,11 @@ impl Process {
             panic!("it said {line:?}")
         };
         Self { address: address.parse().unwrap(), child }
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it at once, without a chance to tidy up.
