@@ -270,12 +270,14 @@ impl Connection {
         for (chat, watch) in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
             let news = watch.news(&self.parts.service).map_err(End::Problem)?;
+            // looked at behind the reading: what was said after somebody was removed is not for them
+            if watch.is_removed() {
+                removed.push(*chat);
+                continue;
+            }
             more |= !news.is_empty();
             for frame in news {
                 in_time(self.socket.feed(Message::Text(frame))).await?;
-            }
-            if watch.is_removed() {
-                removed.push(*chat);
             }
         }
         for chat in removed {

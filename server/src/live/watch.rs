@@ -19,6 +19,7 @@ const BATCH: usize = 128;
 /// A watched chat. Dropping it stops watching and leaves.
 pub(super) struct Watch {
     chat: ChatId,
+    user: UserId,
     cursor: Seq,
     /// Whether events after the cursor may be in the database that the tail will not show.
     behind: bool,
@@ -45,12 +46,12 @@ impl Watch {
         if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
             && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
         {
-            let watch = Self { chat, cursor: seq, behind: true, tail, seat, roster: None };
+            let watch = Self { chat, user, cursor: seq, behind: true, tail, seat, roster: None };
             return Ok((watch, ServerFrame::Resumed { chat, seq }));
         }
         let history = service.history(&view, &found)?;
         let cursor = history.seq;
-        let watch = Self { chat, cursor, behind: false, tail, seat, roster: None };
+        let watch = Self { chat, user, cursor, behind: false, tail, seat, roster: None };
         Ok((watch, ServerFrame::Snapshot { chat: found, history }))
     }
 
@@ -88,10 +89,13 @@ impl Watch {
                 Ahead::InStore => self.behind = true,
             }
         }
-        let stored = service
-            .read()?
-            .events_after(self.chat, self.cursor, BATCH)
-            .map_err(|error| not_readable(&error))?;
+        let view = service.read()?;
+        if let Err(Problem::Removed) = service.enter(&view, self.chat, self.user) {
+            // the database knows it sooner than the seat does, which is lost next
+            return Ok(Vec::new());
+        }
+        let stored =
+            view.events_after(self.chat, self.cursor, BATCH).map_err(|error| not_readable(&error))?;
         self.behind = !stored.is_empty();
         Ok(stored.iter().filter_map(Encoded::new).collect())
     }

@@ -210,3 +210,39 @@ impl Client {
         Cursor { epoch: history.epoch, seq: history.seq }
     }
 }
+
+#[tokio::test]
+async fn whoever_was_slow_when_they_were_removed_gets_nothing_of_what_is_said_afterwards() {
+    let server = TestServer::start().await;
+    let (loud, (ana, mut ana_here), _) = two_in_a_chat(&server).await;
+    let cy = server.person().await;
+    let mut slow = Client::connect_with_small_buffer(server.address(), &cy.cookie).await;
+    slow.watch(loud, None).await;
+    // several, since the server goes through them in an order of its own
+    let mut quiet = Vec::new();
+    for _ in 0..8 {
+        let chat = ana.start_chat("Ana", "Quiet").await;
+        ana_here.watch(chat, None).await;
+        slow.watch(chat, None).await;
+        quiet.push(chat);
+    }
+    // more than the network holds for somebody who does not read: the server stops in the midst of the loud chat
+    let text = "x".repeat(3_900);
+    for number in 0..1_500 {
+        ana_here.post(loud, client_id(number), &text).await.unwrap();
+    }
+    for chat in &quiet {
+        ana_here.do_it(remove(*chat, slow.me.id)).await.unwrap();
+        ana_here.post(*chat, client_id(9_000), "now that they are gone").await.unwrap();
+    }
+    let mut heard = Vec::new();
+    let mut problems = Vec::new();
+    while problems.len() < quiet.len() {
+        match slow.next().await {
+            ServerFrame::Event(event) => heard.push(event),
+            frame => problems.extend(refused(&frame)),
+        }
+    }
+    assert!(problems.iter().all(|problem| *problem == Problem::Removed), "{problems:?}");
+    assert!(!bodies(&heard).iter().any(|body| body == "now that they are gone"), "{} events", heard.len());
+}
