@@ -149,7 +149,12 @@ impl<S: State> Now<'_, S> {
                 let mut changes = vec![Change::User { user, at: self.entry.at }];
                 if from != *nickname {
                     for id in chats.iter().collect::<BTreeSet<_>>() {
-                        let Ok(Chat { seq: prev, .. }) = self.entered(*id, by)? else { continue };
+                        let Ok(chat) = self.entered(*id, by)? else { continue };
+                        // a name is a way to say something, too
+                        if chat.lets_write(by).is_err() {
+                            continue;
+                        }
+                        let prev = chat.seq;
                         let (from, to) = (from.clone(), nickname.clone());
                         changes.push(self.event(*id, prev, What::Renamed { user: by, from, to }));
                     }
@@ -307,7 +312,10 @@ impl<S: State> Now<'_, S> {
         }
         let theirs = self.chats_of_two(with)?;
         let all = theirs.len();
-        let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).count();
+        // whoever is hidden is not in the way of others
+        let hidden = self.state.hidden(with)?;
+        let is_seen = |chat: &&Chat| chat.partner(with).is_some_and(|partner| !hidden.contains(&partner));
+        let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).filter(is_seen).count();
         if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
             return Ok(match chat.invited() {
                 // whoever was invited and asks for the same has said yes
@@ -551,6 +559,11 @@ mod tests {
             assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
         }
         assert_eq!(model.run(user(99), privately(1, 99)), Verdict::Refused(Problem::TooManyInvites));
+        let hide = |is_hidden| Command::SetHidden { person: user(102), is_hidden };
+        model.run(user(1), hide(true));
+        let mut hiding = model.clone();
+        assert!(is_accepted(&hiding.run(user(99), privately(1, 99))), "whoever is hidden is not in the way");
+        model.run(user(1), hide(false));
         model.run(user(1), answer(1, Answer::Decline));
         assert!(is_accepted(&model.run(user(99), privately(1, 99))));
     }
@@ -814,6 +827,9 @@ mod tests {
         assert_eq!(model.run(user(1), lock(true)), Verdict::Accepted(vec![]));
         assert_eq!(model.run(user(2), post(1, 8)), Verdict::Refused(Problem::ChatLocked));
         assert_eq!(model.run(user(2), post(1, 7)), Verdict::Repeated(first), "what was stored is stored");
+        let before = model.events.len();
+        model.run(user(2), Command::SetNickname { nickname: Nickname::friendly(9), chats: vec![chat(1)] });
+        assert_eq!(model.events.len(), before, "nor says anything by a name");
         assert!(is_accepted(&model.run(user(1), post(1, 9))));
         model.run(user(1), lock(false));
         assert!(is_accepted(&model.run(user(2), post(1, 8))));
