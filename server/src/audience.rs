@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Change, Timestamp, What};
+use domain::{Change, Chat, Timestamp, What};
 
 use crate::{
     lobby::Lobby,
@@ -32,7 +32,11 @@ impl Audience {
         self.tails.distrust();
         // nothing has expired at the beginning of time: the lobby looks for that itself
         let view = self.store.read(Timestamp::default())?;
-        self.lobby.reset(view.chats()?);
+        let chats = view.chats()?;
+        for Chat { id, removed, .. } in chats.iter().map(|kept| &kept.value) {
+            removed.iter().for_each(|user| self.presence.remove(*id, *user));
+        }
+        self.lobby.reset(chats);
         for user in self.presence.everybody() {
             self.presence.rename(&view.user(user)?);
             self.presence.knock(user);

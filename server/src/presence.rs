@@ -74,6 +74,7 @@ struct Everybody {
     /// Who has gone since somebody last asked.
     gone: Vec<UserId>,
     next_connection: u64,
+    next_seat: u64,
 }
 
 /// Somebody with at least one open page, or who had one until a moment ago.
@@ -156,6 +157,9 @@ impl Presence {
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
+        // told apart from those of a room that was there before: a seat can outlive its room
+        let watcher = everybody.next_seat;
+        everybody.next_seat += 1;
         let Everybody { rooms, places, rings, moved, came, .. } = &mut *everybody;
         places.entry(id).or_default().insert(chat);
         let room = rooms.entry(chat).or_default();
@@ -163,7 +167,7 @@ impl Presence {
             came.note(None, Some(chat), STILL_HERE);
             self.came.notify_one();
         }
-        let watcher = room.watch(bell);
+        room.watch(watcher, bell);
         if room.sit(watcher, user) {
             moved.insert(chat);
             self.moved.notify_one();

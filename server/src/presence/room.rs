@@ -41,7 +41,6 @@ pub(super) struct Room {
     named_from: u64,
     changes: VecDeque<(u64, UserId)>,
     watchers: HashMap<u64, Bell>,
-    next_watcher: u64,
     rung: Option<(u64, Instant)>,
     rings_later: bool,
 }
@@ -56,12 +55,9 @@ struct Present {
 }
 
 impl Room {
-    /// Rings `bell` from now on; gives the number to stop that by.
-    pub(super) fn watch(&mut self, bell: Bell) -> u64 {
-        let watcher = self.next_watcher;
-        self.next_watcher += 1;
+    /// Rings `bell` from now on, until the one with this number stands up.
+    pub(super) fn watch(&mut self, watcher: u64, bell: Bell) {
         self.watchers.insert(watcher, bell);
-        watcher
     }
 
     /// One more connection of somebody, which watches by that number; true where they were not here.
