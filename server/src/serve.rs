@@ -18,7 +18,7 @@ use hyper_util::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::add_extension::AddExtension;
@@ -28,6 +28,8 @@ use tower_http::add_extension::AddExtension;
 const CONNECTIONS: usize = 4_000;
 /// The head of a request comes within this time, and so does the next request of a connection that is kept.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// When the server stops, an answer that was begun is waited for this long.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// When nothing can be accepted, as when too many files are open, it is tried again after this long.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -54,7 +56,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 _ = connection.as_mut() => {}
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
+                    let _ = timeout(LAST_PATIENCE, connection).await;
                 }
             }
             drop(place);
