@@ -102,6 +102,12 @@ impl<S: State> Now<'_, S> {
         Ok(kept.map_or_else(|| User::new(id), |kept| kept.value))
     }
 
+    /// Whom a user has hidden: known for as long as the user is.
+    fn hidden(&self, by: UserId) -> Result<Vec<UserId>, S::Error> {
+        let kept = self.state.user(by)?.filter(|kept| !self.expiry.of_user(kept.active_at));
+        if kept.is_some() { self.state.hidden(by) } else { Ok(Vec::new()) }
+    }
+
     fn chat(&self, id: ChatId) -> Result<Option<Chat>, S::Error> {
         let kept = self.state.chat(id)?.filter(|kept| !self.expiry.of_chat(kept.active_at));
         Ok(kept.map(|kept| kept.value))
@@ -145,8 +151,7 @@ impl<S: State> Now<'_, S> {
         match command {
             Command::SetNickname { nickname, chats } => {
                 let User { id, nickname: from } = self.user(by)?;
-                let user = User { id, nickname: nickname.clone() };
-                let mut changes = vec![Change::User { user, at: self.entry.at }];
+                let mut changes = self.known(&User { id, nickname: nickname.clone() })?;
                 if from != *nickname {
                     for id in chats.iter().collect::<BTreeSet<_>>() {
                         let Ok(chat) = self.entered(*id, by)? else { continue };
@@ -289,15 +294,16 @@ impl<S: State> Now<'_, S> {
         if person == by {
             return Ok(Verdict::Refused(Problem::OnlyOthers));
         }
-        let hidden = self.state.hidden(by)?;
+        let hidden = self.hidden(by)?;
         if hidden.contains(&person) == is_hidden {
             return Ok(Verdict::Accepted(Vec::new()));
         }
         if is_hidden && hidden.len() >= HIDDEN_LIMIT {
             return Ok(Verdict::Refused(Problem::TooManyHidden));
         }
-        let kept = self.keep(&self.user(by)?);
-        Ok(Verdict::Accepted(vec![kept, Change::Hidden { from: by, person, is_hidden }]))
+        let mut changes = self.known(&self.user(by)?)?;
+        changes.push(Change::Hidden { from: by, person, is_hidden });
+        Ok(Verdict::Accepted(changes))
     }
 
     fn chat_privately(
@@ -313,7 +319,7 @@ impl<S: State> Now<'_, S> {
         let theirs = self.chats_of_two(with)?;
         let all = theirs.len();
         // whoever is hidden is not in the way of others
-        let hidden = self.state.hidden(with)?;
+        let hidden = self.hidden(with)?;
         let is_seen = |chat: &&Chat| chat.partner(with).is_some_and(|partner| !hidden.contains(&partner));
         let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).filter(is_seen).count();
         if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
@@ -327,8 +333,9 @@ impl<S: State> Now<'_, S> {
                 None if waiting >= INVITES_LIMIT => Verdict::Refused(Problem::TooManyInvites),
                 None => {
                     let (by, to) = (self.user(by)?, self.user(with)?);
-                    let kept = self.keep(&by);
-                    Verdict::Accepted(vec![kept, self.event(chat.id, chat.seq, What::Invited { by, to })])
+                    let mut changes = self.known(&by)?;
+                    changes.push(self.event(chat.id, chat.seq, What::Invited { by, to }));
+                    Verdict::Accepted(changes)
                 }
             });
         }
@@ -340,18 +347,24 @@ impl<S: State> Now<'_, S> {
             return Ok(Verdict::Refused(Problem::ChatExists));
         }
         let (owner, guest) = (self.user(by)?, self.user(with)?);
-        let kept = self.keep(&owner);
+        let mut changes = self.known(&owner)?;
         let User { nickname, .. } = owner;
         let title = Title::for_two(&nickname, &guest.nickname);
         let visibility = Visibility::Private;
         let started = What::Started { owner: by, nickname, title, visibility, guest: Some(guest) };
-        Ok(Verdict::Accepted(vec![kept, self.event(fresh, Seq::ZERO, started)]))
+        changes.push(self.event(fresh, Seq::ZERO, started));
+        Ok(Verdict::Accepted(changes))
     }
 
-    /// Whoever invites or hides is kept, even under the name that everybody has at first, so that their invites and what
-    /// they hide go with them when they expire.
-    fn keep(&self, user: &User) -> Change {
-        Change::User { user: user.clone(), at: self.entry.at }
+    /// Somebody is known as this from now on. Whoever invites or hides is kept so, even under the name that everybody has
+    /// at first, so that their invites and what they hide go with them when they expire. What is still kept of them from
+    /// before they expired goes now.
+    fn known(&self, user: &User) -> Result<Vec<Change>, S::Error> {
+        let kept = self.state.user(user.id)?;
+        let has_expired = kept.is_some_and(|kept| self.expiry.of_user(kept.active_at));
+        let gone = has_expired.then_some(Change::UserExpired(user.id));
+        let here = Change::User { user: user.clone(), at: self.entry.at };
+        Ok(gone.into_iter().chain([here]).collect())
     }
 
     /// A chat with people in it never expires: it is touched even where it seemed to have. A nickname that has expired is
@@ -850,8 +863,12 @@ mod tests {
         }
         assert_eq!(model.run(user(1), set(4, true)), Verdict::Refused(Problem::TooManyHidden));
         model.now += LIFETIMES.user.millis();
-        model.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
-        assert!(model.hidden.is_empty());
+        let mut swept = model.clone();
+        swept.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
+        assert!(swept.hidden.is_empty());
+        // nor does a sweep that is late keep it: whoever comes back begins anew
+        assert!(is_accepted(&model.run(user(1), set(5, true))));
+        assert_eq!(model.hidden, BTreeSet::from([(user(1), user(5))]));
     }
 
     proptest! {

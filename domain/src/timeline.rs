@@ -187,9 +187,10 @@ impl Timeline {
         self.events.first().map(|event| event.seq)
     }
 
-    /// The place of the first line to show after an event.
+    /// The place of the first line to show after an event, but for what is hidden.
     pub fn first_after(&self, seq: Seq) -> Option<Seq> {
-        self.told().iter().map(|event| event.seq).find(|told| *told > seq)
+        let is_shown = |event: &Arc<Event>| said_by(event).is_none_or(|author| !self.hidden.contains(&author));
+        self.told().iter().filter(|event| is_shown(event)).map(|event| event.seq).find(|told| *told > seq)
     }
 
     /// How many messages of others came after an event, but for those that are hidden.
@@ -596,6 +597,8 @@ mod tests {
         };
         assert_eq!(counts(&timeline), [2, 0, 2, 0]);
         assert_eq!(timeline.said_after(Seq::ZERO), 0, "nobody is called for it");
+        assert_eq!(timeline.first_after(Seq::ZERO), Some(log[2].seq), "nothing new begins with it");
+        assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
         let renamed = What::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
         timeline.apply(Event { seq: Seq(30), prev: log[5].seq, what: renamed, ..log[5].clone() });
         assert_eq!(counts(&timeline), [2, 0, 2, 0]);

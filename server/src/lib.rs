@@ -9,6 +9,7 @@
 pub mod audience;
 pub mod client;
 pub mod clock;
+pub mod counts;
 pub mod form;
 pub mod headers;
 pub mod health;

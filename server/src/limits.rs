@@ -4,12 +4,11 @@
 //! time has passed as one of them takes.
 
 use std::{
-    collections::HashMap,
     hash::Hash,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
     str::FromStr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +20,10 @@ use governor::{
     state::keyed::DashMapStateStore,
 };
 
-use crate::client::Caller;
+use crate::{
+    client::Caller,
+    counts::{Counted, Counts},
+};
 
 /// As many sessions as may do at once from one address what one session may: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -121,36 +123,12 @@ impl Caps {
     };
 }
 
-/// The open sockets of each session.
-#[derive(Default)]
-struct Sockets(Mutex<HashMap<UserId, usize>>);
-
-/// A socket that is counted for as long as this is kept.
-pub struct OpenSocket {
-    user: UserId,
-    sockets: Arc<Sockets>,
-}
-
-impl Sockets {
-    fn change<T>(&self, what: impl FnOnce(&mut HashMap<UserId, usize>) -> T) -> T {
-        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl Drop for OpenSocket {
-    fn drop(&mut self) {
-        self.sockets.change(|open| {
-            let left = open.get(&self.user).map_or(0, |count| count.saturating_sub(1));
-            if left == 0 { open.remove(&self.user) } else { open.insert(self.user, left) }
-        });
-    }
-}
-
 /// What the limits are, and what was done lately.
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
     caps: Caps,
-    sockets: Arc<Sockets>,
+    sockets: Arc<Counts<UserId>>,
+    starting: Arc<Counts<UserId>>,
     connect: Limit<C>,
     chat: Limit<C>,
     message: Limit<C>,
@@ -187,6 +165,7 @@ impl<C: Clock + Clone> Limits<C> {
             invite: limit(invite),
             caps,
             sockets: Arc::default(),
+            starting: Arc::default(),
             clock,
         }
     }
@@ -204,15 +183,9 @@ impl<C: Clock + Clone> Limits<C> {
     ///
     /// # Errors
     /// [`Problem::TooManyPages`].
-    pub fn open(&self, user: UserId) -> Result<OpenSocket, Problem> {
-        self.sockets.change(|open| {
-            let count = open.entry(user).or_default();
-            if *count >= self.caps.session_sockets {
-                return Err(Problem::TooManyPages);
-            }
-            *count += 1;
-            Ok(OpenSocket { user, sockets: Arc::clone(&self.sockets) })
-        })
+    pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
+        let socket = self.sockets.add(user);
+        if socket.count() <= self.caps.session_sockets { Ok(socket) } else { Err(Problem::TooManyPages) }
     }
 
     /// Somebody comes into a chat where so many are.
@@ -223,12 +196,14 @@ impl<C: Clock + Clone> Limits<C> {
         if members < self.caps.members { Ok(()) } else { Err(Problem::ChatFull) }
     }
 
-    /// Somebody starts a chat who owns so many.
+    /// Somebody starts a chat. It counts as one that is on its way until the guard goes; `owned` is asked once it does how
+    /// many there are already, so that one or the other counts whatever happens meanwhile.
     ///
     /// # Errors
     /// [`Problem::TooManyOwn`].
-    pub fn start(&self, owned: usize) -> Result<(), Problem> {
-        if owned < self.caps.user_chats { Ok(()) } else { Err(Problem::TooManyOwn) }
+    pub fn start(&self, user: UserId, owned: impl FnOnce() -> usize) -> Result<Counted<UserId>, Problem> {
+        let starting = self.starting.add(user);
+        if owned() + starting.count() <= self.caps.user_chats { Ok(starting) } else { Err(Problem::TooManyOwn) }
     }
 
     /// Something is to be kept where so many bytes are.
@@ -286,7 +261,7 @@ impl<C: Clock + Clone> Limits<C> {
 }
 
 /// Whoever has one address of IPv6 has a network of 64 bits of them (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
@@ -300,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3, ..Caps::OFF };
+    const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3, user_chats: 2, ..Caps::OFF };
 
     fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();
@@ -354,7 +329,11 @@ mod tests {
         assert!(limits.open(bea).is_ok(), "others are not concerned");
         drop(one);
         assert!(limits.open(ana).is_ok());
-        assert_eq!(limits.sockets.change(|open| open.len()), 1, "who is gone is forgotten");
+        let with = |owned: usize| limits.start(ana, || owned);
+        let starting = with(1).unwrap();
+        assert_eq!(with(1).err(), Some(Problem::TooManyOwn), "one that is on its way counts");
+        drop(starting);
+        assert!(with(1).is_ok() && with(2).is_err());
         let ana = caller(1, "127.0.0.1");
         assert_eq!((limits.connect(ana, 999), limits.connect(ana, 1_000)), (Ok(()), Err(Problem::Busy)));
         assert_eq!((limits.enter(2), limits.enter(3)), (Ok(()), Err(Problem::ChatFull)));

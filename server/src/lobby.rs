@@ -43,7 +43,7 @@ struct State {
     version: u64,
     people: usize,
     chats: HashMap<ChatId, Known>,
-    /// How many chats each user owns who owns some.
+    /// How many chats each user owns who owns some that have not expired.
     owned: HashMap<UserId, usize>,
     expired: usize,
     /// The public chats that have not expired, newest first.
@@ -97,7 +97,7 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// How many chats a user owns, those of two included.
+    /// How many chats a user owns that have not expired, those of two included.
     pub fn owned_by(&self, user: UserId) -> usize {
         self.lock().owned.get(&user).copied().unwrap_or_default()
     }
@@ -294,6 +294,7 @@ impl State {
         self.expiries.insert((end(known.active_at, lifetimes), id));
         if known.is_expired {
             known.is_expired = false;
+            *self.owned.entry(known.chat.owner).or_default() += 1;
             self.expired -= 1;
             self.version += 1;
             if known.chat.visibility == Visibility::Public {
@@ -321,6 +322,8 @@ impl State {
                 self.expired += 1;
                 self.version += 1;
                 self.listed.remove(&(Reverse(known.chat.started_at), id));
+                let owner = known.chat.owner;
+                self.disown(owner);
             }
         }
     }
@@ -328,15 +331,22 @@ impl State {
     fn remove(&mut self, id: ChatId, lifetimes: Lifetimes) {
         let Some(known) = self.chats.remove(&id) else { return };
         self.version += 1;
-        if let Entry::Occupied(mut owned) = self.owned.entry(known.chat.owner) {
+        if known.is_expired {
+            self.expired -= 1;
+        } else {
+            self.disown(known.chat.owner);
+        }
+        self.listed.remove(&(Reverse(known.chat.started_at), id));
+        self.expiries.remove(&(end(known.active_at, lifetimes), id));
+    }
+
+    fn disown(&mut self, owner: UserId) {
+        if let Entry::Occupied(mut owned) = self.owned.entry(owner) {
             *owned.get_mut() -= 1;
             if *owned.get() == 0 {
                 owned.remove();
             }
         }
-        self.expired -= usize::from(known.is_expired);
-        self.listed.remove(&(Reverse(known.chat.started_at), id));
-        self.expiries.remove(&(end(known.active_at, lifetimes), id));
     }
 }
 
@@ -508,9 +518,12 @@ mod tests {
         lobby.look();
         let change = view.news(&lobby).unwrap();
         assert_eq!((change.gone, change.counts.chats, change.matching), (vec![id(1)], 0, 0));
+        let owner = UserId::from_bytes([1; ID_BYTES]);
+        assert_eq!(lobby.owned_by(owner), 0);
         lobby.apply(&Change::ChatTouched(id(1), Timestamp(50_000)));
         lobby.look();
         assert_eq!(titles(&lobby.enter(wanted("", 10)).1), ["Chat 1"]);
+        assert_eq!(lobby.owned_by(owner), 1);
         time.store(120_000, Ordering::SeqCst);
         lobby.look();
         for number in [1, 2] {
@@ -520,6 +533,7 @@ mod tests {
         let state = lobby.lock();
         assert!(state.chats.is_empty() && state.listed.is_empty() && state.expiries.is_empty());
         assert_eq!(state.expired, 0);
+        assert!(state.owned.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 
 use std::{
     io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -23,9 +23,17 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::add_extension::AddExtension;
 
+use crate::{
+    client::TrustedProxies,
+    counts::{Counted, Counts},
+    limits::network,
+};
+
 /// Connections that ask for pages and files at once; further ones wait to be accepted. Sockets are counted elsewhere,
 /// since they are none of these once they are open.
 const CONNECTIONS: usize = 4_000;
+/// So many of them come from one address at most, so that nobody takes all places from one.
+const CONNECTIONS_OF_AN_ADDRESS: usize = 500;
 /// The head of a request comes within this time, and so does the next request of a connection that is kept.
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// When the server stops, an answer that was begun is waited for this long.
@@ -34,14 +42,16 @@ const LAST_PATIENCE: Duration = Duration::from_secs(5);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until it is to stop, and then what was begun to its end.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let addresses = Arc::new(Counts::default());
     let open = TaskTracker::new();
     loop {
         let (stream, peer, place) = tokio::select! {
             () = stop.cancelled() => break,
             Some(next) = accept(&listener, &places) => next,
         };
+        let Ok(of_address) = admit(peer.ip(), &addresses, &proxies) else { continue };
         let service = TowerToHyperService::new(AddExtension::new(router.clone(), ConnectInfo(peer)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -59,12 +69,30 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                     let _ = timeout(LAST_PATIENCE, connection).await;
                 }
             }
-            drop(place);
+            drop((place, of_address));
         });
     }
     drop(listener);
     open.close();
     open.wait().await;
+}
+
+/// There are enough connections from an address.
+struct Enough;
+
+/// Counts a connection from an address. Those from a proxy are not counted, nor those from this machine itself, which may
+/// well be one that was not named.
+fn admit(
+    peer: IpAddr,
+    addresses: &Arc<Counts<IpAddr>>,
+    proxies: &TrustedProxies,
+) -> Result<Option<Counted<IpAddr>>, Enough> {
+    let peer = peer.to_canonical();
+    if peer.is_loopback() || proxies.trust(peer) {
+        return Ok(None);
+    }
+    let counted = addresses.add(network(peer));
+    if counted.count() <= CONNECTIONS_OF_AN_ADDRESS { Ok(Some(counted)) } else { Err(Enough) }
 }
 
 /// The next connection, once there is a place for it.
@@ -88,5 +116,25 @@ async fn accept(
                 sleep(ACCEPT_REST).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_proxies_have_more() {
+        let addresses = Arc::new(Counts::default());
+        let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
+        let open = |address: &str| {
+            let address = address.parse().unwrap();
+            let all: Vec<_> = (0..600).map_while(|_| admit(address, &addresses, &proxies).ok()).collect();
+            all.len()
+        };
+        assert_eq!(open("192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS);
+        assert_eq!(open("192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS, "those that are closed make room");
+        assert_eq!(open("::ffff:192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS);
+        assert_eq!([open("10.1.2.3"), open("127.0.0.1"), open("::1")], [600; 3]);
     }
 }

@@ -14,7 +14,8 @@ use tokio::sync::oneshot;
 use crate::{
     client::Caller,
     clock::Clock,
-    limits::{Limits, OpenSocket},
+    counts::Counted,
+    limits::Limits,
     lobby::{self, Lobby},
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
@@ -34,7 +35,11 @@ pub struct Service {
 }
 
 /// A command on its way: proposed, and not yet decided.
-pub struct Proposed(oneshot::Receiver<Outcome>);
+pub struct Proposed {
+    outcome: oneshot::Receiver<Outcome>,
+    /// A chat that is about to be one of those that somebody owns.
+    _starting: Option<Counted<UserId>>,
+}
 
 /// What somebody wants to see more about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,7 @@ impl Proposed {
     /// # Errors
     /// The [`Problem`] it was refused with, or [`Problem::NotStored`].
     pub async fn outcome(self) -> Outcome {
-        self.0.await.unwrap_or(Err(Problem::NotStored))
+        self.outcome.await.unwrap_or(Err(Problem::NotStored))
     }
 }
 
@@ -78,8 +83,11 @@ impl Service {
         self.limits.ask(by, &command)?;
         self.limits.keep(&command, self.store.bytes())?;
         let by = by.user;
+        let mut starting = None;
         match &mut command {
-            Command::StartChat { .. } => self.limits.start(self.lobby.owned_by(by))?,
+            Command::StartChat { .. } => {
+                starting = Some(self.limits.start(by, || self.lobby.owned_by(by))?);
+            }
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, .. } => {
                 let chat = self.chat_of_two(by, *with)?;
@@ -90,7 +98,8 @@ impl Service {
             }
             _ => {}
         }
-        self.sequencer.propose(Proposal::Asked { by, command }).await.map(Proposed)
+        let outcome = self.sequencer.propose(Proposal::Asked { by, command }).await?;
+        Ok(Proposed { outcome, _starting: starting })
     }
 
     /// Has a command done, and waits until it is on disk.
@@ -113,7 +122,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::TooManyPages`].
-    pub fn open(&self, user: UserId) -> Result<OpenSocket, Problem> {
+    pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
         self.limits.open(user)
     }
 
@@ -253,6 +262,14 @@ impl Service {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
         page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// Whether somebody may say something in a chat just now.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`] and [`Chat::lets_write`], or [`Problem::NotReadable`].
+    pub fn may_write(&self, chat: ChatId, user: UserId) -> Result<(), Problem> {
+        self.enter(&self.read()?, chat, user)?.lets_write(user)
     }
 
     /// Notes that somebody has a page open for as long as the stay is kept. `knock` rings whenever their invites may

@@ -39,6 +39,9 @@ pub const OLD_SESSION_KEY: &str = "session.key.old";
 /// Connections that wait to be accepted. tokio asks for 1,024, and a storm of reconnects overflows that: the rest
 /// then waits for TCP to try again, seconds later.
 const BACKLOG: i32 = 4_096;
+/// Whoever takes nothing of what was sent for this long is cut off by the system (RFC 5482, and `TCP_USER_TIMEOUT` in
+/// tcp(7), which counts a window of zero as well), so that an answer that is not read keeps no place.
+const READING_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a stopping server waits for its connections to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -163,7 +166,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         assets: site::assets(),
         leptos: LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     });
-    let serving = tokio::spawn(serve::serve(listener, router::router(parts), stop.clone()));
+    let serving = tokio::spawn(serve::serve(listener, router::router(parts), settings.trusted_proxies.clone(), stop.clone()));
     Ok(Running { address, stop, connections, serving, background, health, writer })
 }
 
@@ -234,6 +237,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // a new start does not wait for the connections of the old one to be forgotten
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // every connection has this from the socket that accepts it
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(READING_PATIENCE))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

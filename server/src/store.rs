@@ -323,27 +323,33 @@ impl<'txn> Batch<'txn> {
         match change {
             Change::User { user, at } => {
                 put(&mut self.users, user.id.bytes(), user, &mut self.bytes)?;
-                self.users_active.insert(user.id.bytes(), at.0)?;
+                touch(&mut self.users_active, user.id.bytes(), *at, &mut self.bytes)?;
             }
             Change::Chat(event) => self.append(event)?,
             Change::Hidden { from, person, is_hidden } => {
                 let pair = (from.bytes(), person.bytes());
                 if *is_hidden {
-                    self.hidden.insert(pair, ())?;
+                    let was_there = self.hidden.insert(pair, ())?.is_some();
+                    came(&mut self.bytes, was_there, HIDDEN_BYTES);
                 } else {
-                    self.hidden.remove(pair)?;
+                    let was_there = self.hidden.remove(pair)?.is_some();
+                    went(&mut self.bytes, was_there, HIDDEN_BYTES);
                 }
             }
             Change::UserTouched(user, at) => {
-                self.users_active.insert(user.bytes(), at.0)?;
+                touch(&mut self.users_active, user.bytes(), *at, &mut self.bytes)?;
             }
             Change::ChatTouched(chat, at) => {
-                self.chats_active.insert(chat.bytes(), at.0)?;
+                touch(&mut self.chats_active, chat.bytes(), *at, &mut self.bytes)?;
             }
             Change::UserExpired(user) => {
                 take(&mut self.users, user.bytes(), &mut self.bytes)?;
-                self.users_active.remove(user.bytes())?;
-                self.hidden.retain_in(all_with(*user), |_, ()| false)?;
+                let was_there = self.users_active.remove(user.bytes())?.is_some();
+                went(&mut self.bytes, was_there, ACTIVE_BYTES);
+                for pair in self.hidden.extract_from_if(all_with(*user), |_, ()| true)? {
+                    pair?;
+                    went(&mut self.bytes, true, HIDDEN_BYTES);
+                }
             }
             Change::ChatExpired(chat) => self.remove(chat)?,
             Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
@@ -356,16 +362,19 @@ impl<'txn> Batch<'txn> {
         let before = get(&self.chats, id)?;
         if let Some(chat) = event.apply_to(before) {
             put(&mut self.chats, id, &chat, &mut self.bytes)?;
-            self.chats_active.insert(id, event.at.0)?;
+            touch(&mut self.chats_active, id, event.at, &mut self.bytes)?;
             if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
-                self.pairs.insert((chat.owner.bytes(), guest.id.bytes()), id)?;
-                self.pairs.insert((guest.id.bytes(), chat.owner.bytes()), id)?;
+                let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
+                for pair in [(owner, guest), (guest, owner)] {
+                    let was_there = self.pairs.insert(pair, id)?.is_some();
+                    came(&mut self.bytes, was_there, PAIR_BYTES);
+                }
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
         if let What::Posted(Message { author, client_id, .. }) = &event.what {
-            self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?;
-            self.bytes += POSTED_BYTES;
+            let was_there = self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
+            came(&mut self.bytes, was_there, POSTED_BYTES);
         }
         if let What::MessageRemoved { message, by } = event.what {
             self.blank(event.chat, message, by)?;
@@ -383,13 +392,15 @@ impl<'txn> Batch<'txn> {
     fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
         let id = chat.id.bytes();
         take(&mut self.chats, id, &mut self.bytes)?;
-        self.chats_active.remove(id)?;
+        let was_there = self.chats_active.remove(id)?.is_some();
+        went(&mut self.bytes, was_there, ACTIVE_BYTES);
         if let Some(guest) = chat.guest {
             let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
             for pair in [(owner, guest), (guest, owner)] {
                 // the two may have started another one since this one expired
                 if self.pairs.get(pair)?.is_some_and(|found| found.value() == id) {
-                    self.pairs.remove(pair)?;
+                    let was_there = self.pairs.remove(pair)?.is_some();
+                    went(&mut self.bytes, was_there, PAIR_BYTES);
                 }
             }
         }
@@ -411,9 +422,8 @@ impl<'txn> Batch<'txn> {
             }
         }
         for key in posted {
-            if self.posted.remove(key)?.is_some() {
-                self.bytes = self.bytes.saturating_sub(POSTED_BYTES);
-            }
+            let was_there = self.posted.remove(key)?.is_some();
+            went(&mut self.bytes, was_there, POSTED_BYTES);
         }
         Ok(())
     }
@@ -533,6 +543,11 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        let active = self.read.open_table(USERS_ACTIVE)?.get(user.bytes())?.map(|at| Timestamp(at.value()));
+        // known for as long as the user is
+        if active.is_none_or(|at| self.expiry.of_user(at)) {
+            return Ok(Vec::new());
+        }
         hidden_by(&self.read.open_table(HIDDEN)?, user)
     }
 
@@ -709,6 +724,29 @@ impl View {
 const KEY_BYTES: u64 = 18;
 /// What the place of a message counts.
 const POSTED_BYTES: u64 = 38;
+/// What counts that somebody is hidden from somebody.
+const HIDDEN_BYTES: u64 = 20;
+/// What counts one of two in a chat of two.
+const PAIR_BYTES: u64 = 30;
+/// What counts when somebody or a chat was last active.
+const ACTIVE_BYTES: u64 = 18;
+
+/// Counts something of that size that was stored, unless it was there before.
+fn came(bytes: &mut u64, was_there: bool, size: u64) {
+    *bytes += if was_there { 0 } else { size };
+}
+
+/// Counts something of that size no longer, if it was there before.
+fn went(bytes: &mut u64, was_there: bool, size: u64) {
+    *bytes = bytes.saturating_sub(if was_there { size } else { 0 });
+}
+
+/// Notes when somebody or a chat was last active.
+fn touch(table: &mut Table<'_, Id, u64>, id: Id, at: Timestamp, bytes: &mut u64) -> Result<(), StoreError> {
+    let was_there = table.insert(id, at.0)?.is_some();
+    came(bytes, was_there, ACTIVE_BYTES);
+    Ok(())
+}
 
 fn len(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)

@@ -42,7 +42,8 @@ pub fn TimelineView(
     let (seen, set_seen) = signal(arrived_with);
     let (is_away, set_is_away) = signal(false);
     let newest = move || chat.timeline.with(|timeline| timeline.cursor().seq);
-    let has_unseen = move || is_away.get() && newest() > seen.get();
+    let first_after = move |seq| chat.timeline.with(|timeline| timeline.first_after(seq));
+    let has_unseen = move || is_away.get() && first_after(seen.get()).is_some();
     let to_newest = move || {
         if let Some(scroller) = scroller.get_untracked() {
             scroller.set_scroll_top(0);
@@ -52,9 +53,7 @@ pub fn TimelineView(
     // more is new after one has looked away again.
     let line = RwSignal::new(None::<Seq>);
     let is_line_old = StoredValue::new(true);
-    let first_new = Memo::new(move |_| {
-        line.get().and_then(|seq| chat.timeline.with(|timeline| timeline.first_after(seq)))
-    });
+    let first_new = Memo::new(move |_| line.get().and_then(first_after));
     let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
     Effect::new(move |was_looking: Option<bool>| {
         let is_looking = is_looking.get();

@@ -146,7 +146,7 @@ impl Connection {
             }
             ClientFrame::Typing { chat } => {
                 if let Some(watch) = self.watches.get(&chat) {
-                    watch.typing();
+                    watch.typing(&self.parts.service);
                 }
                 Ok(None)
             }

@@ -76,9 +76,11 @@ impl Watch {
         !self.seat.is_kept()
     }
 
-    /// Whoever watches is typing.
-    pub(super) fn typing(&self) {
-        self.seat.typing();
+    /// Whoever watches is typing. Where they may not write, nobody is told.
+    pub(super) fn typing(&self, service: &Service) {
+        if service.may_write(self.chat, self.user).is_ok() {
+            self.seat.typing();
+        }
     }
 
     fn events(&mut self, service: &Service) -> Result<Vec<Encoded>, Problem> {

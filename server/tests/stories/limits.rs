@@ -4,6 +4,7 @@ use domain::{
     Event, Problem, Span,
     frame::{Ask, ClientFrame, ServerFrame},
 };
+use futures_util::future::join_all;
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use server::{Settings, limits::Rate};
 use tokio_tungstenite::tungstenite::Error;
@@ -219,11 +220,23 @@ async fn one_person_has_so_many_chats_and_others_have_theirs() {
 }
 
 #[tokio::test]
+async fn many_chats_at_once_are_as_few_as_one_after_the_other() {
+    let server = start(|settings| settings.caps.user_chats = 2).await;
+    let ana = server.person().await;
+    let forms: Vec<_> = (1..=8).map(|number| [("nickname", "Ana"), ("title", ["a", "b"][number % 2])]).collect();
+    let asked = forms.iter().map(|form| ana.submit("/api/start_chat", form));
+    let started = join_all(asked).await.into_iter().filter(|answer| answer.status == StatusCode::SEE_OTHER);
+    assert!((1..=2).contains(&started.count()), "there are two at most");
+}
+
+#[tokio::test]
 async fn chats_that_have_ended_make_room_for_others() {
     let second = Span::seconds(1);
     let server = start(|settings| {
         settings.caps.user_chats = 1;
         settings.lifetimes.chat = second;
+        // swept or not
+        settings.sweep_interval = Span::seconds(3_600);
     })
     .await;
     let ana = server.person().await;

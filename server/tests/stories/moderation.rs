@@ -136,6 +136,15 @@ async fn in_a_locked_chat_others_are_refused_by_socket_and_by_form() {
     let answer = bea.submit("/api/post_message", &form).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.text.contains("This chat is locked") && answer.text.contains("by form &amp; kept"));
+    bea_here.send(&ClientFrame::Typing { chat }).await;
+    // what is answered after it was asked after it
+    assert_eq!(bea_here.post(chat, client_id(1), "hello").await, Err(Problem::ChatLocked));
+    let whole = |frame: &ServerFrame| match frame {
+        ServerFrame::Roster { roster, .. } => Some(roster.clone()),
+        _ => None,
+    };
+    let roster = server.person().await.watch(chat).await.find(whole).await;
+    assert!(roster.members.iter().all(|member| !member.typing), "{roster:?}");
     ana_here.post(chat, client_id(3), "the owner").await.unwrap();
     let open = ana.submit("/api/set_lock", &[("chat", &*id), ("is_locked", "false")]).await;
     assert_eq!(open.status, StatusCode::SEE_OTHER);

@@ -2,7 +2,7 @@
 //! Most of these wait for a minute that nobody has: once a client has begun to be slow, the clock of the test runs as
 //! fast as nothing else happens.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use domain::{UserId, frame::ServerFrame, page::PAGE_EVENTS};
 use tokio::{
@@ -82,6 +82,24 @@ async fn a_form_that_does_not_come_to_its_end_is_answered() {
     let (said, after) = until_the_end(&mut stream).await;
     assert!(said.starts_with("HTTP/1.1 408"), "{said}");
     assert!(after < Duration::from_secs(60), "{after:?}");
+}
+
+/// The system looks after this one, so it takes as long as it takes: half a minute.
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_not_kept_for_them() {
+    let server = TestServer::start().await;
+    let mut stream = TcpStream::connect(server.address()).await.unwrap();
+    let began = Instant::now();
+    // more is asked for than fits between the two
+    let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
+    let asks = async {
+        loop {
+            stream.write_all(requests.as_bytes()).await?;
+        }
+    };
+    let ended: Result<io::Result<()>, _> = time::timeout(Duration::from_secs(120), asks).await;
+    assert!(ended.is_ok_and(|asked| asked.is_err()), "it was not ended within two minutes");
+    println!("it was cut off after {:.1?}", began.elapsed());
 }
 
 #[tokio::test]

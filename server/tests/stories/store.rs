@@ -108,6 +108,38 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
     assert_eq!(store.bytes(), 0);
 }
 
+#[test]
+fn small_things_count_as_well() {
+    let store = Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap();
+    let (nickname, guest) = (Nickname::parse("Ana").unwrap(), User::new(UserId::from_bytes([2; ID_BYTES])));
+    let hide = |is_hidden| Change::Hidden { from: ANA, person: guest.id, is_hidden };
+    let mut before = 0;
+    let ana = User { id: ANA, nickname: nickname.clone() };
+    let what = What::Started {
+        owner: ANA,
+        nickname,
+        title: Title::parse("Tea").unwrap(),
+        visibility: Visibility::Private,
+        guest: Some(guest.clone()),
+    };
+    let two = Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(1), what };
+    for more in [Change::User { user: ana, at: Timestamp(7) }, Change::Chat(two), hide(true)] {
+        write(&store, std::slice::from_ref(&more));
+        assert!(store.bytes() > before, "{more:?}");
+        before = store.bytes();
+    }
+    for none in [hide(true), Change::UserTouched(ANA, Timestamp(8)), Change::ChatTouched(CHAT, Timestamp(8))] {
+        write(&store, std::slice::from_ref(&none));
+        assert_eq!(store.bytes(), before, "{none:?}");
+    }
+    write(&store, &[hide(false)]);
+    assert!(store.bytes() < before);
+    let chat = store.read(NOW).unwrap().chat(CHAT).unwrap().unwrap();
+    let gone = [Change::Forgotten { chat: CHAT, upto: Seq(1) }, Change::ChatExpired(chat)];
+    write(&store, &[&[hide(true)], &gone[..], &[Change::UserExpired(ANA)]].concat());
+    assert_eq!(store.bytes(), 0);
+}
+
 /// What every storage has to keep.
 fn suite(store: &Store) {
     // a chat and what is said in it

@@ -1,0 +1,77 @@
+//! How many there are of each: counted for as long as a guard is kept.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How many there are of each key that has some.
+pub struct Counts<Key>(Mutex<HashMap<Key, usize>>);
+
+/// One that is counted until this is dropped, however that comes about.
+pub struct Counted<Key: Hash + Eq> {
+    key: Key,
+    count: usize,
+    counts: Arc<Counts<Key>>,
+}
+
+impl<Key> Default for Counts<Key> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<Key: Copy + Hash + Eq> Counts<Key> {
+    /// Counts one more.
+    pub fn add(self: &Arc<Self>, key: Key) -> Counted<Key> {
+        let count = self.change(|counts| {
+            let count = counts.entry(key).or_default();
+            *count += 1;
+            *count
+        });
+        Counted { key, count, counts: Arc::clone(self) }
+    }
+}
+
+impl<Key> Counts<Key> {
+    fn change<T>(&self, what: impl FnOnce(&mut HashMap<Key, usize>) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<Key: Hash + Eq> Counted<Key> {
+    /// How many there were with this one when it was counted.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+impl<Key: Hash + Eq> Drop for Counted<Key> {
+    fn drop(&mut self) {
+        self.counts.change(|counts| {
+            if let Some(count) = counts.get_mut(&self.key) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&self.key);
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_counted_until_its_guard_goes_and_then_forgotten() {
+        let counts = Arc::new(Counts::default());
+        let (one, two, other) = (counts.add("ana"), counts.add("ana"), counts.add("bea"));
+        assert_eq!([&one, &two, &other].map(Counted::count), [1, 2, 1]);
+        drop(one);
+        assert_eq!(counts.add("ana").count(), 2);
+        drop((two, other));
+        assert_eq!(counts.change(|counts| counts.len()), 0);
+    }
+}
