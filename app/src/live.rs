@@ -226,13 +226,20 @@ impl Live {
             // The nickname has expired while this page could not keep it: a device slept, or was far from a network.
             // Whoever looks has not left, and is called what they see themselves called.
             let ask = Ask::SetNickname { nickname: known.nickname.to_string() };
-            return self.ask(ask, move |done| {
-                if done.is_err() {
-                    self.me.set(me);
-                }
+            let hidden = self.hidden.get_untracked();
+            return self.ask(ask, move |done| match done {
+                Ok(()) => self.hide_again(hidden),
+                Err(_) => self.me.set(me),
             });
         }
         self.me.set(me);
+    }
+
+    /// Hides one after the other: whom somebody hides is forgotten with their nickname.
+    fn hide_again(self, mut people: Vec<UserId>) {
+        if let Some(person) = people.pop() {
+            self.ask(Ask::SetHidden { person, is_hidden: true }, move |_| self.hide_again(people));
+        }
     }
 
     /// What time it is on the server, as far as is known.

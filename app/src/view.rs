@@ -15,6 +15,7 @@ pub mod members;
 pub mod message;
 pub mod problem_line;
 pub mod start_form;
+pub mod switch;
 pub mod terms;
 pub mod timeline;
 pub mod wordmark;

@@ -6,7 +6,7 @@ use crate::{
     Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
     Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility, What,
     chat::REMOVED_LIMIT,
-    invite::{CHATS_OF_TWO_LIMIT, INVITES_LIMIT},
+    invite::{CHATS_OF_TWO_LIMIT, CHATS_WITH_ONE_LIMIT, INVITES_LIMIT},
     user::HIDDEN_LIMIT,
 };
 
@@ -339,8 +339,11 @@ impl<S: State> Now<'_, S> {
                 }
             });
         }
-        let mine = self.chats_of_two(by)?.len();
-        if waiting >= INVITES_LIMIT || mine.max(all) >= CHATS_OF_TWO_LIMIT {
+        // others do not use up how many one may start oneself, nor go on without end
+        if self.chats_of_two(by)?.iter().filter(|chat| chat.owner == by).count() >= CHATS_OF_TWO_LIMIT {
+            return Ok(Verdict::Refused(Problem::TooManyOwn));
+        }
+        if waiting >= INVITES_LIMIT || all >= CHATS_WITH_ONE_LIMIT {
             return Ok(Verdict::Refused(Problem::TooManyInvites));
         }
         if self.chat(fresh)?.is_some() {
@@ -588,8 +591,26 @@ mod tests {
             assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
             model.run(user(1), answer(number, Answer::Decline));
         }
-        assert_eq!(model.run(user(99), privately(1, 200)), Verdict::Refused(Problem::TooManyInvites));
-        assert_eq!(model.run(user(1), privately(99, 200)), Verdict::Refused(Problem::TooManyInvites));
+        let id = |number: u32| {
+            let mut id = [77; ID_BYTES];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            (UserId::from_bytes(id), ChatId::from_bytes(id))
+        };
+        for number in 0..CHATS_OF_TWO_LIMIT as u32 {
+            let (with, chat) = id(1_000_000 + number);
+            let began = model.run(user(1), Command::ChatPrivately { with, chat, is_there: false });
+            assert!(is_accepted(&began), "others do not use up what one may do oneself");
+        }
+        assert_eq!(model.run(user(1), privately(99, 250)), Verdict::Refused(Problem::TooManyOwn));
+        assert!(is_accepted(&model.run(user(99), privately(1, 250))), "nor the other way round");
+        // many who come and go
+        let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
+            let (stranger, chat) = id(*number);
+            let asked = model.run(stranger, Command::ChatPrivately { with: user(1), chat, is_there: false });
+            model.propose(Proposal::Left(stranger));
+            !is_accepted(&asked)
+        });
+        assert_eq!(refused, Some((CHATS_WITH_ONE_LIMIT - 2 * CHATS_OF_TWO_LIMIT - 1) as u32));
     }
 
     #[test]

@@ -7,8 +7,11 @@ use crate::{ChatId, User};
 /// Somebody waits for an answer to this many invites at most; whoever invites them beyond is told so.
 pub const INVITES_LIMIT: usize = 20;
 
-/// Somebody is one of two in this many chats at most. Those that nobody needs expire.
+/// Somebody starts this many chats of two at most. Those that nobody needs expire.
 pub const CHATS_OF_TWO_LIMIT: usize = 100;
+
+/// Somebody is one of two in this many chats at most, whoever started them.
+pub const CHATS_WITH_ONE_LIMIT: usize = 1_000;
 
 /// Whoever has declined is not asked for the same chat again for this long, in milliseconds.
 pub const DECLINE_RESTS_MILLIS: u64 = 10 * 60_000;

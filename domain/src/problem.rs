@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Span, frame};
 
+/// Whoever was told that Qchat is busy tries again after so many seconds.
+const BUSY_SECONDS: u32 = 2;
+
+/// Whoever is told that the server is about to stop comes back within so many seconds, each at a time of their own.
+const RESTART_SECONDS: u32 = 1;
+
 /// Why something was not done. On the wire and in tests it goes by its [`code`](Problem::code); people read the
 /// sentence its `Display` gives: what happened and what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
@@ -152,6 +158,11 @@ pub enum Problem {
         "Qchat has no room for more just now, and this was not stored. What is old goes by itself; try again later."
     )]
     StorageFull,
+    /// As many messages wait to be sent as a page keeps ([`crate::timeline::PENDING_LIMIT`]).
+    #[error(
+        "100 messages wait to be sent already. What you wrote stays here; send it when they have gone out."
+    )]
+    TooManyWaiting,
     /// A form that lacks a field or has a damaged one.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
@@ -177,7 +188,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -219,6 +230,7 @@ impl Problem {
         Self::ChatFull,
         Self::TooManyOwn,
         Self::StorageFull,
+        Self::TooManyWaiting,
         Self::BadForm,
         Self::TooFast { seconds: 1 },
         Self::Busy,
@@ -271,6 +283,7 @@ impl Problem {
             Self::ChatFull => "chat_full",
             Self::TooManyOwn => "too_many_own",
             Self::StorageFull => "storage_full",
+            Self::TooManyWaiting => "too_many_waiting",
             Self::BadForm => "bad_form",
             Self::TooFast { .. } => "too_fast",
             Self::Busy => "busy",
@@ -299,6 +312,8 @@ impl Problem {
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::TooFast { seconds } => Some(seconds),
+            Self::Busy => Some(BUSY_SECONDS),
+            Self::Restarting => Some(RESTART_SECONDS),
             _ => None,
         }
     }
@@ -337,6 +352,7 @@ impl Problem {
             | Self::TooManyHidden
             | Self::ChatFull
             | Self::TooManyOwn
+            | Self::TooManyWaiting
             | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
             Self::StorageFull => 507,
@@ -355,6 +371,12 @@ impl Problem {
             Self::Restarting => Some(1012),
             _ => None,
         }
+    }
+
+    /// Whether a message that was refused so is kept and sent again by itself: once there is a connection again, or a page
+    /// that can have one.
+    pub const fn is_of_connection(self) -> bool {
+        matches!(self, Self::UnknownVersion | Self::NoSession | Self::TooManyPages) || self.is_passing()
     }
 
     /// Whether the same request may well succeed later, without the person changing anything.
@@ -378,6 +400,7 @@ mod tests {
     use crate::{
         chat::REMOVED_LIMIT,
         text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
+        timeline::PENDING_LIMIT,
         user::HIDDEN_LIMIT,
     };
 
@@ -414,6 +437,7 @@ mod tests {
         assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
+        assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));
         assert!(
             Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string())

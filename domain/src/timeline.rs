@@ -189,7 +189,8 @@ impl Timeline {
 
     /// The place of the first line to show after an event, but for what is hidden.
     pub fn first_after(&self, seq: Seq) -> Option<Seq> {
-        let is_shown = |event: &Arc<Event>| said_by(event).is_none_or(|author| !self.hidden.contains(&author));
+        let is_shown =
+            |event: &Arc<Event>| said_by(event).is_none_or(|author| !self.hidden.contains(&author));
         self.told().iter().filter(|event| is_shown(event)).map(|event| event.seq).find(|told| *told > seq)
     }
 
@@ -264,6 +265,14 @@ impl Timeline {
         let room = PENDING_LIMIT.saturating_sub(self.pending.len());
         self.pending.splice(..0, kept.into_iter().take(room));
         self.drop_stored();
+        self.take_heart();
+    }
+
+    /// What was refused only because of how it stood with the connection or the server is on its way again.
+    pub fn take_heart(&mut self) {
+        for pending in &mut self.pending {
+            pending.problem = pending.problem.filter(|problem| !problem.is_of_connection());
+        }
     }
 
     /// An own message is stored at this place. It stays pending until its event is here, which may come later; an
@@ -506,14 +515,15 @@ mod tests {
         for number in 1..=3 {
             before.echo(client_id(number), body("waits"), Timestamp(5));
         }
-        before.fail(client_id(2), Problem::Busy);
+        before.fail(client_id(2), Problem::ChatLocked);
+        before.fail(client_id(3), Problem::UnknownVersion);
         let kept = before.pending().to_vec();
         // the first was stored, although nobody heard of it before the page was left
         let mut timeline = Timeline::new(ME, history(vec![posted(ME, 1, 0, 6)], false));
         timeline.echo(client_id(9), body("written since"), Timestamp(7));
         timeline.restore(kept);
         let waiting: Vec<_> = timeline.pending().iter().map(|own| (own.client_id, own.problem)).collect();
-        let expected = [(2, Some(Problem::Busy)), (3, None), (9, None)];
+        let expected = [(2, Some(Problem::ChatLocked)), (3, None), (9, None)];
         assert_eq!(waiting, expected.map(|(number, problem)| (client_id(number), problem)));
     }
 

@@ -25,6 +25,7 @@ export class ChatPage {
   readonly openMembers: Locator;
   readonly invites: Invites;
   readonly locked: Locator;
+  readonly lock: Locator;
   readonly about: Locator;
 
   constructor(readonly page: Page) {
@@ -49,6 +50,7 @@ export class ChatPage {
     this.chats = page.getByRole('status', { name: 'Open chats' });
     this.openMembers = page.getByRole('button', { name: /(person|people) here$/ });
     this.locked = page.getByRole('switch', { name: 'Locked' });
+    this.lock = page.getByRole('status', { name: 'Lock' });
     this.about = page.getByRole('dialog', { name: /^About / });
     this.invites = new Invites(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });

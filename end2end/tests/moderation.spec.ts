@@ -80,6 +80,8 @@ test('in a locked chat its owner alone writes, and nothing begun is lost', async
   await expect(bea.chat.log.getByText('Ana locked this chat')).toBeVisible();
   await expect(bea.chat.composer).toHaveValue('half a thought');
   await expect(bea.chat.composer).not.toBeEditable();
+  await expect(bea.chat.lock).toHaveText('Locked: only the owner can write.');
+  await expect(ana.chat.lock).toBeEmpty();
   await bea.chat.composer.press('Enter');
   await expect(bea.chat.alert).toContainText('This chat is locked');
   await ana.chat.say('listen');
@@ -87,6 +89,8 @@ test('in a locked chat its owner alone writes, and nothing begun is lost', async
   await ana.chat.locked.press('Space');
   await expect(ana.chat.locked).not.toBeChecked();
   await expect(bea.chat.composer).toBeEditable();
+  await expect(bea.chat.lock).toBeEmpty();
+  await expect(bea.chat.alert).toBeEmpty();
   await bea.chat.composer.press('Enter');
   await expect(ana.chat.message('half a thought')).toBeVisible();
 });
@@ -116,12 +120,12 @@ test('whoever is hidden is not heard by the one who hid them, on any of their pa
   await cy.page.reload();
   await cy.chat.isOpen();
   await expect(cy.chat.log.getByText(hidden)).toBeVisible();
-  await bea.chat.privately('Ana').isVisible();
+  await expect(bea.chat.privately('Ana')).toBeVisible();
   await bea.chat.say('third');
   await expect(cy.chat.log.getByText('3 messages from Bea, whom you have hidden')).toBeVisible();
   await ana.chat.say('between');
   await expect(cy.chat.message('between')).toBeVisible();
-  await cy.chat.log.getByRole('button', { name: 'Show' }).click();
+  await cy.chat.log.getByRole('button', { name: 'Show Bea again' }).click();
   for (const { chat } of [cy, otherTab]) {
     await expect(chat.message('third')).toBeVisible();
     expect(await chat.texts()).toEqual(['first', 'second', 'third', 'between']);
@@ -151,4 +155,27 @@ test('with the keyboard alone one finds any message and does something about it'
   await expect(link('one')).toBeFocused();
   await ana.page.keyboard.press('Tab');
   await expect(ana.chat.composer).toBeFocused();
+});
+
+test('a dialog that opens as another closes stays, and what is taken back meanwhile goes from it', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await ana.chat.say('a secret');
+  await bea.chat.aboutMessage('a secret');
+  // the focus is back on the link at once, and a browser tells only later that the dialog is closed
+  await bea.chat.about.evaluate(async (dialog: HTMLDialogElement) => {
+    const told = new Promise((tell) => dialog.addEventListener('close', tell, { once: true }));
+    dialog.close();
+    (document.activeElement as HTMLElement).click();
+    await told;
+    await new Promise(requestAnimationFrame);
+  });
+  await expect(bea.chat.about).toContainText('a secret');
+  await ana.chat.aboutMessage('a secret');
+  await ana.chat.act('Remove message').click();
+  await expect(bea.chat.message('a secret')).toHaveCount(0);
+  await expect(bea.chat.about).toBeVisible();
+  await expect(bea.chat.about).not.toContainText('a secret');
 });

@@ -1,6 +1,5 @@
 //! The browser's half: takes over the page that the server rendered, and keeps it alive.
 
-pub mod backoff;
 mod browser;
 mod outbox;
 mod socket;

@@ -7,7 +7,7 @@ use std::{
 
 use app::live::{Answered, Connection, Courier, LiveChat, Next, Scene};
 use domain::{
-    ClientId, Problem, Seq, Timestamp,
+    ClientId, Problem, Seq, Timestamp, backoff,
     frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
     lobby::Wanted,
     timeline::Pending,
@@ -18,7 +18,6 @@ use wasm_bindgen::{JsCast, prelude::Closure};
 use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
 
 use crate::{
-    backoff,
     browser::{self, Timer},
     outbox::{Outbox, Waiting},
     storage,
@@ -28,6 +27,8 @@ use crate::{
 const WATCH_MILLIS: i32 = 5_000;
 /// A handshake that takes longer is given up.
 const HANDSHAKE_MILLIS: u64 = 10_000;
+/// What could not be stored just now is sent again after so many seconds.
+const REST_SECONDS: u32 = 2;
 /// The server is shutting down or restarting in order (RFC 6455, section 7.4).
 const NORMAL_CLOSE: u16 = 1000;
 
@@ -38,8 +39,10 @@ struct Inner {
     scene: Scene,
     wire: RefCell<Option<Wire>>,
     attempts: Cell<u32>,
+    /// Within how many seconds the server said to come back, the last time it ended a connection.
+    told: Cell<Option<u32>>,
     retry: RefCell<Option<Timer>>,
-    /// Messages wait for its end, since the server was sent too many of them.
+    /// Messages wait for its end, since the server could not take them just now.
     rest: RefCell<Option<Timer>>,
     given_up: Cell<bool>,
     _watchdog: RefCell<Option<Timer>>,
@@ -111,6 +114,7 @@ impl Socket {
             scene,
             wire: RefCell::new(None),
             attempts: Cell::new(0),
+            told: Cell::new(None),
             retry: RefCell::new(None),
             rest: RefCell::new(None),
             given_up: Cell::new(false),
@@ -304,6 +308,9 @@ impl Inner {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
             wire.is_welcome = true;
         }
+        if let Some(chat) = self.scene.chat() {
+            chat.take_heart();
+        }
         self.post_all();
     }
 
@@ -404,7 +411,11 @@ impl Inner {
             ServerFrame::Refused { request: Some(request), problem, .. } => {
                 match (self.answered(request), problem) {
                     // it waits, and so does everything behind it
-                    (Some(Waiting::Message(_)), Problem::TooFast { seconds }) => self.rest(seconds),
+                    (Some(Waiting::Message(_)), problem)
+                        if problem.is_passing() && problem != Problem::StorageFull =>
+                    {
+                        self.rest(problem.retry_after().unwrap_or(REST_SECONDS));
+                    }
                     (Some(Waiting::Message(client_id)), problem) => {
                         if let Some(chat) = self.scene.chat() {
                             chat.refused(client_id, problem);
@@ -426,6 +437,9 @@ impl Inner {
             _ => None,
         };
         let is_welcome = matches!(frame, ServerFrame::Welcome { .. });
+        if let ServerFrame::Refused { request: None, chat: None, problem: Problem::Restarting } = frame {
+            self.told.set(Problem::Restarting.retry_after());
+        }
         match self.scene.receive(frame) {
             Next::GoOn => {
                 if is_welcome {
@@ -463,8 +477,11 @@ impl Inner {
         let attempt = self.attempts.get();
         self.attempts.set(attempt.saturating_add(1));
         let weak = Rc::downgrade(self);
-        let wait = backoff::wait_millis(attempt, browser::chance(), online);
-        *self.retry.borrow_mut() = Timer::once(wait, move || {
+        let wait = match self.told.take() {
+            Some(seconds) => backoff::told_millis(seconds, browser::chance()),
+            None => backoff::wait_millis(attempt, browser::chance(), online),
+        };
+        *self.retry.borrow_mut() = Timer::once(i32::try_from(wait).unwrap_or(i32::MAX), move || {
             if let Some(inner) = weak.upgrade() {
                 inner.connect();
             }

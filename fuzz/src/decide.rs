@@ -93,6 +93,7 @@ pub fn decide(bytes: &[u8]) {
 
 /// What a verdict may never be.
 fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
+    assert_ne!(*verdict, Verdict::Refused(Problem::NotStored), "rules know nothing of storage");
     let Proposal::Asked { by, command } = proposal else { return };
     let of = match command {
         Command::Post { chat, .. }
@@ -122,7 +123,6 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
             _ => {}
         }
     }
-    assert_ne!(*verdict, Verdict::Refused(Problem::NotStored), "rules know nothing of storage");
 }
 
 /// What a state may never be.

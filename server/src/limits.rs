@@ -27,6 +27,8 @@ use crate::{
 
 /// As many sessions as may do at once from one address what one session may: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// One part in so many of what may be kept is left for what keeps order, when there is no room for more.
+const KEPT_FREE: u64 = 16;
 /// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
 /// who come wait until some were not.
 const TOLD_APART: usize = 100_000;
@@ -119,7 +121,7 @@ impl Caps {
         session_sockets: usize::MAX,
         members: usize::MAX,
         user_chats: usize::MAX,
-        storage: u64::MAX,
+        storage: u64::MAX / 2,
     };
 }
 
@@ -127,6 +129,8 @@ impl Caps {
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
     caps: Caps,
+    places: Arc<Counts<()>>,
+    addresses: Arc<Counts<IpAddr>>,
     sockets: Arc<Counts<UserId>>,
     starting: Arc<Counts<UserId>>,
     connect: Limit<C>,
@@ -134,6 +138,12 @@ pub struct Limits<C: Clock = DefaultClock> {
     message: Limit<C>,
     rename: Limit<C>,
     invite: Limit<C>,
+}
+
+/// The place of a socket among all there may be, and among those of its address.
+pub struct Place {
+    _all: Counted<()>,
+    _here: Option<Counted<IpAddr>>,
 }
 
 /// One rate, and who did how much of it. Nothing where there is no limit.
@@ -164,19 +174,26 @@ impl<C: Clock + Clone> Limits<C> {
             rename: limit(rename),
             invite: limit(invite),
             caps,
+            places: Arc::default(),
+            addresses: Arc::default(),
             sockets: Arc::default(),
             starting: Arc::default(),
             clock,
         }
     }
 
-    /// Somebody opens a socket, where so many are open.
+    /// Somebody opens a socket, with a session or without one. It takes its place until that is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooFast`], or [`Problem::Busy`] where there are too many.
-    pub fn connect(&self, by: Caller, open: usize) -> Result<(), Problem> {
-        self.check(&self.connect, by)?;
-        if open < self.caps.sockets { Ok(()) } else { Err(Problem::Busy) }
+    /// [`Problem::TooFast`], or [`Problem::Busy`] where there are too many in all or from one address.
+    pub fn connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
+        self.check(&self.connect, user, address)?;
+        let all = self.places.add(());
+        let here = (!address.is_loopback()).then(|| self.addresses.add(network(address)));
+        let of_address = self.caps.session_sockets.saturating_mul(SESSIONS_AT_AN_ADDRESS.get() as usize);
+        let is_room =
+            all.count() <= self.caps.sockets && here.as_ref().is_none_or(|here| here.count() <= of_address);
+        if is_room { Ok(Place { _all: all, _here: here }) } else { Err(Problem::Busy) }
     }
 
     /// Counts a socket of a session.
@@ -203,22 +220,33 @@ impl<C: Clock + Clone> Limits<C> {
     /// [`Problem::TooManyOwn`].
     pub fn start(&self, user: UserId, owned: impl FnOnce() -> usize) -> Result<Counted<UserId>, Problem> {
         let starting = self.starting.add(user);
-        if owned() + starting.count() <= self.caps.user_chats { Ok(starting) } else { Err(Problem::TooManyOwn) }
+        if owned() + starting.count() <= self.caps.user_chats {
+            Ok(starting)
+        } else {
+            Err(Problem::TooManyOwn)
+        }
     }
 
     /// Something is to be kept where so many bytes are.
     ///
     /// # Errors
-    /// [`Problem::StorageFull`], for what would make them more. What changes little or takes away goes on.
+    /// [`Problem::StorageFull`], for what would make them more. What takes away goes on.
     pub fn keep(&self, command: &Command, bytes: u64) -> Result<(), Problem> {
-        let is_more = matches!(
-            command,
+        let enough = match command {
             Command::StartChat { .. }
-                | Command::ChatPrivately { .. }
-                | Command::Post { .. }
-                | Command::SetNickname { .. }
-        );
-        if is_more && bytes >= self.caps.storage { Err(Problem::StorageFull) } else { Ok(()) }
+            | Command::ChatPrivately { .. }
+            | Command::Post { .. }
+            | Command::SetNickname { .. } => self.caps.storage,
+            // a line in a timeline: what keeps order goes on for longer than what is said
+            Command::EditTitle { .. }
+            | Command::SetVisibility { .. }
+            | Command::SetLock { .. }
+            | Command::SetRemoved { .. }
+            | Command::AnswerInvite { .. }
+            | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
+            Command::RemoveMessage { .. } | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
+        };
+        if bytes >= enough { Err(Problem::StorageFull) } else { Ok(()) }
     }
 
     /// Somebody asks for something.
@@ -238,14 +266,17 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };
-        self.check(limit, by)
+        self.check(limit, Some(by.user), by.address)
     }
 
-    fn check(&self, limit: &Limit<C>, by: Caller) -> Result<(), Problem> {
+    fn check(&self, limit: &Limit<C>, user: Option<UserId>, address: IpAddr) -> Result<(), Problem> {
         let Some((sessions, addresses)) = &limit.0 else { return Ok(()) };
-        self.look(sessions, &by.user)?;
         // Who comes from this machine may well be everybody, through a proxy that was not named.
-        if by.address.is_loopback() { Ok(()) } else { self.look(addresses, &network(by.address)) }
+        if !address.is_loopback() {
+            // looked at first: whoever has one address makes as many sessions as they like
+            self.look(addresses, &network(address))?;
+        }
+        user.map_or(Ok(()), |user| self.look(sessions, &user))
     }
 
     fn look<Key: Hash + Eq + Clone>(&self, lately: &Lately<Key, C>, key: &Key) -> Result<(), Problem> {
@@ -283,6 +314,10 @@ mod tests {
         (clock.clone(), Limits::with_clock(rates, CAPS, clock))
     }
 
+    fn connect(limits: &Limits<FakeRelativeClock>, by: Caller) -> Result<(), Problem> {
+        limits.connect(Some(by.user), by.address).map(drop)
+    }
+
     fn caller(number: u8, address: &str) -> Caller {
         Caller { user: UserId::from_bytes([number; ID_BYTES]), address: address.parse().unwrap() }
     }
@@ -301,18 +336,18 @@ mod tests {
     fn whoever_is_too_fast_is_told_how_long_to_wait() {
         let (clock, limits) = limits("2/m");
         let ana = caller(1, "127.0.0.1");
-        assert_eq!((limits.connect(ana, 0), limits.connect(ana, 0)), (Ok(()), Ok(())));
-        assert_eq!(limits.connect(ana, 0), Err(Problem::TooFast { seconds: 30 }));
-        assert_eq!(limits.connect(caller(2, "127.0.0.1"), 0), Ok(()), "others are not concerned");
+        assert_eq!((connect(&limits, ana), connect(&limits, ana)), (Ok(()), Ok(())));
+        assert_eq!(connect(&limits, ana), Err(Problem::TooFast { seconds: 30 }));
+        assert_eq!(connect(&limits, caller(2, "127.0.0.1")), Ok(()), "others are not concerned");
         clock.advance(Duration::from_secs(30));
-        assert_eq!(limits.connect(ana, 0), Ok(()), "and waiting as long as that is enough");
+        assert_eq!(connect(&limits, ana), Ok(()), "and waiting as long as that is enough");
     }
 
     #[test]
     fn an_address_is_shared_by_many_but_not_by_everybody() {
         let refused = |address: &dyn Fn(u8) -> String| {
             let (_, limits) = limits("1/m");
-            (0..40).filter(|number| limits.connect(caller(*number, &address(*number)), 0).is_err()).count()
+            (0..40).filter(|number| connect(&limits, caller(*number, &address(*number))).is_err()).count()
         };
         assert_eq!(refused(&|_| "1.1.1.1".to_owned()), 20);
         assert_eq!(refused(&|number| format!("2001:db8::{number}")), 20, "one network");
@@ -335,7 +370,14 @@ mod tests {
         drop(starting);
         assert!(with(1).is_ok() && with(2).is_err());
         let ana = caller(1, "127.0.0.1");
-        assert_eq!((limits.connect(ana, 999), limits.connect(ana, 1_000)), (Ok(()), Err(Problem::Busy)));
+        let places: Vec<_> = (0..1_001).map_while(|_| limits.connect(None, ana.address).ok()).collect();
+        assert_eq!(places.len(), 1_000, "with a session or without one");
+        drop(places);
+        assert_eq!(connect(&limits, ana), Ok(()));
+        let there: IpAddr = "192.0.2.1".parse().unwrap();
+        let places: Vec<_> = (0..1_000).map_while(|_| limits.connect(None, there).ok()).collect();
+        assert_eq!(places.len(), 40, "those of twenty sessions");
+        assert_eq!(connect(&limits, ana), Ok(()), "others are not concerned");
         assert_eq!((limits.enter(2), limits.enter(3)), (Ok(()), Err(Problem::ChatFull)));
     }
 
@@ -344,7 +386,7 @@ mod tests {
         let (_, limits) = limits("1/h");
         let ana = caller(1, "127.0.0.1");
         let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
-        assert_eq!((limits.connect(ana, 0), limits.ask(ana, &nick)), (Ok(()), Ok(())));
-        assert!(limits.connect(ana, 0).is_err() && limits.ask(ana, &nick).is_err());
+        assert_eq!((connect(&limits, ana), limits.ask(ana, &nick)), (Ok(()), Ok(())));
+        assert!(connect(&limits, ana).is_err() && limits.ask(ana, &nick).is_err());
     }
 }

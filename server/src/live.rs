@@ -46,10 +46,10 @@ pub async fn upgrade(
     };
     // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
     // back later each time.
-    let let_in = |caller| parts.service.let_in(caller, parts.connections.len());
-    if let Some(Err(problem)) = caller.ok().map(let_in) {
-        return problem::plain(problem);
-    }
+    let place = match parts.service.let_in(caller.ok().map(|caller| caller.user), client.address) {
+        Ok(place) => place,
+        Err(problem) => return problem::plain(problem),
+    };
     let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
     let socket = socket
         .read_buffer_size(READ_BUFFER)
@@ -60,6 +60,7 @@ pub async fn upgrade(
     socket
         .on_upgrade(move |socket| {
             tracker.track_future(async move {
+                let _place = place;
                 match entry {
                     Ok((caller, _open)) => connection::run(socket, caller, parts).await,
                     Err(problem) => connection::refuse(socket, problem).await,

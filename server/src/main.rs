@@ -17,6 +17,9 @@ use tracing_subscriber::EnvFilter;
 /// How long people are told that nothing can be stored before the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
+/// Files that are no sockets of `--max-sockets`: connections that ask for pages, the database and the like.
+const OTHER_FILES: u64 = 4_500;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
@@ -45,10 +48,27 @@ fn listen_to_the_log() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Asks the system for as many open files as it lets a process have: each socket is one.
+fn open_files(settings: &Settings) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files)
+            if files.saturating_sub(OTHER_FILES)
+                < u64::try_from(settings.caps.sockets).unwrap_or(u64::MAX) =>
+        {
+            tracing::warn!(
+                "this process may have {files} files open, fewer than --max-sockets needs: raise `ulimit -n`, or lower that"
+            );
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+    }
+}
+
 async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings::load(flags)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    open_files(&settings);
     let server = start(&settings).await?;
     if !site::is_built() {
         tracing::warn!("this server was built without its site: pages work without WASM only");

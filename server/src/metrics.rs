@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::Seq;
+use tokio::runtime::Handle;
 
 use crate::router::Parts;
 
@@ -28,6 +29,7 @@ fn text(parts: &Parts) -> String {
     gauge("qchat_connections", "Open WebSockets.", count(parts.connections.len()));
     gauge("qchat_ready", "1 if what people say can be stored.", u64::from(parts.writer.is_well()));
     gauge("qchat_stored_bytes", "Bytes that are kept in the database.", parts.service.stored_bytes());
+    gauge("qchat_tasks", "Tasks that go on.", count(Handle::current().metrics().num_alive_tasks()));
     let Seq(seq) = parts.service.newest_seq().unwrap_or_default();
     gauge("qchat_log_seq", "The place of the newest entry of the log.", seq);
     text.push_str("# HELP qchat_task_panics_total Panics of the tasks in the background.\n");

@@ -24,7 +24,7 @@ use room::Room;
 /// How long somebody is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
 /// A signal that comes sooner than this after the one before is not worth more than that one.
-const TYPING_SIGNALS: Duration = Duration::from_secs(1);
+pub const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 
 /// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
@@ -418,7 +418,7 @@ impl Seen {
 }
 
 impl Seat {
-    /// Whoever sits here is typing. More signals than one a second are not looked at.
+    /// Whoever sits here is typing. A signal of another of their seats within a second changes nothing.
     pub fn typing(&self) {
         let now = Instant::now();
         let until = now + TYPING;

@@ -1,7 +1,7 @@
 //! What Qchat can be asked: the one entry for every transport. Sockets and forms both come here, with a user whose
 //! session was checked and a command whose text was.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use domain::{
     Blank, Chat, ChatId, Command, Epoch, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
@@ -15,7 +15,7 @@ use crate::{
     client::Caller,
     clock::Clock,
     counts::Counted,
-    limits::Limits,
+    limits::{Limits, Place},
     lobby::{self, Lobby},
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
@@ -110,12 +110,12 @@ impl Service {
         self.propose(by, command).await?.outcome().await
     }
 
-    /// Lets somebody open a socket, where so many are open.
+    /// Lets somebody open a socket, with a session or without one, for as long as its place is kept.
     ///
     /// # Errors
     /// [`Problem::TooFast`] or [`Problem::Busy`].
-    pub fn let_in(&self, by: Caller, open: usize) -> Result<(), Problem> {
-        self.limits.connect(by, open)
+    pub fn let_in(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
+        self.limits.connect(user, address)
     }
 
     /// Counts a socket of somebody.

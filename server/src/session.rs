@@ -8,7 +8,10 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use domain::{Timestamp, UserId, id::ID_BYTES};
 use sha2::{Digest, Sha256};
 
-use crate::random::{self, NoRandomness};
+use crate::{
+    random::{self, NoRandomness},
+    store::rename_durably,
+};
 
 /// The name of the cookie.
 pub const COOKIE: &str = "qchat_session";
@@ -164,7 +167,7 @@ fn make_key(path: &Path) -> Result<Key, KeyError> {
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
     file.write_all(&bytes)?;
     file.sync_all()?;
-    fs::rename(&unfinished, path)?;
+    rename_durably(&unfinished, path)?;
     Ok(Key::from(&bytes))
 }
 

@@ -166,7 +166,12 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         assets: site::assets(),
         leptos: LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     });
-    let serving = tokio::spawn(serve::serve(listener, router::router(parts), settings.trusted_proxies.clone(), stop.clone()));
+    let serving = tokio::spawn(serve::serve(
+        listener,
+        router::router(parts),
+        settings.trusted_proxies.clone(),
+        stop.clone(),
+    ));
     Ok(Running { address, stop, connections, serving, background, health, writer })
 }
 

@@ -154,15 +154,18 @@ impl Store {
             // redb trusts what it finds in its pages, and panics where they contradict each other
             let opened = catch_unwind(|| {
                 let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-                if !database.check_integrity()? {
-                    tracing::warn!("the database was damaged and has been repaired");
-                }
-                Ok::<_, DatabaseError>(database)
+                let is_whole = database.check_integrity()?;
+                Ok::<_, DatabaseError>((database, is_whole))
             });
-            let database = opened.unwrap_or_else(|_| {
+            let (database, is_whole) = opened.unwrap_or_else(|_| {
                 Err(StorageError::Corrupted("its pages contradict each other".to_owned()).into())
             })?;
-            Self::with(database, lifetimes)
+            if !is_whole {
+                tracing::warn!(
+                    "the database was damaged and has been repaired: what was stored last may be missing"
+                );
+            }
+            Self::with(database, lifetimes, is_whole)
         };
         if !path.exists() {
             // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
@@ -172,7 +175,7 @@ impl Store {
                 _ => {}
             }
             drop(open(&unfinished)?);
-            fs::rename(&unfinished, path)?;
+            rename_durably(&unfinished, path)?;
         }
         open(path)
     }
@@ -183,10 +186,12 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_on(backend: impl StorageBackend, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
-        Self::with(database, lifetimes)
+        Self::with(database, lifetimes, true)
     }
 
-    fn with(database: Database, lifetimes: Lifetimes) -> Result<Self, StoreError> {
+    /// A log that was repaired may have lost its end, whose places are then given anew: it begins another life, so that
+    /// nobody goes on from a cursor into what is there no more.
+    fn with(database: Database, lifetimes: Lifetimes, is_whole: bool) -> Result<Self, StoreError> {
         let write = begin_write(&database)?;
         let (epoch, bytes) = {
             // opened so that they exist for readers
@@ -196,11 +201,11 @@ impl Store {
             let mut log = write.open_table(LOG)?;
             let known = log.get(())?.map(|bytes| record::decode::<LogState>(bytes.value())).transpose()?;
             let epoch = match known {
-                Some(log) => log.epoch,
-                None => {
+                Some(log) if is_whole => log.epoch,
+                known => {
                     let epoch = random::epoch()?;
-                    let state = LogState { epoch, seq: Seq::ZERO, at: Timestamp::default() };
-                    log.insert((), record::encode(&state)?.as_slice())?;
+                    let (seq, at) = known.map_or_else(Default::default, |log| (log.seq, log.at));
+                    log.insert((), record::encode(&LogState { epoch, seq, at })?.as_slice())?;
                     epoch
                 }
             };
@@ -251,6 +256,18 @@ impl Store {
         write.commit()?;
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(done)
+    }
+}
+
+/// Renames a file so that it is still renamed after a power cut: the folder is synced as well (fsync(2)).
+///
+/// # Errors
+/// When the file system refuses.
+pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    match to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => fs::File::open(".")?.sync_all(),
     }
 }
 
@@ -373,7 +390,8 @@ impl<'txn> Batch<'txn> {
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
         if let What::Posted(Message { author, client_id, .. }) = &event.what {
-            let was_there = self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
+            let was_there =
+                self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
             came(&mut self.bytes, was_there, POSTED_BYTES);
         }
         if let What::MessageRemoved { message, by } = event.what {
@@ -678,7 +696,8 @@ impl View {
         Ok(self.events()?.range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?)
     }
 
-    /// The newest `limit` events of a chat, oldest first, and whether there are older ones.
+    /// The newest events of a chat, oldest first, and whether there are older ones: `limit` at most, and no more once they
+    /// take [`BATCH_BYTES`].
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -686,7 +705,8 @@ impl View {
         self.events_before(chat, Seq(u64::MAX), limit)
     }
 
-    /// The last `limit` events of a chat before a place, oldest first, and whether there are older ones.
+    /// The last events of a chat before a place, oldest first, and whether there are older ones: `limit` at most, and no
+    /// more once they take [`BATCH_BYTES`].
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -699,16 +719,19 @@ impl View {
         let chat = chat.bytes();
         let mut newest = Vec::new();
         let mut earlier = false;
+        let mut bytes = 0;
         for found in self.events()?.range((chat, 0)..(chat, before.0))?.rev() {
-            let event: Event = record::decode(found?.1.value())?;
+            let (_, record) = found?;
+            let event: Event = record::decode(record.value())?;
             // what is older than something expired has expired as well
             if self.expiry.of_event(event.at) {
                 break;
             }
-            if newest.len() == limit {
+            if newest.len() == limit || bytes >= BATCH_BYTES {
                 earlier = true;
                 break;
             }
+            bytes += record.value().len();
             newest.push(event);
         }
         newest.reverse();

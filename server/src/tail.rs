@@ -15,6 +15,8 @@ use tokio::sync::Notify;
 
 /// Events that a tail holds: more than a connection misses while it writes one batch.
 const TAIL_EVENTS: usize = 256;
+/// And so many bytes, give or take its newest event, since every watched chat has a tail.
+const TAIL_BYTES: usize = 256 * 1024;
 
 /// Rings when there is something new. Ringing twice before anybody listens is ringing once.
 pub type Bell = Arc<Notify>;
@@ -65,6 +67,7 @@ struct Tail {
     /// Counts how often something may be missing here that is in the database.
     doubts: u64,
     events: VecDeque<Encoded>,
+    bytes: usize,
     watchers: HashMap<u64, Bell>,
     next_watcher: u64,
 }
@@ -100,12 +103,9 @@ impl Tails {
         let mut tail = lock(&tail);
         if matches!(event.what, What::MessageRemoved { .. }) {
             // what was removed is not shown to those who are behind: the database has it without its text
-            tail.events.clear();
+            tail.clear();
         }
-        if tail.events.len() == TAIL_EVENTS {
-            tail.events.pop_front();
-        }
-        tail.events.push_back(encoded);
+        tail.push(encoded);
         tail.watchers.values().for_each(|bell| bell.notify_one());
     }
 
@@ -115,7 +115,7 @@ impl Tails {
         for tail in tails {
             let mut tail = lock(&tail);
             tail.doubts += 1;
-            tail.events.clear();
+            tail.clear();
             tail.watchers.values().for_each(|bell| bell.notify_one());
         }
     }
@@ -123,6 +123,22 @@ impl Tails {
     /// How many chats are watched.
     pub fn watched(&self) -> usize {
         lock(&self.chats).len()
+    }
+}
+
+impl Tail {
+    fn push(&mut self, event: Encoded) {
+        self.bytes += event.frame.len();
+        self.events.push_back(event);
+        while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1) {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.bytes = 0;
     }
 }
 
@@ -224,6 +240,22 @@ mod tests {
         }
         assert!(matches!(watching.after(Seq(9), 1000), Ahead::InStore));
         assert_eq!(places(watching.after(Seq(10), 1000)).len(), TAIL_EVENTS);
+    }
+
+    #[test]
+    fn a_tail_of_large_events_is_no_larger() {
+        let tails = Arc::new(Tails::default());
+        let mut watching = tails.watch(CHAT, Bell::default());
+        for seq in 1..=20 {
+            let mut large = event(seq, seq - 1);
+            let What::Posted(message) = &mut large.what else { panic!("no message") };
+            message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
+            tails.append(&large);
+        }
+        let held = places(watching.after(Seq(15), 1_000));
+        let bytes = lock(&watching.tail).bytes;
+        assert!(held == [16, 17, 18, 19, 20] && bytes <= TAIL_BYTES, "{held:?} {bytes}");
+        assert!(matches!(watching.after(Seq(1), 1_000), Ahead::InStore));
     }
 
     #[tokio::test]

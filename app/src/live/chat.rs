@@ -211,6 +211,14 @@ impl LiveChat {
         self.timeline.update(|timeline| timeline.fail(client_id, problem));
     }
 
+    /// What was refused only for how it stood with the connection is on its way again.
+    pub fn take_heart(self) {
+        let has_refused = |pending: &Pending| pending.problem.is_some_and(Problem::is_of_connection);
+        if self.timeline.with_untracked(|timeline| timeline.pending().iter().any(has_refused)) {
+            self.timeline.update(Timeline::take_heart);
+        }
+    }
+
     /// Own messages to send when there is a connection, oldest first.
     pub fn on_their_way(self) -> Vec<Pending> {
         self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
@@ -242,14 +250,14 @@ impl LiveChat {
     /// Says something: shown at once, sent as soon as possible.
     ///
     /// # Errors
-    /// Why it stays in the composer: [`Problem::Busy`] when too many messages wait already.
+    /// Why it stays in the composer: [`Problem::TooManyWaiting`], or [`Problem::NotConnected`] before the page is alive.
     pub fn post(self, body: Body) -> Result<(), Problem> {
-        let Some(courier) = self.live.courier() else { return Err(Problem::Busy) };
+        let Some(courier) = self.live.courier() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (courier.client_id(), courier.now());
         let mut shown = false;
         self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
         if !shown {
-            return Err(Problem::Busy);
+            return Err(Problem::TooManyWaiting);
         }
         self.posted.update(|posted| *posted += 1);
         // what is typed next is worth telling at once

@@ -8,7 +8,7 @@ use leptos::{
     prelude::*,
     server_fn::ServerFn,
     wasm_bindgen::JsCast,
-    web_sys::{Event, HtmlElement},
+    web_sys::{Event, HtmlDialogElement, HtmlElement},
 };
 
 use crate::{
@@ -63,14 +63,17 @@ pub fn AboutLink(
         }
     };
     let tabindex = (one_of_many && live.is_alive.get_untracked()).then_some("-1");
+    // without a script it is what it says: a link
+    let role = move || live.is_alive.get().then_some("button");
+    let opens = move || live.is_alive.get().then_some("dialog");
     view! {
         <a
             class=ABOUT_LINK
-            role="button"
+            role=role
             href=address
             aria-label=label
             title=label
-            aria-haspopup="dialog"
+            aria-haspopup=opens
             tabindex=tabindex
             on:click=show
             on:keydown=press_by_space
@@ -99,8 +102,9 @@ fn AboutDialog(about: About) -> impl IntoView {
         (Some(_), false) => format!("About a message from {name}"),
         (None, _) => format!("About {name}"),
     };
-    let said = message.and_then(|message| {
-        chat.timeline.with_untracked(|timeline| match &timeline.event(message)?.what {
+    // whoever said it may remove it meanwhile
+    let said = Memo::new(move |_| {
+        chat.timeline.with(|timeline| match &timeline.event(message?)?.what {
             What::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
         })
@@ -125,10 +129,11 @@ fn AboutDialog(about: About) -> impl IntoView {
             close();
         }
     };
-    // It is told a moment later, when something else may be shown already: then this one has gone from the page.
+    // It is told a moment later, when something else may be shown already: by the same element, open again, or by
+    // another, when this one has gone from the page.
     let closed = move |event: Event| {
-        let target = event.target().and_then(|target| target.dyn_into::<HtmlElement>().ok());
-        if target.is_some_and(|dialog| dialog.is_connected()) {
+        let target = event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok());
+        if target.is_some_and(|dialog| dialog.is_connected() && !dialog.open()) {
             chat.about.set(None);
         }
     };
@@ -150,27 +155,28 @@ fn AboutDialog(about: About) -> impl IntoView {
     };
     let problem = RwSignal::new(None::<Problem>);
     let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
+        let said_still = move || said.with(Option::is_some);
         view! {
-            <Act
-                action=RemoveMessage::PATH
-                fields=vec![("message", message.to_string())]
-                ask=Ask::RemoveMessage { chat: chat_id, message }
-                problem
-                done
-            >
-                "Remove message"
-            </Act>
+            <Show when=said_still>
+                <Act
+                    action=RemoveMessage::PATH
+                    fields=vec![("message", message.to_string())]
+                    ask=Ask::RemoveMessage { chat: chat_id, message }
+                    problem
+                    done
+                >
+                    "Remove message"
+                </Act>
+            </Show>
         }
     });
     let names = StoredValue::new(name.clone());
-    let hide = (!is_me).then_some(move || {
-        let is_hidden = !live.hidden.with(|hidden| hidden.contains(&id));
-        let (before, after) = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
+    let act_on_person = move |action, (what, is): (&'static str, bool), ask, (before, after)| {
         view! {
             <Act
-                action=SetHidden::PATH
-                fields=vec![("person", id.to_string()), ("is_hidden", is_hidden.to_string())]
-                ask=Ask::SetHidden { person: id, is_hidden }
+                action
+                fields=vec![("person", id.to_string()), (what, is.to_string())]
+                ask
                 problem
                 done
             >
@@ -179,23 +185,18 @@ fn AboutDialog(about: About) -> impl IntoView {
                 {after}
             </Act>
         }
+    };
+    let hide = (!is_me).then_some(move || {
+        let is_hidden = !live.hidden.with(|hidden| hidden.contains(&id));
+        let ask = Ask::SetHidden { person: id, is_hidden };
+        let words = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
+        act_on_person(SetHidden::PATH, ("is_hidden", is_hidden), ask, words)
     });
     let expel = (!is_me && is_owner && !is_of_two).then_some(move || {
         let is_removed = !chat.chat.with(|chat| chat.removed.contains(&id));
-        let (before, after) = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
-        view! {
-            <Act
-                action=SetRemoved::PATH
-                fields=vec![("person", id.to_string()), ("is_removed", is_removed.to_string())]
-                ask=Ask::SetRemoved { chat: chat_id, person: id, is_removed }
-                problem
-                done
-            >
-                {before}
-                <bdi>{names.get_value()}</bdi>
-                {after}
-            </Act>
-        }
+        let ask = Ask::SetRemoved { chat: chat_id, person: id, is_removed };
+        let words = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
+        act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, words)
     });
     view! {
         <dialog
@@ -209,7 +210,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto">{name}</strong>
             </div>
-            {said.map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> })}
+            {move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> })}
             {remove}
             {hide}
             {expel}

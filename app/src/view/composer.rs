@@ -41,10 +41,12 @@ pub fn Composer() -> impl IntoView {
     let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
     let silence = Memo::new(move |_| chat.keeps_silent());
     let is_silent = move || is_over.get() || silence.get().is_some();
-    let placeholder = move || match silence.get() {
-        Some(_) => "Locked: only the owner can write",
-        None => "Write a message",
-    };
+    // what was refused for the lock can be said when it is lifted
+    Effect::new(move || {
+        if silence.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
+            problem.set(None);
+        }
+    });
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
 
     let measure = move |typed: &str| {
@@ -144,6 +146,9 @@ pub fn Composer() -> impl IntoView {
     view! {
         <form class="composer" class:ending=is_over class:silent=move || silence.get().is_some() method="post" action=PostMessage::PATH on:submit=submit>
             <ProblemLine problem />
+            <p class="soft silence" role="status" aria-label="Lock">
+                {move || silence.get().map(|_| "Locked: only the owner can write.")}
+            </p>
             <div class="composer-field">
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
@@ -151,7 +156,7 @@ pub fn Composer() -> impl IntoView {
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder=placeholder
+                    placeholder="Write a message"
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{Visibility, frame::Ask};
-use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn};
+use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{EditTitle, SetVisibility},
@@ -12,6 +12,7 @@ use crate::{
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         members::MembersButton,
+        switch::Switch,
     },
 };
 
@@ -69,36 +70,26 @@ pub fn ChatHeader() -> impl IntoView {
 #[component]
 fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::here();
-    let live = chat.live;
     let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
-    let switch = move |event: SubmitEvent| {
-        if !live.is_alive.get_untracked() {
-            return;
-        }
-        event.prevent_default();
-        let visibility = if is_public.get_untracked() { Visibility::Private } else { Visibility::Public };
-        let ask = Ask::SetVisibility { chat: chat.chat_id(), visibility };
-        live.ask(ask, move |done| live.notice.set(done.err()));
-    };
+    let ask = Callback::new(move |is_public| {
+        let visibility = if is_public { Visibility::Public } else { Visibility::Private };
+        Ask::SetVisibility { chat: chat.chat_id(), visibility }
+    });
     view! {
         <Show
             when=move || is_owner.get() && !is_of_two.get()
             fallback=move || view! { <span class="badge">{word}</span> }
         >
-            <form method="post" action=SetVisibility::PATH on:submit=switch>
-                <input type="hidden" name="chat" value=chat.chat_id().to_string() />
-                <button
-                    role="switch"
-                    class="switch"
-                    name="visibility"
-                    value=move || if is_public.get() { "private" } else { "public" }
-                    aria-checked=move || if is_public.get() { "true" } else { "false" }
-                    title="Listed on the home page"
-                >
-                    "Public"
-                </button>
-            </form>
+            <Switch
+                label="Public"
+                title="Listed on the home page"
+                action=SetVisibility::PATH
+                name="visibility"
+                values=["private", "public"]
+                is_on=is_public
+                ask
+            />
         </Show>
     }
     .into_any()

@@ -15,6 +15,7 @@ use crate::{
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         problem_line::ProblemLine,
+        switch::Switch,
         terms::Terms,
     },
 };
@@ -60,7 +61,8 @@ pub fn Members() -> impl IntoView {
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
     let typing = Memo::new(move |_| {
         chat.roster.with(|roster| {
-            let typing = roster.members.iter().filter(|member| member.typing);
+            let is_shown = |id| chat.live.hidden.with(|hidden| !hidden.contains(&id));
+            let typing = roster.members.iter().filter(|member| member.typing && is_shown(member.id));
             typing.map(|member| member.id).collect::<HashSet<_>>()
         })
     });
@@ -122,28 +124,20 @@ fn Lock() -> impl IntoView {
         chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
     });
     let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
-    let switch = move |event: SubmitEvent| {
-        if live.is_alive.get_untracked() {
-            event.prevent_default();
-            let ask = Ask::SetLock { chat: chat.chat_id(), is_locked: !is_locked.get_untracked() };
-            live.ask(ask, move |done| live.notice.set(done.err()));
-        }
-    };
+    let ask = Callback::new(move |is_locked| Ask::SetLock { chat: chat.chat_id(), is_locked });
     view! {
         <Show when=move || is_mine.get()>
-            <form class="lock" method="post" action=SetLock::PATH on:submit=switch>
-                <input type="hidden" name="chat" value=chat.chat_id().to_string() />
-                <button
-                    role="switch"
-                    class="switch"
-                    name="is_locked"
-                    value=move || if is_locked.get() { "false" } else { "true" }
-                    aria-checked=move || if is_locked.get() { "true" } else { "false" }
+            <div class="lock">
+                <Switch
+                    label="Locked"
                     title="Only you can write"
-                >
-                    "Locked"
-                </button>
-            </form>
+                    action=SetLock::PATH
+                    name="is_locked"
+                    values=["false", "true"]
+                    is_on=is_locked
+                    ask
+                />
+            </div>
         </Show>
     }
     .into_any()

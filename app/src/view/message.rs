@@ -259,11 +259,12 @@ fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> imp
 fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count, .. } = hidden;
     let problem = RwSignal::new(None::<Problem>);
+    let name = nickname.to_string();
     let said = if count == 1 { "A message from ".to_owned() } else { format!("{count} messages from ") };
     view! {
         <li class="system hidden-messages">
             {said}
-            <bdi>{nickname.to_string()}</bdi>
+            <bdi>{name.clone()}</bdi>
             ", whom you have hidden"
             <Act
                 action=SetHidden::PATH
@@ -273,6 +274,7 @@ fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
                 done=Callback::new(|()| ())
             >
                 "Show"
+                <span class="hidden">" " <bdi>{name}</bdi> " again"</span>
             </Act>
             <ProblemLine problem />
         </li>

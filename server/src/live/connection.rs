@@ -7,7 +7,7 @@ use axum::{
     extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
 };
 use domain::{
-    ChatId, Command, Invite, Problem, UserId,
+    ChatId, ClientId, Command, Invite, Problem, UserId,
     frame::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
@@ -21,6 +21,8 @@ use tokio::{
     time::{Instant, interval_at, sleep_until, timeout},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::watch::Watch;
 use crate::{
     client::Caller, lobby, presence::Stay, router::Parts, sequencer::Boxed, service::Proposed, tail::Bell,
@@ -28,6 +30,10 @@ use crate::{
 
 /// A client that takes nothing for this long is told to come back.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+/// Where a message that was refused for a while does not come again for this long after, others go on without it.
+const REST_PATIENCE: Duration = Duration::from_secs(60);
+/// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
+const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
 /// A close frame is sent as a courtesy, for which nobody waits long.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -57,11 +63,21 @@ struct Connection {
     lobby: Option<lobby::View>,
     lobby_rings: watch::Receiver<u64>,
     watches: HashMap<ChatId, Watch>,
+    /// The part of the lobby that was asked for last, until it is shown.
+    wanted: Option<Wanted>,
+    /// The lobby is not shown anew before.
+    lobby_rests_until: Instant,
     answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
     last_heard: Instant,
-    /// Until then nothing is posted: whoever was too fast once is, with all that was on its way behind, so that their
-    /// messages keep their order.
-    rests_until: Instant,
+    rest: Option<Rest>,
+}
+
+/// A message was refused for a while. So is all that was on its way behind it, so that messages keep their order: until it
+/// comes again, or nobody seems to send it again.
+#[derive(Clone, Copy)]
+struct Rest {
+    first: ClientId,
+    until: Instant,
 }
 
 /// Serves a connection until it ends.
@@ -78,10 +94,12 @@ pub(super) async fn run(socket: WebSocket, caller: Caller, parts: Arc<Parts>) {
         hidden: None,
         lobby: None,
         lobby_rings,
+        wanted: None,
+        lobby_rests_until: Instant::now(),
         watches: HashMap::new(),
         answers: FuturesOrdered::new(),
         last_heard: Instant::now(),
-        rests_until: Instant::now(),
+        rest: None,
     };
     let end = connection.serve().await;
     // the seats are given back before the courtesies
@@ -100,13 +118,14 @@ impl Connection {
             let silence = self.last_heard + Duration::from_secs(SILENCE_SECONDS);
             let step = tokio::select! {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
-                Some(answer) = self.answers.next() => self.send(&answer).await,
-                () = bell.notified() => self.deliver().await,
-                () = knock.notified() => self.tell_theirs().await,
-                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => self.tell_lobby().await,
-                _ = beats.tick() => self.beat().await,
+                Some(answer) = self.answers.next() => in_time(&stop, self.send(&answer)).await,
+                () = bell.notified() => in_time(&stop, self.deliver()).await,
+                () = knock.notified() => in_time(&stop, self.tell_theirs()).await,
+                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => in_time(&stop, self.tell_lobby()).await,
+                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, self.show_lobby()).await,
+                _ = beats.tick() => in_time(&stop, self.beat()).await,
                 () = sleep_until(silence) => Err(End::Silent),
-                message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => self.receive(message).await,
+                message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, self.receive(message)).await,
             };
             if let Err(end) = step {
                 return end;
@@ -139,13 +158,16 @@ impl Connection {
             ClientFrame::Hello { .. } => Err(Problem::UnknownVersion),
             _ if self.stay.is_none() => Err(Problem::HelloFirst),
             ClientFrame::Watch { chat, after } => Ok(Some(self.watch(chat, after))),
-            ClientFrame::Lobby(wanted) => Ok(Some(self.enter_lobby(wanted))),
+            ClientFrame::Lobby(wanted) => {
+                self.wanted = Some(wanted);
+                Ok(None)
+            }
             ClientFrame::Unwatch { chat } => {
                 self.watches.remove(&chat);
                 Ok(None)
             }
             ClientFrame::Typing { chat } => {
-                if let Some(watch) = self.watches.get(&chat) {
+                if let Some(watch) = self.watches.get_mut(&chat) {
                     watch.typing(&self.parts.service);
                 }
                 Ok(None)
@@ -180,12 +202,15 @@ impl Connection {
         Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS, now, lifetimes })
     }
 
-    fn enter_lobby(&mut self, wanted: Wanted) -> ServerFrame {
+    /// Shows the part of the lobby that was asked for last.
+    async fn show_lobby(&mut self) -> Result<(), End> {
+        let Some(wanted) = self.wanted.take() else { return Ok(()) };
+        self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
         let mut filter = wanted.filter;
         filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
         let (view, lobby) = self.parts.service.lobby(Wanted { filter, ..wanted });
         self.lobby = Some(view);
-        ServerFrame::Lobby(lobby)
+        self.send(&ServerFrame::Lobby(lobby)).await
     }
 
     async fn tell_lobby(&mut self) -> Result<(), End> {
@@ -235,7 +260,7 @@ impl Connection {
     /// answer comes when it is decided.
     async fn propose(&mut self, request: u64, ask: Ask) {
         let proposed = match ask.check() {
-            Ok(command @ Command::Post { .. }) => self.post(command).await,
+            Ok(command @ Command::Post { client_id, .. }) => self.post(client_id, command).await,
             Ok(command) => self.parts.service.propose(self.caller, command).await,
             Err(problem) => Err(problem),
         };
@@ -251,15 +276,19 @@ impl Connection {
         }));
     }
 
-    async fn post(&mut self, message: Command) -> Result<Proposed, Problem> {
-        let rest = self.rests_until.saturating_duration_since(Instant::now());
-        if !rest.is_zero() {
-            return Err(Problem::too_fast(rest));
+    async fn post(&mut self, client_id: ClientId, message: Command) -> Result<Proposed, Problem> {
+        if let Some(Rest { first, until }) = self.rest {
+            let (left, now) = (until.saturating_duration_since(Instant::now()), Instant::now());
+            if !left.is_zero() || (client_id != first && now < until + REST_PATIENCE) {
+                return Err(Problem::too_fast(left));
+            }
         }
         let proposed = self.parts.service.propose(self.caller, message).await;
-        if let Err(Problem::TooFast { seconds }) = proposed {
-            self.rests_until = Instant::now() + Duration::from_secs(seconds.into());
-        }
+        let wait = proposed.as_ref().err().and_then(|problem| problem.retry_after());
+        self.rest = wait.map(|seconds| Rest {
+            first: client_id,
+            until: Instant::now() + Duration::from_secs(seconds.into()),
+        });
         proposed
     }
 
@@ -277,7 +306,7 @@ impl Connection {
             }
             more |= !news.is_empty();
             for frame in news {
-                in_time(self.socket.feed(Message::Text(frame))).await?;
+                self.socket.feed(Message::Text(frame)).await.map_err(gone)?;
             }
         }
         for chat in removed {
@@ -316,11 +345,11 @@ impl Connection {
     }
 
     async fn feed_message(&mut self, message: Message) -> Result<(), End> {
-        in_time(self.socket.feed(message)).await
+        self.socket.feed(message).await.map_err(gone)
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        in_time(self.socket.flush()).await
+        self.socket.flush().await.map_err(gone)
     }
 }
 
@@ -331,15 +360,12 @@ pub(super) async fn refuse(socket: WebSocket, problem: Problem) {
 
 /// A courtesy: whoever is still there learns why it ends.
 async fn close(mut socket: WebSocket, end: End) {
-    let (code, reason) = match end {
+    let (code, reason, last_words) = match end {
         End::Gone => return,
-        End::Silent => (close_code::AWAY, String::new()),
+        End::Silent => (close_code::AWAY, String::new(), None),
         End::Problem(problem) => {
-            let Some(last_words) = encode(&ServerFrame::refused(problem)) else { return };
-            if in_time(socket.send(Message::Text(last_words))).await.is_err() {
-                return;
-            }
-            (problem.close_code().unwrap_or(close_code::ERROR), problem.code().to_owned())
+            let code = problem.close_code().unwrap_or(close_code::ERROR);
+            (code, problem.code().to_owned(), encode(&ServerFrame::refused(problem)))
         }
     };
     let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
@@ -347,6 +373,9 @@ async fn close(mut socket: WebSocket, end: End) {
     // the other side closes too. A frame that was too large cannot be read past; then all one can do is leave the
     // other side some time.
     let _ = timeout(CLOSE_PATIENCE, async {
+        if let Some(last_words) = last_words {
+            socket.send(Message::Text(last_words)).await?;
+        }
         socket.send(close).await?;
         while let Some(Ok(_)) = socket.recv().await {}
         if code == close_code::SIZE {
@@ -357,11 +386,17 @@ async fn close(mut socket: WebSocket, end: End) {
     .await;
 }
 
-async fn in_time(write: impl Future<Output = Result<(), Error>>) -> Result<(), End> {
-    match timeout(WRITE_PATIENCE, write).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(End::Gone),
-        Err(_) => Err(End::Silent),
+/// Whoever is at the other end knows best why it ended.
+fn gone(_: Error) -> End {
+    End::Gone
+}
+
+/// One step of a connection, whatever is written with it. A client that takes nothing costs it so long, and a server that
+/// stops waits for none.
+async fn in_time(stop: &CancellationToken, step: impl Future<Output = Result<(), End>>) -> Result<(), End> {
+    tokio::select! {
+        done = timeout(WRITE_PATIENCE, step) => done.unwrap_or(Err(End::Silent)),
+        () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
     }
 }
 

@@ -7,8 +7,10 @@ use domain::{
 };
 
 use super::connection::encode;
+use tokio::time::Instant;
+
 use crate::{
-    presence::{News, Seat},
+    presence::{News, Seat, TYPING_SIGNALS},
     service::{Service, not_readable},
     tail::{Ahead, Bell, Encoded, Watching},
 };
@@ -26,6 +28,7 @@ pub(super) struct Watch {
     tail: Watching,
     seat: Seat,
     roster: Option<u64>,
+    typed_at: Option<Instant>,
 }
 
 impl Watch {
@@ -46,12 +49,13 @@ impl Watch {
         if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
             && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
         {
-            let watch = Self { chat, user, cursor: seq, behind: true, tail, seat, roster: None };
+            let watch =
+                Self { chat, user, cursor: seq, behind: true, tail, seat, roster: None, typed_at: None };
             return Ok((watch, ServerFrame::Resumed { chat, seq }));
         }
         let history = service.history(&view, &found)?;
         let cursor = history.seq;
-        let watch = Self { chat, user, cursor, behind: false, tail, seat, roster: None };
+        let watch = Self { chat, user, cursor, behind: false, tail, seat, roster: None, typed_at: None };
         Ok((watch, ServerFrame::Snapshot { chat: found, history }))
     }
 
@@ -76,8 +80,13 @@ impl Watch {
         !self.seat.is_kept()
     }
 
-    /// Whoever watches is typing. Where they may not write, nobody is told.
-    pub(super) fn typing(&self, service: &Service) {
+    /// Whoever watches is typing. Where they may not write, nobody is told. More signals than one a second are not looked at.
+    pub(super) fn typing(&mut self, service: &Service) {
+        let now = Instant::now();
+        if self.typed_at.is_some_and(|at| now < at + TYPING_SIGNALS) {
+            return;
+        }
+        self.typed_at = Some(now);
         if service.may_write(self.chat, self.user).is_ok() {
             self.seat.typing();
         }

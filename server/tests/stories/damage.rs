@@ -61,7 +61,7 @@ fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError> {
 }
 
 /// Reads all there is and writes something. Gives how many of the messages are there.
-fn use_it(store: &Store) -> Result<usize, StoreError> {
+fn use_it(store: &Store) -> Result<u64, StoreError> {
     let view = store.read(Timestamp(1))?;
     view.log()?;
     view.sweepings()?;
@@ -91,8 +91,10 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         fill(&store);
     }
     let whole = fs::read(&path).unwrap();
+    let epoch = Store::open(&path, Lifetimes::default()).unwrap().epoch();
     let used: Vec<usize> = (0..whole.len()).filter(|place| whole[*place] != 0).collect();
-    let (mut refused, mut failed, mut read, mut panicked) = (0, 0, 0, Vec::new());
+    let (mut refused, mut failed, mut read, mut fewer, mut panicked) = (0, 0, 0, 0, Vec::new());
+    let mut resumed = Vec::new();
     for number in 0..damages {
         let mut bytes = whole.clone();
         let what = if chance.random_ratio(1, 4) {
@@ -114,7 +116,14 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
             Err(_) => refused += 1,
             Ok(store) => match use_it(&store) {
                 Err(_) => failed += 1,
-                Ok(_) => read += 1,
+                Ok(MESSAGES) => read += 1,
+                // the end was lost: whoever was further must not go on as if nothing were
+                Ok(_) => {
+                    fewer += 1;
+                    if store.epoch() == epoch {
+                        resumed.push(what.clone());
+                    }
+                }
             },
         }));
         if tried.is_err() {
@@ -124,8 +133,9 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     }
     println!(
         "{damages} damages, seed {seed}: {refused} refused at the start, {failed} found while reading, {read} without \
-         consequence, {} panics",
+         consequence, {fewer} with fewer messages and another epoch, {} panics",
         panicked.len()
     );
     assert_eq!(panicked, Vec::<String>::new());
+    assert_eq!(resumed, Vec::<String>::new());
 }

@@ -45,7 +45,10 @@ async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
     let ana = Person { address: process.address, ..ana.clone() };
     let history = ana.connect().await.watch(chat, None).await.unwrap();
     let newest = &history.events.last().unwrap().what;
-    assert!(matches!(newest, What::Posted(message) if message.client_id == client_id(stored - 1)), "{newest:?}");
+    assert!(
+        matches!(newest, What::Posted(message) if message.client_id == client_id(stored - 1)),
+        "{newest:?}"
+    );
 }
 
 #[tokio::test]

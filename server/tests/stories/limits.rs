@@ -223,7 +223,8 @@ async fn one_person_has_so_many_chats_and_others_have_theirs() {
 async fn many_chats_at_once_are_as_few_as_one_after_the_other() {
     let server = start(|settings| settings.caps.user_chats = 2).await;
     let ana = server.person().await;
-    let forms: Vec<_> = (1..=8).map(|number| [("nickname", "Ana"), ("title", ["a", "b"][number % 2])]).collect();
+    let forms: Vec<_> =
+        (1..=8).map(|number| [("nickname", "Ana"), ("title", ["a", "b"][number % 2])]).collect();
     let asked = forms.iter().map(|form| ana.submit("/api/start_chat", form));
     let started = join_all(asked).await.into_iter().filter(|answer| answer.status == StatusCode::SEE_OTHER);
     assert!((1..=2).contains(&started.count()), "there are two at most");

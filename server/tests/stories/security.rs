@@ -1,11 +1,15 @@
 //! What every answer tells browsers to hold back, and who is believed about where a request comes from.
 
+use futures_util::SinkExt;
 use reqwest::header::{
     CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS,
 };
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Person, TestServer};
+use domain::frame::{Ask, ClientFrame};
+
+use crate::support::{Person, TestServer, client_id, process::Process};
 
 #[tokio::test]
 async fn every_answer_says_what_browsers_are_to_hold_back() {
@@ -77,4 +81,33 @@ async fn tls_in_front_is_told_by_a_trusted_proxy_and_nobody_else() {
     assert_eq!(visit(&behind).await, (true, true));
     let direct = Person::arrive(behind.address()).await;
     assert!(!direct.get("/").await.headers.contains_key(STRICT_TRANSPORT_SECURITY), "it did not say so");
+}
+
+#[tokio::test]
+async fn the_log_has_no_secret_no_address_and_nothing_of_what_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let proxy = [("QCHAT_LOG", "trace"), ("QCHAT_TRUSTED_PROXIES", "127.0.0.1")];
+    let mut process = Process::start_with(folder.path(), &proxy);
+    let ana = Person::arrive(process.address).await;
+    let chat = ana.start_chat("Ana Hidden", "A title nobody reads").await;
+    let mut here = ana.watch(chat).await;
+    let message = here.post(chat, client_id(1), "what was said").await.unwrap();
+    let mut from_afar = HeaderMap::new();
+    from_afar.insert("x-forwarded-for", HeaderValue::from_static("192.0.2.77"));
+    let id = chat.to_string();
+    let form = [("chat", &*id), ("client_id", &*client_id(2).to_string()), ("body", "by a form")];
+    ana.submit_with("/api/post_message", &form, from_afar).await;
+    here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    // what goes wrong is logged more than what does not
+    here.send(&ClientFrame::Typing { chat: "0000000000000000".parse().unwrap() }).await;
+    here.wire.send(Message::text("not a frame, but what was said")).await.unwrap();
+    here.wire.send(Message::binary(vec![0])).await.unwrap();
+    while here.try_next().await.is_some() {}
+    ana.get("/chat/what was said").await;
+    let said = process.said();
+    let secret = ana.cookie.split_once('=').unwrap().1;
+    for hidden in [secret, "what was said", "by a form", "A title", "Ana Hidden", "192.0.2.77", &id] {
+        assert!(!said.contains(hidden), "{hidden:?} is in the log: {said}");
+    }
+    process.kill();
 }

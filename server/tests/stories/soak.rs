@@ -48,7 +48,7 @@ const SHORT_LIVES: [(&str, &str); 4] = [
 ];
 
 /// What the server has of the machine at a moment.
-const NAMES: [&str; 5] = ["resident KiB", "open files", "threads", "database KiB", "kept KiB"];
+const NAMES: [&str; 6] = ["resident KiB", "open files", "threads", "tasks", "database KiB", "kept KiB"];
 type Sample = (f64, [f64; NAMES.len()]);
 
 async fn sample(began: Instant, process: &Process, data_dir: &Path, visitor: &Person) -> Sample {
@@ -60,8 +60,9 @@ async fn sample(began: Instant, process: &Process, data_dir: &Path, visitor: &Pe
     };
     let files = fs::read_dir(proc.join("fd")).unwrap().count();
     let database = fs::metadata(data_dir.join(DATABASE)).unwrap().len();
-    let kept = metric(visitor, "qchat_stored_bytes").await;
-    let values = [field("VmRSS:"), files as f64, field("Threads:"), database as f64 / 1024.0, kept / 1024.0];
+    let (kept, tasks) = (metric(visitor, "qchat_stored_bytes").await, metric(visitor, "qchat_tasks").await);
+    let values =
+        [field("VmRSS:"), files as f64, field("Threads:"), tasks, database as f64 / 1024.0, kept / 1024.0];
     (began.elapsed().as_secs_f64() / 3_600.0, values)
 }
 

@@ -128,7 +128,8 @@ fn small_things_count_as_well() {
         assert!(store.bytes() > before, "{more:?}");
         before = store.bytes();
     }
-    for none in [hide(true), Change::UserTouched(ANA, Timestamp(8)), Change::ChatTouched(CHAT, Timestamp(8))] {
+    for none in [hide(true), Change::UserTouched(ANA, Timestamp(8)), Change::ChatTouched(CHAT, Timestamp(8))]
+    {
         write(&store, std::slice::from_ref(&none));
         assert_eq!(store.bytes(), before, "{none:?}");
     }

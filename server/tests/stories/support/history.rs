@@ -9,7 +9,7 @@ use std::{
 
 use domain::{
     ChatId, ClientId, Event, Lifetimes, Seq, Timestamp, UserId, What,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame},
+    frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
 use server::{start::DATABASE, store::Store};
@@ -61,6 +61,8 @@ pub(crate) struct History {
     /// Messages that were sent and not acknowledged: to be sent again.
     open: Vec<ClientId>,
     sent: u64,
+    /// How often it tried to connect since it last got through.
+    pub(crate) attempts: u32,
     /// The age of the oldest event that came since this was last taken.
     oldest: Duration,
 }
@@ -79,6 +81,7 @@ impl History {
             acknowledged: HashMap::new(),
             open: Vec::new(),
             sent: 0,
+            attempts: 0,
             oldest: Duration::ZERO,
         }
     }
@@ -116,6 +119,11 @@ impl History {
     fn start_over(&mut self, history: page::History) {
         assert_eq!(history.epoch, self.cursor.epoch, "the database is another one");
         let begins = history.events.first().map_or(history.seq, |event| event.prev);
+        let places = history.seq.0.saturating_sub(self.cursor.seq.0);
+        assert!(
+            places > RESUME_EVENTS as u64,
+            "the cursor was not resumed, and {places} places are missing at most"
+        );
         assert!(begins > self.cursor.seq, "the cursor was not resumed, and nothing is missing");
         self.skipped.push((self.cursor.seq, begins));
         self.cursor.seq = begins;
@@ -130,8 +138,10 @@ impl History {
         posting: Posting,
         until: &CancellationToken,
     ) -> Option<()> {
+        self.attempts += 1;
         let wire = open(handshake(address, Some(&self.cookie))).await.ok()?;
         let mut client = Client::greet(wire).await?;
+        self.attempts = 0;
         let (chat, after) = (self.chat, Some(self.cursor));
         client.try_send(&ClientFrame::Watch { chat, after }).await.ok()?;
         for message in self.open.clone() {

@@ -5,7 +5,13 @@ pub(crate) mod history;
 pub(crate) mod process;
 pub(crate) mod proxy;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    panic,
+    sync::{Mutex, Once, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use domain::{Change, ChatId, ClientId, Lifetimes, Span, UserId, id::ID_BYTES};
 use reqwest::{
@@ -27,11 +33,50 @@ pub(crate) use client::Client;
 /// Nothing in a test takes this long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Panics that nobody meant, wherever they were caught.
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Fails a test where anything panicked while it ran: a panic that is caught is one all the same.
+struct Calm;
+
+impl Calm {
+    fn keep() -> Self {
+        static WATCH: Once = Once::new();
+        WATCH.call_once(|| {
+            let usual = panic::take_hook();
+            panic::set_hook(Box::new(move |panic| {
+                // redb panics on some damages, and opening a database has to live with that
+                let thread = thread::current();
+                // a lock that another panic left behind is told with that one, and so is what is told below
+                let is_known = |said: &str| {
+                    ["on purpose", "PoisonError", "nobody meant"].iter().any(|known| said.contains(known))
+                };
+                let is_meant = panic.payload_as_str().is_some_and(is_known)
+                    || thread.name().is_some_and(|name| name.starts_with("damage::"));
+                if !is_meant {
+                    let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+                    panics.push(format!("{}: {panic}", thread.name().unwrap_or_default()));
+                }
+                usual(panic);
+            }));
+        });
+        Self
+    }
+}
+
+impl Drop for Calm {
+    fn drop(&mut self) {
+        let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert!(thread::panicking() || panics.is_empty(), "panics that nobody meant: {panics:?}");
+    }
+}
+
 /// A server of its own for one test, with a database of its own.
 pub(crate) struct TestServer {
     running: Running,
     folder: TempDir,
     settings: Settings,
+    calm: Calm,
 }
 
 impl TestServer {
@@ -46,6 +91,7 @@ impl TestServer {
 
     /// With other settings.
     pub(crate) async fn start_by(change: impl FnOnce(&mut Settings)) -> Self {
+        let calm = Calm::keep();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             address: ([127, 0, 0, 1], 0).into(),
@@ -59,7 +105,7 @@ impl TestServer {
         };
         change(&mut settings);
         let running = start(&settings).await.unwrap();
-        Self { running, folder, settings }
+        Self { running, folder, settings, calm }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -73,13 +119,13 @@ impl TestServer {
 
     /// Stops in order, and starts again on the same data and these changes.
     pub(crate) async fn restart_with(self, changes: &[Change]) -> Self {
-        let Self { running, folder, settings } = self;
+        let Self { running, folder, settings, calm } = self;
         running.stop().await;
         let store = Store::open(&folder.path().join(DATABASE), settings.lifetimes).unwrap();
         store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
         drop(store);
         let running = start(&settings).await.unwrap();
-        Self { running, folder, settings }
+        Self { running, folder, settings, calm }
     }
 
     pub(crate) async fn stop(self) {

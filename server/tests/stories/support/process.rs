@@ -1,7 +1,8 @@
 //! The real program as a process of its own, for what only a process can suffer.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek},
     net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
@@ -10,6 +11,8 @@ use std::{
 /// A running `qchat`. It ends with the test, however that ends.
 pub(crate) struct Process {
     child: Child,
+    /// What it writes to the standard error.
+    said: File,
     pub(crate) address: SocketAddr,
 }
 
@@ -59,18 +62,19 @@ impl Process {
                 None => shell.env_remove(name),
             };
         }
-        shell.stdout(Stdio::piped()).stderr(Stdio::piped());
+        shell.stdout(Stdio::piped());
         Self::launch(shell)
     }
 
     fn launch(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        let said = tempfile::tempfile().unwrap();
+        let mut child = command.stderr(said.try_clone().unwrap()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Some(address) = line.trim().strip_prefix("Qchat is at http://") else {
             panic!("it said {line:?}")
         };
-        Self { address: address.parse().unwrap(), child }
+        Self { address: address.parse().unwrap(), said, child }
     }
 
     /// Its number.
@@ -86,9 +90,16 @@ impl Process {
 
     /// Waits until it has ended by itself.
     pub(crate) fn end(mut self) -> Failure {
+        let code = self.child.wait().unwrap().code();
+        Failure { code, said: self.said() }
+    }
+
+    /// What it wrote to the standard error so far.
+    pub(crate) fn said(&mut self) -> String {
         let mut said = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        Failure { code: self.child.wait().unwrap().code(), said }
+        self.said.rewind().unwrap();
+        self.said.read_to_string(&mut said).unwrap();
+        said
     }
 
     /// Starts where it cannot.
@@ -104,5 +115,9 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let said = self.said();
+        // a panic that was caught is one all the same
+        let is_failing = std::thread::panicking();
+        assert!(is_failing || !said.contains("panicked"), "{said}");
     }
 }
