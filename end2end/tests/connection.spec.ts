@@ -225,3 +225,49 @@ test('everybody is back within two seconds of the start of a server', async ({ p
     expect(Date.now() - began).toBeLessThan(2_000);
   }
 });
+
+test('what was written on a page of another version goes out by itself when the page is loaded again', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  let isOld = false;
+  await bea.page.routeWebSocket(/\/live$/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((frame) => socket.send(frame));
+    socket.onMessage((frame) => {
+      if (!isOld) return server.send(frame);
+      socket.send(JSON.stringify({ refused: { code: 'unknown_version', message: 'Load the page again.' } }));
+    });
+  });
+  await bea.open(link);
+  isOld = true;
+  await bea.chat.say('from before');
+  await expect(bea.chat.message('from before')).toContainText('Not sent');
+  isOld = false;
+  await bea.page.getByRole('link', { name: 'Load again' }).click();
+  await expect(ana.chat.message('from before')).toBeVisible();
+  await expect(bea.chat.message('from before')).not.toContainText(/Sending|Not sent/);
+});
+
+test('a message that a busy server cannot take keeps its place before those behind it', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  let wasBusy = false;
+  await bea.page.routeWebSocket(/\/live$/, (socket) => {
+    const server = socket.connectToServer();
+    server.onMessage((frame) => socket.send(frame));
+    socket.onMessage((frame) => {
+      const asked = JSON.parse(frame.toString()).do;
+      if (!asked || wasBusy) return server.send(frame);
+      wasBusy = true;
+      const busy = { request: asked.request, code: 'busy', message: 'Qchat is very busy.', retry_after: 2 };
+      socket.send(JSON.stringify({ refused: busy }));
+    });
+  });
+  await bea.open(link);
+  await bea.chat.say('first');
+  await expect.poll(() => wasBusy).toBe(true);
+  await bea.chat.say('second');
+  await expect.poll(() => ana.chat.texts()).toEqual(['first', 'second']);
+});

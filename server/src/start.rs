@@ -95,6 +95,8 @@ pub struct Running {
     background: JoinHandle<()>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
+    store: Arc<Store>,
+    database: PathBuf,
 }
 
 /// Starts a server: it listens when this returns.
@@ -147,8 +149,15 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let background =
         tokio::spawn(run_background(Arc::clone(&presence), Arc::clone(&lobby), sweep, Arc::clone(&panics)));
     let limits = Limits::new(settings.rates, settings.caps);
-    let service =
-        Service::new(store, sequencer, tails, Arc::clone(&presence), Arc::clone(&lobby), limits, clock);
+    let service = Service::new(
+        Arc::clone(&store),
+        sequencer,
+        tails,
+        Arc::clone(&presence),
+        Arc::clone(&lobby),
+        limits,
+        clock,
+    );
     let service = Arc::new(service);
 
     let stop = CancellationToken::new();
@@ -172,7 +181,8 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         settings.trusted_proxies.clone(),
         stop.clone(),
     ));
-    Ok(Running { address, stop, connections, serving, background, health, writer })
+    let database = data_dir.join(DATABASE);
+    Ok(Running { address, stop, connections, serving, background, health, writer, store, database })
 }
 
 /// The tasks in the background, each supervised.
@@ -221,7 +231,17 @@ impl Running {
         let joined = tokio::task::spawn_blocking(move || writer.join());
         match timeout(STOP_PATIENCE, joined).await {
             Ok(Ok(Ok(()))) => {}
-            _ => tracing::error!("the writer did not end in order"),
+            _ => return tracing::error!("the writer did not end in order"),
+        }
+        if !self.health.can_store() {
+            return;
+        }
+        let Some(store) = Arc::into_inner(self.store) else {
+            return tracing::warn!("the database is read still: the next start looks at all of it");
+        };
+        let closed = tokio::task::spawn_blocking(move || store.close(&self.database)).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "the database could not be sealed: the next start looks at all of it");
         }
     }
 }

@@ -34,7 +34,12 @@ pub struct WriterHealth {
 impl WriterHealth {
     /// Whether the writer is there and its last transaction was committed.
     pub fn is_well(&self) -> bool {
-        !self.failing.load(Ordering::Relaxed) && !self.gone.load(Ordering::Relaxed)
+        self.can_store() && !self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether its last transaction was committed, whether or not the writer is there still.
+    pub fn can_store(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
     }
 
     /// Waits until the writer cannot go on: from then on everything is refused as not stored.

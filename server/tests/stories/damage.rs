@@ -90,13 +90,19 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         let store = Store::open(&path, Lifetimes::default()).unwrap();
         fill(&store);
     }
-    let whole = fs::read(&path).unwrap();
     let epoch = Store::open(&path, Lifetimes::default()).unwrap().epoch();
-    let used: Vec<usize> = (0..whole.len()).filter(|place| whole[*place] != 0).collect();
+    // as a kill leaves it, and as a stop in order does
+    let killed = fs::read(&path).unwrap();
+    Store::open(&path, Lifetimes::default()).unwrap().close(&path).unwrap();
+    let (closed, seal) = (fs::read(&path).unwrap(), fs::read(path.with_extension("seal")).unwrap());
+    let places = |bytes: &[u8]| (0..bytes.len()).filter(|place| bytes[*place] != 0).collect::<Vec<_>>();
+    let used = [places(&killed), places(&closed)];
     let (mut refused, mut failed, mut read, mut fewer, mut panicked) = (0, 0, 0, 0, Vec::new());
     let mut resumed = Vec::new();
     for number in 0..damages {
-        let mut bytes = whole.clone();
+        let is_closed = number % 2 == 1;
+        let mut bytes = if is_closed { closed.clone() } else { killed.clone() };
+        let used = &used[usize::from(is_closed)];
         let what = if chance.random_ratio(1, 4) {
             let len = chance.random_range(0..bytes.len());
             bytes.truncate(len);
@@ -112,6 +118,9 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         };
         let damaged = folder.path().join(format!("damaged-{number}.redb"));
         fs::write(&damaged, bytes).unwrap();
+        if is_closed {
+            fs::write(damaged.with_extension("seal"), &seal).unwrap();
+        }
         let tried = catch_unwind(AssertUnwindSafe(|| match Store::open(&damaged, Lifetimes::default()) {
             Err(_) => refused += 1,
             Ok(store) => match use_it(&store) {

@@ -1,5 +1,7 @@
 //! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
 
+use std::time::Duration;
+
 use domain::{
     Event, Problem, Span,
     frame::{Ask, ClientFrame, ServerFrame},
@@ -7,6 +9,7 @@ use domain::{
 use futures_util::future::join_all;
 use reqwest::{StatusCode, header::RETRY_AFTER};
 use server::{Settings, limits::Rate};
+use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Error;
 
 use crate::support::{
@@ -217,6 +220,25 @@ async fn one_person_has_so_many_chats_and_others_have_theirs() {
     let ana = Person { address: server.address(), ..ana };
     let again = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "three")]).await;
     assert_eq!(again.status, StatusCode::TOO_MANY_REQUESTS, "a restart forgets nobody's chats");
+}
+
+#[tokio::test]
+async fn what_is_behind_a_refused_message_waits_until_that_one_comes_again() {
+    let server = start(|settings| settings.rates.message = rate("1/s")).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    here.post(chat, client_id(1), "first").await.unwrap();
+    let Err(Problem::TooFast { seconds }) = here.post(chat, client_id(2), "second").await else {
+        panic!("it was taken")
+    };
+    // by then it may be sent again, and so might another one
+    sleep(Duration::from_secs(seconds.into()) + Duration::from_millis(500)).await;
+    let third = here.post(chat, client_id(3), "third").await;
+    assert!(matches!(third, Err(Problem::TooFast { .. })), "{third:?}");
+    here.post(chat, client_id(2), "second").await.unwrap();
+    soon(async { while here.post(chat, client_id(3), "third").await.is_err() {} }).await;
+    assert_eq!(bodies(&here.events(3).await), ["first", "second", "third"]);
 }
 
 #[tokio::test]

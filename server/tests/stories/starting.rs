@@ -2,7 +2,12 @@
 
 use std::{fs, net::TcpListener};
 
-use crate::support::process::{Failure, Process};
+use server::start::DATABASE;
+
+use crate::support::{
+    Person, bodies, client_id,
+    process::{Failure, Process},
+};
 
 /// One line for people, naming what it is about, and an exit code for programs.
 fn assert_says(failure: &Failure, words: &[&str]) {
@@ -67,4 +72,23 @@ fn a_setting_that_is_wrong() {
         &Process::fail(folder.path(), "everywhere"),
         &["--site-addr", "everywhere", "127.0.0.1:3000"],
     );
+}
+
+#[tokio::test]
+async fn a_database_that_was_closed_in_order_is_sealed_and_one_that_was_killed_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let seal = folder.path().join(DATABASE).with_extension("seal");
+    let process = Process::start(folder.path());
+    let ana = Person::arrive(process.address).await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    here.post(chat, client_id(1), "kept").await.unwrap();
+    process.stop();
+    assert!(seal.exists());
+    let process = Process::start(folder.path());
+    assert!(!seal.exists(), "it is broken by whoever opens the database");
+    let ana = Person { address: process.address, ..ana };
+    assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["kept"]);
+    process.kill();
+    assert!(!seal.exists());
 }

@@ -88,6 +88,12 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Tells it to stop, and waits until it has.
+    pub(crate) fn stop(mut self) {
+        let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
+        assert!(told.success() && self.child.wait().unwrap().success(), "{}", self.said());
+    }
+
     /// Waits until it has ended by itself.
     pub(crate) fn end(mut self) -> Failure {
         let code = self.child.wait().unwrap().code();
