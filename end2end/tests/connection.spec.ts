@@ -2,7 +2,7 @@ import type { WebSocketRoute } from '@playwright/test';
 import { expect, test } from '../support/story.ts';
 
 // the browser itself says so when a server cannot be reached
-test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] } });
+test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
 
 test('a message is shown at once, and says that it is on its way until it is stored', async ({ person, server }) => {
   const ana = await person();

@@ -53,7 +53,7 @@ test.describe('with messages that are short of breath', () => {
 test.describe('with nicknames that are forgotten soon', () => {
   test.use({
     settings: { QCHAT_CHAT_LIFETIME: '6s', QCHAT_USER_LIFETIME: '2s', QCHAT_SWEEP_INTERVAL: '1s' },
-    expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] },
+    expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] },
   });
   test('a page that was cut off for longer gives its nickname back', async ({ person }) => {
     const ana = await person();

@@ -136,7 +136,7 @@ test.describe('with many chats', () => {
 });
 
 test.describe('when the server goes and comes', () => {
-  test.use({ expected: { words: [/WebSocket connection to .* failed/] } });
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/] } });
   test('the list says so and is right again', async ({ person, server }) => {
     const ana = await person();
     await ana.startChat({ title: 'Tea' });

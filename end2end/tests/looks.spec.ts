@@ -1,7 +1,7 @@
 import { AxeBuilder } from '@axe-core/playwright';
 import { type Person, expect, test } from '../support/story.ts';
 
-test.use({ expected: { words: [/404/, /WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] } });
+test.use({ expected: { words: [/404/, /WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
 
 /** A chat with all that is hard to lay out. */
 async function fillChat(ana: Person): Promise<string> {

@@ -90,7 +90,7 @@ test('in a locked chat its owner alone writes, and nothing begun is lost', async
   await expect(ana.chat.locked).not.toBeChecked();
   await expect(bea.chat.composer).toBeEditable();
   await expect(bea.chat.lock).toBeEmpty();
-  await expect(bea.chat.alert).toBeEmpty();
+  await expect(bea.chat.alert).toHaveCount(0);
   await bea.chat.composer.press('Enter');
   await expect(ana.chat.message('half a thought')).toBeVisible();
 });

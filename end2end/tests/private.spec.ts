@@ -100,7 +100,7 @@ test.describe('others', () => {
 });
 
 test.describe('when the server goes', () => {
-  test.use({ expected: { words: [/WebSocket connection to .* failed/] } });
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/] } });
   test('an invite survives its restart, and nothing is asked for meanwhile', async ({ person, server }) => {
     const { ana, bea } = await twoPeople(person);
     await ana.newWindow(() => ana.chat.privately('Bea').click());

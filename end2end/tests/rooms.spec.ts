@@ -126,7 +126,7 @@ test('slashes: /nick renames, /help helps, others are explained to their author 
 });
 
 test.describe('without a connection', () => {
-  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] } });
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
   test('a change is refused in words and can be tried again', async ({ person }) => {
     const ana = await person();
     await ana.startChat({ nickname: 'Ana', title: 'Tea' });

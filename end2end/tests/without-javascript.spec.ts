@@ -134,7 +134,7 @@ test('messages and people are dealt with by links and ordinary forms', async ({ 
   await ana.chat.aboutMember('Bea');
   await ana.chat.act('Remove Bea from this chat').click();
   await expect(bea.chat.alert).toContainText('The owner has removed you');
-  await ana.chat.log.getByRole('button', { name: 'About Bea' }).click();
+  await ana.chat.log.getByRole('link', { name: 'About Bea' }).click();
   await ana.chat.act('Close').click();
   await expect(ana.chat.about).toHaveCount(0);
 });

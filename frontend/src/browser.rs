@@ -137,3 +137,13 @@ pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
     let copied = wasm_bindgen_futures::JsFuture::from(clipboard.write_text(&address));
     wasm_bindgen_futures::spawn_local(async move { done(copied.await.is_ok()) });
 }
+
+/// Asks whether the server is there. `done` is told, unless the browser has no answer.
+pub(crate) fn reach(done: impl FnOnce(bool) + 'static) {
+    let Some(window) = window() else { return done(false) };
+    let asked = wasm_bindgen_futures::JsFuture::from(window.fetch_with_str("/healthz"));
+    wasm_bindgen_futures::spawn_local(async move {
+        let answer = asked.await.ok().and_then(|answer| answer.dyn_into::<web_sys::Response>().ok());
+        done(answer.is_some_and(|answer| answer.ok()));
+    });
+}

@@ -29,6 +29,9 @@ const WATCH_MILLIS: i32 = 5_000;
 const HANDSHAKE_MILLIS: u64 = 10_000;
 /// What could not be stored just now is sent again after so many seconds.
 const REST_SECONDS: u32 = 2;
+/// After so many attempts in vain a page asks first whether the server is there. Browsers let WebSockets wait for seconds
+/// whose forerunners failed (Chromium: `websocket_throttler.cc`), and nothing else.
+const PROBE_AFTER: u32 = 2;
 /// The server is shutting down or restarting in order (RFC 6455, section 7.4).
 const NORMAL_CLOSE: u16 = 1000;
 
@@ -42,6 +45,10 @@ struct Inner {
     /// Within how many seconds the server said to come back, the last time it ended a connection.
     told: Cell<Option<u32>>,
     retry: RefCell<Option<Timer>>,
+    /// Since when the server is asked whether it is there.
+    probing: Cell<Option<Timestamp>>,
+    /// How often it was: an answer to a question before that is not waited for any more.
+    probes: Cell<u32>,
     /// Messages wait for its end, since the server could not take them just now.
     rest: RefCell<Option<Timer>>,
     given_up: Cell<bool>,
@@ -116,6 +123,8 @@ impl Socket {
             attempts: Cell::new(0),
             told: Cell::new(None),
             retry: RefCell::new(None),
+            probing: Cell::new(None),
+            probes: Cell::new(0),
             rest: RefCell::new(None),
             given_up: Cell::new(false),
             _watchdog: RefCell::new(None),
@@ -241,10 +250,25 @@ impl Inner {
     }
 
     fn connect(self: &Rc<Self>) {
-        if self.wire.borrow().is_some() || self.given_up.get() {
+        if self.wire.borrow().is_some() || self.given_up.get() || self.probing.get().is_some() {
             return;
         }
         *self.retry.borrow_mut() = None;
+        if self.attempts.get() <= PROBE_AFTER {
+            return self.open();
+        }
+        let probe = self.probes.get().wrapping_add(1);
+        self.probes.set(probe);
+        self.probing.set(Some(browser::now()));
+        let weak = Rc::downgrade(self);
+        browser::reach(move |is_there| {
+            let inner = weak.upgrade().filter(|inner| inner.probes.get() == probe);
+            let Some(inner) = inner.filter(|inner| inner.probing.take().is_some()) else { return };
+            if is_there { inner.open() } else { inner.lost() }
+        });
+    }
+
+    fn open(self: &Rc<Self>) {
         match self.dial() {
             Some(wire) => *self.wire.borrow_mut() = Some(wire),
             None => self.lost(),
@@ -462,6 +486,7 @@ impl Inner {
 
     fn lost(self: &Rc<Self>) {
         *self.rest.borrow_mut() = None;
+        self.probing.set(None);
         let wire = self.wire.borrow_mut().take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));
@@ -500,7 +525,9 @@ impl Inner {
             let limit = if wire.is_open { SILENCE_SECONDS * 1_000 } else { HANDSHAKE_MILLIS };
             browser::now().millis_since(wire.last_heard) > limit
         });
-        if silent {
+        let is_unanswered =
+            self.probing.get().is_some_and(|since| browser::now().millis_since(since) > HANDSHAKE_MILLIS);
+        if silent || is_unanswered {
             self.lost();
         }
     }

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use axum::{
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 
 use crate::router::Parts;
 
-/// `/healthz`: the process answers.
-pub async fn alive() -> &'static str {
-    "alive\n"
+/// `/healthz`: the process answers. Pages ask as well, before they open a socket to a server that was gone.
+pub async fn alive() -> impl IntoResponse {
+    ([(header::CACHE_CONTROL, "no-store")], "alive\n")
 }
 
 /// `/readyz`: what people say is stored, and what was stored can be read.

@@ -5,17 +5,23 @@
 //! in one batch. Live delivery, a slow reader and a reconnect are the same code: "send me what is after N".
 
 mod connection;
+mod follower;
+mod outlet;
 mod watch;
+pub mod wire;
 
 use std::sync::Arc;
 
 use axum::{
     Extension,
-    extract::{State, WebSocketUpgrade},
+    extract::{Request, State},
     http::{HeaderMap, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use domain::{Problem, frame::FRAME_LIMIT};
+use domain::Problem;
+
+pub use follower::Follower;
+pub use outlet::Outlet;
 
 use crate::{
     client::{Caller, Client},
@@ -23,21 +29,17 @@ use crate::{
     router::Parts,
 };
 
-/// What the library reads at once. A frame is rarely longer, and this is all that an idle connection holds.
-const READ_BUFFER: usize = 1_024;
-
 /// Checks a handshake and takes the connection over.
 pub async fn upgrade(
     State(parts): State<Arc<Parts>>,
     Extension(client): Extension<Client>,
-    headers: HeaderMap,
-    socket: WebSocketUpgrade,
+    request: Request,
 ) -> Response {
-    if !is_same_origin(&headers) {
+    if !is_same_origin(request.headers()) {
         return problem::plain(Problem::CrossOrigin);
     }
     // A page cannot see why a handshake failed, so those without a session are let in and told.
-    let caller = match parts.sessions.find(&headers, parts.service.now()) {
+    let caller = match parts.sessions.find(request.headers(), parts.service.now()) {
         Some(session) if !parts.stop.is_cancelled() => {
             Ok(Caller { user: session.user(), address: client.address })
         }
@@ -51,23 +53,20 @@ pub async fn upgrade(
         Err(problem) => return problem::plain(problem),
     };
     let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
-    let socket = socket
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(0)
-        .max_frame_size(FRAME_LIMIT)
-        .max_message_size(FRAME_LIMIT);
+    let (answer, upgrade) = match wire::shake_hands(request) {
+        Ok(shaken) => shaken,
+        Err(refusal) => return refusal,
+    };
     let tracker = parts.connections.clone();
-    socket
-        .on_upgrade(move |socket| {
-            tracker.track_future(async move {
-                let _place = place;
-                match entry {
-                    Ok((caller, _open)) => connection::run(socket, caller, parts).await,
-                    Err(problem) => connection::refuse(socket, problem).await,
-                }
-            })
-        })
-        .into_response()
+    tracker.spawn(async move {
+        let _place = place;
+        let Some((outlet, inlet)) = wire::take_over(upgrade).await else { return };
+        match entry {
+            Ok((caller, _open)) => connection::run(outlet, inlet, caller, parts).await,
+            Err(problem) => connection::refuse(&outlet, inlet, problem).await,
+        }
+    });
+    answer
 }
 
 /// Browsers say which page opens a socket, and no page of another site may. Other clients send no Origin; they hold

@@ -16,11 +16,12 @@ use crate::{
     clock::Clock,
     counts::Counted,
     limits::{Limits, Place},
+    live::Follower,
     lobby::{self, Lobby},
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
     store::{Store, StoreError, View},
-    tail::{Bell, Tails, Watching},
+    tail::{Bell, Following, Tails},
 };
 
 /// Commands in, views out.
@@ -283,15 +284,21 @@ impl Service {
         self.lobby.enter(wanted)
     }
 
-    /// Makes somebody a member of a chat for as long as the seat is kept.
+    /// Makes somebody a member of a chat for as long as the seat is kept, and offers them what is said in it.
     ///
     /// # Errors
     /// [`Problem::ChatFull`] or [`Problem::NotReadable`].
-    pub fn join(&self, chat: ChatId, id: UserId, bell: &Bell) -> Result<(Seat, Watching), Problem> {
+    pub fn join(
+        &self,
+        chat: ChatId,
+        id: UserId,
+        follower: &Arc<Follower>,
+        bell: &Bell,
+    ) -> Result<(Seat, Following), Problem> {
         if !self.presence.is_in(chat, id) {
             self.limits.enter(self.presence.company(chat).0)?;
         }
-        let watching = self.tails.watch(chat, Arc::clone(bell));
+        let following = self.tails.follow(chat, Arc::clone(follower));
         let user = self.user(id)?;
         let seat = self.presence.join(chat, user.clone(), Arc::clone(bell));
         // a rename that was committed between the look and the seat did not find the seat
@@ -299,7 +306,7 @@ impl Service {
         if now != user {
             self.presence.rename(&now);
         }
-        Ok((seat, watching))
+        Ok((seat, following))
     }
 
     /// How many bytes are kept.

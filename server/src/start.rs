@@ -1,9 +1,11 @@
 //! From settings to a running server, and back to nothing in order.
 
 use std::{
-    fs, io, net::SocketAddr, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread, time::Duration,
+    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use leptos::config::LeptosOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
@@ -123,7 +125,9 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let clock = clock::system();
     let unreadable = |error| StartError::Database { path: data_dir.join(DATABASE), error };
     let chats = store.read(clock()).and_then(|view| view.chats()).map_err(unreadable)?;
-    let tails = Arc::new(Tails::default());
+    // as many as can run at once
+    let shards = thread::available_parallelism().map_or(1, NonZero::get);
+    let tails = Arc::new(Tails::new(shards));
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(chats, Arc::clone(&presence), settings.lifetimes, Arc::clone(&clock)));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
@@ -146,8 +150,13 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         Arc::clone(&clock),
         settings.sweep_interval,
     ));
-    let background =
-        tokio::spawn(run_background(Arc::clone(&presence), Arc::clone(&lobby), sweep, Arc::clone(&panics)));
+    let background = tokio::spawn(run_background(
+        Arc::clone(&presence),
+        Arc::clone(&lobby),
+        sweep,
+        Arc::clone(&tails),
+        Arc::clone(&panics),
+    ));
     let limits = Limits::new(settings.rates, settings.caps);
     let service = Service::new(
         Arc::clone(&store),
@@ -186,7 +195,13 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
 }
 
 /// The tasks in the background, each supervised.
-async fn run_background(presence: Arc<Presence>, lobby: Arc<Lobby>, sweep: Arc<Sweep>, panics: Arc<Panics>) {
+async fn run_background(
+    presence: Arc<Presence>,
+    lobby: Arc<Lobby>,
+    sweep: Arc<Sweep>,
+    tails: Arc<Tails>,
+    panics: Arc<Panics>,
+) {
     let presence = supervise("presence", &panics.presence, || {
         let presence = Arc::clone(&presence);
         async move { presence.run().await }
@@ -199,7 +214,14 @@ async fn run_background(presence: Arc<Presence>, lobby: Arc<Lobby>, sweep: Arc<S
         let sweep = Arc::clone(&sweep);
         async move { sweep.run().await }
     });
-    tokio::join!(presence, lobby, sweep);
+    let shards = (0..tails.shards()).map(|shard| {
+        let tails = Arc::clone(&tails);
+        supervise("tails", &panics.tails, move || {
+            let tails = Arc::clone(&tails);
+            async move { tails.run(shard).await }
+        })
+    });
+    tokio::join!(presence, lobby, sweep, join_all(shards));
 }
 
 impl Running {
@@ -313,11 +335,12 @@ mod tests {
             Arc::clone(&presence),
             Arc::clone(&lobby),
             sweep,
+            Arc::new(Tails::new(1)),
             Arc::clone(&panics),
         ));
         let counts = || panics.by_task().map(|(_, count)| count);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0; 4]);
+        assert_eq!(counts(), [0; 5]);
 
         // the lobby: what was to be told is told all the same
         let (mut view, mut rings) = (lobby.enter(Wanted { limit: 9, ..Wanted::default() }).0, lobby.rings());
@@ -330,20 +353,20 @@ mod tests {
         lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
         rings.changed().await.unwrap();
         assert_eq!(view.news(&lobby).unwrap().listed.len(), 1);
-        assert_eq!(counts(), [0, 0, 1, 0]);
+        assert_eq!(counts(), [0, 0, 1, 0, 0]);
 
         // the sweep
         presence.looked(ANA, None);
         panics_now.store(true, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0, 0, 1, 1]);
+        assert_eq!(counts(), [0, 0, 1, 1, 0]);
 
         // presence: whoever was to leave leaves all the same
         drop(presence.arrive(ANA, Default::default()));
         sleep(Duration::from_secs(1)).await;
         panics_now.store(true, Ordering::SeqCst);
         sleep(presence::GRACE * 2).await;
-        assert_eq!(counts(), [0, 1, 1, 1]);
+        assert_eq!(counts(), [0, 1, 1, 1, 0]);
         assert_eq!(presence.people(), 0);
         background.abort();
     }

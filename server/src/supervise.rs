@@ -31,17 +31,20 @@ pub struct Panics {
     pub lobby: AtomicU64,
     /// The task that takes away what has expired.
     pub sweep: AtomicU64,
+    /// The tasks that write to those who follow.
+    pub tails: AtomicU64,
 }
 
 impl Panics {
     /// All of them by name.
-    pub fn by_task(&self) -> [(&'static str, u64); 4] {
+    pub fn by_task(&self) -> [(&'static str, u64); 5] {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("writer", count(&self.writer)),
             ("presence", count(&self.presence)),
             ("lobby", count(&self.lobby)),
             ("sweep", count(&self.sweep)),
+            ("tails", count(&self.tails)),
         ]
     }
 }

@@ -1,11 +1,7 @@
 //! One connection: what it reads, what it writes, and when it ends.
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, io, sync::Arc, time::Duration};
 
-use axum::{
-    Error,
-    extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code},
-};
 use domain::{
     ChatId, ClientId, Command, Invite, Problem, UserId,
     frame::{
@@ -15,15 +11,19 @@ use domain::{
     lobby::{FILTER_BYTES, Wanted},
     page::History,
 };
-use futures_util::{SinkExt, StreamExt, stream::FuturesOrdered};
+use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, interval_at, sleep_until, timeout},
 };
-
 use tokio_util::sync::CancellationToken;
+use tungstenite::{Bytes, Error, Message, error::CapacityError};
 
-use super::watch::Watch;
+use super::{
+    outlet::Outlet,
+    watch::{Sent, Watch},
+    wire::{self, Inlet},
+};
 use crate::{
     client::Caller, lobby, presence::Stay, router::Parts, sequencer::Boxed, service::Proposed, tail::Bell,
 };
@@ -37,6 +37,11 @@ const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
 /// A close frame is sent as a courtesy, for which nobody waits long.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why a connection is closed, beside what [`Problem::close_code`] says (RFC 6455, section 7.4).
+const CLOSE_AWAY: u16 = 1001;
+const CLOSE_SIZE: u16 = 1009;
+const CLOSE_ERROR: u16 = 1011;
+
 /// Why a connection ends.
 enum End {
     /// The other side went, or the network did.
@@ -48,7 +53,8 @@ enum End {
 }
 
 struct Connection {
-    socket: WebSocket,
+    inlet: Inlet,
+    outlet: Arc<Outlet>,
     caller: Caller,
     parts: Arc<Parts>,
     bell: Bell,
@@ -81,10 +87,11 @@ struct Rest {
 }
 
 /// Serves a connection until it ends.
-pub(super) async fn run(socket: WebSocket, caller: Caller, parts: Arc<Parts>) {
+pub(super) async fn run(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) {
     let lobby_rings = parts.lobby.rings();
     let mut connection = Connection {
-        socket,
+        inlet,
+        outlet,
         caller,
         parts,
         bell: Arc::new(Notify::new()),
@@ -103,29 +110,31 @@ pub(super) async fn run(socket: WebSocket, caller: Caller, parts: Arc<Parts>) {
     };
     let end = connection.serve().await;
     // the seats are given back before the courtesies
-    let Connection { socket, watches, stay, .. } = connection;
+    let Connection { outlet, inlet, watches, stay, .. } = connection;
     drop((watches, stay));
-    close(socket, end).await;
+    close(&outlet, inlet, end).await;
 }
 
 impl Connection {
     async fn serve(&mut self) -> End {
         let stop = self.parts.stop.clone();
-        let (bell, knock) = (Arc::clone(&self.bell), Arc::clone(&self.knock));
+        let (bell, knock, outlet) =
+            (Arc::clone(&self.bell), Arc::clone(&self.knock), Arc::clone(&self.outlet));
         let beat = Duration::from_secs(BEAT_SECONDS);
         let mut beats = interval_at(Instant::now() + beat, beat);
         loop {
             let silence = self.last_heard + Duration::from_secs(SILENCE_SECONDS);
             let step = tokio::select! {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
-                Some(answer) = self.answers.next() => in_time(&stop, self.send(&answer)).await,
+                Some(answer) = self.answers.next() => in_time(&stop, self.answer(answer)).await,
+                () = outlet.stuck() => in_time(&stop, self.flush()).await,
                 () = bell.notified() => in_time(&stop, self.deliver()).await,
                 () = knock.notified() => in_time(&stop, self.tell_theirs()).await,
                 Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => in_time(&stop, self.tell_lobby()).await,
                 () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, self.show_lobby()).await,
                 _ = beats.tick() => in_time(&stop, self.beat()).await,
                 () = sleep_until(silence) => Err(End::Silent),
-                message = self.socket.recv(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, self.receive(message)).await,
+                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, self.receive(message)).await,
             };
             if let Err(end) = step {
                 return end;
@@ -133,21 +142,25 @@ impl Connection {
         }
     }
 
-    async fn receive(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
+    async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
         self.last_heard = Instant::now();
         match message {
-            Some(Ok(Message::Text(text))) => match self.take(&text).await {
+            Ok(Message::Text(text)) => match self.take(&text).await {
                 Ok(Some(answer)) => self.send(&answer).await,
                 Ok(None) => Ok(()),
                 Err(problem) if problem.close_code().is_some() => Err(End::Problem(problem)),
                 Err(problem) => self.send(&ServerFrame::refused(problem)).await,
             },
-            Some(Ok(Message::Binary(_))) => Err(End::Problem(Problem::BinaryFrame)),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
-            Some(Ok(Message::Close(_))) | None => Err(End::Gone),
-            Some(Err(error)) => {
-                Err(if is_too_large(&error) { End::Problem(Problem::FrameTooLarge) } else { End::Gone })
+            Ok(Message::Binary(_)) => Err(End::Problem(Problem::BinaryFrame)),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
+            Ok(Message::Close(_)) => {
+                self.inlet.see_off();
+                Err(End::Gone)
             }
+            Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
+                Err(End::Problem(Problem::FrameTooLarge))
+            }
+            Err(_) => Err(End::Gone),
         }
     }
 
@@ -245,7 +258,7 @@ impl Connection {
         if !self.watches.contains_key(&chat) && self.watches.len() == WATCH_LIMIT {
             return ServerFrame::refused_chat(chat, Problem::TooManyChats);
         }
-        match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.bell) {
+        match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.outlet, &self.bell) {
             Ok((watch, answer)) => {
                 self.watches.insert(chat, watch);
                 // the bell brings the rest, behind this answer
@@ -260,7 +273,12 @@ impl Connection {
     /// answer comes when it is decided.
     async fn propose(&mut self, request: u64, ask: Ask) {
         let proposed = match ask.check() {
-            Ok(command @ Command::Post { client_id, .. }) => self.post(client_id, command).await,
+            Ok(command @ Command::Post { chat, client_id, .. }) => {
+                if let Some(watch) = self.watches.get_mut(&chat) {
+                    watch.said();
+                }
+                self.post(client_id, command).await
+            }
             Ok(command) => self.parts.service.propose(self.caller, command).await,
             Err(problem) => Err(problem),
         };
@@ -292,26 +310,39 @@ impl Connection {
         proposed
     }
 
+    /// Answers a command, and all others whose answers are there by now.
+    async fn answer(&mut self, first: ServerFrame) -> Result<(), End> {
+        let mut frames = Vec::new();
+        let mut next = Some(first);
+        while let Some(answer) = next {
+            frames.extend_from_slice(&encode(&answer).ok_or(End::Problem(Problem::NotReadable))?);
+            next = self.answers.next().now_or_never().flatten();
+        }
+        self.write(&frames.into()).await
+    }
+
     /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
     async fn deliver(&mut self) -> Result<(), End> {
         let mut more = false;
         let mut removed = Vec::new();
         for (chat, watch) in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
-            let news = watch.news(&self.parts.service).map_err(End::Problem)?;
-            // looked at behind the reading: what was said after somebody was removed is not for them
-            if watch.is_removed() {
-                removed.push(*chat);
-                continue;
+            self.outlet.flush().await.map_err(gone)?;
+            match watch.send_news(&self.parts.service, &self.outlet).map_err(End::Problem)? {
+                Sent::Nothing => {}
+                Sent::Batch | Sent::Stuck => more = true,
+                Sent::Removed => {
+                    removed.push(*chat);
+                    continue;
+                }
             }
-            more |= !news.is_empty();
-            for frame in news {
-                self.socket.feed(Message::Text(frame)).await.map_err(gone)?;
+            if let Some(roster) = watch.roster() {
+                self.outlet.send(&roster).await.map_err(gone)?;
             }
         }
         for chat in removed {
             self.watches.remove(&chat);
-            self.feed(&ServerFrame::refused_chat(chat, Problem::Removed)).await?;
+            self.send(&ServerFrame::refused_chat(chat, Problem::Removed)).await?;
         }
         if more {
             self.bell.notify_one();
@@ -321,7 +352,7 @@ impl Connection {
 
     async fn beat(&mut self) -> Result<(), End> {
         // the ping makes browsers answer, the beat is what their pages can see
-        self.feed_message(Message::Ping(Default::default())).await?;
+        self.write(&wire::ping()).await?;
         // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
         // client is told no more than it was sent.
         self.deliver().await?;
@@ -333,61 +364,53 @@ impl Connection {
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        self.feed(frame).await?;
-        self.flush().await
-    }
-
-    async fn feed(&mut self, frame: &ServerFrame) -> Result<(), End> {
         match encode(frame) {
-            Some(text) => self.feed_message(Message::Text(text)).await,
+            Some(frame) => self.write(&frame).await,
             None => Err(End::Problem(Problem::NotReadable)),
         }
     }
 
-    async fn feed_message(&mut self, message: Message) -> Result<(), End> {
-        self.socket.feed(message).await.map_err(gone)
+    async fn write(&mut self, frames: &Bytes) -> Result<(), End> {
+        self.outlet.send(frames).await.map_err(gone)
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        self.socket.flush().await.map_err(gone)
+        self.outlet.flush().await.map_err(gone)
     }
 }
 
 /// Tells a client why it cannot come in.
-pub(super) async fn refuse(socket: WebSocket, problem: Problem) {
-    close(socket, End::Problem(problem)).await;
+pub(super) async fn refuse(outlet: &Outlet, inlet: Inlet, problem: Problem) {
+    close(outlet, inlet, End::Problem(problem)).await;
 }
 
 /// A courtesy: whoever is still there learns why it ends.
-async fn close(mut socket: WebSocket, end: End) {
+async fn close(outlet: &Outlet, mut inlet: Inlet, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
-        End::Silent => (close_code::AWAY, String::new(), None),
+        End::Silent => (CLOSE_AWAY, "", None),
         End::Problem(problem) => {
-            let code = problem.close_code().unwrap_or(close_code::ERROR);
-            (code, problem.code().to_owned(), encode(&ServerFrame::refused(problem)))
+            let code = problem.close_code().unwrap_or(CLOSE_ERROR);
+            (code, problem.code(), encode(&ServerFrame::refused(problem)))
         }
     };
-    let close = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    let frames = [last_words.unwrap_or_default(), wire::close(code, reason)].concat().into();
     // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
     // the other side closes too. A frame that was too large cannot be read past; then all one can do is leave the
     // other side some time.
     let _ = timeout(CLOSE_PATIENCE, async {
-        if let Some(last_words) = last_words {
-            socket.send(Message::Text(last_words)).await?;
-        }
-        socket.send(close).await?;
-        while let Some(Ok(_)) = socket.recv().await {}
-        if code == close_code::SIZE {
+        outlet.send(&frames).await?;
+        if code == CLOSE_SIZE {
             std::future::pending::<()>().await;
         }
-        Ok::<_, Error>(())
+        while inlet.next().await.is_ok() {}
+        Ok::<_, io::Error>(())
     })
     .await;
 }
 
 /// Whoever is at the other end knows best why it ended.
-fn gone(_: Error) -> End {
+fn gone(_: io::Error) -> End {
     End::Gone
 }
 
@@ -400,19 +423,13 @@ async fn in_time(stop: &CancellationToken, step: impl Future<Output = Result<(),
     }
 }
 
-/// A frame as text; nothing if it cannot be written as JSON, which no frame is known to do.
-pub(super) fn encode(frame: &ServerFrame) -> Option<Utf8Bytes> {
+/// A frame as bytes; nothing if it cannot be written as JSON, which no frame is known to do.
+pub(super) fn encode(frame: &ServerFrame) -> Option<Bytes> {
     match serde_json::to_string(frame) {
-        Ok(json) => Some(json.into()),
+        Ok(json) => Some(wire::text(&json)),
         Err(error) => {
             tracing::error!(%error, "a frame could not be encoded");
             None
         }
     }
-}
-
-/// Whether a read failed because the frame is over the limit. The library under axum is not part of axum's
-/// interface, so its words are all there is to go by; a test holds them to it.
-fn is_too_large(error: &Error) -> bool {
-    error.to_string().contains("too long")
 }

@@ -21,6 +21,7 @@ use server::{
     client::Caller,
     clock::{self, Clock},
     limits::{Caps, Limits, Rates},
+    live::{Follower, Outlet},
     lobby::Lobby,
     presence::{GRACE, Presence},
     sequencer,
@@ -30,6 +31,8 @@ use server::{
     tail::{Ahead, Bell, Tails},
     writer::{Writer, WriterHealth},
 };
+
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::client_id;
 
@@ -363,7 +366,7 @@ struct Work {
 fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let lifetimes = Lifetimes::default();
     let store = Arc::new(Store::open_on(storage, lifetimes).unwrap());
-    let tails = Arc::new(Tails::default());
+    let tails = Arc::new(Tails::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
@@ -381,6 +384,13 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let service =
         Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }
+}
+
+/// Somebody at the end of a line.
+async fn follower() -> Arc<Follower> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    Follower::new(ANA, Arc::new(Outlet::new(stream)), Bell::default())
 }
 
 impl Work {
@@ -401,7 +411,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     let trouble = Trouble::default();
     let work = work_on(Failing { memory: InMemoryBackend::new(), trouble: trouble.clone() }, clock::system());
     let begun = work.start_chat().await;
-    let mut watching = work.tails.watch(CHAT, Bell::default());
+    let mut following = work.tails.follow(CHAT, follower().await);
     let stored = work.post(1).await.unwrap();
     assert!(work.health.is_well());
 
@@ -412,8 +422,8 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     work.health.cannot_go_on().await;
     assert!(!work.health.is_well());
     assert_eq!(work.post(7).await, Err(Problem::NotStored), "whoever asks then is told, too");
-    let Ahead::Events(shown) = watching.after(begun, 10) else { panic!("nothing is shown") };
-    assert_eq!(shown.last().unwrap().seq, stored, "nothing that was not stored is shown");
+    let Ahead::Events(shown) = following.after(begun) else { panic!("nothing is shown") };
+    assert_eq!(shown.last(), stored, "nothing that was not stored is shown");
 
     let Work { service, health, writer, .. } = work;
     drop(service);
@@ -435,7 +445,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
     });
     let work = work_on(InMemoryBackend::new(), clock);
     let begun = work.start_chat().await;
-    let mut watching = work.tails.watch(CHAT, Bell::default());
+    let mut following = work.tails.follow(CHAT, follower().await);
     for number in 1..4 {
         panics_now.store(true, Ordering::SeqCst);
         assert_eq!(work.post(number).await, Err(Problem::NotStored));
@@ -443,7 +453,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
         assert!(work.health.is_well());
     }
     assert_eq!(work.panics.writer.load(Ordering::SeqCst), 3);
-    assert!(matches!(watching.after(begun, 10), Ahead::InStore), "what was shown is doubted once");
+    assert!(matches!(following.after(begun), Ahead::InStore), "what was shown is doubted once");
 }
 
 #[tokio::test]

@@ -37,7 +37,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Fails a test where anything panicked while it ran: a panic that is caught is one all the same.
-struct Calm;
+struct Calm {
+    /// Panics before it began are told by others.
+    known: usize,
+}
 
 impl Calm {
     fn keep() -> Self {
@@ -60,13 +63,13 @@ impl Calm {
                 usual(panic);
             }));
         });
-        Self
+        Self { known: PANICS.lock().unwrap_or_else(PoisonError::into_inner).len() }
     }
 }
 
 impl Drop for Calm {
     fn drop(&mut self) {
-        let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner)[self.known..].to_vec();
         assert!(thread::panicking() || panics.is_empty(), "panics that nobody meant: {panics:?}");
     }
 }
