@@ -394,12 +394,17 @@ async fn close(outlet: &Outlet, mut inlet: Inlet, end: End) {
             (code, problem.code(), encode(&ServerFrame::refused(problem)))
         }
     };
-    let frames = [last_words.unwrap_or_default(), wire::close(code, reason)].concat().into();
     // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
     // the other side closes too. A frame that was too large cannot be read past; then all one can do is leave the
     // other side some time.
     let _ = timeout(CLOSE_PATIENCE, async {
-        outlet.send(&frames).await?;
+        if let Some(last_words) = last_words {
+            outlet.send(&last_words).await?;
+        }
+        // behind whatever waits
+        outlet.flush().await?;
+        inlet.close(code, reason);
+        outlet.flush().await?;
         if code == CLOSE_SIZE {
             std::future::pending::<()>().await;
         }

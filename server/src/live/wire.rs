@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tungstenite::{
     Bytes, Error, Message, WebSocket,
     handshake::server::create_response_with_body,
-    protocol::{Role, WebSocketConfig},
+    protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
 use super::outlet::{Outlet, Stuck};
@@ -27,31 +27,15 @@ use super::outlet::{Outlet, Stuck};
 /// What is read at once. A frame is rarely longer, and this is all that an idle connection holds.
 const READ_BUFFER: usize = 1_024;
 
-/// The first byte of a whole text frame, and of a ping and a close.
+/// The first byte of a whole text frame, and of a ping.
 const TEXT: u8 = 0x81;
-const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 
 /// A text as a frame.
 pub fn text(text: &str) -> Bytes {
-    frame(TEXT, text.as_bytes())
-}
-
-/// A ping that says nothing.
-pub fn ping() -> Bytes {
-    Bytes::from_static(&[PING, 0])
-}
-
-/// That this side ends the connection, and why. A reason has 123 bytes at most.
-pub fn close(code: u16, reason: &str) -> Bytes {
-    let reason = &reason[..reason.floor_char_boundary(123)];
-    frame(CLOSE, &[&code.to_be_bytes(), reason.as_bytes()].concat())
-}
-
-fn frame(kind: u8, payload: &[u8]) -> Bytes {
-    let length = payload.len();
+    let length = text.len();
     let mut frame = Vec::with_capacity(length + 10);
-    frame.push(kind);
+    frame.push(TEXT);
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(length @ 0..126), _) => frame.push(length),
         (_, Ok(length)) => {
@@ -63,8 +47,13 @@ fn frame(kind: u8, payload: &[u8]) -> Bytes {
             frame.extend((length as u64).to_be_bytes());
         }
     }
-    frame.extend(payload);
+    frame.extend(text.as_bytes());
     frame.into()
+}
+
+/// A ping that says nothing.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[PING, 0])
 }
 
 /// Checks a handshake and answers it. The stream is there once that answer has gone out.
@@ -101,6 +90,14 @@ pub struct Inlet {
 }
 
 impl Inlet {
+    /// Says that this side ends the connection, and why, in 123 bytes at most (RFC 6455, section 5.5). It goes through the
+    /// library, which would otherwise say it once more when the other side does.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        let reason = reason.into();
+        // whoever has gone meanwhile does not want to know
+        let _ = self.socket.close(Some(CloseFrame { code: code.into(), reason }));
+    }
+
     /// Answers what is left to be answered: that the other side ends the connection.
     pub fn see_off(&mut self) {
         // whoever goes does not wait for it
@@ -142,5 +139,21 @@ impl Write for Through {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_as_it_was() {
+        for length in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
+            let said = "x".repeat(length);
+            let wire = std::io::Cursor::new([&text(&said)[..], &ping()].concat());
+            let mut client = WebSocket::from_raw_socket(wire, Role::Client, None);
+            assert_eq!(client.read().unwrap(), Message::text(said), "{length}");
+            assert_eq!(client.read().unwrap(), Message::Ping(Bytes::new()));
+        }
     }
 }
