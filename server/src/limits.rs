@@ -20,6 +20,8 @@ use governor::{
     state::keyed::DashMapStateStore,
 };
 
+use tokio::time::sleep;
+
 use crate::{
     client::Caller,
     counts::{Counted, Counts},
@@ -32,6 +34,9 @@ const KEPT_FREE: u64 = 16;
 /// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
 /// who come wait until some were not.
 const TOLD_APART: usize = 100_000;
+
+/// Who has done nothing lately is forgotten this often.
+const FORGETS_EVERY: Duration = Duration::from_secs(60);
 
 /// So many in a time; nothing where there is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,6 +187,21 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
+    /// Forgets who has done nothing lately that counts, once in a while and for ever.
+    pub async fn run(&self) {
+        loop {
+            sleep(FORGETS_EVERY).await;
+            for Limit(limit) in [&self.connect, &self.chat, &self.message, &self.rename, &self.invite] {
+                if let Some((sessions, addresses)) = limit {
+                    sessions.retain_recent();
+                    sessions.shrink_to_fit();
+                    addresses.retain_recent();
+                    addresses.shrink_to_fit();
+                }
+            }
+        }
+    }
+
     /// Somebody opens a socket, with a session or without one. It takes its place until that is dropped.
     ///
     /// # Errors
@@ -301,7 +321,7 @@ pub fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Nickname, id::ID_BYTES};
+    use domain::{Body, ChatId, ClientId, Nickname, Seq, Title, id::ID_BYTES};
     use governor::clock::FakeRelativeClock;
 
     use super::*;
@@ -388,5 +408,45 @@ mod tests {
         let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
         assert_eq!((connect(&limits, ana), limits.ask(ana, &nick)), (Ok(()), Ok(())));
         assert!(connect(&limits, ana).is_err() && limits.ask(ana, &nick).is_err());
+    }
+
+    #[test]
+    fn what_keeps_order_goes_on_a_little_longer_and_what_takes_away_always() {
+        let limits = Limits::new(Rates::OFF, Caps { storage: 1_600, ..Caps::OFF });
+        let chat = ChatId::from_bytes([7; ID_BYTES]);
+        let post = Command::Post {
+            chat,
+            client_id: ClientId::from_bytes([1; ID_BYTES]),
+            body: Body::parse("hello").unwrap(),
+        };
+        let title = Command::EditTitle { chat, title: Title::parse("Tea").unwrap() };
+        let remove = Command::RemoveMessage { chat, message: Seq(3) };
+        let full = Err(Problem::StorageFull);
+        for (command, goes_on, ends) in
+            [(post, Ok(()), [full; 3]), (title, Ok(()), [Ok(()), full, full]), (remove, Ok(()), [Ok(()); 3])]
+        {
+            assert_eq!(limits.keep(&command, 1_599), goes_on, "{command:?}");
+            assert_eq!(
+                [1_600, 1_700, u64::MAX].map(|bytes| limits.keep(&command, bytes)),
+                ends,
+                "{command:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_nothing_any_more_is_forgotten() {
+        let (clock, limits) = limits("2/m");
+        for number in 0..10 {
+            connect(&limits, caller(number, &format!("192.0.2.{number}"))).unwrap();
+        }
+        let known = |limits: &Limits<FakeRelativeClock>| {
+            limits.connect.0.as_ref().map(|(sessions, addresses)| (sessions.len(), addresses.len()))
+        };
+        assert_eq!(known(&limits), Some((10, 10)));
+        clock.advance(Duration::from_secs(50));
+        connect(&limits, caller(1, "192.0.2.1")).unwrap();
+        let _ = tokio::time::timeout(FORGETS_EVERY * 2, limits.run()).await;
+        assert_eq!(known(&limits), Some((1, 1)), "but for those who were here lately");
     }
 }

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, header},
-    response::Response,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use domain::Problem;
 
 pub use follower::Follower;
-pub use outlet::Outlet;
+pub use outlet::{Outlet, Stuck};
 
 use crate::{
     client::{Caller, Client},
@@ -55,7 +55,7 @@ pub async fn upgrade(
     let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
     let (answer, upgrade) = match wire::shake_hands(request) {
         Ok(shaken) => shaken,
-        Err(refusal) => return refusal,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let tracker = parts.connections.clone();
     tracker.spawn(async move {

@@ -31,7 +31,7 @@ pub struct Service {
     tails: Arc<Tails>,
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
-    limits: Limits,
+    limits: Arc<Limits>,
     clock: Clock,
 }
 
@@ -69,7 +69,7 @@ impl Service {
         tails: Arc<Tails>,
         presence: Arc<Presence>,
         lobby: Arc<Lobby>,
-        limits: Limits,
+        limits: Arc<Limits>,
         clock: Clock,
     ) -> Self {
         Self { store, sequencer, tails, presence, lobby, limits, clock }

@@ -150,14 +150,15 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         Arc::clone(&clock),
         settings.sweep_interval,
     ));
+    let limits = Arc::new(Limits::new(settings.rates, settings.caps));
     let background = tokio::spawn(run_background(
         Arc::clone(&presence),
         Arc::clone(&lobby),
         sweep,
         Arc::clone(&tails),
+        Arc::clone(&limits),
         Arc::clone(&panics),
     ));
-    let limits = Limits::new(settings.rates, settings.caps);
     let service = Service::new(
         Arc::clone(&store),
         sequencer,
@@ -200,6 +201,7 @@ async fn run_background(
     lobby: Arc<Lobby>,
     sweep: Arc<Sweep>,
     tails: Arc<Tails>,
+    limits: Arc<Limits>,
     panics: Arc<Panics>,
 ) {
     let presence = supervise("presence", &panics.presence, || {
@@ -214,6 +216,10 @@ async fn run_background(
         let sweep = Arc::clone(&sweep);
         async move { sweep.run().await }
     });
+    let limits = supervise("limits", &panics.limits, || {
+        let limits = Arc::clone(&limits);
+        async move { limits.run().await }
+    });
     let shards = (0..tails.shards()).map(|shard| {
         let tails = Arc::clone(&tails);
         supervise("tails", &panics.tails, move || {
@@ -221,7 +227,7 @@ async fn run_background(
             async move { tails.run(shard).await }
         })
     });
-    tokio::join!(presence, lobby, sweep, join_all(shards));
+    tokio::join!(presence, lobby, sweep, limits, join_all(shards));
 }
 
 impl Running {
@@ -304,6 +310,7 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
+    use crate::limits::{Caps, Rates};
 
     const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 
@@ -336,11 +343,12 @@ mod tests {
             Arc::clone(&lobby),
             sweep,
             Arc::new(Tails::new(1)),
+            Arc::new(Limits::new(Rates::OFF, Caps::OFF)),
             Arc::clone(&panics),
         ));
         let counts = || panics.by_task().map(|(_, count)| count);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0; 5]);
+        assert_eq!(counts(), [0; 6]);
 
         // the lobby: what was to be told is told all the same
         let (mut view, mut rings) = (lobby.enter(Wanted { limit: 9, ..Wanted::default() }).0, lobby.rings());
@@ -353,20 +361,20 @@ mod tests {
         lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
         rings.changed().await.unwrap();
         assert_eq!(view.news(&lobby).unwrap().listed.len(), 1);
-        assert_eq!(counts(), [0, 0, 1, 0, 0]);
+        assert_eq!(counts(), [0, 0, 1, 0, 0, 0]);
 
         // the sweep
         presence.looked(ANA, None);
         panics_now.store(true, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0, 0, 1, 1, 0]);
+        assert_eq!(counts(), [0, 0, 1, 1, 0, 0]);
 
         // presence: whoever was to leave leaves all the same
         drop(presence.arrive(ANA, Default::default()));
         sleep(Duration::from_secs(1)).await;
         panics_now.store(true, Ordering::SeqCst);
         sleep(presence::GRACE * 2).await;
-        assert_eq!(counts(), [0, 1, 1, 1, 0]);
+        assert_eq!(counts(), [0, 1, 1, 1, 0, 0]);
         assert_eq!(presence.people(), 0);
         background.abort();
     }

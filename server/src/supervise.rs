@@ -33,11 +33,13 @@ pub struct Panics {
     pub sweep: AtomicU64,
     /// The tasks that write to those who follow.
     pub tails: AtomicU64,
+    /// The task that forgets who has done nothing lately.
+    pub limits: AtomicU64,
 }
 
 impl Panics {
     /// All of them by name.
-    pub fn by_task(&self) -> [(&'static str, u64); 5] {
+    pub fn by_task(&self) -> [(&'static str, u64); 6] {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("writer", count(&self.writer)),
@@ -45,6 +47,7 @@ impl Panics {
             ("lobby", count(&self.lobby)),
             ("sweep", count(&self.sweep)),
             ("tails", count(&self.tails)),
+            ("limits", count(&self.limits)),
         ]
     }
 }

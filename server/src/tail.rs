@@ -5,7 +5,7 @@
 //! the links from each event to the one before tell whether the tail goes on from there.
 //!
 //! What is new is not fetched by each connection: that would wake a task for each. Followers are spread over a few
-//! [`Shards`], each of which writes what is new to its share of them, the same bytes to all.
+//! shards, each of which writes what is new to its share of them, the same bytes to all.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -147,11 +147,14 @@ struct Tail {
     next_follower: u64,
 }
 
+/// Some who follow the same chat, by numbers that go up.
+type Followers = Arc<Vec<(u64, Arc<Follower>)>>;
+
 /// The followers of one chat in one shard.
 #[derive(Default)]
 struct Share {
-    /// By numbers that go up. Shared with the shard while it writes to them.
-    followers: Arc<Vec<(u64, Arc<Follower>)>>,
+    /// Shared with the shard while it writes to them.
+    followers: Followers,
     /// How far the shard has come.
     taken: Seq,
     /// Whether the shard knows that there is something new.
@@ -317,7 +320,7 @@ impl Tail {
     }
 
     /// What is new for a shard, and for whom.
-    fn take(&mut self, shard: usize) -> Option<(Batch, Arc<Vec<(u64, Arc<Follower>)>>)> {
+    fn take(&mut self, shard: usize) -> Option<(Batch, Followers)> {
         let taken = self.shares.get(shard)?.taken;
         // whoever needs what has fallen off the tail finds the hole
         let from = match self.events.front() {

@@ -6,12 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use axum::{
-    body::Body,
-    extract::Request,
-    http::{StatusCode, request},
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::Request, http::request, response::Response};
 use domain::frame::FRAME_LIMIT;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -56,17 +51,22 @@ pub fn ping() -> Bytes {
     Bytes::from_static(&[PING, 0])
 }
 
+/// A request that does not ask for a WebSocket.
+#[derive(Debug, thiserror::Error)]
+#[error("This address is for WebSockets.")]
+pub struct NoHandshake;
+
 /// Checks a handshake and answers it. The stream is there once that answer has gone out.
 ///
 /// # Errors
-/// The answer to a request that is none.
-pub fn shake_hands(request: Request) -> Result<(Response, OnUpgrade), Response> {
+/// [`NoHandshake`].
+pub fn shake_hands(request: Request) -> Result<(Response, OnUpgrade), NoHandshake> {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let answer = create_response_with_body(&request::Request::from_parts(parts, ()), || ());
     match (answer, upgrade) {
         (Ok(answer), Some(upgrade)) => Ok((answer.map(|()| Body::empty()), upgrade)),
-        _ => Err((StatusCode::BAD_REQUEST, "This address is for WebSockets.\n").into_response()),
+        _ => Err(NoHandshake),
     }
 }
 

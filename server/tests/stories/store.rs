@@ -380,7 +380,7 @@ fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let limits = Limits::new(Rates::OFF, Caps::OFF);
+    let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF));
     let service =
         Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }
