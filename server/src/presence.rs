@@ -288,6 +288,18 @@ impl Presence {
         mem::take(&mut self.lock().came)
     }
 
+    /// Some who came are noted with those who were here. Whoever is here still will be anyway.
+    pub fn put_off(&self, later: Seen) {
+        let mut everybody = self.lock();
+        let looked = |at: &Timestamp| *at != STILL_HERE;
+        for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
+            everybody.seen.note(Some(user), None, at);
+        }
+        for (chat, at) in later.chats.into_iter().filter(|(_, at)| looked(at)) {
+            everybody.seen.note(None, Some(chat), at);
+        }
+    }
+
     /// Everybody who is here.
     pub fn everybody(&self) -> Vec<UserId> {
         self.lock().people.keys().copied().collect()

@@ -527,12 +527,20 @@ impl View {
         Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
     }
 
-    /// Whether anything is stored of a user, expired or not.
+    /// When a user was last noted, expired or not; nothing where nothing is stored of them.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn holds_user(&self, id: UserId) -> Result<bool, StoreError> {
-        Ok(self.read.open_table(USERS_ACTIVE)?.get(id.bytes())?.is_some())
+    pub fn user_noted_at(&self, id: UserId) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.read.open_table(USERS_ACTIVE)?.get(id.bytes())?.map(|at| Timestamp(at.value())))
+    }
+
+    /// When a chat was last noted, expired or not; nothing where there is none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn chat_noted_at(&self, id: ChatId) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.read.open_table(CHATS_ACTIVE)?.get(id.bytes())?.map(|at| Timestamp(at.value())))
     }
 
     /// Every chat there is, and when it was last active.
@@ -576,9 +584,8 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        let active = self.read.open_table(USERS_ACTIVE)?.get(user.bytes())?.map(|at| Timestamp(at.value()));
         // known for as long as the user is
-        if active.is_none_or(|at| self.expiry.of_user(at)) {
+        if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
             return Ok(Vec::new());
         }
         hidden_by(&self.read.open_table(HIDDEN)?, user)

@@ -3,7 +3,7 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use domain::{Problem, Proposal, Span};
+use domain::{Problem, Proposal, Span, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
@@ -63,7 +63,7 @@ impl Sweep {
         loop {
             let done = tokio::select! {
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
-                () = self.presence.somebody_came() => self.note(self.presence.take_came()).await,
+                () = self.presence.somebody_came() => self.note_new().await,
                 () = self.presence.somebody_left() => self.see_off().await,
                 _ = sweeps.tick(), if !is_sweeping => {
                     is_sweeping = true;
@@ -78,12 +78,40 @@ impl Sweep {
         }
     }
 
+    /// Notes who has come, but leaves what was noted a moment ago to the next note: whoever turns pages is no reason to write
+    /// to the disk with each of them.
+    async fn note_new(&self) -> Result<(), NotSwept> {
+        let mut seen = self.presence.take_came();
+        let (now, lifetimes) = ((self.clock)(), self.store.lifetimes());
+        let is_old = |noted_at: Option<Timestamp>, lifetime: Span| {
+            let moment = lifetime.millis() / u64::from(2 * NOTES_IN_A_LIFETIME);
+            noted_at.is_none_or(|at| now.millis_since(at) >= moment)
+        };
+        let view = self.store.read(now)?;
+        let mut later = Seen::default();
+        for (user, at) in &seen.users {
+            if !is_old(view.user_noted_at(*user)?, lifetimes.user) {
+                later.users.insert(*user, *at);
+            }
+        }
+        for (chat, at) in &seen.chats {
+            if !is_old(view.chat_noted_at(*chat)?, lifetimes.chat) {
+                later.chats.insert(*chat, *at);
+            }
+        }
+        drop(view);
+        seen.users.retain(|user, _| !later.users.contains_key(user));
+        seen.chats.retain(|chat, _| !later.chats.contains_key(chat));
+        self.presence.put_off(later);
+        self.note(seen).await
+    }
+
     /// Notes who was here, of those of whom anything is stored.
     async fn note(&self, seen: Seen) -> Result<(), NotSwept> {
         let view = self.store.read((self.clock)())?;
         let mut users = Vec::new();
         for (user, at) in seen.users {
-            if view.holds_user(user)? {
+            if view.user_noted_at(user)?.is_some() {
                 users.push((user, at));
             }
         }
@@ -134,8 +162,7 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use domain::{
-        Change, ChatId, Event, Lifetimes, Nickname, Seq, Timestamp, Title, User, UserId, Visibility, What,
-        id::ID_BYTES,
+        Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
     };
     use redb::backends::InMemoryBackend;
     use tokio::{
@@ -227,6 +254,34 @@ mod tests {
         sleep(MINUTE * 20).await;
         let notes = touched(&work.notebook.take());
         assert!(notes >= NOTES_IN_A_LIFETIME as usize, "{notes} in a lifetime");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_noted_a_moment_ago_is_not_noted_with_every_page() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
+        let (visibility, guest) = (Visibility::Public, None);
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let began =
+            |at| Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what: what.clone() });
+        let now = clock::system()();
+        let a_while = LIFETIMES.chat.millis() / 4;
+        for (at, notes) in [(now, 0), (Timestamp(now.0 - a_while), 3)] {
+            let work = work(&[began(at)], Span::seconds(3_600));
+            sleep(Duration::from_millis(1)).await;
+            work.notebook.take();
+            for _ in 0..3 {
+                work.presence.looked(user(1).id, Some(CHAT));
+                sleep(Duration::from_millis(1)).await;
+            }
+            // the notebook stores nothing, so what is old stays old
+            assert_eq!(touched(&work.notebook.take()), notes, "noted at {at:?}");
+            sleep(MINUTE * 6).await;
+            assert_eq!(
+                touched(&work.notebook.take()),
+                usize::from(notes == 0),
+                "but it is noted, a little later"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]
