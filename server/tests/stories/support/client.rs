@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, client_async, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async_with_config,
     tungstenite::{self, Message, client::IntoClientRequest, http::Request, protocol::CloseFrame},
 };
 
@@ -49,7 +49,8 @@ pub(crate) fn handshake(address: SocketAddr, cookie: Option<&str>) -> Request<()
 
 /// Opens a socket without saying hello.
 pub(crate) async fn open(request: Request<()>) -> Result<Wire, tungstenite::Error> {
-    soon(connect_async(request)).await.map(|(wire, _)| wire)
+    // what is written goes out at once, as browsers have it
+    soon(connect_async_with_config(request, None, true)).await.map(|(wire, _)| wire)
 }
 
 /// What a server says before it closes, and with what code.
