@@ -4,14 +4,14 @@
 //! ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter).
 
 /// The longest of the first waits, in milliseconds: whoever drove through a tunnel is back within half a second of its end.
-pub const AT_ONCE_MILLIS: u32 = 250;
-/// After this many attempts, some two seconds, it is no mere tunnel.
-const AT_ONCE_ATTEMPTS: u32 = 16;
+pub const AT_ONCE_MILLIS: u32 = 200;
+/// After this many attempts, three to four seconds, it is no mere tunnel.
+const AT_ONCE_ATTEMPTS: u32 = 36;
 /// A server that restarts is back in a second or two, and everybody within two seconds after that (docs/guarantees.md):
 /// there has to be time left to connect.
 const SOON_MILLIS: u32 = 1_500;
 /// After this many attempts, about half a minute, it is no mere restart.
-const SOON_ATTEMPTS: u32 = 46;
+const SOON_ATTEMPTS: u32 = 66;
 /// From then on nobody hurries, and neither where the device says that it has no network.
 const LATER_MILLIS: u32 = 15_000;
 
@@ -44,15 +44,15 @@ mod tests {
 
     #[test]
     fn waits_grow_and_stay_capped() {
-        let longest = [0, 1, 15, 16, 45, 46, u32::MAX].map(|attempt| wait_millis(attempt, 1.0, true));
-        assert_eq!(longest, [250, 250, 250, 1_500, 1_500, 15_000, 15_000]);
+        let longest = [0, 1, 35, 36, 65, 66, u32::MAX].map(|attempt| wait_millis(attempt, 1.0, true));
+        assert_eq!(longest, [200, 200, 200, 1_500, 1_500, 15_000, 15_000]);
         assert_eq!(told_millis(1, 2.0), 1_000);
     }
 
     #[test]
     fn waits_are_spread_over_the_whole_range() {
-        assert_eq!(wait_millis(20, 0.0, true), 0);
-        assert_eq!(wait_millis(20, 0.5, true), 750);
+        assert_eq!(wait_millis(40, 0.0, true), 0);
+        assert_eq!(wait_millis(40, 0.5, true), 750);
         assert_eq!((told_millis(1, 0.25), told_millis(u32::MAX, 0.0)), (250, 0));
     }
 
