@@ -444,7 +444,7 @@ mod tests {
             limits.connect.0.as_ref().map(|(sessions, addresses)| (sessions.len(), addresses.len()))
         };
         assert_eq!(known(&limits), Some((10, 10)));
-        clock.advance(Duration::from_secs(50));
+        clock.advance(Duration::from_secs(90));
         connect(&limits, caller(1, "192.0.2.1")).unwrap();
         let _ = tokio::time::timeout(FORGETS_EVERY * 2, limits.run()).await;
         assert_eq!(known(&limits), Some((1, 1)), "but for those who were here lately");
