@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.c
 
 NATIVE := --package domain --package app --package server --package fuzz --features app/ssr
 
-.PHONY: run watch build test test-rust test-browser torture soak fuzz pictures check setup
+.PHONY: run watch build test test-rust test-browser torture soak fuzz bench pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
@@ -56,6 +56,13 @@ fuzz: setup
 		target/fuzz/$$(rustc --print host-tuple)/release/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
+
+# Measures, beside the limit of the machine and peers, for a quarter of an hour: `make bench BENCH=--short` for five minutes,
+# `make bench BENCH=fanout` for one part. The report is in target/bench.
+BENCH :=
+bench: build
+	scripts/setup.sh bench
+	cargo bench --package server --features app/ssr --bench bench -- $(BENCH)
 
 # Takes the pictures of the README anew
 pictures: build

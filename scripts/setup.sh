@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets what Qchat needs to be built, with `check` also what looks at its dependencies, and with `browser` what its tests
-# need. Says what it does and how long that takes, does nothing twice, and stops with one line when something is missing
+# Gets what Qchat needs to be built, with `check` also what looks at its dependencies, with `bench` what it is measured
+# against, and with `browser` what its tests need. Says what it does and how long that takes, does nothing twice, and stops with one line when something is missing
 # that it cannot get itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -47,13 +47,16 @@ if ! cargo leptos --version 2>/dev/null | grep -qw "$CARGO_LEPTOS"; then
   install cargo-leptos --version "$CARGO_LEPTOS" --locked --features no_downloads
 fi
 
-# wasm-opt comes with the packages of end2end.
-if ! cmp -s end2end/package-lock.json end2end/node_modules/.installed-lock; then
-  say "installing the npm packages of end2end (some seconds)"
-  (cd end2end && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error) \
+npm_packages() {
+  cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock" && return
+  say "installing the npm packages of $1 (some seconds)"
+  (cd "$1" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error) \
     || stop "the npm packages could not be installed: look at what npm says above"
-  cp end2end/package-lock.json end2end/node_modules/.installed-lock
-fi
+  cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
+}
+# wasm-opt comes with the packages of end2end.
+npm_packages end2end
+[ "${1:-}" != bench ] || npm_packages server/benches/peers
 
 if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "cargo-deny $CARGO_DENY" ]; then
   say "installing cargo-deny $CARGO_DENY (about two minutes)"

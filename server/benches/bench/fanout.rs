@@ -1,0 +1,138 @@
+//! A message to everybody in a room: what it costs, how long it takes, and how many there are in a second.
+
+use std::{io, time::Duration};
+
+use crate::{
+    Form,
+    report::{Figure, Goal, Report, percentile},
+    room::{Heard, Room},
+    target::Target,
+};
+
+/// Those who post when everybody says as much as they can, and what each has on its way.
+const POSTERS: usize = 8;
+const AT_ONCE: usize = 32;
+
+/// What one target did in all rounds.
+#[derive(Default)]
+struct Done {
+    cpu_paced: Vec<f64>,
+    cpu_flat_out: Vec<f64>,
+    rate: Vec<f64>,
+    took: Vec<Duration>,
+    took_rounds: Vec<Vec<Duration>>,
+}
+
+fn micros(heard: &Heard) -> f64 {
+    heard.cpu.as_secs_f64() * 1e6 / heard.deliveries as f64
+}
+
+/// Each value divided by that of the same round.
+fn ratios(values: &[f64], of: &[f64]) -> Vec<f64> {
+    values.iter().zip(of).map(|(value, of)| value / of).collect()
+}
+
+/// Measures all targets in a room of so many, in turns.
+async fn rounds(form: &Form, targets: &[Target], members: usize) -> io::Result<Vec<Done>> {
+    let mut done: Vec<Done> = targets.iter().map(|_| Done::default()).collect();
+    for _ in 0..form.rounds {
+        for (target, done) in targets.iter().zip(&mut done) {
+            let room = Room::fill(target.start().await?, members, POSTERS).await?;
+            room.paced(form.messages / 10 + 1).await?;
+            let paced = room.paced(form.messages).await?;
+            done.cpu_paced.push(micros(&paced));
+            done.took.extend(&paced.took);
+            done.took_rounds.push(paced.took);
+            room.flat_out(AT_ONCE, form.flat_out / 5).await?;
+            let flat_out = room.flat_out(AT_ONCE, form.flat_out).await?;
+            done.cpu_flat_out.push(micros(&flat_out));
+            done.rate.push(flat_out.deliveries as f64 / flat_out.elapsed.as_secs_f64());
+        }
+    }
+    Ok(done)
+}
+
+/// One room of a thousand, beside the peers.
+pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
+    let all = [Target::Bare, Target::Qchat, Target::Ws, Target::SocketIo];
+    let targets = if form.peers { &all[..] } else { &all[..2] };
+    let members = form.members;
+    let done = rounds(form, targets, members).await?;
+    let [bare, qchat, peers @ ..] = &done[..] else { return Err(io::Error::other("a target is missing")) };
+    for (target, done) in targets.iter().zip(&done) {
+        let name = target.name();
+        report.add(Figure::of(
+            format!("{name}: processor a delivery, one message at a time to {members}"),
+            "µs",
+            &done.cpu_paced,
+        ));
+        report.add(Figure::of(
+            format!("{name}: post to last of {members}, p50"),
+            "ms",
+            &[percentile(&done.took, 0.5)],
+        ));
+        report.add(Figure::of(
+            format!("{name}: post to last of {members}, p99"),
+            "ms",
+            &[percentile(&done.took, 0.99)],
+        ));
+        report.add(Figure::of(format!("{name}: processor a delivery, flat out"), "µs", &done.cpu_flat_out));
+        report.add(Figure::of(format!("{name}: deliveries, flat out"), "/s", &done.rate));
+    }
+    let compare = |what: &str, values: &[f64], of: &[f64], goal| {
+        Figure::of(what, "×", &ratios(values, of)).with_goal(goal)
+    };
+    report.add(compare(
+        &format!("processor a delivery against the bare loop, one message at a time to {members}"),
+        &qchat.cpu_paced,
+        &bare.cpu_paced,
+        Goal::AtMost(1.25),
+    ));
+    report.add(compare(
+        "processor a delivery flat out against the bare loop, one message at a time",
+        &qchat.cpu_flat_out,
+        &bare.cpu_paced,
+        Goal::AtMost(0.25),
+    ));
+    for (peer, target) in peers.iter().zip(&targets[2..]) {
+        let what = format!("deliveries flat out against {}", target.name());
+        report.add(compare(&what, &qchat.rate, &peer.rate, Goal::AtLeast(12.0)));
+    }
+    for (name, part, most) in [("p50", 0.5, 1.5), ("p99", 0.99, 3.0)] {
+        let of = |done: &Done| done.took_rounds.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
+        let what = format!("post to last of {members} against the bare loop, {name}");
+        report.add(compare(&what, &of(qchat), &of(bare), Goal::AtMost(most)));
+    }
+    Ok(())
+}
+
+/// Rooms of ten to ten thousand: what a delivery costs does not grow.
+pub(crate) async fn growth(form: &Form, report: &mut Report) -> io::Result<()> {
+    let mut of_ten = None;
+    for members in form.sizes.iter().copied() {
+        let once =
+            Form { rounds: 1, messages: (form.messages * 100 / members).clamp(20, 2_000), ..form.clone() };
+        let done = rounds(&once, &[Target::Bare, Target::Qchat], members).await?;
+        let [bare, qchat] = &done[..] else { return Err(io::Error::other("a target is missing")) };
+        report.add(Figure::of(
+            format!("members {members}: processor a delivery, one message at a time"),
+            "µs",
+            &qchat.cpu_paced,
+        ));
+        let against = Figure::of(
+            format!("members {members}: the same against the bare loop"),
+            "×",
+            &ratios(&qchat.cpu_paced, &bare.cpu_paced),
+        );
+        // what a message costs by itself is shared by more in a large room
+        report.add(if members >= 1_000 { against.with_goal(Goal::AtMost(1.25)) } else { against });
+        let flat_out = Figure::of(
+            format!("members {members}: processor a delivery, flat out"),
+            "µs",
+            &qchat.cpu_flat_out,
+        );
+        let first = *of_ten.get_or_insert(qchat.cpu_flat_out[0]);
+        report.add(flat_out.with_goal(Goal::AtMost(2.0 * first)));
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Databases with a past: many messages, written as the server writes them.
+
+use std::{error::Error, path::Path};
+
+use domain::{
+    Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, Seq, Span, Timestamp, Title, UserId,
+    Visibility, What, id::ID_BYTES,
+};
+use server::{
+    start::DATABASE,
+    store::{LogState, Store},
+};
+
+use crate::target::body;
+
+/// Events in one transaction: as many as the writer takes at most.
+const BATCH: u64 = 256;
+
+/// What nothing of these databases is older than.
+pub(crate) const LIFETIMES: Lifetimes =
+    Lifetimes { chat: Span::seconds(86_400), user: Span::seconds(86_400), message: Span::seconds(86_400) };
+
+/// The chat with a number.
+pub(crate) fn chat(number: u64) -> ChatId {
+    ChatId::from_bytes(id(number))
+}
+
+fn id(number: u64) -> [u8; ID_BYTES] {
+    let mut id = [0; ID_BYTES];
+    id[2..].copy_from_slice(&number.to_be_bytes());
+    id
+}
+
+/// Writes so many chats with so many messages each into a data folder. Everything happened just now.
+pub(crate) fn write(
+    data_dir: &Path,
+    chats: u64,
+    messages: u64,
+    now: Timestamp,
+) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(data_dir)?;
+    let store = Store::open(&data_dir.join(DATABASE), LIFETIMES)?;
+    let mut newest = vec![Seq::ZERO; usize::try_from(chats)?];
+    let mut seq = Seq::ZERO;
+    // chats take turns, so that a chat is spread over the database as it is when people talk
+    let all = chats * (messages + 1);
+    let (author, nickname) = (UserId::from_bytes(id(u64::MAX)), Nickname::friendly(7));
+    let mut next = 0;
+    while next < all {
+        let until = (next + BATCH).min(all);
+        store.write(|batch| {
+            for number in next..until {
+                seq = seq.next();
+                let (turn, of) = (number / chats, number % chats);
+                let Some(prev) = newest.get_mut(of as usize) else { continue };
+                let what = if turn == 0 {
+                    let title = Title::for_chat_of(&nickname);
+                    let (owner, nickname, visibility) = (author, nickname.clone(), Visibility::Public);
+                    What::Started { owner, nickname, title, visibility, guest: None }
+                } else {
+                    let (client_id, nickname) = (ClientId::from_bytes(id(number)), nickname.clone());
+                    let Ok(body) = Body::parse(&body(number as u32)) else { continue };
+                    What::Posted(Message { author, nickname, client_id, body })
+                };
+                batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, what }))?;
+                *prev = seq;
+            }
+            batch.advance(LogState { epoch: store.epoch(), seq, at: now })
+        })?;
+        next = until;
+    }
+    Ok(())
+}

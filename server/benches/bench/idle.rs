@@ -1,0 +1,66 @@
+//! What connections cost that say nothing, and what it costs when all of them come back.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use tokio::time::sleep;
+
+use crate::{
+    Form,
+    report::{Figure, Goal, Report},
+    room::settle,
+    target::{Member, Target},
+};
+
+/// Who comes at the same time.
+const AT_ONCE: usize = 256;
+
+pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
+    let server = Target::Qchat.start().await?;
+    settle(&server).await?;
+    let (empty, cpu, began) = (server.watched.resident()?, server.watched.cpu()?, Instant::now());
+    sleep(form.flat_out).await;
+    let busy = server.watched.cpu()?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+    report
+        .add(Figure::of("idle server: resident", "MB", &[empty as f64 / 1e6]).with_goal(Goal::AtMost(20.0)));
+    report.add(Figure::of("idle server: processor", "%", &[busy * 100.0]).with_goal(Goal::AtMost(0.1)));
+    for connections in form.connections.iter().copied() {
+        let mut members = Vec::new();
+        while members.len() < connections {
+            let coming = (0..AT_ONCE.min(connections - members.len())).map(|_| Member::arrive(&server));
+            members.extend(try_join_all(coming).await?);
+        }
+        settle(&server).await?;
+        let each = server.watched.resident()?.saturating_sub(empty) as f64 / connections as f64 / 1e3;
+        let figure =
+            Figure::of(format!("memory of each of {connections} idle joined connections"), "kB", &[each]);
+        report.add(if connections >= 10_000 { figure.with_goal(Goal::AtMost(6.0)) } else { figure });
+        // everybody is cut off at once, and comes back from where they were
+        for member in &mut members {
+            member.leave();
+        }
+        settle(&server).await?;
+        let (cpu, began) = (server.watched.cpu()?, Instant::now());
+        for some in members.chunks_mut(AT_ONCE) {
+            try_join_all(some.iter_mut().map(|member| member.come_back(&server))).await?;
+        }
+        let elapsed = began.elapsed();
+        settle(&server).await?;
+        let cpu = server.watched.cpu()?.saturating_sub(cpu);
+        let figure =
+            Figure::of(format!("{connections} connects with resume: processor"), "s", &[cpu.as_secs_f64()]);
+        report.add(if connections >= 10_000 { figure.with_goal(Goal::AtMost(2.0)) } else { figure });
+        report.add(Figure::of(
+            format!("{connections} connects with resume: until all are back"),
+            "s",
+            &[elapsed.as_secs_f64()],
+        ));
+        drop(members);
+        sleep(Duration::from_secs(4)).await;
+        settle(&server).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! How fast Qchat is, beside the limit of the machine and its peers, in one run: `make bench`.
+//!
+//! The load comes from this process, and every target is a process of its own. Every delivery is counted and checked for
+//! order; a load that cannot be reached ends the run with a sentence instead of a figure. Run by `cargo test`, it does a
+//! little of everything, to see that it runs, and judges nothing.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark tells people what it found")]
+
+mod bare;
+mod fanout;
+mod history;
+mod idle;
+mod machine;
+mod pages;
+mod posts;
+mod report;
+mod room;
+mod start;
+mod target;
+mod wire;
+
+use std::{
+    env,
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use report::Report;
+use tokio::{runtime, task::LocalSet};
+
+/// How much is done.
+#[derive(Debug, Clone)]
+struct Form {
+    /// Each target has as many turns.
+    rounds: usize,
+    /// Members of the room that is compared.
+    members: usize,
+    /// Messages of a run one after the other.
+    messages: usize,
+    /// A run in which everybody does as much as they can.
+    flat_out: Duration,
+    /// Rooms whose costs are compared.
+    sizes: Vec<usize>,
+    /// Idle connections.
+    connections: Vec<usize>,
+    /// Messages of the database that a server starts with.
+    history: u64,
+    /// Public chats on the home page.
+    chats: u64,
+    /// Messages of a long chat.
+    long: u64,
+    /// Whether the peers are there to be compared with.
+    peers: bool,
+}
+
+impl Form {
+    /// All of it.
+    fn long() -> Self {
+        Self {
+            rounds: 5,
+            members: 1_000,
+            messages: 300,
+            flat_out: Duration::from_secs(3),
+            sizes: vec![10, 100, 1_000, 10_000],
+            connections: vec![1_000, 4_000, 10_000],
+            history: 1_200_000,
+            chats: 5_000,
+            long: 100_000,
+            peers: true,
+        }
+    }
+
+    /// What fits into five minutes.
+    fn short() -> Self {
+        Self {
+            rounds: 2,
+            messages: 100,
+            flat_out: Duration::from_secs(1),
+            connections: vec![4_000],
+            history: 100_000,
+            long: 20_000,
+            ..Self::long()
+        }
+    }
+
+    /// Whether it runs at all.
+    fn smoke() -> Self {
+        Self {
+            rounds: 1,
+            members: 20,
+            messages: 5,
+            flat_out: Duration::from_millis(200),
+            sizes: vec![10],
+            connections: vec![20],
+            history: 1_000,
+            chats: 20,
+            long: 200,
+            peers: false,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    let form = match (has("--bench"), has("--short")) {
+        (false, _) => Form::smoke(),
+        (true, true) => Form::short(),
+        (true, false) => Form::long(),
+    };
+    // a part by its name, or everything
+    let wanted = arguments.iter().find(|argument| !argument.starts_with('-')).cloned();
+    let done: Result<(), Box<dyn Error>> = match env::var(bare::ROLE).as_deref() {
+        Ok("loop") => bare::run().map_err(Into::into),
+        Ok(_) => runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| runtime.block_on(pages::serve_bytes()))
+            .map_err(Into::into),
+        Err(_) => runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Into::into)
+            .and_then(|runtime| LocalSet::new().block_on(&runtime, measure(&form, wanted.as_deref()))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the report goes.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench")
+}
+
+async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let files = rlimit::increase_nofile_limit(u64::MAX)?;
+    let most = form.sizes.iter().chain(&form.connections).max().copied().unwrap_or_default();
+    if files < most as u64 + 200 {
+        return Err(
+            format!("{most} sockets need more than the {files} files this process may have open").into()
+        );
+    }
+    let mut report = Report::new(machine::description(), form.peers);
+    report.version(format!("Qchat {}", env!("CARGO_PKG_VERSION")));
+    if form.peers {
+        for peer in ["ws", "socket.io"] {
+            report.version(format!("{peer} {}", version(peer)?));
+        }
+        let node = Command::new("node").arg("--version").output()?.stdout;
+        report.version(format!("Node.js {}", String::from_utf8_lossy(&node).trim()));
+    }
+    let is_wanted = |part: &str| wanted.is_none_or(|wanted| wanted == part);
+    if is_wanted("fanout") {
+        fanout::measure(form, &mut report).await?;
+    }
+    if is_wanted("growth") {
+        fanout::growth(form, &mut report).await?;
+    }
+    if is_wanted("posts") {
+        posts::measure(form, &mut report).await?;
+    }
+    if is_wanted("idle") {
+        idle::measure(form, &mut report).await?;
+    }
+    if is_wanted("pages") {
+        pages::measure(form, &mut report).await?;
+    }
+    if is_wanted("start") {
+        start::measure(form, &mut report)?;
+    }
+    report.write(&folder())?;
+    Ok(())
+}
+
+/// The version of a peer that is installed.
+fn version(peer: &str) -> io::Result<String> {
+    let manifest = target::peers().join("node_modules").join(peer).join("package.json");
+    let text = std::fs::read_to_string(&manifest)
+        .map_err(|_| io::Error::other(format!("{peer} is not installed: run scripts/setup.sh bench")))?;
+    let version = text.lines().find_map(|line| line.trim().strip_prefix(r#""version": ""#));
+    Ok(version.unwrap_or_default().trim_end_matches(['"', ',']).to_owned())
+}

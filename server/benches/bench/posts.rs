@@ -1,0 +1,129 @@
+//! What it costs to have said something on the disk: many at once in many chats, and one at a time.
+
+use std::{
+    fs::File,
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::try_join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    Form,
+    report::{Figure, Goal, Report, percentile},
+    target::{BODY_BYTES, Running, Target, start_chat},
+    wire::{self, Kind, Wire},
+};
+
+/// People who post, each in a chat of their own, and what each has on its way.
+const POSTERS: usize = 32;
+const AT_ONCE: u32 = 32;
+/// Records in one bare append: as many as the writer takes at once.
+const BATCH: usize = 256;
+/// Bytes of a bare record: what Qchat stores of a message.
+const RECORD_BYTES: usize = BODY_BYTES + 60;
+
+struct Poster {
+    wire: Wire,
+    chat: String,
+    next: u32,
+}
+
+impl Poster {
+    async fn arrive(server: &Running) -> io::Result<Self> {
+        let chat = start_chat(server.address).await?;
+        let wire = server.join_chat(&chat).await?;
+        Ok(Self { wire, chat, next: 0 })
+    }
+
+    async fn post(&mut self, server: &Running) -> io::Result<()> {
+        self.next += 1;
+        self.wire.stream.write_all(&server.post_to(&self.chat, self.next)).await
+    }
+
+    /// Waits for answers, one at least. Gives how many came.
+    async fn answers(&mut self) -> io::Result<u32> {
+        loop {
+            let (mut used, mut answers) = (0, 0);
+            while let Some((kind, payload, length)) = wire::first(&self.wire.left[used..]) {
+                used += length;
+                if kind == Kind::Text && payload.starts_with(br#"{"done""#) {
+                    answers += 1;
+                } else if payload.starts_with(br#"{"refused""#) {
+                    return Err(io::Error::other(String::from_utf8_lossy(payload).into_owned()));
+                }
+            }
+            self.wire.left.drain(..used);
+            if answers > 0 {
+                return Ok(answers);
+            }
+            if self.wire.stream.read_buf(&mut self.wire.left).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Posts as fast as it is answered, for so long. Gives how many were acknowledged.
+    async fn flood(&mut self, server: &Running, duration: Duration) -> io::Result<u32> {
+        let began = Instant::now();
+        let (mut open, mut acknowledged) = (0, 0);
+        while began.elapsed() < duration || open > 0 {
+            while open < AT_ONCE && began.elapsed() < duration {
+                self.post(server).await?;
+                open += 1;
+            }
+            let answers = self.answers().await?;
+            open -= answers;
+            acknowledged += answers;
+        }
+        Ok(acknowledged)
+    }
+}
+
+/// Appends records to a file, so many with one fsync, for so long. Gives how many there were in a second, and how long each
+/// append took.
+fn append(batch: usize, duration: Duration) -> io::Result<(f64, Vec<Duration>)> {
+    let folder = tempfile::tempdir()?;
+    let mut file = File::create(folder.path().join("log"))?;
+    let records = vec![b'x'; batch * RECORD_BYTES];
+    let (began, mut took) = (Instant::now(), Vec::new());
+    while began.elapsed() < duration {
+        let one = Instant::now();
+        file.write_all(&records)?;
+        file.sync_data()?;
+        took.push(one.elapsed());
+    }
+    Ok(((took.len() * batch) as f64 / began.elapsed().as_secs_f64(), took))
+}
+
+pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
+    let (mut rates, mut bare, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..form.rounds {
+        let server = Target::Qchat.start().await?;
+        let mut posters = try_join_all((0..POSTERS).map(|_| Poster::arrive(&server))).await?;
+        try_join_all(posters.iter_mut().map(|poster| poster.flood(&server, form.flat_out / 5))).await?;
+        let began = Instant::now();
+        let done =
+            try_join_all(posters.iter_mut().map(|poster| poster.flood(&server, form.flat_out))).await?;
+        rates.push(f64::from(done.iter().sum::<u32>()) / began.elapsed().as_secs_f64());
+        bare.push(append(BATCH, form.flat_out / 2)?.0);
+        for _ in 0..form.messages {
+            let one = Instant::now();
+            posters[0].post(&server).await?;
+            posters[0].answers().await?;
+            ours.push(one.elapsed());
+        }
+        theirs.extend(append(1, form.flat_out / 2)?.1);
+    }
+    report.add(Figure::of(format!("durable posts, {POSTERS} chats"), "/s", &rates));
+    report.add(Figure::of(format!("bare append of {BATCH} records with one fsync: records"), "/s", &bare));
+    let ratios: Vec<f64> = rates.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
+    report
+        .add(Figure::of("durable posts against the bare append", "×", &ratios).with_goal(Goal::AtLeast(0.7)));
+    let (ours, theirs) = (percentile(&ours, 0.5), percentile(&theirs, 0.5));
+    report.add(Figure::of("one post until it is acknowledged, p50", "ms", &[ours]));
+    report.add(Figure::of("bare append of one record with fsync, p50", "ms", &[theirs]));
+    report.add(Figure::of("one post over one fsync", "ms", &[ours - theirs]).with_goal(Goal::AtMost(1.0)));
+    Ok(())
+}

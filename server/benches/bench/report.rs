@@ -1,0 +1,152 @@
+//! What came of it: a table for people, and the same for programs.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use serde::Serialize;
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Goal {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Goal {
+    fn is_reached(self, value: f64) -> bool {
+        match self {
+            Self::AtMost(most) => value <= most,
+            Self::AtLeast(least) => value >= least,
+        }
+    }
+}
+
+/// A figure of several rounds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Figure {
+    what: String,
+    unit: &'static str,
+    /// The middle one of all rounds, the least and the most.
+    median: f64,
+    least: f64,
+    most: f64,
+    goal: Option<Goal>,
+    is_reached: Option<bool>,
+}
+
+impl Figure {
+    /// Of as many values as there were rounds, one at least.
+    pub(crate) fn of(what: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
+        let (median, least, most) = (at(sorted.len() / 2), at(0), at(sorted.len().saturating_sub(1)));
+        Self { what: what.into(), unit, median, least, most, goal: None, is_reached: None }
+    }
+
+    pub(crate) fn with_goal(self, goal: Goal) -> Self {
+        let is_reached = Some(goal.is_reached(self.median));
+        Self { goal: Some(goal), is_reached, ..self }
+    }
+}
+
+/// All figures, in the order they were taken.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Report {
+    /// A run that only shows that it runs is no measure of anything.
+    judges: bool,
+    machine: String,
+    versions: Vec<String>,
+    figures: Vec<Figure>,
+}
+
+impl Report {
+    pub(crate) fn new(machine: String, judges: bool) -> Self {
+        Self { judges, machine, ..Self::default() }
+    }
+
+    pub(crate) fn version(&mut self, version: String) {
+        self.versions.push(version);
+    }
+
+    pub(crate) fn add(&mut self, mut figure: Figure) {
+        if !self.judges {
+            (figure.goal, figure.is_reached) = (None, None);
+        }
+        println!("{}", line(&figure));
+        self.figures.push(figure);
+    }
+
+    /// Writes the table and the file for programs into a folder. Those that fall short come first.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        fs::write(folder.join("bench.json"), serde_json::to_string_pretty(self)?)?;
+        let mut text = format!("{}\n", self.machine);
+        for version in &self.versions {
+            text.push_str(&format!("{version}\n"));
+        }
+        let short = |figure: &&Figure| figure.is_reached == Some(false);
+        for (title, figures) in [
+            ("Falls short", self.figures.iter().filter(short).collect::<Vec<_>>()),
+            ("All", self.figures.iter().collect()),
+        ] {
+            if figures.is_empty() {
+                continue;
+            }
+            text.push_str(&format!(
+                "\n{title}\n\n| what | median | least to most | to reach |\n|---|---:|---:|---|\n"
+            ));
+            for figure in figures {
+                text.push_str(&format!("{}\n", line(figure)));
+            }
+        }
+        fs::write(folder.join("bench.md"), &text)?;
+        println!("\n{text}\nwritten to {}", folder.display());
+        Ok(())
+    }
+}
+
+fn line(figure: &Figure) -> String {
+    let Figure { what, unit, median, least, most, goal, is_reached } = figure;
+    let goal = match goal {
+        None => String::new(),
+        Some(Goal::AtMost(most)) => format!("at most {}", number(*most)),
+        Some(Goal::AtLeast(least)) => format!("at least {}", number(*least)),
+    };
+    let verdict = match is_reached {
+        Some(true) => " ✓",
+        Some(false) => " ✗",
+        None => "",
+    };
+    let (median, least, most) = (number(*median), number(*least), number(*most));
+    format!("| {what} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
+}
+
+/// Three digits are enough, and more would be noise.
+fn number(value: f64) -> String {
+    match value.abs() {
+        1_000.0.. => {
+            let digits = format!("{value:.0}");
+            let (sign, digits) = digits.strip_prefix('-').map_or(("", &*digits), |digits| ("-", digits));
+            let mut grouped = String::new();
+            for (place, digit) in digits.char_indices() {
+                if place > 0 && (digits.len() - place) % 3 == 0 {
+                    grouped.push(',');
+                }
+                grouped.push(digit);
+            }
+            format!("{sign}{grouped}")
+        }
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// The value below which so large a part of some times are, in milliseconds. Times of all rounds are put together first.
+pub(crate) fn percentile(times: &[Duration], part: f64) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let place = ((sorted.len() as f64 * part).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+    sorted.get(place).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
+}

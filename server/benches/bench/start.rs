@@ -1,0 +1,47 @@
+//! How long a server takes to be there.
+
+use std::{
+    error::Error,
+    process::Command,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use domain::Timestamp;
+use server::start::DATABASE;
+
+use crate::{
+    Form, history,
+    report::{Figure, Goal, Report},
+    target::{self, Target},
+};
+
+pub(crate) fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
+    history::write(folder.path(), 100, form.history / 100, now)?;
+    let bytes = std::fs::metadata(folder.path().join(DATABASE))?.len();
+    let size = format!("{:.2} GB", bytes as f64 / 1e9);
+    let (mut after_kill, mut after_stop) = (Vec::new(), Vec::new());
+    for round in 0..2 * form.rounds + 1 {
+        let began = Instant::now();
+        let running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
+        let took = began.elapsed().as_secs_f64();
+        // the first look at a new database is that after a kill
+        if round % 2 == 0 {
+            after_kill.push(took);
+        } else {
+            after_stop.push(took);
+        }
+        if round % 2 == 0 {
+            // the next one finds it closed in order
+            Command::new("kill").args(["-TERM", &running.watched.0.to_string()]).status()?;
+            running.wait()?;
+        }
+    }
+    report.add(
+        Figure::of(format!("start to ready after a stop in order, database of {size}"), "s", &after_stop)
+            .with_goal(Goal::AtMost(1.0)),
+    );
+    report.add(Figure::of(format!("start to ready after a kill, database of {size}"), "s", &after_kill));
+    Ok(())
+}

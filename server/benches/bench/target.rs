@@ -1,0 +1,281 @@
+//! What is measured, each in a process of its own: Qchat, a bare loop of writes, and the peers.
+
+use std::{
+    io::{self, BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use domain::{ClientId, id::ID_BYTES};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    bare,
+    machine::Watched,
+    wire::{self, Kind, Wire},
+};
+
+/// Bytes of what is said in every message.
+pub(crate) const BODY_BYTES: usize = 250;
+/// Stands before the number of a message in its text.
+pub(crate) const MARK: &str = "@@";
+/// Digits of that number.
+pub(crate) const DIGITS: usize = 8;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// This server.
+    Qchat,
+    /// A single thread that writes the bytes of Qchat's frame to one socket after the other, and does nothing else.
+    Bare,
+    /// The package `ws`: what it receives it sends to everybody.
+    Ws,
+    /// The package `socket.io`: what it receives it emits to a room.
+    SocketIo,
+}
+
+/// A target that runs. It ends with this.
+pub(crate) struct Running {
+    pub(crate) target: Target,
+    pub(crate) address: SocketAddr,
+    pub(crate) watched: Watched,
+    child: Child,
+    /// The chat, where it takes one.
+    pub(crate) chat: String,
+    _folder: Option<TempDir>,
+}
+
+impl Target {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Qchat => "Qchat",
+            Self::Bare => "bare write loop",
+            Self::Ws => "ws",
+            Self::SocketIo => "socket.io",
+        }
+    }
+
+    /// Starts it, with a room to be in.
+    pub(crate) async fn start(self) -> io::Result<Running> {
+        match self {
+            Self::Qchat => {
+                let folder = TempDir::new()?;
+                let mut running = launch(self, &mut qchat(folder.path()))?;
+                running.chat = start_chat(running.address).await?;
+                running._folder = Some(folder);
+                Ok(running)
+            }
+            Self::Bare => launch(self, Command::new(std::env::current_exe()?).env(bare::ROLE, "loop")),
+            Self::Ws | Self::SocketIo => {
+                let file = if self == Self::Ws { "ws.js" } else { "socketio.js" };
+                launch(self, Command::new("node").arg(peers().join(file)))
+            }
+        }
+    }
+}
+
+/// Where the peers are.
+pub(crate) fn peers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers")
+}
+
+/// Qchat without limits for those who measure.
+pub(crate) fn qchat(data_dir: &Path) -> Command {
+    let program =
+        std::env::var_os("QCHAT_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_qchat").into());
+    let mut command = Command::new(program);
+    command.args(["--site-addr", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
+    for rate in ["connect", "chat", "message", "rename", "invite"] {
+        command.args([format!("--{rate}-rate"), "off".to_owned()]);
+    }
+    for cap in ["sockets", "session-sockets", "members", "user-chats"] {
+        command.args([format!("--max-{cap}"), "1000000".to_owned()]);
+    }
+    command.env("QCHAT_LOG", "error");
+    command
+}
+
+/// Starts a process that says in its first line where it listens.
+pub(crate) fn launch(target: Target, command: &mut Command) -> io::Result<Running> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    let address = line.trim().rsplit("http://").next().and_then(|address| address.parse().ok());
+    let Some(address) = address else {
+        let _ = child.kill();
+        return Err(io::Error::other(format!("{} did not start: {line:?}", target.name())));
+    };
+    let watched = Watched(child.id());
+    Ok(Running { target, address, watched, child, chat: String::new(), _folder: None })
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Asks for something by HTTP/1.1 and reads the answer to its end.
+pub(crate) async fn request(address: SocketAddr, head: &str, body: &str) -> io::Result<String> {
+    let mut stream = wire::connect(address).await?;
+    let length = body.len();
+    let all =
+        format!("{head}\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+    stream.write_all(all.as_bytes()).await?;
+    let mut heard = Vec::new();
+    stream.read_to_end(&mut heard).await?;
+    Ok(String::from_utf8_lossy(&heard).into_owned())
+}
+
+/// The value of a header in an answer.
+pub(crate) fn header<'a>(answer: &'a str, name: &str) -> io::Result<&'a str> {
+    let found = answer.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name);
+    found.map(|(_, value)| value).ok_or_else(|| io::Error::other(format!("no {name} in {answer}")))
+}
+
+/// A new session of Qchat.
+pub(crate) async fn session(address: SocketAddr) -> io::Result<String> {
+    let answer = request(address, "GET /api/none HTTP/1.1", "").await;
+    let answer = match answer {
+        Ok(answer) if answer.contains("set-cookie: ") => answer,
+        _ => request(address, "GET / HTTP/1.1", "").await?,
+    };
+    let cookie = header(&answer, "set-cookie")?;
+    Ok(cookie.split(';').next().unwrap_or_default().to_owned())
+}
+
+/// A new chat of Qchat, by somebody new.
+pub(crate) async fn start_chat(address: SocketAddr) -> io::Result<String> {
+    let cookie = session(address).await?;
+    let head = format!(
+        "POST /api/start_chat HTTP/1.1\r\nAccept: text/html\r\nCookie: {cookie}\r\nContent-Type: application/x-www-form-urlencoded"
+    );
+    let answer = request(address, &head, "nickname=Ana&title=Bench").await?;
+    let place = header(&answer, "location")?;
+    Ok(place.trim_start_matches("/chat/").to_owned())
+}
+
+/// The text of a message.
+pub(crate) fn body(number: u32) -> String {
+    let head = format!("{MARK}{number:0DIGITS$} ");
+    format!("{head}{}", "x".repeat(BODY_BYTES - head.len()))
+}
+
+impl Running {
+    /// One more member of the room, who hears everything from now on.
+    pub(crate) async fn join(&self) -> io::Result<Wire> {
+        match self.target {
+            Target::Bare => Ok(Wire { stream: wire::connect(self.address).await?, left: Vec::new() }),
+            Target::Ws => wire::open(self.address, "/", "").await,
+            Target::SocketIo => {
+                let mut wire = wire::open(self.address, "/socket.io/?EIO=4&transport=websocket", "").await?;
+                expect(&mut wire, "0{").await?;
+                wire.stream.write_all(&wire::text("40")).await?;
+                expect(&mut wire, "40{").await?;
+                Ok(wire)
+            }
+            Target::Qchat => self.join_chat(&self.chat).await,
+        }
+    }
+
+    /// Somebody new in a chat of Qchat.
+    pub(crate) async fn join_chat(&self, chat: &str) -> io::Result<Wire> {
+        let mut wire = self.greet(&session(self.address).await?, chat, None).await?;
+        expect(&mut wire, r#"{"snapshot""#).await?;
+        Ok(wire)
+    }
+
+    /// Says hello and asks for a chat, from a cursor on where there is one.
+    async fn greet(&self, cookie: &str, chat: &str, after: Option<&str>) -> io::Result<Wire> {
+        let mut wire = wire::open(self.address, "/live", cookie).await?;
+        let version = domain::frame::VERSION;
+        let hello = wire::text(&format!(r#"{{"hello":{{"version":{version}}}}}"#));
+        let after = after.map(|after| format!(r#","after":{after}"#)).unwrap_or_default();
+        let watch = wire::text(&format!(r#"{{"watch":{{"chat":"{chat}"{after}}}}}"#));
+        wire.stream.write_all(&[hello, watch].concat()).await?;
+        Ok(wire)
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(mut self) -> io::Result<()> {
+        self.child.wait().map(drop)
+    }
+
+    /// What somebody sends to say the message with this number.
+    pub(crate) fn post(&self, number: u32) -> Vec<u8> {
+        match self.target {
+            Target::Bare => 1_u32.to_le_bytes().to_vec(),
+            Target::Ws => wire::text(&body(number)),
+            Target::SocketIo => wire::text(&format!(r#"42["m","{}"]"#, body(number))),
+            Target::Qchat => self.post_to(&self.chat, number),
+        }
+    }
+
+    /// What somebody sends to say this in a chat of Qchat.
+    pub(crate) fn post_to(&self, chat: &str, number: u32) -> Vec<u8> {
+        let mut id = [0; ID_BYTES];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        let (client_id, body) = (ClientId::from_bytes(id), body(number));
+        let post = format!(r#"{{"post":{{"chat":"{chat}","client_id":"{client_id}","body":"{body}"}}}}"#);
+        wire::text(&format!(r#"{{"do":{{"request":{number},"command":{post}}}}}"#))
+    }
+}
+
+/// Somebody in the room of Qchat who says nothing.
+pub(crate) struct Member {
+    cookie: String,
+    cursor: String,
+    wire: Option<Wire>,
+}
+
+impl Member {
+    pub(crate) async fn arrive(server: &Running) -> io::Result<Self> {
+        let cookie = session(server.address).await?;
+        let mut wire = server.greet(&cookie, &server.chat, None).await?;
+        let snapshot = expect(&mut wire, r#"{"snapshot""#).await?;
+        let part = |from: &str, to: char| -> Option<&str> {
+            snapshot.split_once(from)?.1.split_once(to).map(|(part, _)| part)
+        };
+        let cursor = part(r#""history":{"epoch":""#, '"').zip(part(r#"","seq":"#, ','));
+        let Some((epoch, seq)) = cursor else { return Err(io::Error::other(snapshot)) };
+        let cursor = format!(r#"{{"epoch":"{epoch}","seq":{seq}}}"#);
+        Ok(Self { cookie, cursor, wire: Some(wire) })
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.wire = None;
+    }
+
+    pub(crate) async fn come_back(&mut self, server: &Running) -> io::Result<()> {
+        let mut wire = server.greet(&self.cookie, &server.chat, Some(&self.cursor)).await?;
+        expect(&mut wire, r#"{"resumed""#).await?;
+        self.wire = Some(wire);
+        Ok(())
+    }
+}
+
+/// Reads until a text that begins like this, and gives it.
+async fn expect(wire: &mut Wire, beginning: &str) -> io::Result<String> {
+    loop {
+        while let Some((kind, payload, length)) = wire::first(&wire.left) {
+            let is_it = kind == Kind::Text && payload.starts_with(beginning.as_bytes());
+            if kind == Kind::Close {
+                return Err(io::Error::other(format!("closed: {}", String::from_utf8_lossy(payload))));
+            }
+            let text = is_it.then(|| String::from_utf8_lossy(payload).into_owned());
+            wire.left.drain(..length);
+            if let Some(text) = text {
+                return Ok(text);
+            }
+        }
+        if wire.stream.read_buf(&mut wire.left).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
