@@ -153,7 +153,7 @@ impl Store {
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let open = |path: &Path| {
             // Looking at every page takes a second and more for each GiB. A file that is byte for byte as it was closed in
-            // order needs no such look, and to see that takes a fifth of it.
+            // order needs no such look, and to see that takes a seventh of it.
             let is_as_closed = seal::holds(path)?;
             seal::remove(path)?;
             // redb trusts what it finds in its pages, and panics where they contradict each other
