@@ -10,10 +10,15 @@ use home::HomePage;
 use leptos::prelude::*;
 use notice::{MissingPage, ProblemPage, RefusedPage};
 
-/// The page that the server decided on: rendered there, and taken over by the browser with the same data.
+/// The id of the element that has the page in it as data, for the browser to take over.
+pub const DATA_ID: &str = "page-data";
+
+/// A page: rendered by the server, and taken over by the browser with the same data.
 #[component]
-pub fn App() -> impl IntoView {
-    let page = SharedValue::new(|| use_context::<Page>().unwrap_or(Page::Missing)).into_inner();
+pub fn App(
+    /// What the server decided on.
+    page: Page,
+) -> impl IntoView {
     match page {
         Page::Home(page) => view! { <HomePage page=*page /> }.into_any(),
         Page::Chat(page) => view! { <ChatPage page=*page /> }.into_any(),

@@ -3,9 +3,9 @@
 use domain::{ClientId, page::Page};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
 
-use crate::page::App;
+use crate::page::{App, DATA_ID};
 
-/// Where the parts of a page are found. Handed in by the server, as a context.
+/// Where the parts of a page are found.
 #[derive(Debug, Clone, Default)]
 pub struct Assets {
     /// The address of the script that loads the WASM.
@@ -35,12 +35,20 @@ fn title(page: &Page) -> String {
     }
 }
 
-/// The document: rendered by the server alone.
+/// The document: rendered by the server alone. Its one script is run because it has the nonce that is there as a context.
 #[component]
-pub fn Shell() -> impl IntoView {
-    let Assets { script, wasm, style } = use_context().unwrap_or_default();
-    let title = title(&use_context::<Page>().unwrap_or(Page::Missing));
-    let options = use_context::<LeptosOptions>();
+pub fn Shell(
+    /// What is shown.
+    page: Page,
+    /// The same as JSON, in which no `<` ends the element around it.
+    data: String,
+    /// Where its parts are found.
+    assets: Assets,
+    /// What Leptos wants to know.
+    options: LeptosOptions,
+) -> impl IntoView {
+    let Assets { script, wasm, style } = assets;
+    let title = title(&page);
     // Both are asked for at once, and by a script: whoever runs none is not sent what they cannot use.
     let boot = format!(
         "const wasm = fetch({wasm:?}); const {{ default: start, hydrate }} = await import({script:?}); await start({{ module_or_path: wasm }}); hydrate();"
@@ -59,13 +67,14 @@ pub fn Shell() -> impl IntoView {
                 <title>{title}</title>
                 <link rel="stylesheet" href=style />
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
-                {options.map(|options| view! { <AutoReload options /> })}
+                <AutoReload options />
                 <script type="module" nonce=use_nonce()>
                     {boot}
                 </script>
             </head>
             <body>
-                <App />
+                <App page />
+                <script type="application/json" id=DATA_ID inner_html=data></script>
             </body>
         </html>
     }

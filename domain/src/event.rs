@@ -164,6 +164,27 @@ impl Event {
         })
     }
 
+    /// Everybody whom this event is about: to them it may be told in other words than to others.
+    pub fn people(&self) -> impl Iterator<Item = UserId> {
+        let (one, other) = match &self.what {
+            What::Posted(message) => (Some(message.author), None),
+            What::Blank(blank) => (Some(blank.author), None),
+            What::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
+            What::Renamed { user, .. } => (Some(*user), None),
+            What::Invited { by, to } => (Some(by.id), Some(to.id)),
+            What::InviteAnswered { by, .. } => (Some(by.id), None),
+            What::InviteWithdrawn { by, to } => (Some(by.id), Some(*to)),
+            What::PersonRemoved { person, .. } | What::PersonAdmitted { person, .. } => {
+                (Some(person.id), None)
+            }
+            What::TitleEdited { .. }
+            | What::VisibilitySet { .. }
+            | What::MessageRemoved { .. }
+            | What::LockSet { .. } => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+
     /// Whose invites are others after this event.
     pub fn invitee(&self) -> Option<UserId> {
         match &self.what {

@@ -65,7 +65,7 @@ pub struct ChatPage {
     pub visit: Visit,
     /// At what.
     pub chat: Chat,
-    /// Who is there, the reader included.
+    /// Who is there. The reader is counted, and not named unless others see them there already.
     pub roster: Roster,
     /// What was said, a page of it.
     pub history: History,

@@ -57,9 +57,8 @@ impl Roster {
         Self { version, count, members }
     }
 
-    /// Names a reader, and counts them unless they are.
-    pub fn welcome(&mut self, reader: &User, is_counted: bool) {
-        self.count += usize::from(!is_counted);
+    /// Names a reader who is counted.
+    pub fn name(&mut self, reader: &User) {
         if self.members.iter().all(|member| member.id != reader.id) {
             self.put(reader.clone().into());
         }

@@ -1,12 +1,19 @@
 //! What is asked of the browser itself: time, chance, timers, the clipboard.
 
-use domain::{ClientId, Timestamp, id::ID_BYTES};
+use app::page::DATA_ID;
+use domain::{ClientId, Timestamp, id::ID_BYTES, page::Page};
 use wasm_bindgen::{JsCast, prelude::Closure};
 use web_sys::{Window, js_sys};
 
 /// The window, which every page has.
 pub(crate) fn window() -> Option<Window> {
     web_sys::window()
+}
+
+/// The page as the server sent it, as data.
+pub(crate) fn page() -> Option<Page> {
+    let data = window()?.document()?.get_element_by_id(DATA_ID)?.text_content()?;
+    serde_json::from_str(&data).ok()
 }
 
 /// What time it is by the reader's clock.

@@ -15,11 +15,13 @@ use leptos::{mount::hydrate_body, prelude::provide_context, view};
 use socket::Socket;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-/// Takes the page over. Called once, by the page itself.
+/// Takes the page over. Called once, by the page itself. One that has no data with it stays as it came: its forms and links
+/// work without.
 #[wasm_bindgen]
 pub fn hydrate() {
+    let Some(page) = browser::page() else { return };
     hydrate_body(|| {
         provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> { Arc::new(Socket::open(scene)) })));
-        view! { <App /> }
+        view! { <App page /> }
     });
 }

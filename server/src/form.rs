@@ -17,7 +17,7 @@ use leptos::context::provide_context;
 
 use crate::{
     client::{Caller, Client},
-    page, problem, random,
+    problem, random,
     router::Parts,
     service::Service,
 };
@@ -102,10 +102,10 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
                 Some(form) => Page::Refused { problem, form },
                 None => Page::Problem(problem),
             };
-            refuse(&parts, is_page, head, page, problem).await
+            refuse(&parts, is_page, &head, page, problem)
         }
         // the function did not run: its name or its fields were wrong
-        None => refuse(&parts, is_page, head, Page::Problem(Problem::BadForm), Problem::BadForm).await,
+        None => refuse(&parts, is_page, &head, Page::Problem(Problem::BadForm), Problem::BadForm),
     }
 }
 
@@ -121,14 +121,14 @@ fn see_other(path: &str) -> Response {
     }
 }
 
-async fn refuse(parts: &Parts, is_page: bool, head: Request, page: Page, problem: Problem) -> Response {
+fn refuse(parts: &Parts, is_page: bool, head: &Request, page: Page, problem: Problem) -> Response {
     if !is_page {
         return problem::plain(problem);
     }
     // where it was the session that is missing, sending the form again works with the one that comes now
-    let is_secure = Client::of(&head).is_secure;
+    let is_secure = Client::of(head).is_secure;
     let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
-    let mut response = page::render(&parts.assets, &parts.leptos, page, head).await;
+    let mut response = parts.press.answer(page);
     problem::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -4,7 +4,6 @@ use axum::{
     Router,
     http::{HeaderName, HeaderValue, header},
 };
-use leptos::nonce::Nonce;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 /// What is no page is no page: nothing in it is run or shown in a frame (Content Security Policy, level 3).
@@ -34,7 +33,7 @@ pub fn protect<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S>
 
 /// What a page may do: run the one script in it and what that imports from here, compile WASM, and talk to this server.
 /// While Qchat is worked on, the socket that tells of new builds is elsewhere (`is_watched`).
-pub fn page_policy(nonce: &Nonce, is_watched: bool) -> String {
+pub fn page_policy(nonce: &str, is_watched: bool) -> String {
     let elsewhere = if is_watched { " ws:" } else { "" };
     format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'{elsewhere}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

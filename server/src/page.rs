@@ -1,15 +1,17 @@
 //! Pages: data from the service, HTML from `app`, a session for whoever has none.
 
-use std::{env, sync::Arc};
+mod press;
+mod render;
+mod template;
 
-use app::shell::{Assets, FreshClientId, Shell};
+use std::sync::Arc;
+
 use axum::{
-    body::Body,
     extract::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
 use domain::{
@@ -17,16 +19,10 @@ use domain::{
     lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
     page::Page,
 };
-use leptos::{
-    config::LeptosOptions,
-    context::{provide_context, use_context},
-    nonce::use_nonce,
-    view,
-};
-use leptos_axum::ResponseOptions;
+pub use press::Press;
 use serde::Deserialize;
 
-use crate::{client::Client, headers, problem, random, router::Parts, service::Subject, site};
+use crate::{client::Client, problem, router::Parts, service::Subject, site};
 
 /// Which part of the lobby is wanted.
 #[derive(Deserialize)]
@@ -46,7 +42,10 @@ pub async fn home(
     filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
     let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
     let wanted = Wanted { filter, limit };
-    visit(&parts, request, |user| Ok(Page::Home(Box::new(parts.service.home_page(user, wanted)?)))).await
+    visit(&parts, &request, |user| {
+        let page = parts.service.home_page(user, wanted)?;
+        Ok(parts.press.answer(Page::Home(Box::new(page))))
+    })
 }
 
 /// Which part of a chat's history is wanted, and about what of it more.
@@ -66,14 +65,14 @@ pub async fn chat(
     request: Request,
 ) -> Response {
     let Ok(Path(id)) = id else {
-        return visit(&parts, request, |_| Err(Problem::UnknownChat)).await;
+        return visit(&parts, &request, |_| Err(Problem::UnknownChat));
     };
     // Links are read aloud, typed and cut out of sentences: case and what hangs on behind are forgiven.
     let meant = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
     if meant != id && meant.parse::<ChatId>().is_ok() {
         return Redirect::permanent(&format!("/chat/{meant}")).into_response();
     }
-    visit(&parts, request, |user| {
+    visit(&parts, &request, |user| {
         let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
         // a part that is none shows the newest
         let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
@@ -81,9 +80,15 @@ pub async fn chat(
             Part { message: Some(message), .. } => Some(Subject::Message(message)),
             Part { person, .. } => person.map(Subject::Person),
         };
-        Ok(Page::Chat(Box::new(parts.service.chat_page(chat, user, part.before, about)?)))
+        let glance = parts.service.glance(chat, user)?;
+        if part.before.is_none()
+            && about.is_none()
+            && let Some(answer) = parts.press.answer_again(&glance)
+        {
+            return Ok(answer);
+        }
+        Ok(parts.press.answer(Page::Chat(Box::new(parts.service.chat_page(glance, part.before, about)?))))
     })
-    .await
 }
 
 /// Everything else: a file of the site, or the page that says there is none.
@@ -92,58 +97,32 @@ pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Reque
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
-    let mut response = render(&parts.assets, &parts.leptos, Page::Missing, request).await;
+    let mut response = parts.press.answer(Page::Missing);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-async fn visit(
+fn visit(
     parts: &Parts,
-    request: Request,
-    page: impl FnOnce(UserId) -> Result<Page, Problem>,
+    request: &Request,
+    answer: impl FnOnce(UserId) -> Result<Response, Problem>,
 ) -> Response {
-    let is_secure = Client::of(&request).is_secure;
+    let is_secure = Client::of(request).is_secure;
     let session = parts.sessions.find_or_start(request.headers(), parts.service.now(), is_secure);
-    let (found, cookie) = match session {
-        Ok((session, cookie)) => (page(session.user()), cookie),
+    let (answered, cookie) = match session {
+        Ok((session, cookie)) => (answer(session.user()), cookie),
         Err(error) => {
             tracing::error!(%error, "no session could be started");
             (Err(Problem::NotReadable), None)
         }
     };
-    let (page, problem) = match found {
-        Ok(page) => (page, None),
-        Err(problem) => (Page::Problem(problem), Some(problem)),
-    };
-    let mut response = render(&parts.assets, &parts.leptos, page, request).await;
-    if let Some(problem) = problem {
+    let mut response = answered.unwrap_or_else(|problem| {
+        let mut response = parts.press.answer(Page::Problem(problem));
         problem::mark(problem, &mut response);
-    }
+        response
+    });
     if let Some(cookie) = cookie {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
-    response
-}
-
-/// Renders a page. It is for this reader and this moment, so nobody keeps it.
-pub async fn render(assets: &Assets, leptos: &LeptosOptions, page: Page, request: Request<Body>) -> Response {
-    let (assets, leptos) = (assets.clone(), leptos.clone());
-    let client_id = random::client_id().ok();
-    // cargo-leptos says so to the server it runs, and the page then asks for new builds (`AutoReload`)
-    let is_watched = env::var_os("LEPTOS_WATCH").is_some();
-    let context = move || {
-        provide_context(page.clone());
-        provide_context(assets.clone());
-        provide_context(leptos.clone());
-        provide_context(FreshClientId(client_id));
-        // leptos draws the nonce of an answer before it asks for this
-        let policy = use_nonce().and_then(|nonce| headers::page_policy(&nonce, is_watched).parse().ok());
-        if let (Some(policy), Some(response)) = (policy, use_context::<ResponseOptions>()) {
-            response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
-        }
-    };
-    let render = leptos_axum::render_app_to_stream_in_order_with_context(context, || view! { <Shell /> });
-    let mut response = render(request).await.into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

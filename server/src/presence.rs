@@ -240,9 +240,12 @@ impl Presence {
     }
 
     /// A page without a socket was looked at, which keeps its user and its chat as an open one does.
-    pub fn looked(&self, user: UserId, chat: Option<ChatId>) {
+    pub fn looked(&self, user: Option<UserId>, chat: Option<ChatId>) {
+        if user.is_none() && chat.is_none() {
+            return;
+        }
         let now = (self.clock)();
-        self.lock().came.note(Some(user), chat, now);
+        self.lock().came.note(user, chat, now);
         self.came.notify_one();
     }
 

@@ -33,6 +33,14 @@ pub fn client_id() -> Result<ClientId, NoRandomness> {
     bytes::<ID_BYTES>().map(ClientId::from_bytes)
 }
 
+/// A fresh nonce for the scripts of an answer: 128 bits, as Content Security Policy, level 3, wants at least.
+///
+/// # Errors
+/// [`NoRandomness`].
+pub fn nonce() -> Result<String, NoRandomness> {
+    Ok(bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 /// A fresh epoch for a new log.
 ///
 /// # Errors

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use app::shell::Assets;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
@@ -11,7 +10,6 @@ use axum::{
     routing::{get, post},
 };
 use domain::{Problem, frame::FRAME_LIMIT};
-use leptos::config::LeptosOptions;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{
     csrf::{CsrfLayer, ProtectionError},
@@ -22,7 +20,8 @@ use crate::{
     client::{self, TrustedProxies},
     form, headers, health, live,
     lobby::Lobby,
-    metrics, page,
+    metrics,
+    page::{self, Press},
     presence::Presence,
     problem,
     service::Service,
@@ -58,10 +57,8 @@ pub struct Parts {
     pub stop: CancellationToken,
     /// The open connections, for which a stopping server waits.
     pub connections: TaskTracker,
-    /// Where the parts of a page are.
-    pub assets: Assets,
-    /// What Leptos wants to know when a page is rendered.
-    pub leptos: LeptosOptions,
+    /// Makes the pages.
+    pub press: Press,
 }
 
 /// All addresses.

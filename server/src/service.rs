@@ -42,6 +42,18 @@ pub struct Proposed {
     _starting: Option<Counted<UserId>>,
 }
 
+/// A chat as somebody finds it, but for what was said there.
+pub struct Glance {
+    /// As of when.
+    view: View,
+    /// Who looks.
+    pub visit: Visit,
+    /// At what.
+    pub chat: Chat,
+    /// Who is there. The reader is counted, and not named unless others see them there already.
+    pub roster: Roster,
+}
+
 /// What somebody wants to see more about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
@@ -191,16 +203,21 @@ impl Service {
         chat.admits(user).map(|()| chat)
     }
 
-    fn visit(&self, view: &View, reader: UserId) -> Result<Visit, StoreError> {
+    /// Somebody looks at a page: at a chat, or at none.
+    fn visit(&self, view: &View, reader: UserId, chat: Option<ChatId>) -> Result<Visit, StoreError> {
+        let known = view.known_user(reader)?;
+        // nothing has to be kept of somebody of whom nothing is known
+        self.presence.looked(known.is_some().then_some(reader), chat);
+        let hidden = if known.is_some() { view.hidden(reader)? } else { Vec::new() };
         let mut counts = self.lobby.counts();
         // whoever looks will be here in a moment, and sees themselves counted from the start
         counts.people = self.presence.people() + usize::from(!self.presence.is_here(reader));
         Ok(Visit {
-            me: view.user(reader)?,
+            me: known.unwrap_or_else(|| User::new(reader)),
             now: self.now(),
             counts,
-            invites: view.invites_of(reader)?,
-            hidden: view.hidden(reader)?,
+            invites: view.invites_seen(reader, &hidden)?,
+            hidden,
             lifetimes: self.lifetimes(),
         })
     }
@@ -210,39 +227,46 @@ impl Service {
     /// # Errors
     /// [`Problem::NotReadable`].
     pub fn home_page(&self, reader: UserId, wanted: Wanted) -> Result<HomePage, Problem> {
-        self.presence.looked(reader, None);
-        let visit = self.visit(&self.read()?, reader).map_err(|error| not_readable(&error))?;
+        let visit = self.visit(&self.read()?, reader, None).map_err(|error| not_readable(&error))?;
         let (_, lobby) = self.lobby.enter(wanted.clone());
         Ok(HomePage { visit, wanted, lobby })
+    }
+
+    /// A chat as somebody finds it, before anything is read of what was said there.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    pub fn glance(&self, id: ChatId, reader: UserId) -> Result<Glance, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, id, reader)?;
+        let visit = self.visit(&view, reader, Some(id)).map_err(|error| not_readable(&error))?;
+        let mut roster: Roster = self.presence.roster(id);
+        roster.count += usize::from(!self.presence.is_in(id, reader));
+        Ok(Glance { view, visit, chat, roster })
     }
 
     /// A chat as somebody finds it: its newest page, or the one before an event, and more about a subject where that is
     /// there.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`].
     pub fn chat_page(
         &self,
-        id: ChatId,
-        reader: UserId,
+        glance: Glance,
         before: Option<Seq>,
         subject: Option<Subject>,
     ) -> Result<ChatPage, Problem> {
-        let view = self.read()?;
-        let chat = self.enter(&view, id, reader)?;
-        self.presence.looked(reader, Some(id));
+        let Glance { view, visit, chat, roster } = glance;
         let read = || {
             let mut history = page(&view, &chat, before, self.epoch())?;
             if history.events.is_empty() && before.is_some() {
                 // there is nothing before that: a part that is none shows the newest
                 history = page(&view, &chat, None, self.epoch())?;
             }
-            let about = subject.map(|subject| about(&view, id, subject)).transpose()?.flatten();
-            Ok((self.visit(&view, reader)?, history, about))
+            let about = subject.map(|subject| about(&view, chat.id, subject)).transpose()?.flatten();
+            Ok((history, about))
         };
-        let (visit, history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
-        let mut roster: Roster = self.presence.roster(id);
-        roster.welcome(&visit.me, self.presence.is_in(id, reader));
+        let (history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
         let later = history.seq < chat.seq;
         Ok(ChatPage { visit, chat, roster, history, later, about })
     }

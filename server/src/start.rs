@@ -17,6 +17,7 @@ use crate::{
     clock,
     limits::Limits,
     lobby::Lobby,
+    page::Press,
     presence::{self, Presence},
     router::{self, Parts},
     sequencer::{self, Sequencer},
@@ -182,8 +183,10 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
-        assets: site::assets(),
-        leptos: LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
+        press: Press::new(
+            site::assets(),
+            LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
+        ),
     });
     let serving = tokio::spawn(serve::serve(
         listener,
@@ -364,7 +367,7 @@ mod tests {
         assert_eq!(counts(), [0, 0, 1, 0, 0, 0]);
 
         // the sweep
-        presence.looked(ANA, None);
+        presence.looked(Some(ANA), None);
         panics_now.store(true, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(counts(), [0, 0, 1, 1, 0, 0]);

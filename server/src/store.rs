@@ -511,10 +511,17 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn user(&self, id: UserId) -> Result<User, StoreError> {
+        Ok(self.known_user(id)?.unwrap_or_else(|| User::new(id)))
+    }
+
+    /// The user as stored; nothing where nothing is known of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn known_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let kept: Option<Kept<User>> =
             kept(&self.read.open_table(USERS)?, &self.read.open_table(USERS_ACTIVE)?, id.bytes())?;
-        let known = kept.filter(|kept| !self.expiry.of_user(kept.active_at));
-        Ok(known.map_or_else(|| User::new(id), |known| known.value))
+        Ok(kept.filter(|kept| !self.expiry.of_user(kept.active_at)).map(|known| known.value))
     }
 
     /// The chat, where there is one.
@@ -604,8 +611,15 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, StoreError> {
+        self.invites_seen(user, &self.hidden(user)?)
+    }
+
+    /// The same, with these people hidden.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn invites_seen(&self, user: UserId, hidden: &[UserId]) -> Result<Vec<Invite>, StoreError> {
         let mut invites = Vec::new();
-        let hidden = self.hidden(user)?;
         for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
             if hidden.contains(&partner) {
                 continue;

@@ -270,7 +270,7 @@ mod tests {
             sleep(Duration::from_millis(1)).await;
             work.notebook.take();
             for _ in 0..3 {
-                work.presence.looked(user(1).id, Some(CHAT));
+                work.presence.looked(Some(user(1).id), Some(CHAT));
                 sleep(Duration::from_millis(1)).await;
             }
             // the notebook stores nothing, so what is old stays old

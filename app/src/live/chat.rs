@@ -41,7 +41,8 @@ pub struct LiveChat {
 impl LiveChat {
     /// A chat as its page arrived.
     pub fn new(page: ChatPage) -> Self {
-        let ChatPage { visit, chat, roster, history, about, .. } = page;
+        let ChatPage { visit, chat, mut roster, history, about, .. } = page;
+        roster.name(&visit.me);
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.hide(visit.hidden.iter().copied());
         Self {

@@ -13,7 +13,7 @@ pub fn hue_class(id: UserId) -> String {
 }
 
 /// The first letter of the first two words.
-fn letters(nickname: &Nickname) -> String {
+pub fn letters(nickname: &Nickname) -> String {
     nickname.as_str().split(' ').take(2).filter_map(domain::text::first_character).collect()
 }
 

@@ -4,11 +4,13 @@ use leptos::prelude::*;
 
 use crate::live::Live;
 
-fn people(number: usize) -> String {
+/// So many people online.
+pub fn people(number: usize) -> String {
     format!("{number} {} online", if number == 1 { "person" } else { "people" })
 }
 
-fn chats(number: usize) -> String {
+/// So many open chats.
+pub fn chats(number: usize) -> String {
     format!("{number} open {}", if number == 1 { "chat" } else { "chats" })
 }
 

@@ -15,9 +15,11 @@ const AT_ONCE: usize = 32;
 
 /// What one target did in all rounds.
 #[derive(Default)]
-struct Done {
-    cpu_paced: Vec<f64>,
-    cpu_flat_out: Vec<f64>,
+pub(crate) struct Done {
+    /// Microseconds of processor time for a delivery, one message at a time.
+    pub(crate) cpu_paced: Vec<f64>,
+    /// The same flat out.
+    pub(crate) cpu_flat_out: Vec<f64>,
     rate: Vec<f64>,
     took: Vec<Duration>,
     took_rounds: Vec<Vec<Duration>>,
@@ -28,12 +30,12 @@ fn micros(heard: &Heard) -> f64 {
 }
 
 /// Each value divided by that of the same round.
-fn ratios(values: &[f64], of: &[f64]) -> Vec<f64> {
+pub(crate) fn ratios(values: &[f64], of: &[f64]) -> Vec<f64> {
     values.iter().zip(of).map(|(value, of)| value / of).collect()
 }
 
 /// Measures all targets in a room of so many, in turns.
-async fn rounds(form: &Form, targets: &[Target], members: usize) -> io::Result<Vec<Done>> {
+pub(crate) async fn rounds(form: &Form, targets: &[Target], members: usize) -> io::Result<Vec<Done>> {
     let mut done: Vec<Done> = targets.iter().map(|_| Done::default()).collect();
     for _ in 0..form.rounds {
         for (target, done) in targets.iter().zip(&mut done) {
@@ -102,37 +104,6 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         let of = |done: &Done| done.took_rounds.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
         let what = format!("post to last of {members} against the bare loop, {name}");
         report.add(compare(&what, &of(qchat), &of(bare), Goal::AtMost(most)));
-    }
-    Ok(())
-}
-
-/// Rooms of ten to ten thousand: what a delivery costs does not grow.
-pub(crate) async fn growth(form: &Form, report: &mut Report) -> io::Result<()> {
-    let mut of_ten = None;
-    for members in form.sizes.iter().copied() {
-        let once =
-            Form { rounds: 1, messages: (form.messages * 100 / members).clamp(20, 2_000), ..form.clone() };
-        let done = rounds(&once, &[Target::Bare, Target::Qchat], members).await?;
-        let [bare, qchat] = &done[..] else { return Err(io::Error::other("a target is missing")) };
-        report.add(Figure::of(
-            format!("members {members}: processor a delivery, one message at a time"),
-            "µs",
-            &qchat.cpu_paced,
-        ));
-        let against = Figure::of(
-            format!("members {members}: the same against the bare loop"),
-            "×",
-            &ratios(&qchat.cpu_paced, &bare.cpu_paced),
-        );
-        // what a message costs by itself is shared by more in a large room
-        report.add(if members >= 1_000 { against.with_goal(Goal::AtMost(1.25)) } else { against });
-        let flat_out = Figure::of(
-            format!("members {members}: processor a delivery, flat out"),
-            "µs",
-            &qchat.cpu_flat_out,
-        );
-        let first = *of_ten.get_or_insert(qchat.cpu_flat_out[0]);
-        report.add(flat_out.with_goal(Goal::AtMost(2.0 * first)));
     }
     Ok(())
 }

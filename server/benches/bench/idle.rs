@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use crate::{
     Form,
+    plot::{Line, Plot},
     report::{Figure, Goal, Report},
     room::settle,
     target::{Member, Target},
@@ -27,6 +28,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     report
         .add(Figure::of("idle server: resident", "MB", &[empty as f64 / 1e6]).with_goal(Goal::AtMost(20.0)));
     report.add(Figure::of("idle server: processor", "%", &[busy * 100.0]).with_goal(Goal::AtMost(0.1)));
+    let mut memory = Vec::new();
     for connections in form.connections.iter().copied() {
         let mut members = Vec::new();
         while members.len() < connections {
@@ -34,6 +36,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
             members.extend(try_join_all(coming).await?);
         }
         settle(&server).await?;
+        memory.push((connections as f64, server.watched.resident()? as f64 / 1e6));
         let each = server.watched.resident()?.saturating_sub(empty) as f64 / connections as f64 / 1e3;
         let figure =
             Figure::of(format!("memory of each of {connections} idle joined connections"), "kB", &[each]);
@@ -62,5 +65,42 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         sleep(Duration::from_secs(4)).await;
         settle(&server).await?;
     }
+    drop(server);
+    let mut lines = vec![Line { name: "Qchat".to_owned(), points: memory, is_dashed: false }];
+    let peers = if form.peers { &[Target::Ws, Target::SocketIo][..] } else { &[] };
+    for peer in peers.iter().copied() {
+        lines.push(Line {
+            name: peer.name().to_owned(),
+            points: held_by(peer, form, report).await?,
+            is_dashed: false,
+        });
+    }
+    report.plot(Plot {
+        file: "memory.svg",
+        title: "Memory of the server while so many are connected and say nothing".to_owned(),
+        x: "connections",
+        y: "megabytes resident",
+        lines,
+    });
     Ok(())
+}
+
+/// What a peer holds for connections that say nothing, in megabytes.
+async fn held_by(peer: Target, form: &Form, report: &mut Report) -> io::Result<Vec<(f64, f64)>> {
+    let server = peer.start().await?;
+    let empty = server.watched.resident()?;
+    let (mut wires, mut points) = (Vec::new(), Vec::new());
+    for connections in form.connections.iter().copied() {
+        while wires.len() < connections {
+            let coming = (0..AT_ONCE.min(connections - wires.len())).map(|_| server.join());
+            wires.extend(try_join_all(coming).await?);
+        }
+        settle(&server).await?;
+        let resident = server.watched.resident()?;
+        points.push((connections as f64, resident as f64 / 1e6));
+        let each = resident.saturating_sub(empty) as f64 / connections as f64 / 1e3;
+        let what = format!("{}: memory of each of {connections} idle connections", peer.name());
+        report.add(Figure::of(what, "kB", &[each]));
+    }
+    Ok(points)
 }

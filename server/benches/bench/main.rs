@@ -8,10 +8,13 @@
 
 mod bare;
 mod fanout;
+mod growth;
 mod history;
 mod idle;
+mod load;
 mod machine;
 mod pages;
+mod plot;
 mod posts;
 mod report;
 mod room;
@@ -42,8 +45,10 @@ struct Form {
     messages: usize,
     /// A run in which everybody does as much as they can.
     flat_out: Duration,
-    /// Rooms whose costs are compared.
+    /// Rooms whose costs are compared, and as many chats.
     sizes: Vec<usize>,
+    /// Messages a second in the room.
+    loads: Vec<f64>,
     /// Idle connections.
     connections: Vec<usize>,
     /// Messages of the database that a server starts with.
@@ -65,6 +70,7 @@ impl Form {
             messages: 300,
             flat_out: Duration::from_secs(3),
             sizes: vec![10, 100, 1_000, 10_000],
+            loads: vec![5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 160.0, 240.0, 480.0, 960.0],
             connections: vec![1_000, 4_000, 10_000],
             history: 1_200_000,
             chats: 5_000,
@@ -79,6 +85,8 @@ impl Form {
             rounds: 2,
             messages: 100,
             flat_out: Duration::from_secs(1),
+            sizes: vec![10, 1_000],
+            loads: vec![10.0, 40.0, 80.0, 160.0, 480.0],
             connections: vec![4_000],
             history: 100_000,
             long: 20_000,
@@ -94,6 +102,7 @@ impl Form {
             messages: 5,
             flat_out: Duration::from_millis(200),
             sizes: vec![10],
+            loads: vec![20.0],
             connections: vec![20],
             history: 1_000,
             chats: 20,
@@ -162,7 +171,10 @@ async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>
         fanout::measure(form, &mut report).await?;
     }
     if is_wanted("growth") {
-        fanout::growth(form, &mut report).await?;
+        growth::measure(form, &mut report).await?;
+    }
+    if is_wanted("load") {
+        load::measure(form, &mut report).await?;
     }
     if is_wanted("posts") {
         posts::measure(form, &mut report).await?;

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     Form, bare, history,
     report::{Figure, Goal, Report, percentile},
-    target::{self, Running, Target, session},
+    target::{self, Running, Target},
     wire,
 };
 
@@ -45,11 +45,11 @@ struct Reader {
 }
 
 impl Reader {
-    async fn connect(server: &Running, path: &str, cookie: &str) -> io::Result<Self> {
+    async fn connect(server: &Running, path: &str) -> io::Result<Self> {
         let stream = wire::connect(server.address).await?;
         let address = server.address;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {ACCEPT}\r\nCookie: {cookie}\r\n\r\n");
+        // without a cookie: each page is that of somebody who has not been there before
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {ACCEPT}\r\n\r\n");
         Ok(Self { stream, request: request.into_bytes(), left: Vec::new() })
     }
 
@@ -114,8 +114,7 @@ struct Asked {
 }
 
 async fn ask(server: &Running, path: &str, form: &Form) -> io::Result<Asked> {
-    let cookie = if server.target == Target::Qchat { session(server.address).await? } else { String::new() };
-    let mut readers = try_join_all((0..CONNECTIONS).map(|_| Reader::connect(server, path, &cookie))).await?;
+    let mut readers = try_join_all((0..CONNECTIONS).map(|_| Reader::connect(server, path))).await?;
     let bytes = readers[0].ask().await?;
     let mut alone = Vec::new();
     for _ in 0..form.messages {

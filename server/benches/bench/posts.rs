@@ -24,20 +24,23 @@ const BATCH: usize = 256;
 /// Bytes of a bare record: what Qchat stores of a message.
 const RECORD_BYTES: usize = BODY_BYTES + 60;
 
-struct Poster {
+/// Somebody who says something in a chat of their own.
+pub(crate) struct Poster {
     wire: Wire,
     chat: String,
     next: u32,
+    /// Answers that came and that nobody has waited for.
+    left: u32,
 }
 
 impl Poster {
-    async fn arrive(server: &Running) -> io::Result<Self> {
+    pub(crate) async fn arrive(server: &Running) -> io::Result<Self> {
         let chat = start_chat(server.address).await?;
         let wire = server.join_chat(&chat).await?;
-        Ok(Self { wire, chat, next: 0 })
+        Ok(Self { wire, chat, next: 0, left: 0 })
     }
 
-    async fn post(&mut self, server: &Running) -> io::Result<()> {
+    pub(crate) async fn post(&mut self, server: &Running) -> io::Result<()> {
         self.next += 1;
         self.wire.stream.write_all(&server.post_to(&self.chat, self.next)).await
     }
@@ -62,6 +65,15 @@ impl Poster {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
+    }
+
+    /// Waits for one answer.
+    pub(crate) async fn answer(&mut self) -> io::Result<()> {
+        if self.left == 0 {
+            self.left = self.answers().await?;
+        }
+        self.left -= 1;
+        Ok(())
     }
 
     /// Posts as fast as it is answered, for so long. Gives how many were acknowledged.

@@ -4,6 +4,8 @@ use std::{fs, io, path::Path, time::Duration};
 
 use serde::Serialize;
 
+use crate::plot::Plot;
+
 /// What is to be reached.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -58,6 +60,9 @@ pub(crate) struct Report {
     machine: String,
     versions: Vec<String>,
     figures: Vec<Figure>,
+    /// What could not be measured, and why.
+    notes: Vec<String>,
+    plots: Vec<Plot>,
 }
 
 impl Report {
@@ -69,6 +74,16 @@ impl Report {
         self.versions.push(version);
     }
 
+    /// Says what could not be measured, and why.
+    pub(crate) fn note(&mut self, note: String) {
+        println!("{note}");
+        self.notes.push(note);
+    }
+
+    pub(crate) fn plot(&mut self, plot: Plot) {
+        self.plots.push(plot);
+    }
+
     pub(crate) fn add(&mut self, mut figure: Figure) {
         if !self.judges {
             (figure.goal, figure.is_reached) = (None, None);
@@ -77,7 +92,7 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// Writes the table and the file for programs into a folder. Those that fall short come first.
+    /// Writes the table, the file for programs and the plots into a folder. Those that fall short come first.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("bench.json"), serde_json::to_string_pretty(self)?)?;
@@ -100,7 +115,15 @@ impl Report {
                 text.push_str(&format!("{}\n", line(figure)));
             }
         }
+        for note in &self.notes {
+            text.push_str(&format!("\n{note}\n"));
+        }
         fs::write(folder.join("bench.md"), &text)?;
+        for plot in &self.plots {
+            if let Some(svg) = plot.svg() {
+                fs::write(folder.join(plot.file), svg)?;
+            }
+        }
         println!("\n{text}\nwritten to {}", folder.display());
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::{
     net::TcpStream,
     sync::Notify,
     task::{JoinHandle, spawn_local},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 
 use crate::{
@@ -146,6 +146,23 @@ impl Room {
         let posted = self.next.get() - before.number;
         self.until(|progress| progress.took.len() as u32 == posted).await?;
         self.end(&before)
+    }
+
+    /// Says so many messages a second for so long, whether or not those before have been heard. Nothing where that many
+    /// cannot be said, or are heard ever later.
+    pub(crate) async fn at_rate(&self, rate: f64, duration: Duration) -> io::Result<Option<Heard>> {
+        let before = self.begin()?;
+        let posters = self.progress.borrow().posters;
+        let messages = (rate * duration.as_secs_f64()).ceil() as u32;
+        for turn in 0..messages {
+            sleep_until((before.at + Duration::from_secs_f64(f64::from(turn) / rate)).into()).await;
+            self.post(turn as usize % posters).await?;
+        }
+        let said = before.at.elapsed();
+        self.until(|progress| progress.took.len() as u32 == messages).await?;
+        // a backlog that takes longer than this to be heard has grown all the time
+        let is_kept_up = said < duration.mul_f64(1.1) && before.at.elapsed() < duration.mul_f64(1.2);
+        self.end(&before).map(|heard| is_kept_up.then_some(heard))
     }
 
     fn begin(&self) -> io::Result<Before> {

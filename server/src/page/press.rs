@@ -1,0 +1,328 @@
+//! Where pages are made. The page of a chat is the same for all who come to it for the first time, but for a few words: it
+//! is rendered for one of them, and the others get it with their words in it.
+
+use std::{
+    collections::HashSet,
+    env,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use app::shell::Assets;
+use axum::{
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse, Response},
+};
+use domain::{
+    Chat, ChatId, Event, Expiry, Roster, UserId,
+    page::{ChatPage, Page, Visit},
+};
+use leptos::config::LeptosOptions;
+use lru::LruCache;
+
+use super::{
+    render::{Once, render},
+    template::{Template, Visitor, day, is_plain, nobody},
+};
+use crate::{headers, service::Glance};
+
+/// So many bytes of pages are kept.
+const KEPT_BYTES: usize = 8 * 1024 * 1024;
+
+/// And each for so long: what expires leaves no trace in the chat.
+const KEPT_MILLIS: u64 = 60_000;
+
+/// Makes pages, and keeps what several will see.
+pub struct Press {
+    assets: Assets,
+    options: LeptosOptions,
+    /// cargo-leptos says so to the server it runs, and the page then asks for new builds.
+    is_watched: bool,
+    shelf: Mutex<Shelf>,
+}
+
+/// The pages that are kept.
+struct Shelf {
+    chats: LruCache<ChatId, Arc<Kept>>,
+    bytes: usize,
+}
+
+/// The newest page of a chat, for strangers.
+struct Kept {
+    /// What was rendered, for nobody.
+    page: ChatPage,
+    /// Everybody who is mentioned on it. They see another page.
+    known: HashSet<UserId>,
+    template: Template,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        // what was said is in it three times: as it came, as data and as HTML
+        2 * self.template.bytes()
+    }
+
+    /// Whether this is what somebody would see who comes now. What is said in a chat gives it another place in the log, so
+    /// that nothing has to be read to know that there is nothing new.
+    fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
+        let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
+        let made_at = self.page.visit.now;
+        let oldest = self.page.history.events.first();
+        !self.known.contains(&visit.me.id)
+            && (chat, roster) == (&self.page.chat, &self.page.roster)
+            && day(made_at) == day(visit.now)
+            && visit.now.millis_since(made_at) < KEPT_MILLIS
+            && !oldest.is_some_and(|oldest| expiry.of_event(oldest.at))
+    }
+}
+
+impl Shelf {
+    fn put(&mut self, chat: ChatId, kept: Arc<Kept>) {
+        self.bytes += kept.bytes();
+        if let Some((_, before)) = self.chats.push(chat, kept) {
+            self.bytes -= before.bytes();
+        }
+        while self.bytes > KEPT_BYTES {
+            let Some((_, oldest)) = self.chats.pop_lru() else { return };
+            self.bytes -= oldest.bytes();
+        }
+    }
+}
+
+impl Press {
+    /// With the parts of the site that pages load, and what Leptos wants to know.
+    pub fn new(assets: Assets, options: LeptosOptions) -> Self {
+        let is_watched = env::var_os("LEPTOS_WATCH").is_some();
+        let shelf = Mutex::new(Shelf { chats: LruCache::unbounded(), bytes: 0 });
+        Self { assets, options, is_watched, shelf }
+    }
+
+    /// Answers with a page.
+    pub fn answer(&self, page: Page) -> Response {
+        let once = Once::draw();
+        let html = self.html(page, once.clone());
+        self.respond(html, &once)
+    }
+
+    /// Answers with the newest page of a chat as it was made before, for somebody who would see the same. Nothing where they
+    /// would see another one, or it has to be made first.
+    pub fn answer_again(&self, Glance { visit, chat, roster, .. }: &Glance) -> Option<Response> {
+        let once = Once::draw();
+        let html = self.html_again(visit, chat, roster, once.clone())?;
+        Some(self.respond(html, &once))
+    }
+
+    fn html_again(&self, visit: &Visit, chat: &Chat, roster: &Roster, once: Once) -> Option<String> {
+        let kept = self.shelf().chats.get(&chat.id).cloned()?;
+        let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
+        is_it.then(|| kept.template.fill(&Visitor { once, visit: visit.clone() }))
+    }
+
+    /// A page is for its reader and its moment, so nobody else keeps it.
+    fn respond(&self, html: String, once: &Once) -> Response {
+        let policy = headers::page_policy(&once.nonce, self.is_watched);
+        let mut response = Html(html).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(policy) = policy.parse() {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+
+    fn html(&self, page: Page, once: Once) -> String {
+        if let Page::Chat(page) = &page
+            && !page.later
+            && page.about.is_none()
+            && is_of_many(&page.visit)
+            && let Some(kept) = self.keep(page)
+        {
+            return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
+        }
+        render(page, &once, &self.assets, &self.options)
+    }
+
+    /// Renders a page for all strangers, and keeps that. Nothing where it is about whoever looks at it.
+    fn keep(&self, page: &ChatPage) -> Option<Arc<Kept>> {
+        let known = known(page);
+        if known.contains(&page.visit.me.id) {
+            return None;
+        }
+        let nobody = nobody(&page.visit).ok()?;
+        let theirs = ChatPage { visit: nobody.visit.clone(), ..page.clone() };
+        let rendered =
+            render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
+        let template = Template::of(&rendered, &nobody)?;
+        let kept = Arc::new(Kept { page: theirs, known, template });
+        self.shelf().put(page.chat.id, Arc::clone(&kept));
+        Some(kept)
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether nothing of a visit shows but who it is, as far as can be seen without the page.
+fn is_of_many(Visit { me, invites, hidden, .. }: &Visit) -> bool {
+    invites.is_empty() && hidden.is_empty() && is_plain(&me.nickname)
+}
+
+/// Everybody whom a page is about.
+fn known(page: &ChatPage) -> HashSet<UserId> {
+    let ChatPage { chat, roster, history, .. } = page;
+    let guest = chat.guest.map(|guest| guest.id);
+    let members = roster.members.iter().map(|member| member.id);
+    let said = history.events.iter().flat_map(Event::people);
+    [chat.owner]
+        .into_iter()
+        .chain(guest)
+        .chain(members)
+        .chain(said)
+        .chain(chat.removed.iter().copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        Body, Chat, ClientId, Counts, Epoch, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
+        Timestamp, Title, User, Visibility, What,
+        id::ID_BYTES,
+        page::{History, Visit},
+    };
+
+    use super::*;
+
+    const HOUR: u64 = 60 * 60 * 1_000;
+
+    fn id(number: u8) -> UserId {
+        UserId::from_bytes([number; ID_BYTES])
+    }
+
+    fn page(reader: u8, said: &str) -> ChatPage {
+        let owner = User::new(id(1));
+        let chat = ChatId::from_bytes([9; ID_BYTES]);
+        let lifetimes =
+            Lifetimes { chat: Span::seconds(1), user: Span::seconds(1), message: Span::seconds(86_400) };
+        let message = Message {
+            author: owner.id,
+            nickname: owner.nickname.clone(),
+            client_id: ClientId::from_bytes([4; ID_BYTES]),
+            body: Body::parse(said).unwrap(),
+        };
+        let event =
+            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), what: What::Posted(message) };
+        ChatPage {
+            visit: Visit {
+                me: User::new(id(reader)),
+                now: Timestamp(2 * HOUR + u64::from(reader)),
+                counts: Counts { people: usize::from(reader), chats: 1 },
+                invites: Vec::new(),
+                hidden: Vec::new(),
+                lifetimes,
+            },
+            chat: Chat {
+                id: chat,
+                title: Title::parse("Tom & <Jerry>").unwrap(),
+                owner: owner.id,
+                visibility: Visibility::Public,
+                started_at: Timestamp(0),
+                seq: Seq(7),
+                said_at: Some(Timestamp(HOUR)),
+                guest: None,
+                is_locked: false,
+                removed: Vec::new(),
+            },
+            roster: Roster::new(3, 2, vec![Member::from(owner)]),
+            history: History {
+                epoch: Epoch::from_bytes([5; ID_BYTES]),
+                seq: Seq(7),
+                events: vec![event],
+                earlier: false,
+            },
+            later: false,
+            about: None,
+        }
+    }
+
+    fn press() -> Press {
+        let file = |name: &str| format!("/pkg/{name}");
+        let assets = Assets { script: file("a.js"), wasm: file("a.wasm"), style: file("a.css") };
+        Press::new(assets, LeptosOptions::builder().output_name("qchat").build())
+    }
+
+    /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
+    fn made(press: &Press, page: &ChatPage) -> (String, String, bool) {
+        let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
+        let again = press.html_again(&page.visit, &page.chat, &page.roster, once.clone());
+        let was_made = again.is_some();
+        let made = again.unwrap_or_else(|| press.html(boxed(), once.clone()));
+        (made, render(boxed(), &once, &press.assets, &press.options), was_made)
+    }
+
+    /// How many of these pages had been made before, each as if it were for its reader alone.
+    fn made_before(press: &Press, pages: &[ChatPage]) -> usize {
+        let made_before = |page: &&ChatPage| {
+            let (made, rendered, was_made) = made(press, page);
+            assert!(made == rendered, "{made}\n{rendered}");
+            was_made
+        };
+        pages.iter().filter(made_before).count()
+    }
+
+    #[test]
+    fn strangers_see_what_is_rendered_once_as_if_it_were_for_each() {
+        let pages = [20, 21, 22, 200].map(|reader| page(reader, "Is 1 < 2 & \"2\" > 1? </script><!--"));
+        assert_eq!(made_before(&press(), &pages), 3);
+    }
+
+    #[test]
+    fn whoever_is_mentioned_sees_their_own() {
+        let press = press();
+        assert_eq!(made_before(&press, &[page(1, "hi"), page(20, "hi"), page(1, "hi")]), 0);
+        let mut odd = page(20, "hi");
+        odd.visit.me.nickname = Nickname::parse("<b> \"&\"").unwrap();
+        assert_eq!(made_before(&press, &[odd, page(21, "hi")]), 1, "and leaves that of others");
+    }
+
+    #[test]
+    fn what_is_new_is_rendered_anew() {
+        let mut said = page(20, "ho");
+        said.chat.seq = Seq(8);
+        let mut company = page(21, "hi");
+        company.roster.count = 3;
+        let mut later = page(22, "hi");
+        later.visit.now = Timestamp(3 * HOUR);
+        let mut expired = page(23, "hi");
+        expired.visit.lifetimes.message = Span::seconds(60);
+        assert_eq!(made_before(&press(), &[page(20, "hi"), said, company, later, expired]), 0);
+    }
+
+    #[test]
+    fn nobody_writes_what_stands_for_a_visitor() {
+        // the letters and the colour of a visitor may be those of somebody else
+        let mut pages = Vec::new();
+        for reader in 20..60 {
+            let mut page = page(reader, "7 people online");
+            page.roster.members.extend((100..250).map(|number| Member::from(User::new(id(number)))));
+            pages.push(page);
+        }
+        made_before(&press(), &pages);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let press = press();
+        let long = "x".repeat(3_000);
+        for number in 0..2_000_u64 {
+            let mut page = page(20, &long);
+            let mut id = [0; ID_BYTES];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            page.chat.id = ChatId::from_bytes(id);
+            press.keep(&page).unwrap();
+        }
+        let shelf = press.shelf();
+        assert!(shelf.bytes <= KEPT_BYTES && shelf.bytes > KEPT_BYTES / 2, "{}", shelf.bytes);
+        assert_eq!(shelf.bytes, shelf.chats.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
+    }
+}

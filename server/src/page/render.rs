@@ -1,0 +1,46 @@
+//! From a page to HTML, by the views that the browser takes over.
+
+use app::shell::{Assets, FreshClientId, Shell};
+use domain::{ClientId, page::Page};
+use leptos::{
+    config::LeptosOptions,
+    context::provide_context,
+    nonce::Nonce,
+    prelude::{Owner, RenderHtml},
+    view,
+};
+use serde::Serialize;
+
+use crate::random;
+
+/// What differs from one answer to the next.
+#[derive(Debug, Clone)]
+pub(super) struct Once {
+    /// What shows that a script is ours. Where none could be drawn, no script is run, and the page works without.
+    pub(super) nonce: String,
+    /// For the message that a page without a script may post.
+    pub(super) client_id: Option<ClientId>,
+}
+
+impl Once {
+    /// For one answer.
+    pub(super) fn draw() -> Self {
+        Self { nonce: random::nonce().unwrap_or_default(), client_id: random::client_id().ok() }
+    }
+}
+
+/// Something as JSON that can stand in a page: nothing in it ends the element around it or begins another.
+pub(super) fn as_data(what: &impl Serialize) -> String {
+    serde_json::to_string(what).unwrap_or_default().replace('<', "\\u003c")
+}
+
+/// The whole document.
+pub(super) fn render(page: Page, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+    let (assets, options) = (assets.clone(), options.clone());
+    let data = as_data(&page);
+    Owner::new().with(|| {
+        provide_context(Nonce::from_value(once.nonce.as_str()));
+        provide_context(FreshClientId(once.client_id));
+        view! { <Shell page data assets options /> }.to_html()
+    })
+}
