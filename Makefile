@@ -14,9 +14,13 @@ run: build
 watch: setup
 	cargo leptos watch
 
-# Builds target/release/qchat, which carries its site inside
-build: setup
+# Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
+SOURCES := $(shell find Cargo.toml Cargo.lock rust-toolchain.toml app domain frontend server/Cargo.toml server/build.rs server/src style)
+build: target/release/qchat
+
+target/release/qchat: $(SOURCES) | setup
 	cargo leptos build --release --precompress
+	touch $@
 
 # Runs every test
 test: test-rust test-browser

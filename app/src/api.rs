@@ -37,7 +37,7 @@ impl FromServerFnError for Refusal {
 /// A [`Refusal`] when a text is wrong or nothing can be stored.
 #[server(prefix = "/api", endpoint = "start_chat")]
 pub async fn start_chat(
-    nickname: String,
+    #[server(default)] nickname: String,
     title: String,
     #[server(default)] private: bool,
 ) -> Result<ChatId, Refusal> {

@@ -77,6 +77,17 @@ test('one click too many starts one chat', async ({ person }) => {
   expect(posts).toHaveLength(1);
 });
 
+test('going back finds the form as it was left', async ({ person }) => {
+  const ana = await person();
+  await ana.visit('/');
+  await ana.home.isConnected();
+  const offered = await ana.home.nickname.inputValue();
+  await ana.home.startChat({ title: 'Left' });
+  await expect(ana.chat.member(offered)).toBeVisible();
+  await ana.page.goBack();
+  await expect(ana.home.nickname).toHaveValue(offered);
+});
+
 test('who one is stays from chat to chat', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });

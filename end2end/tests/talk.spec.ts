@@ -210,6 +210,7 @@ test.describe('where one may say little in a time', () => {
     const texts = Array.from({ length: 9 }, (_, number) => `message ${number}`);
     for (const text of texts) await bea.chat.say(text);
     expect(await bea.chat.texts()).toEqual(texts);
+    await expect(bea.chat.log.getByText('Sending in a moment, since that was much at once')).toBeVisible();
     for (const one of [ana, bea]) await expect.poll(() => one.chat.texts()).toEqual(texts);
     await expect(bea.chat.log.getByText(/Sending|Not sent/)).toHaveCount(0);
   });

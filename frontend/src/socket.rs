@@ -351,13 +351,22 @@ impl Inner {
         }
         let weak = Rc::downgrade(self);
         let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
+        self.hold(true);
         *self.rest.borrow_mut() = Timer::once(millis, move || {
             if let Some(inner) = weak.upgrade() {
                 // the timer that this belongs to is let go when everything is done
                 let _over = inner.rest.borrow_mut().take();
+                inner.hold(false);
                 inner.post_all();
             }
         });
+    }
+
+    /// Says that what waits is held back, or that it is not any more.
+    fn hold(&self, is_held: bool) {
+        if let Some(chat) = self.scene.chat() {
+            chat.is_held.set(is_held);
+        }
     }
 
     fn watch(&self, chat: LiveChat, after: Option<Cursor>) {

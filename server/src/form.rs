@@ -83,10 +83,10 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
     let Client { address, .. } = Client::of(&request);
-    let session = parts.sessions.find(request.headers(), parts.service.now());
+    let session = parts.sessions.find(request.headers(), parts.service.now()).map(|session| session.user());
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
-        caller: session.map(|session| Caller { user: session.user(), address }),
+        caller: session.map(|user| Caller { user, address }),
         result: Mutex::new(None),
     });
     let context = {
@@ -99,13 +99,25 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
             let page = match form {
-                Some(form) => Page::Refused { problem, form },
+                Some(form) => Page::Refused { problem, form: filled_in(&parts, session, form) },
                 None => Page::Problem(problem),
             };
             refuse(&parts, is_page, &head, page, problem)
         }
         // the function did not run: its name or its fields were wrong
         None => refuse(&parts, is_page, &head, Page::Problem(Problem::BadForm), Problem::BadForm),
+    }
+}
+
+/// A form that is given back, with what somebody is called where the field for that was left alone.
+fn filled_in(parts: &Parts, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
+    match form {
+        RefusedForm::StartChat { nickname, title, private } if nickname.is_empty() => {
+            let known = user.and_then(|user| parts.service.user(user).ok());
+            let nickname = known.map(|known| known.nickname.to_string()).unwrap_or_default();
+            RefusedForm::StartChat { nickname, title, private }
+        }
+        form => form,
     }
 }
 

@@ -20,6 +20,7 @@ use axum::{
 };
 use domain::Problem;
 
+use connection::Connection;
 pub use follower::Follower;
 pub use outlet::{Outlet, Stuck};
 
@@ -62,8 +63,11 @@ pub async fn upgrade(
         let _place = place;
         let Some((outlet, inlet)) = wire::take_over(upgrade).await else { return };
         match entry {
-            Ok((caller, _open)) => connection::run(outlet, inlet, caller, parts).await,
-            Err(problem) => connection::refuse(&outlet, inlet, problem).await,
+            Ok((caller, _open)) => {
+                connection::run(Connection::new(outlet, inlet, caller, parts)).await;
+            }
+            // rare, and not to take room in all the others
+            Err(problem) => Box::pin(connection::refuse(&outlet, inlet, problem)).await,
         }
     });
     answer

@@ -16,6 +16,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use tungstenite::Bytes;
+
 use crate::{clock::Clock, tail::Bell};
 
 pub use room::News;
@@ -457,9 +459,14 @@ impl Seat {
         everybody.rooms.get(&self.chat).is_some_and(|room| room.has_seat(self.user, self.watcher))
     }
 
-    /// What happened in the room since a version; nothing known gets everything.
-    pub fn news(&self, known: Option<u64>) -> Option<News> {
-        self.presence.lock().rooms.get(&self.chat)?.news(known)
+    /// What happened in the room since a version, as `encode` writes it, and the version it leads to; nothing known gets
+    /// everything.
+    pub fn news(
+        &self,
+        known: Option<u64>,
+        encode: impl FnOnce(News) -> Option<Bytes>,
+    ) -> Option<(u64, Bytes)> {
+        self.presence.lock().rooms.get_mut(&self.chat)?.tell(known, Instant::now(), encode)
     }
 }
 
@@ -493,7 +500,7 @@ impl Drop for Stay {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Nickname, id::ID_BYTES};
+    use domain::{Nickname, id::ID_BYTES, roster::RosterChange};
     use tokio::time::advance;
 
     use super::{
@@ -510,6 +517,27 @@ mod tests {
 
     fn presence() -> Arc<Presence> {
         Arc::new(Presence::new(GRACE, clock::system()))
+    }
+
+    /// What somebody is told who knows a version.
+    fn news(seat: &Seat, known: Option<u64>) -> Option<News> {
+        let (version, bytes) = seat.news(known, |news| {
+            let bytes = match news {
+                News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
+                News::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
+            };
+            Some(bytes.unwrap().into())
+        })?;
+        match serde_json::from_slice::<(Option<Roster>, Option<RosterChange>)>(&bytes).unwrap() {
+            (Some(roster), _) => {
+                assert_eq!(roster.version, version);
+                Some(News::Whole(roster))
+            }
+            (None, change) => {
+                assert_eq!(change.as_ref().map(|change| change.version), Some(version));
+                change.map(News::Change)
+            }
+        }
     }
 
     fn names(presence: &Presence) -> Vec<String> {
@@ -566,13 +594,13 @@ mod tests {
     fn a_watcher_is_told_the_difference_to_what_it_knows() {
         let presence = presence();
         let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
-        let Some(News::Whole(mut mine)) = seat.news(None) else { panic!("nothing") };
-        assert_eq!(seat.news(Some(mine.version)), None);
+        let Some(News::Whole(mut mine)) = news(&seat, None) else { panic!("nothing") };
+        assert_eq!(news(&seat, Some(mine.version)), None);
         let _bea = presence.join(CHAT, user(2, "Bea"), Bell::default());
         drop(presence.join(CHAT, user(3, "Cy"), Bell::default()));
         presence.depart(Instant::now() + GRACE * 2);
         presence.rename(&user(1, "Anna"));
-        let Some(News::Change(change)) = seat.news(Some(mine.version)) else { panic!("nothing") };
+        let Some(News::Change(change)) = news(&seat, Some(mine.version)) else { panic!("nothing") };
         mine.apply(change);
         assert_eq!(mine, presence.roster(CHAT));
     }
@@ -614,8 +642,8 @@ mod tests {
         for round in 0..REMEMBERED_CHANGES {
             presence.rename(&user(1, &format!("Ana {round}")));
         }
-        assert!(matches!(seat.news(Some(0)), Some(News::Whole(_))));
-        assert!(matches!(seat.news(Some(1)), Some(News::Change(_))));
+        assert!(matches!(news(&seat, Some(0)), Some(News::Whole(_))));
+        assert!(matches!(news(&seat, Some(1)), Some(News::Change(_))));
     }
 
     #[test]
@@ -643,7 +671,7 @@ mod tests {
         let seat = presence.join(CHAT, numbered(0), Arc::clone(&bell));
         let mut known = Roster::default();
         let mut seats = Vec::new();
-        let catch_up = |seat: &Seat, known: &mut Roster| match seat.news(Some(known.version)) {
+        let catch_up = |seat: &Seat, known: &mut Roster| match news(seat, Some(known.version)) {
             Some(News::Whole(roster)) => *known = roster,
             Some(News::Change(change)) => known.apply(change),
             None => {}
@@ -672,6 +700,43 @@ mod tests {
         catch_up(&seat, &mut known);
         assert_eq!(known, presence.roster(CHAT));
         assert_eq!((known.count, known.members.len()), (51, 51));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_large_room_those_who_know_as_much_are_told_the_same_bytes_and_all_end_up_knowing_all() {
+        let presence = presence();
+        let join = |number| {
+            let bell = Bell::default();
+            (presence.join(CHAT, numbered(number), Arc::clone(&bell)), bell)
+        };
+        let next_batch = async || {
+            advance(BATCH_INTERVAL).await;
+            presence.depart(Instant::now());
+        };
+        let mut watchers: Vec<_> = (0..300).map(join).collect();
+        next_batch().await;
+        let times = std::cell::Cell::new(0);
+        let tell = |(seat, _): &(Seat, Bell), known| {
+            let encoded = |_| {
+                times.set(times.get() + 1);
+                Some(Bytes::from_static(b"{}"))
+            };
+            seat.news(known, encoded)
+        };
+        let first: HashSet<_> = watchers.iter().map(|watcher| tell(watcher, None)).collect();
+        assert_eq!((first.len(), times.get()), (1, 1));
+        let known = first.iter().flatten().map(|(version, _)| *version).next();
+        // those who come before the next batch are told what the others were, and are rung with them
+        watchers.extend((300..310).map(join));
+        assert_eq!(watchers[300..].iter().map(|watcher| tell(watcher, None)).collect::<HashSet<_>>(), first);
+        next_batch().await;
+        for (_, bell) in &watchers {
+            bell.notified().await;
+        }
+        let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
+        assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
+        assert!(watchers.iter().all(|watcher| tell(watcher, known) != None && times.get() == 1));
+        assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
     }
 
     #[tokio::test(start_paused = true)]

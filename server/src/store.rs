@@ -179,6 +179,7 @@ impl Store {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
                 _ => {}
             }
+            seal::owned(fs::File::options().write(true)).open(&unfinished)?;
             drop(open(&unfinished)?);
             rename_durably(&unfinished, path)?;
         }

@@ -33,6 +33,8 @@ pub struct LiveChat {
     pub posted: RwSignal<usize>,
     /// Whether earlier events are on their way.
     pub loading: RwSignal<bool>,
+    /// Whether what was said waits for a while, since it was too much at once.
+    pub is_held: RwSignal<bool>,
     /// About whom or what more is shown.
     pub about: RwSignal<Option<About>>,
     typed_at: StoredValue<Timestamp>,
@@ -52,6 +54,7 @@ impl LiveChat {
             roster: RwSignal::new(roster),
             posted: RwSignal::new(0),
             loading: RwSignal::new(false),
+            is_held: RwSignal::new(false),
             about: RwSignal::new(about),
             typed_at: StoredValue::new(Timestamp(0)),
         }

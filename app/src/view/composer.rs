@@ -156,7 +156,7 @@ pub fn Composer() -> impl IntoView {
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder="Write a message"
+                    placeholder=move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" }
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"

@@ -42,6 +42,11 @@ pub fn here(members: usize) -> String {
     format!("{} here", people(members))
 }
 
+/// So many people here, where that is known: whoever looks is one of them, unless they cannot be there any more.
+fn heading(members: usize) -> String {
+    if members == 0 { "People".to_owned() } else { here(members) }
+}
+
 /// The members where they are a sheet.
 #[derive(Clone, Copy)]
 struct Sheet(NodeRef<Aside>);
@@ -83,7 +88,7 @@ pub fn Members() -> impl IntoView {
             ></button>
             <div class="members-sheet">
             <div class="members-head">
-                <h2>{move || here(count.get())}</h2>
+                <h2>{move || heading(count.get())}</h2>
                 <button
                     type="button"
                     class="quiet sheet-only"
@@ -151,8 +156,8 @@ pub fn MembersButton() -> impl IntoView {
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
-            <span aria-hidden="true">{move || count.get()}</span>
-            <span class="hidden">{move || here(count.get())}</span>
+            <span aria-hidden="true">{move || Some(count.get()).filter(|count| *count > 0)}</span>
+            <span class="hidden">{move || heading(count.get())}</span>
         </button>
     }
 }

@@ -302,6 +302,9 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
         Some(problem) => format!("Not sent. {problem}"),
         None if is_stuck() && !is_last.get() => "Not sent".to_owned(),
         None if is_stuck() => "Not sent. You are offline; it goes out when you are back.".to_owned(),
+        None if chat.is_held.get() && is_last.get() => {
+            "Sending in a moment, since that was much at once".to_owned()
+        }
         None => "Sending".to_owned(),
     };
     let composer = use_context::<ComposerField>();

@@ -1,6 +1,8 @@
 //! The form that starts a chat. It is an ordinary form: what the browser adds is another name at a click and a word
 //! before something wrong is sent.
 
+use std::time::Duration;
+
 use domain::{Nickname, Problem, Title};
 use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 
@@ -64,11 +66,13 @@ pub fn StartForm(
         if checked.is_err() || sending.get_untracked() {
             event.prevent_default();
         }
-        // Who is called something else by now, in another tab, is not called back by a field that nobody touched.
+        // Who is called something else by now, in another tab, is not called back by a field that nobody touched: it is not
+        // sent, and keeps its text for whoever comes back to it.
         if checked.is_ok()
             && let Some(input) = name_input.get().filter(|input| input.value() == input.default_value())
         {
-            input.set_value("");
+            input.set_disabled(true);
+            let _ = set_timeout(move || input.set_disabled(false), Duration::ZERO);
         }
         set_sending.set(checked.is_ok());
         problem.set(checked.err());

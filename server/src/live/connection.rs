@@ -1,6 +1,6 @@
 //! One connection: what it reads, what it writes, and when it ends.
 
-use std::{collections::HashMap, future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
     ChatId, ClientId, Command, Invite, Problem, UserId,
@@ -52,7 +52,8 @@ enum End {
     Silent,
 }
 
-struct Connection {
+/// A connection, and what was sent on it.
+pub(super) struct Connection {
     inlet: Inlet,
     outlet: Arc<Outlet>,
     caller: Caller,
@@ -68,7 +69,8 @@ struct Connection {
     hidden: Option<Vec<UserId>>,
     lobby: Option<lobby::View>,
     lobby_rings: watch::Receiver<u64>,
-    watches: HashMap<ChatId, Watch>,
+    /// A few at most, and one nearly always.
+    watches: Vec<Watch>,
     /// The part of the lobby that was asked for last, until it is shown.
     wanted: Option<Wanted>,
     /// The lobby is not shown anew before.
@@ -86,36 +88,43 @@ struct Rest {
     until: Instant,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn run(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) {
-    let lobby_rings = parts.lobby.rings();
-    let mut connection = Connection {
-        inlet,
-        outlet,
-        caller,
-        parts,
-        bell: Arc::new(Notify::new()),
-        knock: Arc::new(Notify::new()),
-        stay: None,
-        invites: None,
-        hidden: None,
-        lobby: None,
-        lobby_rings,
-        wanted: None,
-        lobby_rests_until: Instant::now(),
-        watches: HashMap::new(),
-        answers: FuturesOrdered::new(),
-        last_heard: Instant::now(),
-        rest: None,
-    };
+/// Serves a connection until it ends. It is in a place of its own, so that the task that serves it need not have room for it
+/// twice: there are thousands of both.
+pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.serve().await;
     // the seats are given back before the courtesies
-    let Connection { outlet, inlet, watches, stay, .. } = connection;
-    drop((watches, stay));
-    close(&outlet, inlet, end).await;
+    connection.watches.clear();
+    connection.stay = None;
+    let Connection { outlet, inlet, .. } = &mut *connection;
+    close(outlet, inlet, end).await;
 }
 
 impl Connection {
+    /// Somebody's, who has said nothing yet.
+    pub(super) fn new(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) -> Box<Self> {
+        let lobby_rings = parts.lobby.rings();
+        let now = Instant::now();
+        Box::new(Self {
+            inlet,
+            outlet,
+            caller,
+            parts,
+            bell: Arc::new(Notify::new()),
+            knock: Arc::new(Notify::new()),
+            stay: None,
+            invites: None,
+            hidden: None,
+            lobby: None,
+            lobby_rings,
+            wanted: None,
+            lobby_rests_until: now,
+            watches: Vec::new(),
+            answers: FuturesOrdered::new(),
+            last_heard: now,
+            rest: None,
+        })
+    }
+
     async fn serve(&mut self) -> End {
         let stop = self.parts.stop.clone();
         let (bell, knock, outlet) =
@@ -126,15 +135,15 @@ impl Connection {
             let silence = self.last_heard + Duration::from_secs(SILENCE_SECONDS);
             let step = tokio::select! {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
-                Some(answer) = self.answers.next() => in_time(&stop, self.answer(answer)).await,
-                () = outlet.stuck() => in_time(&stop, self.flush()).await,
-                () = bell.notified() => in_time(&stop, self.deliver()).await,
-                () = knock.notified() => in_time(&stop, self.tell_theirs()).await,
-                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => in_time(&stop, self.tell_lobby()).await,
-                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, self.show_lobby()).await,
-                _ = beats.tick() => in_time(&stop, self.beat()).await,
+                Some(answer) = self.answers.next() => in_time(&stop, Box::pin(self.answer(answer))).await,
+                () = outlet.stuck() => in_time(&stop, Box::pin(self.flush())).await,
+                () = bell.notified() => in_time(&stop, Box::pin(self.deliver())).await,
+                () = knock.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
+                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => in_time(&stop, Box::pin(self.tell_lobby())).await,
+                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, Box::pin(self.show_lobby())).await,
+                _ = beats.tick() => in_time(&stop, Box::pin(self.beat())).await,
                 () = sleep_until(silence) => Err(End::Silent),
-                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, self.receive(message)).await,
+                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, Box::pin(self.receive(message))).await,
             };
             if let Err(end) = step {
                 return end;
@@ -176,18 +185,19 @@ impl Connection {
                 Ok(None)
             }
             ClientFrame::Unwatch { chat } => {
-                self.watches.remove(&chat);
+                self.unwatch(chat);
                 Ok(None)
             }
             ClientFrame::Typing { chat } => {
-                if let Some(watch) = self.watches.get_mut(&chat) {
-                    watch.typing(&self.parts.service);
+                let parts = Arc::clone(&self.parts);
+                if let Some(watch) = self.watched(chat) {
+                    watch.typing(&parts.service);
                 }
                 Ok(None)
             }
             ClientFrame::Earlier { chat, before } => {
                 // only of what one watches: that one may
-                if !self.watches.contains_key(&chat) {
+                if self.watched(chat).is_none() {
                     return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
                 }
                 Ok(Some(match self.parts.service.earlier(chat, self.caller.user, before) {
@@ -254,13 +264,22 @@ impl Connection {
         self.send(&ServerFrame::Invites(invites)).await
     }
 
+    fn watched(&mut self, chat: ChatId) -> Option<&mut Watch> {
+        self.watches.iter_mut().find(|watch| watch.chat() == chat)
+    }
+
+    fn unwatch(&mut self, chat: ChatId) {
+        self.watches.retain(|watch| watch.chat() != chat);
+    }
+
     fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> ServerFrame {
-        if !self.watches.contains_key(&chat) && self.watches.len() == WATCH_LIMIT {
+        if self.watched(chat).is_none() && self.watches.len() == WATCH_LIMIT {
             return ServerFrame::refused_chat(chat, Problem::TooManyChats);
         }
         match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.outlet, &self.bell) {
             Ok((watch, answer)) => {
-                self.watches.insert(chat, watch);
+                self.unwatch(chat);
+                self.watches.push(watch);
                 // the bell brings the rest, behind this answer
                 self.bell.notify_one();
                 answer
@@ -274,7 +293,7 @@ impl Connection {
     async fn propose(&mut self, request: u64, ask: Ask) {
         let proposed = match ask.check() {
             Ok(command @ Command::Post { chat, client_id, .. }) => {
-                if let Some(watch) = self.watches.get_mut(&chat) {
+                if let Some(watch) = self.watched(chat) {
                     watch.said();
                 }
                 self.post(client_id, command).await
@@ -325,14 +344,14 @@ impl Connection {
     async fn deliver(&mut self) -> Result<(), End> {
         let mut more = false;
         let mut removed = Vec::new();
-        for (chat, watch) in &mut self.watches {
+        for watch in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
             self.outlet.flush().await.map_err(gone)?;
             match watch.send_news(&self.parts.service, &self.outlet).map_err(End::Problem)? {
                 Sent::Nothing => {}
                 Sent::Batch | Sent::Stuck => more = true,
                 Sent::Removed => {
-                    removed.push(*chat);
+                    removed.push(watch.chat());
                     continue;
                 }
             }
@@ -341,7 +360,7 @@ impl Connection {
             }
         }
         for chat in removed {
-            self.watches.remove(&chat);
+            self.unwatch(chat);
             self.send(&ServerFrame::refused_chat(chat, Problem::Removed)).await?;
         }
         if more {
@@ -356,7 +375,7 @@ impl Connection {
         // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
         // client is told no more than it was sent.
         self.deliver().await?;
-        let reached = self.watches.values().map(Watch::reached).collect();
+        let reached = self.watches.iter().map(Watch::reached).collect();
         self.send(&ServerFrame::Beat(reached)).await?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
         let has_some = self.invites.as_ref().is_some_and(|invites| !invites.is_empty());
@@ -380,12 +399,12 @@ impl Connection {
 }
 
 /// Tells a client why it cannot come in.
-pub(super) async fn refuse(outlet: &Outlet, inlet: Inlet, problem: Problem) {
-    close(outlet, inlet, End::Problem(problem)).await;
+pub(super) async fn refuse(outlet: &Outlet, mut inlet: Inlet, problem: Problem) {
+    close(outlet, &mut inlet, End::Problem(problem)).await;
 }
 
 /// A courtesy: whoever is still there learns why it ends.
-async fn close(outlet: &Outlet, mut inlet: Inlet, end: End) {
+async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
         End::Silent => (CLOSE_AWAY, "", None),
@@ -419,9 +438,12 @@ fn gone(_: io::Error) -> End {
     End::Gone
 }
 
+/// A step of a connection. Most of the time it does none, so it has no room for the largest of them.
+type Step<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
+
 /// One step of a connection, whatever is written with it. A client that takes nothing costs it so long, and a server that
 /// stops waits for none.
-async fn in_time(stop: &CancellationToken, step: impl Future<Output = Result<(), End>>) -> Result<(), End> {
+async fn in_time(stop: &CancellationToken, step: Step<'_>) -> Result<(), End> {
     tokio::select! {
         done = timeout(WRITE_PATIENCE, step) => done.unwrap_or(Err(End::Silent)),
         () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),

@@ -108,6 +108,11 @@ impl Watch {
         })
     }
 
+    /// Which chat.
+    pub(super) fn chat(&self) -> ChatId {
+        self.chat
+    }
+
     /// What was sent of it.
     pub(super) fn reached(&self) -> Reached {
         Reached { chat: self.chat, seq: self.follower.cursor().unwrap_or(self.begins) }
@@ -152,12 +157,14 @@ impl Watch {
     /// Who came and who left since this was last asked; nothing where nobody did.
     pub(super) fn roster(&mut self) -> Option<Bytes> {
         let chat = self.chat;
-        let (version, frame) = match self.seat.news(self.roster)? {
-            News::Whole(roster) => (roster.version, ServerFrame::Roster { chat, roster }),
-            News::Change(change) => (change.version, ServerFrame::RosterChange { chat, change }),
-        };
+        let (version, frame) = self.seat.news(self.roster, |news| {
+            encode(&match news {
+                News::Whole(roster) => ServerFrame::Roster { chat, roster },
+                News::Change(change) => ServerFrame::RosterChange { chat, change },
+            })
+        })?;
         self.roster = Some(version);
-        encode(&frame)
+        Some(frame)
     }
 }
 

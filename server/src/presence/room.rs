@@ -10,6 +10,7 @@ use domain::{
     roster::{ROSTER_LIMIT, RosterChange},
 };
 use tokio::time::Instant;
+use tungstenite::Bytes;
 
 use crate::tail::Bell;
 
@@ -18,8 +19,12 @@ pub(super) const REMEMBERED_CHANGES: usize = 256;
 /// In a room with more members than this, changes are told in batches: each of n people who come would otherwise wake
 /// all n.
 pub(super) const SMALL_ROOM: usize = 32;
-/// A batch in a large room comes no sooner than this after the one before.
+/// A batch in a large room comes no sooner than this after the one before,
 pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// and no sooner than so long for each member: a room tells 4,000 members a second, however many it has.
+const INTERVAL_OF_A_MEMBER: Duration = Duration::from_micros(250);
+/// So many different things are told of one version at most, to those who were here at different times.
+const TELLINGS: usize = 8;
 
 /// What a connection has to be told about a room.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +48,11 @@ pub(super) struct Room {
     watchers: HashMap<u64, Bell>,
     rung: Option<(u64, Instant)>,
     rings_later: bool,
+    /// What was told of this version of a large room, encoded, by what was known before.
+    told: Vec<(Option<u64>, Bytes)>,
+    told_version: u64,
+    /// The last that was told of everybody in a large room, and when.
+    whole: Option<(u64, Instant, Bytes)>,
 }
 
 struct Present {
@@ -168,10 +178,10 @@ impl Room {
     pub(super) fn ring(&mut self, now: Instant) -> Option<Instant> {
         match self.rung {
             Some((version, _)) if version == self.version => None,
-            Some((_, last)) if self.members.len() > SMALL_ROOM && now < last + BATCH_INTERVAL => {
+            Some((_, last)) if self.is_large() && now < last + self.interval() => {
                 let is_first = !self.rings_later;
                 self.rings_later = true;
-                is_first.then_some(last + BATCH_INTERVAL)
+                is_first.then_some(last + self.interval())
             }
             _ => {
                 self.rung = Some((self.version, now));
@@ -188,6 +198,16 @@ impl Room {
         self.ring(now)
     }
 
+    fn is_large(&self) -> bool {
+        self.members.len() > SMALL_ROOM
+    }
+
+    /// How long a batch comes after the one before.
+    fn interval(&self) -> Duration {
+        let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        BATCH_INTERVAL.max(INTERVAL_OF_A_MEMBER.saturating_mul(members))
+    }
+
     pub(super) fn roster(&self) -> Roster {
         let named = self.arrivals.range(self.named_from..).filter_map(|(_, user)| self.members.get(user));
         Roster::new(self.version, self.members.len(), named.map(|present| present.member.clone()).collect())
@@ -201,14 +221,59 @@ impl Room {
         (self.members.len(), faces.collect())
     }
 
-    /// What happened since a version; nothing known gets everything.
-    pub(super) fn news(&self, known: Option<u64>) -> Option<News> {
-        let Some(known) = known else { return Some(News::Whole(self.roster())) };
-        if known == self.version {
+    /// The same as [`Room::news`], as bytes, and the version it leads to. In a large room all who know as much are told the
+    /// same bytes; and where not everybody is named, those who come between two batches are told of all as they were with
+    /// the last, since the next is on its way.
+    pub(super) fn tell(
+        &mut self,
+        known: Option<u64>,
+        now: Instant,
+        encode: impl FnOnce(News) -> Option<Bytes>,
+    ) -> Option<(u64, Bytes)> {
+        let version = self.version;
+        if known == Some(version) {
             return None;
         }
-        if self.changes.front().is_none_or(|(version, _)| *version > known + 1) {
+        let known = known.filter(|known| self.remembers(*known));
+        if !self.is_large() {
+            return Some((version, encode(self.news(known)?)?));
+        }
+        if let (None, Some((version, at, bytes))) = (known, &self.whole)
+            && self.members.len() > ROSTER_LIMIT
+            && now < *at + self.interval()
+            && self.rung.is_some_and(|(rung, _)| rung <= *version)
+        {
+            return Some((*version, bytes.clone()));
+        }
+        if self.told_version != version {
+            self.told.clear();
+            self.told_version = version;
+        }
+        if let Some((_, bytes)) = self.told.iter().find(|(from, _)| *from == known) {
+            return Some((version, bytes.clone()));
+        }
+        let bytes = encode(self.news(known)?)?;
+        if known.is_none() {
+            self.whole = Some((version, now, bytes.clone()));
+        }
+        if self.told.len() < TELLINGS {
+            self.told.push((known, bytes.clone()));
+        }
+        Some((version, bytes))
+    }
+
+    /// Whether it is known what changed since a version.
+    fn remembers(&self, version: u64) -> bool {
+        self.changes.front().is_some_and(|(first, _)| *first <= version + 1)
+    }
+
+    /// What happened since a version; nothing known gets everything.
+    pub(super) fn news(&self, known: Option<u64>) -> Option<News> {
+        let Some(known) = known.filter(|known| *known == self.version || self.remembers(*known)) else {
             return Some(News::Whole(self.roster()));
+        };
+        if known == self.version {
+            return None;
         }
         let (version, count) = (self.version, self.members.len());
         let mut change = RosterChange { version, count, present: Vec::new(), gone: Vec::new() };

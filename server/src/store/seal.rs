@@ -2,8 +2,9 @@
 //! Whoever finds it unbroken knows that nobody and nothing changed the database since.
 
 use std::{
-    fs::{self, File},
-    io::{self, ErrorKind, Read},
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind, Read, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +13,11 @@ const CHUNK_BYTES: usize = 1024 * 1024;
 
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("seal")
+}
+
+/// Makes files where there are none for Qchat alone to read, whatever the folder lets others do.
+pub(super) fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.create(true).mode(0o600)
 }
 
 /// Whether there is a seal, and the database is as it was sealed.
@@ -33,7 +39,8 @@ pub(super) fn remove(database: &Path) -> io::Result<()> {
 
 /// Seals a database that nobody has open.
 pub(super) fn put(database: &Path) -> io::Result<()> {
-    fs::write(beside(database), of(database)?)
+    let mut file = owned(File::options().write(true).truncate(true)).open(beside(database))?;
+    file.write_all(of(database)?.as_bytes())
 }
 
 fn of(database: &Path) -> io::Result<String> {
