@@ -82,7 +82,7 @@ struct Everybody {
 /// Somebody with at least one open page, or who had one until a moment ago.
 #[derive(Default)]
 struct Person {
-    connections: HashMap<u64, Bell>,
+    connections: Vec<(u64, Bell)>,
     leaves_at: Option<Instant>,
 }
 
@@ -127,7 +127,7 @@ impl Presence {
         everybody.next_connection += 1;
         let is_new = !everybody.people.contains_key(&user);
         let person = everybody.people.entry(user).or_default();
-        person.connections.insert(connection, knock);
+        person.connections.push((connection, knock));
         person.leaves_at = None;
         if is_new {
             everybody.came.note(Some(user), None, STILL_HERE);
@@ -151,7 +151,7 @@ impl Presence {
     /// Tells every connection of a user that their invites may be others.
     pub fn knock(&self, user: UserId) {
         if let Some(person) = self.lock().people.get(&user) {
-            person.connections.values().for_each(|knock| knock.notify_one());
+            person.connections.iter().for_each(|(_, knock)| knock.notify_one());
         }
     }
 
@@ -488,7 +488,7 @@ impl Drop for Stay {
         let at = Instant::now() + self.presence.grace;
         let mut everybody = self.presence.lock();
         let Some(person) = everybody.people.get_mut(&self.user) else { return };
-        person.connections.remove(&self.connection);
+        person.connections.retain(|(connection, _)| *connection != self.connection);
         if person.connections.is_empty() {
             person.leaves_at = Some(at);
             everybody.farewells.insert((at, self.user));

@@ -1,6 +1,7 @@
 //! The database: the local view of the log, in redb. It knows how to keep things, not what they mean.
 
 mod record;
+mod records;
 mod seal;
 
 use std::{
@@ -23,6 +24,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use crate::random::{self, NoRandomness};
+use records::Records;
 
 type Id = [u8; ID_BYTES];
 
@@ -298,10 +300,8 @@ fn begin_write(database: &Database) -> Result<WriteTransaction, StoreError> {
 /// A transaction that writes. Reads through it see what it wrote.
 pub struct Batch<'txn> {
     log: Table<'txn, (), &'static [u8]>,
-    users: Table<'txn, Id, &'static [u8]>,
-    chats: Table<'txn, Id, &'static [u8]>,
-    users_active: Table<'txn, Id, u64>,
-    chats_active: Table<'txn, Id, u64>,
+    users: Records<'txn, User>,
+    chats: Records<'txn, Chat>,
     pairs: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
@@ -319,10 +319,8 @@ impl<'txn> Batch<'txn> {
             total,
             bytes,
             log: write.open_table(LOG)?,
-            users: write.open_table(USERS)?,
-            chats: write.open_table(CHATS)?,
-            users_active: write.open_table(USERS_ACTIVE)?,
-            chats_active: write.open_table(CHATS_ACTIVE)?,
+            users: Records::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
+            chats: Records::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
             pairs: write.open_table(PAIRS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
@@ -330,8 +328,10 @@ impl<'txn> Batch<'txn> {
         })
     }
 
-    /// Notes how many bytes are kept, and gives that.
+    /// Writes what is written once for all, and how many bytes are kept, and gives that.
     fn close(mut self) -> Result<u64, StoreError> {
+        self.users.close(&mut self.bytes)?;
+        self.chats.close(&mut self.bytes)?;
         let before = self.total.get(())?.map_or(0, |bytes| bytes.value());
         if before != self.bytes {
             self.total.insert((), self.bytes)?;
@@ -355,8 +355,8 @@ impl<'txn> Batch<'txn> {
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::User { user, at } => {
-                put(&mut self.users, user.id.bytes(), user, &mut self.bytes)?;
-                touch(&mut self.users_active, user.id.bytes(), *at, &mut self.bytes)?;
+                self.users.put(user.id.bytes(), user.clone())?;
+                self.users.touch(user.id.bytes(), *at)?;
             }
             Change::Chat(event) => self.append(event)?,
             Change::Hidden { from, person, is_hidden } => {
@@ -370,15 +370,13 @@ impl<'txn> Batch<'txn> {
                 }
             }
             Change::UserTouched(user, at) => {
-                touch(&mut self.users_active, user.bytes(), *at, &mut self.bytes)?;
+                self.users.touch(user.bytes(), *at)?;
             }
             Change::ChatTouched(chat, at) => {
-                touch(&mut self.chats_active, chat.bytes(), *at, &mut self.bytes)?;
+                self.chats.touch(chat.bytes(), *at)?;
             }
             Change::UserExpired(user) => {
-                take(&mut self.users, user.bytes(), &mut self.bytes)?;
-                let was_there = self.users_active.remove(user.bytes())?.is_some();
-                went(&mut self.bytes, was_there, ACTIVE_BYTES);
+                self.users.remove(user.bytes(), &mut self.bytes)?;
                 for pair in self.hidden.extract_from_if(all_with(*user), |_, ()| true)? {
                     pair?;
                     went(&mut self.bytes, true, HIDDEN_BYTES);
@@ -392,10 +390,10 @@ impl<'txn> Batch<'txn> {
 
     fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let id = event.chat.bytes();
-        let before = get(&self.chats, id)?;
+        let before = self.chats.kept(id)?.map(|kept| kept.value);
         if let Some(chat) = event.apply_to(before) {
-            put(&mut self.chats, id, &chat, &mut self.bytes)?;
-            touch(&mut self.chats_active, id, event.at, &mut self.bytes)?;
+            self.chats.put(id, chat.clone())?;
+            self.chats.touch(id, event.at)?;
             if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
                 let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
                 for pair in [(owner, guest), (guest, owner)] {
@@ -425,9 +423,7 @@ impl<'txn> Batch<'txn> {
 
     fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
         let id = chat.id.bytes();
-        take(&mut self.chats, id, &mut self.bytes)?;
-        let was_there = self.chats_active.remove(id)?.is_some();
-        went(&mut self.bytes, was_there, ACTIVE_BYTES);
+        self.chats.remove(id, &mut self.bytes)?;
         if let Some(guest) = chat.guest {
             let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
             for pair in [(owner, guest), (guest, owner)] {
@@ -467,11 +463,11 @@ impl State for Batch<'_> {
     type Error = StoreError;
 
     fn user(&self, id: UserId) -> Result<Option<Kept<User>>, StoreError> {
-        kept(&self.users, &self.users_active, id.bytes())
+        self.users.kept(id.bytes())
     }
 
     fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, StoreError> {
-        kept(&self.chats, &self.chats_active, id.bytes())
+        self.chats.kept(id.bytes())
     }
 
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, StoreError> {

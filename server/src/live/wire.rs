@@ -19,8 +19,8 @@ use tungstenite::{
 
 use super::outlet::{Outlet, Stuck};
 
-/// What is read at once. A frame is rarely longer, and this is all that an idle connection holds.
-const READ_BUFFER: usize = 1_024;
+/// What is read at once: most of what people say is shorter, and every idle connection holds as much.
+const READ_BUFFER: usize = 512;
 
 /// The first byte of a whole text frame, and of a ping.
 const TEXT: u8 = 0x81;

@@ -1,7 +1,7 @@
 //! One chat with people in it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
@@ -58,8 +58,8 @@ pub(super) struct Room {
 struct Present {
     member: Member,
     arrival: u64,
-    /// The seats they have: one for each connection.
-    seats: BTreeSet<u64>,
+    /// The seats they have: one for each connection, and rarely more than one.
+    seats: Vec<u64>,
     leaves_at: Option<Instant>,
     typing_until: Option<Instant>,
 }
@@ -74,14 +74,14 @@ impl Room {
     pub(super) fn sit(&mut self, watcher: u64, user: User) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
-            member.seats.insert(watcher);
+            member.seats.push(watcher);
             member.leaves_at = None;
             return false;
         }
         let arrival = self.next_arrival;
         self.next_arrival += 1;
         let member = user.into();
-        let seats = BTreeSet::from([watcher]);
+        let seats = vec![watcher];
         let present = Present { member, arrival, seats, leaves_at: None, typing_until: None };
         self.members.insert(id, present);
         self.arrivals.insert(arrival, id);
@@ -101,7 +101,9 @@ impl Room {
     pub(super) fn stand_up(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
         self.watchers.remove(&watcher);
         let Some(member) = self.members.get_mut(&user) else { return false };
-        if !member.seats.remove(&watcher) || !member.seats.is_empty() {
+        let before = member.seats.len();
+        member.seats.retain(|seat| *seat != watcher);
+        if member.seats.len() == before || !member.seats.is_empty() {
             return false;
         }
         member.leaves_at = Some(leaves_at);
