@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.c
 
 NATIVE := --package domain --package app --package server --package fuzz --features app/ssr
 
-.PHONY: run watch build test test-rust test-browser torture soak fuzz bench pictures check setup
+.PHONY: run watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
@@ -67,6 +67,12 @@ BENCH :=
 bench: build
 	scripts/setup.sh bench
 	cargo bench --package server --features app/ssr --bench bench -- $(BENCH)
+
+# Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
+lighthouse: build
+	scripts/setup.sh browser
+	scripts/setup.sh lighthouse
+	cd end2end/lighthouse && QCHAT_BROWSER=$$(../../scripts/browser.sh) node measure.js $(CURDIR)/docs/results/lighthouse.md
 
 # Takes the pictures of the README anew
 pictures: build

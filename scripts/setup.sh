@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Gets what Qchat needs to be built, with `check` also what looks at its dependencies, with `bench` what it is measured
-# against, and with `browser` what its tests need. Says what it does and how long that takes, does nothing twice, and stops with one line when something is missing
-# that it cannot get itself.
+# against, with `lighthouse` what judges its pages, and with `browser` what its tests need. Says what it does and how long
+# that takes, does nothing twice, and stops with one line when something is missing that it cannot get itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -57,6 +57,7 @@ npm_packages() {
 # wasm-opt comes with the packages of end2end.
 npm_packages end2end
 [ "${1:-}" != bench ] || npm_packages server/benches/peers
+[ "${1:-}" != lighthouse ] || npm_packages end2end/lighthouse
 
 if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "cargo-deny $CARGO_DENY" ]; then
   say "installing cargo-deny $CARGO_DENY (about two minutes)"

@@ -430,7 +430,7 @@ impl Inner {
             wire.last_heard = browser::now();
         }
         // a frame this page does not know comes from a newer server, which tells so in its own words
-        let Ok(frame) = serde_json::from_str::<ServerFrame>(text) else { return };
+        let Some(frame) = browser::parse::<ServerFrame>(text) else { return };
         match frame {
             ServerFrame::Done { request, seq } => match self.answered(request) {
                 Some(Waiting::Message(client_id)) => {

@@ -4,8 +4,10 @@
 use domain::{ChatId, timeline::Pending};
 use web_sys::Storage;
 
+use crate::browser;
+
 fn storage() -> Option<Storage> {
-    crate::browser::window()?.session_storage().ok().flatten()
+    browser::window()?.session_storage().ok().flatten()
 }
 
 /// What was being written in a chat.
@@ -20,7 +22,7 @@ pub(crate) fn keep_draft(chat: ChatId, text: &str) {
 
 /// The messages that waited to be stored in a chat, oldest first. None where there is nothing that could be one.
 pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
-    read(&waiting_key(chat)).and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default()
+    read(&waiting_key(chat)).and_then(|kept| browser::parse(&kept)).unwrap_or_default()
 }
 
 /// Keeps the messages that wait to be stored in a chat.

@@ -11,18 +11,27 @@ use axum::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{StatusCode, Uri, header},
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Redirect, Response},
 };
 use domain::{
-    ChatId, Problem, Seq, UserId,
+    ChatId, Problem, Seq, Timestamp, UserId, Visibility,
     lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
     page::Page,
 };
 pub use press::Press;
 use serde::Deserialize;
 
-use crate::{client::Client, problem, router::Parts, service::Subject, site};
+use crate::{
+    client::Client,
+    problem,
+    router::Parts,
+    service::{Glance, Subject},
+    site,
+};
+
+/// Tells search engines what they may do with an answer.
+const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
 /// Which part of the lobby is wanted.
 #[derive(Deserialize)]
@@ -81,14 +90,30 @@ pub async fn chat(
             Part { person, .. } => person.map(Subject::Person),
         };
         let glance = parts.service.glance(chat, user)?;
-        if part.before.is_none()
-            && about.is_none()
-            && let Some(answer) = parts.press.answer_again(&glance)
-        {
-            return Ok(answer);
-        }
-        Ok(parts.press.answer(Page::Chat(Box::new(parts.service.chat_page(glance, part.before, about)?))))
+        let robots = robots(&glance);
+        let again = (part.before.is_none() && about.is_none()).then(|| parts.press.answer_again(&glance));
+        let mut answer = match again.flatten() {
+            Some(answer) => answer,
+            None => {
+                let page = parts.service.chat_page(glance, part.before, about)?;
+                parts.press.answer(Page::Chat(Box::new(page)))
+            }
+        };
+        answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
+        Ok(answer)
     })
+}
+
+/// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
+/// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing.
+fn robots(Glance { chat, visit, .. }: &Glance) -> Option<HeaderValue> {
+    match chat.visibility {
+        Visibility::Private => Some(HeaderValue::from_static("noindex")),
+        Visibility::Public => {
+            let until = Timestamp(visit.now.0 + visit.lifetimes.chat.millis());
+            format!("nosnippet, noarchive, unavailable_after: {until}").parse().ok()
+        }
+    }
 }
 
 /// Everything else: a file of the site, or the page that says there is none.

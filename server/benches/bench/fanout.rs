@@ -21,6 +21,8 @@ pub(crate) struct Done {
     /// The same flat out.
     pub(crate) cpu_flat_out: Vec<f64>,
     rate: Vec<f64>,
+    /// Deliveries that came at once, flat out.
+    at_once: Vec<f64>,
     took: Vec<Duration>,
     took_rounds: Vec<Vec<Duration>>,
 }
@@ -48,6 +50,7 @@ pub(crate) async fn rounds(form: &Form, targets: &[Target], members: usize) -> i
             room.flat_out(AT_ONCE, form.flat_out / 5).await?;
             let flat_out = room.flat_out(AT_ONCE, form.flat_out).await?;
             done.cpu_flat_out.push(micros(&flat_out));
+            done.at_once.push(flat_out.deliveries as f64 / flat_out.reads.max(1) as f64);
             done.rate.push(flat_out.deliveries as f64 / flat_out.elapsed.as_secs_f64());
         }
     }
@@ -80,6 +83,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         ));
         report.add(Figure::of(format!("{name}: processor a delivery, flat out"), "µs", &done.cpu_flat_out));
         report.add(Figure::of(format!("{name}: deliveries, flat out"), "/s", &done.rate));
+        report.add(Figure::of(format!("{name}: deliveries in one read, flat out"), "", &done.at_once));
     }
     let compare = |what: &str, values: &[f64], of: &[f64], goal| {
         Figure::of(what, "×", &ratios(values, of)).with_goal(goal)

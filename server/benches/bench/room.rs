@@ -44,6 +44,8 @@ struct Progress {
     /// How long each took to the last member.
     took: Vec<Duration>,
     heard: u64,
+    /// How often a member read something.
+    reads: u64,
     /// What each poster has on its way.
     on_their_way: Vec<usize>,
     broken: Option<String>,
@@ -65,6 +67,8 @@ pub(crate) struct Room {
 pub(crate) struct Heard {
     /// Messages to members, each counted.
     pub(crate) deliveries: u64,
+    /// How often a member read something: several deliveries may come at once.
+    pub(crate) reads: u64,
     pub(crate) elapsed: Duration,
     /// Processor time of the server.
     pub(crate) cpu: Duration,
@@ -169,7 +173,8 @@ impl Room {
         let mut progress = self.progress.borrow_mut();
         progress.took.clear();
         let cpu = self.running.watched.cpu()?;
-        Ok(Before { at: Instant::now(), cpu, heard: progress.heard, number: self.next.get() })
+        let Progress { heard, reads, .. } = *progress;
+        Ok(Before { at: Instant::now(), cpu, heard, reads, number: self.next.get() })
     }
 
     fn end(&self, before: &Before) -> io::Result<Heard> {
@@ -180,7 +185,8 @@ impl Room {
         if deliveries != expected {
             return Err(io::Error::other(format!("{deliveries} of {expected} deliveries")));
         }
-        Ok(Heard { deliveries, elapsed, cpu, took: progress.took.clone() })
+        let reads = progress.reads - before.reads;
+        Ok(Heard { deliveries, reads, elapsed, cpu, took: progress.took.clone() })
     }
 
     async fn post(&self, poster: usize) -> io::Result<u32> {
@@ -247,6 +253,7 @@ struct Before {
     at: Instant,
     cpu: Duration,
     heard: u64,
+    reads: u64,
     number: u32,
 }
 
@@ -297,6 +304,7 @@ impl Listener {
     fn read(&mut self) -> io::Result<bool> {
         SCRATCH.with_borrow_mut(|scratch| {
             let count = self.stream.try_read(scratch)?;
+            self.progress.borrow_mut().reads += 1;
             if self.left.is_empty() {
                 let used = self.take(&scratch[..count]);
                 self.left.extend_from_slice(&scratch[used..count]);

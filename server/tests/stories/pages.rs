@@ -3,7 +3,10 @@
 use domain::{page::PAGE_EVENTS, text::BODY_LIMIT};
 use reqwest::{
     StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, ORIGIN, SET_COOKIE},
+    header::{
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, ORIGIN,
+        SET_COOKIE,
+    },
 };
 
 use tokio::{
@@ -32,6 +35,49 @@ async fn the_page_of_a_chat_has_its_history_and_members_in_it() {
     assert_eq!(page.text.matches("</script><b>").count(), 0, "not in the data for the browser either");
     let members = page.text.split_once("aria-label=\"Members\"").unwrap().1.split_once("</ul>").unwrap().0;
     assert!(members.contains("Ana") && members.contains("owner") && members.contains("you"), "{members}");
+}
+
+#[tokio::test]
+async fn strangers_are_made_the_same_page_as_everybody_and_what_is_new_is_on_it() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut here = ana.watch(chat).await;
+    for number in 0..3 {
+        here.post(chat, client_id(number), &format!("message-{number}.")).await.unwrap();
+        let mut nicknames = Vec::new();
+        for _ in 0..2 {
+            let stranger = server.person().await;
+            let nickname = stranger.connect().await.me.nickname.to_string();
+            let page = stranger.get(&format!("/chat/{chat}")).await;
+            assert!(page.text.contains(&format!(">message-{number}.<")), "{}", page.text);
+            assert!(page.text.contains(&format!("value=\"{nickname}\"")), "{}", page.text);
+            let policy = page.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
+            let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0.to_owned();
+            assert_eq!(page.text.matches(&format!("nonce=\"{nonce}\"")).count(), 1);
+            nicknames.push((
+                page.text.split_once("name=\"client_id\" value=\"").unwrap().1[..16].to_owned(),
+                nonce,
+            ));
+        }
+        assert!(nicknames[0].0 != nicknames[1].0 && nicknames[0].1 != nicknames[1].1, "{nicknames:?}");
+        assert!(
+            ana.get(&format!("/chat/{chat}")).await.text.contains("class=\"message own"),
+            "hers is another"
+        );
+    }
+}
+
+#[tokio::test]
+async fn search_engines_may_find_what_everybody_is_shown_while_it_is_there() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let robots =
+        async || ana.get(&format!("/chat/{chat}")).await.headers["x-robots-tag"].to_str().unwrap().to_owned();
+    assert!(robots().await.starts_with("nosnippet, noarchive, unavailable_after: 20"), "{}", robots().await);
+    ana.submit("/api/set_visibility", &[("chat", &chat.to_string()), ("visibility", "private")]).await;
+    assert_eq!(robots().await, "noindex");
 }
 
 #[tokio::test]
