@@ -735,7 +735,7 @@ mod tests {
         }
         let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
         assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
-        assert!(watchers.iter().all(|watcher| tell(watcher, known) != None && times.get() == 1));
+        assert!(watchers.iter().all(|watcher| tell(watcher, known).is_some() && times.get() == 1));
         assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
     }
 

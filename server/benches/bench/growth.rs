@@ -1,8 +1,12 @@
 //! How cost grows: with members, with chats, and with those who come and go.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::try_join_all;
+use tokio::time::sleep;
 
 use crate::{
     Form,
@@ -10,18 +14,22 @@ use crate::{
     posts::Poster,
     report::{Figure, Goal, Report},
     room::settle,
-    target::{Member, Target},
+    target::{Member, Target, expect, session, start_chat},
 };
 
 /// Who comes at the same time.
 const AT_ONCE: usize = 128;
+/// Chats that are started while people look at the home page, further from each other than pages are told of them.
+const NEW_CHATS: usize = 10;
+const BETWEEN: Duration = Duration::from_millis(350);
 /// What may be a cost twice as high is the same cost, on machines as noisy as these.
 const FLAT: f64 = 2.0;
 
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
     deliveries(form, report).await?;
     posts(form, report).await?;
-    presence(form, report).await
+    presence(form, report).await?;
+    lobby(form, report).await
 }
 
 /// Adds a figure for each size, each to be no more than so many times that of the first.
@@ -92,12 +100,18 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
     let (mut costs, mut took) = (Vec::new(), Vec::new());
     for members in form.sizes.iter().copied() {
         let server = Target::Qchat.start().await?;
+        // who they are is known before, since that takes a page
+        let mut sessions = Vec::new();
+        while sessions.len() < members {
+            let asking = (0..AT_ONCE.min(members - sessions.len())).map(|_| session(server.address));
+            sessions.extend(try_join_all(asking).await?);
+        }
         settle(&server).await?;
         let (cpu, began) = (server.watched.cpu()?, Instant::now());
         let mut here = Vec::new();
-        while here.len() < members {
-            let coming = (0..AT_ONCE.min(members - here.len())).map(|_| Member::arrive(&server));
-            here.extend(try_join_all(coming).await?);
+        while !sessions.is_empty() {
+            let coming = sessions.drain(..AT_ONCE.min(sessions.len()));
+            here.extend(try_join_all(coming.map(|cookie| Member::arrive_as(&server, cookie))).await?);
         }
         settle(&server).await?;
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
@@ -113,5 +127,33 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
     for (members, seconds) in took {
         report.add(Figure::of(format!("members {members}: until all are there and know"), "s", &[seconds]));
     }
+    Ok(())
+}
+
+/// Home pages that are open: what it costs to tell each of a new chat.
+async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
+    let mut costs = Vec::new();
+    for pages in form.sizes.iter().copied().filter(|pages| *pages >= 100 || form.sizes.len() == 1) {
+        let server = Target::Qchat.start().await?;
+        let mut open = Vec::new();
+        while open.len() < pages {
+            let coming = (0..AT_ONCE.min(pages - open.len())).map(|_| server.visit_home());
+            open.extend(try_join_all(coming).await?);
+        }
+        settle(&server).await?;
+        let cpu = server.watched.cpu()?;
+        for _ in 0..NEW_CHATS {
+            start_chat(server.address).await?;
+            sleep(BETWEEN).await;
+        }
+        for page in &mut open {
+            // somebody who was told of none would wait for ever
+            expect(page, r#"{"lobby_change""#).await?;
+        }
+        settle(&server).await?;
+        let cpu = server.watched.cpu()?.saturating_sub(cpu);
+        costs.push((pages, cpu.as_secs_f64() * 1e6 / (pages * NEW_CHATS) as f64));
+    }
+    add(report, |pages| format!("home pages {pages}: processor for each that is told of a new chat"), &costs);
     Ok(())
 }

@@ -41,6 +41,14 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         let figure =
             Figure::of(format!("memory of each of {connections} idle joined connections"), "kB", &[each]);
         report.add(if connections >= 10_000 { figure.with_goal(Goal::AtMost(6.0)) } else { figure });
+        if let Some(rest) = form.rest.filter(|_| connections >= 10_000) {
+            let (cpu, began) = (server.watched.cpu()?, Instant::now());
+            sleep(rest).await;
+            let busy =
+                server.watched.cpu()?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
+            let what = format!("{connections} idle joined connections, heartbeats and all: processor");
+            report.add(Figure::of(what, "%", &[busy * 100.0]));
+        }
         // everybody is cut off at once, and comes back from where they were
         for member in &mut members {
             member.leave();

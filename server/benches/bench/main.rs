@@ -31,6 +31,7 @@ use std::{
     time::Duration,
 };
 
+use domain::frame::BEAT_SECONDS;
 use report::Report;
 use tokio::{runtime, task::LocalSet};
 
@@ -51,6 +52,9 @@ struct Form {
     loads: Vec<f64>,
     /// Idle connections.
     connections: Vec<usize>,
+    /// How long idle connections are watched: longer than from one heartbeat to the next, and shorter than it takes until
+    /// those who never answer are let go.
+    rest: Option<Duration>,
     /// Messages of the database that a server starts with.
     history: u64,
     /// Public chats on the home page.
@@ -72,6 +76,7 @@ impl Form {
             sizes: vec![10, 100, 1_000, 10_000],
             loads: vec![5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 160.0, 240.0, 480.0, 960.0],
             connections: vec![1_000, 4_000, 10_000],
+            rest: Some(Duration::from_secs(BEAT_SECONDS + 5)),
             history: 1_200_000,
             chats: 5_000,
             long: 100_000,
@@ -104,6 +109,7 @@ impl Form {
             sizes: vec![10],
             loads: vec![20.0],
             connections: vec![20],
+            rest: None,
             history: 1_000,
             chats: 20,
             long: 200,

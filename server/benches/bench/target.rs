@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use domain::{ClientId, id::ID_BYTES};
+use domain::{ClientId, id::ID_BYTES, lobby::PAGE_LISTINGS};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -191,6 +191,17 @@ impl Running {
         Ok(wire)
     }
 
+    /// Somebody new on the home page.
+    pub(crate) async fn visit_home(&self) -> io::Result<Wire> {
+        let mut wire = wire::open(self.address, "/live", &session(self.address).await?).await?;
+        let version = domain::frame::VERSION;
+        let hello = wire::text(&format!(r#"{{"hello":{{"version":{version}}}}}"#));
+        let lobby = wire::text(&format!(r#"{{"lobby":{{"filter":"","limit":{PAGE_LISTINGS}}}}}"#));
+        wire.stream.write_all(&[hello, lobby].concat()).await?;
+        expect(&mut wire, r#"{"lobby""#).await?;
+        Ok(wire)
+    }
+
     /// Says hello and asks for a chat, from a cursor on where there is one.
     async fn greet(&self, cookie: &str, chat: &str, after: Option<&str>) -> io::Result<Wire> {
         let mut wire = wire::open(self.address, "/live", cookie).await?;
@@ -236,7 +247,11 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn arrive(server: &Running) -> io::Result<Self> {
-        let cookie = session(server.address).await?;
+        Self::arrive_as(server, session(server.address).await?).await
+    }
+
+    /// Somebody who has a session already.
+    pub(crate) async fn arrive_as(server: &Running, cookie: String) -> io::Result<Self> {
         let mut wire = server.greet(&cookie, &server.chat, None).await?;
         let snapshot = expect(&mut wire, r#"{"snapshot""#).await?;
         let part = |from: &str, to: char| -> Option<&str> {
@@ -261,7 +276,7 @@ impl Member {
 }
 
 /// Reads until a text that begins like this, and gives it.
-async fn expect(wire: &mut Wire, beginning: &str) -> io::Result<String> {
+pub(crate) async fn expect(wire: &mut Wire, beginning: &str) -> io::Result<String> {
     loop {
         while let Some((kind, payload, length)) = wire::first(&wire.left) {
             let is_it = kind == Kind::Text && payload.starts_with(beginning.as_bytes());
