@@ -15,12 +15,17 @@ watch: setup
 	cargo leptos watch
 
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
-SOURCES := $(shell find Cargo.toml Cargo.lock rust-toolchain.toml app domain frontend server/Cargo.toml server/build.rs server/src style)
-build: target/release/qchat
-
-target/release/qchat: $(SOURCES) | setup
-	cargo leptos build --release --precompress
-	touch $@
+SOURCES := Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh end2end/package-lock.json app domain frontend \
+	server/Cargo.toml server/build.rs server/src style
+# touched when everything was built: other commands write the program or the site as well, and not both
+BUILT := target/.built
+build: setup
+	@if [ target/release/qchat -ot $(BUILT) ] && [ -e target/release/qchat ] \
+		&& [ -z "$$(find $(SOURCES) target/site -newer $(BUILT) -print -quit)" ]; then \
+		echo "target/release/qchat is as new as its sources"; \
+	else \
+		cargo leptos build --release --precompress && sleep 1 && touch $(BUILT); \
+	fi
 
 # Runs every test
 test: test-rust test-browser

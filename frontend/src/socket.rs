@@ -495,6 +495,7 @@ impl Inner {
 
     fn lost(self: &Rc<Self>) {
         *self.rest.borrow_mut() = None;
+        self.hold(false);
         self.probing.set(None);
         let wire = self.wire.borrow_mut().take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();

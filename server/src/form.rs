@@ -148,7 +148,7 @@ fn refuse(parts: &Parts, is_page: bool, head: &Request, page: Page, problem: Pro
     response
 }
 
-/// The request without its body, to render a page for after the body was read.
+/// The head of a request: what is needed of it after its body was read.
 fn blank_like(request: &Request) -> Request {
     let mut head = Request::default();
     *head.uri_mut() = request.uri().clone();

@@ -90,8 +90,9 @@ pub async fn chat(
             Part { person, .. } => person.map(Subject::Person),
         };
         let glance = parts.service.glance(chat, user)?;
-        let robots = robots(&glance);
-        let again = (part.before.is_none() && about.is_none()).then(|| parts.press.answer_again(&glance));
+        let is_newest = part.before.is_none() && about.is_none();
+        let robots = robots(&glance, is_newest);
+        let again = is_newest.then(|| parts.press.answer_again(&glance));
         let mut answer = match again.flatten() {
             Some(answer) => answer,
             None => {
@@ -105,15 +106,14 @@ pub async fn chat(
 }
 
 /// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
-/// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing.
-fn robots(Glance { chat, visit, .. }: &Glance) -> Option<HeaderValue> {
-    match chat.visibility {
-        Visibility::Private => Some(HeaderValue::from_static("noindex")),
-        Visibility::Public => {
-            let until = Timestamp(visit.now.0 + visit.lifetimes.chat.millis());
-            format!("nosnippet, noarchive, unavailable_after: {until}").parse().ok()
-        }
+/// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing, nor of
+/// pages about what was said earlier, or about somebody.
+fn robots(Glance { chat, visit, .. }: &Glance, is_newest: bool) -> Option<HeaderValue> {
+    if chat.visibility == Visibility::Private || !is_newest {
+        return Some(HeaderValue::from_static("noindex, nofollow"));
     }
+    let until = Timestamp(visit.now.0 + visit.lifetimes.chat.millis());
+    format!("nofollow, nosnippet, noarchive, unavailable_after: {until}").parse().ok()
 }
 
 /// Everything else: a file of the site, or the page that says there is none.

@@ -20,8 +20,8 @@ use tungstenite::Bytes;
 
 use crate::{clock::Clock, tail::Bell};
 
-pub use room::News;
 use room::Room;
+pub use room::{News, SMALL_ROOM};
 
 /// How long somebody is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
@@ -504,7 +504,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::{
-        room::{BATCH_INTERVAL, REMEMBERED_CHANGES, SMALL_ROOM},
+        room::{BATCH_INTERVAL, REMEMBERED_CHANGES},
         *,
     };
     use crate::clock;

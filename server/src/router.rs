@@ -58,7 +58,7 @@ pub struct Parts {
     /// The open connections, for which a stopping server waits.
     pub connections: TaskTracker,
     /// Makes the pages.
-    pub press: Press,
+    pub press: Arc<Press>,
 }
 
 /// All addresses.

@@ -152,12 +152,17 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         settings.sweep_interval,
     ));
     let limits = Arc::new(Limits::new(settings.rates, settings.caps));
+    let press = Arc::new(Press::new(
+        site::assets(),
+        LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
+    ));
     let background = tokio::spawn(run_background(
         Arc::clone(&presence),
         Arc::clone(&lobby),
         sweep,
         Arc::clone(&tails),
         Arc::clone(&limits),
+        Arc::clone(&press),
         Arc::clone(&panics),
     ));
     let service = Service::new(
@@ -183,10 +188,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
-        press: Press::new(
-            site::assets(),
-            LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
-        ),
+        press,
     });
     let serving = tokio::spawn(serve::serve(
         listener,
@@ -205,6 +207,7 @@ async fn run_background(
     sweep: Arc<Sweep>,
     tails: Arc<Tails>,
     limits: Arc<Limits>,
+    press: Arc<Press>,
     panics: Arc<Panics>,
 ) {
     let presence = supervise("presence", &panics.presence, || {
@@ -223,6 +226,10 @@ async fn run_background(
         let limits = Arc::clone(&limits);
         async move { limits.run().await }
     });
+    let press = supervise("press", &panics.press, || {
+        let press = Arc::clone(&press);
+        async move { press.run().await }
+    });
     let shards = (0..tails.shards()).map(|shard| {
         let tails = Arc::clone(&tails);
         supervise("tails", &panics.tails, move || {
@@ -230,7 +237,7 @@ async fn run_background(
             async move { tails.run(shard).await }
         })
     });
-    tokio::join!(presence, lobby, sweep, limits, join_all(shards));
+    tokio::join!(presence, lobby, sweep, limits, press, join_all(shards));
 }
 
 impl Running {
@@ -312,6 +319,8 @@ mod tests {
     use redb::backends::InMemoryBackend;
     use tokio::time::sleep;
 
+    use app::shell::Assets;
+
     use super::*;
     use crate::limits::{Caps, Rates};
 
@@ -347,11 +356,12 @@ mod tests {
             sweep,
             Arc::new(Tails::new(1)),
             Arc::new(Limits::new(Rates::OFF, Caps::OFF)),
+            Arc::new(Press::new(Assets::default(), LeptosOptions::builder().output_name("qchat").build())),
             Arc::clone(&panics),
         ));
         let counts = || panics.by_task().map(|(_, count)| count);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0; 6]);
+        assert_eq!(counts(), [0; 7]);
 
         // the lobby: what was to be told is told all the same
         let (mut view, mut rings) = (lobby.enter(Wanted { limit: 9, ..Wanted::default() }).0, lobby.rings());
@@ -364,20 +374,20 @@ mod tests {
         lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
         rings.changed().await.unwrap();
         assert_eq!(view.news(&lobby).unwrap().listed.len(), 1);
-        assert_eq!(counts(), [0, 0, 1, 0, 0, 0]);
+        assert_eq!(counts(), [0, 0, 1, 0, 0, 0, 0]);
 
         // the sweep
         presence.looked(Some(ANA), None);
         panics_now.store(true, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0, 0, 1, 1, 0, 0]);
+        assert_eq!(counts(), [0, 0, 1, 1, 0, 0, 0]);
 
         // presence: whoever was to leave leaves all the same
         drop(presence.arrive(ANA, Default::default()));
         sleep(Duration::from_secs(1)).await;
         panics_now.store(true, Ordering::SeqCst);
         sleep(presence::GRACE * 2).await;
-        assert_eq!(counts(), [0, 1, 1, 1, 0, 0]);
+        assert_eq!(counts(), [0, 1, 1, 1, 0, 0, 0]);
         assert_eq!(presence.people(), 0);
         background.abort();
     }

@@ -35,11 +35,13 @@ pub struct Panics {
     pub tails: AtomicU64,
     /// The task that forgets who has done nothing lately.
     pub limits: AtomicU64,
+    /// The task that lets pages go.
+    pub press: AtomicU64,
 }
 
 impl Panics {
     /// All of them by name.
-    pub fn by_task(&self) -> [(&'static str, u64); 6] {
+    pub fn by_task(&self) -> [(&'static str, u64); 7] {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("writer", count(&self.writer)),
@@ -48,6 +50,7 @@ impl Panics {
             ("sweep", count(&self.sweep)),
             ("tails", count(&self.tails)),
             ("limits", count(&self.limits)),
+            ("press", count(&self.press)),
         ]
     }
 }

@@ -63,12 +63,14 @@ pub fn StartForm(
             checked = problem.get_untracked().map_or(Ok(()), Err);
         }
         // one click too many starts no second chat
-        if checked.is_err() || sending.get_untracked() {
+        let is_sent = checked.is_ok() && !sending.get_untracked();
+        if !is_sent {
             event.prevent_default();
         }
         // Who is called something else by now, in another tab, is not called back by a field that nobody touched: it is not
-        // sent, and keeps its text for whoever comes back to it.
-        if checked.is_ok()
+        // sent, and keeps its text for whoever comes back to it. On a page that gives a form back, what is in it was typed.
+        if is_sent
+            && live.is_some()
             && let Some(input) = name_input.get().filter(|input| input.value() == input.default_value())
         {
             input.set_disabled(true);

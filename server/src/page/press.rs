@@ -5,6 +5,7 @@ use std::{
     collections::HashSet,
     env,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use app::shell::Assets;
@@ -18,18 +19,21 @@ use domain::{
 };
 use leptos::config::LeptosOptions;
 use lru::LruCache;
+use tokio::time::{Instant, sleep};
 
 use super::{
     render::{Once, render},
     template::{Template, Visitor, day, is_plain, nobody},
 };
-use crate::{headers, service::Glance};
+use crate::{headers, presence::SMALL_ROOM, service::Glance};
 
 /// So many bytes of pages are kept.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// And each for so long: what expires leaves no trace in the chat.
-const KEPT_MILLIS: u64 = 60_000;
+/// And each for so long at most: what expires leaves no trace in the chat, and what was removed is not to stay in memory.
+const KEPT: Duration = Duration::from_secs(60);
+/// In a large room, whose members are told of each other in batches, a page may show those who were there so long ago.
+const MEMBERS_KEPT: Duration = Duration::from_secs(1);
 
 /// Makes pages, and keeps what several will see.
 pub struct Press {
@@ -48,6 +52,7 @@ struct Shelf {
 
 /// The newest page of a chat, for strangers.
 struct Kept {
+    made_at: Instant,
     /// What was rendered, for nobody.
     page: ChatPage,
     /// Everybody who is mentioned on it. They see another page.
@@ -57,7 +62,7 @@ struct Kept {
 
 impl Kept {
     fn bytes(&self) -> usize {
-        // what was said is in it three times: as it came, as data and as HTML
+        // what was said is there as it came, as data and as HTML
         2 * self.template.bytes()
     }
 
@@ -65,12 +70,16 @@ impl Kept {
     /// that nothing has to be read to know that there is nothing new.
     fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
         let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
-        let made_at = self.page.visit.now;
+        let age = self.made_at.elapsed();
+        let is_large = |roster: &Roster| roster.count > SMALL_ROOM;
+        let members = &self.page.roster;
+        let has_members = roster == members || (is_large(roster) && is_large(members) && age < MEMBERS_KEPT);
         let oldest = self.page.history.events.first();
         !self.known.contains(&visit.me.id)
-            && (chat, roster) == (&self.page.chat, &self.page.roster)
-            && day(made_at) == day(visit.now)
-            && visit.now.millis_since(made_at) < KEPT_MILLIS
+            && chat == &self.page.chat
+            && has_members
+            && day(self.page.visit.now) == day(visit.now)
+            && age < KEPT
             && !oldest.is_some_and(|oldest| expiry.of_event(oldest.at))
     }
 }
@@ -86,6 +95,17 @@ impl Shelf {
             self.bytes -= oldest.bytes();
         }
     }
+
+    /// Lets go what is too old to be used.
+    fn forget(&mut self) {
+        let is_old = |kept: &Kept| kept.made_at.elapsed() >= KEPT;
+        let old: Vec<_> = self.chats.iter().filter(|(_, kept)| is_old(kept)).map(|(chat, _)| *chat).collect();
+        for chat in old {
+            if let Some(kept) = self.chats.pop(&chat) {
+                self.bytes -= kept.bytes();
+            }
+        }
+    }
 }
 
 impl Press {
@@ -94,6 +114,14 @@ impl Press {
         let is_watched = env::var_os("LEPTOS_WATCH").is_some();
         let shelf = Mutex::new(Shelf { chats: LruCache::unbounded(), bytes: 0 });
         Self { assets, options, is_watched, shelf }
+    }
+
+    /// Lets pages go that are too old, for ever.
+    pub async fn run(&self) {
+        loop {
+            sleep(KEPT).await;
+            self.shelf().forget();
+        }
     }
 
     /// Answers with a page.
@@ -152,7 +180,7 @@ impl Press {
         let rendered =
             render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
         let template = Template::of(&rendered, &nobody)?;
-        let kept = Arc::new(Kept { page: theirs, known, template });
+        let kept = Arc::new(Kept { made_at: Instant::now(), page: theirs, known, template });
         self.shelf().put(page.chat.id, Arc::clone(&kept));
         Some(kept)
     }
@@ -185,7 +213,7 @@ fn known(page: &ChatPage) -> HashSet<UserId> {
 #[cfg(test)]
 mod tests {
     use domain::{
-        Body, Chat, ClientId, Counts, Epoch, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
+        Body, Chat, ClientId, Counts, Epoch, Invite, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
         Timestamp, Title, User, Visibility, What,
         id::ID_BYTES,
         page::{History, Visit},
@@ -286,16 +314,49 @@ mod tests {
     }
 
     #[test]
+    fn what_is_for_somebody_alone_is_rendered_for_them() {
+        let mut invited = page(20, "hi");
+        let from = User::new(id(9));
+        invited.visit.invites.push(Invite { chat: ChatId::from_bytes([8; ID_BYTES]), from });
+        let mut hides = page(21, "hi");
+        hides.visit.hidden.push(id(1));
+        assert_eq!(made_before(&press(), &[page(22, "hi"), invited, hides, page(23, "hi")]), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_else() {
+        let large = |reader, version| {
+            let mut page = page(reader, "hi");
+            (page.roster.version, page.roster.count) = (version, 400);
+            page
+        };
+        let press = press();
+        assert_eq!(made_before(&press, &[large(20, 7)]), 0);
+        let again = |page: &ChatPage| press.html_again(&page.visit, &page.chat, &page.roster, Once::draw());
+        assert!(again(&large(21, 8)).is_some());
+        let mut said = large(21, 8);
+        said.chat.seq = Seq(8);
+        assert!(again(&said).is_none());
+        tokio::time::advance(MEMBERS_KEPT).await;
+        assert!(again(&large(21, 8)).is_none() && again(&large(21, 7)).is_some());
+        tokio::time::advance(KEPT).await;
+        assert!(again(&large(21, 7)).is_none());
+        let mut shelf = press.shelf();
+        shelf.forget();
+        assert_eq!((shelf.bytes, shelf.chats.len()), (0, 0));
+    }
+
+    #[test]
     fn what_is_new_is_rendered_anew() {
         let mut said = page(20, "ho");
         said.chat.seq = Seq(8);
         let mut company = page(21, "hi");
         company.roster.count = 3;
-        let mut later = page(22, "hi");
-        later.visit.now = Timestamp(3 * HOUR);
+        let mut tomorrow = page(22, "hi");
+        tomorrow.visit.now = Timestamp(25 * HOUR);
         let mut expired = page(23, "hi");
         expired.visit.lifetimes.message = Span::seconds(60);
-        assert_eq!(made_before(&press(), &[page(20, "hi"), said, company, later, expired]), 0);
+        assert_eq!(made_before(&press(), &[page(20, "hi"), said, company, tomorrow, expired]), 0);
     }
 
     #[test]

@@ -33,7 +33,6 @@ enum Hole {
     ClientId,
 }
 
-/// A text that holds another one comes before that.
 const HOLES: [Hole; 8] = [
     Hole::Visit,
     Hole::Avatar,

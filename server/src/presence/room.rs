@@ -18,7 +18,7 @@ use crate::tail::Bell;
 pub(super) const REMEMBERED_CHANGES: usize = 256;
 /// In a room with more members than this, changes are told in batches: each of n people who come would otherwise wake
 /// all n.
-pub(super) const SMALL_ROOM: usize = 32;
+pub const SMALL_ROOM: usize = 32;
 /// A batch in a large room comes no sooner than this after the one before,
 pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// and no sooner than so long for each member: a room tells 4,000 members a second, however many it has.
@@ -48,7 +48,7 @@ pub(super) struct Room {
     watchers: HashMap<u64, Bell>,
     rung: Option<(u64, Instant)>,
     rings_later: bool,
-    /// What was told of this version of a large room, encoded, by what was known before.
+    /// What was told of this version, encoded, by what was known before.
     told: Vec<(Option<u64>, Bytes)>,
     told_version: u64,
     /// The last that was told of everybody in a large room, and when.
@@ -150,6 +150,8 @@ impl Room {
             return false;
         }
         member.nickname = user.nickname.clone();
+        // whoever comes now is not told the old one
+        self.whole = None;
         self.changed(user.id);
         true
     }
@@ -223,9 +225,9 @@ impl Room {
         (self.members.len(), faces.collect())
     }
 
-    /// The same as [`Room::news`], as bytes, and the version it leads to. In a large room all who know as much are told the
-    /// same bytes; and where not everybody is named, those who come between two batches are told of all as they were with
-    /// the last, since the next is on its way.
+    /// The same as [`Room::news`], as bytes, and the version it leads to. All who know as much are told the same bytes; and
+    /// where not everybody is named, those who come between two batches are told of all as they were with the last, since
+    /// the next is on its way.
     pub(super) fn tell(
         &mut self,
         known: Option<u64>,
@@ -236,11 +238,9 @@ impl Room {
         if known == Some(version) {
             return None;
         }
+        let is_new = known.is_none();
         let known = known.filter(|known| self.remembers(*known));
-        if !self.is_large() {
-            return Some((version, encode(self.news(known)?)?));
-        }
-        if let (None, Some((version, at, bytes))) = (known, &self.whole)
+        if let Some((version, at, bytes)) = self.whole.as_ref().filter(|_| is_new)
             && self.members.len() > ROSTER_LIMIT
             && now < *at + self.interval()
             && self.rung.is_some_and(|(rung, _)| rung <= *version)
@@ -255,7 +255,8 @@ impl Room {
             return Some((version, bytes.clone()));
         }
         let bytes = encode(self.news(known)?)?;
-        if known.is_none() {
+        self.whole = self.whole.take().filter(|_| self.is_large());
+        if known.is_none() && self.is_large() {
             self.whole = Some((version, now, bytes.clone()));
         }
         if self.told.len() < TELLINGS {

@@ -45,7 +45,7 @@ async fn strangers_are_made_the_same_page_as_everybody_and_what_is_new_is_on_it(
     let mut here = ana.watch(chat).await;
     for number in 0..3 {
         here.post(chat, client_id(number), &format!("message-{number}.")).await.unwrap();
-        let mut nicknames = Vec::new();
+        let mut drawn = Vec::new();
         for _ in 0..2 {
             let stranger = server.person().await;
             let nickname = stranger.connect().await.me.nickname.to_string();
@@ -55,12 +55,12 @@ async fn strangers_are_made_the_same_page_as_everybody_and_what_is_new_is_on_it(
             let policy = page.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
             let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0.to_owned();
             assert_eq!(page.text.matches(&format!("nonce=\"{nonce}\"")).count(), 1);
-            nicknames.push((
+            drawn.push((
                 page.text.split_once("name=\"client_id\" value=\"").unwrap().1[..16].to_owned(),
                 nonce,
             ));
         }
-        assert!(nicknames[0].0 != nicknames[1].0 && nicknames[0].1 != nicknames[1].1, "{nicknames:?}");
+        assert!(drawn[0].0 != drawn[1].0 && drawn[0].1 != drawn[1].1, "{drawn:?}");
         assert!(
             ana.get(&format!("/chat/{chat}")).await.text.contains("class=\"message own"),
             "hers is another"
@@ -75,9 +75,15 @@ async fn search_engines_may_find_what_everybody_is_shown_while_it_is_there() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let robots =
         async || ana.get(&format!("/chat/{chat}")).await.headers["x-robots-tag"].to_str().unwrap().to_owned();
-    assert!(robots().await.starts_with("nosnippet, noarchive, unavailable_after: 20"), "{}", robots().await);
+    assert!(
+        robots().await.starts_with("nofollow, nosnippet, noarchive, unavailable_after: 20"),
+        "{}",
+        robots().await
+    );
+    let about = ana.get(&format!("/chat/{chat}?before=9")).await;
+    assert_eq!(about.headers["x-robots-tag"], "noindex, nofollow");
     ana.submit("/api/set_visibility", &[("chat", &chat.to_string()), ("visibility", "private")]).await;
-    assert_eq!(robots().await, "noindex");
+    assert_eq!(robots().await, "noindex, nofollow");
 }
 
 #[tokio::test]
@@ -173,7 +179,7 @@ async fn a_form_that_is_none_is_refused_in_words() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     for (path, form) in
-        [("/api/start_chat", &[("title", "x")][..]), ("/api/nothing", &[]), ("/api/post_message", &[])]
+        [("/api/start_chat", &[("nickname", "x")][..]), ("/api/nothing", &[]), ("/api/post_message", &[])]
     {
         let answer = ana.submit(path, form).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
