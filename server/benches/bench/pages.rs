@@ -16,8 +16,9 @@ use tokio::{
 
 use crate::{
     Form, bare, history,
+    posts::Poster,
     report::{Figure, Goal, Report, percentile},
-    target::{self, Running, Target},
+    target::{self, Member, Running, Target, session},
     wire,
 };
 
@@ -128,31 +129,73 @@ async fn ask(server: &Running, path: &str, form: &Form) -> io::Result<Asked> {
     Ok(Asked { a_core: answers.iter().sum::<usize>() as f64 / cpu.as_secs_f64(), alone, bytes })
 }
 
+/// How long it takes to join a chat, and to say something in it, one after the other: the middle of each, in milliseconds.
+async fn talk(server: &mut Running, chat: String, form: &Form) -> io::Result<(f64, f64)> {
+    server.chat = chat.clone();
+    let (mut joins, mut posts) = (Vec::new(), Vec::new());
+    let mut poster = Poster::arrive_in(server, chat).await?;
+    for _ in 0..form.messages {
+        let cookie = session(server.address).await?;
+        let one = Instant::now();
+        let member = Member::arrive_as(server, cookie).await?;
+        joins.push(one.elapsed());
+        drop(member);
+        let one = Instant::now();
+        poster.post(server).await?;
+        poster.answer().await?;
+        posts.push(one.elapsed());
+    }
+    Ok((percentile(&joins, 0.5), percentile(&posts, 0.5)))
+}
+
+/// Bytes of what a browser fetches with its first page, packed as it is sent: nothing where the server has no site in it.
+async fn weight(server: &Running) -> io::Result<Option<usize>> {
+    let page = target::request(server.address, "GET / HTTP/1.1", "").await?;
+    let mut all = 0;
+    for ending in ["qchat.css?v=", "qchat.js?v=", "qchat.wasm?v="] {
+        let Some(place) = page.find(&format!("/pkg/{ending}")) else { return Ok(None) };
+        let address = page[place..].split('"').next().unwrap_or_default();
+        let head = format!("GET {address} HTTP/1.1\r\nAccept-Encoding: br");
+        let answer = target::request(server.address, &head, "").await?;
+        if target::header(&answer, "content-encoding").is_err() {
+            return Ok(None);
+        }
+        all += target::header(&answer, "content-length")?.parse::<usize>().map_err(io::Error::other)?;
+    }
+    Ok(Some(all))
+}
+
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
     // chats of 50 messages in plenty, and one at least with very many
     history::write(&folder.path().join("many"), form.chats, 50, now)?;
     history::write(&folder.path().join("long"), 1, form.long, now)?;
-    let [mut rate, mut alone, mut bare_rate, mut home, mut long_rate, mut long_alone] =
-        [(); 6].map(|()| Vec::new());
+    let [mut rate, mut alone, mut bare_rate, mut home, mut long_rate, mut long_alone, mut join, mut post] =
+        [(); 8].map(|()| Vec::new());
+    let mut weighs = None;
     for _ in 0..form.rounds {
-        let server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("many")))?;
+        let mut server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("many")))?;
+        weighs = weight(&server).await?;
         let page = ask(&server, &format!("/chat/{}", history::chat(0)), form).await?;
         rate.push(page.a_core);
         alone.push(percentile(&page.alone, 0.5));
         let at_home = ask(&server, "/", form).await?;
         home.push(percentile(&at_home.alone, 0.5));
+        let (short_join, short_post) = talk(&mut server, history::chat(0).to_string(), form).await?;
         drop(server);
         let mut program = std::process::Command::new(std::env::current_exe()?);
         let bytes = page.bytes.to_string();
         let bare = target::launch(Target::Bare, program.env(bare::ROLE, "page").env(BYTES, bytes))?;
         bare_rate.push(ask(&bare, "/", form).await?.a_core);
         drop(bare);
-        let server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("long")))?;
+        let mut server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("long")))?;
         let page = ask(&server, &format!("/chat/{}", history::chat(0)), form).await?;
         long_rate.push(page.a_core);
         long_alone.push(percentile(&page.alone, 0.5));
+        let (long_join, long_post) = talk(&mut server, history::chat(0).to_string(), form).await?;
+        join.push(long_join / short_join);
+        post.push(long_post / short_post);
     }
     let ratios =
         |values: &[f64], of: &[f64]| values.iter().zip(of).map(|(value, of)| value / of).collect::<Vec<_>>();
@@ -169,5 +212,16 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     );
     let long = format!("page of a chat with {} messages against one with 50", form.long);
     report.add(Figure::of(long, "× the time", &ratios(&long_alone, &alone)).with_goal(Goal::AtMost(1.2)));
+    for (what, ratios) in [("to join it", &join), ("to say something there", &post)] {
+        let what = format!("{what}, with {} messages against 50", form.long);
+        report.add(Figure::of(what, "× the time", ratios).with_goal(Goal::AtMost(1.2)));
+    }
+    match weighs {
+        Some(bytes) => {
+            let what = "WASM, JavaScript and CSS of a first visit, brotli";
+            report.add(Figure::of(what, "kB", &[bytes as f64 / 1e3]).with_goal(Goal::AtMost(150.0)));
+        }
+        None => report.note("This server was built without its site, which was not weighed.".to_owned()),
+    }
     Ok(())
 }

@@ -36,6 +36,11 @@ pub(crate) struct Poster {
 impl Poster {
     pub(crate) async fn arrive(server: &Running) -> io::Result<Self> {
         let chat = start_chat(server.address).await?;
+        Self::arrive_in(server, chat).await
+    }
+
+    /// Somebody new in a chat that is there.
+    pub(crate) async fn arrive_in(server: &Running, chat: String) -> io::Result<Self> {
         let wire = server.join_chat(&chat).await?;
         Ok(Self { wire, chat, next: 0, left: 0 })
     }
