@@ -1,5 +1,5 @@
 //! Where pages are made. The page of a chat is the same for all who come to it for the first time, but for a few words: it
-//! is rendered for one of them, and the others get it with their words in it.
+//! is rendered once, for nobody, and each of them gets it with their own words in it.
 
 use std::{
     collections::HashSet,
@@ -30,7 +30,8 @@ use crate::{headers, presence::SMALL_ROOM, service::Glance};
 /// So many bytes of pages are kept.
 const KEPT_BYTES: usize = 8 * 1024 * 1024;
 
-/// And each for so long at most: what expires leaves no trace in the chat, and what was removed is not to stay in memory.
+/// None is used when it is older than this, since what expires leaves no trace in the chat, and as often those are let go, so
+/// that what was removed does not stay in memory.
 const KEPT: Duration = Duration::from_secs(60);
 /// In a large room, whose members are told of each other in batches, a page may show those who were there so long ago.
 const MEMBERS_KEPT: Duration = Duration::from_secs(1);
