@@ -257,15 +257,13 @@ pub enum ServerFrame {
         seq: Seq,
     },
     /// Something was not done. Without a request or a chat it concerns the last frame or the connection.
+    #[serde(with = "refusal")]
     Refused {
         /// The client's number for it, if it was a command.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<u64>,
         /// The chat, if it was a watch.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         chat: Option<ChatId>,
         /// Why.
-        #[serde(flatten, with = "refusal")]
         problem: Problem,
     },
     /// The connection is alive, and this is what was sent of the chats that are watched on it.
@@ -298,29 +296,43 @@ impl ServerFrame {
     }
 }
 
-/// A problem as three fields: `code` for programs, `message` for people, and `retry_after` in seconds where that is
-/// known.
+/// A refusal with its problem as three fields: `code` for programs, `message` for people, and `retry_after` in seconds
+/// where that is known.
 mod refusal {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    use crate::Problem;
+    use crate::{ChatId, Problem};
 
     #[derive(Serialize, Deserialize)]
     struct Refusal<Text> {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        chat: Option<ChatId>,
         code: Text,
         message: String,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<u32>,
     }
 
-    pub(super) fn serialize<S: Serializer>(problem: &Problem, serializer: S) -> Result<S::Ok, S::Error> {
+    type Fields = (Option<u64>, Option<ChatId>, Problem);
+
+    pub(super) fn serialize<S: Serializer>(
+        request: &Option<u64>,
+        chat: &Option<ChatId>,
+        problem: &Problem,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         let (code, message) = (problem.code(), problem.to_string());
-        Refusal { code, message, retry_after: problem.retry_after() }.serialize(serializer)
+        let (request, chat, retry_after) = (*request, *chat, problem.retry_after());
+        Refusal { request, chat, code, message, retry_after }.serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Problem, D::Error> {
-        let Refusal::<String> { code, retry_after, .. } = Refusal::deserialize(deserializer)?;
-        Problem::from_code(&code, retry_after).ok_or_else(|| D::Error::custom("an unknown code"))
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+        let Refusal::<String> { request, chat, code, retry_after, .. } = Refusal::deserialize(deserializer)?;
+        let problem =
+            Problem::from_code(&code, retry_after).ok_or_else(|| D::Error::custom("an unknown code"))?;
+        Ok((request, chat, problem))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use app::page::DATA_ID;
 use domain::{ClientId, Timestamp, id::ID_BYTES, page::Page};
-use serde::de::DeserializeOwned;
 use wasm_bindgen::{JsCast, prelude::Closure};
 use web_sys::{Window, js_sys};
+
+use crate::json;
 
 /// The window, which every page has.
 pub(crate) fn window() -> Option<Window> {
@@ -13,12 +14,7 @@ pub(crate) fn window() -> Option<Window> {
 
 /// The page as the server sent it, as data.
 pub(crate) fn page() -> Option<Page> {
-    parse(&window()?.document()?.get_element_by_id(DATA_ID)?.text_content()?)
-}
-
-/// What a JSON text says. The browser reads it, which is code that need not be sent; nothing where it is not as expected.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
-    serde_wasm_bindgen::from_value(js_sys::JSON::parse(text).ok()?).ok()
+    json::parse(&window()?.document()?.get_element_by_id(DATA_ID)?.text_content()?)
 }
 
 /// What time it is by the reader's clock.

@@ -1,6 +1,7 @@
 //! The browser's half: takes over the page that the server rendered, and keeps it alive.
 
 mod browser;
+mod json;
 mod outbox;
 mod socket;
 mod storage;

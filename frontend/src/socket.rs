@@ -19,6 +19,7 @@ use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
 
 use crate::{
     browser::{self, Timer},
+    json,
     outbox::{Outbox, Waiting},
     storage,
 };
@@ -430,7 +431,7 @@ impl Inner {
             wire.last_heard = browser::now();
         }
         // a frame this page does not know comes from a newer server, which tells so in its own words
-        let Some(frame) = browser::parse::<ServerFrame>(text) else { return };
+        let Some(frame) = json::parse::<ServerFrame>(text) else { return };
         match frame {
             ServerFrame::Done { request, seq } => match self.answered(request) {
                 Some(Waiting::Message(client_id)) => {

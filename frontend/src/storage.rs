@@ -4,7 +4,7 @@
 use domain::{ChatId, timeline::Pending};
 use web_sys::Storage;
 
-use crate::browser;
+use crate::{browser, json};
 
 fn storage() -> Option<Storage> {
     browser::window()?.session_storage().ok().flatten()
@@ -22,7 +22,7 @@ pub(crate) fn keep_draft(chat: ChatId, text: &str) {
 
 /// The messages that waited to be stored in a chat, oldest first. None where there is nothing that could be one.
 pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
-    read(&waiting_key(chat)).and_then(|kept| browser::parse(&kept)).unwrap_or_default()
+    read(&waiting_key(chat)).and_then(|kept| json::parse(&kept)).unwrap_or_default()
 }
 
 /// Keeps the messages that wait to be stored in a chat.
