@@ -396,7 +396,18 @@ mod tests {
 
     #[test]
     fn pages_and_what_is_kept_are_read_as_they_are_written() {
+        let span = json!(60_000);
+        let visit = json!({ "me": user(), "now": 1, "counts": { "people": 2, "chats": 1 },
+            "invites": [{ "chat": "0123456789abcdef", "from": user() }], "hidden": ["0123456789abcdef"],
+            "lifetimes": { "chat": span, "user": span, "message": span } });
+        let lobby =
+            json!({ "version": 1, "counts": { "people": 2, "chats": 1 }, "matching": 0, "listings": [] });
+        let history = json!({ "epoch": "0123456789abcdef", "seq": 7, "events": events(), "earlier": false });
         for page in [
+            json!({ "Home": { "visit": visit, "wanted": { "filter": "tea", "limit": 50 }, "lobby": lobby } }),
+            json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,
+                "roster": { "version": 1, "count": 1, "members": [user()] },
+                "about": { "person": user(), "message": 3 } } }),
             json!("Missing"),
             json!({ "Problem": "unknown_chat" }),
             json!({ "Refused": { "problem": "title_empty",
