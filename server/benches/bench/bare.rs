@@ -1,5 +1,6 @@
-//! The limit of the machine for a message to many: one thread that writes the same bytes to one socket after the other,
-//! and does nothing else. Runs as a process of its own, like what it is compared with.
+//! The limits of the machine, each a process of its own, like what it is compared with. For a message to many: one thread
+//! that writes the same bytes to one socket after the other, and does nothing else. For messages that are acknowledged: a
+//! program that reads them and writes as many bytes back, and stores nothing.
 
 use std::{
     io::{self, Read, Write},
@@ -7,10 +8,19 @@ use std::{
     thread,
 };
 
-use crate::target::{DIGITS, MARK, body};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Tells this program by its environment to be the loop.
+use crate::{
+    target::{DIGITS, MARK, body},
+    wire::{self, MASK_BYTES},
+};
+
+/// Tells this program by its environment what to be.
 pub(crate) const ROLE: &str = "QCHAT_BENCH_ROLE";
+/// The loop of writes.
+pub(crate) const LOOP: &str = "loop";
+/// What answers and stores nothing.
+pub(crate) const ANSWERS: &str = "answers";
 
 /// What Qchat writes around the text of a message besides the head of the frame: measured at the same length, so that both
 /// write as many bytes.
@@ -46,6 +56,36 @@ pub(crate) fn run() -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Answers each message at once: with what Qchat shows its author of it, and with the acknowledgement.
+pub(crate) async fn answer() -> io::Result<()> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
+    let done = br#"{"done":{"request":12345,"seq":12345}}"#;
+    let answer = [frame(), vec![0x81, done.len() as u8], done.to_vec()].concat();
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            let (mut heard, mut answers) = (Vec::with_capacity(64 * 1024), Vec::new());
+            while stream.read_buf(&mut heard).await.is_ok_and(|read| read > 0) {
+                let mut used = 0;
+                while let Some((_, _, length)) = wire::first(&heard[used..])
+                    && heard.len() >= used + length + MASK_BYTES
+                {
+                    used += length + MASK_BYTES;
+                    answers.extend_from_slice(&answer);
+                }
+                heard.drain(..used);
+                if stream.write_all(&answers).await.is_err() {
+                    return;
+                }
+                answers.clear();
+            }
+        });
+    }
 }
 
 fn frame() -> Vec<u8> {

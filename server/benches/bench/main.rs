@@ -129,7 +129,12 @@ fn main() -> ExitCode {
     // a part by its name, or everything
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-')).cloned();
     let done: Result<(), Box<dyn Error>> = match env::var(bare::ROLE).as_deref() {
-        Ok("loop") => bare::run().map_err(Into::into),
+        Ok(bare::LOOP) => bare::run().map_err(Into::into),
+        Ok(bare::ANSWERS) => runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .and_then(|runtime| runtime.block_on(bare::answer()))
+            .map_err(Into::into),
         Ok(_) => runtime::Builder::new_multi_thread()
             .enable_all()
             .build()

@@ -1,18 +1,22 @@
 //! What it costs to have said something on the disk: many at once in many chats, and one at a time.
 
 use std::{
+    env,
     fs::File,
     io::{self, Write},
+    process::Command,
     time::{Duration, Instant},
 };
 
+use domain::{ChatId, id::ID_BYTES};
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    Form,
+    Form, bare,
+    fanout::ratios,
     report::{Figure, Goal, Report, percentile},
-    target::{BODY_BYTES, Running, Target, start_chat},
+    target::{BODY_BYTES, Running, Target, launch, start_chat},
     wire::{self, Kind, Wire},
 };
 
@@ -43,6 +47,12 @@ impl Poster {
     pub(crate) async fn arrive_in(server: &Running, chat: String) -> io::Result<Self> {
         let wire = server.join_chat(&chat).await?;
         Ok(Self { wire, chat, next: 0, left: 0 })
+    }
+
+    /// Somebody at a program that answers and stores nothing.
+    async fn arrive_at_answers(server: &Running) -> io::Result<Self> {
+        let wire = Wire { stream: wire::connect(server.address).await?, left: Vec::new() };
+        Ok(Self { wire, chat: ChatId::from_bytes([0; ID_BYTES]).to_string(), next: 0, left: 0 })
     }
 
     pub(crate) async fn post(&mut self, server: &Running) -> io::Result<()> {
@@ -114,16 +124,28 @@ fn append(batch: usize, duration: Duration) -> io::Result<(f64, Vec<Duration>)> 
     Ok(((took.len() * batch) as f64 / began.elapsed().as_secs_f64(), took))
 }
 
+/// Everybody posts as fast as they are answered, for so long. Gives how many were acknowledged in a second.
+async fn flood(server: &Running, posters: &mut [Poster], duration: Duration) -> io::Result<f64> {
+    let began = Instant::now();
+    let done = try_join_all(posters.iter_mut().map(|poster| poster.flood(server, duration))).await?;
+    Ok(f64::from(done.iter().sum::<u32>()) / began.elapsed().as_secs_f64())
+}
+
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
-    let (mut rates, mut bare, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut rates, mut answered, mut bare) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..form.rounds {
         let server = Target::Qchat.start().await?;
         let mut posters = try_join_all((0..POSTERS).map(|_| Poster::arrive(&server))).await?;
-        try_join_all(posters.iter_mut().map(|poster| poster.flood(&server, form.flat_out / 5))).await?;
-        let began = Instant::now();
-        let done =
-            try_join_all(posters.iter_mut().map(|poster| poster.flood(&server, form.flat_out))).await?;
-        rates.push(f64::from(done.iter().sum::<u32>()) / began.elapsed().as_secs_f64());
+        flood(&server, &mut posters, form.flat_out / 5).await?;
+        rates.push(flood(&server, &mut posters, form.flat_out).await?);
+        {
+            let server =
+                launch(Target::Bare, Command::new(env::current_exe()?).env(bare::ROLE, bare::ANSWERS))?;
+            let mut posters = try_join_all((0..POSTERS).map(|_| Poster::arrive_at_answers(&server))).await?;
+            flood(&server, &mut posters, form.flat_out / 5).await?;
+            answered.push(flood(&server, &mut posters, form.flat_out).await?);
+        }
         bare.push(append(BATCH, form.flat_out / 2)?.0);
         for _ in 0..form.messages {
             let one = Instant::now();
@@ -135,9 +157,11 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     }
     report.add(Figure::of(format!("durable posts, {POSTERS} chats"), "/s", &rates));
     report.add(Figure::of(format!("bare append of {BATCH} records with one fsync: records"), "/s", &bare));
-    let ratios: Vec<f64> = rates.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect();
-    report
-        .add(Figure::of("durable posts against the bare append", "×", &ratios).with_goal(Goal::AtLeast(0.7)));
+    let against =
+        |what: &str, of| Figure::of(format!("durable posts against {what}"), "×", &ratios(&rates, of));
+    report.add(against("the bare append", &bare).with_goal(Goal::AtLeast(0.7)));
+    report.add(Figure::of("posts to a program that answers them and stores nothing", "/s", &answered));
+    report.add(against("a program that answers them and stores nothing", &answered));
     let (ours, theirs) = (percentile(&ours, 0.5), percentile(&theirs, 0.5));
     report.add(Figure::of("one post until it is acknowledged, p50", "ms", &[ours]));
     report.add(Figure::of("bare append of one record with fsync, p50", "ms", &[theirs]));

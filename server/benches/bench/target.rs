@@ -68,7 +68,7 @@ impl Target {
                 running._folder = Some(folder);
                 Ok(running)
             }
-            Self::Bare => launch(self, Command::new(std::env::current_exe()?).env(bare::ROLE, "loop")),
+            Self::Bare => launch(self, Command::new(std::env::current_exe()?).env(bare::ROLE, bare::LOOP)),
             Self::Ws | Self::SocketIo => {
                 let file = if self == Self::Ws { "ws.js" } else { "socketio.js" };
                 launch(self, Command::new("node").arg(peers().join(file)))

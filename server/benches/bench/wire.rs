@@ -11,6 +11,8 @@ use tokio::{
 const FIN_TEXT: u8 = 0x81;
 const FIN_PONG: u8 = 0x8a;
 const MASKED: u8 = 0x80;
+/// Bytes of a mask, which frames from a client have.
+pub(crate) const MASK_BYTES: usize = 4;
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
