@@ -15,7 +15,7 @@ watch: setup
 	cargo leptos watch
 
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
-SOURCES := Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain frontend \
+SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain frontend \
 	server/Cargo.toml server/build.rs server/src style
 # touched when everything was built: other commands write the program or the site as well, and not both
 BUILT := target/.built

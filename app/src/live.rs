@@ -4,7 +4,7 @@
 mod chat;
 mod lobby;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
@@ -14,13 +14,11 @@ use domain::{
     timeline::Pending,
 };
 use leptos::{
-    prelude::{
-        GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, WithUntracked, WithValue,
-        expect_context,
-    },
+    prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, set_timeout, use_context},
     web_sys::Event,
 };
 
+use crate::state::{State, effect};
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
@@ -118,29 +116,29 @@ pub type OffsetMinutes = fn(Timestamp) -> i32;
 #[derive(Clone, Copy)]
 pub struct Live {
     /// Who looks.
-    pub me: RwSignal<User>,
+    pub me: State<User>,
     /// How many there are in all.
-    pub counts: RwSignal<Counts>,
+    pub counts: State<Counts>,
     /// Who wants to talk to whoever looks.
-    pub invites: RwSignal<Vec<Invite>>,
+    pub invites: State<Vec<Invite>>,
     /// Whom they have hidden.
-    pub hidden: RwSignal<Vec<UserId>>,
+    pub hidden: State<Vec<UserId>>,
     /// How long things are kept here.
-    pub lifetimes: RwSignal<Lifetimes>,
+    pub lifetimes: State<Lifetimes>,
     /// What time it is on the server, some seconds late.
-    pub now: RwSignal<Timestamp>,
+    pub now: State<Timestamp>,
     /// How the connection is.
-    pub connection: RwSignal<Connection>,
+    pub connection: State<Connection>,
     /// Why the page cannot go on, once it cannot.
-    pub ended: RwSignal<Option<Problem>>,
+    pub ended: State<Option<Problem>>,
     /// Why something was not done, where there is no place to say so beside it.
-    pub notice: RwSignal<Option<Problem>>,
+    pub notice: State<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
-    pub offset_minutes: RwSignal<OffsetMinutes>,
+    pub offset_minutes: State<OffsetMinutes>,
     /// Whether the browser has taken over.
-    pub is_alive: RwSignal<bool>,
+    pub is_alive: State<bool>,
     /// Whether the page is in view, and not behind another one.
-    pub is_visible: RwSignal<bool>,
+    pub is_visible: State<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
     /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
     /// set right at any moment.
@@ -161,18 +159,18 @@ impl Live {
     pub fn new(visit: Visit) -> Self {
         let Visit { me, now, counts, invites, hidden, lifetimes } = visit;
         Self {
-            me: RwSignal::new(me),
-            counts: RwSignal::new(counts),
-            invites: RwSignal::new(invites),
-            hidden: RwSignal::new(hidden),
-            lifetimes: RwSignal::new(lifetimes),
-            now: RwSignal::new(now),
-            connection: RwSignal::new(Connection::Starting),
-            ended: RwSignal::new(None),
-            notice: RwSignal::new(None),
-            offset_minutes: RwSignal::new(|_| 0),
-            is_alive: RwSignal::new(false),
-            is_visible: RwSignal::new(true),
+            me: State::new(me),
+            counts: State::new(counts),
+            invites: State::new(invites),
+            hidden: State::new(hidden),
+            lifetimes: State::new(lifetimes),
+            now: State::new(now),
+            connection: State::new(Connection::Starting),
+            ended: State::new(None),
+            notice: State::new(None),
+            offset_minutes: State::new(|_| 0),
+            is_alive: State::new(false),
+            is_visible: State::new(true),
             courier: StoredValue::new(None),
             told: StoredValue::new((now, 0)),
         }
@@ -201,7 +199,7 @@ impl Live {
 
     /// Keeps a form or a link from leading to a page of the browser's own, where there is no connection as far as is
     /// known. What is wrong then is put into `problem`.
-    pub fn stay_if_cut_off(self, event: &Event, problem: RwSignal<Option<Problem>>) {
+    pub fn stay_if_cut_off(self, event: &Event, problem: State<Option<Problem>>) {
         let is_cut_off =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
         if is_cut_off {
@@ -282,8 +280,18 @@ impl Scene {
         }
     }
 
-    /// Brings the page to life.
-    pub fn connect(self, connector: &Connector) {
+    /// Brings the page to life as soon as the browser has taken it over, where there is one.
+    pub fn connect(self) {
+        let (Some(connector), Some(owner)) = (use_context::<Connector>(), Owner::current()) else { return };
+        // effects run only once the page has been taken over
+        effect(move || {
+            let (connector, owner) = (connector.clone(), owner.clone());
+            // what is made then belongs to the page as everything on it does
+            let _ = set_timeout(move || owner.with(|| self.come_alive(&connector)), Duration::ZERO);
+        });
+    }
+
+    fn come_alive(self, connector: &Connector) {
         let live = self.live();
         let courier = (connector.0)(self);
         live.courier.set_value(Some(Arc::clone(&courier)));

@@ -2,13 +2,13 @@
 
 pub mod chat;
 pub mod home;
+#[cfg(feature = "ssr")]
 pub mod notice;
 
 use chat::ChatPage;
 use domain::page::Page;
 use home::HomePage;
 use leptos::prelude::*;
-use notice::{MissingPage, ProblemPage, RefusedPage};
 
 /// The id of the element that has the page in it as data, for the browser to take over.
 pub const DATA_ID: &str = "page-data";
@@ -22,8 +22,5 @@ pub fn App(
     match page {
         Page::Home(page) => view! { <HomePage page=*page /> }.into_any(),
         Page::Chat(page) => view! { <ChatPage page=*page /> }.into_any(),
-        Page::Refused { problem, form } => view! { <RefusedPage problem form /> }.into_any(),
-        Page::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),
-        Page::Missing => view! { <MissingPage /> }.into_any(),
     }
 }

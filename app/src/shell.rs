@@ -1,9 +1,15 @@
-//! The document around every page.
+//! The document around every page: rendered by the server alone.
 
-use domain::{ClientId, page::Page};
+use domain::page::{Notice, Page};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
 
-use crate::page::{App, DATA_ID};
+use crate::{
+    page::{App, DATA_ID, notice::NoticePage},
+    view::timeline::tab_title,
+};
+
+/// A page that was not painted within so many milliseconds is taken over all the same.
+const PAINT_MILLIS: u32 = 100;
 
 /// Where the parts of a page are found.
 #[derive(Debug, Clone, Default)]
@@ -16,43 +22,60 @@ pub struct Assets {
     pub style: String,
 }
 
-/// An id for the message that a page without WASM may post. Handed in by the server, as a context.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct FreshClientId(pub Option<ClientId>);
-
-/// What the tab of a chat is called, with so many messages in it that were not looked at.
-pub fn chat_title(title: &str, missed: usize) -> String {
-    if missed == 0 { format!("{title} · Qchat") } else { format!("({missed}) {title} · Qchat") }
+/// What a document shows.
+#[derive(Debug)]
+pub enum Content {
+    /// A page, which the browser takes over with the same as JSON, in which no `<` ends the element around it.
+    Page(Page, String),
+    /// A page that stays as it is.
+    Notice(Notice),
 }
 
 /// What the tab is called.
-fn title(page: &Page) -> String {
-    match page {
-        Page::Home(_) => "Qchat".to_owned(),
-        Page::Chat(page) => chat_title(page.chat.title.as_str(), 0),
-        Page::Refused { .. } => "Not done · Qchat".to_owned(),
-        Page::Problem(_) | Page::Missing => "Not here · Qchat".to_owned(),
+fn title(content: &Content) -> String {
+    match content {
+        Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
+        Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0),
+        Content::Notice(Notice::Refused { .. }) => "Not done · Qchat".to_owned(),
+        Content::Notice(Notice::Problem(_) | Notice::Missing) => "Not here · Qchat".to_owned(),
     }
 }
 
-/// The document: rendered by the server alone. Its one script is run because it has the nonce that is there as a context.
+/// The document. Its one script is run because it has the nonce that is there as a context.
 #[component]
 pub fn Shell(
     /// What is shown.
-    page: Page,
-    /// The same as JSON, in which no `<` ends the element around it.
-    data: String,
+    content: Content,
     /// Where its parts are found.
     assets: Assets,
     /// What Leptos wants to know.
     options: LeptosOptions,
 ) -> impl IntoView {
     let Assets { script, wasm, style } = assets;
-    let title = title(&page);
-    // Both are asked for at once, and by a script: whoever runs none is not sent what they cannot use.
+    let title = title(&content);
+    // Both are asked for at once, and by a script: whoever runs none is not sent what they cannot use. The page is shown
+    // before it is taken over; one that nobody looks at is not painted, and does not wait for that.
     let boot = format!(
-        "const wasm = fetch({wasm:?}); const {{ default: start, hydrate }} = await import({script:?}); await start({{ module_or_path: wasm }}); hydrate();"
+        "const wasm = fetch({wasm:?}), glue = import({script:?}); \
+         await new Promise((shown) => {{ requestAnimationFrame(() => setTimeout(shown)); setTimeout(shown, {PAINT_MILLIS}); }}); \
+         const {{ default: start, hydrate }} = await glue; \
+         await start({{ module_or_path: wasm }}); hydrate();"
     );
+    let boot = matches!(content, Content::Page(..)).then(|| {
+        view! {
+            <script type="module" nonce=use_nonce()>
+                {boot}
+            </script>
+        }
+    });
+    let body = match content {
+        Content::Page(page, data) => view! {
+            <App page />
+            <script type="application/json" id=DATA_ID inner_html=data></script>
+        }
+        .into_any(),
+        Content::Notice(notice) => view! { <NoticePage notice /> }.into_any(),
+    };
     view! {
         <!DOCTYPE html>
         <html lang="en">
@@ -68,14 +91,9 @@ pub fn Shell(
                 <link rel="stylesheet" href=style />
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
                 <AutoReload options />
-                <script type="module" nonce=use_nonce()>
-                    {boot}
-                </script>
+                {boot}
             </head>
-            <body>
-                <App page />
-                <script type="application/json" id=DATA_ID inner_html=data></script>
-            </body>
+            <body>{body}</body>
         </html>
     }
 }

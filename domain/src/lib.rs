@@ -27,6 +27,7 @@ pub mod slash;
 pub mod text;
 pub mod time;
 pub mod timeline;
+pub mod unicode;
 pub mod user;
 
 pub use chat::{Chat, Visibility};

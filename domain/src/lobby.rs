@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Timestamp, Title, User};
+use crate::{ChatId, Timestamp, Title, User, unicode};
 
 /// A page shows this many public chats at first, and this many more each time more are asked for.
 pub const PAGE_LISTINGS: usize = 50;
@@ -90,8 +90,10 @@ impl Lobby {
         let replaced =
             |id: &ChatId| change.gone.contains(id) || change.listed.iter().any(|listing| listing.id == *id);
         self.listings.retain(|listing| !replaced(&listing.id));
-        self.listings.extend(change.listed);
-        self.listings.sort_by_key(Listing::place);
+        for listing in change.listed {
+            let after = self.listings.partition_point(|other| other.place() < listing.place());
+            self.listings.insert(after, listing);
+        }
     }
 }
 
@@ -109,7 +111,7 @@ pub fn passes(folded_title: &str, folded_filter: &str) -> bool {
 
 /// A title or a filter without what does not matter when one looks for the other: case, and white space around it.
 pub fn folded(text: &str) -> String {
-    text.trim().to_lowercase()
+    unicode::lower(text.trim())
 }
 
 #[cfg(test)]

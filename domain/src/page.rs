@@ -10,13 +10,18 @@ use crate::{
 /// How many events the newest page of a chat's history has.
 pub const PAGE_EVENTS: usize = 50;
 
-/// A page.
+/// A page that is alive, once the browser has taken it over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Page {
     /// `/`
     Home(Box<HomePage>),
     /// `/chat/{id}`
     Chat(Box<ChatPage>),
+}
+
+/// A page that says one thing. It stays as it was rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
     /// The answer to an ordinary form that was refused: what is wrong, and what was written, to be sent again.
     Refused {
         /// What is wrong.
@@ -98,7 +103,7 @@ pub struct History {
 }
 
 /// A form that can be filled in again with what it had.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RefusedForm {
     /// Start a chat.
     StartChat {

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use unicode_segmentation::UnicodeSegmentation;
 
-use crate::Problem;
+use crate::{Problem, unicode::characters};
 
 /// A nickname has at most this many characters, as people count them.
 pub const NICKNAME_LIMIT: usize = 20;
@@ -20,16 +19,6 @@ const NAME_BYTES_PER_CHARACTER: usize = 32;
 /// Escaped as JSON, which makes two bytes of some that have one, and with what stands around it, a message of this many
 /// bytes still fits into a frame ([`crate::frame::FRAME_LIMIT`]).
 pub const BODY_BYTES: usize = 60_000;
-
-/// How many characters people would count in a text: its extended grapheme clusters (Unicode Annex 29).
-pub fn characters(text: &str) -> usize {
-    text.graphemes(true).count()
-}
-
-/// The first character of a text, as people count them, in upper case.
-pub fn first_character(text: &str) -> Option<String> {
-    text.graphemes(true).next().map(str::to_uppercase)
-}
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
@@ -164,9 +153,13 @@ impl Body {
     }
 }
 
-/// Bytes are looked at first: counting characters of a text of unknown length costs as much as it is long.
+/// Bytes are looked at first: counting characters of a text of unknown length costs as much as it is long. Code points are
+/// counted next, of which there are as many or more.
 fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
-    text.len() > byte_limit || (text.len() > character_limit && characters(text) > character_limit)
+    text.len() > byte_limit
+        || (text.len() > character_limit
+            && text.chars().count() > character_limit
+            && characters(text) > character_limit)
 }
 
 /// White space folded into single spaces; nothing where the text has characters that no name may have.

@@ -5,7 +5,7 @@ use crate::{
     frame::Cursor, page::History,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 /// Messages of one person within this many milliseconds stand under one name.
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
@@ -24,7 +24,7 @@ pub struct Timeline {
     earlier: bool,
     events: Vec<Arc<Event>>,
     pending: Vec<Pending>,
-    hidden: HashSet<UserId>,
+    hidden: Vec<UserId>,
 }
 
 /// An own message that is shown before it is stored.
@@ -117,7 +117,7 @@ impl Timeline {
             earlier: false,
             events: Vec::new(),
             pending: Vec::new(),
-            hidden: HashSet::new(),
+            hidden: Vec::new(),
         };
         timeline.reset(history);
         timeline
@@ -241,7 +241,7 @@ impl Timeline {
     }
 
     fn drop_stored(&mut self) {
-        let stored: HashSet<_> = self.events.iter().filter_map(|event| self.own(event)).collect();
+        let stored: Vec<_> = self.events.iter().filter_map(|event| self.own(event)).collect();
         self.pending.retain(|pending| !stored.contains(&pending.client_id));
     }
 
@@ -425,6 +425,8 @@ pub fn local(at: Timestamp, offset_minutes: i32) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::{collection::vec, prelude::*};
 
     use super::*;

@@ -164,6 +164,9 @@ test('Shift and Enter begin a new line, a blank message is not sent, and a long 
 
   await ana.chat.composer.fill('x'.repeat(3_990));
   await expect(ana.page.getByText('10 left')).toBeVisible();
+  // characters are counted as people do
+  await ana.chat.composer.fill('x'.repeat(3_990) + '👨‍👩‍👧‍👦e\u0301');
+  await expect(ana.page.getByText('8 left')).toBeVisible();
   await ana.chat.say('x'.repeat(4_001));
   await expect(ana.chat.alert).toContainText('The message is too long.');
   await expect(ana.chat.composer).toHaveValue('x'.repeat(4_001));

@@ -408,10 +408,6 @@ mod tests {
             json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,
                 "roster": { "version": 1, "count": 1, "members": [user()] },
                 "about": { "person": user(), "message": 3 } } }),
-            json!("Missing"),
-            json!({ "Problem": "unknown_chat" }),
-            json!({ "Refused": { "problem": "title_empty",
-                "form": { "StartChat": { "nickname": "Ana", "title": "", "private": true } } } }),
         ] {
             reads_as_serde_json::<Page>(page);
         }

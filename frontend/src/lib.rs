@@ -6,13 +6,17 @@ mod outbox;
 mod socket;
 mod storage;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use app::{
     live::{Connector, Courier},
     page::App,
 };
-use leptos::{mount::hydrate_body, prelude::provide_context, view};
+use leptos::{
+    mount::hydrate_body,
+    prelude::{provide_context, set_timeout},
+    view,
+};
 use socket::Socket;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -21,8 +25,14 @@ use wasm_bindgen::prelude::wasm_bindgen;
 #[wasm_bindgen]
 pub fn hydrate() {
     let Some(page) = browser::page() else { return };
-    hydrate_body(|| {
-        provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> { Arc::new(Socket::open(scene)) })));
-        view! { <App page /> }
-    });
+    let take_over = || {
+        hydrate_body(|| {
+            provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> {
+                Arc::new(Socket::open(scene))
+            })));
+            view! { <App page /> }
+        });
+    };
+    // To read it, to take it over and to bring it to life are three tasks: between them a slow phone may scroll and type.
+    let _ = set_timeout(take_over, Duration::ZERO);
 }

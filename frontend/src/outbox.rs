@@ -1,7 +1,5 @@
 //! What this connection was asked for, by the number of the request, until it answers.
 
-use std::collections::HashMap;
-
 use app::live::Answered;
 use domain::{
     ChatId, ClientId, Problem,
@@ -18,7 +16,7 @@ const OPEN_ASKS: usize = 32;
 #[derive(Default)]
 pub(crate) struct Outbox {
     next: u64,
-    open: HashMap<u64, Waiting>,
+    open: Vec<(u64, Waiting)>,
 }
 
 /// Who waits for an answer.
@@ -33,7 +31,10 @@ impl Outbox {
     /// The frame that asks for a message to be posted; nothing if this connection was asked already.
     pub(crate) fn post(&mut self, chat: ChatId, message: &Pending) -> Option<ClientFrame> {
         let Pending { client_id, body, .. } = message;
-        if self.open.values().any(|waiting| matches!(waiting, Waiting::Message(asked) if asked == client_id))
+        if self
+            .open
+            .iter()
+            .any(|(_, waiting)| matches!(waiting, Waiting::Message(asked) if asked == client_id))
         {
             return None;
         }
@@ -43,7 +44,7 @@ impl Outbox {
 
     /// The frame that asks for something else; nothing, and whoever asks is told, where too much is asked already.
     pub(crate) fn ask(&mut self, ask: Ask, done: Answered) -> Option<ClientFrame> {
-        let asked = self.open.values().filter(|waiting| matches!(waiting, Waiting::Ask(_))).count();
+        let asked = self.open.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
         if asked >= OPEN_ASKS {
             done(Err(Problem::Busy));
             return None;
@@ -54,13 +55,14 @@ impl Outbox {
     fn request(&mut self, command: Ask, waiting: Waiting) -> ClientFrame {
         let request = self.next;
         self.next += 1;
-        self.open.insert(request, waiting);
+        self.open.push((request, waiting));
         ClientFrame::Do { request, command }
     }
 
     /// Who waits for an answer.
     pub(crate) fn answered(&mut self, request: u64) -> Option<Waiting> {
-        self.open.remove(&request)
+        let place = self.open.iter().position(|(asked, _)| *asked == request)?;
+        Some(self.open.remove(place).1)
     }
 
     /// The connection has ended: whoever is to be told so.
@@ -69,7 +71,7 @@ impl Outbox {
             Waiting::Ask(done) => Some(done),
             Waiting::Message(_) => None,
         };
-        self.open.drain().filter_map(|(_, waiting)| told(waiting)).collect()
+        self.open.drain(..).filter_map(|(_, waiting)| told(waiting)).collect()
     }
 }
 
@@ -104,7 +106,7 @@ mod tests {
         let mut ask = || {
             let told = Rc::clone(&told);
             let done = Box::new(move |answer: Result<(), Problem>| {
-                told.set(told.get() + u32::from(answer.is_err()))
+                told.set(told.get() + u32::from(answer.is_err()));
             });
             outbox.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
         };

@@ -12,7 +12,6 @@ use domain::{
     lobby::Wanted,
     timeline::Pending,
 };
-use leptos::prelude::Set;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, prelude::Closure};
 use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};

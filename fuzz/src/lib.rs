@@ -13,7 +13,8 @@ use domain::{
     frame::{Ask, ClientFrame, ServerFrame},
     link::{self, Piece},
     slash::{self, Line},
-    text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT, characters},
+    text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
+    unicode::characters,
 };
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeTuple};
 

@@ -11,7 +11,7 @@ use axum::{
 };
 use domain::{
     ChatId, Command, Problem, UserId,
-    page::{Page, RefusedForm},
+    page::{Notice, RefusedForm},
 };
 use leptos::context::provide_context;
 
@@ -98,14 +98,14 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(path)) if is_page => see_other(&path),
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
-            let page = match form {
-                Some(form) => Page::Refused { problem, form: filled_in(&parts, session, form) },
-                None => Page::Problem(problem),
+            let notice = match form {
+                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session, form) },
+                None => Notice::Problem(problem),
             };
-            refuse(&parts, is_page, &head, page, problem)
+            refuse(&parts, is_page, &head, notice, problem)
         }
         // the function did not run: its name or its fields were wrong
-        None => refuse(&parts, is_page, &head, Page::Problem(Problem::BadForm), Problem::BadForm),
+        None => refuse(&parts, is_page, &head, Notice::Problem(Problem::BadForm), Problem::BadForm),
     }
 }
 
@@ -133,14 +133,14 @@ fn see_other(path: &str) -> Response {
     }
 }
 
-fn refuse(parts: &Parts, is_page: bool, head: &Request, page: Page, problem: Problem) -> Response {
+fn refuse(parts: &Parts, is_page: bool, head: &Request, notice: Notice, problem: Problem) -> Response {
     if !is_page {
         return problem::plain(problem);
     }
     // where it was the session that is missing, sending the form again works with the one that comes now
     let is_secure = Client::of(head).is_secure;
     let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
-    let mut response = parts.press.answer(page);
+    let mut response = parts.press.answer_notice(notice);
     problem::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

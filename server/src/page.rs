@@ -17,7 +17,7 @@ use axum::{
 use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
     lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
-    page::Page,
+    page::{Notice, Page},
 };
 pub use press::Press;
 use serde::Deserialize;
@@ -122,7 +122,7 @@ pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Reque
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
-    let mut response = parts.press.answer(Page::Missing);
+    let mut response = parts.press.answer_notice(Notice::Missing);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -142,7 +142,7 @@ fn visit(
         }
     };
     let mut response = answered.unwrap_or_else(|problem| {
-        let mut response = parts.press.answer(Page::Problem(problem));
+        let mut response = parts.press.answer_notice(Notice::Problem(problem));
         problem::mark(problem, &mut response);
         response
     });

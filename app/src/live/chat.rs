@@ -8,10 +8,9 @@ use domain::{
     page::{About, ChatPage},
     timeline::{Applied, Pending},
 };
-use leptos::prelude::{
-    Effect, GetUntracked, GetValue, Memo, RwSignal, Set, SetValue, StoredValue, Update, With, WithUntracked,
-    expect_context, request_animation_frame,
-};
+use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context, request_animation_frame};
+
+use crate::state::{Derived, State, effect};
 
 use super::{Connection, Courier, Live, Next};
 
@@ -24,19 +23,19 @@ pub struct LiveChat {
     /// The page it is on.
     pub live: Live,
     /// What.
-    pub chat: RwSignal<Chat>,
+    pub chat: State<Chat>,
     /// What was said.
-    pub timeline: RwSignal<Timeline>,
+    pub timeline: State<Timeline>,
     /// Who is there.
-    pub roster: RwSignal<Roster>,
+    pub roster: State<Roster>,
     /// How many messages were said on this page.
-    pub posted: RwSignal<usize>,
+    pub posted: State<usize>,
     /// Whether earlier events are on their way.
-    pub loading: RwSignal<bool>,
+    pub loading: State<bool>,
     /// Whether what was said waits for a while, since it was too much at once.
-    pub is_held: RwSignal<bool>,
+    pub is_held: State<bool>,
     /// About whom or what more is shown.
-    pub about: RwSignal<Option<About>>,
+    pub about: State<Option<About>>,
     typed_at: StoredValue<Timestamp>,
 }
 
@@ -48,14 +47,14 @@ impl LiveChat {
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.hide(visit.hidden.iter().copied());
         Self {
-            timeline: RwSignal::new(timeline),
+            timeline: State::new(timeline),
             live: Live::new(visit),
-            chat: RwSignal::new(chat),
-            roster: RwSignal::new(roster),
-            posted: RwSignal::new(0),
-            loading: RwSignal::new(false),
-            is_held: RwSignal::new(false),
-            about: RwSignal::new(about),
+            chat: State::new(chat),
+            roster: State::new(roster),
+            posted: State::new(0),
+            loading: State::new(false),
+            is_held: State::new(false),
+            about: State::new(about),
             typed_at: StoredValue::new(Timestamp(0)),
         }
     }
@@ -181,8 +180,8 @@ impl LiveChat {
         if !kept.is_empty() {
             self.timeline.update(|timeline| timeline.restore(kept));
         }
-        let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
-        Effect::new(move || waiting.with(|waiting| courier.keep_waiting(waiting)));
+        let waiting = Derived::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
+        effect(move || waiting.with(|waiting| courier.keep_waiting(waiting)));
     }
 
     /// What has expired is shown no longer.

@@ -1,15 +1,13 @@
 //! The live lobby: the public chats that the reader wants to see.
 
-use std::collections::HashSet;
-
 use domain::{
     ChatId, Listing, Lobby,
     lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
     page::HomePage,
 };
-use leptos::prelude::{
-    GetUntracked, GetValue, RwSignal, Set, SetValue, StoredValue, Update, With, WithUntracked, expect_context,
-};
+use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context};
+
+use crate::state::State;
 
 use super::{Connection, Live};
 
@@ -19,11 +17,11 @@ pub struct LiveLobby {
     /// The page it is on.
     pub live: Live,
     /// What the reader wants to see.
-    pub wanted: RwSignal<Wanted>,
+    pub wanted: State<Wanted>,
     /// What there is of it.
-    pub lobby: RwSignal<Lobby>,
+    pub lobby: State<Lobby>,
     /// Which chats are shown, in order: those there are, unless the reader is about to choose one of them.
-    pub rows: RwSignal<Vec<ChatId>>,
+    pub rows: State<Vec<ChatId>>,
     is_held: StoredValue<bool>,
 }
 
@@ -31,11 +29,11 @@ impl LiveLobby {
     /// The lobby as its page arrived.
     pub fn new(page: HomePage) -> Self {
         let HomePage { visit, wanted, lobby } = page;
-        let rows = RwSignal::new(lobby.listings.iter().map(|listing| listing.id).collect());
+        let rows = State::new(lobby.listings.iter().map(|listing| listing.id).collect());
         Self {
             live: Live::new(visit),
-            wanted: RwSignal::new(wanted),
-            lobby: RwSignal::new(lobby),
+            wanted: State::new(wanted),
+            lobby: State::new(lobby),
             rows,
             is_held: StoredValue::new(false),
         }
@@ -97,8 +95,10 @@ impl LiveLobby {
 
     /// How many chats there are that are not shown yet.
     pub fn held_back(self) -> usize {
-        let rows: HashSet<ChatId> = self.rows.with(|rows| rows.iter().copied().collect());
-        self.lobby.with(|lobby| lobby.listings.iter().filter(|listing| !rows.contains(&listing.id)).count())
+        self.rows.with(|rows| {
+            let is_held_back = |listing: &&Listing| !rows.contains(&listing.id);
+            self.lobby.with(|lobby| lobby.listings.iter().filter(is_held_back).count())
+        })
     }
 
     pub(super) fn show(self, lobby: Lobby) {

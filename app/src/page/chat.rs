@@ -4,7 +4,7 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
-    live::{Connector, LiveChat, Scene},
+    live::{LiveChat, Scene},
     view::{
         about::AboutView,
         composer::{Composer, ComposerField},
@@ -28,13 +28,7 @@ pub fn ChatPage(
     provide_context(chat.live);
     provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
-    let connector = use_context::<Connector>();
-    // effects run in the browser alone, and only once the page has been taken over
-    Effect::new(move || {
-        if let Some(connector) = &connector {
-            Scene::Chat(chat).connect(connector);
-        }
-    });
+    Scene::Chat(chat).connect();
     view! {
         <InvitesView back=Some(chat.chat_id()) />
         <div class="chat">

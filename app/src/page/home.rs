@@ -4,7 +4,7 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
-    live::{Connector, LiveLobby, Scene},
+    live::{LiveLobby, Scene},
     view::{
         connection::ConnectionStatus,
         counts::CountsView,
@@ -27,12 +27,7 @@ pub fn HomePage(
     let lobby = LiveLobby::new(page);
     provide_context(lobby.live);
     provide_context(lobby);
-    let connector = use_context::<Connector>();
-    Effect::new(move || {
-        if let Some(connector) = &connector {
-            Scene::Home(lobby).connect(connector);
-        }
-    });
+    Scene::Home(lobby).connect();
     view! {
         <InvitesView back=None />
         <div class="home">

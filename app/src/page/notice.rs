@@ -1,6 +1,10 @@
-//! Pages that say one thing: what happened, what is safe, what to do.
+//! Pages that say one thing: what happened, what is safe, what to do. Their forms and links work as they come, so that
+//! nothing of them is sent to a browser but what it shows.
 
-use domain::{Problem, page::RefusedForm};
+use domain::{
+    Problem,
+    page::{Notice, RefusedForm},
+};
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
@@ -8,8 +12,21 @@ use crate::{
     view::{icon, start_form::StartForm, wordmark::Wordmark},
 };
 
+/// A page that says one thing.
 #[component]
-fn Notice(
+pub fn NoticePage(
+    /// What.
+    notice: Notice,
+) -> impl IntoView {
+    match notice {
+        Notice::Refused { problem, form } => view! { <RefusedPage problem form /> }.into_any(),
+        Notice::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),
+        Notice::Missing => view! { <MissingPage /> }.into_any(),
+    }
+}
+
+#[component]
+fn Said(
     /// What happened, in a few words.
     heading: &'static str,
     /// What it means and what to do.
@@ -37,20 +54,20 @@ fn Notice(
 
 /// No page has this address.
 #[component]
-pub fn MissingPage() -> impl IntoView {
+fn MissingPage() -> impl IntoView {
     view! {
-        <Notice
+        <Said
             heading="There is nothing here"
             sentence="No page has this address. The link may be incomplete.".to_owned()
         >
             <HomeLink />
-        </Notice>
+        </Said>
     }
 }
 
 /// There is nothing to show but why.
 #[component]
-pub fn ProblemPage(
+fn ProblemPage(
     /// Why.
     problem: Problem,
 ) -> impl IntoView {
@@ -61,15 +78,15 @@ pub fn ProblemPage(
         _ => "That did not work",
     };
     view! {
-        <Notice heading sentence=problem.to_string()>
+        <Said heading sentence=problem.to_string()>
             <HomeLink />
-        </Notice>
+        </Said>
     }
 }
 
 /// A form that was refused, with everything that was written in it, to be mended and sent again.
 #[component]
-pub fn RefusedPage(
+fn RefusedPage(
     /// What is wrong.
     problem: Problem,
     /// What was written.
@@ -77,13 +94,13 @@ pub fn RefusedPage(
 ) -> impl IntoView {
     match form {
         RefusedForm::StartChat { nickname, title, private } => view! {
-            <Notice heading="Not started" sentence=problem.to_string() is_refusal=true>
+            <Said heading="Not started" sentence=problem.to_string() is_refusal=true>
                 <StartForm nickname title private />
-            </Notice>
+            </Said>
         }
         .into_any(),
         RefusedForm::PostMessage { chat, client_id, body } => view! {
-            <Notice heading="Not sent" sentence=problem.to_string() is_refusal=true>
+            <Said heading="Not sent" sentence=problem.to_string() is_refusal=true>
                 <form method="post" action=PostMessage::PATH class="stack">
                     <input type="hidden" name="chat" value=chat.clone() />
                     <input type="hidden" name="client_id" value=client_id />
@@ -98,19 +115,19 @@ pub fn RefusedPage(
                         <a href=format!("/chat/{chat}")>"Back to the chat"</a>
                     </div>
                 </form>
-            </Notice>
+            </Said>
         }
         .into_any(),
         RefusedForm::SetNickname { chat, nickname } => view! {
-            <Notice heading="Not changed" sentence=problem.to_string() is_refusal=true>
+            <Said heading="Not changed" sentence=problem.to_string() is_refusal=true>
                 <NameForm action=SetNickname::PATH chat label="Nickname" name="nickname" value=nickname />
-            </Notice>
+            </Said>
         }
         .into_any(),
         RefusedForm::EditTitle { chat, title } => view! {
-            <Notice heading="Not changed" sentence=problem.to_string() is_refusal=true>
+            <Said heading="Not changed" sentence=problem.to_string() is_refusal=true>
                 <NameForm action=EditTitle::PATH chat label="Chat title" name="title" value=title />
-            </Notice>
+            </Said>
         }
         .into_any(),
     }

@@ -14,11 +14,22 @@ use leptos::{
 use crate::{
     api::{RemoveMessage, SetHidden, SetRemoved},
     live::LiveChat,
-    view::{avatar::Avatar, composer::ComposerField, icon, problem_line::ProblemLine},
+    state::{Derived, State, effect},
+    view::{
+        avatar::Avatar,
+        composer::ComposerField,
+        follow::{Show, part},
+        icon,
+        problem_line::ProblemLine,
+    },
 };
 
 /// The class of the links to more, for the timeline, which leads the keyboard through them.
 pub const ABOUT_LINK: &str = "about-link";
+
+/// What these links are where a script acts on them, and what they open.
+const BUTTON: &str = "button";
+const DIALOG: &str = "dialog";
 
 /// The address of a chat with more about a message.
 pub fn message_address(chat: ChatId, message: Seq) -> String {
@@ -47,7 +58,7 @@ pub fn AboutLink(
     address: String,
     /// What it is about, in words.
     #[prop(into)]
-    label: Signal<String>,
+    label: String,
     /// Whom or what it is about when it is followed; nothing where that is not known here.
     about: Callback<(), Option<About>>,
     /// Whether it is one of many, which the arrow keys lead through: then Tab does not stop at each.
@@ -62,18 +73,17 @@ pub fn AboutLink(
             chat.about.set(about.run(()));
         }
     };
-    let tabindex = (one_of_many && live.is_alive.get_untracked()).then_some("-1");
-    // without a script it is what it says: a link
-    let role = move || live.is_alive.get().then_some("button");
-    let opens = move || live.is_alive.get().then_some("dialog");
+    // without a script it is what it says: a link; those of the page as it came are told by `AboutView`
+    let is_alive = live.is_alive.get_untracked();
+    let tabindex = (one_of_many && is_alive).then_some("-1");
     view! {
         <a
             class=ABOUT_LINK
-            role=role
+            role=is_alive.then_some(BUTTON)
             href=address
-            aria-label=label
+            aria-label=label.clone()
             title=label
-            aria-haspopup=opens
+            aria-haspopup=is_alive.then_some(DIALOG)
             tabindex=tabindex
             on:click=show
             on:keydown=press_by_space
@@ -87,7 +97,17 @@ pub fn AboutLink(
 #[component]
 pub fn AboutView() -> impl IntoView {
     let chat = LiveChat::here();
-    move || chat.about.get().map(|about| view! { <AboutDialog about /> })
+    // One for all: each link that followed this by itself would be an effect more for each message of the page.
+    effect(move || {
+        if chat.live.is_alive.get() {
+            let links = document().get_elements_by_class_name(ABOUT_LINK);
+            for link in (0..links.length()).filter_map(|place| links.item(place)) {
+                let _ = link.set_attribute("role", BUTTON);
+                let _ = link.set_attribute("aria-haspopup", DIALOG);
+            }
+        }
+    });
+    part(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
 }
 
 #[component]
@@ -103,7 +123,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         (None, _) => format!("About {name}"),
     };
     // whoever said it may remove it meanwhile
-    let said = Memo::new(move |_| {
+    let said = Derived::new(move |_| {
         chat.timeline.with(|timeline| match &timeline.event(message?)?.what {
             What::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
@@ -111,7 +131,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     });
     let dialog = NodeRef::<Dialog>::new();
     let composer = use_context::<ComposerField>();
-    Effect::new(move || {
+    effect(move || {
         if let Some(dialog) = dialog.get() {
             // the server has it open beside the page, a page that is alive in front of it
             let _ = dialog.remove_attribute("open");
@@ -153,7 +173,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         let me = live.me.with_untracked(|me| me.id);
         chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
     };
-    let problem = RwSignal::new(None::<Problem>);
+    let problem = State::new(None::<Problem>);
     let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
         let said_still = move || said.with(Option::is_some);
         view! {
@@ -210,7 +230,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto">{name}</strong>
             </div>
-            {move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> })}
+            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> }).into_any())}
             {remove}
             {hide}
             {expel}
@@ -233,7 +253,7 @@ pub fn Act(
     /// What is asked for where the page is alive.
     ask: Ask,
     /// Where it is said why it was not done.
-    problem: RwSignal<Option<Problem>>,
+    problem: State<Option<Problem>>,
     /// Is called when it was.
     done: Callback<()>,
     children: Children,
@@ -248,7 +268,7 @@ pub fn Act(
         // what it was about may have gone, and this with it, before the answer comes
         live.ask(ask.clone(), move |outcome| match outcome {
             Ok(()) => drop(done.try_run(())),
-            Err(why) => drop(problem.try_set(Some(why))),
+            Err(why) => problem.set(Some(why)),
         });
     };
     let fields =

@@ -14,7 +14,7 @@ pub fn hue_class(id: UserId) -> String {
 
 /// The first letter of the first two words.
 pub fn letters(nickname: &Nickname) -> String {
-    nickname.as_str().split(' ').take(2).filter_map(domain::text::first_character).collect()
+    nickname.as_str().split(' ').take(2).filter_map(domain::unicode::first_character).collect()
 }
 
 /// A person as a coloured disc. The name always stands beside it, so assistive technology passes over it.

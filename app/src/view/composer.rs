@@ -1,10 +1,10 @@
 //! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
 
 use domain::{
-    Problem,
+    ClientId, Problem,
     frame::Ask,
     slash::{self, Line},
-    text,
+    text, unicode,
 };
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
@@ -17,8 +17,12 @@ use leptos::{
 use crate::{
     api::PostMessage,
     live::LiveChat,
-    shell::FreshClientId,
-    view::{icon, problem_line::ProblemLine},
+    state::{Derived, State, effect},
+    view::{
+        follow::{flag, maybe, text},
+        icon,
+        problem_line::ProblemLine,
+    },
 };
 
 /// The counter shows when this few characters are left.
@@ -30,19 +34,23 @@ const KEY_OF_COMPOSITION: u32 = 229;
 #[derive(Clone, Copy)]
 pub struct ComposerField(pub NodeRef<Textarea>);
 
+/// An id for the message that a page without WASM may post. Handed in by the server, as a context.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FreshClientId(pub Option<ClientId>);
+
 /// The composer.
 #[component]
 pub fn Composer() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let ComposerField(field) = expect_context();
-    let (length, set_length) = signal(0_usize);
-    let problem = RwSignal::new(None::<Problem>);
-    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
-    let silence = Memo::new(move |_| chat.keeps_silent());
+    let length = State::new(0_usize);
+    let problem = State::new(None::<Problem>);
+    let is_over = Derived::new(move |_| live.ended.with(Option::is_some));
+    let silence = Derived::new(move |_| chat.keeps_silent());
     let is_silent = move || is_over.get() || silence.get().is_some();
     // what was refused for the lock can be said when it is lifted
-    Effect::new(move || {
+    effect(move || {
         if silence.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
             problem.set(None);
         }
@@ -52,7 +60,7 @@ pub fn Composer() -> impl IntoView {
     let measure = move |typed: &str| {
         // counting costs as much as the text is long, so it starts where it may matter
         let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
-        set_length.set(if near { text::characters(typed) } else { 0 });
+        length.set(if near { unicode::characters(typed) } else { 0 });
     };
     let input = move |_| {
         let typed = field.get_untracked().map(|field| field.value()).unwrap_or_default();
@@ -67,7 +75,7 @@ pub fn Composer() -> impl IntoView {
         problem.set(None);
     };
     // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile.
-    Effect::new(move || {
+    effect(move || {
         let (true, Some(field), Some(courier)) = (live.is_alive.get(), field.get(), live.courier()) else {
             return;
         };
@@ -84,7 +92,7 @@ pub fn Composer() -> impl IntoView {
             courier.keep_draft("");
         }
         field.set_value("");
-        set_length.set(0);
+        length.set(0);
         problem.set(None);
     };
     // What was refused after all comes back, unless something else was begun meanwhile.
@@ -144,10 +152,10 @@ pub fn Composer() -> impl IntoView {
         })
     };
     view! {
-        <form class="composer" class:ending=is_over class:silent=move || silence.get().is_some() method="post" action=PostMessage::PATH on:submit=submit>
+        <form class="composer" class:ending=flag(move || is_over.get()) class:silent=flag(move || silence.get().is_some()) method="post" action=PostMessage::PATH on:submit=submit>
             <ProblemLine problem />
             <p class="soft silence" role="status" aria-label="Lock">
-                {move || silence.get().map(|_| "Locked: only the owner can write.")}
+                {maybe(move || silence.get().map(|_| "Locked: only the owner can write."))}
             </p>
             <div class="composer-field">
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
@@ -156,18 +164,18 @@ pub fn Composer() -> impl IntoView {
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder=move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" }
+                    placeholder=text(move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" })
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"
                     required
-                    readonly=is_silent
+                    readonly=flag(is_silent)
                     node_ref=field
                     on:input=input
                     on:keydown=key_down
                 ></textarea>
                 <span class="counter soft" aria-live="polite">
-                    {left}
+                    {maybe(left)}
                 </span>
                 <button class="send">
                     {icon::send()}

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::problem_line::ProblemLine,
+    view::{follow::text, problem_line::ProblemLine},
 };
 
 /// The line under the header.
@@ -32,11 +32,11 @@ pub fn ConnectionStatus(
         Connection::Reconnecting | Connection::Offline => meanwhile,
     };
     view! {
-        <div class="connection" data-state=state>
+        <div class="connection" data-state=text(state)>
             <span role="status" aria-label="Connection">
-                {word}
+                {text(word)}
             </span>
-            <span class="soft">{said}</span>
+            <span class="soft">{text(said)}</span>
         </div>
         <div class="notice">
             <ProblemLine problem=live.notice />

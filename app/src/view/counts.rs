@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::live::Live;
+use crate::{live::Live, state::Derived, view::follow::text};
 
 /// So many people online.
 pub fn people(number: usize) -> String {
@@ -18,15 +18,15 @@ pub fn chats(number: usize) -> String {
 #[component]
 pub fn CountsView() -> impl IntoView {
     let live = Live::here();
-    let counts = Memo::new(move |_| live.counts.get());
+    let counts = Derived::new(move |_| live.counts.get());
     // A status speaks up when it changes, and this one changes all the time: it is read when somebody asks.
     view! {
         <p class="counts soft">
             <span role="status" aria-live="off" aria-label="People online">
-                {move || people(counts.get().people)}
+                {text(move || people(counts.get().people))}
             </span>
             <span role="status" aria-live="off" aria-label="Open chats">
-                {move || chats(counts.get().chats)}
+                {text(move || chats(counts.get().chats))}
             </span>
         </p>
     }

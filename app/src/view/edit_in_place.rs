@@ -10,7 +10,12 @@ use leptos::{
 
 use crate::{
     live::Live,
-    view::{icon, problem_line::ProblemLine},
+    state::{Derived, State, effect_with_last},
+    view::{
+        follow::{self, Show},
+        icon,
+        problem_line::ProblemLine,
+    },
 };
 
 /// The ordinary form that does the same on a page without life.
@@ -32,8 +37,7 @@ pub fn EditInPlace(
     /// What the field is called.
     label: &'static str,
     /// The text as it is.
-    #[prop(into)]
-    text: Signal<String>,
+    text: Derived<String>,
     /// What to ask for when this text is to become the new one.
     ask: Callback<String, Ask>,
     /// What to do without a script.
@@ -42,18 +46,18 @@ pub fn EditInPlace(
     children: ChildrenFn,
 ) -> impl IntoView {
     let live = Live::here();
-    let (open, set_open) = signal(false);
-    let problem = RwSignal::new(None::<Problem>);
+    let open = State::new(false);
+    let problem = State::new(None::<Problem>);
     let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());
 
     let children = StoredValue::new(children);
     let shown = move || children.with_value(|children| children());
     let close = move || {
-        set_open.set(false);
+        open.set(false);
         problem.set(None);
     };
     // The focus goes where the eyes are: into the field when it opens, back to the button when it closes.
-    Effect::new(move |was_open: Option<bool>| {
+    effect_with_last(move |was_open: Option<bool>| {
         let is_open = open.get();
         if is_open {
             if let Some(input) = input.get() {
@@ -99,7 +103,7 @@ pub fn EditInPlace(
                             aria-label=button
                             title=button
                             node_ref=opener
-                            on:click=move |_| set_open.set(true)
+                            on:click=move |_| open.set(true)
                         >
                             {icon::pencil()}
                         </button>
@@ -135,7 +139,7 @@ pub fn EditInPlace(
 fn PlainEdit(
     button: &'static str,
     label: &'static str,
-    text: Signal<String>,
+    text: Derived<String>,
     form: PlainForm,
 ) -> impl IntoView {
     let id = format!("edit-{}", form.name);
@@ -153,7 +157,7 @@ fn PlainEdit(
             <input type="hidden" name="chat" value=form.chat.to_string() />
             <label class="field">
                 <span>{label}</span>
-                <input name=form.name value=move || text.get() autocomplete="off" dir="auto" />
+                <input name=form.name value=follow::text(move || text.get()) autocomplete="off" dir="auto" />
             </label>
             <button class="primary">"Save"</button>
         </form>

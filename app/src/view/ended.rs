@@ -3,14 +3,14 @@
 use domain::Problem;
 use leptos::prelude::*;
 
-use crate::live::Live;
+use crate::{live::Live, view::follow::part};
 
 /// Why the page cannot go on, once it cannot.
 #[component]
 pub fn Ended() -> impl IntoView {
     let live = Live::here();
     let said = move || {
-        live.ended.get().map(|problem| {
+        let said = live.ended.get().map(|problem| {
             let (address, verb) = match problem {
                 Problem::ChatEnded => ("/", "Start a new chat"),
                 // an empty address is that of the page itself
@@ -25,11 +25,12 @@ pub fn Ended() -> impl IntoView {
                     {verb}
                 </a>
             }
-        })
+        });
+        said.into_any()
     };
     view! {
         <div class="ended" role="alert">
-            {said}
+            {part(said)}
         </div>
     }
     .into_any()

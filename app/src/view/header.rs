@@ -8,8 +8,10 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
+    state::{Derived, State},
     view::{
         edit_in_place::{EditInPlace, PlainForm},
+        follow::{Show, part, text},
         icon,
         members::MembersButton,
         switch::Switch,
@@ -31,14 +33,15 @@ enum Copied {
 #[component]
 pub fn ChatHeader() -> impl IntoView {
     let chat = LiveChat::here();
-    let title = Signal::derive(move || chat.chat.with(|chat| chat.title.to_string()));
-    let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
-    let heading = move || view! { <h1 dir="auto" title=title>{title}</h1> };
+    let title = Derived::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
+    let is_owner = Derived::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
+    let heading =
+        move || view! { <h1 dir="auto" title=text(move || title.get())>{text(move || title.get())}</h1> };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
-    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
-    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
+    let is_over = Derived::new(move |_| live.ended.with(Option::is_some));
+    let is_of_two = Derived::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
             <a class="quiet" href="/" on:click=move |event| live.stay_if_cut_off(&event, live.notice)>
@@ -68,9 +71,9 @@ pub fn ChatHeader() -> impl IntoView {
 
 /// Who can find the chat: a switch for its owner, a word for others and in a chat of two, which stays private.
 #[component]
-fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
+fn VisibilityView(is_owner: Derived<bool>, is_of_two: Derived<bool>) -> impl IntoView {
     let chat = LiveChat::here();
-    let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
+    let is_public = Derived::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let ask = Callback::new(move |is_public| {
         let visibility = if is_public { Visibility::Public } else { Visibility::Private };
@@ -79,7 +82,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView 
     view! {
         <Show
             when=move || is_owner.get() && !is_of_two.get()
-            fallback=move || view! { <span class="badge">{word}</span> }
+            fallback=move || view! { <span class="badge">{text(word)}</span> }
         >
             <Switch
                 label="Public"
@@ -98,16 +101,16 @@ fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView 
 #[component]
 fn CopyLink() -> impl IntoView {
     let live = Live::here();
-    let (copied, set_copied) = signal(Copied::NotYet);
+    let copied = State::new(Copied::NotYet);
     let times = StoredValue::new(0_u32);
     let say = move |what| {
-        set_copied.set(what);
+        copied.set(what);
         times.update_value(|times| *times += 1);
         let this_time = times.get_value();
         let unsay = move || {
             // a page that has gone says nothing any more, and neither does a word that was said again since
             if times.try_get_value() == Some(this_time) {
-                set_copied.set(Copied::NotYet);
+                copied.set(Copied::NotYet);
             }
         };
         let _ = set_timeout(unsay, COPIED_SHOWS);
@@ -129,7 +132,7 @@ fn CopyLink() -> impl IntoView {
             "Copy link"
         </button>
         <span class="copied" role="status" aria-label="Link">
-            {move || said().map(|said| view! { <span class="note">{said}</span> })}
+            {part(move || said().map(|said| view! { <span class="note">{said}</span> }).into_any())}
         </span>
     }
     .into_any()

@@ -6,8 +6,13 @@ use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsC
 use crate::{
     api::AnswerInvite,
     live::Live,
+    state::State,
     view::{
-        avatar::Avatar, composer::ComposerField, problem_line::ProblemLine, start_form::START_HEADING_ID,
+        avatar::Avatar,
+        composer::ComposerField,
+        follow::{Item, Show, list},
+        problem_line::ProblemLine,
+        start_form::START_HEADING_ID,
     },
 };
 
@@ -25,16 +30,19 @@ pub fn InvitesView(
     back: Option<ChatId>,
 ) -> impl IntoView {
     let live = Live::here();
-    let invites = move || live.invites.get();
-    let key = |invite: &Invite| (invite.chat, invite.from.nickname.clone());
+    let invites = move || {
+        let item = |invite: Invite| {
+            let key = (invite.chat, invite.from.nickname.clone());
+            Item::new(key, move || view! { <InviteView invite back /> }.into_any())
+        };
+        live.invites.get().into_iter().map(item).collect()
+    };
     view! {
         <div class="invites-place" aria-live="polite">
             <Show when=move || !live.invites.with(Vec::is_empty)>
                 <section class="invites" aria-label="Private chat invites">
                     <ul>
-                        <For each=invites key=key let:invite>
-                            <InviteView invite back />
-                        </For>
+                        {list(invites)}
                     </ul>
                 </section>
             </Show>
@@ -48,7 +56,7 @@ pub fn InvitesView(
 fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
     let Invite { chat, from: User { id, nickname } } = invite;
-    let problem = RwSignal::new(None::<Problem>);
+    let problem = State::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
     let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
     let decline = move |event: SubmitEvent| {

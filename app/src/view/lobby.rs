@@ -1,7 +1,7 @@
 //! The public chats, newest first.
 
 use domain::{
-    Listing, User,
+    Listing, Timestamp, User,
     lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
 };
 use leptos::{
@@ -12,14 +12,20 @@ use leptos::{
 
 use crate::{
     live::{LiveLobby, address},
-    view::{avatar::Avatar, icon, members::here},
+    state::{Derived, effect},
+    view::{
+        avatar::Avatar,
+        follow::{Item, Show, list, part, text},
+        icon,
+        members::here,
+    },
 };
 
 /// The public chats, live, with a filter.
 #[component]
 pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::here();
-    let held_back = Memo::new(move |_| lobby.held_back());
+    let held_back = Derived::new(move |_| lobby.held_back());
     let is_pointed_at = StoredValue::new(false);
     let is_focused = StoredValue::new(false);
     let hold = move || lobby.hold(is_pointed_at.get_value() || is_focused.get_value());
@@ -31,13 +37,17 @@ pub fn LobbyView() -> impl IntoView {
         is_focused.set_value(is);
         hold();
     };
+    let rows = move || {
+        let row = move |id| lobby.listing(id).map(|listing| view! { <ListingView listing /> }).into_any();
+        lobby.rows.get().into_iter().map(|id| Item::new(id, move || row(id))).collect()
+    };
     let new_chats = move || match held_back.get() {
         1 => "1 new chat".to_owned(),
         number => format!("{number} new chats"),
     };
     let (shown, matching) = (
-        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
-        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
+        Derived::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
+        Derived::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
     );
     let is_filtered = move || lobby.wanted.with(|wanted| !wanted.filter.trim().is_empty());
     let more = move |event: MouseEvent| {
@@ -65,10 +75,10 @@ pub fn LobbyView() -> impl IntoView {
         >
             <div class="lobby-head">
                 <h2 id="lobby-heading">"Public chats"</h2>
-                <span class="soft">{count}</span>
+                <span class="soft">{text(count)}</span>
                 <Show when=move || { held_back.get() > 0 }>
                     <button type="button" class="new-chats" on:click=move |_| lobby.settle()>
-                        {new_chats}
+                        {text(new_chats)}
                     </button>
                 </Show>
                 <FilterField />
@@ -79,24 +89,22 @@ pub fn LobbyView() -> impl IntoView {
                 on:focusin=move |_| focus(true)
                 on:focusout=move |_| focus(false)
             >
-                <For each=move || lobby.rows.get() key=|id| *id let:id>
-                    {lobby.listing(id).map(|listing| view! { <ListingView listing /> })}
-                </For>
+                {list(rows)}
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">
-                    {move || {
+                    {text(move || {
                         if is_filtered() {
                             "No public chat has this in its title."
                         } else {
                             "No public chats yet. The first one you start is listed here, for everybody to join."
                         }
-                    }}
+                    })}
                 </p>
             </Show>
             <Show when=move || { shown.get() < matching.get() && shown.get() < LISTINGS_LIMIT }>
                 <p class="more">
-                    <a href=more_link on:click=more>
+                    <a href=text(more_link) on:click=more>
                         "More chats"
                     </a>
                 </p>
@@ -121,7 +129,7 @@ fn FilterField() -> impl IntoView {
         }
     };
     // what was typed before the page was alive counts as well
-    Effect::new(move || {
+    effect(move || {
         if lobby.live.is_alive.get() {
             filter();
         }
@@ -150,42 +158,40 @@ fn FilterField() -> impl IntoView {
     .into_any()
 }
 
-/// One public chat. The row stays when the chat changes, and the focus in it.
+/// One public chat. Its elements stay when the chat changes, and the focus in them.
 #[component]
 fn ListingView(listing: Listing) -> impl IntoView {
     let lobby = LiveLobby::here();
-    let first = listing.clone();
-    let listing = Memo::new(move |before: Option<&Listing>| {
+    let first = listing;
+    let listing = Derived::new(move |before: Option<&Listing>| {
         let found =
             lobby.lobby.with(|lobby| lobby.listings.iter().find(|listing| listing.id == first.id).cloned());
         // a row that goes keeps its looks until it has gone
         found.or_else(|| before.cloned()).unwrap_or_else(|| first.clone())
     });
-    let id = listing.with_untracked(|listing| listing.id);
-    let faces = Memo::new(move |_| listing.with(|listing| listing.faces.clone()));
-    let members = Memo::new(move |_| listing.with(|listing| listing.members));
-    let title = move || listing.with(|listing| listing.title.to_string());
-    let count = move || if members.get() == 0 { "Nobody here".to_owned() } else { here(members.get()) };
+    // one thing that changes for each row, since there are many rows
+    part(move || listing.with(|listing| listing_view(lobby, listing, lobby.live.now.get())))
+}
+
+fn listing_view(lobby: LiveLobby, listing: &Listing, now: Timestamp) -> AnyView {
+    let faces = listing.faces.iter().cloned();
+    let faces = faces.map(|User { id, nickname }| view! { <Avatar id nickname /> }).collect_view();
+    let count = if listing.members == 0 { "Nobody here".to_owned() } else { here(listing.members) };
     // on a small screen the time has to do; the words are there for those who listen
-    let (event, at) = (
-        move || listing.with(|listing| if listing.said_at.is_some() { "last message " } else { "started " }),
-        move || listing.with(|listing| listing.said_at.unwrap_or(listing.started_at)),
-    );
-    let ago = move || at().ago(lobby.live.now.get());
+    let event = if listing.said_at.is_some() { "last message " } else { "started " };
+    let ago = listing.said_at.unwrap_or(listing.started_at).ago(now);
     view! {
-        <li class="listing" class:occupied=move || { members.get() > 0 }>
+        <li class="listing" class:occupied=listing.members != 0>
             <span class="faces" aria-hidden="true">
-                <For each=move || faces.get() key=|user: &User| (user.id, user.nickname.clone()) let:user>
-                    <Avatar id=user.id nickname=user.nickname />
-                </For>
+                {faces}
             </span>
             <span class="what">
                 <a
-                    href=format!("/chat/{id}")
+                    href=format!("/chat/{}", listing.id)
                     dir="auto"
                     on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
                 >
-                    {title}
+                    {listing.title.to_string()}
                 </a>
                 <span class="soft">
                     <span class="count">{count}</span>

@@ -1,18 +1,18 @@
 //! Who is here.
 
-use std::collections::HashSet;
-
 use domain::{Member, Problem, User, UserId, frame::Ask, page::About};
 use leptos::{ev::SubmitEvent, html::Aside, prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{ChatPrivately, SetLock, SetNickname},
     live::{Live, LiveChat},
+    state::{Derived, State},
     view::{
         about::{AboutLink, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
+        follow::{Item, Show, list, maybe, part, text},
         icon,
         problem_line::ProblemLine,
         switch::Switch,
@@ -56,24 +56,34 @@ struct Sheet(NodeRef<Aside>);
 #[component]
 pub fn Members() -> impl IntoView {
     let chat = LiveChat::here();
-    let members = Memo::new(move |_| {
+    let members = Derived::new(move |_| {
         let (me, owner) = (chat.live.me.get(), chat.chat.with(|chat| chat.owner));
         chat.roster.with(|roster| roster.for_reader(&me, owner))
     });
-    let count = Memo::new(move |_| chat.roster.with(|roster| roster.count));
+    let count = Derived::new(move |_| chat.roster.with(|roster| roster.count));
     let sheet = NodeRef::<Aside>::new();
     provide_context(Sheet(sheet));
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
-    let typing = Memo::new(move |_| {
+    let typing = Derived::new(move |_| {
         chat.roster.with(|roster| {
             let is_shown = |id| chat.live.hidden.with(|hidden| !hidden.contains(&id));
             let typing = roster.members.iter().filter(|member| member.typing && is_shown(member.id));
-            typing.map(|member| member.id).collect::<HashSet<_>>()
+            typing.map(|member| member.id).collect::<Vec<_>>()
         })
     });
-    let key = move |user: &Member| {
-        let is_me = chat.live.me.with_untracked(|me| me.id == user.id);
-        (user.id, (!is_me).then(|| user.nickname.clone()))
+    let items = move || {
+        let me = chat.live.me.with(|me| me.id);
+        // The row of others is made anew when they are called differently; one's own stays, and the focus in it.
+        let item = |member: Member| {
+            if member.id == me {
+                Item::new(me, move || view! { <Myself me /> }.into_any())
+            } else {
+                Item::new((member.id, member.nickname.clone()), move || {
+                    view! { <Other member typing /> }.into_any()
+                })
+            }
+        };
+        members.get().into_iter().map(item).collect()
     };
     view! {
         <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto" node_ref=sheet>
@@ -88,7 +98,7 @@ pub fn Members() -> impl IntoView {
             ></button>
             <div class="members-sheet">
             <div class="members-head">
-                <h2>{move || heading(count.get())}</h2>
+                <h2>{text(move || heading(count.get()))}</h2>
                 <button
                     type="button"
                     class="quiet sheet-only"
@@ -100,12 +110,10 @@ pub fn Members() -> impl IntoView {
             </div>
             <div class="members-list" tabindex="0" role="group" aria-label="Members">
                 <ul aria-label="Members">
-                    <For each=move || members.get() key=key let:member>
-                        <MemberView member typing />
-                    </For>
+                    {list(items)}
                 </ul>
                 <Show when=move || { unnamed() > 0 }>
-                    <p class="soft">{move || format!("and {} more", unnamed())}</p>
+                    <p class="soft">{text(move || format!("and {} more", unnamed()))}</p>
                 </Show>
             </div>
             <footer class="members-foot">
@@ -124,11 +132,11 @@ pub fn Members() -> impl IntoView {
 fn Lock() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let is_mine = Memo::new(move |_| {
+    let is_mine = Derived::new(move |_| {
         let me = live.me.with(|me| me.id);
         chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
     });
-    let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
+    let is_locked = Derived::new(move |_| chat.chat.with(|chat| chat.is_locked));
     let ask = Callback::new(move |is_locked| Ask::SetLock { chat: chat.chat_id(), is_locked });
     view! {
         <Show when=move || is_mine.get()>
@@ -152,83 +160,91 @@ fn Lock() -> impl IntoView {
 #[component]
 pub fn MembersButton() -> impl IntoView {
     let chat = LiveChat::here();
-    let count = Memo::new(move |_| chat.roster.with(|roster| roster.count));
+    let count = Derived::new(move |_| chat.roster.with(|roster| roster.count));
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
-            <span aria-hidden="true">{move || Some(count.get()).filter(|count| *count > 0)}</span>
-            <span class="hidden">{move || heading(count.get())}</span>
+            <span aria-hidden="true">{maybe(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}</span>
+            <span class="hidden">{text(move || heading(count.get()))}</span>
         </button>
     }
 }
 
+/// Whoever looks, with a way to be called differently.
 #[component]
-fn MemberView(member: Member, typing: Memo<HashSet<UserId>>) -> impl IntoView {
+fn Myself(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let Member { id, nickname, .. } = member;
-    let is_me = Memo::new(move |_| live.me.with(|me| me.id == id));
-    let is_owner = move || chat.chat.with(|chat| chat.owner == id);
-    // The row of others is made anew when they are called differently; one's own stays, and the focus in it.
-    let nickname =
-        Signal::derive(
-            move || if is_me.get() { live.me.with(|me| me.nickname.clone()) } else { nickname.clone() },
-        );
-    let text = Signal::derive(move || nickname.with(ToString::to_string));
-    let name = move || view! { <span class="name" dir="auto">{text}</span> };
-    let avatar = move || view! { <Avatar id nickname=nickname.get() /> };
-    // in a chat of two one is where the button would lead
-    let can_be_asked = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_none()));
-    // What one can do with a member lies over the whole row.
-    let other = move || {
-        view! {
-            {name}
-            <Show when=move || can_be_asked.get()>
-                <ChatPrivatelyForm id name=text />
-            </Show>
-        }
-    };
-    let about_label = Signal::derive(move || format!("About {}", text.get()));
-    let about = Callback::new(move |()| {
-        Some(About { person: User { id, nickname: nickname.get_untracked() }, message: None })
+    let nickname = Derived::new(move |_| live.me.with(|me| me.nickname.to_string()));
+    let name = move || view! { <span class="name" dir="auto">{text(move || nickname.get())}</span> };
+    let avatar = part(move || {
+        let User { id, nickname } = live.me.get();
+        view! { <Avatar id nickname /> }.into_any()
     });
     let ask = Callback::new(|nickname| Ask::SetNickname { nickname });
     let form = PlainForm { action: SetNickname::PATH, name: "nickname", chat: chat.chat_id() };
     view! {
-        <li class="member" class:me=move || is_me.get()>
+        <li class="member me">
             {avatar}
-            <Show when=move || is_me.get() fallback=other>
-                <EditInPlace button="Edit nickname" label="Nickname" text ask form>
-                    {name}
-                </EditInPlace>
-            </Show>
-            <span class="marks soft">
-                <Show when=move || is_me.get()>
-                    <span>"you"</span>
-                </Show>
-                <Show when=is_owner>
-                    <span>"owner"</span>
-                </Show>
-                <Show when=move || live.hidden.with(|hidden| hidden.contains(&id))>
-                    <span>"hidden"</span>
-                </Show>
-            </span>
-            <Show when=move || !is_me.get() && typing.with(|typing| typing.contains(&id))>
-                <Dots />
-            </Show>
-            <Show when=move || !is_me.get()>
-                <AboutLink address=person_address(chat.chat_id(), id) label=about_label about />
-            </Show>
+            <EditInPlace button="Edit nickname" label="Nickname" text=nickname ask form>
+                {name}
+            </EditInPlace>
+            {marks(me, Some("you"))}
         </li>
     }
     .into_any()
 }
 
+/// Somebody else, and what one can do with them.
+#[component]
+fn Other(member: Member, typing: Derived<Vec<UserId>>) -> impl IntoView {
+    let chat = LiveChat::here();
+    let Member { id, nickname, .. } = member;
+    let name = nickname.to_string();
+    let label = format!("About {name}");
+    let person = User { id, nickname: nickname.clone() };
+    let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
+    // in a chat of two one is where the button would lead
+    let can_be_asked = chat.chat.with_untracked(|chat| chat.guest.is_none());
+    // What one can do with a member lies over the whole row.
+    view! {
+        <li class="member">
+            <Avatar id nickname />
+            <span class="name" dir="auto">{name.clone()}</span>
+            {can_be_asked.then(|| view! { <ChatPrivatelyForm id name /> })}
+            {marks(id, None)}
+            <Show when=move || typing.with(|typing| typing.contains(&id))>
+                <Dots />
+            </Show>
+            <AboutLink address=person_address(chat.chat_id(), id) label about />
+        </li>
+    }
+    .into_any()
+}
+
+/// What there is to know about somebody besides.
+fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
+    let chat = LiveChat::here();
+    let marks = Derived::new(move |_| {
+        let owner = chat.chat.with(|chat| chat.owner == id).then_some("owner");
+        let hidden = chat.live.hidden.with(|hidden| hidden.contains(&id)).then_some("hidden");
+        [you, owner, hidden]
+    });
+    view! {
+        <span class="marks soft">
+            {part(move || {
+                let marks = marks.get().into_iter().flatten();
+                marks.map(|mark| view! { <span>{mark}</span> }).collect_view().into_any()
+            })}
+        </span>
+    }
+}
+
 /// Asks for a private chat, in a new window: an ordinary form, which opens one without and with a script alike.
 #[component]
-fn ChatPrivatelyForm(id: UserId, name: Signal<String>) -> impl IntoView {
+fn ChatPrivatelyForm(id: UserId, name: String) -> impl IntoView {
     let live = Live::here();
-    let problem = RwSignal::new(None::<Problem>);
+    let problem = State::new(None::<Problem>);
     let sheet = use_context::<Sheet>();
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
@@ -239,7 +255,7 @@ fn ChatPrivatelyForm(id: UserId, name: Signal<String>) -> impl IntoView {
             let _ = sheet.hide_popover();
         }
     };
-    let label = move || format!("Chat privately with {}", name.get());
+    let label = format!("Chat privately with {name}");
     view! {
         <form
             class="ask"
@@ -249,7 +265,7 @@ fn ChatPrivatelyForm(id: UserId, name: Signal<String>) -> impl IntoView {
             on:submit=submit
         >
             <input type="hidden" name="with" value=id.to_string() />
-            <button class="over" aria-label=label title=label></button>
+            <button class="over" aria-label=label.clone() title=label></button>
             <ProblemLine problem />
         </form>
     }
@@ -283,7 +299,7 @@ fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
 #[component]
 pub fn TypingLine() -> impl IntoView {
     let chat = LiveChat::here();
-    let names = Memo::new(move |_| {
+    let names = Derived::new(move |_| {
         let me = chat.live.me.with(|me| me.id);
         chat.roster.with(|roster| {
             let is_shown = |id| id != me && chat.live.hidden.with(|hidden| !hidden.contains(&id));
@@ -293,10 +309,10 @@ pub fn TypingLine() -> impl IntoView {
     });
     view! {
         <p class="typing-line soft">
-            {move || {
+            {part(move || {
                 let said = names.with(|names| who_types(names));
-                said.into_iter().map(|(who, did)| view! { <bdi>{who}</bdi> {did} }).collect_view()
-            }}
+                said.into_iter().map(|(who, did)| view! { <bdi>{who}</bdi> {did} }).collect_view().into_any()
+            })}
         </p>
     }
     .into_any()

@@ -6,78 +6,112 @@ use domain::{
     frame::Ask,
     link::{self, Piece},
     page::About,
-    timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, local},
+    timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::SetHidden,
-    live::{Connection, LiveChat},
+    live::{Connection, Live, LiveChat},
+    state::{Derived, State},
     view::{
         about::{AboutLink, Act, message_address, person_address},
         avatar::Avatar,
         composer::ComposerField,
+        follow::{Show, flag, text},
         problem_line::ProblemLine,
     },
 };
 
-/// A line of the timeline, below a line for its day where one begins.
-#[component]
-pub fn RowView(
-    /// The line.
-    row: Row,
-    /// Who reads.
-    me: UserId,
-    /// The newest event of the page as it arrived: what came later may move a little.
-    arrived_with: Seq,
-    /// The first event that is new since the reader looked away.
-    first_new: Memo<Option<Seq>>,
-) -> impl IntoView {
+/// What stands in the timeline, each in a line of its own.
+#[derive(Clone)]
+pub enum Line {
+    /// A day begins.
+    Day(Timestamp),
+    /// What follows is new since the reader looked away.
+    New,
+    /// Something that was said or happened.
+    Row(Row),
+}
+
+/// What makes a line the same as one before.
+#[derive(PartialEq, Eq, Hash)]
+pub enum LineKey {
+    /// The line of a day, by the days since 1970 where the reader is.
+    Day(u64),
+    /// The line above what is new.
+    New,
+    /// A row, and whether it stands under its own name.
+    Row(RowKey, bool),
+}
+
+/// The lines of a timeline, in their order.
+pub fn lines(
+    timeline: &Timeline,
+    offset: impl Fn(Timestamp) -> i32 + Copy,
+    first_new: Option<Seq>,
+) -> Vec<Line> {
+    let rows = timeline.rows(offset);
+    let mut lines = Vec::with_capacity(rows.len() + 2);
+    for row in rows {
+        let (at, seq) = match &row.content {
+            RowContent::Stored(event) => (event.at, Some(event.seq)),
+            RowContent::Pending(pending) => (pending.at, None),
+            RowContent::Hidden(hidden) => {
+                (timeline.event(hidden.first).map(|event| event.at).unwrap_or_default(), None)
+            }
+        };
+        if row.starts_day {
+            lines.push(Line::Day(at));
+        }
+        if seq.is_some() && seq == first_new {
+            lines.push(Line::New);
+        }
+        lines.push(Line::Row(row));
+    }
+    lines
+}
+
+impl Line {
+    /// What makes it the same line as one before, to somebody whose clocks are so far east of UTC.
+    pub fn key(&self, me: UserId, offset: impl Fn(Timestamp) -> i32) -> LineKey {
+        match self {
+            Self::Day(at) => LineKey::Day(local(*at, offset(*at)).utc_day()),
+            Self::New => LineKey::New,
+            Self::Row(row) => LineKey::Row(row.key(me), row.starts_group),
+        }
+    }
+
+    /// Shows it to somebody whose page arrived with this event as its newest: what came later may move a little.
+    pub fn view(self, me: UserId, arrived_with: Seq) -> AnyView {
+        match self {
+            Self::Day(at) => view! { <DayLine at /> }.into_any(),
+            Self::New => view! { <li class="new-since">"New"</li> }.into_any(),
+            Self::Row(row) => row_view(row, me, arrived_with),
+        }
+    }
+}
+
+fn row_view(row: Row, me: UserId, arrived_with: Seq) -> AnyView {
     let chat = LiveChat::here();
-    let live = chat.live;
-    let Row { content, starts_day, starts_group } = row;
-    let seq = match &content {
-        RowContent::Stored(event) => Some(event.seq),
-        RowContent::Pending(_) | RowContent::Hidden(_) => None,
-    };
-    let is_first_new = move || seq.is_some() && first_new.get() == seq;
-    let (at, line) = match content {
+    let Row { content, starts_group, .. } = row;
+    match content {
         RowContent::Stored(event) => match event.what.clone() {
             What::Posted(message) => {
                 let is_new = event.seq > arrived_with && message.author != me;
                 let own = message.author == me;
-                (
-                    event.at,
-                    view! {
-                        <MessageView message place=Some(event.seq) at=event.at own starts_group is_new waits=false />
-                    }
-                    .into_any(),
-                )
+                view! { <MessageView message place=Some(event.seq) at=event.at own starts_group is_new /> }
+                    .into_any()
             }
-            What::Blank(blank) => {
-                (event.at, view! { <BlankView blank at=event.at me starts_group /> }.into_any())
-            }
-            what => (event.at, view! { <SystemLine what me /> }.into_any()),
+            What::Blank(blank) => view! { <BlankView blank at=event.at me starts_group /> }.into_any(),
+            what => view! { <SystemLine what me /> }.into_any(),
         },
         RowContent::Pending(Pending { client_id, body, at, .. }) => {
-            let nickname = live.me.with_untracked(|me| me.nickname.clone());
+            let nickname = chat.live.me.with_untracked(|me| me.nickname.clone());
             let message = Message { author: me, nickname, client_id, body };
-            let line =
-                view! { <MessageView message place=None at own=true starts_group is_new=true waits=true /> };
-            (at, line.into_any())
+            view! { <MessageView message place=None at own=true starts_group is_new=true /> }.into_any()
         }
-        RowContent::Hidden(hidden) => {
-            let at =
-                chat.timeline.with_untracked(|timeline| timeline.event(hidden.first).map(|event| event.at));
-            (at.unwrap_or_default(), view! { <HiddenView hidden /> }.into_any())
-        }
-    };
-    view! {
-        {starts_day.then(|| view! { <DayLine at /> })}
-        <Show when=is_first_new>
-            <li class="new-since">"New"</li>
-        </Show>
-        {line}
+        RowContent::Hidden(hidden) => view! { <HiddenView hidden /> }.into_any(),
     }
 }
 
@@ -176,65 +210,64 @@ fn body_view(body: &Body) -> AnyView {
 #[component]
 fn MessageView(
     message: Message,
-    /// Its place, where it was stored when this row was made.
+    /// Its place, where it was stored when this line was made.
     place: Option<Seq>,
     at: Timestamp,
     own: bool,
     starts_group: bool,
     is_new: bool,
-    /// Whether it was not stored yet when this row was made.
-    waits: bool,
 ) -> impl IntoView {
     let chat = LiveChat::here();
     let Message { author, nickname, client_id, body } = message;
-    let stored = Delivery::Stored(at);
-    // What is stored stays stored, and is looked for no more.
-    let delivery = Memo::new(move |before: Option<&Delivery>| match before {
-        Some(stored @ Delivery::Stored(_)) => *stored,
-        None if !waits => stored,
-        _ => chat.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(stored),
+    // What is stored stays stored, and is not followed.
+    let delivery = place.is_none().then(|| {
+        Derived::new(move |before: Option<&Delivery>| match before {
+            Some(stored @ Delivery::Stored(_)) => *stored,
+            _ => chat.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(Delivery::Stored(at)),
+        })
     });
-    let at = Signal::derive(move || match delivery.get() {
-        Delivery::Stored(at) => at,
-        Delivery::Waits(_) => at,
-    });
+    let at = move || match delivery.map(Derived::get) {
+        Some(Delivery::Stored(at)) => at,
+        Some(Delivery::Waits(_)) | None => at,
+    };
     let person = User { id: author, nickname: nickname.clone() };
-    let head = head(author, nickname, at, starts_group);
     let about = Callback::new(move |()| {
         let place =
             place.or_else(|| chat.timeline.with_untracked(|timeline| timeline.place(author, client_id)));
         place.map(|place| About { person: person.clone(), message: Some(place) })
     });
     let address = place.map(|place| message_address(chat.chat_id(), place)).unwrap_or_default();
-    let is_waiting = move || matches!(delivery.get(), Delivery::Waits(_));
     view! {
-        <li class="message" class:own=own class:first=starts_group class:new=is_new class:waiting=is_waiting>
-            {head}
+        <li class="message" class:own=own class:first=starts_group class:new=is_new>
+            {head(author, nickname, at, starts_group)}
             <p class="body" dir="auto">
                 {body_view(&body)}
             </p>
-            <Show when=is_waiting>
-                <DeliveryView client_id delivery />
-            </Show>
+            {delivery.map(|delivery| view! { <DeliveryView client_id delivery /> })}
             <AboutLink address label="About this message" about one_of_many=true />
         </li>
     }
 }
 
 /// Who said something and when; for assistive technology alone where that stands above already.
-fn head(author: UserId, nickname: Nickname, at: Signal<Timestamp>, starts_group: bool) -> AnyView {
+fn head(
+    author: UserId,
+    nickname: Nickname,
+    at: impl Fn() -> Timestamp + Copy + Send + 'static,
+    starts_group: bool,
+) -> AnyView {
     let name = nickname.to_string();
     if starts_group {
         view! {
             <Avatar id=author nickname />
             <p class="by">
                 <strong dir="auto">{name}</strong>
-                <Clock at />
+                {clock(at)}
             </p>
         }
         .into_any()
     } else {
-        view! { <p class="by hidden">{name} " " <Clock at /></p> }.into_any()
+        view! { <p class="by hidden">{name} " " {clock(at)}</p> }.into_any()
     }
 }
 
@@ -248,7 +281,7 @@ fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> imp
     };
     view! {
         <li class="message" class:own=author == me class:first=starts_group>
-            {head(author, nickname, Signal::stored(at), starts_group)}
+            {head(author, nickname, move || at, starts_group)}
             <p class="gone soft">{said}</p>
         </li>
     }
@@ -258,7 +291,7 @@ fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> imp
 #[component]
 fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count, .. } = hidden;
-    let problem = RwSignal::new(None::<Problem>);
+    let problem = State::new(None::<Problem>);
     let name = nickname.to_string();
     let said = if count == 1 { "A message from ".to_owned() } else { format!("{count} messages from ") };
     view! {
@@ -281,9 +314,9 @@ fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
     }
 }
 
-/// Whether an own message is on its way, and what to do if it is not.
+/// Whether an own message is on its way, and what to do if it is not; nothing once it is stored.
 #[component]
-fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView {
+fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let problem = move || match delivery.get() {
@@ -293,7 +326,7 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
     let is_stuck = move || problem().is_some() || live.connection.get() == Connection::Offline;
     let is_over = move || live.ended.with(Option::is_some);
     // what is true of several is said once, with the last of them
-    let is_last = Memo::new(move |_| {
+    let is_last = Derived::new(move |_| {
         chat.timeline
             .with(|timeline| timeline.on_their_way().last().is_none_or(|last| last.client_id == client_id))
     });
@@ -316,40 +349,43 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
         }
     };
     view! {
-        <p class="delivery" class:stuck=is_stuck>
-            <span>{said}</span>
-            <Show when=move || is_stuck() && !is_over()>
-                <button type="button" class="quiet" on:click=retry>
-                    "Retry"
-                </button>
-            </Show>
-        </p>
+        <Show when=move || matches!(delivery.get(), Delivery::Waits(_))>
+            <p class="delivery" class:stuck=flag(is_stuck)>
+                <span>{text(said)}</span>
+                <Show when=move || is_stuck() && !is_over()>
+                    <button type="button" class="quiet" on:click=retry>
+                        "Retry"
+                    </button>
+                </Show>
+            </p>
+        </Show>
     }
 }
 
 /// The time of day where the reader is; UTC until the browser has taken over.
-#[component]
-fn Clock(#[prop(into)] at: Signal<Timestamp>) -> impl IntoView {
-    let chat = LiveChat::here();
-    let live = chat.live;
-    let there = move || local(at.get(), live.offset_minutes.get()(at.get()));
-    view! {
-        <time datetime=move || at.get().to_string() title=move || format!("{}, {}", there().utc_date(), there().utc_clock_with_seconds())>
-            {move || there().utc_clock()}
-            <span class="hidden">{move || format!(", {}", there().utc_date())}</span>
-        </time>
+fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
+    let live = Live::here();
+    move || {
+        let at = at();
+        let there = local(at, live.offset_minutes.get()(at));
+        let date = there.utc_date();
+        view! {
+            <time datetime=at.to_string() title=format!("{date}, {}", there.utc_clock_with_seconds())>
+                {there.utc_clock()}
+                <span class="hidden">{format!(", {date}")}</span>
+            </time>
+        }
     }
 }
 
 #[component]
 fn DayLine(at: Timestamp) -> impl IntoView {
-    let chat = LiveChat::here();
-    let live = chat.live;
+    let live = Live::here();
     let there = move |at| local(at, live.offset_minutes.get()(at));
     view! {
         <li class="day">
-            <time datetime=at.to_string() title=move || there(at).utc_date()>
-                {move || there(at).utc_day_in_words(there(live.now.get()))}
+            <time datetime=at.to_string() title=text(move || there(at).utc_date())>
+                {text(move || there(at).utc_day_in_words(there(live.now.get())))}
             </time>
         </li>
     }

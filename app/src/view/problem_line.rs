@@ -3,17 +3,21 @@
 use domain::Problem;
 use leptos::prelude::*;
 
-use crate::live::{Connection, Live};
+use crate::{
+    live::{Connection, Live},
+    state::{State, effect},
+    view::follow::maybe,
+};
 
 /// A line that says what is wrong, and nothing where nothing is. That there is no connection is said for as long as that
 /// is so.
 #[component]
 pub fn ProblemLine(
     /// What is wrong.
-    problem: RwSignal<Option<Problem>>,
+    problem: State<Option<Problem>>,
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {
-        Effect::new(move || {
+        effect(move || {
             let is_back = live.connection.get() == Connection::Connected;
             if is_back && problem.get_untracked() == Some(Problem::NotConnected) {
                 problem.set(None);
@@ -22,7 +26,7 @@ pub fn ProblemLine(
     }
     view! {
         <p class="problem" role="alert">
-            {move || problem.get().map(|problem| problem.to_string())}
+            {maybe(move || problem.get().map(|problem| problem.to_string()))}
         </p>
     }
     .into_any()

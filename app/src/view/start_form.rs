@@ -9,7 +9,8 @@ use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 use crate::{
     api::StartChat,
     live::Live,
-    view::{icon, problem_line::ProblemLine},
+    state::State,
+    view::{follow::maybe, icon, problem_line::ProblemLine},
 };
 
 /// The id of its heading, where one goes on from when nothing else is left to do.
@@ -41,8 +42,8 @@ pub fn StartForm(
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     // the form is on pages as well that are never alive
     let live = use_context::<Live>();
-    let problem = RwSignal::new(None::<Problem>);
-    let (sending, set_sending) = signal(false);
+    let problem = State::new(None::<Problem>);
+    let sending = State::new(false);
     let tries = StoredValue::new(0_u64);
     // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
     let (name_input, title_input) = (NodeRef::<Input>::new(), NodeRef::<Input>::new());
@@ -76,7 +77,7 @@ pub fn StartForm(
             input.set_disabled(true);
             let _ = set_timeout(move || input.set_disabled(false), Duration::ZERO);
         }
-        set_sending.set(checked.is_ok());
+        sending.set(checked.is_ok());
         problem.set(checked.err());
     };
     view! {
@@ -98,10 +99,16 @@ pub fn StartForm(
                         spellcheck="false"
                         node_ref=name_input
                     />
-                    <button type="button" class="quiet needs-life" on:click=another_name>
-                        {icon::reroll()}
-                        <span class="hidden">"Another nickname"</span>
-                    </button>
+                    {live
+                        .is_some()
+                        .then(|| {
+                            view! {
+                                <button type="button" class="quiet needs-life" on:click=another_name>
+                                    {icon::reroll()}
+                                    <span class="hidden">"Another nickname"</span>
+                                </button>
+                            }
+                        })}
                 </div>
             </div>
             <div class="field">
@@ -121,7 +128,7 @@ pub fn StartForm(
                 <span id="private-hint" class="soft">"found only by its link"</span>
             </div>
             <ProblemLine problem />
-            <button class="primary" aria-busy=move || sending.get().then_some("true")>
+            <button class="primary" aria-busy=maybe(move || sending.get().then_some("true"))>
                 "Start chat"
             </button>
         </form>

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::live::Live;
+use crate::{live::Live, view::follow::text};
 
 /// The terms, in plain words.
 #[component]
@@ -16,5 +16,5 @@ pub fn Terms() -> impl IntoView {
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };
-    view! { <p class="terms soft">{said}</p> }
+    view! { <p class="terms soft">{text(said)}</p> }
 }

@@ -1,6 +1,6 @@
 //! What was said, oldest first, with the newest in view.
 
-use domain::{Chat, Seq, Timeline, timeline::Row};
+use domain::{Chat, Seq, Timeline};
 use leptos::{
     ev::{FocusEvent, KeyboardEvent, MouseEvent},
     html::Div,
@@ -11,8 +11,13 @@ use leptos::{
 
 use crate::{
     live::{Connection, LiveChat},
-    shell,
-    view::{about::ABOUT_LINK, icon, message::RowView},
+    state::{Derived, State, effect, effect_with_last},
+    view::{
+        about::ABOUT_LINK,
+        follow::{Item, Show, flag, list, maybe, text},
+        icon,
+        message::{Line, lines},
+    },
 };
 
 /// A reader this many pixels from the end is at the end.
@@ -20,6 +25,11 @@ const NEAR_THE_END: i32 = 120;
 
 /// The line above what is new.
 const NEW_LINE: &str = ".new-since";
+
+/// What the tab of a chat is called, with so many messages in it that were not looked at.
+pub fn tab_title(title: &str, missed: usize) -> String {
+    if missed == 0 { format!("{title} · Qchat") } else { format!("({missed}) {title} · Qchat") }
+}
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it
 /// opens at the newest without any script, stays there while messages come, and keeps the place of a reader who has
@@ -33,14 +43,9 @@ pub fn TimelineView(
     let live = chat.live;
     let id = chat.chat_id();
     let arrived_with = chat.cursor().seq;
-    let me = move || live.me.with(|me| me.id);
-    let rows = move || chat.timeline.with(|timeline| timeline.rows(live.offset_minutes.get()));
-    // An own message is the same row before and after it is stored, so that nothing blinks and focus stays.
-    let key =
-        move |row: &Row| (row.key(live.me.with_untracked(|me| me.id)), row.starts_day, row.starts_group);
     let scroller = NodeRef::<Div>::new();
-    let (seen, set_seen) = signal(arrived_with);
-    let (is_away, set_is_away) = signal(false);
+    let seen = State::new(arrived_with);
+    let is_away = State::new(false);
     let newest = move || chat.timeline.with(|timeline| timeline.cursor().seq);
     let first_after = move |seq| chat.timeline.with(|timeline| timeline.first_after(seq));
     let has_unseen = move || is_away.get() && first_after(seen.get()).is_some();
@@ -51,28 +56,35 @@ pub fn TimelineView(
     };
     // What is new since one looked away begins below a line. It stays until one says something, or until
     // more is new after one has looked away again.
-    let line = RwSignal::new(None::<Seq>);
+    let line = State::new(None::<Seq>);
     let is_line_old = StoredValue::new(true);
-    let first_new = Memo::new(move |_| line.get().and_then(first_after));
-    let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
-    Effect::new(move |was_looking: Option<bool>| {
+    let first_new = Derived::new(move |_| line.get().and_then(first_after));
+    let is_looking = Derived::new(move |_| live.is_visible.get() && !is_away.get());
+    effect_with_last(move |was_looking: Option<bool>| {
         let is_looking = is_looking.get();
         if was_looking == Some(true) && !is_looking {
             is_line_old.set_value(true);
         }
         is_looking
     });
-    Effect::new(move || {
+    effect(move || {
         let newest = newest();
         if is_looking.get() {
-            set_seen.set(newest);
+            seen.set(newest);
         } else if newest > seen.get_untracked() && is_line_old.get_value() {
             is_line_old.set_value(false);
             line.set(Some(seen.get_untracked()));
         }
     });
+    let items = move || {
+        let (me, offset, first_new) = (live.me.with(|me| me.id), live.offset_minutes.get(), first_new.get());
+        let lines = chat.timeline.with(|timeline| lines(timeline, offset, first_new));
+        // An own message is the same line before and after it is stored, so that nothing blinks and focus stays.
+        let item = |line: Line| Item::new(line.key(me, offset), move || line.view(me, arrived_with));
+        lines.into_iter().map(item).collect()
+    };
     // Where more is new than fits into the view, it begins above: a button leads there, until one has been there.
-    let is_line_above = RwSignal::new(false);
+    let is_line_above = State::new(false);
     let line_element = move || {
         let line = scroller.try_get_untracked().flatten()?.query_selector(NEW_LINE).ok()??;
         line.dyn_into::<HtmlElement>().ok()
@@ -86,18 +98,18 @@ pub fn TimelineView(
             line.scroll_into_view();
         }
     };
-    Effect::new(move || {
+    effect(move || {
         if first_new.get().is_some() && is_looking.get() {
             // the line is there with the next frame
             let _ = request_animation_frame(move || {
-                let _ = is_line_above.try_set(line_is_above());
+                is_line_above.set(line_is_above());
             });
         } else {
             is_line_above.set(false);
         }
     });
     // Whoever says something wants to see it said.
-    Effect::new(move |before: Option<usize>| {
+    effect_with_last(move |before: Option<usize>| {
         let posted = chat.posted.get();
         if before.is_some_and(|before| before != posted) {
             line.set(None);
@@ -106,15 +118,15 @@ pub fn TimelineView(
         posted
     });
     // The tab says what the chat is called now, and how much one has missed.
-    let missed = Memo::new(move |_| chat.timeline.with(|timeline| timeline.said_after(seen.get())));
-    Effect::new(move || {
+    let missed = Derived::new(move |_| chat.timeline.with(|timeline| timeline.said_after(seen.get())));
+    effect(move || {
         let title = chat.chat.with(|chat| chat.title.to_string());
-        document().set_title(&shell::chat_title(&title, missed.get()));
+        document().set_title(&tab_title(&title, missed.get()));
     });
     // What is above comes before one has scrolled to it. The place stays, since the scroller counts from the bottom.
     let scrolled = move |_| {
         let Some(scroller) = scroller.get_untracked() else { return };
-        set_is_away.set(-scroller.scroll_top() > NEAR_THE_END);
+        is_away.set(-scroller.scroll_top() > NEAR_THE_END);
         if is_line_above.get_untracked() && !line_is_above() {
             is_line_above.set(false);
         }
@@ -124,7 +136,7 @@ pub fn TimelineView(
         }
     };
     // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before.
-    Effect::new(move || {
+    effect(move || {
         let has_earlier = chat.timeline.with(Timeline::has_earlier);
         if !has_earlier || chat.loading.get() || live.connection.get() != Connection::Connected {
             return;
@@ -146,7 +158,7 @@ pub fn TimelineView(
             rove(&scroller, newest);
         }
     };
-    Effect::new(move || {
+    effect(move || {
         if live.is_alive.get()
             && let Some(scroller) = scroller.get()
             && let Some(newest) = about_links(&scroller).last()
@@ -182,7 +194,7 @@ pub fn TimelineView(
             class="scroller"
             role="log"
             aria-label="Messages"
-            aria-busy=move || chat.loading.get().then_some("true")
+            aria-busy=maybe(move || chat.loading.get().then_some("true"))
             tabindex="0"
             node_ref=scroller
             on:scroll=scrolled
@@ -199,14 +211,12 @@ pub fn TimelineView(
                 })}
             <Alone />
             <ol class="timeline">
-                <For each=rows key=key let:row>
-                    <RowView row me=me() arrived_with first_new />
-                </For>
+                {list(items)}
             </ol>
             <Show when=move || earlier().is_some()>
                 <p class="more">
                     <a
-                        href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}"))
+                        href=maybe(move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}")))
                         on:click=load
                     >
                         "Earlier messages"
@@ -221,7 +231,7 @@ pub fn TimelineView(
             </button>
         </Show>
         <ToNewest
-            has_unseen=Signal::derive(has_unseen)
+            has_unseen=Derived::new(move |_| has_unseen())
             is_away
             go=Callback::new(move |()| to_newest())
         />
@@ -253,7 +263,7 @@ fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
 fn Alone() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let said = Memo::new(move |_| {
+    let said = Derived::new(move |_| {
         let is_alone = chat.roster.with(|roster| roster.count) <= 1;
         let is_quiet = chat.timeline.with(Timeline::is_quiet);
         if !is_alone || !is_quiet || live.ended.with(Option::is_some) {
@@ -270,24 +280,20 @@ fn Alone() -> impl IntoView {
     });
     view! {
         <Show when=move || said.get().is_some()>
-            <p class="alone soft">{move || said.get()}</p>
+            <p class="alone soft">{maybe(move || said.get())}</p>
         </Show>
     }
 }
 
 /// What there is to say to a reader who has scrolled up, and the way back to the end.
 #[component]
-fn ToNewest(
-    #[prop(into)] has_unseen: Signal<bool>,
-    #[prop(into)] is_away: Signal<bool>,
-    go: Callback<()>,
-) -> impl IntoView {
+fn ToNewest(has_unseen: Derived<bool>, is_away: State<bool>, go: Callback<()>) -> impl IntoView {
     let label = move || if has_unseen.get() { "New messages" } else { "Newest messages" };
     view! {
         <Show when=move || is_away.get()>
-            <button type="button" class="to-newest" class:unseen=has_unseen on:click=move |_| go.run(())>
+            <button type="button" class="to-newest" class:unseen=flag(move || has_unseen.get()) on:click=move |_| go.run(())>
                 {icon::down()}
-                {label}
+                {text(label)}
             </button>
         </Show>
     }

@@ -15,14 +15,14 @@ use axum::{
 };
 use domain::{
     Chat, ChatId, Event, Expiry, Roster, UserId,
-    page::{ChatPage, Page, Visit},
+    page::{ChatPage, Notice, Page, Visit},
 };
 use leptos::config::LeptosOptions;
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    render::{Once, render},
+    render::{Once, render, render_notice},
     template::{Template, Visitor, day, is_plain, nobody},
 };
 use crate::{headers, presence::SMALL_ROOM, service::Glance};
@@ -129,6 +129,13 @@ impl Press {
     pub fn answer(&self, page: Page) -> Response {
         let once = Once::draw();
         let html = self.html(page, once.clone());
+        self.respond(html, &once)
+    }
+
+    /// Answers with a page that stays as it is.
+    pub fn answer_notice(&self, notice: Notice) -> Response {
+        let once = Once::draw();
+        let html = render_notice(notice, &once, &self.assets, &self.options);
         self.respond(html, &once)
     }
 

@@ -1,7 +1,13 @@
 //! From a page to HTML, by the views that the browser takes over.
 
-use app::shell::{Assets, FreshClientId, Shell};
-use domain::{ClientId, page::Page};
+use app::{
+    shell::{Assets, Content, Shell},
+    view::composer::FreshClientId,
+};
+use domain::{
+    ClientId,
+    page::{Notice, Page},
+};
 use leptos::{
     config::LeptosOptions,
     context::provide_context,
@@ -34,13 +40,22 @@ pub(super) fn as_data(what: &impl Serialize) -> String {
     serde_json::to_string(what).unwrap_or_default().replace('<', "\\u003c")
 }
 
-/// The whole document.
+/// The whole document of a page.
 pub(super) fn render(page: Page, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
-    let (assets, options) = (assets.clone(), options.clone());
     let data = as_data(&page);
+    document(Content::Page(page, data), once, assets, options)
+}
+
+/// The whole document of a page that stays as it is.
+pub(super) fn render_notice(notice: Notice, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+    document(Content::Notice(notice), once, assets, options)
+}
+
+fn document(content: Content, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+    let (assets, options) = (assets.clone(), options.clone());
     Owner::new().with(|| {
         provide_context(Nonce::from_value(once.nonce.as_str()));
         provide_context(FreshClientId(once.client_id));
-        view! { <Shell page data assets options /> }.to_html()
+        view! { <Shell content assets options /> }.to_html()
     })
 }

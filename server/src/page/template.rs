@@ -74,7 +74,10 @@ impl Hole {
 pub(super) fn nobody(like: &Visit) -> Result<Visitor, NoRandomness> {
     let [one, other, third] = [random::bytes::<ID_BYTES>()?, random::bytes()?, random::bytes()?];
     let word = UserId::from_bytes(one).to_string();
-    let name = format!("{} {}", &word[..8], &word[8..]);
+    // their letters are two of 20,000 characters, since they have to differ from those of everybody on the page
+    let letter = |bytes: [u8; 2]| char::from_u32(0x4e00 + u32::from(u16::from_be_bytes(bytes)) % 20_000);
+    let [first, second] = [letter(random::bytes()?), letter(random::bytes()?)].map(Option::unwrap_or_default);
+    let name = format!("{first}{} {second}{}", &word[..8], &word[8..]);
     // more than there will ever be, so that nobody reads them as anything else
     let number = |bytes: [u8; ID_BYTES]| {
         bytes.iter().take(6).fold(1_usize, |number, byte| number << 8 | usize::from(*byte))

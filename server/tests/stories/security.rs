@@ -51,7 +51,7 @@ async fn a_page_runs_its_own_scripts_and_no_others() {
         let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0;
         assert!(nonce.len() >= 16, "{nonce}");
         let scripts: Vec<_> = page.text.split("<script").skip(1).collect();
-        assert!(!scripts.is_empty());
+        assert_eq!(scripts.is_empty(), path == "/nowhere", "what says one thing needs none");
         for script in scripts {
             let tag = script.split_once('>').unwrap().0;
             // what is data is not run
