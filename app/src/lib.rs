@@ -9,4 +9,5 @@ pub mod page;
 #[cfg(feature = "ssr")]
 pub mod shell;
 pub mod state;
+pub mod takeover;
 pub mod view;

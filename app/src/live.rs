@@ -4,7 +4,7 @@
 mod chat;
 mod lobby;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use domain::{
     ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
@@ -14,11 +14,11 @@ use domain::{
     timeline::Pending,
 };
 use leptos::{
-    prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, set_timeout, use_context},
+    prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, use_context},
     web_sys::Event,
 };
 
-use crate::state::{State, effect};
+use crate::{state::State, takeover::Takeover};
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
@@ -282,13 +282,13 @@ impl Scene {
 
     /// Brings the page to life as soon as the browser has taken it over, where there is one.
     pub fn connect(self) {
-        let (Some(connector), Some(owner)) = (use_context::<Connector>(), Owner::current()) else { return };
-        // effects run only once the page has been taken over
-        effect(move || {
-            let (connector, owner) = (connector.clone(), owner.clone());
-            // what is made then belongs to the page as everything on it does
-            let _ = set_timeout(move || owner.with(|| self.come_alive(&connector)), Duration::ZERO);
-        });
+        let (Some(connector), Some(takeover), Some(owner)) =
+            (use_context::<Connector>(), use_context::<Takeover>(), Owner::current())
+        else {
+            return;
+        };
+        // what is made then belongs to the page as everything on it does
+        takeover.at_last(move || owner.with(|| self.come_alive(&connector)));
     }
 
     fn come_alive(self, connector: &Connector) {

@@ -8,8 +8,8 @@ use crate::{
     view::timeline::tab_title,
 };
 
-/// A page that was not painted within so many milliseconds is taken over all the same.
-const PAINT_MILLIS: u32 = 100;
+/// A page that was not painted within so many milliseconds, or a browser that does not tell, is taken over all the same.
+const PAINT_MILLIS: u32 = 300;
 
 /// Where the parts of a page are found.
 #[derive(Debug, Clone, Default)]
@@ -53,13 +53,14 @@ pub fn Shell(
 ) -> impl IntoView {
     let Assets { script, wasm, style } = assets;
     let title = title(&content);
-    // Both are asked for at once, and by a script: whoever runs none is not sent what they cannot use. The page is shown
-    // before it is taken over; one that nobody looks at is not painted, and does not wait for that.
+    // The page is shown before what takes it over is asked for, unless nobody looks at it. Both parts of that are asked for
+    // at once, and by a script: whoever runs none is not sent what they cannot use.
     let boot = format!(
-        "const wasm = fetch({wasm:?}), glue = import({script:?}); \
-         await new Promise((shown) => {{ requestAnimationFrame(() => setTimeout(shown)); setTimeout(shown, {PAINT_MILLIS}); }}); \
-         const {{ default: start, hydrate }} = await glue; \
-         await start({{ module_or_path: wasm }}); hydrate();"
+        "if (!document.hidden) await new Promise((shown) => {{ \
+         new PerformanceObserver(shown).observe({{ type: 'paint', buffered: true }}); setTimeout(shown, {PAINT_MILLIS}); }}); \
+         const wasm = WebAssembly.compileStreaming(fetch({wasm:?})); \
+         const {{ default: start, hydrate }} = await import({script:?}); \
+         await start({{ module_or_path: await wasm }}); hydrate();"
     );
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {

@@ -5,18 +5,15 @@ mod json;
 mod outbox;
 mod socket;
 mod storage;
+mod takeover;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use app::{
     live::{Connector, Courier},
     page::App,
 };
-use leptos::{
-    mount::hydrate_body,
-    prelude::{provide_context, set_timeout},
-    view,
-};
+use leptos::{mount::hydrate_body, prelude::provide_context, view};
 use socket::Socket;
 use wasm_bindgen::prelude::wasm_bindgen;
 
@@ -24,15 +21,16 @@ use wasm_bindgen::prelude::wasm_bindgen;
 /// work without.
 #[wasm_bindgen]
 pub fn hydrate() {
-    let Some(page) = browser::page() else { return };
-    let take_over = || {
-        hydrate_body(|| {
-            provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> {
-                Arc::new(Socket::open(scene))
-            })));
-            view! { <App page /> }
+    takeover::in_a_task(|| {
+        let Some(page) = browser::page() else { return };
+        takeover::in_a_task(move || {
+            hydrate_body(|| {
+                provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> {
+                    Arc::new(Socket::open(scene))
+                })));
+                provide_context(takeover::begin());
+                view! { <App page /> }
+            });
         });
-    };
-    // To read it, to take it over and to bring it to life are three tasks: between them a slow phone may scroll and type.
-    let _ = set_timeout(take_over, Duration::ZERO);
+    });
 }

@@ -21,6 +21,7 @@ use crate::{
     json,
     outbox::{Outbox, Waiting},
     storage,
+    takeover::in_a_task,
 };
 
 /// How often silence and a stuck handshake are looked for.
@@ -116,7 +117,8 @@ impl Socket {
     /// Connects a live page, and keeps it connected for as long as the page is there.
     pub(crate) fn open(scene: Scene) -> Self {
         scene.live().is_visible.set(browser::is_visible());
-        scene.live().offset_minutes.set(browser::offset_minutes);
+        // every time of day on the page changes by that, which is more than to connect
+        in_a_task(move || scene.live().offset_minutes.set(browser::offset_minutes));
         let inner = Rc::new(Inner {
             scene,
             wire: RefCell::new(None),

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{LiveChat, Scene},
+    takeover::Later,
     view::{
         about::AboutView,
         composer::{Composer, ComposerField},
@@ -30,18 +31,20 @@ pub fn ChatPage(
     provide_context(ComposerField(NodeRef::new()));
     Scene::Chat(chat).connect();
     view! {
-        <InvitesView back=Some(chat.chat_id()) />
+        <Later><InvitesView back=Some(chat.chat_id()) /></Later>
         <div class="chat">
-            <ChatHeader />
+            <Later><ChatHeader /></Later>
             <div class="room">
-                <main class="talk">
-                    <ConnectionStatus meanwhile="What you write is kept and goes out when you are back." />
-                    <TimelineView later />
-                    <TypingLine />
-                    <Composer />
-                    <Ended />
-                </main>
-                <Members />
+                <Later>
+                    <main class="talk">
+                        <ConnectionStatus meanwhile="What you write is kept and goes out when you are back." />
+                        <Later><TimelineView later /></Later>
+                        <TypingLine />
+                        <Later><Composer /></Later>
+                        <Ended />
+                    </main>
+                </Later>
+                <Later><Members /></Later>
             </div>
             <AboutView />
         </div>

@@ -5,6 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{LiveLobby, Scene},
+    takeover::Later,
     view::{
         connection::ConnectionStatus,
         counts::CountsView,
@@ -29,13 +30,15 @@ pub fn HomePage(
     provide_context(lobby);
     Scene::Home(lobby).connect();
     view! {
-        <InvitesView back=None />
+        <Later><InvitesView back=None /></Later>
         <div class="home">
-            <header class="home-header">
-                <Wordmark />
-                <p class="tagline">"Rooms that vanish when nobody needs them."</p>
-                <CountsView />
-            </header>
+            <Later>
+                <header class="home-header">
+                    <Wordmark />
+                    <p class="tagline">"Rooms that vanish when nobody needs them."</p>
+                    <CountsView />
+                </header>
+            </Later>
             <ConnectionStatus meanwhile="The list of chats goes on when you are back." />
             <Ended />
             <main class="home-columns">
@@ -44,9 +47,9 @@ pub fn HomePage(
                         "Start a chat"
                     </h1>
                     <p class="soft">"No account. Share the link with whom you want to talk to."</p>
-                    <StartForm nickname title=String::new() private=false />
+                    <Later><StartForm nickname title=String::new() private=false /></Later>
                 </section>
-                <LobbyView />
+                <Later><LobbyView /></Later>
             </main>
             <footer class="home-footer">
                 <Terms />

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use leptos::{children::ViewFn, prelude::*};
 
-use crate::state::Derived;
+use crate::{state::Derived, takeover::TakenOverLater};
 
 /// A text, or the value of an attribute.
 pub fn text<T: Into<String>>(say: impl Fn() -> T + Send + 'static) -> Box<dyn FnMut() -> String + Send> {
@@ -32,7 +32,7 @@ pub fn part(show: impl Fn() -> AnyView + Send + 'static) -> Box<dyn FnMut() -> A
 /// Something in a list.
 pub struct Item {
     key: u64,
-    view: Box<dyn FnOnce() -> AnyView + Send>,
+    view: Children,
 }
 
 impl Item {
@@ -48,7 +48,7 @@ impl Item {
 /// A list of things that come, go and move.
 pub fn list(items: impl Fn() -> Vec<Item> + Send + Sync + 'static) -> AnyView {
     let items: Box<dyn Fn() -> Vec<Item> + Send + Sync> = Box::new(items);
-    view! { <For each=items key=|item| item.key children=|item| (item.view)() /> }.into_any()
+    view! { <For each=items key=|item| item.key children=|item| TakenOverLater(item.view) /> }.into_any()
 }
 
 /// A part that is there while a condition holds, and another one meanwhile, as with Leptos' own `Show`.

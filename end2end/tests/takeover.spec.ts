@@ -1,0 +1,102 @@
+// A page comes as it is shown, and the browser takes it over afterwards, in many short tasks. Here these are held, to look at a
+// page that is taken over in part.
+
+import type { Page } from '@playwright/test';
+import { expect, test } from '../support/story.ts';
+
+type Holding = Window & { held?: (() => void)[]; letAllGo?: () => void };
+
+/** From the next load on, tasks that a page gives itself wait until they are let go, and each thing it does takes long. */
+async function holdTasks(page: Page): Promise<void> {
+  await page.addInitScript(() => {
+    const holding = window as Holding;
+    const held: (() => void)[] = (holding.held = []);
+    const { setTimeout } = window;
+    const hold = (act: () => void, millis?: number) => (millis === 0 ? held.push(act) : setTimeout(act, millis));
+    window.setTimeout = hold as typeof window.setTimeout;
+    holding.letAllGo = () => {
+      window.setTimeout = setTimeout;
+      for (const act of held.splice(0)) setTimeout(act);
+    };
+    let now = 0;
+    performance.now = () => (now += 100);
+  });
+}
+
+/** Lets the page do what it does next. */
+async function letOneGo(page: Page): Promise<void> {
+  await expect.poll(() => page.evaluate(() => (window as Holding).held?.length)).toBe(1);
+  await page.evaluate(() => (window as Holding).held!.shift()!());
+}
+
+const letAllGo = (page: Page) => page.evaluate(() => (window as Holding).letAllGo!());
+
+/** Lets the page be read, and its outline be taken over. */
+async function letItBegin(page: Page): Promise<void> {
+  for (const _ of ['read', 'outline']) await letOneGo(page);
+}
+
+test('a page is taken over in many tasks, and is whole then', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
+  for (let number = 1; number <= 5; number++) await ana.chat.say(`Said as number ${number}`);
+  const bea = await person();
+  await holdTasks(bea.page);
+  await bea.page.goto(link);
+  await letItBegin(bea.page);
+  // the invites, the header, the talk, the people, the timeline, the composer, and six of its lines
+  for (let piece = 1; piece <= 12; piece++) await letOneGo(bea.page);
+  await expect(bea.chat.connection).toHaveText('');
+  await letAllGo(bea.page);
+  await bea.chat.isConnected();
+
+  await bea.chat.say('Said as number 6');
+  await expect(ana.chat.message('Said as number 6')).toBeVisible();
+  await ana.chat.aboutMessage('Said as number 3');
+  await ana.chat.act('Remove message').click();
+  await expect(bea.chat.message('Message removed')).toBeVisible();
+  expect(await bea.chat.texts()).toEqual([1, 2, 4, 5, 6].map((number) => `Said as number ${number}`));
+  await bea.chat.aboutMessage('Said as number 4');
+  await expect(bea.chat.about).toContainText('Said as number 4');
+});
+
+test('whoever writes before a page is taken over is heard at once', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('Are you there?');
+  const bea = await person();
+  await holdTasks(bea.page);
+  await bea.page.goto(link);
+  await letItBegin(bea.page);
+  await bea.chat.say('I am');
+  await expect(ana.chat.message('I am')).toBeVisible();
+  await expect(bea.chat.message('I am')).toBeVisible();
+  await expect(bea.chat.composer).toHaveValue('');
+});
+
+test('what is pressed before a page is taken over does what it does later', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('Are you there?');
+  const bea = await person();
+  await holdTasks(bea.page);
+  await bea.page.goto(link);
+  await letItBegin(bea.page);
+  await bea.chat.aboutMessage('Are you there?');
+  await expect(bea.chat.about).toContainText('Are you there?');
+  expect(bea.page.url()).toBe(link);
+});
+
+test('what is typed into the filter before the home page is taken over counts', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
+  await ana.startChat({ title: 'Coffee' });
+  const bea = await person();
+  await holdTasks(bea.page);
+  await bea.visit('/');
+  await letItBegin(bea.page);
+  await expect(bea.home.listings).toHaveCount(2);
+  await bea.home.filter.fill('tea');
+  await expect(bea.home.listings).toHaveCount(1);
+  await expect(bea.home.listing('Tea at five')).toBeVisible();
+});
