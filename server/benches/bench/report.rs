@@ -52,6 +52,11 @@ impl Figure {
     }
 }
 
+/// The middle one of some values.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    Figure::of("", "", values).median
+}
+
 /// All figures, in the order they were taken.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
