@@ -54,11 +54,13 @@ pub fn Shell(
     let Assets { script, wasm, style } = assets;
     let title = title(&content);
     // The page is shown before what takes it over is asked for, unless nobody looks at it. Both parts of that are asked for
-    // at once, and by a script: whoever runs none is not sent what they cannot use.
+    // at once, and by a script: whoever runs none is not sent what they cannot use. A proxy may have called the WASM
+    // something else: then it is compiled once it is there.
     let boot = format!(
-        "if (!document.hidden) await new Promise((shown) => {{ \
-         new PerformanceObserver(shown).observe({{ type: 'paint', buffered: true }}); setTimeout(shown, {PAINT_MILLIS}); }}); \
-         const wasm = WebAssembly.compileStreaming(fetch({wasm:?})); \
+        "if (!document.hidden) await new Promise((shown) => {{ setTimeout(shown, {PAINT_MILLIS}); \
+         try {{ new PerformanceObserver(shown).observe({{ type: 'paint', buffered: true }}); }} catch {{}} }}); \
+         const wasm = WebAssembly.compileStreaming(fetch({wasm:?})) \
+         .catch(async () => WebAssembly.compile(await (await fetch({wasm:?})).arrayBuffer())); \
          const {{ default: start, hydrate }} = await import({script:?}); \
          await start({{ module_or_path: await wasm }}); hydrate();"
     );

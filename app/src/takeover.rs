@@ -1,5 +1,5 @@
 //! How the browser takes over the page that the server rendered: its outline at once, and what stands in it piece by piece,
-//! so that a slow phone scrolls and types in between. React calls this selective hydration; why it is done here is in ADR 15.
+//! so that a slow phone scrolls in between. React calls this selective hydration; why it is done here is in ADR 15.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
