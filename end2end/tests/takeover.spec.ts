@@ -2,7 +2,7 @@
 // page that is taken over in part.
 
 import type { Page } from '@playwright/test';
-import { expect, test } from '../support/story.ts';
+import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
 type Holding = Window & { held?: (() => void)[]; letAllGo?: () => void };
 
@@ -36,6 +36,17 @@ async function letItBegin(page: Page): Promise<void> {
   for (const _ of ['read', 'outline']) await letOneGo(page);
 }
 
+/** Ana asks something, and Bea's page of it has come and is not taken over yet. */
+async function question(person: Newcomer): Promise<{ ana: Person; bea: Person; link: string }> {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('Are you there?');
+  const bea = await person();
+  await holdTasks(bea.page);
+  await bea.page.goto(link);
+  return { ana, bea, link };
+}
+
 test('a page is taken over in many tasks, and is whole then', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
@@ -62,12 +73,7 @@ test('a page is taken over in many tasks, and is whole then', async ({ person })
 });
 
 test('whoever writes before a page is taken over is heard at once', async ({ person }) => {
-  const ana = await person();
-  const link = await ana.startChat({ nickname: 'Ana' });
-  await ana.chat.say('Are you there?');
-  const bea = await person();
-  await holdTasks(bea.page);
-  await bea.page.goto(link);
+  const { ana, bea } = await question(person);
   await bea.chat.composer.fill('I am');
   await letItBegin(bea.page);
   await bea.chat.composer.press('Enter');
@@ -77,12 +83,7 @@ test('whoever writes before a page is taken over is heard at once', async ({ per
 });
 
 test('what is pressed before a page is taken over does what it does later', async ({ person }) => {
-  const ana = await person();
-  const link = await ana.startChat({ nickname: 'Ana' });
-  await ana.chat.say('Are you there?');
-  const bea = await person();
-  await holdTasks(bea.page);
-  await bea.page.goto(link);
+  const { bea, link } = await question(person);
   await letItBegin(bea.page);
   await bea.chat.aboutMessage('Are you there?');
   await expect(bea.chat.about).toContainText('Are you there?');
