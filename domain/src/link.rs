@@ -16,7 +16,7 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     let (mut pieces, mut rest, mut from) = (Vec::new(), text, 0);
     while let Some(found) = rest.get(from..).and_then(|tail| tail.find("http")) {
         let at = from + found;
-        let starts_word = rest[..at].chars().next_back().is_none_or(|before| !before.is_alphanumeric());
+        let starts_word = rest[..at].chars().next_back().is_none_or(|before| !before.is_ascii_alphanumeric());
         let length = if starts_word { link_length(&rest[at..]) } else { 0 };
         if length == 0 {
             from = at + "http".len();
@@ -42,8 +42,18 @@ fn link_length(text: &str) -> usize {
     };
     let end = after.find(ends_link).unwrap_or(after.len());
     let address = without_punctuation(&after[..end]);
-    let has_host = address.chars().next().is_some_and(|first| first.is_alphanumeric() || first == '[');
+    let has_host = address.chars().next().is_some_and(begins_host);
     if has_host { text.len() - after.len() + address.len() } else { 0 }
+}
+
+/// A host begins with a letter or a digit, or is a number in brackets. Beyond ASCII everything may be a letter, but for the
+/// punctuation that stands where an address ends: to know better takes tables that a browser would be sent.
+fn begins_host(c: char) -> bool {
+    match c {
+        '\0'..='\u{7f}' => c.is_ascii_alphanumeric() || c == '[',
+        '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{2bff}' | '\u{3000}'..='\u{3004}' | '\u{3008}'..='\u{303f}' => false,
+        _ => true,
+    }
 }
 
 /// White space and what would turn the line around is in no address; quotes and angles are how people enclose one.
@@ -99,6 +109,7 @@ mod tests {
             ("https://مثال.example/صفحة؟", vec!["https://مثال.example/صفحة؟"]),
             ("line\nhttps://a.example\nline", vec!["https://a.example"]),
             ("http://[::1]:3000/", vec!["http://[::1]:3000/"]),
+            ("見てhttps://a.example/", vec!["https://a.example/"]),
         ] {
             assert_eq!(links(text), expected, "{text}");
         }
@@ -110,6 +121,8 @@ mod tests {
             "javascript:alert(1)",
             "http://",
             "https://.",
+            "https://…",
+            "https://「」",
             "xhttps://a.example",
             "http",
             "data:text/html,http",

@@ -422,7 +422,7 @@ impl Inner {
     fn send(&self, frame: &ClientFrame) {
         let wire = self.wire.borrow();
         let open = wire.as_ref().filter(|wire| wire.is_open);
-        let (Some(wire), Ok(text)) = (open, serde_json::to_string(frame)) else { return };
+        let (Some(wire), Some(text)) = (open, json::text(frame)) else { return };
         // what cannot be sent now is sent again after the reconnect that follows
         let _ = wire.socket.send_with_str(&text);
     }

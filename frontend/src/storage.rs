@@ -27,7 +27,7 @@ pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
 
 /// Keeps the messages that wait to be stored in a chat.
 pub(crate) fn keep_waiting(chat: ChatId, waiting: &[Pending]) {
-    let kept = if waiting.is_empty() { None } else { serde_json::to_string(waiting).ok() };
+    let kept = if waiting.is_empty() { None } else { json::text(waiting) };
     keep(&waiting_key(chat), &kept.unwrap_or_default());
 }
 

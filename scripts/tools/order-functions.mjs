@@ -1,9 +1,10 @@
 // Says in which order the functions of a WASM module pack best: `order-functions.mjs IN OUT` gives each a name by its place,
 // for `wasm-opt --reorder-functions-by-name` to move them there. Brotli is good at what was said a moment ago, so each
-// function is followed by the one that has most in common with it. Sections and integers: WebAssembly Core Specification,
-// chapter 5.
+// function is followed by the one that has most in common with it.
 
 import { readFileSync, writeFileSync } from 'node:fs';
+
+import { CODE, CUSTOM, FUNCTION, IMPORT, Reader, encoded, module, section, sections, sized, text, vector } from './wasm.mjs';
 
 /** Functions have in common what so many bytes in a row are alike. */
 const RUN = 4;
@@ -14,66 +15,24 @@ const CANDIDATES = 40;
 /** With less in common than this two functions are strangers. */
 const LIKE = 0.05;
 
-const [CUSTOM, IMPORT, FUNCTION, CODE] = [0, 2, 3, 10];
 const [input, output] = process.argv.slice(2);
 const wasm = readFileSync(input);
-let place = 8;
-
-function integer() {
-  let [value, unit] = [0, 1];
-  for (;;) {
-    const byte = wasm[place++];
-    value += (byte & 0x7f) * unit;
-    if (byte < 0x80) return value;
-    unit *= 0x80;
-  }
-}
-
-function encoded(value) {
-  const bytes = [];
-  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value & 0x7f) | 0x80);
-  return Buffer.from([...bytes, value]);
-}
-
-const text = () => {
-  const length = integer();
-  place += length;
-};
-const limits = () => {
-  const flags = wasm[place++];
-  integer();
-  if (flags & 1) integer();
-};
-
-/** Passes over an import, and says whether it is a function. */
-function isFunction() {
-  text();
-  text();
-  const kind = wasm[place++];
-  if (kind === 0) integer();
-  else if (kind === 1) place++, limits();
-  else if (kind === 2) limits();
-  else if (kind === 3) place += 2;
-  else throw new Error(`${input}: an import of kind ${kind} is not known here`);
-  return kind === 0;
-}
 
 const [types, bodies, kept] = [[], [], []];
 let imported = 0;
-while (place < wasm.length) {
-  const start = place;
-  const section = wasm[place++];
-  const size = integer();
-  const end = place + size;
-  if (section === IMPORT) for (let left = integer(); left > 0; left--) imported += isFunction();
-  if (section === FUNCTION) for (let left = integer(); left > 0; left--) types.push(integer());
-  if (section === CODE)
-    for (let left = integer(); left > 0; left--) {
-      const length = integer();
-      bodies.push(wasm.subarray(place, (place += length)));
-    }
-  if (section !== CUSTOM) kept.push(wasm.subarray(start, end));
-  place = end;
+for (const { id, content } of sections(wasm)) {
+  const reader = new Reader(content);
+  if (id === IMPORT) {
+    const kinds = reader.vector(() => {
+      reader.text();
+      reader.text();
+      return reader.importKind();
+    });
+    imported = [...kinds].filter(({ isFunction }) => isFunction).length;
+  }
+  if (id === FUNCTION) types.push(...reader.vector(() => reader.integer()));
+  if (id === CODE) bodies.push(...reader.vector(() => reader.take(reader.integer())));
+  if (id !== CUSTOM) kept.push(section(id, content));
 }
 
 /** The runs of a function, each as a number. */
@@ -125,8 +84,7 @@ for (let next of rest) {
 const digits = String(order.length).length;
 const names = [];
 order.forEach((number, rank) => (names[number] = Buffer.from(String(rank).padStart(digits, '0'))));
-const sized = (bytes) => Buffer.concat([encoded(bytes.length), bytes]);
 const map = names.map((name, number) => Buffer.concat([encoded(imported + number), sized(name)]));
-const functions = Buffer.concat([encoded(names.length), ...map]);
-const content = Buffer.concat([sized(Buffer.from('name')), Buffer.from([1]), sized(functions)]);
-writeFileSync(output, Buffer.concat([wasm.subarray(0, 8), ...kept, Buffer.from([CUSTOM]), sized(content)]));
+// the names of functions are part 1 of the section of names
+const content = Buffer.concat([text('name'), section(1, vector(map))]);
+writeFileSync(output, module(wasm, [...kept, section(CUSTOM, content)]));
