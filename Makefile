@@ -90,7 +90,7 @@ check: setup
 	scripts/setup.sh check
 	cargo fmt --check
 	cargo clippy $(NATIVE) --all-targets -- --deny warnings
-	cargo clippy --package frontend --target wasm32-unknown-unknown -- --deny warnings
+	cargo clippy --package frontend --package wasm-streams --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc $(NATIVE) --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	cd end2end && npx tsc --noEmit
