@@ -215,7 +215,7 @@ impl Event {
 }
 
 /// What an entry of the log does to the state: the writer stores it and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A user is now this, and was active.
     User {

@@ -36,7 +36,7 @@ export class Server {
 
   /** Starts again at the same address: on the same data, or as if there had never been any. */
   async startAgain({ empty = false } = {}): Promise<void> {
-    if (empty) await rm(join(this.folder, 'qchat.redb'));
+    if (empty) await Promise.all(['redb', 'journal'].map((file) => rm(join(this.folder, `qchat.${file}`))));
     const { process } = await launch(this.folder, new URL(this.url).host, this.settings);
     this.process = process;
   }

@@ -4,7 +4,14 @@
 //! takes [`Placed`] proposals from the other, in the order of the log. In one process the log between them is a
 //! bounded queue; in a cluster it will be a stream that every node reads.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
 
 use domain::{Entry, Problem, Proposal, Seq, Timestamp};
 use tokio::{
@@ -48,6 +55,16 @@ pub struct Placed {
     pub outcome: oneshot::Sender<Outcome>,
 }
 
+/// What there is to do.
+pub enum Next {
+    /// To decide and store these.
+    Batch(Vec<Placed>),
+    /// Nothing was proposed for as long as one had patience.
+    Nothing,
+    /// Nothing will be proposed any more.
+    End,
+}
+
 /// The sequencer of a single process.
 pub struct LocalSequencer {
     queue: mpsc::Sender<Waiting>,
@@ -77,10 +94,14 @@ impl Sequencer for LocalSequencer {
 }
 
 impl LocalLog {
-    /// Waits for commands and gives all that wait, up to `limit`, their places after `seq` and `at`. Nothing when
-    /// the log is closed and empty. Blocks: for the writer's own thread.
-    pub fn next(&mut self, limit: usize, seq: Seq, at: Timestamp) -> Option<Vec<Placed>> {
-        let first = self.queue.blocking_recv()?;
+    /// Waits for commands, until a moment if one is given, and gives all that wait, up to `limit`, their places after
+    /// `seq` and `at`. Blocks: for the writer's own thread.
+    pub fn next(&mut self, limit: usize, seq: Seq, at: Timestamp, until: Option<Instant>) -> Next {
+        let first = match self.receive(until) {
+            Poll::Ready(Some(first)) => first,
+            Poll::Ready(None) => return Next::End,
+            Poll::Pending => return Next::Nothing,
+        };
         // A clock that goes back does not take the log with it.
         let at = (self.clock)().max(at);
         let waiting = std::iter::from_fn(|| self.queue.try_recv().ok());
@@ -90,6 +111,68 @@ impl LocalLog {
                 seq = seq.next();
                 Placed { entry: Entry { seq, at, proposal }, outcome }
             });
-        Some(placed.collect())
+        Next::Batch(placed.collect())
+    }
+
+    fn receive(&mut self, until: Option<Instant>) -> Poll<Option<Waiting>> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            let received = self.queue.poll_recv(&mut context);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match left {
+                _ if received.is_ready() => return received,
+                Some(Duration::ZERO) => return Poll::Pending,
+                Some(left) => thread::park_timeout(left),
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+/// Wakes a thread that has parked itself.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::UserId;
+
+    use super::*;
+    use crate::clock;
+
+    fn places(next: Next) -> Option<Vec<u64>> {
+        match next {
+            Next::Batch(batch) => Some(batch.iter().map(|placed| placed.entry.seq.0).collect()),
+            Next::Nothing => Some(Vec::new()),
+            Next::End => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken_by_what_comes_by_the_time_and_by_the_end() {
+        let (sequencer, mut log) = local(clock::system());
+        let writer = thread::spawn(move || {
+            let mut next = |until| places(log.next(9, Seq(4), Timestamp(0), until));
+            let begun = Instant::now();
+            let in_time = next(Some(begun + Duration::from_millis(30)));
+            assert!(begun.elapsed() >= Duration::from_millis(30));
+            let far = Some(begun + Duration::from_secs(3_600));
+            [in_time, next(None), next(far), next(far)]
+        });
+        let proposal = || Proposal::Left(UserId::from_bytes([1; domain::id::ID_BYTES]));
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let outcome = sequencer.propose(proposal()).await.unwrap();
+        // the writer answers nobody here: that the channel closes says that it came this far
+        assert!(outcome.await.is_err());
+        assert!(sequencer.propose(proposal()).await.unwrap().await.is_err());
+        drop(sequencer);
+        let woken = tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap();
+        assert_eq!(woken, [Some(vec![]), Some(vec![5]), Some(vec![5]), None]);
     }
 }

@@ -316,7 +316,6 @@ mod tests {
         Change, ChatId, Event, Lifetimes, Nickname, Seq, Span, Title, UserId, Visibility, What, id::ID_BYTES,
         lobby::Wanted,
     };
-    use redb::backends::InMemoryBackend;
     use tokio::time::sleep;
 
     use app::shell::Assets;
@@ -338,7 +337,7 @@ mod tests {
             }
         });
         let lifetimes = Lifetimes::default();
-        let store = Arc::new(Store::open_on(InMemoryBackend::new(), lifetimes).unwrap());
+        let store = Arc::new(Store::in_memory(lifetimes).unwrap());
         let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
         let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
         let (sequencer, _log) = sequencer::local(clock::system());

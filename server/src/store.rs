@@ -1,5 +1,6 @@
 //! The database: the local view of the log, in redb. It knows how to keep things, not what they mean.
 
+mod journal;
 mod record;
 mod records;
 mod seal;
@@ -10,7 +11,10 @@ use std::{
     ops::RangeInclusive,
     panic::catch_unwind,
     path::Path,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use domain::{
@@ -18,12 +22,14 @@ use domain::{
     Seq, State, Timestamp, User, UserId, What, id::ID_BYTES,
 };
 use redb::{
-    Database, DatabaseError, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
-    StorageBackend, StorageError, Table, TableDefinition, WriteTransaction,
+    Database, DatabaseError, Durability, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTable, StorageBackend, StorageError, Table, TableDefinition, WriteTransaction,
+    backends::InMemoryBackend,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::random::{self, NoRandomness};
+use journal::{Journal, Torn};
 use records::Records;
 
 type Id = [u8; ID_BYTES];
@@ -58,6 +64,9 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// buffer, and little enough to be held for every connection that catches up.
 pub const BATCH_BYTES: usize = 128 * 1024;
 
+/// How a file is called that belongs to a database: as the database, with this ending.
+const JOURNAL: &str = "journal";
+
 /// Records that one sweep takes away at once, so that nobody waits for long behind it.
 const SWEEPINGS: usize = 512;
 
@@ -82,6 +91,9 @@ pub enum StoreError {
     /// No epoch could be drawn.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// An entry was to be stored after one that comes behind it.
+    #[error("the entry at {0} was to be stored after the one at {1}")]
+    OutOfOrder(Seq, Seq),
 }
 
 macro_rules! from_redb {
@@ -139,9 +151,20 @@ pub struct Sweepings {
     pub events: Vec<(ChatId, Seq)>,
 }
 
+/// The head of a record of the journal. What the transaction changed follows, one after the other, until its end.
+#[derive(Serialize, Deserialize)]
+struct Head {
+    /// The place of the newest entry that was applied before.
+    after: Seq,
+    /// The log as far as it is applied with this.
+    log: LogState,
+}
+
 /// The open database.
 pub struct Store {
     database: Database,
+    /// Locked for as long as something is written.
+    journal: Mutex<Journal>,
     epoch: Epoch,
     lifetimes: Lifetimes,
     bytes: AtomicU64,
@@ -162,17 +185,18 @@ impl Store {
             let opened = catch_unwind(|| {
                 let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
                 let is_whole = is_as_closed || database.check_integrity()?;
-                Ok::<_, DatabaseError>((database, is_whole))
+                if !is_whole {
+                    tracing::warn!(
+                        "the database was damaged and has been repaired: what was stored last may be missing"
+                    );
+                }
+                // opened behind the database, so that nobody else has it
+                let journal = Journal::open(&path.with_extension(JOURNAL))?;
+                Self::with(database, journal, lifetimes, is_whole)
             });
-            let (database, is_whole) = opened.unwrap_or_else(|_| {
-                Err(StorageError::Corrupted("its pages contradict each other".to_owned()).into())
-            })?;
-            if !is_whole {
-                tracing::warn!(
-                    "the database was damaged and has been repaired: what was stored last may be missing"
-                );
-            }
-            Self::with(database, lifetimes, is_whole)
+            opened.unwrap_or_else(|_| {
+                Err(StoreError::NotADatabase("its pages contradict each other".to_owned()))
+            })
         };
         if !path.exists() {
             // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
@@ -182,45 +206,67 @@ impl Store {
                 _ => {}
             }
             seal::owned(fs::File::options().write(true)).open(&unfinished)?;
-            drop(open(&unfinished)?);
+            let database = Database::builder().set_cache_size(CACHE_BYTES).create(&unfinished)?;
+            drop(Self::with(database, Journal::on(InMemoryBackend::new())?, lifetimes, true)?);
             rename_durably(&unfinished, path)?;
         }
         open(path)
     }
 
-    /// Opens a database on another kind of storage: memory, or one that fails on purpose.
+    /// Opens a database and its journal on another kind of storage: memory, or one that fails on purpose.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_on(backend: impl StorageBackend, lifetimes: Lifetimes) -> Result<Self, StoreError> {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
-        Self::with(database, lifetimes, true)
+    pub fn open_on(
+        database: impl StorageBackend,
+        journal: impl StorageBackend,
+        lifetimes: Lifetimes,
+    ) -> Result<Self, StoreError> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(database)?;
+        Self::with(database, Journal::on(journal)?, lifetimes, true)
     }
 
-    /// A log that was repaired may have lost its end, whose places are then given anew: it begins another life, so that
-    /// nobody goes on from a cursor into what is there no more.
-    fn with(database: Database, lifetimes: Lifetimes, is_whole: bool) -> Result<Self, StoreError> {
-        let write = begin_write(&database)?;
-        let (epoch, bytes) = {
-            // opened so that they exist for readers
-            let batch = Batch::open(&write)?;
-            let bytes = batch.bytes;
-            drop(batch);
-            let mut log = write.open_table(LOG)?;
-            let known = log.get(())?.map(|bytes| record::decode::<LogState>(bytes.value())).transpose()?;
-            let epoch = match known {
-                Some(log) if is_whole => log.epoch,
-                known => {
-                    let epoch = random::epoch()?;
-                    let (seq, at) = known.map_or_else(Default::default, |log| (log.seq, log.at));
-                    log.insert((), record::encode(&LogState { epoch, seq, at })?.as_slice())?;
-                    epoch
-                }
-            };
-            (epoch, bytes)
+    /// Opens a database in memory, which is gone with it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn in_memory(lifetimes: Lifetimes) -> Result<Self, StoreError> {
+        Self::open_on(InMemoryBackend::new(), InMemoryBackend::new(), lifetimes)
+    }
+
+    /// Applies what the journal has beyond the database. A log that may have lost its end, whose places are then given
+    /// anew, begins another life, so that nobody goes on from a cursor into what is there no more.
+    fn with(
+        database: Database,
+        mut journal: Journal,
+        lifetimes: Lifetimes,
+        is_whole: bool,
+    ) -> Result<Self, StoreError> {
+        let write = begin_checkpoint(&database)?;
+        // opened so that its tables exist for readers
+        let mut batch = Batch::open(&write)?;
+        let known = batch.state()?;
+        let begins = match known {
+            Some(log) => log,
+            None => LogState { epoch: random::epoch()?, seq: Seq::ZERO, at: Timestamp::default() },
         };
+        let (mut log, is_read) = batch.replay(&journal.contents()?, begins)?;
+        if !is_read {
+            tracing::warn!(
+                "the journal does not end in a record, or is of another database: what was stored last may be missing"
+            );
+        }
+        if !(is_whole && is_read) {
+            log.epoch = random::epoch()?;
+        }
+        if known != Some(log) {
+            batch.advance(log)?;
+        }
+        let bytes = batch.close()?;
         write.commit()?;
-        Ok(Self { database, epoch, lifetimes, bytes: AtomicU64::new(bytes) })
+        journal.empty()?;
+        let (journal, bytes) = (Mutex::new(journal), AtomicU64::new(bytes));
+        Ok(Self { database, journal, epoch: log.epoch, lifetimes, bytes })
     }
 
     /// Closes the database in its file, and seals that, so that the next start need not look at all of it. Reads all of it
@@ -229,7 +275,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]; the database is closed all the same.
     pub fn close(self, path: &Path) -> Result<(), StoreError> {
-        drop(self.database);
+        self.checkpoint()?;
+        drop(self);
         Ok(seal::put(path)?)
     }
 
@@ -258,22 +305,61 @@ impl Store {
         Ok(View { read: self.database.begin_read()?, expiry })
     }
 
-    /// Does all of `work` in one transaction and commits it durably, or changes nothing.
+    /// Does all of `work` in one transaction, which applies the log up to a place, and stores it durably, or changes nothing.
     ///
     /// # Errors
-    /// Those of `work`, and when the database cannot be written. After a failed commit it takes no more writes until
-    /// it is opened again.
+    /// Those of `work`, [`StoreError::OutOfOrder`] for a place that was applied before, and when nothing can be written.
+    /// Then it takes no more, or does again after a [checkpoint](Store::checkpoint).
     pub fn write<T>(
         &self,
+        seq: Seq,
+        at: Timestamp,
         work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let write = begin_write(&self.database)?;
+        let mut journal = self.journal();
+        journal.cut()?;
+        let mut write = self.database.begin_write()?;
+        // the journal is what makes it durable
+        write.set_durability(Durability::None)?;
         let mut batch = Batch::open(&write)?;
+        batch.begin(LogState { epoch: self.epoch, seq, at })?;
         let done = work(&mut batch)?;
+        let record = std::mem::take(&mut batch.record);
         let bytes = batch.close()?;
+        journal.append(&record)?;
         write.commit()?;
+        journal.keep();
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(done)
+    }
+
+    /// How many bytes the journal has: what was written since the last checkpoint.
+    pub fn journal_bytes(&self) -> u64 {
+        self.journal().bytes()
+    }
+
+    /// Has the database itself on the disk, and empties the journal.
+    ///
+    /// # Errors
+    /// When the database or the journal cannot be written. What is in the journal stays there then.
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut journal = self.journal();
+        journal.cut()?;
+        begin_checkpoint(&self.database)?.commit()?;
+        Ok(journal.empty()?)
+    }
+
+    /// Whether anything can be stored: makes a checkpoint, and tries whether the journal takes something.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn try_out(&self) -> Result<(), StoreError> {
+        self.checkpoint()?;
+        Ok(self.journal().try_out()?)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -283,13 +369,19 @@ impl Store {
 /// When the file system refuses.
 pub(crate) fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
-    match to.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    sync_folder_of(to)
+}
+
+/// Syncs the folder of a file, so that the file is there after a power cut.
+fn sync_folder_of(file: &Path) -> io::Result<()> {
+    match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => fs::File::open(folder)?.sync_all(),
         None => fs::File::open(".")?.sync_all(),
     }
 }
 
-fn begin_write(database: &Database) -> Result<WriteTransaction, StoreError> {
+/// A transaction with which everything before it is durable in the database itself.
+fn begin_checkpoint(database: &Database) -> Result<WriteTransaction, StoreError> {
     let mut write = database.begin_write()?;
     // After a crash the database is ready at once instead of being walked through. Implies two-phase commit, which
     // is also what keeps a torn write from being taken for a whole one.
@@ -309,6 +401,8 @@ pub struct Batch<'txn> {
     total: Table<'txn, (), u64>,
     /// How many bytes are kept now.
     bytes: u64,
+    /// What the journal is given of this.
+    record: Vec<u8>,
 }
 
 impl<'txn> Batch<'txn> {
@@ -318,6 +412,7 @@ impl<'txn> Batch<'txn> {
         Ok(Self {
             total,
             bytes,
+            record: Vec::new(),
             log: write.open_table(LOG)?,
             users: Records::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
             chats: Records::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
@@ -339,13 +434,51 @@ impl<'txn> Batch<'txn> {
         Ok(self.bytes)
     }
 
-    /// Notes the newest entry that was applied.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub fn advance(&mut self, state: LogState) -> Result<(), StoreError> {
+    fn state(&self) -> Result<Option<LogState>, StoreError> {
+        Ok(self.log.get(())?.map(|bytes| record::decode(bytes.value())).transpose()?)
+    }
+
+    /// Notes the newest entry that is applied.
+    fn advance(&mut self, state: LogState) -> Result<(), StoreError> {
         self.log.insert((), record::encode(&state)?.as_slice())?;
         Ok(())
+    }
+
+    /// Begins what applies the log up to here.
+    fn begin(&mut self, log: LogState) -> Result<(), StoreError> {
+        let after = self.state()?.map_or(Seq::ZERO, |before| before.seq);
+        if log.seq <= after {
+            return Err(StoreError::OutOfOrder(log.seq, after));
+        }
+        self.advance(log)?;
+        self.record = journal::begin(&Head { after, log })?;
+        Ok(())
+    }
+
+    /// Applies what a journal has beyond this. Gives the place to which that comes, and whether it is all there was.
+    fn replay(&mut self, journal: &[u8], mut log: LogState) -> Result<(LogState, bool), StoreError> {
+        let mut rest = journal;
+        loop {
+            let (record, behind) = match journal::first(rest) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok((log, true)),
+                Err(Torn) => return Ok((log, false)),
+            };
+            let (head, mut changes): (Head, _) = journal::head(record)?;
+            if head.log.seq > log.seq {
+                // it is of another database, or of another moment of this one
+                if (head.log.epoch, head.after) != (log.epoch, log.seq) {
+                    return Ok((log, false));
+                }
+                while !changes.is_empty() {
+                    let (change, others) = journal::next(changes)?;
+                    self.store(&change)?;
+                    changes = others;
+                }
+                log = head.log;
+            }
+            rest = behind;
+        }
     }
 
     /// Stores what an entry changed.
@@ -353,6 +486,12 @@ impl<'txn> Batch<'txn> {
     /// # Errors
     /// When the database cannot be written.
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.store(change)?;
+        self.record = journal::add(std::mem::take(&mut self.record), change)?;
+        Ok(())
+    }
+
+    fn store(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::User { user, at } => {
                 self.users.put(user.id.bytes(), user.clone())?;

@@ -164,7 +164,6 @@ mod tests {
     use domain::{
         Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
     };
-    use redb::backends::InMemoryBackend;
     use tokio::{
         sync::{Notify, oneshot},
         task::JoinHandle,
@@ -214,8 +213,12 @@ mod tests {
     }
 
     fn work(changes: &[Change], every: Span) -> Work {
-        let store = Arc::new(Store::open_on(InMemoryBackend::new(), LIFETIMES).unwrap());
-        store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
+        let store = Arc::new(Store::in_memory(LIFETIMES).unwrap());
+        store
+            .write(Seq(1), Timestamp::default(), |batch| {
+                changes.iter().try_for_each(|change| batch.apply(change))
+            })
+            .unwrap();
         let presence = Arc::new(Presence::new(GRACE, clock::system()));
         let notebook = Arc::new(Notebook::default());
         let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;

@@ -1,5 +1,5 @@
 //! The writer: takes proposals in the order of the log, decides them, stores what follows in one transaction, and
-//! only when that is on disk lets anyone see it.
+//! only when that is on disk lets anyone see it. Now and then it makes a checkpoint.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use domain::{Change, Problem, Seq, Timestamp, Verdict, decide};
@@ -15,13 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     audience::Audience,
-    sequencer::{LocalLog, Outcome, Placed},
-    store::{LogState, Store, StoreError},
+    sequencer::{LocalLog, Next, Outcome, Placed},
+    store::{Store, StoreError},
     supervise::{self, BackOff, Panics},
 };
 
 /// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
 const BATCH: usize = 256;
+
+/// A checkpoint is made when the journal has this many bytes: some 12,000 short messages, which a start after a kill applies
+/// again in a fifth of a second.
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// Or when the oldest of them has been there for so long. What was taken away is in no file of ours from then on.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether what people ask for can be stored. Shared with the health page.
 #[derive(Debug, Default)]
@@ -65,6 +72,8 @@ pub struct Writer {
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     newest: (Seq, Timestamp),
+    /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
+    checkpoint: Option<Instant>,
 }
 
 /// Why a batch was not stored.
@@ -89,7 +98,7 @@ impl Writer {
         panics: Arc<Panics>,
     ) -> Result<Self, StoreError> {
         let newest = newest(&store)?;
-        Ok(Self { log, store, audience, health, panics, newest })
+        Ok(Self { log, store, audience, health, panics, newest, checkpoint: None })
     }
 
     /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own. A panic costs the
@@ -117,16 +126,35 @@ impl Writer {
     }
 
     fn work(&mut self) {
-        while let Some(batch) = self.log.next(BATCH, self.newest.0, self.newest.1) {
-            self.write(batch);
-            if self.health.failing.load(Ordering::Relaxed) {
+        loop {
+            match self.log.next(BATCH, self.newest.0, self.newest.1, self.checkpoint) {
+                Next::Batch(batch) => self.write(batch),
+                Next::Nothing => {}
+                Next::End => return,
+            }
+            let is_done = if self.health.failing.load(Ordering::Relaxed) {
                 // what failed may have been at fault; if nothing at all can be stored, it is the storage
-                match self.stores(|store| store.write(|_| Ok(()))) {
-                    Ok(()) => self.health.failing.store(false, Ordering::Relaxed),
-                    Err(error) => return self.give_up(&error),
-                }
+                self.checkpoint(Store::try_out)
+            } else if self.is_checkpoint_due() {
+                self.checkpoint(Store::checkpoint)
+            } else {
+                Ok(())
+            };
+            match is_done {
+                Ok(()) => self.health.failing.store(false, Ordering::Relaxed),
+                Err(error) => return self.give_up(&error),
             }
         }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.checkpoint.is_some_and(|at| at <= Instant::now())
+            || self.store.journal_bytes() >= CHECKPOINT_BYTES
+    }
+
+    fn checkpoint(&mut self, make: impl FnOnce(&Store) -> Result<(), StoreError>) -> Result<(), NotStored> {
+        self.checkpoint = None;
+        self.stores(make)
     }
 
     /// Refuses everything, until the log is closed.
@@ -134,7 +162,7 @@ impl Writer {
         tracing::error!(%error, "nothing can be stored any more");
         self.health.failing.store(true, Ordering::Relaxed);
         self.health.cannot_go_on.cancel();
-        while let Some(batch) = self.log.next(BATCH, self.newest.0, self.newest.1) {
+        while let Next::Batch(batch) = self.log.next(BATCH, self.newest.0, self.newest.1, None) {
             refuse(batch);
         }
     }
@@ -142,26 +170,41 @@ impl Writer {
     /// Writes a batch. One that fails as a whole is written command by command, so that what is wrong with one does
     /// not keep the others from being stored.
     fn write(&mut self, batch: Vec<Placed>) {
-        let Some(newest) = batch.last().map(|placed| (placed.entry.seq, placed.entry.at)) else { return };
         match self.stores(|store| commit(store, &batch)) {
-            Ok((outcomes, changes)) => {
-                self.newest = newest;
-                self.health.failing.store(false, Ordering::Relaxed);
-                changes.iter().for_each(|change| self.audience.show(change));
-                for (placed, outcome) in batch.into_iter().zip(outcomes) {
-                    // whoever asked may have gone; what they asked for is done all the same
-                    let _ = placed.outcome.send(outcome);
-                }
-            }
-            Err(error) if batch.len() > 1 => {
+            Ok(stored) => self.show(batch, stored),
+            Err(error) => {
                 tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
-                batch.into_iter().for_each(|placed| self.write(vec![placed]));
+                batch.into_iter().for_each(|placed| self.write_one(placed));
             }
+        }
+    }
+
+    /// Writes one command; if it has to, after a checkpoint, which makes room in the journal.
+    fn write_one(&mut self, placed: Placed) {
+        let alone = vec![placed];
+        let stored = self.stores(|store| commit(store, &alone)).or_else(|_| {
+            self.checkpoint(Store::checkpoint)?;
+            self.stores(|store| commit(store, &alone))
+        });
+        match stored {
+            Ok(stored) => self.show(alone, stored),
             Err(error) => {
                 self.health.failing.store(true, Ordering::Relaxed);
                 tracing::error!(%error, "a command could not be stored");
-                refuse(batch);
+                refuse(alone);
             }
+        }
+    }
+
+    fn show(&mut self, batch: Vec<Placed>, (outcomes, changes): (Vec<Outcome>, Vec<Change>)) {
+        let Some(newest) = batch.last() else { return };
+        self.newest = (newest.entry.seq, newest.entry.at);
+        self.checkpoint.get_or_insert_with(|| Instant::now() + CHECKPOINT_AFTER);
+        self.health.failing.store(false, Ordering::Relaxed);
+        changes.iter().for_each(|change| self.audience.show(change));
+        for (placed, outcome) in batch.into_iter().zip(outcomes) {
+            // whoever asked may have gone; what they asked for is done all the same
+            let _ = placed.outcome.send(outcome);
         }
     }
 
@@ -178,8 +221,9 @@ impl Writer {
 }
 
 fn commit(store: &Store, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>), StoreError> {
+    let Some(newest) = batch.last().map(|placed| &placed.entry) else { return Ok(Default::default()) };
     let lifetimes = store.lifetimes();
-    store.write(|write| {
+    store.write(newest.seq, newest.at, |write| {
         let mut outcomes = Vec::with_capacity(batch.len());
         let mut all = Vec::with_capacity(batch.len());
         for Placed { entry, .. } in batch {
@@ -192,9 +236,6 @@ fn commit(store: &Store, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>)
                 Verdict::Repeated(first) => Ok(first),
                 Verdict::Refused(problem) => Err(problem),
             });
-        }
-        if let Some(Placed { entry, .. }) = batch.last() {
-            write.advance(LogState { epoch: store.epoch(), seq: entry.seq, at: entry.at })?;
         }
         Ok((outcomes, all))
     })

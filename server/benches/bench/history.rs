@@ -6,15 +6,15 @@ use domain::{
     Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, Seq, Span, Timestamp, Title, UserId,
     Visibility, What, id::ID_BYTES,
 };
-use server::{
-    start::DATABASE,
-    store::{LogState, Store},
-};
+use server::{start::DATABASE, store::Store};
 
 use crate::target::body;
 
 /// Events in one transaction: as many as the writer takes at most.
 const BATCH: u64 = 256;
+
+/// So many bytes of the journal are written to the database at once.
+const JOURNAL: u64 = 4 * 1024 * 1024;
 
 /// What nothing of these databases is older than.
 pub(crate) const LIFETIMES: Lifetimes =
@@ -48,7 +48,7 @@ pub(crate) fn write(
     let mut next = 0;
     while next < all {
         let until = (next + BATCH).min(all);
-        store.write(|batch| {
+        store.write(Seq(until), now, |batch| {
             for number in next..until {
                 seq = seq.next();
                 let (turn, of) = (number / chats, number % chats);
@@ -65,8 +65,11 @@ pub(crate) fn write(
                 batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, what }))?;
                 *prev = seq;
             }
-            batch.advance(LogState { epoch: store.epoch(), seq, at: now })
+            Ok(())
         })?;
+        if store.journal_bytes() > JOURNAL {
+            store.checkpoint()?;
+        }
         next = until;
     }
     Ok(())

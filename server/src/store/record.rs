@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of everything stored. Another one means another reader, never a guess.
-const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 4;
 
 /// Bytes before the record itself.
 const HEAD: usize = 5;

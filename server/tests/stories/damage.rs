@@ -1,4 +1,4 @@
-//! A database that is damaged: cut short or with bits flipped. It is refused at the start with a sentence, or it opens and
+//! A database or its journal that is damaged: cut short or with bits flipped. It is refused at the start with a sentence, or it opens and
 //! what is read of it is an answer or an error. Nothing panics and nothing is made up.
 //!
 //! `QCHAT_DAMAGES=20000 cargo test --release -p server --test stories damage -- --nocapture` tries more; `QCHAT_SEED` says
@@ -6,7 +6,9 @@
 
 use std::{
     fs,
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
 };
 
 use domain::{
@@ -16,7 +18,7 @@ use domain::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use server::store::{Store, StoreError};
 
-use crate::support::{client_id, history::number};
+use crate::support::{client_id, history::number, write};
 
 const DAMAGES: u64 = 300;
 const CHATS: u8 = 4;
@@ -36,7 +38,7 @@ fn message(number: u64) -> What {
     What::Posted(Message { author: ANA, nickname: Nickname::friendly(1), client_id: client_id(number), body })
 }
 
-/// A database with some chats and something said in each.
+/// A database with some chats and something said in each, half of it in the journal still.
 fn fill(store: &Store) {
     let mut seq = 0;
     let mut newest = [0; CHATS as usize];
@@ -49,15 +51,14 @@ fn fill(store: &Store) {
         newest[usize::from(number)] = seq;
     }
     for number in 0..MESSAGES {
+        if number == MESSAGES / 2 {
+            store.checkpoint().unwrap();
+        }
         seq += 1;
         let place = (number % u64::from(CHATS)) as u8;
         write(store, &[event(chat(place), seq, newest[usize::from(place)], message(number))]).unwrap();
         newest[usize::from(place)] = seq;
     }
-}
-
-fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError> {
-    store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change)))
 }
 
 /// Reads all there is and writes something. Gives how many of the messages are there.
@@ -79,6 +80,63 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     Ok(there)
 }
 
+/// The files of a database, as they are found.
+#[derive(Clone)]
+struct Files {
+    database: Vec<u8>,
+    journal: Vec<u8>,
+    seal: Option<Vec<u8>>,
+}
+
+impl Files {
+    fn of(path: &Path) -> Self {
+        let [database, journal] =
+            [path.to_owned(), path.with_extension("journal")].map(|file| fs::read(file).unwrap());
+        Self { database, journal, seal: fs::read(path.with_extension("seal")).ok() }
+    }
+
+    fn put(&self, path: &Path) {
+        fs::write(path, &self.database).unwrap();
+        fs::write(path.with_extension("journal"), &self.journal).unwrap();
+        if let Some(seal) = &self.seal {
+            fs::write(path.with_extension("seal"), seal).unwrap();
+        }
+    }
+
+    fn remove(path: &Path) {
+        for extension in ["redb", "journal", "seal"] {
+            let _ = fs::remove_file(path.with_extension(extension));
+        }
+    }
+}
+
+/// Where each record of a journal is.
+fn records(journal: &[u8]) -> Vec<Range<usize>> {
+    let (mut records, mut start) = (Vec::new(), 0);
+    while let Some(length) = journal.get(start..start + 4) {
+        let end = start + 8 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        records.push(start..end);
+        start = end;
+    }
+    records
+}
+
+/// Cuts a file short or flips some of its bits, and says how.
+fn damage(bytes: &mut Vec<u8>, used: &[usize], chance: &mut StdRng) -> String {
+    if chance.random_ratio(1, 4) {
+        let len = chance.random_range(0..bytes.len());
+        bytes.truncate(len);
+        return format!("cut to {len}");
+    }
+    let flips: Vec<(usize, u8)> = (0..chance.random_range(1..9))
+        .map(|_| (used[chance.random_range(0..used.len())], chance.random_range(0..8)))
+        .collect();
+    for (place, bit) in &flips {
+        bytes[*place] ^= 1 << bit;
+    }
+    format!("flipped {flips:?}")
+}
+
 #[test]
 fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     let (damages, seed) = (number("QCHAT_DAMAGES", DAMAGES), number("QCHAT_SEED", rand::random()));
@@ -86,41 +144,30 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     let mut chance = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("whole.redb");
-    {
-        let store = Store::open(&path, Lifetimes::default()).unwrap();
-        fill(&store);
-    }
-    let epoch = Store::open(&path, Lifetimes::default()).unwrap().epoch();
     // as a kill leaves it, and as a stop in order does
-    let killed = fs::read(&path).unwrap();
-    Store::open(&path, Lifetimes::default()).unwrap().close(&path).unwrap();
-    let (closed, seal) = (fs::read(&path).unwrap(), fs::read(path.with_extension("seal")).unwrap());
+    let store = Store::open(&path, Lifetimes::default()).unwrap();
+    fill(&store);
+    let (epoch, killed) = (store.epoch(), Files::of(&path));
+    store.close(&path).unwrap();
+    let closed = Files::of(&path);
+    assert!(killed.journal.len() > 5_000 && closed.journal.is_empty());
+    let journaled = records(&killed.journal);
     let places = |bytes: &[u8]| (0..bytes.len()).filter(|place| bytes[*place] != 0).collect::<Vec<_>>();
-    let used = [places(&killed), places(&closed)];
+    let used = [&killed.journal, &closed.database, &killed.database].map(|bytes| places(bytes));
     let (mut refused, mut failed, mut read, mut fewer, mut panicked) = (0, 0, 0, 0, Vec::new());
     let mut resumed = Vec::new();
     for number in 0..damages {
-        let is_closed = number % 2 == 1;
-        let mut bytes = if is_closed { closed.clone() } else { killed.clone() };
-        let used = &used[usize::from(is_closed)];
-        let what = if chance.random_ratio(1, 4) {
-            let len = chance.random_range(0..bytes.len());
-            bytes.truncate(len);
-            format!("cut to {len}")
-        } else {
-            let flips: Vec<(usize, u8)> = (0..chance.random_range(1..9))
-                .map(|_| (used[chance.random_range(0..used.len())], chance.random_range(0..8)))
-                .collect();
-            for (place, bit) in &flips {
-                bytes[*place] ^= 1 << bit;
-            }
-            format!("flipped {flips:?}")
+        let kind = usize::try_from(number % 3).unwrap();
+        let mut files = if kind == 1 { closed.clone() } else { killed.clone() };
+        let file = if kind == 0 { &mut files.journal } else { &mut files.database };
+        let what = damage(file, &used[kind], &mut chance);
+        // a journal that was cut between two records is as one to which no more was written
+        let is_unseen = kind == 0 && {
+            let end = journaled.iter().map(|record| record.start).filter(|start| *start <= file.len()).max();
+            file.len() < killed.journal.len() && file[end.unwrap()..].iter().all(|byte| *byte == 0)
         };
         let damaged = folder.path().join(format!("damaged-{number}.redb"));
-        fs::write(&damaged, bytes).unwrap();
-        if is_closed {
-            fs::write(damaged.with_extension("seal"), &seal).unwrap();
-        }
+        files.put(&damaged);
         let tried = catch_unwind(AssertUnwindSafe(|| match Store::open(&damaged, Lifetimes::default()) {
             Err(_) => refused += 1,
             Ok(store) => match use_it(&store) {
@@ -129,7 +176,7 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
                 // the end was lost: whoever was further must not go on as if nothing were
                 Ok(_) => {
                     fewer += 1;
-                    if store.epoch() == epoch {
+                    if store.epoch() == epoch && !is_unseen {
                         resumed.push(what.clone());
                     }
                 }
@@ -138,7 +185,7 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         if tried.is_err() {
             panicked.push(what);
         }
-        let _ = fs::remove_file(&damaged);
+        Files::remove(&damaged);
     }
     println!(
         "{damages} damages, seed {seed}: {refused} refused at the start, {failed} found while reading, {read} without \

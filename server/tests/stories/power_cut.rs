@@ -15,7 +15,7 @@ use domain::{
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use redb::StorageBackend;
-use server::store::{LogState, Store, StoreError};
+use server::store::{Store, StoreError};
 
 use crate::support::client_id;
 
@@ -25,10 +25,12 @@ const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 const SECTOR: usize = 512;
 /// How many cuts one disk goes through. Then there is a new one, so that it stays small.
 const CUTS_A_DISK: u64 = 50;
-/// The power goes after so many operations at most: a commit takes a handful.
-const OPERATIONS: u32 = 60;
+/// The power goes after so many operations at most: an append to the journal takes four, a checkpoint a dozen.
+const OPERATIONS: u32 = 100;
+/// One transaction of so many is followed by a checkpoint.
+const CHECKPOINTS: u32 = 6;
 
-/// A disk with a cache that forgets.
+/// A file on a disk with a cache that forgets.
 #[derive(Debug, Default)]
 struct Platters {
     /// What survives for certain.
@@ -37,9 +39,10 @@ struct Platters {
     seen: Vec<u8>,
     /// What was done since the last sync, in order.
     cached: Vec<Step>,
-    /// Operations until the power goes; none where it stays.
-    left: Option<u32>,
 }
+
+/// Operations until the power goes; none where it stays.
+type Power = Arc<Mutex<Option<u32>>>;
 
 #[derive(Debug)]
 enum Step {
@@ -48,7 +51,17 @@ enum Step {
 }
 
 #[derive(Debug, Default, Clone)]
-struct Disk(Arc<Mutex<Platters>>);
+struct Disk {
+    platters: Arc<Mutex<Platters>>,
+    power: Power,
+}
+
+/// A database and its journal, on the same line.
+#[derive(Debug, Default)]
+struct Machine {
+    database: Disk,
+    journal: Disk,
+}
 
 impl Step {
     fn apply(&self, bytes: &mut Vec<u8>) {
@@ -88,18 +101,18 @@ impl Step {
 
 impl Disk {
     fn platters(&self) -> MutexGuard<'_, Platters> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.platters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One operation more, if there is power for it.
     fn power(&self) -> io::Result<MutexGuard<'_, Platters>> {
-        let mut platters = self.platters();
-        match platters.left {
+        let mut power = self.power.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *power {
             Some(0) => return Err(io::Error::other("the power is gone")),
-            Some(left) => platters.left = Some(left - 1),
+            Some(left) => *left -= 1,
             None => {}
         }
-        Ok(platters)
+        Ok(self.platters())
     }
 
     fn do_it(&self, step: Step) -> io::Result<()> {
@@ -109,8 +122,8 @@ impl Disk {
         Ok(())
     }
 
-    /// The same disk when the power is back, for so many operations.
-    fn after_cut(&self, chance: &mut StdRng, left: u32) -> Self {
+    /// The same disk when the power is back.
+    fn after_cut(&self, chance: &mut StdRng, power: Power) -> Self {
         let mut platters = std::mem::take(&mut *self.platters());
         // everything, nothing or parts of what was not synced
         let steps: Vec<Step> = match chance.random_range(0..4) {
@@ -120,8 +133,25 @@ impl Disk {
         };
         steps.iter().for_each(|step| step.apply(&mut platters.durable));
         let seen = platters.durable.clone();
-        let platters = Platters { durable: platters.durable, seen, cached: Vec::new(), left: Some(left) };
-        Self(Arc::new(Mutex::new(platters)))
+        let platters = Platters { durable: platters.durable, seen, cached: Vec::new() };
+        Self { platters: Arc::new(Mutex::new(platters)), power }
+    }
+}
+
+impl Machine {
+    /// The same when the power is back, for so many operations.
+    fn after_cut(&self, chance: &mut StdRng, left: u32) -> Self {
+        let power = Arc::new(Mutex::new(Some(left)));
+        let database = self.database.after_cut(chance, Arc::clone(&power));
+        Self { database, journal: self.journal.after_cut(chance, power) }
+    }
+
+    fn is_dark(&self) -> bool {
+        *self.database.power.lock().unwrap() == Some(0)
+    }
+
+    fn open(&self) -> Result<Store, StoreError> {
+        Store::open_on(self.database.clone(), self.journal.clone(), Lifetimes::default())
     }
 }
 
@@ -173,10 +203,7 @@ fn posted(seq: u64, length: usize) -> Change {
 }
 
 fn store_up_to(store: &Store, changes: &[Change], seq: u64) -> Result<(), StoreError> {
-    store.write(|batch| {
-        changes.iter().try_for_each(|change| batch.apply(change))?;
-        batch.advance(LogState { epoch: store.epoch(), seq: Seq(seq), at: Timestamp(seq) })
-    })
+    store.write(Seq(seq), Timestamp(seq), |batch| changes.iter().try_for_each(|change| batch.apply(change)))
 }
 
 /// What is stored: all places up to the newest, without a hole, and the log at the same place.
@@ -211,6 +238,9 @@ fn write_until_dark(store: &Store, from: u64, chance: &mut StdRng) -> (u64, u64)
             Ok(()) => acknowledged = upto,
             Err(_) => return (acknowledged, upto),
         }
+        if chance.random_ratio(1, CHECKPOINTS) && store.checkpoint().is_err() {
+            return (acknowledged, acknowledged);
+        }
     }
 }
 
@@ -222,33 +252,37 @@ fn number(name: &str, default: u64) -> u64 {
 fn what_was_acknowledged_survives_power_cuts() {
     let (cuts, seed) = (number("QCHAT_CUTS", 300), number("QCHAT_SEED", 1));
     let mut chance = StdRng::seed_from_u64(seed);
-    let (mut disks, mut acknowledged, mut kept_more, mut dark_at_start) = (0, 0, 0, 0);
-    let (mut disk, mut known, mut asked) = (Disk::default(), 0, 0);
+    let (mut disks, mut acknowledged, mut kept_more, mut dark_at_start, mut torn) = (0, 0, 0, 0, 0);
+    let (mut disk, mut known, mut asked, mut epoch) = (Machine::default(), 0, 0, None);
     for cut in 0..cuts {
         if cut % CUTS_A_DISK == 0 {
-            disk = Disk::default();
-            let store = Store::open_on(disk.clone(), Lifetimes::default()).unwrap();
+            disk = Machine::default();
+            let store = disk.open().unwrap();
             store_up_to(&store, &[started()], 1).unwrap();
             drop(store);
-            (known, asked, disks) = (1, 1, disks + 1);
+            (known, asked, disks, epoch) = (1, 1, disks + 1, None);
         }
         // what was synced while the power was on is on the disk; what comes next is cut somewhere
-        disk = disk.after_cut(&mut chance, OPERATIONS);
         let left = chance.random_range(0..OPERATIONS);
-        disk.platters().left = Some(left);
-        let Ok(store) = Store::open_on(disk.clone(), Lifetimes::default()) else {
-            assert_eq!(disk.platters().left, Some(0), "it does not open although there is power");
+        disk = disk.after_cut(&mut chance, left);
+        let Ok(store) = disk.open() else {
+            assert!(disk.is_dark(), "it does not open although there is power");
             dark_at_start += 1;
             continue;
         };
         let found = newest(&store);
         assert!((known..=asked).contains(&found), "{found} are there of {known} acknowledged, {asked} asked");
         kept_more += u64::from(found > known);
+        torn += u64::from(epoch.is_some_and(|before| before != store.epoch()));
+        epoch = Some(store.epoch());
         (known, asked) = write_until_dark(&store, found, &mut chance);
         acknowledged += known - found;
     }
     println!(
-        "{cuts} cuts on {disks} disks, seed {seed}: {acknowledged} messages acknowledged, 0 lost, 0 out of order; in {kept_more} cases a transaction survived whose acknowledgement did not come, {dark_at_start} cuts while opening"
+        "{cuts} cuts on {disks} disks, seed {seed}: {acknowledged} messages acknowledged, 0 lost, 0 out of order; in {kept_more} cases a transaction survived whose acknowledgement did not come, in {torn} the end of the journal was torn, {dark_at_start} cuts while opening"
     );
-    assert!(acknowledged > cuts && kept_more > 0 && dark_at_start > 0, "the cuts hit every part of it");
+    assert!(
+        acknowledged > cuts && kept_more > 0 && torn > 0 && dark_at_start > 0,
+        "the cuts hit every part of it"
+    );
 }

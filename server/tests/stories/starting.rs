@@ -1,11 +1,12 @@
 //! Starts that cannot be: one line that names what is wrong, and nothing harmed.
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, time::Duration};
 
 use server::start::DATABASE;
+use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    Person, bodies, client_id,
+    PATIENCE, Person, bodies, client_id,
     process::{Failure, Process},
 };
 
@@ -91,4 +92,28 @@ async fn a_database_that_was_closed_in_order_is_sealed_and_one_that_was_killed_i
     assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["kept"]);
     process.kill();
     assert!(!seal.exists());
+}
+
+#[tokio::test]
+async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longer_in_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join(DATABASE).with_extension("journal");
+    let bytes = || fs::metadata(&journal).unwrap().len();
+    let process = Process::start(folder.path());
+    let ana = Person::arrive(process.address).await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    ana.watch(chat).await.post(chat, client_id(1), "said once").await.unwrap();
+    let said = fs::read(&journal).unwrap();
+    assert!(said.windows(9).any(|part| part == b"said once"), "the journal is where it is first");
+    let emptied = async {
+        while bytes() > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, emptied).await.expect("it is emptied although nobody says anything more");
+    // with nothing in the journal, a kill leaves what the database has
+    process.kill();
+    let process = Process::start(folder.path());
+    let ana = Person { address: process.address, ..ana };
+    assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["said once"]);
 }

@@ -1,8 +1,9 @@
 //! The database keeps its promises on every kind of storage: one suite, run on a file and in memory.
 
 use std::{
-    io,
+    fs, io,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -26,7 +27,7 @@ use server::{
     presence::{GRACE, Presence},
     sequencer,
     service::Service,
-    store::{LogState, Store, StoreError, Sweepings},
+    store::{Store, StoreError, Sweepings},
     supervise::Panics,
     tail::{Ahead, Bell, Tails},
     writer::{Writer, WriterHealth},
@@ -34,7 +35,7 @@ use server::{
 
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::client_id;
+use crate::support::{self, client_id};
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 /// Nothing of the suite has expired by then.
@@ -67,7 +68,7 @@ fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
 }
 
 fn write(store: &Store, changes: &[Change]) {
-    store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
+    support::write(store, changes).unwrap();
 }
 
 fn places(events: &[Event]) -> Vec<u64> {
@@ -77,7 +78,7 @@ fn places(events: &[Event]) -> Vec<u64> {
 /// What is counted goes up with what comes and down to nothing with what goes.
 #[test]
 fn what_is_kept_is_counted_and_what_goes_is_not() {
-    let store = Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap();
+    let store = Store::in_memory(Lifetimes::default()).unwrap();
     assert_eq!(store.bytes(), 0);
     write(&store, &[started(CHAT, 1)]);
     let empty = store.bytes();
@@ -92,7 +93,7 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
     assert_eq!(store.bytes(), full, "a record in the place of another is one");
     let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
     let removed = Event { chat: CHAT, seq: Seq(6), prev: Seq(5), at: Timestamp(6), what };
-    let failed: Result<(), StoreError> = store.write(|batch| {
+    let failed: Result<(), StoreError> = store.write(Seq(99), NOW, |batch| {
         batch.apply(&Change::Chat(removed.clone()))?;
         Err(StoreError::InUse)
     });
@@ -113,7 +114,7 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
 
 #[test]
 fn small_things_count_as_well() {
-    let store = Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap();
+    let store = Store::in_memory(Lifetimes::default()).unwrap();
     let (nickname, guest) = (Nickname::parse("Ana").unwrap(), User::new(UserId::from_bytes([2; ID_BYTES])));
     let hide = |is_hidden| Change::Hidden { from: ANA, person: guest.id, is_hidden };
     let mut before = 0;
@@ -181,7 +182,7 @@ fn suite(store: &Store) {
     assert_eq!(store.read(NOW).unwrap().user(ANA).unwrap(), ana);
 
     // a transaction sees what it wrote, and what fails leaves nothing
-    let failed: Result<(), StoreError> = store.write(|batch| {
+    let failed: Result<(), StoreError> = store.write(Seq(7), Timestamp(7), |batch| {
         batch.apply(&posted(CHAT, 6, 5))?;
         assert_eq!(batch.posted(CHAT, ANA, client_id(6))?, Some(Seq(6)));
         assert_eq!(batch.chat(CHAT)?.unwrap().value.seq, Seq(6));
@@ -190,14 +191,16 @@ fn suite(store: &Store) {
     assert!(failed.is_err());
     assert_eq!(store.read(NOW).unwrap().chat(CHAT).unwrap().unwrap().seq, Seq(5));
     store
-        .write(|batch| {
+        .write(Seq(7), Timestamp(7), |batch| {
             assert_eq!(batch.posted(CHAT, ANA, client_id(6))?, None);
             assert_eq!(batch.posted(CHAT, ANA, client_id(5))?, Some(Seq(5)));
-            batch.advance(LogState { epoch: store.epoch(), seq: Seq(7), at: Timestamp(7) })
+            Ok(())
         })
         .unwrap();
     let log = store.read(NOW).unwrap().log().unwrap().unwrap();
     assert_eq!((log.epoch, log.seq, log.at), (store.epoch(), Seq(7), Timestamp(7)));
+    let again = store.write(Seq(7), Timestamp(8), |_| Ok(()));
+    assert!(matches!(again, Err(StoreError::OutOfOrder(Seq(7), Seq(7)))), "a place is taken once");
 }
 
 /// Lifetimes of a second, and times in milliseconds.
@@ -206,7 +209,7 @@ const SHORT: Lifetimes =
 
 #[test]
 fn what_has_expired_is_not_read_and_then_swept() {
-    let store = Store::open_on(InMemoryBackend::new(), SHORT).unwrap();
+    let store = Store::in_memory(SHORT).unwrap();
     let ana = User { id: ANA, nickname: Nickname::parse("Ana").unwrap() };
     write(&store, &[Change::User { user: ana.clone(), at: Timestamp(0) }, started(CHAT, 1)]);
     write(&store, &[posted(CHAT, 100, 1), posted(CHAT, 900, 100)]);
@@ -242,7 +245,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
     assert_eq!(sweep(1_500), [Change::UserExpired(ANA), Change::Forgotten { chat: CHAT, upto: Seq(100) }]);
     assert_eq!(places(&at(0).events_after(CHAT, Seq::ZERO, 10).unwrap()), [900], "off the disk");
     store
-        .write(|batch| {
+        .write(Seq(1_000), Timestamp(1_000), |batch| {
             assert_eq!(batch.posted(CHAT, ANA, client_id(100))?, None);
             assert_eq!(batch.posted(CHAT, ANA, client_id(900))?, Some(Seq(900)));
             Ok(())
@@ -258,7 +261,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
 
 #[test]
 fn a_long_chat_is_swept_in_parts() {
-    let store = Store::open_on(InMemoryBackend::new(), SHORT).unwrap();
+    let store = Store::in_memory(SHORT).unwrap();
     let mut changes = vec![started(CHAT, 1)];
     changes.extend((2..=1_500).map(|seq| posted(CHAT, seq, seq - 1)));
     write(&store, &changes);
@@ -278,7 +281,7 @@ fn a_long_chat_is_swept_in_parts() {
 
 #[test]
 fn in_memory() {
-    suite(&Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap());
+    suite(&Store::in_memory(Lifetimes::default()).unwrap());
 }
 
 #[test]
@@ -289,17 +292,53 @@ fn in_a_file_that_is_opened_again() {
     suite(&store);
     let epoch = store.epoch();
     assert!(matches!(Store::open(&path, Lifetimes::default()), Err(StoreError::InUse)));
+    let (killed, journal) =
+        (folder.path().join("killed.redb"), fs::read(path.with_extension("journal")).unwrap());
+    fs::copy(&path, &killed).unwrap();
+    fs::write(killed.with_extension("journal"), &journal).unwrap();
     drop(store);
-    let store = Store::open(&path, Lifetimes::default()).unwrap();
-    assert_eq!(store.epoch(), epoch, "it is the same log");
-    assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 3, 5]);
-    assert_eq!(store.read(NOW).unwrap().log().unwrap().unwrap().seq, Seq(7));
+    // and once more with a journal that is in the database already
+    for (path, journal) in [(&killed, &[][..]), (&path, &[]), (&path, journal.as_slice())] {
+        if !journal.is_empty() {
+            fs::write(path.with_extension("journal"), journal).unwrap();
+        }
+        let store = Store::open(path, Lifetimes::default()).unwrap();
+        assert_eq!(store.epoch(), epoch, "it is the same log");
+        assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 3, 5]);
+        assert_eq!(store.read(NOW).unwrap().log().unwrap().unwrap().seq, Seq(7));
+        assert!(fs::read(path.with_extension("journal")).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_journal_that_does_not_fit_is_left_and_the_log_begins_another_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let [this, earlier, other] =
+        ["this", "earlier", "other"].map(|name| folder.path().join(name).with_extension("redb"));
+    let store = Store::open(&this, Lifetimes::default()).unwrap();
+    suite(&store);
+    store.checkpoint().unwrap();
+    fs::copy(&this, &earlier).unwrap();
+    // of a later moment: what is between is in neither
+    write(&store, &[posted(CHAT, 8, 5)]);
+    store.checkpoint().unwrap();
+    write(&store, &[posted(CHAT, 9, 8)]);
+    let journal = |of: &Path| of.with_extension("journal");
+    fs::copy(journal(&this), journal(&earlier)).unwrap();
+    // of another database
+    let stranger = Store::open(&other, Lifetimes::default()).unwrap().epoch();
+    fs::copy(journal(&this), journal(&other)).unwrap();
+    for (path, before, there) in [(&earlier, store.epoch(), &[1, 3, 5][..]), (&other, stranger, &[])] {
+        let store = Store::open(path, Lifetimes::default()).unwrap();
+        let found = store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap();
+        assert_eq!(places(&found), there);
+        assert_ne!(store.epoch(), before);
+    }
 }
 
 #[test]
 fn every_database_has_an_epoch_of_its_own() {
-    let epochs =
-        [(); 2].map(|()| Store::open_on(InMemoryBackend::new(), Lifetimes::default()).unwrap().epoch());
+    let epochs = [(); 2].map(|()| Store::in_memory(Lifetimes::default()).unwrap().epoch());
     assert_ne!(epochs[0], epochs[1]);
 }
 
@@ -310,17 +349,27 @@ struct Failing {
     trouble: Trouble,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 struct Trouble {
-    /// From now on.
     fails: Arc<AtomicBool>,
-    /// Once.
     panics: Arc<AtomicBool>,
+    /// So many bytes fit.
+    room: Arc<AtomicU64>,
+}
+
+impl Default for Trouble {
+    fn default() -> Self {
+        Self { fails: Arc::default(), panics: Arc::default(), room: Arc::new(u64::MAX.into()) }
+    }
 }
 
 impl Failing {
+    fn on(trouble: &Trouble) -> Self {
+        Self { memory: InMemoryBackend::new(), trouble: trouble.clone() }
+    }
+
     fn check(&self) -> io::Result<()> {
-        assert!(!self.trouble.panics.swap(false, Ordering::SeqCst), "on purpose");
+        assert!(!self.trouble.panics.load(Ordering::SeqCst), "on purpose");
         if self.trouble.fails.load(Ordering::SeqCst) {
             Err(io::Error::other("the disk is gone"))
         } else {
@@ -340,6 +389,9 @@ impl StorageBackend for Failing {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.check()?;
+        if len > self.trouble.room.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         self.memory.set_len(len)
     }
 
@@ -363,9 +415,13 @@ struct Work {
     writer: thread::JoinHandle<()>,
 }
 
-fn work_on(storage: impl StorageBackend, clock: Clock) -> Work {
+fn work_in_memory(clock: Clock) -> Work {
+    work_on(InMemoryBackend::new(), InMemoryBackend::new(), clock)
+}
+
+fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: Clock) -> Work {
     let lifetimes = Lifetimes::default();
-    let store = Arc::new(Store::open_on(storage, lifetimes).unwrap());
+    let store = Arc::new(Store::open_on(database, journal, lifetimes).unwrap());
     let tails = Arc::new(Tails::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
@@ -409,7 +465,7 @@ impl Work {
 #[tokio::test]
 async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     let trouble = Trouble::default();
-    let work = work_on(Failing { memory: InMemoryBackend::new(), trouble: trouble.clone() }, clock::system());
+    let work = work_on(Failing::on(&trouble), Failing::on(&trouble), clock::system());
     let begun = work.start_chat().await;
     let mut following = work.tails.follow(CHAT, follower().await);
     let stored = work.post(1).await.unwrap();
@@ -443,7 +499,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
             clock::system()()
         }
     });
-    let work = work_on(InMemoryBackend::new(), clock);
+    let work = work_in_memory(clock);
     let begun = work.start_chat().await;
     let mut following = work.tails.follow(CHAT, follower().await);
     for number in 1..4 {
@@ -457,10 +513,42 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
 }
 
 #[tokio::test]
+async fn a_journal_that_is_full_makes_room_and_nobody_is_refused() {
+    let trouble = Trouble::default();
+    trouble.room.store(2_000, Ordering::SeqCst);
+    let work = work_on(InMemoryBackend::new(), Failing::on(&trouble), clock::system());
+    work.start_chat().await;
+    for number in 1..100 {
+        work.post(number).await.unwrap();
+    }
+    let posts = join_all((100..200).map(|number| work.post(number))).await;
+    assert!(posts.iter().all(Result::is_ok), "{posts:?}");
+    // room for something, and not for what is asked
+    trouble.room.store(40, Ordering::SeqCst);
+    assert_eq!(work.post(200).await, Err(Problem::NotStored));
+    work.health.cannot_go_on().await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_is_noticed_by_the_checkpoint() {
+    let (trouble, full) = (Trouble::default(), Trouble::default());
+    let work = work_on(Failing::on(&trouble), Failing::on(&full), clock::system());
+    work.start_chat().await;
+    for number in 1..40 {
+        work.post(number).await.unwrap();
+    }
+    trouble.fails.store(true, Ordering::SeqCst);
+    work.post(40).await.expect("the journal takes it, and the database need not grow");
+    full.room.store(0, Ordering::SeqCst);
+    assert_eq!(work.post(41).await, Err(Problem::NotStored));
+    work.health.cannot_go_on().await;
+    assert!(!work.health.is_well());
+}
+
+#[tokio::test]
 async fn storage_that_panics_ends_the_writer_and_is_told() {
     let trouble = Trouble::default();
-    let storage = Failing { memory: InMemoryBackend::new(), trouble: trouble.clone() };
-    let work = work_on(storage, clock::system());
+    let work = work_on(Failing::on(&trouble), Failing::on(&trouble), clock::system());
     work.start_chat().await;
     trouble.panics.store(true, Ordering::SeqCst);
     for number in 1..4 {
@@ -478,7 +566,7 @@ async fn a_clock_that_goes_back_an_hour_takes_nothing_with_it() {
         let time = Arc::clone(&time);
         move || Timestamp(time.load(Ordering::SeqCst))
     });
-    let work = work_on(InMemoryBackend::new(), clock);
+    let work = work_in_memory(clock);
     work.start_chat().await;
     work.post(1).await.unwrap();
     time.fetch_sub(HOUR, Ordering::SeqCst);

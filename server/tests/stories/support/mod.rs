@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Change, ChatId, ClientId, Lifetimes, Span, UserId, id::ID_BYTES};
+use domain::{Change, ChatId, ClientId, Lifetimes, Seq, Span, Timestamp, UserId, id::ID_BYTES};
 use reqwest::{
     StatusCode,
     header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
@@ -24,7 +24,7 @@ use server::{
     client::TrustedProxies,
     limits::{Caps, Rates},
     start::{DATABASE, start},
-    store::Store,
+    store::{Store, StoreError},
 };
 use tempfile::TempDir;
 
@@ -72,6 +72,19 @@ impl Drop for Calm {
         let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner)[self.known..].to_vec();
         assert!(thread::panicking() || panics.is_empty(), "panics that nobody meant: {panics:?}");
     }
+}
+
+/// Stores changes as the next entry of the log, or as the newest of their places.
+pub(crate) fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError> {
+    let log = store.read(Timestamp::default())?.log()?;
+    let (newest, now) = log.map_or((Seq::ZERO, Timestamp::default()), |log| (log.seq, log.at));
+    let seq = changes.iter().fold(newest.next(), |seq, change| match change {
+        Change::Chat(event) => seq.max(event.seq),
+        _ => seq,
+    });
+    store.write(seq, now.max(Timestamp(seq.0)), |batch| {
+        changes.iter().try_for_each(|change| batch.apply(change))
+    })
 }
 
 /// A server of its own for one test, with a database of its own.
@@ -125,7 +138,7 @@ impl TestServer {
         let Self { running, folder, settings, calm } = self;
         running.stop().await;
         let store = Store::open(&folder.path().join(DATABASE), settings.lifetimes).unwrap();
-        store.write(|batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
+        write(&store, changes).unwrap();
         drop(store);
         let running = start(&settings).await.unwrap();
         Self { running, folder, settings, calm }
