@@ -29,7 +29,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 
 use crate::random::{self, NoRandomness};
-use journal::{Journal, Torn};
+use journal::{Found, Journal};
 use records::Records;
 
 type Id = [u8; ID_BYTES];
@@ -460,9 +460,9 @@ impl<'txn> Batch<'txn> {
         let mut rest = journal;
         loop {
             let (record, behind) = match journal::first(rest) {
-                Ok(Some(found)) => found,
-                Ok(None) => return Ok((log, true)),
-                Err(Torn) => return Ok((log, false)),
+                Found::Record(record, behind) => (record, behind),
+                Found::End => return Ok((log, true)),
+                Found::Torn => return Ok((log, false)),
             };
             let (head, mut changes): (Head, _) = journal::head(record)?;
             if head.log.seq > log.seq {
