@@ -91,6 +91,15 @@ pub enum StoreError {
     /// No epoch could be drawn.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The journal beside it cannot be opened or read.
+    #[error("its journal, beside it, could not be read or written: {0}")]
+    Journal(io::Error),
+    /// The journal beside it is not its own.
+    #[error(
+        "the journal beside it belongs to another database, or to another moment of this one: put back the one it belongs \
+         to, or move the journal away"
+    )]
+    NotItsJournal,
     /// An entry was to be stored after one that comes behind it.
     #[error("the entry at {0} was to be stored after the one at {1}")]
     OutOfOrder(Seq, Seq),
@@ -160,6 +169,16 @@ struct Head {
     log: LogState,
 }
 
+/// How far a journal was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Replayed {
+    All,
+    /// Up to what is not a record.
+    UpToATear,
+    /// Up to a record of another database or of another moment of this one.
+    UpToAnother,
+}
+
 /// The open database.
 pub struct Store {
     database: Database,
@@ -184,14 +203,21 @@ impl Store {
             // redb trusts what it finds in its pages, and panics where they contradict each other
             let opened = catch_unwind(|| {
                 let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-                let is_whole = is_as_closed || database.check_integrity()?;
+                let mut is_whole = is_as_closed || database.check_integrity()?;
                 if !is_whole {
                     tracing::warn!(
                         "the database was damaged and has been repaired: what was stored last may be missing"
                     );
                 }
+                let beside = path.with_extension(JOURNAL);
+                if !is_as_closed && !beside.exists() {
+                    tracing::warn!(
+                        "there is no journal beside the database: what was stored last may be missing"
+                    );
+                    is_whole = false;
+                }
                 // opened behind the database, so that nobody else has it
-                let journal = Journal::open(&path.with_extension(JOURNAL))?;
+                let journal = Journal::open(&beside).map_err(StoreError::Journal)?;
                 Self::with(database, journal, lifetimes, is_whole)
             });
             opened.unwrap_or_else(|_| {
@@ -199,6 +225,10 @@ impl Store {
             })
         };
         if !path.exists() {
+            let journal = Journal::open(&path.with_extension(JOURNAL)).map_err(StoreError::Journal)?;
+            if !journal.contents().map_err(StoreError::Journal)?.is_empty() {
+                return Err(StoreError::NotItsJournal);
+            }
             // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
             let unfinished = path.with_extension("new");
             match fs::remove_file(&unfinished) {
@@ -250,13 +280,18 @@ impl Store {
             Some(log) => log,
             None => LogState { epoch: random::epoch()?, seq: Seq::ZERO, at: Timestamp::default() },
         };
-        let (mut log, is_read) = batch.replay(&journal.contents()?, begins)?;
-        if !is_read {
-            tracing::warn!(
-                "the journal does not end in a record, or is of another database: what was stored last may be missing"
-            );
+        let contents = journal.contents().map_err(StoreError::Journal)?;
+        let (mut log, end) = batch.replay(&contents, begins)?;
+        match end {
+            Replayed::All => {}
+            Replayed::UpToATear => {
+                tracing::warn!("the journal does not end in a record: what was stored last may be missing");
+            }
+            // the database was repaired, and is of an earlier moment for that
+            Replayed::UpToAnother if !is_whole => {}
+            Replayed::UpToAnother => return Err(StoreError::NotItsJournal),
         }
-        if !(is_whole && is_read) {
+        if !is_whole || end != Replayed::All {
             log.epoch = random::epoch()?;
         }
         if known != Some(log) {
@@ -309,7 +344,8 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`, [`StoreError::OutOfOrder`] for a place that was applied before, and when nothing can be written.
-    /// Then it takes no more, or does again after a [checkpoint](Store::checkpoint).
+    /// Where the journal is full, a [checkpoint](Store::checkpoint) makes room. What failed is to be
+    /// [taken back](Store::take_back) before anybody is told that it did.
     pub fn write<T>(
         &self,
         seq: Seq,
@@ -336,6 +372,14 @@ impl Store {
     /// How many bytes the journal has: what was written since the last checkpoint.
     pub fn journal_bytes(&self) -> u64 {
         self.journal().bytes()
+    }
+
+    /// Takes what was not stored out of the journal, so that no start applies it.
+    ///
+    /// # Errors
+    /// When the journal cannot be written; it is then not known.
+    pub fn take_back(&self) -> Result<(), StoreError> {
+        Ok(self.journal().cut()?)
     }
 
     /// Has the database itself on the disk, and empties the journal.
@@ -456,19 +500,18 @@ impl<'txn> Batch<'txn> {
     }
 
     /// Applies what a journal has beyond this. Gives the place to which that comes, and whether it is all there was.
-    fn replay(&mut self, journal: &[u8], mut log: LogState) -> Result<(LogState, bool), StoreError> {
+    fn replay(&mut self, journal: &[u8], mut log: LogState) -> Result<(LogState, Replayed), StoreError> {
         let mut rest = journal;
         loop {
             let (record, behind) = match journal::first(rest) {
                 Found::Record(record, behind) => (record, behind),
-                Found::End => return Ok((log, true)),
-                Found::Torn => return Ok((log, false)),
+                Found::End => return Ok((log, Replayed::All)),
+                Found::Torn => return Ok((log, Replayed::UpToATear)),
             };
             let (head, mut changes): (Head, _) = journal::head(record)?;
             if head.log.seq > log.seq {
-                // it is of another database, or of another moment of this one
                 if (head.log.epoch, head.after) != (log.epoch, log.seq) {
-                    return Ok((log, false));
+                    return Ok((log, Replayed::UpToAnother));
                 }
                 while !changes.is_empty() {
                     let (change, others) = journal::next(changes)?;

@@ -27,7 +27,7 @@ const BATCH: usize = 256;
 /// A checkpoint is made when the journal has this many bytes: some 12,000 short messages, which a start after a kill applies
 /// again in a fifth of a second.
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
-/// Or when the oldest of them has been there for so long. What was taken away is in no file of ours from then on.
+/// Or when the oldest of them has been there for so long. What was taken away is in the journal for no longer than that.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
 /// Whether what people ask for can be stored. Shared with the health page.
@@ -170,28 +170,27 @@ impl Writer {
     /// Writes a batch. One that fails as a whole is written command by command, so that what is wrong with one does
     /// not keep the others from being stored.
     fn write(&mut self, batch: Vec<Placed>) {
-        match self.stores(|store| commit(store, &batch)) {
-            Ok(stored) => self.show(batch, stored),
-            Err(error) => {
-                tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
-                batch.into_iter().for_each(|placed| self.write_one(placed));
-            }
+        let mut stored = self.stores(|store| commit(store, &batch));
+        if let Err(error) = &stored
+            && batch.len() > 1
+        {
+            tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
+            return batch.into_iter().for_each(|placed| self.write(vec![placed]));
         }
-    }
-
-    /// Writes one command; if it has to, after a checkpoint, which makes room in the journal.
-    fn write_one(&mut self, placed: Placed) {
-        let alone = vec![placed];
-        let stored = self.stores(|store| commit(store, &alone)).or_else(|_| {
-            self.checkpoint(Store::checkpoint)?;
-            self.stores(|store| commit(store, &alone))
-        });
+        if let Err(NotStored::Store(StoreError::Io(_))) = stored {
+            // there may be room in the journal then
+            stored =
+                self.checkpoint(Store::checkpoint).and_then(|()| self.stores(|store| commit(store, &batch)));
+        }
         match stored {
-            Ok(stored) => self.show(alone, stored),
+            Ok(stored) => self.show(batch, stored),
             Err(error) => {
                 self.health.failing.store(true, Ordering::Relaxed);
                 tracing::error!(%error, "a command could not be stored");
-                refuse(alone);
+                if let Err(error) = self.stores(Store::take_back) {
+                    tracing::error!(%error, "whether it comes back after a start is not known");
+                }
+                refuse(batch);
             }
         }
     }

@@ -13,7 +13,6 @@ use redb::{StorageBackend, backends::FileBackend};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    StoreError,
     record::{RecordError, VERSION},
     seal::owned,
     sync_folder_of,
@@ -37,13 +36,10 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens the journal in a file, and makes it where there is none.
-    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let is_there = path.exists();
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = owned(File::options().read(true).write(true)).open(path)?;
-        if !is_there {
-            sync_folder_of(path)?;
-        }
-        Ok(Self::on(FileBackend::new(file)?)?)
+        sync_folder_of(path)?;
+        Self::on(FileBackend::new(file).map_err(io::Error::other)?)
     }
 
     /// On whatever keeps bytes.
@@ -64,8 +60,8 @@ impl Journal {
         Ok(contents)
     }
 
-    /// Writes a record to the end and syncs. It counts once it is [kept](Self::keep), or where the process ends before it
-    /// is [cut](Self::cut) off.
+    /// Writes a record to the end and syncs. It counts once it is [kept](Self::keep), and is otherwise to be
+    /// [cut](Self::cut) off. Where the process ends before either, it counts.
     pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
         let mut head = [0; HEAD];
@@ -181,10 +177,15 @@ mod tests {
         atomic::{AtomicU32, Ordering},
     };
 
+    use domain::{
+        Body, Change, ChatId, ClientId, Epoch, Event, Message, Nickname, Seq, Timestamp, Title, User, UserId,
+        Visibility, What, id::ID_BYTES,
+    };
     use proptest::prelude::*;
     use redb::backends::InMemoryBackend;
 
     use super::*;
+    use crate::store::{Head, LogState};
 
     fn records(journal: &Journal) -> (Vec<Vec<u8>>, bool) {
         let contents = journal.contents().unwrap();
@@ -198,6 +199,52 @@ mod tests {
                 ended => return (records, ended == Found::End),
             }
         }
+    }
+
+    /// Another layout is another version: a start reads what the one before it wrote.
+    #[test]
+    fn what_is_written_is_laid_out_as_version_4_is() {
+        let (user, chat) = (UserId::from_bytes([1; ID_BYTES]), ChatId::from_bytes([2; ID_BYTES]));
+        let (nickname, at) = (Nickname::parse("Ana").unwrap(), Timestamp(7));
+        let title = Title::parse("Tea").unwrap();
+        let guest = Some(User { id: UserId::from_bytes([3; ID_BYTES]), nickname: nickname.clone() });
+        let started = What::Started {
+            owner: user,
+            nickname: nickname.clone(),
+            title,
+            visibility: Visibility::Private,
+            guest,
+        };
+        let (client_id, body) = (ClientId::from_bytes([4; ID_BYTES]), Body::parse("hello").unwrap());
+        let message = Message { author: user, nickname: nickname.clone(), client_id, body };
+        let event = |seq, what| Event { chat, seq: Seq(seq), prev: Seq(seq - 1), at, what };
+        let started = event(1, started);
+        let of_chat = started.apply_to(None).unwrap();
+        let changes = [
+            Change::User { user: User { id: user, nickname }, at },
+            Change::Chat(started),
+            Change::Chat(event(2, What::Posted(message))),
+            Change::Hidden { from: user, person: user, is_hidden: true },
+            Change::UserTouched(user, at),
+            Change::ChatTouched(chat, at),
+            Change::UserExpired(user),
+            Change::ChatExpired(of_chat),
+            Change::Forgotten { chat, upto: Seq(300) },
+        ];
+        let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(300), at };
+        let mut record = begin(&Head { after: Seq(299), log }).unwrap();
+        for change in &changes {
+            record = add(record, change).unwrap();
+        }
+        let (head, mut rest): (Head, _) = super::head(&record).unwrap();
+        assert_eq!((head.after, head.log), (Seq(299), log));
+        for change in &changes {
+            let (read, behind): (Change, _) = next(rest).unwrap();
+            assert_eq!(read, *change);
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+        assert_eq!((VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
     }
 
     fn journal_of(bytes: &[u8]) -> Journal {

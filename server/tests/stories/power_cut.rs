@@ -6,7 +6,10 @@
 
 use std::{
     env, io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use domain::{
@@ -27,7 +30,9 @@ const SECTOR: usize = 512;
 const CUTS_A_DISK: u64 = 50;
 /// The power goes after so many operations at most: an append to the journal takes four, a checkpoint a dozen.
 const OPERATIONS: u32 = 100;
-/// One transaction of so many is followed by a checkpoint.
+/// One transaction of so many fails although there is power.
+const FAILURES: u32 = 8;
+/// One of so many is followed by a checkpoint.
 const CHECKPOINTS: u32 = 6;
 
 /// A file on a disk with a cache that forgets.
@@ -54,6 +59,8 @@ enum Step {
 struct Disk {
     platters: Arc<Mutex<Platters>>,
     power: Power,
+    /// The next sync does nothing and says so.
+    fails_once: Arc<AtomicBool>,
 }
 
 /// A database and its journal, on the same line.
@@ -134,7 +141,7 @@ impl Disk {
         steps.iter().for_each(|step| step.apply(&mut platters.durable));
         let seen = platters.durable.clone();
         let platters = Platters { durable: platters.durable, seen, cached: Vec::new() };
-        Self { platters: Arc::new(Mutex::new(platters)), power }
+        Self { platters: Arc::new(Mutex::new(platters)), power, fails_once: Arc::default() }
     }
 }
 
@@ -174,6 +181,9 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut platters = self.power()?;
+        if self.fails_once.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("not now"));
+        }
         let Platters { durable, cached, .. } = &mut *platters;
         cached.drain(..).for_each(|step| step.apply(durable));
         Ok(())
@@ -227,15 +237,28 @@ fn newest(store: &Store) -> u64 {
     newest
 }
 
-/// Writes until the power goes. Gives what was acknowledged, and what was asked for at most.
-fn write_until_dark(store: &Store, from: u64, chance: &mut StdRng) -> (u64, u64) {
+/// Writes until the power goes; what fails before that is taken back. Gives what was acknowledged, and what was asked for at
+/// most.
+fn write_until_dark(machine: &Machine, store: &Store, from: u64, chance: &mut StdRng) -> (u64, u64) {
     let mut acknowledged = from;
     loop {
-        let upto = acknowledged + chance.random_range(1..=8);
+        // what fails is small, so that all of it is on the disk now and then
+        let (fails, mut most, mut longest) = (chance.random_ratio(1, FAILURES), 8, 3_000);
+        if fails {
+            (most, longest) = (1, 1);
+        }
+        machine.journal.fails_once.store(fails, Ordering::SeqCst);
+        let upto = acknowledged + chance.random_range(1..=most);
         let changes: Vec<_> =
-            (acknowledged + 1..=upto).map(|seq| posted(seq, chance.random_range(0..3_000))).collect();
+            (acknowledged + 1..=upto).map(|seq| posted(seq, chance.random_range(0..longest))).collect();
         match store_up_to(store, &changes, upto) {
             Ok(()) => acknowledged = upto,
+            // the power goes at once, or later
+            Err(_) if store.take_back().is_ok() => {
+                if chance.random() {
+                    return (acknowledged, acknowledged);
+                }
+            }
             Err(_) => return (acknowledged, upto),
         }
         if chance.random_ratio(1, CHECKPOINTS) && store.checkpoint().is_err() {
@@ -275,7 +298,7 @@ fn what_was_acknowledged_survives_power_cuts() {
         kept_more += u64::from(found > known);
         torn += u64::from(epoch.is_some_and(|before| before != store.epoch()));
         epoch = Some(store.epoch());
-        (known, asked) = write_until_dark(&store, found, &mut chance);
+        (known, asked) = write_until_dark(&disk, &store, found, &mut chance);
         acknowledged += known - found;
     }
     println!(

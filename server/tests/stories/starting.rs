@@ -6,7 +6,7 @@ use server::start::DATABASE;
 use tokio::time::{sleep, timeout};
 
 use crate::support::{
-    PATIENCE, Person, bodies, client_id,
+    Person, bodies, client_id,
     process::{Failure, Process},
 };
 
@@ -110,7 +110,9 @@ async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longe
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(PATIENCE, emptied).await.expect("it is emptied although nobody says anything more");
+    timeout(Duration::from_secs(10), emptied)
+        .await
+        .expect("it is emptied although nobody says anything more");
     // with nothing in the journal, a kill leaves what the database has
     process.kill();
     let process = Process::start(folder.path());

@@ -311,10 +311,11 @@ fn in_a_file_that_is_opened_again() {
 }
 
 #[test]
-fn a_journal_that_does_not_fit_is_left_and_the_log_begins_another_life() {
+fn a_journal_that_does_not_fit_is_refused_and_left() {
     let folder = tempfile::tempdir().unwrap();
-    let [this, earlier, other] =
-        ["this", "earlier", "other"].map(|name| folder.path().join(name).with_extension("redb"));
+    let [this, earlier, other, none] =
+        ["this", "earlier", "other", "none"].map(|name| folder.path().join(name).with_extension("redb"));
+    let journal = |of: &Path| of.with_extension("journal");
     let store = Store::open(&this, Lifetimes::default()).unwrap();
     suite(&store);
     store.checkpoint().unwrap();
@@ -323,17 +324,101 @@ fn a_journal_that_does_not_fit_is_left_and_the_log_begins_another_life() {
     write(&store, &[posted(CHAT, 8, 5)]);
     store.checkpoint().unwrap();
     write(&store, &[posted(CHAT, 9, 8)]);
-    let journal = |of: &Path| of.with_extension("journal");
-    fs::copy(journal(&this), journal(&earlier)).unwrap();
-    // of another database
-    let stranger = Store::open(&other, Lifetimes::default()).unwrap().epoch();
-    fs::copy(journal(&this), journal(&other)).unwrap();
-    for (path, before, there) in [(&earlier, store.epoch(), &[1, 3, 5][..]), (&other, stranger, &[])] {
-        let store = Store::open(path, Lifetimes::default()).unwrap();
-        let found = store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap();
-        assert_eq!(places(&found), there);
-        assert_ne!(store.epoch(), before);
+    let written = fs::read(journal(&this)).unwrap();
+    // of another database that has come as far
+    let stranger = Store::open(&other, Lifetimes::default()).unwrap();
+    suite(&stranger);
+    write(&stranger, &[posted(CHAT, 8, 5)]);
+    drop(stranger);
+    for path in [&earlier, &other, &none] {
+        fs::write(journal(path), &written).unwrap();
+        let refused = Store::open(path, Lifetimes::default()).map(|_| ());
+        assert!(matches!(refused, Err(StoreError::NotItsJournal)), "{path:?}: {refused:?}");
+        assert_eq!(fs::read(journal(path)).unwrap(), written, "{path:?}");
     }
+    assert!(!none.exists(), "no new database in the place of one that is elsewhere");
+    drop(store);
+    fs::copy(&this, &none).unwrap();
+    assert_eq!(
+        Store::open(&none, Lifetimes::default()).unwrap().read(NOW).unwrap().log().unwrap().unwrap().seq,
+        Seq(9)
+    );
+}
+
+#[test]
+fn without_the_journal_the_log_begins_another_life() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("test.redb");
+    let reopen = |store: Store| {
+        let epoch = store.epoch();
+        drop(store);
+        fs::remove_file(path.with_extension("journal")).unwrap();
+        let store = Store::open(&path, Lifetimes::default()).unwrap();
+        (store.epoch() == epoch, store)
+    };
+    let store = Store::open(&path, Lifetimes::default()).unwrap();
+    suite(&store);
+    let (is_same, store) = reopen(store);
+    assert!(!is_same, "what was in it is not known");
+    let epoch = store.epoch();
+    store.close(&path).unwrap();
+    fs::remove_file(path.with_extension("journal")).unwrap();
+    assert_eq!(
+        Store::open(&path, Lifetimes::default()).unwrap().epoch(),
+        epoch,
+        "it was empty, says the seal"
+    );
+}
+
+/// Storage that two can look at, whose next sync fails when it is told to.
+#[derive(Debug, Clone, Default)]
+struct Shared {
+    memory: Arc<InMemoryBackend>,
+    fails_once: Arc<AtomicBool>,
+}
+
+impl StorageBackend for Shared {
+    fn len(&self) -> io::Result<u64> {
+        self.memory.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        StorageBackend::read(&*self.memory, offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.memory.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.fails_once.swap(false, Ordering::SeqCst) {
+            Err(io::Error::other("on purpose"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        StorageBackend::write(&*self.memory, offset, data)
+    }
+}
+
+#[test]
+fn what_was_refused_does_not_come_back() {
+    let (database, journal) = (Shared::default(), Shared::default());
+    let open = || Store::open_on(database.clone(), journal.clone(), Lifetimes::default()).unwrap();
+    let store = open();
+    write(&store, &[started(CHAT, 1)]);
+    journal.fails_once.store(true, Ordering::SeqCst);
+    assert!(matches!(support::write(&store, &[posted(CHAT, 2, 1)]), Err(StoreError::Io(_))));
+    store.take_back().unwrap();
+    drop(store);
+    let store = open();
+    assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1]);
+    // and the place is taken by what comes next
+    write(&store, &[posted(CHAT, 2, 1)]);
+    drop(store);
+    assert_eq!(places(&open().read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 2]);
 }
 
 #[test]
@@ -538,7 +623,8 @@ async fn a_database_that_cannot_be_written_is_noticed_by_the_checkpoint() {
         work.post(number).await.unwrap();
     }
     trouble.fails.store(true, Ordering::SeqCst);
-    work.post(40).await.expect("the journal takes it, and the database need not grow");
+    // it is stored, unless the time for a checkpoint has come already
+    let _ = work.post(40).await;
     full.room.store(0, Ordering::SeqCst);
     assert_eq!(work.post(41).await, Err(Problem::NotStored));
     work.health.cannot_go_on().await;
