@@ -24,8 +24,8 @@ use crate::{
 /// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
 const BATCH: usize = 256;
 
-/// A checkpoint is made when the journal has this many bytes: some 12,000 short messages, which a start after a kill applies
-/// again in a fifth of a second.
+/// A checkpoint is made when the journal has this many bytes. Half of that, 9,000 messages of 200 characters, took a start
+/// after a kill 0.07 s longer.
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// Or when the oldest of them has been there for so long. What was taken away is in the journal for no longer than that.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
