@@ -114,6 +114,8 @@ impl LocalLog {
         Next::Batch(placed.collect())
     }
 
+    /// Nothing yet where that moment came first. With the thread's own parking and no timer of a runtime, since the writer
+    /// works on while that is shut down.
     fn receive(&mut self, until: Option<Instant>) -> Poll<Option<Waiting>> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -157,16 +159,18 @@ mod tests {
     #[tokio::test]
     async fn who_waits_is_woken_by_what_comes_by_the_time_and_by_the_end() {
         let (sequencer, mut log) = local(clock::system());
+        let (tell, waited) = oneshot::channel();
         let writer = thread::spawn(move || {
             let mut next = |until| places(log.next(9, Seq(4), Timestamp(0), until));
             let begun = Instant::now();
             let in_time = next(Some(begun + Duration::from_millis(30)));
             assert!(begun.elapsed() >= Duration::from_millis(30));
+            tell.send(()).unwrap();
             let far = Some(begun + Duration::from_secs(3_600));
             [in_time, next(None), next(far), next(far)]
         });
         let proposal = || Proposal::Left(UserId::from_bytes([1; domain::id::ID_BYTES]));
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        waited.await.unwrap();
         let outcome = sequencer.propose(proposal()).await.unwrap();
         // the writer answers nobody here: that the channel closes says that it came this far
         assert!(outcome.await.is_err());
