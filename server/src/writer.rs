@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 
 /// A checkpoint is made when the journal has this many bytes. Half of that, 9,000 messages of 200 characters, took a start
 /// after a kill 0.07 s longer.
-const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// Or when the oldest of them has been there for so long. What was taken away is in the journal for no longer than that.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 

@@ -6,15 +6,12 @@ use domain::{
     Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, Seq, Span, Timestamp, Title, UserId,
     Visibility, What, id::ID_BYTES,
 };
-use server::{start::DATABASE, store::Store};
+use server::{start::DATABASE, store::Store, writer::CHECKPOINT_BYTES};
 
 use crate::target::body;
 
 /// Events in one transaction: as many as the writer takes at most.
 const BATCH: u64 = 256;
-
-/// So many bytes of the journal are written to the database at once.
-const JOURNAL: u64 = 4 * 1024 * 1024;
 
 /// What nothing of these databases is older than.
 pub(crate) const LIFETIMES: Lifetimes =
@@ -67,7 +64,7 @@ pub(crate) fn write(
             }
             Ok(())
         })?;
-        if store.journal_bytes() > JOURNAL {
+        if store.journal_bytes() >= CHECKPOINT_BYTES {
             store.checkpoint()?;
         }
         next = until;
