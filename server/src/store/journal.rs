@@ -173,8 +173,8 @@ fn record(contents: &[u8]) -> Option<(&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use std::sync::{
-        Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     };
 
     use domain::{
@@ -280,34 +280,42 @@ mod tests {
         assert_eq!((records(&journal), journal.bytes()), ((Vec::new(), true), 0));
     }
 
-    /// A process that ends after so many steps.
-    #[derive(Debug)]
-    struct Ends(InMemoryBackend, AtomicU32);
+    /// Memory that takes so many steps, after which the process has ended, and has room for so many bytes.
+    #[derive(Debug, Default)]
+    struct Limited {
+        memory: InMemoryBackend,
+        steps: Option<AtomicU32>,
+        room: Option<Arc<AtomicU64>>,
+    }
 
-    impl Ends {
+    impl Limited {
         fn step(&self) -> io::Result<()> {
-            let left = self.1.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            let Some(steps) = &self.steps else { return Ok(()) };
+            let left = steps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
             left.map(|_| ()).map_err(|_| io::Error::other("it has ended"))
         }
     }
 
-    impl StorageBackend for Ends {
+    impl StorageBackend for Limited {
         fn len(&self) -> io::Result<u64> {
-            self.0.len()
+            self.memory.len()
         }
         fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            StorageBackend::read(&self.0, offset, out)
+            StorageBackend::read(&self.memory, offset, out)
         }
         fn set_len(&self, len: u64) -> io::Result<()> {
             self.step()?;
-            self.0.set_len(len)
+            let room = self.room.as_ref().map_or(u64::MAX, |room| room.load(Ordering::SeqCst));
+            // as a disk does: the first part of what has no room is there
+            self.memory.set_len(len.min(room))?;
+            if len > room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         }
         fn sync_data(&self) -> io::Result<()> {
             self.step()
         }
         fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
             self.step()?;
-            StorageBackend::write(&self.0, offset, data)
+            StorageBackend::write(&self.memory, offset, data)
         }
     }
 
@@ -315,7 +323,8 @@ mod tests {
     fn what_was_being_written_when_the_process_ended_is_nothing() {
         let (one, two) = (b"one".to_vec(), b"two".to_vec());
         for steps in 0..8 {
-            let mut journal = Journal::on(Ends(InMemoryBackend::new(), steps.into())).unwrap();
+            let mut journal =
+                Journal::on(Limited { steps: Some(steps.into()), ..Limited::default() }).unwrap();
             let written = [&one, &two].map(|record| {
                 let is_written = journal.append(record).is_ok();
                 journal.keep();
@@ -346,35 +355,11 @@ mod tests {
         assert_eq!(records(&journal), (vec![b"new".to_vec()], true));
     }
 
-    /// A file that cannot grow beyond so many bytes.
-    #[derive(Debug)]
-    struct Full(InMemoryBackend, Arc<Mutex<u64>>);
-
-    impl StorageBackend for Full {
-        fn len(&self) -> io::Result<u64> {
-            self.0.len()
-        }
-        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-            StorageBackend::read(&self.0, offset, out)
-        }
-        fn set_len(&self, len: u64) -> io::Result<()> {
-            let room = *self.1.lock().unwrap();
-            // as a disk does: the first part of what has no room is there
-            self.0.set_len(len.min(room))?;
-            if len > room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
-        }
-        fn sync_data(&self) -> io::Result<()> {
-            Ok(())
-        }
-        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-            StorageBackend::write(&self.0, offset, data)
-        }
-    }
-
     #[test]
     fn what_has_no_room_leaves_nothing_behind() {
-        let room = Arc::new(Mutex::new(40));
-        let mut journal = Journal::on(Full(InMemoryBackend::new(), Arc::clone(&room))).unwrap();
+        let room = Arc::new(AtomicU64::new(40));
+        let limited = Limited { room: Some(Arc::clone(&room)), ..Limited::default() };
+        let mut journal = Journal::on(limited).unwrap();
         journal.append(&[1; 20]).unwrap();
         journal.keep();
         assert!(journal.append(&[2; 20]).is_err());
@@ -384,7 +369,7 @@ mod tests {
         journal.append(&[3; 4]).unwrap();
         journal.keep();
         assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4]], true));
-        *room.lock().unwrap() = 10_000;
+        room.store(10_000, Ordering::SeqCst);
         journal.try_out().unwrap();
         journal.append(&[4; 20]).unwrap();
         assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4], vec![4; 20]], true));

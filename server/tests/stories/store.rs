@@ -370,46 +370,14 @@ fn without_the_journal_the_log_begins_another_life() {
     );
 }
 
-/// Storage that two can look at, whose next sync fails when it is told to.
-#[derive(Debug, Clone, Default)]
-struct Shared {
-    memory: Arc<InMemoryBackend>,
-    fails_once: Arc<AtomicBool>,
-}
-
-impl StorageBackend for Shared {
-    fn len(&self) -> io::Result<u64> {
-        self.memory.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        StorageBackend::read(&*self.memory, offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.memory.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        if self.fails_once.swap(false, Ordering::SeqCst) {
-            Err(io::Error::other("on purpose"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        StorageBackend::write(&*self.memory, offset, data)
-    }
-}
-
 #[test]
 fn what_was_refused_does_not_come_back() {
-    let (database, journal) = (Shared::default(), Shared::default());
+    let trouble = Trouble::default();
+    let (database, journal) = (Failing::on(&Trouble::default()), Failing::on(&trouble));
     let open = || Store::open_on(database.clone(), journal.clone(), Lifetimes::default()).unwrap();
     let store = open();
     write(&store, &[started(CHAT, 1)]);
-    journal.fails_once.store(true, Ordering::SeqCst);
+    trouble.fails_to_sync_once.store(true, Ordering::SeqCst);
     assert!(matches!(support::write(&store, &[posted(CHAT, 2, 1)]), Err(StoreError::Io(_))));
     store.take_back().unwrap();
     drop(store);
@@ -428,15 +396,17 @@ fn every_database_has_an_epoch_of_its_own() {
 }
 
 /// Storage that gets into trouble when it is told to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Failing {
-    memory: InMemoryBackend,
+    memory: Arc<InMemoryBackend>,
     trouble: Trouble,
 }
 
 #[derive(Debug, Clone)]
 struct Trouble {
     fails: Arc<AtomicBool>,
+    /// The next sync does nothing and says so.
+    fails_to_sync_once: Arc<AtomicBool>,
     panics: Arc<AtomicBool>,
     /// So many bytes fit.
     room: Arc<AtomicU64>,
@@ -444,13 +414,18 @@ struct Trouble {
 
 impl Default for Trouble {
     fn default() -> Self {
-        Self { fails: Arc::default(), panics: Arc::default(), room: Arc::new(u64::MAX.into()) }
+        Self {
+            fails: Arc::default(),
+            fails_to_sync_once: Arc::default(),
+            panics: Arc::default(),
+            room: Arc::new(u64::MAX.into()),
+        }
     }
 }
 
 impl Failing {
     fn on(trouble: &Trouble) -> Self {
-        Self { memory: InMemoryBackend::new(), trouble: trouble.clone() }
+        Self { memory: Arc::default(), trouble: trouble.clone() }
     }
 
     fn check(&self) -> io::Result<()> {
@@ -469,7 +444,7 @@ impl StorageBackend for Failing {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.memory.read(offset, out)
+        StorageBackend::read(&*self.memory, offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -482,12 +457,15 @@ impl StorageBackend for Failing {
 
     fn sync_data(&self) -> io::Result<()> {
         self.check()?;
+        if self.trouble.fails_to_sync_once.swap(false, Ordering::SeqCst) {
+            return Err(io::Error::other("not now"));
+        }
         self.memory.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.check()?;
-        self.memory.write(offset, data)
+        StorageBackend::write(&*self.memory, offset, data)
     }
 }
 
