@@ -185,7 +185,7 @@ mod tests {
     use redb::backends::InMemoryBackend;
 
     use super::*;
-    use crate::store::{Head, LogState};
+    use crate::store::{LogState, batch::Head};
 
     fn records(journal: &Journal) -> (Vec<Vec<u8>>, bool) {
         let contents = journal.contents().unwrap();

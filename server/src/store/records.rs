@@ -7,7 +7,11 @@ use domain::{Kept, Timestamp};
 use redb::{ReadableTable, Table};
 use serde::{Deserialize, Serialize};
 
-use super::{ACTIVE_BYTES, Id, StoreError, get, put, take, touch, went};
+use super::{
+    Id, StoreError,
+    batch::{ACTIVE_BYTES, put, take, touch, went},
+    get,
+};
 
 /// A table of records, and the table of when each was last needed.
 pub(super) struct Records<'txn, T> {
