@@ -288,7 +288,9 @@ fn open(settings: &Settings) -> Result<Store, StartError> {
     let data_dir = &settings.data_dir;
     let path = data_dir.join(DATABASE);
     Store::open(&path, settings.lifetimes).map_err(|error| match error {
-        StoreError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+        StoreError::Io(error) | StoreError::Journal(error)
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
             StartError::DataDir { path: data_dir.clone(), error }
         }
         error => StartError::Database { path, error },

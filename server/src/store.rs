@@ -157,57 +157,59 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database file, and makes it where there is none. What is kept in it expires after these lifetimes.
+    /// Opens the database file and the journal beside it, and makes them where there are none. What is kept in it expires
+    /// after these lifetimes.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::NotADatabase`] or [`StoreError::Io`].
+    /// [`StoreError::InUse`], [`StoreError::NotADatabase`], [`StoreError::Io`], [`StoreError::Journal`],
+    /// [`StoreError::NotItsJournal`], and [`StoreError::Record`] for what another version wrote.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
-        let open = |path: &Path| {
-            // Looking at every page takes a second and more for each GiB. A file that is byte for byte as it was closed in
-            // order needs no such look, and to see that takes a seventh of it.
-            let is_as_closed = seal::holds(path)?;
-            seal::remove(path)?;
-            // redb trusts what it finds in its pages, and panics where they contradict each other
-            let opened = catch_unwind(|| {
-                let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-                let mut is_whole = is_as_closed || database.check_integrity()?;
-                if !is_whole {
-                    tracing::warn!(
-                        "the database was damaged and has been repaired: what was stored last may be missing"
-                    );
-                }
-                let beside = path.with_extension(JOURNAL);
-                if !is_as_closed && !beside.exists() {
-                    tracing::warn!(
-                        "there is no journal beside the database: what was stored last may be missing"
-                    );
-                    is_whole = false;
-                }
-                // opened behind the database, so that nobody else has it
-                let journal = Journal::open(&beside).map_err(StoreError::Journal)?;
-                Self::with(database, journal, lifetimes, is_whole)
-            });
-            opened.unwrap_or_else(|_| {
-                Err(StoreError::NotADatabase("its pages contradict each other".to_owned()))
-            })
-        };
+        let beside = path.with_extension(JOURNAL);
         if !path.exists() {
-            let journal = Journal::open(&path.with_extension(JOURNAL)).map_err(StoreError::Journal)?;
-            if !journal.contents().map_err(StoreError::Journal)?.is_empty() {
-                return Err(StoreError::NotItsJournal);
-            }
-            // made beside and renamed: a crash leaves no database or a whole one, never the beginnings of one
-            let unfinished = path.with_extension("new");
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-            seal::owned(fs::File::options().write(true)).open(&unfinished)?;
-            let database = Database::builder().set_cache_size(CACHE_BYTES).create(&unfinished)?;
-            drop(Self::with(database, Journal::on(InMemoryBackend::new())?, lifetimes, true)?);
-            rename_durably(&unfinished, path)?;
+            Self::make(path, &beside, lifetimes)?;
         }
-        open(path)
+        // Looking at every page takes a second and more for each GiB. A file that is byte for byte as it was closed in
+        // order needs no such look, and to see that takes a seventh of it.
+        let is_as_closed = seal::holds(path)?;
+        seal::remove(path)?;
+        // redb trusts what it finds in its pages, and panics where they contradict each other
+        let opened = catch_unwind(|| {
+            let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+            let mut is_whole = is_as_closed || database.check_integrity()?;
+            if !is_whole {
+                tracing::warn!(
+                    "the database was damaged and has been repaired: what was stored last may be missing"
+                );
+            }
+            if !is_as_closed && !beside.exists() {
+                tracing::warn!(
+                    "there is no journal beside the database: what was stored last may be missing"
+                );
+                is_whole = false;
+            }
+            // opened behind the database, so that nobody else has it
+            let journal = Journal::open(&beside).map_err(StoreError::Journal)?;
+            Self::with(database, journal, lifetimes, is_whole)
+        });
+        opened.unwrap_or_else(|_| Err(StoreError::NotADatabase("its pages contradict each other".to_owned())))
+    }
+
+    /// Makes a database and its journal. The database is made beside and renamed: a crash leaves none or a whole one, never
+    /// the beginnings of one.
+    fn make(path: &Path, beside: &Path, lifetimes: Lifetimes) -> Result<(), StoreError> {
+        let journal = Journal::open(beside).map_err(StoreError::Journal)?;
+        if !journal.contents().map_err(StoreError::Journal)?.is_empty() {
+            return Err(StoreError::NotItsJournal);
+        }
+        let unfinished = path.with_extension("new");
+        match fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        seal::owned(fs::File::options().write(true)).open(&unfinished)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&unfinished)?;
+        drop(Self::with(database, journal, lifetimes, true)?);
+        Ok(rename_durably(&unfinished, path)?)
     }
 
     /// Opens a database and its journal on another kind of storage: memory, or one that fails on purpose.
