@@ -1,34 +1,36 @@
 //! What every answer tells browsers to hold back, so that a mistake elsewhere does less harm.
 
 use axum::{
-    Router,
     http::{HeaderName, HeaderValue, header},
+    response::Response,
 };
-use tower_http::set_header::SetResponseHeaderLayer;
 
 /// What is no page is no page: nothing in it is run or shown in a frame (Content Security Policy, level 3).
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// On every answer that does not say otherwise.
-const EVERYWHERE: [(HeaderName, &str); 6] = [
-    (header::CONTENT_SECURITY_POLICY, NO_PAGE),
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+const EVERYWHERE: [(HeaderName, HeaderValue); 6] = [
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NO_PAGE)),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     // the address of a chat is what lets people in
-    (header::REFERRER_POLICY, "no-referrer"),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     // the clipboard and the sheet for sharing are all that a page asks of the device
     (
         HeaderName::from_static("permissions-policy"),
-        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        HeaderValue::from_static(
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
     ),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Adds to every answer what it does not say by itself.
-pub fn protect<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
-    EVERYWHERE.into_iter().fold(router, |router, (name, value)| {
-        router.layer(SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value)))
-    })
+/// Adds to an answer what it does not say by itself.
+pub async fn protect(mut answer: Response) -> Response {
+    for (name, value) in EVERYWHERE {
+        answer.headers_mut().entry(name).or_insert(value);
+    }
+    answer
 }
 
 /// What a page may do: run the one script in it and what that imports from here, compile WASM, and talk to this server.

@@ -38,7 +38,7 @@ pub fn client_id() -> Result<ClientId, NoRandomness> {
 /// # Errors
 /// [`NoRandomness`].
 pub fn nonce() -> Result<String, NoRandomness> {
-    Ok(bytes::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes()?)))
 }
 
 /// A fresh epoch for a new log.

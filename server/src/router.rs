@@ -63,7 +63,16 @@ pub struct Parts {
 
 /// All addresses.
 pub fn router(parts: Arc<Parts>) -> Router {
-    let routes = Router::new()
+    // A layer of the router's own is a box in each request's way, so all are one. The first sees a request first, and its
+    // answer last.
+    let layers = (
+        middleware::map_response(headers::protect),
+        middleware::from_fn_with_state(Arc::clone(&parts), client::identify),
+        CsrfLayer::new().with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
+        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
+        DefaultBodyLimit::max(FORM_LIMIT),
+    );
+    Router::new()
         .route("/", get(page::home))
         .route("/chat/{*id}", get(page::chat))
         .route("/live", get(live::upgrade))
@@ -73,12 +82,6 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::show))
         .fallback(page::elsewhere)
-        .layer(DefaultBodyLimit::max(FORM_LIMIT))
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE))
-        .layer(
-            CsrfLayer::new()
-                .with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
-        )
-        .layer(middleware::from_fn_with_state(Arc::clone(&parts), client::identify));
-    headers::protect(routes).with_state(parts)
+        .layer(layers)
+        .with_state(parts)
 }

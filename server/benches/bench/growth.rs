@@ -14,7 +14,8 @@ use crate::{
     posts::Poster,
     report::{Figure, Goal, Report, median},
     room::settle,
-    target::{Member, Target, expect, session, start_chat},
+    target::{Member, Running, Target, expect, session, start_chat},
+    wire::Wire,
 };
 
 /// Who comes at the same time.
@@ -26,6 +27,8 @@ const BETWEEN: Duration = Duration::from_millis(350);
 const LARGE_ROUNDS: usize = 3;
 /// In rooms of so many a delivery is to cost little more than the write of it.
 const GOAL_FROM: usize = 1_000;
+/// From so many on, nothing is shared because there are few.
+const MANY: usize = 100;
 /// What may be a cost twice as high is the same cost, on machines as noisy as these.
 const FLAT: f64 = 2.0;
 
@@ -36,9 +39,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     lobby(form, report).await
 }
 
-/// Adds a figure for each size, each to be no more than so many times that of the first.
-fn add(report: &mut Report, what: impl Fn(usize) -> String, of: &[(usize, f64)]) {
-    let first = of.first().map_or(f64::NAN, |(_, value)| *value);
+/// Adds a figure for each size, each to be no more than so many times that of the first, or of the first so large.
+fn add(report: &mut Report, what: impl Fn(usize) -> String, from: usize, of: &[(usize, f64)]) {
+    let first =
+        of.iter().find(|(size, _)| *size >= from).or(of.first()).map_or(f64::NAN, |(_, value)| *value);
     for (size, value) in of {
         report.add(Figure::of(what(*size), "µs", &[*value]).with_goal(Goal::AtMost(FLAT * first)));
     }
@@ -64,41 +68,59 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
         // what a message costs by itself is shared by more in a large room
         report.add(if members >= GOAL_FROM { against.with_goal(Goal::AtMost(1.25)) } else { against });
     }
-    add(report, |members| format!("members {members}: processor a delivery, one message at a time"), &paced);
-    add(report, |members| format!("members {members}: processor a delivery, flat out"), &flat_out);
+    add(
+        report,
+        |members| format!("members {members}: processor a delivery, one message at a time"),
+        0,
+        &paced,
+    );
+    add(report, |members| format!("members {members}: processor a delivery, flat out"), 0, &flat_out);
     Ok(())
 }
 
-/// One to ten thousand chats, somebody in each, the same number of posts spread over all of them.
+/// One to ten thousand chats, somebody in each who listens. The same number of posts, said by the same people from elsewhere,
+/// is spread over all of them: one at a time, and all of them at once.
 async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
-    let mut costs = Vec::new();
+    let (mut paced, mut flat_out) = (Vec::new(), Vec::new());
     for chats in [1].into_iter().chain(form.sizes.iter().copied()) {
         let server = Target::Qchat.start().await?;
-        let mut posters = Vec::new();
-        while posters.len() < chats {
-            let coming = AT_ONCE.min(chats - posters.len());
-            posters.extend(try_join_all((0..coming).map(|_| Poster::arrive(&server))).await?);
+        let mut rooms = Vec::new();
+        while rooms.len() < chats {
+            let coming = AT_ONCE.min(chats - rooms.len());
+            rooms.extend(try_join_all((0..coming).map(|_| room(&server))).await?);
         }
+        let mut speakers = try_join_all((0..AT_ONCE).map(|_| Poster::pass_by(&server))).await?;
         settle(&server).await?;
-        let posts = form.messages * 20;
-        let cpu = server.watched.cpu()?;
-        let mut done = 0;
-        while done < posts {
-            // as many on their way at once, whether to one chat or to many
-            let turn = AT_ONCE.min(posts - done);
-            for number in done..done + turn {
-                posters[number % chats].post(&server).await?;
+        for (at_once, costs) in [(1, &mut paced), (AT_ONCE, &mut flat_out)] {
+            let posts = form.messages * if at_once == 1 { 4 } else { 20 };
+            let cpu = server.watched.cpu()?;
+            for first in (0..posts).step_by(at_once) {
+                let turn = first..posts.min(first + at_once);
+                for number in turn.clone() {
+                    speakers[number % AT_ONCE].post_in(&server, &rooms[number % chats].0).await?;
+                }
+                for number in turn.clone() {
+                    speakers[number % AT_ONCE].answer().await?;
+                }
+                for number in turn {
+                    expect(&mut rooms[number % chats].1, r#"{"event""#).await?;
+                }
             }
-            for number in done..done + turn {
-                posters[number % chats].answer().await?;
-            }
-            done += turn;
+            let cpu = server.watched.cpu()?.saturating_sub(cpu);
+            costs.push((chats, cpu.as_secs_f64() * 1e6 / posts as f64));
         }
-        let cpu = server.watched.cpu()?.saturating_sub(cpu);
-        costs.push((chats, cpu.as_secs_f64() * 1e6 / posts as f64));
     }
-    add(report, |chats| format!("chats {chats}: processor a post"), &costs);
+    add(report, |chats| format!("chats {chats}: processor a post, one at a time"), 0, &paced);
+    // in fewer chats than there are posts at once, some of them share a write to who listens, and what is stored of the chat
+    add(report, |chats| format!("chats {chats}: processor a post, {AT_ONCE} at once"), MANY, &flat_out);
     Ok(())
+}
+
+/// A new chat, and somebody who listens there.
+async fn room(server: &Running) -> io::Result<(String, Wire)> {
+    let chat = start_chat(server.address).await?;
+    let listener = server.join_chat(&chat).await?;
+    Ok((chat, listener))
 }
 
 /// Rooms that fill: what it costs that somebody comes, until everybody knows.
@@ -125,11 +147,7 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
         took.push((members, began.elapsed().as_secs_f64()));
     }
     // in a small room everybody is told of everybody at once, and the first to come pay for what is there once
-    let first = costs.iter().find(|(members, _)| *members >= 100).or(costs.first()).map(|(_, cost)| *cost);
-    for (members, cost) in costs {
-        let figure = Figure::of(format!("members {members}: processor for each who comes"), "µs", &[cost]);
-        report.add(figure.with_goal(Goal::AtMost(FLAT * first.unwrap_or(f64::NAN))));
-    }
+    add(report, |members| format!("members {members}: processor for each who comes"), MANY, &costs);
     for (members, seconds) in took {
         report.add(Figure::of(format!("members {members}: until all are there and know"), "s", &[seconds]));
     }
@@ -160,6 +178,11 @@ async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
         costs.push((pages, cpu.as_secs_f64() * 1e6 / (pages * NEW_CHATS) as f64));
     }
-    add(report, |pages| format!("home pages {pages}: processor for each that is told of a new chat"), &costs);
+    add(
+        report,
+        |pages| format!("home pages {pages}: processor for each that is told of a new chat"),
+        0,
+        &costs,
+    );
     Ok(())
 }

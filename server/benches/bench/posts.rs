@@ -49,10 +49,21 @@ impl Poster {
         Ok(Self { wire, chat, next: 0, left: 0 })
     }
 
+    /// Somebody new who says something in chats that they are not in.
+    pub(crate) async fn pass_by(server: &Running) -> io::Result<Self> {
+        Ok(Self { wire: server.visit().await?, chat: String::new(), next: 0, left: 0 })
+    }
+
     /// Somebody at a program that answers and stores nothing.
     async fn arrive_at_answers(server: &Running) -> io::Result<Self> {
         let wire = Wire { stream: wire::connect(server.address).await?, left: Vec::new() };
         Ok(Self { wire, chat: ChatId::from_bytes([0; ID_BYTES]).to_string(), next: 0, left: 0 })
+    }
+
+    /// Says something in this chat from now on.
+    pub(crate) async fn post_in(&mut self, server: &Running, chat: &str) -> io::Result<()> {
+        chat.clone_into(&mut self.chat);
+        self.post(server).await
     }
 
     pub(crate) async fn post(&mut self, server: &Running) -> io::Result<()> {

@@ -191,13 +191,20 @@ impl Running {
         Ok(wire)
     }
 
-    /// Somebody new on the home page.
-    pub(crate) async fn visit_home(&self) -> io::Result<Wire> {
+    /// Somebody new who is in no chat.
+    pub(crate) async fn visit(&self) -> io::Result<Wire> {
         let mut wire = wire::open(self.address, "/live", &session(self.address).await?).await?;
         let version = domain::frame::VERSION;
-        let hello = wire::text(&format!(r#"{{"hello":{{"version":{version}}}}}"#));
+        wire.stream.write_all(&wire::text(&format!(r#"{{"hello":{{"version":{version}}}}}"#))).await?;
+        expect(&mut wire, r#"{"welcome""#).await?;
+        Ok(wire)
+    }
+
+    /// Somebody new on the home page.
+    pub(crate) async fn visit_home(&self) -> io::Result<Wire> {
+        let mut wire = self.visit().await?;
         let lobby = wire::text(&format!(r#"{{"lobby":{{"filter":"","limit":{PAGE_LISTINGS}}}}}"#));
-        wire.stream.write_all(&[hello, lobby].concat()).await?;
+        wire.stream.write_all(&lobby).await?;
         expect(&mut wire, r#"{"lobby""#).await?;
         Ok(wire)
     }

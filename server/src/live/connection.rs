@@ -34,6 +34,9 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
 const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Answers that are there at once are gathered for one write, up to so many bytes. A page that comes says hello and asks for
+/// its chat in one breath, and is answered in one: a write costs more than all that is written.
+const GATHERED_BYTES: usize = 4 * 1024;
 /// A close frame is sent as a courtesy, for which nobody waits long.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -86,6 +89,23 @@ pub(super) struct Connection {
 struct Rest {
     first: ClientId,
     until: Instant,
+}
+
+/// Frames that go out with one write.
+#[derive(Default)]
+struct Frames(Vec<u8>);
+
+impl Frames {
+    fn push(&mut self, frame: &ServerFrame) -> Result<(), Problem> {
+        let frame = encode(frame).ok_or(Problem::NotReadable)?;
+        if self.0.is_empty() {
+            // one alone is not copied
+            self.0 = frame.into();
+        } else {
+            self.0.extend_from_slice(&frame);
+        }
+        Ok(())
+    }
 }
 
 /// Serves a connection until it ends. It is in a place of its own, so that the task that serves it need not have room for it
@@ -151,15 +171,32 @@ impl Connection {
         }
     }
 
+    /// Does what a message asks for, and what others ask for that came with it, for as long as each is answered at once.
     async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
         self.last_heard = Instant::now();
+        let mut answers = Frames::default();
+        let mut next = Some(message);
+        let mut heard = Ok(());
+        while let Some(message) = next.take() {
+            let before = answers.0.len();
+            heard = self.hear(message, &mut answers).await;
+            if heard.is_ok() && answers.0.len() > before && answers.0.len() < GATHERED_BYTES {
+                next = self.inlet.next().now_or_never();
+            }
+        }
+        self.write(answers).await?;
+        heard
+    }
+
+    async fn hear(&mut self, message: Result<Message, Error>, answers: &mut Frames) -> Result<(), End> {
         match message {
-            Ok(Message::Text(text)) => match self.take(&text).await {
-                Ok(Some(answer)) => self.send(&answer).await,
-                Ok(None) => Ok(()),
-                Err(problem) if problem.close_code().is_some() => Err(End::Problem(problem)),
-                Err(problem) => self.send(&ServerFrame::refused(problem)).await,
-            },
+            Ok(Message::Text(text)) => match self.take(&text, answers).await {
+                Err(problem) if problem.close_code().is_none() => {
+                    answers.push(&ServerFrame::refused(problem))
+                }
+                done => done,
+            }
+            .map_err(End::Problem),
             Ok(Message::Binary(_)) => Err(End::Problem(Problem::BinaryFrame)),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
             Ok(Message::Close(_)) => {
@@ -174,55 +211,59 @@ impl Connection {
     }
 
     /// Does what a frame asks for. Commands are answered when they are decided, everything else at once.
-    async fn take(&mut self, text: &str) -> Result<Option<ServerFrame>, Problem> {
+    async fn take(&mut self, text: &str, answers: &mut Frames) -> Result<(), Problem> {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
-            ClientFrame::Hello { version: VERSION } => self.greet().map(Some),
-            ClientFrame::Hello { .. } => Err(Problem::UnknownVersion),
-            _ if self.stay.is_none() => Err(Problem::HelloFirst),
-            ClientFrame::Watch { chat, after } => Ok(Some(self.watch(chat, after))),
-            ClientFrame::Lobby(wanted) => {
-                self.wanted = Some(wanted);
-                Ok(None)
+            ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
+            ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
+            _ if self.stay.is_none() => return Err(Problem::HelloFirst),
+            ClientFrame::Watch { chat, after } => {
+                let answer = self.watch(chat, after);
+                answers.push(&answer)?;
             }
-            ClientFrame::Unwatch { chat } => {
-                self.unwatch(chat);
-                Ok(None)
-            }
+            ClientFrame::Lobby(wanted) => self.wanted = Some(wanted),
+            ClientFrame::Unwatch { chat } => self.unwatch(chat),
             ClientFrame::Typing { chat } => {
                 let parts = Arc::clone(&self.parts);
                 if let Some(watch) = self.watched(chat) {
                     watch.typing(&parts.service);
                 }
-                Ok(None)
             }
             ClientFrame::Earlier { chat, before } => {
                 // only of what one watches: that one may
-                if self.watched(chat).is_none() {
-                    return Ok(Some(ServerFrame::refused_chat(chat, Problem::UnknownChat)));
-                }
-                Ok(Some(match self.parts.service.earlier(chat, self.caller.user, before) {
+                let page = match self.watched(chat) {
+                    Some(_) => self.parts.service.earlier(chat, self.caller.user, before),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
                     Ok(History { events, earlier, .. }) => {
                         ServerFrame::Earlier { chat, before, events, earlier }
                     }
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
-                }))
+                })?;
             }
-            ClientFrame::Do { request, command } => {
-                self.propose(request, command).await;
-                Ok(None)
-            }
+            ClientFrame::Do { request, command } => self.propose(request, command).await,
         }
+        Ok(())
     }
 
-    fn greet(&mut self) -> Result<ServerFrame, Problem> {
+    fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
         let service = &self.parts.service;
         let me = service.user(self.caller.user)?;
         self.stay = Some(service.arrive(self.caller.user, &self.knock));
         (self.invites, self.hidden) = (None, None);
-        // the invites, and whom they hide, follow the welcome
-        self.knock.notify_one();
         let (now, lifetimes) = (service.now(), service.lifetimes());
-        Ok(ServerFrame::Welcome { version: VERSION, me, beat_seconds: BEAT_SECONDS, now, lifetimes })
+        answers.push(&ServerFrame::Welcome {
+            version: VERSION,
+            me,
+            beat_seconds: BEAT_SECONDS,
+            now,
+            lifetimes,
+        })?;
+        if self.theirs(answers).is_err() {
+            // they are welcome all the same, and it is tried again
+            self.knock.notify_one();
+        }
+        Ok(())
     }
 
     /// Shows the part of the lobby that was asked for last.
@@ -244,24 +285,31 @@ impl Connection {
         }
     }
 
-    /// Tells of what concerns the user alone, if it is not what was told before.
+    /// Tells of what concerns the user alone.
     async fn tell_theirs(&mut self) -> Result<(), End> {
-        let hidden = self.parts.service.hidden(self.caller.user).map_err(End::Problem)?;
-        if self.hidden.as_ref() != Some(&hidden) {
-            self.hidden = Some(hidden.clone());
-            self.send(&ServerFrame::Hidden(hidden)).await?;
-        }
-        self.tell_invites().await
+        let mut news = Frames::default();
+        self.theirs(&mut news).map_err(End::Problem)?;
+        self.write(news).await
     }
 
-    /// Tells of the invites, if they are not what was told before.
-    async fn tell_invites(&mut self) -> Result<(), End> {
-        let invites = self.parts.service.invites_of(self.caller.user).map_err(End::Problem)?;
-        if self.invites.as_ref() == Some(&invites) {
-            return Ok(());
+    /// Whom they hide and the invites, each if it is not what was told before.
+    fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
+        let hidden = self.parts.service.hidden(self.caller.user)?;
+        if self.hidden.as_ref() != Some(&hidden) {
+            self.hidden = Some(hidden.clone());
+            news.push(&ServerFrame::Hidden(hidden))?;
         }
-        self.invites = Some(invites.clone());
-        self.send(&ServerFrame::Invites(invites)).await
+        self.invites(news)
+    }
+
+    /// The invites, if they are not what was told before.
+    fn invites(&mut self, news: &mut Frames) -> Result<(), Problem> {
+        let invites = self.parts.service.invites_of(self.caller.user)?;
+        if self.invites.as_ref() != Some(&invites) {
+            self.invites = Some(invites.clone());
+            news.push(&ServerFrame::Invites(invites))?;
+        }
+        Ok(())
     }
 
     fn watched(&mut self, chat: ChatId) -> Option<&mut Watch> {
@@ -331,13 +379,13 @@ impl Connection {
 
     /// Answers a command, and all others whose answers are there by now.
     async fn answer(&mut self, first: ServerFrame) -> Result<(), End> {
-        let mut frames = Vec::new();
+        let mut answers = Frames::default();
         let mut next = Some(first);
         while let Some(answer) = next {
-            frames.extend_from_slice(&encode(&answer).ok_or(End::Problem(Problem::NotReadable))?);
+            answers.push(&answer).map_err(End::Problem)?;
             next = self.answers.next().now_or_never().flatten();
         }
-        self.write(&frames.into()).await
+        self.write(answers).await
     }
 
     /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
@@ -370,27 +418,31 @@ impl Connection {
     }
 
     async fn beat(&mut self) -> Result<(), End> {
-        // the ping makes browsers answer, the beat is what their pages can see
-        self.write(&wire::ping()).await?;
         // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
         // client is told no more than it was sent.
         self.deliver().await?;
+        // the ping makes browsers answer, the beat is what their pages can see
+        let mut beat = Frames(wire::ping().into());
         let reached = self.watches.iter().map(Watch::reached).collect();
-        self.send(&ServerFrame::Beat(reached)).await?;
+        beat.push(&ServerFrame::Beat(reached)).map_err(End::Problem)?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
-        let has_some = self.invites.as_ref().is_some_and(|invites| !invites.is_empty());
-        if has_some { self.tell_invites().await } else { Ok(()) }
+        if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
+            self.invites(&mut beat).map_err(End::Problem)?;
+        }
+        self.write(beat).await
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        match encode(frame) {
-            Some(frame) => self.write(&frame).await,
-            None => Err(End::Problem(Problem::NotReadable)),
-        }
+        let mut frames = Frames::default();
+        frames.push(frame).map_err(End::Problem)?;
+        self.write(frames).await
     }
 
-    async fn write(&mut self, frames: &Bytes) -> Result<(), End> {
-        self.outlet.send(frames).await.map_err(gone)
+    async fn write(&mut self, Frames(frames): Frames) -> Result<(), End> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.outlet.send(&frames.into()).await.map_err(gone)
     }
 
     async fn flush(&mut self) -> Result<(), End> {
