@@ -3,15 +3,22 @@
 use std::{collections::HashSet, time::Duration};
 
 use domain::{
-    Epoch, Event, Problem, Seq,
-    frame::{BEAT_SECONDS, ClientFrame, Cursor, RESUME_EVENTS, Reached, ServerFrame},
+    ChatId, Epoch, Event, Problem, Seq,
+    frame::{Ask, BEAT_SECONDS, ClientFrame, Cursor, RESUME_EVENTS, Reached, ServerFrame, VERSION},
     id::ID_BYTES,
     page::PAGE_EVENTS,
     timeline::Applied,
 };
-use futures_util::StreamExt;
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Person, TestServer, bodies, client_id};
+use crate::support::{
+    Client, Person, TestServer, bodies,
+    client::{handshake, last_words, open, soon},
+    client_id,
+};
+
+const NO_CHAT: ChatId = ChatId::from_bytes([9; ID_BYTES]);
 
 #[tokio::test]
 async fn two_people_talk_and_see_the_same() {
@@ -233,6 +240,54 @@ async fn earlier_pages_come_one_by_one_back_to_the_start() {
         timeline.prepend(before, events, earlier);
     }
     assert_eq!(timeline.rows(|_| 0).len() as u64, count + 1);
+}
+
+#[tokio::test]
+async fn what_is_asked_in_one_breath_is_answered_in_its_order() {
+    const MANY: usize = 100;
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut wire = open(handshake(ana.address, Some(&ana.cookie))).await.unwrap();
+    let mut breath = vec![ClientFrame::Hello { version: VERSION }, ClientFrame::Watch { chat, after: None }];
+    // their answers are more than are gathered
+    breath.extend((0..MANY).map(|_| ClientFrame::Earlier { chat: NO_CHAT, before: Seq(1) }));
+    let command = Ask::Post { chat, client_id: client_id(1), body: "hello".to_owned() };
+    breath.push(ClientFrame::Do { request: 1, command });
+    for frame in &breath {
+        wire.feed(Message::text(serde_json::to_string(frame).unwrap())).await.unwrap();
+    }
+    wire.feed(Message::text("nonsense")).await.unwrap();
+    wire.flush().await.unwrap();
+    let (mut at_once, mut is_done, mut refused) = (Vec::new(), false, 0);
+    while !(is_done && refused == MANY + 1) {
+        let message = soon(wire.next()).await.unwrap().unwrap();
+        match serde_json::from_str(message.to_text().unwrap()).unwrap() {
+            ServerFrame::Welcome { .. } => at_once.push("welcome"),
+            ServerFrame::Hidden(_) => at_once.push("hidden"),
+            ServerFrame::Invites(_) => at_once.push("invites"),
+            ServerFrame::Snapshot { .. } => at_once.push("snapshot"),
+            ServerFrame::Refused { chat: Some(NO_CHAT), .. } if refused < MANY => refused += 1,
+            ServerFrame::Refused { problem: Problem::BadFrame, .. } if refused == MANY => refused += 1,
+            ServerFrame::Done { request: 1, .. } => is_done = true,
+            ServerFrame::Event(_) | ServerFrame::Roster { .. } | ServerFrame::RosterChange { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(at_once, ["welcome", "hidden", "invites", "snapshot"]);
+}
+
+#[tokio::test]
+async fn what_was_asked_before_a_mistake_is_answered_before_the_end() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let mut wire = open(handshake(ana.address, Some(&ana.cookie))).await.unwrap();
+    let hello = serde_json::to_string(&ClientFrame::Hello { version: VERSION }).unwrap();
+    wire.feed(Message::text(hello)).await.unwrap();
+    wire.send(Message::binary(vec![1])).await.unwrap();
+    let first = soon(wire.next()).await.unwrap().unwrap();
+    assert!(first.to_text().unwrap().starts_with(r#"{"welcome""#), "{first:?}");
+    assert_eq!(last_words(wire).await.0, Some(Problem::BinaryFrame));
 }
 
 #[tokio::test]
