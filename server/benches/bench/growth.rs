@@ -39,12 +39,16 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     lobby(form, report).await
 }
 
-/// Adds a figure for each size, each to be no more than so many times that of the first, or of the first so large.
+/// Adds a figure for each size. Those that are larger than the first, or than the first so large, are to be no more than so
+/// many times its own.
 fn add(report: &mut Report, what: impl Fn(usize) -> String, from: usize, of: &[(usize, f64)]) {
-    let first =
-        of.iter().find(|(size, _)| *size >= from).or(of.first()).map_or(f64::NAN, |(_, value)| *value);
+    let first = of.iter().find(|(size, _)| *size >= from).copied();
     for (size, value) in of {
-        report.add(Figure::of(what(*size), "µs", &[*value]).with_goal(Goal::AtMost(FLAT * first)));
+        let figure = Figure::of(what(*size), "µs", &[*value]);
+        report.add(match first {
+            Some((first, of_first)) if *size > first => figure.with_goal(Goal::AtMost(FLAT * of_first)),
+            _ => figure,
+        });
     }
 }
 
@@ -78,8 +82,8 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// One to ten thousand chats, somebody in each who listens. The same number of posts, said by the same people from elsewhere,
-/// is spread over all of them: one at a time, and all of them at once.
+/// One to ten thousand chats, somebody in each who listens. The same people say something from elsewhere, in one chat after
+/// the other: one at a time, and all of them at once.
 async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
     let (mut paced, mut flat_out) = (Vec::new(), Vec::new());
     for chats in [1].into_iter().chain(form.sizes.iter().copied()) {
@@ -89,21 +93,23 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
             let coming = AT_ONCE.min(chats - rooms.len());
             rooms.extend(try_join_all((0..coming).map(|_| room(&server))).await?);
         }
-        let mut speakers = try_join_all((0..AT_ONCE).map(|_| Poster::pass_by(&server))).await?;
+        let mut speakers = try_join_all((0..MANY).map(|_| Poster::pass_by(&server))).await?;
         settle(&server).await?;
-        for (at_once, costs) in [(1, &mut paced), (AT_ONCE, &mut flat_out)] {
-            let posts = form.messages * if at_once == 1 { 4 } else { 20 };
+        for (at_once, costs) in [(1, &mut paced), (MANY, &mut flat_out)] {
+            let posts = if at_once == 1 { form.messages * 4 } else { chats.max(form.messages * 20) };
+            // far from each other, where there are more chats than posts
+            let place = |number| number * (chats / posts).max(1) % chats;
             let cpu = server.watched.cpu()?;
             for first in (0..posts).step_by(at_once) {
                 let turn = first..posts.min(first + at_once);
                 for number in turn.clone() {
-                    speakers[number % AT_ONCE].post_in(&server, &rooms[number % chats].0).await?;
+                    speakers[number % MANY].post_in(&server, &rooms[place(number)].0).await?;
                 }
                 for number in turn.clone() {
-                    speakers[number % AT_ONCE].answer().await?;
+                    speakers[number % MANY].answer().await?;
                 }
                 for number in turn {
-                    expect(&mut rooms[number % chats].1, r#"{"event""#).await?;
+                    expect(&mut rooms[place(number)].1, r#"{"event""#).await?;
                 }
             }
             let cpu = server.watched.cpu()?.saturating_sub(cpu);
@@ -112,7 +118,7 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
     }
     add(report, |chats| format!("chats {chats}: processor a post, one at a time"), 0, &paced);
     // in fewer chats than there are posts at once, some of them share a write to who listens, and what is stored of the chat
-    add(report, |chats| format!("chats {chats}: processor a post, {AT_ONCE} at once"), MANY, &flat_out);
+    add(report, |chats| format!("chats {chats}: processor a post, {MANY} at once"), MANY, &flat_out);
     Ok(())
 }
 

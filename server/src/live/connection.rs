@@ -34,8 +34,8 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
 const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
-/// Answers that are there at once are gathered for one write, up to so many bytes. A page that comes says hello and asks for
-/// its chat in one breath, and is answered in one: a write costs more than all that is written.
+/// Answers that are there at once are gathered for one write until they are so many bytes. A page that comes says hello and
+/// asks for its chat in one breath, and is answered in one: a write costs more than all that is written.
 const GATHERED_BYTES: usize = 4 * 1024;
 /// A close frame is sent as a courtesy, for which nobody waits long.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -89,6 +89,12 @@ pub(super) struct Connection {
 struct Rest {
     first: ClientId,
     until: Instant,
+}
+
+/// A command, and by what number it is answered.
+struct Asked {
+    request: u64,
+    command: Ask,
 }
 
 /// Frames that go out with one write.
@@ -176,33 +182,43 @@ impl Connection {
         self.last_heard = Instant::now();
         let mut answers = Frames::default();
         let mut next = Some(message);
-        let mut heard = Ok(());
+        let mut heard = Ok(None);
         while let Some(message) = next.take() {
             let before = answers.0.len();
-            heard = self.hear(message, &mut answers).await;
-            if heard.is_ok() && answers.0.len() > before && answers.0.len() < GATHERED_BYTES {
+            heard = self.hear(message, &mut answers);
+            if matches!(heard, Ok(None)) && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
                 next = self.inlet.next().now_or_never();
             }
         }
+        // before a command, which may have to wait for its place in line
         self.write(answers).await?;
-        heard
+        match heard {
+            Ok(None) => Ok(()),
+            Ok(Some(Asked { request, command })) => {
+                self.propose(request, command).await;
+                Ok(())
+            }
+            Err(end) => {
+                if matches!(end, End::Gone) {
+                    self.inlet.see_off();
+                }
+                Err(end)
+            }
+        }
     }
 
-    async fn hear(&mut self, message: Result<Message, Error>, answers: &mut Frames) -> Result<(), End> {
+    fn hear(&mut self, message: Result<Message, Error>, answers: &mut Frames) -> Result<Option<Asked>, End> {
         match message {
-            Ok(Message::Text(text)) => match self.take(&text, answers).await {
+            Ok(Message::Text(text)) => match self.take(&text, answers) {
                 Err(problem) if problem.close_code().is_none() => {
-                    answers.push(&ServerFrame::refused(problem))
+                    answers.push(&ServerFrame::refused(problem)).map(|()| None)
                 }
                 done => done,
             }
             .map_err(End::Problem),
             Ok(Message::Binary(_)) => Err(End::Problem(Problem::BinaryFrame)),
-            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(()),
-            Ok(Message::Close(_)) => {
-                self.inlet.see_off();
-                Err(End::Gone)
-            }
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(None),
+            Ok(Message::Close(_)) => Err(End::Gone),
             Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
                 Err(End::Problem(Problem::FrameTooLarge))
             }
@@ -210,8 +226,8 @@ impl Connection {
         }
     }
 
-    /// Does what a frame asks for. Commands are answered when they are decided, everything else at once.
-    async fn take(&mut self, text: &str, answers: &mut Frames) -> Result<(), Problem> {
+    /// Does what a frame asks for, and answers it, if it is no command.
+    fn take(&mut self, text: &str, answers: &mut Frames) -> Result<Option<Asked>, Problem> {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
             ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
@@ -241,9 +257,9 @@ impl Connection {
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }
-            ClientFrame::Do { request, command } => self.propose(request, command).await,
+            ClientFrame::Do { request, command } => return Ok(Some(Asked { request, command })),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
@@ -296,8 +312,8 @@ impl Connection {
     fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
         let hidden = self.parts.service.hidden(self.caller.user)?;
         if self.hidden.as_ref() != Some(&hidden) {
-            self.hidden = Some(hidden.clone());
-            news.push(&ServerFrame::Hidden(hidden))?;
+            news.push(&ServerFrame::Hidden(hidden.clone()))?;
+            self.hidden = Some(hidden);
         }
         self.invites(news)
     }
@@ -306,8 +322,8 @@ impl Connection {
     fn invites(&mut self, news: &mut Frames) -> Result<(), Problem> {
         let invites = self.parts.service.invites_of(self.caller.user)?;
         if self.invites.as_ref() != Some(&invites) {
-            self.invites = Some(invites.clone());
-            news.push(&ServerFrame::Invites(invites))?;
+            news.push(&ServerFrame::Invites(invites.clone()))?;
+            self.invites = Some(invites);
         }
         Ok(())
     }

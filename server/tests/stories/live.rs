@@ -291,6 +291,23 @@ async fn what_was_asked_before_a_mistake_is_answered_before_the_end() {
 }
 
 #[tokio::test]
+async fn whoever_asks_and_goes_is_answered_and_then_seen_off() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let mut wire = open(handshake(ana.address, Some(&ana.cookie))).await.unwrap();
+    let hello = serde_json::to_string(&ClientFrame::Hello { version: VERSION }).unwrap();
+    wire.feed(Message::text(hello)).await.unwrap();
+    wire.close(None).await.unwrap();
+    let mut came = Vec::new();
+    while let Some(message) = soon(wire.next()).await {
+        came.push(message.unwrap());
+    }
+    // nothing may follow a close frame (RFC 6455, section 5.5.1)
+    let [Message::Text(welcome), .., Message::Close(_)] = &came[..] else { panic!("{came:?}") };
+    assert!(welcome.starts_with(r#"{"welcome""#), "{welcome:?}");
+}
+
+#[tokio::test]
 async fn every_beat_says_how_far_one_should_be() {
     let server = TestServer::start().await;
     let ana = server.person().await;
