@@ -35,6 +35,9 @@ use domain::frame::BEAT_SECONDS;
 use report::Report;
 use tokio::{runtime, task::LocalSet};
 
+/// What is measured, each by itself where that is asked for.
+const PARTS: [&str; 7] = ["fanout", "growth", "load", "posts", "idle", "pages", "start"];
+
 /// How much is done.
 #[derive(Debug, Clone)]
 struct Form {
@@ -126,8 +129,12 @@ fn main() -> ExitCode {
         (true, true) => Form::short(),
         (true, false) => Form::long(),
     };
-    // a part by its name, or everything
+    // a part by its name, or everything; with the tests it may be the name of one of them
     let wanted = arguments.iter().find(|argument| !argument.starts_with('-')).cloned();
+    if let Some(wanted) = wanted.as_deref().filter(|wanted| has("--bench") && !PARTS.contains(wanted)) {
+        eprintln!("bench: there is no part called {wanted:?}; there are {}", PARTS.join(", "));
+        return ExitCode::FAILURE;
+    }
     let done: Result<(), Box<dyn Error>> = match env::var(bare::ROLE).as_deref() {
         Ok(bare::LOOP) => bare::run().map_err(Into::into),
         Ok(bare::ANSWERS) => runtime::Builder::new_multi_thread()
