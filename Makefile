@@ -66,7 +66,7 @@ fuzz: setup
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-# Measures, beside the limit of the machine and peers, for a quarter of an hour: `make bench BENCH=--short` for five minutes,
+# Measures, beside the limit of the machine and peers, for twenty minutes: `make bench BENCH=--short` for five minutes,
 # `make bench BENCH=fanout` for one part. The report is in target/bench.
 BENCH :=
 bench: build
