@@ -83,11 +83,10 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
     let kind = mime_guess::from_path(path).first_or_octet_stream().to_string();
     let accepted =
         headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let packed = ENCODINGS.iter().find_map(|(name, ending)| {
-        let takes_it =
-            accepted.split(',').any(|each| each.split(';').next().is_some_and(|each| each.trim() == *name));
-        takes_it.then(|| Site::get(&format!("{path}{ending}"))).flatten().map(|file| (*name, file))
-    });
+    let packed = ENCODINGS
+        .iter()
+        .filter(|(name, _)| takes(accepted, name))
+        .find_map(|(name, ending)| Site::get(&format!("{path}{ending}")).map(|file| (*name, file)));
     match packed {
         Some((encoding, file)) => (
             common,
@@ -97,6 +96,20 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
             .into_response(),
         None => (common, [(header::CONTENT_TYPE, kind)], body(file)).into_response(),
     }
+}
+
+/// Whether an `Accept-Encoding` names `encoding`, and not with the weight 0, which rules it out (RFC 9110, 12.4.2).
+fn takes(accepted: &str, encoding: &str) -> bool {
+    accepted.split(',').any(|each| {
+        let mut parts = each.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding)) && !parts.any(is_weight_zero)
+    })
+}
+
+fn is_weight_zero(parameter: &str) -> bool {
+    parameter
+        .split_once('=')
+        .is_some_and(|(name, value)| name.eq_ignore_ascii_case("q") && value.parse() == Ok(0.0_f32))
 }
 
 fn body(file: EmbeddedFile) -> Body {
@@ -109,4 +122,19 @@ fn body(file: EmbeddedFile) -> Body {
 /// The first 64 bits of the content's SHA-256.
 fn version(file: &EmbeddedFile) -> String {
     file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::takes;
+
+    #[test]
+    fn an_encoding_is_taken_when_it_is_named_and_not_ruled_out() {
+        assert!(takes("gzip, deflate, br, zstd", "br"));
+        assert!(takes("gzip;q=0.5,BR ; q=1.0", "br"));
+        assert!(!takes("gzip, deflate", "br"));
+        assert!(!takes("gzip, br;q=0", "br"));
+        assert!(!takes("gzip, br ; Q=0.000", "br"));
+        assert!(!takes("", "br"));
+    }
 }
