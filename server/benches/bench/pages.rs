@@ -24,6 +24,8 @@ use crate::{
 
 /// Connections that ask at once.
 const CONNECTIONS: usize = 16;
+/// Pages that are compared for each message that is: a page is done in a tenth of the time.
+const PAGES_A_MESSAGE: usize = 10;
 /// Tells the bare route how many bytes to answer.
 pub(crate) const BYTES: &str = "QCHAT_BENCH_BYTES";
 /// What a page asks for: as browsers do, without compression, since the server has none to do.
@@ -129,23 +131,64 @@ async fn ask(server: &Running, path: &str, form: &Form) -> io::Result<Asked> {
     Ok(Asked { a_core: answers.iter().sum::<usize>() as f64 / cpu.as_secs_f64(), alone, bytes })
 }
 
-/// How long it takes to join a chat, and to say something in it, one after the other: the middle of each, in milliseconds.
-async fn talk(server: &mut Running, chat: String, form: &Form) -> io::Result<(f64, f64)> {
-    server.chat = chat.clone();
-    let (mut joins, mut posts) = (Vec::new(), Vec::new());
-    let mut poster = Poster::arrive_in(server, chat).await?;
-    for _ in 0..form.messages {
-        let cookie = session(server.address).await?;
-        let one = Instant::now();
-        let member = Member::arrive_as(server, cookie).await?;
-        joins.push(one.elapsed());
-        drop(member);
-        let one = Instant::now();
-        poster.post(server).await?;
-        poster.answer().await?;
-        posts.push(one.elapsed());
+/// Somebody who does the same again and again in a chat, and notes how long each time took.
+struct Visitor<'a> {
+    server: &'a Running,
+    reader: Reader,
+    poster: Poster,
+    pages: Vec<Duration>,
+    joins: Vec<Duration>,
+    posts: Vec<Duration>,
+}
+
+impl<'a> Visitor<'a> {
+    async fn arrive(server: &'a Running) -> io::Result<Self> {
+        let reader = Reader::connect(server, &format!("/chat/{}", server.chat)).await?;
+        let poster = Poster::arrive_in(server, server.chat.clone()).await?;
+        Ok(Self { server, reader, poster, pages: Vec::new(), joins: Vec::new(), posts: Vec::new() })
     }
-    Ok((percentile(&joins, 0.5), percentile(&posts, 0.5)))
+
+    async fn turn_page(&mut self) -> io::Result<()> {
+        let one = Instant::now();
+        self.reader.ask().await?;
+        self.pages.push(one.elapsed());
+        Ok(())
+    }
+
+    async fn join(&mut self) -> io::Result<()> {
+        let cookie = session(self.server.address).await?;
+        let one = Instant::now();
+        let member = Member::arrive_as(self.server, cookie).await?;
+        self.joins.push(one.elapsed());
+        drop(member);
+        Ok(())
+    }
+
+    async fn post(&mut self) -> io::Result<()> {
+        let one = Instant::now();
+        self.poster.post(self.server).await?;
+        self.poster.answer().await?;
+        self.posts.push(one.elapsed());
+        Ok(())
+    }
+}
+
+/// What a page, to join, and to say something take in the chat of one server against that of another, one thing at a time
+/// and in turns, by the middle of each.
+async fn compare(long: &Running, short: &Running, form: &Form) -> io::Result<[f64; 3]> {
+    let (mut long, mut short) = (Visitor::arrive(long).await?, Visitor::arrive(short).await?);
+    for _ in 0..PAGES_A_MESSAGE * form.messages {
+        long.turn_page().await?;
+        short.turn_page().await?;
+    }
+    for _ in 0..form.messages {
+        for visitor in [&mut long, &mut short] {
+            visitor.join().await?;
+            visitor.post().await?;
+        }
+    }
+    let ratio = |long: &[Duration], short: &[Duration]| percentile(long, 0.5) / percentile(short, 0.5);
+    Ok([ratio(&long.pages, &short.pages), ratio(&long.joins, &short.joins), ratio(&long.posts, &short.posts)])
 }
 
 /// Bytes of what a browser fetches with its first page, packed as it is sent: nothing where the server has no site in it.
@@ -166,36 +209,35 @@ async fn weight(server: &Running) -> io::Result<Option<usize>> {
 }
 
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
+    let data = tempfile::tempdir()?;
     let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
     // chats of 50 messages in plenty, and one at least with very many
-    history::write(&folder.path().join("many"), form.chats, 50, now)?;
-    history::write(&folder.path().join("long"), 1, form.long, now)?;
-    let [mut rate, mut alone, mut bare_rate, mut home, mut long_rate, mut long_alone, mut join, mut post] =
-        [(); 8].map(|()| Vec::new());
+    history::write(&data.path().join("many"), form.chats, 50, now)?;
+    history::write(&data.path().join("long"), 1, form.long, now)?;
+    let [mut rate, mut alone, mut bare_rate, mut home, mut page, mut join, mut post] =
+        [(); 7].map(|()| Vec::new());
     let mut weighs = None;
+    let launch = |folder: &str| -> io::Result<Running> {
+        let mut server = target::launch(Target::Qchat, &mut target::qchat(&data.path().join(folder)))?;
+        server.chat = history::chat(0).to_string();
+        Ok(server)
+    };
     for _ in 0..form.rounds {
-        let mut server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("many")))?;
-        weighs = weight(&server).await?;
-        let page = ask(&server, &format!("/chat/{}", history::chat(0)), form).await?;
-        rate.push(page.a_core);
-        alone.push(percentile(&page.alone, 0.5));
-        let at_home = ask(&server, "/", form).await?;
-        home.push(percentile(&at_home.alone, 0.5));
-        let (short_join, short_post) = talk(&mut server, history::chat(0).to_string(), form).await?;
-        drop(server);
+        let short = launch("many")?;
+        weighs = weight(&short).await?;
+        let of_chat = ask(&short, &format!("/chat/{}", short.chat), form).await?;
+        rate.push(of_chat.a_core);
+        alone.push(percentile(&of_chat.alone, 0.5));
+        home.push(percentile(&ask(&short, "/", form).await?.alone, 0.5));
+        let [a_page, to_join, to_post] = compare(&launch("long")?, &short, form).await?;
+        page.push(a_page);
+        join.push(to_join);
+        post.push(to_post);
+        drop(short);
         let mut program = std::process::Command::new(std::env::current_exe()?);
-        let bytes = page.bytes.to_string();
+        let bytes = of_chat.bytes.to_string();
         let bare = target::launch(Target::Bare, program.env(bare::ROLE, "page").env(BYTES, bytes))?;
         bare_rate.push(ask(&bare, "/", form).await?.a_core);
-        drop(bare);
-        let mut server = target::launch(Target::Qchat, &mut target::qchat(&folder.path().join("long")))?;
-        let page = ask(&server, &format!("/chat/{}", history::chat(0)), form).await?;
-        long_rate.push(page.a_core);
-        long_alone.push(percentile(&page.alone, 0.5));
-        let (long_join, long_post) = talk(&mut server, history::chat(0).to_string(), form).await?;
-        join.push(long_join / short_join);
-        post.push(long_post / short_post);
     }
     let ratios =
         |values: &[f64], of: &[f64]| values.iter().zip(of).map(|(value, of)| value / of).collect::<Vec<_>>();
@@ -210,10 +252,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         Figure::of(format!("home page with {} public chats, alone, p50", form.chats), "ms", &home)
             .with_goal(Goal::AtMost(5.0)),
     );
-    let long = format!("page of a chat with {} messages against one with 50", form.long);
-    report.add(Figure::of(long, "× the time", &ratios(&long_alone, &alone)).with_goal(Goal::AtMost(1.2)));
-    for (what, ratios) in [("to join it", &join), ("to say something there", &post)] {
-        let what = format!("{what}, with {} messages against 50", form.long);
+    for (what, ratios) in
+        [("page of a chat", &page), ("to join a chat", &join), ("to say something in a chat", &post)]
+    {
+        let what = format!("{what} with {} messages against one with 50", form.long);
         report.add(Figure::of(what, "× the time", ratios).with_goal(Goal::AtMost(1.2)));
     }
     match weighs {
