@@ -17,14 +17,14 @@ watch: setup
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
 SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain frontend \
 	server/Cargo.toml server/build.rs server/src style
-# touched when everything was built: other commands write the program or the site as well, and not both
-BUILT := target/.built
+# A copy of what was built: other commands write the program as well, for tests, and the site, for debugging
+BUILT := target/built/qchat
 build: setup
-	@if [ target/release/qchat -ot $(BUILT) ] && [ -e target/release/qchat ] \
-		&& [ -z "$$(find $(SOURCES) target/site -newer $(BUILT) -print -quit)" ]; then \
+	@if [ -e $(BUILT) ] && [ -z "$$(find $(SOURCES) target/site -newer $(BUILT) -print -quit)" ]; then \
+		cmp -s $(BUILT) target/release/qchat || cp --remove-destination $(BUILT) target/release/qchat; \
 		echo "target/release/qchat is as new as its sources"; \
 	else \
-		cargo leptos build --release --precompress && sleep 1 && touch $(BUILT); \
+		cargo leptos build --release --precompress && mkdir -p $(dir $(BUILT)) && sleep 1 && cp target/release/qchat $(BUILT); \
 	fi
 
 # Runs every test
@@ -71,7 +71,7 @@ fuzz: setup
 BENCH :=
 bench: build
 	scripts/setup.sh bench
-	cargo bench --package server --features app/ssr --bench bench -- $(BENCH)
+	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --features app/ssr --bench bench -- $(BENCH)
 
 # Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
 lighthouse: build

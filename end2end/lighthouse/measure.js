@@ -1,5 +1,6 @@
 // Has Lighthouse judge the home page and a chat of the release build, as phones see them: `make lighthouse`. Each page is
-// judged several times, and the middle one of each figure is written to the file that is named.
+// judged several times, and the middle one of each figure is written to the file that is named. The home page is visited
+// without the brake of Lighthouse as well, to see which tasks keep it busy once it is alive.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,8 +9,12 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import lighthouse from 'lighthouse';
 import { launch } from 'chrome-launcher';
+import puppeteer from 'puppeteer-core';
 
 const RUNS = 5;
+const VISITS = 5;
+/** How long a page is watched once it is alive, in milliseconds. */
+const WATCHED = 2_000;
 const MESSAGES = 50;
 const CHATS = 5_000;
 const CHATS_AT_ONCE = 50;
@@ -76,6 +81,36 @@ async function judge(url, browser) {
   };
 }
 
+/** Visits a page. Gives after how many milliseconds it is alive, and its tasks of 50 and more, as browsers count long ones. */
+async function visit(url, browser) {
+  const context = await browser.createBrowserContext();
+  const page = await context.newPage();
+  await page.evaluateOnNewDocument(() => {
+    window.longTasks = [];
+    new PerformanceObserver((list) => {
+      window.longTasks.push(...list.getEntries().map(({ startTime, duration }) => ({ startTime, duration })));
+    }).observe({ type: 'longtask', buffered: true });
+  });
+  await page.goto(url);
+  const isAlive = () => document.querySelector('[role=status][aria-label=Connection]')?.textContent === 'Connected' && performance.now();
+  const alive = await (await page.waitForFunction(isAlive, { polling: 'mutation' })).jsonValue();
+  const tasks = await page.evaluate((watched) => new Promise((done) => setTimeout(() => done(window.longTasks), watched)), WATCHED);
+  await context.close();
+  const millis = (some) => some.map(({ duration }) => Math.round(duration));
+  const isBefore = ({ startTime }) => startTime < alive;
+  return { alive: Math.round(alive), before: millis(tasks.filter(isBefore)), after: millis(tasks.filter((task) => !isBefore(task))) };
+}
+
+async function visits(url, port) {
+  const browser = await puppeteer.connect({ browserURL: `http://127.0.0.1:${port}`, defaultViewport: { width: 412, height: 823 } });
+  const all = [];
+  for (let number = 0; number < VISITS; number++) all.push(await visit(url, browser));
+  await browser.disconnect();
+  const list = (values) => values.join(', ') || 'none';
+  return `${VISITS} visits to that home page on these cores, without a brake: alive after ${list(all.map(({ alive }) => alive))} ms. Tasks of 50 ms
+and more until then: ${list(all.flatMap(({ before }) => before))}; in the ${WATCHED / 1_000} s after it: ${list(all.flatMap(({ after }) => after))}.`;
+}
+
 function line(name, { scores, figures }) {
   const [paint, largest, blocked, shift, index, bytes] = figures;
   const millis = [paint, largest, blocked, index].map((value) => `${(value / 1000).toFixed(2)} s`);
@@ -100,6 +135,7 @@ try {
   }
   browser = await launch({ chromePath: process.env.QCHAT_BROWSER, chromeFlags: ['--headless=new', '--no-sandbox'] });
   const pages = { home: await judge(url, browser), chat: await judge(url + chat, browser) };
+  const visited = await visits(url, browser.port);
   const heads = [...Object.values(CATEGORIES), ...Object.values(AUDITS)];
   const failed = Object.entries(pages).flatMap(([name, { failed }]) => failed.map((id) => `${name}: ${id}`));
   const machine = `${cpus().length} cores of ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
@@ -112,6 +148,8 @@ release build, the middle of ${RUNS} runs each: a home page with ${CHATS} chats,
 |---|${heads.map(() => '---:|').join('')}
 ${line('home', pages.home)}
 ${line('chat', pages.chat)}
+
+${visited}
 
 ${failed.length ? `What failed: ${failed.join(', ')}` : 'No audit of accessibility, best practices or SEO failed.'}
 `;

@@ -95,7 +95,7 @@ impl Form {
             flat_out: Duration::from_secs(1),
             sizes: vec![10, 1_000],
             loads: vec![10.0, 40.0, 80.0, 160.0, 480.0],
-            connections: vec![4_000],
+            connections: vec![1_000, 4_000],
             history: 100_000,
             long: 20_000,
             ..Self::long()
@@ -122,19 +122,13 @@ impl Form {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let has = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
-    let form = match (has("--bench"), has("--short")) {
-        (false, _) => Form::smoke(),
-        (true, true) => Form::short(),
-        (true, false) => Form::long(),
+    let (form, wanted) = match asked(&env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            return ExitCode::FAILURE;
+        }
     };
-    // a part by its name, or everything; with the tests it may be the name of one of them
-    let wanted = arguments.iter().find(|argument| !argument.starts_with('-')).cloned();
-    if let Some(wanted) = wanted.as_deref().filter(|wanted| has("--bench") && !PARTS.contains(wanted)) {
-        eprintln!("bench: there is no part called {wanted:?}; there are {}", PARTS.join(", "));
-        return ExitCode::FAILURE;
-    }
     let done: Result<(), Box<dyn Error>> = match env::var(bare::ROLE).as_deref() {
         Ok(bare::LOOP) => bare::run().map_err(Into::into),
         Ok(bare::ANSWERS) => runtime::Builder::new_multi_thread()
@@ -151,7 +145,7 @@ fn main() -> ExitCode {
             .enable_all()
             .build()
             .map_err(Into::into)
-            .and_then(|runtime| LocalSet::new().block_on(&runtime, measure(&form, wanted.as_deref()))),
+            .and_then(|runtime| LocalSet::new().block_on(&runtime, measure(&form, wanted))),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -162,9 +156,32 @@ fn main() -> ExitCode {
     }
 }
 
-/// Where the report goes.
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench")
+/// What is asked for: how much of it, and a part by its name or everything. cargo adds `--bench`; without it this is a test,
+/// which takes what else there is for the names of tests.
+fn asked(arguments: &[String]) -> Result<(Form, Option<&'static str>), String> {
+    if !arguments.iter().any(|argument| argument == "--bench") {
+        return Ok((Form::smoke(), None));
+    }
+    let (mut form, mut wanted) = (Form::long(), None);
+    for argument in arguments.iter().map(String::as_str) {
+        match (argument, PARTS.into_iter().find(|part| *part == argument)) {
+            ("--bench", _) => {}
+            ("--short", _) => form = Form::short(),
+            (_, Some(part)) if wanted.is_none() => wanted = Some(part),
+            (_, Some(_)) => return Err("one part at a time, or all of them".to_owned()),
+            (_, None) => {
+                let parts = PARTS.join(", ");
+                return Err(format!("{argument:?} is neither --short nor a part; parts are {parts}"));
+            }
+        }
+    }
+    Ok((form, wanted))
+}
+
+/// Where the report goes. That of a part leaves that of the whole as it is.
+fn folder(wanted: Option<&str>) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    wanted.map_or_else(|| folder.clone(), |part| folder.join(part))
 }
 
 async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>> {
@@ -204,9 +221,9 @@ async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>
         pages::measure(form, &mut report).await?;
     }
     if is_wanted("start") {
-        start::measure(form, &mut report)?;
+        start::measure(form, &mut report).await?;
     }
-    report.write(&folder())?;
+    report.write(&folder(wanted))?;
     Ok(())
 }
 

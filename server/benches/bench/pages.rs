@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use crate::{
-    Form, bare, history,
+    Form, bare,
+    fanout::ratios,
+    history,
     posts::Poster,
     report::{Figure, Goal, Report, percentile},
     target::{self, Member, Running, Target, session},
@@ -136,7 +138,8 @@ struct Visitor<'a> {
     server: &'a Running,
     reader: Reader,
     poster: Poster,
-    pages: Vec<Duration>,
+    kept: Vec<Duration>,
+    anew: Vec<Duration>,
     joins: Vec<Duration>,
     posts: Vec<Duration>,
 }
@@ -145,13 +148,23 @@ impl<'a> Visitor<'a> {
     async fn arrive(server: &'a Running) -> io::Result<Self> {
         let reader = Reader::connect(server, &format!("/chat/{}", server.chat)).await?;
         let poster = Poster::arrive_in(server, server.chat.clone()).await?;
-        Ok(Self { server, reader, poster, pages: Vec::new(), joins: Vec::new(), posts: Vec::new() })
+        let [kept, anew, joins, posts] = [(); 4].map(|()| Vec::new());
+        Ok(Self { server, reader, poster, kept, anew, joins, posts })
     }
 
-    async fn turn_page(&mut self) -> io::Result<()> {
+    /// The page as it is kept while nothing is said.
+    async fn read_kept(&mut self) -> io::Result<()> {
         let one = Instant::now();
         self.reader.ask().await?;
-        self.pages.push(one.elapsed());
+        self.kept.push(one.elapsed());
+        Ok(())
+    }
+
+    /// The page when something has just been said.
+    async fn read_anew(&mut self) -> io::Result<()> {
+        let one = Instant::now();
+        self.reader.ask().await?;
+        self.anew.push(one.elapsed());
         Ok(())
     }
 
@@ -173,22 +186,39 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// What a page, to join, and to say something take in the chat of one server against that of another, one thing at a time
-/// and in turns, by the middle of each.
-async fn compare(long: &Running, short: &Running, form: &Form) -> io::Result<[f64; 3]> {
+/// What came of doing the same in two chats.
+struct Compared {
+    /// How many times as long it took in the first: a page that is kept, one that is made anew, to join, to say something.
+    kept: f64,
+    anew: f64,
+    join: f64,
+    post: f64,
+    /// How long pages took that were made anew, in the second.
+    took_anew: Vec<Duration>,
+}
+
+/// Does the same in the chats of two servers, one thing at a time and in turns, and compares the middle of each.
+async fn compare(long: &Running, short: &Running, form: &Form) -> io::Result<Compared> {
     let (mut long, mut short) = (Visitor::arrive(long).await?, Visitor::arrive(short).await?);
     for _ in 0..PAGES_A_MESSAGE * form.messages {
-        long.turn_page().await?;
-        short.turn_page().await?;
+        long.read_kept().await?;
+        short.read_kept().await?;
     }
     for _ in 0..form.messages {
         for visitor in [&mut long, &mut short] {
             visitor.join().await?;
             visitor.post().await?;
+            visitor.read_anew().await?;
         }
     }
     let ratio = |long: &[Duration], short: &[Duration]| percentile(long, 0.5) / percentile(short, 0.5);
-    Ok([ratio(&long.pages, &short.pages), ratio(&long.joins, &short.joins), ratio(&long.posts, &short.posts)])
+    Ok(Compared {
+        kept: ratio(&long.kept, &short.kept),
+        anew: ratio(&long.anew, &short.anew),
+        join: ratio(&long.joins, &short.joins),
+        post: ratio(&long.posts, &short.posts),
+        took_anew: short.anew,
+    })
 }
 
 /// Bytes of what a browser fetches with its first page, packed as it is sent: nothing where the server has no site in it.
@@ -214,9 +244,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     // chats of 50 messages in plenty, and one at least with very many
     history::write(&data.path().join("many"), form.chats, 50, now)?;
     history::write(&data.path().join("long"), 1, form.long, now)?;
-    let [mut rate, mut alone, mut bare_rate, mut home, mut page, mut join, mut post] =
-        [(); 7].map(|()| Vec::new());
-    let mut weighs = None;
+    let [mut rate, mut bare_rate] = [(); 2].map(|()| Vec::new());
+    let [mut alone, mut home, mut anew] = [(); 3].map(|()| Vec::new());
+    let (mut compared, mut weighs) = (Vec::new(), None);
     let launch = |folder: &str| -> io::Result<Running> {
         let mut server = target::launch(Target::Qchat, &mut target::qchat(&data.path().join(folder)))?;
         server.chat = history::chat(0).to_string();
@@ -227,36 +257,37 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         weighs = weight(&short).await?;
         let of_chat = ask(&short, &format!("/chat/{}", short.chat), form).await?;
         rate.push(of_chat.a_core);
-        alone.push(percentile(&of_chat.alone, 0.5));
-        home.push(percentile(&ask(&short, "/", form).await?.alone, 0.5));
-        let [a_page, to_join, to_post] = compare(&launch("long")?, &short, form).await?;
-        page.push(a_page);
-        join.push(to_join);
-        post.push(to_post);
+        alone.extend(of_chat.alone);
+        home.extend(ask(&short, "/", form).await?.alone);
+        let of_both = compare(&launch("long")?, &short, form).await?;
+        anew.extend(&of_both.took_anew);
+        compared.push(of_both);
         drop(short);
         let mut program = std::process::Command::new(std::env::current_exe()?);
         let bytes = of_chat.bytes.to_string();
         let bare = target::launch(Target::Bare, program.env(bare::ROLE, "page").env(BYTES, bytes))?;
         bare_rate.push(ask(&bare, "/", form).await?.a_core);
     }
-    let ratios =
-        |values: &[f64], of: &[f64]| values.iter().zip(of).map(|(value, of)| value / of).collect::<Vec<_>>();
     report.add(
-        Figure::of("page of a chat with 50 messages: pages a core", "/s", &rate)
+        Figure::of("kept page of a chat with 50 messages: pages a core", "/s", &rate)
             .with_goal(Goal::AtLeast(10_000.0)),
     );
     report.add(Figure::of("bare route with as many bytes: answers a core", "/s", &bare_rate));
-    report.add(Figure::of("page against the bare route", "×", &ratios(&rate, &bare_rate)));
-    report.add(Figure::of("page of a chat, alone, p50", "ms", &alone).with_goal(Goal::AtMost(0.3)));
-    report.add(
-        Figure::of(format!("home page with {} public chats, alone, p50", form.chats), "ms", &home)
-            .with_goal(Goal::AtMost(5.0)),
-    );
-    for (what, ratios) in
-        [("page of a chat", &page), ("to join a chat", &join), ("to say something in a chat", &post)]
-    {
+    report.add(Figure::of("kept page against the bare route", "×", &ratios(&rate, &bare_rate)));
+    let half = |what: String, took: &[Duration]| Figure::of(what, "ms", &[percentile(took, 0.5)]);
+    report.add(half("kept page of a chat, alone, p50".to_owned(), &alone).with_goal(Goal::AtMost(0.3)));
+    report.add(half("page of a chat just after a message, alone, p50".to_owned(), &anew));
+    let at_home = format!("home page with {} public chats, alone, p50", form.chats);
+    report.add(half(at_home, &home).with_goal(Goal::AtMost(5.0)));
+    let each = |of: fn(&Compared) -> f64| compared.iter().map(of).collect::<Vec<_>>();
+    for (what, ratios) in [
+        ("kept page of a chat", each(|of| of.kept)),
+        ("page just after a message of a chat", each(|of| of.anew)),
+        ("to join a chat", each(|of| of.join)),
+        ("to say something in a chat", each(|of| of.post)),
+    ] {
         let what = format!("{what} with {} messages against one with 50", form.long);
-        report.add(Figure::of(what, "× the time", ratios).with_goal(Goal::AtMost(1.2)));
+        report.add(Figure::of(what, "× the time", &ratios).with_goal(Goal::AtMost(1.2)));
     }
     match weighs {
         Some(bytes) => {

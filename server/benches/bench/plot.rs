@@ -10,6 +10,8 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 52.0;
+/// From one name to the next below it.
+const NAME_HEIGHT: f64 = 16.0;
 /// Told apart by people who see few colours as well (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#555555"];
 
@@ -110,7 +112,7 @@ impl Plot {
             self.y
         )?;
         let mut colour = 0;
-        let mut labels: Vec<f64> = Vec::new();
+        let mut names = Vec::new();
         for (number, line) in self.lines.iter().enumerate() {
             colour += usize::from(number > 0 && !line.is_dashed);
             let paint = COLOURS[colour % COLOURS.len()];
@@ -127,19 +129,16 @@ impl Plot {
             for (x, y) in &places {
                 writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{paint}\"/>")?;
             }
-            // names stand where their lines end, and below each other where these end together
-            let mut at = *last;
-            while let Some(taken) = labels.iter().find(|taken| (**taken - at).abs() < 16.0) {
-                at = taken + 16.0;
-            }
-            labels.push(at);
-            writeln!(
-                svg,
-                "<text x=\"{}\" y=\"{:.1}\" fill=\"{paint}\">{}</text>",
-                right + 10.0,
-                at + 4.0,
-                line.name
-            )?;
+            names.push((*last, paint, &line.name));
+        }
+        // names stand where their lines end, in the order of these, and below each other where these end together
+        names.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
+        let mut free = TOP;
+        for (last, paint, name) in names {
+            let at = last.max(free);
+            free = at + NAME_HEIGHT;
+            let (x, y) = (right + 10.0, at + 4.0);
+            writeln!(svg, "<text x=\"{x}\" y=\"{y:.1}\" fill=\"{paint}\">{name}</text>")?;
         }
         svg.push_str("</svg>\n");
         Ok(())

@@ -103,7 +103,7 @@ impl Poster {
     }
 
     /// Posts as fast as it is answered, for so long. Gives how many were acknowledged.
-    async fn flood(&mut self, server: &Running, duration: Duration) -> io::Result<u32> {
+    pub(crate) async fn flood(&mut self, server: &Running, duration: Duration) -> io::Result<u32> {
         let began = Instant::now();
         let (mut open, mut acknowledged) = (0, 0);
         while began.elapsed() < duration || open > 0 {

@@ -28,12 +28,22 @@ impl Goal {
 pub(crate) struct Figure {
     what: String,
     unit: &'static str,
-    /// The middle one of all rounds, the least and the most.
+    /// The middle of all rounds, or between the two in the middle; the least and the most.
     median: f64,
     least: f64,
     most: f64,
     goal: Option<Goal>,
-    is_reached: Option<bool>,
+    verdict: Option<Verdict>,
+}
+
+/// Whether a goal is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    Reached,
+    /// By the median, and missed in a round at least.
+    NotInEachRound,
+    Missed,
 }
 
 impl Figure {
@@ -42,13 +52,20 @@ impl Figure {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
-        let (median, least, most) = (at(sorted.len() / 2), at(0), at(sorted.len().saturating_sub(1)));
-        Self { what: what.into(), unit, median, least, most, goal: None, is_reached: None }
+        let last = sorted.len().saturating_sub(1);
+        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
+        Self { what: what.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
     }
 
     pub(crate) fn with_goal(self, goal: Goal) -> Self {
-        let is_reached = Some(goal.is_reached(self.median));
-        Self { goal: Some(goal), is_reached, ..self }
+        let verdict = if !goal.is_reached(self.median) {
+            Verdict::Missed
+        } else if [self.least, self.most].into_iter().all(|value| goal.is_reached(value)) {
+            Verdict::Reached
+        } else {
+            Verdict::NotInEachRound
+        };
+        Self { goal: Some(goal), verdict: Some(verdict), ..self }
     }
 }
 
@@ -91,9 +108,9 @@ impl Report {
 
     pub(crate) fn add(&mut self, mut figure: Figure) {
         if !self.judges {
-            (figure.goal, figure.is_reached) = (None, None);
+            (figure.goal, figure.verdict) = (None, None);
         }
-        println!("{}", line(&figure));
+        println!("{}: {} {}", figure.what, number(figure.median), figure.unit);
         self.figures.push(figure);
     }
 
@@ -105,7 +122,7 @@ impl Report {
         for version in &self.versions {
             text.push_str(&format!("{version}\n"));
         }
-        let short = |figure: &&Figure| figure.is_reached == Some(false);
+        let short = |figure: &&Figure| figure.verdict == Some(Verdict::Missed);
         for (title, figures) in [
             ("Falls short", self.figures.iter().filter(short).collect::<Vec<_>>()),
             ("All", self.figures.iter().collect()),
@@ -129,21 +146,22 @@ impl Report {
                 fs::write(folder.join(plot.file), svg)?;
             }
         }
-        println!("\n{text}\nwritten to {}", folder.display());
+        println!("\n{text}\nwritten to {}", folder.canonicalize()?.display());
         Ok(())
     }
 }
 
 fn line(figure: &Figure) -> String {
-    let Figure { what, unit, median, least, most, goal, is_reached } = figure;
+    let Figure { what, unit, median, least, most, goal, verdict } = figure;
     let goal = match goal {
         None => String::new(),
         Some(Goal::AtMost(most)) => format!("at most {}", number(*most)),
         Some(Goal::AtLeast(least)) => format!("at least {}", number(*least)),
     };
-    let verdict = match is_reached {
-        Some(true) => " ✓",
-        Some(false) => " ✗",
+    let verdict = match verdict {
+        Some(Verdict::Reached) => " ✓",
+        Some(Verdict::NotInEachRound) => " ✓, not in each round",
+        Some(Verdict::Missed) => " ✗",
         None => "",
     };
     let (median, least, most) = (number(*median), number(*least), number(*most));

@@ -23,6 +23,9 @@ use crate::{
 const READ_BYTES: usize = 256 * 1024;
 /// Nothing takes this long unless something was lost.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What may be left to be heard when so many a second were said for a while, as a part of that while. A backlog that grows
+/// all the time is larger, unless there is too much by less than this part.
+const BACKLOG: f64 = 0.1;
 /// Members that join at the same time.
 const JOINING: usize = 64;
 
@@ -152,9 +155,9 @@ impl Room {
         self.end(&before)
     }
 
-    /// Says so many messages a second for so long, whether or not those before have been heard. Nothing where that many
-    /// cannot be said, or are heard ever later.
-    pub(crate) async fn at_rate(&self, rate: f64, duration: Duration) -> io::Result<Option<Heard>> {
+    /// Says so many messages a second for so long, whether or not those before have been heard. Gives what came of it, and
+    /// whether it was kept up with: whether as many could be said, and the last was heard in time.
+    pub(crate) async fn at_rate(&self, rate: f64, duration: Duration) -> io::Result<(Heard, bool)> {
         let before = self.begin()?;
         let posters = self.progress.borrow().posters;
         let messages = (rate * duration.as_secs_f64()).ceil() as u32;
@@ -162,11 +165,9 @@ impl Room {
             sleep_until((before.at + Duration::from_secs_f64(f64::from(turn) / rate)).into()).await;
             self.post(turn as usize % posters).await?;
         }
-        let said = before.at.elapsed();
         self.until(|progress| progress.took.len() as u32 == messages).await?;
-        // a backlog that takes longer than this to be heard has grown all the time
-        let is_kept_up = said < duration.mul_f64(1.1) && before.at.elapsed() < duration.mul_f64(1.2);
-        self.end(&before).map(|heard| is_kept_up.then_some(heard))
+        let is_kept_up = before.at.elapsed() < duration.mul_f64(1.0 + BACKLOG);
+        Ok((self.end(&before)?, is_kept_up))
     }
 
     fn begin(&self) -> io::Result<Before> {
