@@ -31,6 +31,9 @@ const TAIL_EVENTS: usize = 256;
 const TAIL_BYTES: usize = 256 * 1024;
 /// Followers that are written to before others have a turn.
 const TURN: usize = 256;
+/// Followers that are looked at before any of them is written to: what they hold is fetched from memory all at once, and few
+/// enough for it to be near the processor still when their turn comes.
+const TOUCHED: usize = 32;
 
 /// Rings when there is something new. Ringing twice before anybody listens is ringing once.
 pub type Bell = Arc<Notify>;
@@ -267,7 +270,10 @@ async fn offer_all(tail: &Mutex<Tail>, shard: usize) {
     loop {
         let Some((batch, followers)) = lock(tail).take(shard) else { return };
         for turn in followers.chunks(TURN) {
-            turn.iter().for_each(|(_, follower)| follower.offer(&batch));
+            for few in turn.chunks(TOUCHED) {
+                few.iter().for_each(|(_, follower)| follower.touch());
+                few.iter().for_each(|(_, follower)| follower.offer(&batch));
+            }
             tokio::task::yield_now().await;
         }
     }

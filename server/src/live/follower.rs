@@ -1,7 +1,10 @@
 //! Somebody who follows a chat on a connection: their cursor, which their own task and a shard of the tails move on, each
 //! by what it has written.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::{
+    hint,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError},
+};
 
 use domain::{Seq, UserId};
 
@@ -37,6 +40,13 @@ impl Follower {
     /// Their own task is to look.
     pub fn ring(&self) {
         self.bell.notify_one();
+    }
+
+    /// Looks at what [`Follower::offer`] will need, and does nothing with it: it is near the processor by then. Where many are
+    /// looked at before any is written to, their memory comes at once; else each is waited for by itself.
+    pub fn touch(&self) {
+        hint::black_box(self.cursor.is_poisoned());
+        self.outlet.touch();
     }
 
     /// Writes to them of a batch what they do not have, if that follows what they have and goes out at once. Otherwise their
