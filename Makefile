@@ -17,15 +17,19 @@ watch: setup
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
 SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain frontend \
 	server/Cargo.toml server/build.rs server/src style
-# A copy of what was built: other commands write the program as well, for tests, and the site, for debugging
+# A copy of what was built, since other commands write that program as well, for tests. It is as old as the moment before the
+# build, so that what is changed meanwhile is built the next time.
 BUILT := target/built/qchat
 build: setup
-	@if [ -e $(BUILT) ] && [ -z "$$(find $(SOURCES) target/site -newer $(BUILT) -print -quit)" ]; then \
-		cmp -s $(BUILT) target/release/qchat || cp --remove-destination $(BUILT) target/release/qchat; \
-		echo "target/release/qchat is as new as its sources"; \
+	@if [ ! -e $(BUILT) ] || [ -n "$$(find $(SOURCES) -newer $(BUILT) -print -quit)" ]; then \
+		mkdir -p $(dir $(BUILT)) && touch $(BUILT).began && cargo leptos build --release --precompress \
+			&& cp target/release/qchat $(BUILT).new && touch -r $(BUILT).began $(BUILT).new && mv $(BUILT).new $(BUILT); \
 	else \
-		cargo leptos build --release --precompress && mkdir -p $(dir $(BUILT)) && sleep 1 && cp target/release/qchat $(BUILT); \
+		echo "target/release/qchat is as new as its sources"; $(AS_BUILT); \
 	fi
+
+# Puts it back. Its place may be linked to what cargo made.
+AS_BUILT := cmp -s $(BUILT) target/release/qchat || cp --remove-destination $(BUILT) target/release/qchat
 
 # Runs every test
 test: test-rust test-browser
@@ -66,12 +70,13 @@ fuzz: setup
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-# Measures, beside the limit of the machine and peers, for twenty minutes: `make bench BENCH=--short` for five minutes,
+# Measures, beside the limit of the machine and peers, for half an hour: `make bench BENCH=--short` for four minutes,
 # `make bench BENCH=fanout` for one part. The report is in target/bench.
 BENCH :=
 bench: build
 	scripts/setup.sh bench
-	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --features app/ssr --bench bench -- $(BENCH)
+	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --features app/ssr --bench bench -- $(BENCH); \
+		ended=$$?; $(AS_BUILT); exit $$ended
 
 # Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
 lighthouse: build

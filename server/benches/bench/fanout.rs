@@ -23,8 +23,8 @@ pub(crate) struct Done {
     rate: Vec<f64>,
     /// Deliveries that came at once, flat out.
     at_once: Vec<f64>,
-    took: Vec<Duration>,
-    took_rounds: Vec<Vec<Duration>>,
+    /// How long messages took to the last, in each round.
+    took: Vec<Vec<Duration>>,
 }
 
 fn micros(heard: &Heard) -> f64 {
@@ -45,8 +45,7 @@ pub(crate) async fn rounds(form: &Form, targets: &[Target], members: usize) -> i
             room.paced(form.messages / 10 + 1).await?;
             let paced = room.paced(form.messages).await?;
             done.cpu_paced.push(micros(&paced));
-            done.took.extend(&paced.took);
-            done.took_rounds.push(paced.took);
+            done.took.push(paced.took);
             room.flat_out(AT_ONCE, form.flat_out / 5).await?;
             let flat_out = room.flat_out(AT_ONCE, form.flat_out).await?;
             done.cpu_flat_out.push(micros(&flat_out));
@@ -71,16 +70,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
             "µs",
             &done.cpu_paced,
         ));
-        report.add(Figure::of(
-            format!("{name}: post to last of {members}, p50"),
-            "ms",
-            &[percentile(&done.took, 0.5)],
-        ));
-        report.add(Figure::of(
-            format!("{name}: post to last of {members}, p99"),
-            "ms",
-            &[percentile(&done.took, 0.99)],
-        ));
+        for (part_name, part) in [("p50", 0.5), ("p99", 0.99)] {
+            let what = format!("{name}: post to last of {members}, {part_name}");
+            report.add(Figure::of_times(what, part, &done.took));
+        }
         report.add(Figure::of(format!("{name}: processor a delivery, flat out"), "µs", &done.cpu_flat_out));
         report.add(Figure::of(format!("{name}: deliveries, flat out"), "/s", &done.rate));
         report.add(Figure::of(format!("{name}: deliveries in one read, flat out"), "", &done.at_once));
@@ -105,7 +98,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         report.add(compare(&what, &qchat.rate, &peer.rate, Goal::AtLeast(12.0)));
     }
     for (name, part, most) in [("p50", 0.5, 1.5), ("p99", 0.99, 3.0)] {
-        let of = |done: &Done| done.took_rounds.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
+        let of = |done: &Done| done.took.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
         let what = format!("post to last of {members} against the bare loop, {name}");
         report.add(compare(&what, &of(qchat), &of(bare), Goal::AtMost(most)));
     }

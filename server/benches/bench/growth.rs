@@ -41,12 +41,14 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
 
 /// Adds a figure for each size. Those that are larger than the first, or than the first so large, are to be no more than so
 /// many times its own.
-fn add(report: &mut Report, what: impl Fn(usize) -> String, from: usize, of: &[(usize, f64)]) {
-    let first = of.iter().find(|(size, _)| *size >= from).copied();
-    for (size, value) in of {
-        let figure = Figure::of(what(*size), "µs", &[*value]);
+fn add(report: &mut Report, what: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
+    let first = of.iter().find(|(size, _)| *size >= from);
+    for (size, rounds) in of {
+        let figure = Figure::of(what(*size), "µs", rounds);
         report.add(match first {
-            Some((first, of_first)) if *size > first => figure.with_goal(Goal::AtMost(FLAT * of_first)),
+            Some((first, of_first)) if size > first => {
+                figure.with_goal(Goal::AtMost(FLAT * median(of_first)))
+            }
             _ => figure,
         });
     }
@@ -62,8 +64,8 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
         let of_size = Form { rounds: rounds_here, messages, ..form.clone() };
         let done = rounds(&of_size, &[Target::Bare, Target::Qchat], members).await?;
         let [bare, qchat] = &done[..] else { return Err(io::Error::other("a target is missing")) };
-        paced.push((members, median(&qchat.cpu_paced)));
-        flat_out.push((members, median(&qchat.cpu_flat_out)));
+        paced.push((members, qchat.cpu_paced.clone()));
+        flat_out.push((members, qchat.cpu_flat_out.clone()));
         let against = Figure::of(
             format!("members {members}: processor a delivery against the bare loop, one message at a time"),
             "×",
@@ -113,7 +115,7 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
                 }
             }
             let cpu = server.watched.cpu()?.saturating_sub(cpu);
-            costs.push((chats, cpu.as_secs_f64() * 1e6 / posts as f64));
+            costs.push((chats, vec![cpu.as_secs_f64() * 1e6 / posts as f64]));
         }
     }
     add(report, |chats| format!("chats {chats}: processor a post, one at a time"), 0, &paced);
@@ -145,11 +147,13 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
         let mut here = Vec::new();
         while !sessions.is_empty() {
             let coming = sessions.drain(..AT_ONCE.min(sessions.len()));
-            here.extend(try_join_all(coming.map(|cookie| Member::arrive_as(&server, cookie))).await?);
+            here.extend(
+                try_join_all(coming.map(|cookie| Member::arrive_as(&server, &server.chat, cookie))).await?,
+            );
         }
         settle(&server).await?;
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
-        costs.push((members, cpu.as_secs_f64() * 1e6 / members as f64));
+        costs.push((members, vec![cpu.as_secs_f64() * 1e6 / members as f64]));
         took.push((members, began.elapsed().as_secs_f64()));
     }
     // in a small room everybody is told of everybody at once, and the first to come pay for what is there once
@@ -182,7 +186,7 @@ async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
         }
         settle(&server).await?;
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
-        costs.push((pages, cpu.as_secs_f64() * 1e6 / (pages * NEW_CHATS) as f64));
+        costs.push((pages, vec![cpu.as_secs_f64() * 1e6 / (pages * NEW_CHATS) as f64]));
     }
     add(
         report,

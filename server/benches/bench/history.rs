@@ -28,11 +28,13 @@ fn id(number: u64) -> [u8; ID_BYTES] {
     id
 }
 
-/// Writes so many chats with so many messages each into a data folder. Everything happened just now.
+/// Writes so many chats with so many messages each into a data folder, and so many more in the first of them. Everything
+/// happened just now.
 pub(crate) fn write(
     data_dir: &Path,
     chats: u64,
     messages: u64,
+    more: u64,
     now: Timestamp,
 ) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(data_dir)?;
@@ -40,7 +42,8 @@ pub(crate) fn write(
     let mut newest = vec![Seq::ZERO; usize::try_from(chats)?];
     let mut seq = Seq::ZERO;
     // chats take turns, so that a chat is spread over the database as it is when people talk
-    let all = chats * (messages + 1);
+    let in_turns = chats * (messages + 1);
+    let all = in_turns + more;
     let (author, nickname) = (UserId::from_bytes(id(u64::MAX)), Nickname::friendly(7));
     let mut next = 0;
     while next < all {
@@ -48,7 +51,7 @@ pub(crate) fn write(
         store.write(Seq(until), now, |batch| {
             for number in next..until {
                 seq = seq.next();
-                let (turn, of) = (number / chats, number % chats);
+                let (turn, of) = (number / chats, if number < in_turns { number % chats } else { 0 });
                 let Some(prev) = newest.get_mut(of as usize) else { continue };
                 let what = if turn == 0 {
                     let title = Title::for_chat_of(&nickname);

@@ -19,10 +19,11 @@ const ENOUGH: usize = 100;
 
 /// A target, and what came of it so far.
 struct Loaded {
-    room: Room,
+    target: Target,
+    /// Nothing once it does not keep up: its heartbeats would be in the way of the others.
+    room: Option<Room>,
     half: Line,
     most: Line,
-    keeps_up: bool,
 }
 
 impl Loaded {
@@ -33,27 +34,25 @@ impl Loaded {
             let name = format!("{}, {part}", target.name());
             Line { name, points: Vec::new(), is_dashed }
         };
-        Ok(Self { room, half: line("p50", false), most: line("p99", true), keeps_up: true })
+        Ok(Self { target, room: Some(room), half: line("p50", false), most: line("p99", true) })
     }
 
     /// Notes how long messages took to the last, or that there were too many.
-    fn note(&mut self, target: Target, load: f64, tries: &[(Heard, bool)], form: &Form, report: &mut Report) {
-        let members = form.members;
-        self.keeps_up = 2 * tries.iter().filter(|(_, is_kept_up)| *is_kept_up).count() > tries.len();
-        if !self.keeps_up {
-            let name = target.name();
+    fn note(&mut self, load: f64, tries: Vec<(Heard, bool)>, members: usize, report: &mut Report) {
+        let name = self.target.name();
+        if 2 * tries.iter().filter(|(_, is_kept_up)| *is_kept_up).count() <= tries.len() {
+            self.room = None;
             return report
                 .note(format!("{name} does not keep up with {load} messages a second to {members}."));
         }
-        let took: Vec<_> = tries.iter().flat_map(|(heard, _)| heard.took.iter().copied()).collect();
+        let took: Vec<_> = tries.into_iter().map(|(heard, _)| heard.took).collect();
         let (half, most) = (&mut self.half, &mut self.most);
-        for (name, part, line, least) in [("p50", 0.5, half, 1), ("p99", 0.99, most, ENOUGH)] {
-            if took.len() >= least {
-                let figure = percentile(&took, part);
-                line.points.push((load, figure));
-                let of = target.name();
-                let what = format!("{of}: post to last of {members} at {load} messages a second, {name}");
-                report.add(Figure::of(what, "ms", &[figure]));
+        for (part_name, part, line, least) in [("p50", 0.5, half, 1), ("p99", 0.99, most, ENOUGH)] {
+            if took.iter().map(Vec::len).sum::<usize>() >= least {
+                let what =
+                    format!("{name}: post to last of {members} at {load} messages a second, {part_name}");
+                line.points.push((load, percentile(&took.concat(), part)));
+                report.add(Figure::of_times(what, part, &took));
             }
         }
     }
@@ -65,17 +64,19 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     let targets = if form.peers { &all[..] } else { &all[..1] };
     let mut loaded = Vec::new();
     for target in targets.iter().copied() {
-        loaded.push((target, Loaded::start(target, form).await?));
+        loaded.push(Loaded::start(target, form).await?);
     }
     for load in form.loads.iter().copied() {
         let mut tries: Vec<_> = loaded.iter().map(|_| Vec::new()).collect();
         for _ in 0..TRIES {
-            for ((_, loaded), tries) in loaded.iter().zip(&mut tries).filter(|((_, of), _)| of.keeps_up) {
-                tries.push(loaded.room.at_rate(load, form.flat_out).await?);
+            for (loaded, tries) in loaded.iter().zip(&mut tries) {
+                if let Some(room) = &loaded.room {
+                    tries.push(room.at_rate(load, form.flat_out).await?);
+                }
             }
         }
-        for ((target, loaded), tries) in loaded.iter_mut().zip(&tries).filter(|((_, of), _)| of.keeps_up) {
-            loaded.note(*target, load, tries, form, report);
+        for (loaded, tries) in loaded.iter_mut().zip(tries).filter(|(of, _)| of.room.is_some()) {
+            loaded.note(load, tries, form.members, report);
         }
     }
     report.plot(Plot {
@@ -83,7 +84,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         title: format!("Post to last of {}: a line ends where it is no longer kept up with", form.members),
         x: "messages a second",
         y: "milliseconds",
-        lines: loaded.into_iter().flat_map(|(_, loaded)| [loaded.half, loaded.most]).collect(),
+        lines: loaded.into_iter().flat_map(|loaded| [loaded.half, loaded.most]).collect(),
     });
     Ok(())
 }

@@ -41,6 +41,8 @@ const PARTS: [&str; 7] = ["fanout", "growth", "load", "posts", "idle", "pages", 
 /// How much is done.
 #[derive(Debug, Clone)]
 struct Form {
+    /// What it is called, unless it is all of it.
+    name: Option<&'static str>,
     /// Each target has as many turns.
     rounds: usize,
     /// Members of the room that is compared.
@@ -72,6 +74,7 @@ impl Form {
     /// All of it.
     fn long() -> Self {
         Self {
+            name: None,
             rounds: 5,
             members: 1_000,
             messages: 300,
@@ -90,6 +93,7 @@ impl Form {
     /// What fits into five minutes.
     fn short() -> Self {
         Self {
+            name: Some("short"),
             rounds: 2,
             messages: 100,
             flat_out: Duration::from_secs(1),
@@ -105,6 +109,7 @@ impl Form {
     /// Whether it runs at all.
     fn smoke() -> Self {
         Self {
+            name: Some("test"),
             rounds: 1,
             members: 20,
             messages: 5,
@@ -122,13 +127,14 @@ impl Form {
 }
 
 fn main() -> ExitCode {
-    let (form, wanted) = match asked(&env::args().skip(1).collect::<Vec<_>>()) {
+    let asked = match asked(&env::args().skip(1).collect::<Vec<_>>()) {
         Ok(asked) => asked,
         Err(error) => {
             eprintln!("bench: {error}");
             return ExitCode::FAILURE;
         }
     };
+    let Asked { form, wanted } = &asked;
     let done: Result<(), Box<dyn Error>> = match env::var(bare::ROLE).as_deref() {
         Ok(bare::LOOP) => bare::run().map_err(Into::into),
         Ok(bare::ANSWERS) => runtime::Builder::new_multi_thread()
@@ -141,11 +147,11 @@ fn main() -> ExitCode {
             .build()
             .and_then(|runtime| runtime.block_on(pages::serve_bytes()))
             .map_err(Into::into),
-        Err(_) => runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Into::into)
-            .and_then(|runtime| LocalSet::new().block_on(&runtime, measure(&form, wanted))),
+        Err(_) => {
+            runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(
+                |runtime| LocalSet::new().block_on(&runtime, measure(form, *wanted, &asked.folder())),
+            )
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -156,11 +162,29 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is asked for: how much of it, and a part by its name or everything. cargo adds `--bench`; without it this is a test,
-/// which takes what else there is for the names of tests.
-fn asked(arguments: &[String]) -> Result<(Form, Option<&'static str>), String> {
+/// What is asked for.
+struct Asked {
+    form: Form,
+    /// A part, or everything.
+    wanted: Option<&'static str>,
+}
+
+impl Asked {
+    /// Where the report goes: those of a test, of the short form and of a part leave that of everything as it is.
+    fn folder(&self) -> PathBuf {
+        let mut folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+        folder.extend(self.form.name);
+        folder.extend(self.wanted);
+        folder
+    }
+}
+
+/// Reads the arguments. cargo adds `--bench`; without it this is a test, which takes what else there is for the names of
+/// tests.
+fn asked(arguments: &[String]) -> Result<Asked, String> {
     if !arguments.iter().any(|argument| argument == "--bench") {
-        return Ok((Form::smoke(), None));
+        report::check();
+        return Ok(Asked { form: Form::smoke(), wanted: None });
     }
     let (mut form, mut wanted) = (Form::long(), None);
     for argument in arguments.iter().map(String::as_str) {
@@ -175,16 +199,10 @@ fn asked(arguments: &[String]) -> Result<(Form, Option<&'static str>), String> {
             }
         }
     }
-    Ok((form, wanted))
+    Ok(Asked { form, wanted })
 }
 
-/// Where the report goes. That of a part leaves that of the whole as it is.
-fn folder(wanted: Option<&str>) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    wanted.map_or_else(|| folder.clone(), |part| folder.join(part))
-}
-
-async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>> {
+async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(), Box<dyn Error>> {
     let files = rlimit::increase_nofile_limit(u64::MAX)?;
     let most = form.sizes.iter().chain(&form.connections).max().copied().unwrap_or_default();
     if files < most as u64 + 200 {
@@ -223,7 +241,7 @@ async fn measure(form: &Form, wanted: Option<&str>) -> Result<(), Box<dyn Error>
     if is_wanted("start") {
         start::measure(form, &mut report).await?;
     }
-    report.write(&folder(wanted))?;
+    report.write(folder)?;
     Ok(())
 }
 

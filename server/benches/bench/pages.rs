@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io::{self, Write},
+    mem,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -136,20 +137,21 @@ async fn ask(server: &Running, path: &str, form: &Form) -> io::Result<Asked> {
 /// Somebody who does the same again and again in a chat, and notes how long each time took.
 struct Visitor<'a> {
     server: &'a Running,
+    chat: String,
     reader: Reader,
     poster: Poster,
     kept: Vec<Duration>,
     anew: Vec<Duration>,
-    joins: Vec<Duration>,
     posts: Vec<Duration>,
+    joins: Vec<Duration>,
 }
 
 impl<'a> Visitor<'a> {
-    async fn arrive(server: &'a Running) -> io::Result<Self> {
-        let reader = Reader::connect(server, &format!("/chat/{}", server.chat)).await?;
-        let poster = Poster::arrive_in(server, server.chat.clone()).await?;
-        let [kept, anew, joins, posts] = [(); 4].map(|()| Vec::new());
-        Ok(Self { server, reader, poster, kept, anew, joins, posts })
+    async fn arrive(server: &'a Running, chat: String) -> io::Result<Self> {
+        let reader = Reader::connect(server, &format!("/chat/{chat}")).await?;
+        let poster = Poster::arrive_in(server, chat.clone()).await?;
+        let [kept, anew, posts, joins] = [(); 4].map(|()| Vec::new());
+        Ok(Self { server, chat, reader, poster, kept, anew, posts, joins })
     }
 
     /// The page as it is kept while nothing is said.
@@ -160,28 +162,25 @@ impl<'a> Visitor<'a> {
         Ok(())
     }
 
-    /// The page when something has just been said.
-    async fn read_anew(&mut self) -> io::Result<()> {
+    /// Says something, and reads the page that is made anew for that.
+    async fn post_and_read(&mut self) -> io::Result<()> {
+        let one = Instant::now();
+        self.poster.post(self.server).await?;
+        self.poster.answer().await?;
+        self.posts.push(one.elapsed());
         let one = Instant::now();
         self.reader.ask().await?;
         self.anew.push(one.elapsed());
         Ok(())
     }
 
+    /// Somebody new comes, and goes again. They are a member for some seconds more, so that this comes last.
     async fn join(&mut self) -> io::Result<()> {
         let cookie = session(self.server.address).await?;
         let one = Instant::now();
-        let member = Member::arrive_as(self.server, cookie).await?;
+        let member = Member::arrive_as(self.server, &self.chat, cookie).await?;
         self.joins.push(one.elapsed());
         drop(member);
-        Ok(())
-    }
-
-    async fn post(&mut self) -> io::Result<()> {
-        let one = Instant::now();
-        self.poster.post(self.server).await?;
-        self.poster.answer().await?;
-        self.posts.push(one.elapsed());
         Ok(())
     }
 }
@@ -197,19 +196,20 @@ struct Compared {
     took_anew: Vec<Duration>,
 }
 
-/// Does the same in the chats of two servers, one thing at a time and in turns, and compares the middle of each.
-async fn compare(long: &Running, short: &Running, form: &Form) -> io::Result<Compared> {
-    let (mut long, mut short) = (Visitor::arrive(long).await?, Visitor::arrive(short).await?);
+/// Does the same in a long and in a short chat, one thing at a time and in turns, and compares the middle of each.
+async fn compare(server: &Running, long: String, short: String, form: &Form) -> io::Result<Compared> {
+    let (mut long, mut short) = (Visitor::arrive(server, long).await?, Visitor::arrive(server, short).await?);
     for _ in 0..PAGES_A_MESSAGE * form.messages {
         long.read_kept().await?;
         short.read_kept().await?;
     }
     for _ in 0..form.messages {
-        for visitor in [&mut long, &mut short] {
-            visitor.join().await?;
-            visitor.post().await?;
-            visitor.read_anew().await?;
-        }
+        long.post_and_read().await?;
+        short.post_and_read().await?;
+    }
+    for _ in 0..form.messages {
+        long.join().await?;
+        short.join().await?;
     }
     let ratio = |long: &[Duration], short: &[Duration]| percentile(long, 0.5) / percentile(short, 0.5);
     Ok(Compared {
@@ -241,28 +241,24 @@ async fn weight(server: &Running) -> io::Result<Option<usize>> {
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
     let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
-    // chats of 50 messages in plenty, and one at least with very many
-    history::write(&data.path().join("many"), form.chats, 50, now)?;
-    history::write(&data.path().join("long"), 1, form.long, now)?;
+    // chats of 50 messages in plenty, and the first of them with very many
+    history::write(data.path(), form.chats, 50, form.long, now)?;
     let [mut rate, mut bare_rate] = [(); 2].map(|()| Vec::new());
     let [mut alone, mut home, mut anew] = [(); 3].map(|()| Vec::new());
     let (mut compared, mut weighs) = (Vec::new(), None);
-    let launch = |folder: &str| -> io::Result<Running> {
-        let mut server = target::launch(Target::Qchat, &mut target::qchat(&data.path().join(folder)))?;
-        server.chat = history::chat(0).to_string();
-        Ok(server)
-    };
-    for _ in 0..form.rounds {
-        let short = launch("many")?;
-        weighs = weight(&short).await?;
-        let of_chat = ask(&short, &format!("/chat/{}", short.chat), form).await?;
+    for round in 1..=form.rounds {
+        let server = target::launch(Target::Qchat, &mut target::qchat(data.path()))?;
+        weighs = weight(&server).await?;
+        // another one each time, since more is said in it
+        let [long, short] = [0, round as u64].map(|number| history::chat(number).to_string());
+        let of_chat = ask(&server, &format!("/chat/{short}"), form).await?;
         rate.push(of_chat.a_core);
-        alone.extend(of_chat.alone);
-        home.extend(ask(&short, "/", form).await?.alone);
-        let of_both = compare(&launch("long")?, &short, form).await?;
-        anew.extend(&of_both.took_anew);
+        alone.push(of_chat.alone);
+        home.push(ask(&server, "/", form).await?.alone);
+        let mut of_both = compare(&server, long, short, form).await?;
+        anew.push(mem::take(&mut of_both.took_anew));
         compared.push(of_both);
-        drop(short);
+        drop(server);
         let mut program = std::process::Command::new(std::env::current_exe()?);
         let bytes = of_chat.bytes.to_string();
         let bare = target::launch(Target::Bare, program.env(bare::ROLE, "page").env(BYTES, bytes))?;
@@ -274,11 +270,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     );
     report.add(Figure::of("bare route with as many bytes: answers a core", "/s", &bare_rate));
     report.add(Figure::of("kept page against the bare route", "×", &ratios(&rate, &bare_rate)));
-    let half = |what: String, took: &[Duration]| Figure::of(what, "ms", &[percentile(took, 0.5)]);
-    report.add(half("kept page of a chat, alone, p50".to_owned(), &alone).with_goal(Goal::AtMost(0.3)));
-    report.add(half("page of a chat just after a message, alone, p50".to_owned(), &anew));
+    report.add(Figure::of_times("kept page of a chat, alone, p50", 0.5, &alone).with_goal(Goal::AtMost(0.3)));
+    report.add(Figure::of_times("page of a chat just after a message, alone, p50", 0.5, &anew));
     let at_home = format!("home page with {} public chats, alone, p50", form.chats);
-    report.add(half(at_home, &home).with_goal(Goal::AtMost(5.0)));
+    report.add(Figure::of_times(at_home, 0.5, &home).with_goal(Goal::AtMost(5.0)));
     let each = |of: fn(&Compared) -> f64| compared.iter().map(of).collect::<Vec<_>>();
     for (what, ratios) in [
         ("kept page of a chat", each(|of| of.kept)),

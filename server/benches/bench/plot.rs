@@ -134,8 +134,11 @@ impl Plot {
         // names stand where their lines end, in the order of these, and below each other where these end together
         names.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
         let mut free = TOP;
-        for (last, paint, name) in names {
-            let at = last.max(free);
+        let many = names.len();
+        for (number, (last, paint, name)) in names.into_iter().enumerate() {
+            // those below need room too
+            let lowest = HEIGHT - NAME_HEIGHT * (many - number) as f64;
+            let at = last.min(lowest).max(free);
             free = at + NAME_HEIGHT;
             let (x, y) = (right + 10.0, at + 4.0);
             writeln!(svg, "<text x=\"{x}\" y=\"{y:.1}\" fill=\"{paint}\">{name}</text>")?;

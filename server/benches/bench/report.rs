@@ -57,6 +57,12 @@ impl Figure {
         Self { what: what.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
     }
 
+    /// A percentile, in milliseconds: over the times of all rounds together, and the least and the most of those of each.
+    pub(crate) fn of_times(what: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
+        let each: Vec<_> = rounds.iter().map(|times| percentile(times, part)).collect();
+        Self { median: percentile(&rounds.concat(), part), ..Self::of(what, "ms", &each) }
+    }
+
     pub(crate) fn with_goal(self, goal: Goal) -> Self {
         let verdict = if !goal.is_reached(self.median) {
             Verdict::Missed
@@ -69,9 +75,23 @@ impl Figure {
     }
 }
 
-/// The middle one of some values.
+/// The middle of some values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     Figure::of("", "", values).median
+}
+
+/// Sees to it that a figure says what it should. Run with the tests, for which a benchmark has no harness.
+pub(crate) fn check() {
+    assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+    assert_eq!(median(&[2.0, 1.0]), 1.5, "between the two in the middle");
+    let verdict = |values: &[f64], goal| Figure::of("", "", values).with_goal(goal).verdict;
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(3.0)), Some(Verdict::Reached));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(2.0)), Some(Verdict::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.0)), Some(Verdict::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.5)), Some(Verdict::Missed));
+    let millis = |times: &[u64]| times.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
+    let of_both = Figure::of_times("", 0.5, &[millis(&[1, 2, 3]), millis(&[9])]);
+    assert_eq!((of_both.least, of_both.median, of_both.most), (2.0, 2.0, 9.0));
 }
 
 /// All figures, in the order they were taken.

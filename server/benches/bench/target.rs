@@ -254,12 +254,12 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) async fn arrive(server: &Running) -> io::Result<Self> {
-        Self::arrive_as(server, session(server.address).await?).await
+        Self::arrive_as(server, &server.chat, session(server.address).await?).await
     }
 
     /// Somebody who has a session already.
-    pub(crate) async fn arrive_as(server: &Running, cookie: String) -> io::Result<Self> {
-        let mut wire = server.greet(&cookie, &server.chat, None).await?;
+    pub(crate) async fn arrive_as(server: &Running, chat: &str, cookie: String) -> io::Result<Self> {
+        let mut wire = server.greet(&cookie, chat, None).await?;
         let snapshot = expect(&mut wire, r#"{"snapshot""#).await?;
         let part = |from: &str, to: char| -> Option<&str> {
             snapshot.split_once(from)?.1.split_once(to).map(|(part, _)| part)
