@@ -219,27 +219,17 @@ async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(),
         let node = Command::new("node").arg("--version").output()?.stdout;
         report.version(format!("Node.js {}", String::from_utf8_lossy(&node).trim()));
     }
-    let is_wanted = |part: &str| wanted.is_none_or(|wanted| wanted == part);
-    if is_wanted("fanout") {
-        fanout::measure(form, &mut report).await?;
-    }
-    if is_wanted("growth") {
-        growth::measure(form, &mut report).await?;
-    }
-    if is_wanted("load") {
-        load::measure(form, &mut report).await?;
-    }
-    if is_wanted("posts") {
-        posts::measure(form, &mut report).await?;
-    }
-    if is_wanted("idle") {
-        idle::measure(form, &mut report).await?;
-    }
-    if is_wanted("pages") {
-        pages::measure(form, &mut report).await?;
-    }
-    if is_wanted("start") {
-        start::measure(form, &mut report).await?;
+    for part in PARTS.into_iter().filter(|part| wanted.is_none_or(|wanted| wanted == *part)) {
+        match part {
+            "fanout" => fanout::measure(form, &mut report).await?,
+            "growth" => growth::measure(form, &mut report).await?,
+            "load" => load::measure(form, &mut report).await?,
+            "posts" => posts::measure(form, &mut report).await?,
+            "idle" => idle::measure(form, &mut report).await?,
+            "pages" => pages::measure(form, &mut report).await?,
+            "start" => start::measure(form, &mut report).await?,
+            other => return Err(format!("nothing measures the part {other}").into()),
+        }
     }
     report.write(folder)?;
     Ok(())
