@@ -5,7 +5,7 @@ use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, pre
 
 use crate::{
     page::{App, DATA_ID, notice::NoticePage},
-    view::timeline::tab_title,
+    view::{members::MEMBERS_ID, timeline::tab_title},
 };
 
 /// A page that was not painted within so many milliseconds, or a browser that does not tell, is taken over all the same.
@@ -71,6 +71,11 @@ pub fn Shell(
             </script>
         }
     });
+    // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it is read
+    // as far as its last part (HTML, section 4.6.8.6; a browser that does not know this shows it bit by bit).
+    let whole = matches!(content, Content::Page(Page::Chat(_), _)).then(|| {
+        view! { <link rel="expect" href=format!("#{MEMBERS_ID}") blocking="render" /> }
+    });
     let body = match content {
         Content::Page(page, data) => view! {
             <App page />
@@ -93,6 +98,7 @@ pub fn Shell(
                 <title>{title}</title>
                 <link rel="stylesheet" href=style />
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
+                {whole}
                 <AutoReload options />
                 {boot}
             </head>
