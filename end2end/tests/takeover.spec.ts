@@ -2,6 +2,7 @@
 // page that is taken over in part.
 
 import type { Page } from '@playwright/test';
+import { slowLine } from '../support/slow_line.ts';
 import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
 type Holding = Window & { held?: (() => void)[]; letAllGo?: () => void };
@@ -102,4 +103,36 @@ test('what is typed into the filter before the home page is taken over counts', 
   await bea.home.filter.fill('tea');
   await expect(bea.home.listings).toHaveCount(1);
   await expect(bea.home.listing('Tea at five')).toBeVisible();
+});
+
+test('nothing moves in a chat whose page comes bit by bit', async ({ person, server }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  for (let number = 1; number <= 5; number++) await ana.chat.say(`Said as number ${number}`);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  const bea = await person();
+  const line = await slowLine(server.url, 'Said as number 4');
+  try {
+    await bea.page.goto(new URL(new URL(link).pathname, line.url).href, { waitUntil: 'commit' });
+    await expect(bea.chat.message('Said as number 3')).toBeAttached();
+    await expect(bea.chat.composer).not.toBeAttached();
+    // time in which a page that is shown in part would be painted: that it is not is nothing to wait for
+    await bea.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    line.letRestCome();
+    await bea.chat.isConnected();
+    const moved = await bea.page.evaluate(
+      () =>
+        new Promise<number>((resolve) => {
+          new PerformanceObserver((list) => resolve(list.getEntries().length)).observe({ type: 'layout-shift', buffered: true });
+          // with nothing to tell, an observer is silent
+          requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 0, 0)));
+        }),
+    );
+    expect(moved).toBe(0);
+    await bea.chat.say('All of it');
+    await expect(ana.chat.message('All of it')).toBeVisible();
+  } finally {
+    await bea.leave();
+    line.cut();
+  }
 });
