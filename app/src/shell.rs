@@ -5,7 +5,7 @@ use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, pre
 
 use crate::{
     page::{App, DATA_ID, notice::NoticePage},
-    view::{members::MEMBERS_ID, timeline::tab_title},
+    view::timeline::tab_title,
 };
 
 /// A page that was not painted within so many milliseconds, or a browser that does not tell, is taken over all the same.
@@ -71,10 +71,11 @@ pub fn Shell(
             </script>
         }
     });
-    // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it is read
-    // as far as its last part (HTML, section 4.6.8.6; a browser that does not know this shows it bit by bit).
+    // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it was read as
+    // far as what follows it (HTML, section 4.6.8.6; a browser that does not know this shows it bit by bit). Chromium 156
+    // waits for the beginning of what is named, and not for its end.
     let whole = matches!(content, Content::Page(Page::Chat(_), _)).then(|| {
-        view! { <link rel="expect" href=format!("#{MEMBERS_ID}") blocking="render" /> }
+        view! { <link rel="expect" href=format!("#{DATA_ID}") blocking="render" /> }
     });
     let body = match content {
         Content::Page(page, data) => view! {
