@@ -47,11 +47,12 @@ const whatMoved = (page: Page): Promise<string[]> =>
           const shifts = list.getEntries() as Shift[];
           const place = ({ y, height }: DOMRect) => `${Math.round(y)}+${Math.round(height)}`;
           resolve(
-            shifts.flatMap(({ value, sources }) =>
-              sources.map(({ node, previousRect, currentRect }) =>
-                `${value.toFixed(4)} ${node?.nodeName} ${node?.className} ${place(previousRect)} ${place(currentRect)}`,
-              ),
-            ),
+            shifts.map(({ value, sources }) => {
+              const moved = sources.map(({ node, previousRect, currentRect }) =>
+                `${node?.nodeName} ${node?.className} ${place(previousRect)} ${place(currentRect)}`,
+              );
+              return [value.toFixed(4), ...moved].join(', ');
+            }),
           );
         }).observe({ type: 'layout-shift', buffered: true });
         // an observer that has nothing to tell is silent
@@ -140,6 +141,8 @@ test('nothing moves in a chat whose page comes bit by bit', async ({ person, ser
     await expect(bea.chat.members.getByText('Ana')).toBeAttached();
     // time in which a page that is shown in part would be painted: that it is not is nothing to wait for
     await bea.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
+    const painted = await bea.page.evaluate(() => [document.readyState, performance.getEntriesByType('paint').length]);
+    expect(painted, 'half of it has come, and nothing is painted').toEqual(['loading', 0]);
     line.letRestCome();
     await bea.chat.isConnected();
     expect(await whatMoved(bea.page)).toEqual([]);
