@@ -14,7 +14,8 @@ pub(crate) fn window() -> Option<Window> {
 
 /// The page as the server sent it, as data.
 pub(crate) fn page() -> Option<Page> {
-    json::parse(&window()?.document()?.get_element_by_id(DATA_ID)?.text_content()?)
+    let element = window()?.document()?.get_element_by_id(DATA_ID)?;
+    json::parse(&js_sys::Reflect::get(&element, &"textContent".into()).ok()?)
 }
 
 /// What time it is by the reader's clock.

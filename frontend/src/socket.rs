@@ -13,7 +13,7 @@ use domain::{
     timeline::Pending,
 };
 use send_wrapper::SendWrapper;
-use wasm_bindgen::{JsCast, prelude::Closure};
+use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
 
 use crate::{
@@ -290,8 +290,8 @@ impl Inner {
         });
         let weak = Rc::downgrade(self);
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
-            if let (Some(inner), Some(text)) = (weak.upgrade(), event.data().as_string()) {
-                inner.heard(&text);
+            if let Some(inner) = weak.upgrade() {
+                inner.heard(&event.data());
             }
         });
         let weak = Rc::downgrade(self);
@@ -427,7 +427,7 @@ impl Inner {
         let _ = wire.socket.send_with_str(&text);
     }
 
-    fn heard(self: &Rc<Self>, text: &str) {
+    fn heard(self: &Rc<Self>, text: &JsValue) {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
             wire.last_heard = browser::now();
         }

@@ -22,7 +22,7 @@ pub(crate) fn keep_draft(chat: ChatId, text: &str) {
 
 /// The messages that waited to be stored in a chat, oldest first. None where there is nothing that could be one.
 pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
-    read(&waiting_key(chat)).and_then(|kept| json::parse(&kept)).unwrap_or_default()
+    read(&waiting_key(chat)).and_then(|kept| json::parse(&kept.into())).unwrap_or_default()
 }
 
 /// Keeps the messages that wait to be stored in a chat.

@@ -13,12 +13,20 @@ use serde::{
     },
     forward_to_deserialize_any,
 };
-use wasm_bindgen::{JsCast, JsValue};
-use web_sys::js_sys::{Array, JSON, Object, Reflect};
+use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use web_sys::js_sys::{Array, Object, Reflect};
 
-/// What a JSON text says; nothing where it is not as expected.
-pub(crate) fn parse<T: DeserializeOwned>(text: &str) -> Option<T> {
-    T::deserialize(Reader(JSON::parse(text).ok()?)).ok()
+#[wasm_bindgen]
+extern "C" {
+    /// As js-sys has it, of a text that the browser keeps: to fetch it letter by letter and hand it back costs more than
+    /// to read it.
+    #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
+    fn parse_text(text: &JsValue) -> Result<JsValue, JsValue>;
+}
+
+/// What a JSON text says; nothing where it is not as expected, or is none.
+pub(crate) fn parse<T: DeserializeOwned>(text: &JsValue) -> Option<T> {
+    T::deserialize(Reader(parse_text(text).ok()?)).ok()
 }
 
 /// A JSON value, as somebody else has parsed it.
