@@ -12,7 +12,8 @@ export default defineConfig({
   workers: 2,
   forbidOnly: !!process.env.CI,
   reporter: [['list']],
-  timeout: 30_000,
+  // far more than any story takes: what is late in one of them is told by what it waits for, in seconds
+  timeout: 90_000,
   use: {
     locale: 'en-GB',
     timezoneId: 'Europe/Berlin',
