@@ -24,7 +24,6 @@ async function expectAccessible(one: Person): Promise<void> {
 
 for (const colorScheme of ['light', 'dark'] as const) {
   test(`every page is accessible when it is ${colorScheme}`, async ({ person }) => {
-    // a scan takes a second or two, and there are sixteen
     const ana = await person({ colorScheme });
     await ana.visit('/');
     await ana.home.isConnected();
