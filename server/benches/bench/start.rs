@@ -17,44 +17,63 @@ use crate::{
     target::{self, Target},
 };
 
-/// Measures starts after a stop in order and after a kill in the midst of a flood, with what the journal held by then.
-pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
-    let folder = tempfile::tempdir()?;
-    let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
-    history::write(folder.path(), 100, form.history / 100, 0, now)?;
-    let bytes = std::fs::metadata(folder.path().join(DATABASE))?.len();
-    let size = format!("{:.2} GB", bytes as f64 / 1e9);
-    let (mut after_kill, mut after_stop) = (Vec::new(), Vec::new());
-    // what a benchmark wrote was neither stopped nor killed: the first start is no figure
-    for round in 0..2 * form.rounds + 1 {
-        let began = Instant::now();
-        let running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
-        let took = began.elapsed().as_secs_f64();
-        if round % 2 == 0 {
-            if round > 0 {
-                after_kill.push(took);
-            }
-            // the next one finds it closed in order
-            Command::new("kill").args(["-TERM", &running.watched.0.to_string()]).status()?;
-            running.wait()?;
-        } else {
-            after_stop.push(took);
-            let mut poster = Poster::arrive(&running).await?;
-            // longer than it lives
-            let flood = poster.flood(&running, form.flat_out);
-            if let Ok(ended) = timeout(form.flat_out / 3, flood).await {
-                ended?;
-            }
-            drop(running);
+/// What was done to a server before it starts again.
+const BEFORE: [Before; 3] = [Before::Stop, Before::Kill, Before::PowerCut];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Stop,
+    /// In the midst of a flood, with what the journal held by then.
+    Kill,
+    /// A kill, of which nobody knows any more that it was one: what is kept of it does not outlive the kernel.
+    PowerCut,
+}
+
+impl Before {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "a stop in order",
+            Self::Kill => "a kill",
+            Self::PowerCut => "a power cut, with all pages looked at",
         }
     }
-    report.add(
-        Figure::of(format!("start to ready after a stop in order, database of {size}"), "s", &after_stop)
-            .with_goal(Goal::AtMost(1.0)),
-    );
-    report.add(
-        Figure::of(format!("start to ready after a kill, database of {size}"), "s", &after_kill)
-            .with_goal(Goal::AtMost(1.0)),
-    );
+}
+
+/// Measures starts after a stop in order, a kill, and what looks like a power cut.
+pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let database = folder.path().join(DATABASE);
+    let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
+    history::write(folder.path(), 100, form.history / 100, 0, now)?;
+    let size = format!("{:.2} GB", std::fs::metadata(&database)?.len() as f64 / 1e9);
+    let mut figures = BEFORE.map(|_| Vec::new());
+    // what a benchmark wrote was neither stopped nor killed: the first start is no figure
+    let mut running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
+    for _ in 0..form.rounds {
+        for (before, figures) in BEFORE.iter().zip(&mut figures) {
+            if *before == Before::Stop {
+                Command::new("kill").args(["-TERM", &running.watched.0.to_string()]).status()?;
+                running.wait()?;
+            } else {
+                let mut poster = Poster::arrive(&running).await?;
+                // longer than it lives
+                let flood = poster.flood(&running, form.flat_out);
+                if let Ok(ended) = timeout(form.flat_out / 3, flood).await {
+                    ended?;
+                }
+                drop(running);
+            }
+            if *before == Before::PowerCut {
+                std::fs::remove_file(database.with_extension("seal"))?;
+            }
+            let began = Instant::now();
+            running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
+            figures.push(began.elapsed().as_secs_f64());
+        }
+    }
+    for (before, figures) in BEFORE.iter().zip(&figures) {
+        let what = format!("start to ready after {}, database of {size}", before.name());
+        report.add(Figure::of(what, "s", figures).with_goal(Goal::AtMost(1.0)));
+    }
     Ok(())
 }

@@ -1,6 +1,12 @@
 //! Starts that cannot be: one line that names what is wrong, and nothing harmed.
 
-use std::{fs, net::TcpListener, time::Duration};
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+    time::Duration,
+};
 
 use server::start::DATABASE;
 use tokio::time::{sleep, timeout};
@@ -75,23 +81,60 @@ fn a_setting_that_is_wrong() {
     );
 }
 
+/// Starts, and says whether it looked at all pages of the database first.
+fn start(folder: &Path) -> (Process, bool) {
+    let mut process = Process::start_with(folder, &[("QCHAT_LOG", "info")]);
+    let has_looked = process.said().contains("looking at all pages");
+    (process, has_looked)
+}
+
+/// Writes what is there once more, until the kernel's clock has gone on since it was written before.
+fn touch(file: &Path) {
+    let bytes = fs::read(file).unwrap();
+    let changed = || fs::metadata(file).map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
+    let before = changed();
+    let file = File::options().write(true).open(file).unwrap();
+    while changed() == before {
+        file.write_all_at(&bytes[..1], 0).unwrap();
+    }
+}
+
 #[tokio::test]
-async fn a_database_that_was_closed_in_order_is_sealed_and_one_that_was_killed_is_not() {
+async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
-    let seal = folder.path().join(DATABASE).with_extension("seal");
-    let process = Process::start(folder.path());
+    let database = folder.path().join(DATABASE);
+    let (process, has_looked) = start(folder.path());
+    assert!(!has_looked, "it was made just now");
     let ana = Person::arrive(process.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;
-    let mut here = ana.watch(chat).await;
-    here.post(chat, client_id(1), "kept").await.unwrap();
+    ana.watch(chat).await.post(chat, client_id(1), "kept").await.unwrap();
     process.stop();
-    assert!(seal.exists());
-    let process = Process::start(folder.path());
-    assert!(!seal.exists(), "it is broken by whoever opens the database");
+
+    let (process, has_looked) = start(folder.path());
+    assert!(!has_looked, "it was closed in order");
     let ana = Person { address: process.address, ..ana };
-    assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["kept"]);
+    ana.watch(chat).await.post(chat, client_id(2), "in the journal").await.unwrap();
     process.kill();
-    assert!(!seal.exists());
+
+    let (process, has_looked) = start(folder.path());
+    assert!(!has_looked, "it was killed, and nobody was there since");
+    process.kill();
+    touch(&database);
+
+    let (process, has_looked) = start(folder.path());
+    assert!(has_looked, "somebody wrote to it");
+    process.kill();
+    let copied = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(folder.path()).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copied.path().join(file.file_name())).unwrap();
+    }
+
+    let (process, has_looked) = start(copied.path());
+    assert!(has_looked, "it is a copy");
+    let ana = Person { address: process.address, ..ana };
+    let events = ana.connect().await.watch(chat, None).await.unwrap().events;
+    assert_eq!(bodies(&events), ["kept", "in the journal"]);
 }
 
 #[tokio::test]
@@ -115,7 +158,8 @@ async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longe
         .expect("it is emptied although nobody says anything more");
     // with nothing in the journal, a kill leaves what the database has
     process.kill();
-    let process = Process::start(folder.path());
+    let (process, has_looked) = start(folder.path());
+    assert!(!has_looked, "what is in it is known since the journal was emptied");
     let ana = Person { address: process.address, ..ana };
     assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["said once"]);
 }
