@@ -18,15 +18,15 @@ use crate::{
 };
 
 /// What was done to a server before it starts again.
-const BEFORE: [Before; 3] = [Before::Stop, Before::Kill, Before::PowerCut];
+const BEFORE: [Before; 3] = [Before::Stop, Before::Kill, Before::Unknown];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Stop,
     /// In the midst of a flood, with what the journal held by then.
     Kill,
-    /// A kill, of which nobody knows any more that it was one: what is kept of it does not outlive the kernel.
-    PowerCut,
+    /// The same, and what would say that it was no more than that is gone, as it is after a power cut. The file is in memory still.
+    Unknown,
 }
 
 impl Before {
@@ -34,12 +34,12 @@ impl Before {
         match self {
             Self::Stop => "a stop in order",
             Self::Kill => "a kill",
-            Self::PowerCut => "a power cut, with all pages looked at",
+            Self::Unknown => "all pages were looked at",
         }
     }
 }
 
-/// Measures starts after a stop in order, a kill, and what looks like a power cut.
+/// Measures starts after a stop in order, after a kill, and where nobody knows what became of the database.
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let database = folder.path().join(DATABASE);
@@ -63,8 +63,8 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
                 }
                 drop(running);
             }
-            if *before == Before::PowerCut {
-                std::fs::remove_file(database.with_extension("seal"))?;
+            if *before == Before::Unknown {
+                std::fs::remove_file(database.with_extension("mark"))?;
             }
             let began = Instant::now();
             running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;

@@ -1,11 +1,10 @@
-//! What is known of a database when it is found, by a file beside it: the seal of one that was closed in order, or the mark
-//! that whoever has it open leaves at each checkpoint (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
+//! The seal on a database that was closed in order: how long its file is, and a checksum of all of it, in a file beside it.
+//! Whoever finds it unbroken knows that nobody and nothing changed the database since.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
-    num::NonZero,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     thread,
 };
@@ -13,23 +12,8 @@ use std::{
 /// Read at once.
 const CHUNK_BYTES: usize = 128 * 1024;
 
-/// Made anew by the kernel whenever it starts: random(4).
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-/// What a mark begins with.
-const MARK: &str = "open";
-
-/// How a database is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Found {
-    /// Byte for byte as it was closed in order.
-    Closed,
-    /// As it was after the last checkpoint of somebody who has ended since. Nobody wrote to it in between, and the machine
-    /// was up all the time.
-    Left,
-    /// Any other way.
-    Unknown,
-}
+/// So many read at the same time at most: one core does not read as fast as memory gives.
+const READERS: usize = 4;
 
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("seal")
@@ -40,87 +24,54 @@ pub(super) fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
     options.create(true).mode(0o600)
 }
 
-/// How a database is found that nobody has open. Reads all of it where it has a seal.
-pub(super) fn found(database: &Path) -> io::Result<Found> {
+/// Whether there is a seal, and the database is as it was sealed.
+pub(super) fn holds(database: &Path) -> io::Result<bool> {
     match fs::read_to_string(beside(database)) {
-        Ok(mark) if mark.starts_with(MARK) => {
-            let is_left =
-                fs::metadata(database).and_then(|found| mark_of(&found)).is_ok_and(|now| now == mark);
-            Ok(if is_left { Found::Left } else { Found::Unknown })
-        }
-        Ok(seal) => Ok(if seal == seal_of(database)? { Found::Closed } else { Found::Unknown }),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-            Ok(Found::Unknown)
-        }
+        Ok(seal) => Ok(seal == of(database)?),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+/// Takes the seal away, if there is one. It is not needed for truth: whoever writes to the database breaks it.
+pub(super) fn remove(database: &Path) -> io::Result<()> {
+    match fs::remove_file(beside(database)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
 /// Seals a database that nobody has open.
 pub(super) fn put(database: &Path) -> io::Result<()> {
     let mut file = owned(File::options().write(true).truncate(true)).open(beside(database))?;
-    file.write_all(seal_of(database)?.as_bytes())
+    file.write_all(of(database)?.as_bytes())
 }
 
-/// The mark beside a database that is open. Where it cannot be set, nothing is lost but time at the next start.
-pub(super) struct Mark {
-    mark: File,
-    database: File,
-}
-
-impl Mark {
-    /// Takes the place of what is there, and is not set.
-    pub(super) fn beside(database: &Path) -> io::Result<Self> {
-        let mark = owned(File::options().write(true).truncate(true)).open(beside(database))?;
-        Ok(Self { mark, database: File::open(database)? })
-    }
-
-    /// The database is about to be written to.
-    pub(super) fn lift(&self) {
-        log(self.mark.set_len(0));
-    }
-
-    /// The database is on the disk, as whoever finds it is to find it. The mark is not synced: none outlives the kernel.
-    pub(super) fn set(&self) {
-        let mark = self.database.metadata().and_then(|database| mark_of(&database));
-        log(mark.and_then(|mark| self.mark.write_all_at(mark.as_bytes(), 0)));
-    }
-}
-
-fn log(done: io::Result<()>) {
-    if let Err(error) = done {
-        tracing::debug!(%error, "the database is not marked");
-    }
-}
-
-/// Which file it is, and when it was changed for the last time. Unlike the time of its last modification, that is set by the
-/// kernel alone (inode(7)): no copy has it, and nobody who writes leaves it as it is.
-fn mark_of(database: &fs::Metadata) -> io::Result<String> {
-    let boot = fs::read_to_string(BOOT_ID)?;
-    let (device, inode, length) = (database.dev(), database.ino(), database.len());
-    let (seconds, nanos) = (database.ctime(), database.ctime_nsec());
-    Ok(format!("{MARK} {} {device} {inode} {length} {seconds}.{nanos:09}\n", boot.trim()))
-}
-
-/// The checksum is taken in as many parts as there are cores: one core does not read as fast as memory gives.
-fn seal_of(database: &Path) -> io::Result<String> {
-    let length = fs::metadata(database)?.len();
-    let parts = thread::available_parallelism().map_or(1, NonZero::get).try_into().unwrap_or(1);
-    let part_bytes = length.div_ceil(parts);
-    let checksum = thread::scope(|scope| {
-        let parts: Vec<_> = (0..parts)
-            .map(|part| scope.spawn(move || part_of(database, part * part_bytes, part_bytes)))
-            .collect();
-        let mut checksum = crc32fast::Hasher::new();
-        for part in parts {
-            checksum.combine(&part.join().map_err(|_| io::Error::other("a part was not read"))??);
-        }
-        Ok::<_, io::Error>(checksum.finalize())
-    })?;
+fn of(database: &Path) -> io::Result<String> {
+    let readers = thread::available_parallelism().map_or(1, |cores| cores.get().min(READERS));
+    let (length, checksum) = read(database, readers as u64)?;
     Ok(format!("{length} {checksum:08x}\n"))
 }
 
-fn part_of(database: &Path, from: u64, bytes: u64) -> io::Result<crc32fast::Hasher> {
+/// The length of a file, and its checksum, which so many find out together.
+fn read(database: &Path, readers: u64) -> io::Result<(u64, u32)> {
+    let length = fs::metadata(database)?.len();
+    let part_bytes = length.div_ceil(readers);
+    thread::scope(|scope| {
+        let read = |part| {
+            let reader = thread::Builder::new().name("seal".into());
+            reader.spawn_scoped(scope, move || read_part(database, part * part_bytes, part_bytes))
+        };
+        let readers = (0..readers).map(read).collect::<io::Result<Vec<_>>>()?;
+        let mut checksum = crc32fast::Hasher::new();
+        for reader in readers {
+            checksum.combine(&reader.join().map_err(|_| io::Error::other("a reader panicked"))??);
+        }
+        Ok((length, checksum.finalize()))
+    })
+}
+
+fn read_part(database: &Path, from: u64, bytes: u64) -> io::Result<crc32fast::Hasher> {
     let mut file = File::open(database)?;
     file.seek(SeekFrom::Start(from))?;
     let (mut part, mut chunk) = (file.take(bytes), vec![0; CHUNK_BYTES]);
@@ -142,87 +93,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.redb");
         fs::write(&path, vec![7; 3 * CHUNK_BYTES + 5]).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Unknown, "there is none");
+        assert!(!holds(&path).unwrap(), "there is none");
         put(&path).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Closed);
+        assert!(holds(&path).unwrap());
         let mut bytes = fs::read(&path).unwrap();
-        for place in [0, bytes.len() / 2, bytes.len() - 1] {
-            bytes[place] ^= 1;
-            fs::write(&path, &bytes).unwrap();
-            assert_eq!(found(&path).unwrap(), Found::Unknown, "{place}");
-            bytes[place] ^= 1;
-        }
+        bytes[2 * CHUNK_BYTES] ^= 1;
         fs::write(&path, &bytes).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Closed);
+        assert!(!holds(&path).unwrap());
         fs::write(&path, &bytes[1..]).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Unknown);
+        assert!(!holds(&path).unwrap());
         fs::write(beside(&path), [0xff]).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Unknown, "nor does one that is none");
+        assert!(!holds(&path).unwrap(), "nor does one that is none");
+        remove(&path).unwrap();
+        remove(&path).unwrap();
     }
 
     #[test]
-    fn an_empty_file_is_sealed() {
+    fn however_many_read_find_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.redb");
-        fs::write(&path, []).unwrap();
-        put(&path).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Closed);
-    }
-
-    /// A database with a mark that holds.
-    fn left(folder: &Path) -> PathBuf {
-        let path = folder.join("a.redb");
-        fs::write(&path, "as it was").unwrap();
-        Mark::beside(&path).unwrap().set();
-        assert_eq!(found(&path).unwrap(), Found::Left);
-        path
-    }
-
-    #[test]
-    fn a_mark_holds_until_the_file_is_written_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = left(folder.path());
-        let file = File::options().write(true).open(&path).unwrap();
-        let before = file.metadata().unwrap().modified().unwrap();
-        let changed = || file.metadata().map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
-        let left = changed();
-        // times are as fine as the clock of the kernel
-        while changed() == left {
-            file.write_all_at(b"a", 0).unwrap();
-            file.set_modified(before).unwrap();
+        for length in [0, 1, 2, 3, 5, CHUNK_BYTES - 1, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
+            let bytes: Vec<u8> = (0..length).map(|place| (place * 7 + place / 251) as u8).collect();
+            fs::write(&path, &bytes).unwrap();
+            for readers in 1..=4 {
+                let found = read(&path, readers).unwrap();
+                assert_eq!(found, (length as u64, crc32fast::hash(&bytes)), "{length}, {readers}");
+            }
         }
-        assert_eq!(file.metadata().unwrap().modified().unwrap(), before);
-        assert_eq!(fs::read(&path).unwrap(), b"as it was");
-        assert_eq!(found(&path).unwrap(), Found::Unknown);
-    }
-
-    #[test]
-    fn no_copy_has_the_mark_of_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = left(folder.path());
-        let copy = folder.path().join("b.redb");
-        fs::copy(&path, &copy).unwrap();
-        fs::copy(beside(&path), beside(&copy)).unwrap();
-        assert_eq!(found(&copy).unwrap(), Found::Unknown);
-        assert_eq!(found(&path).unwrap(), Found::Left);
-        fs::rename(&copy, &path).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Unknown);
-    }
-
-    #[test]
-    fn no_mark_holds_after_another_start_of_the_machine_or_once_it_is_lifted() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = left(folder.path());
-        let mark = fs::read_to_string(beside(&path)).unwrap();
-        let boot = fs::read_to_string(BOOT_ID).unwrap();
-        let other = mark.replace(boot.trim(), "00000000-0000-4000-8000-000000000000");
-        assert_ne!(other, mark);
-        fs::write(beside(&path), other).unwrap();
-        assert_eq!(found(&path).unwrap(), Found::Unknown);
-        let again = Mark::beside(&path).unwrap();
-        again.set();
-        assert_eq!(found(&path).unwrap(), Found::Left);
-        again.lift();
-        assert_eq!(found(&path).unwrap(), Found::Unknown);
     }
 }

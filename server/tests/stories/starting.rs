@@ -81,13 +81,6 @@ fn a_setting_that_is_wrong() {
     );
 }
 
-/// Starts, and says whether it looked at all pages of the database first.
-fn start(folder: &Path) -> (Process, bool) {
-    let mut process = Process::start_with(folder, &[("QCHAT_LOG", "info")]);
-    let has_looked = process.said().contains("looking at all pages");
-    (process, has_looked)
-}
-
 /// Writes what is there once more, until the kernel's clock has gone on since it was written before.
 fn touch(file: &Path) {
     let bytes = fs::read(file).unwrap();
@@ -103,25 +96,25 @@ fn touch(file: &Path) {
 async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join(DATABASE);
-    let (process, has_looked) = start(folder.path());
+    let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "it was made just now");
     let ana = Person::arrive(process.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;
     ana.watch(chat).await.post(chat, client_id(1), "kept").await.unwrap();
     process.stop();
 
-    let (process, has_looked) = start(folder.path());
+    let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "it was closed in order");
     let ana = Person { address: process.address, ..ana };
     ana.watch(chat).await.post(chat, client_id(2), "in the journal").await.unwrap();
     process.kill();
 
-    let (process, has_looked) = start(folder.path());
+    let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "it was killed, and nobody was there since");
     process.kill();
     touch(&database);
 
-    let (process, has_looked) = start(folder.path());
+    let (process, has_looked) = Process::start_again(folder.path());
     assert!(has_looked, "somebody wrote to it");
     process.kill();
     let copied = tempfile::tempdir().unwrap();
@@ -130,7 +123,7 @@ async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
         fs::copy(file.path(), copied.path().join(file.file_name())).unwrap();
     }
 
-    let (process, has_looked) = start(copied.path());
+    let (process, has_looked) = Process::start_again(copied.path());
     assert!(has_looked, "it is a copy");
     let ana = Person { address: process.address, ..ana };
     let events = ana.connect().await.watch(chat, None).await.unwrap().events;
@@ -158,7 +151,7 @@ async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longe
         .expect("it is emptied although nobody says anything more");
     // with nothing in the journal, a kill leaves what the database has
     process.kill();
-    let (process, has_looked) = start(folder.path());
+    let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "what is in it is known since the journal was emptied");
     let ana = Person { address: process.address, ..ana };
     assert_eq!(bodies(&ana.connect().await.watch(chat, None).await.unwrap().events), ["said once"]);

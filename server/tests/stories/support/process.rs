@@ -49,6 +49,13 @@ impl Process {
         Self::launch(program)
     }
 
+    /// As [`Process::start`], and whether it looked at all pages of the database first.
+    pub(crate) fn start_again(data_dir: &Path) -> (Self, bool) {
+        let mut process = Self::start_with(data_dir, &[("QCHAT_LOG", "info")]);
+        let has_looked = process.said().contains("looking at all pages");
+        (process, has_looked)
+    }
+
     /// As [`Process::start`], with files of so many blocks of 512 bytes at most.
     pub(crate) fn start_with_file_limit(data_dir: &Path, blocks: u32) -> Self {
         let program = command(data_dir, "127.0.0.1:0");
