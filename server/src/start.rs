@@ -275,7 +275,9 @@ impl Running {
             return;
         }
         let Some(store) = Arc::into_inner(self.store) else {
-            return tracing::warn!("the database is read still: the next start may have to look at all of it");
+            return tracing::warn!(
+                "the database is read still: the next start may have to look at all of it"
+            );
         };
         let closed = tokio::task::spawn_blocking(move || store.close(&self.database)).await;
         if let Ok(Err(error)) = closed {

@@ -23,23 +23,26 @@ fn beside(database: &Path) -> PathBuf {
 
 /// Whether there is a mark, and the database is as it was marked.
 pub(super) fn holds(database: &Path) -> bool {
-    let marked = fs::read_to_string(beside(database));
-    let found = fs::metadata(database).and_then(|database| mark_of(&database));
-    marked.is_ok_and(|marked| found.is_ok_and(|found| found == marked))
+    let holds = || Ok(fs::read_to_string(beside(database))? == mark_of(&boot()?, &fs::metadata(database)?));
+    holds().unwrap_or_else(|_: io::Error| false)
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
 }
 
 /// Which file it is, and when it was changed for the last time. Unlike the time of its last modification, that is set by the
 /// kernel alone (inode(7)): no copy has it, and nobody who writes leaves it as it is. Always of the same length.
-fn mark_of(database: &Metadata) -> io::Result<String> {
-    let boot = fs::read_to_string(BOOT_ID)?;
+fn mark_of(boot: &str, database: &Metadata) -> String {
     let (device, inode, length) = (database.dev(), database.ino(), database.len());
     let (seconds, nanos) = (database.ctime(), database.ctime_nsec());
-    Ok(format!("{} {device:020} {inode:020} {length:020} {seconds:020}.{nanos:09}\n", boot.trim()))
+    format!("{boot} {device:020} {inode:020} {length:020} {seconds:020}.{nanos:09}\n")
 }
 
 /// Sets a mark, and keeps it.
 #[derive(Debug)]
 struct Marker {
+    boot: String,
     mark: File,
     database: File,
     is_set: Mutex<bool>,
@@ -47,7 +50,7 @@ struct Marker {
 
 impl Marker {
     fn write(&self) -> io::Result<()> {
-        self.mark.write_all_at(mark_of(&self.database.metadata()?)?.as_bytes(), 0)
+        self.mark.write_all_at(mark_of(&self.boot, &self.database.metadata()?).as_bytes(), 0)
     }
 
     /// What is done about the mark is done by one at a time.
@@ -71,9 +74,9 @@ impl Mark {
     /// Not set, whatever was there.
     pub(super) fn of(path: &Path, database: &File) -> Self {
         let marker = || {
-            mark_of(&database.metadata()?)?;
+            let (boot, database) = (boot()?, database.try_clone()?);
             let mark = owned(File::options().write(true).truncate(false)).open(beside(path))?;
-            Ok(Arc::new(Marker { mark, database: database.try_clone()?, is_set: Mutex::new(false) }))
+            Ok(Arc::new(Marker { boot, mark, database, is_set: Mutex::new(false) }))
         };
         let tried: io::Result<_> = marker();
         if let Err(error) = &tried {
@@ -229,8 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, _marked) = marked(folder.path());
         let mark = fs::read_to_string(beside(&path)).unwrap();
-        let boot = fs::read_to_string(BOOT_ID).unwrap();
-        let other = mark.replace(boot.trim(), "00000000-0000-4000-8000-000000000000");
+        let other = mark.replace(&boot().unwrap(), "00000000-0000-4000-8000-000000000000");
         assert_ne!(other, mark);
         fs::write(beside(&path), other).unwrap();
         assert!(!holds(&path));
