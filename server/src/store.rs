@@ -192,6 +192,7 @@ impl Store {
             let mark = Mark::of(path, &file);
             let file = Marked { file: FileBackend::new(file)?, mark: mark.clone() };
             let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)?;
+            mark.lift();
             if !is_as_closed && !beside.exists() {
                 tracing::warn!(
                     "there is no journal beside the database: what was stored last may be missing"
@@ -290,9 +291,11 @@ impl Store {
     /// once.
     ///
     /// # Errors
-    /// [`StoreError::Io`]; the database is closed all the same.
+    /// When it cannot be closed in order or sealed. It is closed all the same.
     pub fn close(self, path: &Path) -> Result<(), StoreError> {
         self.checkpoint()?;
+        // what the seal says is not overruled by a mark
+        self.mark.lift();
         let Self { database, .. } = self;
         database.close()?;
         Ok(seal::put(path)?)

@@ -32,9 +32,9 @@ enum Before {
 impl Before {
     fn name(self) -> &'static str {
         match self {
-            Self::Stop => "a stop in order",
-            Self::Kill => "a kill",
-            Self::Unknown => "all pages were looked at",
+            Self::Stop => "after a stop in order",
+            Self::Kill => "after a kill",
+            Self::Unknown => "with a look at all pages",
         }
     }
 }
@@ -72,7 +72,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         }
     }
     for (before, figures) in BEFORE.iter().zip(&figures) {
-        let what = format!("start to ready after {}, database of {size}", before.name());
+        let what = format!("start to ready {}, database of {size}", before.name());
         report.add(Figure::of(what, "s", figures).with_goal(Goal::AtMost(1.0)));
     }
     Ok(())

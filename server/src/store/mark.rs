@@ -17,14 +17,19 @@ use super::seal::owned;
 /// Made anew by the kernel whenever it starts: random(4).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What a mark begins with that does not count. It is written over one that does, which keeps its place on a full disk.
+const LIFTED: &[u8] = b"lifted";
+
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("mark")
 }
 
 /// Whether there is a mark, and the database is as it was marked.
 pub(super) fn holds(database: &Path) -> bool {
-    let holds = || Ok(fs::read_to_string(beside(database))? == mark_of(&boot()?, &fs::metadata(database)?));
-    holds().unwrap_or_else(|_: io::Error| false)
+    let holds = || {
+        io::Result::Ok(fs::read_to_string(beside(database))? == mark_of(&boot()?, &fs::metadata(database)?))
+    };
+    holds().unwrap_or(false)
 }
 
 fn boot() -> io::Result<String> {
@@ -32,7 +37,7 @@ fn boot() -> io::Result<String> {
 }
 
 /// Which file it is, and when it was changed for the last time. Unlike the time of its last modification, that is set by the
-/// kernel alone (inode(7)): no copy has it, and nobody who writes leaves it as it is. Always of the same length.
+/// kernel alone (inode(7)): no copy has it, and whoever writes changes it once its clock has ticked. Always of the same length.
 fn mark_of(boot: &str, database: &Metadata) -> String {
     let (device, inode, length) = (database.dev(), database.ino(), database.len());
     let (seconds, nanos) = (database.ctime(), database.ctime_nsec());
@@ -71,7 +76,7 @@ impl Mark {
     /// The mark of what is in no file.
     pub(super) const NONE: Self = Self(None);
 
-    /// Not set, whatever was there.
+    /// What is there from before holds until it is [lifted](Self::lift): who has the database open is not known yet.
     pub(super) fn of(path: &Path, database: &File) -> Self {
         let marker = || {
             let (boot, database) = (boot()?, database.try_clone()?);
@@ -93,11 +98,11 @@ impl Mark {
         });
     }
 
-    /// Much is about to be written, and not to be believed before it is [set](Self::set) again.
+    /// What is there is not to be believed before it is [set](Self::set) again.
     pub(super) fn lift(&self) {
         self.change(|marker, is_set| {
             *is_set = false;
-            marker.mark.set_len(0)
+            marker.mark.write_all_at(LIFTED, 0)
         });
     }
 
@@ -177,7 +182,10 @@ impl StorageBackend for Marked {
 
 #[cfg(test)]
 mod tests {
+    use domain::{Change, Lifetimes, Seq, Timestamp, User, UserId, id::ID_BYTES};
+
     use super::*;
+    use crate::store::Store;
 
     /// A database with a mark that holds.
     fn marked(folder: &Path) -> (PathBuf, Marked) {
@@ -248,6 +256,29 @@ mod tests {
         assert!(!holds(&path));
         marked.mark.set();
         assert!(holds(&path));
+    }
+
+    #[test]
+    fn what_redb_writes_between_checkpoints_is_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.redb");
+        let store = Store::open(&path, Lifetimes::default()).unwrap();
+        let changed = || fs::metadata(&path).map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
+        let before = changed();
+        for seq in 1_u64..10_000 {
+            let written = store.write(Seq(seq), Timestamp(1), |batch| {
+                (0..100).try_for_each(|number| {
+                    let mut id = [number; ID_BYTES];
+                    id[..8].copy_from_slice(&seq.to_be_bytes());
+                    batch.apply(&Change::User { user: User::new(UserId::from_bytes(id)), at: Timestamp(1) })
+                })
+            });
+            written.unwrap();
+            if changed() != before {
+                return assert!(holds(&path));
+            }
+        }
+        panic!("redb wrote nothing");
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! `QCHAT_SEED` says when.
 
 use std::{
+    fs,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use server::start::DATABASE;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -85,6 +87,11 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
     }
     finish(&mut histories, process.address).await;
     process.kill();
+    // the database itself is whole as well, after all of them
+    fs::remove_file(folder.path().join(DATABASE).with_extension("mark")).unwrap();
+    let (mut process, has_looked) = Process::start_again(folder.path());
+    assert!(has_looked && !process.said().contains("repaired"), "{}", process.said());
+    process.kill();
     let Compared { acknowledged, seen, snapshots } = compare(&histories, folder.path());
     println!(
         "{kills} kills in {:.1?} under {clients} clients, seed {seed}: {acknowledged} messages acknowledged, {seen} views of \
@@ -92,5 +99,6 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
          was given a snapshot, and {looks} starts looked at all of the database",
         started.elapsed()
     );
+    assert!(2 * looks < kills, "a start does without a look unless the kill came in a checkpoint: {looks}");
     assert!(acknowledged as u64 > kills * clients, "there was work to lose: {acknowledged}");
 }

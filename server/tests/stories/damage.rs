@@ -104,7 +104,7 @@ impl Files {
     }
 
     fn remove(path: &Path) {
-        for extension in ["redb", "journal", "seal"] {
+        for extension in ["redb", "journal", "seal", "mark"] {
             let _ = fs::remove_file(path.with_extension(extension));
         }
     }
