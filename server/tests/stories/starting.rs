@@ -102,6 +102,11 @@ async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
     let chat = ana.start_chat("Ana", "Tea").await;
     ana.watch(chat).await.post(chat, client_id(1), "kept").await.unwrap();
     process.stop();
+    fs::write(database.with_extension("seal"), "0 00000000\n").unwrap();
+
+    let (process, has_looked) = Process::start_again(folder.path());
+    assert!(has_looked, "its seal is broken");
+    process.stop();
 
     let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "it was closed in order");
