@@ -83,7 +83,7 @@ impl Form {
             loads: vec![5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 120.0, 160.0, 240.0, 480.0, 960.0],
             connections: vec![1_000, 4_000, 10_000],
             rest: Some(Duration::from_secs(BEAT_SECONDS + 5)),
-            // a database of 1 GB
+            // a database of more than 1 GB
             history: 1_060_000,
             chats: 5_000,
             long: 100_000,

@@ -1,5 +1,5 @@
-//! The mark of a database that is open, in a file beside it: whoever finds it as it is marked knows that nobody wrote to it since,
-//! and that the machine was up all the time (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
+//! The mark of a database that is open, in a file beside it: whoever finds it as it is marked knows that nobody wrote to it
+//! since, and that the machine was up all the time (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
 
 use std::{
     fs::{self, File, Metadata},
@@ -57,14 +57,6 @@ impl Marker {
     fn write(&self) -> io::Result<()> {
         self.mark.write_all_at(mark_of(&self.boot, &self.database.metadata()?).as_bytes(), 0)
     }
-
-    /// What is done about the mark is done by one at a time.
-    fn change(&self, change: impl FnOnce(&mut bool) -> io::Result<()>) {
-        let mut is_set = self.is_set.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = change(&mut is_set) {
-            tracing::debug!(%error, "the database is not marked");
-        }
-    }
 }
 
 /// The mark beside an open database. Where there can be none, nothing is lost but time at the next start. It is not synced: none
@@ -111,9 +103,12 @@ impl Mark {
         self.change(|marker, is_set| if *is_set { marker.write() } else { Ok(()) });
     }
 
+    /// What is done about the mark is done by one at a time.
     fn change(&self, change: impl FnOnce(&Marker, &mut bool) -> io::Result<()>) {
-        if let Self(Some(marker)) = self {
-            marker.change(|is_set| change(marker, is_set));
+        let Self(Some(marker)) = self else { return };
+        let mut is_set = marker.is_set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = change(marker, &mut is_set) {
+            tracing::debug!(%error, "the database is not marked");
         }
     }
 }
