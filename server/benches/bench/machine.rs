@@ -1,6 +1,13 @@
 //! What a process takes of the machine, as Linux tells it (proc(5)).
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 /// A process that is measured.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +32,30 @@ impl Watched {
 
     /// Bytes of memory that are its own now.
     pub(crate) fn resident(self) -> io::Result<u64> {
-        let text = fs::read_to_string(self.folder().join("status"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().split(' ').next()).and_then(|kib| kib.parse::<u64>().ok());
-        kib.map(|kib| kib * 1024).ok_or_else(|| io::Error::other("status is not as expected"))
+        Ok(self.number("status", "VmRSS:")? * 1024)
     }
+
+    /// Bytes that it had fetched from a disk so far.
+    pub(crate) fn fetched(self) -> io::Result<u64> {
+        self.number("io", "read_bytes:")
+    }
+
+    fn number(self, file: &str, name: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(self.folder().join(file))?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.ok_or_else(|| io::Error::other(format!("{file} is not as expected")))
+    }
+}
+
+/// Has the kernel forget what it holds of a file in memory. Whether it did is for whoever reads the file to see.
+pub(crate) fn put_out_of_memory(file: &Path) -> io::Result<()> {
+    // what is not on the disk yet stays
+    File::open(file)?.sync_all()?;
+    let mut input = OsString::from("if=");
+    input.push(file);
+    Command::new("dd").arg(input).args(["iflag=nocache", "count=0", "status=none"]).status()?;
+    Ok(())
 }
 
 /// What machine this is, in a few words.
