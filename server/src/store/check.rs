@@ -2,9 +2,13 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io,
+    os::unix::fs::FileExt,
     path::Path,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -16,8 +20,12 @@ use super::StoreError;
 /// 1.14 GB takes 0.8 s with so much, as with nothing, and 1.2 s with 16 MiB.
 const CACHE_BYTES: usize = 256 * 1024;
 
-/// Read ahead at once. In pieces of 128 KiB a disk takes up to half as long again.
-const AHEAD_BYTES: usize = 1024 * 1024;
+/// Each reader reads so much at once.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// So many read ahead at the same time: a disk gives more to several who ask than to one. 0.73 GB on the disk were looked at in
+/// 1.0 to 1.4 s behind four, and in 1.2 to 1.9 behind one.
+const READERS: usize = 4;
 
 /// Looks at all pages of a database, and repairs it where it has to be: whether it was whole.
 pub(super) fn check(path: &Path) -> Result<bool, StoreError> {
@@ -29,39 +37,45 @@ pub(super) fn check(path: &Path) -> Result<bool, StoreError> {
     Ok(is_whole)
 }
 
-/// Has the kernel read a file from one end to the other, until this is dropped. redb asks for pages in the order of its trees,
-/// one by one, which is nowhere their order on the disk: 1.12 GB that nobody had read since the machine was started took 6 s,
-/// and 1 s behind this.
+/// Has the kernel read a file from one end to the other, for as long as this is kept. redb asks for pages in the order of its
+/// trees, one by one, which is nowhere their order on the disk: what takes a second behind this takes six without, where
+/// nobody has read the file since the machine was started.
 struct Ahead {
-    _waits: Arc<()>,
+    /// How far it was read. Who reads has no more than a weak hold on it.
+    _end: Arc<AtomicU64>,
 }
 
 impl Ahead {
     /// Where it cannot be begun, nothing is lost but time.
     fn of(path: &Path) -> Self {
-        let (path, waits) = (path.to_owned(), Arc::new(()));
-        let waiting = Arc::downgrade(&waits);
-        let reads = move || match read_ahead(&path, &waiting) {
-            Ok(bytes) => tracing::debug!(bytes, "read ahead"),
-            Err(error) => tracing::debug!(%error, "not read ahead"),
-        };
-        if let Err(error) = thread::Builder::new().name("ahead".into()).spawn(reads) {
-            tracing::debug!(%error, "not read ahead");
+        let end = Arc::new(AtomicU64::new(0));
+        for _ in 0..READERS {
+            let (path, end) = (path.to_owned(), Arc::downgrade(&end));
+            let read = move || {
+                if let Err(error) = read_ahead(&path, &end) {
+                    tracing::debug!(%error, "the database is not read ahead");
+                }
+            };
+            if let Err(error) = thread::Builder::new().name("ahead".into()).spawn(read) {
+                tracing::debug!(%error, "the database is not read ahead");
+            }
         }
-        Self { _waits: waits }
+        Self { _end: end }
     }
 }
 
-/// Reads a file while somebody waits. Gives how many bytes it read.
-fn read_ahead(path: &Path, waiting: &Weak<()>) -> io::Result<u64> {
-    let (mut file, mut piece, mut bytes) = (File::open(path)?, vec![0; AHEAD_BYTES], 0);
-    while waiting.strong_count() > 0 {
-        match file.read(&mut piece)? {
-            0 => break,
+/// Reads piece after piece of a file while there is somebody who waits, with all others who do. Gives how many bytes it read.
+fn read_ahead(path: &Path, end: &Weak<AtomicU64>) -> io::Result<u64> {
+    let (file, mut piece, mut bytes) = (File::open(path)?, vec![0; PIECE_BYTES], 0);
+    loop {
+        let Some(from) = end.upgrade().map(|end| end.fetch_add(PIECE_BYTES as u64, Ordering::Relaxed)) else {
+            return Ok(bytes);
+        };
+        match file.read_at(&mut piece, from)? {
+            0 => return Ok(bytes),
             count => bytes += count as u64,
         }
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -69,15 +83,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_ahead_for_as_long_as_somebody_waits() {
+    fn a_file_is_read_ahead_by_all_together_and_while_somebody_waits() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.redb");
-        let bytes = 2 * AHEAD_BYTES as u64 + 5;
-        File::create(&path).unwrap().set_len(bytes).unwrap();
-        let waits = Arc::new(());
-        let waiting = Arc::downgrade(&waits);
-        assert_eq!(read_ahead(&path, &waiting).unwrap(), bytes);
-        drop(waits);
+        let length = 9 * PIECE_BYTES as u64 + 5;
+        File::create(&path).unwrap().set_len(length).unwrap();
+        let end = Arc::new(AtomicU64::new(0));
+        let readers = [(); READERS].map(|()| {
+            let (path, end) = (path.clone(), Arc::downgrade(&end));
+            thread::spawn(move || read_ahead(&path, &end).unwrap())
+        });
+        assert_eq!(readers.map(|reader| reader.join().unwrap()).iter().sum::<u64>(), length);
+        end.store(0, Ordering::Relaxed);
+        let waiting = Arc::downgrade(&end);
+        drop(end);
         assert_eq!(read_ahead(&path, &waiting).unwrap(), 0);
     }
 }
