@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fs,
     os::unix::fs::MetadataExt,
     process::Command,
     time::{Instant, SystemTime, UNIX_EPOCH},
@@ -21,18 +22,30 @@ use crate::{
 /// In these the file system counts what a file has on the disk (stat(2)).
 const BLOCK_BYTES: u64 = 512;
 
-/// What was done to a server before it starts again.
-const BEFORE: [Before; 4] = [Before::Stop, Before::Kill, Before::Unknown, Before::PowerCut];
+/// What is measured: what was done to a server before it starts again, and where its database is then.
+const STARTS: [(Before, Is); 5] = [
+    (Before::Stop, Is::InMemory),
+    (Before::Kill, Is::InMemory),
+    (Before::Unknown, Is::InMemory),
+    (Before::Stop, Is::OnDisk),
+    (Before::Unknown, Is::OnDisk),
+];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Stop,
     /// In the midst of a flood, with what the journal held by then.
     Kill,
-    /// The same, and what would say that it was no more than that is gone, as for a copy. The file is in memory still.
+    /// The same, and what would say that it was no more than that is gone, as after a power cut, or for a copy.
     Unknown,
-    /// The same, and the file is on the disk alone.
-    PowerCut,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Is {
+    /// As the server before left it.
+    InMemory,
+    /// There alone, as after a start of the machine.
+    OnDisk,
 }
 
 impl Before {
@@ -41,7 +54,15 @@ impl Before {
             Self::Stop => "after a stop in order",
             Self::Kill => "after a kill",
             Self::Unknown => "with a look at all pages",
-            Self::PowerCut => "with a look at all pages, none of them in memory",
+        }
+    }
+}
+
+impl Is {
+    fn name(self) -> &'static str {
+        match self {
+            Self::InMemory => "",
+            Self::OnDisk => ", nothing of it in memory",
         }
     }
 }
@@ -52,12 +73,12 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     let database = folder.path().join(DATABASE);
     let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
     history::write(folder.path(), 100, form.history / 100, 0, now)?;
-    let size = format!("{:.2} GB", std::fs::metadata(&database)?.len() as f64 / 1e9);
-    let mut figures = BEFORE.map(|_| Vec::new());
+    let size = format!("{:.2} GB", fs::metadata(&database)?.len() as f64 / 1e9);
+    let mut figures = STARTS.map(|_| Vec::new());
     // what a benchmark wrote was neither stopped nor killed: the first start is no figure
     let mut running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
     for _ in 0..form.rounds {
-        for (before, figures) in BEFORE.iter().zip(&mut figures) {
+        for ((before, is), figures) in STARTS.iter().zip(&mut figures) {
             if *before == Before::Stop {
                 Command::new("kill").args(["-TERM", &running.watched.0.to_string()]).status()?;
                 running.wait()?;
@@ -70,28 +91,28 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
                 }
                 drop(running);
             }
-            if matches!(before, Before::Unknown | Before::PowerCut) {
-                std::fs::remove_file(database.with_extension("mark"))?;
+            if *before == Before::Unknown {
+                fs::remove_file(database.with_extension("mark"))?;
             }
-            if *before == Before::PowerCut {
+            if *is == Is::OnDisk {
                 machine::put_out_of_memory(&database)?;
             }
-            let on_disk = std::fs::metadata(&database)?.blocks() * BLOCK_BYTES;
+            let on_disk = fs::metadata(&database)?.blocks() * BLOCK_BYTES;
             let began = Instant::now();
             running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
             let took = began.elapsed().as_secs_f64();
-            // a folder in memory is on no disk
-            if *before != Before::PowerCut || running.watched.fetched()? > on_disk / 10 * 9 {
+            let came_from_disk = || running.watched.fetched().is_ok_and(|bytes| bytes > on_disk / 10 * 9);
+            if *is == Is::InMemory || came_from_disk() {
                 figures.push(took);
             }
         }
     }
-    for (before, figures) in BEFORE.iter().zip(&figures) {
+    for ((before, is), figures) in STARTS.iter().zip(&figures) {
+        let what = format!("start to ready {}, database of {size}{}", before.name(), is.name());
         if figures.len() < form.rounds {
-            report.note(format!("A start {} was not measured: they stay in memory here.", before.name()));
+            report.note(format!("Not measured, since it did not come from a disk: {what}."));
             continue;
         }
-        let what = format!("start to ready {}, database of {size}", before.name());
         report.add(Figure::of(what, "s", figures).with_goal(Goal::AtMost(1.0)));
     }
     Ok(())
