@@ -81,23 +81,42 @@ fn read_ahead(path: &Path, end: &Weak<AtomicU64>) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::PathBuf, thread::JoinHandle};
+
     use super::*;
 
-    #[test]
-    fn a_file_is_read_ahead_by_all_together_and_while_somebody_waits() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.redb");
-        let length = 9 * PIECE_BYTES as u64 + 5;
+    fn file_of(length: u64, folder: &Path) -> PathBuf {
+        let path = folder.join("a.redb");
         File::create(&path).unwrap().set_len(length).unwrap();
-        let end = Arc::new(AtomicU64::new(0));
-        let readers = [(); READERS].map(|()| {
-            let (path, end) = (path.clone(), Arc::downgrade(&end));
-            thread::spawn(move || read_ahead(&path, &end).unwrap())
-        });
+        path
+    }
+
+    fn reader(path: &Path, end: &Arc<AtomicU64>) -> JoinHandle<u64> {
+        let (path, end) = (path.to_owned(), Arc::downgrade(end));
+        thread::spawn(move || read_ahead(&path, &end).unwrap())
+    }
+
+    #[test]
+    fn a_file_is_read_ahead_by_all_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let length = 9 * PIECE_BYTES as u64 + 5;
+        let path = file_of(length, folder.path());
+        let end = Arc::default();
+        let readers = [(); READERS].map(|()| reader(&path, &end));
         assert_eq!(readers.map(|reader| reader.join().unwrap()).iter().sum::<u64>(), length);
-        end.store(0, Ordering::Relaxed);
-        let waiting = Arc::downgrade(&end);
+    }
+
+    #[test]
+    fn nobody_reads_on_once_nobody_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let length = 16 << 30;
+        let path = file_of(length, folder.path());
+        let end = Arc::default();
+        let reader = reader(&path, &end);
+        while end.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
         drop(end);
-        assert_eq!(read_ahead(&path, &waiting).unwrap(), 0);
+        assert!(reader.join().unwrap() < length);
     }
 }
