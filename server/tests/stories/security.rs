@@ -22,7 +22,7 @@ async fn every_answer_says_what_browsers_are_to_hold_back() {
     for path in paths {
         let headers = ana.get(path).await.headers;
         assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
-        assert_eq!(headers[REFERRER_POLICY], "no-referrer", "{path}");
+        assert_eq!(headers[REFERRER_POLICY], "same-origin", "{path}");
         for name in ["permissions-policy", "cross-origin-opener-policy", "cross-origin-resource-policy"] {
             assert!(headers.contains_key(name), "{path} {name}");
         }
