@@ -12,8 +12,8 @@ const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 const EVERYWHERE: [(HeaderName, HeaderValue); 6] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NO_PAGE)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    // The address of a chat is what lets people in. Nobody else learns it; with `no-referrer` browsers would hide from us, too, where
-    // a form comes from (Origin: null, Fetch standard), and without TLS nothing else tells
+    // The address of a chat is what lets people in: other sites do not learn it. With `no-referrer` browsers would hide from
+    // this one, too, where a form comes from (`Origin: null`, Fetch standard), and without TLS nothing else tells
     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
     // the clipboard and the sheet for sharing are all that a page asks of the device
     (
