@@ -303,8 +303,8 @@ impl Store {
         self.epoch
     }
 
-    /// How many bytes are kept. The file has about three times as many (measured with 100,000 short messages), and does
-    /// not become smaller: what goes from it makes room for what comes.
+    /// How many bytes are kept. The file has about three times as many (measured with 100,000 short messages), and becomes
+    /// little smaller: what goes from it makes room for what comes.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
