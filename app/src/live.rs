@@ -10,12 +10,13 @@ use domain::{
     ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
     frame::{Ask, ServerFrame},
     lobby::Wanted,
-    page::Visit,
+    page::{Page, Visit},
     timeline::Pending,
 };
 use leptos::{
     prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, use_context},
-    web_sys::Event,
+    wasm_bindgen::JsCast,
+    web_sys::{Element, Event, HtmlElement, SubmitEvent},
 };
 
 use crate::{state::State, takeover::Takeover};
@@ -33,6 +34,8 @@ pub enum Connection {
     Reconnecting,
     /// Cut off, trying again, and the device says that it has no network.
     Offline,
+    /// No live connection comes through, and the page asks every few seconds instead. All it does works.
+    Polling,
     /// The page cannot go on; why is said elsewhere.
     Ended,
 }
@@ -41,9 +44,6 @@ pub enum Connection {
 pub trait Courier: Send + Sync {
     /// A fresh id for a message.
     fn client_id(&self) -> ClientId;
-
-    /// What time it is here.
-    fn now(&self) -> Timestamp;
 
     /// Milliseconds since some moment, by a clock that nobody sets.
     fn uptime_millis(&self) -> u64;
@@ -64,8 +64,11 @@ pub trait Courier: Send + Sync {
     /// Asks for another part of the lobby, now or with the next connection. The address is that of a page with it.
     fn lobby(&self, wanted: &Wanted, address: &str);
 
-    /// Tries to connect now instead of waiting.
+    /// Tries to connect now instead of waiting, and asks a connection that there is whether it lives.
     fn hurry(&self);
+
+    /// Asks whether the server can be reached by ordinary requests.
+    fn reach(&self, done: Box<dyn FnOnce(bool)>);
 
     /// What was being written here before the page was loaded anew.
     fn draft(&self) -> Option<String>;
@@ -81,6 +84,9 @@ pub trait Courier: Send + Sync {
 
     /// Whether one can write without a keyboard that covers the page.
     fn has_keyboard(&self) -> bool;
+
+    /// Whether the reader has neither the focus nor a selection anywhere on the page.
+    fn is_nowhere(&self) -> bool;
 
     /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
@@ -112,6 +118,15 @@ pub enum Next {
 /// Minutes that clocks are east of UTC at a time: summer time comes and goes.
 pub type OffsetMinutes = fn(Timestamp) -> i32;
 
+/// The button of a form or the link that an event comes from.
+fn pressed(event: &Event) -> Option<HtmlElement> {
+    let pressed = match event.dyn_ref::<SubmitEvent>() {
+        Some(event) => event.submitter().map(Into::into),
+        None => event.target()?.dyn_ref::<Element>()?.closest("a").ok()?,
+    };
+    pressed?.dyn_into().ok()
+}
+
 /// What is the same on every live page: who looks, what goes on, and how the connection is.
 #[derive(Clone, Copy)]
 pub struct Live {
@@ -139,6 +154,12 @@ pub struct Live {
     pub is_alive: State<bool>,
     /// Whether the page is in view, and not behind another one.
     pub is_visible: State<bool>,
+    /// Whether the connection has been lost for so long that what is known of others may not be true any more.
+    pub is_in_doubt: State<bool>,
+    /// How often the page was shown again as it was left, by the way back.
+    pub shown_again: State<u32>,
+    /// Whether what the reader did goes on its way now: it was held back, and the server can be reached.
+    goes_on: StoredValue<bool>,
     courier: StoredValue<Option<Arc<dyn Courier>>>,
     /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
     /// set right at any moment.
@@ -171,6 +192,9 @@ impl Live {
             offset_minutes: State::new(|_| 0),
             is_alive: State::new(false),
             is_visible: State::new(true),
+            is_in_doubt: State::new(false),
+            shown_again: State::new(0),
+            goes_on: StoredValue::new(false),
             courier: StoredValue::new(None),
             told: StoredValue::new((now, 0)),
         }
@@ -197,20 +221,35 @@ impl Live {
         }
     }
 
-    /// Keeps a form or a link from leading to a page of the browser's own, where there is no connection as far as is
-    /// known. What is wrong then is put into `problem`.
+    /// Keeps a form or a link from leading to a page of the browser's own: where there is no connection as far as is known, it
+    /// goes on once the server has answered. Where it does not, that is put into `problem`.
     pub fn stay_if_cut_off(self, event: &Event, problem: State<Option<Problem>>) {
+        problem.set(None);
         let is_cut_off =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
-        if is_cut_off {
-            event.prevent_default();
-        }
-        problem.set(is_cut_off.then_some(Problem::NotConnected));
+        let (true, false, Some(courier)) = (is_cut_off, self.goes_on.get_value(), self.courier()) else { return };
+        event.prevent_default();
+        let pressed = pressed(event);
+        courier.reach(Box::new(move |is_reached| match pressed.filter(|_| is_reached) {
+            Some(pressed) => {
+                self.goes_on.set_value(true);
+                pressed.click();
+                self.goes_on.set_value(false);
+            }
+            None => problem.set(Some(Problem::NotConnected)),
+        }));
     }
 
     /// What has expired by now.
     pub fn expiry(self) -> Expiry {
         Expiry { now: self.server_time(), lifetimes: self.lifetimes.get_untracked() }
+    }
+
+    /// What time it is on the server, as far as is known.
+    pub fn server_time(self) -> Timestamp {
+        let (told, then) = self.told.get_value();
+        let passed = self.courier().map_or(0, |courier| courier.uptime_millis().saturating_sub(then));
+        Timestamp(told.0 + passed)
     }
 
     fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
@@ -238,13 +277,6 @@ impl Live {
         if let Some(person) = people.pop() {
             self.ask(Ask::SetHidden { person, is_hidden: true }, move |_| self.hide_again(people));
         }
-    }
-
-    /// What time it is on the server, as far as is known.
-    fn server_time(self) -> Timestamp {
-        let (told, then) = self.told.get_value();
-        let passed = self.courier().map_or(0, |courier| courier.uptime_millis().saturating_sub(then));
-        Timestamp(told.0 + passed)
     }
 
     fn tick(self) {
@@ -306,10 +338,7 @@ impl Scene {
         let live = self.live();
         match frame {
             ServerFrame::Welcome { me, now, lifetimes, .. } => {
-                if let (Self::Chat(chat), true) = (self, live.me.with_untracked(|known| known.id != me.id)) {
-                    // a cookie can be exchanged while a page is open: cleared, or set by another tab
-                    chat.read_by(me.id);
-                }
+                self.met(me.id);
                 live.welcome(me, now, lifetimes);
                 Next::GoOn
             }
@@ -347,6 +376,39 @@ impl Scene {
                 Self::Home(_) => Next::GoOn,
                 Self::Chat(chat) => chat.receive(frame),
             },
+        }
+    }
+
+    /// Takes in the page as it is now, asked for by an ordinary request.
+    pub fn refresh(self, page: Page) {
+        let live = self.live();
+        let visit = match &page {
+            Page::Home(page) => &page.visit,
+            Page::Chat(page) => &page.visit,
+        };
+        self.receive(ServerFrame::Invites(visit.invites.clone()));
+        self.receive(ServerFrame::Hidden(visit.hidden.clone()));
+        live.counts.set(visit.counts);
+        self.met(visit.me.id);
+        live.welcome(visit.me.clone(), visit.now, visit.lifetimes);
+        match (self, page) {
+            (Self::Home(home), Page::Home(page)) => home.show(page.lobby),
+            (Self::Chat(chat), Page::Chat(page)) => chat.refresh(*page),
+            _ => {}
+        }
+        live.is_in_doubt.set(false);
+        live.connection.set(Connection::Polling);
+    }
+
+    /// What the page is of has gone, or the reader may not see it any more.
+    pub fn gone(self, problem: Problem) {
+        self.end(problem);
+    }
+
+    /// A cookie can be exchanged while a page is open: cleared, or set by another tab. Who reads is another user then.
+    fn met(self, me: UserId) {
+        if let (Self::Chat(chat), true) = (self, self.live().me.with_untracked(|known| known.id != me)) {
+            chat.read_by(me);
         }
     }
 

@@ -10,6 +10,9 @@ use domain::page::Page;
 use home::HomePage;
 use leptos::prelude::*;
 
+/// The id of the element that the page is in. Beside it stands what others add to a page.
+pub const PAGE_ID: &str = "page";
+
 /// The id of the element that has the page in it as data, for the browser to take over.
 pub const DATA_ID: &str = "page-data";
 

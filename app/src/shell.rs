@@ -4,16 +4,21 @@ use domain::page::{Notice, Page};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
 
 use crate::{
-    page::{App, DATA_ID, notice::NoticePage},
+    page::{App, DATA_ID, PAGE_ID, notice::NoticePage},
     view::timeline::tab_title,
 };
 
-/// A page that was not painted within so many milliseconds, or a browser that does not tell, is taken over all the same.
-const PAINT_MILLIS: u32 = 300;
+/// What every live page knows of its life: which state it is in, told by `data-life` on the root element for the styles, and
+/// in the line about the connection for people. `starting`: what brings it to life is on its way; `late`: that takes longer
+/// than people wait; `alive`; `dead`: it could not be run here, or failed. A page that is late or dead shows its ordinary forms,
+/// as one does without JavaScript.
+const LIFE: &str = include_str!("shell/life.js");
 
 /// Where the parts of a page are found.
 #[derive(Debug, Clone, Default)]
 pub struct Assets {
+    /// The address of the script that brings a page to life.
+    pub boot: String,
     /// The address of the script that loads the WASM.
     pub script: String,
     /// The address of the WASM.
@@ -51,24 +56,13 @@ pub fn Shell(
     /// What Leptos wants to know.
     options: LeptosOptions,
 ) -> impl IntoView {
-    let Assets { script, wasm, style } = assets;
+    let Assets { boot, script, wasm, style } = assets;
     let title = title(&content);
-    // The page is shown before what takes it over is asked for, unless nobody looks at it. Both parts of that are asked for
-    // at once, and by a script: whoever runs none is not sent what they cannot use. A proxy may have called the WASM
-    // something else: then it is compiled once it is there.
-    let boot = format!(
-        "if (!document.hidden) await new Promise((shown) => {{ setTimeout(shown, {PAINT_MILLIS}); \
-         try {{ new PerformanceObserver(shown).observe({{ type: 'paint', buffered: true }}); }} catch {{}} }}); \
-         const wasm = WebAssembly.compileStreaming(fetch({wasm:?})) \
-         .catch(async () => WebAssembly.compile(await (await fetch({wasm:?})).arrayBuffer())); \
-         const {{ default: start, hydrate }} = await import({script:?}); \
-         await start({{ module_or_path: await wasm }}); hydrate();"
-    );
+    // Whoever runs no script is not sent what they cannot use: the rest is asked for by this one.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
-            <script type="module" nonce=use_nonce()>
-                {boot}
-            </script>
+            <script nonce=use_nonce()>{LIFE}</script>
+            <script async src=boot data-script=script data-wasm=wasm></script>
         }
     });
     // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it was read as
@@ -78,11 +72,14 @@ pub fn Shell(
         view! { <link rel="expect" href=format!("#{DATA_ID}") blocking="render" /> }
     });
     let body = match content {
-        Content::Page(page, data) => view! {
-            <App page />
-            <script type="application/json" id=DATA_ID inner_html=data></script>
+        Content::Page(page, data) => {
+            let page = view! { <App page /> }.to_html();
+            view! {
+                <div id=PAGE_ID data-nodes=nodes(&page) inner_html=page></div>
+                <script type="application/json" id=DATA_ID inner_html=data></script>
+            }
+            .into_any()
         }
-        .into_any(),
         Content::Notice(notice) => view! { <NoticePage notice /> }.into_any(),
     };
     view! {
@@ -105,5 +102,43 @@ pub fn Shell(
             </head>
             <body>{body}</body>
         </html>
+    }
+}
+
+/// How many elements and comments a browser makes of a rendered page: what it takes over has to be there whole, with nothing
+/// else in it. Where scripts are run, what is in `noscript` is a text.
+fn nodes(html: &str) -> usize {
+    const NO_SCRIPT: &str = "</noscript>";
+    let (mut nodes, mut rest) = (0, html);
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        if rest.starts_with('/') {
+            continue;
+        }
+        nodes += 1;
+        if rest.starts_with("noscript") {
+            rest = rest.find(NO_SCRIPT).map_or("", |end| &rest[end..]);
+            continue;
+        }
+        // in the value of an attribute neither begins or ends anything
+        let mut quoted = false;
+        let end = rest.bytes().position(|byte| {
+            quoted ^= byte == b'"';
+            byte == b'>' && !quoted
+        });
+        rest = end.map_or("", |end| &rest[end..]);
+    }
+    nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nodes;
+
+    #[test]
+    fn elements_and_comments_are_counted_as_a_browser_makes_them() {
+        assert_eq!(nodes(r#"<p title="a <b> c">1 &lt; 2<!>3<br></p><noscript><p>4</p></noscript><i></i>"#), 5);
+        assert_eq!(nodes(""), 0);
+        assert_eq!(nodes("text <unfinished"), 1);
     }
 }

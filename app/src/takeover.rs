@@ -1,5 +1,6 @@
 //! How the browser takes over the page that the server rendered: its outline at once, and what stands in it piece by piece,
-//! so that a slow phone scrolls in between. React calls this selective hydration; why it is done here is in ADR 15.
+//! so that a slow phone scrolls in between. React calls this selective hydration; why it is done here is in ADR 15. A page that
+//! is not as the server rendered it is rendered anew instead, all at once (style/public/boot.js decides).
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 

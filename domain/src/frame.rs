@@ -69,6 +69,8 @@ pub enum ClientFrame {
         /// The oldest event the client has.
         before: Seq,
     },
+    /// Answer with a beat at once: asked by a client that wants to know whether the connection lives.
+    Ping {},
     /// Ask for something durable.
     Do {
         /// Any number; the answer carries it.

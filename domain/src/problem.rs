@@ -114,6 +114,15 @@ pub enum Problem {
     /// The page has no connection, and this cannot wait for one.
     #[error("There is no connection just now, and nothing was changed. Try again when you are back.")]
     NotConnected,
+    /// The connection was lost before the answer came.
+    #[error("The connection was lost before the answer came, so this may have been done. Look again when you are back.")]
+    AnswerLost,
+    /// A message that was written before this browser became another user.
+    #[error("This was written under another name, before this browser was somebody new here.")]
+    WrittenAsAnother,
+    /// A message that waited for longer than messages are kept.
+    #[error("This waited so long that others may have seen it already. Send it again if they have not.")]
+    WaitedTooLong,
     /// No valid session came along.
     #[error(
         "Qchat does not know this browser. Allow cookies for this site, then send it again or load the page again."
@@ -188,7 +197,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 51] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -218,6 +227,9 @@ impl Problem {
         Self::UnknownSlash,
         Self::SlashHelp,
         Self::NotConnected,
+        Self::AnswerLost,
+        Self::WrittenAsAnother,
+        Self::WaitedTooLong,
         Self::NoSession,
         Self::CrossOrigin,
         Self::BadFrame,
@@ -271,6 +283,9 @@ impl Problem {
             Self::UnknownSlash => "unknown_slash",
             Self::SlashHelp => "slash_help",
             Self::NotConnected => "not_connected",
+            Self::AnswerLost => "answer_lost",
+            Self::WrittenAsAnother => "written_as_another",
+            Self::WaitedTooLong => "waited_too_long",
             Self::NoSession => "no_session",
             Self::CrossOrigin => "cross_origin",
             Self::BadFrame => "bad_frame",
@@ -338,7 +353,7 @@ impl Problem {
             Self::UnknownChat | Self::ChatEnded | Self::UserGone | Self::InviteGone | Self::MessageGone => {
                 404
             }
-            Self::ChatExists | Self::ChatOfTwo => 409,
+            Self::ChatExists | Self::ChatOfTwo | Self::WrittenAsAnother | Self::WaitedTooLong => 409,
             Self::NoSession => 401,
             Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
@@ -356,7 +371,7 @@ impl Problem {
             | Self::TooFast { .. } => 429,
             Self::NotStored | Self::NotReadable => 500,
             Self::StorageFull => 507,
-            Self::Busy | Self::Restarting | Self::NotConnected => 503,
+            Self::Busy | Self::Restarting | Self::NotConnected | Self::AnswerLost => 503,
         }
     }
 

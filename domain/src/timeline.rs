@@ -34,8 +34,11 @@ pub struct Pending {
     pub client_id: ClientId,
     /// What it says.
     pub body: Body,
-    /// When it was sent, by the reader's own clock.
+    /// When it was written, by the server's clock as far as the page knows it.
     pub at: Timestamp,
+    /// Who wrote it: a browser may have become another user since. `None` in what versions before kept, which did not ask.
+    #[serde(default)]
+    pub author: Option<UserId>,
     /// Why it was not taken, if it was not; a message without a problem is on its way.
     pub problem: Option<Problem>,
 }
@@ -123,10 +126,39 @@ impl Timeline {
         timeline
     }
 
-    /// Somebody else reads from now on: the same browser with another session. What waits is theirs to send.
+    /// Another user reads from now on: the same browser with another session. What waits was written by the one before, and is
+    /// held back until the reader says that it is to be sent.
     pub fn read_by(&mut self, me: UserId) {
         self.me = me;
         self.drop_stored();
+        self.hold_back();
+    }
+
+    /// Holds back what another user of this browser wrote.
+    fn hold_back(&mut self) {
+        for pending in &mut self.pending {
+            if pending.author.is_some_and(|author| author != self.me) {
+                pending.problem = Some(Problem::WrittenAsAnother);
+            } else if pending.problem == Some(Problem::WrittenAsAnother) {
+                pending.problem = None;
+            }
+        }
+    }
+
+    /// Holds back what has waited longer than messages are kept: it may have been stored, seen and forgotten since, and would
+    /// be said a second time.
+    pub fn hold_back_old(&mut self, expiry: Expiry) {
+        for pending in &mut self.pending {
+            if pending.problem.is_none() && expiry.of_event(pending.at) {
+                pending.problem = Some(Problem::WaitedTooLong);
+            }
+        }
+    }
+
+    /// Gives up an own message that is not stored. Gives what it says; `None` where it is stored by now.
+    pub fn discard(&mut self, client_id: ClientId) -> Option<Body> {
+        let place = self.pending.iter().position(|pending| pending.client_id == client_id)?;
+        Some(self.pending.remove(place).body)
     }
 
     /// What these people say is not shown from now on, and what others say is.
@@ -249,7 +281,7 @@ impl Timeline {
     pub fn echo(&mut self, client_id: ClientId, body: Body, at: Timestamp) -> bool {
         let there_is_room = self.pending.len() < PENDING_LIMIT;
         if there_is_room {
-            self.pending.push(Pending { client_id, body, at, problem: None });
+            self.pending.push(Pending { client_id, body, at, author: Some(self.me), problem: None });
         }
         there_is_room
     }
@@ -266,6 +298,7 @@ impl Timeline {
         self.pending.splice(..0, kept.into_iter().take(room));
         self.drop_stored();
         self.take_heart();
+        self.hold_back();
     }
 
     /// What was refused only because of how it stood with the connection or the server is on its way again.
@@ -290,10 +323,13 @@ impl Timeline {
         }
     }
 
-    /// An own message is to be tried again: gives what to send, under the same id.
-    pub fn retry(&mut self, client_id: ClientId) -> Option<Pending> {
+    /// An own message is to be tried again, at this time and by whom the reader is now: gives what to send, under the same id.
+    pub fn retry(&mut self, client_id: ClientId, at: Timestamp) -> Option<Pending> {
+        let me = self.me;
         let pending = self.pending.iter_mut().find(|pending| pending.client_id == client_id)?;
         pending.problem = None;
+        pending.author = Some(me);
+        pending.at = at;
         Some(pending.clone())
     }
 
@@ -378,12 +414,16 @@ impl Timeline {
         told
     }
 
+    /// The id of an own message in an event, also of one that the reader wrote as another user and that waits here.
     fn own(&self, event: &Event) -> Option<ClientId> {
-        match &event.what {
-            What::Posted(message) if message.author == self.me => Some(message.client_id),
-            What::Blank(blank) if blank.author == self.me => Some(blank.client_id),
-            _ => None,
-        }
+        let (author, client_id) = match &event.what {
+            What::Posted(message) => (message.author, message.client_id),
+            What::Blank(blank) => (blank.author, blank.client_id),
+            _ => return None,
+        };
+        let waits =
+            |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
+        (author == self.me || self.pending.iter().any(waits)).then_some(client_id)
     }
 }
 
@@ -534,6 +574,7 @@ mod tests {
         let mut timeline = empty();
         timeline.echo(client_id(0), body("written since"), Timestamp(7));
         let kept = |number| Pending {
+            author: None,
             client_id: client_id(number),
             body: body("x"),
             at: Timestamp(1),
@@ -679,7 +720,7 @@ mod tests {
         timeline.fail(client_id(1), Problem::NotStored);
         assert_eq!(timeline.on_their_way().count(), 0);
         assert_eq!(timeline.rows(|_| 0).len(), 1, "it stays visible");
-        assert_eq!(timeline.retry(client_id(1)).unwrap().body, body("hello"));
+        assert_eq!(timeline.retry(client_id(1), Timestamp(1)).unwrap().body, body("hello"));
         assert_eq!(timeline.on_their_way().count(), 1);
     }
 
@@ -771,7 +812,7 @@ mod tests {
                     }
                     1 => timeline.fail(client_id(number), Problem::Busy),
                     2 => {
-                        timeline.retry(client_id(number));
+                        timeline.retry(client_id(number), Timestamp(1));
                     }
                     3 if sent.contains(&number) => {
                         // the server stores it once, and answers every retry with the first place

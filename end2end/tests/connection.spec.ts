@@ -1,5 +1,5 @@
-import type { WebSocketRoute } from '@playwright/test';
-import { expect, test } from '../support/story.ts';
+import type { Page, WebSocketRoute } from '@playwright/test';
+import { type Person, expect, test } from '../support/story.ts';
 
 // the browser itself says so when a server cannot be reached
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
@@ -184,30 +184,87 @@ test('a message that was lost on the way is missed with the next beat, and asked
   await expect.poll(() => bea.chat.texts()).toEqual(['the one that is lost']);
 });
 
-test('a connection that is open and dead is noticed within a minute, and replaced', async ({ person }) => {
-  const ana = await person();
-  const link = await ana.startChat();
-  const bea = await person();
+/** A line that dies without a word when it is cut: nothing goes through the first connection any more, and neither end is told. */
+async function lineThatDies(page: Page): Promise<{ cut: () => void }> {
   let isDead = false;
-  await bea.page.clock.install();
-  await bea.page.routeWebSocket(/\/live$/, (socket) => {
+  await page.routeWebSocket(/\/live$/, (socket) => {
     const isFirst = !isDead;
     const server = socket.connectToServer();
-    // nothing goes through the first one any more, and neither end is told
     server.onMessage((frame) => (isFirst && isDead ? undefined : socket.send(frame)));
     socket.onMessage((frame) => (isFirst && isDead ? undefined : server.send(frame)));
   });
+  return { cut: () => (isDead = true) };
+}
+
+test('a connection that is open and dead is noticed within a minute by a page of which nobody wants anything', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  await bea.page.clock.install();
+  const line = await lineThatDies(bea.page);
   await bea.open(link);
-  isDead = true;
+  line.cut();
   await ana.chat.say('into the dead line');
+  await bea.page.clock.runFor(60_000);
+  await expect(bea.chat.message('into the dead line')).toBeVisible();
+});
+
+test('a dead connection is noticed within five seconds by whoever writes', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  const bea = await person();
+  const line = await lineThatDies(bea.page);
+  await bea.open(link);
+  line.cut();
+  await ana.chat.say('into the dead line');
+  const began = Date.now();
   await bea.chat.say('from the dead line');
-  await bea.page.clock.runFor(45_000);
-  await expect(bea.chat.message('into the dead line')).toHaveCount(0);
-  await bea.page.clock.runFor(15_000);
-  for (const one of [ana, bea]) {
-    await expect(one.chat.message('from the dead line')).toBeVisible();
-    await expect(one.chat.message('into the dead line')).toBeVisible();
+  for (const text of ['from the dead line', 'into the dead line']) {
+    for (const one of [ana, bea]) await expect(one.chat.message(text)).toBeVisible({ timeout: 10_000 });
   }
+  expect(Date.now() - began).toBeLessThan(6_000);
+  expect((await ana.chat.texts()).filter((text) => text === 'from the dead line')).toHaveLength(1);
+});
+
+for (const [how, comeBack] of [
+  ['looks at the page again', (one: Person) => one.lookAway(true).then(() => one.lookAway(false))],
+  ['is online again', (one: Person) => one.page.evaluate(() => dispatchEvent(new Event('online')))],
+  ['comes back to the page', (one: Person) => one.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))],
+] as const) {
+  test(`a dead connection is noticed within three seconds by whoever ${how}, whatever became of their clock`, async ({ person }) => {
+    const ana = await person();
+    const link = await ana.startChat();
+    const bea = await person();
+    // a clock that is set back by three hours while the page is open
+    await bea.page.addInitScript(() => {
+      const { now } = Date;
+      Date.now = () => now() - ((window as unknown as { setBack?: boolean }).setBack ? 3 * 60 * 60 * 1_000 : 0);
+    });
+    const line = await lineThatDies(bea.page);
+    await bea.open(link);
+    line.cut();
+    await bea.page.evaluate(() => Object.assign(window, { setBack: true }));
+    await ana.chat.say('into the dead line');
+    await comeBack(bea);
+    await expect(bea.chat.message('into the dead line')).toBeVisible({ timeout: 3_000 });
+  });
+}
+
+test('what is not known any more is not shown as known', async ({ person, server }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.members).toHaveCount(2);
+  await ana.chat.composer.pressSequentially('typ');
+  await expect(bea.chat.member('Ana')).toContainText('typing');
+  await server.kill();
+  await expect(bea.chat.member('Ana')).not.toContainText('typing');
+  await expect(bea.chat.people).toHaveText('– people online');
+  await expect(bea.page.getByRole('heading', { name: 'Two people here' })).toHaveCount(0);
+  await server.startAgain();
+  await expect(bea.chat.people).toHaveText('2 people online');
+  await expect(bea.page.getByRole('heading', { name: 'Two people here' })).toBeVisible();
 });
 
 test('everybody is back within two seconds of the start of a server', async ({ person, server }) => {

@@ -1,15 +1,33 @@
 //! What is asked of the browser itself: time, chance, timers, the clipboard.
 
+use std::{cell::Cell, rc::Rc, time::Duration};
+
 use app::page::DATA_ID;
+use leptos::prelude::set_timeout;
 use domain::{ClientId, Timestamp, id::ID_BYTES, page::Page};
-use wasm_bindgen::{JsCast, prelude::Closure};
-use web_sys::{Window, js_sys};
+use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+use web_sys::{Document, RequestInit, Response, Window, js_sys};
 
 use crate::json;
 
-/// The window, which every page has.
+thread_local! {
+    static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stops all that this instance would do later: another one has taken its place.
+pub(crate) fn stop() {
+    IS_STOPPED.set(true);
+}
+
+/// Whether another instance has taken the place of this one.
+pub(crate) fn is_stopped() -> bool {
+    IS_STOPPED.get()
+}
+
+/// The window, which every page has. `None` once this instance is stopped, so that it touches nothing any more.
 pub(crate) fn window() -> Option<Window> {
-    web_sys::window()
+    web_sys::window().filter(|_| !is_stopped())
 }
 
 /// The page as the server sent it, as data.
@@ -23,7 +41,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp(js_sys::Date::now() as u64)
 }
 
-/// Milliseconds since the page was loaded, by a clock that nobody sets. It may rest while the device sleeps.
+/// Milliseconds since the page was loaded, by a clock that nobody sets. In some browsers it rests while the device sleeps.
 pub(crate) fn uptime_millis() -> u64 {
     let performance = window().and_then(|window| window.performance());
     performance.map_or_else(|| now().0, |performance| performance.now() as u64)
@@ -65,6 +83,16 @@ pub(crate) fn has_keyboard() -> bool {
     mouse.is_some_and(|mouse| mouse.matches())
 }
 
+/// Whether nothing on the page has the focus, and nothing on it is selected.
+pub(crate) fn is_nowhere() -> bool {
+    let Some(window) = window() else { return false };
+    let selection = window.get_selection().ok().flatten();
+    let document = window.document();
+    let focused = document.as_ref().and_then(Document::active_element);
+    selection.is_none_or(|selection| selection.is_collapsed())
+        && focused.is_none_or(|element| document.is_some_and(|document| document.body().is_some_and(|body| *body == element)))
+}
+
 /// Whether the page can be seen.
 pub(crate) fn is_visible() -> bool {
     let document = window().and_then(|window| window.document());
@@ -76,7 +104,7 @@ pub(crate) fn show_address(address: &str) {
     // a browser may refuse to do it too often; then the address is what it was
     let history = window().and_then(|window| window.history().ok());
     let _ = history
-        .map(|history| history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(address)));
+        .map(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(address)));
 }
 
 /// A timer that does nothing any more once it is dropped.
@@ -128,9 +156,9 @@ pub(crate) fn share_link() -> bool {
     }
     let data = web_sys::ShareData::new();
     data.set_url(&address);
-    let shared = wasm_bindgen_futures::JsFuture::from(navigator.share_with_data(&data));
+    let shared = JsFuture::from(navigator.share_with_data(&data));
     // whoever closes the sheet again has decided
-    wasm_bindgen_futures::spawn_local(async move {
+    spawn_local(async move {
         let _ = shared.await;
     });
     true
@@ -143,16 +171,61 @@ pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
     let clipboard = js_sys::Reflect::get(&window.navigator(), &"clipboard".into()).ok();
     let (Some(clipboard), Ok(address)) = (clipboard, window.location().href()) else { return done(false) };
     let Ok(clipboard) = clipboard.dyn_into::<web_sys::Clipboard>() else { return done(false) };
-    let copied = wasm_bindgen_futures::JsFuture::from(clipboard.write_text(&address));
-    wasm_bindgen_futures::spawn_local(async move { done(copied.await.is_ok()) });
+    let copied = JsFuture::from(clipboard.write_text(&address));
+    spawn_local(async move { done(copied.await.is_ok()) });
 }
 
-/// Asks whether the server is there. `done` is told, unless the browser has no answer.
-pub(crate) fn reach(done: impl FnOnce(bool) + 'static) {
-    let Some(window) = window() else { return done(false) };
-    let asked = wasm_bindgen_futures::JsFuture::from(window.fetch_with_str("/healthz"));
-    wasm_bindgen_futures::spawn_local(async move {
-        let answer = asked.await.ok().and_then(|answer| answer.dyn_into::<web_sys::Response>().ok());
-        done(answer.is_some_and(|answer| answer.ok()));
+/// What came back for a request.
+pub(crate) struct Reply {
+    /// The status (RFC 9110, section 15).
+    pub(crate) status: u16,
+    /// After how many seconds to come back, where the server said so.
+    pub(crate) retry_after: Option<u32>,
+    /// What it says. Undefined where that did not come whole.
+    pub(crate) text: JsValue,
+}
+
+impl Reply {
+    /// Whether it is what was asked for.
+    pub(crate) fn is_ok(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Asks the server for something as JSON, within so many milliseconds; with a text to be sent as JSON, too, where there is
+/// one. `done` is given `None` where no server answered.
+pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, done: Box<dyn FnOnce(Option<Reply>)>) {
+    let Some(window) = window() else { return };
+    let done = Rc::new(Cell::new(Some(done)));
+    let late = Rc::clone(&done);
+    let tell = |done: Rc<Cell<Option<Box<dyn FnOnce(Option<Reply>)>>>>, reply| {
+        if let Some(done) = done.take().filter(|_| !is_stopped()) {
+            done(reply);
+        }
+    };
+    let _ = set_timeout(move || tell(late, None), patience);
+    let options = RequestInit::new();
+    let headers = js_sys::Object::new();
+    let _ = js_sys::Reflect::set(&headers, &"accept".into(), &"application/json".into());
+    options.set_headers(&headers);
+    if let Some(sent) = sent {
+        options.set_method("POST");
+        options.set_body(&sent.into());
+    }
+    let asked = JsFuture::from(window.fetch_with_str_and_init(address, &options));
+    spawn_local(async move {
+        let reply = match asked.await.ok().and_then(|reply| reply.dyn_into::<Response>().ok()) {
+            Some(response) => {
+                let retry_after = response.headers().get("retry-after").ok().flatten();
+                let text = match response.text() {
+                    Ok(text) => JsFuture::from(text).await.unwrap_or_default(),
+                    Err(_) => JsValue::UNDEFINED,
+                };
+                let retry_after = retry_after.and_then(|seconds| seconds.parse().ok());
+                Some(Reply { status: response.status(), retry_after, text })
+            }
+            None => None,
+        };
+        tell(done, reply);
     });
 }

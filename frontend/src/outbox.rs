@@ -87,8 +87,8 @@ mod tests {
     fn a_message_is_asked_for_once_until_it_is_answered() {
         let chat = ChatId::from_bytes([1; ID_BYTES]);
         let client_id = ClientId::from_bytes([2; ID_BYTES]);
-        let message =
-            Pending { client_id, body: Body::parse("hello").unwrap(), at: Timestamp(1), problem: None };
+        let body = Body::parse("hello").unwrap();
+        let message = Pending { client_id, body, at: Timestamp(1), author: None, problem: None };
         let mut outbox = Outbox::default();
         let Some(ClientFrame::Do { request, .. }) = outbox.post(chat, &message) else {
             panic!("nothing asked")
@@ -115,7 +115,7 @@ mod tests {
         }
         assert!(ask().is_none());
         assert_eq!(told.get(), 1);
-        outbox.abandon().into_iter().for_each(|done| done(Err(Problem::NotConnected)));
+        outbox.abandon().into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
         assert_eq!(told.get(), 1 + OPEN_ASKS as u32);
     }
 }

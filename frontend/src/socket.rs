@@ -2,7 +2,8 @@
 
 use std::{
     cell::{Cell, RefCell},
-    rc::Rc,
+    rc::{Rc, Weak},
+    time::Duration,
 };
 
 use app::live::{Answered, Connection, Courier, LiveChat, Next, Scene};
@@ -12,29 +13,61 @@ use domain::{
     lobby::Wanted,
     timeline::Pending,
 };
+use leptos::prelude::set_timeout;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
-use web_sys::{CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
+use web_sys::{BeforeUnloadEvent, CloseEvent, Event, EventTarget, MessageEvent, WebSocket};
 
 use crate::{
-    browser::{self, Timer},
+    browser::{self, Reply, Timer},
     json,
     outbox::{Outbox, Waiting},
+    polling::Polling,
     storage,
-    takeover::in_a_task,
 };
 
 /// How often silence and a stuck handshake are looked for.
 const WATCH_MILLIS: i32 = 5_000;
 /// A handshake that takes longer is given up.
 const HANDSHAKE_MILLIS: u64 = 10_000;
+/// After so long a handshake may be one that nobody will ever answer: it is asked whether the server is there.
+const SLOW_HANDSHAKE_MILLIS: u64 = 4_000;
+/// What is wanted of the connection is answered within this time, or it is asked whether it lives; and that as well, or it is
+/// replaced. On slow networks both take [`PATIENCE_HANDSHAKES`] times as long as the handshake took, and up to
+/// [`LONGEST_PATIENCE_MILLIS`].
+const PATIENCE_MILLIS: u64 = 2_000;
+const PATIENCE_HANDSHAKES: u64 = 4;
+const LONGEST_PATIENCE_MILLIS: u64 = 10_000;
+/// How long the server may take to say that it is there.
+const PROBE_PATIENCE: Duration = Duration::from_secs(4);
+/// So many handshakes in a row that fail, though the server answers other requests, mean that no WebSocket comes through here.
+const REFUSED_HANDSHAKES: u32 = 2;
+/// What is known of others is shown as known for so long after the connection was lost: a tunnel is no news.
+const DOUBT_MILLIS: i32 = 2_000;
+/// A clock that went on for so much longer than the page did tells that the device slept.
+const SLEPT_MILLIS: u64 = 15_000;
 /// What could not be stored just now is sent again after so many seconds.
 const REST_SECONDS: u32 = 2;
 /// After so many attempts in vain a page asks first whether the server is there. Browsers let WebSockets wait for seconds
 /// whose forerunners failed (Chromium: `websocket_throttler.cc`), and nothing else.
 const PROBE_AFTER: u32 = 2;
+/// Where the socket is.
+const ADDRESS: &str = "/live";
+/// The status of a request that came too soon (RFC 6585, section 4).
+const TOO_MANY_REQUESTS: u16 = 429;
 /// The server is shutting down or restarting in order (RFC 6455, section 7.4).
 const NORMAL_CLOSE: u16 = 1000;
+
+thread_local! {
+    static OPEN: RefCell<Weak<Inner>> = const { RefCell::new(Weak::new()) };
+}
+
+/// Closes the connection of this instance, where that can still be done.
+pub(crate) fn close() {
+    if let Some(inner) = OPEN.with(|open| open.borrow().upgrade()) {
+        inner.give_up();
+    }
+}
 
 /// The socket of a live page. The browser has one thread, which is all that may touch it.
 pub(crate) struct Socket(SendWrapper<Rc<Inner>>);
@@ -43,16 +76,25 @@ struct Inner {
     scene: Scene,
     wire: RefCell<Option<Wire>>,
     attempts: Cell<u32>,
-    /// Within how many seconds the server said to come back, the last time it ended a connection.
+    /// After how many milliseconds to come back, where the server said so.
     told: Cell<Option<u32>>,
     retry: RefCell<Option<Timer>>,
     /// Since when the server is asked whether it is there.
-    probing: Cell<Option<Timestamp>>,
+    probing: Cell<Option<u64>>,
     /// How often it was: an answer to a question before that is not waited for any more.
     probes: Cell<u32>,
     /// Messages wait for its end, since the server could not take them just now.
     rest: RefCell<Option<Timer>>,
     given_up: Cell<bool>,
+    /// How many handshakes in a row failed though the server was there.
+    refused: Cell<u32>,
+    polling: Rc<Polling>,
+    /// An answer is waited for until its end.
+    answer_due: RefCell<Option<Timer>>,
+    /// What is known is in doubt at its end.
+    doubt: RefCell<Option<Timer>>,
+    /// When silence was last looked for, by the clock of the device.
+    looked_at: Cell<Timestamp>,
     _watchdog: RefCell<Option<Timer>>,
     _listeners: RefCell<Vec<Listener>>,
 }
@@ -73,7 +115,14 @@ enum Repair {
 struct Wire {
     socket: WebSocket,
     outbox: Outbox,
-    last_heard: Timestamp,
+    dialed: u64,
+    /// When something was last heard, and last sent, in milliseconds since the page was loaded.
+    last_heard: u64,
+    last_sent: u64,
+    /// How long an answer may take, in milliseconds.
+    patience: u64,
+    /// Whether the server was there a moment before.
+    is_server_there: bool,
     is_open: bool,
     is_welcome: bool,
     repair: Repair,
@@ -118,7 +167,7 @@ impl Socket {
     pub(crate) fn open(scene: Scene) -> Self {
         scene.live().is_visible.set(browser::is_visible());
         // every time of day on the page changes by that, which is more than to connect
-        in_a_task(move || scene.live().offset_minutes.set(browser::offset_minutes));
+        let _ = set_timeout(move || scene.live().offset_minutes.set(browser::offset_minutes), Duration::ZERO);
         let inner = Rc::new(Inner {
             scene,
             wire: RefCell::new(None),
@@ -129,9 +178,15 @@ impl Socket {
             probes: Cell::new(0),
             rest: RefCell::new(None),
             given_up: Cell::new(false),
+            refused: Cell::new(0),
+            polling: Polling::new(scene),
+            answer_due: RefCell::new(None),
+            doubt: RefCell::new(None),
+            looked_at: Cell::new(browser::now()),
             _watchdog: RefCell::new(None),
             _listeners: RefCell::new(Vec::new()),
         });
+        OPEN.with(|open| open.replace(Rc::downgrade(&inner)));
         inner.listen();
         inner.connect();
         Self(SendWrapper::new(inner))
@@ -141,10 +196,6 @@ impl Socket {
 impl Courier for Socket {
     fn client_id(&self) -> ClientId {
         browser::client_id()
-    }
-
-    fn now(&self) -> Timestamp {
-        browser::now()
     }
 
     fn uptime_millis(&self) -> u64 {
@@ -177,10 +228,15 @@ impl Courier for Socket {
     fn lobby(&self, wanted: &Wanted, address: &str) {
         browser::show_address(address);
         self.0.send(&ClientFrame::Lobby(wanted.clone()));
+        self.0.polling.look();
     }
 
     fn hurry(&self) {
         self.0.hurry();
+    }
+
+    fn reach(&self, done: Box<dyn FnOnce(bool)>) {
+        browser::request("/healthz", None, PROBE_PATIENCE, Box::new(|reply| done(reply.is_some_and(|reply| reply.is_ok()))));
     }
 
     fn draft(&self) -> Option<String> {
@@ -207,6 +263,10 @@ impl Courier for Socket {
         browser::has_keyboard()
     }
 
+    fn is_nowhere(&self) -> bool {
+        browser::is_nowhere()
+    }
+
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {
         // a device that one holds has a sheet for this; where one points with a mouse, the clipboard is quicker
         if browser::has_keyboard() || !browser::share_link() {
@@ -220,6 +280,7 @@ impl Inner {
         let weak = Rc::downgrade(self);
         let watchdog = Timer::every(WATCH_MILLIS, move || {
             if let Some(inner) = weak.upgrade() {
+                inner.look_for_sleep();
                 inner.look_for_silence();
                 inner.scene.tick();
             }
@@ -228,19 +289,36 @@ impl Inner {
 
         let Some(window) = browser::window() else { return };
         let document = window.document().map(EventTarget::from);
-        let on = |target: EventTarget, event, action: fn(&Rc<Self>)| {
+        let on = |target: EventTarget, event, action: fn(&Rc<Self>, &Event)| {
             let weak = Rc::downgrade(self);
-            let listener = Listener::new(target, event, move |_| {
+            let listener = Listener::new(target, event, move |event| {
                 if let Some(inner) = weak.upgrade() {
-                    action(&inner);
+                    action(&inner, &event);
                 }
             });
             self._listeners.borrow_mut().extend(listener);
         };
-        on(window.clone().into(), "online", Self::hurry);
-        on(window.into(), "offline", Self::lost);
+        on(window.clone().into(), "online", |inner, _| inner.hurry());
+        on(window.clone().into(), "offline", |inner, _| {
+            inner.polling.stop();
+            inner.lost();
+        });
+        // a page that the browser kept and shows again, as it was left
+        on(window.clone().into(), "pageshow", |inner, _| {
+            inner.scene.live().shown_again.update(|times| *times += 1);
+            inner.hurry();
+        });
+        // what waits is kept for the tab, and goes with it
+        on(window.into(), "beforeunload", |inner, event| {
+            if inner.scene.chat().is_some_and(LiveChat::has_waiting) {
+                event.prevent_default();
+                if let Some(event) = event.dyn_ref::<BeforeUnloadEvent>() {
+                    event.set_return_value("waiting");
+                }
+            }
+        });
         if let Some(document) = document {
-            on(document, "visibilitychange", |inner| {
+            on(document, "visibilitychange", |inner, _| {
                 inner.scene.live().is_visible.set(browser::is_visible());
                 if browser::is_visible() {
                     inner.look_for_silence();
@@ -257,30 +335,67 @@ impl Inner {
         }
         *self.retry.borrow_mut() = None;
         if self.attempts.get() <= PROBE_AFTER {
-            return self.open();
+            return self.open(false);
         }
-        let probe = self.probes.get().wrapping_add(1);
-        self.probes.set(probe);
-        self.probing.set(Some(browser::now()));
-        let weak = Rc::downgrade(self);
-        browser::reach(move |is_there| {
-            let inner = weak.upgrade().filter(|inner| inner.probes.get() == probe);
-            let Some(inner) = inner.filter(|inner| inner.probing.take().is_some()) else { return };
-            if is_there { inner.open() } else { inner.lost() }
+        self.probe(|inner, is_there| {
+            if !is_there {
+                return inner.lost();
+            }
+            if inner.refused.get() == 0 {
+                return inner.open(true);
+            }
+            inner.ask_why();
         });
     }
 
-    fn open(self: &Rc<Self>) {
-        match self.dial() {
+    /// Asks whether the server is there.
+    fn probe(self: &Rc<Self>, then: fn(&Rc<Self>, bool)) {
+        let probe = self.probes.get().wrapping_add(1);
+        self.probes.set(probe);
+        self.probing.set(Some(browser::uptime_millis()));
+        let weak = Rc::downgrade(self);
+        let answered = move |reply: Option<Reply>| {
+            let inner = weak.upgrade().filter(|inner| inner.probes.get() == probe);
+            if let Some(inner) = inner.filter(|inner| inner.probing.take().is_some()) {
+                then(&inner, reply.is_some_and(|reply| reply.is_ok()));
+            }
+        };
+        browser::request("/healthz", None, PROBE_PATIENCE, Box::new(answered));
+    }
+
+    /// A page cannot see why a handshake failed, but it can ask for the same without one: whoever came too often is told when to
+    /// come back.
+    fn ask_why(self: &Rc<Self>) {
+        let weak = Rc::downgrade(self);
+        let answered = move |reply: Option<Reply>| {
+            let Some(inner) = weak.upgrade() else { return };
+            match reply.filter(|reply| reply.status == TOO_MANY_REQUESTS).map(|reply| reply.retry_after) {
+                Some(wait) => {
+                    let millis = wait.unwrap_or(REST_SECONDS).saturating_mul(1_000);
+                    inner.told.set(Some(millis.saturating_add(backoff::told_millis(1, browser::chance()))));
+                    inner.polling.start();
+                    inner.lost();
+                }
+                None => inner.open(true),
+            }
+        };
+        browser::request(ADDRESS, None, PROBE_PATIENCE, Box::new(answered));
+    }
+
+    fn open(self: &Rc<Self>, is_server_there: bool) {
+        if self.wire.borrow().is_some() {
+            return;
+        }
+        match self.dial(is_server_there) {
             Some(wire) => *self.wire.borrow_mut() = Some(wire),
             None => self.lost(),
         }
     }
 
-    fn dial(self: &Rc<Self>) -> Option<Wire> {
+    fn dial(self: &Rc<Self>, is_server_there: bool) -> Option<Wire> {
         let location = browser::window()?.location();
         let scheme = if location.protocol().ok()? == "https:" { "wss" } else { "ws" };
-        let socket = WebSocket::new(&format!("{scheme}://{}/live", location.host().ok()?)).ok()?;
+        let socket = WebSocket::new(&format!("{scheme}://{}{ADDRESS}", location.host().ok()?)).ok()?;
 
         let weak = Rc::downgrade(self);
         let on_open = Closure::<dyn FnMut()>::new(move || {
@@ -306,7 +421,11 @@ impl Inner {
         Some(Wire {
             socket,
             outbox: Outbox::default(),
-            last_heard: browser::now(),
+            dialed: browser::uptime_millis(),
+            last_heard: browser::uptime_millis(),
+            last_sent: 0,
+            patience: PATIENCE_MILLIS,
+            is_server_there,
             is_open: false,
             is_welcome: false,
             repair: Repair::Whole,
@@ -317,10 +436,13 @@ impl Inner {
     }
 
     /// What can be asked is asked at once, without waiting for answers: who we are, and from where to go on.
-    fn opened(&self) {
+    fn opened(self: &Rc<Self>) {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
+            let now = browser::uptime_millis();
             wire.is_open = true;
-            wire.last_heard = browser::now();
+            wire.last_heard = now;
+            let slow = (now - wire.dialed).saturating_mul(PATIENCE_HANDSHAKES);
+            wire.patience = slow.clamp(PATIENCE_MILLIS, LONGEST_PATIENCE_MILLIS);
         }
         self.send(&ClientFrame::Hello { version: VERSION });
         if let Some(chat) = self.scene.chat() {
@@ -330,17 +452,19 @@ impl Inner {
     }
 
     /// What waits goes out once it is known who one is: a nickname that was forgotten meanwhile is asked for first.
-    fn welcomed(&self) {
+    fn welcomed(self: &Rc<Self>) {
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
             wire.is_welcome = true;
         }
+        self.refused.set(0);
+        self.polling.stop();
         if let Some(chat) = self.scene.chat() {
             chat.take_heart();
         }
         self.post_all();
     }
 
-    fn post_all(&self) {
+    fn post_all(self: &Rc<Self>) {
         for message in self.scene.chat().map(LiveChat::on_their_way).unwrap_or_default() {
             self.post(&message);
         }
@@ -371,11 +495,11 @@ impl Inner {
         }
     }
 
-    fn watch(&self, chat: LiveChat, after: Option<Cursor>) {
+    fn watch(self: &Rc<Self>, chat: LiveChat, after: Option<Cursor>) {
         self.send(&ClientFrame::Watch { chat: chat.chat_id(), after });
     }
 
-    fn repair(&self) {
+    fn repair(self: &Rc<Self>) {
         let Some(chat) = self.scene.chat() else { return };
         let before = match self.wire.borrow_mut().as_mut() {
             Some(wire) => std::mem::replace(&mut wire.repair, Repair::Asked),
@@ -394,7 +518,10 @@ impl Inner {
         }
     }
 
-    fn post(&self, message: &Pending) {
+    fn post(self: &Rc<Self>, message: &Pending) {
+        if self.polling.is_on() {
+            return self.polling.post();
+        }
         let Some(chat) = self.scene.chat() else { return };
         let frame = match self.wire.borrow_mut().as_mut() {
             Some(wire) if wire.is_welcome && self.rest.borrow().is_none() => {
@@ -407,7 +534,10 @@ impl Inner {
         }
     }
 
-    fn ask(&self, ask: Ask, done: Answered) {
+    fn ask(self: &Rc<Self>, ask: Ask, done: Answered) {
+        if self.polling.is_on() {
+            return self.polling.ask(&ask, done);
+        }
         let frame = match self.wire.borrow_mut().as_mut() {
             Some(wire) if wire.is_open => Ok(wire.outbox.ask(ask, done)),
             _ => Err(done),
@@ -419,17 +549,73 @@ impl Inner {
         }
     }
 
-    fn send(&self, frame: &ClientFrame) {
-        let wire = self.wire.borrow();
-        let open = wire.as_ref().filter(|wire| wire.is_open);
-        let (Some(wire), Some(text)) = (open, json::text(frame)) else { return };
-        // what cannot be sent now is sent again after the reconnect that follows
-        let _ = wire.socket.send_with_str(&text);
+    fn send(self: &Rc<Self>, frame: &ClientFrame) {
+        let patience = {
+            let mut wire = self.wire.borrow_mut();
+            let open = wire.as_mut().filter(|wire| wire.is_open);
+            let (Some(wire), Some(text)) = (open, json::text(frame)) else { return };
+            // what cannot be sent now is sent again after the reconnect that follows
+            let _ = wire.socket.send_with_str(&text);
+            wire.last_sent = browser::uptime_millis();
+            wire.patience
+        };
+        self.expect_answer(patience, false);
+    }
+
+    /// Looks, after so many milliseconds, whether anything was heard since something was sent.
+    fn expect_answer(self: &Rc<Self>, patience: u64, is_asked: bool) {
+        let weak = Rc::downgrade(self);
+        let mut due = self.answer_due.borrow_mut();
+        if is_asked || due.is_none() {
+            let millis = i32::try_from(patience).unwrap_or(i32::MAX);
+            *due = Timer::once(millis, move || {
+                if let Some(inner) = weak.upgrade() {
+                    let _over = inner.answer_due.take();
+                    inner.look_for_answer(is_asked);
+                }
+            });
+        }
+    }
+
+    /// A connection on which something was wanted and nothing was heard is asked whether it lives, and replaced where it does not
+    /// say so.
+    fn look_for_answer(self: &Rc<Self>, is_asked: bool) {
+        let now = browser::uptime_millis();
+        let silent = match self.wire.borrow().as_ref() {
+            Some(wire) if wire.is_open && wire.last_heard < wire.last_sent => {
+                Some((wire.last_sent + wire.patience).saturating_sub(now))
+            }
+            _ => None,
+        };
+        match silent {
+            None => {}
+            Some(left) if left > 0 => self.expect_answer(left, is_asked),
+            Some(_) if is_asked => self.replace(),
+            Some(_) => self.ask_for_life(),
+        }
+    }
+
+    /// Asks the connection whether it lives, with a short patience.
+    fn ask_for_life(self: &Rc<Self>) {
+        self.send(&ClientFrame::Ping {});
+        let patience = self.wire.borrow().as_ref().filter(|wire| wire.is_open).map(|wire| wire.patience);
+        if let Some(patience) = patience {
+            self.expect_answer(patience, true);
+        }
+    }
+
+    /// A connection that is dead makes room for another one now.
+    fn replace(self: &Rc<Self>) {
+        self.lost();
+        self.connect();
     }
 
     fn heard(self: &Rc<Self>, text: &JsValue) {
+        if browser::is_stopped() {
+            return self.give_up();
+        }
         if let Some(wire) = self.wire.borrow_mut().as_mut() {
-            wire.last_heard = browser::now();
+            wire.last_heard = browser::uptime_millis();
         }
         // a frame this page does not know comes from a newer server, which tells so in its own words
         let Some(frame) = json::parse::<ServerFrame>(text) else { return };
@@ -473,7 +659,8 @@ impl Inner {
         };
         let is_welcome = matches!(frame, ServerFrame::Welcome { .. });
         if let ServerFrame::Refused { request: None, chat: None, problem: Problem::Restarting } = frame {
-            self.told.set(Problem::Restarting.retry_after());
+            let within = Problem::Restarting.retry_after();
+            self.told.set(within.map(|seconds| backoff::told_millis(seconds, browser::chance())));
         }
         match self.scene.receive(frame) {
             Next::GoOn => {
@@ -483,6 +670,8 @@ impl Inner {
                 if let Some(repaired) = repaired {
                     self.repaired(repaired);
                     self.attempts.set(0);
+                    self.doubt.take();
+                    self.scene.live().is_in_doubt.set(false);
                 }
             }
             Next::WatchAgain => self.repair(),
@@ -497,25 +686,39 @@ impl Inner {
 
     fn lost(self: &Rc<Self>) {
         *self.rest.borrow_mut() = None;
+        self.answer_due.take();
         self.hold(false);
         self.probing.set(None);
         let wire = self.wire.borrow_mut().take();
+        if wire.as_ref().is_some_and(|wire| wire.is_server_there && !wire.is_welcome) {
+            self.refused.set(self.refused.get() + 1);
+        }
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
-        abandoned.into_iter().for_each(|done| done(Err(Problem::NotConnected)));
+        abandoned.into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
         if let Some(chat) = self.scene.chat() {
             chat.loading.set(false);
+            chat.nobody_types();
         }
-        if self.given_up.get() {
+        if self.given_up.get() || self.scene.live().ended.with_untracked(Option::is_some) {
             return;
         }
         // What the device says of its network is a hint, and wrong at times: it is shown, and does not keep from trying.
         let online = browser::is_online();
-        self.scene.live().connection.set(if online { Connection::Reconnecting } else { Connection::Offline });
+        if self.refused.get() >= REFUSED_HANDSHAKES && online {
+            self.polling.start();
+        }
+        if !self.polling.is_on() {
+            let state = if online { Connection::Reconnecting } else { Connection::Offline };
+            self.scene.live().connection.set(state);
+            self.begin_to_doubt();
+        }
         let attempt = self.attempts.get();
         self.attempts.set(attempt.saturating_add(1));
         let weak = Rc::downgrade(self);
         let wait = match self.told.take() {
-            Some(seconds) => backoff::told_millis(seconds, browser::chance()),
+            Some(millis) => millis,
+            // nobody waits for the socket where the page is followed without
+            None if self.polling.is_on() => backoff::wait_millis(u32::MAX, browser::chance(), online),
             None => backoff::wait_millis(attempt, browser::chance(), online),
         };
         *self.retry.borrow_mut() = Timer::once(i32::try_from(wait).unwrap_or(i32::MAX), move || {
@@ -525,27 +728,70 @@ impl Inner {
         });
     }
 
-    /// There is reason to believe that it works now.
+    /// What is known is not shown as known any more, unless the connection is back soon.
+    fn begin_to_doubt(self: &Rc<Self>) {
+        let mut doubt = self.doubt.borrow_mut();
+        if doubt.is_none() {
+            let live = self.scene.live();
+            *doubt = Timer::once(DOUBT_MILLIS, move || {
+                let is_cut_off =
+                    matches!(live.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
+                live.is_in_doubt.set(is_cut_off);
+            });
+        }
+    }
+
+    /// There is reason to believe that it works now, or that it does not any more.
     fn hurry(self: &Rc<Self>) {
-        if self.wire.borrow().is_none() {
-            self.connect();
+        self.polling.look();
+        let now = browser::uptime_millis();
+        let wire = self.wire.borrow().as_ref().map(|wire| (wire.is_open, now - wire.dialed > PATIENCE_MILLIS));
+        match wire {
+            Some((true, _)) => self.ask_for_life(),
+            // it may have been begun on another network
+            Some((false, true)) => self.replace(),
+            Some((false, false)) => {}
+            None => {
+                let is_slow = |since: u64| now.saturating_sub(since) > PATIENCE_MILLIS;
+                self.probing.set(self.probing.get().filter(|since| !is_slow(*since)));
+                self.connect();
+            }
+        }
+    }
+
+    /// A device that slept comes back without a word; what it was connected to may have gone.
+    fn look_for_sleep(self: &Rc<Self>) {
+        let now = browser::now();
+        let passed = now.millis_since(self.looked_at.replace(now));
+        if passed > WATCH_MILLIS as u64 + SLEPT_MILLIS && browser::is_visible() {
+            self.hurry();
         }
     }
 
     fn look_for_silence(self: &Rc<Self>) {
-        let silent = self.wire.borrow().as_ref().is_some_and(|wire| {
-            let limit = if wire.is_open { SILENCE_SECONDS * 1_000 } else { HANDSHAKE_MILLIS };
-            browser::now().millis_since(wire.last_heard) > limit
+        let now = browser::uptime_millis();
+        let wire = self.wire.borrow().as_ref().map(|wire| (wire.is_open, now - wire.last_heard));
+        let is_silent = wire.is_some_and(|(is_open, silence)| {
+            silence > if is_open { SILENCE_SECONDS * 1_000 } else { HANDSHAKE_MILLIS }
         });
-        let is_unanswered =
-            self.probing.get().is_some_and(|since| browser::now().millis_since(since) > HANDSHAKE_MILLIS);
-        if silent || is_unanswered {
-            self.lost();
+        let is_unanswered = self.probing.get().is_some_and(|since| now - since > HANDSHAKE_MILLIS);
+        if is_silent || is_unanswered {
+            return self.lost();
+        }
+        let is_slow = wire.is_some_and(|(is_open, silence)| !is_open && silence > SLOW_HANDSHAKE_MILLIS);
+        if is_slow && self.probing.get().is_none() && !self.polling.is_on() {
+            self.probe(|inner, is_there| {
+                let is_stuck = inner.wire.borrow().as_ref().is_some_and(|wire| !wire.is_open);
+                if is_there && is_stuck {
+                    inner.polling.start();
+                }
+            });
         }
     }
 
     fn give_up(&self) {
         self.given_up.set(true);
+        self.polling.stop();
         *self.retry.borrow_mut() = None;
         // the wire is let go by the event that is being handled now, which it must outlive
         if let Some(wire) = self.wire.borrow().as_ref() {

@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use app::api::{Backend, BackendContext, Promise};
 use axum::{
+    Json,
+    body::to_bytes,
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{
     ChatId, Command, Problem, UserId,
+    frame::{Ask, FRAME_LIMIT, ServerFrame},
     page::{Notice, RefusedForm},
 };
 use leptos::context::provide_context;
@@ -106,6 +109,25 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         }
         // the function did not run: its name or its fields were wrong
         None => refuse(&parts, is_page, &head, Notice::Problem(Problem::BadForm), Problem::BadForm),
+    }
+}
+
+/// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
+/// down the socket.
+pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let Client { address, .. } = Client::of(&request);
+    let session = parts.sessions.find(request.headers(), parts.service.now());
+    let Ok(body) = to_bytes(request.into_body(), FRAME_LIMIT).await else {
+        return problem::plain(Problem::FrameTooLarge);
+    };
+    let done = async {
+        let user = session.ok_or(Problem::NoSession)?.user();
+        let ask: Ask = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
+        parts.service.execute(Caller { user, address }, ask.check()?).await
+    };
+    match done.await {
+        Ok(seq) => Json(ServerFrame::Done { request: 0, seq }).into_response(),
+        Err(problem) => problem::plain(problem),
     }
 }
 

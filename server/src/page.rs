@@ -53,7 +53,7 @@ pub async fn home(
     let wanted = Wanted { filter, limit };
     visit(&parts, &request, |user| {
         let page = parts.service.home_page(user, wanted)?;
-        Ok(parts.press.answer(Page::Home(Box::new(page))))
+        Ok(answer(&parts, &request, Page::Home(Box::new(page))))
     })
 }
 
@@ -92,16 +92,16 @@ pub async fn chat(
         let glance = parts.service.glance(chat, user)?;
         let is_newest = part.before.is_none() && about.is_none();
         let robots = robots(&glance, is_newest);
-        let again = is_newest.then(|| parts.press.answer_again(&glance));
-        let mut answer = match again.flatten() {
-            Some(answer) => answer,
+        let again = (is_newest && !wants_data(&request)).then(|| parts.press.answer_again(&glance));
+        let mut shown = match again.flatten() {
+            Some(shown) => shown,
             None => {
                 let page = parts.service.chat_page(glance, part.before, about)?;
-                parts.press.answer(Page::Chat(Box::new(page)))
+                answer(&parts, &request, Page::Chat(Box::new(page)))
             }
         };
-        answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
-        Ok(answer)
+        shown.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
+        Ok(shown)
     })
 }
 
@@ -118,13 +118,23 @@ fn robots(Glance { chat, visit, .. }: &Glance, is_newest: bool) -> Option<Header
 
 /// Everything else: a file of the site, or the page that says there is none.
 pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Request) -> Response {
-    let file = site::serve(uri.path().trim_start_matches('/'), None, request.headers());
+    let version = uri.query().and_then(|query| query.strip_prefix("v="));
+    let file = site::serve(uri.path().trim_start_matches('/'), version, request.headers());
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
     let mut response = parts.press.answer_notice(Notice::Missing);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
+}
+
+/// Whether a page is asked for as data and not to be shown.
+fn wants_data(request: &Request) -> bool {
+    request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json")
+}
+
+fn answer(parts: &Parts, request: &Request, page: Page) -> Response {
+    if wants_data(request) { Press::answer_data(&page) } else { parts.press.answer(page) }
 }
 
 fn visit(

@@ -76,6 +76,7 @@ pub fn router(parts: Arc<Parts>) -> Router {
         .route("/", get(page::home))
         .route("/chat/{*id}", get(page::chat))
         .route("/live", get(live::upgrade))
+        .route("/api/ask", post(form::ask).get(form::look))
         .route("/api/{function}", post(form::submit).get(form::look))
         .route("/pkg/{*file}", get(site::package))
         .route("/healthz", get(health::alive))

@@ -44,6 +44,7 @@ pub fn assets() -> Assets {
         None => format!("/{file}"),
     };
     Assets {
+        boot: address("boot.js"),
         script: address("pkg/qchat.js"),
         wasm: address("pkg/qchat.wasm"),
         style: address("pkg/qchat.css"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Problem, Roster, Seq, Timeline, Timestamp, User, UserId, What,
+    Body, Chat, ChatId, ClientId, Event, Problem, Roster, Seq, Timeline, User, UserId, What,
     frame::{Cursor, ServerFrame},
     page::{About, ChatPage},
     timeline::{Applied, Pending},
@@ -36,7 +36,8 @@ pub struct LiveChat {
     pub is_held: State<bool>,
     /// About whom or what more is shown.
     pub about: State<Option<About>>,
-    typed_at: StoredValue<Timestamp>,
+    /// When the others were last told that the reader is typing, in milliseconds since the page was loaded.
+    typed_at: StoredValue<Option<u64>>,
 }
 
 impl LiveChat {
@@ -55,7 +56,7 @@ impl LiveChat {
             loading: State::new(false),
             is_held: State::new(false),
             about: State::new(about),
-            typed_at: StoredValue::new(Timestamp(0)),
+            typed_at: StoredValue::new(None),
         }
     }
 
@@ -158,6 +159,34 @@ impl LiveChat {
         }
     }
 
+    /// Takes in the chat as it is now, asked for by an ordinary request: what is new of it, or all where something between is
+    /// missing.
+    pub(super) fn refresh(self, page: ChatPage) {
+        let ChatPage { visit, chat, mut roster, history, .. } = page;
+        roster.name(&visit.me);
+        self.chat.set(chat);
+        self.roster.set(roster);
+        self.timeline.update(|timeline| {
+            let is_same_log = timeline.cursor().epoch == history.epoch;
+            let follows = |event: Event| timeline.apply(event) != Applied::Hole;
+            if !is_same_log || !history.events.iter().cloned().all(follows) {
+                timeline.reset(history);
+            }
+        });
+    }
+
+    /// Nobody is known to type any more.
+    pub fn nobody_types(self) {
+        if self.roster.with_untracked(|roster| roster.members.iter().any(|member| member.typing)) {
+            self.roster.update(|roster| roster.members.iter_mut().for_each(|member| member.typing = false));
+        }
+    }
+
+    /// Whether own messages are not stored yet.
+    pub fn has_waiting(self) -> bool {
+        self.timeline.with_untracked(|timeline| !timeline.pending().is_empty())
+    }
+
     /// What these people say is not shown from now on.
     pub(super) fn hide(self, hidden: Vec<UserId>) {
         self.timeline.update(|timeline| timeline.hide(hidden));
@@ -214,8 +243,12 @@ impl LiveChat {
         self.timeline.update(|timeline| timeline.fail(client_id, problem));
     }
 
-    /// What was refused only for how it stood with the connection is on its way again.
+    /// What was refused only for how it stood with the connection is on its way again, but for what may have been said already.
     pub fn take_heart(self) {
+        let expiry = self.live.expiry();
+        if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at))) {
+            self.timeline.update(|timeline| timeline.hold_back_old(expiry));
+        }
         let has_refused = |pending: &Pending| pending.problem.is_some_and(Problem::is_of_connection);
         if self.timeline.with_untracked(|timeline| timeline.pending().iter().any(has_refused)) {
             self.timeline.update(Timeline::take_heart);
@@ -230,9 +263,9 @@ impl LiveChat {
     /// The reader typed something. The others are told so once a second at most.
     pub fn typing(self) {
         let Some(courier) = self.live.courier() else { return };
-        let now = courier.now();
-        if now.millis_since(self.typed_at.get_value()) >= TYPING_SIGNAL_MILLIS {
-            self.typed_at.set_value(now);
+        let now = courier.uptime_millis();
+        if self.typed_at.get_value().is_none_or(|then| now.saturating_sub(then) >= TYPING_SIGNAL_MILLIS) {
+            self.typed_at.set_value(Some(now));
             courier.typing();
         }
     }
@@ -256,7 +289,7 @@ impl LiveChat {
     /// Why it stays in the composer: [`Problem::TooManyWaiting`], or [`Problem::NotConnected`] before the page is alive.
     pub fn post(self, body: Body) -> Result<(), Problem> {
         let Some(courier) = self.live.courier() else { return Err(Problem::NotConnected) };
-        let (client_id, at) = (courier.client_id(), courier.now());
+        let (client_id, at) = (courier.client_id(), self.live.server_time());
         let mut shown = false;
         self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
         if !shown {
@@ -264,12 +297,19 @@ impl LiveChat {
         }
         self.posted.update(|posted| *posted += 1);
         // what is typed next is worth telling at once
-        self.typed_at.set_value(Timestamp(0));
+        self.typed_at.set_value(None);
         match self.live.ended.get_untracked() {
             Some(problem) => self.refused(client_id, problem),
             None => self.send(client_id),
         }
         Ok(())
+    }
+
+    /// Gives up an own message that is not stored. Gives what it says; `None` where it is stored by now.
+    pub fn discard(self, client_id: ClientId) -> Option<Body> {
+        let mut body = None;
+        self.timeline.update(|timeline| body = timeline.discard(client_id));
+        body
     }
 
     /// Tries a message again, under the same id.
@@ -285,7 +325,8 @@ impl LiveChat {
 
     fn send(self, client_id: ClientId) {
         let mut message = None;
-        self.timeline.update(|timeline| message = timeline.retry(client_id));
+        let now = self.live.server_time();
+        self.timeline.update(|timeline| message = timeline.retry(client_id, now));
         if let (Some(courier), Some(message)) = (self.live.courier(), message) {
             courier.send(&message);
         }

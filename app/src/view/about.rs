@@ -18,7 +18,7 @@ use crate::{
     view::{
         avatar::Avatar,
         composer::ComposerField,
-        follow::{Show, part},
+        follow::{Show, fixed, part},
         icon,
         problem_line::ProblemLine,
     },
@@ -201,7 +201,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 done
             >
                 {before}
-                <bdi>{names.get_value()}</bdi>
+                <bdi translate="no">{names.get_value()}</bdi>
                 {after}
             </Act>
         }
@@ -228,9 +228,9 @@ fn AboutDialog(about: About) -> impl IntoView {
         >
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
-                <strong dir="auto">{name}</strong>
+                <strong dir="auto" translate="no">{name}</strong>
             </div>
-            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> }).into_any())}
+            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{fixed(said)}</p> }).into_any())}
             {remove}
             {hide}
             {expel}

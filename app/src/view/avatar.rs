@@ -3,6 +3,8 @@
 use domain::{Nickname, UserId};
 use leptos::prelude::*;
 
+use crate::view::follow::fixed;
+
 /// Hues of the palette in `style/person.css`.
 const HUES: u8 = 16;
 
@@ -26,8 +28,8 @@ pub fn Avatar(
     nickname: Nickname,
 ) -> impl IntoView {
     view! {
-        <span class=format!("avatar {}", hue_class(id)) aria-hidden="true">
-            {letters(&nickname)}
+        <span class=format!("avatar {}", hue_class(id)) aria-hidden="true" translate="no">
+            {fixed(letters(&nickname))}
         </span>
     }
 }

@@ -1,7 +1,7 @@
 //! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
 
 use domain::{
-    ClientId, Problem,
+    Body, ClientId, Problem,
     frame::Ask,
     slash::{self, Line},
     text, unicode,
@@ -11,7 +11,7 @@ use leptos::{
     html::Textarea,
     prelude::*,
     server_fn::ServerFn,
-    web_sys::HtmlTextAreaElement,
+    web_sys::{Event, HtmlTextAreaElement},
 };
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     live::LiveChat,
     state::{Derived, State, effect},
     view::{
-        follow::{flag, maybe, text},
+        follow::{flag, maybe_words, text},
         icon,
         problem_line::ProblemLine,
     },
@@ -37,6 +37,20 @@ pub struct ComposerField(pub NodeRef<Textarea>);
 /// An id for the message that a page without WASM may post. Handed in by the server, as a context.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FreshClientId(pub Option<ClientId>);
+
+/// Leads the focus to where one writes, with a text to go on from where there is one: before what is there already.
+pub fn write_on(field: NodeRef<Textarea>, text: Option<Body>) {
+    let Some(field) = field.get_untracked() else { return };
+    if let Some(text) = text {
+        let begun = field.value();
+        field.set_value(&if begun.is_empty() { text.to_string() } else { format!("{text}\n{begun}") });
+        // it counts as typed
+        if let Ok(event) = Event::new("input") {
+            let _ = field.dispatch_event(&event);
+        }
+    }
+    let _ = field.focus();
+}
 
 /// The composer.
 #[component]
@@ -74,16 +88,21 @@ pub fn Composer() -> impl IntoView {
         measure(&typed);
         problem.set(None);
     };
-    // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile.
+    // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile. Who is somewhere
+    // else on the page already stays there.
     effect(move || {
         let (true, Some(field), Some(courier)) = (live.is_alive.get(), field.get(), live.courier()) else {
             return;
         };
-        if let Some(draft) = courier.draft().filter(|_| field.value().is_empty()) {
+        let begun = field.value();
+        if !begun.is_empty() {
+            courier.keep_draft(&begun);
+            measure(&begun);
+        } else if let Some(draft) = courier.draft() {
             field.set_value(&draft);
             measure(&draft);
         }
-        if courier.has_keyboard() {
+        if courier.has_keyboard() && courier.is_nowhere() {
             let _ = field.focus();
         }
     });
@@ -155,7 +174,7 @@ pub fn Composer() -> impl IntoView {
         <form class="composer" class:ending=flag(move || is_over.get()) class:silent=flag(move || silence.get().is_some()) method="post" action=PostMessage::PATH on:submit=submit>
             <ProblemLine problem />
             <p class="soft silence" role="status" aria-label="Lock">
-                {maybe(move || silence.get().map(|_| "Locked: only the owner can write."))}
+                {maybe_words(move || silence.get().map(|_| "Locked: only the owner can write."))}
             </p>
             <div class="composer-field">
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
@@ -175,7 +194,7 @@ pub fn Composer() -> impl IntoView {
                     on:keydown=key_down
                 ></textarea>
                 <span class="counter soft" aria-live="polite">
-                    {maybe(left)}
+                    {maybe_words(left)}
                 </span>
                 <button class="send">
                     {icon::send()}

@@ -1,10 +1,11 @@
-//! How the connection is: silent when it is good, and when it is not, what happens to what one types.
+//! How the connection is: silent when it is good, and when it is not, what happens to what one types. Before the page is alive,
+//! and where it cannot be, `life.js` says so here.
 
 use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::{follow::text, problem_line::ProblemLine},
+    view::{follow::{text, words}, problem_line::ProblemLine},
 };
 
 /// The line under the header.
@@ -19,6 +20,7 @@ pub fn ConnectionStatus(
         Connection::Connected => "connected",
         Connection::Reconnecting => "reconnecting",
         Connection::Offline => "offline",
+        Connection::Polling => "polling",
         Connection::Ended => "ended",
     };
     let word = move || match live.connection.get() {
@@ -26,17 +28,23 @@ pub fn ConnectionStatus(
         Connection::Connected => "Connected",
         Connection::Reconnecting => "Reconnecting",
         Connection::Offline => "Offline",
+        Connection::Polling => "Connected, but not live",
     };
     let said = move || match live.connection.get() {
         Connection::Starting | Connection::Connected | Connection::Ended => "",
         Connection::Reconnecting | Connection::Offline => meanwhile,
+        Connection::Polling => {
+            "This network lets no live connection through, so the page looks for news every few seconds. What you send arrives \
+             all the same."
+        }
     };
     view! {
         <div class="connection" data-state=text(state)>
             <span role="status" aria-label="Connection">
-                {text(word)}
+                {words(word)}
             </span>
-            <span class="soft">{text(said)}</span>
+            <span class="soft">{words(said)}</span>
+            <a href="">"Load again"</a>
         </div>
         <div class="notice">
             <ProblemLine problem=live.notice />

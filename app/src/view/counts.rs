@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, state::Derived, view::follow::text};
+use crate::{live::Live, state::Derived, view::follow::words};
 
 /// So many people online.
 pub fn people(number: usize) -> String {
@@ -14,19 +14,25 @@ pub fn chats(number: usize) -> String {
     format!("{number} open {}", if number == 1 { "chat" } else { "chats" })
 }
 
+/// A count that is not known just now: a dash in the place of the number.
+fn unknown(none: &str) -> String {
+    none.replacen('0', "–", 1)
+}
+
 /// The counters, live.
 #[component]
 pub fn CountsView() -> impl IntoView {
     let live = Live::here();
-    let counts = Derived::new(move |_| live.counts.get());
+    // what is not known any more is not shown as known
+    let counts = Derived::new(move |_| (!live.is_in_doubt.get()).then(|| live.counts.get()));
     // A status speaks up when it changes, and this one changes all the time: it is read when somebody asks.
     view! {
         <p class="counts soft">
-            <span role="status" aria-live="off" aria-label="People online">
-                {text(move || people(counts.get().people))}
+            <span role="status" aria-live="off" aria-label="People online" translate="no">
+                {words(move || counts.get().map_or_else(|| unknown(&people(0)), |counts| people(counts.people)))}
             </span>
-            <span role="status" aria-live="off" aria-label="Open chats">
-                {text(move || chats(counts.get().chats))}
+            <span role="status" aria-live="off" aria-label="Open chats" translate="no">
+                {words(move || counts.get().map_or_else(|| unknown(&chats(0)), |counts| chats(counts.chats)))}
             </span>
         </p>
     }

@@ -3,7 +3,7 @@
 use domain::Problem;
 use leptos::prelude::*;
 
-use crate::{live::Live, view::follow::part};
+use crate::{live::Live, view::follow::{fixed, part}};
 
 /// Why the page cannot go on, once it cannot.
 #[component]
@@ -20,9 +20,9 @@ pub fn Ended() -> impl IntoView {
                 _ => ("/", "Go home"),
             };
             view! {
-                <p>{problem.to_string()}</p>
+                <p>{fixed(problem.to_string())}</p>
                 <a class="primary" href=address>
-                    {verb}
+                    {fixed(verb)}
                 </a>
             }
         });

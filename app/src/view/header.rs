@@ -11,7 +11,7 @@ use crate::{
     state::{Derived, State},
     view::{
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Show, part, text},
+        follow::{Show, fixed, part, text, words},
         icon,
         members::MembersButton,
         switch::Switch,
@@ -36,7 +36,7 @@ pub fn ChatHeader() -> impl IntoView {
     let title = Derived::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
     let is_owner = Derived::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
     let heading =
-        move || view! { <h1 dir="auto" title=text(move || title.get())>{text(move || title.get())}</h1> };
+        move || view! { <h1 dir="auto" title=text(move || title.get())>{words(move || title.get())}</h1> };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
@@ -82,7 +82,7 @@ fn VisibilityView(is_owner: Derived<bool>, is_of_two: Derived<bool>) -> impl Int
     view! {
         <Show
             when=move || is_owner.get() && !is_of_two.get()
-            fallback=move || view! { <span class="badge">{text(word)}</span> }
+            fallback=move || view! { <span class="badge">{words(word)}</span> }
         >
             <Switch
                 label="Public"
@@ -132,7 +132,7 @@ fn CopyLink() -> impl IntoView {
             "Copy link"
         </button>
         <span class="copied" role="status" aria-label="Link">
-            {part(move || said().map(|said| view! { <span class="note">{said}</span> }).into_any())}
+            {part(move || said().map(|said| view! { <span class="note">{fixed(said)}</span> }).into_any())}
         </span>
     }
     .into_any()

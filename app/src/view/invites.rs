@@ -81,7 +81,7 @@ fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
             <Avatar id nickname />
             <p>
                 <strong>
-                    <bdi>{name}</bdi>
+                    <bdi translate="no">{name}</bdi>
                 </strong>
                 " wants to chat with you privately."
             </p>

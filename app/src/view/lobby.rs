@@ -15,7 +15,7 @@ use crate::{
     state::{Derived, effect},
     view::{
         avatar::Avatar,
-        follow::{Item, Show, list, part, text},
+        follow::{Item, Show, fixed, flag, list, part, text, words},
         icon,
         members::here,
     },
@@ -75,16 +75,17 @@ pub fn LobbyView() -> impl IntoView {
         >
             <div class="lobby-head">
                 <h2 id="lobby-heading">"Public chats"</h2>
-                <span class="soft">{text(count)}</span>
+                <span class="soft">{words(count)}</span>
                 <Show when=move || { held_back.get() > 0 }>
                     <button type="button" class="new-chats" on:click=move |_| lobby.settle()>
-                        {text(new_chats)}
+                        {words(new_chats)}
                     </button>
                 </Show>
                 <FilterField />
             </div>
             <ul
                 class="listings"
+                class:in-doubt=flag(move || lobby.live.is_in_doubt.get())
                 aria-label="Public chats"
                 on:focusin=move |_| focus(true)
                 on:focusout=move |_| focus(false)
@@ -93,7 +94,7 @@ pub fn LobbyView() -> impl IntoView {
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">
-                    {text(move || {
+                    {words(move || {
                         if is_filtered() {
                             "No public chat has this in its title."
                         } else {
@@ -191,13 +192,13 @@ fn listing_view(lobby: LiveLobby, listing: &Listing, now: Timestamp) -> AnyView 
                     dir="auto"
                     on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
                 >
-                    {listing.title.to_string()}
+                    {fixed(listing.title.to_string())}
                 </a>
                 <span class="soft">
-                    <span class="count">{count}</span>
+                    <span class="count" translate="no">{fixed(count)}</span>
                     " · "
-                    <span class="wide-only">{event}</span>
-                    {ago}
+                    <span class="wide-only">{fixed(event)}</span>
+                    <span>{fixed(ago)}</span>
                 </span>
             </span>
         </li>

@@ -12,7 +12,7 @@ use crate::{
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Item, Show, list, maybe, part, text},
+        follow::{Item, Show, fixed, flag, list, maybe_words, part, words},
         icon,
         problem_line::ProblemLine,
         switch::Switch,
@@ -47,6 +47,11 @@ fn heading(members: usize) -> String {
     if members == 0 { "People".to_owned() } else { here(members) }
 }
 
+/// How many are here, as far as that is known: 0 where the connection has been lost for a while.
+fn known_count(chat: LiveChat) -> usize {
+    if chat.live.is_in_doubt.get() { 0 } else { chat.roster.with(|roster| roster.count) }
+}
+
 /// The members where they are a sheet.
 #[derive(Clone, Copy)]
 struct Sheet(NodeRef<Aside>);
@@ -60,7 +65,7 @@ pub fn Members() -> impl IntoView {
         let (me, owner) = (chat.live.me.get(), chat.chat.with(|chat| chat.owner));
         chat.roster.with(|roster| roster.for_reader(&me, owner))
     });
-    let count = Derived::new(move |_| chat.roster.with(|roster| roster.count));
+    let count = Derived::new(move |_| known_count(chat));
     let sheet = NodeRef::<Aside>::new();
     provide_context(Sheet(sheet));
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
@@ -98,7 +103,7 @@ pub fn Members() -> impl IntoView {
             ></button>
             <div class="members-sheet">
             <div class="members-head">
-                <h2>{text(move || heading(count.get()))}</h2>
+                <h2 translate="no">{words(move || heading(count.get()))}</h2>
                 <button
                     type="button"
                     class="quiet sheet-only"
@@ -108,12 +113,12 @@ pub fn Members() -> impl IntoView {
                     "Close"
                 </button>
             </div>
-            <div class="members-list" tabindex="0" role="group" aria-label="Members">
+            <div class="members-list" class:in-doubt=flag(move || chat.live.is_in_doubt.get()) tabindex="0" role="group" aria-label="Members">
                 <ul aria-label="Members">
                     {list(items)}
                 </ul>
                 <Show when=move || { unnamed() > 0 }>
-                    <p class="soft">{text(move || format!("and {} more", unnamed()))}</p>
+                    <p class="soft">{words(move || format!("and {} more", unnamed()))}</p>
                 </Show>
             </div>
             <footer class="members-foot">
@@ -160,12 +165,12 @@ fn Lock() -> impl IntoView {
 #[component]
 pub fn MembersButton() -> impl IntoView {
     let chat = LiveChat::here();
-    let count = Derived::new(move |_| chat.roster.with(|roster| roster.count));
+    let count = Derived::new(move |_| known_count(chat));
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
-            <span aria-hidden="true">{maybe(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}</span>
-            <span class="hidden">{text(move || heading(count.get()))}</span>
+            <span aria-hidden="true">{maybe_words(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}</span>
+            <span class="hidden" translate="no">{words(move || heading(count.get()))}</span>
         </button>
     }
 }
@@ -176,7 +181,7 @@ fn Myself(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let nickname = Derived::new(move |_| live.me.with(|me| me.nickname.to_string()));
-    let name = move || view! { <span class="name" dir="auto">{text(move || nickname.get())}</span> };
+    let name = move || view! { <span class="name" dir="auto" translate="no">{words(move || nickname.get())}</span> };
     let avatar = part(move || {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()
@@ -210,7 +215,7 @@ fn Other(member: Member, typing: Derived<Vec<UserId>>) -> impl IntoView {
     view! {
         <li class="member">
             <Avatar id nickname />
-            <span class="name" dir="auto">{name.clone()}</span>
+            <span class="name" dir="auto" translate="no">{name.clone()}</span>
             {can_be_asked.then(|| view! { <ChatPrivatelyForm id name /> })}
             {marks(id, None)}
             <Show when=move || typing.with(|typing| typing.contains(&id))>
@@ -234,7 +239,7 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
         <span class="marks soft">
             {part(move || {
                 let marks = marks.get().into_iter().flatten();
-                marks.map(|mark| view! { <span>{mark}</span> }).collect_view().into_any()
+                marks.map(|mark| view! { <span>{fixed(mark)}</span> }).collect_view().into_any()
             })}
         </span>
     }
@@ -249,7 +254,7 @@ fn ChatPrivatelyForm(id: UserId, name: String) -> impl IntoView {
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
         // the chat opens elsewhere: what this page was about comes into view again
-        if let Some(Sheet(sheet)) = sheet.filter(|_| problem.get_untracked().is_none())
+        if let Some(Sheet(sheet)) = sheet.filter(|_| !event.default_prevented())
             && let Some(sheet) = sheet.get_untracked()
         {
             let _ = sheet.hide_popover();
@@ -311,7 +316,7 @@ pub fn TypingLine() -> impl IntoView {
         <p class="typing-line soft">
             {part(move || {
                 let said = names.with(|names| who_types(names));
-                said.into_iter().map(|(who, did)| view! { <bdi>{who}</bdi> {did} }).collect_view().into_any()
+                said.into_iter().map(|(who, did)| view! { <bdi translate="no">{fixed(who)}</bdi> <span>{fixed(did)}</span> }).collect_view().into_any()
             })}
         </p>
     }

@@ -17,8 +17,8 @@ use crate::{
     view::{
         about::{AboutLink, Act, message_address, person_address},
         avatar::Avatar,
-        composer::ComposerField,
-        follow::{Show, flag, text},
+        composer::{self, ComposerField},
+        follow::{Show, flag, text, words},
         problem_line::ProblemLine,
     },
 };
@@ -134,7 +134,7 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
     let (who, did, name) = told(what, me, owner);
     view! {
         <li class="system">
-            <bdi>{who}</bdi>
+            <bdi translate="no">{who}</bdi>
             {did}
             {name.map(|name| view! { <bdi>{name}</bdi> })}
             {about}
@@ -261,13 +261,13 @@ fn head(
         view! {
             <Avatar id=author nickname />
             <p class="by">
-                <strong dir="auto">{name}</strong>
+                <strong dir="auto" translate="no">{name}</strong>
                 {clock(at)}
             </p>
         }
         .into_any()
     } else {
-        view! { <p class="by hidden">{name} " " {clock(at)}</p> }.into_any()
+        view! { <p class="by hidden"><span translate="no">{name}</span> " " {clock(at)}</p> }.into_any()
     }
 }
 
@@ -297,7 +297,7 @@ fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
     view! {
         <li class="system hidden-messages">
             {said}
-            <bdi>{name.clone()}</bdi>
+            <bdi translate="no">{name.clone()}</bdi>
             ", whom you have hidden"
             <Act
                 action=SetHidden::PATH
@@ -307,7 +307,7 @@ fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
                 done=Callback::new(|()| ())
             >
                 "Show"
-                <span class="hidden">" " <bdi>{name}</bdi> " again"</span>
+                <span class="hidden">" " <bdi translate="no">{name}</bdi> " again"</span>
             </Act>
             <ProblemLine problem />
         </li>
@@ -324,6 +324,8 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
         Delivery::Stored(_) => None,
     };
     let is_stuck = move || problem().is_some() || live.connection.get() == Connection::Offline;
+    // what waits for a connection can be taken back
+    let can_be_dropped = move || is_stuck() || live.is_in_doubt.get();
     let is_over = move || live.ended.with(Option::is_some);
     // what is true of several is said once, with the last of them
     let is_last = Derived::new(move |_| {
@@ -332,6 +334,10 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
     });
     let said = move || match problem() {
         _ if is_over() => "Not sent".to_owned(),
+        // it says what is so now
+        Some(Problem::ChatLocked) if chat.keeps_silent().is_none() => {
+            "Not sent: this chat was locked. You can send it now.".to_owned()
+        }
         Some(problem) => format!("Not sent. {problem}"),
         None if is_stuck() && !is_last.get() => "Not sent".to_owned(),
         None if is_stuck() => "Not sent. You are offline; it goes out when you are back.".to_owned(),
@@ -340,21 +346,41 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
         }
         None => "Sending".to_owned(),
     };
+    let retry_words = move || match problem() {
+        Some(Problem::WrittenAsAnother) => format!("Send as {}", live.me.with(|me| me.nickname.to_string())),
+        _ => "Retry".to_owned(),
+    };
     let composer = use_context::<ComposerField>();
+    // the buttons go, and the focus with them, to where one writes on
+    let write_on = move |text: Option<Body>| {
+        if let Some(ComposerField(field)) = composer {
+            composer::write_on(field, text);
+        }
+    };
     let retry = move |_| {
         chat.retry(client_id);
-        // the button goes, and the focus with it, to where one writes on
-        if let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked()) {
-            let _ = field.focus();
-        }
+        write_on(None);
+    };
+    let edit = move |_| write_on(chat.discard(client_id));
+    let discard = move |_| {
+        chat.discard(client_id);
+        write_on(None);
     };
     view! {
         <Show when=move || matches!(delivery.get(), Delivery::Waits(_))>
             <p class="delivery" class:stuck=flag(is_stuck)>
-                <span>{text(said)}</span>
+                <span>{words(said)}</span>
                 <Show when=move || is_stuck() && !is_over()>
                     <button type="button" class="quiet" on:click=retry>
-                        "Retry"
+                        {words(retry_words)}
+                    </button>
+                </Show>
+                <Show when=can_be_dropped>
+                    <button type="button" class="quiet" on:click=edit>
+                        "Edit"
+                    </button>
+                    <button type="button" class="quiet" on:click=discard>
+                        "Discard"
                     </button>
                 </Show>
             </p>
@@ -370,7 +396,7 @@ fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
         let there = local(at, live.offset_minutes.get()(at));
         let date = there.utc_date();
         view! {
-            <time datetime=at.to_string() title=format!("{date}, {}", there.utc_clock_with_seconds())>
+            <time translate="no" datetime=at.to_string() title=format!("{date}, {}", there.utc_clock_with_seconds())>
                 {there.utc_clock()}
                 <span class="hidden">{format!(", {date}")}</span>
             </time>
@@ -385,7 +411,7 @@ fn DayLine(at: Timestamp) -> impl IntoView {
     view! {
         <li class="day">
             <time datetime=at.to_string() title=text(move || there(at).utc_date())>
-                {text(move || there(at).utc_day_in_words(there(live.now.get())))}
+                {words(move || there(at).utc_day_in_words(there(live.now.get())))}
             </time>
         </li>
     }

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use crate::{
     live::{Connection, Live},
     state::{State, effect},
-    view::follow::maybe,
+    view::follow::maybe_words,
 };
 
 /// A line that says what is wrong, and nothing where nothing is. That there is no connection is said for as long as that
@@ -18,7 +18,7 @@ pub fn ProblemLine(
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {
         effect(move || {
-            let is_back = live.connection.get() == Connection::Connected;
+            let is_back = matches!(live.connection.get(), Connection::Connected | Connection::Polling);
             if is_back && problem.get_untracked() == Some(Problem::NotConnected) {
                 problem.set(None);
             }
@@ -26,7 +26,7 @@ pub fn ProblemLine(
     }
     view! {
         <p class="problem" role="alert">
-            {maybe(move || problem.get().map(|problem| problem.to_string()))}
+            {maybe_words(move || problem.get().map(|problem| problem.to_string()))}
         </p>
     }
     .into_any()

@@ -9,7 +9,7 @@ use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 use crate::{
     api::StartChat,
     live::Live,
-    state::State,
+    state::{State, effect},
     view::{follow::maybe, icon, problem_line::ProblemLine},
 };
 
@@ -18,6 +18,9 @@ pub const START_HEADING_ID: &str = "start-heading";
 
 /// Far enough from one friendly name to the next that mood and animal both change.
 const NEXT_NAME: u64 = 611;
+
+/// For so long a form that was sent is taken to be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 fn check(nickname: &str, title: &str) -> Result<(), Problem> {
     if !nickname.trim().is_empty() {
@@ -58,16 +61,16 @@ pub fn StartForm(
     };
     let submit = move |event: SubmitEvent| {
         let typed = |input: NodeRef<Input>| input.get().map(|input| input.value()).unwrap_or_default();
-        let mut checked = check(&typed(name_input), &typed(title_input));
-        if let Some(live) = live.filter(|_| checked.is_ok()) {
-            live.stay_if_cut_off(&event, problem);
-            checked = problem.get_untracked().map_or(Ok(()), Err);
-        }
+        let checked = check(&typed(name_input), &typed(title_input));
+        problem.set(checked.err());
         // one click too many starts no second chat
-        let is_sent = checked.is_ok() && !sending.get_untracked();
-        if !is_sent {
-            event.prevent_default();
+        if checked.is_err() || sending.get_untracked() {
+            return event.prevent_default();
         }
+        if let Some(live) = live {
+            live.stay_if_cut_off(&event, problem);
+        }
+        let is_sent = !event.default_prevented();
         // Who is called something else by now, in another tab, is not called back by a field that nobody touched: it is not
         // sent, and keeps its text for whoever comes back to it. On a page that gives a form back, what is in it was typed.
         if is_sent
@@ -77,9 +80,19 @@ pub fn StartForm(
             input.set_disabled(true);
             let _ = set_timeout(move || input.set_disabled(false), Duration::ZERO);
         }
-        sending.set(checked.is_ok());
-        problem.set(checked.err());
+        sending.set(is_sent);
+        if is_sent {
+            // the reader may have stopped the browser on its way, which nobody tells
+            let _ = set_timeout(move || sending.set(false), ON_ITS_WAY);
+        }
     };
+    // what was on its way when the page was left is not any more
+    if let Some(live) = live {
+        effect(move || {
+            live.shown_again.get();
+            sending.set(false);
+        });
+    }
     view! {
         <form
             method="post"

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, view::follow::text};
+use crate::{live::Live, view::follow::words};
 
 /// The terms, in plain words.
 #[component]
@@ -16,5 +16,5 @@ pub fn Terms() -> impl IntoView {
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };
-    view! { <p class="terms soft">{text(said)}</p> }
+    view! { <p class="terms soft">{words(said)}</p> }
 }

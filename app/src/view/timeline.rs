@@ -14,7 +14,7 @@ use crate::{
     state::{Derived, State, effect, effect_with_last},
     view::{
         about::ABOUT_LINK,
-        follow::{Item, Show, flag, list, maybe, text},
+        follow::{Item, Show, flag, list, maybe, maybe_words, words},
         icon,
         message::{Line, lines},
     },
@@ -280,7 +280,7 @@ fn Alone() -> impl IntoView {
     });
     view! {
         <Show when=move || said.get().is_some()>
-            <p class="alone soft">{maybe(move || said.get())}</p>
+            <p class="alone soft">{maybe_words(move || said.get())}</p>
         </Show>
     }
 }
@@ -293,7 +293,7 @@ fn ToNewest(has_unseen: Derived<bool>, is_away: State<bool>, go: Callback<()>) -
         <Show when=move || is_away.get()>
             <button type="button" class="to-newest" class:unseen=flag(move || has_unseen.get()) on:click=move |_| go.run(())>
                 {icon::down()}
-                {text(label)}
+                <span>{words(label)}</span>
             </button>
         </Show>
     }

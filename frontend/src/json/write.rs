@@ -280,6 +280,7 @@ mod tests {
             client_id: ClientId::from_bytes([1; ID_BYTES]),
             body: Body::parse(body).unwrap(),
             at: Timestamp(1_700_000_000_000),
+            author: Some(UserId::from_bytes([2; ID_BYTES])),
             problem,
         };
         let all = [

@@ -238,6 +238,7 @@ impl Connection {
             }
             ClientFrame::Lobby(wanted) => self.wanted = Some(wanted),
             ClientFrame::Unwatch { chat } => self.unwatch(chat),
+            ClientFrame::Ping {} => answers.push(&self.reached())?,
             ClientFrame::Typing { chat } => {
                 let parts = Arc::clone(&self.parts);
                 if let Some(watch) = self.watched(chat) {
@@ -439,13 +440,17 @@ impl Connection {
         self.deliver().await?;
         // the ping makes browsers answer, the beat is what their pages can see
         let mut beat = Frames(wire::ping().into());
-        let reached = self.watches.iter().map(Watch::reached).collect();
-        beat.push(&ServerFrame::Beat(reached)).map_err(End::Problem)?;
+        beat.push(&self.reached()).map_err(End::Problem)?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
         if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
             self.invites(&mut beat).map_err(End::Problem)?;
         }
         self.write(beat).await
+    }
+
+    /// A beat.
+    fn reached(&self) -> ServerFrame {
+        ServerFrame::Beat(self.watches.iter().map(Watch::reached).collect())
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {

@@ -15,6 +15,7 @@ mod live;
 mod lobby;
 mod moderation;
 mod pages;
+mod polling;
 mod power_cut;
 mod presence;
 mod rooms;

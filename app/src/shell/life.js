@@ -1,0 +1,13 @@
+const life = (state, word, more) => {
+  document.documentElement.dataset.life = state;
+  const line = word && document.querySelector('.connection');
+  if (!line) return;
+  line.dataset.state = state;
+  line.children[0].textContent = word;
+  line.children[1].textContent = more;
+};
+const stillWorks = 'Its buttons and forms work all the same; what is new is there when you load the page again.';
+life('starting');
+setTimeout(() => {
+  if (document.documentElement.dataset.life === 'starting') life('late', 'Not live yet', `A part of this page is still on its way. ${stillWorks}`);
+}, 5000);

@@ -1,0 +1,157 @@
+// A page says the truth about itself: coming alive, alive, or not, and what works then. Whatever becomes of its script, its forms
+// work, and what was written stays.
+
+import type { Page } from '@playwright/test';
+import { type Person, expect, test } from '../support/story.ts';
+
+// what browsers say of what is done to these pages on purpose
+test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/] } });
+
+/** What is asked of a page that is not alive: it says so, and its ordinary forms do what they do. */
+async function worksByForms(one: Person, other: Person): Promise<void> {
+  await expect(one.chat.connection).toHaveText(/^Not live/);
+  // what would do nothing does not stand there
+  await expect(one.chat.copyLink).toBeHidden();
+  await one.chat.composer.fill('by a form');
+  await one.chat.send.click();
+  await expect(other.chat.message('by a form')).toBeVisible();
+  await expect(one.chat.message('by a form')).toBeVisible();
+  await expect(one.chat.connection).toHaveText(/^Not live/);
+  await one.chat.editTitle.click();
+  await one.chat.title.fill('Called so by a form');
+  await one.chat.save.click();
+  await expect(other.chat.heading).toHaveText('Called so by a form');
+}
+
+const noLife: [string, (page: Page) => Promise<void>][] = [
+  ['the WASM is not there', (page) => page.route(/qchat\.wasm/, (route) => route.fulfill({ status: 404, body: '' }))],
+  ['the script is not there', (page) => page.route(/qchat\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
+  ['what loads both is not there', (page) => page.route(/boot\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
+  ['the WASM never comes', (page) => page.route(/qchat\.wasm/, () => {})],
+  [
+    'the WASM is cut short',
+    (page) =>
+      page.route(/qchat\.wasm/, async (route) => {
+        const response = await route.fetch();
+        await route.fulfill({ response, body: (await response.body()).subarray(0, 10_000) });
+      }),
+  ],
+  ['the browser knows no WASM', (page) => page.addInitScript(() => void delete (window as { WebAssembly?: unknown }).WebAssembly)],
+];
+for (const [what, take] of noLife) {
+  test(`a page says that it is not alive, and works by its forms, where ${what}`, async ({ person }) => {
+    const ana = await person();
+    const link = await ana.startChat({ nickname: 'Ana' });
+    const tab = await ana.page.context().newPage();
+    await take(tab);
+    await tab.goto(link);
+    await worksByForms(new ((ana.constructor) as typeof Person)(tab, ana.server), ana);
+    await tab.unrouteAll({ behavior: 'ignoreErrors' });
+  });
+}
+
+test('a page comes alive as soon as what was missing is there, with what was begun meanwhile', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  let isThere = false;
+  await bea.page.route(/qchat\.wasm/, (route) => (isThere ? route.continue() : route.fulfill({ status: 404, body: '' })));
+  await bea.page.goto(link);
+  await bea.chat.composer.fill('half a thought');
+  await expect(bea.chat.connection).toHaveText(/^Not live/);
+  isThere = true;
+  await bea.chat.isConnected();
+  await expect(bea.chat.composer).toHaveValue('half a thought');
+  await bea.chat.composer.press('Enter');
+  await expect(ana.chat.message('half a thought')).toBeVisible();
+});
+
+/** Has the code of the page fail, as a fault in it would: what the browser runs is told that it cannot go on. */
+const fail = (page: Page) =>
+  page.evaluate(() => setTimeout(() => {
+    throw new WebAssembly.RuntimeError('unreachable');
+  }));
+
+test('a page whose code fails begins anew, and loses nothing', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.open(link);
+  await bea.chat.say('before');
+  await bea.chat.composer.fill('half a thought');
+  await ana.chat.say('from Ana');
+  await expect(bea.chat.message('from Ana')).toBeVisible();
+  await fail(bea.page);
+  await expect.poll(() => bea.page.evaluate(() => document.documentElement.dataset.life)).toBe('alive');
+  await bea.chat.isConnected();
+  await expect(bea.chat.composer).toHaveValue('half a thought');
+  await expect(bea.chat.composer).toBeFocused();
+  await expect.poll(() => bea.chat.texts()).toEqual(['before', 'from Ana']);
+  await bea.chat.composer.press('Enter');
+  await expect(ana.chat.message('half a thought')).toBeVisible();
+  await ana.chat.say('after');
+  await expect.poll(() => bea.chat.texts()).toEqual(['before', 'from Ana', 'half a thought', 'after']);
+  await expect(ana.chat.members).toHaveCount(2);
+});
+
+test('a page whose code fails again and again works by its forms, and says so', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const tab = await ana.newTab(link);
+  await tab.chat.composer.fill('half a thought');
+  for (let time = 1; time <= 4; time += 1) {
+    await fail(tab.page);
+    if (time < 4) await tab.chat.isConnected();
+  }
+  await expect(tab.chat.connection).toHaveText(/^Not live/);
+  await expect(tab.chat.composer).toHaveValue('half a thought');
+  await worksByForms(tab, ana);
+});
+
+test('what was typed before the page is alive is kept when the page is left', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const bea = await person();
+  await bea.page.route(/qchat\.wasm/, () => {});
+  await bea.page.goto(link);
+  await bea.chat.composer.fill('half a thought');
+  await bea.visit('/');
+  await bea.page.unrouteAll({ behavior: 'ignoreErrors' });
+  await bea.open(link);
+  await expect(bea.chat.composer).toHaveValue('half a thought');
+});
+
+test('a page that comes alive leaves the focus and what is selected where they are', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('something to select');
+  const bea = await person();
+  const held: (() => void)[] = [];
+  await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
+  await bea.page.goto(link);
+  await bea.chat.goHome.focus();
+  await bea.page.evaluate(() => {
+    const text = document.querySelector('[role=log] .body')!.firstChild!;
+    getSelection()!.setBaseAndExtent(text, 0, text, 9);
+  });
+  await expect.poll(() => held.length).toBe(1);
+  held[0]!();
+  await bea.chat.isConnected();
+  await expect(bea.chat.goHome).toBeFocused();
+  expect(await bea.page.evaluate(() => getSelection()!.toString())).toBe('something');
+});
+
+test('whoever stops a page on its way, or comes back to one, can start again', async ({ person, server }) => {
+  const ana = await person();
+  await ana.visit('/');
+  await ana.home.isConnected();
+  server.freeze();
+  await ana.home.start.click({ noWaitAfter: true });
+  // the button that stops a page is the browser's own
+  await ana.page.evaluate(() => window.stop());
+  server.thaw();
+  await ana.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));
+  await ana.home.isConnected();
+  await ana.home.start.click();
+  await ana.chat.isOpen();
+});

@@ -1,0 +1,196 @@
+//! What a page does where no WebSocket comes through, though the server answers: some networks and proxies let ordinary
+//! requests pass and nothing else. It asks for itself as data every few seconds, and sends what the reader does by requests.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use app::live::{Answered, Connection, Scene, address};
+use domain::{
+    Problem, Seq,
+    frame::{Ask, ServerFrame},
+    page::Page,
+};
+
+use crate::{
+    browser::{self, Reply, Timer},
+    json,
+};
+
+/// How often a page asks for itself, in milliseconds, while it can be seen and while it cannot.
+const EVERY_MILLIS: [i32; 2] = [3_000, 15_000];
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What could not be stored just now is sent again after so many seconds.
+const REST_SECONDS: u32 = 2;
+/// After so many failures in a row the server does not answer either.
+const FAILURES: u32 = 2;
+/// Where commands are asked for.
+const ASK_ADDRESS: &str = "/api/ask";
+
+/// Follows a page by requests, while that is on.
+pub(crate) struct Polling {
+    scene: Scene,
+    is_on: Cell<bool>,
+    failures: Cell<u32>,
+    /// Whether the page was asked for and has not come.
+    is_asked: Cell<bool>,
+    next: RefCell<Option<Timer>>,
+    /// Whether a message is on its way: one at a time, so that they keep their order.
+    is_posting: Cell<bool>,
+    rest: RefCell<Option<Timer>>,
+}
+
+impl Polling {
+    /// Off at first.
+    pub(crate) fn new(scene: Scene) -> Rc<Self> {
+        Rc::new(Self {
+            scene,
+            is_on: Cell::new(false),
+            failures: Cell::new(0),
+            is_asked: Cell::new(false),
+            next: RefCell::new(None),
+            is_posting: Cell::new(false),
+            rest: RefCell::new(None),
+        })
+    }
+
+    /// Whether the page is followed so.
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on.get()
+    }
+
+    /// Begins to.
+    pub(crate) fn start(self: &Rc<Self>) {
+        if !self.is_on.replace(true) {
+            self.failures.set(0);
+            self.look();
+        }
+    }
+
+    /// Ends it: the socket is there again, or the server is not.
+    pub(crate) fn stop(&self) {
+        self.is_on.set(false);
+        self.next.take();
+        self.rest.take();
+    }
+
+    /// Asks for the page now.
+    pub(crate) fn look(self: &Rc<Self>) {
+        if !self.is_on.get() || self.is_asked.replace(true) {
+            return;
+        }
+        let page = match self.scene.chat() {
+            Some(chat) => format!("/chat/{}", chat.chat_id()),
+            None => address(&self.scene.wanted()),
+        };
+        let polling = Rc::clone(self);
+        browser::request(&page, None, PATIENCE, Box::new(move |reply| polling.looked(reply)));
+    }
+
+    fn looked(self: &Rc<Self>, reply: Option<Reply>) {
+        self.is_asked.set(false);
+        if !self.is_on.get() {
+            return;
+        }
+        let wait = reply.as_ref().and_then(|reply| reply.retry_after);
+        let (page, problem) = match &reply {
+            Some(reply) if reply.is_ok() => (json::parse::<Page>(&reply.text), None),
+            Some(reply) if (400..500).contains(&reply.status) => (None, refusal(reply)),
+            _ => (None, None),
+        };
+        match (page, problem) {
+            (Some(page), _) => {
+                self.failures.set(0);
+                self.scene.refresh(page);
+                self.post();
+            }
+            // the chat has gone, or the reader may not see it any more
+            (None, Some(problem)) if !problem.is_passing() => {
+                self.stop();
+                return self.scene.gone(problem);
+            }
+            (None, Some(_)) => {}
+            (None, None) => {
+                self.failures.set(self.failures.get() + 1);
+                if self.failures.get() >= FAILURES {
+                    self.stop();
+                    self.scene.live().is_in_doubt.set(true);
+                    return self.scene.live().connection.set(Connection::Reconnecting);
+                }
+            }
+        }
+        let every = EVERY_MILLIS[usize::from(!browser::is_visible())];
+        let told = wait.and_then(|seconds| i32::try_from(seconds).ok()).unwrap_or(0).saturating_mul(1_000);
+        let polling = Rc::clone(self);
+        *self.next.borrow_mut() = Timer::once(every.max(told), move || polling.look());
+    }
+
+    /// Sends the oldest message that waits, and then the next.
+    pub(crate) fn post(self: &Rc<Self>) {
+        let Some(chat) = self.scene.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none()) else {
+            return;
+        };
+        let Some(message) = chat.on_their_way().into_iter().next() else { return };
+        if self.is_posting.replace(true) {
+            return;
+        }
+        let client_id = message.client_id;
+        let ask = Ask::Post { chat: chat.chat_id(), client_id, body: message.body.to_string() };
+        let polling = Rc::clone(self);
+        self.send(&ask, move |outcome| {
+            polling.is_posting.set(false);
+            match outcome {
+                // the next one goes out when this one is seen
+                Ok(seq) => {
+                    chat.stored(client_id, seq);
+                    polling.look();
+                }
+                Err(problem) if problem == Problem::AnswerLost || (problem.is_passing() && problem != Problem::StorageFull) => {
+                    let seconds = problem.retry_after().unwrap_or(REST_SECONDS);
+                    let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
+                    let again = Rc::clone(&polling);
+                    *polling.rest.borrow_mut() = Timer::once(millis, move || {
+                        let _over = again.rest.take();
+                        again.post();
+                    });
+                }
+                Err(problem) => {
+                    chat.refused(client_id, problem);
+                    polling.post();
+                }
+            }
+        });
+    }
+
+    /// Asks for something else than a message.
+    pub(crate) fn ask(self: &Rc<Self>, ask: &Ask, done: Answered) {
+        let polling = Rc::clone(self);
+        self.send(ask, move |outcome| {
+            polling.look();
+            done(outcome.map(drop));
+        });
+    }
+
+    fn send(&self, ask: &Ask, done: impl FnOnce(Result<Seq, Problem>) + 'static) {
+        let reply = move |reply: Option<Reply>| {
+            let answer = reply.and_then(|reply| json::parse::<ServerFrame>(&reply.text));
+            done(match answer {
+                Some(ServerFrame::Done { seq, .. }) => Ok(seq),
+                Some(ServerFrame::Refused { problem, .. }) => Err(problem),
+                _ => Err(Problem::AnswerLost),
+            });
+        };
+        browser::request(ASK_ADDRESS, json::text(ask), PATIENCE, Box::new(reply));
+    }
+}
+
+/// Why the server refused something.
+fn refusal(reply: &Reply) -> Option<Problem> {
+    match json::parse::<ServerFrame>(&reply.text)? {
+        ServerFrame::Refused { problem, .. } => Some(problem),
+        _ => None,
+    }
+}
