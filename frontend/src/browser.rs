@@ -136,7 +136,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        let Some(window) = window() else { return };
+        // also once this instance is stopped: a timer must not outlive what it does
+        let Some(window) = web_sys::window() else { return };
         if self.repeats {
             window.clear_interval_with_handle(self.id);
         } else {

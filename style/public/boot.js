@@ -1,6 +1,6 @@
 // Brings a page to life, keeps it alive, and says so where it cannot.
 //
-// `life`, `stillWorks` and the states of a page are in life.js, which every page has in its head. The addresses of the script and
+// `life`, `isLate`, `stillWorks` and the states of a page are in life.js, which every page has in its head. The addresses of the script and
 // the WASM are with the element that this is run by.
 (() => {
 const { script, wasm } = document.currentScript.dataset;
@@ -86,13 +86,17 @@ const takeOver = async () => {
   const finish = () => {
     if (!hasBegun || touched) return;
     try {
-      while (goesOn) goesOn = instance.advance();
+      goOn(() => true);
     } catch {
       touched = true;
     }
   };
-  // what is told to the page by what it does itself is no change from outside
-  const done = () => void watcher.takeRecords();
+  // What the page changes itself is no change from outside, and once it is alive it changes all the time.
+  const goOn = (mayGoOn) => {
+    while (goesOn && mayGoOn()) goesOn = instance.advance();
+    if (goesOn) watcher.takeRecords();
+    else watcher.disconnect();
+  };
   for (const act of acts) addEventListener(act, finish, true);
   try {
     await turn();
@@ -101,15 +105,14 @@ const takeOver = async () => {
     if (touched) return false;
     instance.hydrate();
     hasBegun = true;
-    done();
+    watcher.takeRecords();
     while (goesOn) {
       await turn();
       if (touched) return false;
       const began = performance.now();
-      while (goesOn && (document.hidden || performance.now() - began < TASK)) goesOn = instance.advance();
-      done();
+      goOn(() => document.hidden || performance.now() - began < TASK);
     }
-    return !touched;
+    return true;
   } finally {
     for (const act of acts) removeEventListener(act, finish, true);
     watcher.disconnect();
@@ -163,7 +166,7 @@ const begin = async (again) => {
 };
 
 // A page that cannot be alive is as the server renders it: nothing in it listens any more.
-const die = async (word, why) => {
+const die = async (why) => {
   quit();
   const restore = keep();
   try {
@@ -173,7 +176,7 @@ const die = async (word, why) => {
     root().replaceWith(root().cloneNode(true));
   }
   restore();
-  life('dead', word, `${why} ${stillWorks}`);
+  life('dead', 'Not live', `${why} ${stillWorks}`);
 };
 
 // Something in it failed: it begins anew, unless that happens again and again.
@@ -183,7 +186,7 @@ const failed = ({ error, reason }) => {
   failures = [...failures.filter((at) => performance.now() - at < 60_000), performance.now()];
   life('starting');
   const again = failures.length > 3 ? Promise.reject() : build();
-  again.then(() => life('alive')).catch(() => die('Not live', 'Something on this page failed.'));
+  again.then(() => life('alive')).catch(() => die('Something on this page failed.'));
 };
 addEventListener('error', failed);
 addEventListener('unhandledrejection', failed);
@@ -207,7 +210,8 @@ const parsed = () => document.readyState === 'loading' && new Promise((done) => 
     } catch (error) {
       // what was not there may come, and what was cut short may come whole
       const canHelp = self.WebAssembly && again < waits.length && !number;
-      if (!canHelp) return die('Not live', 'A part of this page could not be loaded or run in this browser.');
+      if (!canHelp) return die('A part of this page could not be loaded or run in this browser.');
+      isLate();
       await new Promise((done) => {
         setTimeout(done, waits[again] * 1_000);
         addEventListener('online', done, { once: true });

@@ -7,7 +7,8 @@ const life = (state, word, more) => {
   line.children[1].textContent = more;
 };
 const stillWorks = 'Its buttons and forms work all the same; what is new is there when you load the page again.';
-life('starting');
-setTimeout(() => {
+const isLate = () => {
   if (document.documentElement.dataset.life === 'starting') life('late', 'Not live yet', `A part of this page is still on its way. ${stillWorks}`);
-}, 5000);
+};
+life('starting');
+setTimeout(isLate, 5000);
