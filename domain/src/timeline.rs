@@ -586,6 +586,42 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_as_another_user_is_held_back_until_the_reader_sends_it() {
+        let mut timeline = empty();
+        timeline.echo(client_id(1), body("written as ME"), Timestamp(5));
+        timeline.echo(client_id(2), body("stored as ME after all"), Timestamp(6));
+        timeline.read_by(OTHER);
+        assert_eq!(timeline.on_their_way().count(), 0);
+        let held = Some(Problem::WrittenAsAnother);
+        assert!(timeline.pending().iter().all(|own| own.problem == held));
+        timeline.take_heart();
+        assert!(timeline.pending().iter().all(|own| own.problem == held), "a connection changes nothing of that");
+        timeline.apply(posted(ME, 2, 0, 7));
+        assert_eq!(timeline.pending().len(), 1);
+
+        timeline.read_by(ME);
+        assert_eq!(timeline.on_their_way().count(), 1);
+        timeline.read_by(OTHER);
+        let sent = timeline.retry(client_id(1), Timestamp(9)).unwrap();
+        assert_eq!((sent.author, sent.problem), (Some(OTHER), None));
+        timeline.restore(vec![Pending { client_id: client_id(3), author: Some(ME), ..sent }]);
+        assert_eq!(timeline.pending()[0].problem, held, "what was kept for the tab as well");
+    }
+
+    #[test]
+    fn what_waited_longer_than_messages_are_kept_is_held_back() {
+        let mut timeline = empty();
+        timeline.echo(client_id(1), body("long ago"), Timestamp(1_000));
+        timeline.echo(client_id(2), body("just now"), Timestamp(5_000));
+        let lifetimes = Lifetimes { message: Span::seconds(3), ..Lifetimes::default() };
+        timeline.hold_back_old(Expiry { now: Timestamp(6_000), lifetimes });
+        let problems: Vec<_> = timeline.pending().iter().map(|own| own.problem).collect();
+        assert_eq!(problems, [Some(Problem::WaitedTooLong), None]);
+        assert_eq!(timeline.discard(client_id(1)), Some(body("long ago")));
+        assert_eq!((timeline.discard(client_id(1)), timeline.pending().len()), (None, 1));
+    }
+
+    #[test]
     fn somebody_else_cannot_replace_my_echo() {
         let mut timeline = empty();
         timeline.echo(client_id(3), body("mine"), Timestamp(5));

@@ -128,6 +128,29 @@ test('what was typed before the page is alive is kept when the page is left', as
   await expect(bea.chat.composer).toHaveValue('half a thought');
 });
 
+test('a page that nobody changed is taken over as it is', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.say('something to see');
+  const bea = await person();
+  for (const address of [link, new URL('/', link).href]) {
+    const held: (() => void)[] = [];
+    await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
+    await bea.page.goto(address);
+    const elements = await bea.page.evaluate(() => {
+      const all = [...document.querySelectorAll('#page *')];
+      for (const element of all) (element as Element & { came?: boolean }).came = true;
+      return all.length;
+    });
+    await expect.poll(() => held.length).toBe(1);
+    held[0]!();
+    await bea.chat.isConnected();
+    const kept = await bea.page.evaluate(() => [...document.querySelectorAll('#page *')].filter((element) => (element as Element & { came?: boolean }).came).length);
+    expect(kept).toBeGreaterThan(elements * 0.9);
+    await bea.page.unrouteAll({ behavior: 'ignoreErrors' });
+  }
+});
+
 test('a page that comes alive leaves the focus and what is selected where they are', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });

@@ -60,7 +60,11 @@ const isUntouched = () => {
   return count === Number(root().dataset.nodes);
 };
 let touched = false;
-const watcher = new MutationObserver(() => (touched = true));
+// the words of the line about the connection are set meanwhile, and a text alone takes no place
+const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
+const watcher = new MutationObserver((changes) => {
+  touched ||= changes.some(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes].some(isNode));
+});
 
 // Each instance of the module is a copy of its own, so that one that failed is left behind whole.
 let module;
@@ -159,8 +163,7 @@ const begin = async (again) => {
     await glue.default({ module_or_path: module });
     instance = glue;
   }
-  let isWhole = isUntouched();
-  if (isWhole) isWhole = await takeOver().catch(() => false);
+  const isWhole = isUntouched() && (await takeOver().catch(() => false));
   if (!isWhole) await build();
   life('alive');
 };

@@ -124,9 +124,14 @@ impl RenderHtml for Words {
         }
     }
 
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, _: &PositionState) -> WordsState {
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> WordsState {
         // before its first child the cursor is at the element
-        WordsState(cursor.current().dyn_into().ok(), self.0)
+        let element = cursor.current().dyn_into().ok();
+        if !self.0.is_empty() {
+            cursor.child();
+            position.set(Position::NextChild);
+        }
+        WordsState(element, self.0)
     }
 
     fn into_owned(self) -> Self {
