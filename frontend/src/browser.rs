@@ -5,7 +5,10 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 use app::page::DATA_ID;
 use leptos::prelude::set_timeout;
 use domain::{ClientId, Timestamp, id::ID_BYTES, page::Page};
-use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
+use wasm_bindgen::{
+    JsCast, JsValue,
+    prelude::{Closure, wasm_bindgen},
+};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{Document, RequestInit, Response, Window, js_sys};
 
@@ -107,9 +110,22 @@ pub(crate) fn show_address(address: &str) {
         .map(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(address)));
 }
 
+#[wasm_bindgen]
+extern "C" {
+    // as web-sys has them, with numbers of any size: those of a clock that tests set are larger than web-sys takes
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timer(action: &JsValue, millis: i32) -> f64;
+    #[wasm_bindgen(js_name = clearTimeout)]
+    fn clear_timer(id: f64);
+    #[wasm_bindgen(js_name = setInterval)]
+    fn set_repeating_timer(action: &JsValue, millis: i32) -> f64;
+    #[wasm_bindgen(js_name = clearInterval)]
+    fn clear_repeating_timer(id: f64);
+}
+
 /// A timer that does nothing any more once it is dropped.
 pub(crate) struct Timer {
-    id: i32,
+    id: f64,
     repeats: bool,
     _action: Closure<dyn FnMut()>,
 }
@@ -117,31 +133,34 @@ pub(crate) struct Timer {
 impl Timer {
     /// Does something once, after a while.
     pub(crate) fn once(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
-        let action = Closure::<dyn FnMut()>::new(action);
-        let id = window()?
-            .set_timeout_with_callback_and_timeout_and_arguments_0(action.as_ref().unchecked_ref(), millis)
-            .ok()?;
-        Some(Self { id, repeats: false, _action: action })
+        Self::new(false, millis, Box::new(action))
     }
 
     /// Does something again and again.
     pub(crate) fn every(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
-        let action = Closure::<dyn FnMut()>::new(action);
-        let id = window()?
-            .set_interval_with_callback_and_timeout_and_arguments_0(action.as_ref().unchecked_ref(), millis)
-            .ok()?;
-        Some(Self { id, repeats: true, _action: action })
+        Self::new(true, millis, Box::new(action))
+    }
+
+    fn new(repeats: bool, millis: i32, action: Box<dyn FnMut()>) -> Option<Self> {
+        if is_stopped() {
+            return None;
+        }
+        let action = Closure::wrap(action);
+        let id = if repeats {
+            set_repeating_timer(action.as_ref(), millis)
+        } else {
+            set_timer(action.as_ref(), millis)
+        };
+        Some(Self { id, repeats, _action: action })
     }
 }
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // also once this instance is stopped: a timer must not outlive what it does
-        let Some(window) = web_sys::window() else { return };
         if self.repeats {
-            window.clear_interval_with_handle(self.id);
+            clear_repeating_timer(self.id);
         } else {
-            window.clear_timeout_with_handle(self.id);
+            clear_timer(self.id);
         }
     }
 }

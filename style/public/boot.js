@@ -60,7 +60,7 @@ const isUntouched = () => {
   return count === Number(root().dataset.nodes);
 };
 let touched = false;
-// the words of the line about the connection are set meanwhile, and a text alone takes no place
+// the words about the life of the page are set meanwhile, and a text alone takes no place
 const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
 const watcher = new MutationObserver((changes) => {
   touched ||= changes.some(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes].some(isNode));
@@ -88,7 +88,7 @@ const takeOver = async () => {
   let hasBegun = false;
   let goesOn = true;
   const finish = () => {
-    if (!hasBegun || touched) return;
+    if (!hasBegun || !goesOn || touched) return;
     try {
       goOn(() => true);
     } catch {
@@ -97,7 +97,8 @@ const takeOver = async () => {
   };
   // What the page changes itself is no change from outside, and once it is alive it changes all the time.
   const goOn = (mayGoOn) => {
-    while (goesOn && mayGoOn()) goesOn = instance.advance();
+    do goesOn = instance.advance();
+    while (goesOn && mayGoOn());
     if (goesOn) watcher.takeRecords();
     else watcher.disconnect();
   };

@@ -1,10 +1,11 @@
-const life = (state, word, more) => {
+const life = (state, word = '', more = '') => {
   document.documentElement.dataset.life = state;
-  const line = word && document.querySelector('.connection');
+  const line = document.querySelector('.connection');
   if (!line) return;
-  line.dataset.state = state;
-  line.children[0].textContent = word;
-  line.children[1].textContent = more;
+  if (word) line.dataset.state = state;
+  const [said, besides] = line.querySelectorAll('.of-life');
+  said.textContent = word;
+  besides.textContent = more;
 };
 const stillWorks = 'Its buttons and forms work all the same; what is new is there when you load the page again.';
 const isLate = () => {

@@ -41,9 +41,13 @@ pub fn ConnectionStatus(
     view! {
         <div class="connection" data-state=text(state)>
             <span role="status" aria-label="Connection">
-                {words(word)}
+                <span class="of-life"></span>
+                <span>{words(word)}</span>
             </span>
-            <span class="soft">{words(said)}</span>
+            <span class="soft">
+                <span class="of-life"></span>
+                <span>{words(said)}</span>
+            </span>
             <a href="">"Load again"</a>
         </div>
         <div class="notice">
