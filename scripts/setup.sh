@@ -70,16 +70,32 @@ if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "c
 fi
 
 [ "${1:-}" = browser ] || exit 0
-if ! scripts/browser.sh >/dev/null; then
-  if has apt-get && [ "$(id -u)" = 0 ]; then
-    say "installing Debian's Chromium (about a minute)"
-    { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-noto-color-emoji; } >&2 \
-      || say "apt-get could not install Chromium"
-  else
-    say "installing Playwright's Chromium (about a minute)"
-    (cd end2end && npx playwright install chromium) >&2 || say "Playwright could not install Chromium"
-  fi
+
+# Installs packages of Debian, where that can be done.
+debian() {
+  has apt-get && [ "$(id -u)" = 0 ] || return 1
+  say "installing Debian's $* (about a minute)"
+  apt-get update -qq >&2 && apt-get install -qq -y --no-install-recommends "$@" >&2 || { say "apt-get could not install $*"; return 1; }
+}
+if ! scripts/browser.sh >/dev/null && ! debian chromium fonts-noto-color-emoji; then
+  say "installing Playwright's Chromium (about a minute)"
+  (cd end2end && npx playwright install chromium) >&2 || say "Playwright could not install Chromium"
 fi
 BROWSER=$(scripts/browser.sh) || stop "no Chromium was found. On Debian, as root: apt-get install chromium"
 "$BROWSER" --version >/dev/null 2>&1 \
   || stop "$BROWSER does not start, it may lack libraries. On Debian, as root: apt-get install chromium"
+
+# Some stories are told in Firefox and WebKit too, or behind a proxy.
+has firefox-esr || has firefox || debian firefox-esr \
+  || say "stories in Firefox are skipped, since it is not installed. On Debian, as root: apt-get install firefox-esr"
+{ has WebKitWebDriver && has Xvfb; } || debian webkit2gtk-driver xvfb \
+  || say "stories in WebKit are skipped, since it is not installed. On Debian, as root: apt-get install webkit2gtk-driver xvfb"
+# Its program alone: the package as such would have it run as a service.
+nginx_program() {
+  has apt-get || return 1
+  say "getting Debian's nginx (some seconds)"
+  rm -rf target/nginx && mkdir -p target/nginx \
+    && (cd target/nginx && apt-get download -qq nginx && dpkg-deb --extract nginx_*.deb . && usr/sbin/nginx -v) >&2
+}
+has nginx || [ -x /usr/sbin/nginx ] || [ -x target/nginx/usr/sbin/nginx ] || nginx_program \
+  || say "stories behind a proxy are skipped, since there is no nginx. On Debian, as root: apt-get install nginx"

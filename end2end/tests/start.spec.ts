@@ -77,6 +77,26 @@ test('one click too many starts one chat', async ({ person }) => {
   expect(posts).toHaveLength(1);
 });
 
+test('whoever stops a start that takes long can start again', async ({ person }) => {
+  const ana = await person();
+  let asked = 0;
+  await ana.page.route('**/api/start_chat', async (route) => {
+    asked += 1;
+    if (asked > 1) await route.continue();
+  });
+  await ana.visit('/');
+  await ana.home.isConnected();
+  await ana.home.title.fill('Tea');
+  // the button of the browser, pressed while the answer is waited for
+  await ana.home.start.evaluate((start) => start.addEventListener('click', () => setTimeout(() => window.stop(), 300), { once: true }));
+  await ana.home.start.click();
+  await expect.poll(() => asked).toBe(1);
+  await expect(async () => {
+    await ana.home.start.click();
+    await expect(ana.chat.heading).toHaveText('Tea', { timeout: 2_000 });
+  }).toPass({ timeout: 10_000 });
+});
+
 test('going back finds the form as it was left', async ({ person }) => {
   const ana = await person();
   await ana.visit('/');

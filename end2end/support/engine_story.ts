@@ -1,0 +1,83 @@
+// A story that is told in an engine which Playwright does not drive: somebody comes to Qchat with such a browser, and others
+// with the one that all stories have.
+
+import { EngineChat, EngineHome } from '../pages/engines.ts';
+import { type Engine, EngineBrowser, type EnginePage, engines } from './engines.ts';
+import type { Server } from './server.ts';
+import { test as base } from './story.ts';
+
+export { expect } from '@playwright/test';
+
+/** Somebody with a browser of another engine. */
+export class Visitor {
+  readonly home: EngineHome;
+  readonly chat: EngineChat;
+
+  constructor(
+    readonly page: EnginePage,
+    readonly server: Server,
+  ) {
+    this.home = new EngineHome(page);
+    this.chat = new EngineChat(page);
+  }
+
+  async visit(path: string): Promise<void> {
+    await this.page.goto(new URL(path, this.server.url).href);
+  }
+
+  /** Opens a chat by its link. */
+  async open(link: string): Promise<void> {
+    await this.page.goto(link);
+    await this.chat.isConnected();
+  }
+
+  /** Starts a chat from the home page; gives its address. */
+  async startChat(chat: { nickname?: string; title?: string } = {}): Promise<string> {
+    await this.visit('/');
+    await this.home.isConnected();
+    if (chat.nickname !== undefined) await this.home.nickname.fill(chat.nickname);
+    if (chat.title !== undefined) await this.home.title.fill(chat.title);
+    await this.home.start.click();
+    await this.chat.composer.isThere();
+    await this.chat.isConnected();
+    return this.page.url();
+  }
+
+  /** What is done opens a window: the same person in it, once its chat is open. */
+  async newWindow(open: () => Promise<void>): Promise<Visitor> {
+    const window = new Visitor(await this.page.newWindow(open), this.server);
+    await window.chat.isConnected();
+    return window;
+  }
+}
+
+type EngineStory = {
+  engine: Engine;
+  /** Lets somebody come, with a browser that nobody used before. */
+  visitor: () => Promise<Visitor>;
+};
+
+const test = base.extend<EngineStory>({
+  engine: [engines[0]!, { option: true }],
+
+  visitor: async ({ engine, server }, use) => {
+    const browsers: EngineBrowser[] = [];
+    await use(async () => {
+      const browser = await EngineBrowser.launch(engine);
+      browsers.push(browser);
+      return new Visitor(await browser.page(), server);
+    });
+    for (const browser of browsers) await browser.close();
+  },
+});
+
+/** Tells stories in each of these engines that is on this machine. */
+export function inEngines(names: Engine['name'][], stories: (story: typeof test) => void): void {
+  for (const engine of engines.filter(({ name }) => names.includes(name))) {
+    test.describe(engine.name, () => {
+      test.skip(!engine.isHere, `${engine.name} is not on this machine: see \`scripts/setup.sh browser\``);
+      test.use({ engine });
+      stories(test);
+    });
+  }
+}

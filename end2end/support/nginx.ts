@@ -1,0 +1,103 @@
+// An nginx before a Qchat: one process, which needs no rights, with everything it writes in a folder that goes with it.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { firstOf, onPath } from './path.ts';
+import { freePort } from './port.ts';
+
+/** The program, where there is one: see `scripts/setup.sh browser`. */
+export const nginx = onPath('nginx') ?? firstOf([new URL('../../target/nginx/usr/sbin/nginx', import.meta.url).pathname]);
+
+/** How it passes on what it is asked; as the README says, unless told otherwise. */
+export type Way = {
+  /** The path under which Qchat is found. */
+  path?: string;
+  /** What becomes of the host that was asked for. */
+  host?: string;
+  /** What it says about where a request comes from. */
+  forwardedFor?: string;
+  /** What it says about how. */
+  proto?: string;
+  /** What becomes of a WebSocket. */
+  live?: string;
+};
+
+export class Nginx {
+  private constructor(
+    private readonly process: ChildProcess,
+    private readonly folder: string,
+    readonly url: string,
+  ) {}
+
+  /** Starts before the Qchat at `url`. */
+  static async start(url: string, way: Way = {}): Promise<Nginx> {
+    const folder = await mkdtemp(join(tmpdir(), 'qchat-nginx-'));
+    const port = await freePort();
+    await writeFile(join(folder, 'nginx.conf'), configuration(folder, port, url, way));
+    const errors = join(folder, 'errors');
+    const child = spawn(nginx!, ['-p', folder, '-c', join(folder, 'nginx.conf'), '-e', errors], { stdio: 'ignore' });
+    const proxy = new Nginx(child, folder, `http://127.0.0.1:${port}${way.path ?? ''}`);
+    let end: string | undefined;
+    child.once('error', (error) => (end = error.message)).once('exit', (code) => (end ??= `code ${code}`));
+    while (!(await answers(port))) {
+      if (end === undefined) continue;
+      const why = `nginx did not start: ${end}\n${await readFile(errors, 'utf8').catch(() => '')}`;
+      await rm(folder, { recursive: true });
+      throw new Error(why);
+    }
+    return proxy;
+  }
+
+  async dispose(): Promise<void> {
+    const gone = new Promise((resolve) => this.process.once('exit', resolve));
+    if (this.process.exitCode === null && this.process.kill('SIGTERM')) await gone;
+    await rm(this.folder, { recursive: true });
+  }
+}
+
+/** Whether something listens there, looked for a moment after the last time. */
+async function answers(port: number): Promise<boolean> {
+  const does = await new Promise<boolean>((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+  if (!does) await new Promise((resolve) => setTimeout(resolve, 20));
+  return does;
+}
+
+function configuration(folder: string, port: number, url: string, way: Way): string {
+  const path = way.path ?? '';
+  // under a path, it is for nginx to take that path away
+  const pass = (target: string) => `
+      proxy_pass ${url}${path && target};
+      proxy_http_version 1.1;
+      proxy_set_header Host ${way.host ?? '$http_host'};
+      proxy_set_header X-Forwarded-For ${way.forwardedFor ?? '$proxy_add_x_forwarded_for'};
+      proxy_set_header X-Forwarded-Proto ${way.proto ?? '$scheme'};`;
+  const upgrade = `
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection upgrade;
+      proxy_read_timeout 30s;`;
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((what) => `${what}_temp_path ${folder}/${what};`);
+  return `
+daemon off;
+master_process off;
+pid ${folder}/pid;
+events { worker_connections 256; }
+http {
+  access_log off;
+  ${temporary.join('\n  ')}
+  server {
+    listen 127.0.0.1:${port};
+    location ${path}/ {${pass('/')}
+    }
+    location = ${path}/live {${way.live ?? pass('/live') + upgrade}
+    }
+  }
+}
+`;
+}
