@@ -137,6 +137,7 @@ fn is_terminal(c: char) -> bool {
 /// Unicode's property Terminal_Punctuation (18.0), but for ASCII and what ends an address in any case: the first of each run
 /// of them, times 256, and how many follow on one another.
 #[rustfmt::skip]
+#[expect(clippy::unusual_byte_groupings, reason = "two numbers in one: where a run begins, and its length")]
 static TERMINAL: [u32; 100] = [
     0x0037e_01, 0x00387_01, 0x00589_01, 0x005c3_01, 0x0060c_01, 0x0061b_01, 0x0061d_03, 0x006d4_01, 0x00700_0b,
     0x0070c_01, 0x007f8_02, 0x00830_06, 0x00837_08, 0x0085e_01, 0x00964_02, 0x00e5a_02, 0x00f08_01, 0x00f0d_06,
