@@ -11,6 +11,7 @@ pub mod follow;
 pub mod header;
 pub mod icon;
 pub mod invites;
+pub mod keys;
 pub mod lobby;
 pub mod members;
 pub mod message;
