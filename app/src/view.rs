@@ -2,6 +2,7 @@
 
 pub mod about;
 pub mod avatar;
+pub mod body;
 pub mod composer;
 pub mod connection;
 pub mod counts;

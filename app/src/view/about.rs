@@ -17,6 +17,7 @@ use crate::{
     state::{Derived, State, effect},
     view::{
         avatar::Avatar,
+        body::breakable,
         composer::ComposerField,
         follow::{Show, part},
         icon,
@@ -230,7 +231,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto">{name}</strong>
             </div>
-            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{said}</p> }).into_any())}
+            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{breakable(&said)}</p> }).into_any())}
             {remove}
             {hide}
             {expel}
