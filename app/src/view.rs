@@ -8,6 +8,7 @@ pub mod connection;
 pub mod counts;
 pub mod edit_in_place;
 pub mod ended;
+pub mod files;
 pub mod follow;
 pub mod header;
 pub mod icon;
