@@ -2,15 +2,18 @@
 
 pub mod about;
 pub mod avatar;
+pub mod body;
 pub mod composer;
 pub mod connection;
 pub mod counts;
 pub mod edit_in_place;
 pub mod ended;
+pub mod files;
 pub mod follow;
 pub mod header;
 pub mod icon;
 pub mod invites;
+pub mod keys;
 pub mod lobby;
 pub mod members;
 pub mod message;

@@ -1,25 +1,31 @@
-//! Addresses in what people write, to be followed at a click.
+//! Addresses in what people write, to be followed at a click. Where one ends is told as Unicode does (UTS 58, Unicode Link
+//! Detection and Formatting): by what its characters are for, in all scripts. Where a script is written without spaces, its
+//! punctuation ends an address as a space does.
 
-use crate::text::is_unfit_for_names;
+/// So many addresses of one text can be followed; what comes after them stays text. Each is an element of the page for
+/// everybody who reads it.
+pub const LINKS_LIMIT: usize = 50;
 
 /// A part of a text, as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// Anything.
     Text(&'a str),
-    /// The address of a page: it begins with `http://` or `https://`, which no other scheme, and so no script, does.
+    /// The address of a page: it begins with `http://` or `https://`, in letters of either case, which no other scheme,
+    /// and so no script, does.
     Link(&'a str),
 }
 
-/// A text in pieces that make up the whole, in order, none of them empty.
+/// A text in pieces that make up the whole, in order, none of them empty, at most [`LINKS_LIMIT`] of them links.
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let (mut pieces, mut rest, mut from) = (Vec::new(), text, 0);
-    while let Some(found) = rest.get(from..).and_then(|tail| tail.find("http")) {
+    let (mut pieces, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
+    while links < LINKS_LIMIT
+        && let Some(found) = rest.get(from..).and_then(|tail| tail.find(['h', 'H']))
+    {
         let at = from + found;
-        let starts_word = rest[..at].chars().next_back().is_none_or(|before| !before.is_ascii_alphanumeric());
-        let length = if starts_word { link_length(&rest[at..]) } else { 0 };
+        let length = address_length(&rest[at..], rest[..at].chars().next_back());
         if length == 0 {
-            from = at + "http".len();
+            from = at + 1;
             continue;
         }
         if at > 0 {
@@ -28,6 +34,7 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
         pieces.push(Piece::Link(&rest[at..at + length]));
         rest = &rest[at + length..];
         from = 0;
+        links += 1;
     }
     if !rest.is_empty() {
         pieces.push(Piece::Text(rest));
@@ -35,58 +42,122 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// How many bytes at the beginning of a text are an address; 0 if it does not begin with one.
-fn link_length(text: &str) -> usize {
-    let Some(after) = ["http://", "https://"].into_iter().find_map(|scheme| text.strip_prefix(scheme)) else {
+/// How many bytes at the beginning of a text are an address, given what stands before it; 0 if it does not begin with one.
+fn address_length(text: &str, before: Option<char>) -> usize {
+    let scheme = scheme_length(text);
+    let address = &text[scheme..];
+    if scheme == 0 || before.is_some_and(|c| c.is_ascii_alphanumeric()) || !address.starts_with(begins_host) {
         return 0;
-    };
-    let end = after.find(ends_link).unwrap_or(after.len());
-    let address = without_punctuation(&after[..end]);
-    let has_host = address.chars().next().is_some_and(begins_host);
-    if has_host { text.len() - after.len() + address.len() } else { 0 }
+    }
+    let mut opened = Vec::new();
+    let (mut end, mut last) = (0, None);
+    for (at, c) in address.char_indices() {
+        let next = at + c.len_utf8();
+        match c {
+            '(' | '[' | '{' => opened.push(c),
+            // a bracket that was opened before the address closes after it
+            ')' if opened.pop() != Some('(') => break,
+            ']' if opened.pop() != Some('[') => break,
+            '}' if opened.pop() != Some('{') => break,
+            // Chinese has its dash and its dots in pairs
+            '—' | '…' if last == Some(c) => break,
+            _ if ends_address(c) => break,
+            _ if ends_sentence(c) => {
+                if scheme_length(&address[next..]) != 0 {
+                    break;
+                }
+            }
+            // _https://a.example_
+            '_' if before == Some('_') => {}
+            _ => end = next,
+        }
+        last = Some(c);
+    }
+    if end == 0 { 0 } else { scheme + end }
 }
 
-/// A host begins with a letter or a digit, or is a number in brackets. Beyond ASCII everything may be a letter, but for the
-/// punctuation that stands where an address ends: to know better takes tables that a browser would be sent.
+/// How many bytes at the beginning of a text are a scheme; 0 if it does not begin with one.
+fn scheme_length(text: &str) -> usize {
+    let begins = |scheme: &&str| {
+        text.as_bytes().get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme.as_bytes()))
+    };
+    ["https://", "http://"].iter().find(|scheme| begins(scheme)).map_or(0, |scheme| scheme.len())
+}
+
+/// A host begins with a letter or a digit, or is a number in brackets. Beyond ASCII everything may be a letter, but for
+/// punctuation and the signs that stand where an address ends: to know better takes tables that a browser would be sent.
 fn begins_host(c: char) -> bool {
     match c {
         '\0'..='\u{7f}' => c.is_ascii_alphanumeric() || c == '[',
         '\u{80}'..='\u{bf}' | '\u{2000}'..='\u{2bff}' | '\u{3000}'..='\u{303f}' => false,
-        _ => true,
+        _ => !ends_address(c) && !ends_sentence(c),
     }
 }
 
-/// White space and what would turn the line around is in no address; quotes and angles are how people enclose one.
-fn ends_link(c: char) -> bool {
-    c.is_whitespace() || c.is_control() || is_unfit_for_names(c) || matches!(c, '<' | '>' | '"' | '`')
+/// What is in no address: white space, controls and what would turn the line around; quotes and angles, which are how people
+/// enclose one; and beyond ASCII all brackets, double quotes, and the punctuation of the scripts that are written without
+/// spaces.
+fn ends_address(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c,
+            '<' | '>' | '"' | '`'
+            // invisible, or turns the line around
+            | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // quotes and brackets
+            | '\u{ab}' | '\u{bb}' | '\u{f3a}'..='\u{f3d}' | '\u{169b}' | '\u{169c}' | '\u{201a}' | '\u{201c}'..='\u{201f}'
+            | '\u{2039}' | '\u{203a}' | '\u{2045}' | '\u{2046}' | '\u{207d}' | '\u{207e}' | '\u{208d}' | '\u{208e}'
+            | '\u{2308}'..='\u{230b}' | '\u{2329}' | '\u{232a}' | '\u{2768}'..='\u{2775}' | '\u{27c5}' | '\u{27c6}'
+            | '\u{27e6}'..='\u{27ef}' | '\u{2983}'..='\u{2998}' | '\u{29d8}'..='\u{29db}' | '\u{29fc}' | '\u{29fd}'
+            | '\u{2e22}'..='\u{2e29}' | '\u{2e42}' | '\u{2e55}'..='\u{2e5c}' | '\u{2e62}' | '\u{2e63}' | '\u{fd3e}' | '\u{fd3f}'
+            // Chinese and Japanese
+            | '\u{3001}' | '\u{3002}' | '\u{3008}'..='\u{3011}' | '\u{3014}'..='\u{301b}' | '\u{301d}'..='\u{301f}'
+            | '\u{fe10}'..='\u{fe19}' | '\u{fe35}'..='\u{fe44}' | '\u{fe47}' | '\u{fe48}' | '\u{fe50}'..='\u{fe52}'
+            | '\u{fe54}'..='\u{fe57}' | '\u{fe59}'..='\u{fe5e}' | '\u{ff01}' | '\u{ff02}' | '\u{ff07}'..='\u{ff09}'
+            | '\u{ff0c}' | '\u{ff0e}' | '\u{ff1a}' | '\u{ff1b}' | '\u{ff1f}' | '\u{ff3b}' | '\u{ff3d}' | '\u{ff5b}'
+            | '\u{ff5d}' | '\u{ff5f}'..='\u{ff64}')
 }
 
-/// An address without what belongs to the sentence around it: stops and commas at its end, and brackets that were
-/// opened before it.
-fn without_punctuation(address: &str) -> &str {
-    let mut address = address;
-    while let Some(last) = address.chars().next_back() {
-        let belongs = match last {
-            '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '_' | '~' | '”' | '’' | '»' => false,
-            ')' => is_balanced(address, '(', ')'),
-            ']' => is_balanced(address, '[', ']'),
-            '}' => is_balanced(address, '{', '}'),
-            _ => true,
-        };
-        if belongs {
-            break;
-        }
-        address = &address[..address.len() - last.len_utf8()];
-    }
-    address
+/// What may be in an address, and at its end belongs to the sentence around it, or to another address that follows at once.
+fn ends_sentence(c: char) -> bool {
+    matches!(
+        c,
+        '.' | ',' | ';' | ':' | '!' | '?' | '\'' | '*' | '~' | '|' | '‘' | '’' | '‛' | '—' | '―' | '…'
+    ) || (c > '\u{7f}' && is_terminal(c))
 }
 
-fn is_balanced(text: &str, open: char, close: char) -> bool {
-    text.matches(open).count() >= text.matches(close).count()
+/// Whether a character is in [`TERMINAL`].
+fn is_terminal(c: char) -> bool {
+    let c = u32::from(c);
+    let after = TERMINAL.partition_point(|run| run >> 8 <= c);
+    after.checked_sub(1).is_some_and(|at| c - (TERMINAL[at] >> 8) < TERMINAL[at] & 0xff)
 }
+
+/// Unicode's property Terminal_Punctuation (18.0), but for ASCII and what ends an address in any case: the first of each run
+/// of them, times 256, and how many follow on one another.
+#[rustfmt::skip]
+#[expect(clippy::unusual_byte_groupings, reason = "two numbers in one: where a run begins, and its length")]
+static TERMINAL: [u32; 100] = [
+    0x0037e_01, 0x00387_01, 0x00589_01, 0x005c3_01, 0x0060c_01, 0x0061b_01, 0x0061d_03, 0x006d4_01, 0x00700_0b,
+    0x0070c_01, 0x007f8_02, 0x00830_06, 0x00837_08, 0x0085e_01, 0x00964_02, 0x00e5a_02, 0x00f08_01, 0x00f0d_06,
+    0x0104a_02, 0x01361_08, 0x0166e_01, 0x016eb_03, 0x01735_02, 0x017d4_03, 0x017da_01, 0x01802_04, 0x01808_02,
+    0x01944_02, 0x01aa8_04, 0x01b4e_02, 0x01b5a_02, 0x01b5d_03, 0x01b7d_03, 0x01c3b_05, 0x01c7e_02, 0x02024_01,
+    0x0203c_02, 0x02047_03, 0x02cf9_03, 0x02e2e_01, 0x02e3c_01, 0x02e41_01, 0x02e4c_01, 0x02e4e_02, 0x02e53_02, 0x02e60_02,
+    0x0a4fe_02, 0x0a60d_03, 0x0a6f3_05, 0x0a876_02, 0x0a8ce_02, 0x0a92f_01, 0x0a9c7_03, 0x0aa5d_03, 0x0aadf_01,
+    0x0aaf0_02, 0x0abeb_01, 0x1039f_01, 0x103d0_01, 0x10857_01, 0x1091f_01, 0x10a56_02, 0x10af0_06, 0x10b3a_06,
+    0x10b99_04, 0x10f55_05, 0x10f86_04, 0x11047_07, 0x110be_04, 0x11141_03, 0x111c5_02, 0x111cd_01, 0x111de_02,
+    0x11238_05, 0x112a9_01, 0x113d4_02, 0x1144b_03, 0x1145a_02, 0x115c2_04, 0x115c9_0f, 0x11641_02, 0x1173c_03,
+    0x11944_01, 0x11946_01, 0x11a42_02, 0x11a9b_02, 0x11aa1_02, 0x11c41_03, 0x11c71_01, 0x11ef7_02, 0x11f43_02,
+    0x12470_05, 0x16a6e_02, 0x16af5_01, 0x16b37_03, 0x16b44_01, 0x16d6e_02, 0x16e97_02, 0x1bc9f_01, 0x1da87_04,
+];
 
 #[cfg(test)]
 mod tests {
+    use icu_properties::{
+        CodePointMapData, CodePointSetData,
+        props::{GeneralCategory, QuotationMark, TerminalPunctuation},
+    };
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
 
     use super::*;
@@ -105,13 +176,63 @@ mod tests {
             ("see https://example.org/a?b=c#d.", vec!["https://example.org/a?b=c#d"]),
             ("(http://example.org/x)", vec!["http://example.org/x"]),
             ("https://en.wikipedia.org/wiki/A_(b), or", vec!["https://en.wikipedia.org/wiki/A_(b)"]),
+            ("(https://a.example/x)y", vec!["https://a.example/x"]),
+            ("[a](https://a.example/b_[c]_(d))", vec!["https://a.example/b_[c]_(d)"]),
             ("<https://a.example> and \"https://b.example\"", vec!["https://a.example", "https://b.example"]),
-            ("https://مثال.example/صفحة؟", vec!["https://مثال.example/صفحة؟"]),
+            ("'https://a.example', *https://b.example*", vec!["https://a.example", "https://b.example"]),
             ("line\nhttps://a.example\nline", vec!["https://a.example"]),
             ("http://[::1]:3000/", vec!["http://[::1]:3000/"]),
-            ("見てhttps://a.example/", vec!["https://a.example/"]),
+            ("https://a.example/wiki/Rings_ and", vec!["https://a.example/wiki/Rings_"]),
+            ("_https://a.example/b_c_", vec!["https://a.example/b_c"]),
+            ("https://a.example/it’s—or not…", vec!["https://a.example/it’s—or"]),
         ] {
             assert_eq!(links(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_sentence_of_any_script_goes_on_after_an_address() {
+        for (text, expected) in [
+            ("https://a.example/x，后面", "https://a.example/x"),
+            ("（https://a.example/docs）", "https://a.example/docs"),
+            ("https://a.example。", "https://a.example"),
+            ("「https://a.example」", "https://a.example"),
+            ("“https://a.example/x”是", "https://a.example/x"),
+            ("看https://a.example/x（备用）", "https://a.example/x"),
+            ("https://a.example/x——后面", "https://a.example/x"),
+            ("https://a.example/x……后面", "https://a.example/x"),
+            ("https://a.example/x｡", "https://a.example/x"),
+            ("見てhttps://a.example/ﾚｵﾅﾙﾄﾞ・ダ、", "https://a.example/ﾚｵﾅﾙﾄﾞ・ダ"),
+            ("https://مثال.example/صفحة؟", "https://مثال.example/صفحة"),
+            ("https://a.example/पृष्ठ। आगे", "https://a.example/पृष्ठ"),
+            ("https://a.example/x։ ", "https://a.example/x"),
+            ("https://a.example/x။", "https://a.example/x"),
+            ("«https://a.example/x», „https://a.example/x“", "https://a.example/x"),
+            ("⟨https://a.example/x⟩", "https://a.example/x"),
+        ] {
+            assert_eq!(links(text).first(), Some(&expected), "{text}");
+            assert!(links(text).iter().all(|link| *link == expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn schemes_and_hosts_are_the_same_in_capitals() {
+        for link in ["Https://a.example", "HTTP://A.EXAMPLE", "hTTps://A.example/B"] {
+            assert_eq!(links(&format!("hh {link}. Hm")), [link]);
+        }
+    }
+
+    #[test]
+    fn addresses_that_follow_at_once_are_one_each() {
+        for between in [",", ";", "|", "...", "、"] {
+            assert_eq!(
+                links(&format!("https://a.example/x{between}Https://b.example/y")),
+                ["https://a.example/x", "Https://b.example/y"]
+            );
+        }
+        for link in ["https://web.example/2020/https://a.example/", "https://a.example/?to=http://b.example"]
+        {
+            assert_eq!(links(link), [link]);
         }
     }
 
@@ -123,6 +244,7 @@ mod tests {
             "https://.",
             "https://…",
             "https://「」",
+            "https://[",
             "xhttps://a.example",
             "http",
             "data:text/html,http",
@@ -133,16 +255,66 @@ mod tests {
         assert!(pieces("").is_empty());
     }
 
+    #[test]
+    fn links_are_bounded() {
+        let text = "https://a ".repeat(LINKS_LIMIT + 1);
+        assert_eq!(links(&text).len(), LINKS_LIMIT);
+        assert_eq!(pieces(&text).last(), Some(&Piece::Text(" https://a ")));
+    }
+
+    #[test]
+    fn the_tables_are_those_of_unicode() {
+        let categories = CodePointMapData::<GeneralCategory>::new();
+        let terminal = CodePointSetData::new::<TerminalPunctuation>();
+        let quotes = CodePointSetData::new::<QuotationMark>();
+        for c in ('\u{80}'..=char::MAX).filter(|c| !c.is_control() && !c.is_whitespace()) {
+            let is_bracket = matches!(
+                categories.get(c),
+                GeneralCategory::OpenPunctuation | GeneralCategory::ClosePunctuation
+            );
+            let code = u32::from(c);
+            assert!(!is_bracket || ends_address(c), "U+{code:04X} is a bracket");
+            assert!(!quotes.contains(c) || ends_address(c) || ends_sentence(c), "U+{code:04X} is a quote");
+            assert_eq!(
+                is_terminal(c) || ends_address(c),
+                terminal.contains(c) || ends_address(c),
+                "U+{code:04X}"
+            );
+            assert!(
+                !ends_address(c)
+                    || matches!(
+                        categories.get(c),
+                        GeneralCategory::OpenPunctuation
+                            | GeneralCategory::ClosePunctuation
+                            | GeneralCategory::InitialPunctuation
+                            | GeneralCategory::FinalPunctuation
+                            | GeneralCategory::OtherPunctuation
+                            | GeneralCategory::Format
+                            | GeneralCategory::Unassigned
+                    ),
+                "U+{code:04X} is no punctuation"
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn the_pieces_are_the_whole(text in "(h|http://|https://a|[a(). \n<]|é|\u{202e}){0,40}") {
+        fn the_pieces_are_the_whole(
+            text in "(h|HTTP://|https://a|(https://a[,_]){1,60}|[a()\\[\\]{}._, \n<]|é|、|।|（|\u{202e}){0,40}"
+        ) {
             let all = pieces(&text);
             let whole: String = all.iter().map(|piece| match piece { Piece::Text(text) | Piece::Link(text) => *text }).collect();
             prop_assert_eq!(&whole, &text);
+            prop_assert!(links(&text).len() <= LINKS_LIMIT);
             for piece in all {
                 match piece {
                     Piece::Text(text) => prop_assert!(!text.is_empty()),
-                    Piece::Link(link) => prop_assert!(link.starts_with("http") && !link.contains(ends_link)),
+                    Piece::Link(link) => {
+                        prop_assert!(scheme_length(link) > 0 && !link.contains(ends_address));
+                        prop_assert!(!link.ends_with(ends_sentence));
+                        // it is one by itself as well
+                        prop_assert_eq!(pieces(link), [Piece::Link(link)]);
+                    }
                 }
             }
         }

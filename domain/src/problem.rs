@@ -172,6 +172,9 @@ pub enum Problem {
         "100 messages wait to be sent already. What you wrote stays here; send it when they have gone out."
     )]
     TooManyWaiting,
+    /// A file was dropped on a page, or a picture pasted.
+    #[error("Qchat takes text alone. Put the file where others can get it, and send its link.")]
+    TextOnly,
     /// A form that lacks a field or has a damaged one.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
@@ -197,7 +200,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 51] = [
+    pub const ALL: [Self; 52] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -243,6 +246,7 @@ impl Problem {
         Self::TooManyOwn,
         Self::StorageFull,
         Self::TooManyWaiting,
+        Self::TextOnly,
         Self::BadForm,
         Self::TooFast { seconds: 1 },
         Self::Busy,
@@ -299,6 +303,7 @@ impl Problem {
             Self::TooManyOwn => "too_many_own",
             Self::StorageFull => "storage_full",
             Self::TooManyWaiting => "too_many_waiting",
+            Self::TextOnly => "text_only",
             Self::BadForm => "bad_form",
             Self::TooFast { .. } => "too_fast",
             Self::Busy => "busy",
@@ -360,6 +365,7 @@ impl Problem {
                 400
             }
             Self::FrameTooLarge => 413,
+            Self::TextOnly => 415,
             Self::TooManyChats
             | Self::TooManyPages
             | Self::TooManyInvites

@@ -11,6 +11,19 @@ pub enum Line {
     Nick(Nickname),
 }
 
+/// How many characters more a line that is posted may have, or how many too many it has; `None` where it is a command.
+pub fn room(line: &str) -> Option<Result<usize, usize>> {
+    posted(line).map(Body::room)
+}
+
+/// What of a line is posted, where it is no command.
+fn posted(line: &str) -> Option<&str> {
+    match line.strip_prefix('/') {
+        None => Some(line),
+        Some(rest) => rest.starts_with('/').then_some(rest),
+    }
+}
+
 /// Understands a line: `/nick NAME` and `/help` are commands, `//` begins a message with a slash, and everything else
 /// that begins with a slash is explained to whoever wrote it instead of being posted.
 ///
@@ -18,15 +31,14 @@ pub enum Line {
 /// What is wrong with the text, or an explanation: [`Problem::NickWithoutName`], [`Problem::UnknownSlash`] or
 /// [`Problem::SlashHelp`].
 pub fn parse(line: &str) -> Result<Line, Problem> {
-    let Some(rest) = line.strip_prefix('/') else { return Body::parse(line).map(Line::Post) };
-    if rest.starts_with('/') {
-        return Body::parse(rest).map(Line::Post);
+    if let Some(body) = posted(line) {
+        return Body::parse(body).map(Line::Post);
     }
-    let (command, argument) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match command {
-        "nick" if argument.trim().is_empty() => Err(Problem::NickWithoutName),
-        "nick" => Nickname::parse(argument).map(Line::Nick),
-        "help" => Err(Problem::SlashHelp),
+        "/nick" if argument.trim().is_empty() => Err(Problem::NickWithoutName),
+        "/nick" => Nickname::parse(argument).map(Line::Nick),
+        "/help" => Err(Problem::SlashHelp),
         _ => Err(Problem::UnknownSlash),
     }
 }
@@ -52,6 +64,22 @@ mod tests {
         assert_eq!(parse("//nick Ana"), post("/nick Ana"));
         assert_eq!(parse("///"), post("//"));
         assert_eq!(parse("//"), post("/"));
+    }
+
+    #[test]
+    fn the_counter_says_what_the_verdict_is() {
+        let (family, limit) = ("👨‍👩‍👧‍👦", crate::text::BODY_LIMIT);
+        for (line, expected) in [
+            ("x".repeat(limit) + "\n", Ok(0)),
+            ("/".to_owned() + &"/".repeat(limit), Ok(0)),
+            ("/".to_owned() + &"/".repeat(limit + 1), Err(1)),
+            ("x\r\n".repeat(limit / 2), Ok(1)),
+            (family.repeat(2_390), Ok(10)),
+            (family.repeat(3_000), Err(600)),
+        ] {
+            assert_eq!((room(&line), parse(&line).is_ok()), (Some(expected), expected.is_ok()), "{line:.9}");
+        }
+        assert_eq!((room("/nick Ana"), room("/help"), room("/")), (None, None, None));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Problem, unicode::characters};
+use crate::{
+    Problem,
+    unicode::{characters, is_fit_for_names, is_visible},
+};
 
 /// A nickname has at most this many characters, as people count them.
 pub const NICKNAME_LIMIT: usize = 20;
@@ -16,12 +19,19 @@ pub const BODY_LIMIT: usize = 4_000;
 /// One character as people count them can be many code points: the family emoji has 25 bytes, and combining marks can
 /// be stacked without end. Names get this many bytes for each character of their limit.
 const NAME_BYTES_PER_CHARACTER: usize = 32;
+const NICKNAME_BYTES: usize = NICKNAME_LIMIT * NAME_BYTES_PER_CHARACTER;
+const TITLE_BYTES: usize = TITLE_LIMIT * NAME_BYTES_PER_CHARACTER;
+/// A message of more lines than this, each of this many letters, is folded at first.
+const LONG_LINES: usize = 40;
+const LINE_LETTERS: usize = 60;
+/// From here on letters are mostly twice as wide: Chinese, Japanese and Korean.
+const FIRST_WIDE: char = '\u{2e80}';
 /// Escaped as JSON, which makes two bytes of some that have one, and with what stands around it, a message of this many
 /// bytes still fits into a frame ([`crate::frame::FRAME_LIMIT`]).
 pub const BODY_BYTES: usize = 60_000;
 
 macro_rules! text {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $bytes:expr, $too_long:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
@@ -40,11 +50,12 @@ macro_rules! text {
             }
         }
 
+        /// What was taken once is read again, whatever has become of the rules since.
         impl TryFrom<String> for $name {
             type Error = Problem;
 
             fn try_from(text: String) -> Result<Self, Problem> {
-                Self::parse(&text)
+                if text.len() <= $bytes { Ok(Self(text)) } else { Err($too_long) }
             }
         }
 
@@ -58,15 +69,15 @@ macro_rules! text {
 
 text! {
     /// What a person is called: 1 to [`NICKNAME_LIMIT`] characters on one line, at least one of them visible.
-    Nickname
+    Nickname, NICKNAME_BYTES, Problem::NicknameTooLong
 }
 text! {
     /// What a chat is called: 1 to [`TITLE_LIMIT`] characters on one line, at least one of them visible.
-    Title
+    Title, TITLE_BYTES, Problem::TitleTooLong
 }
 text! {
     /// What a person says: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible.
-    Body
+    Body, BODY_BYTES, Problem::MessageTooLong
 }
 
 impl Nickname {
@@ -75,12 +86,15 @@ impl Nickname {
     /// # Errors
     /// [`Problem::NicknameEmpty`], [`Problem::NicknameTooLong`] or [`Problem::NicknameNotPlain`].
     pub fn parse(typed: &str) -> Result<Self, Problem> {
-        let name = one_line(typed).ok_or(Problem::NicknameNotPlain)?;
-        if !name.chars().any(is_visible) {
+        let name = one_line(typed);
+        if too_long(&name, NICKNAME_LIMIT, NICKNAME_BYTES) {
+            return Err(Problem::NicknameTooLong);
+        }
+        if !is_visible(&name) {
             return Err(Problem::NicknameEmpty);
         }
-        if too_long(&name, NICKNAME_LIMIT, NICKNAME_LIMIT * NAME_BYTES_PER_CHARACTER) {
-            return Err(Problem::NicknameTooLong);
+        if !is_fit_for_names(&name) {
+            return Err(Problem::NicknameNotPlain);
         }
         Ok(Self(name))
     }
@@ -111,12 +125,15 @@ impl Title {
     /// # Errors
     /// [`Problem::TitleEmpty`], [`Problem::TitleTooLong`] or [`Problem::TitleNotPlain`].
     pub fn parse(typed: &str) -> Result<Self, Problem> {
-        let title = one_line(typed).ok_or(Problem::TitleNotPlain)?;
-        if !title.chars().any(is_visible) {
+        let title = one_line(typed);
+        if too_long(&title, TITLE_LIMIT, TITLE_BYTES) {
+            return Err(Problem::TitleTooLong);
+        }
+        if !is_visible(&title) {
             return Err(Problem::TitleEmpty);
         }
-        if too_long(&title, TITLE_LIMIT, TITLE_LIMIT * NAME_BYTES_PER_CHARACTER) {
-            return Err(Problem::TitleTooLong);
+        if !is_fit_for_names(&title) {
+            return Err(Problem::TitleNotPlain);
         }
         Ok(Self(title))
     }
@@ -139,61 +156,70 @@ impl Body {
     /// # Errors
     /// [`Problem::MessageEmpty`], [`Problem::MessageTooLong`] or [`Problem::MessageNotPlain`].
     pub fn parse(typed: &str) -> Result<Self, Problem> {
-        let body = typed.replace("\r\n", "\n").replace('\r', "\n").trim_end().to_owned();
+        let body = Self::as_posted(typed);
         if body.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
             return Err(Problem::MessageNotPlain);
-        }
-        if !body.chars().any(is_visible) {
-            return Err(Problem::MessageEmpty);
         }
         if too_long(&body, BODY_LIMIT, BODY_BYTES) {
             return Err(Problem::MessageTooLong);
         }
+        if !is_visible(&body) {
+            return Err(Problem::MessageEmpty);
+        }
         Ok(Self(body))
+    }
+
+    /// How many characters more a message may have than it has as typed, or how many too many it has.
+    pub fn room(typed: &str) -> Result<usize, usize> {
+        room(&Self::as_posted(typed), BODY_LIMIT, BODY_BYTES)
+    }
+
+    /// Whether it would fill more than a screen, where lines have 60 letters, and is folded at first.
+    pub fn is_long(&self) -> bool {
+        let width = |c| if c < FIRST_WIDE { 1 } else { 2 };
+        let lines = |line: &str| 1 + line.chars().map(width).sum::<usize>() / LINE_LETTERS;
+        self.0.split('\n').map(lines).sum::<usize>() > LONG_LINES
+    }
+
+    fn as_posted(typed: &str) -> String {
+        typed.replace("\r\n", "\n").replace('\r', "\n").trim_end().to_owned()
     }
 }
 
-/// Bytes are looked at first: counting characters of a text of unknown length costs as much as it is long. Code points are
-/// counted next, of which there are as many or more.
+/// Whether a text has no [`room`] for what it has. Bytes are looked at first: counting characters of a text of unknown
+/// length costs as much as it is long. Code points are counted next, of which there are as many or more.
 fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
     text.len() > byte_limit
         || (text.len() > character_limit
             && text.chars().count() > character_limit
-            && characters(text) > character_limit)
+            && room(text, character_limit, byte_limit).is_err())
 }
 
-/// White space folded into single spaces; nothing where the text has characters that no name may have.
-fn one_line(typed: &str) -> Option<String> {
-    let name = typed
-        .split([' ', '\u{a0}', '\u{3000}'])
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ");
-    (!name.chars().any(is_unfit_for_names)).then_some(name)
+/// How many characters more a text may have, or how many too many it has. Where bytes are what there is too little of,
+/// these are characters of as many bytes as those that are there.
+fn room(text: &str, character_limit: usize, byte_limit: usize) -> Result<usize, usize> {
+    let (count, length) = (characters(text), text.len());
+    let of_bytes = |bytes: usize| bytes as f64 * count as f64 / length.max(1) as f64;
+    let too_many = count.saturating_sub(character_limit);
+    if length > byte_limit {
+        return Err(too_many.max(of_bytes(length - byte_limit).ceil() as usize));
+    }
+    if too_many > 0 {
+        return Err(too_many);
+    }
+    let left = character_limit - count;
+    Ok(if text.is_empty() { left } else { left.min(of_bytes(byte_limit - length) as usize) })
 }
 
-/// Controls, line and paragraph separators, and what reorders or hides the text around a name. The joiners U+200C
-/// and U+200D stay: Persian and family emoji are written with them.
-pub(crate) fn is_unfit_for_names(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
-}
-
-/// Whether a reader would see anything: not white space, a format character, a filler or a lone selector.
-fn is_visible(c: char) -> bool {
-    !(c.is_whitespace()
-        || is_unfit_for_names(c)
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-            | '\u{200c}' | '\u{200d}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}'
-            | '\u{e0000}'..='\u{e0fff}'))
+/// White space folded into single spaces.
+fn one_line(typed: &str) -> String {
+    let words = typed.split([' ', '\u{a0}', '\u{3000}']).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
@@ -212,6 +238,20 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_more_than_a_screen_is_long() {
+        for (text, expected) in [
+            ("word ".repeat(400), false),
+            ("word ".repeat(600), true),
+            ("字".repeat(1_000), false),
+            ("字".repeat(1_500), true),
+            ("\nx".repeat(39), false),
+            ("\nx".repeat(40), true),
+        ] {
+            assert_eq!(Body::parse(&text).unwrap().is_long(), expected, "{text:.9}");
+        }
+    }
+
+    #[test]
     fn marks_cannot_be_stacked_without_end() {
         let tower = format!("a{}", "\u{301}".repeat(BODY_BYTES));
         assert_eq!(characters(&tower), 1);
@@ -227,12 +267,32 @@ mod tests {
             assert_eq!(Title::parse(blank), Err(Problem::TitleEmpty), "{blank:?}");
             assert_eq!(Body::parse(blank), Err(Problem::MessageEmpty), "{blank:?}");
         }
+        for blank in
+            ["\u{fffc}", "\u{2800}\u{3164}", "\u{ad}", "\u{301}", "\u{fff0}", "\u{1d159}", "\u{e0001}"]
+        {
+            assert_eq!(Nickname::parse(blank), Err(Problem::NicknameEmpty), "{blank:?}");
+            assert_eq!(Body::parse(blank), Err(Problem::MessageEmpty), "{blank:?}");
+        }
         assert_eq!(Body::parse("\n\t\n"), Err(Problem::MessageEmpty));
     }
 
     #[test]
     fn controls_are_refused_where_they_do_harm() {
-        for bad in ["a\0b", "a\nb", "a\u{202e}b", "a\u{200b}b", "\u{1b}[31m"] {
+        for bad in [
+            "a\0b",
+            "a\nb",
+            "a\u{2028}b",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            "\u{1b}[31m",
+            "a\u{fff0}",
+            "a\u{fffc}",
+            "a\u{378}",
+            "a\u{ad}b",
+            "a\u{3164}",
+            "a\u{e0001}",
+            "a\u{fdd0}",
+        ] {
             assert_eq!(Nickname::parse(bad), Err(Problem::NicknameNotPlain), "{bad:?}");
             assert_eq!(Title::parse(bad), Err(Problem::TitleNotPlain), "{bad:?}");
         }
@@ -249,10 +309,26 @@ mod tests {
     #[test]
     fn text_stands_as_typed() {
         assert_eq!(Title::parse("Tom & Jerry <script>").unwrap().as_str(), "Tom & Jerry <script>");
-        assert_eq!(Nickname::parse("آنا‌ماریا").unwrap().as_str(), "آنا‌ماریا");
+        for name in ["آنا‌ماریا", "❤️", "👨‍👩‍👧‍👦", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "葛󠄀", "ᠮᠣᠩᠭᠣᠯ\u{180e}ᠠ", "e\u{301}", "؀1", "\u{f8ff}"]
+        {
+            assert_eq!(Nickname::parse(name).unwrap().as_str(), name);
+        }
+    }
+
+    #[test]
+    fn what_earlier_rules_took_is_read() {
+        for name in ["\u{fffc}", "a\u{ad}b"] {
+            assert_eq!(serde_json::from_value::<Nickname>(name.into()).unwrap().as_str(), name);
+        }
+        assert!(serde_json::from_value::<Nickname>("x".repeat(NICKNAME_BYTES + 1).into()).is_err());
     }
 
     proptest! {
+        #[test]
+        fn there_is_room_for_what_is_taken(text in "(x|é|字|👨‍👩‍👧‍👦){0,12}", (characters, bytes) in (1..12_usize, 1..80_usize)) {
+            prop_assert_eq!(room(&text, characters, bytes).is_err(), too_long(&text, characters, bytes));
+        }
+
         #[test]
         fn parsing_twice_changes_nothing(typed in any::<String>()) {
             if let Ok(name) = Nickname::parse(&typed) {

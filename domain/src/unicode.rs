@@ -1,5 +1,5 @@
-//! What Unicode says of characters: how many people would count, and which are alike but for their case. Its tables are
-//! long. A browser has them, and is asked; everywhere else they come with the program.
+//! What Unicode says of characters: how many people would count, which are alike but for their case, and of which there is
+//! anything to see. Its tables are long. A browser has them, and is asked; everywhere else they come with the program.
 
 #[cfg(not(target_arch = "wasm32"))]
 use program as tables;
@@ -23,9 +23,64 @@ pub fn first_character(text: &str) -> Option<String> {
     }
 }
 
+/// The most bytes of a run in which a browser has to find by itself where a line may break.
+const RUN: usize = 600;
+
+/// A text in parts that make up the whole, in order, between which a line may break. Where letters change each other's shape,
+/// as in Devanagari or Burmese, a browser needs time squared to break a run without white space, and for the marks on one
+/// letter as well; so a part ends after at most [`RUN`] bytes of such a run: between characters, as people count them, unless
+/// one is longer than that.
+pub fn runs(text: &str) -> Vec<&str> {
+    let (mut runs, mut from, mut at) = (Vec::new(), 0, 0);
+    for word in text.split_inclusive(char::is_whitespace) {
+        let next = at + word.len();
+        if word.len() <= RUN || word.chars().all(stands_alone) {
+            at = next;
+            continue;
+        }
+        let mut run = 0;
+        for mut length in tables::lengths(word.trim_end()) {
+            while run + length > RUN {
+                // what is left of one that is longer than a run
+                let fits = if run == 0 { text[at..].floor_char_boundary(RUN) } else { 0 };
+                at += fits;
+                length -= fits;
+                runs.push(&text[from..at]);
+                (from, run) = (at, 0);
+            }
+            at += length;
+            run += length;
+        }
+        at = next;
+    }
+    runs.push(&text[from..]);
+    runs
+}
+
+/// Whether a character is of a script whose letters stand beside each other as they are, or where lines break anywhere:
+/// Latin, Greek, Cyrillic, Thai, Lao, Chinese, Japanese and Korean.
+fn stands_alone(c: char) -> bool {
+    matches!(c,
+        '\0'..='\u{2ff}' | '\u{370}'..='\u{52f}' | '\u{e00}'..='\u{eff}' | '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}'
+        | '\u{ff00}'..='\u{ffef}')
+}
+
 /// A text in lower case.
 pub fn lower(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { tables::lower(text) }
+}
+
+/// Whether a reader would see anything of a text: a character that is not white space, a control, a mark on another one,
+/// unassigned, or ignored where nothing shows it (Unicode's Default_Ignorable_Code_Point).
+pub fn is_visible(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_graphic()) || tables::is_visible(text)
+}
+
+/// Whether a text has only what may stand in a name: no control or separator of lines, nothing unassigned, and of what is
+/// ignored where nothing shows it what joins or chooses between letters and emoji: the rest hides, or turns what is around
+/// it. A browser lets through what it does not know: newer characters are the server's to judge.
+pub fn is_fit_for_names(text: &str) -> bool {
+    if text.is_ascii() { !text.contains(|c: char| c.is_control()) } else { tables::is_fit_for_names(text) }
 }
 
 /// Whether each byte is a character: the one sequence in ASCII that is counted as one is that of the two line breaks.
@@ -35,7 +90,57 @@ fn is_plain(text: &str) -> bool {
 
 #[cfg(not(target_arch = "wasm32"))]
 mod program {
+    use icu_properties::{
+        CodePointMapData, CodePointSetData,
+        props::{DefaultIgnorableCodePoint, GeneralCategory, JoinControl, VariationSelector, WhiteSpace},
+    };
     use unicode_segmentation::UnicodeSegmentation;
+
+    /// Signs that are blank: of Braille, of music, of the Khitan script, and what stands for an object.
+    const BLANKS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{16fe4}', '\u{fffc}'];
+    /// The flags of England, Scotland and Wales are written with these, and Mongolian with the one after.
+    const TAGS: std::ops::RangeInclusive<char> = '\u{e0020}'..='\u{e007f}';
+    const MONGOLIAN_VOWEL_SEPARATOR: char = '\u{180e}';
+
+    pub(super) fn is_visible(text: &str) -> bool {
+        let categories = CodePointMapData::<GeneralCategory>::new();
+        let (ignorable, white) =
+            (CodePointSetData::new::<DefaultIgnorableCodePoint>(), CodePointSetData::new::<WhiteSpace>());
+        text.chars().any(|c| {
+            !ignorable.contains(c)
+                && !white.contains(c)
+                && !BLANKS.contains(&c)
+                && !matches!(
+                    categories.get(c),
+                    GeneralCategory::Control
+                        | GeneralCategory::Format
+                        | GeneralCategory::NonspacingMark
+                        | GeneralCategory::EnclosingMark
+                        | GeneralCategory::Unassigned
+                )
+        })
+    }
+
+    pub(super) fn is_fit_for_names(text: &str) -> bool {
+        let categories = CodePointMapData::<GeneralCategory>::new();
+        let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+        let (joiner, selector) =
+            (CodePointSetData::new::<JoinControl>(), CodePointSetData::new::<VariationSelector>());
+        text.chars().all(|c| match categories.get(c) {
+            GeneralCategory::Control
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::Unassigned => false,
+            _ if ignorable.contains(c) => {
+                joiner.contains(c)
+                    || selector.contains(c)
+                    || TAGS.contains(&c)
+                    || c == MONGOLIAN_VOWEL_SEPARATOR
+            }
+            // what stands for an object, and the notes between lines before it
+            _ => !('\u{fff9}'..='\u{fffc}').contains(&c),
+        })
+    }
 
     pub(super) fn characters(text: &str) -> usize {
         text.graphemes(true).count()
@@ -48,11 +153,30 @@ mod program {
     pub(super) fn lower(text: &str) -> String {
         text.to_lowercase()
     }
+
+    pub(super) fn lengths(text: &str) -> Vec<usize> {
+        text.graphemes(true).map(str::len).collect()
+    }
 }
 
 #[cfg(target_arch = "wasm32")]
 mod browser {
-    use js_sys::{Array, Function, JsString, Reflect, wasm_bindgen::JsCast};
+    use js_sys::{
+        Array, Function, JsString, Reflect, RegExp,
+        wasm_bindgen::{JsCast, JsValue},
+    };
+
+    pub(super) fn is_visible(text: &str) -> bool {
+        has(text, r"[^\s\p{Cc}\p{Cf}\p{Mn}\p{Me}\p{DI}\u2800\ufffc]")
+    }
+
+    pub(super) fn is_fit_for_names(text: &str) -> bool {
+        !has(text, r"[\p{Cc}\u2028-\u202e\ufff9-\ufffc]")
+    }
+
+    fn has(text: &str, pattern: &str) -> bool {
+        RegExp::new(pattern, "u").test(text)
+    }
 
     /// The characters of a text, by `Intl.Segmenter`. Nothing in a browser that has none (before 2024).
     fn segments(text: &str) -> Option<Array> {
@@ -80,6 +204,14 @@ mod browser {
     pub(super) fn lower(text: &str) -> String {
         JsString::from(text).to_lower_case().into()
     }
+
+    /// Without a segmenter it is all one.
+    pub(super) fn lengths(text: &str) -> Vec<usize> {
+        let length =
+            |segment: JsValue| Some(Reflect::get(&segment, &"segment".into()).ok()?.as_string()?.len());
+        let lengths = segments(text).and_then(|segments| segments.iter().map(length).collect());
+        lengths.unwrap_or_else(|| vec![text.len()])
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +236,26 @@ mod tests {
             ("A".into(), "A".into(), "É".into(), "SS".into(), String::new())
         );
         assert_eq!((first("e\u{301}a"), first("👨‍👩‍👧‍👦 x")), ("E\u{301}".to_owned(), "👨‍👩‍👧‍👦".to_owned()));
+    }
+
+    #[test]
+    fn long_runs_are_broken_between_characters() {
+        let syllable = "क्षि";
+        for (text, expected) in [
+            (String::new(), vec![0]),
+            (format!("{syllable} ").repeat(400), vec![400 * 13]),
+            ("x".repeat(4_000), vec![4_000]),
+            ("字，".repeat(2_000), vec![12_000]),
+            (syllable.repeat(50) + " y", vec![602]),
+            (syllable.repeat(125) + "\n" + &syllable.repeat(51), vec![600, 600, 300 + 1 + 600, 12]),
+            ("a ".to_owned() + &syllable.repeat(101), vec![602, 600, 12]),
+            ("👨‍👩‍👧‍👦".repeat(25), vec![600, 25]),
+            (format!("ab{}c", "\u{301}".repeat(700)), vec![1, 599, 600, 203]),
+        ] {
+            let runs = runs(&text);
+            assert_eq!(runs.concat(), text);
+            assert_eq!(runs.into_iter().map(str::len).collect::<Vec<_>>(), expected, "{text:.9}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
         ended::Ended,
+        files::refuse_files,
         header::ChatHeader,
         invites::InvitesView,
         members::{Members, TypingLine},
@@ -30,6 +31,7 @@ pub fn ChatPage(
     provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
     Scene::Chat(chat).connect();
+    refuse_files();
     view! {
         <Later><InvitesView back=Some(chat.chat_id()) /></Later>
         <div class="chat">

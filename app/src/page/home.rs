@@ -10,6 +10,7 @@ use crate::{
         connection::ConnectionStatus,
         counts::CountsView,
         ended::Ended,
+        files::refuse_files,
         invites::InvitesView,
         lobby::LobbyView,
         start_form::{START_HEADING_ID, StartForm},
@@ -29,6 +30,7 @@ pub fn HomePage(
     provide_context(lobby.live);
     provide_context(lobby);
     Scene::Home(lobby).connect();
+    refuse_files();
     view! {
         <Later><InvitesView back=None /></Later>
         <div class="home">

@@ -17,8 +17,9 @@ use crate::{
     state::{Derived, State, effect},
     view::{
         avatar::Avatar,
+        body::breakable,
         composer::ComposerField,
-        follow::{Show, fixed, part},
+        follow::{Show, part},
         icon,
         problem_line::ProblemLine,
     },
@@ -230,7 +231,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto" translate="no">{name}</strong>
             </div>
-            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{fixed(said)}</p> }).into_any())}
+            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{breakable(&said)}</p> }).into_any())}
             {remove}
             {hide}
             {expel}

@@ -3,8 +3,6 @@
 use domain::{Nickname, UserId};
 use leptos::prelude::*;
 
-use crate::view::follow::fixed;
-
 /// Hues of the palette in `style/person.css`.
 const HUES: u8 = 16;
 
@@ -19,7 +17,8 @@ pub fn letters(nickname: &Nickname) -> String {
     nickname.as_str().split(' ').take(2).filter_map(domain::unicode::first_character).collect()
 }
 
-/// A person as a coloured disc. The name always stands beside it, so assistive technology passes over it.
+/// A person as a coloured disc. The name always stands beside it, so assistive technology passes over it, and its letters
+/// are no text that could be copied.
 #[component]
 pub fn Avatar(
     /// Who.
@@ -28,8 +27,6 @@ pub fn Avatar(
     nickname: Nickname,
 ) -> impl IntoView {
     view! {
-        <span class=format!("avatar {}", hue_class(id)) aria-hidden="true" translate="no">
-            {fixed(letters(&nickname))}
-        </span>
+        <span class=format!("avatar {}", hue_class(id)) data-letters=letters(&nickname) aria-hidden="true"></span>
     }
 }

@@ -4,7 +4,7 @@ use domain::{
     Body, ClientId, Problem,
     frame::Ask,
     slash::{self, Line},
-    text, unicode,
+    text,
 };
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
@@ -21,14 +21,13 @@ use crate::{
     view::{
         follow::{flag, maybe_words, text},
         icon,
+        keys::is_composing,
         problem_line::ProblemLine,
     },
 };
 
 /// The counter shows when this few characters are left.
 const COUNTER_FROM: usize = 200;
-/// The `keyCode` of every key while text is composed (UI Events, section 7.3.1).
-const KEY_OF_COMPOSITION: u32 = 229;
 
 /// Where one writes, for views that lead the focus back to it. Provided by the page.
 #[derive(Clone, Copy)]
@@ -58,7 +57,7 @@ pub fn Composer() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let ComposerField(field) = expect_context();
-    let length = State::new(0_usize);
+    let typed = State::new(String::new());
     let problem = State::new(None::<Problem>);
     let is_over = Derived::new(move |_| live.ended.with(Option::is_some));
     let silence = Derived::new(move |_| chat.keeps_silent());
@@ -71,21 +70,23 @@ pub fn Composer() -> impl IntoView {
     });
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
 
-    let measure = move |typed: &str| {
-        // counting costs as much as the text is long, so it starts where it may matter
-        let near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
-        length.set(if near { unicode::characters(typed) } else { 0 });
+    let fill = move |field: &HtmlTextAreaElement, text: String| {
+        field.set_value(&text);
+        if let Some(courier) = live.courier() {
+            courier.keep_draft(&text);
+        }
+        typed.set(text);
     };
     let input = move |_| {
-        let typed = field.get_untracked().map(|field| field.value()).unwrap_or_default();
+        let text = field.get_untracked().map(|field| field.value()).unwrap_or_default();
         // a command is nobody's business, and neither is a field that was emptied
-        if !typed.is_empty() && (!typed.starts_with('/') || typed.starts_with("//")) {
+        if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
             chat.typing();
         }
         if let Some(courier) = live.courier() {
-            courier.keep_draft(&typed);
+            courier.keep_draft(&text);
         }
-        measure(&typed);
+        typed.set(text);
         problem.set(None);
     };
     // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile. Who is somewhere
@@ -97,41 +98,36 @@ pub fn Composer() -> impl IntoView {
         let begun = field.value();
         if !begun.is_empty() {
             courier.keep_draft(&begun);
-            measure(&begun);
+            typed.set(begun);
         } else if let Some(draft) = courier.draft() {
-            field.set_value(&draft);
-            measure(&draft);
+            fill(&field, draft);
         }
         if courier.has_keyboard() && courier.is_nowhere() {
             let _ = field.focus();
         }
     });
     let clear = move |field: &HtmlTextAreaElement| {
-        if let Some(courier) = live.courier() {
-            courier.keep_draft("");
-        }
-        field.set_value("");
-        length.set(0);
+        fill(field, String::new());
         problem.set(None);
     };
     // What was refused after all comes back, unless something else was begun meanwhile.
-    let give_back = move |typed: String, why: Option<Problem>| {
+    let give_back = move |text: String, why: Option<Problem>| {
         if why.is_some() {
             problem.set(why);
             if let Some(field) = field.get_untracked().filter(|field| field.value().is_empty()) {
-                field.set_value(&typed);
+                fill(&field, text);
             }
         }
     };
     let post = move || {
         let Some(field) = field.get() else { return };
-        let typed = field.value();
-        let asked = match slash::parse(&typed) {
+        let text = field.value();
+        let asked = match slash::parse(&text) {
             Ok(Line::Post(body)) => silence.get_untracked().map_or_else(|| chat.post(body), Err),
             Ok(Line::Nick(nickname)) => {
                 clear(&field);
                 let ask = Ask::SetNickname { nickname: nickname.to_string() };
-                return live.ask(ask, move |done| give_back(typed, done.err()));
+                return live.ask(ask, move |done| give_back(text, done.err()));
             }
             Err(problem) => Err(problem),
         };
@@ -140,10 +136,11 @@ pub fn Composer() -> impl IntoView {
             // an empty message is not worth a word
             Err(Problem::MessageEmpty) => problem.set(None),
             Err(why) => {
-                problem.set(Some(why));
-                if why == Problem::SlashHelp {
-                    field.set_value("");
+                // what stands behind the command is kept
+                if why == Problem::SlashHelp && text.trim() == "/help" {
+                    clear(&field);
                 }
+                problem.set(Some(why));
             }
         }
         let _ = field.focus();
@@ -153,20 +150,18 @@ pub fn Composer() -> impl IntoView {
         post();
     };
     let key_down = move |event: KeyboardEvent| {
-        // Safari ends a composition before the Enter that confirms it, and marks that key by its old code alone.
-        let is_composing = event.is_composing() || event.key_code() == KEY_OF_COMPOSITION;
-        if event.key() == "Enter" && !event.shift_key() && !is_composing {
+        if event.key() == "Enter" && !event.shift_key() && !is_composing(&event) {
             event.prevent_default();
             post();
         }
     };
     let left = move || {
-        let length = length.get();
-        (length + COUNTER_FROM > text::BODY_LIMIT).then(|| {
-            if length > text::BODY_LIMIT {
-                format!("{} too many", length - text::BODY_LIMIT)
-            } else {
-                format!("{} left", text::BODY_LIMIT - length)
+        typed.with(|typed| {
+            // counting costs as much as the text is long, so it starts where it may matter
+            let is_near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
+            match is_near.then(|| slash::room(typed)).flatten()? {
+                Ok(left) => (left < COUNTER_FROM).then(|| format!("{left} left")),
+                Err(too_many) => Some(format!("{too_many} too many")),
             }
         })
     };
@@ -176,7 +171,8 @@ pub fn Composer() -> impl IntoView {
             <p class="soft silence" role="status" aria-label="Lock">
                 {maybe_words(move || silence.get().map(|_| "Locked: only the owner can write."))}
             </p>
-            <div class="composer-field">
+            // where a field does not grow by itself, the text behind it has it grow
+            <div class="composer-field" data-text=text(move || typed.get())>
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
                 <textarea

@@ -14,6 +14,7 @@ use crate::{
     view::{
         follow::{self, Show},
         icon,
+        keys::is_composing,
         problem_line::ProblemLine,
     },
 };
@@ -87,7 +88,9 @@ pub fn EditInPlace(
         if event.key() == "Escape" {
             // it closes this, and not the sheet around it as well
             event.prevent_default();
-            close();
+            if !is_composing(&event) {
+                close();
+            }
         }
     };
     view! {

@@ -8,6 +8,8 @@ use leptos::{
     ev::{MouseEvent, SubmitEvent},
     html::Input,
     prelude::*,
+    wasm_bindgen::JsCast,
+    web_sys::{Event, InputEvent},
 };
 
 use crate::{
@@ -129,6 +131,12 @@ fn FilterField() -> impl IntoView {
             lobby.filter(typed());
         }
     };
+    // what an input method composes is no word yet
+    let input = move |event: Event| {
+        if !event.dyn_ref::<InputEvent>().is_some_and(InputEvent::is_composing) {
+            filter();
+        }
+    };
     // what was typed before the page was alive counts as well
     effect(move || {
         if lobby.live.is_alive.get() {
@@ -152,7 +160,8 @@ fn FilterField() -> impl IntoView {
                 dir="auto"
                 value=lobby.wanted.with_untracked(|wanted| wanted.filter.clone())
                 node_ref=field
-                on:input=move |_| filter()
+                on:input=input
+                on:compositionend=move |_| filter()
             />
         </form>
     }

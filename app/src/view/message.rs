@@ -1,10 +1,9 @@
 //! One line of the timeline.
 
 use domain::{
-    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
-    Visibility, What,
+    Answer, Blank, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, Visibility,
+    What,
     frame::Ask,
-    link::{self, Piece},
     page::About,
     timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local},
 };
@@ -17,6 +16,7 @@ use crate::{
     view::{
         about::{AboutLink, Act, message_address, person_address},
         avatar::Avatar,
+        body::body_view,
         composer::{self, ComposerField},
         follow::{Show, flag, text, words},
         problem_line::ProblemLine,
@@ -189,24 +189,6 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
     }
 }
 
-/// A text as it was written, its addresses to be followed into a window of their own, which learns nothing of this one.
-fn body_view(body: &Body) -> AnyView {
-    let pieces = link::pieces(body.as_str());
-    if let [Piece::Text(text)] = pieces[..] {
-        return text.to_owned().into_any();
-    }
-    let piece_view = |piece: &Piece| match *piece {
-        Piece::Text(text) => text.to_owned().into_any(),
-        Piece::Link(address) => view! {
-            <a href=address.to_owned() target="_blank" rel="noopener noreferrer nofollow ugc">
-                {address.to_owned()}
-            </a>
-        }
-        .into_any(),
-    };
-    pieces.iter().map(piece_view).collect_view().into_any()
-}
-
 #[component]
 fn MessageView(
     message: Message,
@@ -240,9 +222,7 @@ fn MessageView(
     view! {
         <li class="message" class:own=own class:first=starts_group class:new=is_new>
             {head(author, nickname, at, starts_group)}
-            <p class="body" dir="auto">
-                {body_view(&body)}
-            </p>
+            {body_view(&body)}
             {delivery.map(|delivery| view! { <DeliveryView client_id delivery /> })}
             <AboutLink address label="About this message" about one_of_many=true />
         </li>
@@ -395,8 +375,10 @@ fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
         let at = at();
         let there = local(at, live.offset_minutes.get()(at));
         let date = there.utc_date();
+        // style/timeline.css says so beside it
+        let zone = if live.courier().is_none() { " UTC" } else { "" };
         view! {
-            <time translate="no" datetime=at.to_string() title=format!("{date}, {}", there.utc_clock_with_seconds())>
+            <time translate="no" datetime=at.to_string() title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())>
                 {there.utc_clock()}
                 <span class="hidden">{format!(", {date}")}</span>
             </time>

@@ -50,7 +50,10 @@ impl Hole {
         let User { id, nickname } = &visit.me;
         match self {
             Self::Visit => as_data(visit),
-            Self::Avatar => format!("avatar {}\">{}<", hue_class(*id), letters(nickname)),
+            Self::Avatar => {
+                let (letters, hue) = (letters(nickname), hue_class(*id));
+                format!("data-letters=\"{letters}\" aria-hidden=\"true\" class=\"avatar {hue}\"")
+            }
             Self::Nickname => nickname.to_string(),
             Self::Id => id.to_string(),
             Self::People => people(visit.counts.people),

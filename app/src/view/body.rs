@@ -1,0 +1,120 @@
+//! What somebody said, as it was written: with links to follow, places where a line may break, and folded where it is long.
+
+use domain::{
+    Body,
+    link::{self, Piece},
+    unicode,
+};
+use leptos::{
+    prelude::*,
+    tachys::{
+        html::attribute::{Attribute, any_attribute::AnyAttribute},
+        hydration::Cursor,
+        view::{Position, PositionState, Render, RenderFlags, add_attr::AddAnyAttr, any_view::AnyViewState},
+    },
+};
+
+/// A message, and where it is long a way to see all of it, which needs no script.
+pub fn body_view(body: &Body) -> AnyView {
+    let words = body.clone();
+    let said = view! {
+        <p class="body" dir="auto">
+            {AsItStands(Box::new(move || words_view(words.as_str())))}
+        </p>
+    };
+    if !body.is_long() {
+        return said.into_any();
+    }
+    view! {
+        <details class="fold">
+            <summary>
+                <span class="more-of-it">"Show all"</span>
+                <span class="less-of-it">"Show less"</span>
+            </summary>
+        </details>
+        {said}
+    }
+    .into_any()
+}
+
+/// A text, its addresses to be followed into a window of their own, which learns nothing of this one.
+fn words_view(text: &str) -> AnyView {
+    let piece_view = |piece: &Piece| match *piece {
+        Piece::Text(text) => breakable(text),
+        Piece::Link(address) => view! {
+            <a href=address.to_owned() target="_blank" rel="noopener noreferrer nofollow ugc">
+                {breakable(address)}
+            </a>
+        }
+        .into_any(),
+    };
+    link::pieces(text).iter().map(piece_view).collect_view().into_any()
+}
+
+/// A text with places to break where it has none for long: a browser needs time squared to find one by itself.
+pub fn breakable(text: &str) -> AnyView {
+    let runs = unicode::runs(text);
+    if let [run] = runs[..] {
+        return run.to_owned().into_any();
+    }
+    let run_view = |run: &str| view! { {run.to_owned()}<wbr /> }.into_any();
+    runs.into_iter().map(run_view).collect_view().into_any()
+}
+
+/// All there is in an element, which neither changes nor acts: it is not looked for when the page is taken over, and may have
+/// been changed by a translator, or broken elsewhere by a browser that counts characters by a newer Unicode.
+struct AsItStands(Children);
+
+impl Render for AsItStands {
+    type State = Option<AnyViewState>;
+
+    fn build(self) -> Self::State {
+        Some((self.0)().build())
+    }
+
+    fn rebuild(self, _: &mut Self::State) {}
+}
+
+impl AddAnyAttr for AsItStands {
+    type Output<NewAttr: Attribute> = Self;
+
+    fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
+        self
+    }
+}
+
+impl RenderHtml for AsItStands {
+    type AsyncOutput = Self;
+    type Owned = Self;
+
+    const MIN_LENGTH: usize = 0;
+
+    fn dry_resolve(&mut self) {}
+
+    async fn resolve(self) -> Self {
+        self
+    }
+
+    fn to_html_with_buf(
+        self,
+        html: &mut String,
+        position: &mut Position,
+        flags: RenderFlags,
+        attributes: Vec<AnyAttribute>,
+    ) {
+        (self.0)().to_html_with_buf(html, position, flags, attributes);
+    }
+
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
+        // passes over all of it, but for the mark with which Leptos ends a list
+        if let Some(last) = cursor.current().last_child() {
+            cursor.set(last.previous_sibling().unwrap_or(last));
+            position.set(Position::NextChild);
+        }
+        None
+    }
+
+    fn into_owned(self) -> Self {
+        self
+    }
+}
