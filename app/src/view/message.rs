@@ -1,7 +1,7 @@
 //! One line of the timeline.
 
 use domain::{
-    Answer, Blank, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, Visibility,
+    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, Visibility,
     What,
     frame::Ask,
     page::About,
