@@ -189,9 +189,31 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
     }
 }
 
+/// So many addresses of one message can be followed. Those beyond are text: each link costs whoever renders the page, and
+/// whoever shows it, as much as a message.
+const LINKS_LIMIT: usize = 25;
+
+/// A text in pieces, of which so many are links at most.
+fn bounded_pieces(text: &str) -> Vec<Piece<'_>> {
+    let mut pieces = link::pieces(text);
+    let is_link = |piece: &&Piece| matches!(piece, Piece::Link(_));
+    if pieces.iter().filter(is_link).count() > LINKS_LIMIT {
+        let (mut links, mut shown) = (0, 0);
+        pieces.retain(|piece| {
+            links += usize::from(is_link(&piece));
+            let is_kept = links <= LINKS_LIMIT;
+            let (Piece::Text(part) | Piece::Link(part)) = piece;
+            shown += if is_kept { part.len() } else { 0 };
+            is_kept
+        });
+        pieces.push(Piece::Text(&text[shown..]));
+    }
+    pieces
+}
+
 /// A text as it was written, its addresses to be followed into a window of their own, which learns nothing of this one.
 fn body_view(body: &Body) -> AnyView {
-    let pieces = link::pieces(body.as_str());
+    let pieces = bounded_pieces(body.as_str());
     if let [Piece::Text(text)] = pieces[..] {
         return text.to_owned().into_any();
     }
@@ -388,5 +410,22 @@ fn DayLine(at: Timestamp) -> impl IntoView {
                 {text(move || there(at).utc_day_in_words(there(live.now.get())))}
             </time>
         </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_addresses_of_a_message_are_links_and_the_rest_is_text() {
+        let links = |text: &str| {
+            let pieces = bounded_pieces(text);
+            let whole: String = pieces.iter().map(|(Piece::Text(part) | Piece::Link(part))| *part).collect();
+            assert_eq!(whole, text);
+            (pieces.iter().filter(|piece| matches!(piece, Piece::Link(_))).count(), pieces.len())
+        };
+        assert_eq!(links(&"http://a.a ".repeat(LINKS_LIMIT)), (LINKS_LIMIT, 2 * LINKS_LIMIT));
+        assert_eq!(links(&"http://a.a ".repeat(300)), (LINKS_LIMIT, 2 * LINKS_LIMIT + 1));
     }
 }
