@@ -53,7 +53,7 @@ pub enum Problem {
     UnknownChat,
     /// The chat on this page is no longer.
     #[error(
-        "This chat has ended, since nobody was in it for a while. What you see of it goes with this page."
+        "This chat has ended: nobody was in it for a while, or those who run this server took it away. What you see of it goes with this page."
     )]
     ChatEnded,
     /// A chat was to be started under an id that is in use.

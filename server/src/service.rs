@@ -24,6 +24,9 @@ use crate::{
     tail::{Bell, Following, Tails},
 };
 
+/// Where a chat is ended, so many of its events go with one entry of the log.
+const ENDED_AT_ONCE: usize = 512;
+
 /// Commands in, views out.
 pub struct Service {
     store: Arc<Store>,
@@ -326,6 +329,31 @@ impl Service {
             Err(problem) => problem,
             // let in again meanwhile
             Ok(_) => Problem::Removed,
+        }
+    }
+
+    /// Ends a chat, whoever is in it, in portions for which nobody waits long.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], or why nothing can be stored or read.
+    pub async fn end(&self, id: ChatId) -> Result<(), Problem> {
+        loop {
+            let view = self.read()?;
+            let Some(chat) = view.chat(id).map_err(|error| not_readable(&error))? else {
+                return Err(Problem::UnknownChat);
+            };
+            let events =
+                view.events_after(id, Seq::ZERO, ENDED_AT_ONCE).map_err(|error| not_readable(&error))?;
+            let is_all =
+                events.len() < ENDED_AT_ONCE && events.last().is_none_or(|last| last.seq == chat.seq);
+            let upto = if is_all { chat.seq } else { events.last().map_or(chat.seq, |last| last.seq) };
+            drop(view);
+            let outcome = self.sequencer.propose(Proposal::End { chat: id, upto }).await?;
+            outcome.await.unwrap_or(Err(Problem::NotStored))?;
+            // something may have been said meanwhile
+            if self.read()?.chat(id).map_err(|error| not_readable(&error))?.is_none() {
+                return Ok(());
+            }
         }
     }
 

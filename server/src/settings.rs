@@ -152,6 +152,9 @@ pub struct Flags {
     /// How many MiB a session may store within one message lifetime [env: QCHAT_MAX_SESSION_STORAGE] [default: 16]
     #[arg(long, value_name = "NUMBER")]
     max_session_storage: Option<String>,
+    /// Ends a chat of the Qchat that runs on this data folder, for everybody who is in it, and does nothing else
+    #[arg(long, value_name = "LINK")]
+    pub end_chat: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

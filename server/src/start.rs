@@ -17,6 +17,7 @@ use crate::{
     clock,
     limits::Limits,
     lobby::Lobby,
+    operator,
     page::Press,
     presence::{self, Presence},
     router::{self, Parts},
@@ -96,6 +97,8 @@ pub struct Running {
     connections: TaskTracker,
     serving: JoinHandle<()>,
     background: JoinHandle<()>,
+    /// Nothing where nobody can ask.
+    operator: Option<JoinHandle<()>>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
     store: Arc<Store>,
@@ -182,6 +185,8 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         clock,
     );
     let service = Arc::new(service);
+    let operator = operator::listen(data_dir)
+        .map(|listener| tokio::spawn(operator::serve(listener, Arc::clone(&service))));
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
@@ -204,7 +209,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         stop.clone(),
     ));
     let database = data_dir.join(DATABASE);
-    Ok(Running { address, stop, connections, serving, background, health, writer, store, database })
+    Ok(Running { address, stop, connections, serving, background, operator, health, writer, store, database })
 }
 
 /// The tasks in the background, each supervised.
@@ -260,6 +265,11 @@ impl Running {
         // who leaves now leaves because of this, and is back in a moment
         self.background.abort();
         let _ = self.background.await;
+        // what it has begun goes no further: it holds an end of the log
+        if let Some(operator) = self.operator {
+            operator.abort();
+            let _ = operator.await;
+        }
         self.stop.cancel();
         self.connections.close();
         if timeout(STOP_PATIENCE, self.connections.wait()).await.is_err() {

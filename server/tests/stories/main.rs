@@ -15,6 +15,7 @@ mod limits;
 mod live;
 mod lobby;
 mod moderation;
+mod operator;
 mod pages;
 mod power_cut;
 mod presence;
