@@ -42,7 +42,7 @@ test-browser: build
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
 
-# Tries hard, for half an hour: kills, power cuts, lines that come and go, storms, damage. What came of it on which
+# Tries hard, for half an hour: kills, power cuts, lines that come and go, storms, damage, attacks. What came of it on which
 # machine is in docs/results.
 torture: setup
 	QCHAT_KILLS=1000 QCHAT_CLIENTS=50 $(TORTURE) crash
@@ -50,6 +50,7 @@ torture: setup
 	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
 	QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 $(TORTURE) storm
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
+	QCHAT_ATTACK=10 $(TORTURE) attack --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 
 # An hour under mixed load: what the server takes of the machine does not grow

@@ -356,6 +356,7 @@ impl Scene {
             ServerFrame::Lobby(lobby) => {
                 live.counts.set(lobby.counts);
                 if let Self::Home(home) = self {
+                    live.notice.set(None);
                     home.show(lobby);
                 }
                 Next::GoOn
@@ -373,7 +374,17 @@ impl Scene {
                 ..
             } => self.end(problem),
             frame => match self {
-                Self::Home(_) => Next::GoOn,
+                Self::Home(_) => {
+                    if let ServerFrame::Refused {
+                        problem: problem @ (Problem::TooManyFilters | Problem::FilterTooLong),
+                        ..
+                    } = frame
+                    {
+                        live.notice.set(Some(problem));
+                        live.connection.set(Connection::Connected);
+                    }
+                    Next::GoOn
+                }
                 Self::Chat(chat) => chat.receive(frame),
             },
         }

@@ -123,6 +123,13 @@ pub enum Proposal {
     },
     /// A user has gone: their last page was closed. Nobody is to wait for them.
     Left(UserId),
+    /// Whoever runs the server ends a chat: what happened in it up to a place goes, and with the last of that the chat.
+    End {
+        /// Which.
+        chat: ChatId,
+        /// Up to which place.
+        upto: Seq,
+    },
 }
 
 /// A proposal with its place in the log.

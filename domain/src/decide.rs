@@ -85,6 +85,7 @@ pub fn decide<S: State>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Resul
         Proposal::Touch { users, chats } => now.touch(users, chats).map(Verdict::Accepted),
         Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Verdict::Accepted),
         Proposal::Left(user) => now.left(*user).map(Verdict::Accepted),
+        Proposal::End { chat, upto } => now.end(*chat, *upto),
     }
 }
 
@@ -421,6 +422,17 @@ impl<S: State> Now<'_, S> {
             }
         }
         Ok(changes)
+    }
+
+    fn end(&self, id: ChatId, upto: Seq) -> Result<Verdict, S::Error> {
+        let Some(Kept { value: chat, .. }) = self.state.chat(id)? else {
+            return Ok(Verdict::Refused(Problem::UnknownChat));
+        };
+        let mut changes = vec![Change::Forgotten { chat: id, upto }];
+        if chat.seq <= upto {
+            changes.push(Change::ChatExpired(chat));
+        }
+        Ok(Verdict::Accepted(changes))
     }
 
     /// The invites of somebody who has gone are taken back.

@@ -1,9 +1,11 @@
 //! What goes on: who is there in all, and the public chats one can enter. A conflated state with a version, not part
 //! of the log.
 
+use std::cmp::Reverse;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Timestamp, Title, User, unicode};
+use crate::{ChatId, Timestamp, Title, User, text::TITLE_LIMIT};
 
 /// A page shows this many public chats at first, and this many more each time more are asked for.
 pub const PAGE_LISTINGS: usize = 50;
@@ -11,8 +13,8 @@ pub const PAGE_LISTINGS: usize = 50;
 pub const LISTINGS_LIMIT: usize = 500;
 /// A listing shows this many of its members at most.
 pub const FACES: usize = 3;
-/// A filter is looked at up to this many bytes.
-pub const FILTER_BYTES: usize = 400;
+/// A filter has at most this many characters, as people count them: as many as the longest title.
+pub const FILTER_LIMIT: usize = TITLE_LIMIT;
 
 /// How many there are in all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,10 +45,10 @@ pub struct Listing {
 /// What one reader wants to see of the lobby.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Wanted {
-    /// Only chats with this in their title, whatever its case; all where it is blank.
+    /// Only chats with this in their title, whatever its case and however it is composed; all where it is blank.
     #[serde(default)]
     pub filter: String,
-    /// At most this many, the newest; [`LISTINGS_LIMIT`] is the most there is.
+    /// At most this many, the first; [`LISTINGS_LIMIT`] is the most there is.
     pub limit: usize,
 }
 
@@ -59,7 +61,7 @@ pub struct Lobby {
     pub counts: Counts,
     /// How many public chats pass the filter, those beyond the limit included.
     pub matching: usize,
-    /// The newest of them, newest first.
+    /// The first of them, in the order of their [places](Listing::place).
     pub listings: Vec<Listing>,
 }
 
@@ -97,21 +99,14 @@ impl Lobby {
     }
 }
 
+/// Where a chat stands in the list: whether it is empty, when it was started, and which it is.
+pub type Place = (bool, Reverse<Timestamp>, ChatId);
+
 impl Listing {
-    /// Where it stands: newest first, and always in the same order.
-    pub fn place(&self) -> impl Ord + use<> {
-        (std::cmp::Reverse(self.started_at), self.id)
+    /// Where it stands: chats with people in them before empty ones, then the newest, and always in the same order.
+    pub fn place(&self) -> Place {
+        (self.members == 0, Reverse(self.started_at), self.id)
     }
-}
-
-/// Whether a title passes a filter; both as [`folded`] gives them.
-pub fn passes(folded_title: &str, folded_filter: &str) -> bool {
-    folded_title.contains(folded_filter)
-}
-
-/// A title or a filter without what does not matter when one looks for the other: case, and white space around it.
-pub fn folded(text: &str) -> String {
-    unicode::lower(text.trim())
 }
 
 #[cfg(test)]
@@ -144,17 +139,13 @@ mod tests {
         lobby.apply(change.clone());
         let titles: Vec<_> = lobby.listings.iter().map(|listing| listing.title.as_str()).collect();
         assert_eq!(titles, ["eight", "TWO", "three"], "newest first, then by id");
+        let empty = Listing { members: 0, ..listing(8, "eight") };
+        lobby.apply(LobbyChange { version: 4, listed: vec![empty], gone: Vec::new(), ..change.clone() });
+        let titles: Vec<_> = lobby.listings.iter().map(|listing| listing.title.as_str()).collect();
+        assert_eq!(titles, ["TWO", "three", "eight"], "where people are comes first");
         assert_eq!((lobby.counts.people, lobby.matching), (4, 3));
         let once = lobby.clone();
         lobby.apply(change);
         assert_eq!(lobby, once);
-    }
-
-    #[test]
-    fn a_filter_ignores_case_and_white_space_around() {
-        assert!(passes(&folded("Tea at FIVE"), &folded(" at five ")));
-        assert!(passes(&folded("Ärger"), &folded("ärg")));
-        assert!(!passes(&folded("Tea at five"), &folded("coffee")));
-        assert!(passes(&folded("anything"), &folded("  ")));
     }
 }

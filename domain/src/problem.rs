@@ -53,7 +53,7 @@ pub enum Problem {
     UnknownChat,
     /// The chat on this page is no longer.
     #[error(
-        "This chat has ended, since nobody was in it for a while. What you see of it goes with this page."
+        "This chat has ended: nobody was in it for a while, or those who run this server took it away. What you see of it goes with this page."
     )]
     ChatEnded,
     /// A chat was to be started under an id that is in use.
@@ -154,6 +154,14 @@ pub enum Problem {
         "Qchat is open in too many windows of this browser. Close some of them, then load this page again."
     )]
     TooManyPages,
+    /// A filter over [`crate::lobby::FILTER_LIMIT`].
+    #[error("The filter is too long. It can have up to 100 characters, as many as a title.")]
+    FilterTooLong,
+    /// As many filtered lists are open as one session or address may have.
+    #[error(
+        "The list of chats is filtered in many windows already, here or by others at your address. Clear the filter in one of them first."
+    )]
+    TooManyFilters,
     /// A chat has as many members as it may have.
     #[error("This chat is full. Come back when somebody has left, or start one of your own.")]
     ChatFull,
@@ -179,13 +187,13 @@ pub enum Problem {
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
     /// More of it than is allowed in a time.
-    #[error("That was a lot in a short time, and this was not stored. Try again in {}.", Span::seconds((*seconds).into()))]
+    #[error("That was a lot in a short time, and this was not done. Try again in {}.", Span::seconds((*seconds).into()))]
     TooFast {
         /// How long to wait, in seconds.
         seconds: u32,
     },
     /// The server has more to do than it can take on.
-    #[error("Qchat is very busy. Nothing was stored; try again in a moment.")]
+    #[error("Qchat is very busy, and this was not done. Try again in a moment.")]
     Busy,
     /// The log could not be written.
     #[error("Qchat could not store this. Try again in a moment; it will not be there twice.")]
@@ -200,7 +208,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 52] = [
+    pub const ALL: [Self; 54] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -242,6 +250,8 @@ impl Problem {
         Self::HelloFirst,
         Self::TooManyChats,
         Self::TooManyPages,
+        Self::FilterTooLong,
+        Self::TooManyFilters,
         Self::ChatFull,
         Self::TooManyOwn,
         Self::StorageFull,
@@ -299,6 +309,8 @@ impl Problem {
             Self::HelloFirst => "hello_first",
             Self::TooManyChats => "too_many_chats",
             Self::TooManyPages => "too_many_pages",
+            Self::FilterTooLong => "filter_too_long",
+            Self::TooManyFilters => "too_many_filters",
             Self::ChatFull => "chat_full",
             Self::TooManyOwn => "too_many_own",
             Self::StorageFull => "storage_full",
@@ -350,6 +362,7 @@ impl Problem {
             | Self::MessageEmpty
             | Self::MessageTooLong
             | Self::MessageNotPlain
+            | Self::FilterTooLong
             | Self::NickWithoutName
             | Self::UnknownSlash
             | Self::SlashHelp
@@ -368,6 +381,7 @@ impl Problem {
             Self::TextOnly => 415,
             Self::TooManyChats
             | Self::TooManyPages
+            | Self::TooManyFilters
             | Self::TooManyInvites
             | Self::TooManyRemoved
             | Self::TooManyHidden
@@ -420,6 +434,7 @@ mod tests {
     use super::*;
     use crate::{
         chat::REMOVED_LIMIT,
+        lobby::FILTER_LIMIT,
         text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
         timeline::PENDING_LIMIT,
         user::HIDDEN_LIMIT,
@@ -457,6 +472,7 @@ mod tests {
         assert!(Problem::NicknameTooLong.to_string().contains(&NICKNAME_LIMIT.to_string()));
         assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
+        assert!(Problem::FilterTooLong.to_string().contains(&FILTER_LIMIT.to_string()));
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));

@@ -31,8 +31,8 @@ const AUDITS = {
 const [file] = process.argv.slice(2);
 const program = new URL('../../target/release/qchat', import.meta.url).pathname;
 const folder = await mkdtemp(join(tmpdir(), 'qchat-'));
-const off = ['chat', 'message', 'connect', 'rename'].flatMap((rate) => [`--${rate}-rate`, 'off']);
-const server = spawn(program, ['--data-dir', folder, '--site-addr', '127.0.0.1:0', '--max-user-chats', String(CHATS + CHATS_AT_ONCE), ...off], {
+const off = ['page', 'chat', 'message', 'connect', 'rename'].flatMap((rate) => [`--${rate}-rate`, 'off']);
+const server = spawn(program, ['--data-dir', folder, '--site-addr', '127.0.0.1:0', '--max-user-chats', String(CHATS + CHATS_AT_ONCE), '--max-listed', String(CHATS), ...off], {
   stdio: ['ignore', 'pipe', 'inherit'],
   env: { ...process.env, QCHAT_LOG: 'warn' },
 });

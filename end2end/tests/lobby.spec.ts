@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('public chats are listed live, newest first, with who is there', async ({ person }) => {
+test('public chats are listed live, people first, then the newest, with who is there', async ({ person }) => {
   const cy = await person();
   await cy.visit('/');
   await cy.home.isConnected();
@@ -26,6 +26,7 @@ test('public chats are listed live, newest first, with who is there', async ({ p
   await bea.visit(new URL(ana.page.url()).pathname);
   await expect(tea).toContainText('Two people here');
   await expect(cy.home.listing('Tom & Jerry <b>')).toContainText('Nobody here');
+  await expect.poll(() => cy.home.titles()).toEqual(['Tea at five', 'Tom & Jerry <b>']);
   await ana.chat.say('hello');
   await expect(tea).toContainText('last message just now');
   await ana.chat.editTitle.click();
@@ -63,7 +64,7 @@ test('nothing moves that one is about to click: new chats wait to be asked for',
   await bea.startChat({ title: 'Water' });
   await expect(cy.home.newChats).toHaveText('1 new chat');
   await cy.home.filter.focus();
-  await expect.poll(() => cy.home.titles()).toEqual(['Water', 'Coffee', 'Tea']);
+  await expect.poll(() => cy.home.titles()).toEqual(['Water', 'Tea', 'Coffee']);
 });
 
 test('the counters are there in a chat, too, and count a person once', async ({ person }) => {
@@ -104,7 +105,7 @@ test('a filter finds a chat by its title, and survives coming back', async ({ pe
 });
 
 test.describe('with many chats', () => {
-  test.use({ settings: { QCHAT_CHAT_RATE: 'off' } });
+  test.use({ settings: { QCHAT_CHAT_RATE: 'off', QCHAT_MAX_LISTED: '100' } });
   test('a long list is shown in parts', async ({ person, server }) => {
     const ana = await person();
     await ana.visit('/');

@@ -63,6 +63,7 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
                 events,
             });
         }
+        13 if who > 250 => return Some(Proposal::End { chat: at, upto: message() }),
         _ => {
             let body = Body::parse(&format!("{with}")).ok()?;
             Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body }

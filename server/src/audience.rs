@@ -68,6 +68,8 @@ impl Audience {
                 }
             }
             Change::ChatExpired(chat) => {
+                // whoever ended it did not ask whether somebody is there
+                self.presence.close(chat.id);
                 if let Some(invited) = chat.invited() {
                     self.presence.knock(invited);
                 }

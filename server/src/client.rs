@@ -2,9 +2,10 @@
 //! proxy says, if it is one that is trusted; what anybody else says about themselves is not believed.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -23,6 +24,12 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// Browsers that came over TLS come over nothing else for a year (RFC 6797).
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// Whoever is behind a trusted proxy that does not say from where they come: all of them are one, so that their limits hold.
+const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// That a proxy is not understood is said this often at most.
+const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The other end of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,12 +83,17 @@ impl TrustedProxies {
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let mut address = peer.to_canonical();
         let is_proxy = self.trust(address);
-        let forwarded = headers.get_all(FORWARDED_FOR).iter().rev().filter_map(|value| value.to_str().ok());
-        let mut heard = forwarded.flat_map(|value| value.rsplit(','));
+        let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
+        // what is no text is no address either
+        let mut heard = forwarded.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
         while self.trust(address) {
-            match heard.next().map(|heard| heard.trim().parse::<IpAddr>()) {
-                Some(Ok(before)) => address = before.to_canonical(),
-                _ => break,
+            match heard.next().map(read_address) {
+                Some(Some(before)) => address = before,
+                Some(None) => {
+                    complain();
+                    address = SOMEBODY;
+                }
+                None => break,
             }
         }
         let proto = headers.get_all(FORWARDED_PROTO).iter().next_back().and_then(|proto| proto.to_str().ok());
@@ -90,10 +102,33 @@ impl TrustedProxies {
     }
 }
 
+/// An address as proxies write it: alone, in brackets, or with a port behind it. Nothing where it is something else.
+fn read_address(heard: &str) -> Option<IpAddr> {
+    let heard = heard.trim().trim_matches('"');
+    let in_brackets =
+        || heard.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(|v6: Ipv6Addr| v6.into());
+    let with_port = || heard.parse().ok().map(|with_port: SocketAddr| with_port.ip());
+    let address: IpAddr = heard.parse().ok().or_else(with_port).or_else(in_brackets)?;
+    Some(address.to_canonical())
+}
+
+/// Says in the log that a proxy is not understood, now and then, without what it said: that may be an address.
+fn complain() {
+    static SAID_AT: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said_at = SAID_AT.lock().unwrap_or_else(PoisonError::into_inner);
+    if said_at.is_none_or(|at| at.elapsed() >= SAID_AGAIN_AFTER) {
+        *said_at = Some(Instant::now());
+        tracing::warn!(
+            "a trusted proxy sends an X-Forwarded-For that holds no address: all who come through it so share the limits \
+             of one address"
+        );
+    }
+}
+
 impl Client {
     /// The other end of a request that came through [`identify`].
     pub fn of(request: &Request) -> Self {
-        let nobody = Self { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_secure: false };
+        let nobody = Self { address: SOMEBODY, is_secure: false };
         request.extensions().get().copied().unwrap_or(nobody)
     }
 }
@@ -101,7 +136,7 @@ impl Client {
 /// Notes on every request who sent it ([`Client::of`]), and tells browsers that came over TLS to keep to it.
 pub async fn identify(State(parts): State<Arc<Parts>>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let peer = peer.unwrap_or(SOMEBODY);
     let client = parts.proxies.client(peer, request.headers());
     request.extensions_mut().insert(client);
     let mut response = next.run(request).await;
@@ -129,14 +164,45 @@ mod tests {
         assert_eq!(address("", "10.0.0.1", "1.1.1.1"), "10.0.0.1");
         assert_eq!(address("10.0.0.0/8", "10.0.0.1", "1.1.1.1"), "1.1.1.1");
         assert_eq!(address("10.0.0.0/8, ::1", "::1", "6.6.6.6, 1.1.1.1, 10.2.2.2"), "1.1.1.1");
-        assert_eq!(address("10.0.0.0/8", "10.0.0.1", "nonsense"), "10.0.0.1");
-        assert_eq!(address("10.0.0.0/8", "10.0.0.1", "1.1.1.1, nonsense, 10.0.0.2"), "10.0.0.2");
         assert_eq!(
             address("10.0.0.0/8", "::ffff:10.0.0.1", "1.1.1.1"),
             "1.1.1.1",
             "an address of both kinds"
         );
         assert_eq!(address("10.0.0.0/8", "10.0.0.1", "10.0.0.2"), "10.0.0.2", "nobody is left to ask");
+    }
+
+    #[test]
+    fn an_address_is_read_as_proxies_write_it() {
+        for (forwarded, expected) in [
+            ("1.1.1.1:5555", "1.1.1.1"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("\"[2001:db8::1]:443\"", "2001:db8::1"),
+            ("::ffff:1.1.1.1", "1.1.1.1"),
+            ("[::ffff:1.1.1.1]:80", "1.1.1.1"),
+            ("6.6.6.6:1, 1.1.1.1:5555, 10.0.0.2:80", "1.1.1.1"),
+        ] {
+            assert_eq!(address("10.0.0.0/8", "10.0.0.1", forwarded), expected, "{forwarded}");
+        }
+    }
+
+    #[test]
+    fn whoever_a_proxy_says_nothing_readable_of_is_one_with_all_of_those() {
+        for junk in
+            ["nonsense", "unknown", "", "1.1.1.1, nonsense, 10.0.0.2", "1.1.1", "1.1.1.1:port", "1.1.1.1,"]
+        {
+            for proxy in ["10.0.0.1", "127.0.0.1"] {
+                let heard = address("10.0.0.0/8, 127.0.0.1", proxy, junk);
+                assert_eq!(heard, SOMEBODY.to_string(), "{junk:?}");
+            }
+        }
+        let bytes = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap())]);
+        let proxies: TrustedProxies = "127.0.0.1".parse().unwrap();
+        assert_eq!(proxies.client([127, 0, 0, 1].into(), &bytes).address, SOMEBODY);
+        // nobody was forwarded: it is the proxy that asks
+        assert_eq!(proxies.client([127, 0, 0, 1].into(), &HeaderMap::new()).address.to_string(), "127.0.0.1");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use leptos::context::provide_context;
 
 use crate::{
     client::{Caller, Client},
+    page::{Asker, Line},
     problem, random,
     router::Parts,
     service::Service,
@@ -87,6 +88,8 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
     let head = blank_like(&request);
     let Client { address, .. } = Client::of(&request);
     let session = parts.sessions.find(request.headers(), parts.service.now()).map(|session| session.user());
+    let is_here = session.is_some_and(|user| parts.presence.is_here(user));
+    let asker = Asker { line: Line::of(address, session), is_here };
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
         caller: session.map(|user| Caller { user, address }),
@@ -105,10 +108,13 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
                 Some(form) => Notice::Refused { problem, form: filled_in(&parts, session, form) },
                 None => Notice::Problem(problem),
             };
-            refuse(&parts, is_page, &head, notice, problem)
+            refuse(&parts, is_page, head, asker, notice, problem).await
         }
         // the function did not run: its name or its fields were wrong
-        None => refuse(&parts, is_page, &head, Notice::Problem(Problem::BadForm), Problem::BadForm),
+        None => {
+            let problem = Problem::BadForm;
+            refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await
+        }
     }
 }
 
@@ -155,14 +161,30 @@ fn see_other(path: &str) -> Response {
     }
 }
 
-fn refuse(parts: &Parts, is_page: bool, head: &Request, notice: Notice, problem: Problem) -> Response {
+async fn refuse(
+    parts: &Parts,
+    is_page: bool,
+    head: Request,
+    asker: Asker,
+    notice: Notice,
+    problem: Problem,
+) -> Response {
     if !is_page {
         return problem::plain(problem);
     }
     // where it was the session that is missing, sending the form again works with the one that comes now
-    let is_secure = Client::of(head).is_secure;
+    let is_secure = Client::of(&head).is_secure;
     let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
-    let mut response = parts.press.answer_notice(notice);
+    drop(head);
+    let mut response = match notice {
+        Notice::Refused { .. } => {
+            let again = notice.clone();
+            let made = parts.press.make(asker, |press| Ok(press.answer_notice(again))).await;
+            // what they wrote comes back however busy it is
+            made.unwrap_or_else(|_| parts.press.answer_notice(notice))
+        }
+        Notice::Problem(_) | Notice::Missing => parts.press.say(Some(problem)),
+    };
     problem::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {
         response.headers_mut().insert(header::SET_COOKIE, cookie);

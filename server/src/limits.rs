@@ -14,7 +14,7 @@ use std::{
 
 use domain::{Command, Problem, UserId};
 use governor::{
-    NotUntil, Quota, RateLimiter,
+    InsufficientCapacity, NotUntil, Quota, RateLimiter,
     clock::{Clock, DefaultClock},
     middleware::NoOpMiddleware,
     state::keyed::DashMapStateStore,
@@ -29,6 +29,10 @@ use crate::{
 
 /// As many sessions as may do at once from one address what one session may: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// So many filtered lists of chats one session follows at once.
+const FILTERS_OF_A_SESSION: usize = 5;
+/// What a message takes besides its text, and what anything else takes that is kept, give or take, in bytes.
+const KEPT_BESIDES: u32 = 256;
 /// One part in so many of what may be kept is left for what keeps order, when there is no room for more.
 const KEPT_FREE: u64 = 16;
 /// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
@@ -81,6 +85,8 @@ impl FromStr for Rate {
 /// How often what may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
+    /// Load a page.
+    pub page: Rate,
     /// Open a socket.
     pub connect: Rate,
     /// Start a chat.
@@ -96,6 +102,7 @@ pub struct Rates {
 impl Rates {
     /// No limits, for those who measure.
     pub const OFF: Self = Self {
+        page: Rate::OFF,
         connect: Rate::OFF,
         chat: Rate::OFF,
         message: Rate::OFF,
@@ -115,8 +122,12 @@ pub struct Caps {
     pub members: usize,
     /// Chats of one user.
     pub user_chats: usize,
+    /// Public chats of one user in the list, while nobody filters it.
+    pub listed: usize,
     /// Bytes that are kept in all.
     pub storage: u64,
+    /// Bytes that one session may store in the lifetime of a message, at once or spread out; `None` for no limit.
+    pub session_storage: Option<NonZeroU32>,
 }
 
 impl Caps {
@@ -126,7 +137,9 @@ impl Caps {
         session_sockets: usize::MAX,
         members: usize::MAX,
         user_chats: usize::MAX,
+        listed: usize::MAX,
         storage: u64::MAX / 2,
+        session_storage: None,
     };
 }
 
@@ -138,6 +151,10 @@ pub struct Limits<C: Clock = DefaultClock> {
     addresses: Arc<Counts<IpAddr>>,
     sockets: Arc<Counts<UserId>>,
     starting: Arc<Counts<UserId>>,
+    filters: Arc<Counts<UserId>>,
+    filters_of_addresses: Arc<Counts<IpAddr>>,
+    page: Limit<C>,
+    bytes: Limit<C>,
     connect: Limit<C>,
     chat: Limit<C>,
     message: Limit<C>,
@@ -151,28 +168,36 @@ pub struct Place {
     _here: Option<Counted<IpAddr>>,
 }
 
+/// A filtered list of chats that is followed, among those of its session and of its address.
+pub struct Filtering {
+    _session: Counted<UserId>,
+    _here: Option<Counted<IpAddr>>,
+}
+
 /// One rate, and who did how much of it. Nothing where there is no limit.
 struct Limit<C: Clock>(Option<(Lately<UserId, C>, Lately<IpAddr, C>)>);
 
 type Lately<Key, C> = RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 impl Limits {
-    /// Nobody has done anything yet.
-    pub fn new(rates: Rates, caps: Caps) -> Self {
-        Self::with_clock(rates, caps, DefaultClock::default())
+    /// Nobody has done anything yet. What is said is kept for so long.
+    pub fn new(rates: Rates, caps: Caps, kept_for: Duration) -> Self {
+        Self::with_clock(rates, caps, kept_for, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    fn with_clock(rates: Rates, caps: Caps, clock: C) -> Self {
+    fn with_clock(rates: Rates, caps: Caps, kept_for: Duration, clock: C) -> Self {
         let limit = |rate: Rate| {
             Limit(rate.quotas().map(|(session, address)| {
                 let sessions = RateLimiter::dashmap_with_clock(session, clock.clone());
                 (sessions, RateLimiter::dashmap_with_clock(address, clock.clone()))
             }))
         };
-        let Rates { connect, chat, message, rename, invite } = rates;
+        let Rates { page, connect, chat, message, rename, invite } = rates;
         Self {
+            page: limit(page),
+            bytes: limit(Rate(caps.session_storage.map(|bytes| (bytes, kept_for)))),
             connect: limit(connect),
             chat: limit(chat),
             message: limit(message),
@@ -183,6 +208,8 @@ impl<C: Clock + Clone> Limits<C> {
             addresses: Arc::default(),
             sockets: Arc::default(),
             starting: Arc::default(),
+            filters: Arc::default(),
+            filters_of_addresses: Arc::default(),
             clock,
         }
     }
@@ -191,7 +218,16 @@ impl<C: Clock + Clone> Limits<C> {
     pub async fn run(&self) {
         loop {
             sleep(FORGETS_EVERY).await;
-            for Limit(limit) in [&self.connect, &self.chat, &self.message, &self.rename, &self.invite] {
+            let all = [
+                &self.page,
+                &self.bytes,
+                &self.connect,
+                &self.chat,
+                &self.message,
+                &self.rename,
+                &self.invite,
+            ];
+            for Limit(limit) in all {
                 if let Some((sessions, addresses)) = limit {
                     sessions.retain_recent();
                     sessions.shrink_to_fit();
@@ -207,13 +243,34 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// [`Problem::TooFast`], or [`Problem::Busy`] where there are too many in all or from one address.
     pub fn connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
-        self.check(&self.connect, user, address)?;
+        self.check(&self.connect, user, address, NonZeroU32::MIN)?;
         let all = self.places.add(());
         let here = (!address.is_loopback()).then(|| self.addresses.add(network(address)));
         let of_address = self.caps.session_sockets.saturating_mul(SESSIONS_AT_AN_ADDRESS.get() as usize);
         let is_room =
             all.count() <= self.caps.sockets && here.as_ref().is_none_or(|here| here.count() <= of_address);
         if is_room { Ok(Place { _all: all, _here: here }) } else { Err(Problem::Busy) }
+    }
+
+    /// Somebody loads a page that costs as much as so many. Of those who come without a session only the address counts.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`].
+    pub fn page(&self, user: Option<UserId>, address: IpAddr, cost: NonZeroU32) -> Result<(), Problem> {
+        self.check(&self.page, user, address, cost)
+    }
+
+    /// Counts a filtered list of chats that somebody follows.
+    ///
+    /// # Errors
+    /// [`Problem::TooManyFilters`].
+    pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
+        let session = self.filters.add(by.user);
+        let here = (!by.address.is_loopback()).then(|| self.filters_of_addresses.add(network(by.address)));
+        let of_address = FILTERS_OF_A_SESSION * SESSIONS_AT_AN_ADDRESS.get() as usize;
+        let is_room = session.count() <= FILTERS_OF_A_SESSION
+            && here.as_ref().is_none_or(|here| here.count() <= of_address);
+        if is_room { Ok(Filtering { _session: session, _here: here }) } else { Err(Problem::TooManyFilters) }
     }
 
     /// Counts a socket of a session.
@@ -247,11 +304,12 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
-    /// Something is to be kept where so many bytes are.
+    /// Something is to be kept for somebody where so many bytes are.
     ///
     /// # Errors
-    /// [`Problem::StorageFull`], for what would make them more. What takes away goes on.
-    pub fn keep(&self, command: &Command, bytes: u64) -> Result<(), Problem> {
+    /// [`Problem::StorageFull`], for what would make them more, and [`Problem::TooFast`] where they have stored as much as
+    /// they may. What takes away goes on.
+    pub fn keep(&self, by: Caller, command: &Command, bytes: u64) -> Result<(), Problem> {
         let enough = match command {
             Command::StartChat { .. }
             | Command::ChatPrivately { .. }
@@ -266,7 +324,15 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
             Command::RemoveMessage { .. } | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
         };
-        if bytes >= enough { Err(Problem::StorageFull) } else { Ok(()) }
+        if bytes >= enough {
+            return Err(Problem::StorageFull);
+        }
+        let text = match command {
+            Command::Post { body, .. } => body.as_str().len(),
+            _ => 0,
+        };
+        let size = KEPT_BESIDES.saturating_add(u32::try_from(text).unwrap_or(u32::MAX));
+        self.check(&self.bytes, Some(by.user), by.address, NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN))
     }
 
     /// Somebody asks for something.
@@ -286,20 +352,32 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };
-        self.check(limit, Some(by.user), by.address)
+        self.check(limit, Some(by.user), by.address, NonZeroU32::MIN)
     }
 
-    fn check(&self, limit: &Limit<C>, user: Option<UserId>, address: IpAddr) -> Result<(), Problem> {
+    /// Counts so many of what a limit is for.
+    fn check(
+        &self,
+        limit: &Limit<C>,
+        user: Option<UserId>,
+        address: IpAddr,
+        count: NonZeroU32,
+    ) -> Result<(), Problem> {
         let Some((sessions, addresses)) = &limit.0 else { return Ok(()) };
         // Who comes from this machine may well be everybody, through a proxy that was not named.
         if !address.is_loopback() {
             // looked at first: whoever has one address makes as many sessions as they like
-            self.look(addresses, &network(address))?;
+            self.look(addresses, &network(address), count)?;
         }
-        user.map_or(Ok(()), |user| self.look(sessions, &user))
+        user.map_or(Ok(()), |user| self.look(sessions, &user, count))
     }
 
-    fn look<Key: Hash + Eq + Clone>(&self, lately: &Lately<Key, C>, key: &Key) -> Result<(), Problem> {
+    fn look<Key: Hash + Eq + Clone>(
+        &self,
+        lately: &Lately<Key, C>,
+        key: &Key,
+        count: NonZeroU32,
+    ) -> Result<(), Problem> {
         if lately.len() >= TOLD_APART {
             lately.retain_recent();
             if lately.len() >= TOLD_APART {
@@ -307,7 +385,14 @@ impl<C: Clock + Clone> Limits<C> {
             }
         }
         let wait = |not: NotUntil<C::Instant>| Problem::too_fast(not.wait_time_from(self.clock.now()));
-        lately.check_key(key).map_err(wait)
+        // what is more than there may ever be at once waits for all there may be
+        match lately.check_key_n(key, count) {
+            Ok(checked) => checked.map_err(wait),
+            Err(InsufficientCapacity(most)) => match NonZeroU32::new(most) {
+                Some(most) => lately.check_key_n(key, most).unwrap_or(Ok(())).map_err(wait),
+                None => Ok(()),
+            },
+        }
     }
 }
 
@@ -331,7 +416,7 @@ mod tests {
     fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
         let clock = FakeRelativeClock::default();
         let rates = Rates { connect: connect.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
-        (clock.clone(), Limits::with_clock(rates, CAPS, clock))
+        (clock.clone(), Limits::with_clock(rates, CAPS, Duration::from_secs(3_600), clock))
     }
 
     fn connect(limits: &Limits<FakeRelativeClock>, by: Caller) -> Result<(), Problem> {
@@ -412,7 +497,8 @@ mod tests {
 
     #[test]
     fn what_keeps_order_goes_on_a_little_longer_and_what_takes_away_always() {
-        let limits = Limits::new(Rates::OFF, Caps { storage: 1_600, ..Caps::OFF });
+        let limits = Limits::new(Rates::OFF, Caps { storage: 1_600, ..Caps::OFF }, Duration::from_secs(60));
+        let ana = caller(1, "192.0.2.1");
         let chat = ChatId::from_bytes([7; ID_BYTES]);
         let post = Command::Post {
             chat,
@@ -425,13 +511,73 @@ mod tests {
         for (command, goes_on, ends) in
             [(post, Ok(()), [full; 3]), (title, Ok(()), [Ok(()), full, full]), (remove, Ok(()), [Ok(()); 3])]
         {
-            assert_eq!(limits.keep(&command, 1_599), goes_on, "{command:?}");
+            assert_eq!(limits.keep(ana, &command, 1_599), goes_on, "{command:?}");
             assert_eq!(
-                [1_600, 1_700, u64::MAX].map(|bytes| limits.keep(&command, bytes)),
+                [1_600, 1_700, u64::MAX].map(|bytes| limits.keep(ana, &command, bytes)),
                 ends,
                 "{command:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_one_session_and_one_address_store_has_a_share() {
+        let clock = FakeRelativeClock::default();
+        let caps = Caps { session_storage: NonZeroU32::new(10_000), ..Caps::OFF };
+        let limits = Limits::with_clock(Rates::OFF, caps, Duration::from_secs(1_000), clock.clone());
+        let post = |by: Caller, length: usize| {
+            let chat = ChatId::from_bytes([7; ID_BYTES]);
+            let client_id = ClientId::from_bytes([1; ID_BYTES]);
+            let body = Body::parse(&"x".repeat(length)).unwrap();
+            limits.keep(by, &Command::Post { chat, client_id, body }, 0)
+        };
+        let ana = caller(1, "192.0.2.1");
+        let stored = (0..100).take_while(|_| post(ana, 744).is_ok()).count();
+        assert_eq!(stored, 10);
+        // ten bytes a second
+        assert_eq!(post(ana, 744), Err(Problem::TooFast { seconds: 100 }));
+        assert_eq!(post(ana, 3_744), Err(Problem::TooFast { seconds: 400 }), "what is longer waits longer");
+        clock.advance(Duration::from_secs(100));
+        assert_eq!(post(ana, 744), Ok(()));
+        let remove = Command::RemoveMessage { chat: ChatId::from_bytes([7; ID_BYTES]), message: Seq(1) };
+        assert_eq!(limits.keep(ana, &remove, 0), Ok(()), "what takes away goes on");
+        let stored = (10..100).map(|number| post(caller(number, "192.0.2.2"), 3_744)).filter(Result::is_ok);
+        assert_eq!(stored.count(), 50, "all who share an address have twenty times as much");
+        assert_eq!(post(caller(200, "192.0.2.3"), 744), Ok(()), "others are not concerned");
+    }
+
+    #[test]
+    fn pages_are_counted_by_what_they_cost_and_by_address_alone_without_a_session() {
+        let rates = Rates { page: "10/m".parse().unwrap(), ..Rates::OFF };
+        let clock = FakeRelativeClock::default();
+        let limits = Limits::with_clock(rates, CAPS, Duration::from_secs(60), clock);
+        let Caller { user: ana, address } = caller(1, "192.0.2.1");
+        let cost = |cost| NonZeroU32::new(cost).unwrap();
+        assert_eq!(limits.page(Some(ana), address, cost(8)), Ok(()));
+        assert_eq!(limits.page(Some(ana), address, cost(4)), Err(Problem::TooFast { seconds: 12 }));
+        assert_eq!(limits.page(Some(ana), address, cost(2)), Ok(()));
+        let other: IpAddr = "192.0.2.2".parse().unwrap();
+        let loaded = (0..1_000).filter(|_| limits.page(None, other, cost(1)).is_ok());
+        assert_eq!(loaded.count(), 200);
+        assert!((0..1_000).all(|_| limits.page(None, [127, 0, 0, 1].into(), cost(1)).is_ok()));
+        let all = (0..1_000).filter(|_| limits.page(Some(caller(3, "::1").user), other, cost(999)).is_ok());
+        assert!(all.count() <= 1, "what costs more than there may be at once takes all there is");
+    }
+
+    #[test]
+    fn a_session_and_an_address_follow_so_many_filtered_lists() {
+        let (_, limits) = limits("off");
+        let follow = |count: usize, address: &str| {
+            let followed = (0..count).map(|number| limits.filter(caller(number as u8, address)));
+            followed.filter_map(Result::ok).collect::<Vec<_>>()
+        };
+        let ana = caller(255, "127.0.0.1");
+        let mut own: Vec<_> = (0..9).filter_map(|_| limits.filter(ana).ok()).collect();
+        assert_eq!((own.len(), limits.filter(ana).err()), (5, Some(Problem::TooManyFilters)));
+        own.pop();
+        assert!(limits.filter(ana).is_ok());
+        assert_eq!(follow(200, "192.0.2.1").len(), 100);
+        assert_eq!(follow(200, "192.0.2.1").len(), 100, "those that went make room");
     }
 
     #[tokio::test(start_paused = true)]

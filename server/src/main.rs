@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use server::{Settings, settings::Flags, site, start};
+use server::{Settings, operator, settings::Flags, site, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,7 +22,10 @@ const OTHER_FILES: u64 = 4_500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let flags = Flags::parse();
+    let mut flags = Flags::parse();
+    if let Some(link) = flags.end_chat.take() {
+        return say(end_chat(flags, &link));
+    }
     let started = match listen_to_the_log() {
         Ok(()) => run(flags).await,
         Err(error) => Err(error),
@@ -31,6 +34,25 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // nothing can be done for those who closed the standard error
+            let _ = writeln!(io::stderr(), "qchat: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the server that runs on the data folder.
+fn end_chat(flags: Flags, link: &str) -> Result<String, Box<dyn std::error::Error>> {
+    Ok(operator::end_chat(&Settings::load(flags)?.data_dir, link)?)
+}
+
+/// Says what became of a question.
+fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
+    match answer {
+        Ok(answer) => {
+            let _ = writeln!(io::stdout(), "{answer}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
             let _ = writeln!(io::stderr(), "qchat: {error}");
             ExitCode::FAILURE
         }

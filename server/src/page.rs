@@ -1,10 +1,11 @@
 //! Pages: data from the service, HTML from `app`, a session for whoever has none.
 
+mod pool;
 mod press;
 mod render;
 mod template;
 
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use axum::{
     extract::{
@@ -16,10 +17,12 @@ use axum::{
 };
 use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
-    lobby::{FILTER_BYTES, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
-    page::{Notice, Page},
+    lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    page::Page,
 };
+pub use pool::{Asker, Line};
 pub use press::Press;
+use press::Sheet;
 use serde::Deserialize;
 
 use crate::{
@@ -47,14 +50,24 @@ pub async fn home(
     request: Request,
 ) -> Response {
     let part = part.map_or(PartOfLobby { filter: None, limit: None }, |Query(part)| part);
-    let mut filter = part.filter.unwrap_or_default();
-    filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
+    let filter = part.filter.unwrap_or_default();
     let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
     let wanted = Wanted { filter, limit };
-    visit(&parts, &request, |user| {
-        let page = parts.service.home_page(user, wanted)?;
-        Ok(answer(&parts, &request, Page::Home(Box::new(page))))
-    })
+    // a long list costs as much as so many short ones
+    let cost = u32::try_from(limit.div_ceil(PAGE_LISTINGS)).ok().and_then(NonZeroU32::new);
+    let visitor = match Visitor::come(&parts, &request, cost.unwrap_or(NonZeroU32::MIN)) {
+        Ok(visitor) => visitor,
+        Err(problem) => return refuse(&parts, &request, problem),
+    };
+    let answer = async {
+        let page = Page::Home(Box::new(parts.service.home_page(visitor.user, wanted).await?));
+        if visitor.wants_data {
+            return Ok(Press::answer_data(&page));
+        }
+        parts.press.make(visitor.asker, |press| Ok(press.answer(page, None))).await
+    };
+    let answer = answer.await;
+    visitor.answer(&parts, answer)
 }
 
 /// Which part of a chat's history is wanted, and about what of it more.
@@ -73,36 +86,62 @@ pub async fn chat(
     part: Result<Query<Part>, QueryRejection>,
     request: Request,
 ) -> Response {
-    let Ok(Path(id)) = id else {
-        return visit(&parts, &request, |_| Err(Problem::UnknownChat));
-    };
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
     // Links are read aloud, typed and cut out of sentences: case and what hangs on behind are forgiven.
     let meant = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
     if meant != id && meant.parse::<ChatId>().is_ok() {
         return Redirect::permanent(&format!("/chat/{meant}")).into_response();
     }
-    visit(&parts, &request, |user| {
-        let chat: ChatId = id.parse().map_err(|_| Problem::UnknownChat)?;
-        // a part that is none shows the newest
-        let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
-        let about = match part {
-            Part { message: Some(message), .. } => Some(Subject::Message(message)),
-            Part { person, .. } => person.map(Subject::Person),
-        };
-        let glance = parts.service.glance(chat, user)?;
-        let is_newest = part.before.is_none() && about.is_none();
-        let robots = robots(&glance, is_newest);
-        let again = (is_newest && !wants_data(&request)).then(|| parts.press.answer_again(&glance));
-        let mut shown = match again.flatten() {
-            Some(shown) => shown,
-            None => {
-                let page = parts.service.chat_page(glance, part.before, about)?;
-                answer(&parts, &request, Page::Chat(Box::new(page)))
-            }
-        };
-        shown.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
-        Ok(shown)
-    })
+    let visitor = match Visitor::come(&parts, &request, NonZeroU32::MIN) {
+        Ok(visitor) => visitor,
+        Err(problem) => return refuse(&parts, &request, problem),
+    };
+    // a part that is none shows the newest
+    let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
+    let answer = match id.parse() {
+        Ok(chat) => show(&parts, &visitor, chat, part).await,
+        Err(_) => Err(Problem::UnknownChat),
+    };
+    visitor.answer(&parts, answer)
+}
+
+/// Answers with a page of a chat: as it was made before, or as it is made anew.
+async fn show(
+    parts: &Arc<Parts>,
+    visitor: &Visitor,
+    chat: ChatId,
+    Part { before, message, person }: Part,
+) -> Result<Response, Problem> {
+    let about = message.map(Subject::Message).or_else(|| person.map(Subject::Person));
+    let glance = parts.service.glance(chat, visitor.user)?;
+    if visitor.wants_data {
+        let page = parts.service.chat_page(glance, before, about)?;
+        return Ok(Press::answer_data(&Page::Chat(Box::new(page))));
+    }
+    let robots = robots(&glance, before.is_none() && about.is_none());
+    // before what is to come is the newest page, whatever number that is
+    let before = before.filter(|before| *before <= glance.chat.seq);
+    // what somebody is called may change without their chats
+    let sheet = (message.is_some() || person.is_none()).then_some(Sheet { chat, before, message });
+    let mut answer = match parts.press.answer_again(&glance, sheet) {
+        Some(answer) => answer,
+        None => {
+            // looked at anew when it is its turn: others may have made it meanwhile
+            drop(glance);
+            let (service, user) = (Arc::clone(&parts.service), visitor.user);
+            let make = move |press: &Press| {
+                let glance = service.glance(chat, user)?;
+                if let Some(answer) = press.answer_again(&glance, sheet) {
+                    return Ok(answer);
+                }
+                let page = service.chat_page(glance, before, about)?;
+                Ok(press.answer(Page::Chat(Box::new(page)), sheet))
+            };
+            parts.press.make(visitor.asker, make).await?
+        }
+    };
+    answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
+    Ok(answer)
 }
 
 /// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
@@ -123,7 +162,7 @@ pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Reque
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
-    let mut response = parts.press.answer_notice(Notice::Missing);
+    let mut response = parts.press.say(None);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -133,31 +172,57 @@ fn wants_data(request: &Request) -> bool {
     request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json")
 }
 
-fn answer(parts: &Parts, request: &Request, page: Page) -> Response {
-    if wants_data(request) { Press::answer_data(&page) } else { parts.press.answer(page) }
+/// Answers a request for a page that nobody is let in for.
+fn refuse(parts: &Parts, request: &Request, problem: Problem) -> Response {
+    if wants_data(request) { problem::plain(problem) } else { say(parts, problem) }
 }
 
-fn visit(
-    parts: &Parts,
-    request: &Request,
-    answer: impl FnOnce(UserId) -> Result<Response, Problem>,
-) -> Response {
-    let is_secure = Client::of(request).is_secure;
-    let session = parts.sessions.find_or_start(request.headers(), parts.service.now(), is_secure);
-    let (answered, cookie) = match session {
-        Ok((session, cookie)) => (answer(session.user()), cookie),
-        Err(error) => {
-            tracing::error!(%error, "no session could be started");
-            (Err(Problem::NotReadable), None)
+/// Whoever loads a page.
+struct Visitor {
+    user: UserId,
+    asker: Asker,
+    /// Whether they ask for the page as data and not to be shown.
+    wants_data: bool,
+    /// Where the session is new, or renewed.
+    cookie: Option<HeaderValue>,
+}
+
+impl Visitor {
+    /// Whoever sent a request for a page that costs as much as so many.
+    fn come(parts: &Parts, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
+        let Client { address, is_secure } = Client::of(request);
+        let (headers, now) = (request.headers(), parts.service.now());
+        let known = parts.sessions.find(headers, now).map(|session| session.user());
+        parts.service.load(known, address, cost)?;
+        match parts.sessions.find_or_start(headers, now, is_secure) {
+            Ok((session, cookie)) => {
+                let is_here = known.is_some_and(|user| parts.presence.is_here(user));
+                let asker = Asker { line: Line::of(address, known), is_here };
+                Ok(Self { user: session.user(), asker, wants_data: wants_data(request), cookie })
+            }
+            Err(error) => {
+                tracing::error!(%error, "no session could be started");
+                Err(Problem::NotReadable)
+            }
         }
-    };
-    let mut response = answered.unwrap_or_else(|problem| {
-        let mut response = parts.press.answer_notice(Notice::Problem(problem));
-        problem::mark(problem, &mut response);
-        response
-    });
-    if let Some(cookie) = cookie {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
+
+    /// Answers them.
+    fn answer(self, parts: &Parts, answered: Result<Response, Problem>) -> Response {
+        let mut response = answered.unwrap_or_else(|problem| match self.wants_data {
+            true => problem::plain(problem),
+            false => say(parts, problem),
+        });
+        if let Some(cookie) = self.cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+/// Answers with a page that says why there is no other.
+fn say(parts: &Parts, problem: Problem) -> Response {
+    let mut response = parts.press.say(Some(problem));
+    problem::mark(problem, &mut response);
     response
 }

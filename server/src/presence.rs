@@ -210,6 +210,21 @@ impl Presence {
         }
     }
 
+    /// Takes their seats from everybody in a chat that has ended.
+    pub fn close(&self, chat: ChatId) {
+        let (now, time) = (Instant::now(), (self.clock)());
+        let mut everybody = self.lock();
+        let Some(users) = everybody.rooms.get(&chat).map(Room::users) else { return };
+        for user in users {
+            if everybody.rooms.get_mut(&chat).is_some_and(|room| room.remove(user)) {
+                everybody.left(chat, user, now, time);
+            }
+        }
+        drop(everybody);
+        self.moved.notify_one();
+        self.sooner.notify_one();
+    }
+
     /// Where a user is, 64 chats at most.
     pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()

@@ -1,7 +1,7 @@
 //! What Qchat can be asked: the one entry for every transport. Sockets and forms both come here, with a user whose
 //! session was checked and a command whose text was.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use domain::{
     Blank, Chat, ChatId, Command, Epoch, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
@@ -15,14 +15,17 @@ use crate::{
     client::Caller,
     clock::Clock,
     counts::Counted,
-    limits::{Limits, Place},
+    limits::{Filtering, Limits, Place, network},
     live::Follower,
-    lobby::{self, Lobby},
+    lobby::Lobby,
     presence::{Presence, Seat, Stay},
     sequencer::{Outcome, Sequencer},
     store::{Store, StoreError, View},
     tail::{Bell, Following, Tails},
 };
+
+/// Where a chat is ended, so many of its events go with one entry of the log.
+const ENDED_AT_ONCE: usize = 512;
 
 /// Commands in, views out.
 pub struct Service {
@@ -38,8 +41,16 @@ pub struct Service {
 /// A command on its way: proposed, and not yet decided.
 pub struct Proposed {
     outcome: oneshot::Receiver<Outcome>,
-    /// A chat that is about to be one of those that somebody owns.
-    _starting: Option<Counted<UserId>>,
+    starting: Option<Starting>,
+}
+
+/// A chat that is about to be one of those that somebody owns.
+struct Starting {
+    _counted: Counted<UserId>,
+    chat: ChatId,
+    /// From where, unless it is this machine, which may be a proxy that was not named.
+    from: Option<IpAddr>,
+    lobby: Arc<Lobby>,
 }
 
 /// A chat as somebody finds it, but for what was said there.
@@ -69,7 +80,11 @@ impl Proposed {
     /// # Errors
     /// The [`Problem`] it was refused with, or [`Problem::NotStored`].
     pub async fn outcome(self) -> Outcome {
-        self.outcome.await.unwrap_or(Err(Problem::NotStored))
+        let outcome = self.outcome.await.unwrap_or(Err(Problem::NotStored));
+        if let (Ok(_), Some(Starting { chat, from: Some(network), lobby, .. })) = (&outcome, self.starting) {
+            lobby.came_from(chat, network);
+        }
+        outcome
     }
 }
 
@@ -94,12 +109,15 @@ impl Service {
     /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         self.limits.ask(by, &command)?;
-        self.limits.keep(&command, self.store.bytes())?;
-        let by = by.user;
+        self.limits.keep(by, &command, self.store.bytes())?;
+        let Caller { user: by, address } = by;
         let mut starting = None;
         match &mut command {
-            Command::StartChat { .. } => {
-                starting = Some(self.limits.start(by, || self.lobby.owned_by(by))?);
+            Command::StartChat { chat, .. } => {
+                let counted = self.limits.start(by, || self.lobby.owned_by(by))?;
+                let from = (!address.is_loopback()).then(|| network(address));
+                let lobby = Arc::clone(&self.lobby);
+                starting = Some(Starting { _counted: counted, chat: *chat, from, lobby });
             }
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, .. } => {
@@ -112,7 +130,7 @@ impl Service {
             _ => {}
         }
         let outcome = self.sequencer.propose(Proposal::Asked { by, command }).await?;
-        Ok(Proposed { outcome, _starting: starting })
+        Ok(Proposed { outcome, starting })
     }
 
     /// Has a command done, and waits until it is on disk.
@@ -121,6 +139,14 @@ impl Service {
     /// Those of [`Service::propose`] and [`Proposed::outcome`].
     pub async fn execute(&self, by: Caller, command: Command) -> Outcome {
         self.propose(by, command).await?.outcome().await
+    }
+
+    /// Somebody loads a page that costs as much as so many.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] or [`Problem::Busy`].
+    pub fn load(&self, user: Option<UserId>, address: IpAddr, cost: NonZeroU32) -> Result<(), Problem> {
+        self.limits.page(user, address, cost)
     }
 
     /// Lets somebody open a socket, with a session or without one, for as long as its place is kept.
@@ -225,10 +251,10 @@ impl Service {
     /// The home page as somebody finds it.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
-    pub fn home_page(&self, reader: UserId, wanted: Wanted) -> Result<HomePage, Problem> {
+    /// [`Problem::NotReadable`], or those of [`Lobby::enter`].
+    pub async fn home_page(&self, reader: UserId, wanted: Wanted) -> Result<HomePage, Problem> {
+        let (_, lobby) = self.lobby.enter(wanted.clone()).await?;
         let visit = self.visit(&self.read()?, reader, None).map_err(|error| not_readable(&error))?;
-        let (_, lobby) = self.lobby.enter(wanted.clone());
         Ok(HomePage { visit, wanted, lobby })
     }
 
@@ -297,15 +323,52 @@ impl Service {
         self.enter(&self.read()?, chat, user)?.lets_write(user)
     }
 
+    /// Why somebody has lost their seat in a chat: they were removed, or it has ended.
+    pub fn why_not(&self, chat: ChatId, user: UserId) -> Problem {
+        match self.read().and_then(|view| self.enter(&view, chat, user)) {
+            Err(problem) => problem,
+            // let in again meanwhile
+            Ok(_) => Problem::Removed,
+        }
+    }
+
+    /// Ends a chat, whoever is in it, in portions for which nobody waits long.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], or why nothing can be stored or read.
+    pub async fn end(&self, id: ChatId) -> Result<(), Problem> {
+        loop {
+            let view = self.read()?;
+            let Some(chat) = view.chat(id).map_err(|error| not_readable(&error))? else {
+                return Err(Problem::UnknownChat);
+            };
+            let events =
+                view.events_after(id, Seq::ZERO, ENDED_AT_ONCE).map_err(|error| not_readable(&error))?;
+            let is_all =
+                events.len() < ENDED_AT_ONCE && events.last().is_none_or(|last| last.seq == chat.seq);
+            let upto = if is_all { chat.seq } else { events.last().map_or(chat.seq, |last| last.seq) };
+            drop(view);
+            let outcome = self.sequencer.propose(Proposal::End { chat: id, upto }).await?;
+            outcome.await.unwrap_or(Err(Problem::NotStored))?;
+            // something may have been said meanwhile
+            if self.read()?.chat(id).map_err(|error| not_readable(&error))?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Notes that somebody has a page open for as long as the stay is kept. `knock` rings whenever their invites may
     /// be others.
     pub fn arrive(&self, user: UserId, knock: &Bell) -> Stay {
         self.presence.arrive(user, Arc::clone(knock))
     }
 
-    /// The lobby as it is wanted, and what is needed to go on from there.
-    pub fn lobby(&self, wanted: Wanted) -> (lobby::View, domain::Lobby) {
-        self.lobby.enter(wanted)
+    /// Counts a filtered list that somebody follows, for as long as it is kept.
+    ///
+    /// # Errors
+    /// [`Problem::TooManyFilters`].
+    pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
+        self.limits.filter(by)
     }
 
     /// Makes somebody a member of a chat for as long as the seat is kept, and offers them what is said in it.

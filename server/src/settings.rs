@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     env, fs, io,
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -26,6 +27,7 @@ const DEFAULT_CHAT_LIFETIME: &str = "30m";
 const DEFAULT_USER_LIFETIME: &str = "5m";
 const DEFAULT_MESSAGE_LIFETIME: &str = "24h";
 const DEFAULT_SWEEP_INTERVAL: &str = "60s";
+const DEFAULT_PAGE_RATE: &str = "300/m";
 const DEFAULT_CONNECT_RATE: &str = "120/m";
 const DEFAULT_CHAT_RATE: &str = "60/m";
 const DEFAULT_MESSAGE_RATE: &str = "300/m";
@@ -35,7 +37,9 @@ const DEFAULT_MAX_SOCKETS: &str = "15000";
 const DEFAULT_MAX_SESSION_SOCKETS: &str = "100";
 const DEFAULT_MAX_MEMBERS: &str = "10000";
 const DEFAULT_MAX_USER_CHATS: &str = "100";
+const DEFAULT_MAX_LISTED: &str = "5";
 const DEFAULT_MAX_STORAGE: &str = "4096";
+const DEFAULT_MAX_SESSION_STORAGE: &str = "16";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -109,6 +113,9 @@ pub struct Flags {
     /// Proxies that are believed when they say who is behind them, with commas between [env: QCHAT_TRUSTED_PROXIES] [default: none]
     #[arg(long, value_name = "ADDRESSES")]
     trusted_proxies: Option<String>,
+    /// How often a session may load a page [env: QCHAT_PAGE_RATE] [default: 300/m]
+    #[arg(long, value_name = "RATE")]
+    page_rate: Option<String>,
     /// How often a session may open a socket [env: QCHAT_CONNECT_RATE] [default: 120/m]
     #[arg(long, value_name = "RATE")]
     connect_rate: Option<String>,
@@ -136,9 +143,18 @@ pub struct Flags {
     /// How many chats one session may own at once [env: QCHAT_MAX_USER_CHATS] [default: 100]
     #[arg(long, value_name = "NUMBER")]
     max_user_chats: Option<String>,
+    /// How many public chats of one session are in the list while nobody filters it, and four times as many of one address [env: QCHAT_MAX_LISTED] [default: 5]
+    #[arg(long, value_name = "NUMBER")]
+    max_listed: Option<String>,
     /// How many MiB may be kept in all; the database file takes about three times as many [env: QCHAT_MAX_STORAGE] [default: 4096]
     #[arg(long, value_name = "NUMBER")]
     max_storage: Option<String>,
+    /// How many MiB a session may store within one message lifetime [env: QCHAT_MAX_SESSION_STORAGE] [default: 16]
+    #[arg(long, value_name = "NUMBER")]
+    max_session_storage: Option<String>,
+    /// Ends a chat of the Qchat that runs on this data folder, for everybody who is in it, and does nothing else
+    #[arg(long, value_name = "LINK")]
+    pub end_chat: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -202,6 +218,7 @@ impl Settings {
                 .find("trusted-proxies", flags.trusted_proxies, "")
                 .parse("a list of IP addresses and networks, such as 127.0.0.1, 10.0.0.0/8")?,
             rates: Rates {
+                page: sources.find("page-rate", flags.page_rate, DEFAULT_PAGE_RATE).rate()?,
                 connect: sources.find("connect-rate", flags.connect_rate, DEFAULT_CONNECT_RATE).rate()?,
                 chat: sources.find("chat-rate", flags.chat_rate, DEFAULT_CHAT_RATE).rate()?,
                 message: sources.find("message-rate", flags.message_rate, DEFAULT_MESSAGE_RATE).rate()?,
@@ -217,9 +234,16 @@ impl Settings {
                 user_chats: sources
                     .find("max-user-chats", flags.max_user_chats, DEFAULT_MAX_USER_CHATS)
                     .count()?,
+                listed: sources.find("max-listed", flags.max_listed, DEFAULT_MAX_LISTED).count()?,
                 storage: sources
                     .find("max-storage", flags.max_storage, DEFAULT_MAX_STORAGE)
                     .parse_by(mebibytes, "a whole number of MiB from 1")?,
+                session_storage: sources
+                    .find("max-session-storage", flags.max_session_storage, DEFAULT_MAX_SESSION_STORAGE)
+                    .parse_by(
+                        |text| NonZeroU32::new(mebibytes(text)?.try_into().ok()?).map(Some),
+                        "a whole number of MiB from 1 to 4095",
+                    )?,
             },
             reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         };
@@ -347,14 +371,20 @@ mod tests {
                 assert!(error.contains(setting) && error.contains(&format!("{value:?}")), "{error}");
             }
         }
-        for setting in
-            ["CONNECT", "CHAT", "MESSAGE", "RENAME", "INVITE"].map(|kind| format!("QCHAT_{kind}_RATE"))
+        for setting in ["PAGE", "CONNECT", "CHAT", "MESSAGE", "RENAME", "INVITE"]
+            .map(|kind| format!("QCHAT_{kind}_RATE"))
         {
             let environment = |name: &str| (name == setting).then(|| "often".to_owned());
             let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
             assert!(error.contains(&setting) && error.contains("often"), "{error}");
         }
-        for setting in ["QCHAT_MAX_SOCKETS", "QCHAT_MAX_SESSION_SOCKETS", "QCHAT_MAX_MEMBERS"] {
+        for setting in [
+            "QCHAT_MAX_SOCKETS",
+            "QCHAT_MAX_SESSION_SOCKETS",
+            "QCHAT_MAX_MEMBERS",
+            "QCHAT_MAX_LISTED",
+            "QCHAT_MAX_SESSION_STORAGE",
+        ] {
             for value in ["0", "-1", "many"] {
                 let environment = |name: &str| (name == setting).then(|| value.to_owned());
                 let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();

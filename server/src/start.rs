@@ -17,6 +17,7 @@ use crate::{
     clock,
     limits::Limits,
     lobby::Lobby,
+    operator,
     page::Press,
     presence::{self, Presence},
     router::{self, Parts},
@@ -96,6 +97,8 @@ pub struct Running {
     connections: TaskTracker,
     serving: JoinHandle<()>,
     background: JoinHandle<()>,
+    /// Nothing where nobody can ask.
+    operator: Option<JoinHandle<()>>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
     store: Arc<Store>,
@@ -130,7 +133,13 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let tails = Arc::new(Tails::new(shards));
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
-    let lobby = Arc::new(Lobby::new(chats, Arc::clone(&presence), settings.lifetimes, Arc::clone(&clock)));
+    let lobby = Arc::new(Lobby::new(
+        chats,
+        Arc::clone(&presence),
+        settings.lifetimes,
+        Arc::clone(&clock),
+        settings.caps.listed,
+    ));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, log) = sequencer::local(Arc::clone(&clock));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
@@ -151,7 +160,8 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         Arc::clone(&clock),
         settings.sweep_interval,
     ));
-    let limits = Arc::new(Limits::new(settings.rates, settings.caps));
+    let kept_for = Duration::from_millis(settings.lifetimes.message.millis());
+    let limits = Arc::new(Limits::new(settings.rates, settings.caps, kept_for));
     let press = Arc::new(Press::new(
         site::assets(),
         LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
@@ -175,6 +185,8 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         clock,
     );
     let service = Arc::new(service);
+    let operator = operator::listen(data_dir)
+        .map(|listener| tokio::spawn(operator::serve(listener, Arc::clone(&service))));
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
@@ -197,7 +209,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         stop.clone(),
     ));
     let database = data_dir.join(DATABASE);
-    Ok(Running { address, stop, connections, serving, background, health, writer, store, database })
+    Ok(Running { address, stop, connections, serving, background, operator, health, writer, store, database })
 }
 
 /// The tasks in the background, each supervised.
@@ -253,6 +265,11 @@ impl Running {
         // who leaves now leaves because of this, and is back in a moment
         self.background.abort();
         let _ = self.background.await;
+        // what it has begun goes no further: it holds an end of the log
+        if let Some(operator) = self.operator {
+            operator.abort();
+            let _ = operator.await;
+        }
         self.stop.cancel();
         self.connections.close();
         if timeout(STOP_PATIENCE, self.connections.wait()).await.is_err() {
@@ -343,7 +360,13 @@ mod tests {
         let lifetimes = Lifetimes::default();
         let store = Arc::new(Store::in_memory(lifetimes).unwrap());
         let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
-        let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
+        let lobby = Arc::new(Lobby::new(
+            Vec::new(),
+            Arc::clone(&presence),
+            lifetimes,
+            Arc::clone(&clock),
+            usize::MAX,
+        ));
         let (sequencer, _log) = sequencer::local(clock::system());
         let sweep = Arc::new(Sweep::new(
             store,
@@ -358,7 +381,7 @@ mod tests {
             Arc::clone(&lobby),
             sweep,
             Arc::new(Tails::new(1)),
-            Arc::new(Limits::new(Rates::OFF, Caps::OFF)),
+            Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60))),
             Arc::new(Press::new(Assets::default(), LeptosOptions::builder().output_name("qchat").build())),
             Arc::clone(&panics),
         ));
@@ -367,16 +390,15 @@ mod tests {
         assert_eq!(counts(), [0; 7]);
 
         // the lobby: what was to be told is told all the same
-        let (mut view, mut rings) = (lobby.enter(Wanted { limit: 9, ..Wanted::default() }).0, lobby.rings());
-        rings.mark_unchanged();
+        let (mut view, _) = lobby.enter(Wanted { limit: 9, ..Wanted::default() }).await.unwrap();
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
         let what = What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
         let chat = ChatId::from_bytes([7; ID_BYTES]);
         let at = clock();
         panics_now.store(true, Ordering::SeqCst);
         lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
-        rings.changed().await.unwrap();
-        assert_eq!(view.news(&lobby).unwrap().listed.len(), 1);
+        view.changed().await;
+        assert_eq!(view.news().unwrap().listed.len(), 1);
         assert_eq!(counts(), [0, 0, 1, 0, 0, 0, 0]);
 
         // the sweep

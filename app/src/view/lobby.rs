@@ -1,8 +1,8 @@
-//! The public chats, newest first.
+//! The public chats: those with people in them first, then the newest.
 
 use domain::{
     Listing, Timestamp, User,
-    lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    lobby::{FILTER_LIMIT, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
 };
 use leptos::{
     ev::{MouseEvent, SubmitEvent},
@@ -113,7 +113,7 @@ pub fn LobbyView() -> impl IntoView {
                 </p>
             </Show>
             <Show when=move || { shown.get() < matching.get() && shown.get() >= LISTINGS_LIMIT }>
-                <p class="soft more">"These are the newest. Filter by title to find others."</p>
+                <p class="soft more">"These are the first. Filter by title to find others."</p>
             </Show>
         </section>
     }
@@ -157,6 +157,7 @@ fn FilterField() -> impl IntoView {
                 aria-label="Filter by title"
                 placeholder="Filter by title"
                 autocomplete="off"
+                maxlength=FILTER_LIMIT.to_string()
                 dir="auto"
                 value=lobby.wanted.with_untracked(|wanted| wanted.filter.clone())
                 node_ref=field

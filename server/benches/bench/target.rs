@@ -88,13 +88,13 @@ pub(crate) fn qchat(data_dir: &Path) -> Command {
         std::env::var_os("QCHAT_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_qchat").into());
     let mut command = Command::new(program);
     command.args(["--site-addr", "127.0.0.1:0", "--data-dir"]).arg(data_dir);
-    for rate in ["connect", "chat", "message", "rename", "invite"] {
+    for rate in ["page", "connect", "chat", "message", "rename", "invite"] {
         command.args([format!("--{rate}-rate"), "off".to_owned()]);
     }
-    for cap in ["sockets", "session-sockets", "members", "user-chats"] {
+    for cap in ["sockets", "session-sockets", "members", "user-chats", "listed"] {
         command.args([format!("--max-{cap}"), "1000000".to_owned()]);
     }
-    command.env("QCHAT_LOG", "error");
+    command.args(["--max-session-storage", "4095"]).env("QCHAT_LOG", "error");
     command
 }
 

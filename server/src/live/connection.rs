@@ -1,6 +1,6 @@
 //! One connection: what it reads, what it writes, and when it ends.
 
-use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
     ChatId, ClientId, Command, Invite, Problem, UserId,
@@ -8,12 +8,12 @@ use domain::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
     },
-    lobby::{FILTER_BYTES, Wanted},
+    lobby::Wanted,
     page::History,
 };
 use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
 use tokio::{
-    sync::{Notify, watch},
+    sync::Notify,
     time::{Instant, interval_at, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,8 @@ use super::{
     wire::{self, Inlet},
 };
 use crate::{
-    client::Caller, lobby, presence::Stay, router::Parts, sequencer::Boxed, service::Proposed, tail::Bell,
+    client::Caller, limits::Filtering, lobby, presence::Stay, router::Parts, sequencer::Boxed,
+    service::Proposed, tail::Bell,
 };
 
 /// A client that takes nothing for this long is told to come back.
@@ -34,6 +35,10 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(20);
 const REST_PATIENCE: Duration = Duration::from_secs(60);
 /// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
 const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Where too many search the lobby, it is tried again after this long.
+const LOBBY_PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks for much that takes a while is not heard for this long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Answers that are there at once are gathered for one write until they are so many bytes. A page that comes says hello and
 /// asks for its chat in one breath, and is answered in one: a write costs more than all that is written.
 const GATHERED_BYTES: usize = 4 * 1024;
@@ -71,7 +76,8 @@ pub(super) struct Connection {
     /// What was sent of whom they hide.
     hidden: Option<Vec<UserId>>,
     lobby: Option<lobby::View>,
-    lobby_rings: watch::Receiver<u64>,
+    /// Counts what is followed of the lobby, where that is filtered.
+    filtering: Option<Filtering>,
     /// A few at most, and one nearly always.
     watches: Vec<Watch>,
     /// The part of the lobby that was asked for last, until it is shown.
@@ -81,6 +87,8 @@ pub(super) struct Connection {
     answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
     last_heard: Instant,
     rest: Option<Rest>,
+    /// Nothing is read before, since much was asked for that takes a while.
+    reads_at: Option<Instant>,
 }
 
 /// A message was refused for a while. So is all that was on its way behind it, so that messages keep their order: until it
@@ -128,7 +136,6 @@ pub(super) async fn run(mut connection: Box<Connection>) {
 impl Connection {
     /// Somebody's, who has said nothing yet.
     pub(super) fn new(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) -> Box<Self> {
-        let lobby_rings = parts.lobby.rings();
         let now = Instant::now();
         Box::new(Self {
             inlet,
@@ -141,13 +148,14 @@ impl Connection {
             invites: None,
             hidden: None,
             lobby: None,
-            lobby_rings,
+            filtering: None,
             wanted: None,
             lobby_rests_until: now,
             watches: Vec::new(),
             answers: FuturesOrdered::new(),
             last_heard: now,
             rest: None,
+            reads_at: None,
         })
     }
 
@@ -165,11 +173,15 @@ impl Connection {
                 () = outlet.stuck() => in_time(&stop, Box::pin(self.flush())).await,
                 () = bell.notified() => in_time(&stop, Box::pin(self.deliver())).await,
                 () = knock.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
-                Ok(()) = self.lobby_rings.changed(), if self.lobby.is_some() => in_time(&stop, Box::pin(self.tell_lobby())).await,
+                () = changed(&mut self.lobby) => in_time(&stop, Box::pin(self.tell_lobby())).await,
                 () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, Box::pin(self.show_lobby())).await,
                 _ = beats.tick() => in_time(&stop, Box::pin(self.beat())).await,
                 () = sleep_until(silence) => Err(End::Silent),
-                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT => in_time(&stop, Box::pin(self.receive(message))).await,
+                () = sleep_until(self.reads_at.unwrap_or(silence)), if self.reads_at.is_some() => {
+                    self.reads_at = None;
+                    Ok(())
+                }
+                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT && self.reads_at.is_none() => in_time(&stop, Box::pin(self.receive(message))).await,
             };
             if let Err(end) = step {
                 return end;
@@ -186,7 +198,8 @@ impl Connection {
         while let Some(message) = next.take() {
             let before = answers.0.len();
             heard = self.hear(message, &mut answers);
-            if matches!(heard, Ok(None)) && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
+            let goes_on = matches!(heard, Ok(None)) && self.reads_at.is_none();
+            if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
                 next = self.inlet.next().now_or_never();
             }
         }
@@ -233,6 +246,7 @@ impl Connection {
             ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
             _ if self.stay.is_none() => return Err(Problem::HelloFirst),
             ClientFrame::Watch { chat, after } => {
+                self.pace();
                 let answer = self.watch(chat, after);
                 answers.push(&answer)?;
             }
@@ -246,6 +260,7 @@ impl Connection {
                 }
             }
             ClientFrame::Earlier { chat, before } => {
+                self.pace();
                 // only of what one watches: that one may
                 let page = match self.watched(chat) {
                     Some(_) => self.parts.service.earlier(chat, self.caller.user, before),
@@ -261,6 +276,16 @@ impl Connection {
             ClientFrame::Do { request, command } => return Ok(Some(Asked { request, command })),
         }
         Ok(None)
+    }
+
+    /// To read what was said costs about as much as a page. Whoever asks for it more often than pages may be loaded is
+    /// answered, and heard again in a while.
+    fn pace(&mut self) {
+        let Caller { user, address } = self.caller;
+        let loaded = self.parts.service.load(Some(user), address, NonZeroU32::MIN);
+        if let Some(seconds) = loaded.err().and_then(Problem::retry_after) {
+            self.reads_at = Some(Instant::now() + Duration::from_secs(seconds.into()).min(LONGEST_PAUSE));
+        }
     }
 
     fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
@@ -283,20 +308,37 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows the part of the lobby that was asked for last.
+    /// Shows the part of the lobby that was asked for last. Where it cannot be shown, what was followed before goes on.
     async fn show_lobby(&mut self) -> Result<(), End> {
         let Some(wanted) = self.wanted.take() else { return Ok(()) };
         self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
-        let mut filter = wanted.filter;
-        filter.truncate(filter.floor_char_boundary(FILTER_BYTES));
-        let (view, lobby) = self.parts.service.lobby(Wanted { filter, ..wanted });
+        match self.enter_lobby(wanted.clone()).await {
+            Ok(lobby) => self.send(&ServerFrame::Lobby(lobby)).await,
+            // asked again in a while, on behalf of whoever waits for it
+            Err(Problem::Busy) => {
+                self.wanted = Some(wanted);
+                self.lobby_rests_until = Instant::now() + LOBBY_PATIENCE;
+                Ok(())
+            }
+            Err(problem) => self.send(&ServerFrame::refused(problem)).await,
+        }
+    }
+
+    async fn enter_lobby(&mut self, wanted: Wanted) -> Result<domain::Lobby, Problem> {
+        let is_filtered = !wanted.filter.trim().is_empty();
+        if is_filtered && self.filtering.is_none() {
+            self.filtering = Some(self.parts.service.filter(self.caller)?);
+        }
+        let (view, lobby) = self.parts.lobby.enter(wanted).await?;
         self.lobby = Some(view);
-        self.send(&ServerFrame::Lobby(lobby)).await
+        if !is_filtered {
+            self.filtering = None;
+        }
+        Ok(lobby)
     }
 
     async fn tell_lobby(&mut self) -> Result<(), End> {
-        let news = self.lobby.as_mut().and_then(|view| view.news(&self.parts.lobby));
-        match news {
+        match self.lobby.as_mut().and_then(lobby::View::news) {
             Some(change) => self.send(&ServerFrame::LobbyChange(change)).await,
             None => Ok(()),
         }
@@ -426,7 +468,8 @@ impl Connection {
         }
         for chat in removed {
             self.unwatch(chat);
-            self.send(&ServerFrame::refused_chat(chat, Problem::Removed)).await?;
+            let problem = self.parts.service.why_not(chat, self.caller.user);
+            self.send(&ServerFrame::refused_chat(chat, problem)).await?;
         }
         if more {
             self.bell.notify_one();
@@ -504,6 +547,14 @@ async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
         Ok::<_, io::Error>(())
     })
     .await;
+}
+
+/// Waits until there may be news of what is followed of the lobby.
+async fn changed(lobby: &mut Option<lobby::View>) {
+    match lobby {
+        Some(view) => view.changed().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Whoever is at the other end knows best why it ended.

@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     env,
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -14,7 +15,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use domain::{
-    Chat, ChatId, Event, Expiry, Roster, UserId,
+    Chat, ChatId, Event, Expiry, Problem, Roster, Seq, UserId,
     page::{ChatPage, Notice, Page, Visit},
 };
 use leptos::config::LeptosOptions;
@@ -22,13 +23,18 @@ use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
 use super::{
+    pool::{Asker, Pool},
     render::{Once, render, render_notice},
     template::{Template, Visitor, day, is_plain, nobody},
 };
 use crate::{headers, presence::SMALL_ROOM, service::Glance};
 
-/// So many bytes of pages are kept.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
+/// So many bytes of the newest pages of chats are kept.
+const KEPT_BYTES: usize = 6 * 1024 * 1024;
+/// So many bytes of other pages of chats are, so that whoever turns pages takes nothing from those who come.
+const KEPT_PARTS_BYTES: usize = 2 * 1024 * 1024;
+/// So many pages that say one thing are kept.
+const KEPT_NOTICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
 /// None is used when it is older than this, since what expires leaves no trace in the chat, and as often those are let go, so
 /// that what was removed does not stay in memory.
@@ -42,16 +48,32 @@ pub struct Press {
     options: LeptosOptions,
     /// cargo-leptos says so to the server it runs, and the page then asks for new builds.
     is_watched: bool,
-    shelf: Mutex<Shelf>,
+    newest: Mutex<Shelf>,
+    parts: Mutex<Shelf>,
+    /// Pages that say one thing, by the problem they say; `None` is that no page has this address.
+    notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
+    pool: Pool,
+}
+
+/// Which page of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Sheet {
+    /// Of which chat.
+    pub(super) chat: ChatId,
+    /// Before which event; `None` for the newest page.
+    pub(super) before: Option<Seq>,
+    /// With more about what was said there.
+    pub(super) message: Option<Seq>,
 }
 
 /// The pages that are kept.
 struct Shelf {
-    chats: LruCache<ChatId, Arc<Kept>>,
+    pages: LruCache<Sheet, Arc<Kept>>,
+    limit: usize,
     bytes: usize,
 }
 
-/// The newest page of a chat, for strangers.
+/// A page of a chat, for strangers.
 struct Kept {
     made_at: Instant,
     /// What was rendered, for nobody.
@@ -86,13 +108,17 @@ impl Kept {
 }
 
 impl Shelf {
-    fn put(&mut self, chat: ChatId, kept: Arc<Kept>) {
+    fn new(limit: usize) -> Mutex<Self> {
+        Mutex::new(Self { pages: LruCache::unbounded(), limit, bytes: 0 })
+    }
+
+    fn put(&mut self, sheet: Sheet, kept: Arc<Kept>) {
         self.bytes += kept.bytes();
-        if let Some((_, before)) = self.chats.push(chat, kept) {
+        if let Some((_, before)) = self.pages.push(sheet, kept) {
             self.bytes -= before.bytes();
         }
-        while self.bytes > KEPT_BYTES {
-            let Some((_, oldest)) = self.chats.pop_lru() else { return };
+        while self.bytes > self.limit {
+            let Some((_, oldest)) = self.pages.pop_lru() else { return };
             self.bytes -= oldest.bytes();
         }
     }
@@ -100,9 +126,10 @@ impl Shelf {
     /// Lets go what is too old to be used.
     fn forget(&mut self) {
         let is_old = |kept: &Kept| kept.made_at.elapsed() >= KEPT;
-        let old: Vec<_> = self.chats.iter().filter(|(_, kept)| is_old(kept)).map(|(chat, _)| *chat).collect();
-        for chat in old {
-            if let Some(kept) = self.chats.pop(&chat) {
+        let old: Vec<_> =
+            self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(sheet, _)| *sheet).collect();
+        for sheet in old {
+            if let Some(kept) = self.pages.pop(&sheet) {
                 self.bytes -= kept.bytes();
             }
         }
@@ -113,22 +140,44 @@ impl Press {
     /// With the parts of the site that pages load, and what Leptos wants to know.
     pub fn new(assets: Assets, options: LeptosOptions) -> Self {
         let is_watched = env::var_os("LEPTOS_WATCH").is_some();
-        let shelf = Mutex::new(Shelf { chats: LruCache::unbounded(), bytes: 0 });
-        Self { assets, options, is_watched, shelf }
+        Self {
+            assets,
+            options,
+            is_watched,
+            newest: Shelf::new(KEPT_BYTES),
+            parts: Shelf::new(KEPT_PARTS_BYTES),
+            notices: Mutex::new(LruCache::new(KEPT_NOTICES)),
+            pool: Pool::new(),
+        }
     }
 
     /// Lets pages go that are too old, for ever.
     pub async fn run(&self) {
         loop {
             sleep(KEPT).await;
-            self.shelf().forget();
+            for shelf in [&self.newest, &self.parts] {
+                lock(shelf).forget();
+            }
         }
     }
 
-    /// Answers with a page.
-    pub fn answer(&self, page: Page) -> Response {
+    /// Makes a page by what takes a while, once it is the turn of whoever asks.
+    ///
+    /// # Errors
+    /// That of `make`, [`Problem::Busy`] where too many stand in line, and [`Problem::NotReadable`].
+    pub async fn make(
+        self: &Arc<Self>,
+        asker: Asker,
+        make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let press = Arc::clone(self);
+        self.pool.run(asker, move || make(&press)).await?
+    }
+
+    /// Answers with a page, and keeps one of a chat where others will see the same.
+    pub(super) fn answer(&self, page: Page, sheet: Option<Sheet>) -> Response {
         let once = Once::draw();
-        let html = self.html(page, once.clone());
+        let html = self.html(page, sheet, once.clone());
         self.respond(html, &once)
     }
 
@@ -140,6 +189,22 @@ impl Press {
         (headers, data).into_response()
     }
 
+    /// Answers with a page that stays as it is, and says the same to everybody.
+    pub fn say(&self, problem: Option<Problem>) -> Response {
+        let once = Once::draw();
+        let known = lock(&self.notices).get(&problem).cloned();
+        let html = known.unwrap_or_else(|| {
+            let notice = problem.map_or(Notice::Missing, Notice::Problem);
+            let html: Arc<str> = render_notice(notice, &once, &self.assets, &self.options).into();
+            // the script that waits for new builds is another one in each page
+            if !self.is_watched {
+                lock(&self.notices).put(problem, Arc::clone(&html));
+            }
+            html
+        });
+        self.respond(html.to_string(), &once)
+    }
+
     /// Answers with a page that stays as it is.
     pub fn answer_notice(&self, notice: Notice) -> Response {
         let once = Once::draw();
@@ -147,16 +212,27 @@ impl Press {
         self.respond(html, &once)
     }
 
-    /// Answers with the newest page of a chat as it was made before, for somebody who would see the same. Nothing where they
-    /// would see another one, or it has to be made first.
-    pub fn answer_again(&self, Glance { visit, chat, roster, .. }: &Glance) -> Option<Response> {
+    /// Answers with a page of a chat as it was made before, for somebody who would see the same. Nothing where they would
+    /// see another one, or it has to be made first.
+    pub(super) fn answer_again(
+        &self,
+        Glance { visit, chat, roster, .. }: &Glance,
+        sheet: Option<Sheet>,
+    ) -> Option<Response> {
         let once = Once::draw();
-        let html = self.html_again(visit, chat, roster, once.clone())?;
+        let html = self.html_again(visit, chat, roster, sheet?, once.clone())?;
         Some(self.respond(html, &once))
     }
 
-    fn html_again(&self, visit: &Visit, chat: &Chat, roster: &Roster, once: Once) -> Option<String> {
-        let kept = self.shelf().chats.get(&chat.id).cloned()?;
+    fn html_again(
+        &self,
+        visit: &Visit,
+        chat: &Chat,
+        roster: &Roster,
+        sheet: Sheet,
+        once: Once,
+    ) -> Option<String> {
+        let kept = self.shelf(sheet).pages.get(&sheet).cloned()?;
         let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
         is_it.then(|| kept.template.fill(&Visitor { once, visit: visit.clone() }))
     }
@@ -173,12 +249,10 @@ impl Press {
         response
     }
 
-    fn html(&self, page: Page, once: Once) -> String {
-        if let Page::Chat(page) = &page
-            && !page.later
-            && page.about.is_none()
+    fn html(&self, page: Page, sheet: Option<Sheet>, once: Once) -> String {
+        if let (Page::Chat(page), Some(sheet)) = (&page, sheet)
             && is_of_many(&page.visit)
-            && let Some(kept) = self.keep(page)
+            && let Some(kept) = self.keep(page, sheet)
         {
             return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
         }
@@ -186,7 +260,7 @@ impl Press {
     }
 
     /// Renders a page for all strangers, and keeps that. Nothing where it is about whoever looks at it.
-    fn keep(&self, page: &ChatPage) -> Option<Arc<Kept>> {
+    fn keep(&self, page: &ChatPage, sheet: Sheet) -> Option<Arc<Kept>> {
         let known = known(page);
         if known.contains(&page.visit.me.id) {
             return None;
@@ -197,13 +271,18 @@ impl Press {
             render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
         let template = Template::of(&rendered, &nobody)?;
         let kept = Arc::new(Kept { made_at: Instant::now(), page: theirs, known, template });
-        self.shelf().put(page.chat.id, Arc::clone(&kept));
+        self.shelf(sheet).put(sheet, Arc::clone(&kept));
         Some(kept)
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelf(&self, sheet: Sheet) -> MutexGuard<'_, Shelf> {
+        let is_newest = sheet.before.is_none() && sheet.message.is_none();
+        lock(if is_newest { &self.newest } else { &self.parts })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether nothing of a visit shows but who it is, as far as can be seen without the page.
@@ -213,7 +292,7 @@ fn is_of_many(Visit { me, invites, hidden, .. }: &Visit) -> bool {
 
 /// Everybody whom a page is about.
 fn known(page: &ChatPage) -> HashSet<UserId> {
-    let ChatPage { chat, roster, history, .. } = page;
+    let ChatPage { chat, roster, history, about, .. } = page;
     let guest = chat.guest.map(|guest| guest.id);
     let members = roster.members.iter().map(|member| member.id);
     let said = history.events.iter().flat_map(Event::people);
@@ -222,6 +301,7 @@ fn known(page: &ChatPage) -> HashSet<UserId> {
         .chain(guest)
         .chain(members)
         .chain(said)
+        .chain(about.iter().map(|about| about.person.id))
         .chain(chat.removed.iter().copied())
         .collect()
 }
@@ -232,7 +312,7 @@ mod tests {
         Body, Chat, ClientId, Counts, Epoch, Invite, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
         Timestamp, Title, User, Visibility, What,
         id::ID_BYTES,
-        page::{History, Visit},
+        page::{About, History, Visit},
     };
 
     use super::*;
@@ -295,12 +375,19 @@ mod tests {
         Press::new(assets, LeptosOptions::builder().output_name("qchat").build())
     }
 
+    fn sheet_of(page: &ChatPage) -> Sheet {
+        let before = page.later.then(|| page.history.seq.next());
+        let message = page.about.as_ref().and_then(|about| about.message);
+        Sheet { chat: page.chat.id, before, message }
+    }
+
     /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
     fn made(press: &Press, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
-        let again = press.html_again(&page.visit, &page.chat, &page.roster, once.clone());
+        let sheet = sheet_of(page);
+        let again = press.html_again(&page.visit, &page.chat, &page.roster, sheet, once.clone());
         let was_made = again.is_some();
-        let made = again.unwrap_or_else(|| press.html(boxed(), once.clone()));
+        let made = again.unwrap_or_else(|| press.html(boxed(), Some(sheet), once.clone()));
         (made, render(boxed(), &once, &press.assets, &press.options), was_made)
     }
 
@@ -318,6 +405,33 @@ mod tests {
     fn strangers_see_what_is_rendered_once_as_if_it_were_for_each() {
         let pages = [20, 21, 22, 200].map(|reader| page(reader, "Is 1 < 2 & \"2\" > 1? </script><!--"));
         assert_eq!(made_before(&press(), &pages), 3);
+    }
+
+    #[test]
+    fn other_pages_of_a_chat_are_kept_as_well_and_apart() {
+        let (press, mut pages) = (press(), Vec::new());
+        for reader in [20, 21] {
+            let newest = page(reader, "hi");
+            let mut earlier = newest.clone();
+            (earlier.later, earlier.chat.seq) = (true, Seq(9));
+            let mut about = newest.clone();
+            about.about = Some(About { person: User::new(id(3)), message: Some(Seq(7)) });
+            pages.extend([newest, earlier, about]);
+        }
+        assert_eq!(made_before(&press, &pages), 3);
+        let mut own = page(3, "hi");
+        own.about = pages[2].about.clone();
+        assert_eq!(made_before(&press, &[own]), 0, "whoever it is about sees their own");
+    }
+
+    #[test]
+    fn what_is_said_to_everybody_is_rendered_once() {
+        let press = press();
+        for problem in [None, Some(Problem::Busy)] {
+            let said = [press.say(problem), press.say(problem)];
+            assert_eq!(lock(&press.notices).len(), 1 + usize::from(problem.is_some()));
+            assert!(said.iter().all(|said| said.status() == axum::http::StatusCode::OK));
+        }
     }
 
     #[test]
@@ -348,7 +462,9 @@ mod tests {
         };
         let press = press();
         assert_eq!(made_before(&press, &[large(20, 7)]), 0);
-        let again = |page: &ChatPage| press.html_again(&page.visit, &page.chat, &page.roster, Once::draw());
+        let again = |page: &ChatPage| {
+            press.html_again(&page.visit, &page.chat, &page.roster, sheet_of(page), Once::draw())
+        };
         assert!(again(&large(21, 8)).is_some());
         let mut said = large(21, 8);
         said.chat.seq = Seq(8);
@@ -357,9 +473,9 @@ mod tests {
         assert!(again(&large(21, 8)).is_none() && again(&large(21, 7)).is_some());
         tokio::time::advance(KEPT).await;
         assert!(again(&large(21, 7)).is_none());
-        let mut shelf = press.shelf();
+        let mut shelf = lock(&press.newest);
         shelf.forget();
-        assert_eq!((shelf.bytes, shelf.chats.len()), (0, 0));
+        assert_eq!((shelf.bytes, shelf.pages.len()), (0, 0));
     }
 
     #[test]
@@ -396,10 +512,10 @@ mod tests {
             let mut id = [0; ID_BYTES];
             id[..8].copy_from_slice(&number.to_be_bytes());
             page.chat.id = ChatId::from_bytes(id);
-            press.keep(&page).unwrap();
+            press.keep(&page, sheet_of(&page)).unwrap();
         }
-        let shelf = press.shelf();
+        let shelf = lock(&press.newest);
         assert!(shelf.bytes <= KEPT_BYTES && shelf.bytes > KEPT_BYTES / 2, "{}", shelf.bytes);
-        assert_eq!(shelf.bytes, shelf.chats.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
+        assert_eq!(shelf.bytes, shelf.pages.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
     }
 }

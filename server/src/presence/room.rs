@@ -123,6 +123,11 @@ impl Room {
         self.members.get(&user).is_some_and(|member| member.seats.contains(&watcher))
     }
 
+    /// Everybody who is there.
+    pub(super) fn users(&self) -> Vec<UserId> {
+        self.members.keys().copied().collect()
+    }
+
     /// Takes somebody out with all their seats; false where they were not here. Whoever has such a seat is still rung, and
     /// finds that it is theirs no longer.
     pub(super) fn remove(&mut self, user: UserId) -> bool {

@@ -1,13 +1,19 @@
 //! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
 
-use std::time::Duration;
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
 
 use domain::{
-    Event, Problem, Span,
+    Event, Problem, Seq, Span,
     frame::{Ask, ClientFrame, ServerFrame},
 };
 use futures_util::future::join_all;
-use reqwest::{StatusCode, header::RETRY_AFTER};
+use reqwest::{
+    StatusCode,
+    header::{HeaderMap, HeaderName, RETRY_AFTER},
+};
 use server::{Settings, limits::Rate};
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Error;
@@ -306,4 +312,94 @@ async fn when_there_is_no_room_it_is_said_and_room_comes_by_itself() {
         }
     };
     soon(again).await;
+}
+
+#[tokio::test]
+async fn pages_that_are_loaded_too_fast_say_when_to_come_back_and_others_are_served() {
+    let server = start(|settings| {
+        settings.trusted_proxies = "127.0.0.1".parse().unwrap();
+        settings.rates.page = rate("10/h");
+    })
+    .await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let path = format!("/chat/{chat}");
+    let mut last = None;
+    for number in 0..11 {
+        let answer = ana.get(&path).await;
+        assert_eq!(answer.status == StatusCode::OK, number < 10, "{number}");
+        last = Some(answer);
+    }
+    let refused = last.unwrap();
+    assert_eq!(refused.status, StatusCode::TOO_MANY_REQUESTS);
+    let seconds: u32 = refused.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!((1..=360).contains(&seconds), "{seconds}");
+    assert!(refused.text.contains(&Problem::TooFast { seconds }.to_string()), "{}", refused.text);
+    assert_eq!(bea.get(&path).await.status, StatusCode::OK);
+    // a long list counts as so many short ones
+    assert_eq!(bea.get("/?limit=500").await.status, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(bea.get("/?limit=400").await.status, StatusCode::OK);
+    // without a session the address counts: twenty sessions' worth
+    let elsewhere = |address: &str| {
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), address.parse().unwrap())]);
+        reqwest::Client::builder().default_headers(headers).build().unwrap()
+    };
+    let url = format!("http://{}{path}", server.address());
+    let newcomer = elsewhere("192.0.2.1:4711");
+    for number in 0..=200 {
+        let status = newcomer.get(&url).send().await.unwrap().status();
+        assert_eq!(status == StatusCode::OK, number < 200, "{number}");
+    }
+    assert_eq!(elsewhere("192.0.2.2").get(&url).send().await.unwrap().status(), StatusCode::OK);
+    // what a proxy says that is no address is one address, too
+    let mut served = 0;
+    for number in 0..201 {
+        served += u32::from(
+            elsewhere(&format!("junk {number}")).get(&url).send().await.unwrap().status() == StatusCode::OK,
+        );
+    }
+    assert_eq!(served, 200);
+}
+
+#[tokio::test]
+async fn one_session_stores_its_share_and_others_have_theirs() {
+    let server = start(|settings| settings.caps.session_storage = NonZeroU32::new(10_000)).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let (mut here, mut there) = (ana.watch(chat).await, bea.watch(chat).await);
+    let text = "x".repeat(3_000);
+    let mut stored = 0;
+    let refused = loop {
+        match here.post(chat, client_id(stored), &text).await {
+            Ok(_) => stored += 1,
+            Err(problem) => break problem,
+        }
+    };
+    assert_eq!(stored, 2, "beside the chat");
+    assert!(matches!(refused, Problem::TooFast { .. }), "{refused:?}");
+    there.post(chat, client_id(0), &text).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_turns_pages_over_a_socket_too_fast_is_heard_later_and_others_at_once() {
+    let server = start(|settings| settings.rates.page = rate("3/s")).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let (mut here, mut there) = (ana.watch(chat).await, bea.watch(chat).await);
+    let began = Instant::now();
+    for _ in 0..10 {
+        here.send(&ClientFrame::Earlier { chat, before: Seq(u64::MAX) }).await;
+    }
+    let request = here.ask(chat, client_id(1), "behind all of them").await;
+    there.post(chat, client_id(2), "at once").await.unwrap();
+    let others = began.elapsed();
+    here.answer(request).await.unwrap();
+    assert!(began.elapsed() > Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(others < Duration::from_secs(1), "{others:?}");
+    let mut pages = 0;
+    while pages < 10 {
+        here.find(|frame| matches!(frame, ServerFrame::Earlier { .. }).then_some(())).await;
+        pages += 1;
+    }
 }

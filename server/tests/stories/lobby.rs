@@ -1,6 +1,11 @@
 //! The public chats, live, for whoever looks for company.
 
-use domain::{Change, ChatId, Event, Lobby, Seq, Title, Visibility, What, frame::Ask, lobby::LISTINGS_LIMIT};
+use domain::{
+    Change, ChatId, Event, Lobby, Problem, Seq, Title, Visibility, What,
+    frame::{Ask, ClientFrame, ServerFrame},
+    lobby::{LISTINGS_LIMIT, Wanted},
+};
+use reqwest::StatusCode;
 use server::clock;
 
 use crate::support::{Person, TestServer, client_id};
@@ -21,19 +26,20 @@ async fn public_chats_come_change_and_go_while_one_looks() {
     assert_eq!(lobby.listings[1].members, 0);
 
     let mut here = ana.watch(first).await;
-    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].members == 1).await;
-    assert_eq!(lobby.listings[1].faces[0].nickname.as_str(), "Ana");
+    // where people are comes first
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["First", "Second"]).await;
+    assert_eq!((lobby.listings[0].members, lobby.listings[0].faces[0].nickname.as_str()), (1, "Ana"));
     here.do_it(Ask::EditTitle { chat: first, title: "The first".to_owned() }).await.unwrap();
-    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["The first", "Second"]).await;
     here.post(first, client_id(1), "hello").await.unwrap();
-    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].said_at.is_some()).await;
+    looking.until_lobby(&mut lobby, |lobby| lobby.listings[0].said_at.is_some()).await;
     here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Private }).await.unwrap();
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second"]).await;
     assert_eq!(lobby.counts.chats, 2, "private chats count, and are not named");
     here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Public }).await.unwrap();
-    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["The first", "Second"]).await;
     drop(here);
-    looking.until_lobby(&mut lobby, |lobby| lobby.listings[1].members == 0).await;
+    looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
 
     // whoever comes now sees the same, with and without a script
     let mut fresh = server.person().await.connect().await;
@@ -74,11 +80,18 @@ async fn a_filter_finds_titles_and_a_limit_is_kept() {
     assert_eq!((titles(&lobby), lobby.matching), (vec!["Chat 4 Tee & Kuchen", "Chat 2 Tee & Kuchen"], 3));
     let all = looking.enter_lobby("", usize::MAX).await;
     assert_eq!((all.listings.len(), all.matching), (6, 6));
+    ana.start_chat("Ana", "Cafe\u{301} Straße").await;
+    for typed in ["caf\u{e9}", "STRASSE"] {
+        assert_eq!(titles(&looking.enter_lobby(typed, 9).await), ["Cafe\u{301} Straße"], "{typed}");
+    }
     const { assert!(LISTINGS_LIMIT >= 6) };
     let page = ana.get("/?filter=TEE%20%26&limit=2").await.text;
     let (html, _) = page.split_once("</html>").unwrap();
     assert!(html.contains("Chat 4") && !html.contains("Chat 0") && !html.contains("Chat 5"), "{html}");
     assert!(html.contains("value=\"TEE &amp;\"") && html.contains("2 of 3"), "{html}");
+    let too_long = ana.get(&format!("/?filter={}", "e".repeat(101))).await;
+    assert_eq!(too_long.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(too_long.text.contains(&Problem::FilterTooLong.to_string()), "{}", too_long.text);
     for odd in ["/?limit=0", "/?limit=x", "/?filter=%ff", "/?limit=99999999999999999999"] {
         assert_eq!(ana.get(odd).await.status, 200, "{odd}");
     }
@@ -129,4 +142,51 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     let most = begun.elapsed().as_millis() / 250 + 2;
     assert!(told <= most, "told {told} times, where {most} are the most");
     assert!(told >= 4, "told {told} times only");
+}
+
+#[tokio::test]
+async fn a_session_filters_the_list_in_so_many_windows_and_is_told_when_it_is_enough() {
+    let server = TestServer::start().await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    ana.start_chat("Ana", "Tea").await;
+    let mut windows = Vec::new();
+    for _ in 0..5 {
+        let mut window = ana.connect().await;
+        assert_eq!(titles(&window.enter_lobby("tea", 9).await), ["Tea"]);
+        windows.push(window);
+    }
+    let mut one_more = ana.connect().await;
+    let mut all = one_more.enter_lobby("", 9).await;
+    for (filter, expected) in
+        [("tea".to_owned(), Problem::TooManyFilters), ("e".repeat(101), Problem::TooManyFilters)]
+    {
+        one_more.send(&ClientFrame::Lobby(Wanted { filter, limit: 9 })).await;
+        let refused = one_more.find(|frame| match frame {
+            ServerFrame::Refused { request: None, chat: None, problem } => Some(*problem),
+            _ => None,
+        });
+        assert_eq!(refused.await, expected);
+    }
+    // what it followed before goes on, and others are not concerned
+    ana.start_chat("Ana", "Coffee").await;
+    one_more.until_lobby(&mut all, |lobby| lobby.matching == 2).await;
+    assert_eq!(titles(&bea.connect().await.enter_lobby("tea", 9).await), ["Tea"]);
+    // a window that shows all again makes room
+    windows[0].enter_lobby("", 9).await;
+    assert_eq!(titles(&one_more.enter_lobby("tea", 9).await), ["Tea"]);
+}
+
+#[tokio::test]
+async fn one_who_starts_many_chats_has_a_few_in_the_list_and_all_are_found() {
+    let server = TestServer::start_by(|settings| settings.caps.listed = 2).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    for number in 1..=6 {
+        ana.start_chat("Ana", &format!("Chat {number}")).await;
+    }
+    bea.start_chat("Bea", "Tea").await;
+    let mut looking = bea.connect().await;
+    assert_eq!(titles(&looking.enter_lobby("", 9).await), ["Tea", "Chat 6", "Chat 5"]);
+    assert_eq!(looking.enter_lobby("chat", 9).await.matching, 6);
+    let page = bea.get("/").await.text;
+    assert!(page.contains("Chat 6") && !page.contains("Chat 4"), "{page}");
 }

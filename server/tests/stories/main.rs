@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
+mod attack;
 mod bad_input;
 mod crash;
 mod damage;
@@ -14,6 +15,7 @@ mod limits;
 mod live;
 mod lobby;
 mod moderation;
+mod operator;
 mod pages;
 mod polling;
 mod power_cut;

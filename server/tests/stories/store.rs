@@ -487,7 +487,8 @@ fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: C
     let store = Arc::new(Store::open_on(database, journal, lifetimes).unwrap());
     let tails = Arc::new(Tails::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
-    let lobby = Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock)));
+    let lobby =
+        Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, log) = sequencer::local(Arc::clone(&clock));
     let audience = Audience {
@@ -499,7 +500,7 @@ fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: C
     let writer =
         Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF));
+    let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
     let service =
         Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }

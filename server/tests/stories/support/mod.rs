@@ -8,6 +8,7 @@ pub(crate) mod proxy;
 use std::{
     net::SocketAddr,
     panic,
+    path::Path,
     sync::{Mutex, Once, PoisonError},
     thread,
     time::Duration,
@@ -126,6 +127,11 @@ impl TestServer {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.running.address
+    }
+
+    /// Where its data is.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Stops in order, and starts again on the same data.

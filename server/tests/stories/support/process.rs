@@ -84,6 +84,14 @@ impl Process {
         Self { address: address.parse().unwrap(), said, child }
     }
 
+    /// Has a second `qchat` ask the one that runs on a data folder to end a chat. Gives its exit code and what it said.
+    #[expect(clippy::unused_self, reason = "it is this one that is asked")]
+    pub(crate) fn end_chat(&self, data_dir: &Path, link: &str) -> (Option<i32>, String) {
+        let asked = command(data_dir, "127.0.0.1:0").args(["--end-chat", link]).output().unwrap();
+        let said = [asked.stdout, asked.stderr].concat();
+        (asked.status.code(), String::from_utf8(said).unwrap())
+    }
+
     /// Its number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -1,0 +1,103 @@
+//! What whoever runs a server can ask of it while it runs: over a socket in the data folder, which is theirs alone, so that
+//! no request from a network comes here, through whatever proxy.
+
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use domain::{ChatId, Problem};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
+    net::UnixListener,
+    time::timeout,
+};
+
+use crate::service::Service;
+
+/// The socket in the data folder.
+const SOCKET: &str = "qchat.socket";
+/// What ends a chat, before its id.
+const END: &str = "end ";
+/// What is answered where that is done.
+const ENDED: &str = "The chat has ended.";
+/// A question has so many bytes at most,
+const QUESTION_BYTES: u64 = 256;
+/// and comes within this time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a server was not asked, or said no.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// Nobody listens.
+    #[error("no Qchat that can be asked runs on the data folder ({}: {error})", path.display())]
+    NotRunning {
+        /// The socket.
+        path: PathBuf,
+        /// Why it cannot be reached.
+        error: io::Error,
+    },
+    /// It did not answer.
+    #[error("it did not answer: {0}")]
+    NoAnswer(#[from] io::Error),
+    /// It answered that it did not.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Listens in a data folder that belongs to this process. Nothing where the file system has no sockets, or the name of the
+/// folder is too long for one.
+pub fn listen(data_dir: &Path) -> Option<UnixListener> {
+    let path = data_dir.join(SOCKET);
+    // that of a process that was killed
+    let _ = fs::remove_file(&path);
+    let listening = UnixListener::bind(&path).and_then(|listener| {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    });
+    listening
+        .inspect_err(
+            |error| tracing::warn!(%error, "no chat can be ended from this machine: there is no {SOCKET}"),
+        )
+        .ok()
+}
+
+/// Does what is asked for, one thing after the other, for ever.
+pub async fn serve(listener: UnixListener, service: Arc<Service>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (reader, mut writer) = stream.into_split();
+        let mut question = String::new();
+        let mut reader = AsyncBufReader::new(reader.take(QUESTION_BYTES));
+        let read = timeout(PATIENCE, reader.read_line(&mut question)).await;
+        if matches!(read, Ok(Ok(_))) {
+            let answer = match question.trim().strip_prefix(END).map(str::parse) {
+                Some(Ok(chat)) => service.end(chat).await,
+                _ => Err(Problem::UnknownChat),
+            };
+            let answer = answer.map_or_else(|problem| problem.to_string(), |()| ENDED.to_owned());
+            // whoever asked may have gone
+            let _ = timeout(PATIENCE, writer.write_all(format!("{answer}\n").as_bytes())).await;
+        }
+    }
+}
+
+/// Asks the server that runs on a data folder to end a chat, by its link or its id. Gives what it says.
+///
+/// # Errors
+/// [`OperatorError`].
+pub fn end_chat(data_dir: &Path, link: &str) -> Result<String, OperatorError> {
+    let id = link.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
+    let id: ChatId =
+        id.parse().map_err(|_| OperatorError::Refused(format!("{link:?} is no link of a chat")))?;
+    let path = data_dir.join(SOCKET);
+    let mut stream = UnixStream::connect(&path).map_err(|error| OperatorError::NotRunning { path, error })?;
+    writeln!(stream, "{END}{id}")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer)?;
+    let answer = answer.trim().to_owned();
+    if answer == ENDED { Ok(answer) } else { Err(OperatorError::Refused(answer)) }
+}

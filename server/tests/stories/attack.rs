@@ -1,0 +1,386 @@
+//! Somebody attacks, with small means and within every limit or from many addresses, and a quiet user beside them posts and
+//! loads: they are served as if nobody else were there, or nearly.
+//!
+//! `QCHAT_ATTACK=10 cargo test --release -p server --test stories attack -- --nocapture --test-threads 1` attacks ten times
+//! as hard.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use domain::{
+    Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Title, UserId, Visibility, What,
+    frame::{ClientFrame, ServerFrame},
+    id::ID_BYTES,
+    lobby::Wanted,
+};
+use reqwest::{StatusCode, header::SET_COOKIE};
+use server::{clock, start::DATABASE, store::Store};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time};
+
+use crate::support::{
+    Client, PATIENCE, Person,
+    client::{handshake, open},
+    client_id,
+    history::number,
+    process::Process,
+    write,
+};
+
+const FORWARDED_FOR: &str = "x-forwarded-for";
+const QUIET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
+/// What a quiet user does in each measurement, and how often.
+const ROUNDS: usize = 40;
+const PACE: Duration = Duration::from_millis(25);
+/// What a quiet user waits at most, by the 95th percentile: so long, or so many times what they wait without an attack.
+const PATIENT: Duration = Duration::from_millis(100);
+const TIMES: u32 = 10;
+
+/// How hard it is attacked.
+fn strength() -> u64 {
+    number("QCHAT_ATTACK", 1)
+}
+
+fn user(number: u64) -> UserId {
+    let mut id = [7; ID_BYTES];
+    id[2..].copy_from_slice(&number.to_be_bytes());
+    UserId::from_bytes(id)
+}
+
+fn chat(number: u64) -> ChatId {
+    ChatId::from_bytes(client_id(number).bytes())
+}
+
+/// A server with public chats whose titles are dear to search, and one chat full of links: as others may have left it.
+struct Attacked {
+    process: Process,
+    _folder: tempfile::TempDir,
+    links: ChatId,
+    /// The places of what was said there.
+    said: Vec<Seq>,
+}
+
+impl Attacked {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let chats = 1_000 * strength();
+        let said = Self::fill(folder.path(), chats);
+        let settings = [("QCHAT_TRUSTED_PROXIES", "127.0.0.1"), ("QCHAT_MESSAGE_RATE", "300/m")];
+        let process = Process::start_with(folder.path(), &settings);
+        Self { process, _folder: folder, links: chat(1), said }
+    }
+
+    fn fill(folder: &Path, chats: u64) -> Vec<Seq> {
+        let store = Store::open(&folder.join(DATABASE), Lifetimes::default()).unwrap();
+        let (now, nickname) = (clock::system()(), Nickname::parse("Ana").unwrap());
+        let event = |number, seq, prev, what| {
+            Change::Chat(Event { chat: chat(number), seq: Seq(seq), prev: Seq(prev), at: now, what })
+        };
+        let started = (1..=chats).map(|number| {
+            let title = Title::parse(&format!("{} {number}", "Ee\u{301}".repeat(45))).unwrap();
+            let (owner, nickname, visibility) = (user(number), nickname.clone(), Visibility::Public);
+            let what = What::Started { owner, nickname, title, visibility, guest: None };
+            event(number, number, 0, what)
+        });
+        let links = Body::parse(&"http://a.a/ ".repeat(330)).unwrap();
+        let posted = (0..60).map(|number| {
+            let (author, nickname, body) = (user(number), nickname.clone(), links.clone());
+            let message = Message { author, nickname, client_id: client_id(number), body };
+            let prev = if number == 0 { 1 } else { chats + number };
+            event(1, chats + number + 1, prev, What::Posted(message))
+        });
+        write(&store, &started.chain(posted).collect::<Vec<_>>()).unwrap();
+        (0..60).map(|number| Seq(chats + number + 1)).collect()
+    }
+
+    /// Somebody comes from an address, as the proxy says.
+    async fn person(&self, from: Ipv4Addr) -> Person {
+        let (address, http) = (self.process.address, browser(from));
+        let answer = http.get(format!("http://{address}/")).send().await.unwrap();
+        let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        Person { address, cookie, http }
+    }
+}
+
+fn browser(from: Ipv4Addr) -> reqwest::Client {
+    let headers = reqwest::header::HeaderMap::from_iter([(
+        reqwest::header::HeaderName::from_static(FORWARDED_FOR),
+        from.to_string().parse().unwrap(),
+    )]);
+    let redirect = reqwest::redirect::Policy::none();
+    reqwest::Client::builder().redirect(redirect).timeout(PATIENCE).default_headers(headers).build().unwrap()
+}
+
+async fn connect(address: SocketAddr, cookie: &str, from: Ipv4Addr) -> Option<Client> {
+    let mut request = handshake(address, Some(cookie));
+    request.headers_mut().insert(FORWARDED_FOR, from.to_string().parse().unwrap());
+    Client::greet(open(request).await.ok()?).await
+}
+
+/// What a quiet user waited.
+struct Waited {
+    posts: Vec<Duration>,
+    loads: Vec<Duration>,
+}
+
+fn percentile(waited: &[Duration], of_hundred: usize) -> Duration {
+    let mut sorted = waited.to_vec();
+    sorted.sort();
+    sorted[(sorted.len() * of_hundred).div_ceil(100) - 1]
+}
+
+/// A quiet user: in a chat of their own, which they post in and load, over a new connection each time.
+struct Quiet {
+    person: Person,
+    here: Client,
+    chat: ChatId,
+    said: u64,
+}
+
+impl Quiet {
+    async fn arrive(attacked: &Attacked) -> Self {
+        let person = attacked.person(QUIET).await;
+        let chat = person.start_chat("Quiet", "A quiet place").await;
+        let mut here = connect(person.address, &person.cookie, QUIET).await.unwrap();
+        here.watch(chat, None).await;
+        Self { person, here, chat, said: 0 }
+    }
+
+    async fn live(&mut self) -> Waited {
+        let mut waited = Waited { posts: Vec::new(), loads: Vec::new() };
+        let path = format!("/chat/{}", self.chat);
+        let mut pace = time::interval(PACE);
+        for _ in 0..ROUNDS {
+            pace.tick().await;
+            let began = Instant::now();
+            self.said += 1;
+            self.here.post(self.chat, client_id(self.said), "a quiet word").await.unwrap();
+            waited.posts.push(began.elapsed());
+            let anew = Person { http: browser(QUIET), ..self.person.clone() };
+            let began = Instant::now();
+            let page = anew.get(&path).await;
+            waited.loads.push(began.elapsed());
+            assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+        }
+        waited
+    }
+}
+
+/// A quiet user beside an attack waits no longer than they are patient for.
+#[expect(clippy::print_stdout, reason = "what came of it is written down")]
+fn judge(name: &str, alone: &Waited, beside: &Waited) {
+    let mut too_long = Vec::new();
+    for (what, alone, beside) in
+        [("post", &alone.posts, &beside.posts), ("load", &alone.loads, &beside.loads)]
+    {
+        let [half, most, alone_half, alone_most] =
+            [(beside, 50), (beside, 95), (alone, 50), (alone, 95)].map(|(all, of)| percentile(all, of));
+        let said = format!(
+            "{name}: {what} p50 {half:.1?}, p95 {most:.1?}; alone p50 {alone_half:.1?}, p95 {alone_most:.1?}: {:.1} x",
+            most.as_secs_f64() / alone_most.as_secs_f64()
+        );
+        println!("{said}");
+        if most > PATIENT.max(alone_most * TIMES) {
+            too_long.push(said);
+        }
+    }
+    assert!(too_long.is_empty(), "{too_long:#?}");
+}
+
+/// Many look for ever something else in the titles of all public chats, as fast as they are answered.
+async fn search(attacked: &Attacked) -> JoinSet<()> {
+    let mut attack = JoinSet::new();
+    for session in 0..4 * strength() {
+        let from = Ipv4Addr::from(u32::from(ATTACKER) + u32::try_from(session / 20).unwrap());
+        let person = attacked.person(from).await;
+        for socket in 0..5_u64 {
+            let Some(mut client) = connect(person.address, &person.cookie, from).await else { continue };
+            attack.spawn(async move {
+                for number in 0_u64.. {
+                    let marks = "\u{301}".repeat(80);
+                    let filter = format!("e{marks}{session}-{socket}-{number}");
+                    let wanted = Wanted { filter: filter.chars().take(100).collect(), limit: 500 };
+                    if client.try_send(&ClientFrame::Lobby(wanted)).await.is_err() {
+                        return;
+                    }
+                    loop {
+                        match client.try_next().await {
+                            Some(ServerFrame::Lobby(_) | ServerFrame::Refused { .. }) => break,
+                            Some(_) => {}
+                            None => return,
+                        }
+                    }
+                }
+            });
+        }
+    }
+    attack
+}
+
+/// Somebody at one address, or many at one each, asks for the dearest pages there are.
+async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
+    let (address, links, said) = (attacked.process.address, attacked.links, attacked.said.clone());
+    let person = attacked.person(ATTACKER).await;
+    let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+    let open = Arc::new(AtomicU64::new(0));
+    let mut attack = JoinSet::new();
+    attack.spawn(async move {
+        let mut pace = time::interval(Duration::from_secs(1) / u32::try_from(50 * strength()).unwrap());
+        let mut asked = JoinSet::new();
+        for number in 0_u32.. {
+            pace.tick().await;
+            let seq = said[number as usize % said.len()];
+            let path = match number % 5 {
+                0 => format!("/chat/{links}?message={seq}"),
+                1 => format!("/chat/{links}?before={seq}"),
+                2 => format!("/chat/{links}?person={}", user(u64::from(number))),
+                3 => format!("/?limit=500&filter=e{}", number % 100),
+                _ => format!("/chat/{links}?before={}", 1_000_000 + number),
+            };
+            let from = if is_one { ATTACKER } else { Ipv4Addr::from(0x0a00_0000 + number * 257) };
+            let mut request = http.get(format!("http://{address}{path}"));
+            request = request.header(FORWARDED_FOR, IpAddr::V4(from).to_string());
+            if is_one {
+                request = request.header("cookie", &person.cookie);
+            }
+            // as many as a small machine has on their way
+            if open.fetch_add(1, Ordering::SeqCst) < 200 {
+                let open = Arc::clone(&open);
+                asked.spawn(async move {
+                    if let Ok(answer) = request.send().await {
+                        let _ = answer.bytes().await;
+                    }
+                    open.fetch_sub(1, Ordering::SeqCst);
+                });
+            } else {
+                open.fetch_sub(1, Ordering::SeqCst);
+            }
+            while asked.try_join_next().is_some() {}
+        }
+    });
+    attack
+}
+
+/// Sessions of one address say as much as fits into a message, as fast as they are answered.
+async fn flood(attacked: &Attacked) -> JoinSet<()> {
+    let mut attack = JoinSet::new();
+    for _ in 0..4 * strength().min(5) {
+        let person = attacked.person(ATTACKER).await;
+        let chat = person.start_chat("Loud", "A loud place").await;
+        let mut client = connect(person.address, &person.cookie, ATTACKER).await.unwrap();
+        attack.spawn(async move {
+            let body = format!("x{}", "\u{301}".repeat(20_000));
+            for number in 0.. {
+                if client.post(chat, client_id(number), &body).await.is_err() {
+                    time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+    attack
+}
+
+/// New sessions come into a chat and say something, all at once and then as fast as they may.
+async fn raid(attacked: &Attacked, chat: ChatId) -> JoinSet<()> {
+    let mut attack = JoinSet::new();
+    for number in 0..20 * strength() {
+        let from = Ipv4Addr::from(u32::from(ATTACKER) + u32::try_from(number / 20).unwrap());
+        let person = attacked.person(from).await;
+        let mut client = connect(person.address, &person.cookie, from).await.unwrap();
+        attack.spawn(async move {
+            client.watch(chat, None).await;
+            for number in 0.. {
+                if client.post(chat, client_id(number), "a loud word").await.is_err() {
+                    return;
+                }
+                time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+    }
+    attack
+}
+
+/// Connections begin to say something and stop, and come again when they are sent away.
+fn half_open(attacked: &Attacked) -> JoinSet<()> {
+    let (address, mut attack) = (attacked.process.address, JoinSet::new());
+    let connections = if strength() > 1 { 4_500 } else { 300 };
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    for _ in 0..connections {
+        attack.spawn(async move {
+            while let Ok(mut stream) = TcpStream::connect(address).await {
+                let _ = stream.write_all(b"GET / HT").await;
+                let _ = stream.readable().await;
+                time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+    }
+    attack
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_search_the_lobby_are_not_felt() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = search(&attacked).await;
+    judge("searching", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_that_asks_for_dear_pages_is_not_felt() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = load(&attacked, true).await;
+    judge("pages of one address", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = load(&attacked, false).await;
+    judge("pages of many addresses", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_say_as_much_as_they_can_are_not_felt() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = flood(&attacked).await;
+    judge("long messages", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_raid_a_chat_do_not_hold_it_up() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = raid(&attacked, quiet.chat).await;
+    judge("raid", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_say_nothing_are_not_felt() {
+    let attacked = Attacked::start();
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = half_open(&attacked);
+    judge("half open", &alone, &quiet.live().await);
+    drop(attack);
+}
