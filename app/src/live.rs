@@ -340,7 +340,11 @@ impl Scene {
             }
             ServerFrame::Refused {
                 chat: None,
-                problem: problem @ (Problem::UnknownVersion | Problem::NoSession | Problem::TooManyPages),
+                problem:
+                    problem @ (Problem::UnknownVersion
+                    | Problem::NoSession
+                    | Problem::TwoSessions
+                    | Problem::TooManyPages),
                 ..
             } => self.end(problem),
             frame => match self {

@@ -159,6 +159,9 @@ impl Timeline {
         if let What::MessageRemoved { message, by } = event.what {
             self.blank(message, by);
         }
+        if let Some((authors, by)) = event.clears() {
+            self.blank_all(&authors, by);
+        }
         self.events.push(Arc::new(event));
         Applied::Appended
     }
@@ -167,6 +170,14 @@ impl Timeline {
         if let Ok(place) = self.events.binary_search_by_key(&message, |event| event.seq) {
             let blank = Event::clone(&self.events[place]).blank(by);
             self.events[place] = Arc::new(blank);
+        }
+    }
+
+    fn blank_all(&mut self, authors: &[UserId], by: RemovedBy) {
+        for event in &mut self.events {
+            if matches!(&event.what, What::Posted(message) if authors.contains(&message.author)) {
+                *event = Arc::new(Event::clone(event).blank(by));
+            }
         }
     }
 
@@ -208,9 +219,9 @@ impl Timeline {
         self.pending.is_empty() && !self.events.iter().any(|event| said_by(event).is_some())
     }
 
-    /// When the oldest event here happened; nothing where there is none.
-    pub fn oldest_at(&self) -> Option<Timestamp> {
-        self.events.first().map(|event| event.at)
+    /// Whether anything here has expired.
+    pub fn has_expired(&self, expiry: Expiry) -> bool {
+        self.events.iter().any(|event| expiry.of_event(event.at))
     }
 
     /// Takes in the page of history before an event. Changes nothing when that is not the oldest one here any more.
@@ -225,7 +236,9 @@ impl Timeline {
 
     /// Drops the events that have expired, which are the oldest. What waits to be sent stays.
     pub fn forget(&mut self, expiry: Expiry) {
-        let expired = self.events.partition_point(|event| expiry.of_event(event.at));
+        // Order is by place: where the clock was set back, what comes later may bear an earlier time.
+        let expired =
+            self.events.iter().rposition(|event| expiry.of_event(event.at)).map_or(0, |last| last + 1);
         self.events.drain(..expired);
         // what is older than something expired has expired as well
         self.earlier &= expired == 0;
@@ -324,7 +337,7 @@ impl Timeline {
             let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
             let starts_group = starts_day
                 || author.is_none()
-                || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
+                || before.is_none_or(|(then, who)| who != author || at.0.abs_diff(then.0) > GROUP_MILLIS);
             before = Some((at, author));
             let content = self.hidden_or(content);
             match (rows.last_mut().map(|row| &mut row.content), &content) {
@@ -372,7 +385,7 @@ impl Timeline {
             // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
             What::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
             // it shows where the message was
-            What::MessageRemoved { .. } => false,
+            What::MessageRemoved { .. } | What::OwnRemoved { .. } => false,
             _ => true,
         });
         told
@@ -650,6 +663,48 @@ mod tests {
         assert_eq!((timeline.oldest(), timeline.cursor().seq), (None, log[9].seq), "the cursor stays");
         assert_eq!(timeline.rows(|_| 0).len(), 1);
         assert_eq!(timeline.apply(posted(OTHER, 40, 30, 99 * MINUTE)), Applied::Appended);
+    }
+
+    #[test]
+    fn all_that_some_said_leaves_blanks() {
+        let log = log(6);
+        let mut timeline = Timeline::new(ME, history(log.clone(), false));
+        let removed = |seq, prev, what| Event { seq: Seq(seq), prev: Seq(prev), what, ..log[0].clone() };
+        let blanks = |timeline: &Timeline| {
+            let rows = timeline.rows(|_| 0);
+            rows.iter().filter(|row| matches!(row.key(ME), RowKey::Blank(_))).count()
+        };
+        let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
+        let what = What::PeopleRemoved { nickname, first, others: Vec::new() };
+        assert_eq!(timeline.apply(removed(20, 18, what)), Applied::Appended);
+        assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
+        timeline.apply(removed(21, 20, What::OwnRemoved { user: ME }));
+        assert_eq!(
+            (blanks(&timeline), timeline.rows(|_| 0).len()),
+            (6, 7),
+            "of oneself the places say enough"
+        );
+        assert!(!format!("{timeline:?}").contains("message 6"), "what was said is nowhere");
+    }
+
+    #[test]
+    fn where_the_clock_was_set_back_order_is_by_place() {
+        const DAY: u64 = 24 * 60 * MINUTE;
+        let events =
+            vec![posted(OTHER, 1, 0, 3 * DAY), posted(OTHER, 2, 1, DAY), posted(OTHER, 3, 2, DAY + MINUTE)];
+        let mut timeline = Timeline::new(ME, history(events, false));
+        let shape: Vec<_> =
+            timeline.rows(|_| 0).iter().map(|row| (row.starts_day, row.starts_group)).collect();
+        assert_eq!(shape, [(true, true), (true, true), (false, false)]);
+        let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+        let expiry = Expiry { now: Timestamp(DAY + MINUTE), lifetimes };
+        assert!(timeline.has_expired(expiry));
+        timeline.forget(expiry);
+        assert_eq!(
+            timeline.oldest(),
+            Some(Seq(3)),
+            "what was said before what has expired has expired as well"
+        );
     }
 
     #[test]

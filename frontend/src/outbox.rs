@@ -38,7 +38,7 @@ impl Outbox {
         {
             return None;
         }
-        let command = Ask::Post { chat, client_id: *client_id, body: body.to_string() };
+        let command = Ask::Post { chat, client_id: *client_id, body: body.to_string(), waited_millis: 0 };
         Some(self.request(command, Waiting::Message(*client_id)))
     }
 

@@ -10,10 +10,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    ChatId, Command, Problem, UserId,
+    ChatId, ClientId, Command, Problem, UserId,
+    id::ID_BYTES,
     page::{Notice, RefusedForm},
 };
 use leptos::context::provide_context;
+use sha2::{Digest, Sha256};
 
 use crate::{
     client::{Caller, Client},
@@ -25,8 +27,8 @@ use crate::{
 /// The service, for the user whose form it is.
 struct FormBackend {
     service: Arc<Service>,
-    /// Nobody, where no session came along: then everything is refused, and comes back with what was written.
-    caller: Option<Caller>,
+    /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
+    caller: Result<Caller, Problem>,
     result: Mutex<Option<FormResult>>,
 }
 
@@ -53,9 +55,22 @@ impl Backend for FormBackend {
         })
     }
 
+    fn chat_id_of(&self, form: ClientId, title: &str, private: bool) -> Result<ChatId, Problem> {
+        let Caller { user, .. } = self.caller?;
+        let hash = Sha256::new_with_prefix(b"qchat chat id\0")
+            .chain_update(user.bytes())
+            .chain_update(form.bytes())
+            .chain_update([u8::from(private)])
+            .chain_update(title)
+            .finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        Ok(ChatId::from_bytes(id))
+    }
+
     fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
         Box::pin(async move {
-            let caller = self.caller.ok_or(Problem::NoSession)?;
+            let caller = self.caller?;
             self.service.execute(caller, command).await.map(|_| ())
         })
     }
@@ -65,7 +80,7 @@ impl Backend for FormBackend {
     }
 
     fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
-        let Caller { user, .. } = self.caller.ok_or(Problem::NoSession)?;
+        let Caller { user, .. } = self.caller?;
         Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
     }
 
@@ -83,7 +98,10 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
     let Client { address, .. } = Client::of(&request);
-    let session = parts.sessions.find(request.headers(), parts.service.now()).map(|session| session.user());
+    let session = match parts.sessions.find(request.headers(), parts.service.now()) {
+        Ok(session) => session.map(|session| session.user()).ok_or(Problem::NoSession),
+        Err(problem) => Err(problem),
+    };
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
         caller: session.map(|user| Caller { user, address }),
@@ -99,7 +117,7 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
             let notice = match form {
-                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session, form) },
+                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session.ok(), form) },
                 None => Notice::Problem(problem),
             };
             refuse(&parts, is_page, &head, notice, problem)
@@ -112,10 +130,10 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
 /// A form that is given back, with what somebody is called where the field for that was left alone.
 fn filled_in(parts: &Parts, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
     match form {
-        RefusedForm::StartChat { nickname, title, private } if nickname.is_empty() => {
+        RefusedForm::StartChat { nickname, title, private, id } if nickname.is_empty() => {
             let known = user.and_then(|user| parts.service.user(user).ok());
             let nickname = known.map(|known| known.nickname.to_string()).unwrap_or_default();
-            RefusedForm::StartChat { nickname, title, private }
+            RefusedForm::StartChat { nickname, title, private, id }
         }
         form => form,
     }

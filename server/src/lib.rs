@@ -17,6 +17,7 @@ pub mod limits;
 pub mod live;
 pub mod lobby;
 pub mod metrics;
+pub mod origin;
 pub mod page;
 pub mod presence;
 pub mod problem;

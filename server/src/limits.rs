@@ -142,6 +142,10 @@ pub struct Limits<C: Clock = DefaultClock> {
     chat: Limit<C>,
     message: Limit<C>,
     rename: Limit<C>,
+    /// As often as renaming, and apart from it.
+    lock: Limit<C>,
+    /// The same.
+    remove: Limit<C>,
     invite: Limit<C>,
 }
 
@@ -177,6 +181,8 @@ impl<C: Clock + Clone> Limits<C> {
             chat: limit(chat),
             message: limit(message),
             rename: limit(rename),
+            lock: limit(rename),
+            remove: limit(rename),
             invite: limit(invite),
             caps,
             places: Arc::default(),
@@ -191,7 +197,8 @@ impl<C: Clock + Clone> Limits<C> {
     pub async fn run(&self) {
         loop {
             sleep(FORGETS_EVERY).await;
-            for Limit(limit) in [&self.connect, &self.chat, &self.message, &self.rename, &self.invite] {
+            let Self { connect, chat, message, rename, lock, remove, invite, .. } = self;
+            for Limit(limit) in [connect, chat, message, rename, lock, remove, invite] {
                 if let Some((sessions, addresses)) = limit {
                     sessions.retain_recent();
                     sessions.shrink_to_fit();
@@ -264,7 +271,11 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetRemoved { .. }
             | Command::AnswerInvite { .. }
             | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
-            Command::RemoveMessage { .. } | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
+            Command::RemoveMessage { .. }
+            | Command::RemovePerson { .. }
+            | Command::RemoveNewcomers { .. }
+            | Command::RemoveOwn { .. }
+            | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
         };
         if bytes >= enough { Err(Problem::StorageFull) } else { Ok(()) }
     }
@@ -277,12 +288,15 @@ impl<C: Clock + Clone> Limits<C> {
         let limit = match command {
             Command::StartChat { .. } => &self.chat,
             // there is no more to take away than was said
-            Command::Post { .. } | Command::RemoveMessage { .. } => &self.message,
+            Command::Post { .. } | Command::RemoveMessage { .. } | Command::RemoveOwn { .. } => &self.message,
+            // whoever locks a chat does so after much else
+            Command::SetLock { .. } => &self.lock,
+            Command::SetRemoved { .. } | Command::RemovePerson { .. } | Command::RemoveNewcomers { .. } => {
+                &self.remove
+            }
             Command::SetNickname { .. }
             | Command::EditTitle { .. }
             | Command::SetVisibility { .. }
-            | Command::SetRemoved { .. }
-            | Command::SetLock { .. }
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };
@@ -418,6 +432,7 @@ mod tests {
             chat,
             client_id: ClientId::from_bytes([1; ID_BYTES]),
             body: Body::parse("hello").unwrap(),
+            waited_millis: 0,
         };
         let title = Command::EditTitle { chat, title: Title::parse("Tea").unwrap() };
         let remove = Command::RemoveMessage { chat, message: Seq(3) };

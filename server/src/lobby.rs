@@ -113,6 +113,7 @@ impl Lobby {
             }
             Change::ChatTouched(chat, at) => state.touch(*chat, *at, self.lifetimes),
             Change::ChatExpired(chat) => state.remove(chat.id, self.lifetimes),
+            Change::ClockSet(by) => state.move_times(*by, self.lifetimes),
             Change::User { .. }
             | Change::Hidden { .. }
             | Change::UserTouched(..)
@@ -251,7 +252,7 @@ impl State {
         let place = (Reverse(chat.started_at), id);
         if let Some(known) = self.chats.get_mut(&id) {
             let said = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
-            let is_said_anew = said(chat.said_at) >= said(known.said_at) + SAID_MILLIS
+            let is_said_anew = said(chat.said_at).abs_diff(said(known.said_at)) >= SAID_MILLIS
                 || known.said_at.is_some() != chat.said_at.is_some();
             if known.chat.title != chat.title {
                 known.folded = lobby::folded(chat.title.as_str());
@@ -299,6 +300,17 @@ impl State {
             self.version += 1;
             if known.chat.visibility == Visibility::Public {
                 self.listed.insert((Reverse(known.chat.started_at), id));
+            }
+        }
+    }
+
+    /// The clock was set: everything was last active so much later or earlier.
+    fn move_times(&mut self, by: i64, lifetimes: Lifetimes) {
+        self.expiries.clear();
+        for (id, known) in &mut self.chats {
+            known.active_at = known.active_at.moved(by);
+            if !known.is_expired {
+                self.expiries.insert((end(known.active_at, lifetimes), *id));
             }
         }
     }

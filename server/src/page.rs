@@ -89,7 +89,14 @@ pub async fn chat(
             Part { message: Some(message), .. } => Some(Subject::Message(message)),
             Part { person, .. } => person.map(Subject::Person),
         };
-        let glance = parts.service.glance(chat, user)?;
+        let glance = match parts.service.glance(chat, user) {
+            Err(Problem::Removed) => {
+                let mut answer = parts.press.answer_notice(Notice::Removed(chat));
+                problem::mark(Problem::Removed, &mut answer);
+                return Ok(answer);
+            }
+            glance => glance?,
+        };
         let is_newest = part.before.is_none() && about.is_none();
         let robots = robots(&glance, is_newest);
         let again = is_newest.then(|| parts.press.answer_again(&glance));
@@ -136,10 +143,7 @@ fn visit(
     let session = parts.sessions.find_or_start(request.headers(), parts.service.now(), is_secure);
     let (answered, cookie) = match session {
         Ok((session, cookie)) => (answer(session.user()), cookie),
-        Err(error) => {
-            tracing::error!(%error, "no session could be started");
-            (Err(Problem::NotReadable), None)
-        }
+        Err(problem) => (Err(problem), None),
     };
     let mut response = answered.unwrap_or_else(|problem| {
         let mut response = parts.press.answer_notice(Notice::Problem(problem));

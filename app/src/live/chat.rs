@@ -187,8 +187,7 @@ impl LiveChat {
     /// What has expired is shown no longer.
     pub(super) fn forget(self) {
         let expiry = self.live.expiry();
-        let has_expired = |timeline: &Timeline| timeline.oldest_at().is_some_and(|at| expiry.of_event(at));
-        if self.timeline.with_untracked(has_expired) {
+        if self.timeline.with_untracked(|timeline| timeline.has_expired(expiry)) {
             self.timeline.update(|timeline| timeline.forget(expiry));
         }
     }

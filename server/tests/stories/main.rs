@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 mod bad_input;
+mod clocks;
 mod crash;
 mod damage;
 mod ending;
