@@ -31,7 +31,8 @@ impl FromServerFnError for Refusal {
 }
 
 /// Starts a chat and leads to it. An empty nickname keeps the one there is, an empty title names the chat after its
-/// owner; `private` is what a ticked box sends.
+/// owner; `private` is what a ticked box sends. The same form with the same `id` starts one chat, however often it is
+/// sent; without an id, one each time.
 ///
 /// # Errors
 /// A [`Refusal`] when a text is wrong or nothing can be stored.
@@ -40,16 +41,17 @@ pub async fn start_chat(
     #[server(default)] nickname: String,
     title: String,
     #[server(default)] private: bool,
+    #[server(default)] id: String,
 ) -> Result<ChatId, Refusal> {
     use domain::page::RefusedForm;
     let backend = backend::current()?;
-    match backend::start_chat(&*backend, &nickname, &title, private).await {
+    match backend::start_chat(&*backend, &nickname, &title, private, &id).await {
         Ok(chat) => {
             backend.go_to(format!("/chat/{chat}"));
             Ok(chat)
         }
         Err(problem) => {
-            backend.refuse(problem, Some(RefusedForm::StartChat { nickname, title, private }));
+            backend.refuse(problem, Some(RefusedForm::StartChat { nickname, title, private, id }));
             Err(Refusal(problem))
         }
     }
@@ -173,6 +175,47 @@ pub async fn set_removed(chat: String, person: String, is_removed: bool) -> Resu
     backend::lead(&*backend, done.await, None)
 }
 
+/// Removes somebody from a chat with all they said in it, and leads back to it. For its owner alone.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "remove_person")]
+pub async fn remove_person(chat: String, person: String) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |chat| {
+        Ok(Command::RemovePerson { chat, person: backend::parse_person(&person)? })
+    });
+    backend::lead(&*backend, done.await, None)
+}
+
+/// Removes everybody from a chat who came within so many seconds, with all they said in it, and leads back to it. For its
+/// owner alone.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "remove_newcomers")]
+pub async fn remove_newcomers(chat: String, seconds: u64) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |chat| {
+        Ok(Command::RemoveNewcomers { chat, seconds, people: Vec::new() })
+    });
+    backend::lead(&*backend, done.await, None)
+}
+
+/// Takes away all one said in a chat, whether one may still enter it or not, and leads home.
+///
+/// # Errors
+/// A [`Refusal`] when the chat is not there, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "remove_own")]
+pub async fn remove_own(chat: String) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend::do_in(&*backend, &chat, |chat| Ok(Command::RemoveOwn { chat })).await;
+    backend::lead(&*backend, done.map(|_| "/".to_owned()), None)
+}
+
 /// Lets nobody else write in a chat, or everybody again, and leads back to it. For its owner alone.
 ///
 /// # Errors
@@ -204,7 +247,7 @@ mod backend {
     use std::{future::Future, pin::Pin, sync::Arc};
 
     use domain::{
-        Answer, ChatId, Command, Nickname, Problem, Title, UserId, Visibility,
+        Answer, ChatId, ClientId, Command, Nickname, Problem, Title, UserId, Visibility,
         page::RefusedForm,
         slash::{self, Line},
     };
@@ -222,6 +265,12 @@ mod backend {
         /// # Errors
         /// [`Problem::NotStored`] when none can be drawn.
         fn fresh_chat_id(&self) -> Result<ChatId, Problem>;
+
+        /// The id of the chat that a form starts: the same for the same form of this user with the same in it.
+        ///
+        /// # Errors
+        /// [`Problem::NoSession`] and the like when it is nobody's.
+        fn chat_id_of(&self, form: ClientId, title: &str, private: bool) -> Result<ChatId, Problem>;
 
         /// The chat of two of this user with another.
         ///
@@ -252,6 +301,7 @@ mod backend {
         nickname: &str,
         title: &str,
         private: bool,
+        form: &str,
     ) -> Result<ChatId, Problem> {
         let nickname = (!nickname.trim().is_empty()).then(|| Nickname::parse(nickname)).transpose()?;
         let title = (!title.trim().is_empty()).then(|| Title::parse(title)).transpose()?;
@@ -259,7 +309,10 @@ mod backend {
         if let Some(nickname) = nickname {
             backend.execute(Command::SetNickname { nickname, chats: Vec::new() }).await?;
         }
-        let chat = backend.fresh_chat_id()?;
+        let chat = match form.parse() {
+            Ok(form) => backend.chat_id_of(form, title.as_ref().map_or("", Title::as_str), private)?,
+            Err(_) => backend.fresh_chat_id()?,
+        };
         backend.execute(Command::StartChat { chat, title, visibility }).await?;
         Ok(chat)
     }
@@ -273,7 +326,7 @@ mod backend {
         let chat = parse_chat(chat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let command = match slash::parse(body)? {
-            Line::Post(body) => Command::Post { chat, client_id, body },
+            Line::Post(body) => Command::Post { chat, client_id, body, waited_millis: 0 },
             Line::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() },
         };
         backend.execute(command).await?;

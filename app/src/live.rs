@@ -227,7 +227,9 @@ impl Live {
         problem.set(None);
         let is_cut_off =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
-        let (true, false, Some(courier)) = (is_cut_off, self.goes_on.get_value(), self.courier()) else { return };
+        let (true, false, Some(courier)) = (is_cut_off, self.goes_on.get_value(), self.courier()) else {
+            return;
+        };
         event.prevent_default();
         let pressed = pressed(event);
         courier.reach(Box::new(move |is_reached| match pressed.filter(|_| is_reached) {
@@ -370,7 +372,11 @@ impl Scene {
             }
             ServerFrame::Refused {
                 chat: None,
-                problem: problem @ (Problem::UnknownVersion | Problem::NoSession | Problem::TooManyPages),
+                problem:
+                    problem @ (Problem::UnknownVersion
+                    | Problem::NoSession
+                    | Problem::TwoSessions
+                    | Problem::TooManyPages),
                 ..
             } => self.end(problem),
             frame => match self {

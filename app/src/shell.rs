@@ -42,7 +42,9 @@ fn title(content: &Content) -> String {
         Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
         Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0),
         Content::Notice(Notice::Refused { .. }) => "Not done · Qchat".to_owned(),
-        Content::Notice(Notice::Problem(_) | Notice::Missing) => "Not here · Qchat".to_owned(),
+        Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
+            "Not here · Qchat".to_owned()
+        }
     }
 }
 
@@ -137,7 +139,10 @@ mod tests {
 
     #[test]
     fn elements_and_comments_are_counted_as_a_browser_makes_them() {
-        assert_eq!(nodes(r#"<p title="a <b> c">1 &lt; 2<!>3<br></p><noscript><p>4</p></noscript><i></i>"#), 5);
+        assert_eq!(
+            nodes(r#"<p title="a <b> c">1 &lt; 2<!>3<br></p><noscript><p>4</p></noscript><i></i>"#),
+            5
+        );
         assert_eq!(nodes(""), 0);
         assert_eq!(nodes("text <unfinished"), 1);
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{ChatId, Problem, Seq, Timestamp, Title, UserId, invite::DECLINE_RESTS_MILLIS};
 
 /// So many people can be removed from one chat. The list is stored with the chat and sent with every snapshot of it.
-pub const REMOVED_LIMIT: usize = 100;
+pub const REMOVED_LIMIT: usize = 500;
 
 /// Who can find a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -103,7 +103,9 @@ impl Chat {
     /// Whether somebody has declined so recently that they are not to be asked again ([`DECLINE_RESTS_MILLIS`]).
     pub fn rests(&self, invited: UserId, now: Timestamp) -> bool {
         let declined = self.guest.and_then(|guest| guest.declined);
-        declined.is_some_and(|no| no.by == invited && now.millis_since(no.at) < DECLINE_RESTS_MILLIS)
+        // a no that seems to come later is one from before the clock was set back
+        let is_new = |at: Timestamp| now >= at && now.millis_since(at) < DECLINE_RESTS_MILLIS;
+        declined.is_some_and(|no| no.by == invited && is_new(no.at))
     }
 
     /// The chat after an event that says whether somebody is invited now.

@@ -45,6 +45,8 @@ pub enum Command {
         client_id: ClientId,
         /// What.
         body: Body,
+        /// How many milliseconds ago the client tried for the first time.
+        waited_millis: u64,
     },
     /// Talk to somebody in a chat of two: the one there is, or a new one. They are invited.
     ChatPrivately {
@@ -77,6 +79,27 @@ pub enum Command {
         person: UserId,
         /// Whether they may not be there.
         is_removed: bool,
+    },
+    /// Remove somebody from a chat with all they said in it. For its owner alone.
+    RemovePerson {
+        /// Which.
+        chat: ChatId,
+        /// Whom.
+        person: UserId,
+    },
+    /// Remove everybody from a chat who came lately, with all they said in it. For its owner alone.
+    RemoveNewcomers {
+        /// Which.
+        chat: ChatId,
+        /// How many seconds ago they came at most.
+        seconds: u64,
+        /// Who they are, filled in by the server.
+        people: Vec<UserId>,
+    },
+    /// Take away all one said in a chat, whether one may still enter it or not.
+    RemoveOwn {
+        /// Which.
+        chat: ChatId,
     },
     /// Let nobody else write in a chat, or everybody again. For its owner alone.
     SetLock {
@@ -130,6 +153,9 @@ pub enum Proposal {
         /// Up to which place.
         upto: Seq,
     },
+    /// The clock of the server was set, forward by so many milliseconds or back by as many. What was noted of users and
+    /// chats moves with it, so that no length of time is different by that.
+    ClockSet(i64),
 }
 
 /// A proposal with its place in the log.
@@ -137,7 +163,7 @@ pub enum Proposal {
 pub struct Entry {
     /// Its place: higher than that of every entry before it.
     pub seq: Seq,
-    /// When it got its place: never earlier than the entry before it.
+    /// When it got its place. Where the clock was set back this is earlier than the entry before it: order is by place.
     pub at: Timestamp,
     /// What.
     pub proposal: Proposal,

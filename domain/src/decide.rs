@@ -43,6 +43,12 @@ pub trait State {
     /// When the state cannot be read.
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, Self::Error>;
 
+    /// Whether there is anything in a chat that somebody said and that was not removed.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Self::Error>;
+
     /// The chats of two in which this user is one of the two.
     ///
     /// # Errors
@@ -86,6 +92,7 @@ pub fn decide<S: State>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Resul
         Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Verdict::Accepted),
         Proposal::Left(user) => now.left(*user).map(Verdict::Accepted),
         Proposal::End { chat, upto } => now.end(*chat, *upto),
+        Proposal::ClockSet(by) => Ok(Verdict::Accepted(vec![Change::ClockSet(*by)])),
     }
 }
 
@@ -168,8 +175,14 @@ impl<S: State> Now<'_, S> {
                 Ok(Verdict::Accepted(changes))
             }
             Command::StartChat { chat, title, visibility } => {
-                if self.chat(*chat)?.is_some() {
-                    return Ok(Verdict::Refused(Problem::ChatExists));
+                if let Some(there) = self.chat(*chat)? {
+                    let is_mine = there.owner == by && there.guest.is_none();
+                    return Ok(if is_mine {
+                        // the same form once more
+                        Verdict::Accepted(Vec::new())
+                    } else {
+                        Verdict::Refused(Problem::ChatExists)
+                    });
                 }
                 let User { nickname, .. } = self.user(by)?;
                 let title = title.clone().unwrap_or_else(|| Title::for_chat_of(&nickname));
@@ -194,13 +207,17 @@ impl<S: State> Now<'_, S> {
                 }
                 Err(problem) => Verdict::Refused(problem),
             }),
-            Command::Post { chat, client_id, body } => {
+            Command::Post { chat, client_id, body, waited_millis } => {
                 let chat = match self.entered(*chat, by)? {
                     Ok(chat) => chat,
                     Err(problem) => return Ok(Verdict::Refused(problem)),
                 };
                 if let Some(first) = self.state.posted(chat.id, by, *client_id)? {
                     return Ok(Verdict::Repeated(first));
+                }
+                // what was posted so long ago is forgotten, and its id with it
+                if *waited_millis >= self.expiry.lifetimes.message.millis() {
+                    return Ok(Verdict::Refused(Problem::WaitedTooLong));
                 }
                 if let Err(problem) = chat.lets_write(by) {
                     return Ok(Verdict::Refused(problem));
@@ -226,6 +243,9 @@ impl<S: State> Now<'_, S> {
             Command::SetRemoved { chat, person, is_removed } => {
                 self.set_removed(by, *chat, *person, *is_removed)
             }
+            Command::RemovePerson { chat, person } => self.remove_people(by, *chat, &[*person]),
+            Command::RemoveNewcomers { chat, people, .. } => self.remove_people(by, *chat, people),
+            Command::RemoveOwn { chat } => self.remove_own(by, *chat),
             Command::SetLock { chat, is_locked } => Ok(match self.moderated(*chat, by)? {
                 Ok(chat) if chat.is_locked == *is_locked => Verdict::Accepted(Vec::new()),
                 Ok(chat) => {
@@ -239,16 +259,21 @@ impl<S: State> Now<'_, S> {
     }
 
     fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Result<Verdict, S::Error> {
-        let chat = match self.entered(chat, by)? {
-            Ok(chat) => chat,
-            Err(problem) => return Ok(Verdict::Refused(problem)),
-        };
+        let Some(chat) = self.chat(chat)? else { return Ok(Verdict::Refused(Problem::UnknownChat)) };
+        let admitted = chat.admits(by);
+        if let Err(problem @ Problem::NotAdmitted) = admitted {
+            return Ok(Verdict::Refused(problem));
+        }
         let found = self.state.event(chat.id, message)?.filter(|event| !self.expiry.of_event(event.at));
         let (author, is_there) = match found.map(|event| event.what) {
             Some(What::Posted(found)) => (found.author, true),
             Some(What::Blank(found)) => (found.author, false),
-            _ => return Ok(Verdict::Refused(Problem::MessageGone)),
+            _ => return Ok(Verdict::Refused(admitted.err().unwrap_or(Problem::MessageGone))),
         };
+        // whoever was removed takes back what they said all the same
+        if let Some(problem) = admitted.err().filter(|_| author != by) {
+            return Ok(Verdict::Refused(problem));
+        }
         let removed_by = if author == by {
             RemovedBy::Author
         } else if chat.owner == by && chat.guest.is_none() {
@@ -288,6 +313,54 @@ impl<S: State> Now<'_, S> {
                     },
                 )
             }
+        })
+    }
+
+    /// Removes people from a chat with all they said in it, as many as there is room for among those who were removed.
+    fn remove_people(&self, by: UserId, chat: ChatId, people: &[UserId]) -> Result<Verdict, S::Error> {
+        let chat = match self.moderated(chat, by)? {
+            Ok(chat) => chat,
+            Err(problem) => return Ok(Verdict::Refused(problem)),
+        };
+        if people == [by] {
+            return Ok(Verdict::Refused(Problem::OnlyOthers));
+        }
+        let mut room = REMOVED_LIMIT.saturating_sub(chat.removed.len());
+        let mut whom: Vec<UserId> = Vec::new();
+        let mut is_full = false;
+        for person in people.iter().copied().filter(|person| *person != by) {
+            if whom.contains(&person) {
+                continue;
+            }
+            if chat.removed.contains(&person) {
+                if self.state.has_said(chat.id, person)? {
+                    whom.push(person);
+                }
+            } else if room > 0 {
+                room -= 1;
+                whom.push(person);
+            } else {
+                is_full = true;
+            }
+        }
+        let Some((first, others)) = whom.split_first() else {
+            let problem = is_full.then_some(Problem::TooManyRemoved);
+            return Ok(problem.map_or(Verdict::Accepted(Vec::new()), Verdict::Refused));
+        };
+        let (User { nickname, .. }, first) = (self.user(by)?, self.user(*first)?);
+        Ok(self.next(&chat, What::PeopleRemoved { nickname, first, others: others.to_vec() }))
+    }
+
+    /// Takes away all somebody said in a chat, though they were removed from it.
+    fn remove_own(&self, by: UserId, chat: ChatId) -> Result<Verdict, S::Error> {
+        let Some(chat) = self.chat(chat)? else { return Ok(Verdict::Refused(Problem::UnknownChat)) };
+        if let Err(problem @ Problem::NotAdmitted) = chat.admits(by) {
+            return Ok(Verdict::Refused(problem));
+        }
+        Ok(if self.state.has_said(chat.id, by)? {
+            self.next(&chat, What::OwnRemoved { user: by })
+        } else {
+            Verdict::Accepted(Vec::new())
         })
     }
 
@@ -457,7 +530,7 @@ mod tests {
     use super::*;
     use crate::invite::DECLINE_RESTS_MILLIS;
     use crate::{
-        Body, Nickname,
+        Body, Nickname, Span,
         id::ID_BYTES,
         model::{LIFETIMES, Model},
     };
@@ -489,7 +562,19 @@ mod tests {
             chat: chat(number),
             client_id: ClientId::from_bytes([client_id; ID_BYTES]),
             body: Body::parse("hello").unwrap(),
+            waited_millis: 0,
         }
+    }
+
+    fn retry(number: u8, client_id: u8, waited: Span) -> Command {
+        let Command::Post { chat, client_id, body, .. } = post(number, client_id) else {
+            panic!("no message")
+        };
+        Command::Post { chat, client_id, body, waited_millis: waited.millis() }
+    }
+
+    fn bodies(model: &Model) -> usize {
+        model.events.iter().filter(|event| matches!(event.what, What::Posted(_))).count()
     }
 
     fn privately(with: u8, fresh: u8) -> Command {
@@ -699,7 +784,10 @@ mod tests {
         let mut model = Model::default();
         model.run(user(1), start(1));
         assert_eq!(model.run(user(2), start(1)), Verdict::Refused(Problem::ChatExists));
+        assert_eq!(model.run(user(1), start(1)), Verdict::Accepted(vec![]), "the same form once more");
         assert_eq!(model.chat(1).owner, user(1));
+        model.run(user(1), privately(2, 5));
+        assert_eq!(model.run(user(1), start(5)), Verdict::Refused(Problem::ChatExists), "not one of two");
     }
 
     #[test]
@@ -835,6 +923,8 @@ mod tests {
         model.run(user(1), start(1));
         model.run(user(2), post(1, 7));
         let message = model.events.last().unwrap().seq;
+        model.run(user(1), post(1, 7));
+        let others = model.events.last().unwrap().seq;
         let set =
             |person, is_removed| Command::SetRemoved { chat: chat(1), person: user(person), is_removed };
         assert_eq!(model.run(user(2), set(3, true)), Verdict::Refused(Problem::NotOwner));
@@ -845,7 +935,8 @@ mod tests {
         for command in [
             post(1, 8),
             post(1, 7),
-            Command::RemoveMessage { chat: chat(1), message },
+            Command::RemoveMessage { chat: chat(1), message: others },
+            Command::RemoveMessage { chat: chat(1), message: Seq(999) },
             Command::EditTitle { chat: chat(1), title: Title::parse("Mine").unwrap() },
         ] {
             assert_eq!(model.run(user(2), command), Verdict::Refused(Problem::Removed));
@@ -853,12 +944,146 @@ mod tests {
         model.run(user(2), Command::SetNickname { nickname: Nickname::friendly(9), chats: vec![chat(1)] });
         assert_eq!(model.events, before, "and nothing is noted of them");
         assert!(is_accepted(&model.run(user(3), post(1, 9))), "others stay");
+        let own = Command::RemoveMessage { chat: chat(1), message };
+        assert!(is_accepted(&model.run(user(2), own)), "what they said is theirs to take back");
         assert!(is_accepted(&model.run(user(1), set(2, false))));
         assert!(is_accepted(&model.run(user(2), post(1, 8))));
-        for number in 0..REMOVED_LIMIT as u8 {
-            assert!(is_accepted(&model.run(user(1), set(100 + number, true))));
+        for number in 0..REMOVED_LIMIT {
+            let person = numbered(number as u32);
+            let remove = Command::SetRemoved { chat: chat(1), person, is_removed: true };
+            assert!(is_accepted(&model.run(user(1), remove)));
         }
         assert_eq!(model.run(user(1), set(3, true)), Verdict::Refused(Problem::TooManyRemoved));
+        let with_all = Command::RemovePerson { chat: chat(1), person: user(3) };
+        assert_eq!(model.run(user(1), with_all), Verdict::Refused(Problem::TooManyRemoved));
+    }
+
+    fn numbered(number: u32) -> UserId {
+        let mut id = [9; ID_BYTES];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        UserId::from_bytes(id)
+    }
+
+    #[test]
+    fn somebody_is_removed_with_all_they_said_in_one_act() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        for (who, id) in [(2, 1), (3, 1), (2, 2), (1, 1)] {
+            model.run(user(who), post(1, id));
+        }
+        let remove = |person| Command::RemovePerson { chat: chat(1), person: user(person) };
+        assert_eq!(model.run(user(2), remove(3)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(1), remove(1)), Verdict::Refused(Problem::OnlyOthers));
+        assert!(is_accepted(&model.run(user(1), remove(2))));
+        assert_eq!((bodies(&model), model.chat(1).removed.clone()), (2, vec![user(2)]));
+        assert_eq!(model.run(user(1), remove(2)), Verdict::Accepted(vec![]), "once is enough");
+        assert_eq!(model.run(user(2), post(1, 1)), Verdict::Refused(Problem::Removed));
+        // whoever was removed before loses what they said as well
+        let before = Command::SetRemoved { chat: chat(1), person: user(3), is_removed: true };
+        model.run(user(1), before);
+        assert!(is_accepted(&model.run(user(1), remove(3))));
+        assert_eq!((bodies(&model), model.chat(1).removed.clone()), (1, vec![user(2), user(3)]));
+    }
+
+    #[test]
+    fn all_who_came_lately_are_removed_in_one_act_as_far_as_there_is_room() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        for who in [1, 2, 3] {
+            model.run(user(who), post(1, 1));
+        }
+        let newcomers = |people| Command::RemoveNewcomers { chat: chat(1), seconds: 600, people };
+        let all = vec![user(1), user(2), user(2), user(4)];
+        assert_eq!(model.run(user(2), newcomers(all.clone())), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(1), newcomers(vec![])), Verdict::Accepted(vec![]));
+        assert!(is_accepted(&model.run(user(1), newcomers(all))));
+        assert_eq!((bodies(&model), model.chat(1).removed.clone()), (2, vec![user(2), user(4)]));
+        let many = (0..2 * REMOVED_LIMIT as u32).map(numbered).collect::<Vec<_>>();
+        assert!(is_accepted(&model.run(user(1), newcomers(many.clone()))));
+        assert_eq!(model.chat(1).removed.len(), REMOVED_LIMIT);
+        assert_eq!(model.run(user(1), newcomers(many)), Verdict::Refused(Problem::TooManyRemoved));
+    }
+
+    #[test]
+    fn everybody_takes_back_all_they_said_whether_they_were_removed_or_not() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        for (who, id) in [(2, 1), (2, 2), (3, 1)] {
+            model.run(user(who), post(1, id));
+        }
+        let own = || Command::RemoveOwn { chat: chat(1) };
+        model.run(user(1), Command::SetRemoved { chat: chat(1), person: user(2), is_removed: true });
+        assert!(is_accepted(&model.run(user(2), own())));
+        assert_eq!(model.run(user(2), own()), Verdict::Accepted(vec![]));
+        assert_eq!(bodies(&model), 1);
+        assert!(is_accepted(&model.run(user(3), own())));
+        assert_eq!((bodies(&model), model.chat(1).removed.len()), (0, 1));
+        model.run(user(1), privately(2, 5));
+        let of_two = Command::RemoveOwn { chat: chat(5) };
+        assert_eq!(model.run(user(3), of_two), Verdict::Refused(Problem::NotAdmitted));
+        assert_eq!(
+            model.run(user(3), Command::RemoveOwn { chat: chat(9) }),
+            Verdict::Refused(Problem::UnknownChat)
+        );
+    }
+
+    #[test]
+    fn what_has_waited_longer_than_ids_are_known_is_not_posted_without_being_asked() {
+        let mut model = Model::default();
+        model.run(user(1), start(1));
+        model.run(user(1), post(1, 9));
+        let first = model.events.last().unwrap().seq;
+        let nearly = Span::seconds(LIFETIMES.message.millis() / 1_000 - 1);
+        model.now += nearly.millis() - 1_000;
+        model.propose(Proposal::Touch { users: vec![], chats: vec![(chat(1), Timestamp(model.now))] });
+        assert_eq!(model.run(user(1), retry(1, 9, nearly)), Verdict::Repeated(first));
+        model.propose(Proposal::Expire { users: vec![], chats: vec![], events: vec![(chat(1), first)] });
+        assert_eq!(
+            model.run(user(1), retry(1, 9, nearly)),
+            Verdict::Repeated(first),
+            "known while it may be asked"
+        );
+        model.now += 1_000;
+        model.propose(Proposal::Expire { users: vec![], chats: vec![], events: vec![(chat(1), first)] });
+        let late = retry(1, 9, LIFETIMES.message);
+        assert_eq!(model.run(user(1), late), Verdict::Refused(Problem::WaitedTooLong));
+        assert!(is_accepted(&model.run(user(1), retry(1, 8, nearly))), "what waited a little is taken");
+    }
+
+    #[test]
+    fn nobody_is_older_or_younger_for_a_clock_that_was_set() {
+        const DAY: i64 = 86_400_000;
+        let begin = || {
+            let mut model = Model { now: 10 * DAY as u64, ..Model::default() };
+            let ana = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] };
+            model.run(user(1), ana);
+            model.run(user(1), start(1));
+            model
+        };
+        for leap in [2 * DAY, -2 * DAY] {
+            let mut model = begin();
+            model.propose(Proposal::ClockSet(leap));
+            model.now = Timestamp(model.now).moved(leap).0;
+            let sweep = || Proposal::Expire { users: vec![user(1)], chats: vec![chat(1)], events: vec![] };
+            assert_eq!(model.propose(sweep()), Verdict::Accepted(vec![]), "{leap}");
+            model.run(user(2), post(1, 1));
+            assert_eq!(model.events.last().unwrap().at, Timestamp(model.now), "stamped as it is now");
+            model.now += LIFETIMES.chat.millis();
+            assert_eq!(model.run(user(2), post(1, 2)), Verdict::Refused(Problem::UnknownChat), "{leap}");
+            model.propose(sweep());
+            assert!(model.users.is_empty() && model.chats.is_empty(), "{leap}: no longer than else");
+        }
+    }
+
+    #[test]
+    fn a_no_from_before_the_clock_was_set_back_does_not_hold_for_days() {
+        let mut model = Model { now: 10 * 86_400_000, ..Model::default() };
+        model.run(user(1), privately(2, 5));
+        model.run(user(2), answer(5, Answer::Decline));
+        model.propose(Proposal::ClockSet(-86_400_000));
+        model.now -= 86_400_000;
+        model.run(user(1), privately(2, 6));
+        assert_eq!(model.invited(5), Some(user(2)));
     }
 
     #[test]
@@ -926,7 +1151,9 @@ mod tests {
                             continue;
                         }
                         6 => Command::SetLock { chat: chat(*place), is_locked: who % 2 == 0 },
+                        7 if who % 2 == 0 => Command::RemovePerson { chat: chat(*place), person: user(3) },
                         7 => Command::SetRemoved { chat: chat(*place), person: user(3), is_removed: true },
+                        10 => Command::RemoveOwn { chat: chat(*place) },
                         8 | 9 => Command::RemoveMessage { chat: chat(*place), message: Seq((*who * 9).into()) },
                         client_id => post(*place, *client_id),
                     };

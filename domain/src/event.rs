@@ -118,6 +118,22 @@ pub enum What {
         /// Whether the owner alone can write now.
         is_locked: bool,
     },
+    /// The owner removed people, who may not return, with all they had said. That is nowhere from then on: each of
+    /// their messages is a [`What::Blank`].
+    PeopleRemoved {
+        /// What the owner was called then.
+        nickname: Nickname,
+        /// One of them, as they were known then.
+        first: User,
+        /// The others.
+        others: Vec<UserId>,
+    },
+    /// Somebody took away all they had said, which is nowhere from then on: each of their messages is a
+    /// [`What::Blank`].
+    OwnRemoved {
+        /// Who.
+        user: UserId,
+    },
 }
 
 impl Event {
@@ -140,7 +156,10 @@ impl Event {
         }
         let chat = chat?;
         Some(match &self.what {
-            What::Started { .. } | What::Renamed { .. } | What::MessageRemoved { .. } => Chat { seq, ..chat },
+            What::Started { .. }
+            | What::Renamed { .. }
+            | What::MessageRemoved { .. }
+            | What::OwnRemoved { .. } => Chat { seq, ..chat },
             What::Posted(_) | What::Blank(_) => Chat { seq, said_at: Some(self.at), ..chat },
             What::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
             What::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
@@ -161,7 +180,27 @@ impl Event {
                 removed.retain(|removed| *removed != person.id);
                 Chat { seq, removed, ..chat }
             }
+            What::PeopleRemoved { first, others, .. } => {
+                let mut removed = chat.removed;
+                for person in [first.id].iter().chain(others) {
+                    if !removed.contains(person) {
+                        removed.push(*person);
+                    }
+                }
+                Chat { seq, removed, ..chat }
+            }
         })
+    }
+
+    /// Whose messages before this event were all removed with it, and by whom; `None` for other kinds of events.
+    pub fn clears(&self) -> Option<(Vec<UserId>, RemovedBy)> {
+        match &self.what {
+            What::PeopleRemoved { first, others, .. } => {
+                Some(([first.id].iter().chain(others).copied().collect(), RemovedBy::Owner))
+            }
+            What::OwnRemoved { user } => Some((vec![*user], RemovedBy::Author)),
+            _ => None,
+        }
     }
 
     /// Everybody whom this event is about: to them it may be told in other words than to others.
@@ -177,12 +216,18 @@ impl Event {
             What::PersonRemoved { person, .. } | What::PersonAdmitted { person, .. } => {
                 (Some(person.id), None)
             }
+            What::PeopleRemoved { first, .. } => (Some(first.id), None),
+            What::OwnRemoved { user } => (Some(*user), None),
             What::TitleEdited { .. }
             | What::VisibilitySet { .. }
             | What::MessageRemoved { .. }
             | What::LockSet { .. } => (None, None),
         };
-        one.into_iter().chain(other)
+        let more = match &self.what {
+            What::PeopleRemoved { others, .. } => &others[..],
+            _ => &[],
+        };
+        one.into_iter().chain(other).chain(more.iter().copied())
     }
 
     /// Whose invites are others after this event.
@@ -200,7 +245,9 @@ impl Event {
             | What::Blank(_)
             | What::PersonRemoved { .. }
             | What::PersonAdmitted { .. }
-            | What::LockSet { .. } => None,
+            | What::LockSet { .. }
+            | What::PeopleRemoved { .. }
+            | What::OwnRemoved { .. } => None,
         }
     }
 
@@ -250,4 +297,7 @@ pub enum Change {
         /// The newest that is gone.
         upto: Seq,
     },
+    /// The clock was set, forward by so many milliseconds or back by as many: so much later or earlier everybody and
+    /// every chat was last active by the new one.
+    ClockSet(i64),
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The version of the protocol that this code speaks.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// A frame has at most this many bytes.
 pub const FRAME_LIMIT: usize = 65_536;
 /// One connection watches at most this many chats.
@@ -120,6 +120,9 @@ pub enum Ask {
         client_id: ClientId,
         /// As typed.
         body: String,
+        /// How many milliseconds ago the client tried for the first time; 0 where this is that time.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        waited_millis: u64,
     },
     /// Say yes or no to an invite.
     AnswerInvite {
@@ -143,6 +146,25 @@ pub enum Ask {
         person: UserId,
         /// Whether they may not be there.
         is_removed: bool,
+    },
+    /// Remove somebody from a chat with all they said in it. For its owner alone.
+    RemovePerson {
+        /// Which.
+        chat: ChatId,
+        /// Whom.
+        person: UserId,
+    },
+    /// Remove everybody from a chat who came lately, with all they said in it. For its owner alone.
+    RemoveNewcomers {
+        /// Which.
+        chat: ChatId,
+        /// How many seconds ago they came at most.
+        seconds: u64,
+    },
+    /// Take away all one said in a chat.
+    RemoveOwn {
+        /// Which.
+        chat: ChatId,
     },
     /// Let nobody else write in a chat, or everybody again. For its owner alone.
     SetLock {
@@ -172,23 +194,33 @@ impl Ask {
             }
             Self::EditTitle { chat, title } => Command::EditTitle { chat, title: Title::parse(&title)? },
             Self::SetVisibility { chat, visibility } => Command::SetVisibility { chat, visibility },
-            Self::Post { chat, client_id, body } => {
-                Command::Post { chat, client_id, body: Body::parse(&body)? }
+            Self::Post { chat, client_id, body, waited_millis } => {
+                Command::Post { chat, client_id, body: Body::parse(&body)?, waited_millis }
             }
             Self::AnswerInvite { chat, answer } => Command::AnswerInvite { chat, answer },
             Self::RemoveMessage { chat, message } => Command::RemoveMessage { chat, message },
             Self::SetRemoved { chat, person, is_removed } => Command::SetRemoved { chat, person, is_removed },
+            Self::RemovePerson { chat, person } => Command::RemovePerson { chat, person },
+            Self::RemoveNewcomers { chat, seconds } => {
+                Command::RemoveNewcomers { chat, seconds, people: Vec::new() }
+            }
+            Self::RemoveOwn { chat } => Command::RemoveOwn { chat },
             Self::SetLock { chat, is_locked } => Command::SetLock { chat, is_locked },
             Self::SetHidden { person, is_hidden } => Command::SetHidden { person, is_hidden },
         })
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What the server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerFrame {
-    /// The answer to a hello.
+    /// The answer to a hello, and again when the clock of the server was set.
     Welcome {
         /// The version of the protocol that the server speaks.
         version: u32,

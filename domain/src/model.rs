@@ -48,6 +48,11 @@ impl State for Model {
         Ok(self.posted.get(&(chat, author, client_id)).copied())
     }
 
+    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
+        let is_theirs = |event: &Event| matches!(&event.what, What::Posted(said) if said.author == author);
+        Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
+    }
+
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
         let of_two = self.chats.values().filter(|kept| kept.value.partner(user).is_some());
         let mut ids: Vec<_> =
@@ -91,9 +96,10 @@ impl Model {
                 self.users.insert(user.id, Kept { value: user.clone(), active_at: *at });
             }
             Change::Chat(event) => {
-                let before = self.chats.get(&event.chat).map(|kept| kept.value.clone());
-                if let Some(value) = event.apply_to(before) {
-                    self.chats.insert(event.chat, Kept { value, active_at: event.at });
+                let before = self.chats.get(&event.chat);
+                let active_at = before.map_or(event.at, |kept| kept.active_at.max(event.at));
+                if let Some(value) = event.apply_to(before.map(|kept| kept.value.clone())) {
+                    self.chats.insert(event.chat, Kept { value, active_at });
                 }
                 if let What::Posted(message) = &event.what {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
@@ -102,6 +108,15 @@ impl Model {
                     for event in &mut self.events {
                         if event.seq == *message {
                             *event = event.clone().blank(*by);
+                        }
+                    }
+                }
+                if let Some((authors, by)) = event.clears() {
+                    for said in self.events.iter_mut().filter(|said| said.chat == event.chat) {
+                        let is_theirs =
+                            matches!(&said.what, What::Posted(message) if authors.contains(&message.author));
+                        if is_theirs {
+                            *said = said.clone().blank(by);
                         }
                     }
                 }
@@ -129,6 +144,10 @@ impl Model {
             Change::Forgotten { chat, upto } => {
                 self.events.retain(|event| event.chat != *chat || event.seq > *upto);
                 self.posted.retain(|(place, ..), seq| place != chat || *seq > *upto);
+            }
+            Change::ClockSet(by) => {
+                self.users.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));
+                self.chats.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));
             }
         }
     }

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User, UserId,
-    lobby::Wanted,
+    Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
+    UserId, lobby::Wanted,
 };
 
 /// How many events the newest page of a chat's history has.
@@ -31,6 +31,8 @@ pub enum Notice {
     },
     /// There is nothing to show but why.
     Problem(Problem),
+    /// The owner of this chat has removed whoever looks, who can still take back what they said there.
+    Removed(ChatId),
     /// No page has this address.
     Missing,
 }
@@ -113,6 +115,8 @@ pub enum RefusedForm {
         title: String,
         /// As ticked.
         private: bool,
+        /// The form's id as it came.
+        id: String,
     },
     /// Post a message.
     PostMessage {

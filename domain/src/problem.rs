@@ -79,11 +79,14 @@ pub enum Problem {
     /// A message that has expired, or that never was.
     #[error("This message is not there any more.")]
     MessageGone,
+    /// A message that was first tried so long ago that what was posted then is forgotten.
+    #[error("This waited so long that others may have seen it already. If it is missing, send it again.")]
+    WaitedTooLong,
     /// Somebody wants to remove or hide themselves.
     #[error("That is you. Only others can be removed or hidden.")]
     OnlyOthers,
     /// A chat has no room for more who were removed ([`crate::chat::REMOVED_LIMIT`]).
-    #[error("100 people were removed from this chat already. Lock it, or let some of them return.")]
+    #[error("500 people were removed from this chat already. Lock it, or let some of them return.")]
     TooManyRemoved,
     /// Somebody hides as many as they may ([`crate::user::HIDDEN_LIMIT`]).
     #[error("You have hidden 100 people already. Show some of them again first.")]
@@ -115,19 +118,23 @@ pub enum Problem {
     #[error("There is no connection just now, and nothing was changed. Try again when you are back.")]
     NotConnected,
     /// The connection was lost before the answer came.
-    #[error("The connection was lost before the answer came, so this may have been done. Look again when you are back.")]
+    #[error(
+        "The connection was lost before the answer came, so this may have been done. Look again when you are back."
+    )]
     AnswerLost,
     /// A message that was written before this browser became another user.
     #[error("This was written under another name, before this browser was somebody new here.")]
     WrittenAsAnother,
-    /// A message that waited for longer than messages are kept.
-    #[error("This waited so long that others may have seen it already. Send it again if they have not.")]
-    WaitedTooLong,
     /// No valid session came along.
     #[error(
         "Qchat does not know this browser. Allow cookies for this site, then send it again or load the page again."
     )]
     NoSession,
+    /// Two valid sessions came along that differ, and there is no telling which of them is meant.
+    #[error(
+        "This browser sent two different sessions for this site, and Qchat cannot tell which one is yours. Clear the cookies of this site and of its subdomains, then load the page again."
+    )]
+    TwoSessions,
     /// The request came from a page of another site.
     #[error("This came from a page of another site and was not accepted. Open Qchat itself and try there.")]
     CrossOrigin,
@@ -208,7 +215,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -227,6 +234,7 @@ impl Problem {
         Self::Removed,
         Self::ChatLocked,
         Self::MessageGone,
+        Self::WaitedTooLong,
         Self::OnlyOthers,
         Self::TooManyRemoved,
         Self::TooManyHidden,
@@ -240,8 +248,8 @@ impl Problem {
         Self::NotConnected,
         Self::AnswerLost,
         Self::WrittenAsAnother,
-        Self::WaitedTooLong,
         Self::NoSession,
+        Self::TwoSessions,
         Self::CrossOrigin,
         Self::BadFrame,
         Self::BinaryFrame,
@@ -286,6 +294,7 @@ impl Problem {
             Self::Removed => "removed",
             Self::ChatLocked => "chat_locked",
             Self::MessageGone => "message_gone",
+            Self::WaitedTooLong => "waited_too_long",
             Self::OnlyOthers => "only_others",
             Self::TooManyRemoved => "too_many_removed",
             Self::TooManyHidden => "too_many_hidden",
@@ -299,8 +308,8 @@ impl Problem {
             Self::NotConnected => "not_connected",
             Self::AnswerLost => "answer_lost",
             Self::WrittenAsAnother => "written_as_another",
-            Self::WaitedTooLong => "waited_too_long",
             Self::NoSession => "no_session",
+            Self::TwoSessions => "two_sessions",
             Self::CrossOrigin => "cross_origin",
             Self::BadFrame => "bad_frame",
             Self::BinaryFrame => "binary_frame",
@@ -372,7 +381,7 @@ impl Problem {
                 404
             }
             Self::ChatExists | Self::ChatOfTwo | Self::WrittenAsAnother | Self::WaitedTooLong => 409,
-            Self::NoSession => 401,
+            Self::NoSession | Self::TwoSessions => 401,
             Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
@@ -401,7 +410,7 @@ impl Problem {
             Self::BinaryFrame => Some(1003),
             Self::FrameTooLarge => Some(1009),
             Self::UnknownVersion | Self::HelloFirst => Some(frame::CLOSE_PROTOCOL),
-            Self::NoSession => Some(frame::CLOSE_NO_SESSION),
+            Self::NoSession | Self::TwoSessions => Some(frame::CLOSE_NO_SESSION),
             Self::TooManyPages => Some(frame::CLOSE_TOO_MANY),
             Self::Restarting => Some(1012),
             _ => None,
@@ -411,7 +420,8 @@ impl Problem {
     /// Whether a message that was refused so is kept and sent again by itself: once there is a connection again, or a page
     /// that can have one.
     pub const fn is_of_connection(self) -> bool {
-        matches!(self, Self::UnknownVersion | Self::NoSession | Self::TooManyPages) || self.is_passing()
+        matches!(self, Self::UnknownVersion | Self::NoSession | Self::TwoSessions | Self::TooManyPages)
+            || self.is_passing()
     }
 
     /// Whether the same request may well succeed later, without the person changing anything.

@@ -17,6 +17,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The same moment by a clock that is set, forward by so many milliseconds or back by as many.
+    #[must_use]
+    pub const fn moved(self, by: i64) -> Self {
+        Self(self.0.saturating_add_signed(by))
+    }
+
     /// The day in UTC, counted from 1970-01-01.
     pub const fn utc_day(self) -> u64 {
         self.0 / MILLIS_PER_DAY

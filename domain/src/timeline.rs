@@ -1,8 +1,10 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ClientId, Epoch, Event, Expiry, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, What,
-    frame::Cursor, page::History,
+    Body, ChatId, ClientId, Epoch, Event, Expiry, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
+    What,
+    frame::{Ask, Cursor},
+    page::History,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -41,6 +43,19 @@ pub struct Pending {
     pub author: Option<UserId>,
     /// Why it was not taken, if it was not; a message without a problem is on its way.
     pub problem: Option<Problem>,
+}
+
+impl Pending {
+    /// What asks for it to be posted at this time by the server's clock.
+    pub fn ask(&self, chat: ChatId, now: Timestamp) -> Ask {
+        let Self { client_id, body, at, .. } = self;
+        Ask::Post {
+            chat,
+            client_id: *client_id,
+            body: body.to_string(),
+            waited_millis: now.millis_since(*at),
+        }
+    }
 }
 
 /// What became of an event.
@@ -191,6 +206,9 @@ impl Timeline {
         if let What::MessageRemoved { message, by } = event.what {
             self.blank(message, by);
         }
+        if let Some((authors, by)) = event.clears() {
+            self.blank_all(&authors, by);
+        }
         self.events.push(Arc::new(event));
         Applied::Appended
     }
@@ -199,6 +217,14 @@ impl Timeline {
         if let Ok(place) = self.events.binary_search_by_key(&message, |event| event.seq) {
             let blank = Event::clone(&self.events[place]).blank(by);
             self.events[place] = Arc::new(blank);
+        }
+    }
+
+    fn blank_all(&mut self, authors: &[UserId], by: RemovedBy) {
+        for event in &mut self.events {
+            if matches!(&event.what, What::Posted(message) if authors.contains(&message.author)) {
+                *event = Arc::new(Event::clone(event).blank(by));
+            }
         }
     }
 
@@ -240,9 +266,9 @@ impl Timeline {
         self.pending.is_empty() && !self.events.iter().any(|event| said_by(event).is_some())
     }
 
-    /// When the oldest event here happened; nothing where there is none.
-    pub fn oldest_at(&self) -> Option<Timestamp> {
-        self.events.first().map(|event| event.at)
+    /// Whether anything here has expired.
+    pub fn has_expired(&self, expiry: Expiry) -> bool {
+        self.events.iter().any(|event| expiry.of_event(event.at))
     }
 
     /// Takes in the page of history before an event. Changes nothing when that is not the oldest one here any more.
@@ -257,7 +283,9 @@ impl Timeline {
 
     /// Drops the events that have expired, which are the oldest. What waits to be sent stays.
     pub fn forget(&mut self, expiry: Expiry) {
-        let expired = self.events.partition_point(|event| expiry.of_event(event.at));
+        // Order is by place: where the clock was set back, what comes later may bear an earlier time.
+        let expired =
+            self.events.iter().rposition(|event| expiry.of_event(event.at)).map_or(0, |last| last + 1);
         self.events.drain(..expired);
         // what is older than something expired has expired as well
         self.earlier &= expired == 0;
@@ -360,7 +388,7 @@ impl Timeline {
             let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
             let starts_group = starts_day
                 || author.is_none()
-                || before.is_none_or(|(then, who)| who != author || at.millis_since(then) > GROUP_MILLIS);
+                || before.is_none_or(|(then, who)| who != author || at.0.abs_diff(then.0) > GROUP_MILLIS);
             before = Some((at, author));
             let content = self.hidden_or(content);
             match (rows.last_mut().map(|row| &mut row.content), &content) {
@@ -408,7 +436,7 @@ impl Timeline {
             // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
             What::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
             // it shows where the message was
-            What::MessageRemoved { .. } => false,
+            What::MessageRemoved { .. } | What::OwnRemoved { .. } => false,
             _ => true,
         });
         told
@@ -421,8 +449,7 @@ impl Timeline {
             What::Blank(blank) => (blank.author, blank.client_id),
             _ => return None,
         };
-        let waits =
-            |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
+        let waits = |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
         (author == self.me || self.pending.iter().any(waits)).then_some(client_id)
     }
 }
@@ -470,7 +497,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{ChatId, Lifetimes, Message, Nickname, Span, User, id::ID_BYTES};
+    use crate::{Lifetimes, Message, Nickname, Span, User, id::ID_BYTES};
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
     const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
@@ -595,7 +622,10 @@ mod tests {
         let held = Some(Problem::WrittenAsAnother);
         assert!(timeline.pending().iter().all(|own| own.problem == held));
         timeline.take_heart();
-        assert!(timeline.pending().iter().all(|own| own.problem == held), "a connection changes nothing of that");
+        assert!(
+            timeline.pending().iter().all(|own| own.problem == held),
+            "a connection changes nothing of that"
+        );
         timeline.apply(posted(ME, 2, 0, 7));
         assert_eq!(timeline.pending().len(), 1);
 
@@ -727,6 +757,48 @@ mod tests {
         assert_eq!((timeline.oldest(), timeline.cursor().seq), (None, log[9].seq), "the cursor stays");
         assert_eq!(timeline.rows(|_| 0).len(), 1);
         assert_eq!(timeline.apply(posted(OTHER, 40, 30, 99 * MINUTE)), Applied::Appended);
+    }
+
+    #[test]
+    fn all_that_some_said_leaves_blanks() {
+        let log = log(6);
+        let mut timeline = Timeline::new(ME, history(log.clone(), false));
+        let removed = |seq, prev, what| Event { seq: Seq(seq), prev: Seq(prev), what, ..log[0].clone() };
+        let blanks = |timeline: &Timeline| {
+            let rows = timeline.rows(|_| 0);
+            rows.iter().filter(|row| matches!(row.key(ME), RowKey::Blank(_))).count()
+        };
+        let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
+        let what = What::PeopleRemoved { nickname, first, others: Vec::new() };
+        assert_eq!(timeline.apply(removed(20, 18, what)), Applied::Appended);
+        assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
+        timeline.apply(removed(21, 20, What::OwnRemoved { user: ME }));
+        assert_eq!(
+            (blanks(&timeline), timeline.rows(|_| 0).len()),
+            (6, 7),
+            "of oneself the places say enough"
+        );
+        assert!(!format!("{timeline:?}").contains("message 6"), "what was said is nowhere");
+    }
+
+    #[test]
+    fn where_the_clock_was_set_back_order_is_by_place() {
+        const DAY: u64 = 24 * 60 * MINUTE;
+        let events =
+            vec![posted(OTHER, 1, 0, 3 * DAY), posted(OTHER, 2, 1, DAY), posted(OTHER, 3, 2, DAY + MINUTE)];
+        let mut timeline = Timeline::new(ME, history(events, false));
+        let shape: Vec<_> =
+            timeline.rows(|_| 0).iter().map(|row| (row.starts_day, row.starts_group)).collect();
+        assert_eq!(shape, [(true, true), (true, true), (false, false)]);
+        let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+        let expiry = Expiry { now: Timestamp(DAY + MINUTE), lifetimes };
+        assert!(timeline.has_expired(expiry));
+        timeline.forget(expiry);
+        assert_eq!(
+            timeline.oldest(),
+            Some(Seq(3)),
+            "what was said before what has expired has expired as well"
+        );
     }
 
     #[test]

@@ -66,6 +66,31 @@ test.describe('removed', () => {
     await bea.chat.say('here again');
     await expect(ana.chat.message('here again')).toBeVisible();
   });
+
+  test('one act removes somebody with all they said, and whoever is out takes back their own words', async ({ person }) => {
+    const ana = await person();
+    const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+    const [bea, cy] = [await person(), await person()];
+    for (const [one, name] of [[bea, 'Bea'], [cy, 'Cy']] as const) {
+      await one.open(link);
+      await one.chat.say(`/nick ${name}`);
+      await one.chat.say(`first of ${name}`);
+      await one.chat.say(`second of ${name}`);
+    }
+    await ana.chat.say('stays');
+    await ana.chat.aboutMember('Bea');
+    await ana.chat.act('Remove Bea and all their messages').click();
+    await expect(ana.chat.log.getByText('You removed Bea and all their messages')).toBeVisible();
+    await expect(ana.chat.log.getByText('Message removed by the owner')).toHaveCount(2);
+    await expect(bea.chat.alert).toContainText('The owner has removed you from this chat.');
+
+    await ana.chat.aboutMember('Cy');
+    await ana.chat.act('Remove Cy from this chat').click();
+    await cy.chat.alert.getByRole('button', { name: 'Remove what I said there' }).click();
+    await expect(cy.page).toHaveURL('/');
+    await expect(ana.chat.log.getByText('Message removed', { exact: true })).toHaveCount(2);
+    expect(await ana.chat.texts()).toEqual(['stays']);
+  });
 });
 
 test('in a locked chat its owner alone writes, and nothing begun is lost', async ({ person }) => {

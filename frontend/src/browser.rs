@@ -3,8 +3,8 @@
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use app::page::DATA_ID;
-use leptos::prelude::set_timeout;
 use domain::{ClientId, Timestamp, id::ID_BYTES, page::Page};
+use leptos::prelude::set_timeout;
 use wasm_bindgen::{
     JsCast, JsValue,
     prelude::{Closure, wasm_bindgen},
@@ -93,7 +93,9 @@ pub(crate) fn is_nowhere() -> bool {
     let document = window.document();
     let focused = document.as_ref().and_then(Document::active_element);
     selection.is_none_or(|selection| selection.is_collapsed())
-        && focused.is_none_or(|element| document.is_some_and(|document| document.body().is_some_and(|body| *body == element)))
+        && focused.is_none_or(|element| {
+            document.is_some_and(|document| document.body().is_some_and(|body| *body == element))
+        })
 }
 
 /// Whether the page can be seen.
@@ -106,8 +108,7 @@ pub(crate) fn is_visible() -> bool {
 pub(crate) fn show_address(address: &str) {
     // a browser may refuse to do it too often; then the address is what it was
     let history = window().and_then(|window| window.history().ok());
-    let _ = history
-        .map(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(address)));
+    let _ = history.map(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(address)));
 }
 
 #[wasm_bindgen]
@@ -214,7 +215,12 @@ impl Reply {
 
 /// Asks the server for something as JSON, within so many milliseconds; with a text to be sent as JSON, too, where there is
 /// one. `done` is given `None` where no server answered.
-pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, done: Box<dyn FnOnce(Option<Reply>)>) {
+pub(crate) fn request(
+    address: &str,
+    sent: Option<String>,
+    patience: Duration,
+    done: Box<dyn FnOnce(Option<Reply>)>,
+) {
     let Some(window) = window() else { return };
     let done = Rc::new(Cell::new(Some(done)));
     let late = Rc::clone(&done);

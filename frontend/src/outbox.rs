@@ -2,7 +2,7 @@
 
 use app::live::Answered;
 use domain::{
-    ChatId, ClientId, Problem,
+    ChatId, ClientId, Problem, Timestamp,
     frame::{Ask, ClientFrame},
     timeline::Pending,
 };
@@ -28,9 +28,10 @@ pub(crate) enum Waiting {
 }
 
 impl Outbox {
-    /// The frame that asks for a message to be posted; nothing if this connection was asked already.
-    pub(crate) fn post(&mut self, chat: ChatId, message: &Pending) -> Option<ClientFrame> {
-        let Pending { client_id, body, .. } = message;
+    /// The frame that asks for a message to be posted, at this time by the server's clock; nothing if this connection was asked
+    /// already.
+    pub(crate) fn post(&mut self, chat: ChatId, message: &Pending, now: Timestamp) -> Option<ClientFrame> {
+        let Pending { client_id, .. } = message;
         if self
             .open
             .iter()
@@ -38,7 +39,7 @@ impl Outbox {
         {
             return None;
         }
-        let command = Ask::Post { chat, client_id: *client_id, body: body.to_string() };
+        let command = message.ask(chat, now);
         Some(self.request(command, Waiting::Message(*client_id)))
     }
 
@@ -79,7 +80,7 @@ impl Outbox {
 mod tests {
     use std::{cell::Cell, rc::Rc};
 
-    use domain::{Body, Timestamp, id::ID_BYTES};
+    use domain::{Body, id::ID_BYTES};
 
     use super::*;
 
@@ -90,13 +91,13 @@ mod tests {
         let body = Body::parse("hello").unwrap();
         let message = Pending { client_id, body, at: Timestamp(1), author: None, problem: None };
         let mut outbox = Outbox::default();
-        let Some(ClientFrame::Do { request, .. }) = outbox.post(chat, &message) else {
+        let Some(ClientFrame::Do { request, .. }) = outbox.post(chat, &message, Timestamp(1)) else {
             panic!("nothing asked")
         };
-        assert_eq!(outbox.post(chat, &message), None);
+        assert_eq!(outbox.post(chat, &message, Timestamp(1)), None);
         assert!(matches!(outbox.answered(request), Some(Waiting::Message(id)) if id == client_id));
         assert!(outbox.answered(request).is_none());
-        assert!(outbox.post(chat, &message).is_some());
+        assert!(outbox.post(chat, &message, Timestamp(1)).is_some());
     }
 
     #[test]

@@ -130,7 +130,8 @@ impl Polling {
 
     /// Sends the oldest message that waits, and then the next.
     pub(crate) fn post(self: &Rc<Self>) {
-        let Some(chat) = self.scene.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none()) else {
+        let Some(chat) = self.scene.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none())
+        else {
             return;
         };
         let Some(message) = chat.on_their_way().into_iter().next() else { return };
@@ -138,7 +139,7 @@ impl Polling {
             return;
         }
         let client_id = message.client_id;
-        let ask = Ask::Post { chat: chat.chat_id(), client_id, body: message.body.to_string() };
+        let ask = message.ask(chat.chat_id(), self.scene.live().server_time());
         let polling = Rc::clone(self);
         self.send(&ask, move |outcome| {
             polling.is_posting.set(false);
@@ -148,7 +149,10 @@ impl Polling {
                     chat.stored(client_id, seq);
                     polling.look();
                 }
-                Err(problem) if problem == Problem::AnswerLost || (problem.is_passing() && problem != Problem::StorageFull) => {
+                Err(problem)
+                    if problem == Problem::AnswerLost
+                        || (problem.is_passing() && problem != Problem::StorageFull) =>
+                {
                     let seconds = problem.retry_after().unwrap_or(REST_SECONDS);
                     let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
                     let again = Rc::clone(&polling);

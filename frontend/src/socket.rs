@@ -236,7 +236,12 @@ impl Courier for Socket {
     }
 
     fn reach(&self, done: Box<dyn FnOnce(bool)>) {
-        browser::request("/healthz", None, PROBE_PATIENCE, Box::new(|reply| done(reply.is_some_and(|reply| reply.is_ok()))));
+        browser::request(
+            "/healthz",
+            None,
+            PROBE_PATIENCE,
+            Box::new(|reply| done(reply.is_some_and(|reply| reply.is_ok()))),
+        );
     }
 
     fn draft(&self) -> Option<String> {
@@ -525,7 +530,7 @@ impl Inner {
         let Some(chat) = self.scene.chat() else { return };
         let frame = match self.wire.borrow_mut().as_mut() {
             Some(wire) if wire.is_welcome && self.rest.borrow().is_none() => {
-                wire.outbox.post(chat.chat_id(), message)
+                wire.outbox.post(chat.chat_id(), message, self.scene.live().server_time())
             }
             _ => None,
         };
@@ -745,7 +750,8 @@ impl Inner {
     fn hurry(self: &Rc<Self>) {
         self.polling.look();
         let now = browser::uptime_millis();
-        let wire = self.wire.borrow().as_ref().map(|wire| (wire.is_open, now - wire.dialed > PATIENCE_MILLIS));
+        let wire =
+            self.wire.borrow().as_ref().map(|wire| (wire.is_open, now - wire.dialed > PATIENCE_MILLIS));
         match wire {
             Some((true, _)) => self.ask_for_life(),
             // it may have been begun on another network

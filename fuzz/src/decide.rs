@@ -47,6 +47,17 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             Command::AnswerInvite { chat: at, answer }
         }
         6 => Command::RemoveMessage { chat: at, message: message() },
+        7 if kind > 191 => Command::RemoveNewcomers {
+            chat: at,
+            seconds: with.into(),
+            people: vec![user(with), user(with.wrapping_add(1)), user(with), by],
+        },
+        7 if kind < 64 => Command::RemovePerson { chat: at, person: user(with) },
+        15 if kind > 191 => Command::RemoveOwn { chat: at },
+        14 if kind > 191 => {
+            let by = (i64::from(with) - 128) * 60_000;
+            return Some(Proposal::ClockSet(by));
+        }
         7 => Command::SetRemoved { chat: at, person: user(with), is_removed: kind > 127 },
         8 => Command::SetLock { chat: at, is_locked: with % 2 == 0 },
         9 => Command::SetHidden { person: user(with), is_hidden: kind > 127 },
@@ -66,7 +77,7 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
         13 if who > 250 => return Some(Proposal::End { chat: at, upto: message() }),
         _ => {
             let body = Body::parse(&format!("{with}")).ok()?;
-            Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body }
+            Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body, waited_millis: 0 }
         }
     };
     Some(Proposal::Asked { by, command })
@@ -102,12 +113,16 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
         | Command::SetVisibility { chat, .. }
         | Command::RemoveMessage { chat, .. }
         | Command::SetRemoved { chat, .. }
+        | Command::RemovePerson { chat, .. }
+        | Command::RemoveNewcomers { chat, .. }
         | Command::SetLock { chat, .. } => before.chats.get(chat),
         _ => None,
     };
     let Some(chat) = of.map(|kept| &kept.value) else { return };
     let Verdict::Accepted(changes) = verdict else { return };
-    assert_eq!(chat.admits(*by), Ok(()), "whoever is not let in does nothing");
+    // they take back what they said, and nothing else
+    let is_own = matches!(command, Command::RemoveMessage { .. });
+    assert!(is_own || chat.admits(*by).is_ok(), "whoever is not let in does nothing");
     for change in changes {
         let Change::Chat(Event { what, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
@@ -120,7 +135,8 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
             | What::VisibilitySet { .. }
             | What::LockSet { .. }
             | What::PersonRemoved { .. }
-            | What::PersonAdmitted { .. } => assert!(is_owner, "{what:?} by somebody else"),
+            | What::PersonAdmitted { .. }
+            | What::PeopleRemoved { .. } => assert!(is_owner, "{what:?} by somebody else"),
             _ => {}
         }
     }

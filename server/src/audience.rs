@@ -33,8 +33,9 @@ impl Audience {
         // nothing has expired at the beginning of time: the lobby looks for that itself
         let view = self.store.read(Timestamp::default())?;
         let chats = view.chats()?;
-        for Chat { id, removed, .. } in chats.iter().map(|kept| &kept.value) {
+        for Chat { id, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
             removed.iter().for_each(|user| self.presence.remove(*id, *user));
+            self.presence.lock_names(*id, *is_locked, *seq);
         }
         self.lobby.reset(chats);
         for user in self.presence.everybody() {
@@ -60,8 +61,17 @@ impl Audience {
                     self.presence.said(event.chat, message.author);
                 }
                 self.tails.append(event);
-                if let What::PersonRemoved { person, .. } = &event.what {
-                    self.presence.remove(event.chat, person.id);
+                match &event.what {
+                    What::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
+                    What::PeopleRemoved { first, others, .. } => {
+                        for person in [first.id].iter().chain(others) {
+                            self.presence.remove(event.chat, *person);
+                        }
+                    }
+                    What::LockSet { is_locked, .. } => {
+                        self.presence.lock_names(event.chat, *is_locked, event.seq);
+                    }
+                    _ => {}
                 }
                 if let Some(invitee) = event.invitee() {
                     self.presence.knock(invitee);
@@ -78,7 +88,8 @@ impl Audience {
             Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)
-            | Change::Forgotten { .. } => {}
+            | Change::Forgotten { .. }
+            | Change::ClockSet(_) => {}
         }
         self.lobby.apply(change);
     }

@@ -12,11 +12,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    ChatId, Command, Problem, UserId,
+    ChatId, ClientId, Command, Problem, UserId,
     frame::{Ask, FRAME_LIMIT, ServerFrame},
+    id::ID_BYTES,
     page::{Notice, RefusedForm},
 };
 use leptos::context::provide_context;
+use sha2::{Digest, Sha256};
 
 use crate::{
     client::{Caller, Client},
@@ -29,8 +31,8 @@ use crate::{
 /// The service, for the user whose form it is.
 struct FormBackend {
     service: Arc<Service>,
-    /// Nobody, where no session came along: then everything is refused, and comes back with what was written.
-    caller: Option<Caller>,
+    /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
+    caller: Result<Caller, Problem>,
     result: Mutex<Option<FormResult>>,
 }
 
@@ -57,9 +59,22 @@ impl Backend for FormBackend {
         })
     }
 
+    fn chat_id_of(&self, form: ClientId, title: &str, private: bool) -> Result<ChatId, Problem> {
+        let Caller { user, .. } = self.caller?;
+        let hash = Sha256::new_with_prefix(b"qchat chat id\0")
+            .chain_update(user.bytes())
+            .chain_update(form.bytes())
+            .chain_update([u8::from(private)])
+            .chain_update(title)
+            .finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        Ok(ChatId::from_bytes(id))
+    }
+
     fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
         Box::pin(async move {
-            let caller = self.caller.ok_or(Problem::NoSession)?;
+            let caller = self.caller?;
             self.service.execute(caller, command).await.map(|_| ())
         })
     }
@@ -69,7 +84,7 @@ impl Backend for FormBackend {
     }
 
     fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
-        let Caller { user, .. } = self.caller.ok_or(Problem::NoSession)?;
+        let Caller { user, .. } = self.caller?;
         Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
     }
 
@@ -87,9 +102,9 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
     let Client { address, .. } = Client::of(&request);
-    let session = parts.sessions.find(request.headers(), parts.service.now()).map(|session| session.user());
-    let is_here = session.is_some_and(|user| parts.presence.is_here(user));
-    let asker = Asker { line: Line::of(address, session), is_here };
+    let session = user_of(&parts, &request);
+    let is_here = session.is_ok_and(|user| parts.presence.is_here(user));
+    let asker = Asker { line: Line::of(address, session.ok()), is_here };
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
         caller: session.map(|user| Caller { user, address }),
@@ -105,7 +120,7 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
             let notice = match form {
-                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session, form) },
+                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session.ok(), form) },
                 None => Notice::Problem(problem),
             };
             refuse(&parts, is_page, head, asker, notice, problem).await
@@ -118,18 +133,23 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
     }
 }
 
+/// Whose session came along.
+fn user_of(parts: &Parts, request: &Request) -> Result<UserId, Problem> {
+    let session = parts.sessions.find(request.headers(), parts.service.now())?;
+    session.map(|session| session.user()).ok_or(Problem::NoSession)
+}
+
 /// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
 /// down the socket.
 pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
-    let session = parts.sessions.find(request.headers(), parts.service.now());
+    let user = user_of(&parts, &request);
     let Ok(body) = to_bytes(request.into_body(), FRAME_LIMIT).await else {
         return problem::plain(Problem::FrameTooLarge);
     };
     let done = async {
-        let user = session.ok_or(Problem::NoSession)?.user();
         let ask: Ask = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
-        parts.service.execute(Caller { user, address }, ask.check()?).await
+        parts.service.execute(Caller { user: user?, address }, ask.check()?).await
     };
     match done.await {
         Ok(seq) => Json(ServerFrame::Done { request: 0, seq }).into_response(),
@@ -140,10 +160,10 @@ pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response 
 /// A form that is given back, with what somebody is called where the field for that was left alone.
 fn filled_in(parts: &Parts, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
     match form {
-        RefusedForm::StartChat { nickname, title, private } if nickname.is_empty() => {
+        RefusedForm::StartChat { nickname, title, private, id } if nickname.is_empty() => {
             let known = user.and_then(|user| parts.service.user(user).ok());
             let nickname = known.map(|known| known.nickname.to_string()).unwrap_or_default();
-            RefusedForm::StartChat { nickname, title, private }
+            RefusedForm::StartChat { nickname, title, private, id }
         }
         form => form,
     }
@@ -183,7 +203,7 @@ async fn refuse(
             // what they wrote comes back however busy it is
             made.unwrap_or_else(|_| parts.press.answer_notice(notice))
         }
-        Notice::Problem(_) | Notice::Missing => parts.press.say(Some(problem)),
+        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => parts.press.say(Some(problem)),
     };
     problem::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {

@@ -18,6 +18,7 @@ pub mod live;
 pub mod lobby;
 pub mod metrics;
 pub mod operator;
+pub mod origin;
 pub mod page;
 pub mod presence;
 pub mod problem;

@@ -159,6 +159,10 @@ pub struct Limits<C: Clock = DefaultClock> {
     chat: Limit<C>,
     message: Limit<C>,
     rename: Limit<C>,
+    /// As often as renaming, and apart from it.
+    lock: Limit<C>,
+    /// The same.
+    remove: Limit<C>,
     invite: Limit<C>,
 }
 
@@ -202,6 +206,8 @@ impl<C: Clock + Clone> Limits<C> {
             chat: limit(chat),
             message: limit(message),
             rename: limit(rename),
+            lock: limit(rename),
+            remove: limit(rename),
             invite: limit(invite),
             caps,
             places: Arc::default(),
@@ -218,16 +224,8 @@ impl<C: Clock + Clone> Limits<C> {
     pub async fn run(&self) {
         loop {
             sleep(FORGETS_EVERY).await;
-            let all = [
-                &self.page,
-                &self.bytes,
-                &self.connect,
-                &self.chat,
-                &self.message,
-                &self.rename,
-                &self.invite,
-            ];
-            for Limit(limit) in all {
+            let Self { page, bytes, connect, chat, message, rename, lock, remove, invite, .. } = self;
+            for Limit(limit) in [page, bytes, connect, chat, message, rename, lock, remove, invite] {
                 if let Some((sessions, addresses)) = limit {
                     sessions.retain_recent();
                     sessions.shrink_to_fit();
@@ -322,7 +320,11 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetRemoved { .. }
             | Command::AnswerInvite { .. }
             | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
-            Command::RemoveMessage { .. } | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
+            Command::RemoveMessage { .. }
+            | Command::RemovePerson { .. }
+            | Command::RemoveNewcomers { .. }
+            | Command::RemoveOwn { .. }
+            | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
         };
         if bytes >= enough {
             return Err(Problem::StorageFull);
@@ -343,12 +345,15 @@ impl<C: Clock + Clone> Limits<C> {
         let limit = match command {
             Command::StartChat { .. } => &self.chat,
             // there is no more to take away than was said
-            Command::Post { .. } | Command::RemoveMessage { .. } => &self.message,
+            Command::Post { .. } | Command::RemoveMessage { .. } | Command::RemoveOwn { .. } => &self.message,
+            // whoever locks a chat does so after much else
+            Command::SetLock { .. } => &self.lock,
+            Command::SetRemoved { .. } | Command::RemovePerson { .. } | Command::RemoveNewcomers { .. } => {
+                &self.remove
+            }
             Command::SetNickname { .. }
             | Command::EditTitle { .. }
             | Command::SetVisibility { .. }
-            | Command::SetRemoved { .. }
-            | Command::SetLock { .. }
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };
@@ -504,6 +509,7 @@ mod tests {
             chat,
             client_id: ClientId::from_bytes([1; ID_BYTES]),
             body: Body::parse("hello").unwrap(),
+            waited_millis: 0,
         };
         let title = Command::EditTitle { chat, title: Title::parse("Tea").unwrap() };
         let remove = Command::RemoveMessage { chat, message: Seq(3) };

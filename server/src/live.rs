@@ -15,7 +15,7 @@ use std::sync::Arc;
 use axum::{
     Extension,
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use domain::Problem;
@@ -26,7 +26,7 @@ pub use outlet::{Outlet, Stuck};
 
 use crate::{
     client::{Caller, Client},
-    problem,
+    origin, problem,
     router::Parts,
 };
 
@@ -36,16 +36,18 @@ pub async fn upgrade(
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Response {
-    if !is_same_origin(request.headers()) {
+    if !origin::is_same(request.headers()) {
+        parts.refusals.note(request.headers());
         return problem::plain(Problem::CrossOrigin);
     }
     // A page cannot see why a handshake failed, so those without a session are let in and told.
     let caller = match parts.sessions.find(request.headers(), parts.service.now()) {
-        Some(session) if !parts.stop.is_cancelled() => {
+        Ok(Some(session)) if !parts.stop.is_cancelled() => {
             Ok(Caller { user: session.user(), address: client.address })
         }
-        Some(_) => Err(Problem::Restarting),
-        None => Err(Problem::NoSession),
+        Ok(Some(_)) => Err(Problem::Restarting),
+        Ok(None) => Err(Problem::NoSession),
+        Err(problem) => Err(problem),
     };
     // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
     // back later each time.
@@ -71,38 +73,4 @@ pub async fn upgrade(
         }
     });
     answer
-}
-
-/// Browsers say which page opens a socket, and no page of another site may. Other clients send no Origin; they hold
-/// their cookies in their own hands, so nobody can abuse them from elsewhere.
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-    origin.is_some() && origin == host
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn allowed(origin: Option<&str>, host: &str) -> bool {
-        let mut headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-        if let Some(origin) = origin {
-            headers.insert(header::ORIGIN, origin.parse().unwrap());
-        }
-        is_same_origin(&headers)
-    }
-
-    #[test]
-    fn only_pages_of_this_site_open_a_socket() {
-        assert!(allowed(Some("http://chat.example:3000"), "chat.example:3000"));
-        assert!(allowed(Some("https://chat.example"), "chat.example"));
-        assert!(allowed(None, "chat.example"));
-        for foreign in
-            ["http://evil.example", "http://chat.example.evil.example", "null", "http://chat.example:81"]
-        {
-            assert!(!allowed(Some(foreign), "chat.example"), "{foreign}");
-        }
-    }
 }

@@ -183,6 +183,7 @@ impl Lobby {
             }
             Change::ChatTouched(chat, at) => state.touch(*chat, *at, self.lifetimes),
             Change::ChatExpired(chat) => state.remove(chat.id, self.lifetimes),
+            Change::ClockSet(by) => state.move_times(*by, self.lifetimes),
             Change::User { .. }
             | Change::Hidden { .. }
             | Change::UserTouched(..)
@@ -524,7 +525,7 @@ impl State {
         let id = chat.id;
         if let Some(known) = self.chats.get_mut(&id) {
             let said = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
-            let is_said_anew = said(chat.said_at) >= said(known.said_at) + SAID_MILLIS
+            let is_said_anew = said(chat.said_at).abs_diff(said(known.said_at)) >= SAID_MILLIS
                 || known.said_at.is_some() != chat.said_at.is_some();
             let is_renamed = known.chat.title != chat.title;
             if is_renamed {
@@ -567,6 +568,17 @@ impl State {
             *self.owned.entry(known.chat.owner).or_default() += 1;
             self.expired -= 1;
             self.show(id);
+        }
+    }
+
+    /// The clock was set: everything was last active so much later or earlier.
+    fn move_times(&mut self, by: i64, lifetimes: Lifetimes) {
+        self.expiries.clear();
+        for (id, known) in &mut self.chats {
+            known.active_at = known.active_at.moved(by);
+            if !known.is_expired {
+                self.expiries.insert((end(known.active_at, lifetimes), *id));
+            }
         }
     }
 

@@ -18,7 +18,7 @@ use axum::{
 use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
     lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
-    page::Page,
+    page::{Notice, Page},
 };
 pub use pool::{Asker, Line};
 pub use press::Press;
@@ -113,7 +113,14 @@ async fn show(
     Part { before, message, person }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Subject::Message).or_else(|| person.map(Subject::Person));
-    let glance = parts.service.glance(chat, visitor.user)?;
+    let glance = match parts.service.glance(chat, visitor.user) {
+        Err(Problem::Removed) if !visitor.wants_data => {
+            let mut answer = parts.press.answer_notice(Notice::Removed(chat));
+            problem::mark(Problem::Removed, &mut answer);
+            return Ok(answer);
+        }
+        glance => glance?,
+    };
     if visitor.wants_data {
         let page = parts.service.chat_page(glance, before, about)?;
         return Ok(Press::answer_data(&Page::Chat(Box::new(page))));
@@ -192,19 +199,12 @@ impl Visitor {
     fn come(parts: &Parts, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
         let Client { address, is_secure } = Client::of(request);
         let (headers, now) = (request.headers(), parts.service.now());
-        let known = parts.sessions.find(headers, now).map(|session| session.user());
+        let known = parts.sessions.find(headers, now)?.map(|session| session.user());
         parts.service.load(known, address, cost)?;
-        match parts.sessions.find_or_start(headers, now, is_secure) {
-            Ok((session, cookie)) => {
-                let is_here = known.is_some_and(|user| parts.presence.is_here(user));
-                let asker = Asker { line: Line::of(address, known), is_here };
-                Ok(Self { user: session.user(), asker, wants_data: wants_data(request), cookie })
-            }
-            Err(error) => {
-                tracing::error!(%error, "no session could be started");
-                Err(Problem::NotReadable)
-            }
-        }
+        let (session, cookie) = parts.sessions.find_or_start(headers, now, is_secure)?;
+        let is_here = known.is_some_and(|user| parts.presence.is_here(user));
+        let asker = Asker { line: Line::of(address, known), is_here };
+        Ok(Self { user: session.user(), asker, wants_data: wants_data(request), cookie })
     }
 
     /// Answers them.

@@ -6,11 +6,14 @@ mod room;
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use domain::{ChatId, Roster, Timestamp, User, UserId, lobby::FACES};
+use domain::{Chat, ChatId, Roster, Seq, Timestamp, User, UserId, lobby::FACES};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep_until},
@@ -31,6 +34,9 @@ pub const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 /// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
 
+/// Pages take so long at most to come back to a server that starts.
+const COMING_BACK: Duration = Duration::from_secs(30);
+
 /// A rename is noted in this many chats. Nobody talks in more at once, and one command has to stay one.
 const NOTED_CHATS: usize = 64;
 /// So many who left are remembered until they are noted in the log. Whoever leaves beyond that is noted as they were
@@ -50,6 +56,8 @@ pub struct Presence {
     came: Notify,
     grace: Duration,
     clock: Clock,
+    clock_sets: AtomicU64,
+    begun: Instant,
 }
 
 #[derive(Default)]
@@ -117,7 +125,9 @@ impl Presence {
     /// Nobody anywhere; those who go are shown for `grace` longer.
     pub fn new(grace: Duration, clock: Clock) -> Self {
         let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
-        Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock }
+        let clock_sets = AtomicU64::new(0);
+        let begun = Instant::now();
+        Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
     }
 
     /// Opens a connection of a user. `knock` rings whenever their invites may be others.
@@ -148,6 +158,21 @@ impl Presence {
         self.lock().people.len()
     }
 
+    /// How often the clock was set.
+    pub fn clock_sets(&self) -> u64 {
+        self.clock_sets.load(Ordering::Relaxed)
+    }
+
+    /// The clock was set: everybody is told what time it is.
+    pub fn tell_time(&self) {
+        self.clock_sets.fetch_add(1, Ordering::Relaxed);
+        self.lock()
+            .people
+            .values()
+            .flat_map(|person| &person.connections)
+            .for_each(|(_, knock)| knock.notify_one());
+    }
+
     /// Tells every connection of a user that their invites may be others.
     pub fn knock(&self, user: UserId) {
         if let Some(person) = self.lock().people.get(&user) {
@@ -157,6 +182,15 @@ impl Presence {
 
     /// Takes a seat. Somebody with three tabs has three seats and is one member. `bell` rings for every change.
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
+        self.sit(chat, None, user, bell)
+    }
+
+    /// The same in a chat that is known, with whether its names hold just now.
+    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, bell: Bell) -> Seat {
+        self.sit(chat.id, Some(chat), user, bell)
+    }
+
+    fn sit(self: &Arc<Self>, chat: ChatId, known: Option<&Chat>, user: User, bell: Bell) -> Seat {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
         // told apart from those of a room that was there before: a seat can outlive its room
@@ -170,7 +204,11 @@ impl Presence {
             self.came.notify_one();
         }
         room.watch(watcher, bell);
-        if room.sit(watcher, user) {
+        if let Some(known) = known {
+            room.owner = Some(known.owner);
+            room.lock_names(known.is_locked, known.seq);
+        }
+        if room.sit(watcher, user, now) {
             moved.insert(chat);
             self.moved.notify_one();
         }
@@ -195,6 +233,29 @@ impl Presence {
         }
         drop(everybody);
         self.sooner.notify_one();
+    }
+
+    /// From a place of the log on, the names in a chat hold and nobody new is named in it, or all are named as they are
+    /// called.
+    pub fn lock_names(&self, chat: ChatId, is_locked: bool, seq: Seq) {
+        let now = Instant::now();
+        let mut everybody = self.lock();
+        let Everybody { rooms, rings, moved, .. } = &mut *everybody;
+        let Some(room) = rooms.get_mut(&chat) else { return };
+        if room.lock_names(is_locked, seq) {
+            rings.extend(room.ring(now).map(|at| (at, chat)));
+            moved.insert(chat);
+            self.moved.notify_one();
+        }
+        drop(everybody);
+        self.sooner.notify_one();
+    }
+
+    /// Who is in a chat and came there no longer ago than this. Whoever comes as the server starts comes back, as far as is
+    /// known.
+    pub fn newcomers(&self, chat: ChatId, since: Duration) -> Vec<UserId> {
+        let known = self.begun.elapsed().saturating_sub(COMING_BACK);
+        self.lock().rooms.get(&chat).map(|room| room.newcomers(since.min(known))).unwrap_or_default()
     }
 
     /// Takes their seats from somebody who was removed from a chat, and tells everybody there.

@@ -21,6 +21,7 @@ use crate::{
     form, headers, health, live,
     lobby::Lobby,
     metrics,
+    origin::{self, Refusals},
     page::{self, Press},
     presence::Presence,
     problem,
@@ -51,6 +52,8 @@ pub struct Parts {
     pub sessions: Sessions,
     /// Which proxies are believed.
     pub proxies: TrustedProxies,
+    /// What was refused as coming from another site.
+    pub refusals: Refusals,
     /// Whether the writer is well.
     pub writer: Arc<WriterHealth>,
     /// Cancelled when the server is to stop.
@@ -68,6 +71,7 @@ pub fn router(parts: Arc<Parts>) -> Router {
     let layers = (
         middleware::map_response(headers::protect),
         middleware::from_fn_with_state(Arc::clone(&parts), client::identify),
+        middleware::from_fn_with_state(Arc::clone(&parts), origin::settle),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
         DefaultBodyLimit::max(FORM_LIMIT),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{Entry, Problem, Proposal, Seq, Timestamp};
+use domain::{Entry, Problem, Proposal, Seq};
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -95,15 +95,14 @@ impl Sequencer for LocalSequencer {
 
 impl LocalLog {
     /// Waits for commands, until a moment if one is given, and gives all that wait, up to `limit`, their places after
-    /// `seq` and `at`. Blocks: for the writer's own thread.
-    pub fn next(&mut self, limit: usize, seq: Seq, at: Timestamp, until: Option<Instant>) -> Next {
+    /// `seq` and the time it is. Blocks: for the writer's own thread.
+    pub fn next(&mut self, limit: usize, seq: Seq, until: Option<Instant>) -> Next {
         let first = match self.receive(until) {
             Poll::Ready(Some(first)) => first,
             Poll::Ready(None) => return Next::End,
             Poll::Pending => return Next::Nothing,
         };
-        // A clock that goes back does not take the log with it.
-        let at = (self.clock)().max(at);
+        let at = (self.clock)();
         let waiting = std::iter::from_fn(|| self.queue.try_recv().ok());
         let mut seq = seq;
         let placed =
@@ -161,7 +160,7 @@ mod tests {
         let (sequencer, mut log) = local(clock::system());
         let (tell, waited) = oneshot::channel();
         let writer = thread::spawn(move || {
-            let mut next = |until| places(log.next(9, Seq(4), Timestamp(0), until));
+            let mut next = |until| places(log.next(9, Seq(4), until));
             let begun = Instant::now();
             let in_time = next(Some(begun + Duration::from_millis(30)));
             assert!(begun.elapsed() >= Duration::from_millis(30));

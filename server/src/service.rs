@@ -1,7 +1,7 @@
 //! What Qchat can be asked: the one entry for every transport. Sockets and forms both come here, with a user whose
 //! session was checked and a command whose text was.
 
-use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
     Blank, Chat, ChatId, Command, Epoch, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
@@ -26,6 +26,8 @@ use crate::{
 
 /// Where a chat is ended, so many of its events go with one entry of the log.
 const ENDED_AT_ONCE: usize = 512;
+/// Who said something first among the newest so many events of a chat is looked for among those who came lately.
+const NEWCOMERS_EVENTS: usize = 20_000;
 
 /// Commands in, views out.
 pub struct Service {
@@ -114,10 +116,18 @@ impl Service {
         let mut starting = None;
         match &mut command {
             Command::StartChat { chat, .. } => {
-                let counted = self.limits.start(by, || self.lobby.owned_by(by))?;
-                let from = (!address.is_loopback()).then(|| network(address));
-                let lobby = Arc::clone(&self.lobby);
-                starting = Some(Starting { _counted: counted, chat: *chat, from, lobby });
+                let view = self.read()?;
+                let there = view.chat(*chat).map_err(|error| not_readable(&error))?;
+                // the same form once more starts nothing
+                if there.is_none_or(|there| there.owner != by) {
+                    let counted = self.limits.start(by, || self.lobby.owned_by(by))?;
+                    let from = (!address.is_loopback()).then(|| network(address));
+                    let lobby = Arc::clone(&self.lobby);
+                    starting = Some(Starting { _counted: counted, chat: *chat, from, lobby });
+                }
+            }
+            Command::RemoveNewcomers { chat, seconds, people } => {
+                *people = self.newcomers(*chat, by, *seconds).await?;
             }
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, .. } => {
@@ -131,6 +141,31 @@ impl Service {
         }
         let outcome = self.sequencer.propose(Proposal::Asked { by, command }).await?;
         Ok(Proposed { outcome, starting })
+    }
+
+    /// Who has come into a chat of somebody's within so many seconds: who is there and came then, or said something for the
+    /// first time. Nobody where it is not theirs: that is told by the rules.
+    async fn newcomers(&self, id: ChatId, owner: UserId, seconds: u64) -> Result<Vec<UserId>, Problem> {
+        let view = self.read()?;
+        let chat = view.chat(id).map_err(|error| not_readable(&error))?;
+        if chat.is_none_or(|chat| chat.owner != owner) {
+            return Ok(Vec::new());
+        }
+        let present = self.presence.newcomers(id, Duration::from_secs(seconds));
+        let since = Timestamp(self.now().0.saturating_sub(seconds.saturating_mul(1_000)));
+        // it reads more than a page does, and nobody else is to wait
+        let looking = tokio::task::spawn_blocking(move || {
+            let (mut people, begins) = view.authors_since(id, since, NEWCOMERS_EVENTS)?;
+            people.extend(present);
+            let mut newcomers = Vec::new();
+            for person in people {
+                if person != owner && !view.has_said_before(id, person, begins)? {
+                    newcomers.push(person);
+                }
+            }
+            Ok(newcomers)
+        });
+        looking.await.map_err(|_| Problem::NotReadable)?.map_err(|error: StoreError| not_readable(&error))
     }
 
     /// Has a command done, and waits until it is on disk.
@@ -163,6 +198,11 @@ impl Service {
     /// [`Problem::TooManyPages`].
     pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
         self.limits.open(user)
+    }
+
+    /// How often the clock was set since this server started.
+    pub fn clock_sets(&self) -> u64 {
+        self.presence.clock_sets()
     }
 
     /// What time it is here.
@@ -289,12 +329,35 @@ impl Service {
                 // there is nothing before that: a part that is none shows the newest
                 history = page(&view, &chat, None, self.epoch())?;
             }
-            let about = subject.map(|subject| about(&view, chat.id, subject)).transpose()?.flatten();
+            let about = subject.map(|subject| self.about(&view, &chat, subject)).transpose()?.flatten();
             Ok((history, about))
         };
         let (history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
         let later = history.seq < chat.seq;
         Ok(ChatPage { visit, chat, roster, history, later, about })
+    }
+
+    /// What there is to know about a subject. Of whoever is not there and never was, nobody learns anything.
+    fn about(&self, view: &View, chat: &Chat, subject: Subject) -> Result<Option<About>, StoreError> {
+        Ok(match subject {
+            Subject::Person(id) => {
+                let is_known = chat.owner == id
+                    || chat.guest.is_some_and(|guest| guest.id == id)
+                    || chat.removed.contains(&id)
+                    || self.presence.is_in(chat.id, id)
+                    || view.has_said_before(chat.id, id, Seq(u64::MAX))?;
+                is_known.then(|| view.user(id)).transpose()?.map(|person| About { person, message: None })
+            }
+            Subject::Message(message) => match view.event(chat.id, message)?.map(|event| event.what) {
+                Some(What::Posted(Message { author: id, nickname, .. })) => {
+                    Some(About { person: User { id, nickname }, message: Some(message) })
+                }
+                Some(What::Blank(Blank { author: id, nickname, .. })) => {
+                    Some(About { person: User { id, nickname }, message: None })
+                }
+                _ => None,
+            },
+        })
     }
 
     /// The newest page of a chat's history.
@@ -386,12 +449,23 @@ impl Service {
             self.limits.enter(self.presence.company(chat).0)?;
         }
         let following = self.tails.follow(chat, Arc::clone(follower));
-        let user = self.user(id)?;
-        let seat = self.presence.join(chat, user.clone(), Arc::clone(bell));
-        // a rename that was committed between the look and the seat did not find the seat
-        let now = self.user(id)?;
-        if now != user {
-            self.presence.rename(&now);
+        let look = || {
+            let view = self.store.read(self.now())?;
+            Ok((view.user(id)?, view.chat(chat)?))
+        };
+        let look = || look().map_err(|error: StoreError| not_readable(&error));
+        let (user, known) = look()?;
+        let seat = match &known {
+            Some(known) => self.presence.join_in(known, user.clone(), Arc::clone(bell)),
+            None => self.presence.join(chat, user.clone(), Arc::clone(bell)),
+        };
+        // what was committed between the look and the seat did not find the seat
+        let (now, then) = (look()?, (user, known));
+        if now.0 != then.0 {
+            self.presence.rename(&now.0);
+        }
+        if let Some(known) = now.1.filter(|known| Some(known) != then.1.as_ref()) {
+            self.presence.lock_names(chat, known.is_locked, known.seq);
         }
         Ok((seat, following))
     }
@@ -409,21 +483,6 @@ impl Service {
         let log = self.read()?.log().map_err(|error| not_readable(&error))?;
         Ok(log.map_or(Seq::ZERO, |log| log.seq))
     }
-}
-
-fn about(view: &View, chat: ChatId, subject: Subject) -> Result<Option<About>, StoreError> {
-    Ok(match subject {
-        Subject::Person(id) => Some(About { person: view.user(id)?, message: None }),
-        Subject::Message(message) => match view.event(chat, message)?.map(|event| event.what) {
-            Some(What::Posted(Message { author: id, nickname, .. })) => {
-                Some(About { person: User { id, nickname }, message: Some(message) })
-            }
-            Some(What::Blank(Blank { author: id, nickname, .. })) => {
-                Some(About { person: User { id, nickname }, message: None })
-            }
-            _ => None,
-        },
-    })
 }
 
 fn page(view: &View, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {

@@ -5,7 +5,7 @@ use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Dur
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use cookie::{Cookie, CookieJar, Key, SameSite};
-use domain::{Timestamp, UserId, id::ID_BYTES};
+use domain::{Problem, Timestamp, UserId, id::ID_BYTES};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
 
 /// The name of the cookie.
 pub const COOKIE: &str = "qchat_session";
+/// Its name over TLS. Browsers take one of this prefix from the site itself alone: neither from a sibling of its host nor
+/// without TLS (RFC 6265bis, section 4.1.3.2).
+pub const HOST_COOKIE: &str = "__Host-qchat_session";
 
 /// A session ends this long after it was last renewed.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -54,6 +57,8 @@ pub struct Session {
     issued_at: Timestamp,
     /// Whether the key of today signed it.
     is_current: bool,
+    /// Whether it came under a name that nobody else can set.
+    is_sure: bool,
 }
 
 impl Session {
@@ -87,20 +92,42 @@ impl Sessions {
         Ok(Self { old: read_key(old)?, ..self })
     }
 
-    /// The session that came with a request, if it is one of ours, whole and not too old.
-    pub fn find(&self, headers: &HeaderMap, now: Timestamp) -> Option<Session> {
-        let mut jar = CookieJar::new();
+    /// The session that came with a request, if one is one of ours, whole and not too old. Other sites can set cookies that
+    /// come with ours: those that do not hold are passed over, and what came under the name that nobody else can set comes
+    /// before all others.
+    ///
+    /// # Errors
+    /// [`Problem::TwoSessions`] where two hold that differ.
+    pub fn find(&self, headers: &HeaderMap, now: Timestamp) -> Result<Option<Session>, Problem> {
         let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let ours = sent.flat_map(|value| value.split("; ")).filter_map(|pair| pair.split_once('='));
-        for (name, value) in ours.filter(|(name, _)| *name == COOKIE) {
-            jar.add_original(Cookie::new(name.to_owned(), value.to_owned()));
+        let sent: Vec<_> =
+            sent.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+        for name in [HOST_COOKIE, COOKIE] {
+            let mut found: Option<Session> = None;
+            for (_, value) in sent.iter().filter(|(sent, _)| *sent == name) {
+                let Some(session) = self.check(value, name == HOST_COOKIE, now) else { continue };
+                if found.as_ref().is_some_and(|first| first.secret != session.secret) {
+                    return Err(Problem::TwoSessions);
+                }
+                found.get_or_insert(session);
+            }
+            if found.is_some() {
+                return Ok(found);
+            }
         }
+        Ok(None)
+    }
+
+    /// The session of a cookie, if it holds.
+    fn check(&self, value: &str, is_sure: bool, now: Timestamp) -> Option<Session> {
+        let mut jar = CookieJar::new();
+        jar.add_original(Cookie::new(COOKIE, value.to_owned()));
         let current = jar.signed(&self.key).get(COOKIE);
         let is_current = current.is_some();
         let cookie = current.or_else(|| jar.signed(self.old.as_ref()?).get(COOKIE))?;
         let (secret, issued_at) = cookie.value().split_once('.')?;
         let issued_at = Timestamp(issued_at.parse().ok()?);
-        let session = Session { secret: unhex(secret)?, issued_at, is_current };
+        let session = Session { secret: unhex(secret)?, issued_at, is_current, is_sure };
         (age(&session, now) < LIFETIME).then_some(session)
     }
 
@@ -108,17 +135,28 @@ impl Sessions {
     /// came over TLS is told to send it over nothing else (`is_secure`).
     ///
     /// # Errors
-    /// [`NoRandomness`].
+    /// [`Problem::TwoSessions`], or [`Problem::NotReadable`] where none can be drawn.
     pub fn find_or_start(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
         is_secure: bool,
-    ) -> Result<(Session, Option<HeaderValue>), NoRandomness> {
-        match self.find(headers, now) {
-            Some(session) if session.is_current && age(&session, now) < RENEW_AFTER => Ok((session, None)),
+    ) -> Result<(Session, Option<HeaderValue>), Problem> {
+        // one that seems to come later is from before the clock was set back
+        let is_young =
+            |session: &Session| Duration::from_millis(now.0.abs_diff(session.issued_at.0)) < RENEW_AFTER;
+        match self.find(headers, now)? {
+            Some(session) if session.is_current && is_young(&session) && (session.is_sure || !is_secure) => {
+                Ok((session, None))
+            }
             Some(Session { secret, .. }) => Ok(self.issue(secret, now, is_secure)),
-            None => Ok(self.issue(random::bytes()?, now, is_secure)),
+            None => {
+                let secret = random::bytes().map_err(|error| {
+                    tracing::error!(%error, "no session could be started");
+                    Problem::NotReadable
+                })?;
+                Ok(self.issue(secret, now, is_secure))
+            }
         }
     }
 
@@ -128,10 +166,11 @@ impl Sessions {
         now: Timestamp,
         is_secure: bool,
     ) -> (Session, Option<HeaderValue>) {
-        let session = Session { secret, issued_at: now, is_current: true };
+        let session = Session { secret, issued_at: now, is_current: true, is_sure: is_secure };
         let value = format!("{}.{}", hex(&session.secret), session.issued_at.0);
         let lifetime = cookie::time::Duration::try_from(LIFETIME).unwrap_or_default();
-        let cookie = Cookie::build((COOKIE, value))
+        let name = if is_secure { HOST_COOKIE } else { COOKIE };
+        let cookie = Cookie::build((name, value))
             .http_only(true)
             .secure(is_secure)
             .max_age(lifetime)
@@ -140,7 +179,7 @@ impl Sessions {
             .build();
         let mut jar = CookieJar::new();
         jar.signed_mut(&self.key).add(cookie);
-        let header = jar.get(COOKIE).and_then(|cookie| HeaderValue::from_str(&cookie.to_string()).ok());
+        let header = jar.get(name).and_then(|cookie| HeaderValue::from_str(&cookie.to_string()).ok());
         (session, header)
     }
 }
@@ -232,6 +271,49 @@ mod tests {
         assert!(!cookie.contains(&hex(&session.user().bytes())));
     }
 
+    fn both(cookies: &[&str]) -> HeaderMap {
+        let pairs = cookies.iter().map(|cookie| cookie.split(';').next().unwrap());
+        HeaderMap::from_iter([(header::COOKIE, pairs.collect::<Vec<_>>().join("; ").parse().unwrap())])
+    }
+
+    #[test]
+    fn of_several_cookies_the_one_that_holds_counts_and_two_that_differ_are_refused() {
+        let sessions = sessions();
+        let ((ana, hers), (_, others)) = (start(&sessions, NOW), start(&sessions, NOW));
+        let junk = format!("{COOKIE}=somebody-elses");
+        for cookies in [[&*junk, &*hers], [&*hers, &*junk], [&*hers, &*hers]] {
+            let found = sessions.find(&both(&cookies), NOW).unwrap().unwrap();
+            assert_eq!(found.user(), ana.user(), "{cookies:?}");
+        }
+        assert_eq!(sessions.find(&both(&[&hers, &others]), NOW).err(), Some(Problem::TwoSessions));
+    }
+
+    #[test]
+    fn over_tls_a_session_moves_to_a_name_that_nobody_else_can_set() {
+        let sessions = sessions();
+        let ((ana, before), (_, planted)) = (start(&sessions, NOW), start(&sessions, NOW));
+        let (again, moved) = sessions.find_or_start(&both(&[&before]), NOW, true).unwrap();
+        let moved = moved.unwrap().to_str().unwrap().to_owned();
+        assert_eq!(again.user(), ana.user(), "whoever was here before the update stays who they are");
+        for attribute in ["__Host-qchat_session=", "Secure", "Path=/"] {
+            assert!(moved.contains(attribute), "{moved}");
+        }
+        assert!(!moved.contains("Domain"), "{moved}");
+        // whatever others plant beside it
+        for cookies in [[&*planted, &*moved], [&*moved, &*planted]] {
+            let (found, renewed) = sessions.find_or_start(&both(&cookies), NOW, true).unwrap();
+            assert_eq!((found.user(), renewed), (ana.user(), None));
+        }
+    }
+
+    #[test]
+    fn a_session_from_before_the_clock_was_set_back_is_renewed() {
+        let sessions = sessions();
+        let (session, cookie) = start(&sessions, later(LIFETIME));
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();
+        assert_eq!((again.user(), renewed.is_some()), (session.user(), true));
+    }
+
     #[test]
     fn what_was_changed_or_signed_by_others_does_not_hold() {
         let sessions = sessions();
@@ -240,16 +322,16 @@ mod tests {
         for place in [start_of_value, start_of_value + 50, start_of_value + 80] {
             let mut forged = cookie.clone().into_bytes();
             forged[place] = if forged[place] == b'0' { b'1' } else { b'0' };
-            assert!(sessions.find(&sent(&String::from_utf8(forged).unwrap()), NOW).is_none());
+            assert!(sessions.find(&sent(&String::from_utf8(forged).unwrap()), NOW).unwrap().is_none());
         }
         let others = Sessions { key: Key::from(&[8; KEY_BYTES]), old: None };
-        assert!(others.find(&sent(&cookie), NOW).is_none());
+        assert!(others.find(&sent(&cookie), NOW).unwrap().is_none());
         for nonsense in ["qchat_session=", "qchat_session=x", "qchat_session=é", "qchat_session"] {
             let headers = HeaderMap::from_iter([(
                 header::COOKIE,
                 HeaderValue::from_bytes(nonsense.as_bytes()).unwrap(),
             )]);
-            assert!(sessions.find(&headers, NOW).is_none());
+            assert!(sessions.find(&headers, NOW).unwrap().is_none());
         }
     }
 
@@ -257,11 +339,11 @@ mod tests {
     fn an_old_session_ends_and_an_ageing_one_is_renewed() {
         let sessions = sessions();
         let (session, cookie) = start(&sessions, NOW);
-        assert!(sessions.find(&sent(&cookie), later(LIFETIME)).is_none());
+        assert!(sessions.find(&sent(&cookie), later(LIFETIME)).unwrap().is_none());
         let (again, renewed) = sessions.find_or_start(&sent(&cookie), later(RENEW_AFTER), false).unwrap();
         assert_eq!(again.user(), session.user());
         let renewed = renewed.unwrap().to_str().unwrap().to_owned();
-        assert!(sessions.find(&sent(&renewed), later(LIFETIME)).is_some());
+        assert!(sessions.find(&sent(&renewed), later(LIFETIME)).unwrap().is_some());
     }
 
     #[test]
@@ -273,7 +355,7 @@ mod tests {
         let open = || Sessions::open(&path)?.holding(&old);
         let (session, cookie) = start(&open().unwrap(), NOW);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(open().unwrap().find(&sent(&cookie), NOW).is_some());
+        assert!(open().unwrap().find(&sent(&cookie), NOW).unwrap().is_some());
 
         // a key that is put aside goes on for those who come back, who leave it behind
         fs::rename(&path, &old).unwrap();
@@ -282,8 +364,8 @@ mod tests {
         assert_eq!(again.user(), session.user());
         let renewed = renewed.unwrap().to_str().unwrap().to_owned();
         fs::remove_file(&old).unwrap();
-        assert!(open().unwrap().find(&sent(&renewed), NOW).is_some());
-        assert!(open().unwrap().find(&sent(&cookie), NOW).is_none());
+        assert!(open().unwrap().find(&sent(&renewed), NOW).unwrap().is_some());
+        assert!(open().unwrap().find(&sent(&cookie), NOW).unwrap().is_none());
 
         fs::write(&old, b"short").unwrap();
         assert!(matches!(open(), Err(KeyError::NotAKey)));

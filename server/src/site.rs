@@ -26,6 +26,9 @@ struct Site;
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
 /// Other addresses may hold something new tomorrow.
 const FOR_AN_HOUR: &str = "public, max-age=3600";
+/// An address with another version than this server has says something that is not so: whoever keeps that would give it to
+/// those who come for the other.
+const NEVER: &str = "no-store";
 
 /// What a browser can unpack, best first, and how cargo-leptos names the packed file.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
@@ -72,7 +75,7 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
     let Some(file) = Site::get(path) else { return StatusCode::NOT_FOUND.into_response() };
     let version = version(&file);
     let tag = format!("\"{version}\"");
-    let keep = if wanted == Some(version.as_str()) { FOR_GOOD } else { FOR_AN_HOUR };
+    let keep = keep(wanted, &version);
     let common = [
         (header::CACHE_CONTROL, keep.to_owned()),
         (header::ETAG, tag.clone()),
@@ -96,6 +99,15 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
         )
             .into_response(),
         None => (common, [(header::CONTENT_TYPE, kind)], body(file)).into_response(),
+    }
+}
+
+/// How long a file may be kept that was asked for in a version.
+fn keep(wanted: Option<&str>, version: &str) -> &'static str {
+    match wanted {
+        Some(wanted) if wanted == version => FOR_GOOD,
+        Some(_) => NEVER,
+        None => FOR_AN_HOUR,
     }
 }
 
@@ -127,7 +139,16 @@ fn version(file: &EmbeddedFile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::takes;
+    use super::{FOR_AN_HOUR, FOR_GOOD, NEVER, keep, takes};
+
+    #[test]
+    fn only_what_an_address_says_is_kept_for_good_and_what_it_does_not_say_never() {
+        assert_eq!(keep(Some("0a1b"), "0a1b"), FOR_GOOD);
+        assert_eq!(keep(None, "0a1b"), FOR_AN_HOUR);
+        for other in ["", "0a1c", "0A1B", "0a1b0"] {
+            assert_eq!(keep(Some(other), "0a1b"), NEVER, "{other}");
+        }
+    }
 
     #[test]
     fn an_encoding_is_taken_when_it_is_named_and_not_ruled_out() {

@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use domain::Proposal;
 use futures_util::future::join_all;
 use leptos::config::LeptosOptions;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,10 +15,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Settings,
     audience::Audience,
-    clock,
+    clock::{self, SteadyClock},
     limits::Limits,
     lobby::Lobby,
     operator,
+    origin::Refusals,
     page::Press,
     presence::{self, Presence},
     router::{self, Parts},
@@ -110,6 +112,14 @@ pub struct Running {
 /// # Errors
 /// [`StartError`], with everything given back that was taken.
 pub async fn start(settings: &Settings) -> Result<Running, StartError> {
+    start_by(settings, SteadyClock::new(clock::system(), clock::uptime())).await
+}
+
+/// The same, by another clock.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running, StartError> {
     // Leptos renders on this runtime. A second server in the same process finds it told already.
     let _ = any_spawner::Executor::init_tokio();
     let data_dir = &settings.data_dir;
@@ -126,9 +136,14 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     let listener = listen(address).map_err(|error| StartError::Listen { address, error })?;
     let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
 
-    let clock = clock::system();
+    let steady = Arc::new(clock);
+    let clock = steady.clock();
     let unreadable = |error| StartError::Database { path: data_dir.join(DATABASE), error };
-    let chats = store.read(clock()).and_then(|view| view.chats()).map_err(unreadable)?;
+    let view = store.read(clock()).map_err(unreadable)?;
+    let chats = view.chats().map_err(unreadable)?;
+    // since when the clock was set back, if it was
+    let set_back = view.log().map_err(unreadable)?.map(|log| clock::difference(clock(), log.at));
+    drop(view);
     // as many as can run at once
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let tails = Arc::new(Tails::new(shards));
@@ -153,11 +168,18 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         .map_err(unreadable)?;
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
+    if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
+        tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set back since Qchat ran last");
+        // what was noted by the other clock would be kept until this one is as far
+        if let Ok(outcome) = sequencer.propose(Proposal::ClockSet(leap)).await {
+            let _ = outcome.await;
+        }
+    }
     let sweep = Arc::new(Sweep::new(
         Arc::clone(&store),
         Arc::clone(&sequencer),
         Arc::clone(&presence),
-        Arc::clone(&clock),
+        steady,
         settings.sweep_interval,
     ));
     let kept_for = Duration::from_millis(settings.lifetimes.message.millis());
@@ -197,6 +219,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
         panics,
         sessions,
         proxies: settings.trusted_proxies.clone(),
+        refusals: Refusals::default(),
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
@@ -349,14 +372,15 @@ mod tests {
     /// Each of the three asks for the time in its work, and panics there once.
     #[tokio::test(start_paused = true)]
     async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() {
-        let panics_now = Arc::new(AtomicBool::new(false));
-        let clock: clock::Clock = Arc::new({
-            let panics_now = Arc::clone(&panics_now);
-            move || {
+        let (panics_now, sweep_panics) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let panicking = |panics_now: &Arc<AtomicBool>| -> clock::Clock {
+            let panics_now = Arc::clone(panics_now);
+            Arc::new(move || {
                 assert!(!panics_now.swap(false, Ordering::SeqCst), "on purpose");
                 clock::system()()
-            }
-        });
+            })
+        };
+        let clock = panicking(&panics_now);
         let lifetimes = Lifetimes::default();
         let store = Arc::new(Store::in_memory(lifetimes).unwrap());
         let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
@@ -372,7 +396,7 @@ mod tests {
             store,
             Arc::new(sequencer),
             Arc::clone(&presence),
-            Arc::clone(&clock),
+            Arc::new(SteadyClock::new(panicking(&sweep_panics), clock::uptime())),
             Span::seconds(3_600),
         ));
         let panics = Arc::new(Panics::default());
@@ -403,7 +427,7 @@ mod tests {
 
         // the sweep
         presence.looked(Some(ANA), None);
-        panics_now.store(true, Ordering::SeqCst);
+        sweep_panics.store(true, Ordering::SeqCst);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(counts(), [0, 0, 1, 1, 0, 0, 0]);
 

@@ -55,6 +55,9 @@ const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events")
 /// Where each message went, by chat, author and client id.
 const POSTED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("posted");
 
+/// Where each message went that was removed since, by the same. An older Qchat left those among the others.
+const REMOVED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("removed");
+
 /// Whom each user has hidden.
 const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("hidden");
 
@@ -446,6 +449,12 @@ fn event(
 /// All keys that begin with a user.
 fn all_with(user: UserId) -> RangeInclusive<(Id, Id)> {
     (user.bytes(), [0; ID_BYTES])..=(user.bytes(), [u8::MAX; ID_BYTES])
+}
+
+/// All keys of what somebody said in a chat.
+fn all_of(chat: ChatId, author: UserId) -> RangeInclusive<(Id, Id, Id)> {
+    let (chat, author) = (chat.bytes(), author.bytes());
+    (chat, author, [0; ID_BYTES])..=(chat, author, [u8::MAX; ID_BYTES])
 }
 
 fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<Vec<UserId>, StoreError> {

@@ -7,7 +7,7 @@ use domain::{Problem, Proposal, Span, Timestamp};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, SteadyClock},
     presence::{Presence, Seen},
     sequencer::Sequencer,
     store::{Store, StoreError, Sweepings},
@@ -17,12 +17,15 @@ use crate::{
 const NOTED: usize = 1_024;
 /// What is needed is noted this many times in its lifetime at least, so that it never seems to have expired.
 const NOTES_IN_A_LIFETIME: u32 = 4;
+/// Whether the wall clock was set is looked at this often.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The sweep and what it needs.
 pub struct Sweep {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
     presence: Arc<Presence>,
+    steady: Arc<SteadyClock>,
     clock: Clock,
     every: Duration,
 }
@@ -42,11 +45,11 @@ impl Sweep {
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
         presence: Arc<Presence>,
-        clock: Clock,
+        steady: Arc<SteadyClock>,
         every: Span,
     ) -> Self {
-        let every = Duration::from_millis(every.millis());
-        Self { store, sequencer, presence, clock, every }
+        let (every, clock) = (Duration::from_millis(every.millis()), steady.clock());
+        Self { store, sequencer, presence, steady, clock, every }
     }
 
     /// Sweeps for ever. What is needed is noted before anything is taken away, and between any two parts of a long
@@ -57,11 +60,14 @@ impl Sweep {
         let begun = Instant::now();
         let mut notes = interval_at(begun, self.every.min(shortest / NOTES_IN_A_LIFETIME));
         let mut sweeps = interval_at(begun + self.every, self.every);
+        let mut looks = interval_at(begun, CLOCK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_sweeping = false;
         loop {
             let done = tokio::select! {
+                _ = looks.tick() => self.follow_clock().await,
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
                 () = self.presence.somebody_came() => self.note_new().await,
                 () = self.presence.somebody_left() => self.see_off().await,
@@ -76,6 +82,29 @@ impl Sweep {
                 is_sweeping = false;
             }
         }
+    }
+
+    /// Follows the wall clock where it was set: what was noted moves with it, so that nobody is gone the sooner or stays the
+    /// longer for it. It moves ahead of the clock, or behind one that goes back: so nothing seems to have expired
+    /// meanwhile. Every page is told what time it is now.
+    async fn follow_clock(&self) -> Result<(), NotSwept> {
+        let Some(leap) = self.steady.leap() else { return Ok(()) };
+        if leap < 0 {
+            self.steady.take(leap);
+        }
+        if let Err(problem) = self.propose(Proposal::ClockSet(leap)).await {
+            if leap < 0 {
+                // as before, until it can be noted
+                self.steady.take(leap.saturating_neg());
+            }
+            return Err(problem.into());
+        }
+        if leap > 0 {
+            self.steady.take(leap);
+        }
+        tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set, and is followed");
+        self.presence.tell_time();
+        Ok(())
     }
 
     /// Notes who has come, but leaves what was noted a moment ago to the next note: whoever turns pages is no reason to write
@@ -219,10 +248,11 @@ mod tests {
                 changes.iter().try_for_each(|change| batch.apply(change))
             })
             .unwrap();
+        let steady = Arc::new(SteadyClock::new(clock::system(), clock::uptime()));
         let presence = Arc::new(Presence::new(GRACE, clock::system()));
         let notebook = Arc::new(Notebook::default());
         let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
-        let sweep = Sweep::new(store, sequencer, Arc::clone(&presence), clock::system(), every);
+        let sweep = Sweep::new(store, sequencer, Arc::clone(&presence), steady, every);
         let departing = Arc::clone(&presence);
         let running = [
             tokio::spawn(async move { sweep.run().await }),

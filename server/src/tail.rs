@@ -215,14 +215,17 @@ impl Tails {
         let Some(tail) = lock(&self.chats).get(&event.chat).cloned() else { return };
         let Some(encoded) = Encoded::new(event) else { return };
         let mut held = lock(&tail);
-        if matches!(event.what, What::MessageRemoved { .. }) {
+        let clears = event.clears();
+        if matches!(event.what, What::MessageRemoved { .. }) || clears.is_some() {
             // what was removed is not shown to those who are behind: the database has it without its text
             held.clear();
         }
         held.push(encoded);
-        if let What::PersonRemoved { person, .. } = &event.what {
-            // whoever is removed is offered nothing of what is said from now on
-            held.expel(person.id);
+        // whoever is removed is offered nothing of what is said from now on
+        match (&event.what, clears) {
+            (What::PersonRemoved { person, .. }, _) => held.expel(&[person.id]),
+            (What::PeopleRemoved { .. }, Some((people, _))) => held.expel(&people),
+            _ => {}
         }
         for (share, shard) in held.shares.iter_mut().zip(&self.shards) {
             if !share.followers.is_empty() && !mem::replace(&mut share.is_told, true) {
@@ -300,10 +303,10 @@ impl Tail {
         self.bytes = 0;
     }
 
-    fn expel(&mut self, user: UserId) {
+    fn expel(&mut self, users: &[UserId]) {
         for share in &mut self.shares {
-            if share.followers.iter().any(|(_, follower)| follower.user() == user) {
-                Arc::make_mut(&mut share.followers).retain(|(_, follower)| follower.user() != user);
+            if share.followers.iter().any(|(_, follower)| users.contains(&follower.user())) {
+                Arc::make_mut(&mut share.followers).retain(|(_, follower)| !users.contains(&follower.user()));
             }
         }
     }

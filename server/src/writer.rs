@@ -71,7 +71,7 @@ pub struct Writer {
     audience: Audience,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
-    newest: (Seq, Timestamp),
+    newest: Seq,
     /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
     checkpoint: Option<Instant>,
 }
@@ -127,7 +127,7 @@ impl Writer {
 
     fn work(&mut self) {
         loop {
-            match self.log.next(BATCH, self.newest.0, self.newest.1, self.checkpoint) {
+            match self.log.next(BATCH, self.newest, self.checkpoint) {
                 Next::Batch(batch) => self.write(batch),
                 Next::Nothing => {}
                 Next::End => return,
@@ -162,7 +162,7 @@ impl Writer {
         tracing::error!(%error, "nothing can be stored any more");
         self.health.failing.store(true, Ordering::Relaxed);
         self.health.cannot_go_on.cancel();
-        while let Next::Batch(batch) = self.log.next(BATCH, self.newest.0, self.newest.1, None) {
+        while let Next::Batch(batch) = self.log.next(BATCH, self.newest, None) {
             refuse(batch);
         }
     }
@@ -197,7 +197,7 @@ impl Writer {
 
     fn show(&mut self, batch: Vec<Placed>, (outcomes, changes): (Vec<Outcome>, Vec<Change>)) {
         let Some(newest) = batch.last() else { return };
-        self.newest = (newest.entry.seq, newest.entry.at);
+        self.newest = newest.entry.seq;
         self.checkpoint.get_or_insert_with(|| Instant::now() + CHECKPOINT_AFTER);
         self.health.failing.store(false, Ordering::Relaxed);
         changes.iter().for_each(|change| self.audience.show(change));
@@ -246,6 +246,6 @@ fn refuse(batch: Vec<Placed>) {
     }
 }
 
-fn newest(store: &Store) -> Result<(Seq, Timestamp), StoreError> {
-    Ok(store.read(Timestamp::default())?.log()?.map_or_else(Default::default, |log| (log.seq, log.at)))
+fn newest(store: &Store) -> Result<Seq, StoreError> {
+    Ok(store.read(Timestamp::default())?.log()?.map_or(Seq::ZERO, |log| log.seq))
 }

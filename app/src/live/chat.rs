@@ -216,8 +216,7 @@ impl LiveChat {
     /// What has expired is shown no longer.
     pub(super) fn forget(self) {
         let expiry = self.live.expiry();
-        let has_expired = |timeline: &Timeline| timeline.oldest_at().is_some_and(|at| expiry.of_event(at));
-        if self.timeline.with_untracked(has_expired) {
+        if self.timeline.with_untracked(|timeline| timeline.has_expired(expiry)) {
             self.timeline.update(|timeline| timeline.forget(expiry));
         }
     }
@@ -246,7 +245,8 @@ impl LiveChat {
     /// What was refused only for how it stood with the connection is on its way again, but for what may have been said already.
     pub fn take_heart(self) {
         let expiry = self.live.expiry();
-        if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at))) {
+        if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at)))
+        {
             self.timeline.update(|timeline| timeline.hold_back_old(expiry));
         }
         let has_refused = |pending: &Pending| pending.problem.is_some_and(Problem::is_of_connection);

@@ -7,6 +7,7 @@ use crate::{
     live::{LiveLobby, Scene},
     takeover::Later,
     view::{
+        composer::FreshClientId,
         connection::ConnectionStatus,
         counts::CountsView,
         ended::Ended,
@@ -26,6 +27,8 @@ pub fn HomePage(
     page: page::HomePage,
 ) -> impl IntoView {
     let nickname = page.visit.me.nickname.to_string();
+    // known where the page is made, and in the form from then on
+    let form = use_context::<FreshClientId>().unwrap_or_default().0.map(|id| id.to_string());
     let lobby = LiveLobby::new(page);
     provide_context(lobby.live);
     provide_context(lobby);
@@ -49,7 +52,7 @@ pub fn HomePage(
                         "Start a chat"
                     </h1>
                     <p class="soft">"No account. Share the link with whom you want to talk to."</p>
-                    <Later><StartForm nickname title=String::new() private=false /></Later>
+                    <Later><StartForm nickname title=String::new() private=false id=form.unwrap_or_default() /></Later>
                 </section>
                 <Later><LobbyView /></Later>
             </main>

@@ -2,14 +2,14 @@
 //! nothing of them is sent to a browser but what it shows.
 
 use domain::{
-    Problem,
+    ChatId, Problem,
     page::{Notice, RefusedForm},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
-    view::{icon, start_form::StartForm, wordmark::Wordmark},
+    view::{ended::RemoveOwnForm, icon, start_form::StartForm, wordmark::Wordmark},
 };
 
 /// A page that says one thing.
@@ -21,6 +21,7 @@ pub fn NoticePage(
     match notice {
         Notice::Refused { problem, form } => view! { <RefusedPage problem form /> }.into_any(),
         Notice::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),
+        Notice::Removed(chat) => view! { <RemovedPage chat /> }.into_any(),
         Notice::Missing => view! { <MissingPage /> }.into_any(),
     }
 }
@@ -74,11 +75,24 @@ fn ProblemPage(
     let heading = match problem {
         Problem::UnknownChat => "No chat here",
         Problem::NotAdmitted => "A private chat",
-        Problem::Removed => "Removed from this chat",
         _ => "That did not work",
     };
     view! {
         <Said heading sentence=problem.to_string()>
+            <HomeLink />
+        </Said>
+    }
+}
+
+/// The owner of a chat has removed whoever looks: what they said there is still theirs to take back.
+#[component]
+fn RemovedPage(
+    /// From which.
+    chat: ChatId,
+) -> impl IntoView {
+    view! {
+        <Said heading="Removed from this chat" sentence=Problem::Removed.to_string()>
+            <RemoveOwnForm chat />
             <HomeLink />
         </Said>
     }
@@ -93,9 +107,9 @@ fn RefusedPage(
     form: RefusedForm,
 ) -> impl IntoView {
     match form {
-        RefusedForm::StartChat { nickname, title, private } => view! {
+        RefusedForm::StartChat { nickname, title, private, id } => view! {
             <Said heading="Not started" sentence=problem.to_string() is_refusal=true>
-                <StartForm nickname title private />
+                <StartForm nickname title private id />
             </Said>
         }
         .into_any(),

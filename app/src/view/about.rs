@@ -12,7 +12,7 @@ use leptos::{
 };
 
 use crate::{
-    api::{RemoveMessage, SetHidden, SetRemoved},
+    api::{RemoveMessage, RemovePerson, SetHidden, SetRemoved},
     live::LiveChat,
     state::{Derived, State, effect},
     view::{
@@ -219,6 +219,21 @@ fn AboutDialog(about: About) -> impl IntoView {
         let words = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
         act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, words)
     });
+    let expel_all = (!is_me && is_owner && !is_of_two).then(|| {
+        view! {
+            <Act
+                action=RemovePerson::PATH
+                fields=vec![("person", id.to_string())]
+                ask=Ask::RemovePerson { chat: chat_id, person: id }
+                problem
+                done
+            >
+                "Remove "
+                <bdi>{names.get_value()}</bdi>
+                " and all their messages"
+            </Act>
+        }
+    });
     view! {
         <dialog
             class="about"
@@ -235,6 +250,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             {remove}
             {hide}
             {expel}
+            {expel_all}
             <ProblemLine problem />
             <a class="quiet" role="button" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
                 "Close"

@@ -33,7 +33,8 @@ const COUNTER_FROM: usize = 200;
 #[derive(Clone, Copy)]
 pub struct ComposerField(pub NodeRef<Textarea>);
 
-/// An id for the message that a page without WASM may post. Handed in by the server, as a context.
+/// An id for the message that a page without WASM may post, or for the chat it may start. Handed in by the server, as a
+/// context.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FreshClientId(pub Option<ClientId>);
 

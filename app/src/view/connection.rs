@@ -5,7 +5,10 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::{follow::{text, words}, problem_line::ProblemLine},
+    view::{
+        follow::{text, words},
+        problem_line::ProblemLine,
+    },
 };
 
 /// The line under the header.

@@ -257,7 +257,9 @@ impl RenderHtml for Part {
             _ => node.parent_element(),
         };
         let (cursor, position) = (cursor.clone(), position.clone());
-        self.follow(Rc::new(RefCell::new(parent)), move |view| view.hydrate::<FROM_SERVER>(&cursor, &position))
+        self.follow(Rc::new(RefCell::new(parent)), move |view| {
+            view.hydrate::<FROM_SERVER>(&cursor, &position)
+        })
     }
 
     fn into_owned(self) -> Self {

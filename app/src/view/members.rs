@@ -1,14 +1,19 @@
 //! Who is here.
 
 use domain::{Member, Problem, User, UserId, frame::Ask, page::About};
-use leptos::{ev::SubmitEvent, html::Aside, prelude::*, server_fn::ServerFn};
+use leptos::{
+    ev::SubmitEvent,
+    html::{Aside, Details},
+    prelude::*,
+    server_fn::ServerFn,
+};
 
 use crate::{
-    api::{ChatPrivately, SetLock, SetNickname},
+    api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
     live::{Live, LiveChat},
     state::{Derived, State},
     view::{
-        about::{AboutLink, person_address},
+        about::{AboutLink, Act, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
@@ -19,6 +24,9 @@ use crate::{
         terms::Terms,
     },
 };
+
+/// Whoever came no longer ago than this can be removed in one act.
+const NEWCOMERS_SECONDS: u64 = 10 * 60;
 
 /// The id of the list, for the button that opens it on small screens.
 pub const MEMBERS_ID: &str = "members";
@@ -155,8 +163,41 @@ fn Lock() -> impl IntoView {
                     is_on=is_locked
                     ask
                 />
+                <RemoveNewcomersForm />
             </div>
         </Show>
+    }
+    .into_any()
+}
+
+/// For the owner when many have come who should not have: one act that removes them. It takes two steps, since nobody gets
+/// back what was said.
+#[component]
+fn RemoveNewcomersForm() -> impl IntoView {
+    let chat = LiveChat::here();
+    let problem = State::new(None::<Problem>);
+    let details = NodeRef::<Details>::new();
+    let done = Callback::new(move |()| {
+        problem.set(None);
+        if let Some(details) = details.get_untracked() {
+            details.set_open(false);
+        }
+    });
+    view! {
+        <details class="newcomers" node_ref=details>
+            <summary>"Unwelcome visitors"</summary>
+            <p class="soft">"Whoever was here before, and said something then, stays."</p>
+            <Act
+                action=RemoveNewcomers::PATH
+                fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]
+                ask=Ask::RemoveNewcomers { chat: chat.chat_id(), seconds: NEWCOMERS_SECONDS }
+                problem
+                done
+            >
+                "Remove all who came in the last 10 minutes, and what they said"
+            </Act>
+            <ProblemLine problem />
+        </details>
     }
     .into_any()
 }
@@ -181,7 +222,8 @@ fn Myself(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let nickname = Derived::new(move |_| live.me.with(|me| me.nickname.to_string()));
-    let name = move || view! { <span class="name" dir="auto" translate="no">{words(move || nickname.get())}</span> };
+    let name =
+        move || view! { <span class="name" dir="auto" translate="no">{words(move || nickname.get())}</span> };
     let avatar = part(move || {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()

@@ -1,8 +1,8 @@
 //! One line of the timeline.
 
 use domain::{
-    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId, Visibility,
-    What,
+    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
+    Visibility, What,
     frame::Ask,
     page::About,
     timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local},
@@ -19,6 +19,7 @@ use crate::{
         body::body_view,
         composer::{self, ComposerField},
         follow::{Show, flag, text, words},
+        members::people,
         problem_line::ProblemLine,
     },
 };
@@ -123,6 +124,7 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
     // whoever was removed is not in the list of those who are here: this is where their return begins
     let about = match &what {
         What::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
+        What::PeopleRemoved { first, others, .. } if owner == me && others.is_empty() => Some(first.clone()),
         _ => None,
     };
     let about = about.map(|person| {
@@ -131,12 +133,14 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
         let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
         view! { <AboutLink address label about one_of_many=true /> }
     });
+    let and_all = matches!(what, What::PeopleRemoved { .. }).then_some(" and all their messages");
     let (who, did, name) = told(what, me, owner);
     view! {
         <li class="system">
             <bdi translate="no">{who}</bdi>
             {did}
             {name.map(|name| view! { <bdi>{name}</bdi> })}
+            {and_all}
             {about}
         </li>
     }
@@ -180,12 +184,21 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
         What::PersonAdmitted { nickname, person } => {
             (you(owner, nickname), " readmitted ", Some(whom(person)))
         }
+        What::PeopleRemoved { nickname, first, others } if others.is_empty() => {
+            (you(owner, nickname), " removed ", Some(whom(first)))
+        }
+        What::PeopleRemoved { nickname, others, .. } => {
+            let people = people(others.len() + 1).to_lowercase();
+            (you(owner, nickname), " removed ", Some(people))
+        }
         What::LockSet { nickname, is_locked } => {
             let did = if is_locked { " locked this chat" } else { " unlocked this chat" };
             (you(owner, nickname), did, None)
         }
         // these have lines of another kind, or none
-        What::Posted(_) | What::Blank(_) | What::MessageRemoved { .. } => (String::new(), "", None),
+        What::Posted(_) | What::Blank(_) | What::MessageRemoved { .. } | What::OwnRemoved { .. } => {
+            (String::new(), "", None)
+        }
     }
 }
 

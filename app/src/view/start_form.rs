@@ -41,6 +41,8 @@ pub fn StartForm(
     title: String,
     /// Whether the box is ticked.
     private: bool,
+    /// What makes it the same form when it is sent once more.
+    id: String,
 ) -> impl IntoView {
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     // the form is on pages as well that are never alive
@@ -101,6 +103,7 @@ pub fn StartForm(
             on:submit=submit
             on:input=move |_| problem.set(None)
         >
+            <input type="hidden" name="id" value=id />
             <div class="field">
                 <label for="nickname">"Nickname"</label>
                 <div class="row">

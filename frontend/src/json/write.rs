@@ -256,7 +256,12 @@ mod tests {
         let asked = [
             Ask::SetNickname { nickname: String::new() },
             Ask::SetVisibility { chat: CHAT, visibility: Visibility::Private },
-            Ask::Post { chat: CHAT, client_id: ClientId::from_bytes([1; ID_BYTES]), body: "hi".into() },
+            Ask::Post {
+                chat: CHAT,
+                client_id: ClientId::from_bytes([1; ID_BYTES]),
+                body: "hi".into(),
+                waited_millis: 7,
+            },
             Ask::SetHidden { person: UserId::from_bytes([2; ID_BYTES]), is_hidden: true },
             Ask::SetLock { chat: CHAT, is_locked: false },
         ];

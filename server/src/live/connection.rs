@@ -47,6 +47,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed, beside what [`Problem::close_code`] says (RFC 6455, section 7.4).
 const CLOSE_AWAY: u16 = 1001;
+const CLOSE_NOT_UTF8: u16 = 1007;
 const CLOSE_SIZE: u16 = 1009;
 const CLOSE_ERROR: u16 = 1011;
 
@@ -56,6 +57,8 @@ enum End {
     Gone,
     /// This side ends it, and says why.
     Problem(Problem),
+    /// A text came that is not UTF-8.
+    NotUtf8,
     /// Nothing was heard of the other side, or it takes nothing.
     Silent,
 }
@@ -71,6 +74,8 @@ pub(super) struct Connection {
     knock: Bell,
     /// Nothing until the client said hello.
     stay: Option<Stay>,
+    /// How often the clock had been set when the client was told what time it is.
+    clock_sets: u64,
     /// What was sent of them.
     invites: Option<Vec<Invite>>,
     /// What was sent of whom they hide.
@@ -145,6 +150,7 @@ impl Connection {
             bell: Arc::new(Notify::new()),
             knock: Arc::new(Notify::new()),
             stay: None,
+            clock_sets: 0,
             invites: None,
             hidden: None,
             lobby: None,
@@ -235,6 +241,7 @@ impl Connection {
             Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
                 Err(End::Problem(Problem::FrameTooLarge))
             }
+            Err(Error::Utf8(_)) => Err(End::NotUtf8),
             Err(_) => Err(End::Gone),
         }
     }
@@ -289,23 +296,27 @@ impl Connection {
     }
 
     fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
-        let service = &self.parts.service;
-        let me = service.user(self.caller.user)?;
-        self.stay = Some(service.arrive(self.caller.user, &self.knock));
+        self.stay = Some(self.parts.service.arrive(self.caller.user, &self.knock));
         (self.invites, self.hidden) = (None, None);
-        let (now, lifetimes) = (service.now(), service.lifetimes());
-        answers.push(&ServerFrame::Welcome {
-            version: VERSION,
-            me,
-            beat_seconds: BEAT_SECONDS,
-            now,
-            lifetimes,
-        })?;
+        self.welcome(answers)?;
         if self.theirs(answers).is_err() {
             // they are welcome all the same, and it is tried again
             self.knock.notify_one();
         }
         Ok(())
+    }
+
+    /// Tells the client who it is and what time it is.
+    fn welcome(&mut self, answers: &mut Frames) -> Result<(), Problem> {
+        let service = &self.parts.service;
+        self.clock_sets = service.clock_sets();
+        answers.push(&ServerFrame::Welcome {
+            version: VERSION,
+            me: service.user(self.caller.user)?,
+            beat_seconds: BEAT_SECONDS,
+            now: service.now(),
+            lifetimes: service.lifetimes(),
+        })
     }
 
     /// Shows the part of the lobby that was asked for last. Where it cannot be shown, what was followed before goes on.
@@ -344,7 +355,7 @@ impl Connection {
         }
     }
 
-    /// Tells of what concerns the user alone.
+    /// Tells of what concerns the user alone, and of a clock that was set.
     async fn tell_theirs(&mut self) -> Result<(), End> {
         let mut news = Frames::default();
         self.theirs(&mut news).map_err(End::Problem)?;
@@ -353,6 +364,9 @@ impl Connection {
 
     /// Whom they hide and the invites, each if it is not what was told before.
     fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
+        if self.clock_sets != self.parts.service.clock_sets() {
+            self.welcome(news)?;
+        }
         let hidden = self.parts.service.hidden(self.caller.user)?;
         if self.hidden.as_ref() != Some(&hidden) {
             news.push(&ServerFrame::Hidden(hidden.clone()))?;
@@ -524,14 +538,18 @@ async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
         End::Silent => (CLOSE_AWAY, "", None),
+        End::NotUtf8 => {
+            let problem = Problem::BadFrame;
+            (CLOSE_NOT_UTF8, problem.code(), encode(&ServerFrame::refused(problem)))
+        }
         End::Problem(problem) => {
             let code = problem.close_code().unwrap_or(CLOSE_ERROR);
             (code, problem.code(), encode(&ServerFrame::refused(problem)))
         }
     };
     // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
-    // the other side closes too. A frame that was too large cannot be read past; then all one can do is leave the
-    // other side some time.
+    // the other side closes too. A frame that was too large, or is no text, cannot be read past; then all one can do is
+    // leave the other side some time.
     let _ = timeout(CLOSE_PATIENCE, async {
         if let Some(last_words) = last_words {
             outlet.send(&last_words).await?;
@@ -540,7 +558,7 @@ async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
         outlet.flush().await?;
         inlet.close(code, reason);
         outlet.flush().await?;
-        if code == CLOSE_SIZE {
+        if code == CLOSE_SIZE || code == CLOSE_NOT_UTF8 {
             std::future::pending::<()>().await;
         }
         while inlet.next().await.is_ok() {}

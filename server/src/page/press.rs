@@ -184,8 +184,7 @@ impl Press {
     /// Answers with a page as data, for one that is alive and follows it so, since its socket does not come through.
     pub fn answer_data(page: &Page) -> Response {
         let data = serde_json::to_string(page).unwrap_or_default();
-        let headers =
-            [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
         (headers, data).into_response()
     }
 

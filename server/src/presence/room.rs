@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::{
-    Member, Roster, User, UserId,
+    Member, Nickname, Roster, Seq, User, UserId,
     roster::{ROSTER_LIMIT, RosterChange},
 };
 use tokio::time::Instant;
@@ -39,7 +39,12 @@ pub enum News {
 pub(super) struct Room {
     version: u64,
     members: HashMap<UserId, Present>,
-    /// The members in the order they came.
+    /// Who owns the chat, once that is known.
+    pub(super) owner: Option<UserId>,
+    /// Whether names hold and nobody new is named but the owner, since the chat is locked; and since which place.
+    is_locked: bool,
+    locked_at: Seq,
+    /// The members that may be named, in the order they came.
     arrivals: BTreeMap<u64, UserId>,
     next_arrival: u64,
     /// Rosters name those who came from here on.
@@ -57,7 +62,11 @@ pub(super) struct Room {
 
 struct Present {
     member: Member,
-    arrival: u64,
+    came_at: Instant,
+    /// Nothing for whoever came while the chat was locked, and is counted only.
+    arrival: Option<u64>,
+    /// What they are called when the chat is open again.
+    later: Option<Nickname>,
     /// The seats they have: one for each connection, and rarely more than one.
     seats: Vec<u64>,
     leaves_at: Option<Instant>,
@@ -71,19 +80,37 @@ impl Room {
     }
 
     /// One more connection of somebody, which watches by that number; true where they were not here.
-    pub(super) fn sit(&mut self, watcher: u64, user: User) -> bool {
+    pub(super) fn sit(&mut self, watcher: u64, user: User, now: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
             member.seats.push(watcher);
             member.leaves_at = None;
             return false;
         }
+        let present = Present {
+            member: user.into(),
+            came_at: now,
+            arrival: None,
+            later: None,
+            seats: vec![watcher],
+            leaves_at: None,
+            typing_until: None,
+        };
+        self.members.insert(id, present);
+        if self.is_locked && self.owner != Some(id) {
+            self.changed(id);
+        } else {
+            self.name(id);
+        }
+        true
+    }
+
+    /// Rosters may name a member from now on.
+    fn name(&mut self, id: UserId) {
+        let Some(present) = self.members.get_mut(&id) else { return };
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        let member = user.into();
-        let seats = vec![watcher];
-        let present = Present { member, arrival, seats, leaves_at: None, typing_until: None };
-        self.members.insert(id, present);
+        present.arrival = Some(arrival);
         self.arrivals.insert(arrival, id);
         self.changed(id);
         if self.arrivals.range(self.named_from..).count() > ROSTER_LIMIT {
@@ -94,7 +121,41 @@ impl Room {
                 self.changed(first);
             }
         }
+    }
+
+    /// From a place of the log on, names hold and nobody new is named, or all are named as they are called; true where
+    /// something is to be seen of that. What was told of a later place already stays.
+    pub(super) fn lock_names(&mut self, is_locked: bool, seq: Seq) -> bool {
+        if seq < self.locked_at {
+            return false;
+        }
+        self.locked_at = seq;
+        if is_locked || !std::mem::replace(&mut self.is_locked, is_locked) {
+            self.is_locked = is_locked;
+            return false;
+        }
+        // whoever comes now is not told how it was
+        self.whole = None;
+        let mut unnamed: Vec<_> =
+            self.members.iter().filter(|(_, present)| present.arrival.is_none()).collect();
+        unnamed.sort_by_key(|(_, present)| present.came_at);
+        let unnamed: Vec<UserId> = unnamed.into_iter().map(|(id, _)| *id).collect();
+        unnamed.into_iter().for_each(|id| self.name(id));
+        let mut renamed = Vec::new();
+        for (id, present) in &mut self.members {
+            if let Some(nickname) = present.later.take() {
+                present.member.nickname = nickname;
+                renamed.push(*id);
+            }
+        }
+        renamed.into_iter().for_each(|id| self.changed(id));
         true
+    }
+
+    /// Who came no longer ago than this.
+    pub(super) fn newcomers(&self, since: Duration) -> Vec<UserId> {
+        let is_new = |present: &Present| present.came_at.elapsed() <= since;
+        self.members.iter().filter(|(_, present)| is_new(present)).map(|(id, _)| *id).collect()
     }
 
     /// One connection of somebody less; true where it was their last.
@@ -132,8 +193,9 @@ impl Room {
     /// finds that it is theirs no longer.
     pub(super) fn remove(&mut self, user: UserId) -> bool {
         let Some(Present { arrival, .. }) = self.members.remove(&user) else { return false };
-        self.arrivals.remove(&arrival);
         self.changed(user);
+        let Some(arrival) = arrival else { return true };
+        self.arrivals.remove(&arrival);
         if arrival >= self.named_from
             && let Some((before, unnamed)) =
                 self.arrivals.range(..self.named_from).next_back().map(|(arrival, user)| (*arrival, *user))
@@ -150,8 +212,14 @@ impl Room {
 
     /// True where somebody was here under another name.
     pub(super) fn rename(&mut self, user: &User) -> bool {
-        let Some(Present { member, .. }) = self.members.get_mut(&user.id) else { return false };
+        let Some(Present { member, later, .. }) = self.members.get_mut(&user.id) else { return false };
+        *later = None;
         if member.nickname == user.nickname {
+            return false;
+        }
+        if self.is_locked && self.owner != Some(user.id) {
+            // a name is a way to say something, too
+            *later = Some(user.nickname.clone());
             return false;
         }
         member.nickname = user.nickname.clone();
@@ -288,7 +356,7 @@ impl Room {
         let changed: HashSet<UserId> =
             self.changes.iter().filter(|(version, _)| *version > known).map(|(_, user)| *user).collect();
         for user in changed {
-            match self.members.get(&user).filter(|present| present.arrival >= self.named_from) {
+            match self.members.get(&user).filter(|present| present.arrival >= Some(self.named_from)) {
                 Some(present) => change.present.push(present.member.clone()),
                 None => change.gone.push(user),
             }

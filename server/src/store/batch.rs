@@ -10,8 +10,8 @@ use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, StoreError, USERS,
-    USERS_ACTIVE, all_with, event, hidden_by,
+    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError, USERS,
+    USERS_ACTIVE, all_of, all_with, event, hidden_by,
     journal::{self, Found},
     pairs_of, record,
     records::Records,
@@ -44,6 +44,7 @@ pub struct Batch<'txn> {
     pairs: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
+    removed: Table<'txn, (Id, Id, Id), u64>,
     hidden: Table<'txn, (Id, Id), ()>,
     total: Table<'txn, (), u64>,
     /// How many bytes are kept now.
@@ -66,6 +67,7 @@ impl<'txn> Batch<'txn> {
             pairs: write.open_table(PAIRS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
+            removed: write.open_table(REMOVED)?,
             hidden: write.open_table(HIDDEN)?,
         })
     }
@@ -173,22 +175,33 @@ impl<'txn> Batch<'txn> {
             }
             Change::ChatExpired(chat) => self.remove(chat)?,
             Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
+            Change::ClockSet(by) => {
+                self.users.move_times(*by)?;
+                self.chats.move_times(*by)?;
+            }
         }
         Ok(())
     }
 
     fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let id = event.chat.bytes();
-        let before = self.chats.kept(id)?.map(|kept| kept.value);
-        if let Some(chat) = event.apply_to(before) {
+        let before = self.chats.kept(id)?;
+        // not before it was touched last, since the clock may be about to be set
+        let active_at = before.as_ref().map_or(event.at, |kept| kept.active_at.max(event.at));
+        if let Some(chat) = event.apply_to(before.map(|kept| kept.value)) {
             self.chats.put(id, chat.clone())?;
-            self.chats.touch(id, event.at)?;
+            self.chats.touch(id, active_at)?;
             if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
                 let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
                 for pair in [(owner, guest), (guest, owner)] {
                     let was_there = self.pairs.insert(pair, id)?.is_some();
                     came(&mut self.bytes, was_there, PAIR_BYTES);
                 }
+            }
+        }
+        if let Some((authors, by)) = event.clears() {
+            for author in authors {
+                self.blank_all(event.chat, author, by)?;
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
@@ -204,10 +217,24 @@ impl<'txn> Batch<'txn> {
     }
 
     fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
-        if let Some(event) = State::event(self, chat, message)? {
+        let Some(event) = State::event(self, chat, message)? else { return Ok(()) };
+        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+            let key = (chat.bytes(), author.bytes(), client_id.bytes());
+            if self.posted.remove(key)?.is_some() {
+                self.removed.insert(key, message.0)?;
+            }
             put(&mut self.events, (chat.bytes(), message.0), &event.blank(by), &mut self.bytes)?;
         }
         Ok(())
+    }
+
+    /// Blanks all that somebody said in a chat. What was blanked before costs nothing more.
+    fn blank_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
+        let mut said = Vec::new();
+        for message in self.posted.range(all_of(chat, author))? {
+            said.push(Seq(message?.1.value()));
+        }
+        said.into_iter().try_for_each(|message| self.blank(chat, message, by))
     }
 
     fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
@@ -241,7 +268,7 @@ impl<'txn> Batch<'txn> {
             }
         }
         for key in posted {
-            let was_there = self.posted.remove(key)?.is_some();
+            let was_there = self.posted.remove(key)?.is_some() || self.removed.remove(key)?.is_some();
             went(&mut self.bytes, was_there, POSTED_BYTES);
         }
         Ok(())
@@ -260,7 +287,16 @@ impl State for Batch<'_> {
     }
 
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, StoreError> {
-        Ok(self.posted.get((chat.bytes(), author.bytes(), client_id.bytes()))?.map(|seq| Seq(seq.value())))
+        let key = (chat.bytes(), author.bytes(), client_id.bytes());
+        let place = self.posted.get(key)?.map(|seq| Seq(seq.value()));
+        if place.is_some() {
+            return Ok(place);
+        }
+        Ok(self.removed.get(key)?.map(|seq| Seq(seq.value())))
+    }
+
+    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, StoreError> {
+        Ok(self.posted.range(all_of(chat, author))?.next().transpose()?.is_some())
     }
 
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {

@@ -62,6 +62,22 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> Records<'txn, T> {
         self.with(id, |known| (known.active_at, known.is_time_new) = (Some(at), true))
     }
 
+    /// Moves all these times by so many milliseconds.
+    pub(super) fn move_times(&mut self, by: i64) -> Result<(), StoreError> {
+        let mut times = Vec::new();
+        for time in self.active.iter()? {
+            let (id, at) = time?;
+            times.push((id.value(), Timestamp(at.value()).moved(by)));
+        }
+        for (id, at) in times {
+            self.active.insert(id, at.0)?;
+        }
+        for known in self.known.get_mut().values_mut() {
+            known.active_at = known.active_at.map(|at| at.moved(by));
+        }
+        Ok(())
+    }
+
     /// Takes a record away, and counts what is kept then.
     pub(super) fn remove(&mut self, id: Id, bytes: &mut u64) -> Result<(), StoreError> {
         // what was to be written is not, and the next look finds nothing

@@ -1,11 +1,13 @@
 //! A view of the database at a moment, and what has expired by then.
 
-use domain::{Chat, ChatId, Event, Expiry, Invite, Kept, Seq, Timestamp, User, UserId};
+use std::collections::BTreeSet;
+
+use domain::{Blank, Chat, ChatId, Event, Expiry, Invite, Kept, Message, Seq, Timestamp, User, UserId, What};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
-    BATCH_BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, StoreError, USERS,
-    USERS_ACTIVE, event, hidden_by, kept, pairs_of, record,
+    BATCH_BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
+    USERS, USERS_ACTIVE, all_of, event, hidden_by, kept, pairs_of, record,
 };
 
 /// Records that one sweep takes away at once, so that nobody waits for long behind it.
@@ -98,6 +100,51 @@ impl View {
             }
         }
         Ok(all)
+    }
+
+    /// Whether somebody said something in a chat before a place, removed or not.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn has_said_before(&self, chat: ChatId, author: UserId, before: Seq) -> Result<bool, StoreError> {
+        for table in [POSTED, REMOVED] {
+            for message in self.read.open_table(table)?.range(all_of(chat, author))? {
+                if message?.1.value() < before.0 {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Who said something in a chat since a time, removed or not, and the place where that begins. Looks at the newest
+    /// `limit` events at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn authors_since(
+        &self,
+        chat: ChatId,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<UserId>, Seq), StoreError> {
+        let chat = chat.bytes();
+        let (mut authors, mut begins) = (BTreeSet::new(), Seq(u64::MAX));
+        for found in self.events()?.range((chat, 0)..=(chat, u64::MAX))?.rev().take(limit) {
+            let (place, record) = found?;
+            let event: Event = record::decode(record.value())?;
+            if event.at < since {
+                break;
+            }
+            begins = Seq(place.value().1);
+            match event.what {
+                What::Posted(Message { author, .. }) | What::Blank(Blank { author, .. }) => {
+                    authors.insert(author);
+                }
+                _ => {}
+            }
+        }
+        Ok((authors.into_iter().collect(), begins))
     }
 
     /// The chat of these two, where there is one.
@@ -202,12 +249,16 @@ impl View {
             let is_empty = loop {
                 let Some(found) = rest.next() else { break true };
                 let (place, record) = found?;
-                let gone = expired || self.expiry.of_event(record::decode::<Event>(record.value())?.at);
-                if !gone || left == 0 {
+                let at = record::decode::<Event>(record.value())?.at;
+                let gone = expired || self.expiry.of_event(at);
+                // what seems to come later is from before the clock was set back, and goes with what follows it
+                if left == 0 || !(gone || at > self.expiry.now) {
                     break false;
                 }
                 left -= 1;
-                upto = Some(Seq(place.value().1));
+                if gone {
+                    upto = Some(Seq(place.value().1));
+                }
             };
             let chat = ChatId::from_bytes(chat);
             sweepings.events.extend(upto.map(|upto| (chat, upto)));

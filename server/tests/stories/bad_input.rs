@@ -7,7 +7,13 @@ use domain::{
     text::{BODY_LIMIT, NICKNAME_LIMIT},
 };
 use futures_util::SinkExt;
-use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::tungstenite::{
+    self, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 use crate::support::{
     Client, TestServer, bodies,
@@ -231,5 +237,17 @@ async fn names_that_would_deceive_are_refused_and_those_of_every_script_are_take
         let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         assert!(page.contains(&format!(">{escaped}</h1>")), "{name}: {page}");
         assert!(ana.get("/").await.text.contains(&format!(">{escaped}</a>")), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_ends_with_the_reason_that_is_for_it() {
+    let server = TestServer::start().await;
+    let person = server.person().await;
+    for half in [&[0xff_u8, 0xfe][..], b"\xc3"] {
+        let mut wire = open(handshake(server.address(), Some(&person.cookie))).await.unwrap();
+        let frame = Frame::message(half.to_vec(), OpCode::Data(Data::Text), true);
+        wire.send(Message::Frame(frame)).await.unwrap();
+        assert_eq!(last_words(wire).await, (Some(Problem::BadFrame), Some(1007)));
     }
 }

@@ -110,3 +110,29 @@ async fn what_an_operator_watches_is_there() {
         assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
     }
 }
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_starts_one_chat() {
+    let server = TestServer::start_by(|settings| settings.caps.user_chats = 2).await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let page = ana.get("/").await.text;
+    let (_, id) = page.split_once("name=\"id\" value=\"").unwrap();
+    let (id, _) = id.split_once('"').unwrap();
+    let form = [("nickname", "Ana"), ("title", "Tea"), ("id", id)];
+    let (first, again) = tokio::join!(submit(&ana, "start_chat", &form), submit(&ana, "start_chat", &form));
+    assert_eq!((first.status, again.status), (StatusCode::SEE_OTHER, StatusCode::SEE_OTHER));
+    assert_eq!(first.headers[LOCATION], again.headers[LOCATION]);
+    let other = submit(&ana, "start_chat", &[("nickname", "Ana"), ("title", "Coffee"), ("id", id)]).await;
+    assert_ne!(first.headers[LOCATION], other.headers[LOCATION], "something else was asked for");
+    let once_more = submit(&ana, "start_chat", &form).await;
+    assert_eq!(
+        once_more.headers[LOCATION], first.headers[LOCATION],
+        "which is none more of those one may have"
+    );
+    let theirs = submit(&bea, "start_chat", &form).await;
+    assert_ne!(theirs.headers[LOCATION], first.headers[LOCATION], "nobody gets at the chat of somebody else");
+    let lobby = bea.connect().await.enter_lobby("", 10).await;
+    assert_eq!(lobby.matching, 3);
+    let refused = submit(&ana, "start_chat", &[("title", &*"x".repeat(101)), ("id", id)]).await;
+    assert!(refused.text.contains(&format!("name=\"id\" value=\"{id}\"")), "{}", refused.text);
+}

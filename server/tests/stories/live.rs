@@ -252,7 +252,7 @@ async fn what_is_asked_in_one_breath_is_answered_in_its_order() {
     let mut breath = vec![ClientFrame::Hello { version: VERSION }, ClientFrame::Watch { chat, after: None }];
     // their answers are more than are gathered
     breath.extend((0..MANY).map(|_| ClientFrame::Earlier { chat: NO_CHAT, before: Seq(1) }));
-    let command = Ask::Post { chat, client_id: client_id(1), body: "hello".to_owned() };
+    let command = Ask::Post { chat, client_id: client_id(1), body: "hello".to_owned(), waited_millis: 0 };
     breath.push(ClientFrame::Do { request: 1, command });
     for frame in &breath {
         wire.feed(Message::text(serde_json::to_string(frame).unwrap())).await.unwrap();

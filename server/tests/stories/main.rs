@@ -4,6 +4,7 @@
 
 mod attack;
 mod bad_input;
+mod clocks;
 mod crash;
 mod damage;
 mod ending;

@@ -6,7 +6,7 @@ use domain::{
 };
 use reqwest::StatusCode;
 
-use crate::support::{Client, Person, TestServer, bodies, client_id};
+use crate::support::{Client, Hands, Person, TestServer, bodies, client_id};
 
 /// A chat of Ana's, with Ana and somebody else in it.
 async fn two_in_a_chat(server: &TestServer) -> (ChatId, (Person, Client), (Person, Client)) {
@@ -69,7 +69,7 @@ async fn a_message_that_was_removed_is_not_brought_back_by_a_late_retry() {
 async fn whoever_is_removed_is_out_on_every_page_and_finds_no_way_back_in() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
-    let message = bea_here.post(chat, client_id(1), "before").await.unwrap();
+    bea_here.post(chat, client_id(1), "before").await.unwrap();
     let mut other_tab = bea.watch(chat).await;
     let cursor = other_tab.timeline_from(chat).await;
     let id = bea_here.me.id;
@@ -91,7 +91,8 @@ async fn whoever_is_removed_is_out_on_every_page_and_finds_no_way_back_in() {
     assert_eq!(bea_here.find(refused).await, Problem::UnknownChat);
     bea_here.send(&ClientFrame::Typing { chat }).await;
     assert_eq!(bea_here.post(chat, client_id(2), "after").await, Err(Problem::Removed));
-    assert_eq!(bea_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::Removed));
+    let others = ana_here.post(chat, client_id(9), "the owner").await.unwrap();
+    assert_eq!(bea_here.do_it(Ask::RemoveMessage { chat, message: others }).await, Err(Problem::Removed));
     let back = Ask::SetRemoved { chat, person: id, is_removed: false };
     assert_eq!(bea_here.do_it(back.clone()).await, Err(Problem::Removed));
     let page = bea.get(&format!("/chat/{chat}")).await;
@@ -187,7 +188,7 @@ async fn without_a_script_all_of_it_is_done_by_links_and_forms() {
     let page = ana.get(&format!("/chat/{id}")).await.text;
     assert!(page.contains(&format!("/chat/{id}?message={message}")), "{page}");
     let about = ana.get(&format!("/chat/{id}?message={message}")).await.text;
-    for verb in ["remove_message", "set_hidden", "set_removed"] {
+    for verb in ["remove_message", "set_hidden", "set_removed", "remove_person", "remove_newcomers"] {
         assert!(about.contains(&format!("action=\"/api/{verb}\"")), "{verb}: {about}");
     }
     let others = bea.get(&format!("/chat/{id}?person={}", bea_here.me.id)).await.text;
@@ -196,6 +197,8 @@ async fn without_a_script_all_of_it_is_done_by_links_and_forms() {
         ("remove_message", vec![("chat", &*id), ("message", &*message.to_string())]),
         ("set_hidden", vec![("chat", &*id), ("person", &*person), ("is_hidden", "true")]),
         ("set_removed", vec![("chat", &*id), ("person", &*person), ("is_removed", "true")]),
+        ("remove_person", vec![("chat", &*id), ("person", &*person)]),
+        ("remove_newcomers", vec![("chat", &*id), ("seconds", "600")]),
         ("set_lock", vec![("chat", &*id), ("is_locked", "true")]),
     ] {
         let refused = bea.submit(&format!("/api/{path}"), &form).await.status;
@@ -254,4 +257,142 @@ async fn whoever_was_slow_when_they_were_removed_gets_nothing_of_what_is_said_af
     }
     assert!(problems.iter().all(|problem| *problem == Problem::Removed), "{problems:?}");
     assert!(!bodies(&heard).iter().any(|body| body == "now that they are gone"), "{} events", heard.len());
+}
+
+fn names(frame: &ServerFrame) -> Option<(usize, Vec<String>)> {
+    match frame {
+        ServerFrame::Roster { roster, .. } => {
+            Some((roster.count, roster.members.iter().map(|member| member.nickname.to_string()).collect()))
+        }
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_lock_is_never_refused_for_what_was_done_before_it() {
+    let server = TestServer::start_by(|settings| settings.rates.rename = "10/m".parse().unwrap()).await;
+    let (chat, (_, mut ana_here), _) = two_in_a_chat(&server).await;
+    for number in 0..12_u8 {
+        let person = UserId::from_bytes([100 + number; domain::id::ID_BYTES]);
+        let removed = ana_here.do_it(remove(chat, person)).await;
+        assert_eq!(removed.is_ok(), number < 10, "{number}: {removed:?}");
+        let _ = ana_here.do_it(Ask::EditTitle { chat, title: format!("Title {number}") }).await;
+    }
+    ana_here.do_it(Ask::SetLock { chat, is_locked: true }).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before_stays() {
+    let hands = Hands::default();
+    let server = TestServer::start_at(&hands, |_| {}).await;
+    let (chat, (ana, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
+    bea_here.post(chat, client_id(1), "from before").await.unwrap();
+    hands.pass(700_000);
+    let mut raiders = Vec::new();
+    for _ in 0..5 {
+        let raider = server.person().await;
+        let mut here = raider.watch(chat).await;
+        for number in 0..5 {
+            here.post(chat, client_id(number), "a raid").await.unwrap();
+        }
+        raiders.push((raider, here));
+    }
+    // one of them has gone already
+    let gone = raiders.pop().unwrap().0;
+    bea_here.post(chat, client_id(2), "meanwhile").await.unwrap();
+    let newcomers = Ask::RemoveNewcomers { chat, seconds: 600 };
+    assert_eq!(bea_here.do_it(newcomers.clone()).await, Err(Problem::NotOwner));
+    let at = ana_here.do_it(newcomers).await.unwrap();
+    let removed = |frame: &ServerFrame| match frame {
+        ServerFrame::Event(event) => match &event.what {
+            What::PeopleRemoved { others, .. } => Some((event.seq, others.len() + 1)),
+            _ => None,
+        },
+        _ => None,
+    };
+    assert_eq!(bea_here.find(removed).await, (at, 5), "one line for all");
+    for (_, here) in &mut raiders {
+        assert_eq!(here.find(refused).await, Problem::Removed);
+    }
+    assert_eq!(gone.get(&format!("/chat/{chat}")).await.status, StatusCode::FORBIDDEN);
+    let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
+    let left = bodies(&history.events).into_iter().filter(|body| body == "a raid").count();
+    assert_eq!(left, 0);
+    let server = server.restart_at(&hands).await;
+    let ana = Person { address: server.address(), ..ana };
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains("from before") && page.contains("meanwhile") && !page.contains("a raid"), "{page}");
+    assert!(page.contains("five people") && page.contains(" and all their messages"), "{page}");
+}
+
+#[tokio::test]
+async fn whoever_was_removed_takes_back_what_they_said_from_the_page_that_says_so() {
+    let server = TestServer::start().await;
+    let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let first = bea_here.post(chat, client_id(1), "one by one").await.unwrap();
+    bea_here.post(chat, client_id(2), "all at once").await.unwrap();
+    ana_here.do_it(remove(chat, bea_here.me.id)).await.unwrap();
+    bea_here.do_it(Ask::RemoveMessage { chat, message: first }).await.unwrap();
+    let page = bea.get(&format!("/chat/{chat}")).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(page.text.contains("action=\"/api/remove_own\""), "{}", page.text);
+    for _ in 0..2 {
+        let answer = bea.submit("/api/remove_own", &[("chat", &chat.to_string())]).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+    }
+    let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
+    assert_eq!(bodies(&history.events), Vec::<String>::new());
+    // let in again, they do not say it once more by a late retry
+    ana_here.do_it(Ask::SetRemoved { chat, person: bea_here.me.id, is_removed: false }).await.unwrap();
+    bea_here.post(chat, client_id(2), "all at once").await.unwrap();
+    let history = ana_here.watch(chat, None).await.unwrap();
+    assert_eq!(bodies(&history.events), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn in_a_locked_chat_names_hold_and_nobody_new_is_named() {
+    let server = TestServer::start().await;
+    let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    bea_here.do_it(Ask::SetNickname { nickname: "Bea".to_owned() }).await.unwrap();
+    ana_here.do_it(Ask::SetLock { chat, is_locked: true }).await.unwrap();
+    bea_here.do_it(Ask::SetNickname { nickname: "a word".to_owned() }).await.unwrap();
+    ana_here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    let cy = server.person().await;
+    let mut cy_here = cy.watch(chat).await;
+    cy_here.do_it(Ask::SetNickname { nickname: "another word".to_owned() }).await.unwrap();
+    let _other_tab = bea.watch(chat).await;
+    let seen = async || server.person().await.watch(chat).await.find(names).await;
+    let mut named = seen().await;
+    named.1.sort();
+    assert_eq!(named, (4, vec!["Anna".to_owned(), "Bea".to_owned()]), "whoever looks is counted as well");
+    let page = cy.get(&format!("/chat/{chat}")).await.text;
+    let (html, _) = page.split_once("</html>").unwrap();
+    assert!(!html.contains("a word"), "{html}");
+    ana_here.do_it(Ask::SetLock { chat, is_locked: false }).await.unwrap();
+    let (_, named) = seen().await;
+    for name in ["Anna", "a word", "another word"] {
+        assert!(named.iter().any(|named| named == name), "{name}: {named:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_learns_the_name_of_somebody_who_never_was_there() {
+    let server = TestServer::start().await;
+    let (chat, _, (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let cy = server.person().await;
+    let mut cy_here = cy.connect().await;
+    cy_here.do_it(Ask::SetNickname { nickname: "Cy Secret".to_owned() }).await.unwrap();
+    bea_here.do_it(Ask::SetNickname { nickname: "Bea Known".to_owned() }).await.unwrap();
+    let stranger = server.person().await;
+    let about = async |person: UserId| stranger.get(&format!("/chat/{chat}?person={person}")).await;
+    let page = about(cy_here.me.id).await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(!page.text.contains("Cy Secret") && !page.text.contains("<dialog"), "{}", page.text);
+    let id = bea_here.me.id;
+    let known = "aria-label=\"About Bea Known\" open";
+    let page = about(id).await.text;
+    assert!(page.contains(known), "who is there: {page}");
+    bea_here.post(chat, client_id(1), "hello").await.unwrap();
+    drop((bea_here, bea));
+    assert!(about(id).await.text.contains(known), "who spoke there");
 }

@@ -14,7 +14,8 @@ use crate::support::{Person, TestServer, client_id};
 
 async fn look(person: &Person, path: &str) -> Page {
     let asked = person.http.get(format!("http://{}{path}", person.address));
-    let answer = asked.header(COOKIE, &person.cookie).header(ACCEPT, "application/json").send().await.unwrap();
+    let answer =
+        asked.header(COOKIE, &person.cookie).header(ACCEPT, "application/json").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["cache-control"], "no-store");
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
@@ -32,12 +33,14 @@ async fn what_is_asked_for_by_requests_is_done_once_and_seen_by_all() {
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut bea = server.person().await.watch(chat).await;
-    let post = Ask::Post { chat, client_id: client_id(1), body: "by a request".to_owned() };
+    let post = Ask::Post { chat, client_id: client_id(1), body: "by a request".to_owned(), waited_millis: 0 };
     let post = serde_json::to_string(&post).unwrap();
     let (status, first) = ask(&ana, &post).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(ask(&ana, &post).await.1, first, "a retry is answered as the first was");
-    assert!(matches!(bea.event().await.what, What::Posted(message) if message.body.as_str() == "by a request"));
+    assert!(
+        matches!(bea.event().await.what, What::Posted(message) if message.body.as_str() == "by a request")
+    );
     bea.post(chat, client_id(2), "by the socket").await.unwrap();
     let Page::Chat(page) = look(&ana, &format!("/chat/{chat}")).await else { panic!("no chat") };
     let said = page.history.events.iter().filter(|event| matches!(event.what, What::Posted(_))).count();

@@ -7,9 +7,17 @@ use reqwest::header::{
 };
 use tokio_tungstenite::tungstenite::Message;
 
-use domain::frame::{Ask, ClientFrame};
+use domain::{
+    Problem,
+    frame::{Ask, ClientFrame},
+};
 
-use crate::support::{Person, TestServer, client_id, process::Process};
+use crate::support::{
+    Person, TestServer,
+    client::{handshake, last_words, open},
+    client_id,
+    process::Process,
+};
 
 #[tokio::test]
 async fn every_answer_says_what_browsers_are_to_hold_back() {
@@ -74,7 +82,9 @@ async fn tls_in_front_is_told_by_a_trusted_proxy_and_nobody_else() {
         let url = format!("http://{}/", server.address());
         let answer = reqwest::Client::new().get(url).headers(over_tls.clone()).send().await.unwrap();
         let cookie = answer.headers()[SET_COOKIE].to_str().unwrap().to_owned();
-        (cookie.contains("Secure"), answer.headers().contains_key(STRICT_TRANSPORT_SECURITY))
+        let is_sure = cookie.starts_with("__Host-qchat_session=");
+        assert_eq!(is_sure, cookie.contains("Secure"), "{cookie}");
+        (is_sure, answer.headers().contains_key(STRICT_TRANSPORT_SECURITY))
     };
     let alone = TestServer::start().await;
     assert_eq!(visit(&alone).await, (false, false));
@@ -112,4 +122,55 @@ async fn the_log_has_no_secret_no_address_and_nothing_of_what_was_said() {
         assert!(!said.contains(hidden), "{hidden:?} is in the log: {said}");
     }
     process.kill();
+}
+
+#[tokio::test]
+async fn two_sessions_that_differ_are_refused_with_words_on_what_to_do() {
+    let server = TestServer::start().await;
+    let (ana, eve) = (server.person().await, server.person().await);
+    let cookie = format!("{}; {}", ana.cookie, eve.cookie);
+    let both = Person { cookie: cookie.clone(), ..ana.clone() };
+    let page = both.get("/").await;
+    assert_eq!((page.status.as_u16(), page.headers.get(SET_COOKIE)), (401, None));
+    assert!(page.text.contains("Clear the cookies of this site"), "{}", page.text);
+    let form = both.submit("/api/start_chat", &[("title", "typed already")]).await;
+    assert!(form.text.contains("Clear the cookies") && form.text.contains("typed already"), "{}", form.text);
+    let wire = open(handshake(server.address(), Some(&cookie))).await.unwrap();
+    assert_eq!(last_words(wire).await, (Some(Problem::TwoSessions), Some(4401)));
+    let planted = Person { cookie: format!("qchat_session=planted; {}", ana.cookie), ..ana };
+    assert_eq!(planted.get("/").await.headers.get(SET_COOKIE), None, "one that does not hold is passed over");
+}
+
+#[tokio::test]
+async fn a_host_with_its_port_or_in_capitals_is_this_site_and_what_is_refused_is_logged_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start_with(folder.path(), &[("QCHAT_LOG", "warn")]);
+    let ana = Person::arrive(process.address).await;
+    let from = |host: &str, origin: &str| {
+        [("host", host), ("origin", origin)]
+            .map(|(name, value)| (name.parse().unwrap(), value.parse::<HeaderValue>().unwrap()))
+            .into_iter()
+            .collect::<HeaderMap>()
+    };
+    let live = async |headers: HeaderMap| {
+        let mut request = handshake(process.address, Some(&ana.cookie));
+        for (name, value) in headers {
+            request.headers_mut().insert(name.unwrap(), value);
+        }
+        open(request).await.is_ok()
+    };
+    for (host, origin, is_taken) in [
+        ("chat.example:443", "https://chat.example", true),
+        ("Chat.EXAMPLE", "https://chat.example", true),
+        ("127.0.0.1:3000", "https://chat.example", false),
+        ("chat.example", "https://evil.example", false),
+    ] {
+        let form = [("title", "Tea")];
+        let status = ana.submit_with("/api/start_chat", &form, from(host, origin)).await.status;
+        assert_eq!(status.as_u16(), if is_taken { 303 } else { 403 }, "{host} {origin}");
+        assert_eq!(live(from(host, origin)).await, is_taken, "{host} {origin}");
+    }
+    let said = process.said();
+    assert!(said.contains("127.0.0.1:3000") && said.contains("https://chat.example"), "{said}");
+    assert_eq!(said.matches("a page of another site").count(), 1, "{said}");
 }

@@ -181,7 +181,7 @@ impl Client {
     /// Asks for a message to be posted; gives the number of the request.
     pub(crate) async fn ask(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> u64 {
         self.requests += 1;
-        let command = Ask::Post { chat, client_id, body: body.to_owned() };
+        let command = Ask::Post { chat, client_id, body: body.to_owned(), waited_millis: 0 };
         self.send(&ClientFrame::Do { request: self.requests, command }).await;
         self.requests
     }

@@ -87,7 +87,12 @@ impl History {
     }
 
     fn ask(&self, message: ClientId) -> ClientFrame {
-        let command = Ask::Post { chat: self.chat, client_id: message, body: format!("message {message}") };
+        let command = Ask::Post {
+            chat: self.chat,
+            client_id: message,
+            body: format!("message {message}"),
+            waited_millis: 0,
+        };
         // the client id is the only thing an answer has to be matched with, and a number is what it carries
         let request = message.bytes().iter().skip(2).fold(0, |number, byte| number << 8 | u64::from(*byte));
         ClientFrame::Do { request, command }

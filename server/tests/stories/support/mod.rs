@@ -9,7 +9,10 @@ use std::{
     net::SocketAddr,
     panic,
     path::Path,
-    sync::{Mutex, Once, PoisonError},
+    sync::{
+        Arc, Mutex, Once, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -23,8 +26,9 @@ use reqwest::{
 use server::{
     Running, Settings,
     client::TrustedProxies,
+    clock::{self, SteadyClock},
     limits::{Caps, Rates},
-    start::{DATABASE, start},
+    start::{DATABASE, start, start_by},
     store::{Store, StoreError},
 };
 use tempfile::TempDir;
@@ -88,6 +92,40 @@ pub(crate) fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError>
     })
 }
 
+/// The clock of a machine, to be set while a server runs by it, in milliseconds. Time passes as it does, and faster where
+/// that is asked for.
+#[derive(Clone, Default)]
+pub(crate) struct Hands {
+    set: Arc<AtomicI64>,
+    passed: Arc<AtomicI64>,
+}
+
+impl Hands {
+    /// Sets the wall clock forward or back.
+    pub(crate) fn set(&self, by: i64) {
+        self.set.fetch_add(by, Ordering::SeqCst);
+    }
+
+    /// Lets so much time pass at once.
+    pub(crate) fn pass(&self, millis: i64) {
+        self.passed.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// What the wall clock shows.
+    pub(crate) fn wall(&self) -> Timestamp {
+        let away = self.set.load(Ordering::SeqCst) + self.passed.load(Ordering::SeqCst);
+        clock::system()().moved(away)
+    }
+
+    fn clock(&self) -> SteadyClock {
+        let (wall, passed, uptime) = (self.clone(), Arc::clone(&self.passed), clock::uptime());
+        SteadyClock::new(
+            Arc::new(move || wall.wall()),
+            Arc::new(move || uptime() + Duration::from_millis(passed.load(Ordering::SeqCst).unsigned_abs())),
+        )
+    }
+}
+
 /// A server of its own for one test, with a database of its own.
 pub(crate) struct TestServer {
     running: Running,
@@ -108,6 +146,11 @@ impl TestServer {
 
     /// With other settings.
     pub(crate) async fn start_by(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::start_at(&Hands::default(), change).await
+    }
+
+    /// By this clock, with other settings.
+    pub(crate) async fn start_at(hands: &Hands, change: impl FnOnce(&mut Settings)) -> Self {
         let calm = Calm::keep();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
@@ -121,7 +164,15 @@ impl TestServer {
             reload_port: 0,
         };
         change(&mut settings);
-        let running = start(&settings).await.unwrap();
+        let running = start_by(&settings, hands.clock()).await.unwrap();
+        Self { running, folder, settings, calm }
+    }
+
+    /// Stops in order, and starts again on the same data by this clock.
+    pub(crate) async fn restart_at(self, hands: &Hands) -> Self {
+        let Self { running, folder, settings, calm } = self;
+        running.stop().await;
+        let running = start_by(&settings, hands.clock()).await.unwrap();
         Self { running, folder, settings, calm }
     }
 
