@@ -98,7 +98,7 @@ const changes: Record<string, Change> = {
   },
   'a filter takes out icons and hints, and hides what it takes for a cookie notice': () => {
     for (const element of document.querySelectorAll('svg, noscript, [aria-label=Link], .alone, #private-hint')) element.remove();
-    for (const element of document.querySelectorAll<HTMLElement>('footer, .terms, .notice')) element.style.setProperty('display', 'none', 'important');
+    for (const element of document.querySelectorAll<HTMLElement>('.terms, .notice')) element.style.setProperty('display', 'none', 'important');
   },
   'elements come last in the body and after it': ({ made }) => {
     const overlay = made();
