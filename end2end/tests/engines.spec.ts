@@ -90,7 +90,7 @@ inEngines(['Firefox', 'WebKit'], (test) => {
   });
 });
 
-inEngines(['Firefox'], (test) => {
+inEngines(['Firefox', 'WebKit'], (test) => {
   test('two people go on in private, each in a window of its own', async ({ person, visitor }) => {
     const ana = await visitor();
     const link = await ana.startChat({ nickname: 'Ana' });

@@ -1,10 +1,11 @@
 import { expect, test } from '../support/story.ts';
 
+const lines = (count: number) => Array.from({ length: count }, (_, index) => `line ${index + 1}`);
+
 test('earlier messages come as one scrolls up, and the view does not jump', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
-  for (let number = 1; number <= 120; number++) await ana.chat.say(`line ${number}`);
-  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  await ana.chat.sayAll(lines(120));
 
   const bea = await person();
   await bea.open(link);
@@ -21,14 +22,13 @@ test('earlier messages come as one scrolls up, and the view does not jump', asyn
   for (let step = 0; step < 60 && (await bea.chat.message('line 1').count()) === 0; step++) await scroll(-400);
   await expect(bea.chat.message('line 1')).toBeAttached();
   await expect(bea.page.getByRole('link', { name: 'Earlier messages' })).toHaveCount(0);
-  expect(await bea.chat.texts()).toEqual(Array.from({ length: 120 }, (_, index) => `line ${index + 1}`));
+  expect(await bea.chat.texts()).toEqual(lines(120));
 });
 
 test('earlier messages are a link away without JavaScript', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
-  for (let number = 1; number <= 60; number++) await ana.chat.say(`line ${number}`);
-  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  await ana.chat.sayAll(lines(60));
   const bea = await person({ javaScriptEnabled: false });
   await bea.open(link);
   await expect(bea.chat.message('line 1')).toHaveCount(0);

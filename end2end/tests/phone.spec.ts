@@ -64,7 +64,7 @@ test('the owner has room for the title, and to edit it', async ({ person }) => {
 test('with a keyboard over half of the screen the newest message and the composer stay in view', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
-  for (let number = 1; number <= 20; number++) await ana.chat.say(`message ${number}`);
+  await ana.chat.sayAll(Array.from({ length: 20 }, (_, index) => `message ${index + 1}`));
   await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });
   // browsers that resize their content for the keyboard (interactive-widget) give the page this much
   await ana.page.setViewportSize({ width: 390, height: 380 });

@@ -3,7 +3,7 @@ import { expect, test } from '../support/story.ts';
 test('the newest message stays in view, and a reader who scrolled up is left in peace', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
-  for (let number = 1; number <= 40; number++) await ana.chat.say(`line ${number}`);
+  await ana.chat.sayAll(Array.from({ length: 40 }, (_, index) => `line ${index + 1}`));
   await expect(ana.chat.message('line 40')).toBeInViewport();
 
   const bea = await person();

@@ -34,7 +34,7 @@ test('where more is new than fits into the view, a button leads to where it begi
   const bea = await person();
   await bea.open(link);
   await ana.lookAway(true);
-  for (let number = 1; number <= 30; number++) await bea.chat.say(`missed ${number}`);
+  await bea.chat.sayAll(Array.from({ length: 30 }, (_, index) => `missed ${index + 1}`));
   await expect(ana.page).toHaveTitle(/^\(30\)/);
   await ana.lookAway(false);
   await expect(ana.chat.message('missed 30')).toBeInViewport();

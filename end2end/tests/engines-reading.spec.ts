@@ -1,0 +1,65 @@
+// What other engines do by themselves differently from Chromium: how they scroll, how fields grow, what they keep of a page
+// that was left.
+
+import { type Visitor, expect, inEngines } from '../support/engine_story.ts';
+
+const numbered = (word: string, from: number, to: number) => Array.from({ length: to - from + 1 }, (_, place) => `${word} ${from + place}`);
+
+/** Scrolls up by so much, as a wheel does. */
+async function scrollUp(one: Visitor, pixels: number): Promise<void> {
+  await one.page.evaluate(
+    (pixels) =>
+      new Promise<void>((resolve) => {
+        const log = document.querySelector('[role=log]')!;
+        log.addEventListener('scroll', () => requestAnimationFrame(() => resolve()), { once: true });
+        log.scrollBy({ top: -pixels, behavior: 'instant' });
+      }),
+    pixels,
+  );
+}
+
+/** How far from the top of the window a message is. */
+const place = (one: Visitor, text: string) => one.chat.message(text).evaluate((message) => message.getBoundingClientRect().top);
+
+inEngines(['Firefox', 'WebKit'], (test) => {
+  test('what one reads stays in its place, whatever comes below', async ({ person, visitor }) => {
+    const bea = await person();
+    const link = await bea.startChat();
+    await bea.chat.sayAll(numbered('line', 101, 140));
+    const ana = await visitor();
+    await ana.open(link);
+    await ana.chat.message('line 140').isThere();
+    await scrollUp(ana, 500);
+    const before = await place(ana, 'line 125');
+    await bea.chat.sayAll(numbered('line', 141, 146));
+    await ana.chat.message('line 146').isThere();
+    expect(Math.abs((await place(ana, 'line 125')) - before)).toBeLessThanOrEqual(2);
+  });
+
+  test('the composer shows all of five lines, and is as low as before once they are said', async ({ visitor }) => {
+    const ana = await visitor();
+    await ana.startChat();
+    const height = () => ana.chat.composer.evaluate((field) => field.clientHeight);
+    const low = await height();
+    for (const word of ['one', 'two', 'three', 'four', 'five']) {
+      if (word !== 'one') await ana.page.press('Shift+Enter');
+      await ana.chat.composer.type(word);
+    }
+    const hidden = await ana.chat.composer.evaluate((field) => field.scrollHeight - field.clientHeight);
+    expect(hidden).toBeLessThanOrEqual(1);
+    expect(await height()).toBeGreaterThan(3 * low);
+    await ana.page.press('Enter');
+    await expect.poll(height).toBe(low);
+  });
+
+  test('who comes back to where a chat was started can start another', async ({ visitor }) => {
+    const ana = await visitor();
+    const first = await ana.startChat({ title: 'Tea' });
+    await ana.page.goBack();
+    await ana.home.isConnected();
+    await ana.home.title.fill('Coffee');
+    await ana.home.start.click();
+    await ana.chat.heading.says('Coffee');
+    expect(await ana.page.url()).not.toBe(first);
+  });
+});
