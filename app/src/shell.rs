@@ -64,7 +64,7 @@ pub fn Shell(
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{LIFE}</script>
-            <script async src=boot data-script=script data-wasm=wasm></script>
+            <script async nonce=use_nonce() src=boot data-script=script data-wasm=wasm></script>
         }
     });
     // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it was read as

@@ -535,7 +535,7 @@ mod tests {
             let chat = ChatId::from_bytes([7; ID_BYTES]);
             let client_id = ClientId::from_bytes([1; ID_BYTES]);
             let body = Body::parse(&"x".repeat(length)).unwrap();
-            limits.keep(by, &Command::Post { chat, client_id, body }, 0)
+            limits.keep(by, &Command::Post { chat, client_id, body, waited_millis: 0 }, 0)
         };
         let ana = caller(1, "192.0.2.1");
         let stored = (0..100).take_while(|_| post(ana, 744).is_ok()).count();

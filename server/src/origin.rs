@@ -9,15 +9,19 @@ use std::{
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderMap, HeaderValue, Uri, header,
+        HeaderMap, HeaderName, HeaderValue, Uri, header,
         uri::{Authority, Scheme},
     },
     middleware::Next,
     response::Response,
 };
+use domain::Problem;
 use tower_http::csrf::ProtectionError;
 
-use crate::router::Parts;
+use crate::{problem, router::Parts};
+
+/// Tells from where a request comes, as the browser sees it (Fetch Metadata, section 2.3).
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The operator is told of what was refused once in this time at most.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
@@ -88,6 +92,8 @@ pub async fn settle(State(parts): State<Arc<Parts>>, mut request: Request, next:
         authority(request.headers()).and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = same {
         request.headers_mut().insert(header::HOST, host);
+        // No page of another site can send this origin, while WebKit says `cross-site` of a form that opens a window.
+        request.headers_mut().insert(FETCH_SITE, HeaderValue::from_static("same-origin"));
         return next.run(request).await;
     }
     if !request.headers().contains_key(header::ORIGIN) {
@@ -97,11 +103,19 @@ pub async fn settle(State(parts): State<Arc<Parts>>, mut request: Request, next:
     for name in [header::HOST, header::ORIGIN] {
         said.extend(request.headers().get(&name).cloned().map(|value| (name, value)));
     }
+    let accept = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let is_shown = accept.is_some_and(|accept| accept.contains("text/html"));
     let response = next.run(request).await;
-    if response.extensions().get::<ProtectionError>().is_some() {
-        parts.refusals.note(&said);
+    if response.extensions().get::<ProtectionError>().is_none() {
+        return response;
     }
-    response
+    parts.refusals.note(&said);
+    if !is_shown {
+        return response;
+    }
+    let mut page = parts.press.say(Some(Problem::CrossOrigin));
+    problem::mark(Problem::CrossOrigin, &mut page);
+    page
 }
 
 #[cfg(test)]
