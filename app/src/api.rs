@@ -38,7 +38,7 @@ impl FromServerFnError for Refusal {
 #[server(prefix = "/api", endpoint = "start_chat")]
 pub async fn start_chat(
     #[server(default)] nickname: String,
-    title: String,
+    #[server(default)] title: String,
     #[server(default)] private: bool,
 ) -> Result<ChatId, Refusal> {
     use domain::page::RefusedForm;
