@@ -39,7 +39,7 @@ impl FromServerFnError for Refusal {
 #[server(prefix = "/api", endpoint = "start_chat")]
 pub async fn start_chat(
     #[server(default)] nickname: String,
-    title: String,
+    #[server(default)] title: String,
     #[server(default)] private: bool,
     #[server(default)] id: String,
 ) -> Result<ChatId, Refusal> {

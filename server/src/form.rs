@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use app::api::{Backend, BackendContext, Promise};
 use axum::{
     Json,
-    body::to_bytes,
+    body::{Body, Bytes, to_bytes},
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -17,6 +17,7 @@ use domain::{
     id::ID_BYTES,
     page::{Notice, RefusedForm},
 };
+use futures_util::StreamExt;
 use leptos::context::provide_context;
 use sha2::{Digest, Sha256};
 
@@ -28,11 +29,20 @@ use crate::{
     service::Service,
 };
 
+/// A form has so many bytes at most. It holds a message; every character of it may take three bytes in a form, and there
+/// are other fields.
+pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// So many bytes of a longer form are read and dropped, since a browser that still sends does not read an answer.
+const DROPPED: usize = 64 * FORM_LIMIT;
+
 /// The service, for the user whose form it is.
 struct FormBackend {
     service: Arc<Service>,
     /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
     caller: Result<Caller, Problem>,
+    /// Whether the form was longer than what is read of it: then it comes back, for its length.
+    is_cut: bool,
     result: Mutex<Option<FormResult>>,
 }
 
@@ -74,6 +84,9 @@ impl Backend for FormBackend {
 
     fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
         Box::pin(async move {
+            if self.is_cut {
+                return Err(too_long(&command));
+            }
             let caller = self.caller?;
             self.service.execute(caller, command).await.map(|_| ())
         })
@@ -105,9 +118,16 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
     let session = user_of(&parts, &request);
     let is_here = session.is_ok_and(|user| parts.presence.is_here(user));
     let asker = Asker { line: Line::of(address, session.ok()), is_here };
+    let (request, is_cut) = match read(request).await {
+        Ok(read) => read,
+        Err(problem) => {
+            return refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await;
+        }
+    };
     let backend = Arc::new(FormBackend {
         service: Arc::clone(&parts.service),
         caller: session.map(|user| Caller { user, address }),
+        is_cut,
         result: Mutex::new(None),
     });
     let context = {
@@ -154,6 +174,62 @@ pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response 
     match done.await {
         Ok(seq) => Json(ServerFrame::Done { request: 0, seq }).into_response(),
         Err(problem) => problem::plain(problem),
+    }
+}
+
+/// Reads a form, as far as [`FORM_LIMIT`], and says whether there was more of it.
+///
+/// # Errors
+/// [`Problem::BadForm`] where it does not arrive.
+async fn read(request: Request) -> Result<(Request, bool), Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let (mut form, mut dropped) = (Vec::new(), 0);
+    while let Some(bytes) = body.next().await
+        && dropped < DROPPED
+    {
+        let bytes = bytes.map_err(|_| Problem::BadForm)?;
+        let (kept, rest) = bytes.split_at(bytes.len().min(FORM_LIMIT - form.len()));
+        form.extend_from_slice(kept);
+        dropped += rest.len();
+    }
+    let is_cut = dropped > 0;
+    if is_cut {
+        form.truncate(whole_characters(&form));
+    }
+    Ok((Request::from_parts(head, Body::from(Bytes::from(form))), is_cut))
+}
+
+/// How far a form that was cut has only whole characters: without an escape that was cut, and without the escapes before it
+/// of a character that lacks some.
+fn whole_characters(form: &[u8]) -> usize {
+    let cut = form.iter().rev().take(2).position(|byte| *byte == b'%');
+    let end = form.len() - cut.map_or(0, |after| after + 1);
+    let escaped = |end: usize| {
+        let [b'%', high, low] = *form[..end].last_chunk()? else { return None };
+        u8::from_str_radix(str::from_utf8(&[high, low]).ok()?, 16).ok()
+    };
+    let (mut at, mut following) = (end, 0);
+    while let Some(0x80..0xc0) = escaped(at) {
+        at -= 3;
+        following += 1;
+    }
+    let expected = match escaped(at) {
+        Some(0xc0..0xe0) => 1,
+        Some(0xe0..0xf0) => 2,
+        Some(0xf0..) => 3,
+        _ => return end,
+    };
+    if following < expected { at - 3 } else { end }
+}
+
+/// Why something is not done whose form was too long to be read.
+fn too_long(command: &Command) -> Problem {
+    match command {
+        Command::Post { .. } => Problem::MessageTooLong,
+        Command::SetNickname { .. } => Problem::NicknameTooLong,
+        Command::StartChat { .. } | Command::EditTitle { .. } => Problem::TitleTooLong,
+        _ => Problem::BadForm,
     }
 }
 
@@ -219,4 +295,22 @@ fn blank_like(request: &Request) -> Request {
     *head.headers_mut() = request.headers().clone();
     head.extensions_mut().insert(Client::of(request));
     head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_cut_between_characters() {
+        // é, 字, 😀 and a letter, as forms have them
+        let form = "body=%C3%A9%E5%AD%97%F0%9F%98%80x";
+        let ends = ["body=".len(), 11, 20, 32, 33];
+        for cut in ends[0]..=form.len() {
+            let expected = ends.into_iter().rev().find(|end| *end <= cut).unwrap();
+            assert_eq!(whole_characters(&form.as_bytes()[..cut]), expected, "{cut}");
+        }
+        assert_eq!(whole_characters(b"%2"), 0);
+        assert_eq!(whole_characters(b"a%20"), 4);
+    }
 }

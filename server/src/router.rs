@@ -9,7 +9,7 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use domain::{Problem, frame::FRAME_LIMIT};
+use domain::Problem;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::{
     csrf::{CsrfLayer, ProtectionError},
@@ -31,9 +31,6 @@ use crate::{
     supervise::Panics,
     writer::WriterHealth,
 };
-
-/// A form holds a message; every character of it may take three bytes in a form, and there are other fields.
-const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
 
 /// A request is answered within this time, or comes too slowly to be answered at all.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
@@ -74,7 +71,7 @@ pub fn router(parts: Arc<Parts>) -> Router {
         middleware::from_fn_with_state(Arc::clone(&parts), origin::settle),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| problem::plain(Problem::CrossOrigin)),
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
-        DefaultBodyLimit::max(FORM_LIMIT),
+        DefaultBodyLimit::max(form::FORM_LIMIT),
     );
     Router::new()
         .route("/", get(page::home))

@@ -121,7 +121,8 @@ fn RefusedPage(
                     <label class="field">
                         <span>"Message"</span>
                         <textarea name="body" rows="8" required>
-                            {body}
+                            // HTML drops a line break at the beginning
+                            {format!("\n{body}")}
                         </textarea>
                     </label>
                     <div class="row">

@@ -71,6 +71,38 @@ async fn what_is_wrong_comes_back_as_it_was_written() {
         );
     }
     assert_eq!(submit(&ana, "edit_title", &[("chat", &chat)]).await.status, StatusCode::BAD_REQUEST);
+    let (id, body) = ("0000000000000000", format!("\n\nfirst{}", "x".repeat(4_000)));
+    let answer = submit(&ana, "post_message", &[("chat", &chat), ("client_id", id), ("body", &body)]).await;
+    let (_, after) = answer.text.split_once("<textarea").unwrap();
+    let (_, text) = after.split_once('>').unwrap();
+    assert!(text.starts_with("\n\n\nfirst"), "HTML drops the first line break: {text:.20?}");
+}
+
+#[tokio::test]
+async fn what_is_far_too_long_comes_back_as_far_as_it_can() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let (long, blank) =
+        (format!("first {}", "字".repeat(400_000)), format!("first {}x", " ".repeat(400_000)));
+    for (path, field, sentence) in [
+        ("post_message", "body", "The message is too long."),
+        ("edit_title", "title", "The title is too long."),
+        ("set_nickname", "nickname", "The nickname is too long."),
+        ("start_chat", "nickname", "The nickname is too long."),
+    ] {
+        for text in [&long, &blank] {
+            let id = "0000000000000000";
+            let answer = submit(&ana, path, &[("chat", &chat), ("client_id", id), (field, text)]).await;
+            assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+            assert!(answer.text.contains(sentence), "{path}: {:.3000}", answer.text);
+            let (_, back) = answer.text.split_once("first ").unwrap();
+            let kept = back.chars().take_while(|c| text.contains(*c)).count();
+            assert!(kept > 20_000, "{path}: {kept} came back");
+        }
+    }
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert!(page.contains(">Tea</h1>") && !page.contains("first"), "{page}");
 }
 
 #[tokio::test]
