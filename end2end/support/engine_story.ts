@@ -1,6 +1,7 @@
 // A story that is told in an engine which Playwright does not drive: somebody comes to Qchat with such a browser, and others
 // with the one that all stories have.
 
+import { writeFile } from 'node:fs/promises';
 import { EngineChat, EngineHome } from '../pages/engines.ts';
 import { type Engine, EngineBrowser, type EnginePage, engines } from './engines.ts';
 import type { Server } from './server.ts';
@@ -60,13 +61,24 @@ type EngineStory = {
 const test = base.extend<EngineStory>({
   engine: [engines[0]!, { option: true }],
 
-  visitor: async ({ engine, server }, use) => {
+  visitor: async ({ engine, server }, use, info) => {
+    const visitors: Visitor[] = [];
     const browsers: EngineBrowser[] = [];
     await use(async () => {
       const browser = await EngineBrowser.launch(engine);
       browsers.push(browser);
-      return new Visitor(await browser.page(), server);
+      const visitor = new Visitor(await browser.page(), server);
+      visitors.push(visitor);
+      return visitor;
     });
+    if (info.status !== info.expectedStatus) {
+      // as it was when the story failed, unless the browser itself did
+      for (const [place, { page }] of visitors.entries()) {
+        const path = info.outputPath(`${engine.name}-${place + 1}.png`);
+        const picture = await page.screenshot().catch(() => undefined);
+        if (picture) await writeFile(path, picture).then(() => info.attach(engine.name, { path, contentType: 'image/png' }));
+      }
+    }
     for (const browser of browsers) await browser.close();
   },
 });

@@ -29,9 +29,7 @@ const commands = {
   reload: ['WebDriver:Refresh', 'POST', '/refresh'],
   window: ['WebDriver:GetWindowHandle', 'GET', '/window'],
   windows: ['WebDriver:GetWindowHandles', 'GET', '/window/handles'],
-  newWindow: ['WebDriver:NewWindow', 'POST', '/window/new'],
   switchTo: ['WebDriver:SwitchToWindow', 'POST', '/window'],
-  closeWindow: ['WebDriver:CloseWindow', 'DELETE', '/window'],
   resize: ['WebDriver:SetWindowRect', 'POST', '/window/rect'],
   label: ['WebDriver:GetComputedLabel', 'GET', '/element/{id}/computedlabel'],
   click: ['WebDriver:ElementClick', 'POST', '/element/{id}/click'],
@@ -274,12 +272,6 @@ export class EngineBrowser {
     return new EnginePage(this, this.current);
   }
 
-  /** A page in a tab of its own. */
-  async newPage(): Promise<EnginePage> {
-    const { handle } = (await this.driver.send('newWindow', { type: 'tab' })) as { handle: string };
-    return new EnginePage(this, handle);
-  }
-
   async windows(): Promise<string[]> {
     return (await this.driver.send('windows')) as string[];
   }
@@ -317,13 +309,7 @@ const selectors = {
 export type Role = keyof typeof selectors;
 
 /** Keys that are no letters (WebDriver, section 17.4.2). */
-const keys: Record<string, string> = {
-  ArrowUp: '\uE013',
-  Enter: '\uE007',
-  Escape: '\uE00C',
-  Shift: '\uE008',
-  Tab: '\uE004',
-};
+const keys: Record<string, string> = { Enter: '\uE007', Escape: '\uE00C', Shift: '\uE008', Tab: '\uE004' };
 
 /** A page in a window of a browser. */
 export class EnginePage {
@@ -370,6 +356,7 @@ export class EnginePage {
     await this.send('act', { actions: [{ type: 'key', id: 'keyboard', actions: [...down, ...up] }] });
   }
 
+  /** Makes its window so wide and high, or as narrow as the browser has windows: 500 pixels in Firefox, 447 in WebKit. */
   async resize(width: number, height: number): Promise<void> {
     await this.send('resize', { width, height });
   }

@@ -75,7 +75,7 @@ inEngines(['Firefox', 'WebKit'], (test) => {
     await ana.chat.shows(['half a thought']);
   });
 
-  test('on a window of the size of a phone everything has its place', async ({ visitor }) => {
+  test('in the narrowest window everything has its place, as on a phone', async ({ visitor }) => {
     const ana = await visitor();
     await ana.page.resize(390, 780);
     await ana.startChat({ nickname: 'Ana' });
