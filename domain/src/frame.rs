@@ -211,7 +211,6 @@ impl Ask {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
 const fn is_zero(number: &u64) -> bool {
     *number == 0
 }

@@ -213,18 +213,16 @@ impl Reply {
     }
 }
 
+/// Is given what came back for a request; `None` where no server answered.
+type Replied = Box<dyn FnOnce(Option<Reply>)>;
+
 /// Asks the server for something as JSON, within so many milliseconds; with a text to be sent as JSON, too, where there is
 /// one. `done` is given `None` where no server answered.
-pub(crate) fn request(
-    address: &str,
-    sent: Option<String>,
-    patience: Duration,
-    done: Box<dyn FnOnce(Option<Reply>)>,
-) {
+pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, done: Replied) {
     let Some(window) = window() else { return };
     let done = Rc::new(Cell::new(Some(done)));
     let late = Rc::clone(&done);
-    let tell = |done: Rc<Cell<Option<Box<dyn FnOnce(Option<Reply>)>>>>, reply| {
+    let tell = |done: Rc<Cell<Option<Replied>>>, reply| {
         if let Some(done) = done.take().filter(|_| !is_stopped()) {
             done(reply);
         }

@@ -370,7 +370,12 @@ mod tests {
 
     fn press() -> Press {
         let file = |name: &str| format!("/pkg/{name}");
-        let assets = Assets { boot: file("boot.js"), script: file("a.js"), wasm: file("a.wasm"), style: file("a.css") };
+        let assets = Assets {
+            boot: file("boot.js"),
+            script: file("a.js"),
+            wasm: file("a.wasm"),
+            style: file("a.css"),
+        };
         Press::new(assets, LeptosOptions::builder().output_name("qchat").build())
     }
 
