@@ -37,6 +37,7 @@ test: test-rust test-browser
 test-rust: setup
 	cargo test $(NATIVE)
 	cargo test --package frontend
+	cargo test --package server --features app/ssr --test stories attack -- --ignored --test-threads 1
 
 test-browser: build
 	scripts/setup.sh browser
@@ -50,7 +51,7 @@ torture: setup
 	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
 	QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 $(TORTURE) storm
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
-	QCHAT_ATTACK=10 $(TORTURE) attack --test-threads 1
+	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 
 # An hour under mixed load: what the server takes of the machine does not grow

@@ -1,7 +1,7 @@
 //! Somebody attacks, with small means and within every limit or from many addresses, and a quiet user beside them posts and
 //! loads: they are served as if nobody else were there, or nearly.
 //!
-//! `QCHAT_ATTACK=10 cargo test --release -p server --test stories attack -- --nocapture --test-threads 1` attacks ten times
+//! `QCHAT_ATTACK=10 cargo test --release -p server --test stories attack -- --ignored --nocapture --test-threads 1` attacks ten times
 //! as hard.
 
 use std::{
@@ -328,6 +328,7 @@ fn half_open(attacked: &Attacked) -> JoinSet<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn many_who_search_the_lobby_are_not_felt() {
     let attacked = Attacked::start(4_000 + 600 * strength());
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -338,6 +339,7 @@ async fn many_who_search_the_lobby_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn one_address_that_asks_for_dear_pages_is_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -348,6 +350,7 @@ async fn one_address_that_asks_for_dear_pages_is_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -358,6 +361,7 @@ async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn those_who_say_as_much_as_they_can_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -368,6 +372,7 @@ async fn those_who_say_as_much_as_they_can_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn those_who_raid_a_chat_do_not_hold_it_up() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -378,6 +383,7 @@ async fn those_who_raid_a_chat_do_not_hold_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
 async fn connections_that_say_nothing_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
