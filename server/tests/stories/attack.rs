@@ -320,7 +320,7 @@ fn half_open(attacked: &Attacked) -> JoinSet<()> {
             while let Ok(mut stream) = TcpStream::connect(address).await {
                 let _ = stream.write_all(b"GET / HT").await;
                 let _ = stream.readable().await;
-                time::sleep(Duration::from_millis(100)).await;
+                time::sleep(Duration::from_secs(1)).await;
             }
         });
     }
