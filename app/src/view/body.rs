@@ -17,11 +17,14 @@ use leptos::{
 /// A message, and where it is long a way to see all of it, which needs no script.
 pub fn body_view(body: &Body) -> AnyView {
     let words = body.clone();
-    let said = view! {
-        <p class="body" dir="auto">
-            {AsItStands(Box::new(move || words_view(words.as_str())))}
-        </p>
-    };
+    let said = AsItStands(Box::new(move || {
+        view! {
+            <p class="body" dir="auto">
+                {words_view(words.as_str())}
+            </p>
+        }
+        .into_any()
+    }));
     if !body.is_long() {
         return said.into_any();
     }
@@ -61,8 +64,8 @@ pub fn breakable(text: &str) -> AnyView {
     runs.into_iter().map(run_view).collect_view().into_any()
 }
 
-/// All there is in an element, which neither changes nor acts: it is not looked for when the page is taken over, and may have
-/// been changed by a translator, or broken elsewhere by a browser that counts characters by a newer Unicode.
+/// A view of one element in which nothing changes or acts: it is passed over when the page is taken over, and what is in it
+/// may have been changed by a translator, or broken elsewhere by a browser that counts characters by a newer Unicode.
 struct AsItStands(Children);
 
 impl Render for AsItStands {
@@ -106,11 +109,8 @@ impl RenderHtml for AsItStands {
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        // passes over all of it, but for the mark with which Leptos ends a list
-        if let Some(last) = cursor.current().last_child() {
-            cursor.set(last.previous_sibling().unwrap_or(last));
-            position.set(Position::NextChild);
-        }
+        // passes over the element, as it would do itself
+        cursor.advance_to_placeholder(position);
         None
     }
 
