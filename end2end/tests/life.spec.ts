@@ -81,6 +81,7 @@ test('a page whose code fails begins anew, and loses nothing', async ({ person }
   const bea = await person();
   await bea.open(link);
   await bea.chat.say('before');
+  await expect(ana.chat.message('before')).toBeVisible();
   await bea.chat.composer.fill('half a thought');
   await ana.chat.say('from Ana');
   await expect(bea.chat.message('from Ana')).toBeVisible();

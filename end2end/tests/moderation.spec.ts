@@ -87,7 +87,7 @@ test.describe('removed', () => {
     await ana.chat.aboutMember('Cy');
     await ana.chat.act('Remove Cy from this chat').click();
     await cy.chat.alert.getByRole('button', { name: 'Remove what I said there' }).click();
-    await expect(cy.page).toHaveURL('/');
+    await expect(cy.page).toHaveURL(new URL('/', cy.server.url).href);
     await expect(ana.chat.log.getByText('Message removed', { exact: true })).toHaveCount(2);
     expect(await ana.chat.texts()).toEqual(['stays']);
   });
