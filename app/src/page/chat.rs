@@ -11,6 +11,7 @@ use crate::{
         composer::{Composer, ComposerField},
         connection::ConnectionStatus,
         ended::Ended,
+        focus::keep_focus,
         header::ChatHeader,
         invites::InvitesView,
         members::{Members, TypingLine},
@@ -29,6 +30,7 @@ pub fn ChatPage(
     provide_context(chat.live);
     provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
+    keep_focus();
     Scene::Chat(chat).connect();
     view! {
         <Later><InvitesView back=Some(chat.chat_id()) /></Later>
