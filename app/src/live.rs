@@ -61,6 +61,9 @@ pub trait Courier: Send + Sync {
     /// Asks for the page of history before an event. False where there is no connection.
     fn earlier(&self, before: Seq) -> bool;
 
+    /// Asks for the page of history after an event. False where there is no connection.
+    fn later(&self, after: Seq) -> bool;
+
     /// Asks for another part of the lobby, now or with the next connection. The address is that of a page with it.
     fn lobby(&self, wanted: &Wanted, address: &str);
 
@@ -91,6 +94,9 @@ pub trait Courier: Send + Sync {
     /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
+
+/// Two clicks within so many milliseconds are one: what systems let pass between the two of a double click, and some more.
+const DOUBLE_CLICK_MILLIS: u64 = 700;
 
 /// What is shown of a time is looked at anew when it is this many milliseconds older.
 const TICK_MILLIS: u64 = 10_000;
@@ -240,6 +246,21 @@ impl Live {
             }
             None => problem.set(Some(Problem::NotConnected)),
         }));
+    }
+
+    /// Keeps a form that opens a window from opening another one by a second click of the same hand. `opened` is when it
+    /// last did, and is told.
+    pub fn open_once(self, event: &Event, opened: StoredValue<u64>) {
+        if event.default_prevented() {
+            return;
+        }
+        // the first is longer ago than a double click lasts
+        let now = DOUBLE_CLICK_MILLIS + self.courier().map_or(0, |courier| courier.uptime_millis());
+        if now.saturating_sub(opened.get_value()) < DOUBLE_CLICK_MILLIS {
+            event.prevent_default();
+        } else {
+            opened.set_value(now);
+        }
     }
 
     /// What has expired by now.

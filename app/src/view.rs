@@ -1,6 +1,7 @@
 //! The views: one file for each thing that is seen.
 
 pub mod about;
+pub mod anchor;
 pub mod avatar;
 pub mod body;
 pub mod composer;
@@ -9,11 +10,14 @@ pub mod counts;
 pub mod edit_in_place;
 pub mod ended;
 pub mod files;
+pub mod focus;
 pub mod follow;
 pub mod header;
+pub mod hold;
 pub mod icon;
 pub mod invites;
 pub mod keys;
+pub mod list;
 pub mod lobby;
 pub mod members;
 pub mod message;

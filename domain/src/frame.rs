@@ -71,6 +71,13 @@ pub enum ClientFrame {
     },
     /// Answer with a beat at once: asked by a client that wants to know whether the connection lives.
     Ping {},
+    /// Give the page of history after an event.
+    Later {
+        /// Of which chat.
+        chat: ChatId,
+        /// The newest event the client still has.
+        after: Seq,
+    },
     /// Ask for something durable.
     Do {
         /// Any number; the answer carries it.
@@ -265,6 +272,15 @@ pub enum ServerFrame {
         events: Vec<Event>,
         /// Whether there are even earlier ones.
         earlier: bool,
+    },
+    /// The answer to a request for later events.
+    Later {
+        /// Of which chat.
+        chat: ChatId,
+        /// After which event they are.
+        after: Seq,
+        /// They, oldest first, without a hole from that event on.
+        events: Vec<Event>,
     },
     /// Something happened.
     Event(Event),

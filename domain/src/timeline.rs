@@ -1,8 +1,7 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ChatId, ClientId, Epoch, Event, Expiry, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
-    What,
+    Body, ChatId, ClientId, Epoch, Event, Expiry, Nickname, Problem, Seq, Timestamp, User, UserId, What,
     frame::{Ask, Cursor},
     page::History,
 };
@@ -13,21 +12,40 @@ use std::sync::Arc;
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
 const MINUTE_MILLIS: i64 = 60_000;
 
+/// About so many events are kept here, around what is read; what is further away is let go, and comes back in pages.
+pub const KEPT_EVENTS: usize = 150;
+/// So many more may be here before the furthest are let go.
+const SPARE_EVENTS: usize = 25;
+
 /// At most this many own messages wait to be stored; the composer keeps what comes beyond.
 pub const PENDING_LIMIT: usize = 100;
 
-/// The events of a chat in the order of the log, without a hole and without a repeat, then the reader's own messages
-/// that are not stored yet.
+/// A part of the events of a chat in the order of the log, without a hole and without a repeat, then the reader's own
+/// messages that are not stored yet. It is the newest part, unless the reader is further up: however long it is followed,
+/// what is far from what they read is let go ([`Timeline::let_go`]), and comes back in pages of history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     me: UserId,
     epoch: Epoch,
+    /// The newest event that was heard of, here or let go.
     seq: Seq,
+    /// Whether there are events before those here,
     earlier: bool,
+    /// and whether there are events after them, up to `seq`.
+    later: bool,
     events: Vec<Arc<Event>>,
     pending: Vec<Pending>,
     hidden: Vec<UserId>,
+    /// The newest event the reader has seen.
+    seen: Seq,
+    /// How many messages of others after that are not here any more.
+    missed_elsewhere: usize,
+    /// What was last taken away that is not here, oldest first, for pages that were read before it was.
+    removals: Vec<Arc<Event>>,
 }
+
+/// At most so many removals are remembered: far more than can happen while one page of history is on its way.
+const REMOVALS_LIMIT: usize = 256;
 
 /// An own message that is shown before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +92,8 @@ pub enum Applied {
 pub enum Delivery {
     /// It is not stored: on its way, or not taken for a reason.
     Waits(Option<Problem>),
-    /// It is stored, since this time.
-    Stored(Timestamp),
+    /// It is stored at this place.
+    Stored(Seq),
 }
 
 /// A line of the timeline, ready to be shown.
@@ -111,18 +129,16 @@ pub struct HiddenMessages {
     pub count: usize,
 }
 
-/// Tells rows apart. A message of one's own has the same key before and after it is stored; a row that is to look
-/// different has another.
+/// Tells rows apart. A row has the same key for as long as it is shown, however it looks: before and after it is stored,
+/// removed, or becomes the first of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowKey {
     /// An event by its place.
     Seq(Seq),
     /// An own message by its id.
     Own(ClientId),
-    /// What is left of a removed message, by its place.
-    Blank(Seq),
-    /// Hidden messages, by the place of the first and how many they are.
-    Hidden(Seq, usize),
+    /// Hidden messages, by the place of the first.
+    Hidden(Seq),
 }
 
 impl Timeline {
@@ -133,9 +149,13 @@ impl Timeline {
             epoch: history.epoch,
             seq: Seq::ZERO,
             earlier: false,
+            later: false,
             events: Vec::new(),
             pending: Vec::new(),
             hidden: Vec::new(),
+            seen: history.seq,
+            missed_elsewhere: 0,
+            removals: Vec::new(),
         };
         timeline.reset(history);
         timeline
@@ -191,7 +211,13 @@ impl Timeline {
         self.earlier
     }
 
-    /// Takes in the next event. Repeats do nothing and a hole is told, so events may come as often as they like.
+    /// Whether there are events newer than those here, which were let go.
+    pub fn has_later(&self) -> bool {
+        self.later
+    }
+
+    /// Takes in the next event. Repeats do nothing and a hole is told, so events may come as often as they like. Where
+    /// the newest events are not here, it is noted and let go.
     pub fn apply(&mut self, event: Event) -> Applied {
         if event.seq <= self.seq {
             return Applied::Known;
@@ -203,29 +229,59 @@ impl Timeline {
         if let Some(own) = self.own(&event) {
             self.pending.retain(|pending| pending.client_id != own);
         }
-        if let What::MessageRemoved { message, by } = event.what {
-            self.blank(message, by);
+        let event = Arc::new(event);
+        if takes_away(&event) {
+            blank(&mut self.events, &event);
+            self.removals.push(Arc::clone(&event));
+            if self.removals.len() > REMOVALS_LIMIT {
+                self.removals.remove(0);
+            }
         }
-        if let Some((authors, by)) = event.clears() {
-            self.blank_all(&authors, by);
+        if self.later {
+            self.missed_elsewhere += usize::from(self.is_missed(&event));
+        } else {
+            self.events.push(event);
         }
-        self.events.push(Arc::new(event));
         Applied::Appended
     }
 
-    fn blank(&mut self, message: Seq, by: RemovedBy) {
-        if let Ok(place) = self.events.binary_search_by_key(&message, |event| event.seq) {
-            let blank = Event::clone(&self.events[place]).blank(by);
-            self.events[place] = Arc::new(blank);
-        }
+    /// The reader has seen everything up to now.
+    pub fn see(&mut self) {
+        self.seen = self.seq;
+        self.missed_elsewhere = 0;
     }
 
-    fn blank_all(&mut self, authors: &[UserId], by: RemovedBy) {
-        for event in &mut self.events {
-            if matches!(&event.what, What::Posted(message) if authors.contains(&message.author)) {
-                *event = Arc::new(Event::clone(event).blank(by));
-            }
+    /// The newest event the reader has seen.
+    pub fn seen(&self) -> Seq {
+        self.seen
+    }
+
+    /// Lets go what is furthest from what is read, where there is too much: about [`KEPT_EVENTS`] stay, around the events
+    /// between the two that `read` gives, and at least all of those and some on either side.
+    pub fn let_go(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
+        let count = self.events.len();
+        if count <= KEPT_EVENTS + SPARE_EVENTS {
+            return;
         }
+        let (first, last) = read();
+        let from = self.events.partition_point(|event| event.seq < first);
+        let to = self.events.partition_point(|event| event.seq <= last).max(from);
+        let keep = KEPT_EVENTS.max(to - from + 2 * SPARE_EVENTS);
+        if count <= keep + SPARE_EVENTS {
+            return;
+        }
+        let end = (from.saturating_sub((keep + from - to) / 2) + keep).min(count);
+        let after: Vec<_> = self.events.drain(end..).collect();
+        let before: Vec<_> = self.events.drain(..end - keep).collect();
+        self.later |= !after.is_empty();
+        self.earlier |= !before.is_empty();
+        self.missed_elsewhere += before.iter().chain(&after).filter(|event| self.is_missed(event)).count();
+    }
+
+    /// Whether this is a message of somebody else that the reader has not seen and would be shown.
+    fn is_missed(&self, event: &Event) -> bool {
+        let is_shown = |author| author != self.me && !self.hidden.contains(&author);
+        event.seq > self.seen && matches!(&event.what, What::Posted(message) if is_shown(message.author))
     }
 
     /// The place of a stored message of somebody, by its id. Looks at the newest first.
@@ -245,20 +301,34 @@ impl Timeline {
         self.events.first().map(|event| event.seq)
     }
 
-    /// The place of the first line to show after an event, but for what is hidden.
+    /// The newest event here; nothing where there is none.
+    pub fn newest(&self) -> Option<Seq> {
+        self.events.last().map(|event| event.seq)
+    }
+
+    /// The place of the first line to show after an event, but for what is hidden; nothing where that is not here.
     pub fn first_after(&self, seq: Seq) -> Option<Seq> {
+        if self.begins_after(seq) {
+            return None;
+        }
         let is_shown =
             |event: &Arc<Event>| said_by(event).is_none_or(|author| !self.hidden.contains(&author));
         self.told().iter().filter(|event| is_shown(event)).map(|event| event.seq).find(|told| *told > seq)
     }
 
-    /// How many messages of others came after an event, but for those that are hidden.
-    pub fn said_after(&self, seq: Seq) -> usize {
-        let after = &self.events[self.events.partition_point(|event| event.seq <= seq)..];
-        let is_shown = |author| author != self.me && !self.hidden.contains(&author);
-        let by_others =
-            |event: &&Arc<Event>| matches!(&event.what, What::Posted(message) if is_shown(message.author));
-        after.iter().filter(by_others).count()
+    /// Whether what came right after an event is not here, since it was let go.
+    pub fn begins_after(&self, seq: Seq) -> bool {
+        self.earlier && self.events.first().is_some_and(|first| first.prev > seq)
+    }
+
+    /// How many messages of others the reader has not seen, but for those that are hidden.
+    pub fn missed(&self) -> usize {
+        self.missed_elsewhere + self.events.iter().filter(|event| self.is_missed(event)).count()
+    }
+
+    /// Whether something has come that the reader has not seen, but for what is hidden.
+    pub fn has_missed(&self) -> bool {
+        self.missed() > 0 || self.first_after(self.seen).is_some()
     }
 
     /// Whether nobody has said anything here, as far as is known.
@@ -276,9 +346,43 @@ impl Timeline {
         if self.oldest() != Some(before) {
             return;
         }
-        self.events.splice(..0, events.into_iter().map(Arc::new));
+        let page = self.page(events);
+        self.events.splice(..0, page);
         self.earlier = earlier;
         self.drop_stored();
+    }
+
+    /// Takes in the page of history after an event, as far as its events were heard of: others come by themselves.
+    /// Changes nothing when that event is not the newest one here any more.
+    pub fn append(&mut self, after: Seq, events: Vec<Event>) {
+        if !self.later || self.newest() != Some(after) {
+            return;
+        }
+        let page = self.page(events);
+        // a page with nothing in it is the last one
+        self.later = page.last().is_some_and(|last| last.seq < self.seq);
+        self.events.extend(page);
+        self.drop_stored();
+    }
+
+    /// A page of history is what is here from now on, and nothing else.
+    pub fn turn_to(&mut self, events: Vec<Event>, earlier: bool) {
+        let gone = std::mem::take(&mut self.events);
+        self.missed_elsewhere += gone.iter().filter(|event| self.is_missed(event)).count();
+        self.events = self.page(events);
+        self.earlier = earlier;
+        self.later = self.newest().is_some_and(|newest| newest < self.seq);
+        self.drop_stored();
+    }
+
+    /// A page of history as it is by now: it may have been read before something was taken away.
+    fn page(&mut self, events: Vec<Event>) -> Vec<Arc<Event>> {
+        let known = events.into_iter().filter(|event| event.seq <= self.seq);
+        let mut page: Vec<_> = known.map(Arc::new).collect();
+        self.removals.iter().for_each(|removal| blank(&mut page, removal));
+        let missed = page.iter().filter(|event| self.is_missed(event)).count();
+        self.missed_elsewhere = self.missed_elsewhere.saturating_sub(missed);
+        page
     }
 
     /// Drops the events that have expired, which are the oldest. What waits to be sent stays.
@@ -293,10 +397,17 @@ impl Timeline {
 
     /// Starts anew from a snapshot. Own messages on their way stay, but for those the snapshot has.
     pub fn reset(&mut self, history: History) {
+        if self.epoch != history.epoch {
+            // places of another log say nothing about this one
+            self.seen = history.seq;
+        }
         self.epoch = history.epoch;
         self.seq = history.seq;
         self.earlier = history.earlier;
+        self.later = false;
         self.events = history.events.into_iter().map(Arc::new).collect();
+        self.missed_elsewhere = 0;
+        self.removals.clear();
         self.drop_stored();
     }
 
@@ -364,15 +475,6 @@ impl Timeline {
     /// Own messages that are on their way, oldest first: what to send again after a reconnect.
     pub fn on_their_way(&self) -> impl Iterator<Item = &Pending> {
         self.pending.iter().filter(|pending| pending.problem.is_none())
-    }
-
-    /// How it stands with an own message. Looks at the newest events first, where one just stored is.
-    pub fn delivery(&self, client_id: ClientId) -> Option<Delivery> {
-        if let Some(pending) = self.pending.iter().find(|pending| pending.client_id == client_id) {
-            return Some(Delivery::Waits(pending.problem));
-        }
-        let stored = self.events.iter().rev().find(|event| self.own(event) == Some(client_id));
-        stored.map(|event| Delivery::Stored(event.at))
     }
 
     /// The lines to show, with days and groups as they are where clocks are `offset_minutes` east of UTC at a time.
@@ -454,8 +556,28 @@ impl Timeline {
     }
 }
 
+/// Whether an event takes away what was said before.
+fn takes_away(event: &Event) -> bool {
+    matches!(event.what, What::MessageRemoved { .. }) || event.clears().is_some()
+}
+
+/// Blanks what an event took away, as far as it is among these.
+fn blank(events: &mut [Arc<Event>], removal: &Event) {
+    if let What::MessageRemoved { message, by } = removal.what
+        && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
+    {
+        events[place] = Arc::new(Event::clone(&events[place]).blank(by));
+    }
+    let Some((authors, by)) = removal.clears() else { return };
+    for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
+        if matches!(&event.what, What::Posted(message) if authors.contains(&message.author)) {
+            *event = Arc::new(Event::clone(event).blank(by));
+        }
+    }
+}
+
 /// Who said something there, if somebody did.
-fn said_by(event: &Event) -> Option<UserId> {
+pub fn said_by(event: &Event) -> Option<UserId> {
     match &event.what {
         What::Posted(message) => Some(message.author),
         What::Blank(blank) => Some(blank.author),
@@ -475,10 +597,10 @@ impl Row {
     pub fn key(&self, me: UserId) -> RowKey {
         match &self.content {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
-            RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first, hidden.count),
+            RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
             RowContent::Stored(event) => match &event.what {
                 What::Posted(message) if message.author == me => RowKey::Own(message.client_id),
-                What::Blank(_) => RowKey::Blank(event.seq),
+                What::Blank(blank) if blank.author == me => RowKey::Own(blank.client_id),
                 _ => RowKey::Seq(event.seq),
             },
         }
@@ -497,7 +619,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{Lifetimes, Message, Nickname, Span, User, id::ID_BYTES};
+    use crate::{Lifetimes, Message, Nickname, RemovedBy, Span, User, id::ID_BYTES};
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
     const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
@@ -562,7 +684,6 @@ mod tests {
         assert_eq!(timeline.on_their_way().count(), 0);
         assert_eq!(timeline.rows(|_| 0).len(), 1);
         assert_eq!(timeline.rows(|_| 0)[0].key(ME), key, "the row stays the same row");
-        assert_eq!(timeline.delivery(client_id(3)), Some(Delivery::Stored(Timestamp(6))));
     }
 
     #[test]
@@ -680,22 +801,32 @@ mod tests {
         let timeline = Timeline::new(ME, history(log.clone(), false));
         assert_eq!(timeline.first_after(log[1].seq), Some(log[2].seq));
         assert_eq!(timeline.first_after(log[5].seq), None);
-        assert_eq!(timeline.said_after(log[1].seq), 2, "two of four are one's own");
-        assert_eq!(timeline.said_after(log[5].seq), 0);
+        assert_eq!((timeline.missed(), timeline.has_missed()), (0, false), "the page was seen as it came");
+        let mut timeline = Timeline::new(ME, history(log[..2].to_vec(), false));
+        log[2..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+        assert_eq!((timeline.missed(), timeline.has_missed()), (2, true), "two of four are one's own");
+        timeline.see();
+        assert_eq!((timeline.missed(), timeline.has_missed()), (0, false));
     }
 
     #[test]
     fn a_removed_message_leaves_a_blank_in_its_place() {
         let log = log(4);
-        let mut timeline = Timeline::new(ME, history(log.clone(), false));
-        let what = What::MessageRemoved { message: log[1].seq, by: RemovedBy::Owner };
-        let removal = Event { seq: Seq(20), prev: log[3].seq, what, ..log[3].clone() };
-        assert_eq!(timeline.apply(removal.clone()), Applied::Appended);
-        let rows = timeline.rows(|_| 0);
-        assert_eq!(rows.len(), 4, "the removal has no line of its own");
-        assert_eq!(rows[1].key(ME), RowKey::Blank(log[1].seq), "which is another row than the message was");
-        assert!(!format!("{timeline:?}").contains("message 6"), "what it said is nowhere");
-        assert_eq!(timeline.said_after(Seq::ZERO), 2);
+        let mut timeline = Timeline::new(ME, history(log[..1].to_vec(), false));
+        log[1..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+        assert_eq!(timeline.missed(), 2);
+        let keys =
+            |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
+        let before = keys(&timeline);
+        for (place, message) in [(20, log[1].seq), (21, log[2].seq)] {
+            let what = What::MessageRemoved { message, by: RemovedBy::Owner };
+            let removal = Event { seq: Seq(place), prev: timeline.cursor().seq, what, ..log[3].clone() };
+            assert_eq!(timeline.apply(removal), Applied::Appended);
+        }
+        assert_eq!(keys(&timeline), before, "the removals have no lines, and the blanks are the same rows");
+        let shown = format!("{timeline:?}");
+        assert!(!shown.contains("message 6") && !shown.contains("message 9"), "what was said is nowhere");
+        assert_eq!(timeline.missed(), 1);
         let mut own = Timeline::new(ME, history(log[..2].to_vec(), false));
         own.echo(client_id(9), body("message 9"), Timestamp(5));
         own.apply(log[2].clone().blank(RemovedBy::Owner));
@@ -717,7 +848,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(counts(&timeline), [2, 0, 2, 0]);
-        assert_eq!(timeline.said_after(Seq::ZERO), 0, "nobody is called for it");
+        let mut later = Timeline::new(ME, history(log[..1].to_vec(), false));
+        later.hide([OTHER]);
+        log[1..].iter().for_each(|event| assert_eq!(later.apply(event.clone()), Applied::Appended));
+        assert_eq!(later.missed(), 0, "nobody is called for it");
         assert_eq!(timeline.first_after(Seq::ZERO), Some(log[2].seq), "nothing new begins with it");
         assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
         let renamed = What::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
@@ -740,6 +874,107 @@ mod tests {
         let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
         assert_eq!(shown, log.iter().map(|event| event.seq).collect::<Vec<_>>());
         assert_eq!(timeline.cursor().seq, log[9].seq, "the cursor stays at the newest");
+    }
+
+    /// What is here of a log, by the numbers of its events.
+    fn here(timeline: &Timeline) -> Vec<u64> {
+        timeline.events.iter().map(|event| event.seq.0 / 3).collect()
+    }
+
+    #[test]
+    fn however_many_come_what_is_kept_is_bounded() {
+        let log = log(5_000);
+        let mut timeline = Timeline::new(ME, history(log[..50].to_vec(), false));
+        for event in &log[50..] {
+            assert_eq!(timeline.apply(event.clone()), Applied::Appended);
+            // whoever is at the end sees about forty
+            timeline.let_go(|| (Seq(event.seq.0.saturating_sub(40 * 3)), event.seq));
+            assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+        }
+        assert!(timeline.has_earlier() && !timeline.has_later());
+        assert_eq!(timeline.newest(), Some(timeline.cursor().seq));
+        assert_eq!(timeline.missed(), 3_300, "of 4,950 new ones a third is one's own");
+        assert_eq!(timeline.first_after(log[49].seq), None, "which is not here any more");
+        timeline.see();
+        assert!(!timeline.has_missed());
+    }
+
+    #[test]
+    fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
+        let log = log(1_000);
+        let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
+        let reads = (log[10].seq, log[50].seq);
+        for event in &log[150..] {
+            assert_eq!(timeline.apply(event.clone()), Applied::Appended);
+            timeline.let_go(|| reads);
+        }
+        assert_eq!(here(&timeline), (1..=150).collect::<Vec<_>>());
+        assert!(timeline.has_later() && !timeline.has_earlier());
+        assert_eq!(timeline.cursor().seq, log[999].seq);
+        let missed = timeline.missed();
+        timeline.append(log[99].seq, log[100..150].to_vec());
+        assert_eq!(timeline.newest(), Some(log[149].seq), "that is not the page after the newest one here");
+        for page in log[150..].chunks(50) {
+            let newest = timeline.newest().unwrap();
+            timeline.append(newest, page.to_vec());
+            timeline.append(newest, page.to_vec());
+            timeline.let_go(|| (newest, newest));
+            assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+        }
+        assert!(!timeline.has_later() && timeline.has_earlier());
+        assert_eq!((timeline.newest(), timeline.missed()), (Some(log[999].seq), missed));
+        let oldest = timeline.oldest().unwrap();
+        let place = log.iter().position(|event| event.seq == oldest).unwrap();
+        assert_eq!(here(&timeline), (place as u64 + 1..=1_000).collect::<Vec<_>>());
+        let event = Event { seq: Seq(9_000), prev: log[999].seq, ..log[999].clone() };
+        assert_eq!(timeline.apply(event), Applied::Appended);
+        assert_eq!(timeline.newest(), Some(Seq(9_000)), "what comes is here again");
+    }
+
+    #[test]
+    fn whoever_sees_more_than_is_kept_keeps_it() {
+        let log = log(1_000);
+        let mut timeline = Timeline::new(ME, history(log.clone(), false));
+        timeline.let_go(|| (log[300].seq, log[800].seq));
+        assert_eq!(here(&timeline), (276..=826).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn one_page_leads_to_the_newest_at_once() {
+        let log = log(500);
+        let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
+        for event in &log[150..400] {
+            timeline.apply(event.clone());
+            timeline.let_go(|| (log[0].seq, log[20].seq));
+        }
+        // the page has what is yet to come, too
+        timeline.turn_to(log[370..420].to_vec(), true);
+        assert_eq!(here(&timeline), (371..=400).collect::<Vec<_>>());
+        assert!(timeline.has_earlier() && !timeline.has_later());
+        log[400..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+        timeline.turn_to(log[150..200].to_vec(), true);
+        assert!(timeline.has_later());
+        assert_eq!(timeline.first_after(log[149].seq), Some(log[150].seq));
+    }
+
+    #[test]
+    fn a_page_that_was_read_before_something_was_removed_does_not_bring_it_back() {
+        let log = log(10);
+        let removal = |place: u64, message: Seq| {
+            let what = What::MessageRemoved { message, by: RemovedBy::Author };
+            Event { seq: Seq(place), prev: Seq(place - 1), what, ..log[9].clone() }
+        };
+        let mut timeline = Timeline::new(ME, history(log[5..].to_vec(), true));
+        assert_eq!(timeline.apply(Event { prev: log[9].seq, ..removal(31, log[3].seq) }), Applied::Appended);
+        timeline.prepend(log[5].seq, log[..5].to_vec(), false);
+        assert!(!format!("{timeline:?}").contains("message 12"), "it is nowhere");
+        assert_eq!(timeline.rows(|_| 0).len(), 10);
+
+        timeline.later = true;
+        timeline.events.truncate(5);
+        assert_eq!(timeline.apply(removal(32, log[7].seq)), Applied::Appended);
+        timeline.append(log[4].seq, log[5..].to_vec());
+        assert!(!format!("{timeline:?}").contains("message 24"), "nor after what is here");
     }
 
     #[test]
@@ -768,7 +1003,7 @@ mod tests {
         let removed = |seq, prev, what| Event { seq: Seq(seq), prev: Seq(prev), what, ..log[0].clone() };
         let blanks = |timeline: &Timeline| {
             let rows = timeline.rows(|_| 0);
-            rows.iter().filter(|row| matches!(row.key(ME), RowKey::Blank(_))).count()
+            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.what, What::Blank(_)))).count()
         };
         let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
         let what = What::PeopleRemoved { nickname, first, others: Vec::new() };

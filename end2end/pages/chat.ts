@@ -27,6 +27,7 @@ export class ChatPage {
   readonly locked: Locator;
   readonly lock: Locator;
   readonly about: Locator;
+  readonly newPeople: Locator;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -52,6 +53,7 @@ export class ChatPage {
     this.locked = page.getByRole('switch', { name: 'Locked' });
     this.lock = page.getByRole('status', { name: 'Lock' });
     this.about = page.getByRole('dialog', { name: /^About / });
+    this.newPeople = page.getByRole('button', { name: /^\d+ new$/ });
     this.invites = new Invites(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }

@@ -25,6 +25,36 @@ test('earlier messages come as one scrolls up, and the view does not jump', asyn
   expect(await bea.chat.texts()).toEqual(lines(120));
 });
 
+test('what comes before and after while a page is on its way moves nothing, and takes no focus', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat();
+  for (let number = 1; number <= 120; number++) await ana.chat.say(`line ${number}`);
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  const bea = await person();
+  const held: string[] = [];
+  let letCome = () => {};
+  await bea.page.routeWebSocket(/\/live$/, (line) => {
+    line.connectToServer().onMessage((frame) => (frame.includes('{"earlier"') ? held.push(frame.toString()) : line.send(frame)));
+    letCome = () => held.splice(0).forEach((frame) => line.send(frame));
+  });
+  await bea.open(link);
+  const read = bea.chat.message('line 80');
+  await read.getByRole('button', { name: 'About this message' }).focus();
+  const element = await read.elementHandle();
+  await expect.poll(() => held.length).toBe(1);
+  const top = () => read.evaluate((row) => row.getBoundingClientRect().top);
+  const before = await top();
+  for (let number = 121; number <= 124; number++) await ana.chat.say(`line ${number}`);
+  await expect(bea.chat.message('line 124')).toBeAttached();
+  letCome();
+  await expect(bea.chat.message('line 60')).toBeAttached();
+  expect(Math.abs((await top()) - before)).toBeLessThanOrEqual(1);
+  expect(await read.evaluate((row, before) => row === before, element)).toBe(true);
+  await expect(read.getByRole('button', { name: 'About this message' })).toBeFocused();
+  await bea.page.keyboard.press('ArrowUp');
+  await expect(bea.chat.message('line 79').getByRole('button', { name: 'About this message' })).toBeFocused();
+});
+
 test('earlier messages are a link away without JavaScript', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();

@@ -24,6 +24,7 @@ test('the newest message stays in view, and a reader who scrolled up is left in 
   await newest.click();
   await expect(bea.chat.message('line 50')).toBeInViewport();
   await expect(newest).toBeHidden();
+  await expect(bea.chat.log).toBeFocused();
 
   await bea.chat.message('line 15').scrollIntoViewIfNeeded();
   await expect(bea.page.getByRole('button', { name: 'Newest messages' })).toBeVisible();

@@ -225,6 +225,15 @@ impl Courier for Socket {
         chat.is_some()
     }
 
+    fn later(&self, after: Seq) -> bool {
+        let is_open = self.0.wire.borrow().as_ref().is_some_and(|wire| wire.is_open);
+        let chat = self.0.scene.chat().filter(|_| is_open);
+        if let Some(chat) = chat {
+            self.0.send(&ClientFrame::Later { chat: chat.chat_id(), after });
+        }
+        chat.is_some()
+    }
+
     fn lobby(&self, wanted: &Wanted, address: &str) {
         browser::show_address(address);
         self.0.send(&ClientFrame::Lobby(wanted.clone()));

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    Blank, Chat, ChatId, Command, Epoch, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
+    Blank, Chat, ChatId, Command, Epoch, Event, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
     Timestamp, User, UserId, What,
     lobby::Wanted,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
@@ -376,6 +376,16 @@ impl Service {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
         page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// The page of a chat's history after an event, for somebody whom it admits.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    pub fn later(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<Vec<Event>, Problem> {
+        let view = self.read()?;
+        self.enter(&view, chat, reader)?;
+        view.events_after(chat, after, PAGE_EVENTS).map_err(|error| not_readable(&error))
     }
 
     /// Whether somebody may say something in a chat just now.

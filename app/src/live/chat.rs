@@ -36,9 +36,26 @@ pub struct LiveChat {
     pub is_held: State<bool>,
     /// About whom or what more is shown.
     pub about: State<Option<About>>,
+    /// How often the reader was led to another part of the chat, whose page has come.
+    pub turned: State<usize>,
+    reading: State<Reading>,
     /// When the others were last told that the reader is typing, in milliseconds since the page was loaded.
     typed_at: StoredValue<Option<u64>>,
 }
+
+/// What is known of what the reader does.
+#[derive(Clone, Default)]
+struct Reading {
+    /// Whether they look at the newest.
+    is_looking: bool,
+    /// Before or after which event a page was asked for to go on reading there.
+    turns_at: Option<Seq>,
+    /// Gives the first and the last event that are in view.
+    in_view: Option<Arc<dyn Fn() -> (Seq, Seq) + Send + Sync>>,
+}
+
+/// Before this is everything: the largest number that every client can write (RFC 8259, section 6).
+const END: Seq = Seq((1 << 53) - 1);
 
 impl LiveChat {
     /// A chat as its page arrived.
@@ -56,6 +73,8 @@ impl LiveChat {
             loading: State::new(false),
             is_held: State::new(false),
             about: State::new(about),
+            turned: State::new(0),
+            reading: State::new(Reading::default()),
             typed_at: StoredValue::new(None),
         }
     }
@@ -83,7 +102,7 @@ impl LiveChat {
         match frame {
             ServerFrame::Snapshot { chat, history } => {
                 self.chat.set(chat);
-                self.timeline.update(|timeline| timeline.reset(history));
+                self.change(|timeline| timeline.reset(history));
                 self.live.connection.set(Connection::Connected);
                 Next::GoOn
             }
@@ -93,7 +112,7 @@ impl LiveChat {
             }
             ServerFrame::Event(event) => {
                 let mut applied = Applied::Known;
-                self.timeline.update(|timeline| applied = timeline.apply(event.clone()));
+                self.change(|timeline| applied = timeline.apply(event.clone()));
                 match applied {
                     Applied::Hole => Next::WatchAgain,
                     Applied::Known => Next::GoOn,
@@ -114,13 +133,22 @@ impl LiveChat {
                 if is_behind { Next::WatchAgain } else { Next::GoOn }
             }
             ServerFrame::Earlier { before, events, earlier, .. } => {
-                self.timeline.update(|timeline| timeline.prepend(before, events, earlier));
-                // The browser is to lay out what came before it looks after the reader's place again: counted from the
-                // bottom, that stays by itself. The first frame from now on begins before that, the second after it.
-                let laid_out = move || self.loading.set(false);
-                let _ = request_animation_frame(move || {
-                    let _ = request_animation_frame(laid_out);
-                });
+                if self.has_turned(before) {
+                    self.turn_to(events, earlier);
+                } else {
+                    self.change(|timeline| timeline.prepend(before, events, earlier));
+                }
+                self.loaded();
+                Next::GoOn
+            }
+            ServerFrame::Later { after, events, .. } => {
+                if self.has_turned(after) {
+                    // there was something before what was let go, or there is nothing before it when it is looked for
+                    self.turn_to(events, true);
+                } else {
+                    self.change(|timeline| timeline.append(after, events));
+                }
+                self.loaded();
                 Next::GoOn
             }
             ServerFrame::Roster { roster, .. } => {
@@ -137,6 +165,50 @@ impl LiveChat {
             ServerFrame::Refused { chat: Some(_), problem, .. } => self.end(problem),
             _ => Next::GoOn,
         }
+    }
+
+    /// Changes the timeline, and lets go what is far from what is read.
+    fn change(self, change: impl FnOnce(&mut Timeline)) {
+        let Reading { is_looking, in_view, .. } = self.reading.get_untracked();
+        self.timeline.update(|timeline| {
+            change(timeline);
+            if is_looking {
+                timeline.see();
+            }
+            timeline.let_go(|| in_view.map_or((END, END), |in_view| in_view()));
+        });
+    }
+
+    /// The reader looks at the newest from now on, or does not.
+    pub fn look(self, is_looking: bool) {
+        self.reading.update(|reading| reading.is_looking = is_looking);
+        if is_looking && self.timeline.with_untracked(|timeline| timeline.seen() != timeline.cursor().seq) {
+            self.timeline.update(Timeline::see);
+        }
+    }
+
+    /// What is in view is told by this from now on: the first and the last event of it.
+    pub fn show_by(self, in_view: impl Fn() -> (Seq, Seq) + Send + Sync + 'static) {
+        self.reading.update(|reading| reading.in_view = Some(Arc::new(in_view)));
+    }
+
+    /// Whether the page of history at this event is the one to go on reading in.
+    fn has_turned(self, at: Seq) -> bool {
+        let is_it = self.reading.with_untracked(|reading| reading.turns_at == Some(at));
+        if is_it {
+            self.reading.update(|reading| reading.turns_at = None);
+        }
+        is_it
+    }
+
+    fn turn_to(self, events: Vec<Event>, earlier: bool) {
+        self.timeline.update(|timeline| timeline.turn_to(events, earlier));
+        self.turned.update(|turned| *turned += 1);
+    }
+
+    /// A page of history is here. Until it is shown, which is with the next frame, no other is asked for.
+    fn loaded(self) {
+        let _ = request_animation_frame(move || self.loading.set(false));
     }
 
     /// In a large room one may not be named in the roster, and is called differently all the same.
@@ -280,6 +352,40 @@ impl LiveChat {
             self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
         let asked = oldest.zip(self.live.courier()).is_some_and(|(oldest, courier)| courier.earlier(oldest));
         self.loading.set(asked);
+        asked
+    }
+
+    /// Asks for the page of history after the newest event here, if that is not the newest there is and no page is on its
+    /// way. False where the page has to be loaded anew for it.
+    pub fn load_later(self) -> bool {
+        if self.loading.get_untracked() {
+            return true;
+        }
+        let (has_later, newest) =
+            self.timeline.with_untracked(|timeline| (timeline.has_later(), timeline.newest()));
+        let Some(newest) = newest else { return self.turn_to_newest() };
+        let asked = has_later && self.live.courier().is_some_and(|courier| courier.later(newest));
+        self.loading.set(asked);
+        asked
+    }
+
+    /// Asks for the newest events, where they are not here, to go on reading there. False where they are, or cannot be
+    /// asked for.
+    pub fn turn_to_newest(self) -> bool {
+        self.timeline.with_untracked(Timeline::has_later) && self.turns(END, |courier| courier.earlier(END))
+    }
+
+    /// Asks for what came after an event, to go on reading there. False where it cannot be asked for.
+    pub fn turn_to_after(self, after: Seq) -> bool {
+        self.turns(after, |courier| courier.later(after))
+    }
+
+    fn turns(self, at: Seq, ask: impl FnOnce(&dyn Courier) -> bool) -> bool {
+        let asked = self.live.courier().is_some_and(|courier| ask(&*courier));
+        if asked {
+            self.reading.update(|reading| reading.turns_at = Some(at));
+            self.loading.set(true);
+        }
         asked
     }
 

@@ -1,13 +1,13 @@
 //! The live lobby: the public chats that the reader wants to see.
 
 use domain::{
-    ChatId, Listing, Lobby,
+    Lobby,
     lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
     page::HomePage,
 };
-use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context};
+use leptos::prelude::expect_context;
 
-use crate::state::State;
+use crate::{state::State, view::hold::Hold};
 
 use super::{Connection, Live};
 
@@ -20,22 +20,19 @@ pub struct LiveLobby {
     pub wanted: State<Wanted>,
     /// What there is of it.
     pub lobby: State<Lobby>,
-    /// Which chats are shown, in order: those there are, unless the reader is about to choose one of them.
-    pub rows: State<Vec<ChatId>>,
-    is_held: StoredValue<bool>,
+    /// Holds the list of them still while the reader is about to choose one.
+    pub hold: Hold,
 }
 
 impl LiveLobby {
     /// The lobby as its page arrived.
     pub fn new(page: HomePage) -> Self {
         let HomePage { visit, wanted, lobby } = page;
-        let rows = State::new(lobby.listings.iter().map(|listing| listing.id).collect());
         Self {
             live: Live::new(visit),
             wanted: State::new(wanted),
             lobby: State::new(lobby),
-            rows,
-            is_held: StoredValue::new(false),
+            hold: Hold::default(),
         }
     }
 
@@ -71,47 +68,15 @@ impl LiveLobby {
         self.wanted.set(wanted);
     }
 
-    /// The reader is about to choose one of the chats, or no longer: meanwhile none of them moves.
-    pub fn hold(self, is_held: bool) {
-        self.is_held.set_value(is_held);
-        if !is_held {
-            self.settle();
-        }
-    }
-
-    /// Shows the chats there are.
-    pub fn settle(self) {
-        let ids: Vec<ChatId> =
-            self.lobby.with_untracked(|lobby| lobby.listings.iter().map(|listing| listing.id).collect());
-        if self.rows.with_untracked(|rows| *rows != ids) {
-            self.rows.set(ids);
-        }
-    }
-
-    /// A public chat as it is now, if it is among those the reader wants to see.
-    pub fn listing(self, id: ChatId) -> Option<Listing> {
-        self.lobby.with_untracked(|lobby| lobby.listings.iter().find(|listing| listing.id == id).cloned())
-    }
-
-    /// How many chats there are that are not shown yet.
-    pub fn held_back(self) -> usize {
-        self.rows.with(|rows| {
-            let is_held_back = |listing: &&Listing| !rows.contains(&listing.id);
-            self.lobby.with(|lobby| lobby.listings.iter().filter(is_held_back).count())
-        })
-    }
-
     pub(super) fn show(self, lobby: Lobby) {
         self.lobby.set(lobby);
-        self.settle();
+        // what was asked for is shown at once
+        self.hold.settle();
         self.live.connection.set(Connection::Connected);
     }
 
     pub(super) fn change(self, change: LobbyChange) {
         self.lobby.update(|lobby| lobby.apply(change));
-        if !self.is_held.get_value() {
-            self.settle();
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         connection::ConnectionStatus,
         ended::Ended,
         files::refuse_files,
+        focus::keep_focus,
         header::ChatHeader,
         invites::InvitesView,
         members::{Members, TypingLine},
@@ -30,6 +31,7 @@ pub fn ChatPage(
     provide_context(chat.live);
     provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
+    keep_focus();
     Scene::Chat(chat).connect();
     refuse_files();
     view! {

@@ -12,6 +12,7 @@ use crate::{
         counts::CountsView,
         ended::Ended,
         files::refuse_files,
+        focus::keep_focus,
         invites::InvitesView,
         lobby::LobbyView,
         start_form::{START_HEADING_ID, StartForm},
@@ -32,6 +33,7 @@ pub fn HomePage(
     let lobby = LiveLobby::new(page);
     provide_context(lobby.live);
     provide_context(lobby);
+    keep_focus();
     Scene::Home(lobby).connect();
     refuse_files();
     view! {
@@ -48,7 +50,7 @@ pub fn HomePage(
             <Ended />
             <main class="home-columns">
                 <section class="card start" aria-labelledby=START_HEADING_ID>
-                    <h1 id=START_HEADING_ID tabindex="-1">
+                    <h1 id=START_HEADING_ID tabindex="-1" data-focus-home="">
                         "Start a chat"
                     </h1>
                     <p class="soft">"No account. Share the link with whom you want to talk to."</p>

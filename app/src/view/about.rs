@@ -131,6 +131,17 @@ fn AboutDialog(about: About) -> impl IntoView {
         })
     });
     let dialog = NodeRef::<Dialog>::new();
+    // the place of what was said stays, and so do the buttons below it
+    let words_or_their_place = move || {
+        let said = said.get();
+        let words = dialog.get_untracked().filter(|_| said.is_none());
+        if let Some(words) = words.and_then(|dialog| dialog.query_selector(".about-said").ok()?)
+            && let Ok(words) = words.dyn_into::<HtmlElement>()
+        {
+            let _ = words.style().set_property("min-height", &format!("{}px", words.offset_height()));
+        }
+        said.unwrap_or_default()
+    };
     let composer = use_context::<ComposerField>();
     effect(move || {
         if let Some(dialog) = dialog.get() {
@@ -177,8 +188,18 @@ fn AboutDialog(about: About) -> impl IntoView {
     let problem = State::new(None::<Problem>);
     let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
         let said_still = move || said.with(Option::is_some);
+        // what is below it stays in its place
+        let gone = || {
+            view! {
+                <form>
+                    <button type="button" class="quiet" aria-disabled="true">
+                        "Message removed"
+                    </button>
+                </form>
+            }
+        };
         view! {
-            <Show when=said_still>
+            <Show when=said_still fallback=gone>
                 <Act
                     action=RemoveMessage::PATH
                     fields=vec![("message", message.to_string())]
@@ -246,13 +267,17 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto" translate="no">{name}</strong>
             </div>
-            {part(move || said.get().map(|said| view! { <p class="about-said soft" dir="auto">{breakable(&said)}</p> }).into_any())}
+            {message.map(|_| view! {
+                <p class="about-said soft" dir="auto">
+                    {part(move || breakable(&words_or_their_place()))}
+                </p>
+            })}
             {remove}
             {hide}
             {expel}
             {expel_all}
             <ProblemLine problem />
-            <a class="quiet" role="button" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
+            <a class="quiet" role="button" data-focus-home="" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
                 "Close"
             </a>
         </dialog>

@@ -4,11 +4,7 @@
 //! Texts and parts go on when something else changes the page as well: translators put other elements around text, and
 //! some extensions take comments out, which is how Leptos knows its places.
 
-use std::{
-    cell::RefCell,
-    hash::{DefaultHasher, Hash, Hasher},
-    rc::Rc,
-};
+use std::{cell::RefCell, rc::Rc};
 
 use leptos::{
     children::ViewFn,
@@ -26,7 +22,7 @@ use leptos::{
     wasm_bindgen::JsCast,
 };
 
-use crate::{state::Derived, takeover::TakenOverLater};
+use crate::state::Derived;
 
 /// A text that is all its element holds. It is changed as the text of that element, and not of a node in it, which a
 /// translator may have replaced.
@@ -284,26 +280,10 @@ pub fn flag(is: impl Fn() -> bool + Send + 'static) -> Box<dyn FnMut() -> bool +
     Box::new(is)
 }
 
-/// Something in a list.
-pub struct Item {
-    key: u64,
-    view: Children,
-}
-
-impl Item {
-    /// Something that stays in the list as it is for as long as its key is there. `view` shows it where that is new.
-    pub fn new(key: impl Hash, view: impl FnOnce() -> AnyView + Send + 'static) -> Self {
-        // two of a thousand are taken for one in one of 10^13 lists
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        Self { key: hasher.finish(), view: Box::new(view) }
-    }
-}
-
-/// A list of things that come, go and move.
-pub fn list(items: impl Fn() -> Vec<Item> + Send + Sync + 'static) -> AnyView {
-    let items: Box<dyn Fn() -> Vec<Item> + Send + Sync> = Box::new(items);
-    view! { <For each=items key=|item| item.key children=|item| TakenOverLater(item.view) /> }.into_any()
+/// Does something with the next frame.
+pub fn next_frame(act: impl FnOnce() + 'static) {
+    let act: Box<dyn FnOnce()> = Box::new(act);
+    let _ = request_animation_frame(act);
 }
 
 /// A part that is there while a condition holds, and another one meanwhile, as with Leptos' own `Show`.

@@ -10,7 +10,8 @@ use crate::{
     view::{
         avatar::Avatar,
         composer::ComposerField,
-        follow::{Item, Show, list},
+        follow::{Show, part, words},
+        list::{Item, list},
         problem_line::ProblemLine,
         start_form::START_HEADING_ID,
     },
@@ -30,19 +31,15 @@ pub fn InvitesView(
     back: Option<ChatId>,
 ) -> impl IntoView {
     let live = Live::here();
-    let invites = move || {
-        let item = |invite: Invite| {
-            let key = (invite.chat, invite.from.nickname.clone());
-            Item::new(key, move || view! { <InviteView invite back /> }.into_any())
-        };
-        live.invites.get().into_iter().map(item).collect()
-    };
+    let invites =
+        move || live.invites.get().into_iter().map(|invite| Item::new(invite.chat, invite)).collect();
+    let invite = move |invite| view! { <InviteView invite back /> }.into_any();
     view! {
         <div class="invites-place" aria-live="polite">
             <Show when=move || !live.invites.with(Vec::is_empty)>
                 <section class="invites" aria-label="Private chat invites">
                     <ul>
-                        {list(invites)}
+                        {list(None, invites, invite)}
                     </ul>
                 </section>
             </Show>
@@ -53,12 +50,22 @@ pub fn InvitesView(
 
 /// Both answers are ordinary forms: one opens the chat in a new window, which no script could do as surely.
 #[component]
-fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
+fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
-    let Invite { chat, from: User { id, nickname } } = invite;
+    let chat = invite.with_untracked(|invite| invite.chat);
+    // whoever asks may be called differently meanwhile
+    let who = move || {
+        let User { id, nickname } = invite.with(|invite| invite.from.clone());
+        view! { <Avatar id nickname /> }.into_any()
+    };
+    let name = move || invite.with(|invite| invite.from.nickname.to_string());
+    let opened = StoredValue::new(0);
     let problem = State::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
-    let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
+    let accept = move |event: SubmitEvent| {
+        live.stay_if_cut_off(&event, problem);
+        live.open_once(&event, opened);
+    };
     let decline = move |event: SubmitEvent| {
         if live.is_alive.get_untracked() {
             event.prevent_default();
@@ -75,13 +82,12 @@ fn InviteView(invite: Invite, back: Option<ChatId>) -> impl IntoView {
             });
         }
     };
-    let name = nickname.to_string();
     view! {
         <li class="invite">
-            <Avatar id nickname />
+            {part(who)}
             <p>
                 <strong>
-                    <bdi translate="no">{name}</bdi>
+                    <bdi translate="no">{words(name)}</bdi>
                 </strong>
                 " wants to chat with you privately."
             </p>

@@ -14,36 +14,36 @@ use leptos::{
 
 use crate::{
     live::{LiveLobby, address},
-    state::{Derived, effect},
+    state::{Derived, State, effect},
     view::{
         avatar::Avatar,
-        follow::{Item, Show, fixed, flag, list, part, text, words},
+        follow::{Show, fixed, flag, part, text, words},
         icon,
+        list::{Item, list},
         members::here,
     },
 };
+
+const HEADING_ID: &str = "lobby-heading";
 
 /// The public chats, live, with a filter.
 #[component]
 pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::here();
-    let held_back = Derived::new(move |_| lobby.held_back());
-    let is_pointed_at = StoredValue::new(false);
-    let is_focused = StoredValue::new(false);
-    let hold = move || lobby.hold(is_pointed_at.get_value() || is_focused.get_value());
-    let point = move |is| {
-        is_pointed_at.set_value(is);
-        hold();
-    };
-    let focus = move |is| {
-        is_focused.set_value(is);
-        hold();
-    };
+    // nothing moves that one is about to click, the way to what is new included
+    let hold = lobby.hold;
+    effect(move || {
+        let heading = document().get_element_by_id(HEADING_ID);
+        if let Some(Ok(Some(section))) = heading.map(|heading| heading.closest("section")) {
+            hold.watch(&section);
+        }
+    });
     let rows = move || {
-        let row = move |id| lobby.listing(id).map(|listing| view! { <ListingView listing /> }).into_any();
-        lobby.rows.get().into_iter().map(|id| Item::new(id, move || row(id))).collect()
+        lobby.lobby.with(|lobby| {
+            lobby.listings.iter().map(|listing| Item::new(listing.id, listing.clone())).collect()
+        })
     };
-    let new_chats = move || match held_back.get() {
+    let new_chats = move || match hold.waiting.get() {
         1 => "1 new chat".to_owned(),
         number => format!("{number} new chats"),
     };
@@ -68,18 +68,12 @@ pub fn LobbyView() -> impl IntoView {
         (all, _) => all.to_string(),
     };
     view! {
-        // nothing moves that one is about to click, the way to what is new included
-        <section
-            class="lobby"
-            aria-labelledby="lobby-heading"
-            on:pointerenter=move |_| point(true)
-            on:pointerleave=move |_| point(false)
-        >
+        <section class="lobby" aria-labelledby=HEADING_ID>
             <div class="lobby-head">
-                <h2 id="lobby-heading">"Public chats"</h2>
+                <h2 id=HEADING_ID>"Public chats"</h2>
                 <span class="soft">{words(count)}</span>
-                <Show when=move || { held_back.get() > 0 }>
-                    <button type="button" class="new-chats" on:click=move |_| lobby.settle()>
+                <Show when=move || { hold.waiting.get() > 0 }>
+                    <button type="button" class="new-rows" on:click=move |_| hold.settle()>
                         {words(new_chats)}
                     </button>
                 </Show>
@@ -89,10 +83,10 @@ pub fn LobbyView() -> impl IntoView {
                 class="listings"
                 class:in-doubt=flag(move || lobby.live.is_in_doubt.get())
                 aria-label="Public chats"
-                on:focusin=move |_| focus(true)
-                on:focusout=move |_| focus(false)
+                tabindex="-1"
+                data-focus-home=""
             >
-                {list(rows)}
+                {list(Some(hold), rows, move |listing| listing_view(lobby, listing))}
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">
@@ -170,21 +164,27 @@ fn FilterField() -> impl IntoView {
 }
 
 /// One public chat. Its elements stay when the chat changes, and the focus in them.
-#[component]
-fn ListingView(listing: Listing) -> impl IntoView {
-    let lobby = LiveLobby::here();
-    let first = listing;
-    let listing = Derived::new(move |before: Option<&Listing>| {
-        let found =
-            lobby.lobby.with(|lobby| lobby.listings.iter().find(|listing| listing.id == first.id).cloned());
-        // a row that goes keeps its looks until it has gone
-        found.or_else(|| before.cloned()).unwrap_or_else(|| first.clone())
-    });
-    // one thing that changes for each row, since there are many rows
-    part(move || listing.with(|listing| listing_view(lobby, listing, lobby.live.now.get())))
+fn listing_view(lobby: LiveLobby, listing: State<Listing>) -> AnyView {
+    let id = listing.with_untracked(|listing| listing.id);
+    let title = move || listing.with(|listing| listing.title.to_string());
+    // one thing that changes for all the rest of a row, since there are many rows
+    let about = move || listing.with(|listing| about_view(listing, lobby.live.now.get()));
+    view! {
+        <li class="listing">
+            <a
+                href=format!("/chat/{id}")
+                dir="auto"
+                on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
+            >
+                {text(title)}
+            </a>
+            {part(about)}
+        </li>
+    }
+    .into_any()
 }
 
-fn listing_view(lobby: LiveLobby, listing: &Listing, now: Timestamp) -> AnyView {
+fn about_view(listing: &Listing, now: Timestamp) -> AnyView {
     let faces = listing.faces.iter().cloned();
     let faces = faces.map(|User { id, nickname }| view! { <Avatar id nickname /> }).collect_view();
     let count = if listing.members == 0 { "Nobody here".to_owned() } else { here(listing.members) };
@@ -192,26 +192,15 @@ fn listing_view(lobby: LiveLobby, listing: &Listing, now: Timestamp) -> AnyView 
     let event = if listing.said_at.is_some() { "last message " } else { "started " };
     let ago = listing.said_at.unwrap_or(listing.started_at).ago(now);
     view! {
-        <li class="listing" class:occupied=listing.members != 0>
-            <span class="faces" aria-hidden="true">
-                {faces}
-            </span>
-            <span class="what">
-                <a
-                    href=format!("/chat/{}", listing.id)
-                    dir="auto"
-                    on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
-                >
-                    {fixed(listing.title.to_string())}
-                </a>
-                <span class="soft">
-                    <span class="count" translate="no">{fixed(count)}</span>
-                    " · "
-                    <span class="wide-only">{fixed(event)}</span>
-                    <span>{fixed(ago)}</span>
-                </span>
-            </span>
-        </li>
+        <span class="soft">
+            <span class="count" class:occupied=listing.members != 0 translate="no">{fixed(count)}</span>
+            " · "
+            <span class="wide-only">{fixed(event)}</span>
+            <span>{fixed(ago)}</span>
+        </span>
+        <span class="faces" aria-hidden="true">
+            {faces}
+        </span>
     }
     .into_any()
 }

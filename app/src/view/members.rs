@@ -11,14 +11,16 @@ use leptos::{
 use crate::{
     api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
     live::{Live, LiveChat},
-    state::{Derived, State},
+    state::{Derived, State, effect, effect_with_last},
     view::{
         about::{AboutLink, Act, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Item, Show, fixed, flag, list, maybe_words, part, words},
+        follow::{Show, fixed, flag, maybe_words, part, words},
+        hold::Hold,
         icon,
+        list::{Item, list},
         problem_line::ProblemLine,
         switch::Switch,
         terms::Terms,
@@ -84,20 +86,26 @@ pub fn Members() -> impl IntoView {
             typing.map(|member| member.id).collect::<Vec<_>>()
         })
     });
-    let items = move || {
-        let me = chat.live.me.with(|me| me.id);
-        // The row of others is made anew when they are called differently; one's own stays, and the focus in it.
-        let item = |member: Member| {
-            if member.id == me {
-                Item::new(me, move || view! { <Myself me /> }.into_any())
-            } else {
-                Item::new((member.id, member.nickname.clone()), move || {
-                    view! { <Other member typing /> }.into_any()
-                })
-            }
-        };
-        members.get().into_iter().map(item).collect()
+    let rows = move || {
+        let row = |Member { id, nickname, .. }| Item::new(id, User { id, nickname });
+        members.get().into_iter().map(row).collect()
     };
+    // nobody moves whom one is about to ask
+    let hold = Hold::default();
+    effect(move || {
+        if let Some(Ok(Some(rows))) = sheet.get().map(|sheet| sheet.query_selector("ul")) {
+            hold.watch(&rows);
+        }
+    });
+    let member = move |member: State<User>| {
+        let id = member.with_untracked(|member| member.id);
+        if chat.live.me.with_untracked(|me| me.id == id) {
+            view! { <Myself me=id /> }.into_any()
+        } else {
+            view! { <Other member typing /> }.into_any()
+        }
+    };
+    let new_people = move || format!("{} new", hold.waiting.get());
     view! {
         <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto" node_ref=sheet>
             // A popover lets a tap beside it through to what lies there: this catches it.
@@ -112,6 +120,11 @@ pub fn Members() -> impl IntoView {
             <div class="members-sheet">
             <div class="members-head">
                 <h2 translate="no">{words(move || heading(count.get()))}</h2>
+                <Show when=move || { hold.waiting.get() > 0 }>
+                    <button type="button" class="new-rows" on:click=move |_| hold.settle()>
+                        {words(new_people)}
+                    </button>
+                </Show>
                 <button
                     type="button"
                     class="quiet sheet-only"
@@ -121,9 +134,9 @@ pub fn Members() -> impl IntoView {
                     "Close"
                 </button>
             </div>
-            <div class="members-list" class:in-doubt=flag(move || chat.live.is_in_doubt.get()) tabindex="0" role="group" aria-label="Members">
+            <div class="members-list" class:in-doubt=flag(move || chat.live.is_in_doubt.get()) tabindex="0" role="group" aria-label="Members" data-focus-home="">
                 <ul aria-label="Members">
-                    {list(items)}
+                    {list(Some(hold), rows, member)}
                 </ul>
                 <Show when=move || { unnamed() > 0 }>
                     <p class="soft">{words(move || format!("and {} more", unnamed()))}</p>
@@ -242,31 +255,66 @@ fn Myself(me: UserId) -> impl IntoView {
     .into_any()
 }
 
-/// Somebody else, and what one can do with them.
+/// Somebody else, and what one can do with them. The row stays when they are called differently, and the focus in it.
 #[component]
-fn Other(member: Member, typing: Derived<Vec<UserId>>) -> impl IntoView {
+fn Other(member: State<User>, typing: Derived<Vec<UserId>>) -> impl IntoView {
     let chat = LiveChat::here();
-    let Member { id, nickname, .. } = member;
-    let name = nickname.to_string();
-    let label = format!("About {name}");
-    let person = User { id, nickname: nickname.clone() };
-    let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
+    let id = member.with_untracked(|member| member.id);
+    let name = move || member.with(|member| member.nickname.to_string());
+    let who = move || {
+        let User { id, nickname } = member.get();
+        let name = nickname.to_string();
+        view! {
+            <Avatar id nickname />
+            <span class="name" dir="auto" translate="no">{fixed(name)}</span>
+        }
+        .into_any()
+    };
+    let about = Callback::new(move |()| Some(About { person: member.get_untracked(), message: None }));
     // in a chat of two one is where the button would lead
     let can_be_asked = chat.chat.with_untracked(|chat| chat.guest.is_none());
+    let sheet = use_context::<Sheet>();
+    let address = person_address(chat.chat_id(), id);
+    let link = format!("a[href='{address}']");
+    // What the controls are called follows as one, since there are many rows.
+    effect_with_last(move |before: Option<String>| {
+        let name = name();
+        let sheet = sheet.filter(|_| before.is_some()).and_then(|Sheet(sheet)| sheet.get_untracked());
+        let link = sheet.and_then(|sheet| sheet.query_selector(&link).ok().flatten());
+        if let Some(row) = link.and_then(|link| link.parent_element()) {
+            for (control, label) in [(".over", asks(&name)), (".about-link", about_label(&name))] {
+                if let Ok(Some(control)) = row.query_selector(control) {
+                    let _ = control.set_attribute("aria-label", &label);
+                    let _ = control.set_attribute("title", &label);
+                }
+            }
+        }
+        name
+    });
+    let label = about_label(&member.with_untracked(|member| member.nickname.to_string()));
     // What one can do with a member lies over the whole row.
     view! {
         <li class="member">
-            <Avatar id nickname />
-            <span class="name" dir="auto" translate="no">{name.clone()}</span>
-            {can_be_asked.then(|| view! { <ChatPrivatelyForm id name /> })}
+            {part(who)}
+            {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })}
             {marks(id, None)}
             <Show when=move || typing.with(|typing| typing.contains(&id))>
                 <Dots />
             </Show>
-            <AboutLink address=person_address(chat.chat_id(), id) label about />
+            <AboutLink address label about />
         </li>
     }
     .into_any()
+}
+
+/// What the button is called that asks somebody.
+fn asks(name: &str) -> String {
+    format!("Chat privately with {name}")
+}
+
+/// What the link to more about somebody is called.
+fn about_label(name: &str) -> String {
+    format!("About {name}")
 }
 
 /// What there is to know about somebody besides.
@@ -289,12 +337,14 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
 
 /// Asks for a private chat, in a new window: an ordinary form, which opens one without and with a script alike.
 #[component]
-fn ChatPrivatelyForm(id: UserId, name: String) -> impl IntoView {
+fn ChatPrivatelyForm(id: UserId, member: State<User>) -> impl IntoView {
     let live = Live::here();
     let problem = State::new(None::<Problem>);
     let sheet = use_context::<Sheet>();
+    let opened = StoredValue::new(0);
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
+        live.open_once(&event, opened);
         // the chat opens elsewhere: what this page was about comes into view again
         if let Some(Sheet(sheet)) = sheet.filter(|_| !event.default_prevented())
             && let Some(sheet) = sheet.get_untracked()
@@ -302,7 +352,7 @@ fn ChatPrivatelyForm(id: UserId, name: String) -> impl IntoView {
             let _ = sheet.hide_popover();
         }
     };
-    let label = format!("Chat privately with {name}");
+    let label = asks(&member.with_untracked(|member| member.nickname.to_string()));
     view! {
         <form
             class="ask"

@@ -1,11 +1,13 @@
 //! One line of the timeline.
 
+use std::sync::Arc;
+
 use domain::{
     Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
     Visibility, What,
     frame::Ask,
     page::About,
-    timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local},
+    timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local, said_by},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
 
@@ -18,7 +20,7 @@ use crate::{
         avatar::Avatar,
         body::body_view,
         composer::{self, ComposerField},
-        follow::{Show, flag, text, words},
+        follow::{Show, fixed, flag, part, text, words},
         members::people,
         problem_line::ProblemLine,
     },
@@ -42,8 +44,8 @@ pub enum LineKey {
     Day(u64),
     /// The line above what is new.
     New,
-    /// A row, and whether it stands under its own name.
-    Row(RowKey, bool),
+    /// A row.
+    Row(RowKey),
 }
 
 /// The lines of a timeline, in their order.
@@ -79,40 +81,90 @@ impl Line {
         match self {
             Self::Day(at) => LineKey::Day(local(*at, offset(*at)).utc_day()),
             Self::New => LineKey::New,
-            Self::Row(row) => LineKey::Row(row.key(me), row.starts_group),
+            Self::Row(row) => LineKey::Row(row.key(me)),
         }
     }
 
-    /// Shows it to somebody whose page arrived with this event as its newest: what came later may move a little.
-    pub fn view(self, me: UserId, arrived_with: Seq) -> AnyView {
+    /// The place of what it shows, where that is stored.
+    pub fn seq(&self) -> Option<Seq> {
         match self {
-            Self::Day(at) => view! { <DayLine at /> }.into_any(),
-            Self::New => view! { <li class="new-since">"New"</li> }.into_any(),
-            Self::Row(row) => row_view(row, me, arrived_with),
+            Self::Row(Row { content: RowContent::Stored(event), .. }) => Some(event.seq),
+            Self::Row(Row { content: RowContent::Hidden(hidden), .. }) => Some(hidden.first),
+            _ => None,
+        }
+    }
+
+    /// The message it shows, as it is now.
+    fn said(&self) -> Option<Said<'_>> {
+        let Self::Row(row) = self else { return None };
+        let said = |author, nickname, client_id, at, words, delivery| {
+            Some(Said { author, nickname, client_id, at, words, delivery })
+        };
+        match &row.content {
+            RowContent::Stored(event) => match &event.what {
+                What::Posted(Message { author, nickname, client_id, body }) => {
+                    let delivery = Delivery::Stored(event.seq);
+                    said(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
+                }
+                What::Blank(Blank { author, nickname, client_id, by }) => {
+                    let delivery = Delivery::Stored(event.seq);
+                    said(Some(*author), Some(nickname), *client_id, event.at, Err(*by), delivery)
+                }
+                _ => None,
+            },
+            RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
+                said(None, None, *client_id, *at, Ok(body), Delivery::Waits(*problem))
+            }
+            RowContent::Hidden(_) => None,
         }
     }
 }
 
-fn row_view(row: Row, me: UserId, arrived_with: Seq) -> AnyView {
-    let chat = LiveChat::here();
-    let Row { content, starts_group, .. } = row;
-    match content {
-        RowContent::Stored(event) => match event.what.clone() {
-            What::Posted(message) => {
-                let is_new = event.seq > arrived_with && message.author != me;
-                let own = message.author == me;
-                view! { <MessageView message place=Some(event.seq) at=event.at own starts_group is_new /> }
-                    .into_any()
+impl PartialEq for Line {
+    /// Whether it looks the same; both have the same key.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Row(one), Self::Row(other)) => {
+                let is_same = match (&one.content, &other.content) {
+                    (RowContent::Stored(one), RowContent::Stored(other)) => Arc::ptr_eq(one, other),
+                    (RowContent::Pending(one), RowContent::Pending(other)) => one.problem == other.problem,
+                    (RowContent::Hidden(one), RowContent::Hidden(other)) => one.count == other.count,
+                    _ => false,
+                };
+                is_same && one.starts_group == other.starts_group
             }
-            What::Blank(blank) => view! { <BlankView blank at=event.at me starts_group /> }.into_any(),
-            what => view! { <SystemLine what me /> }.into_any(),
-        },
-        RowContent::Pending(Pending { client_id, body, at, .. }) => {
-            let nickname = chat.live.me.with_untracked(|me| me.nickname.clone());
-            let message = Message { author: me, nickname, client_id, body };
-            view! { <MessageView message place=None at own=true starts_group is_new=true /> }.into_any()
+            (Self::Day(one), Self::Day(other)) => one == other,
+            _ => true,
         }
-        RowContent::Hidden(hidden) => view! { <HiddenView hidden /> }.into_any(),
+    }
+}
+
+/// A message, stored or not.
+struct Said<'a> {
+    /// Who said it; nothing where whoever looks has it on its way,
+    author: Option<UserId>,
+    /// under the name they have when it is stored.
+    nickname: Option<&'a Nickname>,
+    client_id: ClientId,
+    at: Timestamp,
+    /// What was said, or who removed it.
+    words: Result<&'a Body, RemovedBy>,
+    delivery: Delivery,
+}
+
+/// Shows a line, and what becomes of it.
+pub fn line_view(line: State<Line>) -> AnyView {
+    match line.get_untracked() {
+        Line::Day(at) => view! { <DayLine at /> }.into_any(),
+        Line::New => view! { <li class="new-since">"New"</li> }.into_any(),
+        Line::Row(Row { content: RowContent::Hidden(hidden), .. }) => {
+            view! { <HiddenView line hidden /> }.into_any()
+        }
+        Line::Row(Row { content: RowContent::Stored(event), .. }) if said_by(&event).is_none() => {
+            let me = Live::here().me.with_untracked(|me| me.id);
+            view! { <SystemLine what=event.what.clone() me /> }.into_any()
+        }
+        Line::Row(_) => view! { <MessageView line /> }.into_any(),
     }
 }
 
@@ -202,94 +254,106 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
     }
 }
 
+/// A message. Its element stays for as long as the message is shown: while it is on its way, once it is stored, when it
+/// becomes the first under its name, and when it is removed.
 #[component]
-fn MessageView(
-    message: Message,
-    /// Its place, where it was stored when this line was made.
-    place: Option<Seq>,
-    at: Timestamp,
-    own: bool,
-    starts_group: bool,
-    is_new: bool,
-) -> impl IntoView {
+fn MessageView(line: State<Line>) -> AnyView {
     let chat = LiveChat::here();
-    let Message { author, nickname, client_id, body } = message;
-    // What is stored stays stored, and is not followed.
-    let delivery = place.is_none().then(|| {
-        Derived::new(move |before: Option<&Delivery>| match before {
-            Some(stored @ Delivery::Stored(_)) => *stored,
-            _ => chat.timeline.with(|timeline| timeline.delivery(client_id)).unwrap_or(Delivery::Stored(at)),
+    let me = chat.live.me;
+    let first = line.get_untracked();
+    let Some(first) = first.said() else { return ().into_any() };
+    // who said what is stored is known, and stays what it is
+    let author = first.author.unwrap_or_else(|| me.with_untracked(|me| me.id));
+    let nickname = move || {
+        let stored = line.with(|line| line.said()?.nickname.cloned());
+        stored.unwrap_or_else(|| me.with(|me| me.nickname.clone()))
+    };
+    let (avatar, name) = match first.nickname.cloned() {
+        Some(nickname) => {
+            let name = nickname.to_string();
+            (view! { <Avatar id=author nickname /> }.into_any(), fixed(name).into_any())
+        }
+        None => {
+            let avatar = move || view! { <Avatar id=author nickname=nickname() /> }.into_any();
+            (part(avatar).into_any(), words(move || nickname().to_string()).into_any())
+        }
+    };
+    let is_own = me.with_untracked(|me| me.id == author);
+    let starts_group = move || line.with(|line| matches!(line, Line::Row(row) if row.starts_group));
+    let at = move || line.with(|line| line.said().map(|said| said.at).unwrap_or_default());
+    let what = move || {
+        line.with(|line| match line.said()?.words {
+            Ok(body) => Some(body_view(body)),
+            Err(by) => {
+                let said = match by {
+                    RemovedBy::Author => "Message removed",
+                    RemovedBy::Owner => "Message removed by the owner",
+                };
+                Some(view! { <p class="gone soft">{fixed(said)}</p> }.into_any())
+            }
+        })
+        .into_any()
+    };
+    let client_id = first.client_id;
+    // what is stored stays stored, and is not followed
+    let delivery = matches!(first.delivery, Delivery::Waits(_)).then(|| {
+        let delivery = Derived::new(move |_| {
+            line.with(|line| line.said().map_or(Delivery::Waits(None), |said| said.delivery))
+        });
+        view! { <DeliveryView client_id delivery /> }
+    });
+    let about = Callback::new(move |()| {
+        line.with_untracked(|line| {
+            let said = line.said()?;
+            let Delivery::Stored(place) = said.delivery else { return None };
+            let person = User { id: author, nickname: said.nickname?.clone() };
+            Some(About { person, message: Some(place) })
         })
     });
-    let at = move || match delivery.map(Derived::get) {
-        Some(Delivery::Stored(at)) => at,
-        Some(Delivery::Waits(_)) | None => at,
+    let address = match first.delivery {
+        Delivery::Stored(place) => message_address(chat.chat_id(), place),
+        Delivery::Waits(_) => String::new(),
     };
-    let person = User { id: author, nickname: nickname.clone() };
-    let about = Callback::new(move |()| {
-        let place =
-            place.or_else(|| chat.timeline.with_untracked(|timeline| timeline.place(author, client_id)));
-        place.map(|place| About { person: person.clone(), message: Some(place) })
-    });
-    let address = place.map(|place| message_address(chat.chat_id(), place)).unwrap_or_default();
     view! {
-        <li class="message" class:own=own class:first=starts_group class:new=is_new>
-            {head(author, nickname, at, starts_group)}
-            {body_view(&body)}
-            {delivery.map(|delivery| view! { <DeliveryView client_id delivery /> })}
+        <li class="message" class:own=is_own class:first=flag(starts_group)>
+            {avatar}
+            // for assistive technology alone where that stands above already
+            <p class="by">
+                <strong dir="auto" translate="no">{name}</strong>
+                " "
+                {clock(at)}
+            </p>
+            {part(what)}
+            {delivery}
             <AboutLink address label="About this message" about one_of_many=true />
         </li>
     }
-}
-
-/// Who said something and when; for assistive technology alone where that stands above already.
-fn head(
-    author: UserId,
-    nickname: Nickname,
-    at: impl Fn() -> Timestamp + Copy + Send + 'static,
-    starts_group: bool,
-) -> AnyView {
-    let name = nickname.to_string();
-    if starts_group {
-        view! {
-            <Avatar id=author nickname />
-            <p class="by">
-                <strong dir="auto" translate="no">{name}</strong>
-                {clock(at)}
-            </p>
-        }
-        .into_any()
-    } else {
-        view! { <p class="by hidden"><span translate="no">{name}</span> " " {clock(at)}</p> }.into_any()
-    }
-}
-
-/// What is left of a message that was removed.
-#[component]
-fn BlankView(blank: Blank, at: Timestamp, me: UserId, starts_group: bool) -> impl IntoView {
-    let Blank { author, nickname, by, .. } = blank;
-    let said = match by {
-        RemovedBy::Author => "Message removed",
-        RemovedBy::Owner => "Message removed by the owner",
-    };
-    view! {
-        <li class="message" class:own=author == me class:first=starts_group>
-            {head(author, nickname, move || at, starts_group)}
-            <p class="gone soft">{said}</p>
-        </li>
-    }
+    .into_any()
 }
 
 /// That somebody said something whom the reader has hidden, and the way to see it after all.
 #[component]
-fn HiddenView(hidden: HiddenMessages) -> impl IntoView {
-    let HiddenMessages { person: User { id, nickname }, count, .. } = hidden;
+fn HiddenView(
+    line: State<Line>,
+    /// What it is at first.
+    hidden: HiddenMessages,
+) -> impl IntoView {
+    let HiddenMessages { person: User { id, nickname }, count: first_count, .. } = hidden;
     let problem = State::new(None::<Problem>);
     let name = nickname.to_string();
-    let said = if count == 1 { "A message from ".to_owned() } else { format!("{count} messages from ") };
+    let count = move || {
+        line.with(|line| match line {
+            Line::Row(Row { content: RowContent::Hidden(hidden), .. }) => hidden.count,
+            _ => first_count,
+        })
+    };
+    let said = move || match count() {
+        1 => "A message from ".to_owned(),
+        count => format!("{count} messages from "),
+    };
     view! {
         <li class="system hidden-messages">
-            {said}
+            <span>{words(said)}</span>
             <bdi translate="no">{name.clone()}</bdi>
             ", whom you have hidden"
             <Act

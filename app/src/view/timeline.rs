@@ -14,14 +14,16 @@ use crate::{
     state::{Derived, State, effect, effect_with_last},
     view::{
         about::ABOUT_LINK,
-        follow::{Item, Show, flag, list, maybe, maybe_words, words},
+        anchor::Anchor,
+        follow::{Show, flag, maybe, maybe_words, next_frame, words},
         icon,
-        message::{Line, lines},
+        list::{Item, list},
+        message::{Line, line_view, lines},
     },
 };
 
 /// A reader this many pixels from the end is at the end.
-const NEAR_THE_END: i32 = 120;
+const NEAR_THE_END: f64 = 120.0;
 
 /// The line above what is new.
 const NEW_LINE: &str = ".new-since";
@@ -32,8 +34,8 @@ pub fn tab_title(title: &str, missed: usize) -> String {
 }
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it
-/// opens at the newest without any script, stays there while messages come, and keeps the place of a reader who has
-/// scrolled up.
+/// opens at the newest and stays there while messages come, without any script. The place of a reader who has scrolled up
+/// is kept by an [`Anchor`].
 #[component]
 pub fn TimelineView(
     /// Whether there is something newer than what the page arrived with. A page that is alive gets it by itself.
@@ -42,46 +44,59 @@ pub fn TimelineView(
     let chat = LiveChat::here();
     let live = chat.live;
     let id = chat.chat_id();
-    let arrived_with = chat.cursor().seq;
     let scroller = NodeRef::<Div>::new();
-    let seen = State::new(arrived_with);
-    let is_away = State::new(false);
-    let newest = move || chat.timeline.with(|timeline| timeline.cursor().seq);
-    let first_after = move |seq| chat.timeline.with(|timeline| timeline.first_after(seq));
-    let has_unseen = move || is_away.get() && first_after(seen.get()).is_some();
-    let to_newest = move || {
-        if let Some(scroller) = scroller.get_untracked() {
+    let anchor = Anchor::new(scroller);
+    let has_earlier = Derived::new(move |_| chat.timeline.with(Timeline::has_earlier));
+    let has_later = Derived::new(move |_| chat.timeline.with(Timeline::has_later));
+    let is_scrolled_up = State::new(false);
+    let is_away = Derived::new(move |_| is_scrolled_up.get() || has_later.get());
+    let has_unseen = Derived::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_missed));
+    let to_end = move || {
+        anchor.lift();
+        if let Some(scroller) = scroller.try_get_untracked().flatten() {
             scroller.set_scroll_top(0);
+        }
+    };
+    // the newest may have been let go meanwhile: then a page with them comes first
+    let to_newest = move || {
+        if !chat.turn_to_newest() {
+            to_end();
         }
     };
     // What is new since one looked away begins below a line. It stays until one says something, or until
     // more is new after one has looked away again.
     let line = State::new(None::<Seq>);
     let is_line_old = StoredValue::new(true);
-    let first_new = Derived::new(move |_| line.get().and_then(first_after));
+    let first_new = Derived::new(move |_| {
+        line.get().and_then(|line| chat.timeline.with(|timeline| timeline.first_after(line)))
+    });
     let is_looking = Derived::new(move |_| live.is_visible.get() && !is_away.get());
     effect_with_last(move |was_looking: Option<bool>| {
         let is_looking = is_looking.get();
         if was_looking == Some(true) && !is_looking {
             is_line_old.set_value(true);
         }
+        chat.look(is_looking);
         is_looking
     });
     effect(move || {
-        let newest = newest();
-        if is_looking.get() {
-            seen.set(newest);
-        } else if newest > seen.get_untracked() && is_line_old.get_value() {
+        let (newest, seen) = chat.timeline.with(|timeline| (timeline.cursor().seq, timeline.seen()));
+        if !is_looking.get() && newest > seen && is_line_old.get_value() {
             is_line_old.set_value(false);
-            line.set(Some(seen.get_untracked()));
+            line.set(Some(seen));
         }
     });
     let items = move || {
+        anchor.hold_if_chosen();
         let (me, offset, first_new) = (live.me.with(|me| me.id), live.offset_minutes.get(), first_new.get());
         let lines = chat.timeline.with(|timeline| lines(timeline, offset, first_new));
-        // An own message is the same line before and after it is stored, so that nothing blinks and focus stays.
-        let item = |line: Line| Item::new(line.key(me, offset), move || line.view(me, arrived_with));
-        lines.into_iter().map(item).collect()
+        let mut last = Seq::ZERO;
+        let place = |line: &Line| {
+            last = line.seq().unwrap_or(last);
+            last
+        };
+        anchor.rows_are(lines.iter().map(place).collect());
+        lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
     };
     // Where more is new than fits into the view, it begins above: a button leads there, until one has been there.
     let is_line_above = State::new(false);
@@ -89,24 +104,45 @@ pub fn TimelineView(
         let line = scroller.try_get_untracked().flatten()?.query_selector(NEW_LINE).ok()??;
         line.dyn_into::<HtmlElement>().ok()
     };
+    // so much may be new that it begins in an earlier page
+    let page_of_line = move || {
+        let line = line.get_untracked()?;
+        chat.timeline.with_untracked(|timeline| timeline.begins_after(line)).then_some(line)
+    };
     let line_is_above = move || {
         let scrolled = scroller.try_get_untracked().flatten().map_or(0, |scroller| scroller.scroll_top());
-        line_element().is_some_and(|line| line.offset_top() + line.offset_height() < scrolled)
+        page_of_line().is_some()
+            || line_element().is_some_and(|line| line.offset_top() + line.offset_height() < scrolled)
     };
-    let to_line = move |_| {
+    let scroll_to_line = move || {
         if let Some(line) = line_element() {
             line.scroll_into_view();
         }
     };
+    let to_line = move |_| match page_of_line() {
+        Some(line) => drop(chat.turn_to_after(line)),
+        None => scroll_to_line(),
+    };
     effect(move || {
-        if first_new.get().is_some() && is_looking.get() {
+        if line.get().is_some() && is_looking.get() {
             // the line is there with the next frame
-            let _ = request_animation_frame(move || {
-                is_line_above.set(line_is_above());
-            });
+            next_frame(move || is_line_above.set(line_is_above()));
         } else {
             is_line_above.set(false);
         }
+    });
+    // Whoever asked for a page to read there is led to what they asked for, once it is shown.
+    effect_with_last(move |before: Option<usize>| {
+        let turned = chat.turned.get();
+        if before.is_some_and(|before| before != turned) {
+            let _ =
+                request_animation_frame(
+                    move || {
+                        if has_later.get_untracked() { scroll_to_line() } else { to_end() }
+                    },
+                );
+        }
+        turned
     });
     // Whoever says something wants to see it said.
     effect_with_last(move |before: Option<usize>| {
@@ -118,36 +154,50 @@ pub fn TimelineView(
         posted
     });
     // The tab says what the chat is called now, and how much one has missed.
-    let missed = Derived::new(move |_| chat.timeline.with(|timeline| timeline.said_after(seen.get())));
+    let missed = Derived::new(move |_| chat.timeline.with(Timeline::missed));
     effect(move || {
         let title = chat.chat.with(|chat| chat.title.to_string());
         document().set_title(&tab_title(&title, missed.get()));
     });
-    // What is above comes before one has scrolled to it. The place stays, since the scroller counts from the bottom.
+    // What is above and below comes before one has scrolled to it.
     let scrolled = move |_| {
         let Some(scroller) = scroller.get_untracked() else { return };
-        is_away.set(-scroller.scroll_top() > NEAR_THE_END);
+        let from_end = anchor.scrolled(has_later.get_untracked());
+        let is_up = from_end > NEAR_THE_END;
+        if is_scrolled_up.get_untracked() != is_up {
+            is_scrolled_up.set(is_up);
+        }
         if is_line_above.get_untracked() && !line_is_above() {
             is_line_above.set(false);
         }
-        let above = scroller.scroll_height() - scroller.client_height() + scroller.scroll_top();
-        if above < scroller.client_height() {
+        let height = f64::from(scroller.client_height());
+        if f64::from(scroller.scroll_height()) - from_end < 2.0 * height {
             chat.load_earlier();
+        } else if from_end < height {
+            chat.load_later();
         }
     };
-    // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before.
+    // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before or after.
     effect(move || {
-        let has_earlier = chat.timeline.with(Timeline::has_earlier);
-        if !has_earlier || chat.loading.get() || live.connection.get() != Connection::Connected {
+        let (has_earlier, has_later) = (has_earlier.get(), has_later.get());
+        let is_idle = !chat.loading.get() && live.connection.get() == Connection::Connected;
+        if !is_idle || !(has_earlier || has_later) {
             return;
         }
-        let _ = request_animation_frame(move || {
+        next_frame(move || {
             let fits = |scroller: HtmlDivElement| scroller.scroll_height() <= scroller.client_height();
             if scroller.try_get_untracked().flatten().is_some_and(fits) {
-                chat.load_earlier();
+                if has_later {
+                    chat.load_later()
+                } else {
+                    chat.load_earlier()
+                };
             }
         });
     });
+    // what one reads stays where it is, whatever comes, goes or changes
+    anchor.keep_while(move || chat.timeline.with(|_| ()));
+    chat.show_by(move || anchor.in_view());
     // Every line has a link to more about it. Tab stops at one of them, that of the newest line at first, and the arrows
     // lead from there to the others (ARIA Authoring Practices, roving tabindex).
     let focused = move |event: FocusEvent| {
@@ -188,6 +238,11 @@ pub fn TimelineView(
             event.prevent_default();
         }
     };
+    let load_later = move |event: MouseEvent| {
+        if chat.load_later() {
+            event.prevent_default();
+        }
+    };
     view! {
         <div class="scroller-frame">
         <div
@@ -196,6 +251,7 @@ pub fn TimelineView(
             aria-label="Messages"
             aria-busy=maybe(move || chat.loading.get().then_some("true"))
             tabindex="0"
+            data-focus-home=""
             node_ref=scroller
             on:scroll=scrolled
             on:focusin=focused
@@ -209,9 +265,16 @@ pub fn TimelineView(
                         </p>
                     }
                 })}
+            <Show when=move || has_later.get()>
+                <p class="more">
+                    <a href=format!("/chat/{id}") on:click=load_later>
+                        "Later messages"
+                    </a>
+                </p>
+            </Show>
             <Alone />
             <ol class="timeline">
-                {list(items)}
+                {list(None, items, line_view)}
             </ol>
             <Show when=move || earlier().is_some()>
                 <p class="more">
@@ -231,7 +294,7 @@ pub fn TimelineView(
             </button>
         </Show>
         <ToNewest
-            has_unseen=Derived::new(move |_| has_unseen())
+            has_unseen
             is_away
             go=Callback::new(move |()| to_newest())
         />
@@ -287,7 +350,7 @@ fn Alone() -> impl IntoView {
 
 /// What there is to say to a reader who has scrolled up, and the way back to the end.
 #[component]
-fn ToNewest(has_unseen: Derived<bool>, is_away: State<bool>, go: Callback<()>) -> impl IntoView {
+fn ToNewest(has_unseen: Derived<bool>, is_away: Derived<bool>, go: Callback<()>) -> impl IntoView {
     let label = move || if has_unseen.get() { "New messages" } else { "Newest messages" };
     view! {
         <Show when=move || is_away.get()>

@@ -280,6 +280,16 @@ impl Connection {
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }
+            ClientFrame::Later { chat, after } => {
+                let page = match self.watched(chat) {
+                    Some(_) => self.parts.service.later(chat, self.caller.user, after),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
+                    Ok(events) => ServerFrame::Later { chat, after, events },
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
             ClientFrame::Do { request, command } => return Ok(Some(Asked { request, command })),
         }
         Ok(None)

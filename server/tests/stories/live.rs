@@ -212,7 +212,7 @@ async fn a_stopping_server_says_so() {
 }
 
 #[tokio::test]
-async fn earlier_pages_come_one_by_one_back_to_the_start() {
+async fn pages_come_one_by_one_back_to_the_start_and_forth_to_the_end() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -222,8 +222,12 @@ async fn earlier_pages_come_one_by_one_back_to_the_start() {
         client.ask(chat, client_id(number), &format!("message {number}")).await;
     }
     client.answer(count).await.unwrap();
-    client.send(&ClientFrame::Earlier { chat, before: Seq(9) }).await;
-    client.find(|frame| matches!(frame, ServerFrame::Refused { chat: Some(_), .. }).then_some(())).await;
+    for unwatched in
+        [ClientFrame::Earlier { chat, before: Seq(9) }, ClientFrame::Later { chat, after: Seq(9) }]
+    {
+        client.send(&unwatched).await;
+        client.find(|frame| matches!(frame, ServerFrame::Refused { chat: Some(_), .. }).then_some(())).await;
+    }
 
     let history = client.watch(chat, None).await.unwrap();
     let mut timeline = client.timeline(history);
@@ -240,6 +244,21 @@ async fn earlier_pages_come_one_by_one_back_to_the_start() {
         timeline.prepend(before, events, earlier);
     }
     assert_eq!(timeline.rows(|_| 0).len() as u64, count + 1);
+
+    let (mut after, mut found) = (timeline.oldest().unwrap(), 1);
+    while after < timeline.cursor().seq {
+        client.send(&ClientFrame::Later { chat, after }).await;
+        let events = client
+            .find(|frame| match frame {
+                ServerFrame::Later { events, .. } => Some(events.clone()),
+                _ => None,
+            })
+            .await;
+        assert!(events.len() <= PAGE_EVENTS && events[0].prev == after);
+        after = events.last().unwrap().seq;
+        found += events.len() as u64;
+    }
+    assert_eq!(found, count + 1);
 }
 
 #[tokio::test]

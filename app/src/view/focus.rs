@@ -1,0 +1,84 @@
+//! Where the focus goes when what has it goes: a button by its own effect, a row because somebody else took it away. To
+//! a browser it is nowhere then, so that Tab begins at the top of the page and a screen reader falls silent. Here it
+//! goes to the nearest part of the page that is marked as a home for it.
+
+use std::{cell::RefCell, rc::Rc};
+
+use leptos::{
+    prelude::*,
+    wasm_bindgen::{JsCast, JsValue, prelude::Closure},
+    web_sys::{Element, Event, HtmlElement},
+};
+use web_sys::{MutationObserver, MutationObserverInit};
+
+use crate::{state::effect, view::follow::next_frame};
+
+/// What marks a home. It has to be able to take the focus.
+const HOME: &str = "[data-focus-home]";
+
+/// What has the focus, and what is around it from within, as long as it is known.
+type Path = Rc<RefCell<Vec<Element>>>;
+
+/// Keeps the focus on the page, for as long as the page is there.
+pub fn keep_focus() {
+    effect(|| {
+        let path = Path::default();
+        // is told when the focus comes and goes, and when the page changes
+        let told = Closure::<dyn FnMut(JsValue)>::new(move |what: JsValue| {
+            match what.dyn_ref::<Event>() {
+                Some(event) if event.type_() == "focusin" => {
+                    let target = event.target().and_then(|target| target.dyn_into().ok());
+                    *path.borrow_mut() =
+                        std::iter::successors(target, |inner: &Element| inner.parent_element()).collect();
+                }
+                None if path.borrow().is_empty() || !is_nowhere() => {}
+                _ => {
+                    let path = Rc::clone(&path);
+                    // who made it go may know better where to
+                    next_frame(move || go_home(&path));
+                }
+            }
+        });
+        let (document, listener) = (document(), told.as_ref().unchecked_ref());
+        for event in ["focusin", "focusout"] {
+            let _ = document.add_event_listener_with_callback(event, listener);
+        }
+        if let (Ok(observer), Some(body)) = (MutationObserver::new(listener), document.body()) {
+            let all = MutationObserverInit::new();
+            all.set_child_list(true);
+            all.set_subtree(true);
+            let _ = observer.observe_with_options(&body, &all);
+        }
+        told.forget();
+    });
+}
+
+fn is_nowhere() -> bool {
+    document().active_element().is_none_or(|element| element.tag_name() == "BODY")
+}
+
+/// Whether an element is in the page and can be seen.
+fn is_shown(element: &Element) -> bool {
+    element.is_connected() && element.get_client_rects().length() > 0
+}
+
+/// Puts the focus where it belongs when what had it has gone.
+fn go_home(path: &Path) {
+    if !is_nowhere() {
+        return;
+    }
+    let path = path.take();
+    if path.first().is_none_or(is_shown) {
+        // it was left
+        return;
+    }
+    let home = path.iter().skip(1).filter(|around| around.is_connected()).find_map(|around| {
+        if around.matches(HOME).is_ok_and(|is| is) {
+            return Some(around.clone());
+        }
+        around.query_selector(HOME).ok()?.filter(is_shown)
+    });
+    if let Some(home) = home.and_then(|home| home.dyn_into::<HtmlElement>().ok()) {
+        let _ = home.focus();
+    }
+}

@@ -1,0 +1,392 @@
+//! Lists of things that come, go, change and move.
+//!
+//! Why not Leptos' `<For>`: it tells by their distance which rows have moved, so that where rows come before others or
+//! go among them it takes out rows that stay, and puts them in again (`tachys::view::keyed`); a browser drops the focus,
+//! the selection and the animations in them, and a screen reader hears them as new. Here a row is one element for as
+//! long as it is shown: what stays in order is not touched, what moves is moved by the fewest moves there are, and what
+//! changes is told to its row. A list can hold still as well ([`Hold`]).
+
+use std::{
+    any::Any,
+    hash::{DefaultHasher, Hash, Hasher},
+    marker::PhantomData,
+    sync::Arc,
+};
+
+use leptos::{
+    prelude::*,
+    tachys::{
+        html::attribute::{Attribute, any_attribute::AnyAttribute},
+        hydration::Cursor,
+        renderer::Rndr,
+        view::{Mountable, Position, PositionState, Render, RenderFlags, add_attr::AddAnyAttr},
+    },
+    wasm_bindgen::JsCast,
+    web_sys::{Comment, Element, HtmlElement, Node},
+};
+
+use crate::{
+    state::State,
+    takeover::TakenOverLater,
+    view::{follow::part, hold::Hold},
+};
+
+/// The class of a row whose thing has gone, in a list that holds still.
+const GONE: &str = "has-gone";
+
+/// Something in a list, by what makes it the same as one before.
+pub struct Item {
+    pub(super) key: u64,
+    /// What it is now; nothing where it has gone and its row stays as it was.
+    row: Option<Box<dyn Any + Send>>,
+}
+
+impl Item {
+    /// Something that is told from others by this key, as it is now.
+    pub fn new<T: Send + 'static>(key: impl Hash, row: T) -> Self {
+        // two of a thousand are taken for one in one of 10^13 lists
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self { key: hasher.finish(), row: Some(Box::new(row)) }
+    }
+
+    /// A row that stays although its thing has gone.
+    pub(super) fn gone(key: u64) -> Self {
+        Self { key, row: None }
+    }
+}
+
+/// What the rows of a list are.
+trait Kind: Send + Sync {
+    /// A state for a row, which stays with it.
+    fn state(&self, row: Box<dyn Any + Send>) -> RowState;
+    /// What a new row shows.
+    fn view(&self, state: &RowState) -> AnyView;
+    /// A row has become this.
+    fn tell(&self, state: &RowState, row: Box<dyn Any + Send>);
+}
+
+/// The [`State`] of a row, of whatever type.
+type RowState = Arc<dyn Any + Send + Sync>;
+
+struct Of<T, V> {
+    view: V,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T, V> Kind for Of<T, V>
+where
+    T: PartialEq + Send + Sync + 'static,
+    V: Fn(State<T>) -> AnyView + Send + Sync,
+{
+    fn state(&self, row: Box<dyn Any + Send>) -> RowState {
+        Arc::new(row.downcast::<T>().ok().map(|row| State::new(*row)))
+    }
+
+    fn view(&self, state: &RowState) -> AnyView {
+        let state = state.downcast_ref::<Option<State<T>>>().copied().flatten();
+        state.map(|state| (self.view)(state)).into_any()
+    }
+
+    fn tell(&self, state: &RowState, row: Box<dyn Any + Send>) {
+        if let (Some(Some(state)), Ok(row)) = (state.downcast_ref::<Option<State<T>>>(), row.downcast::<T>())
+            && state.with_untracked(|before| *before != *row)
+        {
+            state.set(*row);
+        }
+    }
+}
+
+/// A list of things: each is shown by `view`, which is given what it is now and follows what it becomes. A view is one
+/// element. With `hold` the list holds still while that is held.
+pub fn list<T: PartialEq + Send + Sync + 'static>(
+    hold: Option<Hold>,
+    items: impl Fn() -> Vec<Item> + Send + 'static,
+    view: impl Fn(State<T>) -> AnyView + Send + Sync + 'static,
+) -> AnyView {
+    list_of(hold, Box::new(items), Arc::new(Of { view, of: PhantomData }))
+}
+
+fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: Arc<dyn Kind>) -> AnyView {
+    // rows belong to what is around the list, and not to one look at its items
+    let owner = Owner::current().unwrap_or_default();
+    let show = move || {
+        let items = items();
+        let items = match hold {
+            Some(hold) => hold.still(items),
+            None => items,
+        };
+        List { items, kind: Arc::clone(&kind), owner: owner.clone() }.into_any()
+    };
+    part(show).into_any()
+}
+
+/// The items of a list at a moment.
+struct List {
+    items: Vec<Item>,
+    kind: Arc<dyn Kind>,
+    owner: Owner,
+}
+
+/// What is kept of the view of a row.
+type RowView = <TakenOverLater as Render>::State;
+
+/// A row that is shown.
+struct Slot {
+    key: u64,
+    // dropped in this order: what a row shows goes before what belongs to it
+    view: RowView,
+    state: RowState,
+    has_gone: bool,
+    _owner: Owner,
+}
+
+struct ListState {
+    slots: Vec<Slot>,
+    /// Stands behind the rows.
+    end: Comment,
+}
+
+/// A row for an item that was not there before.
+fn slot(
+    kind: &Arc<dyn Kind>,
+    owner: &Owner,
+    item: Item,
+    show: &mut dyn FnMut(TakenOverLater) -> RowView,
+) -> Option<Slot> {
+    let row = item.row?;
+    let owner = owner.with(Owner::new);
+    let (state, view) = owner.with(|| {
+        let (kind, state) = (Arc::clone(kind), kind.state(row));
+        let shown = Arc::clone(&state);
+        (state, show(TakenOverLater(Box::new(move || kind.view(&shown)))))
+    });
+    Some(Slot { key: item.key, view, state, has_gone: false, _owner: owner })
+}
+
+impl List {
+    /// A row for each item.
+    fn slots(self, show: &mut dyn FnMut(TakenOverLater) -> RowView) -> Vec<Slot> {
+        let Self { items, kind, owner } = self;
+        items.into_iter().filter_map(|item| slot(&kind, &owner, item, show)).collect()
+    }
+}
+
+impl Slot {
+    fn element(&self) -> Option<Element> {
+        self.view.elements().into_iter().next()
+    }
+
+    fn mark(&mut self, has_gone: bool) {
+        if self.has_gone != has_gone
+            && let Some(element) = self.element()
+        {
+            self.has_gone = has_gone;
+            let _ = element.class_list().toggle_with_force(GONE, has_gone);
+        }
+    }
+}
+
+/// Which of the new rows stay where they are: the most there can be of those that were in the same order before. `was`
+/// are their places then, nothing for those that come.
+fn staying(was: &[Option<usize>]) -> Vec<bool> {
+    // the last rows of the best runs of each length so far, and the one before each row in its run
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before = vec![None; was.len()];
+    for (row, place) in was.iter().enumerate() {
+        if place.is_some() {
+            let length = ends.partition_point(|end| was[*end] < *place);
+            before[row] = length.checked_sub(1).map(|shorter| ends[shorter]);
+            if length == ends.len() {
+                ends.push(row);
+            } else {
+                ends[length] = row;
+            }
+        }
+    }
+    let mut stays = vec![false; was.len()];
+    let mut next = ends.last().copied();
+    while let Some(row) = next {
+        stays[row] = true;
+        next = before[row];
+    }
+    stays
+}
+
+impl Render for List {
+    type State = ListState;
+
+    fn build(self) -> ListState {
+        ListState { slots: self.slots(&mut Render::build), end: Rndr::create_placeholder() }
+    }
+
+    fn rebuild(self, state: &mut ListState) {
+        let Self { items, kind, owner } = self;
+        let mut slots: Vec<Option<Slot>> = state.slots.drain(..).map(Some).collect();
+        let mut next = 0;
+        let place_of = |item: &Item| {
+            let is_it = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.key == item.key);
+            // most rows come after the one that came before them
+            let is_next = slots.get(next).is_some_and(is_it);
+            let place = if is_next { next } else { slots.iter().position(is_it)? };
+            next = place + 1;
+            Some(place)
+        };
+        let was: Vec<Option<usize>> = items.iter().map(place_of).collect();
+        let kept: Vec<Option<Slot>> = was.iter().map(|place| slots[(*place)?].take()).collect();
+        for mut gone in slots.into_iter().flatten() {
+            gone.view.unmount();
+        }
+        let focused = document().active_element();
+        let parent = state.end.parent_element();
+        let mut after: Node = state.end.clone().into();
+        for ((item, slot), stays) in items.into_iter().zip(kept).zip(staying(&was)).rev() {
+            let slot = match slot {
+                Some(mut slot) => {
+                    slot.mark(item.row.is_none());
+                    if let Some(row) = item.row {
+                        kind.tell(&slot.state, row);
+                    }
+                    Some(slot)
+                }
+                None => self::slot(&kind, &owner, item, &mut Render::build),
+            };
+            let Some(mut slot) = slot else { continue };
+            if let Some(parent) = parent.as_ref().filter(|_| !stays) {
+                slot.view.mount(parent, Some(&after));
+            }
+            if let Some(element) = slot.element() {
+                after = element.into();
+            }
+            state.slots.push(slot);
+        }
+        state.slots.reverse();
+        keep_focus_on(focused);
+    }
+}
+
+/// What was moved has lost the focus, and has it again.
+fn keep_focus_on(focused: Option<Element>) {
+    if let Some(focused) = focused
+        && document().active_element().as_ref() != Some(&focused)
+        && focused.is_connected()
+        && let Ok(focused) = focused.dyn_into::<HtmlElement>()
+    {
+        let _ = focused.focus();
+    }
+}
+
+impl Mountable for ListState {
+    fn unmount(&mut self) {
+        for slot in &mut self.slots {
+            slot.view.unmount();
+        }
+        self.end.unmount();
+    }
+
+    fn mount(&mut self, parent: &Element, marker: Option<&Node>) {
+        for slot in &mut self.slots {
+            slot.view.mount(parent, marker);
+        }
+        self.end.mount(parent, marker);
+    }
+
+    fn insert_before_this(&self, child: &mut dyn Mountable) -> bool {
+        match self.slots.first() {
+            Some(slot) => slot.view.insert_before_this(child),
+            None => self.end.insert_before_this(child),
+        }
+    }
+
+    fn elements(&self) -> Vec<Element> {
+        self.slots.iter().flat_map(|slot| slot.view.elements()).collect()
+    }
+}
+
+impl AddAnyAttr for List {
+    type Output<NewAttr: Attribute> = Self;
+
+    fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
+        self
+    }
+}
+
+impl RenderHtml for List {
+    type AsyncOutput = Self;
+    type Owned = Self;
+
+    const MIN_LENGTH: usize = 0;
+
+    fn dry_resolve(&mut self) {}
+
+    async fn resolve(self) -> Self {
+        self
+    }
+
+    fn to_html_with_buf(
+        self,
+        html: &mut String,
+        position: &mut Position,
+        flags: RenderFlags,
+        attributes: Vec<AnyAttribute>,
+    ) {
+        for item in self.items {
+            let Some(row) = item.row else { continue };
+            // what belongs to it is there until it was rendered
+            let owner = self.owner.with(Owner::new);
+            owner.with(|| {
+                let state = self.kind.state(row);
+                self.kind.view(&state).to_html_with_buf(html, position, flags, attributes.clone());
+            });
+            *position = Position::NextChild;
+        }
+        html.push_str("<!>");
+    }
+
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> ListState {
+        let slots = self.slots(&mut |view| view.hydrate::<FROM_SERVER>(cursor, position));
+        let end = cursor.next_placeholder(position);
+        position.set(Position::NextChild);
+        ListState { slots, end }
+    }
+
+    fn into_owned(self) -> Self {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Which rows stay, as a word: those of `before` in `after`.
+    fn stays(before: &str, after: &str) -> String {
+        let was: Vec<_> = after.chars().map(|row| before.chars().position(|other| other == row)).collect();
+        after.chars().zip(staying(&was)).filter(|(_, stays)| *stays).map(|(row, _)| row).collect()
+    }
+
+    #[test]
+    fn no_row_is_moved_that_need_not_be() {
+        assert_eq!(stays("", "abc"), "");
+        assert_eq!(stays("abc", "abc"), "abc");
+        assert_eq!(stays("cde", "abcdef"), "cde", "where rows come before and after");
+        assert_eq!(stays("abcdef", "bdf"), "bdf", "where rows go among them");
+        assert_eq!(stays("abcdef", "bxcydze"), "bcde", "both");
+        assert_eq!(stays("abcdef", "bcdefa"), "bcdef", "the first to the end");
+        assert_eq!(stays("abcdef", "fabcde"), "abcde", "the last to the front");
+        assert_eq!(stays("abcdef", "adbcef"), "abcef");
+        assert_eq!(stays("abcdef", "fedcba").len(), 1);
+    }
+
+    #[cfg(feature = "ssr")]
+    #[test]
+    fn a_list_is_rendered_in_its_order() {
+        Owner::new().with(|| {
+            let rows = || vec![Item::new(2, "two"), Item::new(1, "one"), Item::new(2, "two again")];
+            let row = |row: State<&'static str>| view! { <li title=row.get()></li> }.into_any();
+            let html = view! { <ul>{list(None, rows, row)}</ul> }.to_html();
+            let places = ["two", "one", "two again"].map(|row| html.find(&format!("title=\"{row}\"")));
+            assert!(places.is_sorted() && places[0].is_some(), "{html}");
+        });
+    }
+}
