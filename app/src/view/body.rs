@@ -10,8 +10,13 @@ use leptos::{
     tachys::{
         html::attribute::{Attribute, any_attribute::AnyAttribute},
         hydration::Cursor,
-        view::{Position, PositionState, Render, RenderFlags, add_attr::AddAnyAttr, any_view::AnyViewState},
+        renderer::types,
+        view::{
+            Mountable, Position, PositionState, Render, RenderFlags, add_attr::AddAnyAttr,
+            any_view::AnyViewState,
+        },
     },
+    wasm_bindgen::JsCast,
 };
 
 /// A message, and where it is long a way to see all of it, which needs no script.
@@ -68,11 +73,50 @@ pub fn breakable(text: &str) -> AnyView {
 /// may have been changed by a translator, or broken elsewhere by a browser that counts characters by a newer Unicode.
 struct AsItStands(Children);
 
+/// The element on the page: as it was built here, or as it came.
+enum Standing {
+    Built(AnyViewState),
+    Came(types::Element),
+}
+
+impl Standing {
+    fn as_mountable(&mut self) -> &mut dyn Mountable {
+        match self {
+            Self::Built(view) => view,
+            Self::Came(element) => element,
+        }
+    }
+}
+
+impl Mountable for Standing {
+    fn unmount(&mut self) {
+        self.as_mountable().unmount();
+    }
+
+    fn mount(&mut self, parent: &types::Element, marker: Option<&types::Node>) {
+        self.as_mountable().mount(parent, marker);
+    }
+
+    fn insert_before_this(&self, child: &mut dyn Mountable) -> bool {
+        match self {
+            Self::Built(view) => view.insert_before_this(child),
+            Self::Came(element) => element.insert_before_this(child),
+        }
+    }
+
+    fn elements(&self) -> Vec<types::Element> {
+        match self {
+            Self::Built(view) => view.elements(),
+            Self::Came(element) => vec![element.clone()],
+        }
+    }
+}
+
 impl Render for AsItStands {
-    type State = Option<AnyViewState>;
+    type State = Standing;
 
     fn build(self) -> Self::State {
-        Some((self.0)().build())
+        Standing::Built((self.0)().build())
     }
 
     fn rebuild(self, _: &mut Self::State) {}
@@ -111,7 +155,10 @@ impl RenderHtml for AsItStands {
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
         // passes over the element, as it would do itself
         cursor.advance_to_placeholder(position);
-        None
+        match cursor.current().dyn_into() {
+            Ok(element) => Standing::Came(element),
+            Err(_) => Standing::Built((self.0)().build()),
+        }
     }
 
     fn into_owned(self) -> Self {
