@@ -26,7 +26,7 @@ async function worksByForms(one: Person, other: Person): Promise<void> {
   await expect(other.chat.heading).toHaveText('Called so by a form');
 }
 
-const noLife: [string, (page: Page) => Promise<void>][] = [
+const noLife: [string, (page: Page) => Promise<unknown>][] = [
   ['the WASM is not there', (page) => page.route(/qchat\.wasm/, (route) => route.fulfill({ status: 404, body: '' }))],
   ['the script is not there', (page) => page.route(/qchat\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
   ['what loads both is not there', (page) => page.route(/boot\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
