@@ -328,7 +328,7 @@ fn half_open(attacked: &Attacked) -> JoinSet<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn many_who_search_the_lobby_are_not_felt() {
     let attacked = Attacked::start(4_000 + 600 * strength());
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -339,7 +339,7 @@ async fn many_who_search_the_lobby_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn one_address_that_asks_for_dear_pages_is_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -350,7 +350,7 @@ async fn one_address_that_asks_for_dear_pages_is_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -361,7 +361,7 @@ async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn those_who_say_as_much_as_they_can_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -372,7 +372,7 @@ async fn those_who_say_as_much_as_they_can_are_not_felt() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn those_who_raid_a_chat_do_not_hold_it_up() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
@@ -383,7 +383,7 @@ async fn those_who_raid_a_chat_do_not_hold_it_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "it measures, and nothing else may run beside it: make test-rust"]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
 async fn connections_that_say_nothing_are_not_felt() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
