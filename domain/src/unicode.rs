@@ -28,7 +28,7 @@ const RUN: usize = 600;
 
 /// A text in parts that make up the whole, in order, between which a line may break. Where letters change each other's shape,
 /// as in Devanagari or Burmese, a browser needs time squared to break a run without white space, and for the marks on one
-/// letter as well; so a part ends after at most [`RUN`] bytes of such a run: between characters, as people count them, unless
+/// letter as well; so a part ends after at most `RUN` bytes of such a run: between characters, as people count them, unless
 /// one is longer than that.
 pub fn runs(text: &str) -> Vec<&str> {
     let (mut runs, mut from, mut at) = (Vec::new(), 0, 0);

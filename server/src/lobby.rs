@@ -3,7 +3,7 @@
 //! wants to see.
 //!
 //! What there is stands in one place, which the writer changes and which is never searched. What is to be seen of it is
-//! made of that: once for all who see the whole list, and by [searches](search) for those who filter it, each once for all
+//! made of that: once for all who see the whole list, and by searches for those who filter it, each once for all
 //! who look for the same, one after the other and away from the threads that serve connections.
 
 mod search;
