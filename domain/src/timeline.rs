@@ -13,7 +13,7 @@ const GROUP_MILLIS: u64 = 5 * 60 * 1000;
 const MINUTE_MILLIS: i64 = 60_000;
 
 /// About so many events are kept here, around what is read; what is further away is let go, and comes back in pages.
-pub const KEPT_EVENTS: usize = 150;
+pub const KEPT_EVENTS: usize = 100;
 /// So many more may be here before the furthest are let go.
 const SPARE_EVENTS: usize = 25;
 
@@ -907,13 +907,13 @@ mod tests {
             assert_eq!(timeline.apply(event.clone()), Applied::Appended);
             timeline.let_go(|| reads);
         }
-        assert_eq!(here(&timeline), (1..=150).collect::<Vec<_>>());
+        assert_eq!(here(&timeline), (1..=100).collect::<Vec<_>>());
         assert!(timeline.has_later() && !timeline.has_earlier());
         assert_eq!(timeline.cursor().seq, log[999].seq);
         let missed = timeline.missed();
-        timeline.append(log[99].seq, log[100..150].to_vec());
-        assert_eq!(timeline.newest(), Some(log[149].seq), "that is not the page after the newest one here");
-        for page in log[150..].chunks(50) {
+        timeline.append(log[149].seq, log[150..200].to_vec());
+        assert_eq!(timeline.newest(), Some(log[99].seq), "that is not the page after the newest one here");
+        for page in log[100..].chunks(50) {
             let newest = timeline.newest().unwrap();
             timeline.append(newest, page.to_vec());
             timeline.append(newest, page.to_vec());

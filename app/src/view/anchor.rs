@@ -29,6 +29,8 @@ const CHOSEN: &str = "a:active, button:active, a:focus-visible, button:focus-vis
 struct Kept {
     /// This does, and it is here in what is scrolled.
     element: Option<SendWrapper<(Element, f64)>>,
+    /// How far it was scrolled before rows changed: a browser that has less to scroll than before scrolls by itself.
+    before: Option<f64>,
     /// How far from the end a reader was moved who would follow it, were they not about to choose something.
     held: Option<f64>,
     /// The places of what the rows show, or of what is before them.
@@ -109,53 +111,57 @@ impl Anchor {
         self.kept.update(|kept| (kept.element, kept.held) = (None, None));
     }
 
-    /// While one is about to choose something in a row the end is not followed. To be called before rows change.
-    pub fn hold_if_chosen(self) {
+    /// To be called before rows change: while one is about to choose something in a row the end is not followed, nor once
+    /// one has scrolled away from it, which a browser tells with the next frame.
+    pub fn rows_will_change(self) {
         let Some((scroller, rows)) = self.elements() else { return };
-        let is_chosen = rows.query_selector(CHOSEN).is_ok_and(|found| found.is_some());
+        // the list itself tells whether it is worth a look at all that is in it
+        let is_chosen = rows.matches(":active, :focus-within").is_ok_and(|is| is)
+            && rows.query_selector(CHOSEN).is_ok_and(|found| found.is_some());
         let (is_free, is_held) =
             self.kept.with_untracked(|kept| (kept.element.is_none(), kept.held.is_some()));
-        if is_chosen && is_free {
-            self.put(&scroller, &rows, Some(-scroll_top(&scroller)));
+        let top = scroll_top(&scroller);
+        let is_at_end = -top <= AT_THE_END;
+        if is_free && (is_chosen || !is_at_end) {
+            self.put(&scroller, &rows, Some(-top).filter(|_| is_at_end));
         } else if is_held && !is_chosen {
             self.lift();
             scroller.set_scroll_top(0);
         }
+        self.kept.update(|kept| kept.before = Some(top));
+        // once the page shows it, and before anybody sees it
+        queue_microtask(move || self.keep());
     }
 
-    /// Keeps the place from now on: whenever something that `follow` looks at has changed, and whenever anything has
-    /// another size than before.
-    pub fn keep_while(self, follow: impl Fn() + 'static) {
-        let mut is_watched = false;
+    /// Keeps the place from now on whenever anything has another size than before.
+    pub fn watch(self) {
         effect(move || {
-            follow();
-            // once the page shows it, and before anybody sees it
-            queue_microtask(move || self.keep());
-            let Some((scroller, rows)) = self.elements().filter(|_| !is_watched) else { return };
-            is_watched = true;
-            let keep = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.keep());
-            if let Ok(observer) = ResizeObserver::new(keep.as_ref().unchecked_ref()) {
+            let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
+            let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.keep());
+            if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
                 observer.observe(&scroller);
                 observer.observe(&rows);
             }
             // as long as the page is there
-            keep.forget();
+            resized.forget();
         });
     }
 
     fn keep(self) {
         let Some((scroller, rows)) = self.elements() else { return };
-        let kept = self.kept.with_untracked(|kept| kept.element.clone().zip(Some(kept.held)));
-        let Some((element, held)) = kept else { return };
-        let (element, before) = element.take();
+        let mut kept = None;
+        self.kept.update(|all| kept = all.element.clone().zip(Some((all.before.take(), all.held))));
+        let Some((element, (before, held))) = kept else { return };
+        let (element, was) = element.take();
         if !element.is_connected() {
             return self.put(&scroller, &rows, held);
         }
-        let moved = place(&scroller, &element) - before;
-        if moved.abs() > MOVED {
-            scroller.scroll_by_with_x_and_y(0.0, moved);
+        let (now, top) = (place(&scroller, &element), scroll_top(&scroller));
+        let by = before.unwrap_or(top) + now - was - top;
+        if by.abs() > MOVED {
+            scroller.scroll_by_with_x_and_y(0.0, by);
             let held = held.map(|_| -scroll_top(&scroller));
-            let element = Some(SendWrapper::new((element, before + moved)));
+            let element = Some(SendWrapper::new((element, now)));
             self.kept.update(|kept| (kept.element, kept.held) = (element, held));
         }
     }

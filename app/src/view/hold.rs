@@ -77,6 +77,10 @@ impl Hold {
             let _ = part.add_event_listener_with_callback(event, heard.as_ref().unchecked_ref());
         }
         heard.forget();
+        // a mouse may have come before the page was alive; it leaves, or goes on, by itself
+        if part.matches(":hover").is_ok_and(|is| is) {
+            self.is_by(By { mouse: true, ..By::default() });
+        }
     }
 
     fn hear(self, event: &Event) {

@@ -87,7 +87,7 @@ pub fn TimelineView(
         }
     });
     let items = move || {
-        anchor.hold_if_chosen();
+        anchor.rows_will_change();
         let (me, offset, first_new) = (live.me.with(|me| me.id), live.offset_minutes.get(), first_new.get());
         let lines = chat.timeline.with(|timeline| lines(timeline, offset, first_new));
         let mut last = Seq::ZERO;
@@ -196,7 +196,7 @@ pub fn TimelineView(
         });
     });
     // what one reads stays where it is, whatever comes, goes or changes
-    anchor.keep_while(move || chat.timeline.with(|_| ()));
+    anchor.watch();
     chat.show_by(move || anchor.in_view());
     // Every line has a link to more about it. Tab stops at one of them, that of the newest line at first, and the arrows
     // lead from there to the others (ARIA Authoring Practices, roving tabindex).
