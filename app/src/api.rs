@@ -148,6 +148,19 @@ pub async fn answer_invite(
     backend::lead(&*backend, done, None)
 }
 
+/// Lets oneself be invited by others, or by nobody, and leads back to the page: that of the chat `back`, or home where it
+/// is empty.
+///
+/// # Errors
+/// A [`Refusal`] when nothing can be stored.
+#[server(prefix = "/api", endpoint = "set_invites")]
+pub async fn set_invites(are_taken: bool, #[server(default)] back: String) -> Result<(), Refusal> {
+    use domain::Command;
+    let backend = backend::current()?;
+    let done = backend.execute(Command::SetInvites { are_taken }).await;
+    backend::lead(&*backend, done.map(|()| backend::page_of(&back)), None)
+}
+
 /// Takes away a message and leads back to its chat. For whoever said it, or the owner of the chat.
 ///
 /// # Errors
@@ -370,7 +383,7 @@ mod backend {
     }
 
     /// The page of a chat, or home: never anything that somebody else wrote into a form.
-    fn page_of(chat: &str) -> String {
+    pub(super) fn page_of(chat: &str) -> String {
         chat.parse::<ChatId>().map_or_else(|_| "/".to_owned(), |chat| format!("/chat/{chat}"))
     }
 
@@ -411,7 +424,7 @@ mod backend {
     pub(super) async fn chat_privately(backend: &dyn Backend, with: &str) -> Result<ChatId, Problem> {
         let with = parse_person(with)?;
         let chat = backend.fresh_chat_id()?;
-        backend.execute(Command::ChatPrivately { with, chat, is_there: false }).await?;
+        backend.execute(Command::ChatPrivately { with, chat, is_there: false, is_near: false }).await?;
         backend.chat_of_two(with)
     }
 

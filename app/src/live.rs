@@ -144,6 +144,8 @@ pub struct Live {
     pub invites: State<Vec<Invite>>,
     /// Whom they have hidden.
     pub hidden: State<Vec<UserId>>,
+    /// Whether others could invite whoever looks when the page was made.
+    pub takes_invites: bool,
     /// How long things are kept here.
     pub lifetimes: State<Lifetimes>,
     /// What time it is on the server, some seconds late.
@@ -184,12 +186,13 @@ pub enum Scene {
 impl Live {
     /// A page as it arrived.
     pub fn new(visit: Visit) -> Self {
-        let Visit { me, now, counts, invites, hidden, lifetimes } = visit;
+        let Visit { me, now, counts, invites, hidden, takes_invites, lifetimes } = visit;
         Self {
             me: State::new(me),
             counts: State::new(counts),
             invites: State::new(invites),
             hidden: State::new(hidden),
+            takes_invites,
             lifetimes: State::new(lifetimes),
             now: State::new(now),
             connection: State::new(Connection::Starting),

@@ -56,6 +56,8 @@ pub enum Command {
         chat: ChatId,
         /// Whether the other is in that chat now and needs no invite; filled in by the server.
         is_there: bool,
+        /// Whether both are in some chat now; filled in by the server.
+        is_near: bool,
     },
     /// Say yes or no to an invite.
     AnswerInvite {
@@ -63,6 +65,11 @@ pub enum Command {
         chat: ChatId,
         /// What.
         answer: Answer,
+    },
+    /// Be invited by others, or by nobody.
+    SetInvites {
+        /// Whether others can.
+        are_taken: bool,
     },
     /// Take away a message: one's own, or anybody's for the owner of a chat of many.
     RemoveMessage {

@@ -6,7 +6,7 @@ use crate::{
     Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
     Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility, What,
     chat::REMOVED_LIMIT,
-    invite::{CHATS_OF_TWO_LIMIT, CHATS_WITH_ONE_LIMIT, INVITES_LIMIT},
+    invite::{CHATS_OF_TWO_LIMIT, CHATS_WITH_ONE_LIMIT, INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT},
     user::HIDDEN_LIMIT,
 };
 
@@ -66,6 +66,12 @@ pub trait State {
     /// # Errors
     /// When the state cannot be read.
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Self::Error>;
+
+    /// Whether a user can be invited: false where they said so.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    fn takes_invites(&self, user: UserId) -> Result<bool, Self::Error>;
 }
 
 /// The answer to an entry.
@@ -110,10 +116,18 @@ impl<S: State> Now<'_, S> {
         Ok(kept.map_or_else(|| User::new(id), |kept| kept.value))
     }
 
+    fn is_known(&self, id: UserId) -> Result<bool, S::Error> {
+        Ok(self.state.user(id)?.is_some_and(|kept| !self.expiry.of_user(kept.active_at)))
+    }
+
     /// Whom a user has hidden: known for as long as the user is.
     fn hidden(&self, by: UserId) -> Result<Vec<UserId>, S::Error> {
-        let kept = self.state.user(by)?.filter(|kept| !self.expiry.of_user(kept.active_at));
-        if kept.is_some() { self.state.hidden(by) } else { Ok(Vec::new()) }
+        if self.is_known(by)? { self.state.hidden(by) } else { Ok(Vec::new()) }
+    }
+
+    /// Whether a user can be invited. That they cannot is known for as long as they are.
+    fn takes_invites(&self, user: UserId) -> Result<bool, S::Error> {
+        Ok(!self.is_known(user)? || self.state.takes_invites(user)?)
     }
 
     fn chat(&self, id: ChatId) -> Result<Option<Chat>, S::Error> {
@@ -226,9 +240,10 @@ impl<S: State> Now<'_, S> {
                 let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
                 Ok(self.next(&chat, What::Posted(message)))
             }
-            Command::ChatPrivately { with, chat, is_there } => {
-                self.chat_privately(by, *with, *chat, *is_there)
+            Command::ChatPrivately { with, chat, is_there, is_near } => {
+                self.chat_privately(by, *with, *chat, (*is_there, *is_near))
             }
+            Command::SetInvites { are_taken } => self.set_invites(by, *are_taken),
             Command::AnswerInvite { chat, answer } => Ok(match self.chat(*chat)? {
                 Some(chat) if chat.invited() == Some(by) => {
                     self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: *answer })
@@ -380,12 +395,21 @@ impl<S: State> Now<'_, S> {
         Ok(Verdict::Accepted(changes))
     }
 
+    fn set_invites(&self, by: UserId, are_taken: bool) -> Result<Verdict, S::Error> {
+        if self.takes_invites(by)? == are_taken {
+            return Ok(Verdict::Accepted(Vec::new()));
+        }
+        let mut changes = self.known(&self.user(by)?)?;
+        changes.push(Change::InvitesSet { user: by, are_taken });
+        Ok(Verdict::Accepted(changes))
+    }
+
     fn chat_privately(
         &self,
         by: UserId,
         with: UserId,
         fresh: ChatId,
-        is_there: bool,
+        (is_there, is_near): (bool, bool),
     ) -> Result<Verdict, S::Error> {
         if by == with {
             return Ok(Verdict::Refused(Problem::ChatWithOneself));
@@ -396,6 +420,12 @@ impl<S: State> Now<'_, S> {
         let hidden = self.hidden(with)?;
         let is_seen = |chat: &&Chat| chat.partner(with).is_some_and(|partner| !hidden.contains(&partner));
         let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).filter(is_seen).count();
+        let limit = if is_near { INVITES_LIMIT } else { INVITES_FROM_AFAR_LIMIT };
+        let full = if self.takes_invites(with)? {
+            (waiting >= limit).then_some(Problem::TooManyInvites)
+        } else {
+            Some(Problem::InvitesNotTaken)
+        };
         if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
             return Ok(match chat.invited() {
                 // whoever was invited and asks for the same has said yes
@@ -404,21 +434,24 @@ impl<S: State> Now<'_, S> {
                 }
                 Some(_) => Verdict::Accepted(Vec::new()),
                 None if is_there || chat.rests(with, self.entry.at) => Verdict::Accepted(Vec::new()),
-                None if waiting >= INVITES_LIMIT => Verdict::Refused(Problem::TooManyInvites),
-                None => {
-                    let (by, to) = (self.user(by)?, self.user(with)?);
-                    let mut changes = self.known(&by)?;
-                    changes.push(self.event(chat.id, chat.seq, What::Invited { by, to }));
-                    Verdict::Accepted(changes)
-                }
+                None => match full {
+                    Some(problem) => Verdict::Refused(problem),
+                    None => {
+                        let (by, to) = (self.user(by)?, self.user(with)?);
+                        let mut changes = self.known(&by)?;
+                        changes.push(self.event(chat.id, chat.seq, What::Invited { by, to }));
+                        Verdict::Accepted(changes)
+                    }
+                },
             });
         }
         // others do not use up how many one may start oneself, nor go on without end
         if self.chats_of_two(by)?.iter().filter(|chat| chat.owner == by).count() >= CHATS_OF_TWO_LIMIT {
             return Ok(Verdict::Refused(Problem::TooManyOwn));
         }
-        if waiting >= INVITES_LIMIT || all >= CHATS_WITH_ONE_LIMIT {
-            return Ok(Verdict::Refused(Problem::TooManyInvites));
+        let full = full.or((all >= CHATS_WITH_ONE_LIMIT).then_some(Problem::TooManyInvites));
+        if let Some(problem) = full {
+            return Ok(Verdict::Refused(problem));
         }
         if self.chat(fresh)?.is_some() {
             return Ok(Verdict::Refused(Problem::ChatExists));
@@ -578,7 +611,7 @@ mod tests {
     }
 
     fn privately(with: u8, fresh: u8) -> Command {
-        Command::ChatPrivately { with: user(with), chat: chat(fresh), is_there: false }
+        Command::ChatPrivately { with: user(with), chat: chat(fresh), is_there: false, is_near: true }
     }
 
     fn answer(number: u8, answer: Answer) -> Command {
@@ -630,7 +663,7 @@ mod tests {
         );
         model.run(user(2), privately(1, 7));
         assert_eq!(model.invited(5), Some(user(1)), "the same chat, the other way round");
-        let there = Command::ChatPrivately { with: user(2), chat: chat(8), is_there: true };
+        let there = Command::ChatPrivately { with: user(2), chat: chat(8), is_there: true, is_near: true };
         model.run(user(1), there.clone());
         assert_eq!(model.invited(5), None, "that was a yes");
         assert_eq!(model.run(user(1), there), Verdict::Accepted(vec![]), "nobody is invited who is there");
@@ -672,6 +705,17 @@ mod tests {
             assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
         }
         assert_eq!(model.run(user(99), privately(1, 99)), Verdict::Refused(Problem::TooManyInvites));
+        let mut model_of_few = model.clone();
+        let afar = Command::ChatPrivately { with: user(1), chat: chat(99), is_there: false, is_near: false };
+        for number in INVITES_FROM_AFAR_LIMIT as u8..=INVITES_LIMIT as u8 {
+            assert_eq!(
+                model_of_few.run(user(99), afar.clone()),
+                Verdict::Refused(Problem::TooManyInvites),
+                "places are kept for those who are near"
+            );
+            model_of_few.run(user(1), answer(number, Answer::Decline));
+        }
+        assert!(is_accepted(&model_of_few.run(user(99), afar)));
         let hide = |is_hidden| Command::SetHidden { person: user(102), is_hidden };
         model.run(user(1), hide(true));
         let mut hiding = model.clone();
@@ -679,6 +723,29 @@ mod tests {
         model.run(user(1), hide(false));
         model.run(user(1), answer(1, Answer::Decline));
         assert!(is_accepted(&model.run(user(99), privately(1, 99))));
+    }
+
+    #[test]
+    fn who_takes_no_invites_gets_none_and_may_invite() {
+        let mut model = Model::default();
+        model.run(user(3), privately(1, 3));
+        model.run(user(1), answer(3, Answer::Accept));
+        let set = |are_taken| Command::SetInvites { are_taken };
+        assert_eq!(model.run(user(1), set(true)), Verdict::Accepted(vec![]));
+        assert!(is_accepted(&model.run(user(1), set(false))));
+        assert_eq!(model.run(user(1), set(false)), Verdict::Accepted(vec![]));
+        for (who, place) in [(2, 2), (3, 3)] {
+            assert_eq!(model.run(user(who), privately(1, place)), Verdict::Refused(Problem::InvitesNotTaken));
+        }
+        assert!(is_accepted(&model.run(user(1), privately(2, 2))));
+        model.run(user(1), set(true));
+        assert!(is_accepted(&model.run(user(3), privately(1, 3))));
+        // it goes with whoever said it
+        model.run(user(1), set(false));
+        model.now += LIFETIMES.user.millis();
+        assert!(is_accepted(&model.run(user(4), privately(1, 4))));
+        model.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
+        assert!(model.uninvited.is_empty());
     }
 
     #[test]
@@ -695,7 +762,7 @@ mod tests {
         };
         for number in 0..CHATS_OF_TWO_LIMIT as u32 {
             let (with, chat) = id(1_000_000 + number);
-            let began = model.run(user(1), Command::ChatPrivately { with, chat, is_there: false });
+            let began = model.run(user(1), Command::ChatPrivately { with, chat, is_there: false, is_near: true });
             assert!(is_accepted(&began), "others do not use up what one may do oneself");
         }
         assert_eq!(model.run(user(1), privately(99, 250)), Verdict::Refused(Problem::TooManyOwn));
@@ -703,7 +770,7 @@ mod tests {
         // many who come and go
         let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
             let (stranger, chat) = id(*number);
-            let asked = model.run(stranger, Command::ChatPrivately { with: user(1), chat, is_there: false });
+            let asked = model.run(stranger, Command::ChatPrivately { with: user(1), chat, is_there: false, is_near: true });
             model.propose(Proposal::Left(stranger));
             !is_accepted(&asked)
         });

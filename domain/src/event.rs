@@ -300,4 +300,11 @@ pub enum Change {
     /// The clock was set, forward by so many milliseconds or back by as many: so much later or earlier everybody and
     /// every chat was last active by the new one.
     ClockSet(i64),
+    /// A user takes invites from now on, or none.
+    InvitesSet {
+        /// Who.
+        user: UserId,
+        /// Whether they do.
+        are_taken: bool,
+    },
 }

@@ -7,6 +7,9 @@ use crate::{ChatId, User};
 /// Somebody waits for an answer to this many invites at most; whoever invites them beyond is told so.
 pub const INVITES_LIMIT: usize = 20;
 
+/// Those who are in no chat with them fill this many of these places at most: the others are for those who are.
+pub const INVITES_FROM_AFAR_LIMIT: usize = 10;
+
 /// Somebody starts this many chats of two at most. Those that nobody needs expire.
 pub const CHATS_OF_TWO_LIMIT: usize = 100;
 

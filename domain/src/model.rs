@@ -25,6 +25,8 @@ pub struct Model {
     pub posted: HashMap<(ChatId, UserId, ClientId), Seq>,
     /// Who has hidden whom.
     pub hidden: BTreeSet<(UserId, UserId)>,
+    /// Who takes no invites.
+    pub uninvited: BTreeSet<UserId>,
     /// What happened, in the order of the log.
     pub events: Vec<Event>,
     /// The place of the newest entry.
@@ -68,6 +70,10 @@ impl State for Model {
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Infallible> {
         let hidden = self.hidden.iter().filter(|(from, _)| *from == user);
         Ok(hidden.map(|(_, person)| *person).collect())
+    }
+
+    fn takes_invites(&self, user: UserId) -> Result<bool, Infallible> {
+        Ok(!self.uninvited.contains(&user))
     }
 }
 
@@ -128,6 +134,12 @@ impl Model {
             Change::Hidden { from, person, is_hidden: false } => {
                 self.hidden.remove(&(*from, *person));
             }
+            Change::InvitesSet { user, are_taken: true } => {
+                self.uninvited.remove(user);
+            }
+            Change::InvitesSet { user, are_taken: false } => {
+                self.uninvited.insert(*user);
+            }
             Change::UserTouched(id, at) => {
                 self.users.entry(*id).and_modify(|kept| kept.active_at = *at);
             }
@@ -137,6 +149,7 @@ impl Model {
             Change::UserExpired(id) => {
                 self.users.remove(id);
                 self.hidden.retain(|(from, _)| from != id);
+                self.uninvited.remove(id);
             }
             Change::ChatExpired(chat) => {
                 self.chats.remove(&chat.id);

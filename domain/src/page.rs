@@ -50,6 +50,8 @@ pub struct Visit {
     pub invites: Vec<Invite>,
     /// Whom they have hidden.
     pub hidden: Vec<UserId>,
+    /// Whether others can invite them.
+    pub takes_invites: bool,
     /// How long things are kept here.
     pub lifetimes: Lifetimes,
 }

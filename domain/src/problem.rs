@@ -103,6 +103,9 @@ pub enum Problem {
     /// Somebody has too many invites to answer ([`crate::invite::INVITES_LIMIT`]).
     #[error("They have many invites to answer already. Try again in a while.")]
     TooManyInvites,
+    /// Somebody takes no invites.
+    #[error("They take no private invites just now. You can write to them here, where they are.")]
+    InvitesNotTaken,
     /// `/nick` and nothing more.
     #[error("To be called differently, write /nick and the name, for example /nick Ana.")]
     NickWithoutName,
@@ -215,7 +218,7 @@ pub enum Problem {
 
 impl Problem {
     /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 56] = [
         Self::NicknameEmpty,
         Self::NicknameTooLong,
         Self::NicknameNotPlain,
@@ -242,6 +245,7 @@ impl Problem {
         Self::UserGone,
         Self::InviteGone,
         Self::TooManyInvites,
+        Self::InvitesNotTaken,
         Self::NickWithoutName,
         Self::UnknownSlash,
         Self::SlashHelp,
@@ -302,6 +306,7 @@ impl Problem {
             Self::UserGone => "user_gone",
             Self::InviteGone => "invite_gone",
             Self::TooManyInvites => "too_many_invites",
+            Self::InvitesNotTaken => "invites_not_taken",
             Self::NickWithoutName => "nick_without_name",
             Self::UnknownSlash => "unknown_slash",
             Self::SlashHelp => "slash_help",
@@ -382,7 +387,7 @@ impl Problem {
             }
             Self::ChatExists | Self::ChatOfTwo | Self::WrittenAsAnother | Self::WaitedTooLong => 409,
             Self::NoSession | Self::TwoSessions => 401,
-            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked => 403,
+            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked | Self::InvitesNotTaken => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
             }

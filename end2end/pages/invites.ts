@@ -3,8 +3,12 @@ import type { Locator, Page } from '@playwright/test';
 /** The invites that wait for an answer, on whatever page they are shown. */
 export class Invites {
   readonly region: Locator;
+  readonly takeNone: Locator;
+  readonly takeAgain: Locator;
 
   constructor(page: Page) {
+    this.takeNone = page.getByRole('button', { name: 'Take no private invites' });
+    this.takeAgain = page.getByRole('button', { name: 'Take private invites again' });
     this.region = page.getByRole('region', { name: 'Private chat invites' });
   }
 

@@ -206,3 +206,30 @@ test('a dialog that opens as another closes stays, and what is taken back meanwh
   await expect(bea.chat.about).toBeVisible();
   await expect(bea.chat.about).not.toContainText('a secret');
 });
+
+test.describe('when the server goes', () => {
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/] } });
+
+  for (const viewport of [
+    { width: 1280, height: 720 },
+    { width: 390, height: 780 },
+  ]) {
+    test(`why something was not done moves nothing that can be pressed, at ${viewport.width} px`, async ({ person, server }) => {
+      const ana = await person({ viewport });
+      const bea = await person();
+      await bea.open(await ana.startChat({ nickname: 'Ana' }));
+      await bea.chat.say('a word');
+      await server.kill();
+      await expect(ana.chat.connection).toContainText('Reconnecting');
+      await ana.chat.aboutMessage('a word');
+      const places = async () => {
+        const buttons = await ana.chat.about.getByRole('button').all();
+        return Promise.all(buttons.map(async (button) => (await button.boundingBox())!.y));
+      };
+      const before = await places();
+      await ana.chat.about.getByRole('button', { name: 'Remove message' }).click();
+      await expect(ana.chat.about.getByRole('alert')).toContainText('no connection');
+      expect(await places()).toEqual(before);
+    });
+  }
+});

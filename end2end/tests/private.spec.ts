@@ -118,3 +118,21 @@ test.describe('when the server goes', () => {
     await bea.newWindow(() => bea.chat.invites.accept('Ana').click());
   });
 });
+
+test.describe('refused', () => {
+  test.use({ expected: { words: [/403/] } });
+
+  test('whoever takes no private invites is not asked, until they say otherwise', async ({ person }) => {
+    const { ana, bea } = await twoPeople(person);
+    await bea.chat.composer.fill('half a thought');
+    await bea.chat.invites.takeNone.click();
+    await expect(bea.chat.invites.takeAgain).toBeVisible();
+    await expect(bea.chat.composer).toHaveValue('half a thought');
+    const window = await ana.newWindow(() => ana.chat.privately('Bea').click());
+    await expect(window.page.getByText('They take no private invites just now.')).toBeVisible();
+    await bea.chat.invites.takeAgain.click();
+    await expect(bea.chat.invites.takeNone).toBeVisible();
+    await ana.newWindow(() => ana.chat.privately('Bea').click());
+    await expect(bea.chat.invites.from('Ana')).toBeVisible();
+  });
+});

@@ -41,7 +41,7 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             let visibility = if with % 2 == 0 { Visibility::Public } else { Visibility::Private };
             Command::SetVisibility { chat: at, visibility }
         }
-        4 => Command::ChatPrivately { with: user(with), chat: at, is_there: kind > 127 },
+        4 => Command::ChatPrivately { with: user(with), chat: at, is_there: kind > 127, is_near: kind % 2 == 0 },
         5 => {
             let answer = if with % 2 == 0 { Answer::Accept } else { Answer::Decline };
             Command::AnswerInvite { chat: at, answer }
@@ -59,6 +59,7 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             return Some(Proposal::ClockSet(by));
         }
         7 => Command::SetRemoved { chat: at, person: user(with), is_removed: kind > 127 },
+        8 if kind > 191 => Command::SetInvites { are_taken: with % 2 == 0 },
         8 => Command::SetLock { chat: at, is_locked: with % 2 == 0 },
         9 => Command::SetHidden { person: user(with), is_hidden: kind > 127 },
         10 => return Some(Proposal::Left(by)),

@@ -84,7 +84,7 @@ impl Audience {
                     self.presence.knock(invited);
                 }
             }
-            Change::Hidden { from, .. } => self.presence.knock(*from),
+            Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => self.presence.knock(*user),
             Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)

@@ -319,11 +319,13 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetLock { .. }
             | Command::SetRemoved { .. }
             | Command::AnswerInvite { .. }
+            | Command::SetInvites { are_taken: false }
             | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
             Command::RemoveMessage { .. }
             | Command::RemovePerson { .. }
             | Command::RemoveNewcomers { .. }
             | Command::RemoveOwn { .. }
+            | Command::SetInvites { are_taken: true }
             | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
         };
         if bytes >= enough {
@@ -354,6 +356,7 @@ impl<C: Clock + Clone> Limits<C> {
             Command::SetNickname { .. }
             | Command::EditTitle { .. }
             | Command::SetVisibility { .. }
+            | Command::SetInvites { .. }
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
         };

@@ -186,6 +186,7 @@ impl Lobby {
             Change::ClockSet(by) => state.move_times(*by, self.lifetimes),
             Change::User { .. }
             | Change::Hidden { .. }
+            | Change::InvitesSet { .. }
             | Change::UserTouched(..)
             | Change::UserExpired(_)
             | Change::Forgotten { .. } => return,

@@ -291,6 +291,15 @@ impl Presence {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
     }
 
+    /// Whether two users are in some chat, both of them.
+    pub fn are_together(&self, one: UserId, other: UserId) -> bool {
+        let state = self.lock();
+        let (Some(ones), Some(others)) = (state.places.get(&one), state.places.get(&other)) else {
+            return false;
+        };
+        ones.iter().any(|chat| others.contains(chat))
+    }
+
     /// Whether a user is in a chat.
     pub fn is_in(&self, chat: ChatId, user: UserId) -> bool {
         self.lock().places.get(&user).is_some_and(|chats| chats.contains(&chat))

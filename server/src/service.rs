@@ -108,7 +108,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`], [`Problem::Busy`] or
-    /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here.
+    /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here, or removed who never was.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         self.limits.ask(by, &command)?;
         self.limits.keep(by, &command, self.store.bytes())?;
@@ -129,10 +129,21 @@ impl Service {
             Command::RemoveNewcomers { chat, seconds, people } => {
                 *people = self.newcomers(*chat, by, *seconds).await?;
             }
+            Command::SetRemoved { chat, person, is_removed: true } | Command::RemovePerson { chat, person } => {
+                let view = self.read()?;
+                let own = view.chat(*chat).map_err(|error| not_readable(&error))?.filter(|chat| chat.owner == by);
+                // all who are there are told whom it is about
+                if let Some(chat) = own
+                    && !self.has_met(&view, &chat, *person).map_err(|error| not_readable(&error))?
+                {
+                    return Err(Problem::UserGone);
+                }
+            }
             Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
-            Command::ChatPrivately { with, is_there, .. } => {
+            Command::ChatPrivately { with, is_there, is_near, .. } => {
                 let chat = self.chat_of_two(by, *with)?;
                 *is_there = chat.is_some_and(|chat| self.presence.is_in(chat.id, *with));
+                *is_near = self.presence.are_together(by, *with);
                 if by != *with && !self.presence.is_here(*with) {
                     return Err(Problem::UserGone);
                 }
@@ -278,12 +289,14 @@ impl Service {
         let mut counts = self.lobby.counts();
         // whoever looks will be here in a moment, and sees themselves counted from the start
         counts.people = self.presence.people() + usize::from(!self.presence.is_here(reader));
+        let takes_invites = known.is_none() || view.takes_invites(reader)?;
         Ok(Visit {
             me: known.unwrap_or_else(|| User::new(reader)),
             now: self.now(),
             counts,
             invites: view.invites_seen(reader, &hidden)?,
             hidden,
+            takes_invites,
             lifetimes: self.lifetimes(),
         })
     }
@@ -338,15 +351,20 @@ impl Service {
     }
 
     /// What there is to know about a subject. Of whoever is not there and never was, nobody learns anything.
+    /// Whether those in a chat have met somebody there. What others are called is nobody else's to learn.
+    fn has_met(&self, view: &View, chat: &Chat, id: UserId) -> Result<bool, StoreError> {
+        Ok(chat.owner == id
+            || chat.guest.is_some_and(|guest| guest.id == id)
+            || chat.removed.contains(&id)
+            || self.presence.is_in(chat.id, id)
+            || view.has_said_before(chat.id, id, Seq(u64::MAX))?)
+    }
+
     fn about(&self, view: &View, chat: &Chat, subject: Subject) -> Result<Option<About>, StoreError> {
         Ok(match subject {
             Subject::Person(id) => {
-                let is_known = chat.owner == id
-                    || chat.guest.is_some_and(|guest| guest.id == id)
-                    || chat.removed.contains(&id)
-                    || self.presence.is_in(chat.id, id)
-                    || view.has_said_before(chat.id, id, Seq(u64::MAX))?;
-                is_known.then(|| view.user(id)).transpose()?.map(|person| About { person, message: None })
+                let person = self.has_met(view, chat, id)?.then(|| view.user(id)).transpose()?;
+                person.map(|person| About { person, message: None })
             }
             Subject::Message(message) => match view.event(chat.id, message)?.map(|event| event.what) {
                 Some(What::Posted(Message { author: id, nickname, .. })) => {

@@ -61,6 +61,9 @@ const REMOVED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("remove
 /// Whom each user has hidden.
 const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("hidden");
 
+/// Who takes no invites.
+const UNINVITED: TableDefinition<Id, ()> = TableDefinition::new("uninvited");
+
 /// How many bytes are kept in all: keys and values of the tables that grow with what people do.
 const BYTES: TableDefinition<(), u64> = TableDefinition::new("bytes");
 

@@ -13,7 +13,7 @@ use crate::{
         ended::Ended,
         files::refuse_files,
         focus::keep_focus,
-        invites::InvitesView,
+        invites::{InvitesSetting, InvitesView},
         lobby::LobbyView,
         start_form::{START_HEADING_ID, StartForm},
         terms::Terms,
@@ -60,6 +60,7 @@ pub fn HomePage(
             </main>
             <footer class="home-footer">
                 <Terms />
+                <InvitesSetting back=None />
             </footer>
         </div>
     }

@@ -263,6 +263,8 @@ fn AboutDialog(about: About) -> impl IntoView {
             node_ref=dialog
             on:close=closed
         >
+            // it grows at its top: what can be pressed stays where it is
+            <ProblemLine problem />
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
                 <strong dir="auto" translate="no">{name}</strong>
@@ -276,7 +278,6 @@ fn AboutDialog(about: About) -> impl IntoView {
             {hide}
             {expel}
             {expel_all}
-            <ProblemLine problem />
             <a class="quiet" role="button" data-focus-home="" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
                 "Close"
             </a>

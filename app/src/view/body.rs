@@ -17,6 +17,7 @@ use leptos::{
         },
     },
     wasm_bindgen::JsCast,
+    web_sys::{Element, ToggleEvent},
 };
 
 /// A message, and where it is long a way to see all of it, which needs no script.
@@ -34,7 +35,7 @@ pub fn body_view(body: &Body) -> AnyView {
         return said.into_any();
     }
     view! {
-        <details class="fold">
+        <details class="fold" on:toggle=toggled>
             <summary>
                 <span class="more-of-it">"Show all"</span>
                 <span class="less-of-it">"Show less"</span>
@@ -43,6 +44,15 @@ pub fn body_view(body: &Body) -> AnyView {
         {said}
     }
     .into_any()
+}
+
+/// Who unfolds a message reads it from its beginning, which a list that follows its end would push out of view.
+fn toggled(event: ToggleEvent) {
+    let details = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    let details = details.filter(|details| details.has_attribute("open"));
+    if let Some(message) = details.and_then(|details| details.parent_element()) {
+        message.scroll_into_view();
+    }
 }
 
 /// A text, its addresses to be followed into a window of their own, which learns nothing of this one.

@@ -4,7 +4,7 @@ use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
 use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsCast, web_sys::HtmlElement};
 
 use crate::{
-    api::AnswerInvite,
+    api::{AnswerInvite, SetInvites},
     live::Live,
     state::State,
     view::{
@@ -111,6 +111,31 @@ fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
             </form>
             <ProblemLine problem />
         </li>
+    }
+    .into_any()
+}
+
+/// Lets one be invited by others, or by nobody. An ordinary form, which loads the page anew: it is rarely wanted.
+#[component]
+pub fn InvitesSetting(
+    /// The chat of the page it is on, to come back to.
+    back: Option<ChatId>,
+) -> impl IntoView {
+    let live = Live::here();
+    let problem = State::new(None::<Problem>);
+    let words = if live.takes_invites { "Take no private invites" } else { "Take private invites again" };
+    view! {
+        <form
+            class="invites-setting"
+            method="post"
+            action=SetInvites::PATH
+            on:submit=move |event: SubmitEvent| live.stay_if_cut_off(&event, problem)
+        >
+            <input type="hidden" name="are_taken" value=(!live.takes_invites).to_string() />
+            <input type="hidden" name="back" value=back.map(|back| back.to_string()) />
+            <button class="quiet">{words}</button>
+            <ProblemLine problem />
+        </form>
     }
     .into_any()
 }

@@ -20,6 +20,7 @@ use crate::{
         follow::{Show, fixed, flag, maybe_words, part, words},
         hold::Hold,
         icon,
+        invites::InvitesSetting,
         list::{Item, list},
         problem_line::ProblemLine,
         switch::Switch,
@@ -146,6 +147,7 @@ pub fn Members() -> impl IntoView {
                 <Lock />
                 <CountsView />
                 <Terms />
+                <InvitesSetting back=Some(chat.chat_id()) />
             </footer>
             </div>
         </aside>

@@ -285,8 +285,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether nothing of a visit shows but who it is, as far as can be seen without the page.
-fn is_of_many(Visit { me, invites, hidden, .. }: &Visit) -> bool {
-    invites.is_empty() && hidden.is_empty() && is_plain(&me.nickname)
+fn is_of_many(Visit { me, invites, hidden, takes_invites, .. }: &Visit) -> bool {
+    invites.is_empty() && hidden.is_empty() && *takes_invites && is_plain(&me.nickname)
 }
 
 /// Everybody whom a page is about.
@@ -342,6 +342,7 @@ mod tests {
                 counts: Counts { people: usize::from(reader), chats: 1 },
                 invites: Vec::new(),
                 hidden: Vec::new(),
+                takes_invites: true,
                 lifetimes,
             },
             chat: Chat {

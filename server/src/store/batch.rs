@@ -10,7 +10,7 @@ use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError, USERS,
+    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError, UNINVITED, USERS,
     USERS_ACTIVE, all_of, all_with, event, hidden_by,
     journal::{self, Found},
     pairs_of, record,
@@ -46,6 +46,7 @@ pub struct Batch<'txn> {
     posted: Table<'txn, (Id, Id, Id), u64>,
     removed: Table<'txn, (Id, Id, Id), u64>,
     hidden: Table<'txn, (Id, Id), ()>,
+    uninvited: Table<'txn, Id, ()>,
     total: Table<'txn, (), u64>,
     /// How many bytes are kept now.
     bytes: u64,
@@ -69,6 +70,7 @@ impl<'txn> Batch<'txn> {
             posted: write.open_table(POSTED)?,
             removed: write.open_table(REMOVED)?,
             hidden: write.open_table(HIDDEN)?,
+            uninvited: write.open_table(UNINVITED)?,
         })
     }
 
@@ -160,6 +162,15 @@ impl<'txn> Batch<'txn> {
                     went(&mut self.bytes, was_there, HIDDEN_BYTES);
                 }
             }
+            Change::InvitesSet { user, are_taken } => {
+                if *are_taken {
+                    let was_there = self.uninvited.remove(user.bytes())?.is_some();
+                    went(&mut self.bytes, was_there, UNINVITED_BYTES);
+                } else {
+                    let was_there = self.uninvited.insert(user.bytes(), ())?.is_some();
+                    came(&mut self.bytes, was_there, UNINVITED_BYTES);
+                }
+            }
             Change::UserTouched(user, at) => {
                 self.users.touch(user.bytes(), *at)?;
             }
@@ -172,6 +183,8 @@ impl<'txn> Batch<'txn> {
                     pair?;
                     went(&mut self.bytes, true, HIDDEN_BYTES);
                 }
+                let was_there = self.uninvited.remove(user.bytes())?.is_some();
+                went(&mut self.bytes, was_there, UNINVITED_BYTES);
             }
             Change::ChatExpired(chat) => self.remove(chat)?,
             Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
@@ -310,6 +323,10 @@ impl State for Batch<'_> {
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
         hidden_by(&self.hidden, user)
     }
+
+    fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
+        Ok(self.uninvited.get(user.bytes())?.is_none())
+    }
 }
 
 /// What a record counts besides its value: its key, give or take.
@@ -318,6 +335,8 @@ const KEY_BYTES: u64 = 18;
 const POSTED_BYTES: u64 = 38;
 /// What counts that somebody is hidden from somebody.
 const HIDDEN_BYTES: u64 = 20;
+/// The bytes of somebody who takes no invites.
+const UNINVITED_BYTES: u64 = 10;
 /// What counts one of two in a chat of two.
 const PAIR_BYTES: u64 = 30;
 /// What counts when somebody or a chat was last active.

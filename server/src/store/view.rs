@@ -7,7 +7,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
     BATCH_BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
-    USERS, USERS_ACTIVE, all_of, event, hidden_by, kept, pairs_of, record,
+    UNINVITED, USERS, USERS_ACTIVE, all_of, event, hidden_by, kept, pairs_of, record,
 };
 
 /// Records that one sweep takes away at once, so that nobody waits for long behind it.
@@ -177,6 +177,17 @@ impl View {
         hidden_by(&self.read.open_table(HIDDEN)?, user)
     }
 
+    /// Whether a user can be invited: false where they said so, for as long as they are known.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
+        if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
+            return Ok(true);
+        }
+        Ok(self.read.open_table(UNINVITED)?.get(user.bytes())?.is_none())
+    }
+
     /// The event at a place of a chat, where there is one.
     ///
     /// # Errors
@@ -198,6 +209,9 @@ impl View {
     /// # Errors
     /// When the database cannot be read.
     pub fn invites_seen(&self, user: UserId, hidden: &[UserId]) -> Result<Vec<Invite>, StoreError> {
+        if !self.takes_invites(user)? {
+            return Ok(Vec::new());
+        }
         let mut invites = Vec::new();
         for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
             if hidden.contains(&partner) {

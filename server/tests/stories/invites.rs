@@ -166,8 +166,41 @@ async fn nobody_is_buried_in_invites() {
         status = server.person().await.chat_privately(bea.me.id).await.0;
         invites += usize::from(status == StatusCode::SEE_OTHER);
     }
-    assert_eq!((status, invites), (StatusCode::TOO_MANY_REQUESTS, domain::invite::INVITES_LIMIT));
+    assert_eq!((status, invites), (StatusCode::TOO_MANY_REQUESTS, domain::invite::INVITES_FROM_AFAR_LIMIT));
     while bea.invites().await.len() < invites {}
+    // whoever is in a chat with them still can
+    let near = server.person().await;
+    let room = near.start_chat("Cy", "Tea").await;
+    let _near_here = near.watch(room).await;
+    bea.watch(room, None).await;
+    assert_eq!(near.chat_privately(bea.me.id).await.0, StatusCode::SEE_OTHER);
+    while bea.invites().await.len() <= invites {}
     let User { nickname, .. } = bea.me.clone();
     bea.do_it(Ask::SetNickname { nickname: nickname.to_string() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_takes_no_invites_sees_none_until_they_do_again() {
+    let server = TestServer::start().await;
+    let [(ana, ana_here), (bea, mut bea_here)] = two_people(&server).await;
+    let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
+    assert_eq!(bea_here.invites().await.len(), 1);
+    let set = async |are_taken: &str| {
+        let answer = bea.submit("/api/set_invites", &[("are_taken", are_taken), ("back", "")]).await;
+        assert_eq!((answer.status, &answer.headers["location"]), (StatusCode::SEE_OTHER, &"/".parse().unwrap()));
+    };
+    set("false").await;
+    assert_eq!(bea_here.invites().await, [], "on pages that are open as well");
+    assert!(bea.get("/").await.text.contains("Take private invites again"));
+    let cy = server.person().await;
+    let _cy_here = cy.connect().await;
+    let refused = cy.submit("/api/chat_privately", &[("with", &bea_here.me.id.to_string())]).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.text.contains("They take no private invites just now."));
+    let server = server.restart().await;
+    let [ana, bea] = [ana, bea].map(|person| Person { address: server.address(), ..person });
+    assert_eq!(bea.connect().await.invites().await, []);
+    let answer = bea.submit("/api/set_invites", &[("are_taken", "true"), ("back", &chat.to_string())]).await;
+    assert_eq!(answer.headers["location"], format!("/chat/{chat}").as_str());
+    drop((ana, ana_here));
 }

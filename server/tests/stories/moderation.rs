@@ -378,7 +378,7 @@ async fn in_a_locked_chat_names_hold_and_nobody_new_is_named() {
 #[tokio::test]
 async fn nobody_learns_the_name_of_somebody_who_never_was_there() {
     let server = TestServer::start().await;
-    let (chat, _, (bea, mut bea_here)) = two_in_a_chat(&server).await;
+    let (chat, (_ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     let cy = server.person().await;
     let mut cy_here = cy.connect().await;
     cy_here.do_it(Ask::SetNickname { nickname: "Cy Secret".to_owned() }).await.unwrap();
@@ -388,6 +388,11 @@ async fn nobody_learns_the_name_of_somebody_who_never_was_there() {
     let page = about(cy_here.me.id).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(!page.text.contains("Cy Secret") && !page.text.contains("<dialog"), "{}", page.text);
+    let person = cy_here.me.id;
+    for ask in [remove(chat, person), Ask::RemovePerson { chat, person }] {
+        assert_eq!(ana_here.do_it(ask.clone()).await, Err(Problem::UserGone), "{ask:?}");
+        assert_eq!(bea_here.do_it(ask).await, Err(Problem::NotOwner));
+    }
     let id = bea_here.me.id;
     let known = "aria-label=\"About Bea Known\" open";
     let page = about(id).await.text;
