@@ -240,7 +240,7 @@ fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<
             (you(owner, nickname), " removed ", Some(whom(first)))
         }
         What::PeopleRemoved { nickname, others, .. } => {
-            let people = people(others.len() + 1).to_lowercase();
+            let people = people(others.len() + 1).to_ascii_lowercase();
             (you(owner, nickname), " removed ", Some(people))
         }
         What::LockSet { nickname, is_locked } => {
