@@ -365,6 +365,10 @@ impl Scene {
         match frame {
             ServerFrame::Welcome { me, now, lifetimes, .. } => {
                 self.met(me.id);
+                if let Self::Chat(chat) = self {
+                    let by = now.0.cast_signed().wrapping_sub(live.server_time().0.cast_signed());
+                    chat.timeline.update(|timeline| timeline.clock_set(by));
+                }
                 live.welcome(me, now, lifetimes);
                 Next::GoOn
             }

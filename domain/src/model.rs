@@ -99,7 +99,8 @@ impl Model {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::User { user, at } => {
-                self.users.insert(user.id, Kept { value: user.clone(), active_at: *at });
+                let active_at = self.users.get(&user.id).map_or(*at, |kept| kept.active_at.max(*at));
+                self.users.insert(user.id, Kept { value: user.clone(), active_at });
             }
             Change::Chat(event) => {
                 let before = self.chats.get(&event.chat);

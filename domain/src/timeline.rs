@@ -447,6 +447,12 @@ impl Timeline {
         }
     }
 
+    /// The clock of the server is by so many milliseconds ahead of what was known of it: for how long messages have waited
+    /// stays the same.
+    pub fn clock_set(&mut self, by: i64) {
+        self.pending.iter_mut().for_each(|pending| pending.at = pending.at.moved(by));
+    }
+
     /// An own message is stored at this place. It stays pending until its event is here, which may come later; an
     /// event that this timeline is past will not come again.
     pub fn stored(&mut self, client_id: ClientId, seq: Seq) {

@@ -1,7 +1,10 @@
 //! Ordinary forms, for pages without WASM: the server functions of `app`, answered as people expect of a form. What
 //! is accepted leads on to a page; what is refused comes back with its text and a sentence.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use app::api::{Backend, BackendContext, Promise};
 use axum::{
@@ -268,9 +271,15 @@ async fn refuse(
     if !is_page {
         return problem::plain(problem);
     }
+    let client = Client::of(&head);
+    // to say no costs a page: a form that is refused before anything else counts it would cost nothing
+    if let Err(problem) = parts.service.load(user_of(parts, &head).ok(), client.address, NonZeroU32::MIN) {
+        let mut response = parts.press.say(Some(problem));
+        problem::mark(problem, &mut response);
+        return response;
+    }
     // where it was the session that is missing, sending the form again works with the one that comes now
-    let is_secure = Client::of(&head).is_secure;
-    let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), is_secure);
+    let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), client.is_secure);
     drop(head);
     let mut response = match notice {
         Notice::Refused { .. } => {

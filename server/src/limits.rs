@@ -331,11 +331,18 @@ impl<C: Clock + Clone> Limits<C> {
         if bytes >= enough {
             return Err(Problem::StorageFull);
         }
-        let text = match command {
-            Command::Post { body, .. } => body.as_str().len(),
-            _ => 0,
+        // how many records it makes, and the text in each
+        let (records, text) = match command {
+            Command::Post { body, .. } => (1, body.as_str().len()),
+            // both names are noted wherever one is
+            Command::SetNickname { nickname, chats } => (1 + chats.len(), 2 * nickname.as_str().len()),
+            Command::EditTitle { title, .. } | Command::StartChat { title: Some(title), .. } => {
+                (1, title.as_str().len())
+            }
+            _ => (1, 0),
         };
-        let size = KEPT_BESIDES.saturating_add(u32::try_from(text).unwrap_or(u32::MAX));
+        let each = KEPT_BESIDES.saturating_add(u32::try_from(text).unwrap_or(u32::MAX));
+        let size = each.saturating_mul(u32::try_from(records).unwrap_or(u32::MAX));
         self.check(&self.bytes, Some(by.user), by.address, NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN))
     }
 

@@ -36,7 +36,7 @@ pub async fn upgrade(
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Response {
-    if !origin::is_same(request.headers()) {
+    if !origin::is_same(request.headers(), client.is_secure) {
         parts.refusals.note(request.headers());
         return problem::plain(Problem::CrossOrigin);
     }

@@ -24,6 +24,7 @@ use domain::{
     lobby::{LISTINGS_LIMIT, LobbyChange, Place, Wanted},
 };
 use tokio::{
+    runtime::Handle,
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, spawn_blocking},
     time::sleep,
@@ -322,7 +323,7 @@ impl Lobby {
     ) -> Result<T, JoinError> {
         let lobby = Arc::clone(self);
         // the turn goes along, since whoever waits for the answer may go
-        let (found, turn, took) = spawn_blocking(move || {
+        spawn_blocking(move || {
             let began = Instant::now();
             let mut searches = lobby.searches.lock().unwrap_or_else(PoisonError::into_inner);
             let is_whole = searches.is_whole();
@@ -333,16 +334,16 @@ impl Lobby {
             searches.follow(news);
             let found = look(&mut searches);
             drop(searches);
-            (found, turn, began.elapsed())
+            let took = began.elapsed();
+            if took >= SHORTEST_REST {
+                Handle::current().spawn(async move {
+                    sleep(took).await;
+                    drop(turn);
+                });
+            }
+            found
         })
-        .await?;
-        if took >= SHORTEST_REST {
-            tokio::spawn(async move {
-                sleep(took).await;
-                drop(turn);
-            });
-        }
-        Ok(found)
+        .await
     }
 
     /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.

@@ -14,11 +14,13 @@ use domain::{ChatId, Problem};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     net::UnixListener,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use crate::service::Service;
 
+/// When nothing can be accepted, it is tried again after this long.
+const ACCEPT_REST: Duration = Duration::from_secs(1);
 /// The socket in the data folder.
 const SOCKET: &str = "qchat.socket";
 /// What ends a chat, before its id.
@@ -68,7 +70,16 @@ pub fn listen(data_dir: &Path) -> Option<UnixListener> {
 
 /// Does what is asked for, one thing after the other, for ever.
 pub async fn serve(listener: UnixListener, service: Arc<Service>) {
-    while let Ok((stream, _)) = listener.accept().await {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // as when too many files are open
+                tracing::warn!(%error, "a question from this machine was not taken");
+                sleep(ACCEPT_REST).await;
+                continue;
+            }
+        };
         let (reader, mut writer) = stream.into_split();
         let mut question = String::new();
         let mut reader = AsyncBufReader::new(reader.take(QUESTION_BYTES));

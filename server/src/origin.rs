@@ -18,7 +18,7 @@ use axum::{
 use domain::Problem;
 use tower_http::csrf::ProtectionError;
 
-use crate::{problem, router::Parts};
+use crate::{client::Client, problem, router::Parts};
 
 /// Tells from where a request comes, as the browser sees it (Fetch Metadata, section 2.3).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -60,15 +60,16 @@ impl Refusals {
 
 /// Whether a request comes from a page of this site. Clients that are no browsers send no `Origin`; they hold their cookies
 /// in their own hands, so nobody can abuse them from elsewhere.
-pub fn is_same(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::ORIGIN) || authority(headers).is_some()
+pub fn is_same(headers: &HeaderMap, is_secure: bool) -> bool {
+    !headers.contains_key(header::ORIGIN) || authority(headers, is_secure).is_some()
 }
 
-/// How the origin of a page of this site writes the host; `None` where it is of another one or not said.
-fn authority(headers: &HeaderMap) -> Option<Authority> {
+/// How the origin of a page of this site writes the host; `None` where it is of another one or not said. Where the request
+/// came over TLS a page without TLS is another one: anybody on its way may have written it.
+fn authority(headers: &HeaderMap, is_secure: bool) -> Option<Authority> {
     let origin: Uri = headers.get(header::ORIGIN)?.to_str().ok()?.parse().ok()?;
     let usual = match origin.scheme() {
-        Some(scheme) if *scheme == Scheme::HTTP => 80,
+        Some(scheme) if *scheme == Scheme::HTTP && !is_secure => 80,
         Some(scheme) if *scheme == Scheme::HTTPS => 443,
         _ => return None,
     };
@@ -88,8 +89,8 @@ fn authority(headers: &HeaderMap) -> Option<Authority> {
 /// Writes `Host` as the origin does where both are the same, since forms are looked at letter by letter; and tells the
 /// operator of forms that were refused.
 pub async fn settle(State(parts): State<Arc<Parts>>, mut request: Request, next: Next) -> Response {
-    let same =
-        authority(request.headers()).and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    let same = authority(request.headers(), Client::of(&request).is_secure)
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = same {
         request.headers_mut().insert(header::HOST, host);
         // No page of another site can send this origin, while WebKit says `cross-site` of a form that opens a window.
@@ -127,7 +128,7 @@ mod tests {
         if let Some(origin) = origin {
             headers.insert(header::ORIGIN, origin.parse().unwrap());
         }
-        is_same(&headers)
+        is_same(&headers, false)
     }
 
     #[test]
@@ -165,5 +166,13 @@ mod tests {
             !allowed(Some("http://chat.example"), "chat.example:443"),
             "another port than that of the scheme"
         );
+        let headers = |origin: &str| {
+            HeaderMap::from_iter([
+                (header::HOST, "chat.example".parse().unwrap()),
+                (header::ORIGIN, origin.parse().unwrap()),
+            ])
+        };
+        assert!(is_same(&headers("https://chat.example"), true));
+        assert!(!is_same(&headers("http://chat.example"), true), "a page without TLS");
     }
 }

@@ -41,10 +41,7 @@ pub struct Service {
 }
 
 /// A command on its way: proposed, and not yet decided.
-pub struct Proposed {
-    outcome: oneshot::Receiver<Outcome>,
-    starting: Option<Starting>,
-}
+pub struct Proposed(oneshot::Receiver<Outcome>);
 
 /// A chat that is about to be one of those that somebody owns.
 struct Starting {
@@ -82,11 +79,23 @@ impl Proposed {
     /// # Errors
     /// The [`Problem`] it was refused with, or [`Problem::NotStored`].
     pub async fn outcome(self) -> Outcome {
-        let outcome = self.outcome.await.unwrap_or(Err(Problem::NotStored));
-        if let (Ok(_), Some(Starting { chat, from: Some(network), lobby, .. })) = (&outcome, self.starting) {
-            lobby.came_from(chat, network);
-        }
-        outcome
+        self.0.await.unwrap_or(Err(Problem::NotStored))
+    }
+}
+
+impl Starting {
+    /// Waits for what becomes of it, although the client that asked may not, and passes it on.
+    fn follow(self, outcome: oneshot::Receiver<Outcome>) -> oneshot::Receiver<Outcome> {
+        let (tell, told) = oneshot::channel();
+        tokio::spawn(async move {
+            let outcome = outcome.await.unwrap_or(Err(Problem::NotStored));
+            if let (Ok(_), Some(network)) = (&outcome, self.from) {
+                self.lobby.came_from(self.chat, network);
+            }
+            drop(self);
+            let _ = tell.send(outcome);
+        });
+        told
     }
 }
 
@@ -111,6 +120,9 @@ impl Service {
     /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here, or removed who never was.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         self.limits.ask(by, &command)?;
+        if let Command::SetNickname { chats, .. } = &mut command {
+            *chats = self.presence.chats_of(by.user);
+        }
         self.limits.keep(by, &command, self.store.bytes())?;
         let Caller { user: by, address } = by;
         let mut starting = None;
@@ -139,7 +151,6 @@ impl Service {
                     return Err(Problem::UserGone);
                 }
             }
-            Command::SetNickname { chats, .. } => *chats = self.presence.chats_of(by),
             Command::ChatPrivately { with, is_there, is_near, .. } => {
                 let chat = self.chat_of_two(by, *with)?;
                 *is_there = chat.is_some_and(|chat| self.presence.is_in(chat.id, *with));
@@ -151,7 +162,10 @@ impl Service {
             _ => {}
         }
         let outcome = self.sequencer.propose(Proposal::Asked { by, command }).await?;
-        Ok(Proposed { outcome, starting })
+        Ok(Proposed(match starting {
+            Some(starting) => starting.follow(outcome),
+            None => outcome,
+        }))
     }
 
     /// Who has come into a chat of somebody's within so many seconds: who is there and came then, or said something for the

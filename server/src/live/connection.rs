@@ -11,7 +11,7 @@ use domain::{
     lobby::Wanted,
     page::History,
 };
-use futures_util::{FutureExt, StreamExt, stream::FuturesOrdered};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::{
     sync::Notify,
     time::{Instant, interval_at, sleep_until, timeout},
@@ -87,6 +87,8 @@ pub(super) struct Connection {
     watches: Vec<Watch>,
     /// The part of the lobby that was asked for last, until it is shown.
     wanted: Option<Wanted>,
+    /// Looks for it.
+    entering: Option<BoxFuture<'static, Entered>>,
     /// The lobby is not shown anew before.
     lobby_rests_until: Instant,
     answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
@@ -102,6 +104,15 @@ pub(super) struct Connection {
 struct Rest {
     first: ClientId,
     until: Instant,
+}
+
+/// A part of the lobby that was looked for.
+struct Entered {
+    wanted: Wanted,
+    is_filtered: bool,
+    /// Its place among the filters of the session, unless the connection had one.
+    filtering: Option<Filtering>,
+    found: Result<(lobby::View, domain::Lobby), Problem>,
 }
 
 /// A command, and by what number it is answered.
@@ -156,6 +167,7 @@ impl Connection {
             lobby: None,
             filtering: None,
             wanted: None,
+            entering: None,
             lobby_rests_until: now,
             watches: Vec::new(),
             answers: FuturesOrdered::new(),
@@ -180,7 +192,10 @@ impl Connection {
                 () = bell.notified() => in_time(&stop, Box::pin(self.deliver())).await,
                 () = knock.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
                 () = changed(&mut self.lobby) => in_time(&stop, Box::pin(self.tell_lobby())).await,
-                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() => in_time(&stop, Box::pin(self.show_lobby())).await,
+                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() && self.entering.is_none() => {
+                    in_time(&stop, Box::pin(self.enter_lobby())).await
+                }
+                entered = entered(&mut self.entering) => in_time(&stop, Box::pin(self.show_lobby(entered))).await,
                 _ = beats.tick() => in_time(&stop, Box::pin(self.beat())).await,
                 () = sleep_until(silence) => Err(End::Silent),
                 () = sleep_until(self.reads_at.unwrap_or(silence)), if self.reads_at.is_some() => {
@@ -281,6 +296,7 @@ impl Connection {
                 })?;
             }
             ClientFrame::Later { chat, after } => {
+                self.pace();
                 let page = match self.watched(chat) {
                     Some(_) => self.parts.service.later(chat, self.caller.user, after),
                     None => Err(Problem::UnknownChat),
@@ -329,33 +345,48 @@ impl Connection {
         })
     }
 
-    /// Shows the part of the lobby that was asked for last. Where it cannot be shown, what was followed before goes on.
-    async fn show_lobby(&mut self) -> Result<(), End> {
+    /// Begins to look for the part of the lobby that was asked for last: others may be searching, and meanwhile this
+    /// connection goes on.
+    async fn enter_lobby(&mut self) -> Result<(), End> {
         let Some(wanted) = self.wanted.take() else { return Ok(()) };
         self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
-        match self.enter_lobby(wanted.clone()).await {
-            Ok(lobby) => self.send(&ServerFrame::Lobby(lobby)).await,
-            // asked again in a while, on behalf of whoever waits for it
+        let is_filtered = !wanted.filter.trim().is_empty();
+        let filtering = match is_filtered && self.filtering.is_none() {
+            true => match self.parts.service.filter(self.caller) {
+                Ok(filtering) => Some(filtering),
+                Err(problem) => return self.send(&ServerFrame::refused(problem)).await,
+            },
+            false => None,
+        };
+        let lobby = Arc::clone(&self.parts.lobby);
+        self.entering = Some(Box::pin(async move {
+            let found = lobby.enter(wanted.clone()).await;
+            Entered { wanted, is_filtered, filtering, found }
+        }));
+        Ok(())
+    }
+
+    /// Shows what was looked for. Where it cannot be shown, what was followed before goes on.
+    async fn show_lobby(&mut self, entered: Entered) -> Result<(), End> {
+        self.entering = None;
+        match entered.found {
+            Ok((view, lobby)) => {
+                self.lobby = Some(view);
+                if !entered.is_filtered {
+                    self.filtering = None;
+                } else if entered.filtering.is_some() {
+                    self.filtering = entered.filtering;
+                }
+                self.send(&ServerFrame::Lobby(lobby)).await
+            }
+            // asked again in a while, on behalf of the client, unless it asked for something else meanwhile
             Err(Problem::Busy) => {
-                self.wanted = Some(wanted);
+                self.wanted.get_or_insert(entered.wanted);
                 self.lobby_rests_until = Instant::now() + LOBBY_PATIENCE;
                 Ok(())
             }
             Err(problem) => self.send(&ServerFrame::refused(problem)).await,
         }
-    }
-
-    async fn enter_lobby(&mut self, wanted: Wanted) -> Result<domain::Lobby, Problem> {
-        let is_filtered = !wanted.filter.trim().is_empty();
-        if is_filtered && self.filtering.is_none() {
-            self.filtering = Some(self.parts.service.filter(self.caller)?);
-        }
-        let (view, lobby) = self.parts.lobby.enter(wanted).await?;
-        self.lobby = Some(view);
-        if !is_filtered {
-            self.filtering = None;
-        }
-        Ok(lobby)
     }
 
     async fn tell_lobby(&mut self) -> Result<(), End> {
@@ -581,6 +612,13 @@ async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
 async fn changed(lobby: &mut Option<lobby::View>) {
     match lobby {
         Some(view) => view.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn entered(entering: &mut Option<BoxFuture<'static, Entered>>) -> Entered {
+    match entering {
+        Some(entering) => entering.await,
         None => std::future::pending().await,
     }
 }

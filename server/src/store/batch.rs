@@ -148,8 +148,11 @@ impl<'txn> Batch<'txn> {
     fn store(&mut self, change: &Change) -> Result<(), StoreError> {
         match change {
             Change::User { user, at } => {
-                self.users.put(user.id.bytes(), user.clone())?;
-                self.users.touch(user.id.bytes(), *at)?;
+                let id = user.id.bytes();
+                // not before they were seen last, since the clock may be about to be set
+                let seen = self.users.kept(id)?.map_or(*at, |kept| kept.active_at.max(*at));
+                self.users.put(id, user.clone())?;
+                self.users.touch(id, seen)?;
             }
             Change::Chat(event) => self.append(event)?,
             Change::Hidden { from, person, is_hidden } => {

@@ -258,7 +258,7 @@ impl View {
                 break;
             }
             let (chat, expired) = (id.value(), self.expiry.of_chat(Timestamp(at.value())));
-            let mut upto = None;
+            let (mut upto, mut ahead) = (None, 0);
             let mut rest = events.range((chat, 0)..=(chat, u64::MAX))?;
             let is_empty = loop {
                 let Some(found) = rest.next() else { break true };
@@ -266,12 +266,15 @@ impl View {
                 let at = record::decode::<Event>(record.value())?.at;
                 let gone = expired || self.expiry.of_event(at);
                 // what seems to come later is from before the clock was set back, and goes with what follows it
-                if left == 0 || !(gone || at > self.expiry.now) {
+                if left == 0 || ahead == SWEEPINGS || !(gone || at > self.expiry.now) {
                     break false;
                 }
-                left -= 1;
                 if gone {
+                    left -= 1;
                     upto = Some(Seq(place.value().1));
+                } else {
+                    // other chats are not to wait for these
+                    ahead += 1;
                 }
             };
             let chat = ChatId::from_bytes(chat);
