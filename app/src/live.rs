@@ -16,7 +16,7 @@ use domain::{
 use leptos::{
     prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, use_context},
     wasm_bindgen::JsCast,
-    web_sys::{Element, Event, HtmlElement, SubmitEvent},
+    web_sys::{Element, Event, HtmlElement, MouseEvent, SubmitEvent},
 };
 
 use crate::{state::State, takeover::Takeover};
@@ -95,9 +95,6 @@ pub trait Courier: Send + Sync {
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
 
-/// Two clicks within so many milliseconds are one: what systems let pass between the two of a double click, and some more.
-const DOUBLE_CLICK_MILLIS: u64 = 700;
-
 /// What is shown of a time is looked at anew when it is this many milliseconds older.
 const TICK_MILLIS: u64 = 10_000;
 
@@ -119,6 +116,13 @@ pub enum Next {
     ComeBack,
     /// There is nothing more to come: the chat has gone, or the server speaks another language.
     GiveUp,
+}
+
+/// Keeps a button from being pressed by the second click of a double click, as the system of the reader tells them.
+pub fn press_once(event: MouseEvent) {
+    if event.detail() > 1 {
+        event.prevent_default();
+    }
 }
 
 /// Minutes that clocks are east of UTC at a time: summer time comes and goes.
@@ -249,21 +253,6 @@ impl Live {
             }
             None => problem.set(Some(Problem::NotConnected)),
         }));
-    }
-
-    /// Keeps a form that opens a window from opening another one by a second click of the same hand. `opened` is when it
-    /// last did, and is told.
-    pub fn open_once(self, event: &Event, opened: StoredValue<u64>) {
-        if event.default_prevented() {
-            return;
-        }
-        // the first is longer ago than a double click lasts
-        let now = DOUBLE_CLICK_MILLIS + self.courier().map_or(0, |courier| courier.uptime_millis());
-        if now.saturating_sub(opened.get_value()) < DOUBLE_CLICK_MILLIS {
-            event.prevent_default();
-        } else {
-            opened.set_value(now);
-        }
     }
 
     /// What has expired by now.
@@ -437,7 +426,7 @@ impl Scene {
         self.met(visit.me.id);
         live.welcome(visit.me.clone(), visit.now, visit.lifetimes);
         match (self, page) {
-            (Self::Home(home), Page::Home(page)) => home.show(page.lobby),
+            (Self::Home(home), Page::Home(page)) => home.refresh(*page),
             (Self::Chat(chat), Page::Chat(page)) => chat.refresh(*page),
             _ => {}
         }

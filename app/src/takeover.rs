@@ -41,6 +41,11 @@ impl Takeover {
         self.0.try_update_value(|left| left.pieces.pop_front().or_else(|| left.last.take())).flatten()
     }
 
+    /// Whether something is left to do.
+    pub fn has_more(self) -> bool {
+        self.0.with_value(|left| !left.pieces.is_empty() || left.last.is_some())
+    }
+
     /// Does this after everything else.
     pub fn at_last(self, piece: impl FnOnce() + 'static) {
         self.0.update_value(|left| left.last = Some(Box::new(piece)));
@@ -152,6 +157,7 @@ mod tests {
             takeover.add(Box::new(note("composer")));
             while let Some(piece) = takeover.next() {
                 piece();
+                assert_eq!(takeover.has_more(), done.borrow().last() != Some(&"alive"));
             }
             assert_eq!(*done.borrow(), ["header", "composer", "a line of it", "alive"]);
             assert!(takeover.next().is_none());

@@ -24,6 +24,12 @@ fn posted(line: &str) -> Option<&str> {
     }
 }
 
+/// What is typed to post a message: more than what it says where that begins with a slash.
+pub fn typed(body: &Body) -> String {
+    let body = body.as_str();
+    if body.starts_with('/') { format!("/{body}") } else { body.to_owned() }
+}
+
 /// Understands a line: `/nick NAME` and `/help` are commands, `//` begins a message with a slash, and everything else
 /// that begins with a slash is explained to whoever wrote it instead of being posted.
 ///
@@ -64,6 +70,9 @@ mod tests {
         assert_eq!(parse("//nick Ana"), post("/nick Ana"));
         assert_eq!(parse("///"), post("//"));
         assert_eq!(parse("//"), post("/"));
+        for text in ["/nick Ana", "hello", "// a"] {
+            assert_eq!(parse(&typed(&Body::parse(text).unwrap())), post(text), "{text}");
+        }
     }
 
     #[test]

@@ -71,9 +71,16 @@ test('a page comes alive as soon as what was missing is there, with what was beg
 
 /** Has the code of the page fail, as a fault in it would: what the browser runs is told that it cannot go on. */
 const fail = (page: Page) =>
-  page.evaluate(() => setTimeout(() => {
-    throw new WebAssembly.RuntimeError('unreachable');
-  }));
+  page.evaluate(
+    () =>
+      new Promise((done) =>
+        setTimeout(() => {
+          // once it was heard
+          setTimeout(done);
+          throw new WebAssembly.RuntimeError('unreachable');
+        }),
+      ),
+  );
 
 test('a page whose code fails begins anew, and loses nothing', async ({ person }) => {
   const ana = await person();
@@ -112,8 +119,26 @@ test('a page whose code fails again and again works by its forms, and says so', 
   await expect(tab.chat.copyLink).toBeHidden();
   await tab.chat.send.click();
   await expect(ana.chat.message('half a thought')).toBeVisible();
-  // loaded anew, it is alive again
+  // loaded anew, it is alive again, and what was sent is not begun once more
   await tab.chat.isConnected();
+  await expect(tab.chat.composer).toHaveValue('');
+});
+
+test('a page whose code fails while the server cannot answer keeps what was begun, and says so', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  const tab = await ana.newTab(link);
+  await tab.chat.composer.fill('half a thought');
+  await tab.page.route(link, (route) => route.fulfill({ status: 502, body: 'Bad gateway' }));
+  for (let time = 1; time <= 4; time += 1) {
+    await fail(tab.page);
+    if (time < 4) await tab.chat.isConnected();
+  }
+  await expect(tab.chat.connection).toHaveText('Not live');
+  await expect(tab.chat.composer).toHaveValue('half a thought');
+  await tab.page.unrouteAll({ behavior: 'ignoreErrors' });
+  await tab.chat.send.click();
+  await expect(ana.chat.message('half a thought')).toBeVisible();
 });
 
 test('what was typed before the page is alive is kept when the page is left', async ({ person }) => {
@@ -137,6 +162,11 @@ test('a page that nobody changed is taken over as it is', async ({ person }) => 
   for (const address of [link, new URL('/', link).href]) {
     const held: (() => void)[] = [];
     await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
+    // each piece takes a task of its own, as on a slow phone
+    await bea.page.addInitScript(() => {
+      let now = 0;
+      performance.now = () => (now += 10);
+    });
     await bea.page.goto(address);
     const elements = await bea.page.evaluate(() => {
       const all = [...document.querySelectorAll('#page *')];

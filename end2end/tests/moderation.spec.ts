@@ -219,6 +219,7 @@ test.describe('when the server goes', () => {
       const bea = await person();
       await bea.open(await ana.startChat({ nickname: 'Ana' }));
       await bea.chat.say('a word');
+      await expect(ana.chat.message('a word')).toBeVisible();
       await server.kill();
       await expect(ana.chat.connection).toContainText('Reconnecting');
       await ana.chat.aboutMessage('a word');

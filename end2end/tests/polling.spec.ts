@@ -34,6 +34,8 @@ test('a page says that it is not live, and does all it does', async ({ person })
   const everything = ['written before', 'one', 'two', 'three', 'from Ana'];
   for (const one of [ana, bea]) await expect.poll(async () => (await one.chat.texts()).sort()).toEqual([...everything].sort());
   expect(await bea.chat.texts()).toEqual(await ana.chat.texts());
+  // what comes into view is seen
+  await expect(bea.page).toHaveTitle('Tea at five · Qchat');
   await bea.chat.editNickname.click();
   await bea.chat.nickname.fill('Bea');
   await bea.chat.save.click();
@@ -43,6 +45,17 @@ test('a page says that it is not live, and does all it does', async ({ person })
   await expect(bea.home.connection).toHaveText('Connected, but not live', { timeout: 10_000 });
   await ana.startChat({ title: 'Coffee' });
   await expect(bea.home.listing('Coffee')).toBeVisible({ timeout: 10_000 });
+  // and holds still under a pointer, while the next looks at it come and go
+  await bea.home.listing('Coffee').hover();
+  const looks = async (more: number) => {
+    for (let look = 0; look < more; look += 1) await bea.page.waitForResponse((response) => new URL(response.url()).pathname === '/');
+  };
+  await looks(1);
+  await ana.startChat({ title: 'Juice' });
+  await looks(2);
+  await expect(bea.home.listing('Juice')).toHaveCount(0);
+  await bea.page.mouse.move(0, 0);
+  await expect(bea.home.listing('Juice')).toBeVisible();
   await bea.home.title.fill('Mine');
   await bea.home.start.click();
   await expect(bea.chat.heading).toHaveText('Mine');

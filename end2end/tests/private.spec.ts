@@ -128,8 +128,8 @@ test.describe('refused', () => {
     await bea.chat.invites.takeNone.click();
     await expect(bea.chat.invites.takeAgain).toBeVisible();
     await expect(bea.chat.composer).toHaveValue('half a thought');
-    const window = await ana.newWindow(() => ana.chat.privately('Bea').click());
-    await expect(window.page.getByText('They take no private invites just now.')).toBeVisible();
+    const [window] = await Promise.all([ana.page.context().waitForEvent('page'), ana.chat.privately('Bea').click()]);
+    await expect(window.getByText('They take no private invites just now.')).toBeVisible();
     await bea.chat.invites.takeAgain.click();
     await expect(bea.chat.invites.takeNone).toBeVisible();
     await ana.newWindow(() => ana.chat.privately('Bea').click());

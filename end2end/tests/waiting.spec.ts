@@ -41,7 +41,7 @@ test('what was refused for good can be edited or discarded, and says what is so 
   await bea.open(link);
   await bea.goOffline(true);
   await expect(bea.chat.connection).toHaveText('Offline');
-  for (const text of ['one', 'two', 'three']) await bea.chat.say(text);
+  for (const text of ['one', 'two', 'three', '//nick No']) await bea.chat.say(text);
   await ana.chat.locked.click();
   await bea.goOffline(false);
   await bea.chat.isConnected();
@@ -62,7 +62,11 @@ test('what was refused for good can be edited or discarded, and says what is so 
   await bea.chat.composer.pressSequentially(' and a half');
   await bea.chat.composer.press('Enter');
   await bea.chat.message('three').getByRole('button', { name: 'Retry' }).click();
-  for (const one of [ana, bea]) await expect.poll(() => one.chat.texts()).toEqual(['two and a half', 'three']);
+  // what was no command is none when it is edited
+  await bea.chat.message('/nick No').getByRole('button', { name: 'Edit' }).click();
+  await expect(bea.chat.composer).toHaveValue('//nick No');
+  await bea.chat.composer.press('Enter');
+  for (const one of [ana, bea]) await expect.poll(() => one.chat.texts()).toEqual(['two and a half', 'three', '/nick No']);
 });
 
 test.describe('where messages are kept for seconds', () => {

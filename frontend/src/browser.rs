@@ -142,11 +142,16 @@ impl Timer {
         Self::new(true, millis, Box::new(action))
     }
 
-    fn new(repeats: bool, millis: i32, action: Box<dyn FnMut()>) -> Option<Self> {
+    fn new(repeats: bool, millis: i32, mut action: Box<dyn FnMut()>) -> Option<Self> {
+        // an instance that was stopped does nothing more
         if is_stopped() {
             return None;
         }
-        let action = Closure::wrap(action);
+        let action = Closure::wrap(Box::new(move || {
+            if !is_stopped() {
+                action();
+            }
+        }) as Box<dyn FnMut()>);
         let id = if repeats {
             set_repeating_timer(action.as_ref(), millis)
         } else {

@@ -187,7 +187,9 @@ impl Polling {
                 _ => Err(Problem::AnswerLost),
             });
         };
-        browser::request(ASK_ADDRESS, json::text(ask), PATIENCE, Box::new(reply));
+        // the cookie may be that of another user by now
+        let by = self.scene.live().me.with_untracked(|me| me.id);
+        browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), PATIENCE, Box::new(reply));
     }
 }
 

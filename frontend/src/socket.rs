@@ -116,7 +116,8 @@ struct Wire {
     socket: WebSocket,
     outbox: Outbox,
     dialed: u64,
-    /// When something was last heard, and last sent, in milliseconds since the page was loaded.
+    /// When something was last heard, and when the first was sent that was not answered since, or the last that was; in
+    /// milliseconds since the page was loaded.
     last_heard: u64,
     last_sent: u64,
     /// How long an answer may take, in milliseconds.
@@ -148,8 +149,12 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(target: EventTarget, event: &'static str, action: impl FnMut(Event) + 'static) -> Option<Self> {
-        let action = Closure::<dyn FnMut(Event)>::new(action);
+    fn new(target: EventTarget, event: &'static str, mut action: impl FnMut(Event) + 'static) -> Option<Self> {
+        let action = Closure::<dyn FnMut(Event)>::new(move |event| {
+            if !browser::is_stopped() {
+                action(event);
+            }
+        });
         target.add_event_listener_with_callback(event, action.as_ref().unchecked_ref()).ok()?;
         Some(Self { target, event, action })
     }
@@ -570,7 +575,10 @@ impl Inner {
             let (Some(wire), Some(text)) = (open, json::text(frame)) else { return };
             // what cannot be sent now is sent again after the reconnect that follows
             let _ = wire.socket.send_with_str(&text);
-            wire.last_sent = browser::uptime_millis();
+            // since the first that was not answered, however much follows
+            if wire.last_sent <= wire.last_heard {
+                wire.last_sent = browser::uptime_millis();
+            }
             wire.patience
         };
         self.expect_answer(patience, false);
@@ -746,8 +754,9 @@ impl Inner {
     fn begin_to_doubt(self: &Rc<Self>) {
         let mut doubt = self.doubt.borrow_mut();
         if doubt.is_none() {
-            let live = self.scene.live();
+            let (live, weak) = (self.scene.live(), Rc::downgrade(self));
             *doubt = Timer::once(DOUBT_MILLIS, move || {
+                let _over = weak.upgrade().and_then(|inner| inner.doubt.take());
                 let is_cut_off =
                     matches!(live.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
                 live.is_in_doubt.set(is_cut_off);

@@ -15,12 +15,10 @@ pub(crate) fn begin() -> Takeover {
     takeover
 }
 
-/// Does the next piece. False once there is none left.
+/// Does the next piece. False once there is none left: with the last the page is alive, and changes from then on.
 pub(crate) fn advance() -> bool {
-    let piece = UNDER_WAY.get().and_then(Takeover::next);
-    let is_left = piece.is_some();
-    if let Some(piece) = piece {
+    if let Some(piece) = UNDER_WAY.get().and_then(Takeover::next) {
         piece();
     }
-    is_left
+    UNDER_WAY.get().is_some_and(Takeover::has_more)
 }

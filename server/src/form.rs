@@ -163,10 +163,15 @@ fn user_of(parts: &Parts, request: &Request) -> Result<UserId, Problem> {
 }
 
 /// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
-/// down the socket.
+/// down the socket. Whose `by` is another than the session is not asked for by who believes to ask: a cookie can be exchanged
+/// while a page is open.
 pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
-    let user = user_of(&parts, &request);
+    let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
+    let user = user_of(&parts, &request).and_then(|user| match by {
+        Some(by) if by != user.to_string() => Err(Problem::WrittenAsAnother),
+        _ => Ok(user),
+    });
     let Ok(body) = to_bytes(request.into_body(), FRAME_LIMIT).await else {
         return problem::plain(Problem::FrameTooLarge);
     };

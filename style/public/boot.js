@@ -26,8 +26,12 @@ const keep = () => {
     return { name: name(field), text: field.value, tick: field.checked, isHere, range: isHere && field.type !== 'checkbox' && [field.selectionStart, field.selectionEnd] };
   });
   const place = document.querySelector('[role=log]')?.scrollTop;
+  const focused = document.activeElement;
+  const alike = () => [...root().querySelectorAll(focused.localName)];
+  const index = focused ? alike().indexOf(focused) : -1;
   return () => {
     if (place) document.querySelector('[role=log]')?.scrollTo({ top: place });
+    if (index >= 0) alike()[index]?.focus({ preventScroll: true });
     for (const { name: known, text, tick, isHere, range } of kept) {
       const field = fields().find((field) => name(field) === known);
       if (!field) continue;
@@ -41,13 +45,16 @@ const keep = () => {
   };
 };
 
-// What was begun before the page is alive is there when one comes back, as what is written later.
+// What was begun before the page is alive is there when one comes back, as what is written later; what was sent is not.
+let sent;
+addEventListener('submit', (event) => (sent = !event.defaultPrevented && event.target));
 addEventListener('pagehide', () => {
   const field = page.dataset.life !== 'alive' && document.querySelector('textarea[name=body]');
   if (!field) return;
   const key = `draft ${field.form.elements.chat.value}`;
   try {
-    if (field.value) sessionStorage.setItem(key, field.value);
+    if (field.form === sent) sessionStorage.removeItem(key);
+    else if (field.value) sessionStorage.setItem(key, field.value);
   } catch {}
 });
 
@@ -59,6 +66,8 @@ const isUntouched = () => {
   while (walker.nextNode()) count += 1;
   return count === Number(root().dataset.nodes);
 };
+// as it came, for want of anything newer
+const served = root().cloneNode(true);
 let touched = false;
 // the words about the life of the page are set meanwhile, and a text alone takes no place
 const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
@@ -124,23 +133,35 @@ const takeOver = async () => {
   }
 };
 
+// What follows from what an instance did fails a moment later, where nobody catches it.
+let broken = false;
+const isBroken = async () => {
+  await turn();
+  return broken;
+};
+
+// What a person has written, until the page that has it is whole.
+let restore;
 // Renders the page anew from its data, by a fresh instance.
 const build = async () => {
   await composed();
-  if (number) quit();
+  const last = instance;
   await start();
-  const restore = keep();
+  quit(last);
+  broken = false;
+  restore ??= keep();
   root().replaceChildren();
   instance.load();
   instance.render();
   while (instance.advance());
   restore();
+  if (await isBroken()) throw new Error('rendered, and failed');
+  restore = null;
 };
-const quit = () => {
+const quit = (instance) => {
   try {
     instance?.stop();
   } catch {}
-  instance = null;
 };
 
 const fetchModule = async (again) => {
@@ -164,21 +185,21 @@ const begin = async (again) => {
     await glue.default({ module_or_path: module });
     instance = glue;
   }
-  const isWhole = isUntouched() && (await takeOver().catch(() => false));
+  const isWhole = isUntouched() && (await takeOver().catch(() => false)) && !(await isBroken());
   if (!isWhole) await build();
   life('alive');
 };
 
 // A page that cannot be alive is as the server renders it: nothing in it listens any more.
 const die = async (why) => {
-  quit();
-  const restore = keep();
+  let fresh;
   try {
-    const fresh = new DOMParser().parseFromString(await (await fetch(location.href)).text(), 'text/html').getElementById('page');
-    root().replaceWith(fresh);
-  } catch {
-    root().replaceWith(root().cloneNode(true));
-  }
+    const answer = await fetch(location.href, { signal: AbortSignal.timeout(10_000) });
+    if (answer.ok) fresh = new DOMParser().parseFromString(await answer.text(), 'text/html').getElementById('page');
+  } catch {}
+  quit(instance);
+  restore ??= keep();
+  root().replaceWith(fresh ?? served);
   restore();
   life('dead', 'Not live', `${why} ${stillWorks}`);
 };
@@ -186,7 +207,8 @@ const die = async (why) => {
 // Something in it failed: it begins anew, unless that happens again and again.
 let failures = [];
 const failed = ({ error, reason }) => {
-  if (!((error ?? reason) instanceof WebAssembly.RuntimeError) || page.dataset.life !== 'alive') return;
+  if (!((error ?? reason) instanceof WebAssembly.RuntimeError)) return;
+  if (page.dataset.life !== 'alive') return void (broken = true);
   failures = [...failures.filter((at) => performance.now() - at < 60_000), performance.now()];
   life('starting');
   const again = failures.length > 3 ? Promise.reject() : build();
@@ -213,11 +235,13 @@ const parsed = () => document.readyState === 'loading' && new Promise((done) => 
       return await begin(again);
     } catch (error) {
       // what was not there may come, and what was cut short may come whole
-      const canHelp = self.WebAssembly && again < waits.length && !number;
-      if (!canHelp) return die('A part of this page could not be loaded or run in this browser.');
-      isLate();
+      const why = 'A part of this page could not be loaded or run in this browser.';
+      if (!self.WebAssembly || number) return die(why);
+      const wait = waits[again];
+      if (wait) isLate();
+      else life('dead', 'Not live', `${why} ${stillWorks}`);
       await new Promise((done) => {
-        setTimeout(done, waits[again] * 1_000);
+        if (wait) setTimeout(done, wait * 1_000);
         addEventListener('online', done, { once: true });
       });
     }

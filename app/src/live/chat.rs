@@ -238,7 +238,7 @@ impl LiveChat {
         roster.name(&visit.me);
         self.chat.set(chat);
         self.roster.set(roster);
-        self.timeline.update(|timeline| {
+        self.change(|timeline| {
             let is_same_log = timeline.cursor().epoch == history.epoch;
             let follows = |event: Event| timeline.apply(event) != Applied::Hole;
             if !is_same_log || !history.events.iter().cloned().all(follows) {

@@ -5,7 +5,7 @@ use domain::{
     lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
     page::HomePage,
 };
-use leptos::prelude::expect_context;
+use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context};
 
 use crate::{state::State, view::hold::Hold};
 
@@ -22,6 +22,8 @@ pub struct LiveLobby {
     pub lobby: State<Lobby>,
     /// Holds the list of them still while the reader is about to choose one.
     pub hold: Hold,
+    /// Whether the reader asked for something else than what is shown, which is shown at once when it comes.
+    is_asked: StoredValue<bool>,
 }
 
 impl LiveLobby {
@@ -33,6 +35,7 @@ impl LiveLobby {
             wanted: State::new(wanted),
             lobby: State::new(lobby),
             hold: Hold::default(),
+            is_asked: StoredValue::new(false),
         }
     }
 
@@ -66,12 +69,22 @@ impl LiveLobby {
             courier.lobby(&wanted, &address(&wanted));
         }
         self.wanted.set(wanted);
+        self.is_asked.set_value(true);
+    }
+
+    /// Takes in the home page as it is now, unless the reader asked for something else meanwhile.
+    pub(super) fn refresh(self, page: HomePage) {
+        if self.wanted.with_untracked(|wanted| *wanted == page.wanted) {
+            self.show(page.lobby);
+        }
     }
 
     pub(super) fn show(self, lobby: Lobby) {
         self.lobby.set(lobby);
-        // what was asked for is shown at once
-        self.hold.settle();
+        if self.is_asked.get_value() {
+            self.is_asked.set_value(false);
+            self.hold.settle();
+        }
         self.live.connection.set(Connection::Connected);
     }
 

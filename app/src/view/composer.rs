@@ -1,7 +1,7 @@
 //! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
 
 use domain::{
-    Body, ClientId, Problem,
+    ClientId, Problem,
     frame::Ask,
     slash::{self, Line},
     text,
@@ -39,11 +39,11 @@ pub struct ComposerField(pub NodeRef<Textarea>);
 pub struct FreshClientId(pub Option<ClientId>);
 
 /// Leads the focus to where one writes, with a text to go on from where there is one: before what is there already.
-pub fn write_on(field: NodeRef<Textarea>, text: Option<Body>) {
+pub fn write_on(field: NodeRef<Textarea>, text: Option<String>) {
     let Some(field) = field.get_untracked() else { return };
     if let Some(text) = text {
         let begun = field.value();
-        field.set_value(&if begun.is_empty() { text.to_string() } else { format!("{text}\n{begun}") });
+        field.set_value(&if begun.is_empty() { text } else { format!("{text}\n{begun}") });
         // it counts as typed
         if let Ok(event) = Event::new("input") {
             let _ = field.dispatch_event(&event);

@@ -5,7 +5,7 @@ use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsC
 
 use crate::{
     api::{AnswerInvite, SetInvites},
-    live::Live,
+    live::{Live, press_once},
     state::State,
     view::{
         avatar::Avatar,
@@ -59,13 +59,9 @@ fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
         view! { <Avatar id nickname /> }.into_any()
     };
     let name = move || invite.with(|invite| invite.from.nickname.to_string());
-    let opened = StoredValue::new(0);
     let problem = State::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
-    let accept = move |event: SubmitEvent| {
-        live.stay_if_cut_off(&event, problem);
-        live.open_once(&event, opened);
-    };
+    let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
     let decline = move |event: SubmitEvent| {
         if live.is_alive.get_untracked() {
             event.prevent_default();
@@ -98,7 +94,7 @@ fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
                 on:submit=accept
             >
                 <input type="hidden" name="chat" value=chat.to_string() />
-                <button class="primary" name="answer" value="accept">
+                <button class="primary" name="answer" value="accept" on:click=press_once>
                     "Accept"
                 </button>
             </form>

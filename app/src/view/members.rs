@@ -10,7 +10,7 @@ use leptos::{
 
 use crate::{
     api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
-    live::{Live, LiveChat},
+    live::{Live, LiveChat, press_once},
     state::{Derived, State, effect, effect_with_last},
     view::{
         about::{AboutLink, Act, person_address},
@@ -343,10 +343,8 @@ fn ChatPrivatelyForm(id: UserId, member: State<User>) -> impl IntoView {
     let live = Live::here();
     let problem = State::new(None::<Problem>);
     let sheet = use_context::<Sheet>();
-    let opened = StoredValue::new(0);
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
-        live.open_once(&event, opened);
         // the chat opens elsewhere: what this page was about comes into view again
         if let Some(Sheet(sheet)) = sheet.filter(|_| !event.default_prevented())
             && let Some(sheet) = sheet.get_untracked()
@@ -364,7 +362,7 @@ fn ChatPrivatelyForm(id: UserId, member: State<User>) -> impl IntoView {
             on:submit=submit
         >
             <input type="hidden" name="with" value=id.to_string() />
-            <button class="over" aria-label=label.clone() title=label></button>
+            <button class="over" aria-label=label.clone() title=label on:click=press_once></button>
             <ProblemLine problem />
         </form>
     }

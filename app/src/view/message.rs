@@ -7,6 +7,7 @@ use domain::{
     Visibility, What,
     frame::Ask,
     page::About,
+    slash,
     timeline::{Delivery, HiddenMessages, Pending, Row, RowContent, RowKey, Timeline, local, said_by},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
@@ -409,7 +410,7 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
     };
     let composer = use_context::<ComposerField>();
     // the buttons go, and the focus with them, to where one writes on
-    let write_on = move |text: Option<Body>| {
+    let write_on = move |text: Option<String>| {
         if let Some(ComposerField(field)) = composer {
             composer::write_on(field, text);
         }
@@ -418,7 +419,7 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
         chat.retry(client_id);
         write_on(None);
     };
-    let edit = move |_| write_on(chat.discard(client_id));
+    let edit = move |_| write_on(chat.discard(client_id).map(|body| slash::typed(&body)));
     let discard = move |_| {
         chat.discard(client_id);
         write_on(None);

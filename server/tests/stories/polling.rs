@@ -22,7 +22,11 @@ async fn look(person: &Person, path: &str) -> Page {
 }
 
 async fn ask(person: &Person, ask: &str) -> (StatusCode, ServerFrame) {
-    let asked = person.http.post(format!("http://{}/api/ask", person.address)).body(ask.to_owned());
+    ask_at("/api/ask", person, ask).await
+}
+
+async fn ask_at(address: &str, person: &Person, ask: &str) -> (StatusCode, ServerFrame) {
+    let asked = person.http.post(format!("http://{}{address}", person.address)).body(ask.to_owned());
     let answer = asked.header(COOKIE, &person.cookie).send().await.unwrap();
     (answer.status(), serde_json::from_str(&answer.text().await.unwrap()).unwrap())
 }
@@ -60,6 +64,11 @@ async fn what_is_refused_is_refused_in_the_words_of_the_socket() {
     assert_eq!(ask(&nobody, nick).await, (StatusCode::UNAUTHORIZED, refused(Problem::NoSession)));
     let empty = r#"{"set_nickname":{"nickname":" "}}"#;
     assert_eq!(ask(&ana, empty).await, (StatusCode::UNPROCESSABLE_ENTITY, refused(Problem::NicknameEmpty)));
+    // a page that does not know that another tab became somebody else
+    let (me, other) = (ana.connect().await.me.id, server.person().await.connect().await.me.id);
+    assert_eq!(ask_at(&format!("/api/ask?by={me}"), &ana, nick).await.0, StatusCode::OK);
+    let as_another = ask_at(&format!("/api/ask?by={other}"), &ana, nick).await;
+    assert_eq!(as_another, (StatusCode::CONFLICT, refused(Problem::WrittenAsAnother)));
     let large = format!(r#"{{"set_nickname":{{"nickname":"{}"}}}}"#, "x".repeat(70_000));
     assert_eq!(ask(&ana, &large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
