@@ -5,7 +5,7 @@ import type { Page } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
 // what browsers say of what is done to these pages on purpose
-test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/] } });
+test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/] } });
 
 /** A page waits for five seconds for what does not come. */
 const patience = { timeout: 10_000 };
