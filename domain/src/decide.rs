@@ -762,7 +762,8 @@ mod tests {
         };
         for number in 0..CHATS_OF_TWO_LIMIT as u32 {
             let (with, chat) = id(1_000_000 + number);
-            let began = model.run(user(1), Command::ChatPrivately { with, chat, is_there: false, is_near: true });
+            let began =
+                model.run(user(1), Command::ChatPrivately { with, chat, is_there: false, is_near: true });
             assert!(is_accepted(&began), "others do not use up what one may do oneself");
         }
         assert_eq!(model.run(user(1), privately(99, 250)), Verdict::Refused(Problem::TooManyOwn));
@@ -770,7 +771,10 @@ mod tests {
         // many who come and go
         let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
             let (stranger, chat) = id(*number);
-            let asked = model.run(stranger, Command::ChatPrivately { with: user(1), chat, is_there: false, is_near: true });
+            let asked = model.run(
+                stranger,
+                Command::ChatPrivately { with: user(1), chat, is_there: false, is_near: true },
+            );
             model.propose(Proposal::Left(stranger));
             !is_accepted(&asked)
         });

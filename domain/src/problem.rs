@@ -387,7 +387,12 @@ impl Problem {
             }
             Self::ChatExists | Self::ChatOfTwo | Self::WrittenAsAnother | Self::WaitedTooLong => 409,
             Self::NoSession | Self::TwoSessions => 401,
-            Self::CrossOrigin | Self::NotOwner | Self::NotAdmitted | Self::Removed | Self::ChatLocked | Self::InvitesNotTaken => 403,
+            Self::CrossOrigin
+            | Self::NotOwner
+            | Self::NotAdmitted
+            | Self::Removed
+            | Self::ChatLocked
+            | Self::InvitesNotTaken => 403,
             Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
                 400
             }

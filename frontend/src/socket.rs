@@ -149,7 +149,11 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(target: EventTarget, event: &'static str, mut action: impl FnMut(Event) + 'static) -> Option<Self> {
+    fn new(
+        target: EventTarget,
+        event: &'static str,
+        mut action: impl FnMut(Event) + 'static,
+    ) -> Option<Self> {
         let action = Closure::<dyn FnMut(Event)>::new(move |event| {
             if !browser::is_stopped() {
                 action(event);

@@ -41,7 +41,12 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             let visibility = if with % 2 == 0 { Visibility::Public } else { Visibility::Private };
             Command::SetVisibility { chat: at, visibility }
         }
-        4 => Command::ChatPrivately { with: user(with), chat: at, is_there: kind > 127, is_near: kind % 2 == 0 },
+        4 => Command::ChatPrivately {
+            with: user(with),
+            chat: at,
+            is_there: kind > 127,
+            is_near: kind % 2 == 0,
+        },
         5 => {
             let answer = if with % 2 == 0 { Answer::Accept } else { Answer::Decline };
             Command::AnswerInvite { chat: at, answer }

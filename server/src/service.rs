@@ -141,9 +141,11 @@ impl Service {
             Command::RemoveNewcomers { chat, seconds, people } => {
                 *people = self.newcomers(*chat, by, *seconds).await?;
             }
-            Command::SetRemoved { chat, person, is_removed: true } | Command::RemovePerson { chat, person } => {
+            Command::SetRemoved { chat, person, is_removed: true }
+            | Command::RemovePerson { chat, person } => {
                 let view = self.read()?;
-                let own = view.chat(*chat).map_err(|error| not_readable(&error))?.filter(|chat| chat.owner == by);
+                let own =
+                    view.chat(*chat).map_err(|error| not_readable(&error))?.filter(|chat| chat.owner == by);
                 // all who are there are told whom it is about
                 if let Some(chat) = own
                     && !self.has_met(&view, &chat, *person).map_err(|error| not_readable(&error))?

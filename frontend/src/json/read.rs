@@ -407,6 +407,7 @@ mod tests {
         let span = json!(60_000);
         let visit = json!({ "me": user(), "now": 1, "counts": { "people": 2, "chats": 1 },
             "invites": [{ "chat": "0123456789abcdef", "from": user() }], "hidden": ["0123456789abcdef"],
+            "takes_invites": false,
             "lifetimes": { "chat": span, "user": span, "message": span } });
         let lobby =
             json!({ "version": 1, "counts": { "people": 2, "chats": 1 }, "matching": 0, "listings": [] });

@@ -10,8 +10,8 @@ use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError, UNINVITED, USERS,
-    USERS_ACTIVE, all_of, all_with, event, hidden_by,
+    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
+    UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, event, hidden_by,
     journal::{self, Found},
     pairs_of, record,
     records::Records,

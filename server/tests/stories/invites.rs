@@ -187,7 +187,10 @@ async fn who_takes_no_invites_sees_none_until_they_do_again() {
     assert_eq!(bea_here.invites().await.len(), 1);
     let set = async |are_taken: &str| {
         let answer = bea.submit("/api/set_invites", &[("are_taken", are_taken), ("back", "")]).await;
-        assert_eq!((answer.status, &answer.headers["location"]), (StatusCode::SEE_OTHER, &"/".parse().unwrap()));
+        assert_eq!(
+            (answer.status, &answer.headers["location"]),
+            (StatusCode::SEE_OTHER, &"/".parse().unwrap())
+        );
     };
     set("false").await;
     assert_eq!(bea_here.invites().await, [], "on pages that are open as well");

@@ -271,10 +271,11 @@ fn names(frame: &ServerFrame) -> Option<(usize, Vec<String>)> {
 #[tokio::test]
 async fn a_lock_is_never_refused_for_what_was_done_before_it() {
     let server = TestServer::start_by(|settings| settings.rates.rename = "10/m".parse().unwrap()).await;
-    let (chat, (_, mut ana_here), _) = two_in_a_chat(&server).await;
+    let (chat, (_, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
+    bea_here.post(chat, client_id(1), "here I am").await.unwrap();
     for number in 0..12_u8 {
-        let person = UserId::from_bytes([100 + number; domain::id::ID_BYTES]);
-        let removed = ana_here.do_it(remove(chat, person)).await;
+        let ask = Ask::SetRemoved { chat, person: bea_here.me.id, is_removed: number % 2 == 0 };
+        let removed = ana_here.do_it(ask).await;
         assert_eq!(removed.is_ok(), number < 10, "{number}: {removed:?}");
         let _ = ana_here.do_it(Ask::EditTitle { chat, title: format!("Title {number}") }).await;
     }
