@@ -37,6 +37,7 @@ test: test-rust test-browser
 test-rust: setup
 	cargo test $(NATIVE)
 	cargo test --package frontend
+	cargo test --package server --features app/ssr --test stories attack -- --ignored --test-threads 1
 
 test-browser: build
 	scripts/setup.sh browser
