@@ -225,8 +225,8 @@ async fn compare(server: &Running, long: String, short: String, form: &Form) -> 
 async fn weight(server: &Running) -> io::Result<Option<usize>> {
     let page = target::request(server.address, "GET / HTTP/1.1", "").await?;
     let mut all = 0;
-    for ending in ["qchat.css?v=", "qchat.js?v=", "qchat.wasm?v="] {
-        let Some(place) = page.find(&format!("/pkg/{ending}")) else { return Ok(None) };
+    for file in ["/boot.js?v=", "/pkg/qchat.css?v=", "/pkg/qchat.js?v=", "/pkg/qchat.wasm?v="] {
+        let Some(place) = page.find(file) else { return Ok(None) };
         let address = page[place..].split('"').next().unwrap_or_default();
         let head = format!("GET {address} HTTP/1.1\r\nAccept-Encoding: br");
         let answer = target::request(server.address, &head, "").await?;
