@@ -2,8 +2,6 @@
 
 export PATH := $(CURDIR)/scripts/tools:$(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-NATIVE := --package domain --package app --package server --package fuzz --features app/ssr
-
 .PHONY: run watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
@@ -15,7 +13,7 @@ watch: setup
 	cargo leptos watch
 
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
-SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain frontend \
+SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain engine frontend \
 	server/Cargo.toml server/build.rs server/src style
 # A copy of what was built, since other commands write that program as well, for tests. It is as old as the moment before the
 # build, so that what is changed meanwhile is built the next time.
@@ -35,9 +33,9 @@ AS_BUILT := cmp -s $(BUILT) target/release/qchat || cp --remove-destination $(BU
 test: test-rust test-browser
 
 test-rust: setup
-	cargo test $(NATIVE)
+	cargo test
 	cargo test --package frontend
-	cargo test --package server --features app/ssr --test stories attack -- --ignored --test-threads 1
+	cargo test --package server --test stories attack -- --ignored --test-threads 1
 
 test-browser: build
 	scripts/setup.sh browser
@@ -58,7 +56,7 @@ torture: setup
 soak: setup
 	QCHAT_SOAK_SECONDS=3600 $(TORTURE) soak
 
-TORTURE := cargo test --release --package server --features app/ssr --test stories -- --nocapture
+TORTURE := cargo test --release --package server --test stories -- --nocapture
 
 # Has libFuzzer look for inputs that break what reads from outside, 10 minutes each. What cargo-fuzz asks of a nightly
 # Rust are these flags of the ordinary one. Needs a C++ compiler.
@@ -77,7 +75,7 @@ fuzz: setup
 BENCH :=
 bench: build
 	scripts/setup.sh bench
-	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --features app/ssr --bench bench -- $(BENCH); \
+	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --bench bench -- $(BENCH); \
 		ended=$$?; $(AS_BUILT); exit $$ended
 
 # Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
@@ -96,9 +94,9 @@ pictures: build
 check: setup
 	scripts/setup.sh check
 	cargo fmt --check
-	cargo clippy $(NATIVE) --all-targets -- --deny warnings
+	cargo clippy --all-targets -- --deny warnings
 	cargo clippy --package frontend --package wasm-streams --target wasm32-unknown-unknown -- --deny warnings
-	RUSTDOCFLAGS="--deny warnings" cargo doc $(NATIVE) --no-deps --document-private-items
+	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	cd end2end && npx tsc --noEmit
 	cargo deny check bans licenses sources

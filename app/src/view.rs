@@ -16,6 +16,7 @@ pub mod header;
 pub mod hold;
 pub mod icon;
 pub mod invites;
+pub mod item;
 pub mod keys;
 pub mod list;
 pub mod lobby;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Span, frame};
+use crate::Span;
 
 /// Whoever was told that Qchat is busy tries again after so many seconds.
 const BUSY_SECONDS: u32 = 2;
@@ -147,7 +147,7 @@ pub enum Problem {
     /// A binary frame.
     #[error("That was not understood: Qchat speaks in text frames, and this one is binary.")]
     BinaryFrame,
-    /// A frame over [`frame::FRAME_LIMIT`].
+    /// A frame over [`crate::frame::FRAME_LIMIT`].
     #[error("That was too large: a frame can have up to 65,536 bytes.")]
     FrameTooLarge,
     /// The client speaks a version of the protocol that this server does not.
@@ -156,7 +156,7 @@ pub enum Problem {
     /// Something came before the hello.
     #[error("The first frame has to be a hello.")]
     HelloFirst,
-    /// One connection watches more chats than [`frame::WATCH_LIMIT`].
+    /// One connection watches more chats than [`crate::frame::WATCH_LIMIT`].
     #[error("This connection follows too many chats at once. Close some of them first.")]
     TooManyChats,
     /// One session has too many sockets open.
@@ -364,69 +364,6 @@ impl Problem {
         }
     }
 
-    /// The HTTP status that goes with it.
-    pub const fn status(self) -> u16 {
-        match self {
-            Self::NicknameEmpty
-            | Self::NicknameTooLong
-            | Self::NicknameNotPlain
-            | Self::TitleEmpty
-            | Self::TitleTooLong
-            | Self::TitleNotPlain
-            | Self::MessageEmpty
-            | Self::MessageTooLong
-            | Self::MessageNotPlain
-            | Self::FilterTooLong
-            | Self::NickWithoutName
-            | Self::UnknownSlash
-            | Self::SlashHelp
-            | Self::OnlyOthers
-            | Self::ChatWithOneself => 422,
-            Self::UnknownChat | Self::ChatEnded | Self::UserGone | Self::InviteGone | Self::MessageGone => {
-                404
-            }
-            Self::ChatExists | Self::ChatOfTwo | Self::WrittenAsAnother | Self::WaitedTooLong => 409,
-            Self::NoSession | Self::TwoSessions => 401,
-            Self::CrossOrigin
-            | Self::NotOwner
-            | Self::NotAdmitted
-            | Self::Removed
-            | Self::ChatLocked
-            | Self::InvitesNotTaken => 403,
-            Self::BadFrame | Self::BinaryFrame | Self::UnknownVersion | Self::HelloFirst | Self::BadForm => {
-                400
-            }
-            Self::FrameTooLarge => 413,
-            Self::TextOnly => 415,
-            Self::TooManyChats
-            | Self::TooManyPages
-            | Self::TooManyFilters
-            | Self::TooManyInvites
-            | Self::TooManyRemoved
-            | Self::TooManyHidden
-            | Self::ChatFull
-            | Self::TooManyOwn
-            | Self::TooManyWaiting
-            | Self::TooFast { .. } => 429,
-            Self::NotStored | Self::NotReadable => 500,
-            Self::StorageFull => 507,
-            Self::Busy | Self::Restarting | Self::NotConnected | Self::AnswerLost => 503,
-        }
-    }
-
-    /// The reason a WebSocket is closed with (RFC 6455, section 7.4), for problems that end a connection.
-    pub const fn close_code(self) -> Option<u16> {
-        match self {
-            Self::BinaryFrame => Some(1003),
-            Self::FrameTooLarge => Some(1009),
-            Self::UnknownVersion | Self::HelloFirst => Some(frame::CLOSE_PROTOCOL),
-            Self::NoSession | Self::TwoSessions => Some(frame::CLOSE_NO_SESSION),
-            Self::TooManyPages => Some(frame::CLOSE_TOO_MANY),
-            Self::Restarting => Some(1012),
-            _ => None,
-        }
-    }
-
     /// Whether a message that was refused so is kept and sent again by itself: once there is a connection again, or a page
     /// that can have one.
     pub const fn is_of_connection(self) -> bool {
@@ -454,6 +391,7 @@ mod tests {
     use super::*;
     use crate::{
         chat::REMOVED_LIMIT,
+        frame::FRAME_LIMIT,
         lobby::FILTER_LIMIT,
         text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
         timeline::PENDING_LIMIT,
@@ -496,8 +434,6 @@ mod tests {
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));
-        assert!(
-            Problem::FrameTooLarge.to_string().replace(',', "").contains(&frame::FRAME_LIMIT.to_string())
-        );
+        assert!(Problem::FrameTooLarge.to_string().replace(',', "").contains(&FRAME_LIMIT.to_string()));
     }
 }

@@ -4,10 +4,6 @@
 //! in the Makefile. What was found interesting is in `corpus`, and every run of the tests tries that and what is like it.
 
 mod decide;
-// The decoder is the server's own and nobody else's business, so it is compiled into here rather than let out there.
-#[path = "../../server/src/store/record.rs"]
-pub mod record;
-
 use domain::{
     Body, Chat, Command, Event, Nickname, Title, User,
     frame::{Ask, ClientFrame, ServerFrame},
@@ -16,6 +12,7 @@ use domain::{
     text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
     unicode::characters,
 };
+use engine::storage::codec;
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeTuple};
 
 pub use decide::decide;
@@ -83,11 +80,11 @@ pub fn record(bytes: &[u8]) {
 }
 
 fn stored<T: Serialize + for<'de> Deserialize<'de> + PartialEq>(bytes: &[u8]) {
-    let _ = record::decode::<T>(bytes);
+    let _ = codec::decode::<T>(bytes);
     // With a checksum that is right by chance, which nothing but chance makes: the bytes as they are behind it.
-    let Ok(record) = record::encode(&AsTheyAre(bytes)) else { return };
-    if let Ok(read) = record::decode::<T>(&record) {
-        let again = record::encode(&read).map(|written| record::decode::<T>(&written));
+    let Ok(record) = codec::encode(&AsTheyAre(bytes)) else { return };
+    if let Ok(read) = codec::decode::<T>(&record) {
+        let again = codec::encode(&read).map(|written| codec::decode::<T>(&written));
         assert!(matches!(again, Ok(Ok(again)) if again == read), "{bytes:?}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use server::{Settings, operator, settings::Flags, site, start};
+use server::{Settings, http::assets, operator, settings::Flags, start};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -92,7 +92,7 @@ async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     open_files(&settings);
     let server = start(&settings).await?;
-    if !site::is_built() {
+    if !assets::is_built() {
         tracing::warn!("this server was built without its site: pages work without WASM only");
     }
     // the one line of the standard output: whoever started Qchat on a free port learns which

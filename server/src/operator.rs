@@ -11,13 +11,12 @@ use std::{
 };
 
 use domain::{ChatId, Problem};
+use engine::Service;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     net::UnixListener,
     time::{sleep, timeout},
 };
-
-use crate::service::Service;
 
 /// When nothing can be accepted, it is tried again after this long.
 const ACCEPT_REST: Duration = Duration::from_secs(1);

@@ -11,12 +11,10 @@ use std::{
 
 use clap::Parser;
 use domain::{Lifetimes, Span};
+use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
 
-use crate::{
-    client::TrustedProxies,
-    limits::{Caps, Rate, Rates},
-};
+use crate::http::client::TrustedProxies;
 
 /// Where the settings of a folder are kept.
 pub const FILE: &str = "Leptos.toml";

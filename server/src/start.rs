@@ -6,6 +6,20 @@ use std::{
 };
 
 use domain::Proposal;
+use engine::{
+    Service,
+    clock::{self, SteadyClock},
+    expiry::Sweep,
+    fanout::Tails,
+    limits::Limits,
+    lobby::Lobby,
+    log::{self, Sequencer},
+    presence::{self, Presence},
+    publisher::Audience,
+    storage::{Store, StoreError},
+    supervisor::{Panics, supervise},
+    writer::{Writer, WriterHealth},
+};
 use futures_util::future::join_all;
 use leptos::config::LeptosOptions;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -14,25 +28,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Settings,
-    audience::Audience,
-    clock::{self, SteadyClock},
-    limits::Limits,
-    lobby::Lobby,
+    http::{
+        self, assets, listener,
+        origin::Refusals,
+        render::Press,
+        session::{KeyError, Sessions},
+        state::Parts,
+    },
     operator,
-    origin::Refusals,
-    page::Press,
-    presence::{self, Presence},
-    router::{self, Parts},
-    sequencer::{self, Sequencer},
-    serve,
-    service::Service,
-    session::{KeyError, Sessions},
-    site,
-    store::{Store, StoreError},
-    supervise::{Panics, supervise},
-    sweep::Sweep,
-    tail::Tails,
-    writer::{Writer, WriterHealth},
 };
 
 /// The database file in the data folder.
@@ -156,7 +159,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         settings.caps.listed,
     ));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
-    let (sequencer, log) = sequencer::local(Arc::clone(&clock));
+    let (sequencer, local) = log::local(Arc::clone(&clock));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
     let audience = Audience {
         store: Arc::clone(&store),
@@ -164,7 +167,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(log, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics))
+    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics))
         .map_err(unreadable)?;
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
@@ -185,7 +188,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let kept_for = Duration::from_millis(settings.lifetimes.message.millis());
     let limits = Arc::new(Limits::new(settings.rates, settings.caps, kept_for));
     let press = Arc::new(Press::new(
-        site::assets(),
+        assets::assets(),
         LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     ));
     let background = tokio::spawn(run_background(
@@ -218,16 +221,15 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         presence,
         panics,
         sessions,
-        proxies: settings.trusted_proxies.clone(),
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
         press,
     });
-    let serving = tokio::spawn(serve::serve(
+    let serving = tokio::spawn(listener::serve(
         listener,
-        router::router(parts),
+        http::router(parts, settings.trusted_proxies.clone()),
         settings.trusted_proxies.clone(),
         stop.clone(),
     ));
@@ -365,7 +367,7 @@ mod tests {
     use app::shell::Assets;
 
     use super::*;
-    use crate::limits::{Caps, Rates};
+    use engine::limits::{Caps, Rates};
 
     const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 
@@ -391,7 +393,7 @@ mod tests {
             Arc::clone(&clock),
             usize::MAX,
         ));
-        let (sequencer, _log) = sequencer::local(clock::system());
+        let (sequencer, _log) = log::local(clock::system());
         let sweep = Arc::new(Sweep::new(
             store,
             Arc::new(sequencer),

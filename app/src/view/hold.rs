@@ -10,7 +10,7 @@ use leptos::{
     web_sys::{Element, Event, EventTarget, FocusEvent, Node, PointerEvent},
 };
 
-use crate::{state::State, view::list::Item};
+use crate::{state::State, view::item::Item};
 
 /// What is listened to.
 const EVENTS: [&str; 8] = [

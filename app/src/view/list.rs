@@ -6,12 +6,7 @@
 //! long as it is shown: what stays in order is not touched, what moves is moved by the fewest moves there are, and what
 //! changes is told to its row. A list can hold still as well ([`Hold`]).
 
-use std::{
-    any::Any,
-    hash::{DefaultHasher, Hash, Hasher},
-    marker::PhantomData,
-    sync::Arc,
-};
+use std::{any::Any, marker::PhantomData, sync::Arc};
 
 use leptos::{
     prelude::*,
@@ -28,33 +23,11 @@ use leptos::{
 use crate::{
     state::State,
     takeover::TakenOverLater,
-    view::{follow::part, hold::Hold},
+    view::{follow::part, hold::Hold, item::Item},
 };
 
 /// The class of a row whose thing has gone, in a list that holds still.
 const GONE: &str = "has-gone";
-
-/// Something in a list, by what makes it the same as one before.
-pub struct Item {
-    pub(super) key: u64,
-    /// What it is now; nothing where it has gone and its row stays as it was.
-    row: Option<Box<dyn Any + Send>>,
-}
-
-impl Item {
-    /// Something that is told from others by this key, as it is now.
-    pub fn new<T: Send + 'static>(key: impl Hash, row: T) -> Self {
-        // two of a thousand are taken for one in one of 10^13 lists
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        Self { key: hasher.finish(), row: Some(Box::new(row)) }
-    }
-
-    /// A row that stays although its thing has gone.
-    pub(super) fn gone(key: u64) -> Self {
-        Self { key, row: None }
-    }
-}
 
 /// What the rows of a list are.
 trait Kind: Send + Sync {

@@ -19,7 +19,8 @@ use crate::{
         avatar::Avatar,
         follow::{Show, fixed, flag, part, text, words},
         icon,
-        list::{Item, list},
+        item::Item,
+        list::list,
         members::here,
     },
 };

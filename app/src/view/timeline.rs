@@ -17,7 +17,8 @@ use crate::{
         anchor::Anchor,
         follow::{Show, flag, maybe, maybe_words, next_frame, words},
         icon,
-        list::{Item, list},
+        item::Item,
+        list::list,
         message::{Line, line_view, lines},
     },
 };

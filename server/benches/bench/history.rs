@@ -6,7 +6,8 @@ use domain::{
     Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, Seq, Span, Timestamp, Title, UserId,
     Visibility, What, id::ID_BYTES,
 };
-use server::{start::DATABASE, store::Store, writer::CHECKPOINT_BYTES};
+use engine::{storage::Store, writer::CHECKPOINT_BYTES};
+use server::start::DATABASE;
 
 use crate::target::body;
 

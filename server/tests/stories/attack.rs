@@ -20,8 +20,9 @@ use domain::{
     id::ID_BYTES,
     lobby::Wanted,
 };
+use engine::{clock, storage::Store};
 use reqwest::{StatusCode, header::SET_COOKIE};
-use server::{clock, start::DATABASE, store::Store};
+use server::start::DATABASE;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time};
 
 use crate::support::{

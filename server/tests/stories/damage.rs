@@ -15,8 +15,8 @@ use domain::{
     Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Timestamp, Title, User, UserId,
     Visibility, What, id::ID_BYTES,
 };
+use engine::storage::{Store, StoreError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use server::store::{Store, StoreError};
 
 use crate::support::{client_id, history::number, write};
 

@@ -9,12 +9,13 @@ use domain::{
     Event, Problem, Seq, Span,
     frame::{Ask, ClientFrame, ServerFrame},
 };
+use engine::limits::Rate;
 use futures_util::future::join_all;
 use reqwest::{
     StatusCode,
     header::{HeaderMap, HeaderName, RETRY_AFTER},
 };
-use server::{Settings, limits::Rate};
+use server::Settings;
 use tokio::time::sleep;
 use tokio_tungstenite::tungstenite::Error;
 

@@ -5,8 +5,8 @@ use domain::{
     frame::{Ask, ClientFrame, ServerFrame},
     lobby::{LISTINGS_LIMIT, Wanted},
 };
+use engine::clock;
 use reqwest::StatusCode;
-use server::clock;
 
 use crate::support::{Person, TestServer, client_id};
 

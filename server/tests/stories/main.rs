@@ -26,6 +26,5 @@ mod security;
 mod slow;
 mod soak;
 mod starting;
-mod store;
 mod storm;
 mod support;

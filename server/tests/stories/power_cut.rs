@@ -16,9 +16,9 @@ use domain::{
     Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Timestamp, Title, UserId, Visibility,
     What, id::ID_BYTES,
 };
+use engine::storage::{Store, StoreError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use redb::StorageBackend;
-use server::store::{Store, StoreError};
 
 use crate::support::client_id;
 

@@ -5,7 +5,7 @@ use domain::{
     frame::{Ask, ClientFrame, ServerFrame},
 };
 
-use server::presence::TYPING;
+use engine::presence::TYPING;
 
 use crate::support::{Client, TestServer, client_id};
 

@@ -1,7 +1,7 @@
 //! A long time under mixed load: what the server takes of the machine does not grow. Things live shortly here, so that as
 //! much goes as comes.
 //!
-//! `QCHAT_SOAK_SECONDS=3600 cargo test --release -p server --features app/ssr --test stories soak -- --nocapture` is the
+//! `QCHAT_SOAK_SECONDS=3600 cargo test --release -p server --test stories soak -- --nocapture` is the
 //! long form.
 
 use std::{

@@ -12,7 +12,8 @@ use domain::{
     frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
-use server::{start::DATABASE, store::Store};
+use engine::storage::Store;
+use server::start::DATABASE;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 

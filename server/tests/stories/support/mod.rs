@@ -18,6 +18,11 @@ use std::{
 };
 
 use domain::{Change, ChatId, ClientId, Lifetimes, Seq, Span, Timestamp, UserId, id::ID_BYTES};
+use engine::{
+    clock::{self, SteadyClock},
+    limits::{Caps, Rates},
+    storage::{Store, StoreError},
+};
 use reqwest::{
     StatusCode,
     header::{ACCEPT, COOKIE, HeaderMap, LOCATION, SET_COOKIE},
@@ -25,11 +30,8 @@ use reqwest::{
 };
 use server::{
     Running, Settings,
-    client::TrustedProxies,
-    clock::{self, SteadyClock},
-    limits::{Caps, Rates},
+    http::client::TrustedProxies,
     start::{DATABASE, start, start_by},
-    store::{Store, StoreError},
 };
 use tempfile::TempDir;
 

@@ -1,0 +1,351 @@
+//! The sweep: notes in the log who was here, so that what is needed stays, and takes away what has expired. What has
+//! expired is not shown even before it is swept: the sweep only tidies.
+
+use std::{future::ready, sync::Arc, time::Duration};
+
+use domain::{Problem, Proposal, Span, Timestamp};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use crate::{
+    clock::{Clock, SteadyClock},
+    log::Sequencer,
+    presence::{Presence, Seen},
+    storage::{Store, StoreError, Sweepings},
+};
+
+/// Users and chats that are noted by one entry of the log.
+const NOTED: usize = 1_024;
+/// What is needed is noted this many times in its lifetime at least, so that it never seems to have expired.
+const NOTES_IN_A_LIFETIME: u32 = 4;
+/// Whether the wall clock was set is looked at this often.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The sweep and what it needs.
+pub struct Sweep {
+    store: Arc<Store>,
+    sequencer: Arc<dyn Sequencer>,
+    presence: Arc<Presence>,
+    steady: Arc<SteadyClock>,
+    clock: Clock,
+    every: Duration,
+}
+
+/// Why a sweep was not done.
+#[derive(Debug, thiserror::Error)]
+enum NotSwept {
+    #[error("the database could not be read: {0}")]
+    Unreadable(#[from] StoreError),
+    #[error("{0}")]
+    Refused(#[from] Problem),
+}
+
+impl Sweep {
+    /// Puts the parts together. It sweeps at this interval, and notes who is here as often or more often.
+    pub fn new(
+        store: Arc<Store>,
+        sequencer: Arc<dyn Sequencer>,
+        presence: Arc<Presence>,
+        steady: Arc<SteadyClock>,
+        every: Span,
+    ) -> Self {
+        let (every, clock) = (Duration::from_millis(every.millis()), steady.clock());
+        Self { store, sequencer, presence, steady, clock, every }
+    }
+
+    /// Sweeps for ever. What is needed is noted before anything is taken away, and between any two parts of a long
+    /// sweep.
+    pub async fn run(&self) {
+        let lifetimes = self.store.lifetimes();
+        let shortest = Duration::from_millis(lifetimes.chat.min(lifetimes.user).millis());
+        let begun = Instant::now();
+        let mut notes = interval_at(begun, self.every.min(shortest / NOTES_IN_A_LIFETIME));
+        let mut sweeps = interval_at(begun + self.every, self.every);
+        let mut looks = interval_at(begun, CLOCK_INTERVAL);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut is_sweeping = false;
+        loop {
+            let done = tokio::select! {
+                _ = looks.tick() => self.follow_clock().await,
+                _ = notes.tick() => self.note(self.presence.take_seen()).await,
+                () = self.presence.somebody_came() => self.note_new().await,
+                () = self.presence.somebody_left() => self.see_off().await,
+                _ = sweeps.tick(), if !is_sweeping => {
+                    is_sweeping = true;
+                    self.note(self.presence.take_seen()).await
+                }
+                () = ready(()), if is_sweeping => self.take_away().await.map(|more| is_sweeping = more),
+            };
+            if let Err(error) = done {
+                tracing::warn!(%error, "a sweep was not done, the next one will");
+                is_sweeping = false;
+            }
+        }
+    }
+
+    /// Follows the wall clock where it was set: what was noted moves with it, so that nobody is gone the sooner or stays the
+    /// longer for it. It moves ahead of the clock, or behind one that goes back: so nothing seems to have expired
+    /// meanwhile. Every page is told what time it is now.
+    async fn follow_clock(&self) -> Result<(), NotSwept> {
+        let Some(leap) = self.steady.leap() else { return Ok(()) };
+        if leap < 0 {
+            self.steady.take(leap);
+        }
+        if let Err(problem) = self.propose(Proposal::ClockSet(leap)).await {
+            if leap < 0 {
+                // as before, until it can be noted
+                self.steady.take(leap.saturating_neg());
+            }
+            return Err(problem.into());
+        }
+        if leap > 0 {
+            self.steady.take(leap);
+        }
+        tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set, and is followed");
+        self.presence.tell_time();
+        Ok(())
+    }
+
+    /// Notes who has come, but leaves what was noted a moment ago to the next note: whoever turns pages is no reason to write
+    /// to the disk with each of them.
+    async fn note_new(&self) -> Result<(), NotSwept> {
+        let mut seen = self.presence.take_came();
+        let (now, lifetimes) = ((self.clock)(), self.store.lifetimes());
+        let is_old = |noted_at: Option<Timestamp>, lifetime: Span| {
+            let moment = lifetime.millis() / u64::from(2 * NOTES_IN_A_LIFETIME);
+            noted_at.is_none_or(|at| now.millis_since(at) >= moment)
+        };
+        let view = self.store.read(now)?;
+        let mut later = Seen::default();
+        for (user, at) in &seen.users {
+            if !is_old(view.user_noted_at(*user)?, lifetimes.user) {
+                later.users.insert(*user, *at);
+            }
+        }
+        for (chat, at) in &seen.chats {
+            if !is_old(view.chat_noted_at(*chat)?, lifetimes.chat) {
+                later.chats.insert(*chat, *at);
+            }
+        }
+        drop(view);
+        seen.users.retain(|user, _| !later.users.contains_key(user));
+        seen.chats.retain(|chat, _| !later.chats.contains_key(chat));
+        self.presence.put_off(later);
+        self.note(seen).await
+    }
+
+    /// Notes who was here, of those of whom anything is stored.
+    async fn note(&self, seen: Seen) -> Result<(), NotSwept> {
+        let view = self.store.read((self.clock)())?;
+        let mut users = Vec::new();
+        for (user, at) in seen.users {
+            if view.user_noted_at(user)?.is_some() {
+                users.push((user, at));
+            }
+        }
+        drop(view);
+        let (mut users, mut chats) = (users.into_iter(), seen.chats.into_iter());
+        loop {
+            let (users, chats): (Vec<_>, Vec<_>) =
+                (users.by_ref().take(NOTED).collect(), chats.by_ref().take(NOTED).collect());
+            if users.is_empty() && chats.is_empty() {
+                return Ok(());
+            }
+            self.propose(Proposal::Touch { users, chats }).await?;
+        }
+    }
+
+    /// Takes away some of what has expired; whether there may be more.
+    async fn take_away(&self) -> Result<bool, NotSwept> {
+        let (store, now) = (Arc::clone(&self.store), (self.clock)());
+        // looking for it may take a while, and nobody else is to wait
+        let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
+        let sweepings = looking.await.map_err(|_| Problem::NotReadable)??;
+        if sweepings == Sweepings::default() {
+            return Ok(false);
+        }
+        let Sweepings { users, chats, events } = sweepings;
+        self.propose(Proposal::Expire { users, chats, events }).await?;
+        Ok(true)
+    }
+
+    /// Takes back the invites of those who have gone. Should that fail, they go when their user expires.
+    async fn see_off(&self) -> Result<(), NotSwept> {
+        for user in self.presence.take_gone() {
+            if self.store.read((self.clock)())?.has_invited(user)? {
+                self.propose(Proposal::Left(user)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<(), Problem> {
+        let outcome = self.sequencer.propose(proposal).await?;
+        outcome.await.unwrap_or(Err(Problem::NotStored)).map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use domain::{
+        Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
+    };
+    use tokio::{
+        sync::{Notify, oneshot},
+        task::JoinHandle,
+        time::sleep,
+    };
+
+    use super::*;
+    use crate::{
+        clock,
+        fanout::Bell,
+        log::{Boxed, Outcome},
+        presence::GRACE,
+    };
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+    const MINUTE: Duration = Duration::from_secs(60);
+    const LIFETIMES: Lifetimes =
+        Lifetimes { chat: Span::seconds(1_200), user: Span::seconds(1_200), message: Span::seconds(1_200) };
+
+    /// Takes everything down and does nothing.
+    #[derive(Default)]
+    struct Notebook {
+        noted: Mutex<Vec<Proposal>>,
+        proposed: Notify,
+    }
+
+    impl Notebook {
+        fn take(&self) -> Vec<Proposal> {
+            std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
+        }
+    }
+
+    impl Sequencer for Notebook {
+        fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+            let (outcome, receiver) = oneshot::channel();
+            self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
+            self.proposed.notify_one();
+            let _ = outcome.send(Ok(Seq(1)));
+            Box::pin(async { Ok(receiver) })
+        }
+    }
+
+    struct Work {
+        notebook: Arc<Notebook>,
+        presence: Arc<Presence>,
+        running: [JoinHandle<()>; 2],
+    }
+
+    fn work(changes: &[Change], every: Span) -> Work {
+        let store = Arc::new(Store::in_memory(LIFETIMES).unwrap());
+        store
+            .write(Seq(1), Timestamp::default(), |batch| {
+                changes.iter().try_for_each(|change| batch.apply(change))
+            })
+            .unwrap();
+        let steady = Arc::new(SteadyClock::new(clock::system(), clock::uptime()));
+        let presence = Arc::new(Presence::new(GRACE, clock::system()));
+        let notebook = Arc::new(Notebook::default());
+        let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
+        let sweep = Sweep::new(store, sequencer, Arc::clone(&presence), steady, every);
+        let departing = Arc::clone(&presence);
+        let running = [
+            tokio::spawn(async move { sweep.run().await }),
+            tokio::spawn(async move { departing.run().await }),
+        ];
+        Work { notebook, presence, running }
+    }
+
+    impl Drop for Work {
+        fn drop(&mut self) {
+            self.running.iter().for_each(JoinHandle::abort);
+        }
+    }
+
+    fn user(number: u8) -> User {
+        User::new(UserId::from_bytes([number; ID_BYTES]))
+    }
+
+    fn touched(proposals: &[Proposal]) -> usize {
+        let of_chat = |proposal: &&Proposal| matches!(proposal, Proposal::Touch { chats, .. } if chats.iter().any(|(chat, _)| *chat == CHAT));
+        proposals.iter().filter(of_chat).count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_comes_is_noted_at_once_and_then_often_enough() {
+        let work = work(&[], Span::seconds(3_600));
+        sleep(MINUTE).await;
+        assert_eq!(work.notebook.take(), []);
+        let _seat = work.presence.join(CHAT, user(1), Bell::default());
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(touched(&work.notebook.take()), 1, "what was entered may have been about to expire");
+        sleep(MINUTE * 20).await;
+        let notes = touched(&work.notebook.take());
+        assert!(notes >= NOTES_IN_A_LIFETIME as usize, "{notes} in a lifetime");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_noted_a_moment_ago_is_not_noted_with_every_page() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
+        let (visibility, guest) = (Visibility::Public, None);
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let began =
+            |at| Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what: what.clone() });
+        let now = clock::system()();
+        let a_while = LIFETIMES.chat.millis() / 4;
+        for (at, notes) in [(now, 0), (Timestamp(now.0 - a_while), 3)] {
+            let work = work(&[began(at)], Span::seconds(3_600));
+            sleep(Duration::from_millis(1)).await;
+            work.notebook.take();
+            for _ in 0..3 {
+                work.presence.looked(Some(user(1).id), Some(CHAT));
+                sleep(Duration::from_millis(1)).await;
+            }
+            // the notebook stores nothing, so what is old stays old
+            assert_eq!(touched(&work.notebook.take()), notes, "noted at {at:?}");
+            sleep(MINUTE * 6).await;
+            assert_eq!(
+                touched(&work.notebook.take()),
+                usize::from(notes == 0),
+                "but it is noted, a little later"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_expired_is_proposed_to_be_taken_away_until_nothing_is_left() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Old").unwrap());
+        let (visibility, guest) = (Visibility::Public, None);
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let old = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(0), what });
+        let forgotten = Change::User { user: user(1), at: Timestamp(0) };
+        let work = work(&[old, forgotten], Span::seconds(60));
+        let is_expire = |proposal: &Proposal| matches!(proposal, Proposal::Expire { users, chats, events } if *users == [user(1).id] && *chats == [CHAT] && *events == [(CHAT, Seq(1))]);
+        tokio::time::advance(MINUTE).await;
+        // the notebook takes nothing away, so that it is found again
+        let mut found = 0;
+        while found < 2 {
+            work.notebook.proposed.notified().await;
+            found += work.notebook.take().iter().filter(|proposal| is_expire(proposal)).count();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_invites_of_those_who_leave_are_taken_back_and_of_others_nothing_is_said() {
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Two").unwrap());
+        let (visibility, guest) = (Visibility::Private, Some(user(2)));
+        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let at = clock::system()();
+        let started = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what });
+        let work = work(&[started], Span::seconds(3_600));
+        let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Bell::default()));
+        drop(stays);
+        sleep(GRACE * 2).await;
+        assert_eq!(work.notebook.take(), [Proposal::Left(user(1).id)]);
+    }
+}

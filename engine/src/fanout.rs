@@ -1,0 +1,625 @@
+//! The newest events of every chat that somebody follows, encoded once, and who follows it.
+//!
+//! A tail is a shortcut, not a promise: whoever is behind what it holds reads on from the database. So it can be
+//! dropped with its last follower, and it needs no care when it is made: follow first, then look at the database, and
+//! the links from each event to the one before tell whether the tail goes on from there.
+//!
+//! What is new is not fetched by each connection: that would wake a task for each. Followers are spread over a few
+//! shards, each of which writes what is new to its share of them, the same bytes to all.
+
+mod subscriber;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use domain::{ChatId, Event, Seq, UserId, What, frame::ServerFrame};
+use tokio::sync::Notify;
+
+use crate::{storage::BATCH_BYTES, wire};
+pub use subscriber::{Follower, FrameSink, Full};
+
+/// Events that a tail holds: more than a connection misses while it writes one batch.
+const TAIL_EVENTS: usize = 256;
+/// And so many bytes, give or take its newest event, since every watched chat has a tail.
+const TAIL_BYTES: usize = 256 * 1024;
+/// Followers that are written to before others have a turn.
+const TURN: usize = 256;
+/// Followers that are looked at before any of them is written to: what they hold is fetched from memory all at once, and few
+/// enough for it to be near the processor still when their turn comes.
+const TOUCHED: usize = 32;
+
+/// Rings when there is something new. Ringing twice before anybody listens is ringing once.
+pub type Bell = Arc<Notify>;
+
+/// An event as it goes over the wire.
+#[derive(Debug, Clone)]
+pub struct Encoded {
+    /// Its place.
+    pub seq: Seq,
+    /// The place of the one before it.
+    pub prev: Seq,
+    /// Its frame.
+    pub frame: Bytes,
+}
+
+impl Encoded {
+    /// Encodes an event; `None` if it cannot be written as JSON, which no event is known to do.
+    pub fn new(event: &Event) -> Option<Self> {
+        let frame = wire::encode(&ServerFrame::Event(event.clone()))?;
+        Some(Self { seq: event.seq, prev: event.prev, frame })
+    }
+}
+
+/// Events of a chat that follow each other without a hole, as bytes.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The place before the first.
+    prev: Seq,
+    /// The place of each, and where its frame ends.
+    ends: Vec<(Seq, usize)>,
+    frames: Bytes,
+}
+
+impl Batch {
+    /// Of at least one event.
+    pub fn of(events: &[Encoded]) -> Option<Self> {
+        let prev = events.first()?.prev;
+        let mut end = 0;
+        let ends = events.iter().map(|event| {
+            end += event.frame.len();
+            (event.seq, end)
+        });
+        let ends = ends.collect();
+        let frames = match events {
+            [only] => only.frame.clone(),
+            several => {
+                let mut frames = Vec::with_capacity(end);
+                several.iter().for_each(|event| frames.extend_from_slice(&event.frame));
+                frames.into()
+            }
+        };
+        Some(Self { prev, ends, frames })
+    }
+
+    /// The place of the newest.
+    pub fn last(&self) -> Seq {
+        self.ends.last().map_or(self.prev, |(seq, _)| *seq)
+    }
+
+    /// All of it.
+    pub fn frames(&self) -> &Bytes {
+        &self.frames
+    }
+
+    /// The bytes of what follows a cursor. Nothing where that does not begin here: something between is missing, or there is
+    /// nothing new.
+    pub fn after(&self, cursor: Seq) -> Option<Bytes> {
+        if cursor == self.prev {
+            return Some(self.frames.clone());
+        }
+        let place = self.ends.binary_search_by_key(&cursor, |(seq, _)| *seq).ok()?;
+        let (_, start) = *self.ends.get(place)?;
+        Some(self.frames.slice(start..)).filter(|frames| !frames.is_empty())
+    }
+}
+
+/// What a tail has for a reader.
+#[derive(Debug)]
+pub enum Ahead {
+    /// Nothing new.
+    Nothing,
+    /// What follows the reader's cursor, without a hole.
+    Events(Batch),
+    /// Something between the cursor and the tail is not here: the database has it.
+    InStore,
+}
+
+/// The tails of all chats that are followed, and the shards that write what is new to those who follow.
+pub struct Tails {
+    chats: Mutex<HashMap<ChatId, Arc<Mutex<Tail>>>>,
+    shards: Vec<Shard>,
+}
+
+/// A share of all followers.
+#[derive(Default)]
+struct Shard {
+    /// The tails with something new for them, each once.
+    waiting: Mutex<Vec<Arc<Mutex<Tail>>>>,
+    bell: Notify,
+    followers: AtomicUsize,
+}
+
+struct Tail {
+    /// Counts how often something may be missing here that is in the database.
+    doubts: u64,
+    events: VecDeque<Encoded>,
+    bytes: usize,
+    shares: Vec<Share>,
+    next_follower: u64,
+}
+
+/// Some who follow the same chat, by numbers that go up.
+type Followers = Arc<Vec<(u64, Arc<Follower>)>>;
+
+/// The followers of one chat in one shard.
+#[derive(Default)]
+struct Share {
+    /// Shared with the shard while it writes to them.
+    followers: Followers,
+    /// How far the shard has come.
+    taken: Seq,
+    /// Whether the shard knows that there is something new.
+    is_told: bool,
+}
+
+/// Somebody follows a chat for as long as this lives.
+pub struct Following {
+    tails: Arc<Tails>,
+    chat: ChatId,
+    tail: Arc<Mutex<Tail>>,
+    shard: usize,
+    number: u64,
+    doubts: u64,
+}
+
+impl Tails {
+    /// No tails, and so many shards, one at least.
+    pub fn new(shards: usize) -> Self {
+        Self { chats: Mutex::default(), shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
+    }
+
+    /// How many shards there are, each to be run.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Offers every event of the chat from now on.
+    pub fn follow(self: &Arc<Self>, chat: ChatId, follower: Arc<Follower>) -> Following {
+        let shard = self.smallest();
+        let mut chats = lock(&self.chats);
+        let tail = Arc::clone(chats.entry(chat).or_insert_with(|| Tail::new(self.shards.len())));
+        let (number, doubts) = {
+            let mut tail = lock(&tail);
+            let number = tail.next_follower;
+            tail.next_follower += 1;
+            if let Some(share) = tail.shares.get_mut(shard) {
+                Arc::make_mut(&mut share.followers).push((number, follower));
+            }
+            (number, tail.doubts)
+        };
+        Following { tails: Arc::clone(self), chat, tail, shard, number, doubts }
+    }
+
+    /// The shard that has fewest to write to.
+    fn smallest(&self) -> usize {
+        let count = |shard: &Shard| shard.followers.load(Ordering::Relaxed);
+        let smallest = (0..self.shards.len()).min_by_key(|place| count(&self.shards[*place])).unwrap_or(0);
+        self.shards[smallest].followers.fetch_add(1, Ordering::Relaxed);
+        smallest
+    }
+
+    /// Shows a committed event to everybody who follows its chat. Events of a chat have to come in their order.
+    pub fn append(&self, event: &Event) {
+        let Some(tail) = lock(&self.chats).get(&event.chat).cloned() else { return };
+        let Some(encoded) = Encoded::new(event) else { return };
+        let mut held = lock(&tail);
+        let clears = event.clears();
+        if matches!(event.what, What::MessageRemoved { .. }) || clears.is_some() {
+            // what was removed is not shown to those who are behind: the database has it without its text
+            held.clear();
+        }
+        held.push(encoded);
+        // whoever is removed is offered nothing of what is said from now on
+        match (&event.what, clears) {
+            (What::PersonRemoved { person, .. }, _) => held.expel(&[person.id]),
+            (What::PeopleRemoved { .. }, Some((people, _))) => held.expel(&people),
+            _ => {}
+        }
+        for (share, shard) in held.shares.iter_mut().zip(&self.shards) {
+            if !share.followers.is_empty() && !mem::replace(&mut share.is_told, true) {
+                lock(&shard.waiting).push(Arc::clone(&tail));
+                shard.bell.notify_one();
+            }
+        }
+    }
+
+    /// Sends everybody to the database, since something committed may not have been shown.
+    pub fn distrust(&self) {
+        let tails: Vec<_> = lock(&self.chats).values().cloned().collect();
+        for tail in tails {
+            let mut tail = lock(&tail);
+            tail.doubts += 1;
+            tail.clear();
+            tail.shares.iter().flat_map(|share| &*share.followers).for_each(|(_, follower)| follower.ring());
+        }
+    }
+
+    /// How many chats are followed.
+    pub fn followed(&self) -> usize {
+        lock(&self.chats).len()
+    }
+
+    /// Writes to a share of all followers what is new, for ever.
+    pub async fn run(&self, shard: usize) {
+        let Some(Shard { waiting, bell, .. }) = self.shards.get(shard) else { return };
+        loop {
+            let next = lock(waiting).pop();
+            match next {
+                Some(tail) => offer_all(&tail, shard).await,
+                None => bell.notified().await,
+            }
+        }
+    }
+}
+
+/// Writes to the followers of one chat in one shard what is new there.
+async fn offer_all(tail: &Mutex<Tail>, shard: usize) {
+    // told anew from now on: what comes meanwhile is not missed, whatever happens here
+    if let Some(share) = lock(tail).shares.get_mut(shard) {
+        share.is_told = false;
+    }
+    loop {
+        let Some((batch, followers)) = lock(tail).take(shard) else { return };
+        for turn in followers.chunks(TURN) {
+            for few in turn.chunks(TOUCHED) {
+                few.iter().for_each(|(_, follower)| follower.touch());
+                few.iter().for_each(|(_, follower)| follower.offer(&batch));
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Tail {
+    fn new(shards: usize) -> Arc<Mutex<Self>> {
+        let shares = (0..shards).map(|_| Share::default()).collect();
+        let events = VecDeque::new();
+        Arc::new(Mutex::new(Self { doubts: 0, events, bytes: 0, shares, next_follower: 0 }))
+    }
+
+    fn push(&mut self, event: Encoded) {
+        self.bytes += event.frame.len();
+        self.events.push_back(event);
+        while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1) {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.frame.len();
+        }
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.bytes = 0;
+    }
+
+    fn expel(&mut self, users: &[UserId]) {
+        for share in &mut self.shares {
+            if share.followers.iter().any(|(_, follower)| users.contains(&follower.user())) {
+                Arc::make_mut(&mut share.followers).retain(|(_, follower)| !users.contains(&follower.user()));
+            }
+        }
+    }
+
+    /// Some of the events after a place: as many as are written at once.
+    fn after(&self, cursor: Seq) -> Ahead {
+        let start = self.events.partition_point(|event| event.seq <= cursor);
+        let Some(first) = self.events.get(start) else { return Ahead::Nothing };
+        if first.prev > cursor {
+            return Ahead::InStore;
+        }
+        let mut bytes = 0;
+        let fits = |event: &&Encoded| {
+            let fits = bytes == 0 || bytes + event.frame.len() <= BATCH_BYTES;
+            bytes += event.frame.len();
+            fits
+        };
+        let events: Vec<Encoded> = self.events.range(start..).take_while(fits).cloned().collect();
+        Batch::of(&events).map_or(Ahead::Nothing, Ahead::Events)
+    }
+
+    /// What is new for a shard, and for whom.
+    fn take(&mut self, shard: usize) -> Option<(Batch, Followers)> {
+        let taken = self.shares.get(shard)?.taken;
+        // whoever needs what has fallen off the tail finds the hole
+        let from = match self.events.front() {
+            Some(oldest) if oldest.prev > taken => oldest.prev,
+            _ => taken,
+        };
+        let Ahead::Events(batch) = self.after(from) else { return None };
+        let share = self.shares.get_mut(shard)?;
+        share.taken = batch.last();
+        Some((batch, Arc::clone(&share.followers)))
+    }
+}
+
+impl Following {
+    /// Some of the events after a cursor: as many as are written at once.
+    pub fn after(&mut self, cursor: Seq) -> Ahead {
+        let tail = lock(&self.tail);
+        if tail.doubts != self.doubts {
+            self.doubts = tail.doubts;
+            return Ahead::InStore;
+        }
+        tail.after(cursor)
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        let mut chats = lock(&self.tails.chats);
+        let mut tail = lock(&self.tail);
+        if let Some(share) = tail.shares.get_mut(self.shard)
+            && let Ok(place) = share.followers.binary_search_by_key(&self.number, |(number, _)| *number)
+        {
+            Arc::make_mut(&mut share.followers).remove(place);
+        }
+        if let Some(shard) = self.tails.shards.get(self.shard) {
+            shard.followers.fetch_sub(1, Ordering::Relaxed);
+        }
+        // whoever was expelled may outlive the tail that they followed, and there may be another one by then
+        let is_this = chats.get(&self.chat).is_some_and(|there| Arc::ptr_eq(there, &self.tail));
+        if is_this && tail.shares.iter().all(|share| share.followers.is_empty()) {
+            chats.remove(&self.chat);
+        }
+    }
+}
+
+/// What a panic elsewhere left behind is still whole: every change under these locks is complete in itself.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Body, ClientId, Message, RemovedBy, Timestamp, User, id::ID_BYTES};
+    use futures_util::FutureExt;
+    use tokio::sync::mpsc;
+    use tokio_util::task::AbortOnDropHandle;
+
+    use super::*;
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+
+    fn event(seq: u64, prev: u64) -> Event {
+        let User { id: author, nickname } = User::new(UserId::from_bytes([1; ID_BYTES]));
+        let client_id = ClientId::from_bytes([2; ID_BYTES]);
+        let message = Message { author, nickname, client_id, body: Body::parse("hello").unwrap() };
+        Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), what: What::Posted(message) }
+    }
+
+    /// A connection that takes so many batches.
+    struct Line {
+        room: AtomicUsize,
+        sender: mpsc::UnboundedSender<Bytes>,
+    }
+
+    impl FrameSink for Line {
+        fn try_send(&self, frames: &Bytes) -> Result<(), Full> {
+            let left = |room: usize| room.checked_sub(1);
+            self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).map_err(|_| Full)?;
+            let _ = self.sender.send(frames.clone());
+            Ok(())
+        }
+
+        fn prefetch(&self) {}
+    }
+
+    /// The other end of it.
+    struct OtherEnd {
+        receiver: mpsc::UnboundedReceiver<Bytes>,
+        unread: Bytes,
+    }
+
+    /// A follower who has begun at a place, their end of the line, and their bell.
+    fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Follower>, OtherEnd, Bell) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (line, bell) = (Line { room: AtomicUsize::new(room), sender }, Bell::default());
+        let follower = Follower::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&bell));
+        *follower.cursor() = Some(Seq(begins));
+        (follower, OtherEnd { receiver, unread: Bytes::new() }, bell)
+    }
+
+    fn follower(user: u8, begins: u64) -> (Arc<Follower>, OtherEnd, Bell) {
+        follower_with_room(user, begins, usize::MAX)
+    }
+
+    async fn following(tails: &Arc<Tails>) -> Following {
+        tails.follow(CHAT, follower(1, 0).0)
+    }
+
+    /// What a tail has after a place.
+    fn places(ahead: Ahead) -> Vec<u64> {
+        match ahead {
+            Ahead::Events(batch) => batch.ends.iter().map(|(seq, _)| seq.0).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The places of so many events that come over the line.
+    async fn heard(line: &mut OtherEnd, count: usize) -> Vec<u64> {
+        let mut heard = Vec::new();
+        for _ in 0..count {
+            if line.unread.is_empty() {
+                line.unread = line.receiver.recv().await.unwrap();
+            }
+            let [_, 126, high, low] = *line.unread.split_to(4) else { panic!("no event") };
+            let frame = line.unread.split_to(u16::from_be_bytes([high, low]).into());
+            let ServerFrame::Event(event) = serde_json::from_slice(&frame).unwrap() else {
+                panic!("no event")
+            };
+            heard.push(event.seq.0);
+        }
+        heard
+    }
+
+    fn run(tails: &Arc<Tails>) -> AbortOnDropHandle<()> {
+        let tails = Arc::clone(tails);
+        AbortOnDropHandle::new(tokio::spawn(async move { tails.run(0).await }))
+    }
+
+    #[tokio::test]
+    async fn a_cursor_reads_on_from_where_it_is() {
+        let tails = Arc::new(Tails::new(1));
+        let mut following = following(&tails).await;
+        for (seq, prev) in [(3, 1), (4, 3), (9, 4)] {
+            tails.append(&event(seq, prev));
+        }
+        assert_eq!(places(following.after(Seq(1))), [3, 4, 9]);
+        assert_eq!(places(following.after(Seq(3))), [4, 9]);
+        assert!(matches!(following.after(Seq(9)), Ahead::Nothing));
+    }
+
+    #[test]
+    fn a_batch_is_read_from_any_of_its_places() {
+        let events: Vec<_> =
+            [(3, 1), (4, 3), (9, 4)].map(|(seq, prev)| Encoded::new(&event(seq, prev)).unwrap()).into();
+        let batch = Batch::of(&events).unwrap();
+        assert_eq!(batch.after(Seq(1)).as_ref(), Some(batch.frames()));
+        assert_eq!(batch.after(Seq(4)), Some(events[2].frame.clone()));
+        assert_eq!([0, 2, 9, 12].map(|place| batch.after(Seq(place))), [None, None, None, None]);
+        assert_eq!((batch.last(), Batch::of(&[]).is_none()), (Seq(9), true));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_behind_a_removal_reads_on_from_the_store() {
+        let tails = Arc::new(Tails::new(1));
+        let mut following = following(&tails).await;
+        tails.append(&event(3, 1));
+        let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+        tails.append(&Event { what, ..event(4, 3) });
+        assert!(matches!(following.after(Seq(1)), Ahead::InStore));
+        assert_eq!(places(following.after(Seq(3))), [4]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_here_is_in_the_store() {
+        let tails = Arc::new(Tails::new(1));
+        let mut following = following(&tails).await;
+        assert!(matches!(following.after(Seq(0)), Ahead::Nothing));
+        tails.append(&event(9, 4));
+        assert!(matches!(following.after(Seq(3)), Ahead::InStore));
+        assert_eq!(places(following.after(Seq(4))), [9]);
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
+        let tails = Arc::new(Tails::new(1));
+        let mut following = following(&tails).await;
+        for seq in 1..=TAIL_EVENTS as u64 + 10 {
+            tails.append(&event(seq, seq - 1));
+        }
+        assert!(matches!(following.after(Seq(9)), Ahead::InStore));
+        assert_eq!(places(following.after(Seq(10))).len(), TAIL_EVENTS);
+    }
+
+    #[tokio::test]
+    async fn a_tail_of_large_events_is_no_larger() {
+        let tails = Arc::new(Tails::new(1));
+        let mut following = following(&tails).await;
+        for seq in 1..=20 {
+            let mut large = event(seq, seq - 1);
+            let What::Posted(message) = &mut large.what else { panic!("no message") };
+            message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
+            tails.append(&large);
+        }
+        let bytes = lock(&following.tail).bytes;
+        assert!(bytes <= TAIL_BYTES && bytes > TAIL_BYTES / 2, "{bytes}");
+        let batch = places(following.after(Seq(15)));
+        assert_eq!(batch, [16, 17, 18], "and a batch is smaller still");
+        assert!(matches!(following.after(Seq(1)), Ahead::InStore));
+    }
+
+    #[tokio::test]
+    async fn what_is_new_is_written_to_all_who_have_begun() {
+        let tails = Arc::new(Tails::new(1));
+        let _running = run(&tails);
+        let (one, mut first, _) = follower(1, 0);
+        let (other, mut second, _) = follower(2, 3);
+        let _both = (tails.follow(CHAT, one), tails.follow(CHAT, other));
+        for (seq, prev) in [(3, 0), (4, 3), (9, 4)] {
+            tails.append(&event(seq, prev));
+        }
+        assert_eq!(heard(&mut first, 3).await, [3, 4, 9]);
+        assert_eq!(heard(&mut second, 2).await, [4, 9], "each from where they are");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_hole_or_has_not_begun_is_left_to_their_own_task() {
+        let tails = Arc::new(Tails::new(1));
+        let _running = run(&tails);
+        let (behind, _there, bell) = follower(1, 1);
+        let (waits, _here, _) = follower(2, 4);
+        *waits.cursor() = None;
+        let _both = (tails.follow(CHAT, Arc::clone(&behind)), tails.follow(CHAT, Arc::clone(&waits)));
+        tails.append(&event(9, 4));
+        bell.notified().await;
+        assert_eq!((*behind.cursor(), *waits.cursor()), (Some(Seq(1)), None));
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_nothing_is_left_to_their_own_task_and_misses_nothing() {
+        let tails = Arc::new(Tails::new(1));
+        let _running = run(&tails);
+        let (stuck, mut there, bell) = follower_with_room(1, 0, 3);
+        let mut following = tails.follow(CHAT, Arc::clone(&stuck));
+        let mut last = 0;
+        while bell.notified().now_or_never().is_none() {
+            last += 1;
+            tails.append(&event(last, last - 1));
+            tokio::task::yield_now().await;
+        }
+        let sent = stuck.cursor().unwrap();
+        let count = usize::try_from(sent.0).unwrap();
+        assert_eq!(heard(&mut there, count).await, (1..=sent.0).collect::<Vec<_>>());
+        assert!(sent.0 < last && !matches!(following.after(sent), Ahead::Nothing));
+    }
+
+    #[tokio::test]
+    async fn whoever_is_removed_is_offered_nothing_of_what_follows() {
+        let tails = Arc::new(Tails::new(1));
+        let (removed, mut there, _) = follower(1, 0);
+        let (stays, mut here, _) = follower(2, 0);
+        let _both = (tails.follow(CHAT, Arc::clone(&removed)), tails.follow(CHAT, stays));
+        let person = User::new(removed.user());
+        let what = What::PersonRemoved { nickname: person.nickname.clone(), person };
+        tails.append(&Event { what, ..event(1, 0) });
+        tails.append(&event(2, 1));
+        let _running = run(&tails);
+        assert_eq!(heard(&mut here, 2).await, [1, 2]);
+        drop((removed, _both));
+        assert_eq!(there.receiver.recv().await, None, "nothing came before the end");
+    }
+
+    #[tokio::test]
+    async fn in_doubt_everybody_is_sent_to_the_store() {
+        let tails = Arc::new(Tails::new(1));
+        let (follower, _there, bell) = follower(1, 0);
+        let mut following = tails.follow(CHAT, follower);
+        tails.append(&event(1, 0));
+        tails.distrust();
+        bell.notified().await;
+        assert!(matches!(following.after(Seq(0)), Ahead::InStore));
+        assert!(matches!(following.after(Seq(1)), Ahead::Nothing), "once");
+    }
+
+    #[tokio::test]
+    async fn a_tail_goes_with_its_last_follower() {
+        let tails = Arc::new(Tails::new(3));
+        let first = following(&tails).await;
+        let mut second = following(&tails).await;
+        drop(first);
+        tails.append(&event(1, 0));
+        assert_eq!(places(second.after(Seq(0))), [1]);
+        drop(second);
+        assert_eq!(tails.followed(), 0);
+        tails.append(&event(2, 1));
+        assert_eq!(tails.followed(), 0, "events nobody follows are not kept");
+        assert!(tails.shards.iter().all(|shard| shard.followers.load(Ordering::Relaxed) == 0));
+    }
+}

@@ -1,0 +1,926 @@
+//! The lobby: how many there are in all, and the public chats, those with people in them first. A conflated state with a
+//! version: each page is sent the difference to what it was sent before, four times a second at most, of the part it
+//! wants to see.
+//!
+//! What there is stands in one place, which the writer changes and which is never searched. What is to be seen of it is
+//! made of that: once for all who see the whole list, and by searches for those who filter it, each once for all
+//! who look for the same, one after the other and away from the threads that serve connections.
+
+mod search;
+mod share;
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry as MapEntry},
+    net::IpAddr,
+    panic::resume_unwind,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use domain::{
+    Change, Chat, ChatId, Counts, Expiry, Kept, Lifetimes, Listing, Problem, Timestamp, User, UserId,
+    Visibility,
+    lobby::{LISTINGS_LIMIT, LobbyChange, Place, Wanted},
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
+    task::{JoinError, spawn_blocking},
+    time::sleep,
+};
+
+use crate::{clock::Clock, limits::counter, presence::Presence};
+use search::{News, Searches};
+use share::{Freed, Shares};
+
+/// Pages are told of changes this often at most.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// The clock is looked at this often at least, lest a leap of it be missed.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// "Last said" may be this many milliseconds older than it is: a busy chat is no news with every message.
+const SAID_MILLIS: u64 = 15_000;
+/// All who share an address have so many times the share of one session in the list.
+const LISTED_AT_AN_ADDRESS: usize = 4;
+/// So many wait for a search at once. Whoever comes then is told that Qchat is busy.
+const WAITING: usize = 256;
+/// What a search took is rested afterwards, so that searches have half of one core at most. Less than this is too short to
+/// sleep for.
+const SHORTEST_REST: Duration = Duration::from_millis(1);
+
+/// The lobby of this process.
+pub struct Lobby {
+    state: Mutex<State>,
+    /// Something is different.
+    changed: Notify,
+    /// What is different was looked at, and the searches are to take it in.
+    looked: Notify,
+    /// The whole list, as pages are told of it.
+    told: watch::Sender<Arc<Found>>,
+    /// Locked by nobody but whoever has the turn, for as long as a search takes.
+    searches: Mutex<Searches>,
+    /// Whose turn it is to search.
+    turn: Arc<Semaphore>,
+    waiting: Arc<counter::Counts<()>>,
+    presence: Arc<Presence>,
+    lifetimes: Lifetimes,
+    clock: Clock,
+}
+
+struct State {
+    version: u64,
+    people: usize,
+    chats: HashMap<ChatId, Known>,
+    /// How many chats each user owns who owns some that have not expired.
+    owned: HashMap<UserId, usize>,
+    expired: usize,
+    /// The public chats that have not expired and are within the shares of their owner and of their address, in order.
+    listed: BTreeSet<Place>,
+    owners: Shares<UserId>,
+    addresses: Shares<IpAddr>,
+    /// The public chats that are others than the searches know: those that came, went or changed.
+    news: HashSet<ChatId>,
+    /// When each chat expires, unless it is needed again; those that have expired are not here.
+    expiries: BTreeSet<(Timestamp, ChatId)>,
+}
+
+struct Known {
+    chat: Chat,
+    active_at: Timestamp,
+    is_expired: bool,
+    /// The title as filters look at it.
+    folded: Arc<str>,
+    members: usize,
+    faces: Vec<User>,
+    said_at: Option<Timestamp>,
+    /// From which network it was started, where that is known: since this process started, and not from this machine.
+    from: Option<IpAddr>,
+    /// How it is shown, while it is public and has not expired.
+    entry: Option<Arc<Entry>>,
+}
+
+/// A public chat as it is shown. One that looks different is another entry.
+#[derive(Debug)]
+struct Entry {
+    listing: Listing,
+    /// The title as filters look at it.
+    folded: Arc<str>,
+}
+
+/// What is to be seen of the lobby by all who want the same of it.
+#[derive(Debug)]
+pub struct Found {
+    version: u64,
+    counts: Counts,
+    matching: usize,
+    /// The first of them, [`LISTINGS_LIMIT`] at most.
+    first: Arc<[Arc<Entry>]>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { version: 0, counts: Counts::default(), matching: 0, first: Arc::from([]) }
+    }
+}
+
+/// What one page was sent of the lobby.
+pub struct View {
+    limit: usize,
+    told: watch::Receiver<Arc<Found>>,
+    sent: Arc<Found>,
+}
+
+impl Lobby {
+    /// A lobby with these chats, which lists so many of one owner.
+    pub fn new(
+        chats: Vec<Kept<Chat>>,
+        presence: Arc<Presence>,
+        lifetimes: Lifetimes,
+        clock: Clock,
+        listed: usize,
+    ) -> Self {
+        let lobby = Self {
+            state: Mutex::new(State::new(listed)),
+            changed: Notify::new(),
+            looked: Notify::new(),
+            told: watch::channel(Arc::default()).0,
+            searches: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            waiting: Arc::default(),
+            presence,
+            lifetimes,
+            clock,
+        };
+        lobby.reset(chats);
+        lobby
+    }
+
+    /// Starts over with these chats: what is not among them has gone.
+    pub fn reset(&self, chats: Vec<Kept<Chat>>) {
+        let mut state = self.lock();
+        let there: HashSet<ChatId> = chats.iter().map(|kept| kept.value.id).collect();
+        let gone: Vec<ChatId> = state.chats.keys().filter(|id| !there.contains(id)).copied().collect();
+        gone.into_iter().for_each(|id| state.remove(id, self.lifetimes));
+        for Kept { value, active_at } in chats {
+            state.put(value, active_at, self.lifetimes);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// How many chats a user owns that have not expired, those of two included.
+    pub fn owned_by(&self, user: UserId) -> usize {
+        self.lock().owned.get(&user).copied().unwrap_or_default()
+    }
+
+    /// Takes in what was committed.
+    pub fn apply(&self, change: &Change) {
+        let mut state = self.lock();
+        match change {
+            Change::Chat(event) => {
+                let before = state.chats.get(&event.chat).map(|known| known.chat.clone());
+                let Some(chat) = event.apply_to(before) else { return };
+                state.put(chat, event.at, self.lifetimes);
+            }
+            Change::ChatTouched(chat, at) => state.touch(*chat, *at, self.lifetimes),
+            Change::ChatExpired(chat) => state.remove(chat.id, self.lifetimes),
+            Change::ClockSet(by) => state.move_times(*by, self.lifetimes),
+            Change::User { .. }
+            | Change::Hidden { .. }
+            | Change::InvitesSet { .. }
+            | Change::UserTouched(..)
+            | Change::UserExpired(_)
+            | Change::Forgotten { .. } => return,
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Notes from which network a chat was started: all of one share a part of the list.
+    pub fn came_from(&self, chat: ChatId, network: IpAddr) {
+        let mut state = self.lock();
+        let Some(known) = state.chats.get(&chat) else { return };
+        let place = known.entry.as_ref().map(|entry| entry.listing.place());
+        place.into_iter().for_each(|place| state.unlist(place));
+        if let Some(known) = state.chats.get_mut(&chat) {
+            known.from = Some(network);
+        }
+        place.into_iter().for_each(|place| state.list(place));
+        state.version += 1;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Follows what happens, for ever. The whole list does not wait for those who search.
+    pub async fn run(self: &Arc<Self>) {
+        let looking = async {
+            loop {
+                self.look();
+                self.looked.notify_one();
+                sleep(INTERVAL).await;
+                let sleeps = sleep(self.until_next_expiry());
+                tokio::select! {
+                    () = self.changed.notified() => {}
+                    () = self.presence.moved() => {}
+                    () = sleeps => {}
+                }
+            }
+        };
+        let following = async {
+            loop {
+                self.looked.notified().await;
+                self.follow().await;
+            }
+        };
+        tokio::join!(looking, following);
+    }
+
+    /// The lobby as it is wanted, and what is needed to go on from there.
+    ///
+    /// # Errors
+    /// [`Problem::FilterTooLong`], or [`Problem::Busy`] where too many search.
+    pub async fn enter(self: &Arc<Self>, wanted: Wanted) -> Result<(View, domain::Lobby), Problem> {
+        let limit = wanted.limit.min(LISTINGS_LIMIT);
+        let filter = search::filter(&wanted.filter)?;
+        let mut told =
+            if filter.is_empty() { self.told.subscribe() } else { self.find(filter.clone()).await? };
+        let told_last = told.borrow_and_update().clone();
+        // whoever has just started a chat sees it
+        let sent = if filter.is_empty() { self.newest(told_last) } else { told_last };
+        let view = View { limit, told, sent };
+        let Found { version, counts, matching, .. } = *view.sent;
+        let listings = shown(&view.sent, limit).iter().map(|entry| entry.listing.clone()).collect();
+        Ok((view, domain::Lobby { version, counts, matching, listings }))
+    }
+
+    /// How many there are in all.
+    pub fn counts(&self) -> Counts {
+        self.lock().counts()
+    }
+
+    fn until_next_expiry(&self) -> Duration {
+        let now = (self.clock)();
+        let next = self.lock().expiries.first().map(|(at, _)| Duration::from_millis(at.millis_since(now)));
+        next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
+    }
+
+    /// Takes in who moved and what has expired, and tells the pages that show the whole list.
+    fn look(&self) {
+        let moved: Vec<_> = self.presence.take_moved().into_iter().collect();
+        let moved: Vec<_> = moved.into_iter().map(|chat| (chat, self.presence.company(chat))).collect();
+        let people = self.presence.people();
+        let now = (self.clock)();
+        let mut state = self.lock();
+        for (chat, (members, faces)) in moved {
+            state.gather(chat, members, faces);
+        }
+        state.expire(Expiry { now, lifetimes: self.lifetimes });
+        state.count(people);
+        drop(state);
+        let told = self.told.borrow().clone();
+        let newest = self.newest(Arc::clone(&told));
+        if newest.version > told.version {
+            self.told.send_replace(newest);
+        }
+    }
+
+    /// The whole list as it is now; what is known of it already where it is the same.
+    fn newest(&self, known: Arc<Found>) -> Arc<Found> {
+        let people = self.presence.people();
+        let mut state = self.lock();
+        state.count(people);
+        if state.version <= known.version { known } else { Arc::new(state.found(&known)) }
+    }
+
+    /// Has the searches take in what changed.
+    async fn follow(self: &Arc<Self>) {
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return };
+        let followed = self.search(turn, |_| ()).await;
+        // this task is begun again then, and all is looked at anew
+        if let Some(panic) = followed.err().and_then(|error| error.try_into_panic().ok()) {
+            resume_unwind(panic);
+        }
+    }
+
+    /// What passes a filter, and what will from now on.
+    async fn find(self: &Arc<Self>, filter: String) -> Result<watch::Receiver<Arc<Found>>, Problem> {
+        let waiting = self.waiting.add(());
+        if waiting.count() > WAITING {
+            return Err(Problem::Busy);
+        }
+        let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Problem::Restarting)?;
+        self.search(turn, move |searches| searches.find(&filter)).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a search failed");
+            Err(Problem::NotReadable)
+        })
+    }
+
+    /// Takes in what changed and searches, on a thread on which nothing else waits.
+    async fn search<T: Send + 'static>(
+        self: &Arc<Self>,
+        turn: OwnedSemaphorePermit,
+        look: impl FnOnce(&mut Searches) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let lobby = Arc::clone(self);
+        // the turn goes along, since whoever waits for the answer may go
+        spawn_blocking(move || {
+            let began = Instant::now();
+            let mut searches = lobby.searches.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_whole = searches.is_whole();
+            let news = lobby.lock().take_news(!is_whole);
+            if !is_whole {
+                searches.start_over();
+            }
+            searches.follow(news);
+            let found = look(&mut searches);
+            drop(searches);
+            let took = began.elapsed();
+            if took >= SHORTEST_REST {
+                Handle::current().spawn(async move {
+                    sleep(took).await;
+                    drop(turn);
+                });
+            }
+            found
+        })
+        .await
+    }
+
+    /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl View {
+    /// Waits until there may be news.
+    pub async fn changed(&mut self) {
+        if self.told.changed().await.is_err() {
+            // the lobby has gone, and the process goes with it
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// What changed since this page was last told; nothing where it would look the same.
+    pub fn news(&mut self) -> Option<LobbyChange> {
+        let found = self.told.borrow_and_update().clone();
+        if found.version <= self.sent.version {
+            return None;
+        }
+        let sent = std::mem::replace(&mut self.sent, Arc::clone(&found));
+        let (listed, gone) = if Arc::ptr_eq(&sent.first, &found.first) {
+            Default::default()
+        } else {
+            difference(shown(&sent, self.limit), shown(&found, self.limit))
+        };
+        let Found { version, counts, matching, .. } = *found;
+        let looks_the_same =
+            listed.is_empty() && gone.is_empty() && (counts, matching) == (sent.counts, sent.matching);
+        (!looks_the_same).then_some(LobbyChange { version, counts, matching, listed, gone })
+    }
+}
+
+/// As many of the first as are wanted.
+fn shown(found: &Found, limit: usize) -> &[Arc<Entry>] {
+    &found.first[..limit.min(found.first.len())]
+}
+
+/// What came into view or looks different, and what went out of view, between two lists in order.
+fn difference(before: &[Arc<Entry>], after: &[Arc<Entry>]) -> (Vec<Listing>, Vec<ChatId>) {
+    let (mut listed, mut went) = (Vec::new(), Vec::new());
+    let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (Some(one), Some(other)) => one.listing.place().cmp(&other.listing.place()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => break,
+        };
+        let one = if order.is_le() { before.next() } else { None };
+        let other = if order.is_ge() { after.next() } else { None };
+        match (one, other) {
+            (Some(one), Some(other)) if Arc::ptr_eq(one, other) => {}
+            (_, Some(other)) => listed.push(other.listing.clone()),
+            (Some(one), None) => went.push(one.listing.id),
+            (None, None) => {}
+        }
+    }
+    // what moved is not gone
+    let there: HashSet<ChatId> = listed.iter().map(|listing| listing.id).collect();
+    went.retain(|id| !there.contains(id));
+    (listed, went)
+}
+
+impl State {
+    fn new(listed: usize) -> Self {
+        Self {
+            version: 0,
+            people: 0,
+            chats: HashMap::new(),
+            owned: HashMap::new(),
+            expired: 0,
+            listed: BTreeSet::new(),
+            owners: Shares::new(listed),
+            addresses: Shares::new(listed.saturating_mul(LISTED_AT_AN_ADDRESS)),
+            news: HashSet::new(),
+            expiries: BTreeSet::new(),
+        }
+    }
+
+    fn count(&mut self, people: usize) {
+        if self.people != people {
+            self.people = people;
+            self.version += 1;
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts { people: self.people, chats: self.chats.len() - self.expired }
+    }
+
+    /// The whole list. Where its first are those of one before, they are the same.
+    fn found(&self, before: &Found) -> Found {
+        let entry = |place: &Place| self.chats.get(&place.2)?.entry.clone();
+        let first: Vec<_> = self.listed.iter().filter_map(entry).take(LISTINGS_LIMIT).collect();
+        let is_same = first.len() == before.first.len()
+            && first.iter().zip(&*before.first).all(|(one, other)| Arc::ptr_eq(one, other));
+        let first = if is_same { Arc::clone(&before.first) } else { first.into() };
+        Found { version: self.version, counts: self.counts(), matching: self.listed.len(), first }
+    }
+
+    /// What the searches do not know yet: what changed since this was last asked, or all there is.
+    fn take_news(&mut self, is_all: bool) -> News {
+        let news = std::mem::take(&mut self.news);
+        let entry = |id: ChatId| (id, self.chats.get(&id).and_then(|known| known.entry.clone()));
+        let chats = if is_all {
+            self.chats.keys().copied().map(entry).filter(|(_, entry)| entry.is_some()).collect()
+        } else {
+            news.into_iter().map(entry).collect()
+        };
+        News { version: self.version, counts: self.counts(), chats }
+    }
+
+    /// Shows a chat as it is now.
+    fn show(&mut self, id: ChatId) {
+        self.version += 1;
+        let Some(known) = self.chats.get_mut(&id) else { return };
+        let is_shown = known.chat.visibility == Visibility::Public && !known.is_expired;
+        let after = is_shown.then(|| Arc::new(known.entry()));
+        let place = |entry: &Option<Arc<Entry>>| entry.as_ref().map(|entry| entry.listing.place());
+        let (before, now) = (place(&known.entry), place(&after));
+        if before.is_none() && now.is_none() {
+            return;
+        }
+        known.entry = after;
+        self.news.insert(id);
+        if before != now {
+            before.into_iter().for_each(|place| self.unlist(place));
+            now.into_iter().for_each(|place| self.list(place));
+        }
+    }
+
+    /// Puts a place into the list, as far as there is room in its shares.
+    fn list(&mut self, place: Place) {
+        let Some(owner) = self.chats.get(&place.2).map(|known| known.chat.owner) else { return };
+        match self.owners.add(owner, place) {
+            Some(beyond) if beyond == place => {}
+            beyond => {
+                beyond.into_iter().for_each(|beyond| self.leave_address(beyond));
+                self.enter_address(place);
+            }
+        }
+    }
+
+    fn unlist(&mut self, place: Place) {
+        let Some(owner) = self.chats.get(&place.2).map(|known| known.chat.owner) else { return };
+        let Freed { was_shown, shown_now } = self.owners.remove(&owner, &place);
+        if was_shown {
+            self.leave_address(place);
+        }
+        shown_now.into_iter().for_each(|place| self.enter_address(place));
+    }
+
+    fn enter_address(&mut self, place: Place) {
+        if let Some(from) = self.from(place)
+            && let Some(beyond) = self.addresses.add(from, place)
+        {
+            if beyond == place {
+                return;
+            }
+            self.listed.remove(&beyond);
+        }
+        self.listed.insert(place);
+    }
+
+    fn leave_address(&mut self, place: Place) {
+        self.listed.remove(&place);
+        if let Some(from) = self.from(place) {
+            self.listed.extend(self.addresses.remove(&from, &place).shown_now);
+        }
+    }
+
+    fn from(&self, place: Place) -> Option<IpAddr> {
+        self.chats.get(&place.2)?.from
+    }
+
+    fn put(&mut self, chat: Chat, active_at: Timestamp, lifetimes: Lifetimes) {
+        let id = chat.id;
+        if let Some(known) = self.chats.get_mut(&id) {
+            let said = |at: Option<Timestamp>| at.map_or(0, |at| at.0);
+            let is_said_anew = said(chat.said_at).abs_diff(said(known.said_at)) >= SAID_MILLIS
+                || known.said_at.is_some() != chat.said_at.is_some();
+            let is_renamed = known.chat.title != chat.title;
+            if is_renamed {
+                known.folded = search::folded(chat.title.as_str()).into();
+            }
+            let is_different = is_renamed || known.chat.visibility != chat.visibility || is_said_anew;
+            if is_different {
+                known.said_at = chat.said_at;
+            }
+            known.chat = chat;
+            if is_different {
+                self.show(id);
+            }
+        } else {
+            let known = Known {
+                active_at: Timestamp::default(),
+                is_expired: false,
+                folded: search::folded(chat.title.as_str()).into(),
+                members: 0,
+                faces: Vec::new(),
+                said_at: chat.said_at,
+                from: None,
+                entry: None,
+                chat,
+            };
+            *self.owned.entry(known.chat.owner).or_default() += 1;
+            self.chats.insert(id, known);
+            self.show(id);
+        }
+        self.touch(id, active_at, lifetimes);
+    }
+
+    fn touch(&mut self, id: ChatId, at: Timestamp, lifetimes: Lifetimes) {
+        let Some(known) = self.chats.get_mut(&id) else { return };
+        self.expiries.remove(&(end(known.active_at, lifetimes), id));
+        known.active_at = known.active_at.max(at);
+        self.expiries.insert((end(known.active_at, lifetimes), id));
+        if known.is_expired {
+            known.is_expired = false;
+            *self.owned.entry(known.chat.owner).or_default() += 1;
+            self.expired -= 1;
+            self.show(id);
+        }
+    }
+
+    /// The clock was set: everything was last active so much later or earlier.
+    fn move_times(&mut self, by: i64, lifetimes: Lifetimes) {
+        self.expiries.clear();
+        for (id, known) in &mut self.chats {
+            known.active_at = known.active_at.moved(by);
+            if !known.is_expired {
+                self.expiries.insert((end(known.active_at, lifetimes), *id));
+            }
+        }
+    }
+
+    fn gather(&mut self, id: ChatId, members: usize, faces: Vec<User>) {
+        let Some(known) = self.chats.get_mut(&id) else { return };
+        if known.members != members || known.faces != faces {
+            (known.members, known.faces) = (members, faces);
+            self.show(id);
+        }
+    }
+
+    /// What has expired is not shown, swept or not. It is kept, since whoever is in it may yet be noted.
+    fn expire(&mut self, expiry: Expiry) {
+        while let Some(&(at, id)) = self.expiries.first()
+            && at <= expiry.now
+        {
+            self.expiries.pop_first();
+            if let Some(known) = self.chats.get_mut(&id).filter(|known| !known.is_expired) {
+                known.is_expired = true;
+                self.expired += 1;
+                let owner = known.chat.owner;
+                self.show(id);
+                self.disown(owner);
+            }
+        }
+    }
+
+    fn remove(&mut self, id: ChatId, lifetimes: Lifetimes) {
+        let Some(known) = self.chats.get_mut(&id) else { return };
+        let (owner, was_expired) = (known.chat.owner, known.is_expired);
+        self.expiries.remove(&(end(known.active_at, lifetimes), id));
+        if was_expired {
+            self.version += 1;
+            self.expired -= 1;
+        } else {
+            known.is_expired = true;
+            self.show(id);
+            self.disown(owner);
+        }
+        self.chats.remove(&id);
+    }
+
+    fn disown(&mut self, owner: UserId) {
+        if let MapEntry::Occupied(mut owned) = self.owned.entry(owner) {
+            *owned.get_mut() -= 1;
+            if *owned.get() == 0 {
+                owned.remove();
+            }
+        }
+    }
+}
+
+impl Known {
+    fn entry(&self) -> Entry {
+        let Chat { id, title, started_at, .. } = &self.chat;
+        let listing = Listing {
+            id: *id,
+            title: title.clone(),
+            started_at: *started_at,
+            said_at: self.chat.said_at,
+            members: self.members,
+            faces: self.faces.clone(),
+        };
+        Entry { listing, folded: Arc::clone(&self.folded) }
+    }
+}
+
+fn end(active_at: Timestamp, lifetimes: Lifetimes) -> Timestamp {
+    Timestamp(active_at.0.saturating_add(lifetimes.chat.millis()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use domain::{Event, Nickname, Seq, Span, Title, UserId, What, id::ID_BYTES};
+
+    use super::*;
+    use crate::{clock, fanout::Bell, presence::GRACE};
+
+    fn id(number: u64) -> ChatId {
+        let mut bytes = [0; ID_BYTES];
+        bytes[2..].copy_from_slice(&number.to_be_bytes());
+        ChatId::from_bytes(bytes)
+    }
+
+    fn event(number: u64, at: u64, what: What) -> Change {
+        Change::Chat(Event { chat: id(number), seq: Seq(at), prev: Seq::ZERO, at: Timestamp(at), what })
+    }
+
+    fn started(number: u64, visibility: Visibility) -> Change {
+        started_by(1, number, visibility)
+    }
+
+    fn started_by(owner: u8, number: u64, visibility: Visibility) -> Change {
+        let nickname = Nickname::parse("Ana").unwrap();
+        let title = Title::parse(&format!("Chat {number}")).unwrap();
+        let owner = UserId::from_bytes([owner; ID_BYTES]);
+        event(number, number, What::Started { owner, nickname, title, visibility, guest: None })
+    }
+
+    fn lobby_at(clock: Clock, listed: usize) -> Arc<Lobby> {
+        let presence = Arc::new(Presence::new(GRACE, clock::system()));
+        let lifetimes = Lifetimes { chat: Span::seconds(60), ..Lifetimes::default() };
+        Arc::new(Lobby::new(Vec::new(), presence, lifetimes, clock, listed))
+    }
+
+    fn lobby() -> Arc<Lobby> {
+        lobby_at(Arc::new(|| Timestamp(1_000)), usize::MAX)
+    }
+
+    async fn enter(lobby: &Arc<Lobby>, filter: &str, limit: usize) -> (View, domain::Lobby) {
+        lobby.enter(wanted(filter, limit)).await.unwrap()
+    }
+
+    /// What is told once everything was looked at.
+    async fn news(lobby: &Arc<Lobby>, view: &mut View) -> Option<LobbyChange> {
+        lobby.look();
+        lobby.follow().await;
+        view.news()
+    }
+
+    fn wanted(filter: &str, limit: usize) -> Wanted {
+        Wanted { filter: filter.to_owned(), limit }
+    }
+
+    fn titles(lobby: &domain::Lobby) -> Vec<&str> {
+        lobby.listings.iter().map(|listing| listing.title.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn public_chats_are_listed_newest_first_and_private_ones_only_counted() {
+        let lobby = lobby();
+        for number in 1..=4 {
+            let visibility = if number == 2 { Visibility::Private } else { Visibility::Public };
+            lobby.apply(&started(number, visibility));
+        }
+        let (_, all) = enter(&lobby, "", 10).await;
+        assert_eq!(titles(&all), ["Chat 4", "Chat 3", "Chat 1"]);
+        assert_eq!((all.counts.chats, all.matching), (4, 3));
+        let (_, some) = enter(&lobby, "", 2).await;
+        assert_eq!((titles(&some), some.matching), (vec!["Chat 4", "Chat 3"], 3));
+        let (_, found) = enter(&lobby, " CHAT 3", 2).await;
+        assert_eq!((titles(&found), found.matching), (vec!["Chat 3"], 1));
+        assert_eq!(enter(&lobby, "", 0).await.1.listings, []);
+        let too_long = lobby.enter(wanted(&"e".repeat(101), 10)).await;
+        assert_eq!(too_long.err(), Some(Problem::FilterTooLong));
+    }
+
+    /// Whatever happens, a page that takes in the differences sees what a page sees that comes now.
+    #[tokio::test]
+    async fn differences_lead_to_what_there_is() {
+        let lobby = lobby();
+        for number in 1..=8 {
+            lobby.apply(&started(number, Visibility::Public));
+        }
+        let mut seats = Vec::new();
+        for (filter, limit) in [("", 3), ("new", 5), ("", 0), ("chat", 4)] {
+            let (mut view, mut page) = enter(&lobby, filter, limit).await;
+            let nickname = || Nickname::parse("Ana").unwrap();
+            let title = |text: &str| Title::parse(text).unwrap();
+            let steps = [
+                Some(event(8, 20, What::TitleEdited { nickname: nickname(), title: title("new") })),
+                Some(event(1, 21, What::TitleEdited { nickname: nickname(), title: title("NEW") })),
+                // somebody enters a chat that was not in view
+                None,
+                Some(event(
+                    7,
+                    22,
+                    What::VisibilitySet { nickname: nickname(), visibility: Visibility::Private },
+                )),
+                Some(started(9, Visibility::Public)),
+                Some(event(
+                    7,
+                    23,
+                    What::VisibilitySet { nickname: nickname(), visibility: Visibility::Public },
+                )),
+                Some(Change::ChatExpired(chat_of(&started(9, Visibility::Public)))),
+                Some(event(8, 24, What::TitleEdited { nickname: nickname(), title: title("Chat 8") })),
+            ];
+            for step in steps {
+                match step {
+                    Some(step) => lobby.apply(&step),
+                    None => {
+                        let user = User::new(UserId::from_bytes([seats.len() as u8; ID_BYTES]));
+                        seats.push(lobby.presence.join(id(2), user, Bell::default()));
+                    }
+                }
+                if let Some(change) = news(&lobby, &mut view).await {
+                    page.apply(change);
+                }
+                let there_is = enter(&lobby, filter, limit).await.1;
+                assert_eq!(page.listings, there_is.listings, "{filter}");
+                assert_eq!((page.counts, page.matching), (there_is.counts, there_is.matching));
+                assert_eq!(news(&lobby, &mut view).await, None, "nothing is told twice");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn people_come_first_and_one_owner_or_address_has_a_share_of_the_list() {
+        let lobby = lobby_at(Arc::new(|| Timestamp(1_000)), 2);
+        (1..=5).for_each(|number| lobby.apply(&started_by(1, number, Visibility::Public)));
+        lobby.apply(&started_by(2, 6, Visibility::Public));
+        assert_eq!(titles(&enter(&lobby, "", 10).await.1), ["Chat 6", "Chat 5", "Chat 4"]);
+        assert_eq!(enter(&lobby, "chat", 10).await.1.matching, 6, "whoever looks for one finds it");
+        // an empty chat makes room for one with somebody in it
+        let (mut view, mut page) = enter(&lobby, "", 10).await;
+        let somebody = User::new(UserId::from_bytes([9; ID_BYTES]));
+        let seat = lobby.presence.join(id(1), somebody, Bell::default());
+        page.apply(news(&lobby, &mut view).await.unwrap());
+        assert_eq!(titles(&page), ["Chat 1", "Chat 6", "Chat 5"]);
+        drop(seat);
+        let fifth = lobby.lock().chats[&id(5)].chat.clone();
+        lobby.apply(&Change::ChatExpired(fifth));
+        page.apply(news(&lobby, &mut view).await.unwrap());
+        assert_eq!(titles(&page), ["Chat 1", "Chat 6", "Chat 4"], "what goes makes room as well");
+
+        let lobby = lobby_at(Arc::new(|| Timestamp(1_000)), 2);
+        for number in 1..=20 {
+            lobby.apply(&started_by(number as u8, number, Visibility::Public));
+            lobby.came_from(id(number), [192, 0, 2, 1].into());
+        }
+        lobby.apply(&started_by(21, 21, Visibility::Public));
+        let (_, page) = enter(&lobby, "", 100).await;
+        assert_eq!((page.listings.len(), page.matching), (9, 9), "those of four sessions, and another");
+        assert_eq!(titles(&page)[..2], ["Chat 21", "Chat 20"]);
+        (13..=20).for_each(|number| {
+            let chat = lobby.lock().chats[&id(number)].chat.clone();
+            lobby.apply(&Change::ChatExpired(chat));
+        });
+        assert_eq!(titles(&enter(&lobby, "", 100).await.1)[..2], ["Chat 21", "Chat 12"]);
+        assert_eq!(lobby.lock().listed.len(), 9);
+    }
+
+    fn chat_of(change: &Change) -> Chat {
+        let Change::Chat(event) = change else { panic!("no event") };
+        event.apply_to(None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn after_starting_over_it_is_as_it_would_have_been() {
+        let lobby = lobby();
+        for number in 1..=3 {
+            lobby.apply(&started(number, Visibility::Public));
+        }
+        let (mut view, mut page) = enter(&lobby, "", 10).await;
+        let kept =
+            |number| Kept { value: chat_of(&started(number, Visibility::Public)), active_at: Timestamp(900) };
+        lobby.reset(vec![kept(2), kept(4)]);
+        page.apply(news(&lobby, &mut view).await.unwrap());
+        assert_eq!(titles(&page), ["Chat 4", "Chat 2"]);
+        assert_eq!(page.counts.chats, 2);
+        assert_eq!(lobby.lock().expiries.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_busy_chat_is_no_news_with_every_message() {
+        let lobby = lobby();
+        lobby.apply(&started(1, Visibility::Public));
+        let said = |at| {
+            let author = UserId::from_bytes([1; ID_BYTES]);
+            let client_id = domain::ClientId::from_bytes([1; ID_BYTES]);
+            let (nickname, body) = (Nickname::parse("Ana").unwrap(), domain::Body::parse("x").unwrap());
+            event(1, at, What::Posted(domain::Message { author, nickname, client_id, body }))
+        };
+        let (mut view, _) = enter(&lobby, "", 10).await;
+        lobby.apply(&said(10));
+        assert_eq!(news(&lobby, &mut view).await.unwrap().listed[0].said_at, Some(Timestamp(10)));
+        for at in 11..1_000 {
+            lobby.apply(&said(at));
+        }
+        assert_eq!(news(&lobby, &mut view).await, None);
+        lobby.apply(&said(10 + SAID_MILLIS));
+        assert!(news(&lobby, &mut view).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_has_expired_is_gone_before_it_is_swept_and_back_when_it_is_touched() {
+        let time = Arc::new(AtomicU64::new(1));
+        let clock = Arc::clone(&time);
+        let lobby = lobby_at(Arc::new(move || Timestamp(clock.load(Ordering::SeqCst))), usize::MAX);
+        lobby.apply(&started(1, Visibility::Public));
+        lobby.apply(&started(2, Visibility::Private));
+        let (mut view, _) = enter(&lobby, "", 10).await;
+        time.store(60_000, Ordering::SeqCst);
+        lobby.look();
+        assert_eq!(news(&lobby, &mut view).await, None);
+        time.store(60_002, Ordering::SeqCst);
+        lobby.look();
+        let change = news(&lobby, &mut view).await.unwrap();
+        assert_eq!((change.gone, change.counts.chats, change.matching), (vec![id(1)], 0, 0));
+        let owner = UserId::from_bytes([1; ID_BYTES]);
+        assert_eq!(lobby.owned_by(owner), 0);
+        lobby.apply(&Change::ChatTouched(id(1), Timestamp(50_000)));
+        lobby.look();
+        assert_eq!(titles(&enter(&lobby, "", 10).await.1), ["Chat 1"]);
+        assert_eq!(lobby.owned_by(owner), 1);
+        time.store(120_000, Ordering::SeqCst);
+        lobby.look();
+        for number in [1, 2] {
+            let chat = lobby.lock().chats[&id(number)].chat.clone();
+            lobby.apply(&Change::ChatExpired(chat));
+        }
+        let state = lobby.lock();
+        assert!(state.chats.is_empty() && state.listed.is_empty() && state.expiries.is_empty());
+        assert_eq!(state.expired, 0);
+        assert!(state.owned.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pages_are_told_four_times_a_second_at_most() {
+        let lobby = lobby();
+        let running = tokio::spawn({
+            let lobby = Arc::clone(&lobby);
+            async move { lobby.run().await }
+        });
+        let mut rings = lobby.told.subscribe();
+        let mut rung = 0;
+        for number in 1..=200 {
+            lobby.apply(&started(number, Visibility::Public));
+            sleep(Duration::from_millis(5)).await;
+            rung += u32::from(rings.has_changed().unwrap());
+            rings.mark_unchanged();
+        }
+        assert!((3..=5).contains(&rung), "{rung} in a second");
+        running.abort();
+    }
+
+    #[tokio::test]
+    async fn who_is_there_is_shown() {
+        let lobby = lobby();
+        lobby.apply(&started(1, Visibility::Public));
+        let users: Vec<_> = (1..=5).map(|n| User::new(UserId::from_bytes([n; ID_BYTES]))).collect();
+        let _seats: Vec<_> =
+            users.iter().map(|user| lobby.presence.join(id(1), user.clone(), Bell::default())).collect();
+        let _stay = lobby.presence.arrive(users[0].id, Bell::default());
+        lobby.look();
+        let (_, page) = enter(&lobby, "", 1).await;
+        assert_eq!((page.listings[0].members, &page.listings[0].faces[..]), (5, &users[..3]));
+        assert_eq!(page.counts.people, 1);
+    }
+}

@@ -1,0 +1,849 @@
+//! Who is here now, and in which chat. Not part of the log: it is what the open connections say, with a version that
+//! counts every change in a room, so that each connection can be sent the difference to what it was sent before.
+
+mod room;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    mem,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{Chat, ChatId, Roster, Seq, Timestamp, User, UserId, lobby::FACES};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
+
+use bytes::Bytes;
+
+use crate::{clock::Clock, fanout::Bell};
+
+use room::Room;
+pub use room::{News, SMALL_ROOM};
+
+/// How long somebody is shown as typing after their last keystroke.
+pub const TYPING: Duration = Duration::from_secs(3);
+/// A signal that comes sooner than this after the one before is not worth more than that one.
+pub const TYPING_SIGNALS: Duration = Duration::from_secs(1);
+
+/// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
+pub const GRACE: Duration = Duration::from_secs(3);
+
+/// Pages take so long at most to come back to a server that starts.
+const COMING_BACK: Duration = Duration::from_secs(30);
+
+/// A rename is noted in this many chats. Nobody talks in more at once, and one command has to stay one.
+const NOTED_CHATS: usize = 64;
+/// So many who left are remembered until they are noted in the log. Whoever leaves beyond that is noted as they were
+/// when they were last.
+const REMEMBERED_LEFT: usize = 100_000;
+
+/// Everybody who is here.
+pub struct Presence {
+    everybody: Mutex<Everybody>,
+    /// Something is to happen sooner than was known.
+    sooner: Notify,
+    /// Something that the lobby shows is different.
+    moved: Notify,
+    /// Somebody has gone.
+    left: Notify,
+    /// Somebody has come, or is the first in a room.
+    came: Notify,
+    grace: Duration,
+    clock: Clock,
+    clock_sets: AtomicU64,
+    begun: Instant,
+}
+
+#[derive(Default)]
+struct Everybody {
+    people: HashMap<UserId, Person>,
+    rooms: HashMap<ChatId, Room>,
+    /// Where each user is, so that a rename need not look everywhere.
+    places: HashMap<UserId, HashSet<ChatId>>,
+    /// Who leaves a room when, unless they come back. One entry for each member without a connection at most, but for
+    /// those who came back meanwhile; they are skipped.
+    departures: BTreeSet<(Instant, ChatId, UserId)>,
+    /// Who is no longer here at all when, unless they come back.
+    farewells: BTreeSet<(Instant, UserId)>,
+    /// Who is no longer typing when, unless they go on: a few entries at most for each member.
+    pauses: BTreeSet<(Instant, ChatId, UserId)>,
+    /// Which large rooms are told of their changes when.
+    rings: BTreeSet<(Instant, ChatId)>,
+    /// The rooms whose members are others since the lobby last asked.
+    moved: HashSet<ChatId>,
+    /// Who was here and which rooms had people in them since the log was last told, and when that ended.
+    seen: Seen,
+    /// Who has come, and which rooms were entered, since somebody last asked.
+    came: Seen,
+    /// Who has gone since somebody last asked.
+    gone: Vec<UserId>,
+    next_connection: u64,
+    next_seat: u64,
+}
+
+/// Somebody with at least one open page, or who had one until a moment ago.
+#[derive(Default)]
+struct Person {
+    connections: Vec<(u64, Bell)>,
+    leaves_at: Option<Instant>,
+}
+
+/// Whoever is here is needed now, whatever time that is: what is noted is cut to the time of the log.
+pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
+
+/// When users and chats were last needed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When each user was last here.
+    pub users: HashMap<UserId, Timestamp>,
+    /// When somebody was last in each chat.
+    pub chats: HashMap<ChatId, Timestamp>,
+}
+
+/// An open connection of somebody. Dropping it is going, however the connection ended.
+pub struct Stay {
+    presence: Arc<Presence>,
+    user: UserId,
+    connection: u64,
+}
+
+/// A place in a room. Dropping it is leaving, however the connection ended.
+pub struct Seat {
+    presence: Arc<Presence>,
+    chat: ChatId,
+    user: UserId,
+    watcher: u64,
+}
+
+impl Presence {
+    /// Nobody anywhere; those who go are shown for `grace` longer.
+    pub fn new(grace: Duration, clock: Clock) -> Self {
+        let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
+        let clock_sets = AtomicU64::new(0);
+        let begun = Instant::now();
+        Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
+    }
+
+    /// Opens a connection of a user. `knock` rings whenever their invites may be others.
+    pub fn arrive(self: &Arc<Self>, user: UserId, knock: Bell) -> Stay {
+        let mut everybody = self.lock();
+        let connection = everybody.next_connection;
+        everybody.next_connection += 1;
+        let is_new = !everybody.people.contains_key(&user);
+        let person = everybody.people.entry(user).or_default();
+        person.connections.push((connection, knock));
+        person.leaves_at = None;
+        if is_new {
+            everybody.came.note(Some(user), None, STILL_HERE);
+            self.moved.notify_one();
+            self.came.notify_one();
+        }
+        drop(everybody);
+        Stay { presence: Arc::clone(self), user, connection }
+    }
+
+    /// Whether a user has an open page, or had one until a moment ago.
+    pub fn is_here(&self, user: UserId) -> bool {
+        self.lock().people.contains_key(&user)
+    }
+
+    /// How many people are here.
+    pub fn people(&self) -> usize {
+        self.lock().people.len()
+    }
+
+    /// How often the clock was set.
+    pub fn clock_sets(&self) -> u64 {
+        self.clock_sets.load(Ordering::Relaxed)
+    }
+
+    /// The clock was set: everybody is told what time it is.
+    pub fn tell_time(&self) {
+        self.clock_sets.fetch_add(1, Ordering::Relaxed);
+        self.lock()
+            .people
+            .values()
+            .flat_map(|person| &person.connections)
+            .for_each(|(_, knock)| knock.notify_one());
+    }
+
+    /// Tells every connection of a user that their invites may be others.
+    pub fn knock(&self, user: UserId) {
+        if let Some(person) = self.lock().people.get(&user) {
+            person.connections.iter().for_each(|(_, knock)| knock.notify_one());
+        }
+    }
+
+    /// Takes a seat. Somebody with three tabs has three seats and is one member. `bell` rings for every change.
+    pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
+        self.sit(chat, None, user, bell)
+    }
+
+    /// The same in a chat that is known, with whether its names hold just now.
+    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, bell: Bell) -> Seat {
+        self.sit(chat.id, Some(chat), user, bell)
+    }
+
+    fn sit(self: &Arc<Self>, chat: ChatId, known: Option<&Chat>, user: User, bell: Bell) -> Seat {
+        let (id, now) = (user.id, Instant::now());
+        let mut everybody = self.lock();
+        // told apart from those of a room that was there before: a seat can outlive its room
+        let watcher = everybody.next_seat;
+        everybody.next_seat += 1;
+        let Everybody { rooms, places, rings, moved, came, .. } = &mut *everybody;
+        places.entry(id).or_default().insert(chat);
+        let room = rooms.entry(chat).or_default();
+        if room.is_empty() {
+            came.note(None, Some(chat), STILL_HERE);
+            self.came.notify_one();
+        }
+        room.watch(watcher, bell);
+        if let Some(known) = known {
+            room.owner = Some(known.owner);
+            room.lock_names(known.is_locked, known.seq);
+        }
+        if room.sit(watcher, user, now) {
+            moved.insert(chat);
+            self.moved.notify_one();
+        }
+        rings.extend(room.ring(now).map(|at| (at, chat)));
+        drop(everybody);
+        self.sooner.notify_one();
+        Seat { presence: Arc::clone(self), chat, user: id, watcher }
+    }
+
+    /// Calls a user by another name wherever they are.
+    pub fn rename(&self, user: &User) {
+        let now = Instant::now();
+        let mut everybody = self.lock();
+        let Everybody { rooms, places, rings, moved, .. } = &mut *everybody;
+        for chat in places.get(&user.id).into_iter().flatten() {
+            let Some(room) = rooms.get_mut(chat) else { continue };
+            if room.rename(user) {
+                rings.extend(room.ring(now).map(|at| (at, *chat)));
+                moved.insert(*chat);
+                self.moved.notify_one();
+            }
+        }
+        drop(everybody);
+        self.sooner.notify_one();
+    }
+
+    /// From a place of the log on, the names in a chat hold and nobody new is named in it, or all are named as they are
+    /// called.
+    pub fn lock_names(&self, chat: ChatId, is_locked: bool, seq: Seq) {
+        let now = Instant::now();
+        let mut everybody = self.lock();
+        let Everybody { rooms, rings, moved, .. } = &mut *everybody;
+        let Some(room) = rooms.get_mut(&chat) else { return };
+        if room.lock_names(is_locked, seq) {
+            rings.extend(room.ring(now).map(|at| (at, chat)));
+            moved.insert(chat);
+            self.moved.notify_one();
+        }
+        drop(everybody);
+        self.sooner.notify_one();
+    }
+
+    /// Who is in a chat and came there no longer ago than this. Whoever comes as the server starts comes back, as far as is
+    /// known.
+    pub fn newcomers(&self, chat: ChatId, since: Duration) -> Vec<UserId> {
+        let known = self.begun.elapsed().saturating_sub(COMING_BACK);
+        self.lock().rooms.get(&chat).map(|room| room.newcomers(since.min(known))).unwrap_or_default()
+    }
+
+    /// Takes their seats from somebody who was removed from a chat, and tells everybody there.
+    pub fn remove(&self, chat: ChatId, user: UserId) {
+        let (now, time) = (Instant::now(), (self.clock)());
+        let mut everybody = self.lock();
+        let Some(room) = everybody.rooms.get_mut(&chat) else { return };
+        if room.remove(user) {
+            everybody.left(chat, user, now, time);
+            drop(everybody);
+            self.moved.notify_one();
+            self.sooner.notify_one();
+        }
+    }
+
+    /// Takes their seats from everybody in a chat that has ended.
+    pub fn close(&self, chat: ChatId) {
+        let (now, time) = (Instant::now(), (self.clock)());
+        let mut everybody = self.lock();
+        let Some(users) = everybody.rooms.get(&chat).map(Room::users) else { return };
+        for user in users {
+            if everybody.rooms.get_mut(&chat).is_some_and(|room| room.remove(user)) {
+                everybody.left(chat, user, now, time);
+            }
+        }
+        drop(everybody);
+        self.moved.notify_one();
+        self.sooner.notify_one();
+    }
+
+    /// Where a user is, 64 chats at most.
+    pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
+        self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
+    }
+
+    /// Whether two users are in some chat, both of them.
+    pub fn are_together(&self, one: UserId, other: UserId) -> bool {
+        let state = self.lock();
+        let (Some(ones), Some(others)) = (state.places.get(&one), state.places.get(&other)) else {
+            return false;
+        };
+        ones.iter().any(|chat| others.contains(chat))
+    }
+
+    /// Whether a user is in a chat.
+    pub fn is_in(&self, chat: ChatId, user: UserId) -> bool {
+        self.lock().places.get(&user).is_some_and(|chats| chats.contains(&chat))
+    }
+
+    /// Who is in a chat, for a page that is rendered once.
+    pub fn roster(&self, chat: ChatId) -> Roster {
+        self.lock().rooms.get(&chat).map(Room::roster).unwrap_or_default()
+    }
+
+    /// How many are in a chat, and those of them who came first.
+    pub fn company(&self, chat: ChatId) -> (usize, Vec<User>) {
+        self.lock().rooms.get(&chat).map(|room| room.company(FACES)).unwrap_or_default()
+    }
+
+    /// Somebody has said what they were typing.
+    pub fn said(&self, chat: ChatId, user: UserId) {
+        let mut everybody = self.lock();
+        let Everybody { rooms, rings, .. } = &mut *everybody;
+        if let Some(room) = rooms.get_mut(&chat)
+            && room.type_until(user, None)
+        {
+            rings.extend(room.ring(Instant::now()).map(|at| (at, chat)));
+        }
+    }
+
+    /// A page without a socket was looked at, which keeps its user and its chat as an open one does.
+    pub fn looked(&self, user: Option<UserId>, chat: Option<ChatId>) {
+        if user.is_none() && chat.is_none() {
+            return;
+        }
+        let now = (self.clock)();
+        self.lock().came.note(user, chat, now);
+        self.came.notify_one();
+    }
+
+    /// Waits until what the lobby shows may be different.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    /// The rooms whose members are others since this was last asked.
+    pub fn take_moved(&self) -> HashSet<ChatId> {
+        mem::take(&mut self.lock().moved)
+    }
+
+    /// Waits until somebody has gone.
+    pub async fn somebody_left(&self) {
+        self.left.notified().await;
+    }
+
+    /// Who has gone since this was last asked, and has not come back.
+    pub fn take_gone(&self) -> Vec<UserId> {
+        let mut everybody = self.lock();
+        let mut gone = mem::take(&mut everybody.gone);
+        gone.retain(|user| !everybody.people.contains_key(user));
+        gone
+    }
+
+    /// Everybody and every room that is here now, or was since this was last asked.
+    pub fn take_seen(&self) -> Seen {
+        let mut everybody = self.lock();
+        let mut seen = mem::take(&mut everybody.seen);
+        seen.users.extend(everybody.people.keys().map(|user| (*user, STILL_HERE)));
+        seen.chats.extend(everybody.rooms.keys().map(|chat| (*chat, STILL_HERE)));
+        seen
+    }
+
+    /// Waits until somebody has come, or is the first in a room.
+    pub async fn somebody_came(&self) {
+        self.came.notified().await;
+    }
+
+    /// Who has come, and which rooms were entered, since this was last asked. What they need may be about to expire.
+    pub fn take_came(&self) -> Seen {
+        mem::take(&mut self.lock().came)
+    }
+
+    /// Some who came are noted with those who were here. Whoever is here still will be anyway.
+    pub fn put_off(&self, later: Seen) {
+        let mut everybody = self.lock();
+        let looked = |at: &Timestamp| *at != STILL_HERE;
+        for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
+            everybody.seen.note(Some(user), None, at);
+        }
+        for (chat, at) in later.chats.into_iter().filter(|(_, at)| looked(at)) {
+            everybody.seen.note(None, Some(chat), at);
+        }
+    }
+
+    /// Everybody who is here.
+    pub fn everybody(&self) -> Vec<UserId> {
+        self.lock().people.keys().copied().collect()
+    }
+
+    /// Lets those leave whose grace is over, and pause who no longer types, for ever.
+    pub async fn run(&self) {
+        loop {
+            let next = self.lock().next_deadline();
+            let deadline = async {
+                match next {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = deadline => self.depart(Instant::now()),
+                () = self.sooner.notified() => {}
+            }
+        }
+    }
+
+    fn depart(&self, now: Instant) {
+        let time = (self.clock)();
+        let mut everybody = self.lock();
+        while let Some(&(at, chat, user)) = everybody.departures.first()
+            && at <= now
+        {
+            everybody.departures.pop_first();
+            if everybody.leave(chat, user, at, now, time) {
+                self.moved.notify_one();
+            }
+        }
+        while let Some(&(at, user)) = everybody.farewells.first()
+            && at <= now
+        {
+            everybody.farewells.pop_first();
+            if everybody.go(user, at, time) {
+                self.moved.notify_one();
+                self.left.notify_one();
+            }
+        }
+        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
+        while let Some(&(at, chat, user)) = pauses.first()
+            && at <= now
+        {
+            pauses.pop_first();
+            if let Some(room) = rooms.get_mut(&chat)
+                && room.pause(user, at)
+            {
+                rings.extend(room.ring(now).map(|at| (at, chat)));
+            }
+        }
+        while let Some(&(at, chat)) = rings.first()
+            && at <= now
+        {
+            rings.pop_first();
+            if let Some(room) = rooms.get_mut(&chat) {
+                rings.extend(room.ring_late(now).map(|at| (at, chat)));
+            }
+        }
+    }
+
+    /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
+    fn lock(&self) -> MutexGuard<'_, Everybody> {
+        self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Everybody {
+    fn next_deadline(&self) -> Option<Instant> {
+        let first = |deadlines: &BTreeSet<(Instant, ChatId, UserId)>| deadlines.first().map(|(at, ..)| *at);
+        let farewell = self.farewells.first().map(|(at, _)| *at);
+        let ring = self.rings.first().map(|(at, _)| *at);
+        [first(&self.departures), first(&self.pauses), farewell, ring].into_iter().flatten().min()
+    }
+
+    /// Lets a member leave whose time that is; false where they came back.
+    fn leave(&mut self, chat: ChatId, user: UserId, at: Instant, now: Instant, time: Timestamp) -> bool {
+        let Some(room) = self.rooms.get_mut(&chat) else { return false };
+        if !room.leave(user, at) {
+            return false;
+        }
+        self.left(chat, user, now, time);
+        true
+    }
+
+    /// What follows when somebody is in a room no longer.
+    fn left(&mut self, chat: ChatId, user: UserId, now: Instant, time: Timestamp) {
+        let Some(room) = self.rooms.get_mut(&chat) else { return };
+        self.rings.extend(room.ring(now).map(|at| (at, chat)));
+        if room.is_empty() {
+            self.rooms.remove(&chat);
+            self.seen.note(None, Some(chat), time);
+        }
+        if let Some(places) = self.places.get_mut(&user) {
+            places.remove(&chat);
+            if places.is_empty() {
+                self.places.remove(&user);
+            }
+        }
+        self.moved.insert(chat);
+    }
+
+    /// Lets somebody go whose time that is; false where they came back.
+    fn go(&mut self, user: UserId, at: Instant, time: Timestamp) -> bool {
+        if self.people.get(&user).is_none_or(|person| person.leaves_at != Some(at)) {
+            return false;
+        }
+        self.people.remove(&user);
+        self.seen.note(Some(user), None, time);
+        if self.gone.len() < REMEMBERED_LEFT {
+            self.gone.push(user);
+        }
+        true
+    }
+}
+
+impl Seen {
+    fn note(&mut self, user: Option<UserId>, chat: Option<ChatId>, at: Timestamp) {
+        if self.users.len() < REMEMBERED_LEFT {
+            self.users.extend(user.map(|user| (user, at)));
+        }
+        if self.chats.len() < REMEMBERED_LEFT {
+            self.chats.extend(chat.map(|chat| (chat, at)));
+        }
+    }
+}
+
+impl Seat {
+    /// Whoever sits here is typing. A signal of another of their seats within a second changes nothing.
+    pub fn typing(&self) {
+        let now = Instant::now();
+        let until = now + TYPING;
+        let mut everybody = self.presence.lock();
+        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
+        let Some(room) = rooms.get_mut(&self.chat) else { return };
+        if room.typing_until(self.user).is_some_and(|last| until < last + TYPING_SIGNALS) {
+            return;
+        }
+        if room.type_until(self.user, Some(until)) {
+            rings.extend(room.ring(now).map(|at| (at, self.chat)));
+        }
+        pauses.insert((until, self.chat, self.user));
+        drop(everybody);
+        self.presence.sooner.notify_one();
+    }
+
+    /// Whether it is still theirs: those who are removed lose theirs.
+    pub fn is_kept(&self) -> bool {
+        let everybody = self.presence.lock();
+        everybody.rooms.get(&self.chat).is_some_and(|room| room.has_seat(self.user, self.watcher))
+    }
+
+    /// What happened in the room since a version, as `encode` writes it, and the version it leads to; nothing known gets
+    /// everything.
+    pub fn news(
+        &self,
+        known: Option<u64>,
+        encode: impl FnOnce(News) -> Option<Bytes>,
+    ) -> Option<(u64, Bytes)> {
+        self.presence.lock().rooms.get_mut(&self.chat)?.tell(known, Instant::now(), encode)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let at = Instant::now() + self.presence.grace;
+        let mut everybody = self.presence.lock();
+        let Some(room) = everybody.rooms.get_mut(&self.chat) else { return };
+        if room.stand_up(self.watcher, self.user, at) {
+            everybody.departures.insert((at, self.chat, self.user));
+            drop(everybody);
+            self.presence.sooner.notify_one();
+        }
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let at = Instant::now() + self.presence.grace;
+        let mut everybody = self.presence.lock();
+        let Some(person) = everybody.people.get_mut(&self.user) else { return };
+        person.connections.retain(|(connection, _)| *connection != self.connection);
+        if person.connections.is_empty() {
+            person.leaves_at = Some(at);
+            everybody.farewells.insert((at, self.user));
+            drop(everybody);
+            self.presence.sooner.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Nickname, id::ID_BYTES, roster::RosterChange};
+    use tokio::time::advance;
+
+    use super::{
+        room::{BATCH_INTERVAL, REMEMBERED_CHANGES},
+        *,
+    };
+    use crate::clock;
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+
+    fn user(number: u8, name: &str) -> User {
+        User { id: UserId::from_bytes([number; ID_BYTES]), nickname: Nickname::parse(name).unwrap() }
+    }
+
+    fn presence() -> Arc<Presence> {
+        Arc::new(Presence::new(GRACE, clock::system()))
+    }
+
+    /// What somebody is told who knows a version.
+    fn news(seat: &Seat, known: Option<u64>) -> Option<News> {
+        let (version, bytes) = seat.news(known, |news| {
+            let bytes = match news {
+                News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
+                News::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
+            };
+            Some(bytes.unwrap().into())
+        })?;
+        match serde_json::from_slice::<(Option<Roster>, Option<RosterChange>)>(&bytes).unwrap() {
+            (Some(roster), _) => {
+                assert_eq!(roster.version, version);
+                Some(News::Whole(roster))
+            }
+            (None, change) => {
+                assert_eq!(change.as_ref().map(|change| change.version), Some(version));
+                change.map(News::Change)
+            }
+        }
+    }
+
+    fn names(presence: &Presence) -> Vec<String> {
+        presence.roster(CHAT).members.iter().map(|member| member.nickname.to_string()).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
+        let presence = presence();
+        let mut seats: Vec<_> =
+            (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Bell::default())).collect();
+        assert_eq!(names(&presence), ["Ana"]);
+        let version = presence.roster(CHAT).version;
+        seats.truncate(1);
+        advance(GRACE * 2).await;
+        presence.depart(Instant::now());
+        assert_eq!(presence.roster(CHAT).version, version, "nobody sees tabs come and go");
+        drop(seats);
+        presence.depart(Instant::now() + GRACE);
+        assert_eq!(names(&presence), [""; 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_does_not_flicker() {
+        let presence = presence();
+        let _other = presence.join(CHAT, user(2, "Bea"), Bell::default());
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let version = presence.roster(CHAT).version;
+        drop(seat);
+        advance(GRACE / 2).await;
+        let _seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        advance(GRACE * 2).await;
+        presence.depart(Instant::now());
+        assert_eq!(presence.roster(CHAT).version, version);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn somebody_who_stays_away_leaves_by_the_running_task() {
+        let presence = presence();
+        let running = tokio::spawn({
+            let presence = Arc::clone(&presence);
+            async move { presence.run().await }
+        });
+        let bell = Bell::default();
+        let _other = presence.join(CHAT, user(2, "Bea"), Arc::clone(&bell));
+        drop(presence.join(CHAT, user(1, "Ana"), Bell::default()));
+        while names(&presence) != ["Bea"] {
+            bell.notified().await;
+        }
+        running.abort();
+    }
+
+    #[test]
+    fn a_watcher_is_told_the_difference_to_what_it_knows() {
+        let presence = presence();
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let Some(News::Whole(mut mine)) = news(&seat, None) else { panic!("nothing") };
+        assert_eq!(news(&seat, Some(mine.version)), None);
+        let _bea = presence.join(CHAT, user(2, "Bea"), Bell::default());
+        drop(presence.join(CHAT, user(3, "Cy"), Bell::default()));
+        presence.depart(Instant::now() + GRACE * 2);
+        presence.rename(&user(1, "Anna"));
+        let Some(News::Change(change)) = news(&seat, Some(mine.version)) else { panic!("nothing") };
+        mine.apply(change);
+        assert_eq!(mine, presence.roster(CHAT));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn typing_lasts_for_three_seconds_after_the_last_signal_or_until_it_is_said() {
+        let presence = presence();
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let is_typing = || presence.roster(CHAT).members[0].typing;
+        assert!(!is_typing());
+        for _ in 0..3 {
+            seat.typing();
+            let version = presence.roster(CHAT).version;
+            for _ in 0..1_000 {
+                seat.typing();
+            }
+            assert_eq!(presence.lock().pauses.len(), 1, "many signals are one");
+            advance(TYPING - Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(is_typing());
+            seat.typing();
+            assert_eq!(presence.roster(CHAT).version, version, "going on is no change");
+            advance(TYPING - Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(is_typing());
+            advance(Duration::from_millis(10)).await;
+            presence.depart(Instant::now());
+            assert!(!is_typing());
+        }
+        seat.typing();
+        presence.said(CHAT, user(1, "Ana").id);
+        assert!(!is_typing());
+    }
+
+    #[test]
+    fn a_watcher_far_behind_is_told_everything() {
+        let presence = presence();
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        for round in 0..REMEMBERED_CHANGES {
+            presence.rename(&user(1, &format!("Ana {round}")));
+        }
+        assert!(matches!(news(&seat, Some(0)), Some(News::Whole(_))));
+        assert!(matches!(news(&seat, Some(1)), Some(News::Change(_))));
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_empty_room() {
+        let presence = presence();
+        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        seat.typing();
+        drop(seat);
+        presence.depart(Instant::now() + GRACE * 2);
+        let everybody = presence.lock();
+        assert!(everybody.rooms.is_empty() && everybody.places.is_empty() && everybody.departures.is_empty());
+        assert!(everybody.pauses.is_empty() && everybody.rings.is_empty());
+    }
+
+    fn numbered(number: u32) -> User {
+        let mut bytes = [0; ID_BYTES];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        User::new(UserId::from_bytes(bytes))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
+        let presence = presence();
+        let bell = Bell::default();
+        let seat = presence.join(CHAT, numbered(0), Arc::clone(&bell));
+        let mut known = Roster::default();
+        let mut seats = Vec::new();
+        let catch_up = |seat: &Seat, known: &mut Roster| match news(seat, Some(known.version)) {
+            Some(News::Whole(roster)) => *known = roster,
+            Some(News::Change(change)) => known.apply(change),
+            None => {}
+        };
+        let mut rings = 0;
+        for number in 1..=300 {
+            seats.push(presence.join(CHAT, numbered(number), Bell::default()));
+            if number % 10 == 0 {
+                catch_up(&seat, &mut known);
+                // whether it rang
+                let rang = tokio::select! { biased; () = bell.notified() => true, () = std::future::ready(()) => false };
+                rings += u32::from(rang);
+            }
+        }
+        assert!(rings <= 1 + SMALL_ROOM as u32 / 10, "one batch at a time: {rings}");
+        catch_up(&seat, &mut known);
+        presence.depart(Instant::now() + BATCH_INTERVAL);
+        bell.notified().await;
+        seats.drain(250..).for_each(drop);
+        presence.depart(Instant::now() + GRACE);
+        catch_up(&seat, &mut known);
+        assert_eq!(known, presence.roster(CHAT));
+        assert_eq!((known.count, known.members.len()), (251, domain::roster::ROSTER_LIMIT));
+        seats.drain(..200).for_each(drop);
+        presence.depart(Instant::now() + GRACE);
+        catch_up(&seat, &mut known);
+        assert_eq!(known, presence.roster(CHAT));
+        assert_eq!((known.count, known.members.len()), (51, 51));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_large_room_those_who_know_as_much_are_told_the_same_bytes_and_all_end_up_knowing_all() {
+        let presence = presence();
+        let join = |number| {
+            let bell = Bell::default();
+            (presence.join(CHAT, numbered(number), Arc::clone(&bell)), bell)
+        };
+        let next_batch = async || {
+            advance(BATCH_INTERVAL).await;
+            presence.depart(Instant::now());
+        };
+        let mut watchers: Vec<_> = (0..300).map(join).collect();
+        next_batch().await;
+        let times = std::cell::Cell::new(0);
+        let tell = |(seat, _): &(Seat, Bell), known| {
+            let encoded = |_| {
+                times.set(times.get() + 1);
+                Some(Bytes::from_static(b"{}"))
+            };
+            seat.news(known, encoded)
+        };
+        let first: HashSet<_> = watchers.iter().map(|watcher| tell(watcher, None)).collect();
+        assert_eq!((first.len(), times.get()), (1, 1));
+        let known = first.iter().flatten().map(|(version, _)| *version).next();
+        // those who come before the next batch are told what the others were, and are rung with them
+        watchers.extend((300..310).map(join));
+        assert_eq!(watchers[300..].iter().map(|watcher| tell(watcher, None)).collect::<HashSet<_>>(), first);
+        next_batch().await;
+        for (_, bell) in &watchers {
+            bell.notified().await;
+        }
+        let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
+        assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
+        assert!(watchers.iter().all(|watcher| tell(watcher, known).is_some() && times.get() == 1));
+        assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
+        let presence = presence();
+        let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Bell::default()));
+        let seat = presence.join(CHAT, numbered(1), Bell::default());
+        assert_eq!((presence.people(), presence.company(CHAT).0), (1, 1));
+        assert!(presence.take_seen().users.contains_key(&numbered(1).id));
+        drop(stays);
+        drop(seat);
+        assert!(presence.take_seen().chats.contains_key(&CHAT), "for the grace, they are here");
+        let _back = presence.arrive(numbered(1).id, Bell::default());
+        presence.depart(Instant::now() + GRACE);
+        assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
+        drop(_back);
+        presence.depart(Instant::now() + GRACE);
+        assert_eq!(presence.take_gone(), [numbered(1).id]);
+        assert_eq!(presence.take_gone(), []);
+        let seen = presence.take_seen();
+        assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
+        assert_eq!(presence.take_seen(), Seen::default());
+        assert_eq!(presence.take_moved().len(), 1);
+    }
+}

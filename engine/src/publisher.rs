@@ -1,0 +1,96 @@
+//! Everybody who is shown what was committed, and only then.
+
+use std::sync::Arc;
+
+use domain::{Change, Chat, Timestamp, What};
+
+use crate::{
+    fanout::Tails,
+    lobby::Lobby,
+    presence::Presence,
+    storage::{Store, StoreError},
+};
+
+/// Where committed changes go: the chats that are watched, the rooms, the lobby, and those who have an invite.
+pub struct Audience {
+    /// What was committed.
+    pub store: Arc<Store>,
+    /// The newest events of the chats that are watched.
+    pub tails: Arc<Tails>,
+    /// Who is here.
+    pub presence: Arc<Presence>,
+    /// The public chats.
+    pub lobby: Arc<Lobby>,
+}
+
+impl Audience {
+    /// Shows everybody what is stored, since something committed may not have been shown.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn look_again(&self) -> Result<(), StoreError> {
+        self.tails.distrust();
+        // nothing has expired at the beginning of time: the lobby looks for that itself
+        let view = self.store.read(Timestamp::default())?;
+        let chats = view.chats()?;
+        for Chat { id, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
+            removed.iter().for_each(|user| self.presence.remove(*id, *user));
+            self.presence.lock_names(*id, *is_locked, *seq);
+        }
+        self.lobby.reset(chats);
+        for user in self.presence.everybody() {
+            self.presence.rename(&view.user(user)?);
+            self.presence.knock(user);
+        }
+        Ok(())
+    }
+
+    /// Shows one change.
+    pub fn show(&self, change: &Change) {
+        match change {
+            Change::User { user, at } => {
+                self.presence.rename(user);
+                // their name stands in the invites they made
+                match self.store.read(*at).and_then(|view| view.partners(user.id)) {
+                    Ok(partners) => partners.into_iter().for_each(|partner| self.presence.knock(partner)),
+                    Err(error) => tracing::warn!(%error, "some are not told of a new nickname yet"),
+                }
+            }
+            Change::Chat(event) => {
+                if let What::Posted(message) = &event.what {
+                    self.presence.said(event.chat, message.author);
+                }
+                self.tails.append(event);
+                match &event.what {
+                    What::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
+                    What::PeopleRemoved { first, others, .. } => {
+                        for person in [first.id].iter().chain(others) {
+                            self.presence.remove(event.chat, *person);
+                        }
+                    }
+                    What::LockSet { is_locked, .. } => {
+                        self.presence.lock_names(event.chat, *is_locked, event.seq);
+                    }
+                    _ => {}
+                }
+                if let Some(invitee) = event.invitee() {
+                    self.presence.knock(invitee);
+                }
+            }
+            Change::ChatExpired(chat) => {
+                // whoever ended it did not ask whether somebody is there
+                self.presence.close(chat.id);
+                if let Some(invited) = chat.invited() {
+                    self.presence.knock(invited);
+                }
+            }
+            Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => self.presence.knock(*user),
+            Change::UserTouched(..)
+            | Change::ChatTouched(..)
+            | Change::UserExpired(_)
+            | Change::Forgotten { .. }
+            | Change::ClockSet(_) => {}
+        }
+        self.lobby.apply(change);
+    }
+}

@@ -1,0 +1,292 @@
+//! The mark of a database that is open, in a file beside it: whoever finds it as it is marked knows that nobody wrote to it
+//! since, and that the machine was up all the time (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
+
+use std::{
+    fs::{self, File, Metadata},
+    io,
+    ops::Bound,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use redb::{BackendError, StorageBackend, backends::FileBackend};
+
+use super::seal::owned;
+
+/// Made anew by the kernel whenever it starts: random(4).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What a mark begins with that does not count. It is written over one that does, which keeps its place on a full disk.
+const LIFTED: &[u8] = b"lifted";
+
+fn beside(database: &Path) -> PathBuf {
+    database.with_extension("mark")
+}
+
+/// Whether there is a mark, and the database is as it was marked.
+pub(in crate::storage) fn holds(database: &Path) -> bool {
+    let holds = || {
+        io::Result::Ok(fs::read_to_string(beside(database))? == mark_of(&boot()?, &fs::metadata(database)?))
+    };
+    holds().unwrap_or(false)
+}
+
+fn boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
+}
+
+/// Which file it is, and when it was changed for the last time. Unlike the time of its last modification, that is set by the
+/// kernel alone (inode(7)): no copy has it, and whoever writes changes it once its clock has ticked. Always of the same length.
+fn mark_of(boot: &str, database: &Metadata) -> String {
+    let (device, inode, length) = (database.dev(), database.ino(), database.len());
+    let (seconds, nanos) = (database.ctime(), database.ctime_nsec());
+    format!("{boot} {device:020} {inode:020} {length:020} {seconds:020}.{nanos:09}\n")
+}
+
+/// Sets a mark, and keeps it.
+#[derive(Debug)]
+struct Marker {
+    boot: String,
+    mark: File,
+    database: File,
+    is_set: Mutex<bool>,
+}
+
+impl Marker {
+    fn write(&self) -> io::Result<()> {
+        self.mark.write_all_at(mark_of(&self.boot, &self.database.metadata()?).as_bytes(), 0)
+    }
+}
+
+/// The mark beside an open database. Where there can be none, nothing is lost but time at the next start. It is not synced: none
+/// outlives the kernel.
+#[derive(Debug, Clone)]
+pub(in crate::storage) struct Mark(Option<Arc<Marker>>);
+
+impl Mark {
+    /// The mark of what is in no file.
+    pub(in crate::storage) const NONE: Self = Self(None);
+
+    /// What is there from before holds until it is [lifted](Self::lift): who has the database open is not known yet.
+    pub(in crate::storage) fn of(path: &Path, database: &File) -> Self {
+        let marker = || {
+            let (boot, database) = (boot()?, database.try_clone()?);
+            let mark = owned(File::options().write(true).truncate(false)).open(beside(path))?;
+            Ok(Arc::new(Marker { boot, mark, database, is_set: Mutex::new(false) }))
+        };
+        let tried: io::Result<_> = marker();
+        if let Err(error) = &tried {
+            tracing::info!(%error, "the database cannot be marked: a start after a kill looks at all of it");
+        }
+        Self(tried.ok())
+    }
+
+    /// What is there is to be believed from now on.
+    pub(in crate::storage) fn set(&self) {
+        self.change(|marker, is_set| {
+            *is_set = true;
+            marker.write()
+        });
+    }
+
+    /// What is there is not to be believed before it is [set](Self::set) again.
+    pub(in crate::storage) fn lift(&self) {
+        self.change(|marker, is_set| {
+            *is_set = false;
+            marker.mark.write_all_at(LIFTED, 0)
+        });
+    }
+
+    /// Something was written by whoever set it.
+    fn renew(&self) {
+        self.change(|marker, is_set| if *is_set { marker.write() } else { Ok(()) });
+    }
+
+    /// What is done about the mark is done by one at a time.
+    fn change(&self, change: impl FnOnce(&Marker, &mut bool) -> io::Result<()>) {
+        let Self(Some(marker)) = self else { return };
+        let mut is_set = marker.is_set.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = change(marker, &mut is_set) {
+            tracing::debug!(%error, "the database is not marked");
+        }
+    }
+}
+
+/// A database in a file, whose mark holds although redb writes between checkpoints: to make room in its memory, by pages that
+/// nothing on the disk leads to yet.
+#[derive(Debug)]
+pub(in crate::storage) struct Marked {
+    pub(in crate::storage) file: FileBackend,
+    pub(in crate::storage) mark: Mark,
+}
+
+impl StorageBackend for Marked {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        self.mark.renew();
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.file.write(offset, data)?;
+        self.mark.renew();
+        Ok(())
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.query_lock_range(start, end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Change, Lifetimes, Seq, Timestamp, User, UserId, id::ID_BYTES};
+
+    use super::*;
+    use crate::storage::Store;
+
+    /// A database with a mark that holds.
+    fn marked(folder: &Path) -> (PathBuf, Marked) {
+        let path = folder.join("a.redb");
+        fs::write(&path, "as it was").unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mark = Mark::of(&path, &file);
+        assert!(!holds(&path));
+        mark.set();
+        assert!(holds(&path));
+        (path, Marked { file: FileBackend::new(file).unwrap(), mark })
+    }
+
+    #[test]
+    fn a_mark_holds_until_somebody_else_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, marked) = marked(folder.path());
+        let file = File::options().write(true).open(&path).unwrap();
+        let changed = || file.metadata().map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
+        let (before, modified) = (changed(), file.metadata().unwrap().modified().unwrap());
+        // times are as fine as the clock of the kernel
+        while changed() == before {
+            marked.write(0, b"A").unwrap();
+            assert!(holds(&path));
+            marked.set_len(9 + changed().1.unsigned_abs() % 2).unwrap();
+            assert!(holds(&path));
+        }
+        marked.write(0, b"a").unwrap();
+        let before = changed();
+        while changed() == before {
+            file.write_all_at(b"a", 0).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        assert!(!holds(&path));
+    }
+
+    #[test]
+    fn no_copy_has_the_mark_of_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _marked) = marked(folder.path());
+        let copy = folder.path().join("b.redb");
+        fs::copy(&path, &copy).unwrap();
+        fs::copy(beside(&path), beside(&copy)).unwrap();
+        assert!(!holds(&copy));
+        assert!(holds(&path));
+        fs::rename(&copy, &path).unwrap();
+        assert!(!holds(&path));
+    }
+
+    #[test]
+    fn no_mark_holds_after_another_start_of_the_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _marked) = marked(folder.path());
+        let mark = fs::read_to_string(beside(&path)).unwrap();
+        let other = mark.replace(&boot().unwrap(), "00000000-0000-4000-8000-000000000000");
+        assert_ne!(other, mark);
+        fs::write(beside(&path), other).unwrap();
+        assert!(!holds(&path));
+    }
+
+    #[test]
+    fn a_mark_that_was_lifted_is_set_by_nobody_who_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, marked) = marked(folder.path());
+        marked.mark.lift();
+        assert!(!holds(&path));
+        marked.write(0, b"A").unwrap();
+        assert!(!holds(&path));
+        marked.mark.set();
+        assert!(holds(&path));
+    }
+
+    #[test]
+    fn what_redb_writes_between_checkpoints_is_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.redb");
+        let store = Store::open(&path, Lifetimes::default()).unwrap();
+        let changed = || fs::metadata(&path).map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
+        let before = changed();
+        for seq in 1_u64..10_000 {
+            let written = store.write(Seq(seq), Timestamp(1), |batch| {
+                (0..100).try_for_each(|number| {
+                    let mut id = [number; ID_BYTES];
+                    id[..8].copy_from_slice(&seq.to_be_bytes());
+                    batch.apply(&Change::User { user: User::new(UserId::from_bytes(id)), at: Timestamp(1) })
+                })
+            });
+            written.unwrap();
+            if changed() != before {
+                return assert!(holds(&path));
+            }
+        }
+        panic!("redb wrote nothing");
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_marked_is_written_to_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.redb");
+        fs::create_dir(beside(&path)).unwrap();
+        fs::write(&path, "as it was").unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mark = Mark::of(&path, &file);
+        mark.set();
+        Marked { file: FileBackend::new(file).unwrap(), mark }.write(0, b"A").unwrap();
+        assert!(!holds(&path));
+        assert_eq!(fs::read(&path).unwrap(), b"As it was");
+    }
+}

@@ -1,0 +1,395 @@
+//! A transaction that writes: what is applied in it, what the journal is given of it, and what is kept then.
+
+use std::borrow::Borrow;
+
+use domain::{
+    Blank, Change, Chat, ChatId, ClientId, Event, Kept, Message, RemovedBy, Seq, State, Timestamp, User,
+    UserId, What,
+};
+use redb::{Key, ReadableTable, Table, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
+    UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, codec, event, hidden_by, pairs_of,
+    record_cache::Records,
+    wal::{self, Found},
+};
+
+/// The head of a record of the journal. What the transaction changed follows, one after the other, until its end.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Head {
+    /// The place of the newest entry that was applied before.
+    pub(super) after: Seq,
+    /// The log as far as it is applied with this.
+    pub(super) log: LogState,
+}
+
+/// How far a journal was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replayed {
+    All,
+    /// Up to what is not a record.
+    UpToATear,
+    /// Up to a record of another database or of another moment of this one.
+    UpToAnother,
+}
+
+/// A transaction that writes. Reads through it see what it wrote.
+pub struct Batch<'txn> {
+    log: Table<'txn, (), &'static [u8]>,
+    users: Records<'txn, User>,
+    chats: Records<'txn, Chat>,
+    pairs: Table<'txn, (Id, Id), Id>,
+    events: Table<'txn, (Id, u64), &'static [u8]>,
+    posted: Table<'txn, (Id, Id, Id), u64>,
+    removed: Table<'txn, (Id, Id, Id), u64>,
+    hidden: Table<'txn, (Id, Id), ()>,
+    uninvited: Table<'txn, Id, ()>,
+    total: Table<'txn, (), u64>,
+    /// How many bytes are kept now.
+    bytes: u64,
+    /// What the journal is given of this.
+    pub(super) record: Vec<u8>,
+}
+
+impl<'txn> Batch<'txn> {
+    pub(super) fn open(write: &'txn WriteTransaction) -> Result<Self, StoreError> {
+        let total = write.open_table(BYTES)?;
+        let bytes = total.get(())?.map_or(0, |bytes| bytes.value());
+        Ok(Self {
+            total,
+            bytes,
+            record: Vec::new(),
+            log: write.open_table(LOG)?,
+            users: Records::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
+            chats: Records::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
+            pairs: write.open_table(PAIRS)?,
+            events: write.open_table(EVENTS)?,
+            posted: write.open_table(POSTED)?,
+            removed: write.open_table(REMOVED)?,
+            hidden: write.open_table(HIDDEN)?,
+            uninvited: write.open_table(UNINVITED)?,
+        })
+    }
+
+    /// Writes what is written once for all, and how many bytes are kept, and gives that.
+    pub(super) fn close(mut self) -> Result<u64, StoreError> {
+        self.users.close(&mut self.bytes)?;
+        self.chats.close(&mut self.bytes)?;
+        let before = self.total.get(())?.map_or(0, |bytes| bytes.value());
+        if before != self.bytes {
+            self.total.insert((), self.bytes)?;
+        }
+        Ok(self.bytes)
+    }
+
+    pub(super) fn state(&self) -> Result<Option<LogState>, StoreError> {
+        Ok(self.log.get(())?.map(|bytes| codec::decode(bytes.value())).transpose()?)
+    }
+
+    /// Notes the newest entry that is applied.
+    pub(super) fn advance(&mut self, state: LogState) -> Result<(), StoreError> {
+        self.log.insert((), codec::encode(&state)?.as_slice())?;
+        Ok(())
+    }
+
+    /// Begins what applies the log up to here.
+    pub(super) fn begin(&mut self, log: LogState) -> Result<(), StoreError> {
+        let after = self.state()?.map_or(Seq::ZERO, |before| before.seq);
+        if log.seq <= after {
+            return Err(StoreError::OutOfOrder(log.seq, after));
+        }
+        self.advance(log)?;
+        self.record = wal::begin(&Head { after, log })?;
+        Ok(())
+    }
+
+    /// Applies what a journal has beyond this. Gives the place to which that comes, and whether it is all there was.
+    pub(super) fn replay(
+        &mut self,
+        journal: &[u8],
+        mut log: LogState,
+    ) -> Result<(LogState, Replayed), StoreError> {
+        let mut rest = journal;
+        loop {
+            let (record, behind) = match wal::first(rest) {
+                Found::Record(record, behind) => (record, behind),
+                Found::End => return Ok((log, Replayed::All)),
+                Found::Torn => return Ok((log, Replayed::UpToATear)),
+            };
+            let (head, mut changes): (Head, _) = wal::head(record)?;
+            if head.log.seq > log.seq {
+                if (head.log.epoch, head.after) != (log.epoch, log.seq) {
+                    return Ok((log, Replayed::UpToAnother));
+                }
+                while !changes.is_empty() {
+                    let (change, others) = wal::next(changes)?;
+                    self.store(&change)?;
+                    changes = others;
+                }
+                log = head.log;
+            }
+            rest = behind;
+        }
+    }
+
+    /// Stores what an entry changed.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.store(change)?;
+        self.record = wal::add(std::mem::take(&mut self.record), change)?;
+        Ok(())
+    }
+
+    fn store(&mut self, change: &Change) -> Result<(), StoreError> {
+        match change {
+            Change::User { user, at } => {
+                let id = user.id.bytes();
+                // not before they were seen last, since the clock may be about to be set
+                let seen = self.users.kept(id)?.map_or(*at, |kept| kept.active_at.max(*at));
+                self.users.put(id, user.clone())?;
+                self.users.touch(id, seen)?;
+            }
+            Change::Chat(event) => self.append(event)?,
+            Change::Hidden { from, person, is_hidden } => {
+                let pair = (from.bytes(), person.bytes());
+                if *is_hidden {
+                    let was_there = self.hidden.insert(pair, ())?.is_some();
+                    came(&mut self.bytes, was_there, HIDDEN_BYTES);
+                } else {
+                    let was_there = self.hidden.remove(pair)?.is_some();
+                    went(&mut self.bytes, was_there, HIDDEN_BYTES);
+                }
+            }
+            Change::InvitesSet { user, are_taken } => {
+                if *are_taken {
+                    let was_there = self.uninvited.remove(user.bytes())?.is_some();
+                    went(&mut self.bytes, was_there, UNINVITED_BYTES);
+                } else {
+                    let was_there = self.uninvited.insert(user.bytes(), ())?.is_some();
+                    came(&mut self.bytes, was_there, UNINVITED_BYTES);
+                }
+            }
+            Change::UserTouched(user, at) => {
+                self.users.touch(user.bytes(), *at)?;
+            }
+            Change::ChatTouched(chat, at) => {
+                self.chats.touch(chat.bytes(), *at)?;
+            }
+            Change::UserExpired(user) => {
+                self.users.remove(user.bytes(), &mut self.bytes)?;
+                for pair in self.hidden.extract_from_if(all_with(*user), |_, ()| true)? {
+                    pair?;
+                    went(&mut self.bytes, true, HIDDEN_BYTES);
+                }
+                let was_there = self.uninvited.remove(user.bytes())?.is_some();
+                went(&mut self.bytes, was_there, UNINVITED_BYTES);
+            }
+            Change::ChatExpired(chat) => self.remove(chat)?,
+            Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
+            Change::ClockSet(by) => {
+                self.users.move_times(*by)?;
+                self.chats.move_times(*by)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, event: &Event) -> Result<(), StoreError> {
+        let id = event.chat.bytes();
+        let before = self.chats.kept(id)?;
+        // not before it was touched last, since the clock may be about to be set
+        let active_at = before.as_ref().map_or(event.at, |kept| kept.active_at.max(event.at));
+        if let Some(chat) = event.apply_to(before.map(|kept| kept.value)) {
+            self.chats.put(id, chat.clone())?;
+            self.chats.touch(id, active_at)?;
+            if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
+                let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
+                for pair in [(owner, guest), (guest, owner)] {
+                    let was_there = self.pairs.insert(pair, id)?.is_some();
+                    came(&mut self.bytes, was_there, PAIR_BYTES);
+                }
+            }
+        }
+        if let Some((authors, by)) = event.clears() {
+            for author in authors {
+                self.blank_all(event.chat, author, by)?;
+            }
+        }
+        put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
+        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+            let was_there =
+                self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
+            came(&mut self.bytes, was_there, POSTED_BYTES);
+        }
+        if let What::MessageRemoved { message, by } = event.what {
+            self.blank(event.chat, message, by)?;
+        }
+        Ok(())
+    }
+
+    fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
+        let Some(event) = State::event(self, chat, message)? else { return Ok(()) };
+        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+            let key = (chat.bytes(), author.bytes(), client_id.bytes());
+            if self.posted.remove(key)?.is_some() {
+                self.removed.insert(key, message.0)?;
+            }
+            put(&mut self.events, (chat.bytes(), message.0), &event.blank(by), &mut self.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Blanks all that somebody said in a chat. What was blanked before costs nothing more.
+    fn blank_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
+        let mut said = Vec::new();
+        for message in self.posted.range(all_of(chat, author))? {
+            said.push(Seq(message?.1.value()));
+        }
+        said.into_iter().try_for_each(|message| self.blank(chat, message, by))
+    }
+
+    fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
+        let id = chat.id.bytes();
+        self.chats.remove(id, &mut self.bytes)?;
+        if let Some(guest) = chat.guest {
+            let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
+            for pair in [(owner, guest), (guest, owner)] {
+                // the two may have started another one since this one expired
+                if self.pairs.get(pair)?.is_some_and(|found| found.value() == id) {
+                    let was_there = self.pairs.remove(pair)?.is_some();
+                    went(&mut self.bytes, was_there, PAIR_BYTES);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, chat: ChatId, upto: Seq) -> Result<(), StoreError> {
+        let id = chat.bytes();
+        let mut posted = Vec::new();
+        for gone in self.events.extract_from_if((id, 0)..=(id, upto.0), |_, _| true)? {
+            let (_, record) = gone?;
+            self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
+            match codec::decode::<Event>(record.value())?.what {
+                What::Posted(Message { author, client_id, .. })
+                | What::Blank(Blank { author, client_id, .. }) => {
+                    posted.push((id, author.bytes(), client_id.bytes()));
+                }
+                _ => {}
+            }
+        }
+        for key in posted {
+            let was_there = self.posted.remove(key)?.is_some() || self.removed.remove(key)?.is_some();
+            went(&mut self.bytes, was_there, POSTED_BYTES);
+        }
+        Ok(())
+    }
+}
+
+impl State for Batch<'_> {
+    type Error = StoreError;
+
+    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, StoreError> {
+        self.users.kept(id.bytes())
+    }
+
+    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, StoreError> {
+        self.chats.kept(id.bytes())
+    }
+
+    fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, StoreError> {
+        let key = (chat.bytes(), author.bytes(), client_id.bytes());
+        let place = self.posted.get(key)?.map(|seq| Seq(seq.value()));
+        if place.is_some() {
+            return Ok(place);
+        }
+        Ok(self.removed.get(key)?.map(|seq| Seq(seq.value())))
+    }
+
+    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, StoreError> {
+        Ok(self.posted.range(all_of(chat, author))?.next().transpose()?.is_some())
+    }
+
+    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {
+        Ok(pairs_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
+    }
+
+    fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
+        event(&self.events, chat, seq)
+    }
+
+    fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        hidden_by(&self.hidden, user)
+    }
+
+    fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
+        Ok(self.uninvited.get(user.bytes())?.is_none())
+    }
+}
+
+/// What a record counts besides its value: its key, give or take.
+const KEY_BYTES: u64 = 18;
+/// What the place of a message counts.
+const POSTED_BYTES: u64 = 38;
+/// What counts that somebody is hidden from somebody.
+const HIDDEN_BYTES: u64 = 20;
+/// The bytes of somebody who takes no invites.
+const UNINVITED_BYTES: u64 = 10;
+/// What counts one of two in a chat of two.
+const PAIR_BYTES: u64 = 30;
+/// What counts when somebody or a chat was last active.
+pub(super) const ACTIVE_BYTES: u64 = 18;
+
+/// Counts something of that size that was stored, unless it was there before.
+fn came(bytes: &mut u64, was_there: bool, size: u64) {
+    *bytes += if was_there { 0 } else { size };
+}
+
+/// Counts something of that size no longer, if it was there before.
+pub(super) fn went(bytes: &mut u64, was_there: bool, size: u64) {
+    *bytes = bytes.saturating_sub(if was_there { size } else { 0 });
+}
+
+/// Notes when somebody or a chat was last active.
+pub(super) fn touch(
+    table: &mut Table<'_, Id, u64>,
+    id: Id,
+    at: Timestamp,
+    bytes: &mut u64,
+) -> Result<(), StoreError> {
+    let was_there = table.insert(id, at.0)?.is_some();
+    came(bytes, was_there, ACTIVE_BYTES);
+    Ok(())
+}
+
+fn len(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// Stores a record, in the place of the one before, and counts what is kept then.
+pub(super) fn put<'key, K: Key + Borrow<K::SelfType<'key>> + 'key, T: Serialize>(
+    table: &mut Table<'_, K, &'static [u8]>,
+    key: K,
+    value: &T,
+    bytes: &mut u64,
+) -> Result<(), StoreError> {
+    let record = codec::encode(value)?;
+    let before = table.insert(key, record.as_slice())?.map_or(0, |before| len(before.value()) + KEY_BYTES);
+    *bytes = bytes.saturating_sub(before) + len(&record) + KEY_BYTES;
+    Ok(())
+}
+
+/// Takes a record away, and counts what is kept then.
+pub(super) fn take(
+    table: &mut Table<'_, Id, &'static [u8]>,
+    key: Id,
+    bytes: &mut u64,
+) -> Result<(), StoreError> {
+    let before = table.remove(key)?.map_or(0, |before| len(before.value()) + KEY_BYTES);
+    *bytes = bytes.saturating_sub(before);
+    Ok(())
+}

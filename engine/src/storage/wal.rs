@@ -1,0 +1,412 @@
+//! The journal: a file beside the database to whose end each transaction is written, and synced, before anybody hears of it.
+//! The database itself is synced now and then, and the journal emptied; what the journal has beyond the database is applied
+//! again when that is opened. One file that only grows needs one sync for what takes two and some twenty pages in the
+//! database. (A write-ahead log: ARIES, Mohan et al., 1992, of which only the redo is needed here.)
+//!
+//! A record is its length and a checksum, four bytes each, and then its bytes. The head is written last: where it is zero, a
+//! process ended while it wrote, and nobody was told of that record. Where it is and its bytes are not, the power went, or
+//! the disk has lost something.
+
+use std::{fs::File, io, path::Path};
+
+use redb::{StorageBackend, backends::FileBackend};
+use serde::{Deserialize, Serialize};
+
+use crate::durable_fs::sync_folder_of;
+
+use super::{
+    codec::{RecordError, VERSION},
+    integrity::seal::owned,
+};
+
+/// Bytes before a record.
+const HEAD: usize = 8;
+
+/// What it takes on the disk to store something: tried out where nothing could be stored.
+const A_BLOCK: [u8; 4096] = [0; 4096];
+
+/// The open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    storage: Box<dyn StorageBackend>,
+    /// Where the records end that count.
+    end: u64,
+    /// Where the file may end: further than the records where one was not kept.
+    reaches: u64,
+}
+
+impl Journal {
+    /// Opens the journal in a file, and makes it where there is none.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = owned(File::options().read(true).write(true)).open(path)?;
+        sync_folder_of(path)?;
+        Self::on(FileBackend::new(file).map_err(io::Error::other)?)
+    }
+
+    /// On whatever keeps bytes.
+    pub(super) fn on(storage: impl StorageBackend) -> io::Result<Self> {
+        let reaches = storage.len()?;
+        Ok(Self { storage: Box::new(storage), end: 0, reaches })
+    }
+
+    /// How many bytes its records take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end
+    }
+
+    /// All that is in it, for [`first`]. It is to be emptied before anything is appended.
+    pub(super) fn contents(&self) -> io::Result<Vec<u8>> {
+        let mut contents = vec![0; usize::try_from(self.storage.len()?).map_err(io::Error::other)?];
+        self.storage.read(0, &mut contents)?;
+        Ok(contents)
+    }
+
+    /// Writes a record to the end and syncs. It counts once it is [kept](Self::keep), and is otherwise to be
+    /// [cut](Self::cut) off. Where the process ends before either, it counts.
+    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(record.len()).map_err(io::Error::other)?;
+        let mut head = [0; HEAD];
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4..].copy_from_slice(&crc32fast::hash(record).to_le_bytes());
+        self.grow(HEAD + record.len())?;
+        self.storage.write(self.end + HEAD as u64, record)?;
+        self.storage.write(self.end, &head)?;
+        self.storage.sync_data()
+    }
+
+    /// What was appended last counts.
+    pub(super) fn keep(&mut self) {
+        self.end = self.reaches;
+    }
+
+    /// Empties it: everything in it is in the database.
+    pub(super) fn empty(&mut self) -> io::Result<()> {
+        self.end = 0;
+        self.cut()
+    }
+
+    /// Whether something can be appended. It is taken away again.
+    pub(super) fn try_out(&mut self) -> io::Result<()> {
+        self.grow(A_BLOCK.len())?;
+        self.storage.write(self.end, &A_BLOCK)?;
+        self.storage.sync_data()?;
+        self.cut()
+    }
+
+    fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        self.reaches = self.end.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.storage.set_len(self.reaches)
+    }
+
+    /// Cuts off what does not count, for good: to be done before anything else is.
+    pub(super) fn cut(&mut self) -> io::Result<()> {
+        if self.reaches > self.end {
+            self.storage.set_len(self.end)?;
+            self.storage.sync_data()?;
+            self.reaches = self.end;
+        }
+        Ok(())
+    }
+}
+
+/// The beginning of a record: the version of everything stored, and a head.
+///
+/// # Errors
+/// [`RecordError::Malformed`], for types that postcard cannot write; Qchat has none.
+pub(super) fn begin<T: Serialize>(head: &T) -> Result<Vec<u8>, RecordError> {
+    add(vec![VERSION], head)
+}
+
+/// A record with one thing more.
+///
+/// # Errors
+/// As [`begin`].
+pub(super) fn add<T: Serialize>(record: Vec<u8>, value: &T) -> Result<Vec<u8>, RecordError> {
+    Ok(postcard::to_extend(value, record)?)
+}
+
+/// The head of a record, and what follows.
+///
+/// # Errors
+/// [`RecordError`] for what another version of Qchat wrote.
+pub(super) fn head<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<(T, &[u8]), RecordError> {
+    match record.split_first() {
+        None => Err(RecordError::Empty),
+        Some((&VERSION, rest)) => next(rest),
+        Some((&version, _)) => Err(RecordError::Version(version)),
+    }
+}
+
+/// The next thing of a record, and what follows.
+///
+/// # Errors
+/// As [`head`].
+pub(super) fn next<T: for<'de> Deserialize<'de>>(rest: &[u8]) -> Result<(T, &[u8]), RecordError> {
+    Ok(postcard::take_from_bytes(rest)?)
+}
+
+/// What comes next in a journal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// A record, and what is behind it.
+    Record(&'a [u8], &'a [u8]),
+    /// Its end.
+    End,
+    /// Neither.
+    Torn,
+}
+
+/// What these bytes of a journal begin with.
+pub(super) fn first(contents: &[u8]) -> Found<'_> {
+    if contents.iter().take(HEAD).all(|byte| *byte == 0) {
+        return Found::End;
+    }
+    record(contents).map_or(Found::Torn, |(record, behind)| Found::Record(record, behind))
+}
+
+fn record(contents: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = contents.split_first_chunk()?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    let (record, behind) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    (u32::from_le_bytes(*checksum) == crc32fast::hash(record)).then_some((record, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    };
+
+    use domain::{
+        Body, Change, ChatId, ClientId, Epoch, Event, Message, Nickname, Seq, Timestamp, Title, User, UserId,
+        Visibility, What, id::ID_BYTES,
+    };
+    use proptest::prelude::*;
+    use redb::backends::InMemoryBackend;
+
+    use super::*;
+    use crate::storage::{LogState, transaction::Head};
+
+    fn records(journal: &Journal) -> (Vec<Vec<u8>>, bool) {
+        let contents = journal.contents().unwrap();
+        let (mut records, mut rest) = (Vec::new(), contents.as_slice());
+        loop {
+            match first(rest) {
+                Found::Record(record, behind) => {
+                    records.push(record.to_vec());
+                    rest = behind;
+                }
+                ended => return (records, ended == Found::End),
+            }
+        }
+    }
+
+    /// Another layout is another version: a start reads what the one before it wrote.
+    #[test]
+    fn what_is_written_is_laid_out_as_version_4_is() {
+        let (user, chat) = (UserId::from_bytes([1; ID_BYTES]), ChatId::from_bytes([2; ID_BYTES]));
+        let (nickname, at) = (Nickname::parse("Ana").unwrap(), Timestamp(7));
+        let title = Title::parse("Tea").unwrap();
+        let guest = Some(User { id: UserId::from_bytes([3; ID_BYTES]), nickname: nickname.clone() });
+        let started = What::Started {
+            owner: user,
+            nickname: nickname.clone(),
+            title,
+            visibility: Visibility::Private,
+            guest,
+        };
+        let (client_id, body) = (ClientId::from_bytes([4; ID_BYTES]), Body::parse("hello").unwrap());
+        let message = Message { author: user, nickname: nickname.clone(), client_id, body };
+        let event = |seq, what| Event { chat, seq: Seq(seq), prev: Seq(seq - 1), at, what };
+        let started = event(1, started);
+        let of_chat = started.apply_to(None).unwrap();
+        let changes = [
+            Change::User { user: User { id: user, nickname }, at },
+            Change::Chat(started),
+            Change::Chat(event(2, What::Posted(message))),
+            Change::Hidden { from: user, person: user, is_hidden: true },
+            Change::UserTouched(user, at),
+            Change::ChatTouched(chat, at),
+            Change::UserExpired(user),
+            Change::ChatExpired(of_chat),
+            Change::Forgotten { chat, upto: Seq(300) },
+        ];
+        let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(300), at };
+        let mut record = begin(&Head { after: Seq(299), log }).unwrap();
+        for change in &changes {
+            record = add(record, change).unwrap();
+        }
+        let (head, mut rest): (Head, _) = super::head(&record).unwrap();
+        assert_eq!((head.after, head.log), (Seq(299), log));
+        for change in &changes {
+            let (read, behind): (Change, _) = next(rest).unwrap();
+            assert_eq!(read, *change);
+            rest = behind;
+        }
+        assert!(rest.is_empty());
+        assert_eq!((VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
+    }
+
+    fn journal_of(bytes: &[u8]) -> Journal {
+        let storage = InMemoryBackend::new();
+        storage.set_len(bytes.len() as u64).unwrap();
+        StorageBackend::write(&storage, 0, bytes).unwrap();
+        Journal::on(storage).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_there_in_order_and_what_is_not_is_written_over() {
+        let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+        assert_eq!(records(&journal), (Vec::new(), true));
+        for (record, is_kept) in
+            [("one", true), ("longer than what follows", false), ("two", true), ("last", false)]
+        {
+            journal.cut().unwrap();
+            journal.append(record.as_bytes()).unwrap();
+            if is_kept {
+                journal.keep();
+            }
+        }
+        let all = ["one", "two", "last"].map(|record| record.as_bytes().to_vec());
+        assert_eq!(
+            records(&journal),
+            (all[..].to_vec(), true),
+            "a process that ends has kept what it appended"
+        );
+        journal.cut().unwrap();
+        journal.try_out().unwrap();
+        assert_eq!(records(&journal), (all[..2].to_vec(), true), "one that goes on has not");
+        journal.empty().unwrap();
+        assert_eq!((records(&journal), journal.bytes()), ((Vec::new(), true), 0));
+    }
+
+    /// Memory that takes so many steps, after which the process has ended, and has room for so many bytes.
+    #[derive(Debug, Default)]
+    struct Limited {
+        memory: InMemoryBackend,
+        steps: Option<AtomicU32>,
+        room: Option<Arc<AtomicU64>>,
+    }
+
+    impl Limited {
+        fn step(&self) -> io::Result<()> {
+            let Some(steps) = &self.steps else { return Ok(()) };
+            let left = steps.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            left.map(|_| ()).map_err(|_| io::Error::other("it has ended"))
+        }
+    }
+
+    impl StorageBackend for Limited {
+        fn len(&self) -> io::Result<u64> {
+            self.memory.len()
+        }
+        fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+            StorageBackend::read(&self.memory, offset, out)
+        }
+        fn set_len(&self, len: u64) -> io::Result<()> {
+            self.step()?;
+            let room = self.room.as_ref().map_or(u64::MAX, |room| room.load(Ordering::SeqCst));
+            // as a disk does: the first part of what has no room is there
+            self.memory.set_len(len.min(room))?;
+            if len > room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+        fn sync_data(&self) -> io::Result<()> {
+            self.step()
+        }
+        fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+            self.step()?;
+            StorageBackend::write(&self.memory, offset, data)
+        }
+    }
+
+    #[test]
+    fn what_was_being_written_when_the_process_ended_is_nothing() {
+        let (one, two) = (b"one".to_vec(), b"two".to_vec());
+        for steps in 0..8 {
+            let mut journal =
+                Journal::on(Limited { steps: Some(steps.into()), ..Limited::default() }).unwrap();
+            let written = [&one, &two].map(|record| {
+                let is_written = journal.append(record).is_ok();
+                journal.keep();
+                is_written
+            });
+            let (found, is_clean) = records(&journal);
+            let acknowledged = written.iter().filter(|is_written| **is_written).count();
+            assert!(
+                found.len() >= acknowledged && [&one, &two].into_iter().zip(&found).all(|(a, b)| a == b),
+                "{steps}"
+            );
+            assert!(is_clean, "after {steps} steps it ends in something");
+        }
+        let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+        journal.append(&one).unwrap();
+        let whole = journal.contents().unwrap();
+        let torn = [&whole[..], &whole[..HEAD], b"o\0\0"].concat();
+        assert_eq!(records(&journal_of(&torn)), (vec![one], false), "not so where the power goes");
+    }
+
+    #[test]
+    fn one_that_was_there_before_is_emptied() {
+        let mut journal = journal_of(b"\x01\0\0\0 what a crash left");
+        assert_eq!(records(&journal), (Vec::new(), false));
+        journal.empty().unwrap();
+        assert_eq!(records(&journal), (Vec::new(), true));
+        journal.append(b"new").unwrap();
+        assert_eq!(records(&journal), (vec![b"new".to_vec()], true));
+    }
+
+    #[test]
+    fn what_has_no_room_leaves_nothing_behind() {
+        let room = Arc::new(AtomicU64::new(40));
+        let limited = Limited { room: Some(Arc::clone(&room)), ..Limited::default() };
+        let mut journal = Journal::on(limited).unwrap();
+        journal.append(&[1; 20]).unwrap();
+        journal.keep();
+        assert!(journal.append(&[2; 20]).is_err());
+        journal.cut().unwrap();
+        assert!(journal.try_out().is_err());
+        journal.cut().unwrap();
+        journal.append(&[3; 4]).unwrap();
+        journal.keep();
+        assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4]], true));
+        room.store(10_000, Ordering::SeqCst);
+        journal.try_out().unwrap();
+        journal.append(&[4; 20]).unwrap();
+        assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4], vec![4; 20]], true));
+    }
+
+    proptest! {
+        /// Whatever becomes of the end, the records before it are read as they were, and nothing is made up.
+        #[test]
+        fn what_was_not_harmed_is_read(
+            written in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 1..8),
+            cut in any::<proptest::sample::Index>(),
+            flip in proptest::option::of(0_u8..8),
+        ) {
+            let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+            for record in &written {
+                journal.append(record).unwrap();
+                journal.keep();
+            }
+            let mut bytes = journal.contents().unwrap();
+            let place = cut.index(bytes.len());
+            match flip {
+                Some(bit) => bytes[place] ^= 1 << bit,
+                None => bytes.truncate(place),
+            }
+            let mut unharmed = Vec::new();
+            let mut end = 0;
+            for record in &written {
+                end += HEAD + record.len();
+                if end > place { break }
+                unharmed.push(record.clone());
+            }
+            let (found, is_clean) = records(&journal_of(&bytes));
+            let length: usize = unharmed.iter().map(|record| HEAD + record.len()).sum();
+            prop_assert_eq!(found, unharmed);
+            // where nothing is left of a head, or so little that it is zero, nothing shows that there was one
+            prop_assert_eq!(is_clean, bytes[length..].iter().all(|byte| *byte == 0));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The writer: takes proposals in the order of the log, decides them, stores what follows in one transaction, and
+//! only when that is on disk lets anyone see it. Now and then it makes a checkpoint.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use domain::{Change, Problem, Seq, Timestamp, Verdict, decide};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    log::{LocalLog, Next, Outcome, Placed},
+    publisher::Audience,
+    storage::{Store, StoreError},
+    supervisor::{self, BackOff, Panics},
+};
+
+/// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
+const BATCH: usize = 256;
+
+/// A checkpoint is made when the journal has this many bytes. Half of that, 9,000 messages of 200 characters, took a start
+/// after a kill 0.07 s longer.
+pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// Or when the oldest of them has been there for so long. What was taken away is in the journal for no longer than that.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether what people ask for can be stored. Shared with the health page.
+#[derive(Debug, Default)]
+pub struct WriterHealth {
+    failing: AtomicBool,
+    gone: AtomicBool,
+    cannot_go_on: CancellationToken,
+}
+
+impl WriterHealth {
+    /// Whether the writer is there and its last transaction was committed.
+    pub fn is_well(&self) -> bool {
+        self.can_store() && !self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Whether its last transaction was committed, whether or not the writer is there still.
+    pub fn can_store(&self) -> bool {
+        !self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the writer cannot go on: from then on everything is refused as not stored.
+    pub async fn cannot_go_on(&self) {
+        self.cannot_go_on.cancelled().await;
+    }
+}
+
+/// However the writer ends, a panic included, its health says so.
+struct Working(Arc<WriterHealth>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.gone.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The writer and what it needs.
+pub struct Writer {
+    log: LocalLog,
+    store: Arc<Store>,
+    audience: Audience,
+    health: Arc<WriterHealth>,
+    panics: Arc<Panics>,
+    newest: Seq,
+    /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
+    checkpoint: Option<Instant>,
+}
+
+/// Why a batch was not stored.
+#[derive(Debug, thiserror::Error)]
+enum NotStored {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the writer panicked")]
+    Panicked,
+}
+
+impl Writer {
+    /// Goes on where the store ends.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn new(
+        log: LocalLog,
+        store: Arc<Store>,
+        audience: Audience,
+        health: Arc<WriterHealth>,
+        panics: Arc<Panics>,
+    ) -> Result<Self, StoreError> {
+        let newest = newest(&store)?;
+        Ok(Self { log, store, audience, health, panics, newest, checkpoint: None })
+    }
+
+    /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own. A panic costs the
+    /// proposals that it hit, which are refused as not stored, and nothing else.
+    pub fn run(mut self) {
+        let _working = Working(Arc::clone(&self.health));
+        let mut back_off = BackOff::default();
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.work())) {
+                Ok(()) => return,
+                Err(panic) => supervisor::note("writer", &self.panics.writer, &*panic),
+            }
+            self.health.failing.store(true, Ordering::Relaxed);
+            thread::sleep(back_off.after_panic());
+            // it is not known how far it came: the store knows, and those who watch are sent there
+            match self.stores(newest) {
+                Ok(newest) => self.newest = newest,
+                Err(error) => return self.give_up(&error),
+            }
+            if let Err(error) = self.stores(|_| self.audience.look_again()) {
+                return self.give_up(&error);
+            }
+            self.health.failing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn work(&mut self) {
+        loop {
+            match self.log.next(BATCH, self.newest, self.checkpoint) {
+                Next::Batch(batch) => self.write(batch),
+                Next::Nothing => {}
+                Next::End => return,
+            }
+            let is_done = if self.health.failing.load(Ordering::Relaxed) {
+                // what failed may have been at fault; if nothing at all can be stored, it is the storage
+                self.checkpoint(Store::try_out)
+            } else if self.is_checkpoint_due() {
+                self.checkpoint(Store::checkpoint)
+            } else {
+                Ok(())
+            };
+            match is_done {
+                Ok(()) => self.health.failing.store(false, Ordering::Relaxed),
+                Err(error) => return self.give_up(&error),
+            }
+        }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.checkpoint.is_some_and(|at| at <= Instant::now())
+            || self.store.journal_bytes() >= CHECKPOINT_BYTES
+    }
+
+    fn checkpoint(&mut self, make: impl FnOnce(&Store) -> Result<(), StoreError>) -> Result<(), NotStored> {
+        self.checkpoint = None;
+        self.stores(make)
+    }
+
+    /// Refuses everything, until the log is closed.
+    fn give_up(&mut self, error: &NotStored) {
+        tracing::error!(%error, "nothing can be stored any more");
+        self.health.failing.store(true, Ordering::Relaxed);
+        self.health.cannot_go_on.cancel();
+        while let Next::Batch(batch) = self.log.next(BATCH, self.newest, None) {
+            refuse(batch);
+        }
+    }
+
+    /// Writes a batch. One that fails as a whole is written command by command, so that what is wrong with one does
+    /// not keep the others from being stored.
+    fn write(&mut self, batch: Vec<Placed>) {
+        let mut stored = self.stores(|store| commit(store, &batch));
+        if let Err(error) = &stored
+            && batch.len() > 1
+        {
+            tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
+            return batch.into_iter().for_each(|placed| self.write(vec![placed]));
+        }
+        if let Err(NotStored::Store(StoreError::Io(_))) = stored {
+            // there may be room in the journal then
+            stored =
+                self.checkpoint(Store::checkpoint).and_then(|()| self.stores(|store| commit(store, &batch)));
+        }
+        match stored {
+            Ok(stored) => self.show(batch, stored),
+            Err(error) => {
+                self.health.failing.store(true, Ordering::Relaxed);
+                tracing::error!(%error, "a command could not be stored");
+                if let Err(error) = self.stores(Store::take_back) {
+                    tracing::error!(%error, "whether it comes back after a start is not known");
+                }
+                refuse(batch);
+            }
+        }
+    }
+
+    fn show(&mut self, batch: Vec<Placed>, (outcomes, changes): (Vec<Outcome>, Vec<Change>)) {
+        let Some(newest) = batch.last() else { return };
+        self.newest = newest.entry.seq;
+        self.checkpoint.get_or_insert_with(|| Instant::now() + CHECKPOINT_AFTER);
+        self.health.failing.store(false, Ordering::Relaxed);
+        changes.iter().for_each(|change| self.audience.show(change));
+        for (placed, outcome) in batch.into_iter().zip(outcomes) {
+            // whoever asked may have gone; what they asked for is done all the same
+            let _ = placed.outcome.send(outcome);
+        }
+    }
+
+    /// Works with the store. A panic in there leaves a transaction undone, as an error does.
+    fn stores<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, NotStored> {
+        match catch_unwind(AssertUnwindSafe(|| work(&self.store))) {
+            Ok(stored) => Ok(stored?),
+            Err(panic) => {
+                supervisor::note("writer", &self.panics.writer, &*panic);
+                Err(NotStored::Panicked)
+            }
+        }
+    }
+}
+
+fn commit(store: &Store, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>), StoreError> {
+    let Some(newest) = batch.last().map(|placed| &placed.entry) else { return Ok(Default::default()) };
+    let lifetimes = store.lifetimes();
+    store.write(newest.seq, newest.at, |write| {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut all = Vec::with_capacity(batch.len());
+        for Placed { entry, .. } in batch {
+            outcomes.push(match decide(write, entry, lifetimes)? {
+                Verdict::Accepted(changes) => {
+                    changes.iter().try_for_each(|change| write.apply(change))?;
+                    all.extend(changes);
+                    Ok(entry.seq)
+                }
+                Verdict::Repeated(first) => Ok(first),
+                Verdict::Refused(problem) => Err(problem),
+            });
+        }
+        Ok((outcomes, all))
+    })
+}
+
+fn refuse(batch: Vec<Placed>) {
+    for placed in batch {
+        let _ = placed.outcome.send(Err(Problem::NotStored));
+    }
+}
+
+fn newest(store: &Store) -> Result<Seq, StoreError> {
+    Ok(store.read(Timestamp::default())?.log()?.map_or(Seq::ZERO, |log| log.seq))
+}

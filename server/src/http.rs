@@ -1,0 +1,65 @@
+//! HTTP: which address leads where, and what answers there.
+
+pub mod assets;
+pub mod client;
+pub mod csrf;
+pub mod error;
+pub mod forms;
+pub mod health;
+pub mod listener;
+pub mod metrics;
+pub mod origin;
+pub mod pages;
+pub mod render;
+pub mod security_headers;
+pub mod session;
+pub mod state;
+pub mod ws;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
+use domain::Problem;
+use tower_http::{
+    csrf::{CsrfLayer, ProtectionError},
+    timeout::TimeoutLayer,
+};
+
+use client::TrustedProxies;
+use state::Parts;
+
+/// A request is answered within this time, or comes too slowly to be answered at all.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+
+/// All addresses.
+pub fn router(parts: Arc<Parts>, proxies: TrustedProxies) -> Router {
+    // A layer of the router's own is a box in each request's way, so all are one. The first sees a request first, and its
+    // answer last.
+    let layers = (
+        middleware::map_response(security_headers::protect),
+        middleware::from_fn_with_state(proxies, client::identify),
+        middleware::from_fn_with_state(Arc::clone(&parts), csrf::settle),
+        CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
+        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
+        DefaultBodyLimit::max(forms::FORM_LIMIT),
+    );
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/chat/{*id}", get(pages::chat))
+        .route("/live", get(ws::upgrade))
+        .route("/api/ask", post(forms::ask).get(forms::look))
+        .route("/api/{function}", post(forms::submit).get(forms::look))
+        .route("/pkg/{*file}", get(assets::package))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::show))
+        .fallback(pages::elsewhere)
+        .layer(layers)
+        .with_state(parts)
+}

@@ -1,0 +1,91 @@
+//! Problems over HTTP, for clients that are not pages.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{Problem, frame::ServerFrame};
+
+/// The HTTP status that goes with a problem.
+const fn status(problem: Problem) -> u16 {
+    match problem {
+        Problem::NicknameEmpty
+        | Problem::NicknameTooLong
+        | Problem::NicknameNotPlain
+        | Problem::TitleEmpty
+        | Problem::TitleTooLong
+        | Problem::TitleNotPlain
+        | Problem::MessageEmpty
+        | Problem::MessageTooLong
+        | Problem::MessageNotPlain
+        | Problem::FilterTooLong
+        | Problem::NickWithoutName
+        | Problem::UnknownSlash
+        | Problem::SlashHelp
+        | Problem::OnlyOthers
+        | Problem::ChatWithOneself => 422,
+        Problem::UnknownChat
+        | Problem::ChatEnded
+        | Problem::UserGone
+        | Problem::InviteGone
+        | Problem::MessageGone => 404,
+        Problem::ChatExists | Problem::ChatOfTwo | Problem::WrittenAsAnother | Problem::WaitedTooLong => 409,
+        Problem::NoSession | Problem::TwoSessions => 401,
+        Problem::CrossOrigin
+        | Problem::NotOwner
+        | Problem::NotAdmitted
+        | Problem::Removed
+        | Problem::ChatLocked
+        | Problem::InvitesNotTaken => 403,
+        Problem::BadFrame
+        | Problem::BinaryFrame
+        | Problem::UnknownVersion
+        | Problem::HelloFirst
+        | Problem::BadForm => 400,
+        Problem::FrameTooLarge => 413,
+        Problem::TextOnly => 415,
+        Problem::TooManyChats
+        | Problem::TooManyPages
+        | Problem::TooManyFilters
+        | Problem::TooManyInvites
+        | Problem::TooManyRemoved
+        | Problem::TooManyHidden
+        | Problem::ChatFull
+        | Problem::TooManyOwn
+        | Problem::TooManyWaiting
+        | Problem::TooFast { .. } => 429,
+        Problem::NotStored | Problem::NotReadable => 500,
+        Problem::StorageFull => 507,
+        Problem::Busy | Problem::Restarting | Problem::NotConnected | Problem::AnswerLost => 503,
+    }
+}
+
+/// Gives an answer the status that goes with a problem, and says when the same may be tried again, where that is known.
+pub fn mark(problem: Problem, response: &mut Response) {
+    *response.status_mut() =
+        StatusCode::from_u16(status(problem)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if let Some(seconds) = problem.retry_after() {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+}
+
+/// A problem as the frame that would carry it.
+pub fn plain(problem: Problem) -> Response {
+    let body = serde_json::to_string(&ServerFrame::refused(problem)).unwrap_or_default();
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+    mark(problem, &mut response);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_has_a_status_of_an_error() {
+        for problem in Problem::ALL {
+            let status = StatusCode::from_u16(status(problem)).unwrap();
+            assert!(status.is_client_error() || status.is_server_error(), "{problem:?}");
+        }
+    }
+}

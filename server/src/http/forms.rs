@@ -1,0 +1,330 @@
+//! Ordinary forms, for pages without WASM: the server functions of `app`, answered as people expect of a form. What
+//! is accepted leads on to a page; what is refused comes back with its text and a sentence.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use app::api::{Backend, BackendContext, Promise};
+use axum::{
+    Json,
+    body::{Body, Bytes, to_bytes},
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{
+    ChatId, ClientId, Command, Problem, UserId,
+    frame::{Ask, FRAME_LIMIT, ServerFrame},
+    id::ID_BYTES,
+    page::{Notice, RefusedForm},
+};
+use engine::{Caller, Service, random};
+use futures_util::StreamExt;
+use leptos::context::provide_context;
+use sha2::{Digest, Sha256};
+
+use super::{
+    client::Client,
+    error,
+    render::{Asker, Line},
+    state::Parts,
+};
+
+/// A form has so many bytes at most. It holds a message; every character of it may take three bytes in a form, and there
+/// are other fields.
+pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// So many bytes of a longer form are read and dropped, since a browser that still sends does not read an answer.
+const DROPPED: usize = 64 * FORM_LIMIT;
+
+/// The service, for the user whose form it is.
+struct FormBackend {
+    service: Arc<Service>,
+    /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
+    caller: Result<Caller, Problem>,
+    /// Whether the form was longer than what is read of it: then it comes back, for its length.
+    is_cut: bool,
+    result: Mutex<Option<FormResult>>,
+}
+
+enum FormResult {
+    GoTo(String),
+    Refused(Problem, Option<RefusedForm>),
+}
+
+impl FormBackend {
+    fn put(&self, result: FormResult) {
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    }
+
+    fn take(&self) -> Option<FormResult> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Backend for FormBackend {
+    fn fresh_chat_id(&self) -> Result<ChatId, Problem> {
+        random::chat_id().map_err(|error| {
+            tracing::error!(%error, "no chat id could be drawn");
+            Problem::NotStored
+        })
+    }
+
+    fn chat_id_of(&self, form: ClientId, title: &str, private: bool) -> Result<ChatId, Problem> {
+        let Caller { user, .. } = self.caller?;
+        let hash = Sha256::new_with_prefix(b"qchat chat id\0")
+            .chain_update(user.bytes())
+            .chain_update(form.bytes())
+            .chain_update([u8::from(private)])
+            .chain_update(title)
+            .finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        Ok(ChatId::from_bytes(id))
+    }
+
+    fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
+        Box::pin(async move {
+            if self.is_cut {
+                return Err(too_long(&command));
+            }
+            let caller = self.caller?;
+            self.service.execute(caller, command).await.map(|_| ())
+        })
+    }
+
+    fn go_to(&self, path: String) {
+        self.put(FormResult::GoTo(path));
+    }
+
+    fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
+        let Caller { user, .. } = self.caller?;
+        Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
+    }
+
+    fn refuse(&self, problem: Problem, form: Option<RefusedForm>) {
+        self.put(FormResult::Refused(problem, form));
+    }
+}
+
+/// `POST /api/{function}`
+pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let is_page = request
+        .headers()
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"));
+    let head = blank_like(&request);
+    let Client { address, .. } = Client::of(&request);
+    let session = user_of(&parts, &request);
+    let is_here = session.is_ok_and(|user| parts.presence.is_here(user));
+    let asker = Asker { line: Line::of(address, session.ok()), is_here };
+    let (request, is_cut) = match read(request).await {
+        Ok(read) => read,
+        Err(problem) => {
+            return refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await;
+        }
+    };
+    let backend = Arc::new(FormBackend {
+        service: Arc::clone(&parts.service),
+        caller: session.map(|user| Caller { user, address }),
+        is_cut,
+        result: Mutex::new(None),
+    });
+    let context = {
+        let backend: Arc<dyn Backend> = Arc::clone(&backend) as _;
+        move || provide_context(BackendContext(Arc::clone(&backend)))
+    };
+    let answer = leptos_axum::handle_server_fns_with_context(context, request).await.into_response();
+    match backend.take() {
+        Some(FormResult::GoTo(path)) if is_page => see_other(&path),
+        Some(FormResult::GoTo(_)) => answer,
+        Some(FormResult::Refused(problem, form)) => {
+            let notice = match form {
+                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session.ok(), form) },
+                None => Notice::Problem(problem),
+            };
+            refuse(&parts, is_page, head, asker, notice, problem).await
+        }
+        // the function did not run: its name or its fields were wrong
+        None => {
+            let problem = Problem::BadForm;
+            refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await
+        }
+    }
+}
+
+/// Whose session came along.
+fn user_of(parts: &Parts, request: &Request) -> Result<UserId, Problem> {
+    let session = parts.sessions.find(request.headers(), parts.service.now())?;
+    session.map(|session| session.user()).ok_or(Problem::NoSession)
+}
+
+/// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
+/// down the socket. Whose `by` is another than the session is not asked for by who believes to ask: a cookie can be exchanged
+/// while a page is open.
+pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let Client { address, .. } = Client::of(&request);
+    let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
+    let user = user_of(&parts, &request).and_then(|user| match by {
+        Some(by) if by != user.to_string() => Err(Problem::WrittenAsAnother),
+        _ => Ok(user),
+    });
+    let Ok(body) = to_bytes(request.into_body(), FRAME_LIMIT).await else {
+        return error::plain(Problem::FrameTooLarge);
+    };
+    let done = async {
+        let ask: Ask = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
+        parts.service.execute(Caller { user: user?, address }, ask.check()?).await
+    };
+    match done.await {
+        Ok(seq) => Json(ServerFrame::Done { request: 0, seq }).into_response(),
+        Err(problem) => error::plain(problem),
+    }
+}
+
+/// Reads a form, as far as [`FORM_LIMIT`], and says whether there was more of it.
+///
+/// # Errors
+/// [`Problem::BadForm`] where it does not arrive.
+async fn read(request: Request) -> Result<(Request, bool), Problem> {
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let (mut form, mut dropped) = (Vec::new(), 0);
+    while let Some(bytes) = body.next().await
+        && dropped < DROPPED
+    {
+        let bytes = bytes.map_err(|_| Problem::BadForm)?;
+        let (kept, rest) = bytes.split_at(bytes.len().min(FORM_LIMIT - form.len()));
+        form.extend_from_slice(kept);
+        dropped += rest.len();
+    }
+    let is_cut = dropped > 0;
+    if is_cut {
+        form.truncate(whole_characters(&form));
+    }
+    Ok((Request::from_parts(head, Body::from(Bytes::from(form))), is_cut))
+}
+
+/// How far a form that was cut has only whole characters: without an escape that was cut, and without the escapes before it
+/// of a character that lacks some.
+fn whole_characters(form: &[u8]) -> usize {
+    let cut = form.iter().rev().take(2).position(|byte| *byte == b'%');
+    let end = form.len() - cut.map_or(0, |after| after + 1);
+    let escaped = |end: usize| {
+        let [b'%', high, low] = *form[..end].last_chunk()? else { return None };
+        u8::from_str_radix(str::from_utf8(&[high, low]).ok()?, 16).ok()
+    };
+    let (mut at, mut following) = (end, 0);
+    while let Some(0x80..0xc0) = escaped(at) {
+        at -= 3;
+        following += 1;
+    }
+    let expected = match escaped(at) {
+        Some(0xc0..0xe0) => 1,
+        Some(0xe0..0xf0) => 2,
+        Some(0xf0..) => 3,
+        _ => return end,
+    };
+    if following < expected { at - 3 } else { end }
+}
+
+/// Why something is not done whose form was too long to be read.
+fn too_long(command: &Command) -> Problem {
+    match command {
+        Command::Post { .. } => Problem::MessageTooLong,
+        Command::SetNickname { .. } => Problem::NicknameTooLong,
+        Command::StartChat { .. } | Command::EditTitle { .. } => Problem::TitleTooLong,
+        _ => Problem::BadForm,
+    }
+}
+
+/// A form that is given back, with what somebody is called where the field for that was left alone.
+fn filled_in(parts: &Parts, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
+    match form {
+        RefusedForm::StartChat { nickname, title, private, id } if nickname.is_empty() => {
+            let known = user.and_then(|user| parts.service.user(user).ok());
+            let nickname = known.map(|known| known.nickname.to_string()).unwrap_or_default();
+            RefusedForm::StartChat { nickname, title, private, id }
+        }
+        form => form,
+    }
+}
+
+/// `GET /api/{function}`: somebody reloads or shares the address of a form. There is nothing to see; home is near.
+pub async fn look() -> Response {
+    see_other("/")
+}
+
+fn see_other(path: &str) -> Response {
+    match HeaderValue::from_str(path) {
+        Ok(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn refuse(
+    parts: &Parts,
+    is_page: bool,
+    head: Request,
+    asker: Asker,
+    notice: Notice,
+    problem: Problem,
+) -> Response {
+    if !is_page {
+        return error::plain(problem);
+    }
+    let client = Client::of(&head);
+    // to say no costs a page: a form that is refused before anything else counts it would cost nothing
+    if let Err(problem) = parts.service.load(user_of(parts, &head).ok(), client.address, NonZeroU32::MIN) {
+        let mut response = parts.press.say(Some(problem));
+        error::mark(problem, &mut response);
+        return response;
+    }
+    // where it was the session that is missing, sending the form again works with the one that comes now
+    let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), client.is_secure);
+    drop(head);
+    let mut response = match notice {
+        Notice::Refused { .. } => {
+            let again = notice.clone();
+            let made = parts.press.make(asker, |press| Ok(press.answer_notice(again))).await;
+            // what they wrote comes back however busy it is
+            made.unwrap_or_else(|_| parts.press.answer_notice(notice))
+        }
+        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => parts.press.say(Some(problem)),
+    };
+    error::mark(problem, &mut response);
+    if let Ok((_, Some(cookie))) = session {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+/// The head of a request: what is needed of it after its body was read.
+fn blank_like(request: &Request) -> Request {
+    let mut head = Request::default();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    head.extensions_mut().insert(Client::of(request));
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_cut_between_characters() {
+        // é, 字, 😀 and a letter, as forms have them
+        let form = "body=%C3%A9%E5%AD%97%F0%9F%98%80x";
+        let ends = ["body=".len(), 11, 20, 32, 33];
+        for cut in ends[0]..=form.len() {
+            let expected = ends.into_iter().rev().find(|end| *end <= cut).unwrap();
+            assert_eq!(whole_characters(&form.as_bytes()[..cut]), expected, "{cut}");
+        }
+        assert_eq!(whole_characters(b"%2"), 0);
+        assert_eq!(whole_characters(b"a%20"), 4);
+    }
+}

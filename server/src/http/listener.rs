@@ -1,0 +1,316 @@
+//! The door: takes connections in, a bounded number at once, and waits for none that does not get to the point. What axum
+//! has for this waits for ever, and does not let itself be told otherwise.
+
+use std::{
+    collections::BTreeMap,
+    io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset},
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{Router, extract::ConnectInfo};
+use engine::limits::{
+    counter::{Counted, Counts},
+    network,
+};
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower_http::add_extension::AddExtension;
+
+use crate::http::client::TrustedProxies;
+
+/// Connections that ask for pages and files at once. For one more the oldest goes in which nothing is asked for; where all
+/// are being answered, it waits. Sockets are counted elsewhere, since they are none of these once they are open.
+const CONNECTIONS: usize = 4_000;
+/// So many of them come from one address at most, so that it takes many to have all places. For one more of them its own
+/// oldest goes in which nothing is asked for.
+const CONNECTIONS_OF_AN_ADDRESS: usize = 125;
+/// The head of a request comes within this time, and so does the next request of a connection that is kept.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+/// When the server stops, an answer that was begun is waited for this long.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// When nothing can be accepted, as when too many files are open, it is tried again after this long.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Serves until it is to stop, and then what was begun to its end.
+pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
+    serve_so_many(listener, router, proxies, stop, CONNECTIONS).await;
+}
+
+async fn serve_so_many(
+    listener: TcpListener,
+    router: Router,
+    proxies: TrustedProxies,
+    stop: CancellationToken,
+    connections: usize,
+) {
+    let places = Arc::new(Semaphore::new(connections));
+    let (addresses, silent) = (Arc::new(Counts::default()), Arc::new(Silent::default()));
+    let open = TaskTracker::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = stop.cancelled() => break,
+            next = accept(&listener) => next,
+        };
+        let Ok(of_address) = admit(peer.ip(), &addresses, &silent, &proxies) else { continue };
+        if places.available_permits() == 0 {
+            silent.cut_oldest(|_| true);
+        }
+        let place = tokio::select! {
+            () = stop.cancelled() => break,
+            Ok(place) = Arc::clone(&places).acquire_owned() => place,
+        };
+        let service = TowerToHyperService::new(AddExtension::new(router.clone(), ConnectInfo(peer)));
+        let address = of_address.as_ref().map(|_| network(peer.ip().to_canonical()));
+        let silence = Arc::new(Silence::begin(&silent, address));
+        let cut = silence.cut.clone();
+        let service = service_fn(move |request| {
+            silence.ends();
+            let (answer, silence) = (service.call(request), Arc::clone(&silence));
+            async move {
+                let answer = answer.await;
+                silence.begins_again();
+                answer
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_PATIENCE)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let stop = stop.clone();
+        open.spawn(async move {
+            let mut connection = pin!(connection);
+            // whoever is at the other end knows best why it ended
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = cut.cancelled() => {}
+                () = stop.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = timeout(LAST_PATIENCE, connection).await;
+                }
+            }
+            drop((place, of_address));
+        });
+    }
+    drop(listener);
+    open.close();
+    open.wait().await;
+}
+
+/// The connections in which nothing is asked for just now: those in which nothing ever was come first, and each for as long
+/// as it has been silent.
+#[derive(Default)]
+struct Silent(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    connections: BTreeMap<(HasAsked, u64), (Option<IpAddr>, CancellationToken)>,
+    next: u64,
+}
+
+/// Whether a connection has asked for something before.
+type HasAsked = bool;
+
+/// What a connection is among those that are silent.
+struct Silence {
+    silent: Arc<Silent>,
+    /// Of an address that is counted.
+    address: Option<IpAddr>,
+    cut: CancellationToken,
+    place: Mutex<Option<(HasAsked, u64)>>,
+}
+
+impl Silent {
+    /// Cuts the oldest silent connection of those that are meant. False where there is none.
+    fn cut_oldest(&self, is_meant: impl Fn(Option<IpAddr>) -> bool) -> bool {
+        let mut waiting = lock(&self.0);
+        let oldest = waiting.connections.iter().find(|(_, (address, _))| is_meant(*address));
+        let Some(place) = oldest.map(|(place, _)| *place) else { return false };
+        if let Some((_, cut)) = waiting.connections.remove(&place) {
+            cut.cancel();
+        }
+        true
+    }
+}
+
+impl Silence {
+    fn begin(silent: &Arc<Silent>, address: Option<IpAddr>) -> Self {
+        let (silent, cut) = (Arc::clone(silent), CancellationToken::new());
+        let silence = Self { silent, address, cut, place: Mutex::default() };
+        silence.begins(false);
+        silence
+    }
+
+    fn begins(&self, has_asked: HasAsked) {
+        let mut waiting = lock(&self.silent.0);
+        let place = (has_asked, waiting.next);
+        waiting.next += 1;
+        waiting.connections.insert(place, (self.address, self.cut.clone()));
+        drop(waiting);
+        *lock(&self.place) = Some(place);
+    }
+
+    fn begins_again(&self) {
+        self.begins(true);
+    }
+
+    fn ends(&self) {
+        let place = lock(&self.place).take();
+        if let Some(place) = place {
+            lock(&self.silent.0).connections.remove(&place);
+        }
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        self.ends();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// There are enough connections from an address, and something is asked for in each of them.
+struct Enough;
+
+/// Counts a connection from an address. Those from a proxy are not counted, nor those from this machine itself, which may
+/// well be one that was not named.
+fn admit(
+    peer: IpAddr,
+    addresses: &Arc<Counts<IpAddr>>,
+    silent: &Silent,
+    proxies: &TrustedProxies,
+) -> Result<Option<Counted<IpAddr>>, Enough> {
+    let peer = peer.to_canonical();
+    if peer.is_loopback() || proxies.trust(peer) {
+        return Ok(None);
+    }
+    let address = network(peer);
+    let counted = addresses.add(address);
+    let has_room =
+        counted.count() <= CONNECTIONS_OF_AN_ADDRESS || silent.cut_oldest(|silent| silent == Some(address));
+    if has_room { Ok(Some(counted)) } else { Err(Enough) }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                // a message is one small packet, and is not to wait for another
+                let _ = stream.set_nodelay(true);
+                return (stream, peer);
+            }
+            // it went before it was taken
+            Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused) => {
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[test]
+    fn an_address_has_so_many_connections_and_proxies_have_more() {
+        let addresses = Arc::new(Counts::default());
+        let silent = Silent::default();
+        let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
+        let open = |address: &str| {
+            let address = address.parse().unwrap();
+            let all: Vec<_> =
+                (0..600).map_while(|_| admit(address, &addresses, &silent, &proxies).ok()).collect();
+            all.len()
+        };
+        assert_eq!(open("192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS);
+        assert_eq!(open("192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS, "those that are closed make room");
+        assert_eq!(open("::ffff:192.0.2.1"), CONNECTIONS_OF_AN_ADDRESS);
+        assert_eq!([open("10.1.2.3"), open("127.0.0.1"), open("::1")], [600; 3]);
+    }
+
+    #[test]
+    fn for_one_more_of_an_address_its_own_oldest_goes_that_asks_for_nothing() {
+        let (addresses, silent) = (Arc::new(Counts::default()), Arc::new(Silent::default()));
+        let proxies = TrustedProxies::default();
+        let peer: IpAddr = "192.0.2.1".parse().unwrap();
+        let other = Silence::begin(&silent, Some("192.0.2.2".parse().unwrap()));
+        let mut open = Vec::new();
+        for _ in 0..CONNECTIONS_OF_AN_ADDRESS {
+            let counted = admit(peer, &addresses, &silent, &proxies).ok().flatten().unwrap();
+            open.push((counted, Silence::begin(&silent, Some(peer))));
+        }
+        // the oldest is being answered, and the one after it was
+        open[0].1.ends();
+        open[1].1.ends();
+        open[1].1.begins_again();
+        let cut = |open: &[(_, Silence)]| {
+            let places = open.iter().enumerate().filter(|(_, (_, silence))| silence.cut.is_cancelled());
+            places.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        for expected in 2..CONNECTIONS_OF_AN_ADDRESS {
+            assert!(admit(peer, &addresses, &silent, &proxies).is_ok());
+            assert_eq!(cut(&open), (2..=expected).collect::<Vec<_>>());
+        }
+        assert!(admit(peer, &addresses, &silent, &proxies).is_ok());
+        assert!(cut(&open).contains(&1) && !cut(&open).contains(&0));
+        assert!(admit(peer, &addresses, &silent, &proxies).is_err(), "what is being answered is not cut");
+        assert!(!other.cut.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn connections_that_ask_for_nothing_keep_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().route("/", get(|| async { "here" }));
+        let stop = CancellationToken::new();
+        let serving =
+            tokio::spawn(serve_so_many(listener, router, TrustedProxies::default(), stop.clone(), 3));
+        let ask = async |stream: &mut TcpStream| {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut answer = vec![0; 1024];
+            let length = stream.read(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer[..length]).ends_with("here")
+        };
+        let mut kept = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut kept).await);
+        let mut silent = Vec::new();
+        for _ in 0..6 {
+            let mut half_open = TcpStream::connect(address).await.unwrap();
+            half_open.write_all(b"GET / HT").await.unwrap();
+            silent.push(half_open);
+        }
+        let mut other = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut other).await);
+        // the oldest were sent away, and whoever has asked before was not
+        let mut rest = Vec::new();
+        assert!(matches!(silent[0].read_to_end(&mut rest).await, Ok(0) | Err(_)));
+        assert!(ask(&mut kept).await);
+        stop.cancel();
+        serving.await.unwrap();
+    }
+}

@@ -1,0 +1,133 @@
+//! Which page a request comes from: one of this site, or of another. Browsers say so in `Origin`; it is compared with `Host`
+//! as origins are (RFC 6454, section 5), where the port of the scheme goes without saying and case does not matter.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::http::{
+    HeaderMap, HeaderValue, Uri, header,
+    uri::{Authority, Scheme},
+};
+
+/// The operator is told of what was refused once in this time at most.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// And of so many characters of each header.
+const TOLD_CHARACTERS: usize = 200;
+
+/// Tells the operator of requests that were refused as those of another site: behind a proxy that changes `Host`, those of
+/// the site itself are.
+#[derive(Default)]
+pub struct Refusals {
+    told_at: Mutex<Option<Instant>>,
+}
+
+impl Refusals {
+    /// A request was refused.
+    pub fn note(&self, headers: &HeaderMap) {
+        let now = Instant::now();
+        let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if told_at.is_some_and(|at| now < at + TOLD_EVERY) {
+            return;
+        }
+        *told_at = Some(now);
+        drop(told_at);
+        let said = |name| {
+            let value = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+            String::from_utf8_lossy(value).chars().take(TOLD_CHARACTERS).collect::<String>()
+        };
+        let (host, origin) = (said(header::HOST), said(header::ORIGIN));
+        tracing::warn!(
+            ?host,
+            ?origin,
+            "refused as coming from a page of another site; if that origin is yours, have the proxy pass Host on as the browser sent it"
+        );
+    }
+}
+
+/// Whether a request comes from a page of this site. Clients that are no browsers send no `Origin`; they hold their cookies
+/// in their own hands, so nobody can abuse them from elsewhere.
+pub fn is_same(headers: &HeaderMap, is_secure: bool) -> bool {
+    !headers.contains_key(header::ORIGIN) || authority(headers, is_secure).is_some()
+}
+
+/// How the origin of a page of this site writes the host; `None` where it is of another one or not said. Where the request
+/// came over TLS a page without TLS is another one: anybody on its way may have written it.
+pub(super) fn authority(headers: &HeaderMap, is_secure: bool) -> Option<Authority> {
+    let origin: Uri = headers.get(header::ORIGIN)?.to_str().ok()?.parse().ok()?;
+    let usual = match origin.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTP && !is_secure => 80,
+        Some(scheme) if *scheme == Scheme::HTTPS => 443,
+        _ => return None,
+    };
+    let host: Authority = headers.get(header::HOST)?.to_str().ok()?.parse().ok()?;
+    let theirs = origin.authority()?;
+    let is_bare = origin.path() == "/" && origin.query().is_none();
+    let is_host = |authority: &Authority| !authority.as_str().contains('@');
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(usual);
+    let is_same = is_bare
+        && is_host(theirs)
+        && is_host(&host)
+        && theirs.host().eq_ignore_ascii_case(host.host())
+        && port(theirs) == port(&host);
+    is_same.then(|| theirs.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allowed(origin: Option<&str>, host: &str) -> bool {
+        let mut headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        if let Some(origin) = origin {
+            headers.insert(header::ORIGIN, origin.parse().unwrap());
+        }
+        is_same(&headers, false)
+    }
+
+    #[test]
+    fn a_page_of_this_site_is_told_however_its_host_is_written() {
+        assert!(allowed(None, "chat.example"));
+        for (origin, host) in [
+            ("http://chat.example:3000", "chat.example:3000"),
+            ("https://chat.example", "chat.example"),
+            ("https://chat.example", "chat.example:443"),
+            ("http://chat.example", "chat.example:80"),
+            ("https://chat.example:443", "chat.example"),
+            ("https://chat.example", "Chat.EXAMPLE"),
+            ("http://[2001:db8::1]:3000", "[2001:DB8::1]:3000"),
+        ] {
+            assert!(allowed(Some(origin), host), "{origin} {host}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_none_of_this() {
+        for foreign in [
+            "http://evil.example",
+            "http://chat.example.evil.example",
+            "null",
+            "",
+            "http://chat.example:81",
+            "http://user@chat.example",
+            "http://chat.example/path",
+            "ftp://chat.example",
+            "chat.example",
+        ] {
+            assert!(!allowed(Some(foreign), "chat.example"), "{foreign}");
+        }
+        assert!(
+            !allowed(Some("http://chat.example"), "chat.example:443"),
+            "another port than that of the scheme"
+        );
+        let headers = |origin: &str| {
+            HeaderMap::from_iter([
+                (header::HOST, "chat.example".parse().unwrap()),
+                (header::ORIGIN, origin.parse().unwrap()),
+            ])
+        };
+        assert!(is_same(&headers("https://chat.example"), true));
+        assert!(!is_same(&headers("http://chat.example"), true), "a page without TLS");
+    }
+}

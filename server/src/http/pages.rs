@@ -1,0 +1,221 @@
+//! Pages: data from the service, HTML from `app`, a session for whoever has none.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use axum::{
+    extract::{
+        Path, Query, Request, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::{HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Redirect, Response},
+};
+use domain::{
+    ChatId, Problem, Seq, Timestamp, UserId, Visibility,
+    lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    page::{Notice, Page},
+};
+use engine::{Glance, Subject};
+use serde::Deserialize;
+
+use super::{
+    assets,
+    client::Client,
+    error,
+    render::{Asker, Line, Press, Sheet},
+    state::Parts,
+};
+
+/// Tells search engines what they may do with an answer.
+const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// Which part of the lobby is wanted.
+#[derive(Deserialize)]
+pub struct PartOfLobby {
+    filter: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `/`, and `/?filter={text}&limit={number}` for some of the public chats
+pub async fn home(
+    State(parts): State<Arc<Parts>>,
+    part: Result<Query<PartOfLobby>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let part = part.map_or(PartOfLobby { filter: None, limit: None }, |Query(part)| part);
+    let filter = part.filter.unwrap_or_default();
+    let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
+    let wanted = Wanted { filter, limit };
+    // a long list costs as much as so many short ones
+    let cost = u32::try_from(limit.div_ceil(PAGE_LISTINGS)).ok().and_then(NonZeroU32::new);
+    let visitor = match Visitor::come(&parts, &request, cost.unwrap_or(NonZeroU32::MIN)) {
+        Ok(visitor) => visitor,
+        Err(problem) => return refuse(&parts, &request, problem),
+    };
+    let answer = async {
+        let page = Page::Home(Box::new(parts.service.home_page(visitor.user, wanted).await?));
+        if visitor.wants_data {
+            return Ok(Press::answer_data(&page));
+        }
+        parts.press.make(visitor.asker, |press| Ok(press.answer(page, None))).await
+    };
+    let answer = answer.await;
+    visitor.answer(&parts, answer)
+}
+
+/// Which part of a chat's history is wanted, and about what of it more.
+#[derive(Deserialize)]
+pub struct Part {
+    before: Option<Seq>,
+    message: Option<Seq>,
+    person: Option<UserId>,
+}
+
+/// `/chat/{id}`; `/chat/{id}?before={seq}` for what was said before an event, `?message={seq}` and `?person={id}` for what
+/// can be done about a message or somebody
+pub async fn chat(
+    State(parts): State<Arc<Parts>>,
+    id: Result<Path<String>, PathRejection>,
+    part: Result<Query<Part>, QueryRejection>,
+    request: Request,
+) -> Response {
+    let id = id.map_or_else(|_| String::new(), |Path(id)| id);
+    // Links are read aloud, typed and cut out of sentences: case and what hangs on behind are forgiven.
+    let meant = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
+    if meant != id && meant.parse::<ChatId>().is_ok() {
+        return Redirect::permanent(&format!("/chat/{meant}")).into_response();
+    }
+    let visitor = match Visitor::come(&parts, &request, NonZeroU32::MIN) {
+        Ok(visitor) => visitor,
+        Err(problem) => return refuse(&parts, &request, problem),
+    };
+    // a part that is none shows the newest
+    let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
+    let answer = match id.parse() {
+        Ok(chat) => show(&parts, &visitor, chat, part).await,
+        Err(_) => Err(Problem::UnknownChat),
+    };
+    visitor.answer(&parts, answer)
+}
+
+/// Answers with a page of a chat: as it was made before, or as it is made anew.
+async fn show(
+    parts: &Arc<Parts>,
+    visitor: &Visitor,
+    chat: ChatId,
+    Part { before, message, person }: Part,
+) -> Result<Response, Problem> {
+    let about = message.map(Subject::Message).or_else(|| person.map(Subject::Person));
+    let glance = match parts.service.glance(chat, visitor.user) {
+        Err(Problem::Removed) if !visitor.wants_data => {
+            let mut answer = parts.press.answer_notice(Notice::Removed(chat));
+            error::mark(Problem::Removed, &mut answer);
+            return Ok(answer);
+        }
+        glance => glance?,
+    };
+    if visitor.wants_data {
+        let page = parts.service.chat_page(glance, before, about)?;
+        return Ok(Press::answer_data(&Page::Chat(Box::new(page))));
+    }
+    let robots = robots(&glance, before.is_none() && about.is_none());
+    // before what is to come is the newest page, whatever number that is
+    let before = before.filter(|before| *before <= glance.chat.seq);
+    // what somebody is called may change without their chats
+    let sheet = (message.is_some() || person.is_none()).then_some(Sheet { chat, before, message });
+    let mut answer = match parts.press.answer_again(&glance, sheet) {
+        Some(answer) => answer,
+        None => {
+            // looked at anew when it is its turn: others may have made it meanwhile
+            drop(glance);
+            let (service, user) = (Arc::clone(&parts.service), visitor.user);
+            let make = move |press: &Press| {
+                let glance = service.glance(chat, user)?;
+                if let Some(answer) = press.answer_again(&glance, sheet) {
+                    return Ok(answer);
+                }
+                let page = service.chat_page(glance, before, about)?;
+                Ok(press.answer(Page::Chat(Box::new(page)), sheet))
+            };
+            parts.press.make(visitor.asker, make).await?
+        }
+    };
+    answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
+    Ok(answer)
+}
+
+/// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
+/// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing, nor of
+/// pages about what was said earlier, or about somebody.
+fn robots(Glance { chat, visit, .. }: &Glance, is_newest: bool) -> Option<HeaderValue> {
+    if chat.visibility == Visibility::Private || !is_newest {
+        return Some(HeaderValue::from_static("noindex, nofollow"));
+    }
+    let until = Timestamp(visit.now.0 + visit.lifetimes.chat.millis());
+    format!("nofollow, nosnippet, noarchive, unavailable_after: {until}").parse().ok()
+}
+
+/// Everything else: a file of the site, or the page that says there is none.
+pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Request) -> Response {
+    let version = uri.query().and_then(|query| query.strip_prefix("v="));
+    let file = assets::serve(uri.path().trim_start_matches('/'), version, request.headers());
+    if file.status() != StatusCode::NOT_FOUND {
+        return file;
+    }
+    let mut response = parts.press.say(None);
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+/// Whether a page is asked for as data and not to be shown.
+fn wants_data(request: &Request) -> bool {
+    request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json")
+}
+
+/// Answers a request for a page that nobody is let in for.
+fn refuse(parts: &Parts, request: &Request, problem: Problem) -> Response {
+    if wants_data(request) { error::plain(problem) } else { say(parts, problem) }
+}
+
+/// Whoever loads a page.
+struct Visitor {
+    user: UserId,
+    asker: Asker,
+    /// Whether they ask for the page as data and not to be shown.
+    wants_data: bool,
+    /// Where the session is new, or renewed.
+    cookie: Option<HeaderValue>,
+}
+
+impl Visitor {
+    /// Whoever sent a request for a page that costs as much as so many.
+    fn come(parts: &Parts, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
+        let Client { address, is_secure } = Client::of(request);
+        let (headers, now) = (request.headers(), parts.service.now());
+        let known = parts.sessions.find(headers, now)?.map(|session| session.user());
+        parts.service.load(known, address, cost)?;
+        let (session, cookie) = parts.sessions.find_or_start(headers, now, is_secure)?;
+        let is_here = known.is_some_and(|user| parts.presence.is_here(user));
+        let asker = Asker { line: Line::of(address, known), is_here };
+        Ok(Self { user: session.user(), asker, wants_data: wants_data(request), cookie })
+    }
+
+    /// Answers them.
+    fn answer(self, parts: &Parts, answered: Result<Response, Problem>) -> Response {
+        let mut response = answered.unwrap_or_else(|problem| match self.wants_data {
+            true => error::plain(problem),
+            false => say(parts, problem),
+        });
+        if let Some(cookie) = self.cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+/// Answers with a page that says why there is no other.
+fn say(parts: &Parts, problem: Problem) -> Response {
+    let mut response = parts.press.say(Some(problem));
+    error::mark(problem, &mut response);
+    response
+}

@@ -1,0 +1,528 @@
+//! Where pages are made. The page of a chat is the same for all who come to it for the first time, but for a few words: it
+//! is rendered once, for nobody, and each of them gets it with their own words in it.
+
+use std::{
+    collections::HashSet,
+    env,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use app::shell::Assets;
+use axum::{
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse, Response},
+};
+use domain::{
+    Chat, ChatId, Event, Expiry, Problem, Roster, Seq, UserId,
+    page::{ChatPage, Notice, Page, Visit},
+};
+use engine::{Glance, presence::SMALL_ROOM};
+use leptos::config::LeptosOptions;
+use lru::LruCache;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Once,
+    pool::{Asker, Pool},
+    render, render_notice,
+    template::{Template, Visitor, day, is_plain, nobody},
+};
+use crate::http::security_headers;
+
+/// So many bytes of the newest pages of chats are kept.
+const KEPT_BYTES: usize = 6 * 1024 * 1024;
+/// So many bytes of other pages of chats are, so that whoever turns pages takes nothing from those who come.
+const KEPT_PARTS_BYTES: usize = 2 * 1024 * 1024;
+/// So many pages that say one thing are kept.
+const KEPT_NOTICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// None is used when it is older than this, since what expires leaves no trace in the chat, and as often those are let go, so
+/// that what was removed does not stay in memory.
+const KEPT: Duration = Duration::from_secs(60);
+/// In a large room, whose members are told of each other in batches, a page may show those who were there so long ago.
+const MEMBERS_KEPT: Duration = Duration::from_secs(1);
+
+/// Makes pages, and keeps what several will see.
+pub struct Press {
+    assets: Assets,
+    options: LeptosOptions,
+    /// cargo-leptos says so to the server it runs, and the page then asks for new builds.
+    is_watched: bool,
+    newest: Mutex<Shelf>,
+    parts: Mutex<Shelf>,
+    /// Pages that say one thing, by the problem they say; `None` is that no page has this address.
+    notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
+    pool: Pool,
+}
+
+/// Which page of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::http) struct Sheet {
+    /// Of which chat.
+    pub(in crate::http) chat: ChatId,
+    /// Before which event; `None` for the newest page.
+    pub(in crate::http) before: Option<Seq>,
+    /// With more about what was said there.
+    pub(in crate::http) message: Option<Seq>,
+}
+
+/// The pages that are kept.
+struct Shelf {
+    pages: LruCache<Sheet, Arc<Kept>>,
+    limit: usize,
+    bytes: usize,
+}
+
+/// A page of a chat, for strangers.
+struct Kept {
+    made_at: Instant,
+    /// What was rendered, for nobody.
+    page: ChatPage,
+    /// Everybody who is mentioned on it. They see another page.
+    known: HashSet<UserId>,
+    template: Template,
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        // what was said is there as it came, as data and as HTML
+        2 * self.template.bytes()
+    }
+
+    /// Whether this is what somebody would see who comes now. What is said in a chat gives it another place in the log, so
+    /// that nothing has to be read to know that there is nothing new.
+    fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
+        let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
+        let age = self.made_at.elapsed();
+        let is_large = |roster: &Roster| roster.count > SMALL_ROOM;
+        let members = &self.page.roster;
+        let has_members = roster == members || (is_large(roster) && is_large(members) && age < MEMBERS_KEPT);
+        let oldest = self.page.history.events.first();
+        !self.known.contains(&visit.me.id)
+            && chat == &self.page.chat
+            && has_members
+            && day(self.page.visit.now) == day(visit.now)
+            && age < KEPT
+            && !oldest.is_some_and(|oldest| expiry.of_event(oldest.at))
+    }
+}
+
+impl Shelf {
+    fn new(limit: usize) -> Mutex<Self> {
+        Mutex::new(Self { pages: LruCache::unbounded(), limit, bytes: 0 })
+    }
+
+    fn put(&mut self, sheet: Sheet, kept: Arc<Kept>) {
+        self.bytes += kept.bytes();
+        if let Some((_, before)) = self.pages.push(sheet, kept) {
+            self.bytes -= before.bytes();
+        }
+        while self.bytes > self.limit {
+            let Some((_, oldest)) = self.pages.pop_lru() else { return };
+            self.bytes -= oldest.bytes();
+        }
+    }
+
+    /// Lets go what is too old to be used.
+    fn forget(&mut self) {
+        let is_old = |kept: &Kept| kept.made_at.elapsed() >= KEPT;
+        let old: Vec<_> =
+            self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(sheet, _)| *sheet).collect();
+        for sheet in old {
+            if let Some(kept) = self.pages.pop(&sheet) {
+                self.bytes -= kept.bytes();
+            }
+        }
+    }
+}
+
+impl Press {
+    /// With the parts of the site that pages load, and what Leptos wants to know.
+    pub fn new(assets: Assets, options: LeptosOptions) -> Self {
+        let is_watched = env::var_os("LEPTOS_WATCH").is_some();
+        Self {
+            assets,
+            options,
+            is_watched,
+            newest: Shelf::new(KEPT_BYTES),
+            parts: Shelf::new(KEPT_PARTS_BYTES),
+            notices: Mutex::new(LruCache::new(KEPT_NOTICES)),
+            pool: Pool::new(),
+        }
+    }
+
+    /// Lets pages go that are too old, for ever.
+    pub async fn run(&self) {
+        loop {
+            sleep(KEPT).await;
+            for shelf in [&self.newest, &self.parts] {
+                lock(shelf).forget();
+            }
+        }
+    }
+
+    /// Makes a page by what takes a while, once it is the turn of whoever asks.
+    ///
+    /// # Errors
+    /// That of `make`, [`Problem::Busy`] where too many stand in line, and [`Problem::NotReadable`].
+    pub async fn make(
+        self: &Arc<Self>,
+        asker: Asker,
+        make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let press = Arc::clone(self);
+        self.pool.run(asker, move || make(&press)).await?
+    }
+
+    /// Answers with a page, and keeps one of a chat where others will see the same.
+    pub(in crate::http) fn answer(&self, page: Page, sheet: Option<Sheet>) -> Response {
+        let once = Once::draw();
+        let html = self.html(page, sheet, once.clone());
+        self.respond(html, &once)
+    }
+
+    /// Answers with a page as data, for one that is alive and follows it so, since its socket does not come through.
+    pub fn answer_data(page: &Page) -> Response {
+        let data = serde_json::to_string(page).unwrap_or_default();
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+        (headers, data).into_response()
+    }
+
+    /// Answers with a page that stays as it is, and says the same to everybody.
+    pub fn say(&self, problem: Option<Problem>) -> Response {
+        let once = Once::draw();
+        let known = lock(&self.notices).get(&problem).cloned();
+        let html = known.unwrap_or_else(|| {
+            let notice = problem.map_or(Notice::Missing, Notice::Problem);
+            let html: Arc<str> = render_notice(notice, &once, &self.assets, &self.options).into();
+            // the script that waits for new builds is another one in each page
+            if !self.is_watched {
+                lock(&self.notices).put(problem, Arc::clone(&html));
+            }
+            html
+        });
+        self.respond(html.to_string(), &once)
+    }
+
+    /// Answers with a page that stays as it is.
+    pub fn answer_notice(&self, notice: Notice) -> Response {
+        let once = Once::draw();
+        let html = render_notice(notice, &once, &self.assets, &self.options);
+        self.respond(html, &once)
+    }
+
+    /// Answers with a page of a chat as it was made before, for somebody who would see the same. Nothing where they would
+    /// see another one, or it has to be made first.
+    pub(in crate::http) fn answer_again(
+        &self,
+        Glance { visit, chat, roster, .. }: &Glance,
+        sheet: Option<Sheet>,
+    ) -> Option<Response> {
+        let once = Once::draw();
+        let html = self.html_again(visit, chat, roster, sheet?, once.clone())?;
+        Some(self.respond(html, &once))
+    }
+
+    fn html_again(
+        &self,
+        visit: &Visit,
+        chat: &Chat,
+        roster: &Roster,
+        sheet: Sheet,
+        once: Once,
+    ) -> Option<String> {
+        let kept = self.shelf(sheet).pages.get(&sheet).cloned()?;
+        let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
+        is_it.then(|| kept.template.fill(&Visitor { once, visit: visit.clone() }))
+    }
+
+    /// A page is for its reader and its moment, so nobody else keeps it.
+    fn respond(&self, html: String, once: &Once) -> Response {
+        let policy = security_headers::page_policy(&once.nonce, self.is_watched);
+        let mut response = Html(html).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(policy) = policy.parse() {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+
+    fn html(&self, page: Page, sheet: Option<Sheet>, once: Once) -> String {
+        if let (Page::Chat(page), Some(sheet)) = (&page, sheet)
+            && is_of_many(&page.visit)
+            && let Some(kept) = self.keep(page, sheet)
+        {
+            return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
+        }
+        render(page, &once, &self.assets, &self.options)
+    }
+
+    /// Renders a page for all strangers, and keeps that. Nothing where it is about whoever looks at it.
+    fn keep(&self, page: &ChatPage, sheet: Sheet) -> Option<Arc<Kept>> {
+        let known = known(page);
+        if known.contains(&page.visit.me.id) {
+            return None;
+        }
+        let nobody = nobody(&page.visit).ok()?;
+        let theirs = ChatPage { visit: nobody.visit.clone(), ..page.clone() };
+        let rendered =
+            render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
+        let template = Template::of(&rendered, &nobody)?;
+        let kept = Arc::new(Kept { made_at: Instant::now(), page: theirs, known, template });
+        self.shelf(sheet).put(sheet, Arc::clone(&kept));
+        Some(kept)
+    }
+
+    fn shelf(&self, sheet: Sheet) -> MutexGuard<'_, Shelf> {
+        let is_newest = sheet.before.is_none() && sheet.message.is_none();
+        lock(if is_newest { &self.newest } else { &self.parts })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether nothing of a visit shows but who it is, as far as can be seen without the page.
+fn is_of_many(Visit { me, invites, hidden, takes_invites, .. }: &Visit) -> bool {
+    invites.is_empty() && hidden.is_empty() && *takes_invites && is_plain(&me.nickname)
+}
+
+/// Everybody whom a page is about.
+fn known(page: &ChatPage) -> HashSet<UserId> {
+    let ChatPage { chat, roster, history, about, .. } = page;
+    let guest = chat.guest.map(|guest| guest.id);
+    let members = roster.members.iter().map(|member| member.id);
+    let said = history.events.iter().flat_map(Event::people);
+    [chat.owner]
+        .into_iter()
+        .chain(guest)
+        .chain(members)
+        .chain(said)
+        .chain(about.iter().map(|about| about.person.id))
+        .chain(chat.removed.iter().copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{
+        Body, Chat, ClientId, Counts, Epoch, Invite, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
+        Timestamp, Title, User, Visibility, What,
+        id::ID_BYTES,
+        page::{About, History, Visit},
+    };
+
+    use super::*;
+
+    const HOUR: u64 = 60 * 60 * 1_000;
+
+    fn id(number: u8) -> UserId {
+        UserId::from_bytes([number; ID_BYTES])
+    }
+
+    fn page(reader: u8, said: &str) -> ChatPage {
+        let owner = User::new(id(1));
+        let chat = ChatId::from_bytes([9; ID_BYTES]);
+        let lifetimes =
+            Lifetimes { chat: Span::seconds(1), user: Span::seconds(1), message: Span::seconds(86_400) };
+        let message = Message {
+            author: owner.id,
+            nickname: owner.nickname.clone(),
+            client_id: ClientId::from_bytes([4; ID_BYTES]),
+            body: Body::parse(said).unwrap(),
+        };
+        let event =
+            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), what: What::Posted(message) };
+        ChatPage {
+            visit: Visit {
+                me: User::new(id(reader)),
+                now: Timestamp(2 * HOUR + u64::from(reader)),
+                counts: Counts { people: usize::from(reader), chats: 1 },
+                invites: Vec::new(),
+                hidden: Vec::new(),
+                takes_invites: true,
+                lifetimes,
+            },
+            chat: Chat {
+                id: chat,
+                title: Title::parse("Tom & <Jerry>").unwrap(),
+                owner: owner.id,
+                visibility: Visibility::Public,
+                started_at: Timestamp(0),
+                seq: Seq(7),
+                said_at: Some(Timestamp(HOUR)),
+                guest: None,
+                is_locked: false,
+                removed: Vec::new(),
+            },
+            roster: Roster::new(3, 2, vec![Member::from(owner)]),
+            history: History {
+                epoch: Epoch::from_bytes([5; ID_BYTES]),
+                seq: Seq(7),
+                events: vec![event],
+                earlier: false,
+            },
+            later: false,
+            about: None,
+        }
+    }
+
+    fn press() -> Press {
+        let file = |name: &str| format!("/pkg/{name}");
+        let assets = Assets {
+            boot: file("boot.js"),
+            script: file("a.js"),
+            wasm: file("a.wasm"),
+            style: file("a.css"),
+        };
+        Press::new(assets, LeptosOptions::builder().output_name("qchat").build())
+    }
+
+    fn sheet_of(page: &ChatPage) -> Sheet {
+        let before = page.later.then(|| page.history.seq.next());
+        let message = page.about.as_ref().and_then(|about| about.message);
+        Sheet { chat: page.chat.id, before, message }
+    }
+
+    /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
+    fn made(press: &Press, page: &ChatPage) -> (String, String, bool) {
+        let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
+        let sheet = sheet_of(page);
+        let again = press.html_again(&page.visit, &page.chat, &page.roster, sheet, once.clone());
+        let was_made = again.is_some();
+        let made = again.unwrap_or_else(|| press.html(boxed(), Some(sheet), once.clone()));
+        (made, render(boxed(), &once, &press.assets, &press.options), was_made)
+    }
+
+    /// How many of these pages had been made before, each as if it were for its reader alone.
+    fn made_before(press: &Press, pages: &[ChatPage]) -> usize {
+        let made_before = |page: &&ChatPage| {
+            let (made, rendered, was_made) = made(press, page);
+            assert!(made == rendered, "{made}\n{rendered}");
+            was_made
+        };
+        pages.iter().filter(made_before).count()
+    }
+
+    #[test]
+    fn strangers_see_what_is_rendered_once_as_if_it_were_for_each() {
+        let pages = [20, 21, 22, 200].map(|reader| page(reader, "Is 1 < 2 & \"2\" > 1? </script><!--"));
+        assert_eq!(made_before(&press(), &pages), 3);
+    }
+
+    #[test]
+    fn other_pages_of_a_chat_are_kept_as_well_and_apart() {
+        let (press, mut pages) = (press(), Vec::new());
+        for reader in [20, 21] {
+            let newest = page(reader, "hi");
+            let mut earlier = newest.clone();
+            (earlier.later, earlier.chat.seq) = (true, Seq(9));
+            let mut about = newest.clone();
+            about.about = Some(About { person: User::new(id(3)), message: Some(Seq(7)) });
+            pages.extend([newest, earlier, about]);
+        }
+        assert_eq!(made_before(&press, &pages), 3);
+        let mut own = page(3, "hi");
+        own.about = pages[2].about.clone();
+        assert_eq!(made_before(&press, &[own]), 0, "whoever it is about sees their own");
+    }
+
+    #[test]
+    fn what_is_said_to_everybody_is_rendered_once() {
+        let press = press();
+        for problem in [None, Some(Problem::Busy)] {
+            let said = [press.say(problem), press.say(problem)];
+            assert_eq!(lock(&press.notices).len(), 1 + usize::from(problem.is_some()));
+            assert!(said.iter().all(|said| said.status() == axum::http::StatusCode::OK));
+        }
+    }
+
+    #[test]
+    fn whoever_is_mentioned_sees_their_own() {
+        let press = press();
+        assert_eq!(made_before(&press, &[page(1, "hi"), page(20, "hi"), page(1, "hi")]), 0);
+        let mut odd = page(20, "hi");
+        odd.visit.me.nickname = Nickname::parse("<b> \"&\"").unwrap();
+        assert_eq!(made_before(&press, &[odd, page(21, "hi")]), 1, "and leaves that of others");
+    }
+
+    #[test]
+    fn what_is_for_somebody_alone_is_rendered_for_them() {
+        let mut invited = page(20, "hi");
+        let from = User::new(id(9));
+        invited.visit.invites.push(Invite { chat: ChatId::from_bytes([8; ID_BYTES]), from });
+        let mut hides = page(21, "hi");
+        hides.visit.hidden.push(id(1));
+        assert_eq!(made_before(&press(), &[page(22, "hi"), invited, hides, page(23, "hi")]), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_else() {
+        let large = |reader, version| {
+            let mut page = page(reader, "hi");
+            (page.roster.version, page.roster.count) = (version, 400);
+            page
+        };
+        let press = press();
+        assert_eq!(made_before(&press, &[large(20, 7)]), 0);
+        let again = |page: &ChatPage| {
+            press.html_again(&page.visit, &page.chat, &page.roster, sheet_of(page), Once::draw())
+        };
+        assert!(again(&large(21, 8)).is_some());
+        let mut said = large(21, 8);
+        said.chat.seq = Seq(8);
+        assert!(again(&said).is_none());
+        tokio::time::advance(MEMBERS_KEPT).await;
+        assert!(again(&large(21, 8)).is_none() && again(&large(21, 7)).is_some());
+        tokio::time::advance(KEPT).await;
+        assert!(again(&large(21, 7)).is_none());
+        let mut shelf = lock(&press.newest);
+        shelf.forget();
+        assert_eq!((shelf.bytes, shelf.pages.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_new_is_rendered_anew() {
+        let mut said = page(20, "ho");
+        said.chat.seq = Seq(8);
+        let mut company = page(21, "hi");
+        company.roster.count = 3;
+        let mut tomorrow = page(22, "hi");
+        tomorrow.visit.now = Timestamp(25 * HOUR);
+        let mut expired = page(23, "hi");
+        expired.visit.lifetimes.message = Span::seconds(60);
+        assert_eq!(made_before(&press(), &[page(20, "hi"), said, company, tomorrow, expired]), 0);
+    }
+
+    #[test]
+    fn nobody_writes_what_stands_for_a_visitor() {
+        // the letters and the colour of a visitor may be those of somebody else
+        let mut pages = Vec::new();
+        for reader in 20..60 {
+            let mut page = page(reader, "7 people online");
+            page.roster.members.extend((100..250).map(|number| Member::from(User::new(id(number)))));
+            pages.push(page);
+        }
+        made_before(&press(), &pages);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let press = press();
+        let long = "x".repeat(3_000);
+        for number in 0..2_000_u64 {
+            let mut page = page(20, &long);
+            let mut id = [0; ID_BYTES];
+            id[..8].copy_from_slice(&number.to_be_bytes());
+            page.chat.id = ChatId::from_bytes(id);
+            press.keep(&page, sheet_of(&page)).unwrap();
+        }
+        let shelf = lock(&press.newest);
+        assert!(shelf.bytes <= KEPT_BYTES && shelf.bytes > KEPT_BYTES / 2, "{}", shelf.bytes);
+        assert_eq!(shelf.bytes, shelf.pages.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
+    }
+}

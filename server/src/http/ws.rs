@@ -1,0 +1,71 @@
+//! `/live`: the one WebSocket of a page.
+//!
+//! A connection has no queue of messages. It is a set of cursors: for each chat it watches, the last place it sent.
+//! When a bell rings it reads what is new from the tail, or from the database if it fell off the tail, and writes it
+//! in one batch. Live delivery, a slow reader and a reconnect are the same code: "send me what is after N".
+
+mod close;
+mod connection;
+mod handshake;
+mod subscription;
+mod write_half;
+
+use std::sync::Arc;
+
+use axum::{
+    Extension,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use domain::Problem;
+use engine::Caller;
+
+use connection::Connection;
+
+use crate::http::{client::Client, error, origin, state::Parts};
+
+/// Checks a handshake and takes the connection over.
+pub async fn upgrade(
+    State(parts): State<Arc<Parts>>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Response {
+    if !origin::is_same(request.headers(), client.is_secure) {
+        parts.refusals.note(request.headers());
+        return error::plain(Problem::CrossOrigin);
+    }
+    // A page cannot see why a handshake failed, so those without a session are let in and told.
+    let caller = match parts.sessions.find(request.headers(), parts.service.now()) {
+        Ok(Some(session)) if !parts.stop.is_cancelled() => {
+            Ok(Caller { user: session.user(), address: client.address })
+        }
+        Ok(Some(_)) => Err(Problem::Restarting),
+        Ok(None) => Err(Problem::NoSession),
+        Err(problem) => Err(problem),
+    };
+    // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
+    // back later each time.
+    let place = match parts.service.let_in(caller.ok().map(|caller| caller.user), client.address) {
+        Ok(place) => place,
+        Err(problem) => return error::plain(problem),
+    };
+    let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
+    let (answer, upgrade) = match handshake::shake_hands(request) {
+        Ok(shaken) => shaken,
+        Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    };
+    let tracker = parts.connections.clone();
+    tracker.spawn(async move {
+        let _place = place;
+        let Some((outlet, inlet)) = handshake::take_over(upgrade).await else { return };
+        match entry {
+            Ok((caller, _open)) => {
+                connection::run(Connection::new(outlet, inlet, caller, parts)).await;
+            }
+            // rare, and not to take room in all the others
+            Err(problem) => Box::pin(close::refuse(&outlet, inlet, problem)).await,
+        }
+    });
+    answer
+}

@@ -1,0 +1,589 @@
+//! One connection: what it reads, what it writes, and when it ends.
+
+use std::{future::Future, io, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
+
+use domain::{
+    ChatId, ClientId, Command, Invite, Problem, UserId,
+    frame::{
+        Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
+        WATCH_LIMIT,
+    },
+    lobby::Wanted,
+    page::History,
+};
+use engine::{
+    Caller, Proposed,
+    fanout::Bell,
+    limits::Filtering,
+    lobby,
+    log::Boxed,
+    presence::Stay,
+    wire::{self, encode},
+};
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use tokio::{
+    sync::Notify,
+    time::{Instant, interval_at, sleep_until, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tungstenite::{Error, Message, error::CapacityError};
+
+use super::{
+    close::{self, End, close},
+    handshake::Inlet,
+    subscription::{Sent, Watch},
+    write_half::Outlet,
+};
+use crate::http::state::Parts;
+
+/// A client that takes nothing for this long is told to come back.
+const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+/// Where a message that was refused for a while does not come again for this long after, others go on without it.
+const REST_PATIENCE: Duration = Duration::from_secs(60);
+/// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
+const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
+/// Where too many search the lobby, it is tried again after this long.
+const LOBBY_PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks for much that takes a while is not heard for this long at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Answers that are there at once are gathered for one write until they are so many bytes. A page that comes says hello and
+/// asks for its chat in one breath, and is answered in one: a write costs more than all that is written.
+const GATHERED_BYTES: usize = 4 * 1024;
+
+/// A connection, and what was sent on it.
+pub(super) struct Connection {
+    inlet: Inlet,
+    outlet: Arc<Outlet>,
+    caller: Caller,
+    parts: Arc<Parts>,
+    bell: Bell,
+    /// Rings when the invites of the user may be others, or whom they hide.
+    knock: Bell,
+    /// Nothing until the client said hello.
+    stay: Option<Stay>,
+    /// How often the clock had been set when the client was told what time it is.
+    clock_sets: u64,
+    /// What was sent of them.
+    invites: Option<Vec<Invite>>,
+    /// What was sent of whom they hide.
+    hidden: Option<Vec<UserId>>,
+    lobby: Option<lobby::View>,
+    /// Counts what is followed of the lobby, where that is filtered.
+    filtering: Option<Filtering>,
+    /// A few at most, and one nearly always.
+    watches: Vec<Watch>,
+    /// The part of the lobby that was asked for last, until it is shown.
+    wanted: Option<Wanted>,
+    /// Looks for it.
+    entering: Option<BoxFuture<'static, Entered>>,
+    /// The lobby is not shown anew before.
+    lobby_rests_until: Instant,
+    answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
+    last_heard: Instant,
+    rest: Option<Rest>,
+    /// Nothing is read before, since much was asked for that takes a while.
+    reads_at: Option<Instant>,
+}
+
+/// A message was refused for a while. So is all that was on its way behind it, so that messages keep their order: until it
+/// comes again, or nobody seems to send it again.
+#[derive(Clone, Copy)]
+struct Rest {
+    first: ClientId,
+    until: Instant,
+}
+
+/// A part of the lobby that was looked for.
+struct Entered {
+    wanted: Wanted,
+    is_filtered: bool,
+    /// Its place among the filters of the session, unless the connection had one.
+    filtering: Option<Filtering>,
+    found: Result<(lobby::View, domain::Lobby), Problem>,
+}
+
+/// A command, and by what number it is answered.
+struct Asked {
+    request: u64,
+    command: Ask,
+}
+
+/// Frames that go out with one write.
+#[derive(Default)]
+struct Frames(Vec<u8>);
+
+impl Frames {
+    fn push(&mut self, frame: &ServerFrame) -> Result<(), Problem> {
+        let frame = encode(frame).ok_or(Problem::NotReadable)?;
+        if self.0.is_empty() {
+            // one alone is not copied
+            self.0 = frame.into();
+        } else {
+            self.0.extend_from_slice(&frame);
+        }
+        Ok(())
+    }
+}
+
+/// Serves a connection until it ends. It is in a place of its own, so that the task that serves it need not have room for it
+/// twice: there are thousands of both.
+pub(super) async fn run(mut connection: Box<Connection>) {
+    let end = connection.serve().await;
+    // the seats are given back before the courtesies
+    connection.watches.clear();
+    connection.stay = None;
+    let Connection { outlet, inlet, .. } = &mut *connection;
+    close(outlet, inlet, end).await;
+}
+
+impl Connection {
+    /// Somebody's, who has said nothing yet.
+    pub(super) fn new(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) -> Box<Self> {
+        let now = Instant::now();
+        Box::new(Self {
+            inlet,
+            outlet,
+            caller,
+            parts,
+            bell: Arc::new(Notify::new()),
+            knock: Arc::new(Notify::new()),
+            stay: None,
+            clock_sets: 0,
+            invites: None,
+            hidden: None,
+            lobby: None,
+            filtering: None,
+            wanted: None,
+            entering: None,
+            lobby_rests_until: now,
+            watches: Vec::new(),
+            answers: FuturesOrdered::new(),
+            last_heard: now,
+            rest: None,
+            reads_at: None,
+        })
+    }
+
+    async fn serve(&mut self) -> End {
+        let stop = self.parts.stop.clone();
+        let (bell, knock, outlet) =
+            (Arc::clone(&self.bell), Arc::clone(&self.knock), Arc::clone(&self.outlet));
+        let beat = Duration::from_secs(BEAT_SECONDS);
+        let mut beats = interval_at(Instant::now() + beat, beat);
+        loop {
+            let silence = self.last_heard + Duration::from_secs(SILENCE_SECONDS);
+            let step = tokio::select! {
+                () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
+                Some(answer) = self.answers.next() => in_time(&stop, Box::pin(self.answer(answer))).await,
+                () = outlet.stuck() => in_time(&stop, Box::pin(self.flush())).await,
+                () = bell.notified() => in_time(&stop, Box::pin(self.deliver())).await,
+                () = knock.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
+                () = changed(&mut self.lobby) => in_time(&stop, Box::pin(self.tell_lobby())).await,
+                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() && self.entering.is_none() => {
+                    in_time(&stop, Box::pin(self.enter_lobby())).await
+                }
+                entered = entered(&mut self.entering) => in_time(&stop, Box::pin(self.show_lobby(entered))).await,
+                _ = beats.tick() => in_time(&stop, Box::pin(self.beat())).await,
+                () = sleep_until(silence) => Err(End::Silent),
+                () = sleep_until(self.reads_at.unwrap_or(silence)), if self.reads_at.is_some() => {
+                    self.reads_at = None;
+                    Ok(())
+                }
+                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT && self.reads_at.is_none() => in_time(&stop, Box::pin(self.receive(message))).await,
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// Does what a message asks for, and what others ask for that came with it, for as long as each is answered at once.
+    async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
+        self.last_heard = Instant::now();
+        let mut answers = Frames::default();
+        let mut next = Some(message);
+        let mut heard = Ok(None);
+        while let Some(message) = next.take() {
+            let before = answers.0.len();
+            heard = self.hear(message, &mut answers);
+            let goes_on = matches!(heard, Ok(None)) && self.reads_at.is_none();
+            if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
+                next = self.inlet.next().now_or_never();
+            }
+        }
+        // before a command, which may have to wait for its place in line
+        self.write(answers).await?;
+        match heard {
+            Ok(None) => Ok(()),
+            Ok(Some(Asked { request, command })) => {
+                self.propose(request, command).await;
+                Ok(())
+            }
+            Err(end) => {
+                if matches!(end, End::Gone) {
+                    self.inlet.see_off();
+                }
+                Err(end)
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Result<Message, Error>, answers: &mut Frames) -> Result<Option<Asked>, End> {
+        match message {
+            Ok(Message::Text(text)) => match self.take(&text, answers) {
+                Err(problem) if !close::ends(problem) => {
+                    answers.push(&ServerFrame::refused(problem)).map(|()| None)
+                }
+                done => done,
+            }
+            .map_err(End::Problem),
+            Ok(Message::Binary(_)) => Err(End::Problem(Problem::BinaryFrame)),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(None),
+            Ok(Message::Close(_)) => Err(End::Gone),
+            Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
+                Err(End::Problem(Problem::FrameTooLarge))
+            }
+            Err(Error::Utf8(_)) => Err(End::NotUtf8),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Does what a frame asks for, and answers it, if it is no command.
+    fn take(&mut self, text: &str, answers: &mut Frames) -> Result<Option<Asked>, Problem> {
+        match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
+            ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
+            ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
+            _ if self.stay.is_none() => return Err(Problem::HelloFirst),
+            ClientFrame::Watch { chat, after } => {
+                self.pace();
+                let answer = self.watch(chat, after);
+                answers.push(&answer)?;
+            }
+            ClientFrame::Lobby(wanted) => self.wanted = Some(wanted),
+            ClientFrame::Unwatch { chat } => self.unwatch(chat),
+            ClientFrame::Ping {} => answers.push(&self.reached())?,
+            ClientFrame::Typing { chat } => {
+                let parts = Arc::clone(&self.parts);
+                if let Some(watch) = self.watched(chat) {
+                    watch.typing(&parts.service);
+                }
+            }
+            ClientFrame::Earlier { chat, before } => {
+                self.pace();
+                // only of what one watches: that one may
+                let page = match self.watched(chat) {
+                    Some(_) => self.parts.service.earlier(chat, self.caller.user, before),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
+                    Ok(History { events, earlier, .. }) => {
+                        ServerFrame::Earlier { chat, before, events, earlier }
+                    }
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::Later { chat, after } => {
+                self.pace();
+                let page = match self.watched(chat) {
+                    Some(_) => self.parts.service.later(chat, self.caller.user, after),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
+                    Ok(events) => ServerFrame::Later { chat, after, events },
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::Do { request, command } => return Ok(Some(Asked { request, command })),
+        }
+        Ok(None)
+    }
+
+    /// To read what was said costs about as much as a page. Whoever asks for it more often than pages may be loaded is
+    /// answered, and heard again in a while.
+    fn pace(&mut self) {
+        let Caller { user, address } = self.caller;
+        let loaded = self.parts.service.load(Some(user), address, NonZeroU32::MIN);
+        if let Some(seconds) = loaded.err().and_then(Problem::retry_after) {
+            self.reads_at = Some(Instant::now() + Duration::from_secs(seconds.into()).min(LONGEST_PAUSE));
+        }
+    }
+
+    fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
+        self.stay = Some(self.parts.service.arrive(self.caller.user, &self.knock));
+        (self.invites, self.hidden) = (None, None);
+        self.welcome(answers)?;
+        if self.theirs(answers).is_err() {
+            // they are welcome all the same, and it is tried again
+            self.knock.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Tells the client who it is and what time it is.
+    fn welcome(&mut self, answers: &mut Frames) -> Result<(), Problem> {
+        let service = &self.parts.service;
+        self.clock_sets = service.clock_sets();
+        answers.push(&ServerFrame::Welcome {
+            version: VERSION,
+            me: service.user(self.caller.user)?,
+            beat_seconds: BEAT_SECONDS,
+            now: service.now(),
+            lifetimes: service.lifetimes(),
+        })
+    }
+
+    /// Begins to look for the part of the lobby that was asked for last: others may be searching, and meanwhile this
+    /// connection goes on.
+    async fn enter_lobby(&mut self) -> Result<(), End> {
+        let Some(wanted) = self.wanted.take() else { return Ok(()) };
+        self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
+        let is_filtered = !wanted.filter.trim().is_empty();
+        let filtering = match is_filtered && self.filtering.is_none() {
+            true => match self.parts.service.filter(self.caller) {
+                Ok(filtering) => Some(filtering),
+                Err(problem) => return self.send(&ServerFrame::refused(problem)).await,
+            },
+            false => None,
+        };
+        let lobby = Arc::clone(&self.parts.lobby);
+        self.entering = Some(Box::pin(async move {
+            let found = lobby.enter(wanted.clone()).await;
+            Entered { wanted, is_filtered, filtering, found }
+        }));
+        Ok(())
+    }
+
+    /// Shows what was looked for. Where it cannot be shown, what was followed before goes on.
+    async fn show_lobby(&mut self, entered: Entered) -> Result<(), End> {
+        self.entering = None;
+        match entered.found {
+            Ok((view, lobby)) => {
+                self.lobby = Some(view);
+                if !entered.is_filtered {
+                    self.filtering = None;
+                } else if entered.filtering.is_some() {
+                    self.filtering = entered.filtering;
+                }
+                self.send(&ServerFrame::Lobby(lobby)).await
+            }
+            // asked again in a while, on behalf of the client, unless it asked for something else meanwhile
+            Err(Problem::Busy) => {
+                self.wanted.get_or_insert(entered.wanted);
+                self.lobby_rests_until = Instant::now() + LOBBY_PATIENCE;
+                Ok(())
+            }
+            Err(problem) => self.send(&ServerFrame::refused(problem)).await,
+        }
+    }
+
+    async fn tell_lobby(&mut self) -> Result<(), End> {
+        match self.lobby.as_mut().and_then(lobby::View::news) {
+            Some(change) => self.send(&ServerFrame::LobbyChange(change)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells of what concerns the user alone, and of a clock that was set.
+    async fn tell_theirs(&mut self) -> Result<(), End> {
+        let mut news = Frames::default();
+        self.theirs(&mut news).map_err(End::Problem)?;
+        self.write(news).await
+    }
+
+    /// Whom they hide and the invites, each if it is not what was told before.
+    fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
+        if self.clock_sets != self.parts.service.clock_sets() {
+            self.welcome(news)?;
+        }
+        let hidden = self.parts.service.hidden(self.caller.user)?;
+        if self.hidden.as_ref() != Some(&hidden) {
+            news.push(&ServerFrame::Hidden(hidden.clone()))?;
+            self.hidden = Some(hidden);
+        }
+        self.invites(news)
+    }
+
+    /// The invites, if they are not what was told before.
+    fn invites(&mut self, news: &mut Frames) -> Result<(), Problem> {
+        let invites = self.parts.service.invites_of(self.caller.user)?;
+        if self.invites.as_ref() != Some(&invites) {
+            news.push(&ServerFrame::Invites(invites.clone()))?;
+            self.invites = Some(invites);
+        }
+        Ok(())
+    }
+
+    fn watched(&mut self, chat: ChatId) -> Option<&mut Watch> {
+        self.watches.iter_mut().find(|watch| watch.chat() == chat)
+    }
+
+    fn unwatch(&mut self, chat: ChatId) {
+        self.watches.retain(|watch| watch.chat() != chat);
+    }
+
+    fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> ServerFrame {
+        if self.watched(chat).is_none() && self.watches.len() == WATCH_LIMIT {
+            return ServerFrame::refused_chat(chat, Problem::TooManyChats);
+        }
+        match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.outlet, &self.bell) {
+            Ok((watch, answer)) => {
+                self.unwatch(chat);
+                self.watches.push(watch);
+                // the bell brings the rest, behind this answer
+                self.bell.notify_one();
+                answer
+            }
+            Err(problem) => ServerFrame::refused_chat(chat, problem),
+        }
+    }
+
+    /// Gives a command its place in line before the next frame is read, so that commands keep their order; the
+    /// answer comes when it is decided.
+    async fn propose(&mut self, request: u64, ask: Ask) {
+        let proposed = match ask.check() {
+            Ok(command @ Command::Post { chat, client_id, .. }) => {
+                if let Some(watch) = self.watched(chat) {
+                    watch.said();
+                }
+                self.post(client_id, command).await
+            }
+            Ok(command) => self.parts.service.propose(self.caller, command).await,
+            Err(problem) => Err(problem),
+        };
+        self.answers.push_back(Box::pin(async move {
+            let outcome = match proposed {
+                Ok(proposed) => proposed.outcome().await,
+                Err(problem) => Err(problem),
+            };
+            match outcome {
+                Ok(seq) => ServerFrame::Done { request, seq },
+                Err(problem) => ServerFrame::refused_request(request, problem),
+            }
+        }));
+    }
+
+    async fn post(&mut self, client_id: ClientId, message: Command) -> Result<Proposed, Problem> {
+        if let Some(Rest { first, until }) = self.rest {
+            let (left, now) = (until.saturating_duration_since(Instant::now()), Instant::now());
+            if !left.is_zero() || (client_id != first && now < until + REST_PATIENCE) {
+                return Err(Problem::too_fast(left));
+            }
+        }
+        let proposed = self.parts.service.propose(self.caller, message).await;
+        let wait = proposed.as_ref().err().and_then(|problem| problem.retry_after());
+        self.rest = wait.map(|seconds| Rest {
+            first: client_id,
+            until: Instant::now() + Duration::from_secs(seconds.into()),
+        });
+        proposed
+    }
+
+    /// Answers a command, and all others whose answers are there by now.
+    async fn answer(&mut self, first: ServerFrame) -> Result<(), End> {
+        let mut answers = Frames::default();
+        let mut next = Some(first);
+        while let Some(answer) = next {
+            answers.push(&answer).map_err(End::Problem)?;
+            next = self.answers.next().now_or_never().flatten();
+        }
+        self.write(answers).await
+    }
+
+    /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
+    async fn deliver(&mut self) -> Result<(), End> {
+        let mut more = false;
+        let mut removed = Vec::new();
+        for watch in &mut self.watches {
+            // each batch is written before the next is read: one is all that a connection holds
+            self.outlet.flush().await.map_err(gone)?;
+            match watch.send_news(&self.parts.service, &self.outlet).map_err(End::Problem)? {
+                Sent::Nothing => {}
+                Sent::Batch | Sent::Stuck => more = true,
+                Sent::Removed => {
+                    removed.push(watch.chat());
+                    continue;
+                }
+            }
+            if let Some(roster) = watch.roster() {
+                self.outlet.send(&roster).await.map_err(gone)?;
+            }
+        }
+        for chat in removed {
+            self.unwatch(chat);
+            let problem = self.parts.service.why_not(chat, self.caller.user);
+            self.send(&ServerFrame::refused_chat(chat, problem)).await?;
+        }
+        if more {
+            self.bell.notify_one();
+        }
+        self.flush().await
+    }
+
+    async fn beat(&mut self) -> Result<(), End> {
+        // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
+        // client is told no more than it was sent.
+        self.deliver().await?;
+        // the ping makes browsers answer, the beat is what their pages can see
+        let mut beat = Frames(wire::ping().into());
+        beat.push(&self.reached()).map_err(End::Problem)?;
+        // an invite that has expired is gone, and nobody rings for that before it is swept
+        if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
+            self.invites(&mut beat).map_err(End::Problem)?;
+        }
+        self.write(beat).await
+    }
+
+    /// A beat.
+    fn reached(&self) -> ServerFrame {
+        ServerFrame::Beat(self.watches.iter().map(Watch::reached).collect())
+    }
+
+    async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
+        let mut frames = Frames::default();
+        frames.push(frame).map_err(End::Problem)?;
+        self.write(frames).await
+    }
+
+    async fn write(&mut self, Frames(frames): Frames) -> Result<(), End> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.outlet.send(&frames.into()).await.map_err(gone)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        self.outlet.flush().await.map_err(gone)
+    }
+}
+
+/// Waits until there may be news of what is followed of the lobby.
+async fn changed(lobby: &mut Option<lobby::View>) {
+    match lobby {
+        Some(view) => view.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn entered(entering: &mut Option<BoxFuture<'static, Entered>>) -> Entered {
+    match entering {
+        Some(entering) => entering.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever is at the other end knows best why it ended.
+fn gone(_: io::Error) -> End {
+    End::Gone
+}
+
+/// A step of a connection. Most of the time it does none, so it has no room for the largest of them.
+type Step<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
+
+/// One step of a connection, whatever is written with it. A client that takes nothing costs it so long, and a server that
+/// stops waits for none.
+async fn in_time(stop: &CancellationToken, step: Step<'_>) -> Result<(), End> {
+    tokio::select! {
+        done = timeout(WRITE_PATIENCE, step) => done.unwrap_or(Err(End::Silent)),
+        () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
+    }
+}

@@ -1,0 +1,174 @@
+//! One chat that one connection watches: a cursor, a seat, and what was sent of the roster.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use domain::{
+    ChatId, Problem, Seq, UserId,
+    frame::{Cursor, RESUME_EVENTS, Reached, ServerFrame},
+};
+use engine::{
+    Service,
+    fanout::{Ahead, Batch, Bell, Encoded, Follower, Following, FrameSink, Full},
+    not_readable,
+    presence::{News, Seat, TYPING_SIGNALS},
+    wire::encode,
+};
+use tokio::time::Instant;
+
+use super::write_half::Outlet;
+
+/// Events of the database that are sent at once before the connection looks at anything else.
+const BATCH: usize = 128;
+
+/// A watched chat. Dropping it stops watching and leaves.
+pub(super) struct Watch {
+    chat: ChatId,
+    user: UserId,
+    /// Where to begin.
+    begins: Seq,
+    /// Whether events after the cursor may be in the database that the tail will not show.
+    behind: bool,
+    follower: Arc<Follower>,
+    tail: Following,
+    seat: Seat,
+    roster: Option<u64>,
+    typed_at: Option<Instant>,
+}
+
+/// What became of an attempt to send what is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// There was nothing.
+    Nothing,
+    /// A batch, and there may be more.
+    Batch,
+    /// Nothing can be sent before what waits has gone out.
+    Stuck,
+    /// Whoever watches was removed from the chat.
+    Removed,
+}
+
+impl Watch {
+    /// Starts to watch: first the tail, then a look at the database, so that nothing falls between. Gives the frame
+    /// that answers the client, after which [`Watch::send_news`] begins.
+    pub(super) fn start(
+        service: &Service,
+        chat: ChatId,
+        user: UserId,
+        after: Option<Cursor>,
+        outlet: &Arc<Outlet>,
+        bell: &Bell,
+    ) -> Result<(Self, ServerFrame), Problem> {
+        // before the seat: nobody takes a seat in a chat that is not there, or not for them
+        service.enter(&service.read()?, chat, user)?;
+        let follower = Follower::new(user, Arc::clone(outlet) as _, Arc::clone(bell));
+        let (seat, tail) = service.join(chat, user, &follower, bell)?;
+        let view = service.read()?;
+        let found = service.enter(&view, chat, user)?;
+        let watch = |begins, behind| Self {
+            chat,
+            user,
+            begins,
+            behind,
+            follower,
+            tail,
+            seat,
+            roster: None,
+            typed_at: None,
+        };
+        if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
+            && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
+        {
+            return Ok((watch(seq, true), ServerFrame::Resumed { chat, seq }));
+        }
+        let history = service.history(&view, &found)?;
+        Ok((watch(history.seq, false), ServerFrame::Snapshot { chat: found, history }))
+    }
+
+    /// Sends a batch of what is new.
+    pub(super) fn send_news(&mut self, service: &Service, outlet: &Outlet) -> Result<Sent, Problem> {
+        let follower = Arc::clone(&self.follower);
+        let mut cursor = follower.cursor();
+        let after = *cursor.get_or_insert(self.begins);
+        let batch = self.news(service, after)?;
+        // looked at behind the reading: what was said after somebody was removed is not for them
+        if !self.seat.is_kept() {
+            return Ok(Sent::Removed);
+        }
+        let Some(batch) = batch else { return Ok(Sent::Nothing) };
+        Ok(match outlet.try_send(batch.frames()) {
+            Ok(()) => {
+                *cursor = Some(batch.last());
+                Sent::Batch
+            }
+            Err(Full) => Sent::Stuck,
+        })
+    }
+
+    /// Which chat.
+    pub(super) fn chat(&self) -> ChatId {
+        self.chat
+    }
+
+    /// What was sent of it.
+    pub(super) fn reached(&self) -> Reached {
+        Reached { chat: self.chat, seq: self.follower.cursor().unwrap_or(self.begins) }
+    }
+
+    /// Whoever watches is typing. Where they may not write, nobody is told. More signals than one a second are not looked at.
+    pub(super) fn typing(&mut self, service: &Service) {
+        let now = Instant::now();
+        if self.typed_at.is_some_and(|at| now < at + TYPING_SIGNALS) {
+            return;
+        }
+        self.typed_at = Some(now);
+        if service.may_write(self.chat, self.user).is_ok() {
+            self.seat.typing();
+        }
+    }
+
+    /// Whoever watches has said something: what they type next is worth telling at once.
+    pub(super) fn said(&mut self) {
+        self.typed_at = None;
+    }
+
+    fn news(&mut self, service: &Service, after: Seq) -> Result<Option<Batch>, Problem> {
+        if !self.behind {
+            match self.tail.after(after) {
+                Ahead::Nothing => return Ok(None),
+                Ahead::Events(batch) => return Ok(Some(batch)),
+                Ahead::InStore => self.behind = true,
+            }
+        }
+        let view = service.read()?;
+        if let Err(Problem::Removed) = service.enter(&view, self.chat, self.user) {
+            // the database knows it sooner than the seat does, which is lost next
+            return Ok(None);
+        }
+        let stored = view.events_after(self.chat, after, BATCH).map_err(|error| not_readable(&error))?;
+        self.behind = !stored.is_empty();
+        let events: Vec<Encoded> = stored.iter().filter_map(Encoded::new).collect();
+        Ok(Batch::of(&events))
+    }
+
+    /// Who came and who left since this was last asked; nothing where nobody did.
+    pub(super) fn roster(&mut self) -> Option<Bytes> {
+        let chat = self.chat;
+        let (version, frame) = self.seat.news(self.roster, |news| {
+            encode(&match news {
+                News::Whole(roster) => ServerFrame::Roster { chat, roster },
+                News::Change(change) => ServerFrame::RosterChange { chat, change },
+            })
+        })?;
+        self.roster = Some(version);
+        Some(frame)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // a shard that is writing to all who followed a moment ago passes them by
+        *self.follower.cursor() = None;
+    }
+}
