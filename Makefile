@@ -98,6 +98,7 @@ check: setup
 	cargo clippy --package frontend --package wasm-streams --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
+	node scripts/import-graph.mjs --check
 	cd end2end && npx tsc --noEmit
 	cargo deny check bans licenses sources
 	scripts/advisories.sh
