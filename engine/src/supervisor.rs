@@ -3,8 +3,9 @@
 
 use std::{
     any::Any,
+    collections::BTreeMap,
     future::Future,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,38 +21,37 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// and starts over once the task went on for this long.
 const CALM: Duration = Duration::from_secs(60);
 
-/// How often each task panicked since the start.
+/// How often each task panicked since the start, by its name.
 #[derive(Debug, Default)]
-pub struct Panics {
-    /// The task that stores what people say.
-    pub writer: AtomicU64,
-    /// The task that knows who is here.
-    pub presence: AtomicU64,
-    /// The task that tells what goes on.
-    pub lobby: AtomicU64,
-    /// The task that takes away what has expired.
-    pub sweep: AtomicU64,
-    /// The tasks that write to those who follow.
-    pub tails: AtomicU64,
-    /// The task that forgets who has done nothing lately.
-    pub limits: AtomicU64,
-    /// The task that lets pages go.
-    pub press: AtomicU64,
-}
+pub struct Panics(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Panics {
-    /// All of them by name.
-    pub fn by_task(&self) -> [(&'static str, u64); 7] {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        [
-            ("writer", count(&self.writer)),
-            ("presence", count(&self.presence)),
-            ("lobby", count(&self.lobby)),
-            ("sweep", count(&self.sweep)),
-            ("tails", count(&self.tails)),
-            ("limits", count(&self.limits)),
-            ("press", count(&self.press)),
-        ]
+    /// All tasks that were begun or have panicked, in the order of their names.
+    pub fn by_task(&self) -> Vec<(&'static str, u64)> {
+        self.lock().iter().map(|(task, count)| (*task, *count)).collect()
+    }
+
+    /// How often a task of this name panicked.
+    pub fn of(&self, task: &str) -> u64 {
+        self.lock().get(task).copied().unwrap_or_default()
+    }
+
+    /// Logs and counts a panic.
+    pub fn note(&self, task: &'static str, panic: &(dyn Any + Send)) {
+        *self.lock().entry(task).or_default() += 1;
+        let words = panic.downcast_ref::<&str>().copied();
+        let words =
+            words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
+        tracing::error!(task, panic = words, "a task in the background panicked");
+    }
+
+    /// Names a task that has begun, so that it is told of before it panics.
+    pub fn know(&self, task: &'static str) {
+        self.lock().entry(task).or_default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,52 +81,74 @@ impl BackOff {
     }
 }
 
-/// Keeps a task going until it ends by itself or this is dropped.
-pub async fn supervise<F>(name: &'static str, panics: &AtomicU64, mut begin: impl FnMut() -> F)
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let mut back_off = BackOff::default();
-    loop {
-        let mut task = JoinSet::new();
-        task.spawn(begin());
-        match task.join_next().await {
-            Some(Err(error)) if error.is_panic() => {
-                note(name, panics, &*error.into_panic());
-                sleep(back_off.after_panic()).await;
-            }
-            _ => return,
-        }
-    }
+/// Keeps tasks going, each until it ends by itself or this is dropped.
+pub struct Supervisor {
+    tasks: JoinSet<()>,
+    panics: Arc<Panics>,
 }
 
-/// Logs and counts a panic.
-pub fn note(name: &'static str, panics: &AtomicU64, panic: &(dyn Any + Send)) {
-    panics.fetch_add(1, Ordering::Relaxed);
-    let words = panic.downcast_ref::<&str>().copied();
-    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
-    tracing::error!(task = name, panic = words, "a task in the background panicked");
+impl Supervisor {
+    /// Counts panics here.
+    pub fn new(panics: Arc<Panics>) -> Self {
+        Self { tasks: JoinSet::new(), panics }
+    }
+
+    /// Begins a task that works on something shared, and begins it again whenever it panics.
+    pub fn spawn<T, F>(
+        &mut self,
+        name: &'static str,
+        shared: &Arc<T>,
+        run: impl Fn(Arc<T>) -> F + Send + 'static,
+    ) where
+        T: Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (shared, panics) = (Arc::clone(shared), Arc::clone(&self.panics));
+        panics.know(name);
+        self.tasks.spawn(async move {
+            let mut back_off = BackOff::default();
+            loop {
+                let mut task = JoinSet::new();
+                task.spawn(run(Arc::clone(&shared)));
+                match task.join_next().await {
+                    Some(Err(error)) if error.is_panic() => {
+                        panics.note(name, &*error.into_panic());
+                        sleep(back_off.after_panic()).await;
+                    }
+                    _ => return,
+                }
+            }
+        });
+    }
+
+    /// Waits until all tasks have ended by themselves.
+    pub async fn ended(&mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    /// Ends all tasks where they wait, and returns once they have ended.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_task_that_panics_is_begun_again_and_counted() {
-        let panics = AtomicU64::new(0);
-        let begun = Arc::new(AtomicU64::new(0));
+        let (panics, begun) = (Arc::new(Panics::default()), Arc::new(AtomicU64::new(0)));
         let started = Instant::now();
-        supervise("test", &panics, || {
-            let begun = Arc::clone(&begun);
-            async move {
-                assert!(begun.fetch_add(1, Ordering::SeqCst) == 3, "on purpose");
-            }
-        })
-        .await;
-        assert_eq!((begun.load(Ordering::SeqCst), panics.load(Ordering::SeqCst)), (4, 3));
+        let mut supervisor = Supervisor::new(Arc::clone(&panics));
+        supervisor.spawn("test", &begun, |begun| async move {
+            assert!(begun.fetch_add(1, Ordering::SeqCst) == 3, "on purpose");
+        });
+        assert_eq!(panics.by_task(), [("test", 0)]);
+        supervisor.ended().await;
+        assert_eq!((begun.load(Ordering::SeqCst), panics.of("test"), panics.of("another")), (4, 3, 0));
         assert_eq!(started.elapsed(), FIRST_WAIT * 7, "it waits 1, 2 and 4 times as long");
     }
 
@@ -144,15 +166,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_task_ends_with_its_supervisor() {
         let alive = Arc::new(());
-        let panics = AtomicU64::new(0);
-        let supervised = supervise("test", &panics, || {
-            let alive = Arc::clone(&alive);
-            async move {
-                let _alive = alive;
-                std::future::pending::<()>().await;
-            }
+        let mut supervisor = Supervisor::new(Arc::default());
+        supervisor.spawn("test", &alive, |alive| async move {
+            let _alive = alive;
+            std::future::pending::<()>().await;
         });
-        assert!(tokio::time::timeout(CALM, supervised).await.is_err());
+        assert!(tokio::time::timeout(CALM, supervisor.ended()).await.is_err());
+        supervisor.stop().await;
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&alive), 1);
     }

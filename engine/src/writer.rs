@@ -18,9 +18,11 @@ use crate::{
     log::{LocalLog, Next, Outcome, Placed},
     publisher::Audience,
     storage::{Store, StoreError},
-    supervisor::{self, BackOff, Panics},
+    supervisor::{BackOff, Panics},
 };
 
+/// What the writer is called where panics are counted.
+const TASK: &str = "writer";
 /// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
 const BATCH: usize = 256;
 
@@ -98,6 +100,7 @@ impl Writer {
         panics: Arc<Panics>,
     ) -> Result<Self, StoreError> {
         let newest = newest(&store)?;
+        panics.know(TASK);
         Ok(Self { log, store, audience, health, panics, newest, checkpoint: None })
     }
 
@@ -109,7 +112,7 @@ impl Writer {
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.work())) {
                 Ok(()) => return,
-                Err(panic) => supervisor::note("writer", &self.panics.writer, &*panic),
+                Err(panic) => self.panics.note(TASK, &*panic),
             }
             self.health.failing.store(true, Ordering::Relaxed);
             thread::sleep(back_off.after_panic());
@@ -212,7 +215,7 @@ impl Writer {
         match catch_unwind(AssertUnwindSafe(|| work(&self.store))) {
             Ok(stored) => Ok(stored?),
             Err(panic) => {
-                supervisor::note("writer", &self.panics.writer, &*panic);
+                self.panics.note(TASK, &*panic);
                 Err(NotStored::Panicked)
             }
         }

@@ -597,7 +597,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
         work.post(number).await.unwrap();
         assert!(work.health.is_well());
     }
-    assert_eq!(work.panics.writer.load(Ordering::SeqCst), 3);
+    assert_eq!(work.panics.of("writer"), 3);
     assert!(matches!(following.after(begun), Ahead::InStore), "what was shown is doubted once");
 }
 
@@ -645,7 +645,7 @@ async fn storage_that_panics_ends_the_writer_and_is_told() {
         assert_eq!(work.post(number).await, Err(Problem::NotStored));
     }
     work.health.cannot_go_on().await;
-    assert!(!work.health.is_well() && work.panics.writer.load(Ordering::SeqCst) > 0);
+    assert!(!work.health.is_well() && work.panics.of("writer") > 0);
 }
 
 #[tokio::test]

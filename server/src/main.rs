@@ -9,8 +9,13 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
-use server::{Settings, http::assets, operator, settings::Flags, start};
+use server::{
+    Settings,
+    http::assets,
+    operator,
+    settings::{self, Order, SettingsError},
+    start,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -22,15 +27,22 @@ const OTHER_FILES: u64 = 4_500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut flags = Flags::parse();
-    if let Some(link) = flags.end_chat.take() {
-        return say(end_chat(flags, &link));
-    }
-    let started = match listen_to_the_log() {
-        Ok(()) => run(flags).await,
-        Err(error) => Err(error),
+    let order = match settings::load() {
+        // clap says by itself what there is, or what is wrong
+        Err(SettingsError::Flags(error)) => error.exit(),
+        order => order,
     };
-    match started {
+    let done = match order {
+        Ok(Order::EndChat { data_dir, link }) => {
+            return say(operator::end_chat(&data_dir, &link).map_err(Into::into));
+        }
+        Ok(Order::Serve(settings)) => match listen_to_the_log() {
+            Ok(()) => run(&settings).await,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error.into()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // nothing can be done for those who closed the standard error
@@ -38,11 +50,6 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Asks the server that runs on the data folder.
-fn end_chat(flags: Flags, link: &str) -> Result<String, Box<dyn std::error::Error>> {
-    Ok(operator::end_chat(&Settings::load(flags)?.data_dir, link)?)
 }
 
 /// Says what became of a question.
@@ -86,12 +93,11 @@ fn open_files(settings: &Settings) {
     }
 }
 
-async fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
-    let settings = Settings::load(flags)?;
+async fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    open_files(&settings);
-    let server = start(&settings).await?;
+    open_files(settings);
+    let server = start(settings).await?;
     if !assets::is_built() {
         tracing::warn!("this server was built without its site: pages work without WASM only");
     }

@@ -2,14 +2,18 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
     net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use clap::Parser;
+use clap::{
+    CommandFactory, FromArgMatches, Parser,
+    error::{ContextKind, ContextValue},
+};
 use domain::{Lifetimes, Span};
 use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
@@ -19,25 +23,6 @@ use crate::http::client::TrustedProxies;
 /// Where the settings of a folder are kept.
 pub const FILE: &str = "Leptos.toml";
 
-const DEFAULT_ADDRESS: &str = "127.0.0.1:3000";
-const DEFAULT_DATA_DIR: &str = "./data";
-const DEFAULT_CHAT_LIFETIME: &str = "30m";
-const DEFAULT_USER_LIFETIME: &str = "5m";
-const DEFAULT_MESSAGE_LIFETIME: &str = "24h";
-const DEFAULT_SWEEP_INTERVAL: &str = "60s";
-const DEFAULT_PAGE_RATE: &str = "300/m";
-const DEFAULT_CONNECT_RATE: &str = "120/m";
-const DEFAULT_CHAT_RATE: &str = "60/m";
-const DEFAULT_MESSAGE_RATE: &str = "300/m";
-const DEFAULT_RENAME_RATE: &str = "60/m";
-const DEFAULT_INVITE_RATE: &str = "60/m";
-const DEFAULT_MAX_SOCKETS: &str = "15000";
-const DEFAULT_MAX_SESSION_SOCKETS: &str = "100";
-const DEFAULT_MAX_MEMBERS: &str = "10000";
-const DEFAULT_MAX_USER_CHATS: &str = "100";
-const DEFAULT_MAX_LISTED: &str = "5";
-const DEFAULT_MAX_STORAGE: &str = "4096";
-const DEFAULT_MAX_SESSION_STORAGE: &str = "16";
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// What Qchat is told at its start.
@@ -53,12 +38,26 @@ pub struct Settings {
     pub sweep_interval: Span,
     /// Which proxies are believed when they say who is behind them.
     pub trusted_proxies: TrustedProxies,
-    /// How often one may do what costs others something.
+    /// How often a session may do what costs others something.
     pub rates: Rates,
     /// How much there may be at once.
     pub caps: Caps,
     /// Where `cargo leptos watch` announces new builds.
     pub reload_port: u32,
+}
+
+/// What the program was started for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// To serve.
+    Serve(Box<Settings>),
+    /// To have the server that runs on a data folder end a chat.
+    EndChat {
+        /// The folder.
+        data_dir: PathBuf,
+        /// The link of the chat, or its id.
+        link: String,
+    },
 }
 
 /// A setting that cannot be used.
@@ -72,7 +71,7 @@ pub enum SettingsError {
         /// Its value.
         value: String,
         /// What it could be.
-        wanted: &'static str,
+        wanted: String,
     },
     /// The file is there and cannot be read.
     #[error("{FILE} cannot be read: {0}")]
@@ -80,79 +79,82 @@ pub enum SettingsError {
     /// The file is not what it should be.
     #[error("{FILE} is not right: {0}")]
     File(String),
+    /// The flags are not those of this program, or ask for its help or its version.
+    #[error(transparent)]
+    Flags(clap::Error),
 }
 
 /// Anonymous, ephemeral, real-time chat.
-#[derive(Debug, Default, Parser)]
+#[derive(Debug, Parser)]
 #[command(
     name = "qchat",
     version,
     after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. A RATE is so many in a time, such as 5/s, 30/m or 100/h, or off; from one address twenty times as many. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
 )]
-pub struct Flags {
-    /// Where to listen [env: LEPTOS_SITE_ADDR] [default: 127.0.0.1:3000]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    site_addr: Option<String>,
-    /// Where the database and the session key are kept [env: QCHAT_DATA_DIR] [default: ./data]
-    #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<String>,
-    /// How long a chat is kept in which nobody is [env: QCHAT_CHAT_LIFETIME] [default: 30m]
-    #[arg(long, value_name = "TIME")]
-    chat_lifetime: Option<String>,
-    /// How long a nickname is kept whose user is nowhere [env: QCHAT_USER_LIFETIME] [default: 5m]
-    #[arg(long, value_name = "TIME")]
-    user_lifetime: Option<String>,
-    /// How long a message is kept [env: QCHAT_MESSAGE_LIFETIME] [default: 24h]
-    #[arg(long, value_name = "TIME")]
-    message_lifetime: Option<String>,
-    /// How often what has expired is taken off the disk; it is not shown even before [env: QCHAT_SWEEP_INTERVAL] [default: 60s]
-    #[arg(long, value_name = "TIME")]
-    sweep_interval: Option<String>,
-    /// Proxies that are believed when they say who is behind them, with commas between [env: QCHAT_TRUSTED_PROXIES] [default: none]
-    #[arg(long, value_name = "ADDRESSES")]
-    trusted_proxies: Option<String>,
-    /// How often a session may load a page [env: QCHAT_PAGE_RATE] [default: 300/m]
-    #[arg(long, value_name = "RATE")]
-    page_rate: Option<String>,
-    /// How often a session may open a socket [env: QCHAT_CONNECT_RATE] [default: 120/m]
-    #[arg(long, value_name = "RATE")]
-    connect_rate: Option<String>,
-    /// How often a session may start a chat [env: QCHAT_CHAT_RATE] [default: 60/m]
-    #[arg(long, value_name = "RATE")]
-    chat_rate: Option<String>,
-    /// How often a session may say something, or take it away [env: QCHAT_MESSAGE_RATE] [default: 300/m]
-    #[arg(long, value_name = "RATE")]
-    message_rate: Option<String>,
-    /// How often a session may change a nickname, a title, or who may find a chat, be in it, write in it or be seen [env: QCHAT_RENAME_RATE] [default: 60/m]
-    #[arg(long, value_name = "RATE")]
-    rename_rate: Option<String>,
-    /// How often a session may ask for a private chat, or answer [env: QCHAT_INVITE_RATE] [default: 60/m]
-    #[arg(long, value_name = "RATE")]
-    invite_rate: Option<String>,
-    /// How many sockets may be open at once in all [env: QCHAT_MAX_SOCKETS] [default: 15000]
-    #[arg(long, value_name = "NUMBER")]
-    max_sockets: Option<String>,
-    /// How many sockets of one session may be open at once [env: QCHAT_MAX_SESSION_SOCKETS] [default: 100]
-    #[arg(long, value_name = "NUMBER")]
-    max_session_sockets: Option<String>,
-    /// How many members a chat may have at once [env: QCHAT_MAX_MEMBERS] [default: 10000]
-    #[arg(long, value_name = "NUMBER")]
-    max_members: Option<String>,
-    /// How many chats one session may own at once [env: QCHAT_MAX_USER_CHATS] [default: 100]
-    #[arg(long, value_name = "NUMBER")]
-    max_user_chats: Option<String>,
-    /// How many public chats of one session are in the list while nobody filters it, and four times as many of one address [env: QCHAT_MAX_LISTED] [default: 5]
-    #[arg(long, value_name = "NUMBER")]
-    max_listed: Option<String>,
-    /// How many MiB may be kept in all; the database file takes about three times as many [env: QCHAT_MAX_STORAGE] [default: 4096]
-    #[arg(long, value_name = "NUMBER")]
-    max_storage: Option<String>,
-    /// How many MiB a session may store within one message lifetime [env: QCHAT_MAX_SESSION_STORAGE] [default: 16]
-    #[arg(long, value_name = "NUMBER")]
-    max_session_storage: Option<String>,
+struct Flags {
+    /// Where to listen
+    #[arg(long, env = "LEPTOS_SITE_ADDR", hide_env_values = true, value_name = "ADDRESS:PORT", value_parser = address, default_value = "127.0.0.1:3000")]
+    site_addr: SocketAddr,
+    /// Where the database and the session key are kept
+    #[arg(long, env = "QCHAT_DATA_DIR", hide_env_values = true, value_name = "FOLDER", value_parser = folder, default_value = "./data")]
+    data_dir: PathBuf,
+    /// How long a chat is kept in which nobody is
+    #[arg(long, env = "QCHAT_CHAT_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "30m")]
+    chat_lifetime: Span,
+    /// How long a nickname is kept whose user is nowhere
+    #[arg(long, env = "QCHAT_USER_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "5m")]
+    user_lifetime: Span,
+    /// How long a message is kept
+    #[arg(long, env = "QCHAT_MESSAGE_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "24h")]
+    message_lifetime: Span,
+    /// How often what has expired is taken off the disk; it is not shown even before
+    #[arg(long, env = "QCHAT_SWEEP_INTERVAL", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "60s")]
+    sweep_interval: Span,
+    /// Proxies that are believed when they say who is behind them, with commas between
+    #[arg(long, env = "QCHAT_TRUSTED_PROXIES", hide_env_values = true, value_name = "ADDRESSES", value_parser = proxies, default_value = "", hide_default_value = true)]
+    trusted_proxies: TrustedProxies,
+    /// How often a session may load a page
+    #[arg(long, env = "QCHAT_PAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
+    page_rate: Rate,
+    /// How often a session may open a socket
+    #[arg(long, env = "QCHAT_CONNECT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "120/m")]
+    connect_rate: Rate,
+    /// How often a session may start a chat
+    #[arg(long, env = "QCHAT_CHAT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
+    chat_rate: Rate,
+    /// How often a session may say something, or take it away
+    #[arg(long, env = "QCHAT_MESSAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
+    message_rate: Rate,
+    /// How often a session may change a nickname, a title, or who may find a chat, be in it, write in it or be seen
+    #[arg(long, env = "QCHAT_RENAME_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
+    rename_rate: Rate,
+    /// How often a session may ask for a private chat, or answer
+    #[arg(long, env = "QCHAT_INVITE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
+    invite_rate: Rate,
+    /// How many sockets may be open at once in all
+    #[arg(long, env = "QCHAT_MAX_SOCKETS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "15000")]
+    max_sockets: usize,
+    /// How many sockets of one session may be open at once
+    #[arg(long, env = "QCHAT_MAX_SESSION_SOCKETS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "100")]
+    max_session_sockets: usize,
+    /// How many members a chat may have at once
+    #[arg(long, env = "QCHAT_MAX_MEMBERS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "10000")]
+    max_members: usize,
+    /// How many chats one session may own at once
+    #[arg(long, env = "QCHAT_MAX_USER_CHATS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "100")]
+    max_user_chats: usize,
+    /// How many public chats of one session are in the list while nobody filters it, and four times as many of one address
+    #[arg(long, env = "QCHAT_MAX_LISTED", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "5")]
+    max_listed: usize,
+    /// How many MiB may be kept in all; the database file takes about three times as many
+    #[arg(long, env = "QCHAT_MAX_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
+    max_storage: u64,
+    /// How many MiB a session may store within one message lifetime
+    #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
+    max_session_storage: NonZeroU32,
     /// Ends a chat of the Qchat that runs on this data folder, for everybody who is in it, and does nothing else
     #[arg(long, value_name = "LINK")]
-    pub end_chat: Option<String>,
+    end_chat: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -169,158 +171,143 @@ struct LeptosTable {
     reload_port: Option<u32>,
 }
 
-impl Settings {
-    /// Reads the settings of this process.
-    ///
-    /// # Errors
-    /// [`SettingsError`], with the name of the setting.
-    pub fn load(flags: Flags) -> Result<Self, SettingsError> {
-        let file = match fs::read_to_string(Path::new(FILE)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error.into()),
-        };
-        Self::merge(flags, |name| env::var(name).ok(), &file)
-    }
-
-    fn merge(
-        flags: Flags,
-        environment: impl Fn(&str) -> Option<String>,
-        file: &str,
-    ) -> Result<Self, SettingsError> {
-        let File { qchat, leptos } =
-            toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
-        let mut sources = Sources { environment, qchat };
-        let address = first([
-            ("--site-addr", flags.site_addr),
-            ("LEPTOS_SITE_ADDR", (sources.environment)("LEPTOS_SITE_ADDR")),
-            ("site-addr in Leptos.toml", leptos.site_addr),
-        ]);
-        let address = address.unwrap_or_else(|| Found::default(DEFAULT_ADDRESS));
-        let settings = Self {
-            address: address.parse("an IP address with a port, such as 127.0.0.1:3000")?,
-            data_dir: sources
-                .find("data-dir", flags.data_dir, DEFAULT_DATA_DIR)
-                .parse_by(|dir| (!dir.is_empty()).then(|| dir.into()), "a folder, such as ./data")?,
-            lifetimes: Lifetimes {
-                chat: sources.find("chat-lifetime", flags.chat_lifetime, DEFAULT_CHAT_LIFETIME).span()?,
-                user: sources.find("user-lifetime", flags.user_lifetime, DEFAULT_USER_LIFETIME).span()?,
-                message: sources
-                    .find("message-lifetime", flags.message_lifetime, DEFAULT_MESSAGE_LIFETIME)
-                    .span()?,
-            },
-            sweep_interval: sources
-                .find("sweep-interval", flags.sweep_interval, DEFAULT_SWEEP_INTERVAL)
-                .span()?,
-            trusted_proxies: sources
-                .find("trusted-proxies", flags.trusted_proxies, "")
-                .parse("a list of IP addresses and networks, such as 127.0.0.1, 10.0.0.0/8")?,
-            rates: Rates {
-                page: sources.find("page-rate", flags.page_rate, DEFAULT_PAGE_RATE).rate()?,
-                connect: sources.find("connect-rate", flags.connect_rate, DEFAULT_CONNECT_RATE).rate()?,
-                chat: sources.find("chat-rate", flags.chat_rate, DEFAULT_CHAT_RATE).rate()?,
-                message: sources.find("message-rate", flags.message_rate, DEFAULT_MESSAGE_RATE).rate()?,
-                rename: sources.find("rename-rate", flags.rename_rate, DEFAULT_RENAME_RATE).rate()?,
-                invite: sources.find("invite-rate", flags.invite_rate, DEFAULT_INVITE_RATE).rate()?,
-            },
-            caps: Caps {
-                sockets: sources.find("max-sockets", flags.max_sockets, DEFAULT_MAX_SOCKETS).count()?,
-                session_sockets: sources
-                    .find("max-session-sockets", flags.max_session_sockets, DEFAULT_MAX_SESSION_SOCKETS)
-                    .count()?,
-                members: sources.find("max-members", flags.max_members, DEFAULT_MAX_MEMBERS).count()?,
-                user_chats: sources
-                    .find("max-user-chats", flags.max_user_chats, DEFAULT_MAX_USER_CHATS)
-                    .count()?,
-                listed: sources.find("max-listed", flags.max_listed, DEFAULT_MAX_LISTED).count()?,
-                storage: sources
-                    .find("max-storage", flags.max_storage, DEFAULT_MAX_STORAGE)
-                    .parse_by(mebibytes, "a whole number of MiB from 1")?,
-                session_storage: sources
-                    .find("max-session-storage", flags.max_session_storage, DEFAULT_MAX_SESSION_STORAGE)
-                    .parse_by(
-                        |text| NonZeroU32::new(mebibytes(text)?.try_into().ok()?).map(Some),
-                        "a whole number of MiB from 1 to 4095",
-                    )?,
-            },
-            reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
-        };
-        match sources.qchat.keys().next() {
-            Some(unknown) => Err(SettingsError::File(format!("there is no setting {unknown} in [qchat]"))),
-            None => Ok(settings),
-        }
-    }
+/// Reads what this process was started for.
+///
+/// # Errors
+/// [`SettingsError`], with the name of the setting.
+pub fn load() -> Result<Order, SettingsError> {
+    let file = match fs::read_to_string(Path::new(FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(error.into()),
+    };
+    read(env::args_os().collect(), &file, true)
 }
 
-/// Where settings come from, but for flags.
-struct Sources<E> {
-    environment: E,
-    /// What is left of the file's own table.
-    qchat: BTreeMap<String, toml::Value>,
-}
-
-impl<E: Fn(&str) -> Option<String>> Sources<E> {
-    /// The value of a setting of Qchat's own: `--a-name`, `QCHAT_A_NAME`, or `a-name` in the file.
-    fn find(&mut self, name: &str, flag: Option<String>, default: &str) -> Found {
-        let variable = format!("QCHAT_{}", name.to_ascii_uppercase().replace('-', "_"));
-        let in_file = self.qchat.remove(name).map(|value| match value {
-            toml::Value::String(text) => text,
+fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Order, SettingsError> {
+    let File { mut qchat, leptos } =
+        toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
+    qchat.extend(leptos.site_addr.map(|address| ("site-addr".to_owned(), address.into())));
+    // what is in the file comes before the defaults
+    let mut command = Flags::command();
+    for (name, value) in &qchat {
+        let known = command.get_arguments().find(|argument| argument.get_long() == Some(name.as_str()));
+        let id =
+            known.filter(|argument| argument.get_env().is_some()).map(|argument| argument.get_id().clone());
+        let id = id.ok_or_else(|| SettingsError::File(format!("there is no setting {name} in [qchat]")))?;
+        let value = match value {
+            toml::Value::String(text) => text.clone(),
             toml::Value::Integer(number) => number.to_string(),
             other => other.type_str().to_owned(),
-        });
-        let in_environment = (self.environment)(&variable);
-        let found = first([
-            (&format!("--{name}"), flag),
-            (&variable, in_environment),
-            (&format!("{name} in {FILE}"), in_file),
-        ]);
-        found.unwrap_or_else(|| Found::default(default))
+        };
+        command = command.mut_arg(id, |argument| argument.default_value(value));
     }
+    if !with_environment {
+        command = command.mut_args(|argument| argument.env(None::<&str>));
+    }
+    let parsed =
+        command.clone().try_get_matches_from(&args).and_then(|matches| Flags::from_arg_matches(&matches));
+    let flags = parsed.map_err(|error| explain(error, &command, &args, &qchat))?;
+    if let Some(link) = flags.end_chat {
+        return Ok(Order::EndChat { data_dir: flags.data_dir, link });
+    }
+    Ok(Order::Serve(Box::new(Settings {
+        address: flags.site_addr,
+        data_dir: flags.data_dir,
+        lifetimes: Lifetimes {
+            chat: flags.chat_lifetime,
+            user: flags.user_lifetime,
+            message: flags.message_lifetime,
+        },
+        sweep_interval: flags.sweep_interval,
+        trusted_proxies: flags.trusted_proxies,
+        rates: Rates {
+            page: flags.page_rate,
+            connect: flags.connect_rate,
+            chat: flags.chat_rate,
+            message: flags.message_rate,
+            rename: flags.rename_rate,
+            invite: flags.invite_rate,
+        },
+        caps: Caps {
+            sockets: flags.max_sockets,
+            session_sockets: flags.max_session_sockets,
+            members: flags.max_members,
+            user_chats: flags.max_user_chats,
+            listed: flags.max_listed,
+            storage: flags.max_storage,
+            session_storage: Some(flags.max_session_storage),
+        },
+        reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
+    })))
 }
 
-/// The value of a setting, and what it was called where it was found.
-struct Found {
-    name: String,
-    value: String,
+/// Says of a wrong value where it was found: clap knows it by the name of its flag.
+fn explain(
+    error: clap::Error,
+    command: &clap::Command,
+    args: &[OsString],
+    file: &BTreeMap<String, toml::Value>,
+) -> SettingsError {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let wanted = std::error::Error::source(&error).map(ToString::to_string);
+    let (Some(flag), Some(value), Some(wanted)) =
+        (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue), wanted)
+    else {
+        return SettingsError::Flags(error);
+    };
+    let long = flag.split(' ').next().unwrap_or_default().trim_start_matches('-').to_owned();
+    let argument = command.get_arguments().find(|argument| argument.get_long() == Some(long.as_str()));
+    let variable =
+        argument.and_then(|argument| argument.get_env()).filter(|name| env::var_os(name).is_some());
+    let is_flag = args.iter().any(|given| {
+        let given = given.to_string_lossy();
+        given.strip_prefix("--").is_some_and(|given| given.split('=').next() == Some(long.as_str()))
+    });
+    let name = match variable {
+        _ if is_flag => format!("--{long}"),
+        Some(variable) => variable.to_string_lossy().into_owned(),
+        None if file.contains_key(&long) => format!("{long} in {FILE}"),
+        None => "a default".to_owned(),
+    };
+    SettingsError::Value { name, value, wanted }
 }
 
-impl Found {
-    fn default(value: &str) -> Self {
-        Self { name: "a default".to_owned(), value: value.to_owned() }
-    }
-
-    fn span(self) -> Result<Span, SettingsError> {
-        self.parse("a length of time from 1s to 365d, such as 90s, 30m or 24h")
-    }
-
-    fn count(self) -> Result<usize, SettingsError> {
-        self.parse_by(|text| text.parse().ok().filter(|count| *count > 0), "a whole number from 1")
-    }
-
-    fn rate(self) -> Result<Rate, SettingsError> {
-        self.parse("a rate such as 5/s, 30/m, 100/h, or off")
-    }
-
-    fn parse<T: FromStr>(self, wanted: &'static str) -> Result<T, SettingsError> {
-        self.parse_by(|value| value.parse().ok(), wanted)
-    }
-
-    fn parse_by<T>(
-        self,
-        read: impl FnOnce(&str) -> Option<T>,
-        wanted: &'static str,
-    ) -> Result<T, SettingsError> {
-        let Self { name, value } = self;
-        read(&value).ok_or(SettingsError::Value { name, value, wanted })
-    }
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "an IP address with a port, such as 127.0.0.1:3000")
 }
 
-fn mebibytes(text: &str) -> Option<u64> {
-    text.parse::<u64>().ok().filter(|count| *count > 0)?.checked_mul(1024 * 1024)
+fn folder(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("a folder, such as ./data") } else { Ok(text.into()) }
 }
 
-fn first<const N: usize>(sources: [(&str, Option<String>); N]) -> Option<Found> {
-    sources.into_iter().find_map(|(name, value)| value.map(|value| Found { name: name.to_owned(), value }))
+fn span(text: &str) -> Result<Span, &'static str> {
+    text.parse().map_err(|_| "a length of time from 1s to 365d, such as 90s, 30m or 24h")
+}
+
+fn proxies(text: &str) -> Result<TrustedProxies, &'static str> {
+    text.parse().map_err(|_| "a list of IP addresses and networks, such as 127.0.0.1, 10.0.0.0/8")
+}
+
+fn rate(text: &str) -> Result<Rate, &'static str> {
+    text.parse().map_err(|_| "a rate such as 5/s, 30/m, 100/h, or off")
+}
+
+fn count(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1")
+}
+
+fn mebibytes(text: &str) -> Result<u64, &'static str> {
+    let count = text.parse::<u64>().ok().filter(|count| *count > 0);
+    count.and_then(|count| count.checked_mul(1024 * 1024)).ok_or("a whole number of MiB from 1")
+}
+
+fn few_mebibytes(text: &str) -> Result<NonZeroU32, &'static str> {
+    let bytes = mebibytes(text).ok().and_then(|bytes| u32::try_from(bytes).ok());
+    bytes.and_then(NonZeroU32::new).ok_or("a whole number of MiB from 1 to 4095")
 }
 
 #[cfg(test)]
@@ -329,77 +316,61 @@ mod tests {
 
     const FILE_TEXT: &str = "[qchat]\ndata-dir = \"/from-file\"\n[leptos]\nsite-addr = \"127.0.0.1:1\"\n";
 
-    fn nothing(_: &str) -> Option<String> {
-        None
-    }
-
-    #[test]
-    fn flags_come_first_then_the_environment_then_the_file_then_defaults() {
-        let flags = || Flags { site_addr: Some("127.0.0.1:3".into()), ..Flags::default() };
-        let environment = |name: &str| (name == "LEPTOS_SITE_ADDR").then(|| "127.0.0.1:2".to_owned());
-        let port = |settings: Result<Settings, SettingsError>| settings.unwrap().address.port();
-        assert_eq!(port(Settings::merge(flags(), environment, FILE_TEXT)), 3);
-        assert_eq!(port(Settings::merge(Flags::default(), environment, FILE_TEXT)), 2);
-        assert_eq!(port(Settings::merge(Flags::default(), nothing, FILE_TEXT)), 1);
-        assert_eq!(port(Settings::merge(Flags::default(), nothing, "")), 3000);
-        assert_eq!(Settings::merge(flags(), nothing, FILE_TEXT).unwrap().data_dir, Path::new("/from-file"));
-        assert_eq!(Settings::merge(flags(), nothing, "").unwrap().data_dir, Path::new("./data"));
-    }
-
-    #[test]
-    fn lifetimes_are_what_is_set_or_the_defaults() {
-        let environment = |name: &str| (name == "QCHAT_MESSAGE_LIFETIME").then(|| "2h".to_owned());
-        let flags = Flags { chat_lifetime: Some("90s".to_owned()), ..Flags::default() };
-        let settings = Settings::merge(flags, environment, "[qchat]\nuser-lifetime = \"10s\"").unwrap();
-        let expected =
-            Lifetimes { chat: Span::seconds(90), user: Span::seconds(10), message: Span::seconds(7_200) };
-        assert_eq!((settings.lifetimes, settings.sweep_interval), (expected, Span::seconds(60)));
-        let defaults = Settings::merge(Flags::default(), nothing, "").unwrap();
-        assert_eq!(defaults.lifetimes, Lifetimes::default());
-    }
-
-    #[test]
-    fn a_wrong_value_is_named() {
-        let settings =
-            ["QCHAT_CHAT_LIFETIME", "QCHAT_USER_LIFETIME", "QCHAT_MESSAGE_LIFETIME", "QCHAT_SWEEP_INTERVAL"];
-        for setting in settings {
-            for value in ["", "soon", "30", "0s"] {
-                let environment = |name: &str| (name == setting).then(|| value.to_owned());
-                let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
-                assert!(error.contains(setting) && error.contains(&format!("{value:?}")), "{error}");
-            }
+    fn settings(args: &[&str], file: &str) -> Result<Settings, SettingsError> {
+        let args = ["qchat"].iter().chain(args).map(OsString::from).collect();
+        match read(args, file, false)? {
+            Order::Serve(settings) => Ok(*settings),
+            order @ Order::EndChat { .. } => panic!("{order:?}"),
         }
-        for setting in ["PAGE", "CONNECT", "CHAT", "MESSAGE", "RENAME", "INVITE"]
-            .map(|kind| format!("QCHAT_{kind}_RATE"))
-        {
-            let environment = |name: &str| (name == setting).then(|| "often".to_owned());
-            let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
-            assert!(error.contains(&setting) && error.contains("often"), "{error}");
-        }
-        for setting in [
-            "QCHAT_MAX_SOCKETS",
-            "QCHAT_MAX_SESSION_SOCKETS",
-            "QCHAT_MAX_MEMBERS",
-            "QCHAT_MAX_LISTED",
-            "QCHAT_MAX_SESSION_STORAGE",
+    }
+
+    #[test]
+    fn flags_come_before_the_file_and_that_before_the_defaults() {
+        let port = |args: &[&str], file| settings(args, file).unwrap().address.port();
+        assert_eq!(port(&["--site-addr", "127.0.0.1:3"], FILE_TEXT), 3);
+        assert_eq!(port(&[], FILE_TEXT), 1);
+        assert_eq!(port(&[], ""), 3000);
+        assert_eq!(settings(&[], FILE_TEXT).unwrap().data_dir, Path::new("/from-file"));
+        assert_eq!(settings(&[], "").unwrap().data_dir, Path::new("./data"));
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_rules() {
+        let set = settings(&["--chat-lifetime=90s"], "[qchat]\nuser-lifetime = \"10s\"").unwrap();
+        let expected = Lifetimes { chat: Span::seconds(90), user: Span::seconds(10), ..Lifetimes::default() };
+        assert_eq!((set.lifetimes, set.sweep_interval), (expected, Span::seconds(60)));
+        assert_eq!(settings(&[], "").unwrap().lifetimes, Lifetimes::default());
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_where_it_is() {
+        let said = |args: &[&str], file: &str| settings(args, file).unwrap_err().to_string();
+        for (flag, value) in [
+            ("--chat-lifetime", "soon"),
+            ("--sweep-interval", "0s"),
+            ("--page-rate", "often"),
+            ("--max-sockets", "0"),
+            ("--max-session-storage", "many"),
+            ("--data-dir", ""),
+            ("--site-addr", "everywhere"),
+            ("--trusted-proxies", "10.0.0.0/8, all"),
         ] {
-            for value in ["0", "-1", "many"] {
-                let environment = |name: &str| (name == setting).then(|| value.to_owned());
-                let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
-                assert!(error.contains(setting) && error.contains(value), "{error}");
-            }
+            let error = said(&[flag, value], "");
+            assert!(error.starts_with(&format!("{flag} is {value:?}, which is not a")), "{error}");
         }
-        let error = Settings::merge(Flags::default(), nothing, "[qchat]\nuser-lifetime = 5").unwrap_err();
-        assert!(error.to_string().starts_with("user-lifetime in Leptos.toml is \"5\""), "{error}");
-        let flags = Flags { trusted_proxies: Some("10.0.0.0/8, all".to_owned()), ..Flags::default() };
-        let error = Settings::merge(flags, nothing, "").unwrap_err().to_string();
-        assert!(error.contains("--trusted-proxies") && error.contains("10.0.0.0/8, all"), "{error}");
-        let environment = |name: &str| (name == "LEPTOS_SITE_ADDR").then(|| "everywhere".to_owned());
-        let error = Settings::merge(Flags::default(), environment, "").unwrap_err().to_string();
-        assert!(error.contains("LEPTOS_SITE_ADDR") && error.contains("everywhere"), "{error}");
-        let error =
-            Settings::merge(Flags::default(), nothing, "[qchat]\ndata-dri = 1").unwrap_err().to_string();
-        assert!(error.contains("Leptos.toml") && error.contains("data-dri"), "{error}");
+        let error = said(&[], "[qchat]\nuser-lifetime = 5");
+        assert!(error.starts_with("user-lifetime in Leptos.toml is \"5\""), "{error}");
+        for unknown in ["data-dri", "end-chat", "help"] {
+            let error = said(&[], &format!("[qchat]\n{unknown} = 1"));
+            assert!(error.contains("Leptos.toml") && error.contains(unknown), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_chat_is_ended_by_a_flag() {
+        let args = ["qchat", "--end-chat", "LINK", "--data-dir", "here"].map(OsString::from).into();
+        let expected = Order::EndChat { data_dir: "here".into(), link: "LINK".to_owned() };
+        assert_eq!(read(args, "", false).unwrap(), expected);
     }
 
     /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: what both have is the same.

@@ -17,10 +17,9 @@ use engine::{
     presence::{self, Presence},
     publisher::Audience,
     storage::{Store, StoreError},
-    supervisor::{Panics, supervise},
+    supervisor::{Panics, Supervisor},
     writer::{Writer, WriterHealth},
 };
-use futures_util::future::join_all;
 use leptos::config::LeptosOptions;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
@@ -101,7 +100,7 @@ pub struct Running {
     stop: CancellationToken,
     connections: TaskTracker,
     serving: JoinHandle<()>,
-    background: JoinHandle<()>,
+    background: Supervisor,
     /// Nothing where nobody can ask.
     operator: Option<JoinHandle<()>>,
     health: Arc<WriterHealth>,
@@ -191,15 +190,15 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         assets::assets(),
         LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     ));
-    let background = tokio::spawn(run_background(
-        Arc::clone(&presence),
-        Arc::clone(&lobby),
-        sweep,
-        Arc::clone(&tails),
-        Arc::clone(&limits),
-        Arc::clone(&press),
-        Arc::clone(&panics),
-    ));
+    let mut background = Supervisor::new(Arc::clone(&panics));
+    background.spawn("presence", &presence, |presence| async move { presence.run().await });
+    background.spawn("lobby", &lobby, |lobby| async move { lobby.run().await });
+    background.spawn("sweep", &sweep, |sweep| async move { sweep.run().await });
+    background.spawn("limits", &limits, |limits| async move { limits.run().await });
+    background.spawn("press", &press, |press| async move { press.run().await });
+    for shard in 0..tails.shards() {
+        background.spawn("tails", &tails, move |tails| async move { tails.run(shard).await });
+    }
     let service = Service::new(
         Arc::clone(&store),
         sequencer,
@@ -237,46 +236,6 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     Ok(Running { address, stop, connections, serving, background, operator, health, writer, store, database })
 }
 
-/// The tasks in the background, each supervised.
-async fn run_background(
-    presence: Arc<Presence>,
-    lobby: Arc<Lobby>,
-    sweep: Arc<Sweep>,
-    tails: Arc<Tails>,
-    limits: Arc<Limits>,
-    press: Arc<Press>,
-    panics: Arc<Panics>,
-) {
-    let presence = supervise("presence", &panics.presence, || {
-        let presence = Arc::clone(&presence);
-        async move { presence.run().await }
-    });
-    let lobby = supervise("lobby", &panics.lobby, || {
-        let lobby = Arc::clone(&lobby);
-        async move { lobby.run().await }
-    });
-    let sweep = supervise("sweep", &panics.sweep, || {
-        let sweep = Arc::clone(&sweep);
-        async move { sweep.run().await }
-    });
-    let limits = supervise("limits", &panics.limits, || {
-        let limits = Arc::clone(&limits);
-        async move { limits.run().await }
-    });
-    let press = supervise("press", &panics.press, || {
-        let press = Arc::clone(&press);
-        async move { press.run().await }
-    });
-    let shards = (0..tails.shards()).map(|shard| {
-        let tails = Arc::clone(&tails);
-        supervise("tails", &panics.tails, move || {
-            let tails = Arc::clone(&tails);
-            async move { tails.run(shard).await }
-        })
-    });
-    tokio::join!(presence, lobby, sweep, limits, press, join_all(shards));
-}
-
 impl Running {
     /// Waits until nothing can be stored any more. From then on every command is refused, and the server is to be
     /// stopped.
@@ -288,8 +247,7 @@ impl Running {
     /// database closed.
     pub async fn stop(self) {
         // who leaves now leaves because of this, and is back in a moment
-        self.background.abort();
-        let _ = self.background.await;
+        self.background.stop().await;
         // what it has begun goes no further: it holds an end of the log
         if let Some(operator) = self.operator {
             operator.abort();
@@ -352,94 +310,4 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use domain::{
-        Change, ChatId, Event, Lifetimes, Nickname, Seq, Span, Title, UserId, Visibility, What, id::ID_BYTES,
-        lobby::Wanted,
-    };
-    use tokio::time::sleep;
-
-    use app::shell::Assets;
-
-    use super::*;
-    use engine::limits::{Caps, Rates};
-
-    const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
-
-    /// Each of the three asks for the time in its work, and panics there once.
-    #[tokio::test(start_paused = true)]
-    async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() {
-        let (panics_now, sweep_panics) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let panicking = |panics_now: &Arc<AtomicBool>| -> clock::Clock {
-            let panics_now = Arc::clone(panics_now);
-            Arc::new(move || {
-                assert!(!panics_now.swap(false, Ordering::SeqCst), "on purpose");
-                clock::system()()
-            })
-        };
-        let clock = panicking(&panics_now);
-        let lifetimes = Lifetimes::default();
-        let store = Arc::new(Store::in_memory(lifetimes).unwrap());
-        let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
-        let lobby = Arc::new(Lobby::new(
-            Vec::new(),
-            Arc::clone(&presence),
-            lifetimes,
-            Arc::clone(&clock),
-            usize::MAX,
-        ));
-        let (sequencer, _log) = log::local(clock::system());
-        let sweep = Arc::new(Sweep::new(
-            store,
-            Arc::new(sequencer),
-            Arc::clone(&presence),
-            Arc::new(SteadyClock::new(panicking(&sweep_panics), clock::uptime())),
-            Span::seconds(3_600),
-        ));
-        let panics = Arc::new(Panics::default());
-        let background = tokio::spawn(run_background(
-            Arc::clone(&presence),
-            Arc::clone(&lobby),
-            sweep,
-            Arc::new(Tails::new(1)),
-            Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60))),
-            Arc::new(Press::new(Assets::default(), LeptosOptions::builder().output_name("qchat").build())),
-            Arc::clone(&panics),
-        ));
-        let counts = || panics.by_task().map(|(_, count)| count);
-        sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0; 7]);
-
-        // the lobby: what was to be told is told all the same
-        let (mut view, _) = lobby.enter(Wanted { limit: 9, ..Wanted::default() }).await.unwrap();
-        let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
-        let what = What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
-        let chat = ChatId::from_bytes([7; ID_BYTES]);
-        let at = clock();
-        panics_now.store(true, Ordering::SeqCst);
-        lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
-        view.changed().await;
-        assert_eq!(view.news().unwrap().listed.len(), 1);
-        assert_eq!(counts(), [0, 0, 1, 0, 0, 0, 0]);
-
-        // the sweep
-        presence.looked(Some(ANA), None);
-        sweep_panics.store(true, Ordering::SeqCst);
-        sleep(Duration::from_secs(1)).await;
-        assert_eq!(counts(), [0, 0, 1, 1, 0, 0, 0]);
-
-        // presence: whoever was to leave leaves all the same
-        drop(presence.arrive(ANA, Default::default()));
-        sleep(Duration::from_secs(1)).await;
-        panics_now.store(true, Ordering::SeqCst);
-        sleep(presence::GRACE * 2).await;
-        assert_eq!(counts(), [0, 1, 1, 1, 0, 0, 0]);
-        assert_eq!(presence.people(), 0);
-        background.abort();
-    }
 }

@@ -41,6 +41,34 @@ fn a_data_folder_that_cannot_be_written() {
 }
 
 #[test]
+fn a_wrong_value_in_the_environment_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (setting, value) in [
+        ("QCHAT_CHAT_LIFETIME", "soon"),
+        ("QCHAT_USER_LIFETIME", ""),
+        ("QCHAT_MESSAGE_LIFETIME", "30"),
+        ("QCHAT_SWEEP_INTERVAL", "0s"),
+        ("QCHAT_TRUSTED_PROXIES", "all"),
+        ("QCHAT_PAGE_RATE", "often"),
+        ("QCHAT_CONNECT_RATE", "often"),
+        ("QCHAT_CHAT_RATE", "often"),
+        ("QCHAT_MESSAGE_RATE", "often"),
+        ("QCHAT_RENAME_RATE", "often"),
+        ("QCHAT_INVITE_RATE", "often"),
+        ("QCHAT_MAX_SOCKETS", "0"),
+        ("QCHAT_MAX_SESSION_SOCKETS", "-1"),
+        ("QCHAT_MAX_MEMBERS", "many"),
+        ("QCHAT_MAX_USER_CHATS", "many"),
+        ("QCHAT_MAX_LISTED", "many"),
+        ("QCHAT_MAX_STORAGE", "many"),
+        ("QCHAT_MAX_SESSION_STORAGE", "5000"),
+    ] {
+        let failure = Process::fail_with(folder.path(), "127.0.0.1:0", &[(setting, value)]);
+        assert_says(&failure, &[&format!("{setting} is {value:?}, which is not a")]);
+    }
+}
+
+#[test]
 fn a_database_that_is_none_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("qchat.redb");

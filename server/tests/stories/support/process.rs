@@ -125,7 +125,13 @@ impl Process {
 
     /// Starts where it cannot.
     pub(crate) fn fail(data_dir: &Path, address: &str) -> Failure {
-        let mut child = command(data_dir, address).stderr(Stdio::piped()).spawn().unwrap();
+        Self::fail_with(data_dir, address, &[])
+    }
+
+    /// As [`Process::fail`], with these settings in the environment.
+    pub(crate) fn fail_with(data_dir: &Path, address: &str, settings: &[(&str, &str)]) -> Failure {
+        let mut program = command(data_dir, address);
+        let mut child = program.envs(settings.iter().copied()).stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         Failure { code: child.wait().unwrap().code(), said }
