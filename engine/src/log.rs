@@ -51,8 +51,17 @@ struct Waiting {
 pub struct Placed {
     /// The proposal with its place.
     pub entry: Entry,
-    /// Who waits.
-    pub outcome: oneshot::Sender<Outcome>,
+    /// Who waits; `None` where nobody does in this process.
+    pub outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+impl Placed {
+    /// Tells whoever waits. They may have gone; what they asked for is done all the same.
+    pub fn answer(self, outcome: Outcome) {
+        if let Some(waiting) = self.outcome {
+            let _ = waiting.send(outcome);
+        }
+    }
 }
 
 /// What there is to do.
@@ -74,12 +83,14 @@ pub struct LocalSequencer {
 pub struct LocalLog {
     queue: mpsc::Receiver<Waiting>,
     clock: Clock,
+    /// The place that was given last. One whose entry could not be stored is not given again.
+    last: Seq,
 }
 
-/// Makes both ends.
-pub fn local(clock: Clock) -> (LocalSequencer, LocalLog) {
+/// Makes both ends of a log that goes on after a place.
+pub fn local(clock: Clock, after: Seq) -> (LocalSequencer, LocalLog) {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    (LocalSequencer { queue: sender }, LocalLog { queue: receiver, clock })
+    (LocalSequencer { queue: sender }, LocalLog { queue: receiver, clock, last: after })
 }
 
 impl Sequencer for LocalSequencer {
@@ -94,21 +105,21 @@ impl Sequencer for LocalSequencer {
 }
 
 impl LocalLog {
-    /// Waits for commands, until a moment if one is given, and gives all that wait, up to `limit`, their places after
-    /// `seq` and the time it is. Blocks: for the writer's own thread.
-    pub fn next(&mut self, limit: usize, seq: Seq, until: Option<Instant>) -> Next {
+    /// Waits for commands, until a moment if one is given, and gives all that wait, up to `limit`, the next places and the time
+    /// it is. Blocks: for the writer's own thread.
+    pub fn next(&mut self, limit: usize, until: Option<Instant>) -> Next {
         let first = match self.receive(until) {
             Poll::Ready(Some(first)) => first,
             Poll::Ready(None) => return Next::End,
             Poll::Pending => return Next::Nothing,
         };
         let at = (self.clock)();
-        let waiting = std::iter::from_fn(|| self.queue.try_recv().ok());
-        let mut seq = seq;
+        let (queue, last) = (&mut self.queue, &mut self.last);
+        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
         let placed =
             std::iter::once(first).chain(waiting).take(limit).map(|Waiting { proposal, outcome }| {
-                seq = seq.next();
-                Placed { entry: Entry { seq, at, proposal }, outcome }
+                *last = last.next();
+                Placed { entry: Entry { seq: *last, at, proposal }, outcome: Some(outcome) }
             });
         Next::Batch(placed.collect())
     }
@@ -157,10 +168,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken_by_what_comes_by_the_time_and_by_the_end() {
-        let (sequencer, mut log) = local(clock::system());
+        let (sequencer, mut log) = local(clock::system(), Seq(4));
         let (tell, waited) = oneshot::channel();
         let writer = thread::spawn(move || {
-            let mut next = |until| places(log.next(9, Seq(4), until));
+            let mut next = |until| places(log.next(9, until));
             let begun = Instant::now();
             let in_time = next(Some(begun + Duration::from_millis(30)));
             assert!(begun.elapsed() >= Duration::from_millis(30));
@@ -176,6 +187,6 @@ mod tests {
         assert!(sequencer.propose(proposal()).await.unwrap().await.is_err());
         drop(sequencer);
         let woken = tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap();
-        assert_eq!(woken, [Some(vec![]), Some(vec![5]), Some(vec![5]), None]);
+        assert_eq!(woken, [Some(vec![]), Some(vec![5]), Some(vec![6]), None]);
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{Change, Problem, Seq, Timestamp, Verdict, decide};
+use domain::{Change, Problem, Verdict, decide};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -73,7 +73,6 @@ pub struct Writer {
     audience: Audience,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
-    newest: Seq,
     /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
     checkpoint: Option<Instant>,
 }
@@ -88,20 +87,16 @@ enum NotStored {
 }
 
 impl Writer {
-    /// Goes on where the store ends.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
+    /// Reads a log that goes on where the store ends.
     pub fn new(
         log: LocalLog,
         store: Arc<Store>,
         audience: Audience,
         health: Arc<WriterHealth>,
         panics: Arc<Panics>,
-    ) -> Result<Self, StoreError> {
-        let newest = newest(&store)?;
+    ) -> Self {
         panics.know(TASK);
-        Ok(Self { log, store, audience, health, panics, newest, checkpoint: None })
+        Self { log, store, audience, health, panics, checkpoint: None }
     }
 
     /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own. A panic costs the
@@ -117,10 +112,6 @@ impl Writer {
             self.health.failing.store(true, Ordering::Relaxed);
             thread::sleep(back_off.after_panic());
             // it is not known how far it came: the store knows, and those who watch are sent there
-            match self.stores(newest) {
-                Ok(newest) => self.newest = newest,
-                Err(error) => return self.give_up(&error),
-            }
             if let Err(error) = self.stores(|_| self.audience.look_again()) {
                 return self.give_up(&error);
             }
@@ -130,7 +121,7 @@ impl Writer {
 
     fn work(&mut self) {
         loop {
-            match self.log.next(BATCH, self.newest, self.checkpoint) {
+            match self.log.next(BATCH, self.checkpoint) {
                 Next::Batch(batch) => self.write(batch),
                 Next::Nothing => {}
                 Next::End => return,
@@ -165,7 +156,7 @@ impl Writer {
         tracing::error!(%error, "nothing can be stored any more");
         self.health.failing.store(true, Ordering::Relaxed);
         self.health.cannot_go_on.cancel();
-        while let Next::Batch(batch) = self.log.next(BATCH, self.newest, None) {
+        while let Next::Batch(batch) = self.log.next(BATCH, None) {
             refuse(batch);
         }
     }
@@ -199,14 +190,14 @@ impl Writer {
     }
 
     fn show(&mut self, batch: Vec<Placed>, (outcomes, changes): (Vec<Outcome>, Vec<Change>)) {
-        let Some(newest) = batch.last() else { return };
-        self.newest = newest.entry.seq;
+        if batch.is_empty() {
+            return;
+        }
         self.checkpoint.get_or_insert_with(|| Instant::now() + CHECKPOINT_AFTER);
         self.health.failing.store(false, Ordering::Relaxed);
         changes.iter().for_each(|change| self.audience.show(change));
         for (placed, outcome) in batch.into_iter().zip(outcomes) {
-            // whoever asked may have gone; what they asked for is done all the same
-            let _ = placed.outcome.send(outcome);
+            placed.answer(outcome);
         }
     }
 
@@ -245,10 +236,6 @@ fn commit(store: &Store, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>)
 
 fn refuse(batch: Vec<Placed>) {
     for placed in batch {
-        let _ = placed.outcome.send(Err(Problem::NotStored));
+        placed.answer(Err(Problem::NotStored));
     }
-}
-
-fn newest(store: &Store) -> Result<Seq, StoreError> {
-    Ok(store.read(Timestamp::default())?.log()?.map_or(Seq::ZERO, |log| log.seq))
 }

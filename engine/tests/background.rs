@@ -42,7 +42,7 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
-    let (sequencer, _log) = log::local(clock::system());
+    let (sequencer, _log) = log::local(clock::system(), Seq::ZERO);
     let sweep = Arc::new(Sweep::new(
         store,
         Arc::new(sequencer),

@@ -507,15 +507,15 @@ fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: C
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
-    let (sequencer, local) = log::local(Arc::clone(&clock));
+    let ends = store.read(NOW).unwrap().log().unwrap();
+    let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
     let audience = Audience {
         store: Arc::clone(&store),
         tails: Arc::clone(&tails),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer =
-        Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics)).unwrap();
+    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
     let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
     let service =

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use domain::Proposal;
+use domain::{Proposal, Seq};
 use engine::{
     Service,
     clock::{self, SteadyClock},
@@ -144,7 +144,8 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let view = store.read(clock()).map_err(unreadable)?;
     let chats = view.chats().map_err(unreadable)?;
     // since when the clock was set back, if it was
-    let set_back = view.log().map_err(unreadable)?.map(|log| clock::difference(clock(), log.at));
+    let ends = view.log().map_err(unreadable)?;
+    let set_back = ends.map(|log| clock::difference(clock(), log.at));
     drop(view);
     // as many as can run at once
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
@@ -158,7 +159,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         settings.caps.listed,
     ));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
-    let (sequencer, local) = log::local(Arc::clone(&clock));
+    let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
     let audience = Audience {
         store: Arc::clone(&store),
@@ -166,8 +167,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics))
-        .map_err(unreadable)?;
+    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics));
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
     if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
