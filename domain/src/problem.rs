@@ -14,8 +14,22 @@ const RESTART_SECONDS: u32 = 1;
 
 /// Why something was not done. On the wire and in tests it goes by its [`code`](Problem::code); people read the
 /// sentence its `Display` gives: what happened and what to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    thiserror::Error,
+    strum::EnumIter,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Problem {
     /// A nickname with nothing to see in it.
     #[error("The nickname is empty. Write at least one character.")]
@@ -217,132 +231,14 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Every problem there is, for documents and tests that must name all of them.
-    pub const ALL: [Self; 56] = [
-        Self::NicknameEmpty,
-        Self::NicknameTooLong,
-        Self::NicknameNotPlain,
-        Self::TitleEmpty,
-        Self::TitleTooLong,
-        Self::TitleNotPlain,
-        Self::MessageEmpty,
-        Self::MessageTooLong,
-        Self::MessageNotPlain,
-        Self::UnknownChat,
-        Self::ChatEnded,
-        Self::ChatExists,
-        Self::NotOwner,
-        Self::NotAdmitted,
-        Self::ChatOfTwo,
-        Self::Removed,
-        Self::ChatLocked,
-        Self::MessageGone,
-        Self::WaitedTooLong,
-        Self::OnlyOthers,
-        Self::TooManyRemoved,
-        Self::TooManyHidden,
-        Self::ChatWithOneself,
-        Self::UserGone,
-        Self::InviteGone,
-        Self::TooManyInvites,
-        Self::InvitesNotTaken,
-        Self::NickWithoutName,
-        Self::UnknownSlash,
-        Self::SlashHelp,
-        Self::NotConnected,
-        Self::AnswerLost,
-        Self::WrittenAsAnother,
-        Self::NoSession,
-        Self::TwoSessions,
-        Self::CrossOrigin,
-        Self::BadFrame,
-        Self::BinaryFrame,
-        Self::FrameTooLarge,
-        Self::UnknownVersion,
-        Self::HelloFirst,
-        Self::TooManyChats,
-        Self::TooManyPages,
-        Self::FilterTooLong,
-        Self::TooManyFilters,
-        Self::ChatFull,
-        Self::TooManyOwn,
-        Self::StorageFull,
-        Self::TooManyWaiting,
-        Self::TextOnly,
-        Self::BadForm,
-        Self::TooFast { seconds: 1 },
-        Self::Busy,
-        Self::NotStored,
-        Self::NotReadable,
-        Self::Restarting,
-    ];
-
     /// The name that programs go by, as the protocol has it.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NicknameEmpty => "nickname_empty",
-            Self::NicknameTooLong => "nickname_too_long",
-            Self::NicknameNotPlain => "nickname_not_plain",
-            Self::TitleEmpty => "title_empty",
-            Self::TitleTooLong => "title_too_long",
-            Self::TitleNotPlain => "title_not_plain",
-            Self::MessageEmpty => "message_empty",
-            Self::MessageTooLong => "message_too_long",
-            Self::MessageNotPlain => "message_not_plain",
-            Self::UnknownChat => "unknown_chat",
-            Self::ChatEnded => "chat_ended",
-            Self::ChatExists => "chat_exists",
-            Self::NotOwner => "not_owner",
-            Self::NotAdmitted => "not_admitted",
-            Self::ChatOfTwo => "chat_of_two",
-            Self::Removed => "removed",
-            Self::ChatLocked => "chat_locked",
-            Self::MessageGone => "message_gone",
-            Self::WaitedTooLong => "waited_too_long",
-            Self::OnlyOthers => "only_others",
-            Self::TooManyRemoved => "too_many_removed",
-            Self::TooManyHidden => "too_many_hidden",
-            Self::ChatWithOneself => "chat_with_oneself",
-            Self::UserGone => "user_gone",
-            Self::InviteGone => "invite_gone",
-            Self::TooManyInvites => "too_many_invites",
-            Self::InvitesNotTaken => "invites_not_taken",
-            Self::NickWithoutName => "nick_without_name",
-            Self::UnknownSlash => "unknown_slash",
-            Self::SlashHelp => "slash_help",
-            Self::NotConnected => "not_connected",
-            Self::AnswerLost => "answer_lost",
-            Self::WrittenAsAnother => "written_as_another",
-            Self::NoSession => "no_session",
-            Self::TwoSessions => "two_sessions",
-            Self::CrossOrigin => "cross_origin",
-            Self::BadFrame => "bad_frame",
-            Self::BinaryFrame => "binary_frame",
-            Self::FrameTooLarge => "frame_too_large",
-            Self::UnknownVersion => "unknown_version",
-            Self::HelloFirst => "hello_first",
-            Self::TooManyChats => "too_many_chats",
-            Self::TooManyPages => "too_many_pages",
-            Self::FilterTooLong => "filter_too_long",
-            Self::TooManyFilters => "too_many_filters",
-            Self::ChatFull => "chat_full",
-            Self::TooManyOwn => "too_many_own",
-            Self::StorageFull => "storage_full",
-            Self::TooManyWaiting => "too_many_waiting",
-            Self::TextOnly => "text_only",
-            Self::BadForm => "bad_form",
-            Self::TooFast { .. } => "too_fast",
-            Self::Busy => "busy",
-            Self::NotStored => "not_stored",
-            Self::NotReadable => "not_readable",
-            Self::Restarting => "restarting",
-        }
+    pub fn code(self) -> &'static str {
+        self.into()
     }
 
     /// The problem of a name, with how long to wait in seconds where that belongs to it.
     pub fn from_code(code: &str, seconds: Option<u32>) -> Option<Self> {
-        let named = Self::ALL.into_iter().find(|problem| problem.code() == code)?;
-        Some(match (named, seconds) {
+        Some(match (code.parse().ok()?, seconds) {
             (Self::TooFast { .. }, Some(seconds)) => Self::TooFast { seconds },
             (named, _) => named,
         })
@@ -388,6 +284,8 @@ impl Problem {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
     use crate::{
         chat::REMOVED_LIMIT,
@@ -400,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_code_names_its_problem() {
-        for problem in Problem::ALL {
+        for problem in Problem::iter() {
             assert_eq!(Problem::from_code(problem.code(), problem.retry_after()), Some(problem));
         }
         assert_eq!(Problem::from_code("no_such_thing", None), None);
@@ -416,7 +314,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_a_sentence_for_people() {
-        for problem in Problem::ALL {
+        for problem in Problem::iter() {
             let sentence = problem.to_string();
             assert!(
                 sentence.ends_with('.') && !sentence.contains('!') && !sentence.contains('_'),

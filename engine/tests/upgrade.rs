@@ -4,7 +4,7 @@
 //! A version that stores something else adds a folder of its own, and changes none of those that are there:
 //! `cargo test -p engine --test upgrade -- --ignored` makes one in the folder that `QCHAT_FIXTURE` names.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::{env, fs, path::Path};
 

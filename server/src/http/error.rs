@@ -79,11 +79,13 @@ pub fn plain(problem: Problem) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use strum::IntoEnumIterator;
+
     use super::*;
 
     #[test]
     fn every_problem_has_a_status_of_an_error() {
-        for problem in Problem::ALL {
+        for problem in Problem::iter() {
             let status = StatusCode::from_u16(status(problem)).unwrap();
             assert!(status.is_client_error() || status.is_server_error(), "{problem:?}");
         }
