@@ -27,6 +27,8 @@ use axum::{
 };
 use domain::Problem;
 use tower_http::{
+    CompressionLevel,
+    compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
     timeout::TimeoutLayer,
 };
@@ -45,6 +47,8 @@ pub fn router(parts: Arc<Parts>, proxies: TrustedProxies) -> Router {
         middleware::map_response(security_headers::protect),
         middleware::from_fn_with_state(proxies, client::identify),
         middleware::from_fn_with_state(Arc::clone(&parts), csrf::settle),
+        // kept pages and the files of the site come compressed already
+        CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
         DefaultBodyLimit::max(forms::FORM_LIMIT),

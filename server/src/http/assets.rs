@@ -111,6 +111,12 @@ fn keep(wanted: Option<&str>, version: &str) -> &'static str {
     }
 }
 
+/// Whether a request accepts this encoding.
+pub fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
+    let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    accepted.is_some_and(|accepted| takes(accepted, encoding))
+}
+
 /// Whether an `Accept-Encoding` names `encoding`, and not with the weight 0, which rules it out (RFC 9110, 12.4.2).
 fn takes(accepted: &str, encoding: &str) -> bool {
     accepted.split(',').any(|each| {

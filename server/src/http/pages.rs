@@ -22,7 +22,7 @@ use super::{
     assets,
     client::Client,
     error,
-    render::{Asker, Line, Press, Sheet},
+    render::{Asker, Line, Press, Sheet, Takes},
     state::Parts,
 };
 
@@ -123,15 +123,15 @@ async fn show(
     let before = before.filter(|before| *before <= glance.chat.seq);
     // what somebody is called may change without their chats
     let sheet = (message.is_some() || person.is_none()).then_some(Sheet { chat, before, message });
-    let mut answer = match parts.press.answer_again(&glance, sheet) {
+    let mut answer = match parts.press.answer_again(&glance, sheet, visitor.takes) {
         Some(answer) => answer,
         None => {
             // looked at anew when it is its turn: others may have made it meanwhile
             drop(glance);
-            let (service, user) = (Arc::clone(&parts.service), visitor.user);
+            let (service, user, takes) = (Arc::clone(&parts.service), visitor.user, visitor.takes);
             let make = move |press: &Press| {
                 let glance = service.glance(chat, user)?;
-                if let Some(answer) = press.answer_again(&glance, sheet) {
+                if let Some(answer) = press.answer_again(&glance, sheet, takes) {
                     return Ok(answer);
                 }
                 let page = service.chat_page(glance, before, about)?;
@@ -183,6 +183,7 @@ struct Visitor {
     asker: Asker,
     /// Whether they ask for the page as data and not to be shown.
     wants_data: bool,
+    takes: Takes,
     /// Where the session is new, or renewed.
     cookie: Option<HeaderValue>,
 }
@@ -197,7 +198,8 @@ impl Visitor {
         let (session, cookie) = parts.sessions.find_or_start(headers, now, is_secure)?;
         let is_here = known.is_some_and(|user| parts.presence.is_here(user));
         let asker = Asker { line: Line::of(address, known), is_here };
-        Ok(Self { user: session.user(), asker, wants_data: wants_data(request), cookie })
+        let takes = if assets::accepts(headers, "gzip") { Takes::Gzip } else { Takes::Html };
+        Ok(Self { user: session.user(), asker, wants_data: wants_data(request), takes, cookie })
     }
 
     /// Answers them.

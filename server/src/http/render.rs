@@ -1,6 +1,7 @@
 //! From a page to HTML, by the views that the browser takes over, and what is kept of it.
 
 mod cache;
+mod packed;
 mod pool;
 mod template;
 
@@ -22,8 +23,8 @@ use leptos::{
 };
 use serde::Serialize;
 
-pub use cache::Press;
 pub(in crate::http) use cache::Sheet;
+pub use cache::{Press, Takes};
 pub use pool::{Asker, Line};
 
 /// What differs from one answer to the next.

@@ -5,12 +5,13 @@ use std::{
     collections::HashSet,
     env,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use app::shell::Assets;
 use axum::{
+    body::Body,
     http::{HeaderValue, header},
     response::{Html, IntoResponse, Response},
 };
@@ -25,6 +26,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Once,
+    packed::Packed,
     pool::{Asker, Pool},
     render, render_notice,
     template::{Template, Visitor, day, is_plain, nobody},
@@ -68,6 +70,21 @@ pub(in crate::http) struct Sheet {
     pub(in crate::http) message: Option<Seq>,
 }
 
+/// How somebody takes a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// As it is.
+    Html,
+    /// Compressed as well.
+    Gzip,
+}
+
+/// A page for somebody.
+enum Filled {
+    Html(String),
+    Gzip(Vec<u8>),
+}
+
 /// The pages that are kept.
 struct Shelf {
     pages: LruCache<Sheet, Arc<Kept>>,
@@ -83,12 +100,23 @@ struct Kept {
     /// Everybody who is mentioned on it. They see another page.
     known: HashSet<UserId>,
     template: Template,
+    /// It compressed, once somebody asked for it so; `None` where that fails.
+    packed: OnceLock<Option<Packed>>,
 }
 
 impl Kept {
     fn bytes(&self) -> usize {
-        // what was said is there as it came, as data and as HTML
-        2 * self.template.bytes()
+        // what was said is there as it came, as data and as HTML, and compressed, which takes less than a quarter
+        2 * self.template.bytes() + self.template.bytes() / 4
+    }
+
+    /// The page for a visitor, as they take it.
+    fn fill(&self, visitor: &Visitor, takes: Takes) -> Filled {
+        let packed = || self.packed.get_or_init(|| self.template.pack()).as_ref();
+        match (takes == Takes::Gzip).then(packed).flatten() {
+            Some(packed) => Filled::Gzip(self.template.fill_packed(packed, visitor)),
+            None => Filled::Html(self.template.fill(visitor)),
+        }
     }
 
     /// Whether this is what somebody would see who comes now. What is said in a chat gives it another place in the log, so
@@ -219,29 +247,39 @@ impl Press {
         &self,
         Glance { visit, chat, roster, .. }: &Glance,
         sheet: Option<Sheet>,
+        takes: Takes,
     ) -> Option<Response> {
         let once = Once::draw();
-        let html = self.html_again(visit, chat, roster, sheet?, once.clone())?;
-        Some(self.respond(html, &once))
+        let filled = self.filled_again(visit, chat, roster, sheet?, (once.clone(), takes))?;
+        Some(match filled {
+            Filled::Html(html) => self.respond(html, &once),
+            Filled::Gzip(file) => {
+                let mut response = self.respond(file, &once);
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+                response
+            }
+        })
     }
 
-    fn html_again(
+    fn filled_again(
         &self,
         visit: &Visit,
         chat: &Chat,
         roster: &Roster,
         sheet: Sheet,
-        once: Once,
-    ) -> Option<String> {
+        (once, takes): (Once, Takes),
+    ) -> Option<Filled> {
         let kept = self.shelf(sheet).pages.get(&sheet).cloned()?;
         let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
-        is_it.then(|| kept.template.fill(&Visitor { once, visit: visit.clone() }))
+        is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, takes))
     }
 
     /// A page is for its reader and its moment, so nobody else keeps it.
-    fn respond(&self, html: String, once: &Once) -> Response {
+    fn respond(&self, html: impl Into<Body>, once: &Once) -> Response {
         let policy = security_headers::page_policy(&once.nonce, self.is_watched);
-        let mut response = Html(html).into_response();
+        let mut response = Html(html.into()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Ok(policy) = policy.parse() {
@@ -271,7 +309,13 @@ impl Press {
         let rendered =
             render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
         let template = Template::of(&rendered, &nobody)?;
-        let kept = Arc::new(Kept { made_at: Instant::now(), page: theirs, known, template });
+        let kept = Arc::new(Kept {
+            made_at: Instant::now(),
+            page: theirs,
+            known,
+            template,
+            packed: OnceLock::new(),
+        });
         self.shelf(sheet).put(sheet, Arc::clone(&kept));
         Some(kept)
     }
@@ -309,12 +353,15 @@ fn known(page: &ChatPage) -> HashSet<UserId> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use domain::{
         Body, Chat, ClientId, Counts, Epoch, Invite, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
         Timestamp, Title, User, Visibility, What,
         id::ID_BYTES,
         page::{About, History, Visit},
     };
+    use flate2::read::GzDecoder;
 
     use super::*;
 
@@ -388,13 +435,28 @@ mod tests {
         Sheet { chat: page.chat.id, before, message }
     }
 
+    fn read(filled: Filled) -> String {
+        match filled {
+            Filled::Html(html) => html,
+            Filled::Gzip(file) => {
+                let mut html = String::new();
+                GzDecoder::new(&file[..]).read_to_string(&mut html).unwrap();
+                html
+            }
+        }
+    }
+
     /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
     fn made(press: &Press, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
         let sheet = sheet_of(page);
-        let again = press.html_again(&page.visit, &page.chat, &page.roster, sheet, once.clone());
-        let was_made = again.is_some();
-        let made = again.unwrap_or_else(|| press.html(boxed(), Some(sheet), once.clone()));
+        let again = |takes| {
+            press.filled_again(&page.visit, &page.chat, &page.roster, sheet, (once.clone(), takes)).map(read)
+        };
+        let (html, unpacked) = (again(Takes::Html), again(Takes::Gzip));
+        assert_eq!(html, unpacked, "compressed it is the same");
+        let was_made = html.is_some();
+        let made = html.unwrap_or_else(|| press.html(boxed(), Some(sheet), once.clone()));
         (made, render(boxed(), &once, &press.assets, &press.options), was_made)
     }
 
@@ -470,7 +532,8 @@ mod tests {
         let press = press();
         assert_eq!(made_before(&press, &[large(20, 7)]), 0);
         let again = |page: &ChatPage| {
-            press.html_again(&page.visit, &page.chat, &page.roster, sheet_of(page), Once::draw())
+            let how = (Once::draw(), Takes::Html);
+            press.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
         };
         assert!(again(&large(21, 8)).is_some());
         let mut said = large(21, 8);

@@ -7,7 +7,7 @@ use app::view::{
 use domain::{Counts, Nickname, Timestamp, User, UserId, id::ID_BYTES, page::Visit};
 use engine::random::{self, NoRandomness};
 
-use super::{Once, as_data};
+use super::{Once, as_data, packed::Packed};
 
 /// What differs from one visitor to the next on a page that does not mention them.
 #[derive(Debug, Clone)]
@@ -134,6 +134,22 @@ impl Template {
         }
         template.html.push_str(&rendered[done..]);
         Some(template)
+    }
+
+    /// The page without what is in its holes, compressed.
+    pub(super) fn pack(&self) -> Option<Packed> {
+        let begins = [0].into_iter().chain(self.holes.iter().map(|(place, _)| *place));
+        let ends = self.holes.iter().map(|(place, _)| *place).chain([self.html.len()]);
+        Packed::of(begins.zip(ends).map(|(begin, end)| &self.html[begin..end]))
+    }
+
+    /// The page for a visitor as a gzip file.
+    pub(super) fn fill_packed(&self, packed: &Packed, visitor: &Visitor) -> Vec<u8> {
+        let texts = HOLES.map(|hole| hole.text(visitor));
+        packed.fill(self.holes.iter().map(|(_, hole)| {
+            let text = HOLES.iter().zip(&texts).find(|(known, _)| *known == hole).map(|(_, text)| &**text);
+            text.unwrap_or_default()
+        }))
     }
 
     /// The page for a visitor.
