@@ -17,7 +17,9 @@ export async function slowLine(url: string, word: string): Promise<SlowLine> {
       sockets.add(one);
       one.on('error', () => other.destroy()).on('close', () => other.destroy());
     }
-    browser.pipe(server);
+    // words are found in what is not compressed
+    browser.on('data', (bytes: Buffer) => server.write(bytes.toString('latin1').replace(/^accept-encoding: .*\r\n/im, ''), 'latin1'));
+    browser.on('end', () => server.end());
     let seen = '';
     server.on('data', (bytes: Buffer) => {
       const before = seen.length;

@@ -70,8 +70,9 @@ test('a page comes alive as soon as what was missing is there, with what was beg
 });
 
 /** Has the code of the page fail, as a fault in it would: what the browser runs is told that it cannot go on. */
-const fail = (page: Page) =>
-  page.evaluate(
+const fail = async (page: Page) => {
+  await page.waitForFunction(() => document.documentElement.dataset.life === 'alive');
+  await page.evaluate(
     () =>
       new Promise((done) =>
         setTimeout(() => {
@@ -81,6 +82,7 @@ const fail = (page: Page) =>
         }),
       ),
   );
+};
 
 test('a page whose code fails begins anew, and loses nothing', async ({ person }) => {
   const ana = await person();
