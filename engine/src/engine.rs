@@ -14,11 +14,11 @@ use tokio::sync::oneshot;
 use crate::{
     caller::Caller,
     clock::Clock,
-    fanout::{Bell, Follower, Following, Tails},
+    fanout::{Bell, Fanout, Subscriber, Subscription},
     limits::{Filtering, Limits, Place, counter::Counted, network},
     lobby::Lobby,
     log::{Outcome, Sequencer},
-    presence::{Presence, Seat, Stay},
+    presence::{MemberGuard, OnlineGuard, Presence},
     storage::{Store, StoreError, View},
 };
 
@@ -28,10 +28,10 @@ const ENDED_AT_ONCE: usize = 512;
 const NEWCOMERS_EVENTS: usize = 20_000;
 
 /// Commands in, views out.
-pub struct Service {
+pub struct Engine {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
-    tails: Arc<Tails>,
+    tails: Arc<Fanout>,
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
     limits: Arc<Limits>,
@@ -51,7 +51,7 @@ struct Starting {
 }
 
 /// A chat as somebody finds it, but for what was said there.
-pub struct Glance {
+pub struct ChatView {
     /// As of when.
     view: View,
     /// Who looks.
@@ -97,12 +97,12 @@ impl Starting {
     }
 }
 
-impl Service {
+impl Engine {
     /// Puts the parts together.
     pub fn new(
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
-        tails: Arc<Tails>,
+        tails: Arc<Fanout>,
         presence: Arc<Presence>,
         lobby: Arc<Lobby>,
         limits: Arc<Limits>,
@@ -196,7 +196,7 @@ impl Service {
     /// Has a command done, and waits until it is on disk.
     ///
     /// # Errors
-    /// Those of [`Service::propose`] and [`Proposed::outcome`].
+    /// Those of [`Engine::propose`] and [`Proposed::outcome`].
     pub async fn execute(&self, by: Caller, command: Command) -> Outcome {
         self.propose(by, command).await?.outcome().await
     }
@@ -329,13 +329,13 @@ impl Service {
     ///
     /// # Errors
     /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
-    pub fn glance(&self, id: ChatId, reader: UserId) -> Result<Glance, Problem> {
+    pub fn glance(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
         let visit = self.visit(&view, reader, Some(id)).map_err(|error| not_readable(&error))?;
         let mut roster: Roster = self.presence.roster(id);
         roster.count += usize::from(!self.presence.is_in(id, reader));
-        Ok(Glance { view, visit, chat, roster })
+        Ok(ChatView { view, visit, chat, roster })
     }
 
     /// A chat as somebody finds it: its newest page, or the one before an event, and more about a subject where that is
@@ -345,11 +345,11 @@ impl Service {
     /// [`Problem::NotReadable`].
     pub fn chat_page(
         &self,
-        glance: Glance,
+        glance: ChatView,
         before: Option<Seq>,
         subject: Option<Subject>,
     ) -> Result<ChatPage, Problem> {
-        let Glance { view, visit, chat, roster } = glance;
+        let ChatView { view, visit, chat, roster } = glance;
         let read = || {
             let mut history = page(&view, &chat, before, self.epoch())?;
             if history.events.is_empty() && before.is_some() {
@@ -464,7 +464,7 @@ impl Service {
 
     /// Notes that somebody has a page open for as long as the stay is kept. `knock` rings whenever their invites may
     /// be others.
-    pub fn arrive(&self, user: UserId, knock: &Bell) -> Stay {
+    pub fn arrive(&self, user: UserId, knock: &Bell) -> OnlineGuard {
         self.presence.arrive(user, Arc::clone(knock))
     }
 
@@ -484,9 +484,9 @@ impl Service {
         &self,
         chat: ChatId,
         id: UserId,
-        follower: &Arc<Follower>,
+        follower: &Arc<Subscriber>,
         bell: &Bell,
-    ) -> Result<(Seat, Following), Problem> {
+    ) -> Result<(MemberGuard, Subscription), Problem> {
         if !self.presence.is_in(chat, id) {
             self.limits.enter(self.presence.company(chat).0)?;
         }

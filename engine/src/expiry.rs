@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, SteadyClock},
     log::Sequencer,
     presence::{Presence, Seen},
-    storage::{Store, StoreError, Sweepings},
+    storage::{ExpiredBatch, Store, StoreError},
 };
 
 /// Users and chats that are noted by one entry of the log.
@@ -21,7 +21,7 @@ const NOTES_IN_A_LIFETIME: u32 = 4;
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The sweep and what it needs.
-pub struct Sweep {
+pub struct Sweeper {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
     presence: Arc<Presence>,
@@ -39,7 +39,7 @@ enum NotSwept {
     Refused(#[from] Problem),
 }
 
-impl Sweep {
+impl Sweeper {
     /// Puts the parts together. It sweeps at this interval, and notes who is here as often or more often.
     pub fn new(
         store: Arc<Store>,
@@ -162,10 +162,10 @@ impl Sweep {
         // looking for it may take a while, and nobody else is to wait
         let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
         let sweepings = looking.await.map_err(|_| Problem::NotReadable)??;
-        if sweepings == Sweepings::default() {
+        if sweepings == ExpiredBatch::default() {
             return Ok(false);
         }
-        let Sweepings { users, chats, events } = sweepings;
+        let ExpiredBatch { users, chats, events } = sweepings;
         self.propose(Proposal::Expire { users, chats, events }).await?;
         Ok(true)
     }
@@ -252,7 +252,7 @@ mod tests {
         let presence = Arc::new(Presence::new(GRACE, clock::system()));
         let notebook = Arc::new(Notebook::default());
         let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
-        let sweep = Sweep::new(store, sequencer, Arc::clone(&presence), steady, every);
+        let sweep = Sweeper::new(store, sequencer, Arc::clone(&presence), steady, every);
         let departing = Arc::clone(&presence);
         let running = [
             tokio::spawn(async move { sweep.run().await }),

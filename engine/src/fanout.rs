@@ -23,7 +23,7 @@ use domain::{ChatId, Event, Seq, UserId, What, frame::ServerFrame};
 use tokio::sync::Notify;
 
 use crate::{storage::BATCH_BYTES, wire};
-pub use subscriber::{Follower, FrameSink, Full};
+pub use subscriber::{FrameSink, Full, Subscriber};
 
 /// Events that a tail holds: more than a connection misses while it writes one batch.
 const TAIL_EVENTS: usize = 256;
@@ -122,7 +122,7 @@ pub enum Ahead {
 }
 
 /// The tails of all chats that are followed, and the shards that write what is new to those who follow.
-pub struct Tails {
+pub struct Fanout {
     chats: Mutex<HashMap<ChatId, Arc<Mutex<Tail>>>>,
     shards: Vec<Shard>,
 }
@@ -146,7 +146,7 @@ struct Tail {
 }
 
 /// Some who follow the same chat, by numbers that go up.
-type Followers = Arc<Vec<(u64, Arc<Follower>)>>;
+type Followers = Arc<Vec<(u64, Arc<Subscriber>)>>;
 
 /// The followers of one chat in one shard.
 #[derive(Default)]
@@ -160,8 +160,8 @@ struct Share {
 }
 
 /// Somebody follows a chat for as long as this lives.
-pub struct Following {
-    tails: Arc<Tails>,
+pub struct Subscription {
+    tails: Arc<Fanout>,
     chat: ChatId,
     tail: Arc<Mutex<Tail>>,
     shard: usize,
@@ -169,7 +169,7 @@ pub struct Following {
     doubts: u64,
 }
 
-impl Tails {
+impl Fanout {
     /// No tails, and so many shards, one at least.
     pub fn new(shards: usize) -> Self {
         Self { chats: Mutex::default(), shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
@@ -181,7 +181,7 @@ impl Tails {
     }
 
     /// Offers every event of the chat from now on.
-    pub fn follow(self: &Arc<Self>, chat: ChatId, follower: Arc<Follower>) -> Following {
+    pub fn follow(self: &Arc<Self>, chat: ChatId, follower: Arc<Subscriber>) -> Subscription {
         let shard = self.smallest();
         let mut chats = lock(&self.chats);
         let tail = Arc::clone(chats.entry(chat).or_insert_with(|| Tail::new(self.shards.len())));
@@ -194,7 +194,7 @@ impl Tails {
             }
             (number, tail.doubts)
         };
-        Following { tails: Arc::clone(self), chat, tail, shard, number, doubts }
+        Subscription { tails: Arc::clone(self), chat, tail, shard, number, doubts }
     }
 
     /// The shard that has fewest to write to.
@@ -338,7 +338,7 @@ impl Tail {
     }
 }
 
-impl Following {
+impl Subscription {
     /// Some of the events after a cursor: as many as are written at once.
     pub fn after(&mut self, cursor: Seq) -> Ahead {
         let tail = lock(&self.tail);
@@ -350,7 +350,7 @@ impl Following {
     }
 }
 
-impl Drop for Following {
+impl Drop for Subscription {
     fn drop(&mut self) {
         let mut chats = lock(&self.tails.chats);
         let mut tail = lock(&self.tail);
@@ -417,19 +417,20 @@ mod tests {
     }
 
     /// A follower who has begun at a place, their end of the line, and their bell.
-    fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Follower>, OtherEnd, Bell) {
+    fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Bell) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (line, bell) = (Line { room: AtomicUsize::new(room), sender }, Bell::default());
-        let follower = Follower::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&bell));
+        let follower =
+            Subscriber::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&bell));
         *follower.cursor() = Some(Seq(begins));
         (follower, OtherEnd { receiver, unread: Bytes::new() }, bell)
     }
 
-    fn follower(user: u8, begins: u64) -> (Arc<Follower>, OtherEnd, Bell) {
+    fn follower(user: u8, begins: u64) -> (Arc<Subscriber>, OtherEnd, Bell) {
         follower_with_room(user, begins, usize::MAX)
     }
 
-    async fn following(tails: &Arc<Tails>) -> Following {
+    async fn following(tails: &Arc<Fanout>) -> Subscription {
         tails.follow(CHAT, follower(1, 0).0)
     }
 
@@ -458,14 +459,14 @@ mod tests {
         heard
     }
 
-    fn run(tails: &Arc<Tails>) -> AbortOnDropHandle<()> {
+    fn run(tails: &Arc<Fanout>) -> AbortOnDropHandle<()> {
         let tails = Arc::clone(tails);
         AbortOnDropHandle::new(tokio::spawn(async move { tails.run(0).await }))
     }
 
     #[tokio::test]
     async fn a_cursor_reads_on_from_where_it_is() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         for (seq, prev) in [(3, 1), (4, 3), (9, 4)] {
             tails.append(&event(seq, prev));
@@ -488,7 +489,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_behind_a_removal_reads_on_from_the_store() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         tails.append(&event(3, 1));
         let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
@@ -499,7 +500,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_here_is_in_the_store() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         assert!(matches!(following.after(Seq(0)), Ahead::Nothing));
         tails.append(&event(9, 4));
@@ -509,7 +510,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         for seq in 1..=TAIL_EVENTS as u64 + 10 {
             tails.append(&event(seq, seq - 1));
@@ -520,7 +521,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tail_of_large_events_is_no_larger() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         for seq in 1..=20 {
             let mut large = event(seq, seq - 1);
@@ -537,7 +538,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_new_is_written_to_all_who_have_begun() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let _running = run(&tails);
         let (one, mut first, _) = follower(1, 0);
         let (other, mut second, _) = follower(2, 3);
@@ -551,7 +552,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_a_hole_or_has_not_begun_is_left_to_their_own_task() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let _running = run(&tails);
         let (behind, _there, bell) = follower(1, 1);
         let (waits, _here, _) = follower(2, 4);
@@ -564,7 +565,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_takes_nothing_is_left_to_their_own_task_and_misses_nothing() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let _running = run(&tails);
         let (stuck, mut there, bell) = follower_with_room(1, 0, 3);
         let mut following = tails.follow(CHAT, Arc::clone(&stuck));
@@ -582,7 +583,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_removed_is_offered_nothing_of_what_follows() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let (removed, mut there, _) = follower(1, 0);
         let (stays, mut here, _) = follower(2, 0);
         let _both = (tails.follow(CHAT, Arc::clone(&removed)), tails.follow(CHAT, stays));
@@ -598,7 +599,7 @@ mod tests {
 
     #[tokio::test]
     async fn in_doubt_everybody_is_sent_to_the_store() {
-        let tails = Arc::new(Tails::new(1));
+        let tails = Arc::new(Fanout::new(1));
         let (follower, _there, bell) = follower(1, 0);
         let mut following = tails.follow(CHAT, follower);
         tails.append(&event(1, 0));
@@ -610,7 +611,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_tail_goes_with_its_last_follower() {
-        let tails = Arc::new(Tails::new(3));
+        let tails = Arc::new(Fanout::new(3));
         let first = following(&tails).await;
         let mut second = following(&tails).await;
         drop(first);

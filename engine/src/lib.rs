@@ -24,4 +24,4 @@ pub mod wire;
 pub mod writer;
 
 pub use caller::Caller;
-pub use engine::{Glance, Proposed, Service, Subject, not_readable};
+pub use engine::{ChatView, Engine, Proposed, Subject, not_readable};

@@ -107,14 +107,14 @@ pub struct Seen {
 }
 
 /// An open connection of somebody. Dropping it is going, however the connection ended.
-pub struct Stay {
+pub struct OnlineGuard {
     presence: Arc<Presence>,
     user: UserId,
     connection: u64,
 }
 
 /// A place in a room. Dropping it is leaving, however the connection ended.
-pub struct Seat {
+pub struct MemberGuard {
     presence: Arc<Presence>,
     chat: ChatId,
     user: UserId,
@@ -131,7 +131,7 @@ impl Presence {
     }
 
     /// Opens a connection of a user. `knock` rings whenever their invites may be others.
-    pub fn arrive(self: &Arc<Self>, user: UserId, knock: Bell) -> Stay {
+    pub fn arrive(self: &Arc<Self>, user: UserId, knock: Bell) -> OnlineGuard {
         let mut everybody = self.lock();
         let connection = everybody.next_connection;
         everybody.next_connection += 1;
@@ -145,7 +145,7 @@ impl Presence {
             self.came.notify_one();
         }
         drop(everybody);
-        Stay { presence: Arc::clone(self), user, connection }
+        OnlineGuard { presence: Arc::clone(self), user, connection }
     }
 
     /// Whether a user has an open page, or had one until a moment ago.
@@ -181,16 +181,16 @@ impl Presence {
     }
 
     /// Takes a seat. Somebody with three tabs has three seats and is one member. `bell` rings for every change.
-    pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> Seat {
+    pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> MemberGuard {
         self.sit(chat, None, user, bell)
     }
 
     /// The same in a chat that is known, with whether its names hold just now.
-    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, bell: Bell) -> Seat {
+    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, bell: Bell) -> MemberGuard {
         self.sit(chat.id, Some(chat), user, bell)
     }
 
-    fn sit(self: &Arc<Self>, chat: ChatId, known: Option<&Chat>, user: User, bell: Bell) -> Seat {
+    fn sit(self: &Arc<Self>, chat: ChatId, known: Option<&Chat>, user: User, bell: Bell) -> MemberGuard {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
         // told apart from those of a room that was there before: a seat can outlive its room
@@ -215,7 +215,7 @@ impl Presence {
         rings.extend(room.ring(now).map(|at| (at, chat)));
         drop(everybody);
         self.sooner.notify_one();
-        Seat { presence: Arc::clone(self), chat, user: id, watcher }
+        MemberGuard { presence: Arc::clone(self), chat, user: id, watcher }
     }
 
     /// Calls a user by another name wherever they are.
@@ -519,7 +519,7 @@ impl Seen {
     }
 }
 
-impl Seat {
+impl MemberGuard {
     /// Whoever sits here is typing. A signal of another of their seats within a second changes nothing.
     pub fn typing(&self) {
         let now = Instant::now();
@@ -555,7 +555,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for MemberGuard {
     fn drop(&mut self) {
         let at = Instant::now() + self.presence.grace;
         let mut everybody = self.presence.lock();
@@ -568,7 +568,7 @@ impl Drop for Seat {
     }
 }
 
-impl Drop for Stay {
+impl Drop for OnlineGuard {
     fn drop(&mut self) {
         let at = Instant::now() + self.presence.grace;
         let mut everybody = self.presence.lock();
@@ -605,7 +605,7 @@ mod tests {
     }
 
     /// What somebody is told who knows a version.
-    fn news(seat: &Seat, known: Option<u64>) -> Option<News> {
+    fn news(seat: &MemberGuard, known: Option<u64>) -> Option<News> {
         let (version, bytes) = seat.news(known, |news| {
             let bytes = match news {
                 News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
@@ -756,7 +756,7 @@ mod tests {
         let seat = presence.join(CHAT, numbered(0), Arc::clone(&bell));
         let mut known = Roster::default();
         let mut seats = Vec::new();
-        let catch_up = |seat: &Seat, known: &mut Roster| match news(seat, Some(known.version)) {
+        let catch_up = |seat: &MemberGuard, known: &mut Roster| match news(seat, Some(known.version)) {
             Some(News::Whole(roster)) => *known = roster,
             Some(News::Change(change)) => known.apply(change),
             None => {}
@@ -801,7 +801,7 @@ mod tests {
         let mut watchers: Vec<_> = (0..300).map(join).collect();
         next_batch().await;
         let times = std::cell::Cell::new(0);
-        let tell = |(seat, _): &(Seat, Bell), known| {
+        let tell = |(seat, _): &(MemberGuard, Bell), known| {
             let encoded = |_| {
                 times.set(times.get() + 1);
                 Some(Bytes::from_static(b"{}"))

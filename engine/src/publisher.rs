@@ -5,25 +5,25 @@ use std::sync::Arc;
 use domain::{Change, Chat, Timestamp, What};
 
 use crate::{
-    fanout::Tails,
+    fanout::Fanout,
     lobby::Lobby,
     presence::Presence,
     storage::{Store, StoreError},
 };
 
 /// Where committed changes go: the chats that are watched, the rooms, the lobby, and those who have an invite.
-pub struct Audience {
+pub struct Publisher {
     /// What was committed.
     pub store: Arc<Store>,
     /// The newest events of the chats that are watched.
-    pub tails: Arc<Tails>,
+    pub tails: Arc<Fanout>,
     /// Who is here.
     pub presence: Arc<Presence>,
     /// The public chats.
     pub lobby: Arc<Lobby>,
 }
 
-impl Audience {
+impl Publisher {
     /// Shows everybody what is stored, since something committed may not have been shown.
     ///
     /// # Errors

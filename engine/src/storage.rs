@@ -31,10 +31,10 @@ use crate::{
     random::{self, NoRandomness},
 };
 use integrity::mark::{Mark, Marked};
-use transaction::Replayed;
+use transaction::ReplayEnd;
 use wal::Journal;
 
-pub use snapshot::{Sweepings, View};
+pub use snapshot::{ExpiredBatch, View};
 pub use transaction::Batch;
 
 type Id = [u8; ID_BYTES];
@@ -270,15 +270,15 @@ impl Store {
         let contents = journal.contents().map_err(StoreError::Journal)?;
         let (mut log, end) = batch.replay(&contents, begins)?;
         match end {
-            Replayed::All => {}
-            Replayed::UpToATear => {
+            ReplayEnd::All => {}
+            ReplayEnd::UpToATear => {
                 tracing::warn!("the journal does not end in a record: what was stored last may be missing");
             }
             // the database was repaired, and is of an earlier moment for that
-            Replayed::UpToAnother if !is_whole => {}
-            Replayed::UpToAnother => return Err(StoreError::NotItsJournal),
+            ReplayEnd::UpToAnother if !is_whole => {}
+            ReplayEnd::UpToAnother => return Err(StoreError::NotItsJournal),
         }
-        if !is_whole || end != Replayed::All {
+        if !is_whole || end != ReplayEnd::All {
             log.epoch = random::epoch()?;
         }
         if known != Some(log) {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     log::{LocalLog, Next, Outcome, Placed},
-    publisher::Audience,
+    publisher::Publisher,
     storage::{Store, StoreError},
     supervisor::{BackOff, Panics},
 };
@@ -70,7 +70,7 @@ impl Drop for Working {
 pub struct Writer {
     log: LocalLog,
     store: Arc<Store>,
-    audience: Audience,
+    audience: Publisher,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
@@ -91,7 +91,7 @@ impl Writer {
     pub fn new(
         log: LocalLog,
         store: Arc<Store>,
-        audience: Audience,
+        audience: Publisher,
         health: Arc<WriterHealth>,
         panics: Arc<Panics>,
     ) -> Self {

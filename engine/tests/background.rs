@@ -14,7 +14,7 @@ use domain::{
 };
 use engine::{
     clock::{self, SteadyClock},
-    expiry::Sweep,
+    expiry::Sweeper,
     lobby::Lobby,
     log,
     presence::{self, Presence},
@@ -43,7 +43,7 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (sequencer, _log) = log::local(clock::system(), Seq::ZERO);
-    let sweep = Arc::new(Sweep::new(
+    let sweep = Arc::new(Sweeper::new(
         store,
         Arc::new(sequencer),
         Arc::clone(&presence),

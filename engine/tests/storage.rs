@@ -19,15 +19,15 @@ use domain::{
     Seq, Span, State, Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
 };
 use engine::{
-    Caller, Service,
+    Caller, Engine,
     clock::{self, Clock},
-    fanout::{Ahead, Bell, Follower, FrameSink, Full, Tails},
+    fanout::{Ahead, Bell, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
     log,
     presence::{GRACE, Presence},
-    publisher::Audience,
-    storage::{Store, StoreError, Sweepings},
+    publisher::Publisher,
+    storage::{ExpiredBatch, Store, StoreError},
     supervisor::Panics,
     writer::{Writer, WriterHealth},
 };
@@ -251,7 +251,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
 
     let sweep = |now| {
         let sweepings = at(now).sweepings().unwrap();
-        let Sweepings { users, chats, events } = sweepings;
+        let ExpiredBatch { users, chats, events } = sweepings;
         let mut changes: Vec<_> = users.into_iter().map(Change::UserExpired).collect();
         changes.extend(events.into_iter().map(|(chat, upto)| Change::Forgotten { chat, upto }));
         changes.extend(chats.into_iter().map(|_| Change::ChatExpired(chat.clone())));
@@ -284,7 +284,7 @@ fn a_long_chat_is_swept_in_parts() {
     write(&store, &changes);
     let mut steps = 0;
     loop {
-        let Sweepings { chats, events, .. } = store.read(Timestamp(9_999)).unwrap().sweepings().unwrap();
+        let ExpiredBatch { chats, events, .. } = store.read(Timestamp(9_999)).unwrap().sweepings().unwrap();
         let [(chat, upto)] = events[..] else { panic!("{events:?}") };
         steps += 1;
         assert_eq!(upto, Seq((512 * steps).min(1_500)), "bounded");
@@ -488,8 +488,8 @@ impl StorageBackend for Failing {
 
 /// A writer on some storage, with everything it shows things to.
 struct Work {
-    service: Service,
-    tails: Arc<Tails>,
+    service: Engine,
+    tails: Arc<Fanout>,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     writer: thread::JoinHandle<()>,
@@ -502,14 +502,14 @@ fn work_in_memory(clock: Clock) -> Work {
 fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: Clock) -> Work {
     let lifetimes = Lifetimes::default();
     let store = Arc::new(Store::open_on(database, journal, lifetimes).unwrap());
-    let tails = Arc::new(Tails::new(1));
+    let tails = Arc::new(Fanout::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let ends = store.read(NOW).unwrap().log().unwrap();
     let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
-    let audience = Audience {
+    let audience = Publisher {
         store: Arc::clone(&store),
         tails: Arc::clone(&tails),
         presence: Arc::clone(&presence),
@@ -518,8 +518,7 @@ fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: C
     let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
     let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
-    let service =
-        Service::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
+    let service = Engine::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
     Work { service, tails, health, panics, writer }
 }
 
@@ -534,8 +533,8 @@ impl FrameSink for Line {
     fn prefetch(&self) {}
 }
 
-fn follower() -> Arc<Follower> {
-    Follower::new(ANA, Arc::new(Line), Bell::default())
+fn follower() -> Arc<Subscriber> {
+    Subscriber::new(ANA, Arc::new(Line), Bell::default())
 }
 
 impl Work {

@@ -34,19 +34,19 @@ use tower_http::{
 };
 
 use client::TrustedProxies;
-use state::Parts;
+use state::AppState;
 
 /// A request is answered within this time, or comes too slowly to be answered at all.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
 /// All addresses.
-pub fn router(parts: Arc<Parts>, proxies: TrustedProxies) -> Router {
+pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
     // A layer of the router's own is a box in each request's way, so all are one. The first sees a request first, and its
     // answer last.
     let layers = (
         middleware::map_response(security_headers::protect),
         middleware::from_fn_with_state(proxies, client::identify),
-        middleware::from_fn_with_state(Arc::clone(&parts), csrf::settle),
+        middleware::from_fn_with_state(Arc::clone(&state), csrf::settle),
         // kept pages and the files of the site come compressed already
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
@@ -65,5 +65,5 @@ pub fn router(parts: Arc<Parts>, proxies: TrustedProxies) -> Router {
         .route("/metrics", get(metrics::show))
         .fallback(pages::elsewhere)
         .layer(layers)
-        .with_state(parts)
+        .with_state(state)
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use domain::{ChatId, Problem};
-use engine::Service;
+use engine::Engine;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     net::UnixListener,
@@ -68,7 +68,7 @@ pub fn listen(data_dir: &Path) -> Option<UnixListener> {
 }
 
 /// Does what is asked for, one thing after the other, for ever.
-pub async fn serve(listener: UnixListener, service: Arc<Service>) {
+pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -85,7 +85,7 @@ pub async fn serve(listener: UnixListener, service: Arc<Service>) {
         let read = timeout(PATIENCE, reader.read_line(&mut question)).await;
         if matches!(read, Ok(Ok(_))) {
             let answer = match question.trim().strip_prefix(END).map(str::parse) {
-                Some(Ok(chat)) => service.end(chat).await,
+                Some(Ok(chat)) => engine.end(chat).await,
                 _ => Err(Problem::UnknownChat),
             };
             let answer = answer.map_or_else(|problem| problem.to_string(), |()| ENDED.to_owned());

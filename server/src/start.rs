@@ -7,15 +7,15 @@ use std::{
 
 use domain::{Proposal, Seq};
 use engine::{
-    Service,
+    Engine,
     clock::{self, SteadyClock},
-    expiry::Sweep,
-    fanout::Tails,
+    expiry::Sweeper,
+    fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
     log::{self, Sequencer},
     presence::{self, Presence},
-    publisher::Audience,
+    publisher::Publisher,
     storage::{Store, StoreError},
     supervisor::{Panics, Supervisor},
     writer::{Writer, WriterHealth},
@@ -30,9 +30,9 @@ use crate::{
     http::{
         self, assets, listener,
         origin::Refusals,
-        render::Press,
+        render::PageRenderer,
         session::{KeyError, Sessions},
-        state::Parts,
+        state::AppState,
     },
     operator,
 };
@@ -149,7 +149,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     drop(view);
     // as many as can run at once
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
-    let tails = Arc::new(Tails::new(shards));
+    let tails = Arc::new(Fanout::new(shards));
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(
         chats,
@@ -161,7 +161,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
-    let audience = Audience {
+    let audience = Publisher {
         store: Arc::clone(&store),
         tails: Arc::clone(&tails),
         presence: Arc::clone(&presence),
@@ -177,7 +177,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
             let _ = outcome.await;
         }
     }
-    let sweep = Arc::new(Sweep::new(
+    let sweep = Arc::new(Sweeper::new(
         Arc::clone(&store),
         Arc::clone(&sequencer),
         Arc::clone(&presence),
@@ -186,7 +186,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     ));
     let kept_for = Duration::from_millis(settings.lifetimes.message.millis());
     let limits = Arc::new(Limits::new(settings.rates, settings.caps, kept_for));
-    let press = Arc::new(Press::new(
+    let renderer = Arc::new(PageRenderer::new(
         assets::assets(),
         LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
     ));
@@ -195,11 +195,11 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     background.spawn("lobby", &lobby, |lobby| async move { lobby.run().await });
     background.spawn("sweep", &sweep, |sweep| async move { sweep.run().await });
     background.spawn("limits", &limits, |limits| async move { limits.run().await });
-    background.spawn("press", &press, |press| async move { press.run().await });
+    background.spawn("press", &renderer, |renderer| async move { renderer.run().await });
     for shard in 0..tails.shards() {
         background.spawn("tails", &tails, move |tails| async move { tails.run(shard).await });
     }
-    let service = Service::new(
+    let engine = Engine::new(
         Arc::clone(&store),
         sequencer,
         tails,
@@ -208,14 +208,14 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         limits,
         clock,
     );
-    let service = Arc::new(service);
+    let engine = Arc::new(engine);
     let operator = operator::listen(data_dir)
-        .map(|listener| tokio::spawn(operator::serve(listener, Arc::clone(&service))));
+        .map(|listener| tokio::spawn(operator::serve(listener, Arc::clone(&engine))));
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
-    let parts = Arc::new(Parts {
-        service,
+    let state = Arc::new(AppState {
+        engine,
         lobby,
         presence,
         panics,
@@ -224,11 +224,11 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         writer: Arc::clone(&health),
         stop: stop.clone(),
         connections: connections.clone(),
-        press,
+        renderer,
     });
     let serving = tokio::spawn(listener::serve(
         listener,
-        http::router(parts, settings.trusted_proxies.clone()),
+        http::router(state, settings.trusted_proxies.clone()),
         settings.trusted_proxies.clone(),
         stop.clone(),
     ));

@@ -28,7 +28,7 @@ pub trait FrameSink: Send + Sync {
 }
 
 /// A cursor into a chat, and where to write what follows it.
-pub struct Follower {
+pub struct Subscriber {
     user: UserId,
     sink: Arc<dyn FrameSink>,
     /// Rings when there is something that their own task has to see to.
@@ -37,7 +37,7 @@ pub struct Follower {
     cursor: Mutex<Option<Seq>>,
 }
 
-impl Follower {
+impl Subscriber {
     /// Somebody who has not begun yet.
     pub fn new(user: UserId, sink: Arc<dyn FrameSink>, bell: Bell) -> Arc<Self> {
         Arc::new(Self { user, sink, bell, cursor: Mutex::default() })
@@ -53,7 +53,7 @@ impl Follower {
         self.bell.notify_one();
     }
 
-    /// Looks at what [`Follower::offer`] will need, and does nothing with it: it is near the processor by then. Where many are
+    /// Looks at what [`Subscriber::offer`] will need, and does nothing with it: it is near the processor by then. Where many are
     /// looked at before any is written to, their memory comes at once; else each is waited for by itself.
     pub fn touch(&self) {
         hint::black_box(self.cursor.is_poisoned());

@@ -15,7 +15,7 @@ const SWEEPINGS: usize = 512;
 
 /// What a sweep would take away: some of what has expired, to be proposed and then looked for again.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sweepings {
+pub struct ExpiredBatch {
     /// Users.
     pub users: Vec<UserId>,
     /// Chats without events, or whose last events are among these.
@@ -243,8 +243,8 @@ impl View {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn sweepings(&self) -> Result<Sweepings, StoreError> {
-        let mut sweepings = Sweepings::default();
+    pub fn sweepings(&self) -> Result<ExpiredBatch, StoreError> {
+        let mut sweepings = ExpiredBatch::default();
         for found in self.read.open_table(USERS_ACTIVE)?.iter()? {
             let (id, at) = found?;
             if sweepings.users.len() < SWEEPINGS && self.expiry.of_user(Timestamp(at.value())) {

@@ -27,7 +27,7 @@ pub(super) struct Head {
 
 /// How far a journal was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Replayed {
+pub(super) enum ReplayEnd {
     All,
     /// Up to what is not a record.
     UpToATear,
@@ -110,18 +110,18 @@ impl<'txn> Batch<'txn> {
         &mut self,
         journal: &[u8],
         mut log: LogState,
-    ) -> Result<(LogState, Replayed), StoreError> {
+    ) -> Result<(LogState, ReplayEnd), StoreError> {
         let mut rest = journal;
         loop {
             let (record, behind) = match wal::first(rest) {
                 Found::Record(record, behind) => (record, behind),
-                Found::End => return Ok((log, Replayed::All)),
-                Found::Torn => return Ok((log, Replayed::UpToATear)),
+                Found::End => return Ok((log, ReplayEnd::All)),
+                Found::Torn => return Ok((log, ReplayEnd::UpToATear)),
             };
             let (head, mut changes): (Head, _) = wal::head(record)?;
             if head.log.seq > log.seq {
                 if (head.log.epoch, head.after) != (log.epoch, log.seq) {
-                    return Ok((log, Replayed::UpToAnother));
+                    return Ok((log, ReplayEnd::UpToAnother));
                 }
                 while !changes.is_empty() {
                     let (change, others) = wal::next(changes)?;

@@ -11,14 +11,14 @@ use axum::{
 use domain::Problem;
 use tower_http::csrf::ProtectionError;
 
-use super::{client::Client, error, origin::authority, state::Parts};
+use super::{client::Client, error, origin::authority, state::AppState};
 
 /// Tells from where a request comes, as the browser sees it (Fetch Metadata, section 2.3).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Writes `Host` as the origin does where both are the same, since forms are looked at letter by letter; and tells the
 /// operator of forms that were refused.
-pub async fn settle(State(parts): State<Arc<Parts>>, mut request: Request, next: Next) -> Response {
+pub async fn settle(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let same = authority(request.headers(), Client::of(&request).is_secure)
         .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = same {
@@ -40,11 +40,11 @@ pub async fn settle(State(parts): State<Arc<Parts>>, mut request: Request, next:
     if response.extensions().get::<ProtectionError>().is_none() {
         return response;
     }
-    parts.refusals.note(&said);
+    state.refusals.note(&said);
     if !is_shown {
         return response;
     }
-    let mut page = parts.press.say(Some(Problem::CrossOrigin));
+    let mut page = state.renderer.say(Some(Problem::CrossOrigin));
     error::mark(Problem::CrossOrigin, &mut page);
     page
 }

@@ -20,7 +20,7 @@ use domain::{
     id::ID_BYTES,
     page::{Notice, RefusedForm},
 };
-use engine::{Caller, Service, random};
+use engine::{Caller, Engine, random};
 use futures_util::StreamExt;
 use leptos::context::provide_context;
 use sha2::{Digest, Sha256};
@@ -29,7 +29,7 @@ use super::{
     client::Client,
     error,
     render::{Asker, Line},
-    state::Parts,
+    state::AppState,
 };
 
 /// A form has so many bytes at most. It holds a message; every character of it may take three bytes in a form, and there
@@ -39,9 +39,9 @@ pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
 /// So many bytes of a longer form are read and dropped, since a browser that still sends does not read an answer.
 const DROPPED: usize = 64 * FORM_LIMIT;
 
-/// The service, for the user whose form it is.
+/// The engine, for the user whose form it is.
 struct FormBackend {
-    service: Arc<Service>,
+    engine: Arc<Engine>,
     /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
     caller: Result<Caller, Problem>,
     /// Whether the form was longer than what is read of it: then it comes back, for its length.
@@ -91,7 +91,7 @@ impl Backend for FormBackend {
                 return Err(too_long(&command));
             }
             let caller = self.caller?;
-            self.service.execute(caller, command).await.map(|_| ())
+            self.engine.execute(caller, command).await.map(|_| ())
         })
     }
 
@@ -101,7 +101,7 @@ impl Backend for FormBackend {
 
     fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
         let Caller { user, .. } = self.caller?;
-        Ok(self.service.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
+        Ok(self.engine.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
     }
 
     fn refuse(&self, problem: Problem, form: Option<RefusedForm>) {
@@ -110,7 +110,7 @@ impl Backend for FormBackend {
 }
 
 /// `POST /api/{function}`
-pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let is_page = request
         .headers()
         .get(header::ACCEPT)
@@ -118,17 +118,17 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         .is_some_and(|accept| accept.contains("text/html"));
     let head = blank_like(&request);
     let Client { address, .. } = Client::of(&request);
-    let session = user_of(&parts, &request);
-    let is_here = session.is_ok_and(|user| parts.presence.is_here(user));
+    let session = user_of(&state, &request);
+    let is_here = session.is_ok_and(|user| state.presence.is_here(user));
     let asker = Asker { line: Line::of(address, session.ok()), is_here };
     let (request, is_cut) = match read(request).await {
         Ok(read) => read,
         Err(problem) => {
-            return refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await;
+            return refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await;
         }
     };
     let backend = Arc::new(FormBackend {
-        service: Arc::clone(&parts.service),
+        engine: Arc::clone(&state.engine),
         caller: session.map(|user| Caller { user, address }),
         is_cut,
         result: Mutex::new(None),
@@ -143,32 +143,32 @@ pub async fn submit(State(parts): State<Arc<Parts>>, request: Request) -> Respon
         Some(FormResult::GoTo(_)) => answer,
         Some(FormResult::Refused(problem, form)) => {
             let notice = match form {
-                Some(form) => Notice::Refused { problem, form: filled_in(&parts, session.ok(), form) },
+                Some(form) => Notice::Refused { problem, form: filled_in(&state, session.ok(), form) },
                 None => Notice::Problem(problem),
             };
-            refuse(&parts, is_page, head, asker, notice, problem).await
+            refuse(&state, is_page, head, asker, notice, problem).await
         }
         // the function did not run: its name or its fields were wrong
         None => {
             let problem = Problem::BadForm;
-            refuse(&parts, is_page, head, asker, Notice::Problem(problem), problem).await
+            refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await
         }
     }
 }
 
 /// Whose session came along.
-fn user_of(parts: &Parts, request: &Request) -> Result<UserId, Problem> {
-    let session = parts.sessions.find(request.headers(), parts.service.now())?;
+fn user_of(state: &AppState, request: &Request) -> Result<UserId, Problem> {
+    let session = state.sessions.find(request.headers(), state.engine.now())?;
     session.map(|session| session.user()).ok_or(Problem::NoSession)
 }
 
 /// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
 /// down the socket. Whose `by` is another than the session is not asked for by who believes to ask: a cookie can be exchanged
 /// while a page is open.
-pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
     let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
-    let user = user_of(&parts, &request).and_then(|user| match by {
+    let user = user_of(&state, &request).and_then(|user| match by {
         Some(by) if by != user.to_string() => Err(Problem::WrittenAsAnother),
         _ => Ok(user),
     });
@@ -177,7 +177,7 @@ pub async fn ask(State(parts): State<Arc<Parts>>, request: Request) -> Response 
     };
     let done = async {
         let ask: Ask = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
-        parts.service.execute(Caller { user: user?, address }, ask.check()?).await
+        state.engine.execute(Caller { user: user?, address }, ask.check()?).await
     };
     match done.await {
         Ok(seq) => Json(ServerFrame::Done { request: 0, seq }).into_response(),
@@ -242,10 +242,10 @@ fn too_long(command: &Command) -> Problem {
 }
 
 /// A form that is given back, with what somebody is called where the field for that was left alone.
-fn filled_in(parts: &Parts, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
+fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
     match form {
         RefusedForm::StartChat { nickname, title, private, id } if nickname.is_empty() => {
-            let known = user.and_then(|user| parts.service.user(user).ok());
+            let known = user.and_then(|user| state.engine.user(user).ok());
             let nickname = known.map(|known| known.nickname.to_string()).unwrap_or_default();
             RefusedForm::StartChat { nickname, title, private, id }
         }
@@ -266,7 +266,7 @@ fn see_other(path: &str) -> Response {
 }
 
 async fn refuse(
-    parts: &Parts,
+    state: &AppState,
     is_page: bool,
     head: Request,
     asker: Asker,
@@ -278,22 +278,22 @@ async fn refuse(
     }
     let client = Client::of(&head);
     // to say no costs a page: a form that is refused before anything else counts it would cost nothing
-    if let Err(problem) = parts.service.load(user_of(parts, &head).ok(), client.address, NonZeroU32::MIN) {
-        let mut response = parts.press.say(Some(problem));
+    if let Err(problem) = state.engine.load(user_of(state, &head).ok(), client.address, NonZeroU32::MIN) {
+        let mut response = state.renderer.say(Some(problem));
         error::mark(problem, &mut response);
         return response;
     }
     // where it was the session that is missing, sending the form again works with the one that comes now
-    let session = parts.sessions.find_or_start(head.headers(), parts.service.now(), client.is_secure);
+    let session = state.sessions.find_or_start(head.headers(), state.engine.now(), client.is_secure);
     drop(head);
     let mut response = match notice {
         Notice::Refused { .. } => {
             let again = notice.clone();
-            let made = parts.press.make(asker, |press| Ok(press.answer_notice(again))).await;
+            let made = state.renderer.make(asker, |press| Ok(press.answer_notice(again))).await;
             // what they wrote comes back however busy it is
-            made.unwrap_or_else(|_| parts.press.answer_notice(notice))
+            made.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }
-        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => parts.press.say(Some(problem)),
+        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => state.renderer.say(Some(problem)),
     };
     error::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::http::state::Parts;
+use crate::http::state::AppState;
 
 /// `/healthz`: the process answers. Pages ask as well, before they open a socket to a server that was gone.
 pub async fn alive() -> impl IntoResponse {
@@ -16,9 +16,9 @@ pub async fn alive() -> impl IntoResponse {
 }
 
 /// `/readyz`: what people say is stored, and what was stored can be read.
-pub async fn ready(State(parts): State<Arc<Parts>>) -> Response {
-    let stopping = parts.stop.is_cancelled();
-    if !stopping && parts.writer.is_well() && parts.service.newest_seq().is_ok() {
+pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
+    let stopping = state.stop.is_cancelled();
+    if !stopping && state.writer.is_well() && state.engine.newest_seq().is_ok() {
         return "ready\n".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()

@@ -10,31 +10,31 @@ use axum::{
 use domain::Seq;
 use tokio::runtime::Handle;
 
-use crate::http::state::Parts;
+use crate::http::state::AppState;
 
 /// `/metrics`
-pub async fn show(State(parts): State<Arc<Parts>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&parts)).into_response()
+pub async fn show(State(state): State<Arc<AppState>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&state)).into_response()
 }
 
-fn text(parts: &Parts) -> String {
+fn text(state: &AppState) -> String {
     let mut text = String::new();
     let mut gauge = |name: &str, help: &str, value: u64| {
         // writing to a string cannot fail
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     };
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    gauge("qchat_people_online", "People with an open page.", count(parts.presence.people()));
-    gauge("qchat_chats_open", "Chats that have not expired.", count(parts.lobby.counts().chats));
-    gauge("qchat_connections", "Open WebSockets.", count(parts.connections.len()));
-    gauge("qchat_ready", "1 if what people say can be stored.", u64::from(parts.writer.is_well()));
-    gauge("qchat_stored_bytes", "Bytes that are kept in the database.", parts.service.stored_bytes());
+    gauge("qchat_people_online", "People with an open page.", count(state.presence.people()));
+    gauge("qchat_chats_open", "Chats that have not expired.", count(state.lobby.counts().chats));
+    gauge("qchat_connections", "Open WebSockets.", count(state.connections.len()));
+    gauge("qchat_ready", "1 if what people say can be stored.", u64::from(state.writer.is_well()));
+    gauge("qchat_stored_bytes", "Bytes that are kept in the database.", state.engine.stored_bytes());
     gauge("qchat_tasks", "Tasks that go on.", count(Handle::current().metrics().num_alive_tasks()));
-    let Seq(seq) = parts.service.newest_seq().unwrap_or_default();
+    let Seq(seq) = state.engine.newest_seq().unwrap_or_default();
     gauge("qchat_log_seq", "The place of the newest entry of the log.", seq);
     text.push_str("# HELP qchat_task_panics_total Panics of the tasks in the background.\n");
     text.push_str("# TYPE qchat_task_panics_total counter\n");
-    for (task, panics) in parts.panics.by_task() {
+    for (task, panics) in state.panics.by_task() {
         let _ = writeln!(text, "qchat_task_panics_total{{task=\"{task}\"}} {panics}");
     }
     text

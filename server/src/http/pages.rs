@@ -1,4 +1,4 @@
-//! Pages: data from the service, HTML from `app`, a session for whoever has none.
+//! Pages: data from the engine, HTML from `app`, a session for whoever has none.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -15,15 +15,15 @@ use domain::{
     lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
     page::{Notice, Page},
 };
-use engine::{Glance, Subject};
+use engine::{ChatView, Subject};
 use serde::Deserialize;
 
 use super::{
     assets,
     client::Client,
     error,
-    render::{Asker, Line, Press, Sheet, Takes},
-    state::Parts,
+    render::{Asker, Line, PageRenderer, Sheet, Takes},
+    state::AppState,
 };
 
 /// Tells search engines what they may do with an answer.
@@ -38,7 +38,7 @@ pub struct PartOfLobby {
 
 /// `/`, and `/?filter={text}&limit={number}` for some of the public chats
 pub async fn home(
-    State(parts): State<Arc<Parts>>,
+    State(state): State<Arc<AppState>>,
     part: Result<Query<PartOfLobby>, QueryRejection>,
     request: Request,
 ) -> Response {
@@ -48,19 +48,19 @@ pub async fn home(
     let wanted = Wanted { filter, limit };
     // a long list costs as much as so many short ones
     let cost = u32::try_from(limit.div_ceil(PAGE_LISTINGS)).ok().and_then(NonZeroU32::new);
-    let visitor = match Visitor::come(&parts, &request, cost.unwrap_or(NonZeroU32::MIN)) {
+    let visitor = match Visitor::come(&state, &request, cost.unwrap_or(NonZeroU32::MIN)) {
         Ok(visitor) => visitor,
-        Err(problem) => return refuse(&parts, &request, problem),
+        Err(problem) => return refuse(&state, &request, problem),
     };
     let answer = async {
-        let page = Page::Home(Box::new(parts.service.home_page(visitor.user, wanted).await?));
+        let page = Page::Home(Box::new(state.engine.home_page(visitor.user, wanted).await?));
         if visitor.wants_data {
-            return Ok(Press::answer_data(&page));
+            return Ok(PageRenderer::answer_data(&page));
         }
-        parts.press.make(visitor.asker, |press| Ok(press.answer(page, None))).await
+        state.renderer.make(visitor.asker, |press| Ok(press.answer(page, None))).await
     };
     let answer = answer.await;
-    visitor.answer(&parts, answer)
+    visitor.answer(&state, answer)
 }
 
 /// Which part of a chat's history is wanted, and about what of it more.
@@ -74,7 +74,7 @@ pub struct Part {
 /// `/chat/{id}`; `/chat/{id}?before={seq}` for what was said before an event, `?message={seq}` and `?person={id}` for what
 /// can be done about a message or somebody
 pub async fn chat(
-    State(parts): State<Arc<Parts>>,
+    State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
     part: Result<Query<Part>, QueryRejection>,
     request: Request,
@@ -85,59 +85,59 @@ pub async fn chat(
     if meant != id && meant.parse::<ChatId>().is_ok() {
         return Redirect::permanent(&format!("/chat/{meant}")).into_response();
     }
-    let visitor = match Visitor::come(&parts, &request, NonZeroU32::MIN) {
+    let visitor = match Visitor::come(&state, &request, NonZeroU32::MIN) {
         Ok(visitor) => visitor,
-        Err(problem) => return refuse(&parts, &request, problem),
+        Err(problem) => return refuse(&state, &request, problem),
     };
     // a part that is none shows the newest
     let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
     let answer = match id.parse() {
-        Ok(chat) => show(&parts, &visitor, chat, part).await,
+        Ok(chat) => show(&state, &visitor, chat, part).await,
         Err(_) => Err(Problem::UnknownChat),
     };
-    visitor.answer(&parts, answer)
+    visitor.answer(&state, answer)
 }
 
 /// Answers with a page of a chat: as it was made before, or as it is made anew.
 async fn show(
-    parts: &Arc<Parts>,
+    state: &Arc<AppState>,
     visitor: &Visitor,
     chat: ChatId,
     Part { before, message, person }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Subject::Message).or_else(|| person.map(Subject::Person));
-    let glance = match parts.service.glance(chat, visitor.user) {
+    let glance = match state.engine.glance(chat, visitor.user) {
         Err(Problem::Removed) if !visitor.wants_data => {
-            let mut answer = parts.press.answer_notice(Notice::Removed(chat));
+            let mut answer = state.renderer.answer_notice(Notice::Removed(chat));
             error::mark(Problem::Removed, &mut answer);
             return Ok(answer);
         }
         glance => glance?,
     };
     if visitor.wants_data {
-        let page = parts.service.chat_page(glance, before, about)?;
-        return Ok(Press::answer_data(&Page::Chat(Box::new(page))));
+        let page = state.engine.chat_page(glance, before, about)?;
+        return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
     }
     let robots = robots(&glance, before.is_none() && about.is_none());
     // before what is to come is the newest page, whatever number that is
     let before = before.filter(|before| *before <= glance.chat.seq);
     // what somebody is called may change without their chats
     let sheet = (message.is_some() || person.is_none()).then_some(Sheet { chat, before, message });
-    let mut answer = match parts.press.answer_again(&glance, sheet, visitor.takes) {
+    let mut answer = match state.renderer.answer_again(&glance, sheet, visitor.takes) {
         Some(answer) => answer,
         None => {
             // looked at anew when it is its turn: others may have made it meanwhile
             drop(glance);
-            let (service, user, takes) = (Arc::clone(&parts.service), visitor.user, visitor.takes);
-            let make = move |press: &Press| {
-                let glance = service.glance(chat, user)?;
+            let (engine, user, takes) = (Arc::clone(&state.engine), visitor.user, visitor.takes);
+            let make = move |press: &PageRenderer| {
+                let glance = engine.glance(chat, user)?;
                 if let Some(answer) = press.answer_again(&glance, sheet, takes) {
                     return Ok(answer);
                 }
-                let page = service.chat_page(glance, before, about)?;
+                let page = engine.chat_page(glance, before, about)?;
                 Ok(press.answer(Page::Chat(Box::new(page)), sheet))
             };
-            parts.press.make(visitor.asker, make).await?
+            state.renderer.make(visitor.asker, make).await?
         }
     };
     answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
@@ -147,7 +147,7 @@ async fn show(
 /// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
 /// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing, nor of
 /// pages about what was said earlier, or about somebody.
-fn robots(Glance { chat, visit, .. }: &Glance, is_newest: bool) -> Option<HeaderValue> {
+fn robots(ChatView { chat, visit, .. }: &ChatView, is_newest: bool) -> Option<HeaderValue> {
     if chat.visibility == Visibility::Private || !is_newest {
         return Some(HeaderValue::from_static("noindex, nofollow"));
     }
@@ -156,13 +156,13 @@ fn robots(Glance { chat, visit, .. }: &Glance, is_newest: bool) -> Option<Header
 }
 
 /// Everything else: a file of the site, or the page that says there is none.
-pub async fn elsewhere(State(parts): State<Arc<Parts>>, uri: Uri, request: Request) -> Response {
+pub async fn elsewhere(State(state): State<Arc<AppState>>, uri: Uri, request: Request) -> Response {
     let version = uri.query().and_then(|query| query.strip_prefix("v="));
     let file = assets::serve(uri.path().trim_start_matches('/'), version, request.headers());
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
-    let mut response = parts.press.say(None);
+    let mut response = state.renderer.say(None);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -173,8 +173,8 @@ fn wants_data(request: &Request) -> bool {
 }
 
 /// Answers a request for a page that nobody is let in for.
-fn refuse(parts: &Parts, request: &Request, problem: Problem) -> Response {
-    if wants_data(request) { error::plain(problem) } else { say(parts, problem) }
+fn refuse(state: &AppState, request: &Request, problem: Problem) -> Response {
+    if wants_data(request) { error::plain(problem) } else { say(state, problem) }
 }
 
 /// Whoever loads a page.
@@ -190,23 +190,23 @@ struct Visitor {
 
 impl Visitor {
     /// Whoever sent a request for a page that costs as much as so many.
-    fn come(parts: &Parts, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
+    fn come(state: &AppState, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
         let Client { address, is_secure } = Client::of(request);
-        let (headers, now) = (request.headers(), parts.service.now());
-        let known = parts.sessions.find(headers, now)?.map(|session| session.user());
-        parts.service.load(known, address, cost)?;
-        let (session, cookie) = parts.sessions.find_or_start(headers, now, is_secure)?;
-        let is_here = known.is_some_and(|user| parts.presence.is_here(user));
+        let (headers, now) = (request.headers(), state.engine.now());
+        let known = state.sessions.find(headers, now)?.map(|session| session.user());
+        state.engine.load(known, address, cost)?;
+        let (session, cookie) = state.sessions.find_or_start(headers, now, is_secure)?;
+        let is_here = known.is_some_and(|user| state.presence.is_here(user));
         let asker = Asker { line: Line::of(address, known), is_here };
         let takes = if assets::accepts(headers, "gzip") { Takes::Gzip } else { Takes::Html };
         Ok(Self { user: session.user(), asker, wants_data: wants_data(request), takes, cookie })
     }
 
     /// Answers them.
-    fn answer(self, parts: &Parts, answered: Result<Response, Problem>) -> Response {
+    fn answer(self, state: &AppState, answered: Result<Response, Problem>) -> Response {
         let mut response = answered.unwrap_or_else(|problem| match self.wants_data {
             true => error::plain(problem),
-            false => say(parts, problem),
+            false => say(state, problem),
         });
         if let Some(cookie) = self.cookie {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -216,8 +216,8 @@ impl Visitor {
 }
 
 /// Answers with a page that says why there is no other.
-fn say(parts: &Parts, problem: Problem) -> Response {
-    let mut response = parts.press.say(Some(problem));
+fn say(state: &AppState, problem: Problem) -> Response {
+    let mut response = state.renderer.say(Some(problem));
     error::mark(problem, &mut response);
     response
 }

@@ -24,7 +24,7 @@ use leptos::{
 use serde::Serialize;
 
 pub(in crate::http) use cache::Sheet;
-pub use cache::{Press, Takes};
+pub use cache::{PageRenderer, Takes};
 pub use pool::{Asker, Line};
 
 /// What differs from one answer to the next.

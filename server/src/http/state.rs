@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use engine::{Service, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
+use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{origin::Refusals, render::Press, session::Sessions};
+use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
 
 /// What the handlers work with.
-pub struct Parts {
+pub struct AppState {
     /// What Qchat can be asked.
-    pub service: Arc<Service>,
+    pub engine: Arc<Engine>,
     /// What goes on.
     pub lobby: Arc<Lobby>,
     /// Who is here.
@@ -28,5 +28,5 @@ pub struct Parts {
     /// The open connections, for which a stopping server waits.
     pub connections: TaskTracker,
     /// Makes the pages.
-    pub press: Arc<Press>,
+    pub renderer: Arc<PageRenderer>,
 }

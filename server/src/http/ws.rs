@@ -23,21 +23,21 @@ use engine::Caller;
 
 use connection::Connection;
 
-use crate::http::{client::Client, error, origin, state::Parts};
+use crate::http::{client::Client, error, origin, state::AppState};
 
 /// Checks a handshake and takes the connection over.
 pub async fn upgrade(
-    State(parts): State<Arc<Parts>>,
+    State(state): State<Arc<AppState>>,
     Extension(client): Extension<Client>,
     request: Request,
 ) -> Response {
     if !origin::is_same(request.headers(), client.is_secure) {
-        parts.refusals.note(request.headers());
+        state.refusals.note(request.headers());
         return error::plain(Problem::CrossOrigin);
     }
     // A page cannot see why a handshake failed, so those without a session are let in and told.
-    let caller = match parts.sessions.find(request.headers(), parts.service.now()) {
-        Ok(Some(session)) if !parts.stop.is_cancelled() => {
+    let caller = match state.sessions.find(request.headers(), state.engine.now()) {
+        Ok(Some(session)) if !state.stop.is_cancelled() => {
             Ok(Caller { user: session.user(), address: client.address })
         }
         Ok(Some(_)) => Err(Problem::Restarting),
@@ -46,22 +46,22 @@ pub async fn upgrade(
     };
     // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
     // back later each time.
-    let place = match parts.service.let_in(caller.ok().map(|caller| caller.user), client.address) {
+    let place = match state.engine.let_in(caller.ok().map(|caller| caller.user), client.address) {
         Ok(place) => place,
         Err(problem) => return error::plain(problem),
     };
-    let entry = caller.and_then(|caller| Ok((caller, parts.service.open(caller.user)?)));
+    let entry = caller.and_then(|caller| Ok((caller, state.engine.open(caller.user)?)));
     let (answer, upgrade) = match handshake::shake_hands(request) {
         Ok(shaken) => shaken,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    let tracker = parts.connections.clone();
+    let tracker = state.connections.clone();
     tracker.spawn(async move {
         let _place = place;
         let Some((outlet, inlet)) = handshake::take_over(upgrade).await else { return };
         match entry {
             Ok((caller, _open)) => {
-                connection::run(Connection::new(outlet, inlet, caller, parts)).await;
+                connection::run(Connection::new(outlet, inlet, caller, state)).await;
             }
             // rare, and not to take room in all the others
             Err(problem) => Box::pin(close::refuse(&outlet, inlet, problem)).await,

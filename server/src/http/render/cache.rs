@@ -19,7 +19,7 @@ use domain::{
     Chat, ChatId, Event, Expiry, Problem, Roster, Seq, UserId,
     page::{ChatPage, Notice, Page, Visit},
 };
-use engine::{Glance, presence::SMALL_ROOM};
+use engine::{ChatView, presence::SMALL_ROOM};
 use leptos::config::LeptosOptions;
 use lru::LruCache;
 use tokio::time::{Instant, sleep};
@@ -47,13 +47,13 @@ const KEPT: Duration = Duration::from_secs(60);
 const MEMBERS_KEPT: Duration = Duration::from_secs(1);
 
 /// Makes pages, and keeps what several will see.
-pub struct Press {
+pub struct PageRenderer {
     assets: Assets,
     options: LeptosOptions,
     /// cargo-leptos says so to the server it runs, and the page then asks for new builds.
     is_watched: bool,
-    newest: Mutex<Shelf>,
-    parts: Mutex<Shelf>,
+    newest: Mutex<PageCache>,
+    parts: Mutex<PageCache>,
     /// Pages that say one thing, by the problem they say; `None` is that no page has this address.
     notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
     pool: Pool,
@@ -86,7 +86,7 @@ enum Filled {
 }
 
 /// The pages that are kept.
-struct Shelf {
+struct PageCache {
     pages: LruCache<Sheet, Arc<Kept>>,
     limit: usize,
     bytes: usize,
@@ -137,7 +137,7 @@ impl Kept {
     }
 }
 
-impl Shelf {
+impl PageCache {
     fn new(limit: usize) -> Mutex<Self> {
         Mutex::new(Self { pages: LruCache::unbounded(), limit, bytes: 0 })
     }
@@ -166,7 +166,7 @@ impl Shelf {
     }
 }
 
-impl Press {
+impl PageRenderer {
     /// With the parts of the site that pages load, and what Leptos wants to know.
     pub fn new(assets: Assets, options: LeptosOptions) -> Self {
         let is_watched = env::var_os("LEPTOS_WATCH").is_some();
@@ -174,8 +174,8 @@ impl Press {
             assets,
             options,
             is_watched,
-            newest: Shelf::new(KEPT_BYTES),
-            parts: Shelf::new(KEPT_PARTS_BYTES),
+            newest: PageCache::new(KEPT_BYTES),
+            parts: PageCache::new(KEPT_PARTS_BYTES),
             notices: Mutex::new(LruCache::new(KEPT_NOTICES)),
             pool: Pool::new(),
         }
@@ -245,7 +245,7 @@ impl Press {
     /// see another one, or it has to be made first.
     pub(in crate::http) fn answer_again(
         &self,
-        Glance { visit, chat, roster, .. }: &Glance,
+        ChatView { visit, chat, roster, .. }: &ChatView,
         sheet: Option<Sheet>,
         takes: Takes,
     ) -> Option<Response> {
@@ -320,7 +320,7 @@ impl Press {
         Some(kept)
     }
 
-    fn shelf(&self, sheet: Sheet) -> MutexGuard<'_, Shelf> {
+    fn shelf(&self, sheet: Sheet) -> MutexGuard<'_, PageCache> {
         let is_newest = sheet.before.is_none() && sheet.message.is_none();
         lock(if is_newest { &self.newest } else { &self.parts })
     }
@@ -418,7 +418,7 @@ mod tests {
         }
     }
 
-    fn press() -> Press {
+    fn press() -> PageRenderer {
         let file = |name: &str| format!("/pkg/{name}");
         let assets = Assets {
             boot: file("boot.js"),
@@ -426,7 +426,7 @@ mod tests {
             wasm: file("a.wasm"),
             style: file("a.css"),
         };
-        Press::new(assets, LeptosOptions::builder().output_name("qchat").build())
+        PageRenderer::new(assets, LeptosOptions::builder().output_name("qchat").build())
     }
 
     fn sheet_of(page: &ChatPage) -> Sheet {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
-    fn made(press: &Press, page: &ChatPage) -> (String, String, bool) {
+    fn made(press: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
         let sheet = sheet_of(page);
         let again = |takes| {
@@ -461,7 +461,7 @@ mod tests {
     }
 
     /// How many of these pages had been made before, each as if it were for its reader alone.
-    fn made_before(press: &Press, pages: &[ChatPage]) -> usize {
+    fn made_before(press: &PageRenderer, pages: &[ChatPage]) -> usize {
         let made_before = |page: &&ChatPage| {
             let (made, rendered, was_made) = made(press, page);
             assert!(made == rendered, "{made}\n{rendered}");

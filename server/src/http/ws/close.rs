@@ -9,7 +9,7 @@ use domain::{
 use engine::wire::encode;
 use tokio::time::timeout;
 
-use super::{handshake::Inlet, write_half::Outlet};
+use super::{handshake::ReadHalf, write_half::WriteHalf};
 
 /// A close frame is sent as a courtesy, for which nobody waits long.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
@@ -51,12 +51,12 @@ pub(super) const fn ends(problem: Problem) -> bool {
 }
 
 /// Tells a client why it cannot come in.
-pub(super) async fn refuse(outlet: &Outlet, mut inlet: Inlet, problem: Problem) {
+pub(super) async fn refuse(outlet: &WriteHalf, mut inlet: ReadHalf, problem: Problem) {
     close(outlet, &mut inlet, End::Problem(problem)).await;
 }
 
 /// A courtesy: whoever is still there learns why it ends.
-pub(super) async fn close(outlet: &Outlet, inlet: &mut Inlet, end: End) {
+pub(super) async fn close(outlet: &WriteHalf, inlet: &mut ReadHalf, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
         End::Silent => (CLOSE_AWAY, "", None),

@@ -17,7 +17,7 @@ use engine::{
     limits::Filtering,
     lobby,
     log::Boxed,
-    presence::Stay,
+    presence::OnlineGuard,
     wire::{self, encode},
 };
 use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesOrdered};
@@ -30,11 +30,11 @@ use tungstenite::{Error, Message, error::CapacityError};
 
 use super::{
     close::{self, End, close},
-    handshake::Inlet,
-    subscription::{Sent, Watch},
-    write_half::Outlet,
+    handshake::ReadHalf,
+    subscription::{ChatSubscription, Sent},
+    write_half::WriteHalf,
 };
-use crate::http::state::Parts;
+use crate::http::state::AppState;
 
 /// A client that takes nothing for this long is told to come back.
 const WRITE_PATIENCE: Duration = Duration::from_secs(20);
@@ -52,15 +52,15 @@ const GATHERED_BYTES: usize = 4 * 1024;
 
 /// A connection, and what was sent on it.
 pub(super) struct Connection {
-    inlet: Inlet,
-    outlet: Arc<Outlet>,
+    inlet: ReadHalf,
+    outlet: Arc<WriteHalf>,
     caller: Caller,
-    parts: Arc<Parts>,
+    state: Arc<AppState>,
     bell: Bell,
     /// Rings when the invites of the user may be others, or whom they hide.
     knock: Bell,
     /// Nothing until the client said hello.
-    stay: Option<Stay>,
+    stay: Option<OnlineGuard>,
     /// How often the clock had been set when the client was told what time it is.
     clock_sets: u64,
     /// What was sent of them.
@@ -71,7 +71,7 @@ pub(super) struct Connection {
     /// Counts what is followed of the lobby, where that is filtered.
     filtering: Option<Filtering>,
     /// A few at most, and one nearly always.
-    watches: Vec<Watch>,
+    watches: Vec<ChatSubscription>,
     /// The part of the lobby that was asked for last, until it is shown.
     wanted: Option<Wanted>,
     /// Looks for it.
@@ -138,13 +138,18 @@ pub(super) async fn run(mut connection: Box<Connection>) {
 
 impl Connection {
     /// Somebody's, who has said nothing yet.
-    pub(super) fn new(outlet: Arc<Outlet>, inlet: Inlet, caller: Caller, parts: Arc<Parts>) -> Box<Self> {
+    pub(super) fn new(
+        outlet: Arc<WriteHalf>,
+        inlet: ReadHalf,
+        caller: Caller,
+        state: Arc<AppState>,
+    ) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
             inlet,
             outlet,
             caller,
-            parts,
+            state,
             bell: Arc::new(Notify::new()),
             knock: Arc::new(Notify::new()),
             stay: None,
@@ -165,7 +170,7 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> End {
-        let stop = self.parts.stop.clone();
+        let stop = self.state.stop.clone();
         let (bell, knock, outlet) =
             (Arc::clone(&self.bell), Arc::clone(&self.knock), Arc::clone(&self.outlet));
         let beat = Duration::from_secs(BEAT_SECONDS);
@@ -263,16 +268,16 @@ impl Connection {
             ClientFrame::Unwatch { chat } => self.unwatch(chat),
             ClientFrame::Ping {} => answers.push(&self.reached())?,
             ClientFrame::Typing { chat } => {
-                let parts = Arc::clone(&self.parts);
+                let state = Arc::clone(&self.state);
                 if let Some(watch) = self.watched(chat) {
-                    watch.typing(&parts.service);
+                    watch.typing(&state.engine);
                 }
             }
             ClientFrame::Earlier { chat, before } => {
                 self.pace();
                 // only of what one watches: that one may
                 let page = match self.watched(chat) {
-                    Some(_) => self.parts.service.earlier(chat, self.caller.user, before),
+                    Some(_) => self.state.engine.earlier(chat, self.caller.user, before),
                     None => Err(Problem::UnknownChat),
                 };
                 answers.push(&match page {
@@ -285,7 +290,7 @@ impl Connection {
             ClientFrame::Later { chat, after } => {
                 self.pace();
                 let page = match self.watched(chat) {
-                    Some(_) => self.parts.service.later(chat, self.caller.user, after),
+                    Some(_) => self.state.engine.later(chat, self.caller.user, after),
                     None => Err(Problem::UnknownChat),
                 };
                 answers.push(&match page {
@@ -302,14 +307,14 @@ impl Connection {
     /// answered, and heard again in a while.
     fn pace(&mut self) {
         let Caller { user, address } = self.caller;
-        let loaded = self.parts.service.load(Some(user), address, NonZeroU32::MIN);
+        let loaded = self.state.engine.load(Some(user), address, NonZeroU32::MIN);
         if let Some(seconds) = loaded.err().and_then(Problem::retry_after) {
             self.reads_at = Some(Instant::now() + Duration::from_secs(seconds.into()).min(LONGEST_PAUSE));
         }
     }
 
     fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
-        self.stay = Some(self.parts.service.arrive(self.caller.user, &self.knock));
+        self.stay = Some(self.state.engine.arrive(self.caller.user, &self.knock));
         (self.invites, self.hidden) = (None, None);
         self.welcome(answers)?;
         if self.theirs(answers).is_err() {
@@ -321,14 +326,14 @@ impl Connection {
 
     /// Tells the client who it is and what time it is.
     fn welcome(&mut self, answers: &mut Frames) -> Result<(), Problem> {
-        let service = &self.parts.service;
-        self.clock_sets = service.clock_sets();
+        let engine = &self.state.engine;
+        self.clock_sets = engine.clock_sets();
         answers.push(&ServerFrame::Welcome {
             version: VERSION,
-            me: service.user(self.caller.user)?,
+            me: engine.user(self.caller.user)?,
             beat_seconds: BEAT_SECONDS,
-            now: service.now(),
-            lifetimes: service.lifetimes(),
+            now: engine.now(),
+            lifetimes: engine.lifetimes(),
         })
     }
 
@@ -339,13 +344,13 @@ impl Connection {
         self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
         let is_filtered = !wanted.filter.trim().is_empty();
         let filtering = match is_filtered && self.filtering.is_none() {
-            true => match self.parts.service.filter(self.caller) {
+            true => match self.state.engine.filter(self.caller) {
                 Ok(filtering) => Some(filtering),
                 Err(problem) => return self.send(&ServerFrame::refused(problem)).await,
             },
             false => None,
         };
-        let lobby = Arc::clone(&self.parts.lobby);
+        let lobby = Arc::clone(&self.state.lobby);
         self.entering = Some(Box::pin(async move {
             let found = lobby.enter(wanted.clone()).await;
             Entered { wanted, is_filtered, filtering, found }
@@ -392,10 +397,10 @@ impl Connection {
 
     /// Whom they hide and the invites, each if it is not what was told before.
     fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
-        if self.clock_sets != self.parts.service.clock_sets() {
+        if self.clock_sets != self.state.engine.clock_sets() {
             self.welcome(news)?;
         }
-        let hidden = self.parts.service.hidden(self.caller.user)?;
+        let hidden = self.state.engine.hidden(self.caller.user)?;
         if self.hidden.as_ref() != Some(&hidden) {
             news.push(&ServerFrame::Hidden(hidden.clone()))?;
             self.hidden = Some(hidden);
@@ -405,7 +410,7 @@ impl Connection {
 
     /// The invites, if they are not what was told before.
     fn invites(&mut self, news: &mut Frames) -> Result<(), Problem> {
-        let invites = self.parts.service.invites_of(self.caller.user)?;
+        let invites = self.state.engine.invites_of(self.caller.user)?;
         if self.invites.as_ref() != Some(&invites) {
             news.push(&ServerFrame::Invites(invites.clone()))?;
             self.invites = Some(invites);
@@ -413,7 +418,7 @@ impl Connection {
         Ok(())
     }
 
-    fn watched(&mut self, chat: ChatId) -> Option<&mut Watch> {
+    fn watched(&mut self, chat: ChatId) -> Option<&mut ChatSubscription> {
         self.watches.iter_mut().find(|watch| watch.chat() == chat)
     }
 
@@ -425,7 +430,14 @@ impl Connection {
         if self.watched(chat).is_none() && self.watches.len() == WATCH_LIMIT {
             return ServerFrame::refused_chat(chat, Problem::TooManyChats);
         }
-        match Watch::start(&self.parts.service, chat, self.caller.user, after, &self.outlet, &self.bell) {
+        match ChatSubscription::start(
+            &self.state.engine,
+            chat,
+            self.caller.user,
+            after,
+            &self.outlet,
+            &self.bell,
+        ) {
             Ok((watch, answer)) => {
                 self.unwatch(chat);
                 self.watches.push(watch);
@@ -447,7 +459,7 @@ impl Connection {
                 }
                 self.post(client_id, command).await
             }
-            Ok(command) => self.parts.service.propose(self.caller, command).await,
+            Ok(command) => self.state.engine.propose(self.caller, command).await,
             Err(problem) => Err(problem),
         };
         self.answers.push_back(Box::pin(async move {
@@ -469,7 +481,7 @@ impl Connection {
                 return Err(Problem::too_fast(left));
             }
         }
-        let proposed = self.parts.service.propose(self.caller, message).await;
+        let proposed = self.state.engine.propose(self.caller, message).await;
         let wait = proposed.as_ref().err().and_then(|problem| problem.retry_after());
         self.rest = wait.map(|seconds| Rest {
             first: client_id,
@@ -496,7 +508,7 @@ impl Connection {
         for watch in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
             self.outlet.flush().await.map_err(gone)?;
-            match watch.send_news(&self.parts.service, &self.outlet).map_err(End::Problem)? {
+            match watch.send_news(&self.state.engine, &self.outlet).map_err(End::Problem)? {
                 Sent::Nothing => {}
                 Sent::Batch | Sent::Stuck => more = true,
                 Sent::Removed => {
@@ -510,7 +522,7 @@ impl Connection {
         }
         for chat in removed {
             self.unwatch(chat);
-            let problem = self.parts.service.why_not(chat, self.caller.user);
+            let problem = self.state.engine.why_not(chat, self.caller.user);
             self.send(&ServerFrame::refused_chat(chat, problem)).await?;
         }
         if more {
@@ -535,7 +547,7 @@ impl Connection {
 
     /// A beat.
     fn reached(&self) -> ServerFrame {
-        ServerFrame::Beat(self.watches.iter().map(Watch::reached).collect())
+        ServerFrame::Beat(self.watches.iter().map(ChatSubscription::reached).collect())
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {

@@ -23,7 +23,7 @@ use tungstenite::{
     protocol::{CloseFrame, Role, WebSocketConfig},
 };
 
-use super::write_half::Outlet;
+use super::write_half::WriteHalf;
 
 /// What is read at once: most of what people say is shorter, and every idle connection holds as much.
 const READ_BUFFER: usize = 512;
@@ -48,9 +48,9 @@ pub(super) fn shake_hands(request: Request) -> Result<(Response, OnUpgrade), NoH
 }
 
 /// Takes over the stream of a connection whose handshake was answered. Nothing where that failed.
-pub(super) async fn take_over(upgrade: OnUpgrade) -> Option<(Arc<Outlet>, Inlet)> {
+pub(super) async fn take_over(upgrade: OnUpgrade) -> Option<(Arc<WriteHalf>, ReadHalf)> {
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    let outlet = Arc::new(Outlet::new(parts.io.into_inner()));
+    let outlet = Arc::new(WriteHalf::new(parts.io.into_inner()));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
@@ -58,15 +58,15 @@ pub(super) async fn take_over(upgrade: OnUpgrade) -> Option<(Arc<Outlet>, Inlet)
         .max_message_size(Some(FRAME_LIMIT));
     let through = Through(Arc::clone(&outlet));
     let socket = WebSocket::from_partially_read(through, parts.read_buf.to_vec(), Role::Server, Some(config));
-    Some((outlet, Inlet { socket }))
+    Some((outlet, ReadHalf { socket }))
 }
 
 /// The reading half of a socket. Pings are answered while it is read.
-pub(super) struct Inlet {
+pub(super) struct ReadHalf {
     socket: WebSocket<Through>,
 }
 
-impl Inlet {
+impl ReadHalf {
     /// Says that this side ends the connection, and why, in 123 bytes at most (RFC 6455, section 5.5). It goes through the
     /// library, which would otherwise say it once more when the other side does.
     pub(super) fn close(&mut self, code: u16, reason: &str) {
@@ -98,7 +98,7 @@ impl Inlet {
 }
 
 /// The stream as tungstenite wants it. What it answers by itself is whole frames, which go the way of all others.
-struct Through(Arc<Outlet>);
+struct Through(Arc<WriteHalf>);
 
 impl Read for Through {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

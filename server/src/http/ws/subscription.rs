@@ -8,30 +8,30 @@ use domain::{
     frame::{Cursor, RESUME_EVENTS, Reached, ServerFrame},
 };
 use engine::{
-    Service,
-    fanout::{Ahead, Batch, Bell, Encoded, Follower, Following, FrameSink, Full},
+    Engine,
+    fanout::{Ahead, Batch, Bell, Encoded, FrameSink, Full, Subscriber, Subscription},
     not_readable,
-    presence::{News, Seat, TYPING_SIGNALS},
+    presence::{MemberGuard, News, TYPING_SIGNALS},
     wire::encode,
 };
 use tokio::time::Instant;
 
-use super::write_half::Outlet;
+use super::write_half::WriteHalf;
 
 /// Events of the database that are sent at once before the connection looks at anything else.
 const BATCH: usize = 128;
 
 /// A watched chat. Dropping it stops watching and leaves.
-pub(super) struct Watch {
+pub(super) struct ChatSubscription {
     chat: ChatId,
     user: UserId,
     /// Where to begin.
     begins: Seq,
     /// Whether events after the cursor may be in the database that the tail will not show.
     behind: bool,
-    follower: Arc<Follower>,
-    tail: Following,
-    seat: Seat,
+    follower: Arc<Subscriber>,
+    tail: Subscription,
+    seat: MemberGuard,
     roster: Option<u64>,
     typed_at: Option<Instant>,
 }
@@ -49,23 +49,23 @@ pub(super) enum Sent {
     Removed,
 }
 
-impl Watch {
+impl ChatSubscription {
     /// Starts to watch: first the tail, then a look at the database, so that nothing falls between. Gives the frame
-    /// that answers the client, after which [`Watch::send_news`] begins.
+    /// that answers the client, after which [`ChatSubscription::send_news`] begins.
     pub(super) fn start(
-        service: &Service,
+        engine: &Engine,
         chat: ChatId,
         user: UserId,
         after: Option<Cursor>,
-        outlet: &Arc<Outlet>,
+        outlet: &Arc<WriteHalf>,
         bell: &Bell,
     ) -> Result<(Self, ServerFrame), Problem> {
         // before the seat: nobody takes a seat in a chat that is not there, or not for them
-        service.enter(&service.read()?, chat, user)?;
-        let follower = Follower::new(user, Arc::clone(outlet) as _, Arc::clone(bell));
-        let (seat, tail) = service.join(chat, user, &follower, bell)?;
-        let view = service.read()?;
-        let found = service.enter(&view, chat, user)?;
+        engine.enter(&engine.read()?, chat, user)?;
+        let follower = Subscriber::new(user, Arc::clone(outlet) as _, Arc::clone(bell));
+        let (seat, tail) = engine.join(chat, user, &follower, bell)?;
+        let view = engine.read()?;
+        let found = engine.enter(&view, chat, user)?;
         let watch = |begins, behind| Self {
             chat,
             user,
@@ -77,21 +77,21 @@ impl Watch {
             roster: None,
             typed_at: None,
         };
-        if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == service.epoch())
+        if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == engine.epoch())
             && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
         {
             return Ok((watch(seq, true), ServerFrame::Resumed { chat, seq }));
         }
-        let history = service.history(&view, &found)?;
+        let history = engine.history(&view, &found)?;
         Ok((watch(history.seq, false), ServerFrame::Snapshot { chat: found, history }))
     }
 
     /// Sends a batch of what is new.
-    pub(super) fn send_news(&mut self, service: &Service, outlet: &Outlet) -> Result<Sent, Problem> {
+    pub(super) fn send_news(&mut self, engine: &Engine, outlet: &WriteHalf) -> Result<Sent, Problem> {
         let follower = Arc::clone(&self.follower);
         let mut cursor = follower.cursor();
         let after = *cursor.get_or_insert(self.begins);
-        let batch = self.news(service, after)?;
+        let batch = self.news(engine, after)?;
         // looked at behind the reading: what was said after somebody was removed is not for them
         if !self.seat.is_kept() {
             return Ok(Sent::Removed);
@@ -117,13 +117,13 @@ impl Watch {
     }
 
     /// Whoever watches is typing. Where they may not write, nobody is told. More signals than one a second are not looked at.
-    pub(super) fn typing(&mut self, service: &Service) {
+    pub(super) fn typing(&mut self, engine: &Engine) {
         let now = Instant::now();
         if self.typed_at.is_some_and(|at| now < at + TYPING_SIGNALS) {
             return;
         }
         self.typed_at = Some(now);
-        if service.may_write(self.chat, self.user).is_ok() {
+        if engine.may_write(self.chat, self.user).is_ok() {
             self.seat.typing();
         }
     }
@@ -133,7 +133,7 @@ impl Watch {
         self.typed_at = None;
     }
 
-    fn news(&mut self, service: &Service, after: Seq) -> Result<Option<Batch>, Problem> {
+    fn news(&mut self, engine: &Engine, after: Seq) -> Result<Option<Batch>, Problem> {
         if !self.behind {
             match self.tail.after(after) {
                 Ahead::Nothing => return Ok(None),
@@ -141,8 +141,8 @@ impl Watch {
                 Ahead::InStore => self.behind = true,
             }
         }
-        let view = service.read()?;
-        if let Err(Problem::Removed) = service.enter(&view, self.chat, self.user) {
+        let view = engine.read()?;
+        if let Err(Problem::Removed) = engine.enter(&view, self.chat, self.user) {
             // the database knows it sooner than the seat does, which is lost next
             return Ok(None);
         }
@@ -166,7 +166,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for ChatSubscription {
     fn drop(&mut self) {
         // a shard that is writing to all who followed a moment ago passes them by
         *self.follower.cursor() = None;

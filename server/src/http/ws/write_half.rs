@@ -16,13 +16,13 @@ use socket2::SockRef;
 use tokio::{net::TcpStream, sync::Notify};
 
 /// The writing half of a socket.
-pub(super) struct Outlet {
+pub(super) struct WriteHalf {
     stream: TcpStream,
     unsent: Mutex<Bytes>,
     stuck: Notify,
 }
 
-impl Outlet {
+impl WriteHalf {
     /// For a stream that somebody else reads.
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, unsent: Mutex::default(), stuck: Notify::new() }
@@ -33,7 +33,7 @@ impl Outlet {
         &self.stream
     }
 
-    /// Waits until something waits that [`Outlet::flush`] has to see off.
+    /// Waits until something waits that [`WriteHalf::flush`] has to see off.
     pub(super) async fn stuck(&self) {
         self.stuck.notified().await;
     }
@@ -81,7 +81,7 @@ impl Outlet {
     }
 }
 
-impl FrameSink for Outlet {
+impl FrameSink for WriteHalf {
     /// That a connection is broken is told to whoever reads.
     fn try_send(&self, frames: &Bytes) -> Result<(), Full> {
         let mut unsent = self.lock();
