@@ -19,7 +19,7 @@ use crate::{
     lobby::Lobby,
     log::{Outcome, Sequencer},
     presence::{MemberGuard, OnlineGuard, Presence},
-    storage::{Store, StoreError, View},
+    storage::{Snapshot, Store, StoreError},
 };
 
 /// Where a chat is ended, so many of its events go with one entry of the log.
@@ -53,7 +53,7 @@ struct Starting {
 /// A chat as somebody finds it, but for what was said there.
 pub struct ChatView {
     /// As of when.
-    view: View,
+    view: Snapshot,
     /// Who looks.
     pub visit: Visit,
     /// At what.
@@ -244,7 +244,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::NotReadable`].
-    pub fn read(&self) -> Result<View, Problem> {
+    pub fn read(&self) -> Result<Snapshot, Problem> {
         self.store.read(self.now()).map_err(|error| not_readable(&error))
     }
 
@@ -289,13 +289,13 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
-    pub fn enter(&self, view: &View, id: ChatId, user: UserId) -> Result<Chat, Problem> {
+    pub fn enter(&self, view: &Snapshot, id: ChatId, user: UserId) -> Result<Chat, Problem> {
         let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
         chat.admits(user).map(|()| chat)
     }
 
     /// Somebody looks at a page: at a chat, or at none.
-    fn visit(&self, view: &View, reader: UserId, chat: Option<ChatId>) -> Result<Visit, StoreError> {
+    fn visit(&self, view: &Snapshot, reader: UserId, chat: Option<ChatId>) -> Result<Visit, StoreError> {
         let known = view.known_user(reader)?;
         // nothing has to be kept of somebody of whom nothing is known
         self.presence.looked(known.is_some().then_some(reader), chat);
@@ -366,7 +366,7 @@ impl Engine {
 
     /// What there is to know about a subject. Of whoever is not there and never was, nobody learns anything.
     /// Whether those in a chat have met somebody there. What others are called is nobody else's to learn.
-    fn has_met(&self, view: &View, chat: &Chat, id: UserId) -> Result<bool, StoreError> {
+    fn has_met(&self, view: &Snapshot, chat: &Chat, id: UserId) -> Result<bool, StoreError> {
         Ok(chat.owner == id
             || chat.guest.is_some_and(|guest| guest.id == id)
             || chat.removed.contains(&id)
@@ -374,7 +374,7 @@ impl Engine {
             || view.has_said_before(chat.id, id, Seq(u64::MAX))?)
     }
 
-    fn about(&self, view: &View, chat: &Chat, subject: Subject) -> Result<Option<About>, StoreError> {
+    fn about(&self, view: &Snapshot, chat: &Chat, subject: Subject) -> Result<Option<About>, StoreError> {
         Ok(match subject {
             Subject::Person(id) => {
                 let person = self.has_met(view, chat, id)?.then(|| view.user(id)).transpose()?;
@@ -396,7 +396,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::NotReadable`].
-    pub fn history(&self, view: &View, chat: &Chat) -> Result<History, Problem> {
+    pub fn history(&self, view: &Snapshot, chat: &Chat) -> Result<History, Problem> {
         page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
     }
 
@@ -527,7 +527,7 @@ impl Engine {
     }
 }
 
-fn page(view: &View, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
+fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
     let (events, earlier) = match before {
         Some(before) => view.events_before(chat.id, before, PAGE_EVENTS)?,
         None => view.newest_events(chat.id, PAGE_EVENTS)?,

@@ -124,7 +124,7 @@ impl Default for Found {
 }
 
 /// What one page was sent of the lobby.
-pub struct View {
+pub struct LobbyCursor {
     limit: usize,
     told: watch::Receiver<Arc<Found>>,
     sent: Arc<Found>,
@@ -239,7 +239,7 @@ impl Lobby {
     ///
     /// # Errors
     /// [`Problem::FilterTooLong`], or [`Problem::Busy`] where too many search.
-    pub async fn enter(self: &Arc<Self>, wanted: Wanted) -> Result<(View, domain::Lobby), Problem> {
+    pub async fn enter(self: &Arc<Self>, wanted: Wanted) -> Result<(LobbyCursor, domain::Lobby), Problem> {
         let limit = wanted.limit.min(LISTINGS_LIMIT);
         let filter = search::filter(&wanted.filter)?;
         let mut told =
@@ -247,7 +247,7 @@ impl Lobby {
         let told_last = told.borrow_and_update().clone();
         // whoever has just started a chat sees it
         let sent = if filter.is_empty() { self.newest(told_last) } else { told_last };
-        let view = View { limit, told, sent };
+        let view = LobbyCursor { limit, told, sent };
         let Found { version, counts, matching, .. } = *view.sent;
         let listings = shown(&view.sent, limit).iter().map(|entry| entry.listing.clone()).collect();
         Ok((view, domain::Lobby { version, counts, matching, listings }))
@@ -352,7 +352,7 @@ impl Lobby {
     }
 }
 
-impl View {
+impl LobbyCursor {
     /// Waits until there may be news.
     pub async fn changed(&mut self) {
         if self.told.changed().await.is_err() {
@@ -692,12 +692,12 @@ mod tests {
         lobby_at(Arc::new(|| Timestamp(1_000)), usize::MAX)
     }
 
-    async fn enter(lobby: &Arc<Lobby>, filter: &str, limit: usize) -> (View, domain::Lobby) {
+    async fn enter(lobby: &Arc<Lobby>, filter: &str, limit: usize) -> (LobbyCursor, domain::Lobby) {
         lobby.enter(wanted(filter, limit)).await.unwrap()
     }
 
     /// What is told once everything was looked at.
-    async fn news(lobby: &Arc<Lobby>, view: &mut View) -> Option<LobbyChange> {
+    async fn news(lobby: &Arc<Lobby>, view: &mut LobbyCursor) -> Option<LobbyChange> {
         lobby.look();
         lobby.follow().await;
         view.news()

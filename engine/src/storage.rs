@@ -32,10 +32,10 @@ use crate::{
 };
 use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
-use wal::Journal;
+use wal::WriteAheadLog;
 
-pub use snapshot::{ExpiredBatch, View};
-pub use transaction::Batch;
+pub use snapshot::{ExpiredBatch, Snapshot};
+pub use transaction::Transaction;
 
 type Id = [u8; ID_BYTES];
 
@@ -161,7 +161,7 @@ pub struct LogState {
 pub struct Store {
     database: Database,
     /// Locked for as long as something is written.
-    journal: Mutex<Journal>,
+    journal: Mutex<WriteAheadLog>,
     mark: Mark,
     epoch: Epoch,
     lifetimes: Lifetimes,
@@ -204,7 +204,7 @@ impl Store {
                 is_whole = false;
             }
             // opened behind the database, so that nobody else has it
-            let journal = Journal::open(&beside).map_err(StoreError::Journal)?;
+            let journal = WriteAheadLog::open(&beside).map_err(StoreError::Journal)?;
             let store = Self::with(database, journal, lifetimes, is_whole)?;
             mark.set();
             Ok(Self { mark, ..store })
@@ -215,7 +215,7 @@ impl Store {
     /// Makes a database and its journal. The database is made beside and renamed: a crash leaves none or a whole one, never
     /// the beginnings of one.
     fn make(path: &Path, beside: &Path, lifetimes: Lifetimes) -> Result<(), StoreError> {
-        let journal = Journal::open(beside).map_err(StoreError::Journal)?;
+        let journal = WriteAheadLog::open(beside).map_err(StoreError::Journal)?;
         if !journal.contents().map_err(StoreError::Journal)?.is_empty() {
             return Err(StoreError::NotItsJournal);
         }
@@ -240,7 +240,7 @@ impl Store {
         lifetimes: Lifetimes,
     ) -> Result<Self, StoreError> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(database)?;
-        Self::with(database, Journal::on(journal)?, lifetimes, true)
+        Self::with(database, WriteAheadLog::on(journal)?, lifetimes, true)
     }
 
     /// Opens a database in memory, which is gone with it.
@@ -255,13 +255,13 @@ impl Store {
     /// anew, begins another life, so that nobody goes on from a cursor into what is there no more.
     fn with(
         database: Database,
-        mut journal: Journal,
+        mut journal: WriteAheadLog,
         lifetimes: Lifetimes,
         is_whole: bool,
     ) -> Result<Self, StoreError> {
         let write = begin_checkpoint(&database)?;
         // opened so that its tables exist for readers
-        let mut batch = Batch::open(&write)?;
+        let mut batch = Transaction::open(&write)?;
         let known = batch.state()?;
         let begins = match known {
             Some(log) => log,
@@ -325,9 +325,9 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn read(&self, now: Timestamp) -> Result<View, StoreError> {
+    pub fn read(&self, now: Timestamp) -> Result<Snapshot, StoreError> {
         let expiry = Expiry { now, lifetimes: self.lifetimes };
-        Ok(View { read: self.database.begin_read()?, expiry })
+        Ok(Snapshot { read: self.database.begin_read()?, expiry })
     }
 
     /// Does all of `work` in one transaction, which applies the log up to a place, and stores it durably, or changes nothing.
@@ -340,14 +340,14 @@ impl Store {
         &self,
         seq: Seq,
         at: Timestamp,
-        work: impl FnOnce(&mut Batch<'_>) -> Result<T, StoreError>,
+        work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut journal = self.journal();
         journal.cut()?;
         let mut write = self.database.begin_write()?;
         // the journal is what makes it durable
         write.set_durability(Durability::None)?;
-        let mut batch = Batch::open(&write)?;
+        let mut batch = Transaction::open(&write)?;
         batch.begin(LogState { epoch: self.epoch, seq, at })?;
         let done = work(&mut batch)?;
         let record = std::mem::take(&mut batch.record);
@@ -394,7 +394,7 @@ impl Store {
         Ok(self.journal().try_out()?)
     }
 
-    fn journal(&self) -> MutexGuard<'_, Journal> {
+    fn journal(&self) -> MutexGuard<'_, WriteAheadLog> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Records of one kind within a transaction, each with the time when it was last needed. A batch asks for the same few
+//! RecordCache of one kind within a transaction, each with the time when it was last needed. A batch asks for the same few
 //! again and again: each is read once, and written once, when the batch is closed.
 
 use std::{cell::RefCell, collections::HashMap};
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// A table of records, and the table of when each was last needed.
-pub(super) struct Records<'txn, T> {
+pub(super) struct RecordCache<'txn, T> {
     values: Table<'txn, Id, &'static [u8]>,
     active: Table<'txn, Id, u64>,
     /// What was read or is to be written.
@@ -28,7 +28,7 @@ struct Known<T> {
     is_time_new: bool,
 }
 
-impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> Records<'txn, T> {
+impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T> {
     pub(super) fn new(values: Table<'txn, Id, &'static [u8]>, active: Table<'txn, Id, u64>) -> Self {
         Self { values, active, known: RefCell::default() }
     }

@@ -10,7 +10,7 @@ use super::{
     UNINVITED, USERS, USERS_ACTIVE, all_of, codec, event, hidden_by, kept, pairs_of,
 };
 
-/// Records that one sweep takes away at once, so that nobody waits for long behind it.
+/// RecordCache that one sweep takes away at once, so that nobody waits for long behind it.
 const SWEEPINGS: usize = 512;
 
 /// What a sweep would take away: some of what has expired, to be proposed and then looked for again.
@@ -25,12 +25,12 @@ pub struct ExpiredBatch {
 }
 
 /// A consistent view of the database at a moment: what has expired by then is not there.
-pub struct View {
+pub struct Snapshot {
     pub(super) read: ReadTransaction,
     pub(super) expiry: Expiry,
 }
 
-impl View {
+impl Snapshot {
     /// The log as far as it was applied.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
     UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, codec, event, hidden_by, pairs_of,
-    record_cache::Records,
+    record_cache::RecordCache,
     wal::{self, Found},
 };
 
@@ -36,10 +36,10 @@ pub(super) enum ReplayEnd {
 }
 
 /// A transaction that writes. Reads through it see what it wrote.
-pub struct Batch<'txn> {
+pub struct Transaction<'txn> {
     log: Table<'txn, (), &'static [u8]>,
-    users: Records<'txn, User>,
-    chats: Records<'txn, Chat>,
+    users: RecordCache<'txn, User>,
+    chats: RecordCache<'txn, Chat>,
     pairs: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
@@ -53,7 +53,7 @@ pub struct Batch<'txn> {
     pub(super) record: Vec<u8>,
 }
 
-impl<'txn> Batch<'txn> {
+impl<'txn> Transaction<'txn> {
     pub(super) fn open(write: &'txn WriteTransaction) -> Result<Self, StoreError> {
         let total = write.open_table(BYTES)?;
         let bytes = total.get(())?.map_or(0, |bytes| bytes.value());
@@ -62,8 +62,8 @@ impl<'txn> Batch<'txn> {
             bytes,
             record: Vec::new(),
             log: write.open_table(LOG)?,
-            users: Records::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
-            chats: Records::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
+            users: RecordCache::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
+            chats: RecordCache::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
             pairs: write.open_table(PAIRS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
@@ -290,7 +290,7 @@ impl<'txn> Batch<'txn> {
     }
 }
 
-impl State for Batch<'_> {
+impl State for Transaction<'_> {
     type Error = StoreError;
 
     fn user(&self, id: UserId) -> Result<Option<Kept<User>>, StoreError> {

@@ -27,7 +27,7 @@ const A_BLOCK: [u8; 4096] = [0; 4096];
 
 /// The open journal.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(super) struct WriteAheadLog {
     storage: Box<dyn StorageBackend>,
     /// Where the records end that count.
     end: u64,
@@ -35,7 +35,7 @@ pub(super) struct Journal {
     reaches: u64,
 }
 
-impl Journal {
+impl WriteAheadLog {
     /// Opens the journal in a file, and makes it where there is none.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = owned(File::options().read(true).write(true)).open(path)?;
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::storage::{LogState, transaction::Head};
 
-    fn records(journal: &Journal) -> (Vec<Vec<u8>>, bool) {
+    fn records(journal: &WriteAheadLog) -> (Vec<Vec<u8>>, bool) {
         let contents = journal.contents().unwrap();
         let (mut records, mut rest) = (Vec::new(), contents.as_slice());
         loop {
@@ -248,16 +248,16 @@ mod tests {
         assert_eq!((VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
     }
 
-    fn journal_of(bytes: &[u8]) -> Journal {
+    fn journal_of(bytes: &[u8]) -> WriteAheadLog {
         let storage = InMemoryBackend::new();
         storage.set_len(bytes.len() as u64).unwrap();
         StorageBackend::write(&storage, 0, bytes).unwrap();
-        Journal::on(storage).unwrap()
+        WriteAheadLog::on(storage).unwrap()
     }
 
     #[test]
     fn what_is_kept_is_there_in_order_and_what_is_not_is_written_over() {
-        let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+        let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
         assert_eq!(records(&journal), (Vec::new(), true));
         for (record, is_kept) in
             [("one", true), ("longer than what follows", false), ("two", true), ("last", false)]
@@ -325,7 +325,7 @@ mod tests {
         let (one, two) = (b"one".to_vec(), b"two".to_vec());
         for steps in 0..8 {
             let mut journal =
-                Journal::on(Limited { steps: Some(steps.into()), ..Limited::default() }).unwrap();
+                WriteAheadLog::on(Limited { steps: Some(steps.into()), ..Limited::default() }).unwrap();
             let written = [&one, &two].map(|record| {
                 let is_written = journal.append(record).is_ok();
                 journal.keep();
@@ -339,7 +339,7 @@ mod tests {
             );
             assert!(is_clean, "after {steps} steps it ends in something");
         }
-        let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+        let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
         journal.append(&one).unwrap();
         let whole = journal.contents().unwrap();
         let torn = [&whole[..], &whole[..HEAD], b"o\0\0"].concat();
@@ -360,7 +360,7 @@ mod tests {
     fn what_has_no_room_leaves_nothing_behind() {
         let room = Arc::new(AtomicU64::new(40));
         let limited = Limited { room: Some(Arc::clone(&room)), ..Limited::default() };
-        let mut journal = Journal::on(limited).unwrap();
+        let mut journal = WriteAheadLog::on(limited).unwrap();
         journal.append(&[1; 20]).unwrap();
         journal.keep();
         assert!(journal.append(&[2; 20]).is_err());
@@ -384,7 +384,7 @@ mod tests {
             cut in any::<proptest::sample::Index>(),
             flip in proptest::option::of(0_u8..8),
         ) {
-            let mut journal = Journal::on(InMemoryBackend::new()).unwrap();
+            let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
             for record in &written {
                 journal.append(record).unwrap();
                 journal.keep();

@@ -22,7 +22,7 @@ use super::{
     assets,
     client::Client,
     error,
-    render::{Asker, Line, PageRenderer, Sheet, Takes},
+    render::{Asker, Line, PageKey, PageRenderer, Takes},
     state::AppState,
 };
 
@@ -122,7 +122,7 @@ async fn show(
     // before what is to come is the newest page, whatever number that is
     let before = before.filter(|before| *before <= glance.chat.seq);
     // what somebody is called may change without their chats
-    let sheet = (message.is_some() || person.is_none()).then_some(Sheet { chat, before, message });
+    let sheet = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
     let mut answer = match state.renderer.answer_again(&glance, sheet, visitor.takes) {
         Some(answer) => answer,
         None => {

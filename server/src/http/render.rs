@@ -23,20 +23,20 @@ use leptos::{
 };
 use serde::Serialize;
 
-pub(in crate::http) use cache::Sheet;
+pub(in crate::http) use cache::PageKey;
 pub use cache::{PageRenderer, Takes};
 pub use pool::{Asker, Line};
 
 /// What differs from one answer to the next.
 #[derive(Debug, Clone)]
-struct Once {
+struct RequestIds {
     /// What shows that a script is ours. Where none could be drawn, no script is run, and the page works without.
     nonce: String,
     /// For the message that a page without a script may post.
     client_id: Option<ClientId>,
 }
 
-impl Once {
+impl RequestIds {
     /// For one answer.
     fn draw() -> Self {
         Self { nonce: random::nonce().unwrap_or_default(), client_id: random::client_id().ok() }
@@ -49,17 +49,17 @@ fn as_data(what: &impl Serialize) -> String {
 }
 
 /// The whole document of a page.
-fn render(page: Page, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+fn render(page: Page, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     let data = as_data(&page);
     document(Content::Page(page, data), once, assets, options)
 }
 
 /// The whole document of a page that stays as it is.
-fn render_notice(notice: Notice, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+fn render_notice(notice: Notice, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     document(Content::Notice(notice), once, assets, options)
 }
 
-fn document(content: Content, once: &Once, assets: &Assets, options: &LeptosOptions) -> String {
+fn document(content: Content, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     let (assets, options) = (assets.clone(), options.clone());
     Owner::new().with(|| {
         provide_context(Nonce::from_value(once.nonce.as_str()));

@@ -25,7 +25,7 @@ use lru::LruCache;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    Once,
+    RequestIds,
     packed::Packed,
     pool::{Asker, Pool},
     render, render_notice,
@@ -61,7 +61,7 @@ pub struct PageRenderer {
 
 /// Which page of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::http) struct Sheet {
+pub(in crate::http) struct PageKey {
     /// Of which chat.
     pub(in crate::http) chat: ChatId,
     /// Before which event; `None` for the newest page.
@@ -87,13 +87,13 @@ enum Filled {
 
 /// The pages that are kept.
 struct PageCache {
-    pages: LruCache<Sheet, Arc<Kept>>,
+    pages: LruCache<PageKey, Arc<CachedPage>>,
     limit: usize,
     bytes: usize,
 }
 
 /// A page of a chat, for strangers.
-struct Kept {
+struct CachedPage {
     made_at: Instant,
     /// What was rendered, for nobody.
     page: ChatPage,
@@ -104,7 +104,7 @@ struct Kept {
     packed: OnceLock<Option<Packed>>,
 }
 
-impl Kept {
+impl CachedPage {
     fn bytes(&self) -> usize {
         // what was said is there as it came, as data and as HTML, and compressed, which takes less than a quarter
         2 * self.template.bytes() + self.template.bytes() / 4
@@ -142,7 +142,7 @@ impl PageCache {
         Mutex::new(Self { pages: LruCache::unbounded(), limit, bytes: 0 })
     }
 
-    fn put(&mut self, sheet: Sheet, kept: Arc<Kept>) {
+    fn put(&mut self, sheet: PageKey, kept: Arc<CachedPage>) {
         self.bytes += kept.bytes();
         if let Some((_, before)) = self.pages.push(sheet, kept) {
             self.bytes -= before.bytes();
@@ -155,7 +155,7 @@ impl PageCache {
 
     /// Lets go what is too old to be used.
     fn forget(&mut self) {
-        let is_old = |kept: &Kept| kept.made_at.elapsed() >= KEPT;
+        let is_old = |kept: &CachedPage| kept.made_at.elapsed() >= KEPT;
         let old: Vec<_> =
             self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(sheet, _)| *sheet).collect();
         for sheet in old {
@@ -205,8 +205,8 @@ impl PageRenderer {
     }
 
     /// Answers with a page, and keeps one of a chat where others will see the same.
-    pub(in crate::http) fn answer(&self, page: Page, sheet: Option<Sheet>) -> Response {
-        let once = Once::draw();
+    pub(in crate::http) fn answer(&self, page: Page, sheet: Option<PageKey>) -> Response {
+        let once = RequestIds::draw();
         let html = self.html(page, sheet, once.clone());
         self.respond(html, &once)
     }
@@ -220,7 +220,7 @@ impl PageRenderer {
 
     /// Answers with a page that stays as it is, and says the same to everybody.
     pub fn say(&self, problem: Option<Problem>) -> Response {
-        let once = Once::draw();
+        let once = RequestIds::draw();
         let known = lock(&self.notices).get(&problem).cloned();
         let html = known.unwrap_or_else(|| {
             let notice = problem.map_or(Notice::Missing, Notice::Problem);
@@ -236,7 +236,7 @@ impl PageRenderer {
 
     /// Answers with a page that stays as it is.
     pub fn answer_notice(&self, notice: Notice) -> Response {
-        let once = Once::draw();
+        let once = RequestIds::draw();
         let html = render_notice(notice, &once, &self.assets, &self.options);
         self.respond(html, &once)
     }
@@ -246,10 +246,10 @@ impl PageRenderer {
     pub(in crate::http) fn answer_again(
         &self,
         ChatView { visit, chat, roster, .. }: &ChatView,
-        sheet: Option<Sheet>,
+        sheet: Option<PageKey>,
         takes: Takes,
     ) -> Option<Response> {
-        let once = Once::draw();
+        let once = RequestIds::draw();
         let filled = self.filled_again(visit, chat, roster, sheet?, (once.clone(), takes))?;
         Some(match filled {
             Filled::Html(html) => self.respond(html, &once),
@@ -268,8 +268,8 @@ impl PageRenderer {
         visit: &Visit,
         chat: &Chat,
         roster: &Roster,
-        sheet: Sheet,
-        (once, takes): (Once, Takes),
+        sheet: PageKey,
+        (once, takes): (RequestIds, Takes),
     ) -> Option<Filled> {
         let kept = self.shelf(sheet).pages.get(&sheet).cloned()?;
         let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
@@ -277,7 +277,7 @@ impl PageRenderer {
     }
 
     /// A page is for its reader and its moment, so nobody else keeps it.
-    fn respond(&self, html: impl Into<Body>, once: &Once) -> Response {
+    fn respond(&self, html: impl Into<Body>, once: &RequestIds) -> Response {
         let policy = security_headers::page_policy(&once.nonce, self.is_watched);
         let mut response = Html(html.into()).into_response();
         let headers = response.headers_mut();
@@ -288,7 +288,7 @@ impl PageRenderer {
         response
     }
 
-    fn html(&self, page: Page, sheet: Option<Sheet>, once: Once) -> String {
+    fn html(&self, page: Page, sheet: Option<PageKey>, once: RequestIds) -> String {
         if let (Page::Chat(page), Some(sheet)) = (&page, sheet)
             && is_of_many(&page.visit)
             && let Some(kept) = self.keep(page, sheet)
@@ -299,7 +299,7 @@ impl PageRenderer {
     }
 
     /// Renders a page for all strangers, and keeps that. Nothing where it is about whoever looks at it.
-    fn keep(&self, page: &ChatPage, sheet: Sheet) -> Option<Arc<Kept>> {
+    fn keep(&self, page: &ChatPage, sheet: PageKey) -> Option<Arc<CachedPage>> {
         let known = known(page);
         if known.contains(&page.visit.me.id) {
             return None;
@@ -309,7 +309,7 @@ impl PageRenderer {
         let rendered =
             render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
         let template = Template::of(&rendered, &nobody)?;
-        let kept = Arc::new(Kept {
+        let kept = Arc::new(CachedPage {
             made_at: Instant::now(),
             page: theirs,
             known,
@@ -320,7 +320,7 @@ impl PageRenderer {
         Some(kept)
     }
 
-    fn shelf(&self, sheet: Sheet) -> MutexGuard<'_, PageCache> {
+    fn shelf(&self, sheet: PageKey) -> MutexGuard<'_, PageCache> {
         let is_newest = sheet.before.is_none() && sheet.message.is_none();
         lock(if is_newest { &self.newest } else { &self.parts })
     }
@@ -429,10 +429,10 @@ mod tests {
         PageRenderer::new(assets, LeptosOptions::builder().output_name("qchat").build())
     }
 
-    fn sheet_of(page: &ChatPage) -> Sheet {
+    fn sheet_of(page: &ChatPage) -> PageKey {
         let before = page.later.then(|| page.history.seq.next());
         let message = page.about.as_ref().and_then(|about| about.message);
-        Sheet { chat: page.chat.id, before, message }
+        PageKey { chat: page.chat.id, before, message }
     }
 
     fn read(filled: Filled) -> String {
@@ -448,7 +448,7 @@ mod tests {
 
     /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
     fn made(press: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
-        let (once, boxed) = (Once::draw(), || Page::Chat(Box::new(page.clone())));
+        let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
         let sheet = sheet_of(page);
         let again = |takes| {
             press.filled_again(&page.visit, &page.chat, &page.roster, sheet, (once.clone(), takes)).map(read)
@@ -532,7 +532,7 @@ mod tests {
         let press = press();
         assert_eq!(made_before(&press, &[large(20, 7)]), 0);
         let again = |page: &ChatPage| {
-            let how = (Once::draw(), Takes::Html);
+            let how = (RequestIds::draw(), Takes::Html);
             press.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
         };
         assert!(again(&large(21, 8)).is_some());

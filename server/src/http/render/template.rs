@@ -7,13 +7,13 @@ use app::view::{
 use domain::{Counts, Nickname, Timestamp, User, UserId, id::ID_BYTES, page::Visit};
 use engine::random::{self, NoRandomness};
 
-use super::{Once, as_data, packed::Packed};
+use super::{RequestIds, as_data, packed::Packed};
 
 /// What differs from one visitor to the next on a page that does not mention them.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     /// What differs from one answer to the next.
-    pub(super) once: Once,
+    pub(super) once: RequestIds,
     /// Who looks, and when.
     pub(super) visit: Visit,
 }
@@ -93,7 +93,7 @@ pub(super) fn nobody(like: &Visit) -> Result<Visitor, NoRandomness> {
         counts: Counts { people: number(one), chats: number(third) },
         ..like.clone()
     };
-    Ok(Visitor { once: Once { nonce: random::nonce()?, client_id: Some(random::client_id()?) }, visit })
+    Ok(Visitor { once: RequestIds { nonce: random::nonce()?, client_id: Some(random::client_id()?) }, visit })
 }
 
 /// Whether somebody's nickname is written the same everywhere: as text, in quotes and as data.

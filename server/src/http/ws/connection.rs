@@ -67,7 +67,7 @@ pub(super) struct Connection {
     invites: Option<Vec<Invite>>,
     /// What was sent of whom they hide.
     hidden: Option<Vec<UserId>>,
-    lobby: Option<lobby::View>,
+    lobby: Option<lobby::LobbyCursor>,
     /// Counts what is followed of the lobby, where that is filtered.
     filtering: Option<Filtering>,
     /// A few at most, and one nearly always.
@@ -99,7 +99,7 @@ struct Entered {
     is_filtered: bool,
     /// Its place among the filters of the session, unless the connection had one.
     filtering: Option<Filtering>,
-    found: Result<(lobby::View, domain::Lobby), Problem>,
+    found: Result<(lobby::LobbyCursor, domain::Lobby), Problem>,
 }
 
 /// A command, and by what number it is answered.
@@ -382,7 +382,7 @@ impl Connection {
     }
 
     async fn tell_lobby(&mut self) -> Result<(), End> {
-        match self.lobby.as_mut().and_then(lobby::View::news) {
+        match self.lobby.as_mut().and_then(lobby::LobbyCursor::news) {
             Some(change) => self.send(&ServerFrame::LobbyChange(change)).await,
             None => Ok(()),
         }
@@ -569,7 +569,7 @@ impl Connection {
 }
 
 /// Waits until there may be news of what is followed of the lobby.
-async fn changed(lobby: &mut Option<lobby::View>) {
+async fn changed(lobby: &mut Option<lobby::LobbyCursor>) {
     match lobby {
         Some(view) => view.changed().await,
         None => std::future::pending().await,
