@@ -9,7 +9,7 @@ use std::sync::Arc;
 use domain::{
     ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
     frame::{Ask, ServerFrame},
-    lobby::Wanted,
+    lobby::LobbyQuery,
     page::{Page, Visit},
     timeline::Pending,
 };
@@ -65,7 +65,7 @@ pub trait Courier: Send + Sync {
     fn later(&self, after: Seq) -> bool;
 
     /// Asks for another part of the lobby, now or with the next connection. The address is that of a page with it.
-    fn lobby(&self, wanted: &Wanted, address: &str);
+    fn lobby(&self, wanted: &LobbyQuery, address: &str);
 
     /// Tries to connect now instead of waiting, and asks a connection that there is whether it lives.
     fn hurry(&self);
@@ -320,10 +320,10 @@ impl Scene {
     }
 
     /// Which part of the lobby this page shows: how many there are in all, at least.
-    pub fn wanted(self) -> Wanted {
+    pub fn wanted(self) -> LobbyQuery {
         match self {
             Self::Home(lobby) => lobby.wanted.get_untracked(),
-            Self::Chat(_) => Wanted::default(),
+            Self::Chat(_) => LobbyQuery::default(),
         }
     }
 

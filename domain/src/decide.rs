@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, Expiry, Lifetimes, Message, Problem,
-    Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility, What,
+    Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, EventKind, Expiry, Lifetimes, Message,
+    Problem, Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility,
     chat::REMOVED_LIMIT,
     invite::{CHATS_OF_TWO_LIMIT, CHATS_WITH_ONE_LIMIT, INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT},
     user::HIDDEN_LIMIT,
@@ -12,7 +12,7 @@ use crate::{
 
 /// Something in the state, and when it was last needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept<T> {
+pub struct Tracked<T> {
     /// What.
     pub value: T,
     /// When it was last needed.
@@ -21,7 +21,7 @@ pub struct Kept<T> {
 
 /// What the rules need to know of the state before an entry, expired or not. Whoever holds the state answers, and may
 /// fail to.
-pub trait State {
+pub trait StateReader {
     /// Why an answer could not be given.
     type Error;
 
@@ -29,13 +29,13 @@ pub trait State {
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, Self::Error>;
+    fn user(&self, id: UserId) -> Result<Option<Tracked<User>>, Self::Error>;
 
     /// The chat, where there is one.
     ///
     /// # Errors
     /// When the state cannot be read.
-    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, Self::Error>;
+    fn chat(&self, id: ChatId) -> Result<Option<Tracked<Chat>>, Self::Error>;
 
     /// Where this message of this author went, if it was posted before.
     ///
@@ -76,13 +76,13 @@ pub trait State {
 
 /// The answer to an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Decision {
     /// It is done by storing these changes, all or none.
     Accepted(Vec<Change>),
     /// It had been done before, at this place; nothing changes, and the asker gets the first answer again.
-    Repeated(Seq),
+    Duplicate(Seq),
     /// It cannot be done; nothing changes.
-    Refused(Problem),
+    Rejected(Problem),
 }
 
 /// Decides what an entry of the log does to the state before it. The same state and entry always give the same
@@ -90,15 +90,15 @@ pub enum Verdict {
 ///
 /// # Errors
 /// When the state cannot be read; nothing is decided then.
-pub fn decide<S: State>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Verdict, S::Error> {
+pub fn decide<S: StateReader>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Decision, S::Error> {
     let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
     match &entry.proposal {
         Proposal::Asked { by, command } => now.command(*by, command),
-        Proposal::Touch { users, chats } => now.touch(users, chats).map(Verdict::Accepted),
-        Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Verdict::Accepted),
-        Proposal::Left(user) => now.left(*user).map(Verdict::Accepted),
+        Proposal::Touch { users, chats } => now.touch(users, chats).map(Decision::Accepted),
+        Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Decision::Accepted),
+        Proposal::Left(user) => now.left(*user).map(Decision::Accepted),
         Proposal::End { chat, upto } => now.end(*chat, *upto),
-        Proposal::ClockSet(by) => Ok(Verdict::Accepted(vec![Change::ClockSet(*by)])),
+        Proposal::ClockSet(by) => Ok(Decision::Accepted(vec![Change::ClockSet(*by)])),
     }
 }
 
@@ -109,7 +109,7 @@ struct Now<'a, S> {
     expiry: Expiry,
 }
 
-impl<S: State> Now<'_, S> {
+impl<S: StateReader> Now<'_, S> {
     /// The user as stored, or as everybody is before they chose a nickname.
     fn user(&self, id: UserId) -> Result<User, S::Error> {
         let kept = self.state.user(id)?.filter(|kept| !self.expiry.of_user(kept.active_at));
@@ -161,15 +161,15 @@ impl<S: State> Now<'_, S> {
         ids.into_iter().filter_map(|id| self.chat(id).transpose()).collect()
     }
 
-    fn event(&self, chat: ChatId, prev: Seq, what: What) -> Change {
+    fn event(&self, chat: ChatId, prev: Seq, what: EventKind) -> Change {
         Change::Chat(Event { chat, seq: self.entry.seq, prev, at: self.entry.at, what })
     }
 
-    fn next(&self, chat: &Chat, what: What) -> Verdict {
-        Verdict::Accepted(vec![self.event(chat.id, chat.seq, what)])
+    fn next(&self, chat: &Chat, what: EventKind) -> Decision {
+        Decision::Accepted(vec![self.event(chat.id, chat.seq, what)])
     }
 
-    fn command(&self, by: UserId, command: &Command) -> Result<Verdict, S::Error> {
+    fn command(&self, by: UserId, command: &Command) -> Result<Decision, S::Error> {
         match command {
             Command::SetNickname { nickname, chats } => {
                 let User { id, nickname: from } = self.user(by)?;
@@ -183,62 +183,62 @@ impl<S: State> Now<'_, S> {
                         }
                         let prev = chat.seq;
                         let (from, to) = (from.clone(), nickname.clone());
-                        changes.push(self.event(*id, prev, What::Renamed { user: by, from, to }));
+                        changes.push(self.event(*id, prev, EventKind::Renamed { user: by, from, to }));
                     }
                 }
-                Ok(Verdict::Accepted(changes))
+                Ok(Decision::Accepted(changes))
             }
             Command::StartChat { chat, title, visibility } => {
                 if let Some(there) = self.chat(*chat)? {
                     let is_mine = there.owner == by && there.guest.is_none();
                     return Ok(if is_mine {
                         // the same form once more
-                        Verdict::Accepted(Vec::new())
+                        Decision::Accepted(Vec::new())
                     } else {
-                        Verdict::Refused(Problem::ChatExists)
+                        Decision::Rejected(Problem::ChatExists)
                     });
                 }
                 let User { nickname, .. } = self.user(by)?;
                 let title = title.clone().unwrap_or_else(|| Title::for_chat_of(&nickname));
                 let started =
-                    What::Started { owner: by, nickname, title, visibility: *visibility, guest: None };
-                Ok(Verdict::Accepted(vec![self.event(*chat, Seq::ZERO, started)]))
+                    EventKind::Started { owner: by, nickname, title, visibility: *visibility, guest: None };
+                Ok(Decision::Accepted(vec![self.event(*chat, Seq::ZERO, started)]))
             }
             Command::EditTitle { chat, title } => Ok(match self.owned(*chat, by)? {
-                Ok(chat) if chat.title == *title => Verdict::Accepted(Vec::new()),
+                Ok(chat) if chat.title == *title => Decision::Accepted(Vec::new()),
                 Ok(chat) => {
                     let User { nickname, .. } = self.user(by)?;
-                    self.next(&chat, What::TitleEdited { nickname, title: title.clone() })
+                    self.next(&chat, EventKind::TitleEdited { nickname, title: title.clone() })
                 }
-                Err(problem) => Verdict::Refused(problem),
+                Err(problem) => Decision::Rejected(problem),
             }),
             Command::SetVisibility { chat, visibility } => Ok(match self.owned(*chat, by)? {
-                Ok(chat) if chat.visibility == *visibility => Verdict::Accepted(Vec::new()),
-                Ok(chat) if chat.guest.is_some() => Verdict::Refused(Problem::ChatOfTwo),
+                Ok(chat) if chat.visibility == *visibility => Decision::Accepted(Vec::new()),
+                Ok(chat) if chat.guest.is_some() => Decision::Rejected(Problem::ChatOfTwo),
                 Ok(chat) => {
                     let User { nickname, .. } = self.user(by)?;
-                    self.next(&chat, What::VisibilitySet { nickname, visibility: *visibility })
+                    self.next(&chat, EventKind::VisibilitySet { nickname, visibility: *visibility })
                 }
-                Err(problem) => Verdict::Refused(problem),
+                Err(problem) => Decision::Rejected(problem),
             }),
             Command::Post { chat, client_id, body, waited_millis } => {
                 let chat = match self.entered(*chat, by)? {
                     Ok(chat) => chat,
-                    Err(problem) => return Ok(Verdict::Refused(problem)),
+                    Err(problem) => return Ok(Decision::Rejected(problem)),
                 };
                 if let Some(first) = self.state.posted(chat.id, by, *client_id)? {
-                    return Ok(Verdict::Repeated(first));
+                    return Ok(Decision::Duplicate(first));
                 }
                 // what was posted so long ago is forgotten, and its id with it
                 if *waited_millis >= self.expiry.lifetimes.message.millis() {
-                    return Ok(Verdict::Refused(Problem::WaitedTooLong));
+                    return Ok(Decision::Rejected(Problem::WaitedTooLong));
                 }
                 if let Err(problem) = chat.lets_write(by) {
-                    return Ok(Verdict::Refused(problem));
+                    return Ok(Decision::Rejected(problem));
                 }
                 let User { id: author, nickname } = self.user(by)?;
                 let message = Message { author, nickname, client_id: *client_id, body: body.clone() };
-                Ok(self.next(&chat, What::Posted(message)))
+                Ok(self.next(&chat, EventKind::Posted(message)))
             }
             Command::ChatPrivately { with, chat, is_there, is_near } => {
                 self.chat_privately(by, *with, *chat, (*is_there, *is_near))
@@ -246,13 +246,13 @@ impl<S: State> Now<'_, S> {
             Command::SetInvites { are_taken } => self.set_invites(by, *are_taken),
             Command::AnswerInvite { chat, answer } => Ok(match self.chat(*chat)? {
                 Some(chat) if chat.invited() == Some(by) => {
-                    self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: *answer })
+                    self.next(&chat, EventKind::InviteAnswered { by: self.user(by)?, answer: *answer })
                 }
                 // answered before, in another tab or by a retry
                 Some(chat) if chat.guest.is_some() && chat.admits(by).is_ok() => {
-                    Verdict::Accepted(Vec::new())
+                    Decision::Accepted(Vec::new())
                 }
-                _ => Verdict::Refused(Problem::InviteGone),
+                _ => Decision::Rejected(Problem::InviteGone),
             }),
             Command::RemoveMessage { chat, message } => self.remove_message(by, *chat, *message),
             Command::SetRemoved { chat, person, is_removed } => {
@@ -262,44 +262,44 @@ impl<S: State> Now<'_, S> {
             Command::RemoveNewcomers { chat, people, .. } => self.remove_people(by, *chat, people),
             Command::RemoveOwn { chat } => self.remove_own(by, *chat),
             Command::SetLock { chat, is_locked } => Ok(match self.moderated(*chat, by)? {
-                Ok(chat) if chat.is_locked == *is_locked => Verdict::Accepted(Vec::new()),
+                Ok(chat) if chat.is_locked == *is_locked => Decision::Accepted(Vec::new()),
                 Ok(chat) => {
                     let User { nickname, .. } = self.user(by)?;
-                    self.next(&chat, What::LockSet { nickname, is_locked: *is_locked })
+                    self.next(&chat, EventKind::LockSet { nickname, is_locked: *is_locked })
                 }
-                Err(problem) => Verdict::Refused(problem),
+                Err(problem) => Decision::Rejected(problem),
             }),
             Command::SetHidden { person, is_hidden } => self.set_hidden(by, *person, *is_hidden),
         }
     }
 
-    fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Result<Verdict, S::Error> {
-        let Some(chat) = self.chat(chat)? else { return Ok(Verdict::Refused(Problem::UnknownChat)) };
+    fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Result<Decision, S::Error> {
+        let Some(chat) = self.chat(chat)? else { return Ok(Decision::Rejected(Problem::UnknownChat)) };
         let admitted = chat.admits(by);
         if let Err(problem @ Problem::NotAdmitted) = admitted {
-            return Ok(Verdict::Refused(problem));
+            return Ok(Decision::Rejected(problem));
         }
         let found = self.state.event(chat.id, message)?.filter(|event| !self.expiry.of_event(event.at));
         let (author, is_there) = match found.map(|event| event.what) {
-            Some(What::Posted(found)) => (found.author, true),
-            Some(What::Blank(found)) => (found.author, false),
-            _ => return Ok(Verdict::Refused(admitted.err().unwrap_or(Problem::MessageGone))),
+            Some(EventKind::Posted(found)) => (found.author, true),
+            Some(EventKind::Blank(found)) => (found.author, false),
+            _ => return Ok(Decision::Rejected(admitted.err().unwrap_or(Problem::MessageGone))),
         };
         // whoever was removed takes back what they said all the same
         if let Some(problem) = admitted.err().filter(|_| author != by) {
-            return Ok(Verdict::Refused(problem));
+            return Ok(Decision::Rejected(problem));
         }
         let removed_by = if author == by {
             RemovedBy::Author
         } else if chat.owner == by && chat.guest.is_none() {
             RemovedBy::Owner
         } else {
-            return Ok(Verdict::Refused(Problem::NotOwner));
+            return Ok(Decision::Rejected(Problem::NotOwner));
         };
         Ok(if is_there {
-            self.next(&chat, What::MessageRemoved { message, by: removed_by })
+            self.next(&chat, EventKind::MessageRemoved { message, by: removed_by })
         } else {
-            Verdict::Accepted(Vec::new())
+            Decision::Accepted(Vec::new())
         })
     }
 
@@ -309,22 +309,22 @@ impl<S: State> Now<'_, S> {
         chat: ChatId,
         person: UserId,
         is_removed: bool,
-    ) -> Result<Verdict, S::Error> {
+    ) -> Result<Decision, S::Error> {
         Ok(match self.moderated(chat, by)? {
-            Err(problem) => Verdict::Refused(problem),
-            Ok(_) if person == by => Verdict::Refused(Problem::OnlyOthers),
-            Ok(chat) if chat.removed.contains(&person) == is_removed => Verdict::Accepted(Vec::new()),
+            Err(problem) => Decision::Rejected(problem),
+            Ok(_) if person == by => Decision::Rejected(Problem::OnlyOthers),
+            Ok(chat) if chat.removed.contains(&person) == is_removed => Decision::Accepted(Vec::new()),
             Ok(chat) if is_removed && chat.removed.len() >= REMOVED_LIMIT => {
-                Verdict::Refused(Problem::TooManyRemoved)
+                Decision::Rejected(Problem::TooManyRemoved)
             }
             Ok(chat) => {
                 let (User { nickname, .. }, person) = (self.user(by)?, self.user(person)?);
                 self.next(
                     &chat,
                     if is_removed {
-                        What::PersonRemoved { nickname, person }
+                        EventKind::PersonRemoved { nickname, person }
                     } else {
-                        What::PersonAdmitted { nickname, person }
+                        EventKind::PersonAdmitted { nickname, person }
                     },
                 )
             }
@@ -332,13 +332,13 @@ impl<S: State> Now<'_, S> {
     }
 
     /// Removes people from a chat with all they said in it, as many as there is room for among those who were removed.
-    fn remove_people(&self, by: UserId, chat: ChatId, people: &[UserId]) -> Result<Verdict, S::Error> {
+    fn remove_people(&self, by: UserId, chat: ChatId, people: &[UserId]) -> Result<Decision, S::Error> {
         let chat = match self.moderated(chat, by)? {
             Ok(chat) => chat,
-            Err(problem) => return Ok(Verdict::Refused(problem)),
+            Err(problem) => return Ok(Decision::Rejected(problem)),
         };
         if people == [by] {
-            return Ok(Verdict::Refused(Problem::OnlyOthers));
+            return Ok(Decision::Rejected(Problem::OnlyOthers));
         }
         let mut room = REMOVED_LIMIT.saturating_sub(chat.removed.len());
         let mut whom: Vec<UserId> = Vec::new();
@@ -360,48 +360,48 @@ impl<S: State> Now<'_, S> {
         }
         let Some((first, others)) = whom.split_first() else {
             let problem = is_full.then_some(Problem::TooManyRemoved);
-            return Ok(problem.map_or(Verdict::Accepted(Vec::new()), Verdict::Refused));
+            return Ok(problem.map_or(Decision::Accepted(Vec::new()), Decision::Rejected));
         };
         let (User { nickname, .. }, first) = (self.user(by)?, self.user(*first)?);
-        Ok(self.next(&chat, What::PeopleRemoved { nickname, first, others: others.to_vec() }))
+        Ok(self.next(&chat, EventKind::PeopleRemoved { nickname, first, others: others.to_vec() }))
     }
 
     /// Takes away all somebody said in a chat, though they were removed from it.
-    fn remove_own(&self, by: UserId, chat: ChatId) -> Result<Verdict, S::Error> {
-        let Some(chat) = self.chat(chat)? else { return Ok(Verdict::Refused(Problem::UnknownChat)) };
+    fn remove_own(&self, by: UserId, chat: ChatId) -> Result<Decision, S::Error> {
+        let Some(chat) = self.chat(chat)? else { return Ok(Decision::Rejected(Problem::UnknownChat)) };
         if let Err(problem @ Problem::NotAdmitted) = chat.admits(by) {
-            return Ok(Verdict::Refused(problem));
+            return Ok(Decision::Rejected(problem));
         }
         Ok(if self.state.has_said(chat.id, by)? {
-            self.next(&chat, What::OwnRemoved { user: by })
+            self.next(&chat, EventKind::OwnRemoved { user: by })
         } else {
-            Verdict::Accepted(Vec::new())
+            Decision::Accepted(Vec::new())
         })
     }
 
-    fn set_hidden(&self, by: UserId, person: UserId, is_hidden: bool) -> Result<Verdict, S::Error> {
+    fn set_hidden(&self, by: UserId, person: UserId, is_hidden: bool) -> Result<Decision, S::Error> {
         if person == by {
-            return Ok(Verdict::Refused(Problem::OnlyOthers));
+            return Ok(Decision::Rejected(Problem::OnlyOthers));
         }
         let hidden = self.hidden(by)?;
         if hidden.contains(&person) == is_hidden {
-            return Ok(Verdict::Accepted(Vec::new()));
+            return Ok(Decision::Accepted(Vec::new()));
         }
         if is_hidden && hidden.len() >= HIDDEN_LIMIT {
-            return Ok(Verdict::Refused(Problem::TooManyHidden));
+            return Ok(Decision::Rejected(Problem::TooManyHidden));
         }
         let mut changes = self.known(&self.user(by)?)?;
         changes.push(Change::Hidden { from: by, person, is_hidden });
-        Ok(Verdict::Accepted(changes))
+        Ok(Decision::Accepted(changes))
     }
 
-    fn set_invites(&self, by: UserId, are_taken: bool) -> Result<Verdict, S::Error> {
+    fn set_invites(&self, by: UserId, are_taken: bool) -> Result<Decision, S::Error> {
         if self.takes_invites(by)? == are_taken {
-            return Ok(Verdict::Accepted(Vec::new()));
+            return Ok(Decision::Accepted(Vec::new()));
         }
         let mut changes = self.known(&self.user(by)?)?;
         changes.push(Change::InvitesSet { user: by, are_taken });
-        Ok(Verdict::Accepted(changes))
+        Ok(Decision::Accepted(changes))
     }
 
     fn chat_privately(
@@ -410,9 +410,9 @@ impl<S: State> Now<'_, S> {
         with: UserId,
         fresh: ChatId,
         (is_there, is_near): (bool, bool),
-    ) -> Result<Verdict, S::Error> {
+    ) -> Result<Decision, S::Error> {
         if by == with {
-            return Ok(Verdict::Refused(Problem::ChatWithOneself));
+            return Ok(Decision::Rejected(Problem::ChatWithOneself));
         }
         let theirs = self.chats_of_two(with)?;
         let all = theirs.len();
@@ -430,40 +430,40 @@ impl<S: State> Now<'_, S> {
             return Ok(match chat.invited() {
                 // whoever was invited and asks for the same has said yes
                 Some(invited) if invited == by => {
-                    self.next(&chat, What::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
+                    self.next(&chat, EventKind::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
                 }
-                Some(_) => Verdict::Accepted(Vec::new()),
-                None if is_there || chat.rests(with, self.entry.at) => Verdict::Accepted(Vec::new()),
+                Some(_) => Decision::Accepted(Vec::new()),
+                None if is_there || chat.rests(with, self.entry.at) => Decision::Accepted(Vec::new()),
                 None => match full {
-                    Some(problem) => Verdict::Refused(problem),
+                    Some(problem) => Decision::Rejected(problem),
                     None => {
                         let (by, to) = (self.user(by)?, self.user(with)?);
                         let mut changes = self.known(&by)?;
-                        changes.push(self.event(chat.id, chat.seq, What::Invited { by, to }));
-                        Verdict::Accepted(changes)
+                        changes.push(self.event(chat.id, chat.seq, EventKind::Invited { by, to }));
+                        Decision::Accepted(changes)
                     }
                 },
             });
         }
         // others do not use up how many one may start oneself, nor go on without end
         if self.chats_of_two(by)?.iter().filter(|chat| chat.owner == by).count() >= CHATS_OF_TWO_LIMIT {
-            return Ok(Verdict::Refused(Problem::TooManyOwn));
+            return Ok(Decision::Rejected(Problem::TooManyOwn));
         }
         let full = full.or((all >= CHATS_WITH_ONE_LIMIT).then_some(Problem::TooManyInvites));
         if let Some(problem) = full {
-            return Ok(Verdict::Refused(problem));
+            return Ok(Decision::Rejected(problem));
         }
         if self.chat(fresh)?.is_some() {
-            return Ok(Verdict::Refused(Problem::ChatExists));
+            return Ok(Decision::Rejected(Problem::ChatExists));
         }
         let (owner, guest) = (self.user(by)?, self.user(with)?);
         let mut changes = self.known(&owner)?;
         let User { nickname, .. } = owner;
         let title = Title::for_two(&nickname, &guest.nickname);
         let visibility = Visibility::Private;
-        let started = What::Started { owner: by, nickname, title, visibility, guest: Some(guest) };
+        let started = EventKind::Started { owner: by, nickname, title, visibility, guest: Some(guest) };
         changes.push(self.event(fresh, Seq::ZERO, started));
-        Ok(Verdict::Accepted(changes))
+        Ok(Decision::Accepted(changes))
     }
 
     /// Somebody is known as this from now on. Whoever invites or hides is kept so, even under the name that everybody has
@@ -530,15 +530,15 @@ impl<S: State> Now<'_, S> {
         Ok(changes)
     }
 
-    fn end(&self, id: ChatId, upto: Seq) -> Result<Verdict, S::Error> {
-        let Some(Kept { value: chat, .. }) = self.state.chat(id)? else {
-            return Ok(Verdict::Refused(Problem::UnknownChat));
+    fn end(&self, id: ChatId, upto: Seq) -> Result<Decision, S::Error> {
+        let Some(Tracked { value: chat, .. }) = self.state.chat(id)? else {
+            return Ok(Decision::Rejected(Problem::UnknownChat));
         };
         let mut changes = vec![Change::Forgotten { chat: id, upto }];
         if chat.seq <= upto {
             changes.push(Change::ChatExpired(chat));
         }
-        Ok(Verdict::Accepted(changes))
+        Ok(Decision::Accepted(changes))
     }
 
     /// The invites of somebody who has gone are taken back.
@@ -546,7 +546,7 @@ impl<S: State> Now<'_, S> {
         let mut changes = Vec::new();
         for chat in self.chats_of_two(user)? {
             if let Some(to) = chat.invited().filter(|to| *to != user) {
-                let what = What::InviteWithdrawn { by: self.user(user)?, to };
+                let what = EventKind::InviteWithdrawn { by: self.user(user)?, to };
                 changes.push(self.event(chat.id, chat.seq, what));
             }
         }
@@ -607,7 +607,7 @@ mod tests {
     }
 
     fn bodies(model: &Model) -> usize {
-        model.events.iter().filter(|event| matches!(event.what, What::Posted(_))).count()
+        model.events.iter().filter(|event| matches!(event.what, EventKind::Posted(_))).count()
     }
 
     fn privately(with: u8, fresh: u8) -> Command {
@@ -618,8 +618,8 @@ mod tests {
         Command::AnswerInvite { chat: chat(number), answer }
     }
 
-    fn is_accepted(verdict: &Verdict) -> bool {
-        matches!(verdict, Verdict::Accepted(_))
+    fn is_accepted(verdict: &Decision) -> bool {
+        matches!(verdict, Decision::Accepted(_))
     }
 
     #[test]
@@ -628,7 +628,7 @@ mod tests {
         assert!(is_accepted(&model.run(user(1), privately(2, 5))));
         assert_eq!(model.chat(5).visibility, Visibility::Private);
         assert_eq!(model.invited(5), Some(user(2)));
-        assert_eq!(model.run(user(1), privately(2, 6)), Verdict::Accepted(vec![]), "invited already");
+        assert_eq!(model.run(user(1), privately(2, 6)), Decision::Accepted(vec![]), "invited already");
         assert!(is_accepted(&model.run(user(2), privately(1, 7))), "asking for the same is saying yes");
         assert_eq!(model.invited(5), None);
         assert_eq!(model.chats.len(), 1);
@@ -636,10 +636,10 @@ mod tests {
             let verdict = model.run(user(who), post(5, who));
             assert_eq!(is_accepted(&verdict), admitted, "{verdict:?}");
         }
-        assert_eq!(model.run(user(3), post(5, 3)), Verdict::Refused(Problem::NotAdmitted));
+        assert_eq!(model.run(user(3), post(5, 3)), Decision::Rejected(Problem::NotAdmitted));
         let list = Command::SetVisibility { chat: chat(5), visibility: Visibility::Public };
-        assert_eq!(model.run(user(1), list), Verdict::Refused(Problem::ChatOfTwo));
-        assert_eq!(model.run(user(1), privately(1, 8)), Verdict::Refused(Problem::ChatWithOneself));
+        assert_eq!(model.run(user(1), list), Decision::Rejected(Problem::ChatOfTwo));
+        assert_eq!(model.run(user(1), privately(1, 8)), Decision::Rejected(Problem::ChatWithOneself));
     }
 
     #[test]
@@ -648,17 +648,17 @@ mod tests {
         model.run(user(1), privately(2, 5));
         for (who, problem) in [(1, None), (3, Some(Problem::InviteGone))] {
             let verdict = model.run(user(who), answer(5, Answer::Accept));
-            let expected = problem.map_or(Verdict::Accepted(vec![]), Verdict::Refused);
+            let expected = problem.map_or(Decision::Accepted(vec![]), Decision::Rejected);
             assert_eq!(verdict, expected, "nothing changes");
         }
         assert_eq!(model.invited(5), Some(user(2)));
         assert!(is_accepted(&model.run(user(2), answer(5, Answer::Decline))));
         assert_eq!(model.invited(5), None);
-        assert_eq!(model.run(user(2), answer(5, Answer::Decline)), Verdict::Accepted(vec![]));
-        assert_eq!(model.run(user(2), answer(6, Answer::Accept)), Verdict::Refused(Problem::InviteGone));
+        assert_eq!(model.run(user(2), answer(5, Answer::Decline)), Decision::Accepted(vec![]));
+        assert_eq!(model.run(user(2), answer(6, Answer::Accept)), Decision::Rejected(Problem::InviteGone));
         assert_eq!(
             model.run(user(1), privately(2, 9)),
-            Verdict::Accepted(vec![]),
+            Decision::Accepted(vec![]),
             "a no is a no for a while"
         );
         model.run(user(2), privately(1, 7));
@@ -666,7 +666,7 @@ mod tests {
         let there = Command::ChatPrivately { with: user(2), chat: chat(8), is_there: true, is_near: true };
         model.run(user(1), there.clone());
         assert_eq!(model.invited(5), None, "that was a yes");
-        assert_eq!(model.run(user(1), there), Verdict::Accepted(vec![]), "nobody is invited who is there");
+        assert_eq!(model.run(user(1), there), Decision::Accepted(vec![]), "nobody is invited who is there");
     }
 
     #[test]
@@ -675,7 +675,7 @@ mod tests {
         model.run(user(1), privately(2, 5));
         model.run(user(2), answer(5, Answer::Decline));
         model.now += DECLINE_RESTS_MILLIS - 1_500;
-        assert_eq!(model.run(user(1), privately(2, 6)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(1), privately(2, 6)), Decision::Accepted(vec![]));
         assert_eq!(model.invited(5), None);
         model.run(user(1), privately(2, 6));
         assert_eq!(model.invited(5), Some(user(2)));
@@ -704,13 +704,13 @@ mod tests {
         for number in 1..=INVITES_LIMIT as u8 {
             assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
         }
-        assert_eq!(model.run(user(99), privately(1, 99)), Verdict::Refused(Problem::TooManyInvites));
+        assert_eq!(model.run(user(99), privately(1, 99)), Decision::Rejected(Problem::TooManyInvites));
         let mut model_of_few = model.clone();
         let afar = Command::ChatPrivately { with: user(1), chat: chat(99), is_there: false, is_near: false };
         for number in INVITES_FROM_AFAR_LIMIT as u8..=INVITES_LIMIT as u8 {
             assert_eq!(
                 model_of_few.run(user(99), afar.clone()),
-                Verdict::Refused(Problem::TooManyInvites),
+                Decision::Rejected(Problem::TooManyInvites),
                 "places are kept for those who are near"
             );
             model_of_few.run(user(1), answer(number, Answer::Decline));
@@ -731,11 +731,14 @@ mod tests {
         model.run(user(3), privately(1, 3));
         model.run(user(1), answer(3, Answer::Accept));
         let set = |are_taken| Command::SetInvites { are_taken };
-        assert_eq!(model.run(user(1), set(true)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(1), set(true)), Decision::Accepted(vec![]));
         assert!(is_accepted(&model.run(user(1), set(false))));
-        assert_eq!(model.run(user(1), set(false)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(1), set(false)), Decision::Accepted(vec![]));
         for (who, place) in [(2, 2), (3, 3)] {
-            assert_eq!(model.run(user(who), privately(1, place)), Verdict::Refused(Problem::InvitesNotTaken));
+            assert_eq!(
+                model.run(user(who), privately(1, place)),
+                Decision::Rejected(Problem::InvitesNotTaken)
+            );
         }
         assert!(is_accepted(&model.run(user(1), privately(2, 2))));
         model.run(user(1), set(true));
@@ -766,7 +769,7 @@ mod tests {
                 model.run(user(1), Command::ChatPrivately { with, chat, is_there: false, is_near: true });
             assert!(is_accepted(&began), "others do not use up what one may do oneself");
         }
-        assert_eq!(model.run(user(1), privately(99, 250)), Verdict::Refused(Problem::TooManyOwn));
+        assert_eq!(model.run(user(1), privately(99, 250)), Decision::Rejected(Problem::TooManyOwn));
         assert!(is_accepted(&model.run(user(99), privately(1, 250))), "nor the other way round");
         // many who come and go
         let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
@@ -789,12 +792,12 @@ mod tests {
         model.run(user(1), start(1));
         model.now += LIFETIMES.chat.millis() - 2_000;
         assert!(is_accepted(&model.run(user(2), post(1, 1))), "in the last second it is there");
-        assert_eq!(model.run(user(2), post(5, 1)), Verdict::Refused(Problem::UnknownChat));
-        assert_eq!(model.run(user(2), answer(5, Answer::Accept)), Verdict::Refused(Problem::InviteGone));
+        assert_eq!(model.run(user(2), post(5, 1)), Decision::Rejected(Problem::UnknownChat));
+        assert_eq!(model.run(user(2), answer(5, Answer::Accept)), Decision::Rejected(Problem::InviteGone));
         assert!(is_accepted(&model.run(user(2), privately(1, 6))), "a new one, since the old one expired");
         assert_eq!(model.chat(6).owner, user(2));
         model.run(user(1), post(1, 2));
-        let Some(What::Posted(message)) = model.events.last().map(|event| &event.what) else { panic!() };
+        let Some(EventKind::Posted(message)) = model.events.last().map(|event| &event.what) else { panic!() };
         assert_eq!(message.nickname, User::new(user(1)).nickname, "nobody remembers the name");
     }
 
@@ -810,24 +813,24 @@ mod tests {
             chats: vec![chat(1), chat(2), chat(9)],
             events: vec![(chat(1), upto), (chat(2), upto)],
         };
-        assert_eq!(model.propose(sweep()), Verdict::Accepted(vec![]));
+        assert_eq!(model.propose(sweep()), Decision::Accepted(vec![]));
         model.now += LIFETIMES.user.millis() - 2_500;
         let seen = Timestamp(model.now - 1);
         let note = |user| Proposal::Touch { users: vec![(user, seen)], chats: vec![] };
         model.propose(note(user(1)));
         assert_eq!(model.users[&user(1)].active_at, seen);
         model.now += LIFETIMES.chat.millis();
-        assert_eq!(model.propose(note(user(1))), Verdict::Accepted(vec![]));
+        assert_eq!(model.propose(note(user(1))), Decision::Accepted(vec![]));
         let late = Timestamp(model.now);
         let again = Proposal::Touch { users: vec![(user(1), late)], chats: vec![] };
-        assert_eq!(model.propose(again), Verdict::Accepted(vec![]), "a forgotten name stays forgotten");
+        assert_eq!(model.propose(again), Decision::Accepted(vec![]), "a forgotten name stays forgotten");
         let touch = || Proposal::Touch {
             users: vec![(user(7), seen)],
             chats: vec![(chat(1), Timestamp(u64::MAX)), (chat(9), seen)],
         };
         model.propose(touch());
         assert_eq!(model.chats[&chat(1)].active_at, Timestamp(model.now), "never in the future");
-        assert_eq!(model.propose(touch()), Verdict::Accepted(vec![]), "nothing is touched twice");
+        assert_eq!(model.propose(touch()), Decision::Accepted(vec![]), "nothing is touched twice");
         model.propose(sweep());
         assert!(!model.users.contains_key(&user(1)));
         assert!(model.chats.contains_key(&chat(1)) && !model.chats.contains_key(&chat(2)));
@@ -854,16 +857,16 @@ mod tests {
     fn a_chat_is_started_once() {
         let mut model = Model::default();
         model.run(user(1), start(1));
-        assert_eq!(model.run(user(2), start(1)), Verdict::Refused(Problem::ChatExists));
-        assert_eq!(model.run(user(1), start(1)), Verdict::Accepted(vec![]), "the same form once more");
+        assert_eq!(model.run(user(2), start(1)), Decision::Rejected(Problem::ChatExists));
+        assert_eq!(model.run(user(1), start(1)), Decision::Accepted(vec![]), "the same form once more");
         assert_eq!(model.chat(1).owner, user(1));
         model.run(user(1), privately(2, 5));
-        assert_eq!(model.run(user(1), start(5)), Verdict::Refused(Problem::ChatExists), "not one of two");
+        assert_eq!(model.run(user(1), start(5)), Decision::Rejected(Problem::ChatExists), "not one of two");
     }
 
     #[test]
     fn nothing_is_posted_where_no_chat_is() {
-        assert_eq!(Model::default().run(user(1), post(1, 1)), Verdict::Refused(Problem::UnknownChat));
+        assert_eq!(Model::default().run(user(1), post(1, 1)), Decision::Rejected(Problem::UnknownChat));
     }
 
     #[test]
@@ -873,10 +876,10 @@ mod tests {
         model.run(user(1), post(1, 9));
         let Some(Event { seq: first, .. }) = model.events.last().cloned() else { panic!("no event") };
         let before = model.events.clone();
-        assert_eq!(model.run(user(1), post(1, 9)), Verdict::Repeated(first));
+        assert_eq!(model.run(user(1), post(1, 9)), Decision::Duplicate(first));
         assert_eq!(model.events, before);
         assert!(
-            matches!(model.run(user(2), post(1, 9)), Verdict::Accepted(_)),
+            matches!(model.run(user(2), post(1, 9)), Decision::Accepted(_)),
             "ids of others are not in the way"
         );
     }
@@ -889,7 +892,7 @@ mod tests {
         model.run(user(1), post(1, 1));
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Bea").unwrap(), chats: vec![] });
         let names = model.events.iter().filter_map(|event| match &event.what {
-            What::Posted(message) => Some(message.nickname.as_str()),
+            EventKind::Posted(message) => Some(message.nickname.as_str()),
             _ => None,
         });
         assert_eq!(names.collect::<Vec<_>>(), ["Ana"]);
@@ -919,9 +922,9 @@ mod tests {
         model.run(user(1), start(1));
         let title = |text: &str| Command::EditTitle { chat: chat(1), title: Title::parse(text).unwrap() };
         let private = |number| Command::SetVisibility { chat: chat(number), visibility: Visibility::Private };
-        assert_eq!(model.run(user(2), title("Mine")), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(2), private(1)), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(1), private(2)), Verdict::Refused(Problem::UnknownChat));
+        assert_eq!(model.run(user(2), title("Mine")), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(2), private(1)), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(1), private(2)), Decision::Rejected(Problem::UnknownChat));
         model.run(user(1), title("Tea"));
         model.run(user(1), private(1));
         let Chat { title: now, visibility, seq, .. } = model.chat(1);
@@ -929,10 +932,10 @@ mod tests {
         assert_eq!(model.events.last().unwrap().seq, *seq);
         assert_eq!(
             model.run(user(1), title("Tea")),
-            Verdict::Accepted(vec![]),
+            Decision::Accepted(vec![]),
             "nothing changes, nothing is noted"
         );
-        assert_eq!(model.run(user(1), private(1)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(1), private(1)), Decision::Accepted(vec![]));
     }
 
     #[test]
@@ -945,30 +948,30 @@ mod tests {
         };
         let (owners, others) = (say(&mut model, 1), say(&mut model, 2));
         let remove = |message| Command::RemoveMessage { chat: chat(1), message };
-        assert_eq!(model.run(user(2), remove(owners)), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(3), remove(others)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(2), remove(owners)), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(3), remove(others)), Decision::Rejected(Problem::NotOwner));
         assert_eq!(
             model.run(user(1), remove(Seq(1))),
-            Verdict::Refused(Problem::MessageGone),
+            Decision::Rejected(Problem::MessageGone),
             "not a message"
         );
-        assert_eq!(model.run(user(1), remove(Seq(999))), Verdict::Refused(Problem::MessageGone));
+        assert_eq!(model.run(user(1), remove(Seq(999))), Decision::Rejected(Problem::MessageGone));
         assert!(is_accepted(&model.run(user(1), remove(others))));
         assert!(is_accepted(&model.run(user(1), remove(owners))));
         let blanks = model.events.iter().filter_map(|event| match &event.what {
-            What::Blank(blank) => Some((event.seq, blank.by)),
+            EventKind::Blank(blank) => Some((event.seq, blank.by)),
             _ => None,
         });
         assert_eq!(blanks.collect::<Vec<_>>(), [(owners, RemovedBy::Author), (others, RemovedBy::Owner)]);
-        assert_eq!(model.run(user(2), remove(others)), Verdict::Accepted(vec![]), "it is gone already");
+        assert_eq!(model.run(user(2), remove(others)), Decision::Accepted(vec![]), "it is gone already");
         assert_eq!(
             model.run(user(2), post(1, 2)),
-            Verdict::Repeated(others),
+            Decision::Duplicate(others),
             "a late retry does not bring it back"
         );
         model.now += LIFETIMES.message.millis();
         model.propose(Proposal::Touch { users: vec![], chats: vec![(chat(1), Timestamp(model.now))] });
-        assert_eq!(model.run(user(1), remove(owners)), Verdict::Refused(Problem::MessageGone), "expired");
+        assert_eq!(model.run(user(1), remove(owners)), Decision::Rejected(Problem::MessageGone), "expired");
     }
 
     #[test]
@@ -978,13 +981,13 @@ mod tests {
         model.run(user(2), post(5, 2));
         let message = model.events.last().unwrap().seq;
         let remove = Command::RemoveMessage { chat: chat(5), message };
-        assert_eq!(model.run(user(1), remove.clone()), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(1), remove.clone()), Decision::Rejected(Problem::NotOwner));
         assert!(is_accepted(&model.run(user(2), remove)));
         for command in [
             Command::SetRemoved { chat: chat(5), person: user(2), is_removed: true },
             Command::SetLock { chat: chat(5), is_locked: true },
         ] {
-            assert_eq!(model.run(user(1), command), Verdict::Refused(Problem::ChatOfTwo));
+            assert_eq!(model.run(user(1), command), Decision::Rejected(Problem::ChatOfTwo));
         }
     }
 
@@ -998,10 +1001,10 @@ mod tests {
         let others = model.events.last().unwrap().seq;
         let set =
             |person, is_removed| Command::SetRemoved { chat: chat(1), person: user(person), is_removed };
-        assert_eq!(model.run(user(2), set(3, true)), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(1), set(1, true)), Verdict::Refused(Problem::OnlyOthers));
+        assert_eq!(model.run(user(2), set(3, true)), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(1), set(1, true)), Decision::Rejected(Problem::OnlyOthers));
         assert!(is_accepted(&model.run(user(1), set(2, true))));
-        assert_eq!(model.run(user(1), set(2, true)), Verdict::Accepted(vec![]), "once is enough");
+        assert_eq!(model.run(user(1), set(2, true)), Decision::Accepted(vec![]), "once is enough");
         let before = model.events.clone();
         for command in [
             post(1, 8),
@@ -1010,7 +1013,7 @@ mod tests {
             Command::RemoveMessage { chat: chat(1), message: Seq(999) },
             Command::EditTitle { chat: chat(1), title: Title::parse("Mine").unwrap() },
         ] {
-            assert_eq!(model.run(user(2), command), Verdict::Refused(Problem::Removed));
+            assert_eq!(model.run(user(2), command), Decision::Rejected(Problem::Removed));
         }
         model.run(user(2), Command::SetNickname { nickname: Nickname::friendly(9), chats: vec![chat(1)] });
         assert_eq!(model.events, before, "and nothing is noted of them");
@@ -1024,9 +1027,9 @@ mod tests {
             let remove = Command::SetRemoved { chat: chat(1), person, is_removed: true };
             assert!(is_accepted(&model.run(user(1), remove)));
         }
-        assert_eq!(model.run(user(1), set(3, true)), Verdict::Refused(Problem::TooManyRemoved));
+        assert_eq!(model.run(user(1), set(3, true)), Decision::Rejected(Problem::TooManyRemoved));
         let with_all = Command::RemovePerson { chat: chat(1), person: user(3) };
-        assert_eq!(model.run(user(1), with_all), Verdict::Refused(Problem::TooManyRemoved));
+        assert_eq!(model.run(user(1), with_all), Decision::Rejected(Problem::TooManyRemoved));
     }
 
     fn numbered(number: u32) -> UserId {
@@ -1043,12 +1046,12 @@ mod tests {
             model.run(user(who), post(1, id));
         }
         let remove = |person| Command::RemovePerson { chat: chat(1), person: user(person) };
-        assert_eq!(model.run(user(2), remove(3)), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(1), remove(1)), Verdict::Refused(Problem::OnlyOthers));
+        assert_eq!(model.run(user(2), remove(3)), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(1), remove(1)), Decision::Rejected(Problem::OnlyOthers));
         assert!(is_accepted(&model.run(user(1), remove(2))));
         assert_eq!((bodies(&model), model.chat(1).removed.clone()), (2, vec![user(2)]));
-        assert_eq!(model.run(user(1), remove(2)), Verdict::Accepted(vec![]), "once is enough");
-        assert_eq!(model.run(user(2), post(1, 1)), Verdict::Refused(Problem::Removed));
+        assert_eq!(model.run(user(1), remove(2)), Decision::Accepted(vec![]), "once is enough");
+        assert_eq!(model.run(user(2), post(1, 1)), Decision::Rejected(Problem::Removed));
         // whoever was removed before loses what they said as well
         let before = Command::SetRemoved { chat: chat(1), person: user(3), is_removed: true };
         model.run(user(1), before);
@@ -1065,14 +1068,14 @@ mod tests {
         }
         let newcomers = |people| Command::RemoveNewcomers { chat: chat(1), seconds: 600, people };
         let all = vec![user(1), user(2), user(2), user(4)];
-        assert_eq!(model.run(user(2), newcomers(all.clone())), Verdict::Refused(Problem::NotOwner));
-        assert_eq!(model.run(user(1), newcomers(vec![])), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(2), newcomers(all.clone())), Decision::Rejected(Problem::NotOwner));
+        assert_eq!(model.run(user(1), newcomers(vec![])), Decision::Accepted(vec![]));
         assert!(is_accepted(&model.run(user(1), newcomers(all))));
         assert_eq!((bodies(&model), model.chat(1).removed.clone()), (2, vec![user(2), user(4)]));
         let many = (0..2 * REMOVED_LIMIT as u32).map(numbered).collect::<Vec<_>>();
         assert!(is_accepted(&model.run(user(1), newcomers(many.clone()))));
         assert_eq!(model.chat(1).removed.len(), REMOVED_LIMIT);
-        assert_eq!(model.run(user(1), newcomers(many)), Verdict::Refused(Problem::TooManyRemoved));
+        assert_eq!(model.run(user(1), newcomers(many)), Decision::Rejected(Problem::TooManyRemoved));
     }
 
     #[test]
@@ -1085,16 +1088,16 @@ mod tests {
         let own = || Command::RemoveOwn { chat: chat(1) };
         model.run(user(1), Command::SetRemoved { chat: chat(1), person: user(2), is_removed: true });
         assert!(is_accepted(&model.run(user(2), own())));
-        assert_eq!(model.run(user(2), own()), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(2), own()), Decision::Accepted(vec![]));
         assert_eq!(bodies(&model), 1);
         assert!(is_accepted(&model.run(user(3), own())));
         assert_eq!((bodies(&model), model.chat(1).removed.len()), (0, 1));
         model.run(user(1), privately(2, 5));
         let of_two = Command::RemoveOwn { chat: chat(5) };
-        assert_eq!(model.run(user(3), of_two), Verdict::Refused(Problem::NotAdmitted));
+        assert_eq!(model.run(user(3), of_two), Decision::Rejected(Problem::NotAdmitted));
         assert_eq!(
             model.run(user(3), Command::RemoveOwn { chat: chat(9) }),
-            Verdict::Refused(Problem::UnknownChat)
+            Decision::Rejected(Problem::UnknownChat)
         );
     }
 
@@ -1107,17 +1110,17 @@ mod tests {
         let nearly = Span::seconds(LIFETIMES.message.millis() / 1_000 - 1);
         model.now += nearly.millis() - 1_000;
         model.propose(Proposal::Touch { users: vec![], chats: vec![(chat(1), Timestamp(model.now))] });
-        assert_eq!(model.run(user(1), retry(1, 9, nearly)), Verdict::Repeated(first));
+        assert_eq!(model.run(user(1), retry(1, 9, nearly)), Decision::Duplicate(first));
         model.propose(Proposal::Expire { users: vec![], chats: vec![], events: vec![(chat(1), first)] });
         assert_eq!(
             model.run(user(1), retry(1, 9, nearly)),
-            Verdict::Repeated(first),
+            Decision::Duplicate(first),
             "known while it may be asked"
         );
         model.now += 1_000;
         model.propose(Proposal::Expire { users: vec![], chats: vec![], events: vec![(chat(1), first)] });
         let late = retry(1, 9, LIFETIMES.message);
-        assert_eq!(model.run(user(1), late), Verdict::Refused(Problem::WaitedTooLong));
+        assert_eq!(model.run(user(1), late), Decision::Rejected(Problem::WaitedTooLong));
         assert!(is_accepted(&model.run(user(1), retry(1, 8, nearly))), "what waited a little is taken");
     }
 
@@ -1136,11 +1139,11 @@ mod tests {
             model.propose(Proposal::ClockSet(leap));
             model.now = Timestamp(model.now).moved(leap).0;
             let sweep = || Proposal::Expire { users: vec![user(1)], chats: vec![chat(1)], events: vec![] };
-            assert_eq!(model.propose(sweep()), Verdict::Accepted(vec![]), "{leap}");
+            assert_eq!(model.propose(sweep()), Decision::Accepted(vec![]), "{leap}");
             model.run(user(2), post(1, 1));
             assert_eq!(model.events.last().unwrap().at, Timestamp(model.now), "stamped as it is now");
             model.now += LIFETIMES.chat.millis();
-            assert_eq!(model.run(user(2), post(1, 2)), Verdict::Refused(Problem::UnknownChat), "{leap}");
+            assert_eq!(model.run(user(2), post(1, 2)), Decision::Rejected(Problem::UnknownChat), "{leap}");
             model.propose(sweep());
             assert!(model.users.is_empty() && model.chats.is_empty(), "{leap}: no longer than else");
         }
@@ -1164,11 +1167,11 @@ mod tests {
         model.run(user(2), post(1, 7));
         let first = model.events.last().unwrap().seq;
         let lock = |is_locked| Command::SetLock { chat: chat(1), is_locked };
-        assert_eq!(model.run(user(2), lock(true)), Verdict::Refused(Problem::NotOwner));
+        assert_eq!(model.run(user(2), lock(true)), Decision::Rejected(Problem::NotOwner));
         assert!(is_accepted(&model.run(user(1), lock(true))));
-        assert_eq!(model.run(user(1), lock(true)), Verdict::Accepted(vec![]));
-        assert_eq!(model.run(user(2), post(1, 8)), Verdict::Refused(Problem::ChatLocked));
-        assert_eq!(model.run(user(2), post(1, 7)), Verdict::Repeated(first), "what was stored is stored");
+        assert_eq!(model.run(user(1), lock(true)), Decision::Accepted(vec![]));
+        assert_eq!(model.run(user(2), post(1, 8)), Decision::Rejected(Problem::ChatLocked));
+        assert_eq!(model.run(user(2), post(1, 7)), Decision::Duplicate(first), "what was stored is stored");
         let before = model.events.len();
         model.run(user(2), Command::SetNickname { nickname: Nickname::friendly(9), chats: vec![chat(1)] });
         assert_eq!(model.events.len(), before, "nor says anything by a name");
@@ -1181,16 +1184,16 @@ mod tests {
     fn whom_somebody_hides_is_kept_for_as_long_as_they_are() {
         let mut model = Model::default();
         let set = |person, is_hidden| Command::SetHidden { person: user(person), is_hidden };
-        assert_eq!(model.run(user(1), set(1, true)), Verdict::Refused(Problem::OnlyOthers));
+        assert_eq!(model.run(user(1), set(1, true)), Decision::Rejected(Problem::OnlyOthers));
         model.run(user(1), set(2, true));
         model.run(user(1), set(3, true));
-        assert_eq!(model.run(user(1), set(3, true)), Verdict::Accepted(vec![]));
+        assert_eq!(model.run(user(1), set(3, true)), Decision::Accepted(vec![]));
         model.run(user(1), set(2, false));
         assert_eq!(model.hidden, BTreeSet::from([(user(1), user(3))]));
         for number in 1..HIDDEN_LIMIT as u8 {
             assert!(is_accepted(&model.run(user(1), set(100 + number, true))));
         }
-        assert_eq!(model.run(user(1), set(4, true)), Verdict::Refused(Problem::TooManyHidden));
+        assert_eq!(model.run(user(1), set(4, true)), Decision::Rejected(Problem::TooManyHidden));
         model.now += LIFETIMES.user.millis();
         let mut swept = model.clone();
         swept.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
@@ -1240,7 +1243,7 @@ mod tests {
             for (id, seq) in newest {
                 prop_assert_eq!(model.chats[&id].value.seq, seq);
             }
-            let is_message = |event: &&Event| matches!(event.what, What::Posted(_) | What::Blank(_));
+            let is_message = |event: &&Event| matches!(event.what, EventKind::Posted(_) | EventKind::Blank(_));
             let messages = model.events.iter().filter(is_message).count();
             prop_assert_eq!(messages, model.posted.len());
         }

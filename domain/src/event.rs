@@ -22,13 +22,13 @@ pub struct Event {
     /// When.
     pub at: Timestamp,
     /// What.
-    pub what: What,
+    pub what: EventKind,
 }
 
 /// The kinds of events in a chat. Stored by position: new kinds go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     /// The chat began.
     Started {
         /// Who started it, and owns it.
@@ -88,7 +88,7 @@ pub enum What {
         /// Who had been invited.
         to: UserId,
     },
-    /// A message was removed. What it said is nowhere from then on: its event is a [`What::Blank`].
+    /// A message was removed. What it said is nowhere from then on: its event is a [`EventKind::Blank`].
     MessageRemoved {
         /// The place of the message.
         message: Seq,
@@ -119,7 +119,7 @@ pub enum What {
         is_locked: bool,
     },
     /// The owner removed people, who may not return, with all they had said. That is nowhere from then on: each of
-    /// their messages is a [`What::Blank`].
+    /// their messages is a [`EventKind::Blank`].
     PeopleRemoved {
         /// What the owner was called then.
         nickname: Nickname,
@@ -129,7 +129,7 @@ pub enum What {
         others: Vec<UserId>,
     },
     /// Somebody took away all they had said, which is nowhere from then on: each of their messages is a
-    /// [`What::Blank`].
+    /// [`EventKind::Blank`].
     OwnRemoved {
         /// Who.
         user: UserId,
@@ -140,7 +140,7 @@ impl Event {
     /// What a chat is after this event, given what it was before. Nothing for an event of a chat that never started.
     pub fn apply_to(&self, chat: Option<Chat>) -> Option<Chat> {
         let seq = self.seq;
-        if let What::Started { owner, title, visibility, guest, .. } = &self.what {
+        if let EventKind::Started { owner, title, visibility, guest, .. } = &self.what {
             return Some(Chat {
                 id: self.chat,
                 title: title.clone(),
@@ -156,31 +156,31 @@ impl Event {
         }
         let chat = chat?;
         Some(match &self.what {
-            What::Started { .. }
-            | What::Renamed { .. }
-            | What::MessageRemoved { .. }
-            | What::OwnRemoved { .. } => Chat { seq, ..chat },
-            What::Posted(_) | What::Blank(_) => Chat { seq, said_at: Some(self.at), ..chat },
-            What::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
-            What::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
-            What::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
-            What::InviteAnswered { by, answer } => {
+            EventKind::Started { .. }
+            | EventKind::Renamed { .. }
+            | EventKind::MessageRemoved { .. }
+            | EventKind::OwnRemoved { .. } => Chat { seq, ..chat },
+            EventKind::Posted(_) | EventKind::Blank(_) => Chat { seq, said_at: Some(self.at), ..chat },
+            EventKind::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
+            EventKind::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
+            EventKind::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
+            EventKind::InviteAnswered { by, answer } => {
                 let no = (*answer == Answer::Decline).then_some(Declined { by: by.id, at: self.at });
                 chat.after_answer(seq, no)
             }
-            What::InviteWithdrawn { .. } => chat.after_invite(seq, None),
-            What::LockSet { is_locked, .. } => Chat { seq, is_locked: *is_locked, ..chat },
-            What::PersonRemoved { person, .. } => {
+            EventKind::InviteWithdrawn { .. } => chat.after_invite(seq, None),
+            EventKind::LockSet { is_locked, .. } => Chat { seq, is_locked: *is_locked, ..chat },
+            EventKind::PersonRemoved { person, .. } => {
                 let mut removed = chat.removed;
                 removed.push(person.id);
                 Chat { seq, removed, ..chat }
             }
-            What::PersonAdmitted { person, .. } => {
+            EventKind::PersonAdmitted { person, .. } => {
                 let mut removed = chat.removed;
                 removed.retain(|removed| *removed != person.id);
                 Chat { seq, removed, ..chat }
             }
-            What::PeopleRemoved { first, others, .. } => {
+            EventKind::PeopleRemoved { first, others, .. } => {
                 let mut removed = chat.removed;
                 for person in [first.id].iter().chain(others) {
                     if !removed.contains(person) {
@@ -195,10 +195,10 @@ impl Event {
     /// Whose messages before this event were all removed with it, and by whom; `None` for other kinds of events.
     pub fn clears(&self) -> Option<(Vec<UserId>, RemovedBy)> {
         match &self.what {
-            What::PeopleRemoved { first, others, .. } => {
+            EventKind::PeopleRemoved { first, others, .. } => {
                 Some(([first.id].iter().chain(others).copied().collect(), RemovedBy::Owner))
             }
-            What::OwnRemoved { user } => Some((vec![*user], RemovedBy::Author)),
+            EventKind::OwnRemoved { user } => Some((vec![*user], RemovedBy::Author)),
             _ => None,
         }
     }
@@ -206,25 +206,25 @@ impl Event {
     /// Everybody whom this event is about: to them it may be told in other words than to others.
     pub fn people(&self) -> impl Iterator<Item = UserId> {
         let (one, other) = match &self.what {
-            What::Posted(message) => (Some(message.author), None),
-            What::Blank(blank) => (Some(blank.author), None),
-            What::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
-            What::Renamed { user, .. } => (Some(*user), None),
-            What::Invited { by, to } => (Some(by.id), Some(to.id)),
-            What::InviteAnswered { by, .. } => (Some(by.id), None),
-            What::InviteWithdrawn { by, to } => (Some(by.id), Some(*to)),
-            What::PersonRemoved { person, .. } | What::PersonAdmitted { person, .. } => {
+            EventKind::Posted(message) => (Some(message.author), None),
+            EventKind::Blank(blank) => (Some(blank.author), None),
+            EventKind::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
+            EventKind::Renamed { user, .. } => (Some(*user), None),
+            EventKind::Invited { by, to } => (Some(by.id), Some(to.id)),
+            EventKind::InviteAnswered { by, .. } => (Some(by.id), None),
+            EventKind::InviteWithdrawn { by, to } => (Some(by.id), Some(*to)),
+            EventKind::PersonRemoved { person, .. } | EventKind::PersonAdmitted { person, .. } => {
                 (Some(person.id), None)
             }
-            What::PeopleRemoved { first, .. } => (Some(first.id), None),
-            What::OwnRemoved { user } => (Some(*user), None),
-            What::TitleEdited { .. }
-            | What::VisibilitySet { .. }
-            | What::MessageRemoved { .. }
-            | What::LockSet { .. } => (None, None),
+            EventKind::PeopleRemoved { first, .. } => (Some(first.id), None),
+            EventKind::OwnRemoved { user } => (Some(*user), None),
+            EventKind::TitleEdited { .. }
+            | EventKind::VisibilitySet { .. }
+            | EventKind::MessageRemoved { .. }
+            | EventKind::LockSet { .. } => (None, None),
         };
         let more = match &self.what {
-            What::PeopleRemoved { others, .. } => &others[..],
+            EventKind::PeopleRemoved { others, .. } => &others[..],
             _ => &[],
         };
         one.into_iter().chain(other).chain(more.iter().copied())
@@ -233,21 +233,21 @@ impl Event {
     /// Whose invites are others after this event.
     pub fn invitee(&self) -> Option<UserId> {
         match &self.what {
-            What::Started { guest, .. } => guest.as_ref().map(|guest| guest.id),
-            What::Invited { to, .. } => Some(to.id),
-            What::InviteAnswered { by, .. } => Some(by.id),
-            What::InviteWithdrawn { to, .. } => Some(*to),
-            What::Posted(_)
-            | What::Renamed { .. }
-            | What::TitleEdited { .. }
-            | What::VisibilitySet { .. }
-            | What::MessageRemoved { .. }
-            | What::Blank(_)
-            | What::PersonRemoved { .. }
-            | What::PersonAdmitted { .. }
-            | What::LockSet { .. }
-            | What::PeopleRemoved { .. }
-            | What::OwnRemoved { .. } => None,
+            EventKind::Started { guest, .. } => guest.as_ref().map(|guest| guest.id),
+            EventKind::Invited { to, .. } => Some(to.id),
+            EventKind::InviteAnswered { by, .. } => Some(by.id),
+            EventKind::InviteWithdrawn { to, .. } => Some(*to),
+            EventKind::Posted(_)
+            | EventKind::Renamed { .. }
+            | EventKind::TitleEdited { .. }
+            | EventKind::VisibilitySet { .. }
+            | EventKind::MessageRemoved { .. }
+            | EventKind::Blank(_)
+            | EventKind::PersonRemoved { .. }
+            | EventKind::PersonAdmitted { .. }
+            | EventKind::LockSet { .. }
+            | EventKind::PeopleRemoved { .. }
+            | EventKind::OwnRemoved { .. } => None,
         }
     }
 
@@ -255,7 +255,7 @@ impl Event {
     /// stays as it is.
     pub fn blank(self, by: RemovedBy) -> Self {
         match self.what {
-            What::Posted(message) => Self { what: What::Blank(Blank::of(message, by)), ..self },
+            EventKind::Posted(message) => Self { what: EventKind::Blank(Blank::of(message, by)), ..self },
             what => Self { what, ..self },
         }
     }

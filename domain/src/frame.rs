@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Answer, Body, Chat, ChatId, ClientId, Command, Epoch, Event, Invite, Lifetimes, Lobby, Nickname, Problem,
     Roster, Seq, Timestamp, Title, User, UserId, Visibility,
-    lobby::{LobbyChange, Wanted},
+    lobby::{LobbyChange, LobbyQuery},
     page::History,
     roster::RosterChange,
 };
@@ -61,7 +61,7 @@ pub enum ClientFrame {
     },
     /// Follow the lobby: how many there are in all, and the public chats that are wanted. Asking again changes what is
     /// wanted.
-    Lobby(Wanted),
+    Lobby(LobbyQuery),
     /// Give the page of history before an event.
     Earlier {
         /// Of which chat.

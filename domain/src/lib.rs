@@ -32,8 +32,8 @@ pub mod user;
 
 pub use chat::{Chat, Visibility};
 pub use command::{Command, Entry, Proposal};
-pub use decide::{Kept, State, Verdict, decide};
-pub use event::{Change, Event, What};
+pub use decide::{Decision, StateReader, Tracked, decide};
+pub use event::{Change, Event, EventKind};
 pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use invite::{Answer, Invite};
 pub use lifetime::{Expiry, Lifetimes, Span};

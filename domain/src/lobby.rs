@@ -44,7 +44,7 @@ pub struct Listing {
 
 /// What one reader wants to see of the lobby.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct LobbyQuery {
     /// Only chats with this in their title, whatever its case and however it is composed; all where it is blank.
     #[serde(default)]
     pub filter: String,

@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Change, Chat, ChatId, ClientId, Command, Entry, Event, Kept, Lifetimes, Proposal, Seq, Span, State,
-    Timestamp, User, UserId, Verdict, What, decide,
+    Change, Chat, ChatId, ClientId, Command, Decision, Entry, Event, EventKind, Lifetimes, Proposal, Seq,
+    Span, StateReader, Timestamp, Tracked, User, UserId, decide,
 };
 
 /// How long things are kept in it.
@@ -18,9 +18,9 @@ pub const LIFETIMES: Lifetimes =
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Model {
     /// Who is known.
-    pub users: HashMap<UserId, Kept<User>>,
+    pub users: HashMap<UserId, Tracked<User>>,
     /// What chats there are.
-    pub chats: HashMap<ChatId, Kept<Chat>>,
+    pub chats: HashMap<ChatId, Tracked<Chat>>,
     /// Where each message went.
     pub posted: HashMap<(ChatId, UserId, ClientId), Seq>,
     /// Who has hidden whom.
@@ -35,14 +35,14 @@ pub struct Model {
     pub now: u64,
 }
 
-impl State for Model {
+impl StateReader for Model {
     type Error = Infallible;
 
-    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, Infallible> {
+    fn user(&self, id: UserId) -> Result<Option<Tracked<User>>, Infallible> {
         Ok(self.users.get(&id).cloned())
     }
 
-    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, Infallible> {
+    fn chat(&self, id: ChatId) -> Result<Option<Tracked<Chat>>, Infallible> {
         Ok(self.chats.get(&id).cloned())
     }
 
@@ -51,7 +51,8 @@ impl State for Model {
     }
 
     fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
-        let is_theirs = |event: &Event| matches!(&event.what, What::Posted(said) if said.author == author);
+        let is_theirs =
+            |event: &Event| matches!(&event.what, EventKind::Posted(said) if said.author == author);
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
@@ -79,17 +80,17 @@ impl State for Model {
 
 impl Model {
     /// Somebody asks for something, a second after what was before.
-    pub fn run(&mut self, by: UserId, command: Command) -> Verdict {
+    pub fn run(&mut self, by: UserId, command: Command) -> Decision {
         self.now += 1_000;
         self.propose(Proposal::Asked { by, command })
     }
 
     /// Something gets the next place in the log.
-    pub fn propose(&mut self, proposal: Proposal) -> Verdict {
+    pub fn propose(&mut self, proposal: Proposal) -> Decision {
         self.last += 1;
         let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
         let Ok(verdict) = decide(self, &entry, LIFETIMES);
-        if let Verdict::Accepted(changes) = &verdict {
+        if let Decision::Accepted(changes) = &verdict {
             changes.iter().for_each(|change| self.apply(change));
         }
         verdict
@@ -100,18 +101,18 @@ impl Model {
         match change {
             Change::User { user, at } => {
                 let active_at = self.users.get(&user.id).map_or(*at, |kept| kept.active_at.max(*at));
-                self.users.insert(user.id, Kept { value: user.clone(), active_at });
+                self.users.insert(user.id, Tracked { value: user.clone(), active_at });
             }
             Change::Chat(event) => {
                 let before = self.chats.get(&event.chat);
                 let active_at = before.map_or(event.at, |kept| kept.active_at.max(event.at));
                 if let Some(value) = event.apply_to(before.map(|kept| kept.value.clone())) {
-                    self.chats.insert(event.chat, Kept { value, active_at });
+                    self.chats.insert(event.chat, Tracked { value, active_at });
                 }
-                if let What::Posted(message) = &event.what {
+                if let EventKind::Posted(message) = &event.what {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                 }
-                if let What::MessageRemoved { message, by } = &event.what {
+                if let EventKind::MessageRemoved { message, by } = &event.what {
                     for event in &mut self.events {
                         if event.seq == *message {
                             *event = event.clone().blank(*by);
@@ -120,8 +121,7 @@ impl Model {
                 }
                 if let Some((authors, by)) = event.clears() {
                     for said in self.events.iter_mut().filter(|said| said.chat == event.chat) {
-                        let is_theirs =
-                            matches!(&said.what, What::Posted(message) if authors.contains(&message.author));
+                        let is_theirs = matches!(&said.what, EventKind::Posted(message) if authors.contains(&message.author));
                         if is_theirs {
                             *said = said.clone().blank(by);
                         }

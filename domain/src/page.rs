@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
-    UserId, lobby::Wanted,
+    UserId, lobby::LobbyQuery,
 };
 
 /// How many events the newest page of a chat's history has.
@@ -62,7 +62,7 @@ pub struct HomePage {
     /// Who looks.
     pub visit: Visit,
     /// What was asked for.
-    pub wanted: Wanted,
+    pub wanted: LobbyQuery,
     /// The public chats.
     pub lobby: Lobby,
 }

@@ -1,7 +1,7 @@
 //! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
 
 use crate::{
-    Body, ChatId, ClientId, Epoch, Event, Expiry, Nickname, Problem, Seq, Timestamp, User, UserId, What,
+    Body, ChatId, ClientId, Epoch, Event, EventKind, Expiry, Nickname, Problem, Seq, Timestamp, User, UserId,
     frame::{Ask, Cursor},
     page::History,
 };
@@ -84,7 +84,7 @@ pub enum Applied {
     /// It was there already.
     Known,
     /// Something between is missing: nothing changed, and the reader has to ask from its cursor again.
-    Hole,
+    Gap,
 }
 
 /// How it stands with an own message.
@@ -223,7 +223,7 @@ impl Timeline {
             return Applied::Known;
         }
         if event.prev != self.seq {
-            return Applied::Hole;
+            return Applied::Gap;
         }
         self.seq = event.seq;
         if let Some(own) = self.own(&event) {
@@ -281,12 +281,12 @@ impl Timeline {
     /// Whether this is a message of somebody else that the reader has not seen and would be shown.
     fn is_missed(&self, event: &Event) -> bool {
         let is_shown = |author| author != self.me && !self.hidden.contains(&author);
-        event.seq > self.seen && matches!(&event.what, What::Posted(message) if is_shown(message.author))
+        event.seq > self.seen && matches!(&event.what, EventKind::Posted(message) if is_shown(message.author))
     }
 
     /// The place of a stored message of somebody, by its id. Looks at the newest first.
     pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
-        let is_it = |event: &&Arc<Event>| matches!(&event.what, What::Posted(said) if said.author == author && said.client_id == client_id);
+        let is_it = |event: &&Arc<Event>| matches!(&event.what, EventKind::Posted(said) if said.author == author && said.client_id == client_id);
         self.events.iter().rev().find(is_it).map(|event| event.seq)
     }
 
@@ -515,8 +515,8 @@ impl Timeline {
     fn hidden_or(&self, content: RowContent) -> RowContent {
         let RowContent::Stored(event) = &content else { return content };
         let (id, nickname) = match &event.what {
-            What::Posted(message) => (message.author, &message.nickname),
-            What::Blank(blank) => (blank.author, &blank.nickname),
+            EventKind::Posted(message) => (message.author, &message.nickname),
+            EventKind::Blank(blank) => (blank.author, &blank.nickname),
             _ => return content,
         };
         if !self.hidden.contains(&id) {
@@ -533,7 +533,7 @@ impl Timeline {
             let before = told.last().and_then(|before| renamed(before));
             match (before, renamed(event)) {
                 (Some((who, from, _)), Some((same, _, to))) if who == same => {
-                    let what = What::Renamed { user: who, from: from.clone(), to: to.clone() };
+                    let what = EventKind::Renamed { user: who, from: from.clone(), to: to.clone() };
                     told.pop();
                     told.push(Arc::new(Event { what, ..Event::clone(event) }));
                 }
@@ -542,9 +542,9 @@ impl Timeline {
         }
         told.retain(|event| match &event.what {
             // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
-            What::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
+            EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
             // it shows where the message was
-            What::MessageRemoved { .. } | What::OwnRemoved { .. } => false,
+            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
             _ => true,
         });
         told
@@ -553,8 +553,8 @@ impl Timeline {
     /// The id of an own message in an event, also of one that the reader wrote as another user and that waits here.
     fn own(&self, event: &Event) -> Option<ClientId> {
         let (author, client_id) = match &event.what {
-            What::Posted(message) => (message.author, message.client_id),
-            What::Blank(blank) => (blank.author, blank.client_id),
+            EventKind::Posted(message) => (message.author, message.client_id),
+            EventKind::Blank(blank) => (blank.author, blank.client_id),
             _ => return None,
         };
         let waits = |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
@@ -564,19 +564,19 @@ impl Timeline {
 
 /// Whether an event takes away what was said before.
 fn takes_away(event: &Event) -> bool {
-    matches!(event.what, What::MessageRemoved { .. }) || event.clears().is_some()
+    matches!(event.what, EventKind::MessageRemoved { .. }) || event.clears().is_some()
 }
 
 /// Blanks what an event took away, as far as it is among these.
 fn blank(events: &mut [Arc<Event>], removal: &Event) {
-    if let What::MessageRemoved { message, by } = removal.what
+    if let EventKind::MessageRemoved { message, by } = removal.what
         && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
     {
         events[place] = Arc::new(Event::clone(&events[place]).blank(by));
     }
     let Some((authors, by)) = removal.clears() else { return };
     for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
-        if matches!(&event.what, What::Posted(message) if authors.contains(&message.author)) {
+        if matches!(&event.what, EventKind::Posted(message) if authors.contains(&message.author)) {
             *event = Arc::new(Event::clone(event).blank(by));
         }
     }
@@ -585,15 +585,15 @@ fn blank(events: &mut [Arc<Event>], removal: &Event) {
 /// Who said something there, if somebody did.
 pub fn said_by(event: &Event) -> Option<UserId> {
     match &event.what {
-        What::Posted(message) => Some(message.author),
-        What::Blank(blank) => Some(blank.author),
+        EventKind::Posted(message) => Some(message.author),
+        EventKind::Blank(blank) => Some(blank.author),
         _ => None,
     }
 }
 
 fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
     match &event.what {
-        What::Renamed { user, from, to } => Some((*user, from, to)),
+        EventKind::Renamed { user, from, to } => Some((*user, from, to)),
         _ => None,
     }
 }
@@ -605,8 +605,8 @@ impl Row {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
             RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
             RowContent::Stored(event) => match &event.what {
-                What::Posted(message) if message.author == me => RowKey::Own(message.client_id),
-                What::Blank(blank) if blank.author == me => RowKey::Own(blank.client_id),
+                EventKind::Posted(message) if message.author == me => RowKey::Own(message.client_id),
+                EventKind::Blank(blank) if blank.author == me => RowKey::Own(blank.client_id),
                 _ => RowKey::Seq(event.seq),
             },
         }
@@ -647,7 +647,13 @@ mod tests {
         let nickname: Nickname = User::new(author).nickname;
         let message =
             Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
-        Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), what: What::Posted(message) }
+        Event {
+            chat: CHAT,
+            seq: Seq(seq),
+            prev: Seq(prev),
+            at: Timestamp(at),
+            what: EventKind::Posted(message),
+        }
     }
 
     /// A log of `count` events of two people with gaps between the places, as other chats leave them.
@@ -672,7 +678,7 @@ mod tests {
         let mut timeline = empty();
         assert_eq!(timeline.apply(log[0].clone()), Applied::Appended);
         let before = timeline.clone();
-        assert_eq!(timeline.apply(log[2].clone()), Applied::Hole);
+        assert_eq!(timeline.apply(log[2].clone()), Applied::Gap);
         assert_eq!(timeline, before);
         assert_eq!(timeline.apply(log[1].clone()), Applied::Appended);
         assert_eq!(timeline.apply(log[2].clone()), Applied::Appended);
@@ -824,7 +830,7 @@ mod tests {
             |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
         let before = keys(&timeline);
         for (place, message) in [(20, log[1].seq), (21, log[2].seq)] {
-            let what = What::MessageRemoved { message, by: RemovedBy::Owner };
+            let what = EventKind::MessageRemoved { message, by: RemovedBy::Owner };
             let removal = Event { seq: Seq(place), prev: timeline.cursor().seq, what, ..log[3].clone() };
             assert_eq!(timeline.apply(removal), Applied::Appended);
         }
@@ -859,7 +865,8 @@ mod tests {
         assert_eq!(later.missed(), 0, "nobody is called for it");
         assert_eq!(timeline.first_after(Seq::ZERO), Some(log[2].seq), "nothing new begins with it");
         assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
-        let renamed = What::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
+        let renamed =
+            EventKind::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
         timeline.apply(Event { seq: Seq(30), prev: log[5].seq, what: renamed, ..log[5].clone() });
         assert_eq!(counts(&timeline), [2, 0, 2, 0]);
         timeline.hide([]);
@@ -966,7 +973,7 @@ mod tests {
     fn a_page_that_was_read_before_something_was_removed_does_not_bring_it_back() {
         let log = log(10);
         let removal = |place: u64, message: Seq| {
-            let what = What::MessageRemoved { message, by: RemovedBy::Author };
+            let what = EventKind::MessageRemoved { message, by: RemovedBy::Author };
             Event { seq: Seq(place), prev: Seq(place - 1), what, ..log[9].clone() }
         };
         let mut timeline = Timeline::new(ME, history(log[5..].to_vec(), true));
@@ -1008,13 +1015,13 @@ mod tests {
         let removed = |seq, prev, what| Event { seq: Seq(seq), prev: Seq(prev), what, ..log[0].clone() };
         let blanks = |timeline: &Timeline| {
             let rows = timeline.rows(|_| 0);
-            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.what, What::Blank(_)))).count()
+            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.what, EventKind::Blank(_)))).count()
         };
         let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
-        let what = What::PeopleRemoved { nickname, first, others: Vec::new() };
+        let what = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
         assert_eq!(timeline.apply(removed(20, 18, what)), Applied::Appended);
         assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
-        timeline.apply(removed(21, 20, What::OwnRemoved { user: ME }));
+        timeline.apply(removed(21, 20, EventKind::OwnRemoved { user: ME }));
         assert_eq!(
             (blanks(&timeline), timeline.rows(|_| 0).len()),
             (6, 7),
@@ -1047,7 +1054,11 @@ mod tests {
     fn many_renames_in_a_row_are_one_line() {
         let name = |name: String| Nickname::parse(&name).unwrap();
         let renamed = |user, seq: u64| Event {
-            what: What::Renamed { user, from: name(format!("n{}", seq - 1)), to: name(format!("n{seq}")) },
+            what: EventKind::Renamed {
+                user,
+                from: name(format!("n{}", seq - 1)),
+                to: name(format!("n{seq}")),
+            },
             ..posted(user, seq, seq - 1, seq)
         };
         let mut timeline = empty();
@@ -1059,7 +1070,7 @@ mod tests {
         let rows = timeline.rows(|_| 0);
         assert_eq!(rows.len(), 4);
         let RowContent::Stored(first) = &rows[0].content else { panic!("not stored") };
-        let What::Renamed { from, to, .. } = &first.what else { panic!("not renamed") };
+        let EventKind::Renamed { from, to, .. } = &first.what else { panic!("not renamed") };
         assert_eq!((from.as_str(), to.as_str()), ("n0", "n3"));
     }
 
@@ -1132,7 +1143,7 @@ mod tests {
                     }),
                     _ => {
                         let event = log[place % log.len()].clone();
-                        if timeline.apply(event) == Applied::Hole {
+                        if timeline.apply(event) == Applied::Gap {
                             let missed: Vec<_> = after(timeline.cursor().seq).collect();
                             for event in missed.into_iter().take(place) {
                                 timeline.apply(event);
@@ -1169,7 +1180,7 @@ mod tests {
                         let place = stored.len() as u64 + 1;
                         if !stored.iter().any(|(known, _)| *known == number) {
                             let mut event = posted(ME, place, place - 1, place);
-                            if let What::Posted(message) = &mut event.what {
+                            if let EventKind::Posted(message) = &mut event.what {
                                 message.client_id = client_id(number);
                             }
                             stored.push((number, event));

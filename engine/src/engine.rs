@@ -4,9 +4,9 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    Blank, Chat, ChatId, Command, Epoch, Event, Invite, Lifetimes, Message, Problem, Proposal, Roster, Seq,
-    Timestamp, User, UserId, What,
-    lobby::Wanted,
+    Blank, Chat, ChatId, Command, Epoch, Event, EventKind, Invite, Lifetimes, Message, Problem, Proposal,
+    Roster, Seq, Timestamp, User, UserId,
+    lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
 use tokio::sync::oneshot;
@@ -319,7 +319,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::NotReadable`], or those of [`Lobby::enter`].
-    pub async fn home_page(&self, reader: UserId, wanted: Wanted) -> Result<HomePage, Problem> {
+    pub async fn home_page(&self, reader: UserId, wanted: LobbyQuery) -> Result<HomePage, Problem> {
         let (_, lobby) = self.lobby.enter(wanted.clone()).await?;
         let visit = self.visit(&self.read()?, reader, None).map_err(|error| not_readable(&error))?;
         Ok(HomePage { visit, wanted, lobby })
@@ -381,10 +381,10 @@ impl Engine {
                 person.map(|person| About { person, message: None })
             }
             Subject::Message(message) => match view.event(chat.id, message)?.map(|event| event.what) {
-                Some(What::Posted(Message { author: id, nickname, .. })) => {
+                Some(EventKind::Posted(Message { author: id, nickname, .. })) => {
                     Some(About { person: User { id, nickname }, message: Some(message) })
                 }
-                Some(What::Blank(Blank { author: id, nickname, .. })) => {
+                Some(EventKind::Blank(Blank { author: id, nickname, .. })) => {
                     Some(About { person: User { id, nickname }, message: None })
                 }
                 _ => None,

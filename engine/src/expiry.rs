@@ -191,7 +191,8 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use domain::{
-        Change, ChatId, Event, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility, What, id::ID_BYTES,
+        Change, ChatId, Event, EventKind, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility,
+        id::ID_BYTES,
     };
     use tokio::{
         sync::{Notify, oneshot},
@@ -293,7 +294,7 @@ mod tests {
     async fn what_was_noted_a_moment_ago_is_not_noted_with_every_page() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
         let (visibility, guest) = (Visibility::Public, None);
-        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
         let began =
             |at| Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what: what.clone() });
         let now = clock::system()();
@@ -321,7 +322,7 @@ mod tests {
     async fn what_has_expired_is_proposed_to_be_taken_away_until_nothing_is_left() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Old").unwrap());
         let (visibility, guest) = (Visibility::Public, None);
-        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
         let old = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(0), what });
         let forgotten = Change::User { user: user(1), at: Timestamp(0) };
         let work = work(&[old, forgotten], Span::seconds(60));
@@ -339,7 +340,7 @@ mod tests {
     async fn the_invites_of_those_who_leave_are_taken_back_and_of_others_nothing_is_said() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Two").unwrap());
         let (visibility, guest) = (Visibility::Private, Some(user(2)));
-        let what = What::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
         let at = clock::system()();
         let started = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what });
         let work = work(&[started], Span::seconds(3_600));

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use domain::{ChatId, Event, Seq, UserId, What, frame::ServerFrame};
+use domain::{ChatId, Event, EventKind, Seq, UserId, frame::ServerFrame};
 use tokio::sync::Notify;
 
 use crate::{storage::BATCH_BYTES, wire};
@@ -211,15 +211,15 @@ impl Fanout {
         let Some(encoded) = Encoded::new(event) else { return };
         let mut held = lock(&tail);
         let clears = event.clears();
-        if matches!(event.what, What::MessageRemoved { .. }) || clears.is_some() {
+        if matches!(event.what, EventKind::MessageRemoved { .. }) || clears.is_some() {
             // what was removed is not shown to those who are behind: the database has it without its text
             held.clear();
         }
         held.push(encoded);
         // whoever is removed is offered nothing of what is said from now on
         match (&event.what, clears) {
-            (What::PersonRemoved { person, .. }, _) => held.expel(&[person.id]),
-            (What::PeopleRemoved { .. }, Some((people, _))) => held.expel(&people),
+            (EventKind::PersonRemoved { person, .. }, _) => held.expel(&[person.id]),
+            (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.expel(&people),
             _ => {}
         }
         for (share, shard) in held.shares.iter_mut().zip(&self.shards) {
@@ -390,7 +390,13 @@ mod tests {
         let User { id: author, nickname } = User::new(UserId::from_bytes([1; ID_BYTES]));
         let client_id = ClientId::from_bytes([2; ID_BYTES]);
         let message = Message { author, nickname, client_id, body: Body::parse("hello").unwrap() };
-        Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), what: What::Posted(message) }
+        Event {
+            chat: CHAT,
+            seq: Seq(seq),
+            prev: Seq(prev),
+            at: Timestamp(seq),
+            what: EventKind::Posted(message),
+        }
     }
 
     /// A connection that takes so many batches.
@@ -492,7 +498,7 @@ mod tests {
         let tails = Arc::new(Fanout::new(1));
         let mut following = following(&tails).await;
         tails.append(&event(3, 1));
-        let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+        let what = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
         tails.append(&Event { what, ..event(4, 3) });
         assert!(matches!(following.after(Seq(1)), Ahead::InStore));
         assert_eq!(places(following.after(Seq(3))), [4]);
@@ -525,7 +531,7 @@ mod tests {
         let mut following = following(&tails).await;
         for seq in 1..=20 {
             let mut large = event(seq, seq - 1);
-            let What::Posted(message) = &mut large.what else { panic!("no message") };
+            let EventKind::Posted(message) = &mut large.what else { panic!("no message") };
             message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
             tails.append(&large);
         }
@@ -588,7 +594,7 @@ mod tests {
         let (stays, mut here, _) = follower(2, 0);
         let _both = (tails.follow(CHAT, Arc::clone(&removed)), tails.follow(CHAT, stays));
         let person = User::new(removed.user());
-        let what = What::PersonRemoved { nickname: person.nickname.clone(), person };
+        let what = EventKind::PersonRemoved { nickname: person.nickname.clone(), person };
         tails.append(&Event { what, ..event(1, 0) });
         tails.append(&event(2, 1));
         let _running = run(&tails);

@@ -19,9 +19,9 @@ use std::{
 };
 
 use domain::{
-    Change, Chat, ChatId, Counts, Expiry, Kept, Lifetimes, Listing, Problem, Timestamp, User, UserId,
+    Change, Chat, ChatId, Counts, Expiry, Lifetimes, Listing, Problem, Timestamp, Tracked, User, UserId,
     Visibility,
-    lobby::{LISTINGS_LIMIT, LobbyChange, Place, Wanted},
+    lobby::{LISTINGS_LIMIT, LobbyChange, LobbyQuery, Place},
 };
 use tokio::{
     runtime::Handle,
@@ -133,7 +133,7 @@ pub struct LobbyCursor {
 impl Lobby {
     /// A lobby with these chats, which lists so many of one owner.
     pub fn new(
-        chats: Vec<Kept<Chat>>,
+        chats: Vec<Tracked<Chat>>,
         presence: Arc<Presence>,
         lifetimes: Lifetimes,
         clock: Clock,
@@ -156,12 +156,12 @@ impl Lobby {
     }
 
     /// Starts over with these chats: what is not among them has gone.
-    pub fn reset(&self, chats: Vec<Kept<Chat>>) {
+    pub fn reset(&self, chats: Vec<Tracked<Chat>>) {
         let mut state = self.lock();
         let there: HashSet<ChatId> = chats.iter().map(|kept| kept.value.id).collect();
         let gone: Vec<ChatId> = state.chats.keys().filter(|id| !there.contains(id)).copied().collect();
         gone.into_iter().for_each(|id| state.remove(id, self.lifetimes));
-        for Kept { value, active_at } in chats {
+        for Tracked { value, active_at } in chats {
             state.put(value, active_at, self.lifetimes);
         }
         drop(state);
@@ -239,7 +239,10 @@ impl Lobby {
     ///
     /// # Errors
     /// [`Problem::FilterTooLong`], or [`Problem::Busy`] where too many search.
-    pub async fn enter(self: &Arc<Self>, wanted: Wanted) -> Result<(LobbyCursor, domain::Lobby), Problem> {
+    pub async fn enter(
+        self: &Arc<Self>,
+        wanted: LobbyQuery,
+    ) -> Result<(LobbyCursor, domain::Lobby), Problem> {
         let limit = wanted.limit.min(LISTINGS_LIMIT);
         let filter = search::filter(&wanted.filter)?;
         let mut told =
@@ -656,7 +659,7 @@ fn end(active_at: Timestamp, lifetimes: Lifetimes) -> Timestamp {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use domain::{Event, Nickname, Seq, Span, Title, UserId, What, id::ID_BYTES};
+    use domain::{Event, EventKind, Nickname, Seq, Span, Title, UserId, id::ID_BYTES};
 
     use super::*;
     use crate::{clock, fanout::Bell, presence::GRACE};
@@ -667,7 +670,7 @@ mod tests {
         ChatId::from_bytes(bytes)
     }
 
-    fn event(number: u64, at: u64, what: What) -> Change {
+    fn event(number: u64, at: u64, what: EventKind) -> Change {
         Change::Chat(Event { chat: id(number), seq: Seq(at), prev: Seq::ZERO, at: Timestamp(at), what })
     }
 
@@ -679,7 +682,7 @@ mod tests {
         let nickname = Nickname::parse("Ana").unwrap();
         let title = Title::parse(&format!("Chat {number}")).unwrap();
         let owner = UserId::from_bytes([owner; ID_BYTES]);
-        event(number, number, What::Started { owner, nickname, title, visibility, guest: None })
+        event(number, number, EventKind::Started { owner, nickname, title, visibility, guest: None })
     }
 
     fn lobby_at(clock: Clock, listed: usize) -> Arc<Lobby> {
@@ -703,8 +706,8 @@ mod tests {
         view.news()
     }
 
-    fn wanted(filter: &str, limit: usize) -> Wanted {
-        Wanted { filter: filter.to_owned(), limit }
+    fn wanted(filter: &str, limit: usize) -> LobbyQuery {
+        LobbyQuery { filter: filter.to_owned(), limit }
     }
 
     fn titles(lobby: &domain::Lobby) -> Vec<&str> {
@@ -743,23 +746,23 @@ mod tests {
             let nickname = || Nickname::parse("Ana").unwrap();
             let title = |text: &str| Title::parse(text).unwrap();
             let steps = [
-                Some(event(8, 20, What::TitleEdited { nickname: nickname(), title: title("new") })),
-                Some(event(1, 21, What::TitleEdited { nickname: nickname(), title: title("NEW") })),
+                Some(event(8, 20, EventKind::TitleEdited { nickname: nickname(), title: title("new") })),
+                Some(event(1, 21, EventKind::TitleEdited { nickname: nickname(), title: title("NEW") })),
                 // somebody enters a chat that was not in view
                 None,
                 Some(event(
                     7,
                     22,
-                    What::VisibilitySet { nickname: nickname(), visibility: Visibility::Private },
+                    EventKind::VisibilitySet { nickname: nickname(), visibility: Visibility::Private },
                 )),
                 Some(started(9, Visibility::Public)),
                 Some(event(
                     7,
                     23,
-                    What::VisibilitySet { nickname: nickname(), visibility: Visibility::Public },
+                    EventKind::VisibilitySet { nickname: nickname(), visibility: Visibility::Public },
                 )),
                 Some(Change::ChatExpired(chat_of(&started(9, Visibility::Public)))),
-                Some(event(8, 24, What::TitleEdited { nickname: nickname(), title: title("Chat 8") })),
+                Some(event(8, 24, EventKind::TitleEdited { nickname: nickname(), title: title("Chat 8") })),
             ];
             for step in steps {
                 match step {
@@ -828,8 +831,10 @@ mod tests {
             lobby.apply(&started(number, Visibility::Public));
         }
         let (mut view, mut page) = enter(&lobby, "", 10).await;
-        let kept =
-            |number| Kept { value: chat_of(&started(number, Visibility::Public)), active_at: Timestamp(900) };
+        let kept = |number| Tracked {
+            value: chat_of(&started(number, Visibility::Public)),
+            active_at: Timestamp(900),
+        };
         lobby.reset(vec![kept(2), kept(4)]);
         page.apply(news(&lobby, &mut view).await.unwrap());
         assert_eq!(titles(&page), ["Chat 4", "Chat 2"]);
@@ -845,7 +850,7 @@ mod tests {
             let author = UserId::from_bytes([1; ID_BYTES]);
             let client_id = domain::ClientId::from_bytes([1; ID_BYTES]);
             let (nickname, body) = (Nickname::parse("Ana").unwrap(), domain::Body::parse("x").unwrap());
-            event(1, at, What::Posted(domain::Message { author, nickname, client_id, body }))
+            event(1, at, EventKind::Posted(domain::Message { author, nickname, client_id, body }))
         };
         let (mut view, _) = enter(&lobby, "", 10).await;
         lobby.apply(&said(10));

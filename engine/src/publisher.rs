@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{Change, Chat, Timestamp, What};
+use domain::{Change, Chat, EventKind, Timestamp};
 
 use crate::{
     fanout::Fanout,
@@ -57,18 +57,18 @@ impl Publisher {
                 }
             }
             Change::Chat(event) => {
-                if let What::Posted(message) = &event.what {
+                if let EventKind::Posted(message) = &event.what {
                     self.presence.said(event.chat, message.author);
                 }
                 self.tails.append(event);
                 match &event.what {
-                    What::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
-                    What::PeopleRemoved { first, others, .. } => {
+                    EventKind::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
+                    EventKind::PeopleRemoved { first, others, .. } => {
                         for person in [first.id].iter().chain(others) {
                             self.presence.remove(event.chat, *person);
                         }
                     }
-                    What::LockSet { is_locked, .. } => {
+                    EventKind::LockSet { is_locked, .. } => {
                         self.presence.lock_names(event.chat, *is_locked, event.seq);
                     }
                     _ => {}

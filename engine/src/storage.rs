@@ -18,7 +18,7 @@ use std::{
     },
 };
 
-use domain::{ChatId, Epoch, Event, Expiry, Kept, Lifetimes, Seq, Timestamp, UserId, id::ID_BYTES};
+use domain::{ChatId, Epoch, Event, Expiry, Lifetimes, Seq, Timestamp, Tracked, UserId, id::ID_BYTES};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
     TableDefinition, WriteTransaction,
@@ -419,10 +419,10 @@ fn kept<T: for<'de> Deserialize<'de>>(
     table: &impl ReadableTable<Id, &'static [u8]>,
     active: &impl ReadableTable<Id, u64>,
     id: Id,
-) -> Result<Option<Kept<T>>, StoreError> {
+) -> Result<Option<Tracked<T>>, StoreError> {
     let Some(value) = get(table, id)? else { return Ok(None) };
     let active_at = Timestamp(active.get(id)?.map_or(0, |at| at.value()));
-    Ok(Some(Kept { value, active_at }))
+    Ok(Some(Tracked { value, active_at }))
 }
 
 fn event(

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use domain::{Change, Problem, Verdict, decide};
+use domain::{Change, Decision, Problem, decide};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -221,13 +221,13 @@ fn commit(store: &Store, batch: &[Placed]) -> Result<(Vec<Outcome>, Vec<Change>)
         let mut all = Vec::with_capacity(batch.len());
         for Placed { entry, .. } in batch {
             outcomes.push(match decide(write, entry, lifetimes)? {
-                Verdict::Accepted(changes) => {
+                Decision::Accepted(changes) => {
                     changes.iter().try_for_each(|change| write.apply(change))?;
                     all.extend(changes);
                     Ok(entry.seq)
                 }
-                Verdict::Repeated(first) => Ok(first),
-                Verdict::Refused(problem) => Err(problem),
+                Decision::Duplicate(first) => Ok(first),
+                Decision::Rejected(problem) => Err(problem),
             });
         }
         Ok((outcomes, all))

@@ -9,8 +9,8 @@ use std::{
 };
 
 use domain::{
-    Change, ChatId, Event, Lifetimes, Nickname, Seq, Span, Title, UserId, Visibility, What, id::ID_BYTES,
-    lobby::Wanted,
+    Change, ChatId, Event, EventKind, Lifetimes, Nickname, Seq, Span, Title, UserId, Visibility,
+    id::ID_BYTES, lobby::LobbyQuery,
 };
 use engine::{
     clock::{self, SteadyClock},
@@ -60,9 +60,10 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     assert_eq!(counts(), [0, 0, 0]);
 
     // the lobby: what was to be told is told all the same
-    let (mut view, _) = lobby.enter(Wanted { limit: 9, ..Wanted::default() }).await.unwrap();
+    let (mut view, _) = lobby.enter(LobbyQuery { limit: 9, ..LobbyQuery::default() }).await.unwrap();
     let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
-    let what = What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
+    let what =
+        EventKind::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
     let chat = ChatId::from_bytes([7; ID_BYTES]);
     let at = clock();
     panics_now.store(true, Ordering::SeqCst);

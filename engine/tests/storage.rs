@@ -15,8 +15,8 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    Body, Change, Chat, ChatId, ClientId, Command, Event, Lifetimes, Message, Nickname, Problem, RemovedBy,
-    Seq, Span, State, Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
+    Body, Change, Chat, ChatId, ClientId, Command, Event, EventKind, Lifetimes, Message, Nickname, Problem,
+    RemovedBy, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{
     Caller, Engine,
@@ -41,7 +41,7 @@ const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
 
 fn started(chat: ChatId, seq: u64) -> Change {
-    let what = What::Started {
+    let what = EventKind::Started {
         owner: ANA,
         nickname: Nickname::parse("Ana").unwrap(),
         title: Title::parse("Tea").unwrap(),
@@ -60,7 +60,7 @@ fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
         seq: Seq(seq),
         prev: Seq(prev),
         at: Timestamp(seq),
-        what: What::Posted(message),
+        what: EventKind::Posted(message),
     })
 }
 
@@ -108,7 +108,7 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
     assert!(full > empty + 2 * "message 3".len() as u64, "{full}");
     write(&store, &[Change::User { user: ana, at: Timestamp(8) }]);
     assert_eq!(store.bytes(), full, "a record in the place of another is one");
-    let what = What::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+    let what = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
     let removed = Event { chat: CHAT, seq: Seq(6), prev: Seq(5), at: Timestamp(6), what };
     let failed: Result<(), StoreError> = store.write(Seq(99), NOW, |batch| {
         batch.apply(&Change::Chat(removed.clone()))?;
@@ -136,7 +136,7 @@ fn small_things_count_as_well() {
     let hide = |is_hidden| Change::Hidden { from: ANA, person: guest.id, is_hidden };
     let mut before = 0;
     let ana = User { id: ANA, nickname: nickname.clone() };
-    let what = What::Started {
+    let what = EventKind::Started {
         owner: ANA,
         nickname,
         title: Title::parse("Tea").unwrap(),

@@ -9,8 +9,8 @@
 use std::{env, fs, path::Path};
 
 use domain::{
-    Answer, Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, RemovedBy, Seq, Span,
-    Timestamp, Title, User, UserId, Visibility, What, id::ID_BYTES,
+    Answer, Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, RemovedBy, Seq,
+    Span, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
 };
 use engine::storage::Store;
 
@@ -34,10 +34,10 @@ fn name(name: &str) -> Nickname {
     Nickname::parse(name).unwrap()
 }
 
-fn message(author: u8, number: u8) -> What {
+fn message(author: u8, number: u8) -> EventKind {
     let User { id: author, nickname } = user(author);
     let client_id = ClientId::from_bytes([number; ID_BYTES]);
-    What::Posted(Message {
+    EventKind::Posted(Message {
         author,
         nickname,
         client_id,
@@ -48,7 +48,7 @@ fn message(author: u8, number: u8) -> What {
 /// Each kind of change, with each kind of event, one after the other.
 fn changes() -> Vec<Change> {
     let [ana, bea, cy, dee] = [0, 1, 2, 3].map(user);
-    let started = |owner: &User, title: &str, visibility, guest| What::Started {
+    let started = |owner: &User, title: &str, visibility, guest| EventKind::Started {
         owner: owner.id,
         nickname: owner.nickname.clone(),
         title: Title::parse(title).unwrap(),
@@ -63,18 +63,18 @@ fn changes() -> Vec<Change> {
         (ROOM, message(1, 2)),
         (ROOM, message(2, 3)),
         (DIRECT, message(0, 4)),
-        (ROOM, What::Renamed { user: bea.id, from: name("Bea"), to: name("Beatrice") }),
-        (ROOM, What::TitleEdited { nickname: owner(), title: Title::parse("Tea at six").unwrap() }),
-        (ROOM, What::VisibilitySet { nickname: owner(), visibility: Visibility::Private }),
-        (DIRECT, What::InviteAnswered { by: bea.clone(), answer: Answer::Decline }),
-        (DIRECT, What::Invited { by: ana.clone(), to: bea.clone() }),
-        (DIRECT, What::InviteWithdrawn { by: ana.clone(), to: bea.id }),
-        (ROOM, What::MessageRemoved { message: Seq(4), by: RemovedBy::Author }),
-        (ROOM, What::PersonRemoved { nickname: owner(), person: cy.clone() }),
-        (ROOM, What::PersonAdmitted { nickname: owner(), person: cy.clone() }),
-        (ROOM, What::LockSet { nickname: owner(), is_locked: true }),
-        (ROOM, What::PeopleRemoved { nickname: owner(), first: cy, others: vec![dee.id] }),
-        (ROOM, What::OwnRemoved { user: bea.id }),
+        (ROOM, EventKind::Renamed { user: bea.id, from: name("Bea"), to: name("Beatrice") }),
+        (ROOM, EventKind::TitleEdited { nickname: owner(), title: Title::parse("Tea at six").unwrap() }),
+        (ROOM, EventKind::VisibilitySet { nickname: owner(), visibility: Visibility::Private }),
+        (DIRECT, EventKind::InviteAnswered { by: bea.clone(), answer: Answer::Decline }),
+        (DIRECT, EventKind::Invited { by: ana.clone(), to: bea.clone() }),
+        (DIRECT, EventKind::InviteWithdrawn { by: ana.clone(), to: bea.id }),
+        (ROOM, EventKind::MessageRemoved { message: Seq(4), by: RemovedBy::Author }),
+        (ROOM, EventKind::PersonRemoved { nickname: owner(), person: cy.clone() }),
+        (ROOM, EventKind::PersonAdmitted { nickname: owner(), person: cy.clone() }),
+        (ROOM, EventKind::LockSet { nickname: owner(), is_locked: true }),
+        (ROOM, EventKind::PeopleRemoved { nickname: owner(), first: cy, others: vec![dee.id] }),
+        (ROOM, EventKind::OwnRemoved { user: bea.id }),
     ];
     let mut newest = [(ROOM, Seq::ZERO), (DIRECT, Seq::ZERO)];
     let mut all = vec![

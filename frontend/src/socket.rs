@@ -10,7 +10,7 @@ use app::live::{Answered, Connection, Courier, LiveChat, Next, Scene};
 use domain::{
     ClientId, Problem, Seq, Timestamp, backoff,
     frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
-    lobby::Wanted,
+    lobby::LobbyQuery,
     timeline::Pending,
 };
 use leptos::prelude::set_timeout;
@@ -243,7 +243,7 @@ impl Courier for Socket {
         chat.is_some()
     }
 
-    fn lobby(&self, wanted: &Wanted, address: &str) {
+    fn lobby(&self, wanted: &LobbyQuery, address: &str) {
         browser::show_address(address);
         self.0.send(&ClientFrame::Lobby(wanted.clone()));
         self.0.polling.look();

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use domain::{
-    Answer, Body, Change, ChatId, ClientId, Command, Event, Nickname, Problem, Proposal, Seq, Timestamp,
-    Title, UserId, Verdict, Visibility, What, chat::REMOVED_LIMIT, id::ID_BYTES, model::Model,
+    Answer, Body, Change, ChatId, ClientId, Command, Decision, Event, EventKind, Nickname, Problem, Proposal,
+    Seq, Timestamp, Title, UserId, Visibility, chat::REMOVED_LIMIT, id::ID_BYTES, model::Model,
     user::HIDDEN_LIMIT,
 };
 
@@ -110,8 +110,8 @@ pub fn decide(bytes: &[u8]) {
 }
 
 /// What a verdict may never be.
-fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
-    assert_ne!(*verdict, Verdict::Refused(Problem::NotStored), "rules know nothing of storage");
+fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
+    assert_ne!(*verdict, Decision::Rejected(Problem::NotStored), "rules know nothing of storage");
     let Proposal::Asked { by, command } = proposal else { return };
     let of = match command {
         Command::Post { chat, .. }
@@ -125,7 +125,7 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
         _ => None,
     };
     let Some(chat) = of.map(|kept| &kept.value) else { return };
-    let Verdict::Accepted(changes) = verdict else { return };
+    let Decision::Accepted(changes) = verdict else { return };
     // they take back what they said, and nothing else
     let is_own = matches!(command, Command::RemoveMessage { .. });
     assert!(is_own || chat.admits(*by).is_ok(), "whoever is not let in does nothing");
@@ -133,16 +133,16 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Verdict) {
         let Change::Chat(Event { what, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
         match what {
-            What::Posted(message) => {
+            EventKind::Posted(message) => {
                 assert_eq!(message.author, *by, "nobody speaks for somebody else");
                 assert!(is_owner || !chat.is_locked, "nobody else writes in a locked chat");
             }
-            What::TitleEdited { .. }
-            | What::VisibilitySet { .. }
-            | What::LockSet { .. }
-            | What::PersonRemoved { .. }
-            | What::PersonAdmitted { .. }
-            | What::PeopleRemoved { .. } => assert!(is_owner, "{what:?} by somebody else"),
+            EventKind::TitleEdited { .. }
+            | EventKind::VisibilitySet { .. }
+            | EventKind::LockSet { .. }
+            | EventKind::PersonRemoved { .. }
+            | EventKind::PersonAdmitted { .. }
+            | EventKind::PeopleRemoved { .. } => assert!(is_owner, "{what:?} by somebody else"),
             _ => {}
         }
     }
@@ -153,7 +153,7 @@ fn check_state(model: &Model) {
     let mut newest: HashMap<ChatId, Seq> = HashMap::new();
     for event in &model.events {
         if let Some(before) = newest.insert(event.chat, event.seq) {
-            let starts_over = matches!(event.what, What::Started { .. });
+            let starts_over = matches!(event.what, EventKind::Started { .. });
             assert!(event.prev == before || starts_over, "a hole before {}", event.seq);
         }
     }
@@ -169,8 +169,8 @@ fn check_state(model: &Model) {
     for ((chat, author, client_id), seq) in &model.posted {
         let found = model.events.iter().find(|event| event.chat == *chat && event.seq == *seq);
         let said = found.and_then(|event| match &event.what {
-            What::Posted(message) => Some((message.author, message.client_id)),
-            What::Blank(blank) => Some((blank.author, blank.client_id)),
+            EventKind::Posted(message) => Some((message.author, message.client_id)),
+            EventKind::Blank(blank) => Some((blank.author, blank.client_id)),
             _ => None,
         });
         assert_eq!(said, Some((*author, *client_id)), "what was posted at {seq} is there");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Event, Problem, Roster, Seq, Timeline, User, UserId, What,
+    Body, Chat, ChatId, ClientId, Event, EventKind, Problem, Roster, Seq, Timeline, User, UserId,
     frame::{Cursor, ServerFrame},
     page::{About, ChatPage},
     timeline::{Applied, Pending},
@@ -114,11 +114,11 @@ impl LiveChat {
                 let mut applied = Applied::Known;
                 self.change(|timeline| applied = timeline.apply(event.clone()));
                 match applied {
-                    Applied::Hole => Next::WatchAgain,
+                    Applied::Gap => Next::WatchAgain,
                     Applied::Known => Next::GoOn,
                     Applied::Appended => {
                         self.follow_rename(&event.what);
-                        if !matches!(event.what, What::Posted(_))
+                        if !matches!(event.what, EventKind::Posted(_))
                             && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
                         {
                             self.chat.set(chat);
@@ -212,8 +212,8 @@ impl LiveChat {
     }
 
     /// In a large room one may not be named in the roster, and is called differently all the same.
-    fn follow_rename(self, what: &What) {
-        if let What::Renamed { user, to, .. } = what
+    fn follow_rename(self, what: &EventKind) {
+        if let EventKind::Renamed { user, to, .. } = what
             && self.live.me.with_untracked(|me| me.id == *user && me.nickname != *to)
         {
             self.live.me.update(|me| me.nickname = to.clone());
@@ -240,7 +240,7 @@ impl LiveChat {
         self.roster.set(roster);
         self.change(|timeline| {
             let is_same_log = timeline.cursor().epoch == history.epoch;
-            let follows = |event: Event| timeline.apply(event) != Applied::Hole;
+            let follows = |event: Event| timeline.apply(event) != Applied::Gap;
             if !is_same_log || !history.events.iter().cloned().all(follows) {
                 timeline.reset(history);
             }

@@ -2,7 +2,7 @@
 
 use domain::{
     Lobby,
-    lobby::{LISTINGS_LIMIT, LobbyChange, PAGE_LISTINGS, Wanted},
+    lobby::{LISTINGS_LIMIT, LobbyChange, LobbyQuery, PAGE_LISTINGS},
     page::HomePage,
 };
 use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context};
@@ -17,7 +17,7 @@ pub struct LiveLobby {
     /// The page it is on.
     pub live: Live,
     /// What the reader wants to see.
-    pub wanted: State<Wanted>,
+    pub wanted: State<LobbyQuery>,
     /// What there is of it.
     pub lobby: State<Lobby>,
     /// Holds the list of them still while the reader is about to choose one.
@@ -49,7 +49,7 @@ impl LiveLobby {
 
     /// Shows only chats with this in their title.
     pub fn filter(self, filter: String) {
-        self.want(Wanted { filter, limit: PAGE_LISTINGS });
+        self.want(LobbyQuery { filter, limit: PAGE_LISTINGS });
     }
 
     /// Shows more chats, if there are more. False where the page has to be loaded anew for it.
@@ -59,12 +59,12 @@ impl LiveLobby {
         // one page at a time: what is on its way comes first
         if shown >= wanted.limit && wanted.limit < LISTINGS_LIMIT {
             let limit = (wanted.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
-            self.want(Wanted { limit, ..wanted });
+            self.want(LobbyQuery { limit, ..wanted });
         }
         self.live.courier().is_some()
     }
 
-    fn want(self, wanted: Wanted) {
+    fn want(self, wanted: LobbyQuery) {
         if let Some(courier) = self.live.courier() {
             courier.lobby(&wanted, &address(&wanted));
         }
@@ -94,7 +94,7 @@ impl LiveLobby {
 }
 
 /// The address of a home page with this part of the lobby.
-pub fn address(wanted: &Wanted) -> String {
+pub fn address(wanted: &LobbyQuery) -> String {
     match (wanted.limit, wanted.filter.trim()) {
         (PAGE_LISTINGS, "") => "/".to_owned(),
         (PAGE_LISTINGS, filter) => format!("/?filter={}", percent(filter)),
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_filter_is_written_into_a_link() {
-        let wanted = |filter: &str, limit| Wanted { filter: filter.to_owned(), limit };
+        let wanted = |filter: &str, limit| LobbyQuery { filter: filter.to_owned(), limit };
         assert_eq!(address(&wanted(" a b&é", PAGE_LISTINGS)), "/?filter=a%20b%26%C3%A9");
         assert_eq!(address(&wanted("", 100)), "/?limit=100&filter=");
         assert_eq!(address(&wanted("  ", PAGE_LISTINGS)), "/");

@@ -1,7 +1,7 @@
 //! More about somebody, or about what they said: what one can do about it. Without a script it is a page with the same
 //! forms, since each link to it is an address.
 
-use domain::{ChatId, Message, Problem, Seq, UserId, What, frame::Ask, page::About};
+use domain::{ChatId, EventKind, Message, Problem, Seq, UserId, frame::Ask, page::About};
 use leptos::{
     ev::{KeyboardEvent, MouseEvent, SubmitEvent},
     html::Dialog,
@@ -126,7 +126,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     // whoever said it may remove it meanwhile
     let said = Derived::new(move |_| {
         chat.timeline.with(|timeline| match &timeline.event(message?)?.what {
-            What::Posted(Message { body, .. }) => Some(body.to_string()),
+            EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
         })
     });

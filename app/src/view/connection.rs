@@ -37,7 +37,7 @@ pub fn ConnectionStatus(
         Connection::Starting | Connection::Connected | Connection::Ended => "",
         Connection::Reconnecting | Connection::Offline => meanwhile,
         Connection::Polling => {
-            "This network lets no live connection through, so the page looks for news every few seconds. What you send arrives \
+            "This network lets no live connection through, so the page looks for news every few seconds. EventKind you send arrives \
              all the same."
         }
     };

@@ -2,7 +2,7 @@
 
 use domain::{
     Listing, Timestamp, User,
-    lobby::{FILTER_LIMIT, LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    lobby::{FILTER_LIMIT, LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
 };
 use leptos::{
     ev::{MouseEvent, SubmitEvent},
@@ -60,7 +60,7 @@ pub fn LobbyView() -> impl IntoView {
     };
     let more_link = move || {
         lobby.wanted.with(|wanted| {
-            address(&Wanted { limit: shown.get() + PAGE_LISTINGS, filter: wanted.filter.clone() })
+            address(&LobbyQuery { limit: shown.get() + PAGE_LISTINGS, filter: wanted.filter.clone() })
         })
     };
     let count = move || match (matching.get(), is_filtered()) {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    Answer, Blank, Body, ClientId, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User, UserId,
-    Visibility, What,
+    Answer, Blank, Body, ClientId, EventKind, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User,
+    UserId, Visibility,
     frame::Ask,
     page::About,
     slash,
@@ -103,11 +103,11 @@ impl Line {
         };
         match &row.content {
             RowContent::Stored(event) => match &event.what {
-                What::Posted(Message { author, nickname, client_id, body }) => {
+                EventKind::Posted(Message { author, nickname, client_id, body }) => {
                     let delivery = Delivery::Stored(event.seq);
                     said(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
                 }
-                What::Blank(Blank { author, nickname, client_id, by }) => {
+                EventKind::Blank(Blank { author, nickname, client_id, by }) => {
                     let delivery = Delivery::Stored(event.seq);
                     said(Some(*author), Some(nickname), *client_id, event.at, Err(*by), delivery)
                 }
@@ -171,13 +171,15 @@ pub fn line_view(line: State<Line>) -> AnyView {
 
 /// What happened besides messages.
 #[component]
-fn SystemLine(what: What, me: UserId) -> impl IntoView {
+fn SystemLine(what: EventKind, me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let owner = chat.chat.with_untracked(|chat| chat.owner);
     // whoever was removed is not in the list of those who are here: this is where their return begins
     let about = match &what {
-        What::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
-        What::PeopleRemoved { first, others, .. } if owner == me && others.is_empty() => Some(first.clone()),
+        EventKind::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
+        EventKind::PeopleRemoved { first, others, .. } if owner == me && others.is_empty() => {
+            Some(first.clone())
+        }
         _ => None,
     };
     let about = about.map(|person| {
@@ -186,7 +188,7 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
         let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
         view! { <AboutLink address label about one_of_many=true /> }
     });
-    let and_all = matches!(what, What::PeopleRemoved { .. }).then_some(" and all their messages");
+    let and_all = matches!(what, EventKind::PeopleRemoved { .. }).then_some(" and all their messages");
     let (who, did, name) = told(what, me, owner);
     view! {
         <li class="system">
@@ -200,58 +202,61 @@ fn SystemLine(what: What, me: UserId) -> impl IntoView {
 }
 
 /// What happened in words for a reader: who, what they did, and what or whom it was about.
-fn told(what: What, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
+fn told(what: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
     let you = |id: UserId, nickname: Nickname| if id == me { "You".to_owned() } else { nickname.to_string() };
     let whom = |user: User| if user.id == me { "you".to_owned() } else { user.nickname.to_string() };
     match what {
-        What::Started { owner, nickname, guest: Some(guest), .. } => {
+        EventKind::Started { owner, nickname, guest: Some(guest), .. } => {
             (you(owner, nickname), " started this private chat with ", Some(whom(guest)))
         }
-        What::Started { owner, nickname, .. } => (you(owner, nickname), " started this chat", None),
-        What::Renamed { user, from, to } => {
+        EventKind::Started { owner, nickname, .. } => (you(owner, nickname), " started this chat", None),
+        EventKind::Renamed { user, from, to } => {
             let did = if user == me { " are now called " } else { " is now called " };
             (you(user, from), did, Some(to.to_string()))
         }
-        What::TitleEdited { nickname, title } => {
+        EventKind::TitleEdited { nickname, title } => {
             (you(owner, nickname), " changed the title to ", Some(title.to_string()))
         }
-        What::VisibilitySet { nickname, visibility } => {
+        EventKind::VisibilitySet { nickname, visibility } => {
             let did = match visibility {
                 Visibility::Public => " made this chat public",
                 Visibility::Private => " made this chat private",
             };
             (you(owner, nickname), did, None)
         }
-        What::Invited { by, to } => (you(by.id, by.nickname), " invited ", Some(whom(to))),
-        What::InviteAnswered { by, answer } => {
+        EventKind::Invited { by, to } => (you(by.id, by.nickname), " invited ", Some(whom(to))),
+        EventKind::InviteAnswered { by, answer } => {
             let did = match answer {
                 Answer::Accept => " accepted the invite",
                 Answer::Decline => " declined the invite",
             };
             (you(by.id, by.nickname), did, None)
         }
-        What::InviteWithdrawn { by, .. } => {
+        EventKind::InviteWithdrawn { by, .. } => {
             (you(by.id, by.nickname), " left before the invite was answered", None)
         }
-        What::PersonRemoved { nickname, person } => (you(owner, nickname), " removed ", Some(whom(person))),
-        What::PersonAdmitted { nickname, person } => {
+        EventKind::PersonRemoved { nickname, person } => {
+            (you(owner, nickname), " removed ", Some(whom(person)))
+        }
+        EventKind::PersonAdmitted { nickname, person } => {
             (you(owner, nickname), " readmitted ", Some(whom(person)))
         }
-        What::PeopleRemoved { nickname, first, others } if others.is_empty() => {
+        EventKind::PeopleRemoved { nickname, first, others } if others.is_empty() => {
             (you(owner, nickname), " removed ", Some(whom(first)))
         }
-        What::PeopleRemoved { nickname, others, .. } => {
+        EventKind::PeopleRemoved { nickname, others, .. } => {
             let people = people(others.len() + 1).to_ascii_lowercase();
             (you(owner, nickname), " removed ", Some(people))
         }
-        What::LockSet { nickname, is_locked } => {
+        EventKind::LockSet { nickname, is_locked } => {
             let did = if is_locked { " locked this chat" } else { " unlocked this chat" };
             (you(owner, nickname), did, None)
         }
         // these have lines of another kind, or none
-        What::Posted(_) | What::Blank(_) | What::MessageRemoved { .. } | What::OwnRemoved { .. } => {
-            (String::new(), "", None)
-        }
+        EventKind::Posted(_)
+        | EventKind::Blank(_)
+        | EventKind::MessageRemoved { .. }
+        | EventKind::OwnRemoved { .. } => (String::new(), "", None),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use domain::{Kept, Timestamp};
+use domain::{Timestamp, Tracked};
 use redb::{ReadableTable, Table};
 use serde::{Deserialize, Serialize};
 
@@ -45,10 +45,10 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T
         Ok(look(all.entry(id).or_insert(known)))
     }
 
-    pub(super) fn kept(&self, id: Id) -> Result<Option<Kept<T>>, StoreError> {
+    pub(super) fn kept(&self, id: Id) -> Result<Option<Tracked<T>>, StoreError> {
         self.with(id, |known| {
             let active_at = known.active_at.unwrap_or_default();
-            known.value.clone().map(|value| Kept { value, active_at })
+            known.value.clone().map(|value| Tracked { value, active_at })
         })
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Blank, Chat, ChatId, Event, Expiry, Invite, Kept, Message, Seq, Timestamp, User, UserId, What};
+use domain::{
+    Blank, Chat, ChatId, Event, EventKind, Expiry, Invite, Message, Seq, Timestamp, Tracked, User, UserId,
+};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
@@ -53,7 +55,7 @@ impl Snapshot {
     /// # Errors
     /// When the database cannot be read.
     pub fn known_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        let kept: Option<Kept<User>> =
+        let kept: Option<Tracked<User>> =
             kept(&self.read.open_table(USERS)?, &self.read.open_table(USERS_ACTIVE)?, id.bytes())?;
         Ok(kept.filter(|kept| !self.expiry.of_user(kept.active_at)).map(|known| known.value))
     }
@@ -63,7 +65,7 @@ impl Snapshot {
     /// # Errors
     /// When the database cannot be read.
     pub fn chat(&self, id: ChatId) -> Result<Option<Chat>, StoreError> {
-        let kept: Option<Kept<Chat>> =
+        let kept: Option<Tracked<Chat>> =
             kept(&self.read.open_table(CHATS)?, &self.read.open_table(CHATS_ACTIVE)?, id.bytes())?;
         Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
     }
@@ -88,13 +90,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn chats(&self) -> Result<Vec<Kept<Chat>>, StoreError> {
+    pub fn chats(&self) -> Result<Vec<Tracked<Chat>>, StoreError> {
         let (chats, active) = (self.read.open_table(CHATS)?, self.read.open_table(CHATS_ACTIVE)?);
         let mut all = Vec::new();
         for found in chats.iter()? {
             let (id, record) = found?;
             let active_at = active.get(id.value())?.map_or(0, |at| at.value());
-            let kept = Kept { value: codec::decode(record.value())?, active_at: Timestamp(active_at) };
+            let kept = Tracked { value: codec::decode(record.value())?, active_at: Timestamp(active_at) };
             if !self.expiry.of_chat(kept.active_at) {
                 all.push(kept);
             }
@@ -138,7 +140,7 @@ impl Snapshot {
             }
             begins = Seq(place.value().1);
             match event.what {
-                What::Posted(Message { author, .. }) | What::Blank(Blank { author, .. }) => {
+                EventKind::Posted(Message { author, .. }) | EventKind::Blank(Blank { author, .. }) => {
                     authors.insert(author);
                 }
                 _ => {}

@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 
 use domain::{
-    Blank, Change, Chat, ChatId, ClientId, Event, Kept, Message, RemovedBy, Seq, State, Timestamp, User,
-    UserId, What,
+    Blank, Change, Chat, ChatId, ClientId, Event, EventKind, Message, RemovedBy, Seq, StateReader, Timestamp,
+    Tracked, User, UserId,
 };
 use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -206,7 +206,7 @@ impl<'txn> Transaction<'txn> {
         if let Some(chat) = event.apply_to(before.map(|kept| kept.value)) {
             self.chats.put(id, chat.clone())?;
             self.chats.touch(id, active_at)?;
-            if let (What::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
+            if let (EventKind::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
                 let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
                 for pair in [(owner, guest), (guest, owner)] {
                     let was_there = self.pairs.insert(pair, id)?.is_some();
@@ -220,20 +220,20 @@ impl<'txn> Transaction<'txn> {
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
-        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+        if let EventKind::Posted(Message { author, client_id, .. }) = &event.what {
             let was_there =
                 self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
             came(&mut self.bytes, was_there, POSTED_BYTES);
         }
-        if let What::MessageRemoved { message, by } = event.what {
+        if let EventKind::MessageRemoved { message, by } = event.what {
             self.blank(event.chat, message, by)?;
         }
         Ok(())
     }
 
     fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
-        let Some(event) = State::event(self, chat, message)? else { return Ok(()) };
-        if let What::Posted(Message { author, client_id, .. }) = &event.what {
+        let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
+        if let EventKind::Posted(Message { author, client_id, .. }) = &event.what {
             let key = (chat.bytes(), author.bytes(), client_id.bytes());
             if self.posted.remove(key)?.is_some() {
                 self.removed.insert(key, message.0)?;
@@ -275,8 +275,8 @@ impl<'txn> Transaction<'txn> {
             let (_, record) = gone?;
             self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
             match codec::decode::<Event>(record.value())?.what {
-                What::Posted(Message { author, client_id, .. })
-                | What::Blank(Blank { author, client_id, .. }) => {
+                EventKind::Posted(Message { author, client_id, .. })
+                | EventKind::Blank(Blank { author, client_id, .. }) => {
                     posted.push((id, author.bytes(), client_id.bytes()));
                 }
                 _ => {}
@@ -290,14 +290,14 @@ impl<'txn> Transaction<'txn> {
     }
 }
 
-impl State for Transaction<'_> {
+impl StateReader for Transaction<'_> {
     type Error = StoreError;
 
-    fn user(&self, id: UserId) -> Result<Option<Kept<User>>, StoreError> {
+    fn user(&self, id: UserId) -> Result<Option<Tracked<User>>, StoreError> {
         self.users.kept(id.bytes())
     }
 
-    fn chat(&self, id: ChatId) -> Result<Option<Kept<Chat>>, StoreError> {
+    fn chat(&self, id: ChatId) -> Result<Option<Tracked<Chat>>, StoreError> {
         self.chats.kept(id.bytes())
     }
 

@@ -179,8 +179,8 @@ mod tests {
     };
 
     use domain::{
-        Body, Change, ChatId, ClientId, Epoch, Event, Message, Nickname, Seq, Timestamp, Title, User, UserId,
-        Visibility, What, id::ID_BYTES,
+        Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Message, Nickname, Seq, Timestamp, Title,
+        User, UserId, Visibility, id::ID_BYTES,
     };
     use proptest::prelude::*;
     use redb::backends::InMemoryBackend;
@@ -209,7 +209,7 @@ mod tests {
         let (nickname, at) = (Nickname::parse("Ana").unwrap(), Timestamp(7));
         let title = Title::parse("Tea").unwrap();
         let guest = Some(User { id: UserId::from_bytes([3; ID_BYTES]), nickname: nickname.clone() });
-        let started = What::Started {
+        let started = EventKind::Started {
             owner: user,
             nickname: nickname.clone(),
             title,
@@ -224,7 +224,7 @@ mod tests {
         let changes = [
             Change::User { user: User { id: user, nickname }, at },
             Change::Chat(started),
-            Change::Chat(event(2, What::Posted(message))),
+            Change::Chat(event(2, EventKind::Posted(message))),
             Change::Hidden { from: user, person: user, is_hidden: true },
             Change::UserTouched(user, at),
             Change::ChatTouched(chat, at),

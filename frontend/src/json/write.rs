@@ -237,7 +237,7 @@ mod tests {
         Body, ChatId, ClientId, Epoch, Problem, Seq, Timestamp, UserId, Visibility,
         frame::{Ask, ClientFrame, Cursor},
         id::ID_BYTES,
-        lobby::Wanted,
+        lobby::LobbyQuery,
         timeline::Pending,
     };
 
@@ -270,7 +270,7 @@ mod tests {
             ClientFrame::Watch { chat: CHAT, after: None },
             ClientFrame::Watch { chat: CHAT, after: Some(cursor) },
             ClientFrame::Typing { chat: CHAT },
-            ClientFrame::Lobby(Wanted { filter: "tea".into(), limit: 50 }),
+            ClientFrame::Lobby(LobbyQuery { filter: "tea".into(), limit: 50 }),
         ]
         .into_iter()
         .chain(asked.into_iter().map(|command| ClientFrame::Do { request: 7, command }))

@@ -3,8 +3,8 @@
 use std::{error::Error, path::Path};
 
 use domain::{
-    Body, Change, ChatId, ClientId, Event, Lifetimes, Message, Nickname, Seq, Span, Timestamp, Title, UserId,
-    Visibility, What, id::ID_BYTES,
+    Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Span, Timestamp,
+    Title, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{storage::Store, writer::CHECKPOINT_BYTES};
 use server::start::DATABASE;
@@ -57,11 +57,11 @@ pub(crate) fn write(
                 let what = if turn == 0 {
                     let title = Title::for_chat_of(&nickname);
                     let (owner, nickname, visibility) = (author, nickname.clone(), Visibility::Public);
-                    What::Started { owner, nickname, title, visibility, guest: None }
+                    EventKind::Started { owner, nickname, title, visibility, guest: None }
                 } else {
                     let (client_id, nickname) = (ClientId::from_bytes(id(number)), nickname.clone());
                     let Ok(body) = Body::parse(&body(number as u32)) else { continue };
-                    What::Posted(Message { author, nickname, client_id, body })
+                    EventKind::Posted(Message { author, nickname, client_id, body })
                 };
                 batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, what }))?;
                 *prev = seq;

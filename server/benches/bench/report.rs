@@ -33,13 +33,13 @@ pub(crate) struct Figure {
     least: f64,
     most: f64,
     goal: Option<Goal>,
-    verdict: Option<Verdict>,
+    verdict: Option<Decision>,
 }
 
 /// Whether a goal is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+enum Decision {
     Reached,
     /// By the median, and missed in a round at least.
     NotInEachRound,
@@ -65,11 +65,11 @@ impl Figure {
 
     pub(crate) fn with_goal(self, goal: Goal) -> Self {
         let verdict = if !goal.is_reached(self.median) {
-            Verdict::Missed
+            Decision::Missed
         } else if [self.least, self.most].into_iter().all(|value| goal.is_reached(value)) {
-            Verdict::Reached
+            Decision::Reached
         } else {
-            Verdict::NotInEachRound
+            Decision::NotInEachRound
         };
         Self { goal: Some(goal), verdict: Some(verdict), ..self }
     }
@@ -85,10 +85,10 @@ pub(crate) fn check() {
     assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
     assert_eq!(median(&[2.0, 1.0]), 1.5, "between the two in the middle");
     let verdict = |values: &[f64], goal| Figure::of("", "", values).with_goal(goal).verdict;
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(3.0)), Some(Verdict::Reached));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(2.0)), Some(Verdict::NotInEachRound));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.0)), Some(Verdict::NotInEachRound));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.5)), Some(Verdict::Missed));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(3.0)), Some(Decision::Reached));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(2.0)), Some(Decision::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.0)), Some(Decision::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.5)), Some(Decision::Missed));
     let millis = |times: &[u64]| times.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
     let of_both = Figure::of_times("", 0.5, &[millis(&[1, 2, 3]), millis(&[9])]);
     assert_eq!((of_both.least, of_both.median, of_both.most), (2.0, 2.0, 9.0));
@@ -142,7 +142,7 @@ impl Report {
         for version in &self.versions {
             text.push_str(&format!("{version}\n"));
         }
-        let short = |figure: &&Figure| figure.verdict == Some(Verdict::Missed);
+        let short = |figure: &&Figure| figure.verdict == Some(Decision::Missed);
         for (title, figures) in [
             ("Falls short", self.figures.iter().filter(short).collect::<Vec<_>>()),
             ("All", self.figures.iter().collect()),
@@ -179,9 +179,9 @@ fn line(figure: &Figure) -> String {
         Some(Goal::AtLeast(least)) => format!("at least {}", number(*least)),
     };
     let verdict = match verdict {
-        Some(Verdict::Reached) => " ✓",
-        Some(Verdict::NotInEachRound) => " ✓, not in each round",
-        Some(Verdict::Missed) => " ✗",
+        Some(Decision::Reached) => " ✓",
+        Some(Decision::NotInEachRound) => " ✓, not in each round",
+        Some(Decision::Missed) => " ✗",
         None => "",
     };
     let (median, least, most) = (number(*median), number(*least), number(*most));

@@ -12,7 +12,7 @@ use axum::{
 };
 use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
-    lobby::{LISTINGS_LIMIT, PAGE_LISTINGS, Wanted},
+    lobby::{LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
     page::{Notice, Page},
 };
 use engine::{ChatView, Subject};
@@ -45,7 +45,7 @@ pub async fn home(
     let part = part.map_or(PartOfLobby { filter: None, limit: None }, |Query(part)| part);
     let filter = part.filter.unwrap_or_default();
     let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
-    let wanted = Wanted { filter, limit };
+    let wanted = LobbyQuery { filter, limit };
     // a long list costs as much as so many short ones
     let cost = u32::try_from(limit.div_ceil(PAGE_LISTINGS)).ok().and_then(NonZeroU32::new);
     let visitor = match Visitor::come(&state, &request, cost.unwrap_or(NonZeroU32::MIN)) {

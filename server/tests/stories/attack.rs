@@ -15,10 +15,10 @@ use std::{
 };
 
 use domain::{
-    Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Title, UserId, Visibility, What,
+    Body, Change, ChatId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Title, UserId, Visibility,
     frame::{ClientFrame, ServerFrame},
     id::ID_BYTES,
-    lobby::Wanted,
+    lobby::LobbyQuery,
 };
 use engine::{clock, storage::Store};
 use reqwest::{StatusCode, header::SET_COOKIE};
@@ -88,7 +88,7 @@ impl Attacked {
         let started = (1..=chats).map(|number| {
             let title = Title::parse(&format!("{} {number}", "Ee\u{301}".repeat(45))).unwrap();
             let (owner, nickname, visibility) = (user(number), nickname.clone(), Visibility::Public);
-            let what = What::Started { owner, nickname, title, visibility, guest: None };
+            let what = EventKind::Started { owner, nickname, title, visibility, guest: None };
             event(number, number, 0, what)
         });
         let links = Body::parse(&"http://a.a/ ".repeat(330)).unwrap();
@@ -96,7 +96,7 @@ impl Attacked {
             let (author, nickname, body) = (user(number), nickname.clone(), links.clone());
             let message = Message { author, nickname, client_id: client_id(number), body };
             let prev = if number == 0 { 1 } else { chats + number };
-            event(1, chats + number + 1, prev, What::Posted(message))
+            event(1, chats + number + 1, prev, EventKind::Posted(message))
         });
         write(&store, &started.chain(posted).collect::<Vec<_>>()).unwrap();
         (0..60).map(|number| Seq(chats + number + 1)).collect()
@@ -209,7 +209,7 @@ async fn search(attacked: &Attacked) -> JoinSet<()> {
                 for number in 0_u64.. {
                     let marks = "\u{301}".repeat(80);
                     let filter = format!("e{marks}{session}-{socket}-{number}");
-                    let wanted = Wanted { filter: filter.chars().take(100).collect(), limit: 500 };
+                    let wanted = LobbyQuery { filter: filter.chars().take(100).collect(), limit: 500 };
                     if client.try_send(&ClientFrame::Lobby(wanted)).await.is_err() {
                         return;
                     }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use domain::{
-    Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Timestamp, Title, User, UserId,
-    Visibility, What, id::ID_BYTES,
+    Body, Change, ChatId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Timestamp, Title, User,
+    UserId, Visibility, id::ID_BYTES,
 };
 use engine::storage::{Store, StoreError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -29,13 +29,18 @@ fn chat(number: u8) -> ChatId {
     ChatId::from_bytes([number; ID_BYTES])
 }
 
-fn event(chat: ChatId, seq: u64, prev: u64, what: What) -> Change {
+fn event(chat: ChatId, seq: u64, prev: u64, what: EventKind) -> Change {
     Change::Chat(Event { chat, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), what })
 }
 
-fn message(number: u64) -> What {
+fn message(number: u64) -> EventKind {
     let body = Body::parse(&format!("message {number}")).unwrap();
-    What::Posted(Message { author: ANA, nickname: Nickname::friendly(1), client_id: client_id(number), body })
+    EventKind::Posted(Message {
+        author: ANA,
+        nickname: Nickname::friendly(1),
+        client_id: client_id(number),
+        body,
+    })
 }
 
 /// A database with some chats and something said in each, half of it in the journal still.
@@ -45,7 +50,8 @@ fn fill(store: &Store) {
     for number in 0..CHATS {
         seq += 1;
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
-        let what = What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
+        let what =
+            EventKind::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
         let user = Change::User { user: User::new(ANA), at: Timestamp(seq) };
         write(store, &[user, event(chat(number), seq, 0, what)]).unwrap();
         newest[usize::from(number)] = seq;
@@ -69,7 +75,7 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     let mut there = 0;
     for kept in view.chats()? {
         for event in view.events_after(kept.value.id, Seq::ZERO, 10_000)? {
-            if let What::Posted(said) = &event.what {
+            if let EventKind::Posted(said) = &event.what {
                 assert!(said.body.as_str().starts_with("message "), "something is made up: {said:?}");
                 there += 1;
             }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use domain::{ChatId, Problem, What, frame::ServerFrame};
+use domain::{ChatId, EventKind, Problem, frame::ServerFrame};
 use tempfile::TempDir;
 
 use crate::support::{Person, client_id, process::Process};
@@ -46,7 +46,7 @@ async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
     let history = ana.connect().await.watch(chat, None).await.unwrap();
     let newest = &history.events.last().unwrap().what;
     assert!(
-        matches!(newest, What::Posted(message) if message.client_id == client_id(stored - 1)),
+        matches!(newest, EventKind::Posted(message) if message.client_id == client_id(stored - 1)),
         "{newest:?}"
     );
 }

@@ -1,9 +1,9 @@
 //! The public chats, live, for whoever looks for company.
 
 use domain::{
-    Change, ChatId, Event, Lobby, Problem, Seq, Title, Visibility, What,
+    Change, ChatId, Event, EventKind, Lobby, Problem, Seq, Title, Visibility,
     frame::{Ask, ClientFrame, ServerFrame},
-    lobby::{LISTINGS_LIMIT, Wanted},
+    lobby::{LISTINGS_LIMIT, LobbyQuery},
 };
 use engine::clock;
 use reqwest::StatusCode;
@@ -108,7 +108,7 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     let started = chats.iter().zip(1..).map(|(chat, seq)| {
         let (nickname, title) = (owner.nickname.clone(), Title::parse(&format!("Chat {seq}")).unwrap());
         let visibility = Visibility::Public;
-        let what = What::Started { owner: owner.id, nickname, title, visibility, guest: None };
+        let what = EventKind::Started { owner: owner.id, nickname, title, visibility, guest: None };
         Change::Chat(Event { chat: *chat, seq: Seq(seq), prev: Seq::ZERO, at: now, what })
     });
     let server = server.restart_with(&started.collect::<Vec<_>>()).await;
@@ -160,7 +160,7 @@ async fn a_session_filters_the_list_in_so_many_windows_and_is_told_when_it_is_en
     for (filter, expected) in
         [("tea".to_owned(), Problem::TooManyFilters), ("e".repeat(101), Problem::TooManyFilters)]
     {
-        one_more.send(&ClientFrame::Lobby(Wanted { filter, limit: 9 })).await;
+        one_more.send(&ClientFrame::Lobby(LobbyQuery { filter, limit: 9 })).await;
         let refused = one_more.find(|frame| match frame {
             ServerFrame::Refused { request: None, chat: None, problem } => Some(*problem),
             _ => None,

@@ -1,7 +1,7 @@
 //! What people do about each other: messages taken away, people removed and hidden, chats locked; and nobody who may not.
 
 use domain::{
-    ChatId, Problem, RemovedBy, Roster, Seq, UserId, What,
+    ChatId, EventKind, Problem, RemovedBy, Roster, Seq, UserId,
     frame::{Ask, ClientFrame, Cursor, ServerFrame},
 };
 use reqwest::StatusCode;
@@ -38,13 +38,16 @@ async fn what_a_removed_message_said_is_nowhere() {
     assert_eq!(eve_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::NotOwner));
     bea_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
     let seen = ana_here.events(2).await;
-    assert_eq!(seen[1].what, What::MessageRemoved { message, by: RemovedBy::Author });
+    assert_eq!(seen[1].what, EventKind::MessageRemoved { message, by: RemovedBy::Author });
     assert_eq!(seen[1].prev, seen[0].seq);
     // whoever comes, comes back or looks back finds its place without what it said, from memory and from disk
     let mut late = ana.connect().await;
     late.send(&ClientFrame::Watch { chat, after: Some(before) }).await;
     let found = late.events(2).await;
-    assert!(matches!(&found[0].what, What::Blank(blank) if blank.client_id == client_id(1)), "{found:?}");
+    assert!(
+        matches!(&found[0].what, EventKind::Blank(blank) if blank.client_id == client_id(1)),
+        "{found:?}"
+    );
     let server = server.restart().await;
     let again = server.person().await;
     let history = again.connect().await.watch(chat, None).await.unwrap();
@@ -306,7 +309,7 @@ async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before
     let at = ana_here.do_it(newcomers).await.unwrap();
     let removed = |frame: &ServerFrame| match frame {
         ServerFrame::Event(event) => match &event.what {
-            What::PeopleRemoved { others, .. } => Some((event.seq, others.len() + 1)),
+            EventKind::PeopleRemoved { others, .. } => Some((event.seq, others.len() + 1)),
             _ => None,
         },
         _ => None,

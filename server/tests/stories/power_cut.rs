@@ -13,8 +13,8 @@ use std::{
 };
 
 use domain::{
-    Body, Change, ChatId, Event, Lifetimes, Message, Nickname, Seq, Timestamp, Title, UserId, Visibility,
-    What, id::ID_BYTES,
+    Body, Change, ChatId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Timestamp, Title, UserId,
+    Visibility, id::ID_BYTES,
 };
 use engine::storage::{Store, StoreError};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -195,7 +195,7 @@ impl StorageBackend for Disk {
     }
 }
 
-fn event(seq: u64, what: What) -> Change {
+fn event(seq: u64, what: EventKind) -> Change {
     let prev = Seq(seq.saturating_sub(1));
     Change::Chat(Event { chat: CHAT, seq: Seq(seq), prev, at: Timestamp(seq), what })
 }
@@ -203,13 +203,13 @@ fn event(seq: u64, what: What) -> Change {
 fn started() -> Change {
     let nickname = Nickname::parse("Ana").unwrap();
     let title = Title::parse("Tea").unwrap();
-    event(1, What::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None })
+    event(1, EventKind::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None })
 }
 
 fn posted(seq: u64, length: usize) -> Change {
     let body = Body::parse(&format!("{seq} {}", "x".repeat(length))).unwrap();
     let nickname = Nickname::parse("Ana").unwrap();
-    event(seq, What::Posted(Message { author: ANA, nickname, client_id: client_id(seq), body }))
+    event(seq, EventKind::Posted(Message { author: ANA, nickname, client_id: client_id(seq), body }))
 }
 
 fn store_up_to(store: &Store, changes: &[Change], seq: u64) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! What a chat is called, who finds it, and what its people are called: changed live, by whoever may.
 
 use domain::{
-    Problem, Visibility, What,
+    EventKind, Problem, Visibility,
     frame::{Ask, ClientFrame},
 };
 
@@ -23,9 +23,9 @@ async fn the_owner_changes_title_and_visibility_and_everybody_sees_it() {
     ask(&mut ana_here, Ask::SetVisibility { chat, visibility: Visibility::Private }).await.unwrap();
     let seen = bea.events(2).await;
     assert!(
-        matches!(&seen[0].what, What::TitleEdited { title, nickname } if title.as_str() == "Coffee & cake" && nickname.as_str() == "Ana")
+        matches!(&seen[0].what, EventKind::TitleEdited { title, nickname } if title.as_str() == "Coffee & cake" && nickname.as_str() == "Ana")
     );
-    assert!(matches!(seen[1].what, What::VisibilitySet { visibility: Visibility::Private, .. }));
+    assert!(matches!(seen[1].what, EventKind::VisibilitySet { visibility: Visibility::Private, .. }));
     assert_eq!(seen[1].prev, seen[0].seq);
     let page = server.person().await.get(&format!("/chat/{chat}")).await.text;
     assert!(page.contains("Coffee &amp; cake</h1>") && page.contains("changed the title to"), "{page}");
@@ -44,7 +44,7 @@ async fn nobody_else_may_whatever_they_send() {
     let private = Ask::SetVisibility { chat, visibility: Visibility::Private };
     assert_eq!(ask(&mut bea, private).await, Err(Problem::NotOwner));
     bea.post(chat, client_id(1), "never mind").await.unwrap();
-    assert!(matches!(bea.event().await.what, What::Posted(_)), "nothing else was stored");
+    assert!(matches!(bea.event().await.what, EventKind::Posted(_)), "nothing else was stored");
     let mut ana = ana.watch(chat).await;
     for (title, problem) in [(" ", Problem::TitleEmpty), (&"x".repeat(101), Problem::TitleTooLong)] {
         assert_eq!(ask(&mut ana, Ask::EditTitle { chat, title: title.to_owned() }).await, Err(problem));
@@ -75,12 +75,14 @@ async fn a_rename_is_noted_in_every_chat_one_is_in_and_earlier_messages_keep_the
     loop {
         let event = watching.event().await;
         match event.what {
-            What::Renamed { from, to, .. } => renamed.push((event.chat, from.to_string(), to.to_string())),
-            What::Posted(message) if event.chat == elsewhere => {
+            EventKind::Renamed { from, to, .. } => {
+                renamed.push((event.chat, from.to_string(), to.to_string()));
+            }
+            EventKind::Posted(message) if event.chat == elsewhere => {
                 assert_eq!(message.nickname.as_str(), "Beatrice");
                 break;
             }
-            What::Posted(message) => names.push(message.nickname.to_string()),
+            EventKind::Posted(message) => names.push(message.nickname.to_string()),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@
 
 use std::{io, time::Duration};
 
-use domain::{UserId, What, frame::ServerFrame, page::PAGE_EVENTS};
+use domain::{EventKind, UserId, frame::ServerFrame, page::PAGE_EVENTS};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -174,7 +174,7 @@ async fn a_reader_who_takes_nothing_holds_nobody_up() {
     let history = cy.connect().await.watch(chat, None).await.unwrap();
     let newest = history.events.last().map(|event| &event.what);
     assert!(
-        matches!(newest, Some(What::Posted(message)) if message.client_id == client_id(1_999)),
+        matches!(newest, Some(EventKind::Posted(message)) if message.client_id == client_id(1_999)),
         "and finds everything when it comes back"
     );
     // a page of long messages has fewer of them

@@ -356,8 +356,8 @@ mod tests {
     use std::io::Read;
 
     use domain::{
-        Body, Chat, ClientId, Counts, Epoch, Invite, Lifetimes, Member, Message, Nickname, Roster, Seq, Span,
-        Timestamp, Title, User, Visibility, What,
+        Body, Chat, ClientId, Counts, Epoch, EventKind, Invite, Lifetimes, Member, Message, Nickname, Roster,
+        Seq, Span, Timestamp, Title, User, Visibility,
         id::ID_BYTES,
         page::{About, History, Visit},
     };
@@ -383,7 +383,7 @@ mod tests {
             body: Body::parse(said).unwrap(),
         };
         let event =
-            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), what: What::Posted(message) };
+            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), what: EventKind::Posted(message) };
         ChatPage {
             visit: Visit {
                 me: User::new(id(reader)),

@@ -8,7 +8,7 @@ use domain::{
         Ask, BEAT_SECONDS, COMMANDS_IN_FLIGHT, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION,
         WATCH_LIMIT,
     },
-    lobby::Wanted,
+    lobby::LobbyQuery,
     page::History,
 };
 use engine::{
@@ -73,7 +73,7 @@ pub(super) struct Connection {
     /// A few at most, and one nearly always.
     watches: Vec<ChatSubscription>,
     /// The part of the lobby that was asked for last, until it is shown.
-    wanted: Option<Wanted>,
+    wanted: Option<LobbyQuery>,
     /// Looks for it.
     entering: Option<BoxFuture<'static, Entered>>,
     /// The lobby is not shown anew before.
@@ -95,7 +95,7 @@ struct Rest {
 
 /// A part of the lobby that was looked for.
 struct Entered {
-    wanted: Wanted,
+    wanted: LobbyQuery,
     is_filtered: bool,
     /// Its place among the filters of the session, unless the connection had one.
     filtering: Option<Filtering>,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::Future, net::SocketAddr};
 use domain::{
     ChatId, ClientId, Event, Invite, Lobby, Problem, Seq, Timeline, User,
     frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
-    lobby::Wanted,
+    lobby::LobbyQuery,
     page::History,
 };
 use futures_util::{SinkExt, StreamExt};
@@ -236,7 +236,7 @@ impl Client {
 
     /// Follows the lobby from now on.
     pub(crate) async fn enter_lobby(&mut self, filter: &str, limit: usize) -> Lobby {
-        self.send(&ClientFrame::Lobby(Wanted { filter: filter.to_owned(), limit })).await;
+        self.send(&ClientFrame::Lobby(LobbyQuery { filter: filter.to_owned(), limit })).await;
         self.find(|frame| match frame {
             ServerFrame::Lobby(lobby) => Some(lobby.clone()),
             _ => None,

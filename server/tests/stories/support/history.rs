@@ -8,7 +8,7 @@ use std::{
 };
 
 use domain::{
-    ChatId, ClientId, Event, Lifetimes, Seq, Timestamp, UserId, What,
+    ChatId, ClientId, Event, EventKind, Lifetimes, Seq, Timestamp, UserId,
     frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
@@ -31,7 +31,7 @@ type Said = (Seq, UserId, ClientId);
 
 fn said(event: &Event) -> Option<Said> {
     match &event.what {
-        What::Posted(message) => Some((event.seq, message.author, message.client_id)),
+        EventKind::Posted(message) => Some((event.seq, message.author, message.client_id)),
         _ => None,
     }
 }

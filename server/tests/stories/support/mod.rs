@@ -303,7 +303,7 @@ pub(crate) fn bodies<'a>(events: impl IntoIterator<Item = &'a domain::Event>) ->
     events
         .into_iter()
         .filter_map(|event| match &event.what {
-            domain::What::Posted(message) => Some(message.body.to_string()),
+            domain::EventKind::Posted(message) => Some(message.body.to_string()),
             _ => None,
         })
         .collect()
