@@ -1,5 +1,5 @@
-//! A live page: signals over what one reader sees. Frames come in through [`Scene::receive`], one direct call each;
-//! what the reader does goes out through the [`Courier`]. On the server there is no courier, and nothing moves.
+//! A live page: signals over what one reader sees. Frames come in through [`LivePage::receive`], one direct call each;
+//! what the reader does goes out through the [`Transport`]. On the server there is no courier, and nothing moves.
 
 mod chat;
 mod lobby;
@@ -19,7 +19,7 @@ use leptos::{
     web_sys::{Element, Event, HtmlElement, MouseEvent, SubmitEvent},
 };
 
-use crate::{state::State, takeover::Takeover};
+use crate::{state::State, takeover::HydrationQueue};
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
@@ -41,7 +41,7 @@ pub enum Connection {
 }
 
 /// What the browser does for a live page.
-pub trait Courier: Send + Sync {
+pub trait Transport: Send + Sync {
     /// A fresh id for a message.
     fn client_id(&self) -> ClientId;
 
@@ -103,19 +103,19 @@ pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
 
 /// How the browser is told that a page wants to be alive.
 #[derive(Clone)]
-pub struct Connector(pub Arc<dyn Fn(Scene) -> Arc<dyn Courier> + Send + Sync>);
+pub struct Connector(pub Arc<dyn Fn(LivePage) -> Arc<dyn Transport> + Send + Sync>);
 
 /// What the connection has to do after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Next {
+pub enum FrameAction {
     /// Go on.
-    GoOn,
+    Continue,
     /// Something is missing: watch again.
-    WatchAgain,
+    Resubscribe,
     /// The server cannot do it now: come back later.
-    ComeBack,
+    Reconnect,
     /// There is nothing more to come: the chat has gone, or the server speaks another language.
-    GiveUp,
+    Close,
 }
 
 /// Keeps a button from being pressed by the second click of a double click, as the system of the reader tells them.
@@ -172,7 +172,7 @@ pub struct Live {
     pub shown_again: State<u32>,
     /// Whether what the reader did goes on its way now: it was held back, and the server can be reached.
     goes_on: StoredValue<bool>,
-    courier: StoredValue<Option<Arc<dyn Courier>>>,
+    courier: StoredValue<Option<Arc<dyn Transport>>>,
     /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
     /// set right at any moment.
     told: StoredValue<(Timestamp, u64)>,
@@ -180,7 +180,7 @@ pub struct Live {
 
 /// A live page with what is on it.
 #[derive(Clone, Copy)]
-pub enum Scene {
+pub enum LivePage {
     /// The home page.
     Home(LiveLobby),
     /// A chat.
@@ -222,7 +222,7 @@ impl Live {
     }
 
     /// What the browser can do for this page; nothing on the server and before the page is alive.
-    pub fn courier(self) -> Option<Arc<dyn Courier>> {
+    pub fn courier(self) -> Option<Arc<dyn Transport>> {
         self.courier.with_value(Clone::clone)
     }
 
@@ -302,7 +302,7 @@ impl Live {
     }
 }
 
-impl Scene {
+impl LivePage {
     /// What is the same on every page.
     pub fn live(self) -> Live {
         match self {
@@ -330,7 +330,7 @@ impl Scene {
     /// Brings the page to life as soon as the browser has taken it over, where there is one.
     pub fn connect(self) {
         let (Some(connector), Some(takeover), Some(owner)) =
-            (use_context::<Connector>(), use_context::<Takeover>(), Owner::current())
+            (use_context::<Connector>(), use_context::<HydrationQueue>(), Owner::current())
         else {
             return;
         };
@@ -349,7 +349,7 @@ impl Scene {
     }
 
     /// Takes in a frame. Answers to commands do not come here, since only the connection knows what they are about.
-    pub fn receive(self, frame: ServerFrame) -> Next {
+    pub fn receive(self, frame: ServerFrame) -> FrameAction {
         let live = self.live();
         match frame {
             ServerFrame::Welcome { me, now, lifetimes, .. } => {
@@ -359,18 +359,18 @@ impl Scene {
                     chat.timeline.update(|timeline| timeline.clock_set(by));
                 }
                 live.welcome(me, now, lifetimes);
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Invites(invites) => {
                 live.invites.set(invites);
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Hidden(hidden) => {
                 live.hidden.set(hidden.clone());
                 if let Self::Chat(chat) = self {
                     chat.hide(hidden);
                 }
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Lobby(lobby) => {
                 live.counts.set(lobby.counts);
@@ -378,14 +378,14 @@ impl Scene {
                     live.notice.set(None);
                     home.show(lobby);
                 }
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::LobbyChange(change) => {
                 live.counts.set(change.counts);
                 if let Self::Home(home) = self {
                     home.change(change);
                 }
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Refused {
                 chat: None,
@@ -406,7 +406,7 @@ impl Scene {
                         live.notice.set(Some(problem));
                         live.connection.set(Connection::Connected);
                     }
-                    Next::GoOn
+                    FrameAction::Continue
                 }
                 Self::Chat(chat) => chat.receive(frame),
             },
@@ -454,13 +454,13 @@ impl Scene {
         }
     }
 
-    fn end(self, problem: Problem) -> Next {
+    fn end(self, problem: Problem) -> FrameAction {
         if let Self::Chat(chat) = self {
             return chat.end(problem);
         }
         let live = self.live();
         live.ended.set(Some(problem));
         live.connection.set(Connection::Ended);
-        Next::GiveUp
+        FrameAction::Close
     }
 }

@@ -21,7 +21,7 @@ type Piece = Box<dyn FnOnce()>;
 /// found as the server rendered it: news come when the page is alive, which is last, and whoever acts before has the rest
 /// done first.
 #[derive(Clone, Copy)]
-pub struct Takeover(StoredValue<Left, LocalStorage>);
+pub struct HydrationQueue(StoredValue<Left, LocalStorage>);
 
 #[derive(Default)]
 struct Left {
@@ -30,7 +30,7 @@ struct Left {
     last: Option<Piece>,
 }
 
-impl Takeover {
+impl HydrationQueue {
     /// Begins: what is to be taken over is found as the outline is.
     pub fn begin() -> Self {
         Self(StoredValue::new_local(Left::default()))
@@ -58,17 +58,17 @@ impl Takeover {
 
 /// One element that is taken over after what is around it.
 #[component]
-pub fn Later(
+pub fn Deferred(
     /// The element.
     children: Children,
 ) -> impl IntoView {
-    TakenOverLater(children)
+    DeferredView(children)
 }
 
 /// A view of one element that is taken over after what is around it.
-pub struct TakenOverLater(pub Children);
+pub struct DeferredView(pub Children);
 
-impl Render for TakenOverLater {
+impl Render for DeferredView {
     type State = Rc<RefCell<Option<AnyViewState>>>;
 
     fn build(self) -> Self::State {
@@ -83,7 +83,7 @@ impl Render for TakenOverLater {
     }
 }
 
-impl AddAnyAttr for TakenOverLater {
+impl AddAnyAttr for DeferredView {
     type Output<NewAttr: Attribute> = AnyView;
 
     fn add_any_attr<NewAttr: Attribute>(self, attribute: NewAttr) -> AnyView {
@@ -91,7 +91,7 @@ impl AddAnyAttr for TakenOverLater {
     }
 }
 
-impl RenderHtml for TakenOverLater {
+impl RenderHtml for DeferredView {
     type AsyncOutput = AnyView;
     type Owned = Self;
 
@@ -114,7 +114,7 @@ impl RenderHtml for TakenOverLater {
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        let (Some(takeover), Some(owner)) = (use_context::<Takeover>(), Owner::current()) else {
+        let (Some(takeover), Some(owner)) = (use_context::<HydrationQueue>(), Owner::current()) else {
             let view = (self.0)().hydrate::<FROM_SERVER>(cursor, position);
             return Rc::new(RefCell::new(Some(view)));
         };
@@ -149,7 +149,7 @@ mod tests {
                 let done = Rc::clone(&done);
                 move || done.borrow_mut().push(what)
             };
-            let takeover = Takeover::begin();
+            let takeover = HydrationQueue::begin();
             takeover.at_last(note("alive"));
             takeover.add(Box::new(note("header")));
             let inner = note("a line of it");
@@ -169,9 +169,9 @@ mod tests {
     fn what_comes_later_is_rendered_as_what_it_is() {
         let now = view! { <p class="soft">"Hello"</p> }.to_html();
         let later = view! {
-            <Later>
+            <Deferred>
                 <p class="soft">"Hello"</p>
-            </Later>
+            </Deferred>
         };
         assert_eq!(later.to_html(), now);
     }

@@ -11,7 +11,7 @@ mod takeover;
 use std::{cell::RefCell, sync::Arc};
 
 use app::{
-    live::{Connector, Courier},
+    live::{Connector, Transport},
     page::{App, PAGE_ID},
     view::composer::FreshClientId,
 };
@@ -73,7 +73,7 @@ fn found() -> Option<(HtmlElement, Page)> {
 }
 
 fn scene(page: Page) -> impl IntoView {
-    provide_context(Connector(Arc::new(|scene| -> Arc<dyn Courier> { Arc::new(Socket::open(scene)) })));
+    provide_context(Connector(Arc::new(|scene| -> Arc<dyn Transport> { Arc::new(Socket::open(scene)) })));
     provide_context(takeover::begin());
     // what a form asks for is done once, however often it is sent; as it came it has one of the server's
     provide_context(FreshClientId(Some(browser::client_id())));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use app::live::{Answered, Connection, Scene, address};
+use app::live::{Answered, Connection, LivePage, address};
 use domain::{
     Problem, Seq,
     frame::{Ask, ServerFrame},
@@ -32,7 +32,7 @@ const ASK_ADDRESS: &str = "/api/ask";
 
 /// Follows a page by requests, while that is on.
 pub(crate) struct Polling {
-    scene: Scene,
+    scene: LivePage,
     is_on: Cell<bool>,
     failures: Cell<u32>,
     /// Whether the page was asked for and has not come.
@@ -45,7 +45,7 @@ pub(crate) struct Polling {
 
 impl Polling {
     /// Off at first.
-    pub(crate) fn new(scene: Scene) -> Rc<Self> {
+    pub(crate) fn new(scene: LivePage) -> Rc<Self> {
         Rc::new(Self {
             scene,
             is_on: Cell::new(false),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use app::live::{Answered, Connection, Courier, LiveChat, Next, Scene};
+use app::live::{Answered, Connection, FrameAction, LiveChat, LivePage, Transport};
 use domain::{
     ClientId, Problem, Seq, Timestamp, backoff,
     frame::{Ask, ClientFrame, Cursor, SILENCE_SECONDS, ServerFrame, VERSION},
@@ -73,7 +73,7 @@ pub(crate) fn close() {
 pub(crate) struct Socket(SendWrapper<Rc<Inner>>);
 
 struct Inner {
-    scene: Scene,
+    scene: LivePage,
     wire: RefCell<Option<Wire>>,
     attempts: Cell<u32>,
     /// After how many milliseconds to come back, where the server said so.
@@ -173,7 +173,7 @@ impl Drop for Listener {
 
 impl Socket {
     /// Connects a live page, and keeps it connected for as long as the page is there.
-    pub(crate) fn open(scene: Scene) -> Self {
+    pub(crate) fn open(scene: LivePage) -> Self {
         scene.live().is_visible.set(browser::is_visible());
         // every time of day on the page changes by that, which is more than to connect
         let _ = set_timeout(move || scene.live().offset_minutes.set(browser::offset_minutes), Duration::ZERO);
@@ -202,7 +202,7 @@ impl Socket {
     }
 }
 
-impl Courier for Socket {
+impl Transport for Socket {
     fn client_id(&self) -> ClientId {
         browser::client_id()
     }
@@ -689,7 +689,7 @@ impl Inner {
             self.told.set(within.map(|seconds| backoff::told_millis(seconds, browser::chance())));
         }
         match self.scene.receive(frame) {
-            Next::GoOn => {
+            FrameAction::Continue => {
                 if is_welcome {
                     self.welcomed();
                 }
@@ -700,9 +700,9 @@ impl Inner {
                     self.scene.live().is_in_doubt.set(false);
                 }
             }
-            Next::WatchAgain => self.repair(),
-            Next::ComeBack => self.lost(),
-            Next::GiveUp => self.give_up(),
+            FrameAction::Resubscribe => self.repair(),
+            FrameAction::Reconnect => self.lost(),
+            FrameAction::Close => self.give_up(),
         }
     }
 

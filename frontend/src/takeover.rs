@@ -2,23 +2,23 @@
 
 use std::cell::Cell;
 
-use app::takeover::Takeover;
+use app::takeover::HydrationQueue;
 
 thread_local! {
-    static UNDER_WAY: Cell<Option<Takeover>> = const { Cell::new(None) };
+    static UNDER_WAY: Cell<Option<HydrationQueue>> = const { Cell::new(None) };
 }
 
 /// Begins with a page.
-pub(crate) fn begin() -> Takeover {
-    let takeover = Takeover::begin();
+pub(crate) fn begin() -> HydrationQueue {
+    let takeover = HydrationQueue::begin();
     UNDER_WAY.set(Some(takeover));
     takeover
 }
 
 /// Does the next piece. False once there is none left: with the last the page is alive, and changes from then on.
 pub(crate) fn advance() -> bool {
-    if let Some(piece) = UNDER_WAY.get().and_then(Takeover::next) {
+    if let Some(piece) = UNDER_WAY.get().and_then(HydrationQueue::next) {
         piece();
     }
-    UNDER_WAY.get().is_some_and(Takeover::has_more)
+    UNDER_WAY.get().is_some_and(HydrationQueue::has_more)
 }

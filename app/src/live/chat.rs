@@ -12,7 +12,7 @@ use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context, request_a
 
 use crate::state::{Derived, State, effect};
 
-use super::{Connection, Courier, Live, Next};
+use super::{Connection, FrameAction, Live, Transport};
 
 /// How often the others are told that somebody is typing.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;
@@ -98,24 +98,24 @@ impl LiveChat {
     }
 
     /// Takes in a frame about this chat.
-    pub(super) fn receive(self, frame: ServerFrame) -> Next {
+    pub(super) fn receive(self, frame: ServerFrame) -> FrameAction {
         match frame {
             ServerFrame::Snapshot { chat, history } => {
                 self.chat.set(chat);
                 self.change(|timeline| timeline.reset(history));
                 self.live.connection.set(Connection::Connected);
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Resumed { .. } => {
                 self.live.connection.set(Connection::Connected);
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Event(event) => {
                 let mut applied = Applied::Known;
                 self.change(|timeline| applied = timeline.apply(event.clone()));
                 match applied {
-                    Applied::Gap => Next::WatchAgain,
-                    Applied::Known => Next::GoOn,
+                    Applied::Gap => FrameAction::Resubscribe,
+                    Applied::Known => FrameAction::Continue,
                     Applied::Appended => {
                         self.follow_rename(&event.what);
                         if !matches!(event.what, EventKind::Posted(_))
@@ -123,14 +123,14 @@ impl LiveChat {
                         {
                             self.chat.set(chat);
                         }
-                        Next::GoOn
+                        FrameAction::Continue
                     }
                 }
             }
             ServerFrame::Beat(reached) => {
                 let sent = reached.iter().find(|reached| reached.chat == self.chat_id());
                 let is_behind = sent.is_some_and(|sent| sent.seq > self.cursor().seq);
-                if is_behind { Next::WatchAgain } else { Next::GoOn }
+                if is_behind { FrameAction::Resubscribe } else { FrameAction::Continue }
             }
             ServerFrame::Earlier { before, events, earlier, .. } => {
                 if self.has_turned(before) {
@@ -139,7 +139,7 @@ impl LiveChat {
                     self.change(|timeline| timeline.prepend(before, events, earlier));
                 }
                 self.loaded();
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Later { after, events, .. } => {
                 if self.has_turned(after) {
@@ -149,21 +149,23 @@ impl LiveChat {
                     self.change(|timeline| timeline.append(after, events));
                 }
                 self.loaded();
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::Roster { roster, .. } => {
                 self.roster.set(roster);
                 self.follow_me();
-                Next::GoOn
+                FrameAction::Continue
             }
             ServerFrame::RosterChange { change, .. } => {
                 self.roster.update(|roster| roster.apply(change));
                 self.follow_me();
-                Next::GoOn
+                FrameAction::Continue
             }
-            ServerFrame::Refused { chat: Some(_), problem, .. } if problem.is_passing() => Next::ComeBack,
+            ServerFrame::Refused { chat: Some(_), problem, .. } if problem.is_passing() => {
+                FrameAction::Reconnect
+            }
             ServerFrame::Refused { chat: Some(_), problem, .. } => self.end(problem),
-            _ => Next::GoOn,
+            _ => FrameAction::Continue,
         }
     }
 
@@ -276,7 +278,7 @@ impl LiveChat {
     }
 
     /// What waits to be stored outlives the page: what waited before it was loaded anew waits again.
-    pub(super) fn keep_waiting(self, courier: Arc<dyn Courier>) {
+    pub(super) fn keep_waiting(self, courier: Arc<dyn Transport>) {
         let kept = courier.waiting();
         if !kept.is_empty() {
             self.timeline.update(|timeline| timeline.restore(kept));
@@ -293,7 +295,7 @@ impl LiveChat {
         }
     }
 
-    pub(super) fn end(self, problem: Problem) -> Next {
+    pub(super) fn end(self, problem: Problem) -> FrameAction {
         // whoever has it before them knows that there was one
         let problem = if problem == Problem::UnknownChat { Problem::ChatEnded } else { problem };
         self.roster.set(Roster::default());
@@ -301,7 +303,7 @@ impl LiveChat {
         self.live.connection.set(Connection::Ended);
         let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
         waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
-        Next::GiveUp
+        FrameAction::Close
     }
 
     /// An own message is on disk.
@@ -380,7 +382,7 @@ impl LiveChat {
         self.turns(after, |courier| courier.later(after))
     }
 
-    fn turns(self, at: Seq, ask: impl FnOnce(&dyn Courier) -> bool) -> bool {
+    fn turns(self, at: Seq, ask: impl FnOnce(&dyn Transport) -> bool) -> bool {
         let asked = self.live.courier().is_some_and(|courier| ask(&*courier));
         if asked {
             self.reading.update(|reading| reading.turns_at = Some(at));

@@ -4,8 +4,8 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
-    live::{LiveChat, Scene},
-    takeover::Later,
+    live::{LiveChat, LivePage},
+    takeover::Deferred,
     view::{
         about::AboutView,
         composer::{Composer, ComposerField},
@@ -32,23 +32,23 @@ pub fn ChatPage(
     provide_context(chat);
     provide_context(ComposerField(NodeRef::new()));
     keep_focus();
-    Scene::Chat(chat).connect();
+    LivePage::Chat(chat).connect();
     refuse_files();
     view! {
-        <Later><InvitesView back=Some(chat.chat_id()) /></Later>
+        <Deferred><InvitesView back=Some(chat.chat_id()) /></Deferred>
         <div class="chat">
-            <Later><ChatHeader /></Later>
+            <Deferred><ChatHeader /></Deferred>
             <div class="room">
-                <Later>
+                <Deferred>
                     <main class="talk">
                         <ConnectionStatus meanwhile="What you write is kept and goes out when you are back." />
-                        <Later><TimelineView later /></Later>
+                        <Deferred><TimelineView later /></Deferred>
                         <TypingLine />
-                        <Later><Composer /></Later>
+                        <Deferred><Composer /></Deferred>
                         <Ended />
                     </main>
-                </Later>
-                <Later><Members /></Later>
+                </Deferred>
+                <Deferred><Members /></Deferred>
             </div>
             <AboutView />
         </div>

@@ -4,8 +4,8 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
-    live::{LiveLobby, Scene},
-    takeover::Later,
+    live::{LiveLobby, LivePage},
+    takeover::Deferred,
     view::{
         composer::FreshClientId,
         connection::ConnectionStatus,
@@ -34,18 +34,18 @@ pub fn HomePage(
     provide_context(lobby.live);
     provide_context(lobby);
     keep_focus();
-    Scene::Home(lobby).connect();
+    LivePage::Home(lobby).connect();
     refuse_files();
     view! {
-        <Later><InvitesView back=None /></Later>
+        <Deferred><InvitesView back=None /></Deferred>
         <div class="home">
-            <Later>
+            <Deferred>
                 <header class="home-header">
                     <Wordmark />
                     <p class="tagline">"Rooms that vanish when nobody needs them."</p>
                     <CountsView />
                 </header>
-            </Later>
+            </Deferred>
             <ConnectionStatus meanwhile="The list of chats goes on when you are back." />
             <Ended />
             <main class="home-columns">
@@ -54,9 +54,9 @@ pub fn HomePage(
                         "Start a chat"
                     </h1>
                     <p class="soft">"No account. Share the link with whom you want to talk to."</p>
-                    <Later><StartForm nickname title=String::new() private=false id=form.unwrap_or_default() /></Later>
+                    <Deferred><StartForm nickname title=String::new() private=false id=form.unwrap_or_default() /></Deferred>
                 </section>
-                <Later><LobbyView /></Later>
+                <Deferred><LobbyView /></Deferred>
             </main>
             <footer class="home-footer">
                 <Terms />

@@ -200,7 +200,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         };
         view! {
             <Show when=said_still fallback=gone>
-                <Act
+                <ActionForm
                     action=RemoveMessage::PATH
                     fields=vec![("message", message.to_string())]
                     ask=Ask::RemoveMessage { chat: chat_id, message }
@@ -208,14 +208,14 @@ fn AboutDialog(about: About) -> impl IntoView {
                     done
                 >
                     "Remove message"
-                </Act>
+                </ActionForm>
             </Show>
         }
     });
     let names = StoredValue::new(name.clone());
     let act_on_person = move |action, (what, is): (&'static str, bool), ask, (before, after)| {
         view! {
-            <Act
+            <ActionForm
                 action
                 fields=vec![("person", id.to_string()), (what, is.to_string())]
                 ask
@@ -225,7 +225,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 {before}
                 <bdi translate="no">{names.get_value()}</bdi>
                 {after}
-            </Act>
+            </ActionForm>
         }
     };
     let hide = (!is_me).then_some(move || {
@@ -242,7 +242,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     });
     let expel_all = (!is_me && is_owner && !is_of_two).then(|| {
         view! {
-            <Act
+            <ActionForm
                 action=RemovePerson::PATH
                 fields=vec![("person", id.to_string())]
                 ask=Ask::RemovePerson { chat: chat_id, person: id }
@@ -252,7 +252,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 "Remove "
                 <bdi>{names.get_value()}</bdi>
                 " and all their messages"
-            </Act>
+            </ActionForm>
         }
     });
     view! {
@@ -288,7 +288,7 @@ fn AboutDialog(about: About) -> impl IntoView {
 
 /// Something to do: asked for by the socket where the page is alive, and as an ordinary form where it is not.
 #[component]
-pub fn Act(
+pub fn ActionForm(
     /// Where the form goes.
     action: &'static str,
     /// What it carries besides the chat.

@@ -22,7 +22,7 @@ use leptos::{
 
 use crate::{
     state::State,
-    takeover::TakenOverLater,
+    takeover::DeferredView,
     view::{follow::part, hold::Hold, item::Item},
 };
 
@@ -102,7 +102,7 @@ struct List {
 }
 
 /// What is kept of the view of a row.
-type RowView = <TakenOverLater as Render>::State;
+type RowView = <DeferredView as Render>::State;
 
 /// A row that is shown.
 struct Slot {
@@ -125,21 +125,21 @@ fn slot(
     kind: &Arc<dyn Kind>,
     owner: &Owner,
     item: Item,
-    show: &mut dyn FnMut(TakenOverLater) -> RowView,
+    show: &mut dyn FnMut(DeferredView) -> RowView,
 ) -> Option<Slot> {
     let row = item.row?;
     let owner = owner.with(Owner::new);
     let (state, view) = owner.with(|| {
         let (kind, state) = (Arc::clone(kind), kind.state(row));
         let shown = Arc::clone(&state);
-        (state, show(TakenOverLater(Box::new(move || kind.view(&shown)))))
+        (state, show(DeferredView(Box::new(move || kind.view(&shown)))))
     });
     Some(Slot { key: item.key, view, state, has_gone: false, _owner: owner })
 }
 
 impl List {
     /// A row for each item.
-    fn slots(self, show: &mut dyn FnMut(TakenOverLater) -> RowView) -> Vec<Slot> {
+    fn slots(self, show: &mut dyn FnMut(DeferredView) -> RowView) -> Vec<Slot> {
         let Self { items, kind, owner } = self;
         items.into_iter().filter_map(|item| slot(&kind, &owner, item, show)).collect()
     }

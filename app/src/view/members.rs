@@ -13,7 +13,7 @@ use crate::{
     live::{Live, LiveChat, press_once},
     state::{Derived, State, effect, effect_with_last},
     view::{
-        about::{AboutLink, Act, person_address},
+        about::{AboutLink, ActionForm, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
@@ -102,9 +102,9 @@ pub fn Members() -> impl IntoView {
     let member = move |member: State<User>| {
         let id = member.with_untracked(|member| member.id);
         if chat.live.me.with_untracked(|me| me.id == id) {
-            view! { <Myself me=id /> }.into_any()
+            view! { <SelfRow me=id /> }.into_any()
         } else {
-            view! { <Other member typing /> }.into_any()
+            view! { <MemberRow member typing /> }.into_any()
         }
     };
     let new_people = move || format!("{} new", hold.waiting.get());
@@ -203,7 +203,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
         <details class="newcomers" node_ref=details>
             <summary>"Unwelcome visitors"</summary>
             <p class="soft">"Whoever was here before, and said something then, stays."</p>
-            <Act
+            <ActionForm
                 action=RemoveNewcomers::PATH
                 fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]
                 ask=Ask::RemoveNewcomers { chat: chat.chat_id(), seconds: NEWCOMERS_SECONDS }
@@ -211,7 +211,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
                 done
             >
                 "Remove all who came in the last 10 minutes, and what they said"
-            </Act>
+            </ActionForm>
             <ProblemLine problem />
         </details>
     }
@@ -234,7 +234,7 @@ pub fn MembersButton() -> impl IntoView {
 
 /// Whoever looks, with a way to be called differently.
 #[component]
-fn Myself(me: UserId) -> impl IntoView {
+fn SelfRow(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let nickname = Derived::new(move |_| live.me.with(|me| me.nickname.to_string()));
@@ -260,7 +260,7 @@ fn Myself(me: UserId) -> impl IntoView {
 
 /// Somebody else, and what one can do with them. The row stays when they are called differently, and the focus in it.
 #[component]
-fn Other(member: State<User>, typing: Derived<Vec<UserId>>) -> impl IntoView {
+fn MemberRow(member: State<User>, typing: Derived<Vec<UserId>>) -> impl IntoView {
     let chat = LiveChat::here();
     let id = member.with_untracked(|member| member.id);
     let name = move || member.with(|member| member.nickname.to_string());

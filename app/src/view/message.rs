@@ -17,7 +17,7 @@ use crate::{
     live::{Connection, Live, LiveChat},
     state::{Derived, State},
     view::{
-        about::{AboutLink, Act, message_address, person_address},
+        about::{AboutLink, ActionForm, message_address, person_address},
         avatar::Avatar,
         body::body_view,
         composer::{self, ComposerField},
@@ -362,7 +362,7 @@ fn HiddenView(
             <span>{words(said)}</span>
             <bdi translate="no">{name.clone()}</bdi>
             ", whom you have hidden"
-            <Act
+            <ActionForm
                 action=SetHidden::PATH
                 fields=vec![("person", id.to_string()), ("is_hidden", false.to_string())]
                 ask=Ask::SetHidden { person: id, is_hidden: false }
@@ -371,7 +371,7 @@ fn HiddenView(
             >
                 "Show"
                 <span class="hidden">" " <bdi translate="no">{name}</bdi> " again"</span>
-            </Act>
+            </ActionForm>
             <ProblemLine problem />
         </li>
     }
