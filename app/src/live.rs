@@ -1,5 +1,5 @@
 //! A live page: signals over what one reader sees. Frames come in through [`LivePage::receive`], one direct call each;
-//! what the reader does goes out through the [`Transport`]. On the server there is no courier, and nothing moves.
+//! what the reader does goes out through the [`Transport`]. On the server there is no transport, and nothing moves.
 
 mod chat;
 mod lobby;

@@ -66,8 +66,8 @@ const isUntouched = () => {
   while (walker.nextNode()) count += 1;
   return count === Number(root().dataset.nodes);
 };
-// as it came, for want of anything newer
-const served = root().cloneNode(true);
+// The page as it came, for want of anything newer.
+let served;
 let touched = false;
 // the words about the life of the page are set meanwhile, and a text alone takes no place
 const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
@@ -229,6 +229,7 @@ const waits = [1, 2, 4, 8, 15, 30];
 const parsed = () => document.readyState === 'loading' && new Promise((done) => addEventListener('DOMContentLoaded', done, { once: true }));
 (async () => {
   await parsed();
+  served = root().cloneNode(true);
   if (!document.hidden) await shown();
   for (let again = 0; ; again += 1) {
     try {
