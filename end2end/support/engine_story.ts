@@ -62,18 +62,16 @@ const test = base.extend<EngineStory>({
   engine: [engines[0]!, { option: true }],
 
   visitor: async ({ engine, server }, use, info) => {
-    const visitors: Visitor[] = [];
     const browsers: EngineBrowser[] = [];
     await use(async () => {
       const browser = await EngineBrowser.launch(engine);
       browsers.push(browser);
-      const visitor = new Visitor(await browser.page(), server);
-      visitors.push(visitor);
-      return visitor;
+      return new Visitor(await browser.page(), server);
     });
     if (info.status !== info.expectedStatus) {
       // as it was when the story failed, unless the browser itself did
-      for (const [place, { page }] of visitors.entries()) {
+      const pages = await Promise.all(browsers.map((browser) => browser.pages().catch(() => [])));
+      for (const [place, page] of pages.flat().entries()) {
         const path = info.outputPath(`${engine.name}-${place + 1}.png`);
         const picture = await page.screenshot().catch(() => undefined);
         if (picture) await writeFile(path, picture).then(() => info.attach(engine.name, { path, contentType: 'image/png' }));

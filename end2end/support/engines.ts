@@ -19,6 +19,9 @@ const COMMAND_MILLIS = 30_000;
 /** What stands for an element in WebDriver (section 12). */
 const ELEMENT = 'element-6066-11e4-a52e-4f735466cecf';
 
+/** What a function is refused with, here, that ran in a page which went. */
+const UNLOADED = 'document unloaded';
+
 /** The commands that are used: what Marionette calls them, and their method and path in WebDriver. */
 const commands = {
   start: ['WebDriver:NewSession', 'POST'],
@@ -276,6 +279,11 @@ export class EngineBrowser {
     return (await this.driver.send('windows')) as string[];
   }
 
+  /** The pages in all its windows. */
+  async pages(): Promise<EnginePage[]> {
+    return (await this.windows()).map((window) => new EnginePage(this, window));
+  }
+
   /** Has a window do something. */
   async send(window: string, command: keyof typeof commands, parameters: Parameters = {}): Promise<unknown> {
     if (this.current !== window) await this.driver.send('switchTo', { handle: window });
@@ -345,7 +353,11 @@ export class EnginePage {
   /** Runs a function in the page; its arguments and what it gives are JSON, or elements. A promise is waited for. WebKit knows
    *  no elements within arguments. */
   async evaluate<A extends unknown[], R>(run: (...values: A) => R, ...values: A): Promise<Awaited<R>> {
-    return (await this.send('run', { script: `return (${run})(...arguments)`, args: values })) as Awaited<R>;
+    const script = `return Promise.resolve((${run})(...arguments)).then((value) => ({ value }))`;
+    const answer = (await this.send('run', { script, args: values })) as { value: Awaited<R> } | null;
+    // Firefox answers with null where the page goes before the function has ended
+    if (answer === null) throw new Refused(UNLOADED, 'the page went while a function ran in it');
+    return answer.value;
   }
 
   /** Presses a key, such as `Enter` or `Shift+Enter`, wherever the focus is. */
@@ -379,6 +391,9 @@ export class EnginePage {
     return new Part(this, { role, ...(name === undefined ? {} : { name }) });
   }
 }
+
+/** How a thing that is awaited is called, and how long it may take: as long as what is done to it. */
+const said = (part: Part) => ({ message: `${part}`, timeout: PATIENCE_MILLIS });
 
 type Wanted = { role: Role; name?: string | RegExp; within?: Part; text?: string };
 type Element = { [ELEMENT]: string };
@@ -482,17 +497,17 @@ export class Part {
 
   /** That it is there once, or so often. */
   async isThere(times = 1): Promise<void> {
-    await expect.poll(() => this.count(), `${this}`).toBe(times);
+    await expect.poll(() => this.count(), said(this)).toBe(times);
   }
 
   /** That it has this text, among others. */
   async says(text: string): Promise<void> {
-    await expect.poll(() => this.texts().then((texts) => texts.join('\n')), `${this}`).toContain(text);
+    await expect.poll(() => this.texts().then((texts) => texts.join('\n')), said(this)).toContain(text);
   }
 
   /** That there is this in it. */
   async holds(value: string): Promise<void> {
-    await expect.poll(() => this.value(), `${this}`).toBe(value);
+    await expect.poll(() => this.value(), said(this)).toBe(value);
   }
 
   /** Looks, where what is looked at may go in that moment. */
@@ -508,6 +523,6 @@ export class Part {
 
 /** Whether it was refused for what may be otherwise in a moment. */
 function isPassing(error: unknown): boolean {
-  const codes = ['element click intercepted', 'element not interactable', 'invalid element state', 'no such element', 'stale element reference'];
+  const codes = ['element click intercepted', 'element not interactable', 'invalid element state', 'no such element', 'stale element reference', UNLOADED];
   return error instanceof Refused && codes.includes(error.code);
 }
