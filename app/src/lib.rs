@@ -8,6 +8,5 @@ pub mod live;
 pub mod page;
 #[cfg(feature = "ssr")]
 pub mod shell;
-pub mod state;
 pub mod takeover;
 pub mod view;

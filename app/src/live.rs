@@ -14,12 +14,12 @@ use domain::{
     timeline::Pending,
 };
 use leptos::{
-    prelude::{GetValue, Owner, SetValue, StoredValue, WithValue, expect_context, use_context},
+    prelude::*,
     wasm_bindgen::JsCast,
     web_sys::{Element, Event, HtmlElement, MouseEvent, SubmitEvent},
 };
 
-use crate::{state::State, takeover::HydrationQueue};
+use crate::takeover::HydrationQueue;
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
@@ -141,35 +141,35 @@ fn pressed(event: &Event) -> Option<HtmlElement> {
 #[derive(Clone, Copy)]
 pub struct Live {
     /// Who looks.
-    pub me: State<User>,
+    pub me: RwSignal<User>,
     /// How many there are in all.
-    pub counts: State<Counts>,
+    pub counts: RwSignal<Counts>,
     /// Who wants to talk to whoever looks.
-    pub invites: State<Vec<Invite>>,
+    pub invites: RwSignal<Vec<Invite>>,
     /// Whom they have hidden.
-    pub hidden: State<Vec<UserId>>,
+    pub hidden: RwSignal<Vec<UserId>>,
     /// Whether others could invite whoever looks when the page was made.
     pub takes_invites: bool,
     /// How long things are kept here.
-    pub lifetimes: State<Lifetimes>,
+    pub lifetimes: RwSignal<Lifetimes>,
     /// What time it is on the server, some seconds late.
-    pub now: State<Timestamp>,
+    pub now: RwSignal<Timestamp>,
     /// How the connection is.
-    pub connection: State<Connection>,
+    pub connection: RwSignal<Connection>,
     /// Why the page cannot go on, once it cannot.
-    pub ended: State<Option<Problem>>,
+    pub ended: RwSignal<Option<Problem>>,
     /// Why something was not done, where there is no place to say so beside it.
-    pub notice: State<Option<Problem>>,
+    pub notice: RwSignal<Option<Problem>>,
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
-    pub offset_minutes: State<OffsetMinutes>,
+    pub offset_minutes: RwSignal<OffsetMinutes>,
     /// Whether the browser has taken over.
-    pub is_alive: State<bool>,
+    pub is_alive: RwSignal<bool>,
     /// Whether the page is in view, and not behind another one.
-    pub is_visible: State<bool>,
+    pub is_visible: RwSignal<bool>,
     /// Whether the connection has been lost for so long that what is known of others may not be true any more.
-    pub is_in_doubt: State<bool>,
+    pub is_in_doubt: RwSignal<bool>,
     /// How often the page was shown again as it was left, by the way back.
-    pub shown_again: State<u32>,
+    pub shown_again: RwSignal<u32>,
     /// Whether what the reader did goes on its way now: it was held back, and the server can be reached.
     goes_on: StoredValue<bool>,
     courier: StoredValue<Option<Arc<dyn Transport>>>,
@@ -192,21 +192,21 @@ impl Live {
     pub fn new(visit: Visit) -> Self {
         let Visit { me, now, counts, invites, hidden, takes_invites, lifetimes } = visit;
         Self {
-            me: State::new(me),
-            counts: State::new(counts),
-            invites: State::new(invites),
-            hidden: State::new(hidden),
+            me: RwSignal::new(me),
+            counts: RwSignal::new(counts),
+            invites: RwSignal::new(invites),
+            hidden: RwSignal::new(hidden),
             takes_invites,
-            lifetimes: State::new(lifetimes),
-            now: State::new(now),
-            connection: State::new(Connection::Starting),
-            ended: State::new(None),
-            notice: State::new(None),
-            offset_minutes: State::new(|_| 0),
-            is_alive: State::new(false),
-            is_visible: State::new(true),
-            is_in_doubt: State::new(false),
-            shown_again: State::new(0),
+            lifetimes: RwSignal::new(lifetimes),
+            now: RwSignal::new(now),
+            connection: RwSignal::new(Connection::Starting),
+            ended: RwSignal::new(None),
+            notice: RwSignal::new(None),
+            offset_minutes: RwSignal::new(|_| 0),
+            is_alive: RwSignal::new(false),
+            is_visible: RwSignal::new(true),
+            is_in_doubt: RwSignal::new(false),
+            shown_again: RwSignal::new(0),
             goes_on: StoredValue::new(false),
             courier: StoredValue::new(None),
             told: StoredValue::new((now, 0)),
@@ -236,7 +236,7 @@ impl Live {
 
     /// Keeps a form or a link from leading to a page of the browser's own: where there is no connection as far as is known, it
     /// goes on once the server has answered. Where it does not, that is put into `problem`.
-    pub fn stay_if_cut_off(self, event: &Event, problem: State<Option<Problem>>) {
+    pub fn stay_if_cut_off(self, event: &Event, problem: RwSignal<Option<Problem>>) {
         problem.set(None);
         let is_cut_off =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);

@@ -107,7 +107,7 @@ pub struct History {
 }
 
 /// A form that can be filled in again with what it had.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusedForm {
     /// Start a chat.
     StartChat {

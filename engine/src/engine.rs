@@ -4,11 +4,13 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    Blank, Chat, ChatId, Command, Epoch, Event, EventKind, Invite, Lifetimes, Message, Problem, Proposal,
-    Roster, Seq, Timestamp, User, UserId,
+    Blank, Chat, ChatId, ClientId, Command, Epoch, Event, EventKind, Invite, Lifetimes, Message, Problem,
+    Proposal, Roster, Seq, Timestamp, Title, User, UserId, Visibility,
+    id::ID_BYTES,
     lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -251,6 +253,25 @@ impl Engine {
     /// How long things are kept.
     pub fn lifetimes(&self) -> Lifetimes {
         self.store.lifetimes()
+    }
+
+    /// The id of the chat that a form starts, which has an id itself: the same each time for the same form of the same person
+    /// with the same in it, so that a form that is sent twice starts one chat.
+    pub fn chat_id_of_form(
+        user: UserId,
+        form: ClientId,
+        title: Option<&Title>,
+        visibility: Visibility,
+    ) -> ChatId {
+        let hash = Sha256::new_with_prefix(b"qchat chat id\0")
+            .chain_update(user.bytes())
+            .chain_update(form.bytes())
+            .chain_update([u8::from(visibility == Visibility::Private)])
+            .chain_update(title.map_or("", Title::as_str))
+            .finalize();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&hash[..ID_BYTES]);
+        ChatId::from_bytes(id)
     }
 
     /// The chat of these two, where there is one.

@@ -13,6 +13,7 @@ use domain::{
     frame::{Ask, ServerFrame},
     page::Page,
 };
+use leptos::prelude::*;
 
 use crate::{
     browser::{self, Reply, Timer},

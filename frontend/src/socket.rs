@@ -13,7 +13,7 @@ use domain::{
     lobby::LobbyQuery,
     timeline::Pending,
 };
-use leptos::prelude::set_timeout;
+use leptos::prelude::*;
 use send_wrapper::SendWrapper;
 use wasm_bindgen::{JsCast, JsValue, prelude::Closure};
 use web_sys::{BeforeUnloadEvent, CloseEvent, Event, EventTarget, MessageEvent, WebSocket};

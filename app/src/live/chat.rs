@@ -8,9 +8,7 @@ use domain::{
     page::{About, ChatPage},
     timeline::{Applied, Pending},
 };
-use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context, request_animation_frame};
-
-use crate::state::{Derived, State, effect};
+use leptos::prelude::*;
 
 use super::{Connection, FrameAction, Live, Transport};
 
@@ -23,22 +21,22 @@ pub struct LiveChat {
     /// The page it is on.
     pub live: Live,
     /// What.
-    pub chat: State<Chat>,
+    pub chat: RwSignal<Chat>,
     /// What was said.
-    pub timeline: State<Timeline>,
+    pub timeline: RwSignal<Timeline>,
     /// Who is there.
-    pub roster: State<Roster>,
+    pub roster: RwSignal<Roster>,
     /// How many messages were said on this page.
-    pub posted: State<usize>,
+    pub posted: RwSignal<usize>,
     /// Whether earlier events are on their way.
-    pub loading: State<bool>,
+    pub loading: RwSignal<bool>,
     /// Whether what was said waits for a while, since it was too much at once.
-    pub is_held: State<bool>,
+    pub is_held: RwSignal<bool>,
     /// About whom or what more is shown.
-    pub about: State<Option<About>>,
+    pub about: RwSignal<Option<About>>,
     /// How often the reader was led to another part of the chat, whose page has come.
-    pub turned: State<usize>,
-    reading: State<Reading>,
+    pub turned: RwSignal<usize>,
+    reading: RwSignal<Reading>,
     /// When the others were last told that the reader is typing, in milliseconds since the page was loaded.
     typed_at: StoredValue<Option<u64>>,
 }
@@ -65,16 +63,16 @@ impl LiveChat {
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.hide(visit.hidden.iter().copied());
         Self {
-            timeline: State::new(timeline),
+            timeline: RwSignal::new(timeline),
             live: Live::new(visit),
-            chat: State::new(chat),
-            roster: State::new(roster),
-            posted: State::new(0),
-            loading: State::new(false),
-            is_held: State::new(false),
-            about: State::new(about),
-            turned: State::new(0),
-            reading: State::new(Reading::default()),
+            chat: RwSignal::new(chat),
+            roster: RwSignal::new(roster),
+            posted: RwSignal::new(0),
+            loading: RwSignal::new(false),
+            is_held: RwSignal::new(false),
+            about: RwSignal::new(about),
+            turned: RwSignal::new(0),
+            reading: RwSignal::new(Reading::default()),
             typed_at: StoredValue::new(None),
         }
     }
@@ -283,8 +281,8 @@ impl LiveChat {
         if !kept.is_empty() {
             self.timeline.update(|timeline| timeline.restore(kept));
         }
-        let waiting = Derived::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
-        effect(move || waiting.with(|waiting| courier.keep_waiting(waiting)));
+        let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
+        Effect::new(move |_| waiting.with(|waiting| courier.keep_waiting(waiting)));
     }
 
     /// What has expired is shown no longer.

@@ -5,9 +5,9 @@ use domain::{
     lobby::{LISTINGS_LIMIT, LobbyChange, LobbyQuery, PAGE_LISTINGS},
     page::HomePage,
 };
-use leptos::prelude::{GetValue, SetValue, StoredValue, expect_context};
+use leptos::prelude::*;
 
-use crate::{state::State, view::hold::Hold};
+use crate::view::hold::Hold;
 
 use super::{Connection, Live};
 
@@ -17,9 +17,9 @@ pub struct LiveLobby {
     /// The page it is on.
     pub live: Live,
     /// What the reader wants to see.
-    pub wanted: State<LobbyQuery>,
+    pub wanted: RwSignal<LobbyQuery>,
     /// What there is of it.
-    pub lobby: State<Lobby>,
+    pub lobby: RwSignal<Lobby>,
     /// Holds the list of them still while the reader is about to choose one.
     pub hold: Hold,
     /// Whether the reader asked for something else than what is shown, which is shown at once when it comes.
@@ -32,8 +32,8 @@ impl LiveLobby {
         let HomePage { visit, wanted, lobby } = page;
         Self {
             live: Live::new(visit),
-            wanted: State::new(wanted),
-            lobby: State::new(lobby),
+            wanted: RwSignal::new(wanted),
+            lobby: RwSignal::new(lobby),
             hold: Hold::default(),
             is_asked: StoredValue::new(false),
         }

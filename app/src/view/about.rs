@@ -14,7 +14,6 @@ use leptos::{
 use crate::{
     api::{RemoveMessage, RemovePerson, SetHidden, SetRemoved},
     live::LiveChat,
-    state::{Derived, State, effect},
     view::{
         avatar::Avatar,
         body::breakable,
@@ -99,7 +98,7 @@ pub fn AboutLink(
 pub fn AboutView() -> impl IntoView {
     let chat = LiveChat::here();
     // One for all: each link that followed this by itself would be an effect more for each message of the page.
-    effect(move || {
+    Effect::new(move |_| {
         if chat.live.is_alive.get() {
             let links = document().get_elements_by_class_name(ABOUT_LINK);
             for link in (0..links.length()).filter_map(|place| links.item(place)) {
@@ -124,7 +123,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         (None, _) => format!("About {name}"),
     };
     // whoever said it may remove it meanwhile
-    let said = Derived::new(move |_| {
+    let said = Memo::new(move |_| {
         chat.timeline.with(|timeline| match &timeline.event(message?)?.what {
             EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
@@ -143,7 +142,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         said.unwrap_or_default()
     };
     let composer = use_context::<ComposerField>();
-    effect(move || {
+    Effect::new(move |_| {
         if let Some(dialog) = dialog.get() {
             // the server has it open beside the page, a page that is alive in front of it
             let _ = dialog.remove_attribute("open");
@@ -185,7 +184,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         let me = live.me.with_untracked(|me| me.id);
         chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
     };
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
         let said_still = move || said.with(Option::is_some);
         // what is below it stays in its place
@@ -296,7 +295,7 @@ pub fn ActionForm(
     /// What is asked for where the page is alive.
     ask: Ask,
     /// Where it is said why it was not done.
-    problem: State<Option<Problem>>,
+    problem: RwSignal<Option<Problem>>,
     /// Is called when it was.
     done: Callback<()>,
     children: Children,

@@ -12,8 +12,6 @@ use leptos::{
 use send_wrapper::SendWrapper;
 use web_sys::ResizeObserver;
 
-use crate::state::{State, effect};
-
 /// A reader so many pixels from the end, or fewer, follows it.
 const AT_THE_END: f64 = 8.0;
 
@@ -41,13 +39,13 @@ struct Kept {
 #[derive(Clone, Copy)]
 pub struct Anchor {
     scroller: NodeRef<Div>,
-    kept: State<Kept>,
+    kept: RwSignal<Kept>,
 }
 
 impl Anchor {
     /// Where one reads in the list of this scroller: at the end.
     pub fn new(scroller: NodeRef<Div>) -> Self {
-        Self { scroller, kept: State::new(Kept::default()) }
+        Self { scroller, kept: RwSignal::new(Kept::default()) }
     }
 
     /// The scroller and its rows.
@@ -135,7 +133,7 @@ impl Anchor {
 
     /// Keeps the place from now on whenever anything has another size than before.
     pub fn watch(self) {
-        effect(move || {
+        Effect::new(move |_| {
             let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
             let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.keep());
             if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {

@@ -17,13 +17,7 @@ use leptos::{
 use crate::{
     api::PostMessage,
     live::LiveChat,
-    state::{Derived, State, effect},
-    view::{
-        follow::{flag, maybe_words, text},
-        icon,
-        keys::is_composing,
-        problem_line::ProblemLine,
-    },
+    view::{follow::maybe_words, icon, keys::is_composing, problem_line::ProblemLine},
 };
 
 /// The counter shows when this few characters are left.
@@ -58,13 +52,13 @@ pub fn Composer() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let ComposerField(field) = expect_context();
-    let typed = State::new(String::new());
-    let problem = State::new(None::<Problem>);
-    let is_over = Derived::new(move |_| live.ended.with(Option::is_some));
-    let silence = Derived::new(move |_| chat.keeps_silent());
+    let typed = RwSignal::new(String::new());
+    let problem = RwSignal::new(None::<Problem>);
+    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
+    let silence = Memo::new(move |_| chat.keeps_silent());
     let is_silent = move || is_over.get() || silence.get().is_some();
     // what was refused for the lock can be said when it is lifted
-    effect(move || {
+    Effect::new(move |_| {
         if silence.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
             problem.set(None);
         }
@@ -92,7 +86,7 @@ pub fn Composer() -> impl IntoView {
     };
     // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile. Who is somewhere
     // else on the page already stays there.
-    effect(move || {
+    Effect::new(move |_| {
         let (true, Some(field), Some(courier)) = (live.is_alive.get(), field.get(), live.courier()) else {
             return;
         };
@@ -167,25 +161,25 @@ pub fn Composer() -> impl IntoView {
         })
     };
     view! {
-        <form class="composer" class:ending=flag(move || is_over.get()) class:silent=flag(move || silence.get().is_some()) method="post" action=PostMessage::PATH on:submit=submit>
+        <form class="composer" class:ending=move || is_over.get() class:silent=move || silence.get().is_some() method="post" action=PostMessage::PATH on:submit=submit>
             <ProblemLine problem />
             <p class="soft silence" role="status" aria-label="Lock">
                 {maybe_words(move || silence.get().map(|_| "Locked: only the owner can write."))}
             </p>
             // where a field does not grow by itself, the text behind it has it grow
-            <div class="composer-field" data-text=text(move || typed.get())>
+            <div class="composer-field" data-text=move || typed.get()>
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />
                 <textarea
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder=text(move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" })
+                    placeholder=move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" }
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"
                     required
-                    readonly=flag(is_silent)
+                    readonly=is_silent
                     node_ref=field
                     on:input=input
                     on:keydown=key_down

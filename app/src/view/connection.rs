@@ -5,10 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::{
-        follow::{text, words},
-        problem_line::ProblemLine,
-    },
+    view::{follow::words, problem_line::ProblemLine},
 };
 
 /// The line under the header.
@@ -42,7 +39,7 @@ pub fn ConnectionStatus(
         }
     };
     view! {
-        <div class="connection" data-state=text(state)>
+        <div class="connection" data-state=state>
             <span role="status" aria-label="Connection">
                 <span class="of-life"></span>
                 <span>{words(word)}</span>

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, state::Derived, view::follow::words};
+use crate::{live::Live, view::follow::words};
 
 /// So many people online.
 pub fn people(number: usize) -> String {
@@ -24,7 +24,7 @@ fn unknown(none: &str) -> String {
 pub fn CountsView() -> impl IntoView {
     let live = Live::here();
     // what is not known any more is not shown as known
-    let counts = Derived::new(move |_| (!live.is_in_doubt.get()).then(|| live.counts.get()));
+    let counts = Memo::new(move |_| (!live.is_in_doubt.get()).then(|| live.counts.get()));
     // A status speaks up when it changes, and this one changes all the time: it is read when somebody asks.
     view! {
         <p class="counts soft">

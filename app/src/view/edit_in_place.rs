@@ -10,13 +10,7 @@ use leptos::{
 
 use crate::{
     live::Live,
-    state::{Derived, State, effect_with_last},
-    view::{
-        follow::{self, Show},
-        icon,
-        keys::is_composing,
-        problem_line::ProblemLine,
-    },
+    view::{follow::Show, icon, keys::is_composing, problem_line::ProblemLine},
 };
 
 /// The ordinary form that does the same on a page without life.
@@ -38,7 +32,7 @@ pub fn EditInPlace(
     /// What the field is called.
     label: &'static str,
     /// The text as it is.
-    text: Derived<String>,
+    text: Memo<String>,
     /// What to ask for when this text is to become the new one.
     ask: Callback<String, Ask>,
     /// What to do without a script.
@@ -47,8 +41,8 @@ pub fn EditInPlace(
     children: ChildrenFn,
 ) -> impl IntoView {
     let live = Live::here();
-    let open = State::new(false);
-    let problem = State::new(None::<Problem>);
+    let open = RwSignal::new(false);
+    let problem = RwSignal::new(None::<Problem>);
     let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());
 
     let children = StoredValue::new(children);
@@ -58,7 +52,7 @@ pub fn EditInPlace(
         problem.set(None);
     };
     // The focus goes where the eyes are: into the field when it opens, back to the button when it closes.
-    effect_with_last(move |was_open: Option<bool>| {
+    Effect::new(move |was_open: Option<bool>| {
         let is_open = open.get();
         if is_open {
             if let Some(input) = input.get() {
@@ -142,7 +136,7 @@ pub fn EditInPlace(
 fn PlainEdit(
     button: &'static str,
     label: &'static str,
-    text: Derived<String>,
+    text: Memo<String>,
     form: PlainForm,
 ) -> impl IntoView {
     let id = format!("edit-{}", form.name);
@@ -160,7 +154,7 @@ fn PlainEdit(
             <input type="hidden" name="chat" value=form.chat.to_string() />
             <label class="field">
                 <span>{label}</span>
-                <input name=form.name value=follow::text(move || text.get()) autocomplete="off" dir="auto" />
+                <input name=form.name value=move || text.get() autocomplete="off" dir="auto" />
             </label>
             <button class="primary">"Save"</button>
         </form>

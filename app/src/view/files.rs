@@ -3,12 +3,12 @@
 use domain::Problem;
 use leptos::{ev, prelude::*, web_sys::DataTransfer};
 
-use crate::{live::Live, state::effect};
+use crate::live::Live;
 
 /// Listens for files as long as the page is there.
 pub fn refuse_files() {
     let live = Live::here();
-    effect(move || {
+    Effect::new(move |_| {
         window_event_listener(ev::dragover, |event| {
             // whoever does not want this is not told of the drop
             if event.data_transfer().is_some_and(|data| has(&data, FILES)) {

@@ -11,8 +11,6 @@ use leptos::{
 };
 use web_sys::{MutationObserver, MutationObserverInit};
 
-use crate::{state::effect, view::follow::next_frame};
-
 /// What marks a home. It has to be able to take the focus.
 const HOME: &str = "[data-focus-home]";
 
@@ -21,7 +19,7 @@ type Path = Rc<RefCell<Vec<Element>>>;
 
 /// Keeps the focus on the page, for as long as the page is there.
 pub fn keep_focus() {
-    effect(|| {
+    Effect::new(|_| {
         let path = Path::default();
         // is told when the focus comes and goes, and when the page changes
         let told = Closure::<dyn FnMut(JsValue)>::new(move |what: JsValue| {
@@ -35,7 +33,7 @@ pub fn keep_focus() {
                 _ => {
                     let path = Rc::clone(&path);
                     // who made it go may know better where to
-                    next_frame(move || go_home(&path));
+                    let _ = request_animation_frame(move || go_home(&path));
                 }
             }
         });

@@ -22,8 +22,6 @@ use leptos::{
     wasm_bindgen::JsCast,
 };
 
-use crate::state::Derived;
-
 /// A text that is all its element holds. It is changed as the text of that element, and not of a node in it, which a
 /// translator may have replaced.
 pub struct Words(String);
@@ -263,29 +261,6 @@ impl RenderHtml for Part {
     }
 }
 
-/// The value of an attribute.
-pub fn text<T: Into<String>>(say: impl Fn() -> T + Send + 'static) -> Box<dyn FnMut() -> String + Send> {
-    Box::new(move || say().into())
-}
-
-/// An attribute that may not be there.
-pub fn maybe<T: Into<String>>(
-    say: impl Fn() -> Option<T> + Send + 'static,
-) -> Box<dyn FnMut() -> Option<String> + Send> {
-    Box::new(move || say().map(Into::into))
-}
-
-/// Whether something has a class, or an attribute that says no more than that.
-pub fn flag(is: impl Fn() -> bool + Send + 'static) -> Box<dyn FnMut() -> bool + Send> {
-    Box::new(is)
-}
-
-/// Does something with the next frame.
-pub fn next_frame(act: impl FnOnce() + 'static) {
-    let act: Box<dyn FnOnce()> = Box::new(act);
-    let _ = request_animation_frame(act);
-}
-
 /// A part that is there while a condition holds, and another one meanwhile, as with Leptos' own `Show`.
 #[component]
 pub fn Show(
@@ -297,6 +272,6 @@ pub fn Show(
     #[prop(optional, into)]
     fallback: ViewFn,
 ) -> impl IntoView {
-    let when = Derived::new(move |_| when());
+    let when = Memo::new(move |_| when());
     part(move || if when.get() { children() } else { fallback.run() })
 }

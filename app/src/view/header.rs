@@ -8,10 +8,9 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
-    state::{Derived, State},
     view::{
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Show, fixed, part, text, words},
+        follow::{Show, fixed, part, words},
         icon,
         members::MembersButton,
         switch::Switch,
@@ -33,15 +32,15 @@ enum Copied {
 #[component]
 pub fn ChatHeader() -> impl IntoView {
     let chat = LiveChat::here();
-    let title = Derived::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
-    let is_owner = Derived::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
+    let title = Memo::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
+    let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
     let heading =
-        move || view! { <h1 dir="auto" title=text(move || title.get())>{words(move || title.get())}</h1> };
+        move || view! { <h1 dir="auto" title=move || title.get()>{words(move || title.get())}</h1> };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
-    let is_over = Derived::new(move |_| live.ended.with(Option::is_some));
-    let is_of_two = Derived::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
+    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
+    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
             <a class="quiet" href="/" on:click=move |event| live.stay_if_cut_off(&event, live.notice)>
@@ -71,9 +70,9 @@ pub fn ChatHeader() -> impl IntoView {
 
 /// Who can find the chat: a switch for its owner, a word for others and in a chat of two, which stays private.
 #[component]
-fn VisibilityView(is_owner: Derived<bool>, is_of_two: Derived<bool>) -> impl IntoView {
+fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::here();
-    let is_public = Derived::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
+    let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let ask = Callback::new(move |is_public| {
         let visibility = if is_public { Visibility::Public } else { Visibility::Private };
@@ -101,7 +100,7 @@ fn VisibilityView(is_owner: Derived<bool>, is_of_two: Derived<bool>) -> impl Int
 #[component]
 fn CopyLink() -> impl IntoView {
     let live = Live::here();
-    let copied = State::new(Copied::NotYet);
+    let copied = RwSignal::new(Copied::NotYet);
     let times = StoredValue::new(0_u32);
     let say = move |what| {
         copied.set(what);

@@ -10,7 +10,7 @@ use leptos::{
     web_sys::{Element, Event, EventTarget, FocusEvent, Node, PointerEvent},
 };
 
-use crate::{state::State, view::item::Item};
+use crate::view::item::Item;
 
 /// What is listened to.
 const EVENTS: [&str; 8] = [
@@ -42,22 +42,22 @@ struct By {
 /// Whether a list holds still.
 #[derive(Clone, Copy)]
 pub struct Hold {
-    by: State<By>,
-    is_held: State<bool>,
+    by: RwSignal<By>,
+    is_held: RwSignal<bool>,
     /// The keys of the rows that are shown, in their order.
-    shown: State<Vec<u64>>,
+    shown: RwSignal<Vec<u64>>,
     /// How many things wait to be shown.
-    pub waiting: State<usize>,
+    pub waiting: RwSignal<usize>,
 }
 
 impl Default for Hold {
     /// Nothing is held yet.
     fn default() -> Self {
         Self {
-            by: State::new(By::default()),
-            is_held: State::new(false),
-            shown: State::new(Vec::new()),
-            waiting: State::new(0),
+            by: RwSignal::new(By::default()),
+            is_held: RwSignal::new(false),
+            shown: RwSignal::new(Vec::new()),
+            waiting: RwSignal::new(0),
         }
     }
 }

@@ -6,7 +6,6 @@ use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsC
 use crate::{
     api::{AnswerInvite, SetInvites},
     live::{Live, press_once},
-    state::State,
     view::{
         avatar::Avatar,
         composer::ComposerField,
@@ -51,7 +50,7 @@ pub fn InvitesView(
 
 /// Both answers are ordinary forms: one opens the chat in a new window, which no script could do as surely.
 #[component]
-fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
+fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
     let chat = invite.with_untracked(|invite| invite.chat);
     // whoever asks may be called differently meanwhile
@@ -60,7 +59,7 @@ fn InviteView(invite: State<Invite>, back: Option<ChatId>) -> impl IntoView {
         view! { <Avatar id nickname /> }.into_any()
     };
     let name = move || invite.with(|invite| invite.from.nickname.to_string());
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
     let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
     let decline = move |event: SubmitEvent| {
@@ -119,7 +118,7 @@ pub fn InvitesSetting(
     back: Option<ChatId>,
 ) -> impl IntoView {
     let live = Live::here();
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let words = if live.takes_invites { "Take no private invites" } else { "Take private invites again" };
     view! {
         <form

@@ -21,7 +21,6 @@ use leptos::{
 };
 
 use crate::{
-    state::State,
     takeover::DeferredView,
     view::{follow::part, hold::Hold, item::Item},
 };
@@ -50,19 +49,20 @@ struct Of<T, V> {
 impl<T, V> Kind for Of<T, V>
 where
     T: PartialEq + Send + Sync + 'static,
-    V: Fn(State<T>) -> AnyView + Send + Sync,
+    V: Fn(RwSignal<T>) -> AnyView + Send + Sync,
 {
     fn state(&self, row: Box<dyn Any + Send>) -> RowState {
-        Arc::new(row.downcast::<T>().ok().map(|row| State::new(*row)))
+        Arc::new(row.downcast::<T>().ok().map(|row| RwSignal::new(*row)))
     }
 
     fn view(&self, state: &RowState) -> AnyView {
-        let state = state.downcast_ref::<Option<State<T>>>().copied().flatten();
+        let state = state.downcast_ref::<Option<RwSignal<T>>>().copied().flatten();
         state.map(|state| (self.view)(state)).into_any()
     }
 
     fn tell(&self, state: &RowState, row: Box<dyn Any + Send>) {
-        if let (Some(Some(state)), Ok(row)) = (state.downcast_ref::<Option<State<T>>>(), row.downcast::<T>())
+        if let (Some(Some(state)), Ok(row)) =
+            (state.downcast_ref::<Option<RwSignal<T>>>(), row.downcast::<T>())
             && state.with_untracked(|before| *before != *row)
         {
             state.set(*row);
@@ -75,7 +75,7 @@ where
 pub fn list<T: PartialEq + Send + Sync + 'static>(
     hold: Option<Hold>,
     items: impl Fn() -> Vec<Item> + Send + 'static,
-    view: impl Fn(State<T>) -> AnyView + Send + Sync + 'static,
+    view: impl Fn(RwSignal<T>) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
     list_of(hold, Box::new(items), Arc::new(Of { view, of: PhantomData }))
 }
@@ -356,7 +356,7 @@ mod tests {
     fn a_list_is_rendered_in_its_order() {
         Owner::new().with(|| {
             let rows = || vec![Item::new(2, "two"), Item::new(1, "one"), Item::new(2, "two again")];
-            let row = |row: State<&'static str>| view! { <li title=row.get()></li> }.into_any();
+            let row = |row: RwSignal<&'static str>| view! { <li title=row.get()></li> }.into_any();
             let html = view! { <ul>{list(None, rows, row)}</ul> }.to_html();
             let places = ["two", "one", "two again"].map(|row| html.find(&format!("title=\"{row}\"")));
             assert!(places.is_sorted() && places[0].is_some(), "{html}");

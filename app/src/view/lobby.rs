@@ -14,10 +14,9 @@ use leptos::{
 
 use crate::{
     live::{LiveLobby, address},
-    state::{Derived, State, effect},
     view::{
         avatar::Avatar,
-        follow::{Show, fixed, flag, part, text, words},
+        follow::{Show, fixed, part, words},
         icon,
         item::Item,
         list::list,
@@ -33,7 +32,7 @@ pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::here();
     // nothing moves that one is about to click, the way to what is new included
     let hold = lobby.hold;
-    effect(move || {
+    Effect::new(move |_| {
         let heading = document().get_element_by_id(HEADING_ID);
         if let Some(Ok(Some(section))) = heading.map(|heading| heading.closest("section")) {
             hold.watch(&section);
@@ -49,8 +48,8 @@ pub fn LobbyView() -> impl IntoView {
         number => format!("{number} new chats"),
     };
     let (shown, matching) = (
-        Derived::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
-        Derived::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
+        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
+        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
     );
     let is_filtered = move || lobby.wanted.with(|wanted| !wanted.filter.trim().is_empty());
     let more = move |event: MouseEvent| {
@@ -82,7 +81,7 @@ pub fn LobbyView() -> impl IntoView {
             </div>
             <ul
                 class="listings"
-                class:in-doubt=flag(move || lobby.live.is_in_doubt.get())
+                class:in-doubt=move || lobby.live.is_in_doubt.get()
                 aria-label="Public chats"
                 tabindex="-1"
                 data-focus-home=""
@@ -102,7 +101,7 @@ pub fn LobbyView() -> impl IntoView {
             </Show>
             <Show when=move || { shown.get() < matching.get() && shown.get() < LISTINGS_LIMIT }>
                 <p class="more">
-                    <a href=text(more_link) on:click=more>
+                    <a href=more_link on:click=more>
                         "More chats"
                     </a>
                 </p>
@@ -133,7 +132,7 @@ fn FilterField() -> impl IntoView {
         }
     };
     // what was typed before the page was alive counts as well
-    effect(move || {
+    Effect::new(move |_| {
         if lobby.live.is_alive.get() {
             filter();
         }
@@ -165,7 +164,7 @@ fn FilterField() -> impl IntoView {
 }
 
 /// One public chat. Its elements stay when the chat changes, and the focus in them.
-fn listing_view(lobby: LiveLobby, listing: State<Listing>) -> AnyView {
+fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
     let id = listing.with_untracked(|listing| listing.id);
     let title = move || listing.with(|listing| listing.title.to_string());
     // one thing that changes for all the rest of a row, since there are many rows
@@ -177,7 +176,7 @@ fn listing_view(lobby: LiveLobby, listing: State<Listing>) -> AnyView {
                 dir="auto"
                 on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
             >
-                {text(title)}
+                {title}
             </a>
             {part(about)}
         </li>

@@ -11,13 +11,12 @@ use leptos::{
 use crate::{
     api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
     live::{Live, LiveChat, press_once},
-    state::{Derived, State, effect, effect_with_last},
     view::{
         about::{AboutLink, ActionForm, person_address},
         avatar::Avatar,
         counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Show, fixed, flag, maybe_words, part, words},
+        follow::{Show, fixed, maybe_words, part, words},
         hold::Hold,
         icon,
         invites::InvitesSetting,
@@ -73,15 +72,15 @@ struct Sheet(NodeRef<Aside>);
 #[component]
 pub fn Members() -> impl IntoView {
     let chat = LiveChat::here();
-    let members = Derived::new(move |_| {
+    let members = Memo::new(move |_| {
         let (me, owner) = (chat.live.me.get(), chat.chat.with(|chat| chat.owner));
         chat.roster.with(|roster| roster.for_reader(&me, owner))
     });
-    let count = Derived::new(move |_| known_count(chat));
+    let count = Memo::new(move |_| known_count(chat));
     let sheet = NodeRef::<Aside>::new();
     provide_context(Sheet(sheet));
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
-    let typing = Derived::new(move |_| {
+    let typing = Memo::new(move |_| {
         chat.roster.with(|roster| {
             let is_shown = |id| chat.live.hidden.with(|hidden| !hidden.contains(&id));
             let typing = roster.members.iter().filter(|member| member.typing && is_shown(member.id));
@@ -94,12 +93,12 @@ pub fn Members() -> impl IntoView {
     };
     // nobody moves whom one is about to ask
     let hold = Hold::default();
-    effect(move || {
+    Effect::new(move |_| {
         if let Some(Ok(Some(rows))) = sheet.get().map(|sheet| sheet.query_selector("ul")) {
             hold.watch(&rows);
         }
     });
-    let member = move |member: State<User>| {
+    let member = move |member: RwSignal<User>| {
         let id = member.with_untracked(|member| member.id);
         if chat.live.me.with_untracked(|me| me.id == id) {
             view! { <SelfRow me=id /> }.into_any()
@@ -136,7 +135,7 @@ pub fn Members() -> impl IntoView {
                     "Close"
                 </button>
             </div>
-            <div class="members-list" class:in-doubt=flag(move || chat.live.is_in_doubt.get()) tabindex="0" role="group" aria-label="Members" data-focus-home="">
+            <div class="members-list" class:in-doubt=move || chat.live.is_in_doubt.get() tabindex="0" role="group" aria-label="Members" data-focus-home="">
                 <ul aria-label="Members">
                     {list(Some(hold), rows, member)}
                 </ul>
@@ -161,11 +160,11 @@ pub fn Members() -> impl IntoView {
 fn Lock() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let is_mine = Derived::new(move |_| {
+    let is_mine = Memo::new(move |_| {
         let me = live.me.with(|me| me.id);
         chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
     });
-    let is_locked = Derived::new(move |_| chat.chat.with(|chat| chat.is_locked));
+    let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
     let ask = Callback::new(move |is_locked| Ask::SetLock { chat: chat.chat_id(), is_locked });
     view! {
         <Show when=move || is_mine.get()>
@@ -191,7 +190,7 @@ fn Lock() -> impl IntoView {
 #[component]
 fn RemoveNewcomersForm() -> impl IntoView {
     let chat = LiveChat::here();
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let details = NodeRef::<Details>::new();
     let done = Callback::new(move |()| {
         problem.set(None);
@@ -222,7 +221,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
 #[component]
 pub fn MembersButton() -> impl IntoView {
     let chat = LiveChat::here();
-    let count = Derived::new(move |_| known_count(chat));
+    let count = Memo::new(move |_| known_count(chat));
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
@@ -237,7 +236,7 @@ pub fn MembersButton() -> impl IntoView {
 fn SelfRow(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let nickname = Derived::new(move |_| live.me.with(|me| me.nickname.to_string()));
+    let nickname = Memo::new(move |_| live.me.with(|me| me.nickname.to_string()));
     let name =
         move || view! { <span class="name" dir="auto" translate="no">{words(move || nickname.get())}</span> };
     let avatar = part(move || {
@@ -260,7 +259,7 @@ fn SelfRow(me: UserId) -> impl IntoView {
 
 /// Somebody else, and what one can do with them. The row stays when they are called differently, and the focus in it.
 #[component]
-fn MemberRow(member: State<User>, typing: Derived<Vec<UserId>>) -> impl IntoView {
+fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView {
     let chat = LiveChat::here();
     let id = member.with_untracked(|member| member.id);
     let name = move || member.with(|member| member.nickname.to_string());
@@ -280,7 +279,7 @@ fn MemberRow(member: State<User>, typing: Derived<Vec<UserId>>) -> impl IntoView
     let address = person_address(chat.chat_id(), id);
     let link = format!("a[href='{address}']");
     // What the controls are called follows as one, since there are many rows.
-    effect_with_last(move |before: Option<String>| {
+    Effect::new(move |before: Option<String>| {
         let name = name();
         let sheet = sheet.filter(|_| before.is_some()).and_then(|Sheet(sheet)| sheet.get_untracked());
         let link = sheet.and_then(|sheet| sheet.query_selector(&link).ok().flatten());
@@ -323,7 +322,7 @@ fn about_label(name: &str) -> String {
 /// What there is to know about somebody besides.
 fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     let chat = LiveChat::here();
-    let marks = Derived::new(move |_| {
+    let marks = Memo::new(move |_| {
         let owner = chat.chat.with(|chat| chat.owner == id).then_some("owner");
         let hidden = chat.live.hidden.with(|hidden| hidden.contains(&id)).then_some("hidden");
         [you, owner, hidden]
@@ -340,9 +339,9 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
 
 /// Asks for a private chat, in a new window: an ordinary form, which opens one without and with a script alike.
 #[component]
-fn ChatPrivatelyForm(id: UserId, member: State<User>) -> impl IntoView {
+fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
     let live = Live::here();
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let sheet = use_context::<Sheet>();
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
@@ -397,7 +396,7 @@ fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
 #[component]
 pub fn TypingLine() -> impl IntoView {
     let chat = LiveChat::here();
-    let names = Derived::new(move |_| {
+    let names = Memo::new(move |_| {
         let me = chat.live.me.with(|me| me.id);
         chat.roster.with(|roster| {
             let is_shown = |id| id != me && chat.live.hidden.with(|hidden| !hidden.contains(&id));

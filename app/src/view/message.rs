@@ -15,13 +15,12 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::SetHidden,
     live::{Connection, Live, LiveChat},
-    state::{Derived, State},
     view::{
         about::{AboutLink, ActionForm, message_address, person_address},
         avatar::Avatar,
         body::body_view,
         composer::{self, ComposerField},
-        follow::{Show, fixed, flag, part, text, words},
+        follow::{Show, fixed, part, words},
         members::people,
         problem_line::ProblemLine,
     },
@@ -154,7 +153,7 @@ struct Said<'a> {
 }
 
 /// Shows a line, and what becomes of it.
-pub fn line_view(line: State<Line>) -> AnyView {
+pub fn line_view(line: RwSignal<Line>) -> AnyView {
     match line.get_untracked() {
         Line::Day(at) => view! { <DayLine at /> }.into_any(),
         Line::New => view! { <li class="new-since">"New"</li> }.into_any(),
@@ -263,7 +262,7 @@ fn told(what: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Op
 /// A message. Its element stays for as long as the message is shown: while it is on its way, once it is stored, when it
 /// becomes the first under its name, and when it is removed.
 #[component]
-fn MessageView(line: State<Line>) -> AnyView {
+fn MessageView(line: RwSignal<Line>) -> AnyView {
     let chat = LiveChat::here();
     let me = chat.live.me;
     let first = line.get_untracked();
@@ -303,7 +302,7 @@ fn MessageView(line: State<Line>) -> AnyView {
     let client_id = first.client_id;
     // what is stored stays stored, and is not followed
     let delivery = matches!(first.delivery, Delivery::Waits(_)).then(|| {
-        let delivery = Derived::new(move |_| {
+        let delivery = Memo::new(move |_| {
             line.with(|line| line.said().map_or(Delivery::Waits(None), |said| said.delivery))
         });
         view! { <DeliveryView client_id delivery /> }
@@ -321,7 +320,7 @@ fn MessageView(line: State<Line>) -> AnyView {
         Delivery::Waits(_) => String::new(),
     };
     view! {
-        <li class="message" class:own=is_own class:first=flag(starts_group)>
+        <li class="message" class:own=is_own class:first=starts_group>
             {avatar}
             // for assistive technology alone where that stands above already
             <p class="by">
@@ -340,12 +339,12 @@ fn MessageView(line: State<Line>) -> AnyView {
 /// That somebody said something whom the reader has hidden, and the way to see it after all.
 #[component]
 fn HiddenView(
-    line: State<Line>,
+    line: RwSignal<Line>,
     /// What it is at first.
     hidden: HiddenMessages,
 ) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count: first_count, .. } = hidden;
-    let problem = State::new(None::<Problem>);
+    let problem = RwSignal::new(None::<Problem>);
     let name = nickname.to_string();
     let count = move || {
         line.with(|line| match line {
@@ -379,7 +378,7 @@ fn HiddenView(
 
 /// Whether an own message is on its way, and what to do if it is not; nothing once it is stored.
 #[component]
-fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoView {
+fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let problem = move || match delivery.get() {
@@ -391,7 +390,7 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
     let can_be_dropped = move || is_stuck() || live.is_in_doubt.get();
     let is_over = move || live.ended.with(Option::is_some);
     // what is true of several is said once, with the last of them
-    let is_last = Derived::new(move |_| {
+    let is_last = Memo::new(move |_| {
         chat.timeline
             .with(|timeline| timeline.on_their_way().last().is_none_or(|last| last.client_id == client_id))
     });
@@ -431,7 +430,7 @@ fn DeliveryView(client_id: ClientId, delivery: Derived<Delivery>) -> impl IntoVi
     };
     view! {
         <Show when=move || matches!(delivery.get(), Delivery::Waits(_))>
-            <p class="delivery" class:stuck=flag(is_stuck)>
+            <p class="delivery" class:stuck=is_stuck>
                 <span>{words(said)}</span>
                 <Show when=move || is_stuck() && !is_over()>
                     <button type="button" class="quiet" on:click=retry>
@@ -475,7 +474,7 @@ fn DayLine(at: Timestamp) -> impl IntoView {
     let there = move |at| local(at, live.offset_minutes.get()(at));
     view! {
         <li class="day">
-            <time datetime=at.to_string() title=text(move || there(at).utc_date())>
+            <time datetime=at.to_string() title=move || there(at).utc_date()>
                 {words(move || there(at).utc_day_in_words(there(live.now.get())))}
             </time>
         </li>

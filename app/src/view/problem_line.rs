@@ -5,7 +5,6 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    state::{State, effect},
     view::follow::maybe_words,
 };
 
@@ -14,10 +13,10 @@ use crate::{
 #[component]
 pub fn ProblemLine(
     /// What is wrong.
-    problem: State<Option<Problem>>,
+    problem: RwSignal<Option<Problem>>,
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {
-        effect(move || {
+        Effect::new(move |_| {
             let is_back = matches!(live.connection.get(), Connection::Connected | Connection::Polling);
             if is_back && problem.get_untracked() == Some(Problem::NotConnected) {
                 problem.set(None);

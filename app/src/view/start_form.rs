@@ -9,8 +9,7 @@ use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 use crate::{
     api::StartChat,
     live::Live,
-    state::{State, effect},
-    view::{follow::maybe, icon, problem_line::ProblemLine},
+    view::{icon, problem_line::ProblemLine},
 };
 
 /// The id of its heading, where one goes on from when nothing else is left to do.
@@ -47,8 +46,8 @@ pub fn StartForm(
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     // the form is on pages as well that are never alive
     let live = use_context::<Live>();
-    let problem = State::new(None::<Problem>);
-    let sending = State::new(false);
+    let problem = RwSignal::new(None::<Problem>);
+    let sending = RwSignal::new(false);
     let tries = StoredValue::new(0_u64);
     // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
     let (name_input, title_input) = (NodeRef::<Input>::new(), NodeRef::<Input>::new());
@@ -90,7 +89,7 @@ pub fn StartForm(
     };
     // what was on its way when the page was left is not any more
     if let Some(live) = live {
-        effect(move || {
+        Effect::new(move |_| {
             live.shown_again.get();
             sending.set(false);
         });
@@ -144,7 +143,7 @@ pub fn StartForm(
                 <span id="private-hint" class="soft">"found only by its link"</span>
             </div>
             <ProblemLine problem />
-            <button class="primary" aria-busy=maybe(move || sending.get().then_some("true"))>
+            <button class="primary" aria-busy=move || sending.get().then_some("true")>
                 "Start chat"
             </button>
         </form>

@@ -3,7 +3,7 @@
 use domain::frame::Ask;
 use leptos::{ev::SubmitEvent, prelude::*};
 
-use crate::{live::LiveChat, state::Derived, view::follow::text};
+use crate::live::LiveChat;
 
 /// A switch: asked for by the socket where the page is alive, and an ordinary form where it is not.
 #[component]
@@ -19,7 +19,7 @@ pub fn Switch(
     /// What the form says when it is to be off, and on.
     values: [&'static str; 2],
     /// Whether it is on.
-    is_on: Derived<bool>,
+    is_on: Memo<bool>,
     /// Asks for it to be on, or off, where the page is alive.
     ask: Callback<bool, Ask>,
 ) -> impl IntoView {
@@ -38,8 +38,8 @@ pub fn Switch(
                 role="switch"
                 class="switch"
                 name=name
-                value=text(move || values[usize::from(!is_on.get())])
-                aria-checked=text(move || if is_on.get() { "true" } else { "false" })
+                value=move || values[usize::from(!is_on.get())]
+                aria-checked=move || if is_on.get() { "true" } else { "false" }
                 title=title
             >
                 {label}

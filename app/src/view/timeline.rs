@@ -11,11 +11,10 @@ use leptos::{
 
 use crate::{
     live::{Connection, LiveChat},
-    state::{Derived, State, effect, effect_with_last},
     view::{
         about::ABOUT_LINK,
         anchor::Anchor,
-        follow::{Show, flag, maybe, maybe_words, next_frame, words},
+        follow::{Show, maybe_words, words},
         icon,
         item::Item,
         list::list,
@@ -47,11 +46,11 @@ pub fn TimelineView(
     let id = chat.chat_id();
     let scroller = NodeRef::<Div>::new();
     let anchor = Anchor::new(scroller);
-    let has_earlier = Derived::new(move |_| chat.timeline.with(Timeline::has_earlier));
-    let has_later = Derived::new(move |_| chat.timeline.with(Timeline::has_later));
-    let is_scrolled_up = State::new(false);
-    let is_away = Derived::new(move |_| is_scrolled_up.get() || has_later.get());
-    let has_unseen = Derived::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_missed));
+    let has_earlier = Memo::new(move |_| chat.timeline.with(Timeline::has_earlier));
+    let has_later = Memo::new(move |_| chat.timeline.with(Timeline::has_later));
+    let is_scrolled_up = RwSignal::new(false);
+    let is_away = Memo::new(move |_| is_scrolled_up.get() || has_later.get());
+    let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_missed));
     let to_end = move || {
         anchor.lift();
         if let Some(scroller) = scroller.try_get_untracked().flatten() {
@@ -66,13 +65,13 @@ pub fn TimelineView(
     };
     // What is new since one looked away begins below a line. It stays until one says something, or until
     // more is new after one has looked away again.
-    let line = State::new(None::<Seq>);
+    let line = RwSignal::new(None::<Seq>);
     let is_line_old = StoredValue::new(true);
-    let first_new = Derived::new(move |_| {
+    let first_new = Memo::new(move |_| {
         line.get().and_then(|line| chat.timeline.with(|timeline| timeline.first_after(line)))
     });
-    let is_looking = Derived::new(move |_| live.is_visible.get() && !is_away.get());
-    effect_with_last(move |was_looking: Option<bool>| {
+    let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
+    Effect::new(move |was_looking: Option<bool>| {
         let is_looking = is_looking.get();
         if was_looking == Some(true) && !is_looking {
             is_line_old.set_value(true);
@@ -80,7 +79,7 @@ pub fn TimelineView(
         chat.look(is_looking);
         is_looking
     });
-    effect(move || {
+    Effect::new(move |_| {
         let (newest, seen) = chat.timeline.with(|timeline| (timeline.cursor().seq, timeline.seen()));
         if !is_looking.get() && newest > seen && is_line_old.get_value() {
             is_line_old.set_value(false);
@@ -100,7 +99,7 @@ pub fn TimelineView(
         lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
     };
     // Where more is new than fits into the view, it begins above: a button leads there, until one has been there.
-    let is_line_above = State::new(false);
+    let is_line_above = RwSignal::new(false);
     let line_element = move || {
         let line = scroller.try_get_untracked().flatten()?.query_selector(NEW_LINE).ok()??;
         line.dyn_into::<HtmlElement>().ok()
@@ -124,16 +123,16 @@ pub fn TimelineView(
         Some(line) => drop(chat.turn_to_after(line)),
         None => scroll_to_line(),
     };
-    effect(move || {
+    Effect::new(move |_| {
         if line.get().is_some() && is_looking.get() {
             // the line is there with the next frame
-            next_frame(move || is_line_above.set(line_is_above()));
+            let _ = request_animation_frame(move || is_line_above.set(line_is_above()));
         } else {
             is_line_above.set(false);
         }
     });
     // Whoever asked for a page to read there is led to what they asked for, once it is shown.
-    effect_with_last(move |before: Option<usize>| {
+    Effect::new(move |before: Option<usize>| {
         let turned = chat.turned.get();
         if before.is_some_and(|before| before != turned) {
             let _ =
@@ -146,7 +145,7 @@ pub fn TimelineView(
         turned
     });
     // Whoever says something wants to see it said.
-    effect_with_last(move |before: Option<usize>| {
+    Effect::new(move |before: Option<usize>| {
         let posted = chat.posted.get();
         if before.is_some_and(|before| before != posted) {
             line.set(None);
@@ -155,8 +154,8 @@ pub fn TimelineView(
         posted
     });
     // The tab says what the chat is called now, and how much one has missed.
-    let missed = Derived::new(move |_| chat.timeline.with(Timeline::missed));
-    effect(move || {
+    let missed = Memo::new(move |_| chat.timeline.with(Timeline::missed));
+    Effect::new(move |_| {
         let title = chat.chat.with(|chat| chat.title.to_string());
         document().set_title(&tab_title(&title, missed.get()));
     });
@@ -179,13 +178,13 @@ pub fn TimelineView(
         }
     };
     // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before or after.
-    effect(move || {
+    Effect::new(move |_| {
         let (has_earlier, has_later) = (has_earlier.get(), has_later.get());
         let is_idle = !chat.loading.get() && live.connection.get() == Connection::Connected;
         if !is_idle || !(has_earlier || has_later) {
             return;
         }
-        next_frame(move || {
+        let _ = request_animation_frame(move || {
             let fits = |scroller: HtmlDivElement| scroller.scroll_height() <= scroller.client_height();
             if scroller.try_get_untracked().flatten().is_some_and(fits) {
                 if has_later {
@@ -209,7 +208,7 @@ pub fn TimelineView(
             rove(&scroller, newest);
         }
     };
-    effect(move || {
+    Effect::new(move |_| {
         if live.is_alive.get()
             && let Some(scroller) = scroller.get()
             && let Some(newest) = about_links(&scroller).last()
@@ -250,7 +249,7 @@ pub fn TimelineView(
             class="scroller"
             role="log"
             aria-label="Messages"
-            aria-busy=maybe(move || chat.loading.get().then_some("true"))
+            aria-busy=move || chat.loading.get().then_some("true")
             tabindex="0"
             data-focus-home=""
             node_ref=scroller
@@ -280,7 +279,7 @@ pub fn TimelineView(
             <Show when=move || earlier().is_some()>
                 <p class="more">
                     <a
-                        href=maybe(move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}")))
+                        href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}"))
                         on:click=load
                     >
                         "Earlier messages"
@@ -327,7 +326,7 @@ fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
 fn Alone() -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
-    let said = Derived::new(move |_| {
+    let said = Memo::new(move |_| {
         let is_alone = chat.roster.with(|roster| roster.count) <= 1;
         let is_quiet = chat.timeline.with(Timeline::is_quiet);
         if !is_alone || !is_quiet || live.ended.with(Option::is_some) {
@@ -351,11 +350,11 @@ fn Alone() -> impl IntoView {
 
 /// What there is to say to a reader who has scrolled up, and the way back to the end.
 #[component]
-fn ToNewest(has_unseen: Derived<bool>, is_away: Derived<bool>, go: Callback<()>) -> impl IntoView {
+fn ToNewest(has_unseen: Memo<bool>, is_away: Memo<bool>, go: Callback<()>) -> impl IntoView {
     let label = move || if has_unseen.get() { "New messages" } else { "Newest messages" };
     view! {
         <Show when=move || is_away.get()>
-            <button type="button" class="to-newest" class:unseen=flag(move || has_unseen.get()) on:click=move |_| go.run(())>
+            <button type="button" class="to-newest" class:unseen=move || has_unseen.get() on:click=move |_| go.run(())>
                 {icon::down()}
                 <span>{words(label)}</span>
             </button>

@@ -1,12 +1,9 @@
 //! Ordinary forms, for pages without WASM: the server functions of `app`, answered as people expect of a form. What
 //! is accepted leads on to a page; what is refused comes back with its text and a sentence.
 
-use std::{
-    num::NonZeroU32,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{num::NonZeroU32, sync::Arc};
 
-use app::api::{Backend, BackendContext, Promise};
+use app::api::{FormContext, Refusal};
 use axum::{
     Json,
     body::{Body, Bytes, to_bytes},
@@ -15,15 +12,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    ChatId, ClientId, Command, Problem, UserId,
+    Problem, UserId,
     frame::{Ask, FRAME_LIMIT, ServerFrame},
-    id::ID_BYTES,
     page::{Notice, RefusedForm},
 };
-use engine::{Caller, Engine, random};
+use engine::Caller;
 use futures_util::StreamExt;
 use leptos::context::provide_context;
-use sha2::{Digest, Sha256};
 
 use super::{
     client::Client,
@@ -39,75 +34,8 @@ pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
 /// So many bytes of a longer form are read and dropped, since a browser that still sends does not read an answer.
 const DROPPED: usize = 64 * FORM_LIMIT;
 
-/// The engine, for the user whose form it is.
-struct FormBackend {
-    engine: Arc<Engine>,
-    /// Why it is nobody, where that is so: then everything is refused, and comes back with what was written.
-    caller: Result<Caller, Problem>,
-    /// Whether the form was longer than what is read of it: then it comes back, for its length.
-    is_cut: bool,
-    result: Mutex<Option<FormResult>>,
-}
-
-enum FormResult {
-    GoTo(String),
-    Refused(Problem, Option<RefusedForm>),
-}
-
-impl FormBackend {
-    fn put(&self, result: FormResult) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    }
-
-    fn take(&self) -> Option<FormResult> {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-impl Backend for FormBackend {
-    fn fresh_chat_id(&self) -> Result<ChatId, Problem> {
-        random::chat_id().map_err(|error| {
-            tracing::error!(%error, "no chat id could be drawn");
-            Problem::NotStored
-        })
-    }
-
-    fn chat_id_of(&self, form: ClientId, title: &str, private: bool) -> Result<ChatId, Problem> {
-        let Caller { user, .. } = self.caller?;
-        let hash = Sha256::new_with_prefix(b"qchat chat id\0")
-            .chain_update(user.bytes())
-            .chain_update(form.bytes())
-            .chain_update([u8::from(private)])
-            .chain_update(title)
-            .finalize();
-        let mut id = [0; ID_BYTES];
-        id.copy_from_slice(&hash[..ID_BYTES]);
-        Ok(ChatId::from_bytes(id))
-    }
-
-    fn execute(&self, command: Command) -> Promise<'_, Result<(), Problem>> {
-        Box::pin(async move {
-            if self.is_cut {
-                return Err(too_long(&command));
-            }
-            let caller = self.caller?;
-            self.engine.execute(caller, command).await.map(|_| ())
-        })
-    }
-
-    fn go_to(&self, path: String) {
-        self.put(FormResult::GoTo(path));
-    }
-
-    fn chat_of_two(&self, with: UserId) -> Result<ChatId, Problem> {
-        let Caller { user, .. } = self.caller?;
-        Ok(self.engine.chat_of_two(user, with)?.ok_or(Problem::UnknownChat)?.id)
-    }
-
-    fn refuse(&self, problem: Problem, form: Option<RefusedForm>) {
-        self.put(FormResult::Refused(problem, form));
-    }
-}
+/// The JSON of a refusal has so many bytes at most: escapes in it are six for one.
+const REFUSAL_LIMIT: usize = 8 * FORM_LIMIT;
 
 /// `POST /api/{function}`
 pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Response {
@@ -121,39 +49,40 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     let session = user_of(&state, &request);
     let is_here = session.is_ok_and(|user| state.presence.is_here(user));
     let asker = Asker { line: Line::of(address, session.ok()), is_here };
-    let (request, is_cut) = match read(request).await {
+    let (mut request, is_cut) = match read(request).await {
         Ok(read) => read,
         Err(problem) => {
             return refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await;
         }
     };
-    let backend = Arc::new(FormBackend {
+    // the answer is for this function, whoever reads it in the end: with what is accepted as a page Leptos would lead back to
+    // the page before
+    request.headers_mut().remove(header::ACCEPT);
+    let context = FormContext {
         engine: Arc::clone(&state.engine),
         caller: session.map(|user| Caller { user, address }),
         is_cut,
-        result: Mutex::new(None),
-    });
-    let context = {
-        let backend: Arc<dyn Backend> = Arc::clone(&backend) as _;
-        move || provide_context(BackendContext(Arc::clone(&backend)))
     };
-    let answer = leptos_axum::handle_server_fns_with_context(context, request).await.into_response();
-    match backend.take() {
-        Some(FormResult::GoTo(path)) if is_page => see_other(&path),
-        Some(FormResult::GoTo(_)) => answer,
-        Some(FormResult::Refused(problem, form)) => {
-            let notice = match form {
-                Some(form) => Notice::Refused { problem, form: filled_in(&state, session.ok(), form) },
-                None => Notice::Problem(problem),
-            };
-            refuse(&state, is_page, head, asker, notice, problem).await
-        }
-        // the function did not run: its name or its fields were wrong
-        None => {
-            let problem = Problem::BadForm;
-            refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await
-        }
-    }
+    let answer =
+        leptos_axum::handle_server_fns_with_context(move || provide_context(context.clone()), request);
+    let answer = answer.await.into_response();
+    let refusal = match answer.headers().get(header::LOCATION) {
+        Some(path) if is_page => return see_other(path.clone()),
+        Some(_) => return answer,
+        None => refusal_in(answer).await,
+    };
+    let problem = refusal.problem;
+    let notice = match refusal.form {
+        Some(form) => Notice::Refused { problem, form: filled_in(&state, session.ok(), form) },
+        None => Notice::Problem(problem),
+    };
+    refuse(&state, is_page, head, asker, notice, problem).await
+}
+
+/// The error in the answer of a server function: [`Problem::BadForm`] where none of that name was run.
+async fn refusal_in(answer: Response) -> Refusal {
+    let body = to_bytes(answer.into_body(), REFUSAL_LIMIT).await.unwrap_or_default();
+    serde_json::from_slice(&body).unwrap_or_else(|_| Problem::BadForm.into())
 }
 
 /// Whose session came along.
@@ -231,16 +160,6 @@ fn whole_characters(form: &[u8]) -> usize {
     if following < expected { at - 3 } else { end }
 }
 
-/// Why something is not done whose form was too long to be read.
-fn too_long(command: &Command) -> Problem {
-    match command {
-        Command::Post { .. } => Problem::MessageTooLong,
-        Command::SetNickname { .. } => Problem::NicknameTooLong,
-        Command::StartChat { .. } | Command::EditTitle { .. } => Problem::TitleTooLong,
-        _ => Problem::BadForm,
-    }
-}
-
 /// A form that is given back, with what somebody is called where the field for that was left alone.
 fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
     match form {
@@ -255,14 +174,11 @@ fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> Refus
 
 /// `GET /api/{function}`: somebody reloads or shares the address of a form. There is nothing to see; home is near.
 pub async fn look() -> Response {
-    see_other("/")
+    see_other(HeaderValue::from_static("/"))
 }
 
-fn see_other(path: &str) -> Response {
-    match HeaderValue::from_str(path) {
-        Ok(location) => (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+fn see_other(path: HeaderValue) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
 async fn refuse(
