@@ -68,10 +68,10 @@ pub trait Transport: Send + Sync {
     fn lobby(&self, wanted: &LobbyQuery, address: &str);
 
     /// Tries to connect now instead of waiting, and asks a connection that there is whether it lives.
-    fn hurry(&self);
+    fn reconnect_now(&self);
 
     /// Asks whether the server can be reached by ordinary requests.
-    fn reach(&self, done: Box<dyn FnOnce(bool)>);
+    fn check_reachable(&self, done: Box<dyn FnOnce(bool)>);
 
     /// What was being written here before the page was loaded anew.
     fn draft(&self) -> Option<String>;
@@ -163,7 +163,7 @@ pub struct Live {
     /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
     /// Whether the browser has taken over.
-    pub is_alive: RwSignal<bool>,
+    pub is_hydrated: RwSignal<bool>,
     /// Whether the page is in view, and not behind another one.
     pub is_visible: RwSignal<bool>,
     /// Whether the connection has been lost for so long that what is known of others may not be true any more.
@@ -172,7 +172,7 @@ pub struct Live {
     pub shown_again: RwSignal<u32>,
     /// Whether what the reader did goes on its way now: it was held back, and the server can be reached.
     goes_on: StoredValue<bool>,
-    courier: StoredValue<Option<Arc<dyn Transport>>>,
+    transport: StoredValue<Option<Arc<dyn Transport>>>,
     /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
     /// set right at any moment.
     told: StoredValue<(Timestamp, u64)>,
@@ -203,12 +203,12 @@ impl Live {
             ended: RwSignal::new(None),
             notice: RwSignal::new(None),
             offset_minutes: RwSignal::new(|_| 0),
-            is_alive: RwSignal::new(false),
+            is_hydrated: RwSignal::new(false),
             is_visible: RwSignal::new(true),
             is_in_doubt: RwSignal::new(false),
             shown_again: RwSignal::new(0),
             goes_on: StoredValue::new(false),
-            courier: StoredValue::new(None),
+            transport: StoredValue::new(None),
             told: StoredValue::new((now, 0)),
         }
     }
@@ -222,14 +222,14 @@ impl Live {
     }
 
     /// What the browser can do for this page; nothing on the server and before the page is alive.
-    pub fn courier(self) -> Option<Arc<dyn Transport>> {
-        self.courier.with_value(Clone::clone)
+    pub fn transport(self) -> Option<Arc<dyn Transport>> {
+        self.transport.with_value(Clone::clone)
     }
 
     /// Asks for something that changes a chat or oneself. `done` is told what became of it.
     pub fn ask(self, ask: Ask, done: impl FnOnce(Result<(), Problem>) + 'static) {
-        match self.courier() {
-            Some(courier) => courier.ask(ask, Box::new(done)),
+        match self.transport() {
+            Some(transport) => transport.ask(ask, Box::new(done)),
             None => done(Err(Problem::NotConnected)),
         }
     }
@@ -240,12 +240,12 @@ impl Live {
         problem.set(None);
         let is_cut_off =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
-        let (true, false, Some(courier)) = (is_cut_off, self.goes_on.get_value(), self.courier()) else {
+        let (true, false, Some(transport)) = (is_cut_off, self.goes_on.get_value(), self.transport()) else {
             return;
         };
         event.prevent_default();
         let pressed = pressed(event);
-        courier.reach(Box::new(move |is_reached| match pressed.filter(|_| is_reached) {
+        transport.check_reachable(Box::new(move |is_reached| match pressed.filter(|_| is_reached) {
             Some(pressed) => {
                 self.goes_on.set_value(true);
                 pressed.click();
@@ -263,14 +263,14 @@ impl Live {
     /// What time it is on the server, as far as is known.
     pub fn server_time(self) -> Timestamp {
         let (told, then) = self.told.get_value();
-        let passed = self.courier().map_or(0, |courier| courier.uptime_millis().saturating_sub(then));
+        let passed = self.transport().map_or(0, |transport| transport.uptime_millis().saturating_sub(then));
         Timestamp(told.0 + passed)
     }
 
     fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
         self.lifetimes.set(lifetimes);
-        if let Some(courier) = self.courier() {
-            self.told.set_value((now, courier.uptime_millis()));
+        if let Some(transport) = self.transport() {
+            self.told.set_value((now, transport.uptime_millis()));
         }
         self.now.set(now);
         let known = self.me.get_untracked();
@@ -335,17 +335,17 @@ impl LivePage {
             return;
         };
         // what is made then belongs to the page as everything on it does
-        takeover.at_last(move || owner.with(|| self.come_alive(&connector)));
+        takeover.on_complete(move || owner.with(|| self.on_hydrated(&connector)));
     }
 
-    fn come_alive(self, connector: &Connector) {
+    fn on_hydrated(self, connector: &Connector) {
         let live = self.live();
-        let courier = (connector.0)(self);
-        live.courier.set_value(Some(Arc::clone(&courier)));
+        let transport = (connector.0)(self);
+        live.transport.set_value(Some(Arc::clone(&transport)));
         if let Self::Chat(chat) = self {
-            chat.keep_waiting(courier);
+            chat.keep_waiting(transport);
         }
-        live.is_alive.set(true);
+        live.is_hydrated.set(true);
     }
 
     /// Takes in a frame. Answers to commands do not come here, since only the connection knows what they are about.

@@ -47,7 +47,7 @@ impl HydrationQueue {
     }
 
     /// Does this after everything else.
-    pub fn at_last(self, piece: impl FnOnce() + 'static) {
+    pub fn on_complete(self, piece: impl FnOnce() + 'static) {
         self.0.update_value(|left| left.last = Some(Box::new(piece)));
     }
 
@@ -145,12 +145,12 @@ mod tests {
     fn life_comes_last_and_nothing_twice() {
         Owner::new().with(|| {
             let done = Rc::new(RefCell::new(Vec::new()));
-            let note = |what| {
+            let note = |kind| {
                 let done = Rc::clone(&done);
-                move || done.borrow_mut().push(what)
+                move || done.borrow_mut().push(kind)
             };
             let takeover = HydrationQueue::begin();
-            takeover.at_last(note("alive"));
+            takeover.on_complete(note("alive"));
             takeover.add(Box::new(note("header")));
             let inner = note("a line of it");
             takeover.add(Box::new(move || takeover.add(Box::new(inner))));

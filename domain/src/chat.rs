@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Problem, Seq, Timestamp, Title, UserId, invite::DECLINE_RESTS_MILLIS};
+use crate::{ChatId, Problem, Seq, Timestamp, Title, UserId, invite::DECLINE_COOLDOWN_MILLIS};
 
 /// So many people can be removed from one chat. The list is stored with the chat and sent with every snapshot of it.
 pub const REMOVED_LIMIT: usize = 500;
@@ -75,7 +75,7 @@ impl Chat {
     ///
     /// # Errors
     /// [`Problem::NotAdmitted`] or [`Problem::Removed`].
-    pub fn admits(&self, user: UserId) -> Result<(), Problem> {
+    pub fn check_access(&self, user: UserId) -> Result<(), Problem> {
         if self.guest.is_some_and(|guest| user != self.owner && user != guest.id) {
             return Err(Problem::NotAdmitted);
         }
@@ -86,12 +86,12 @@ impl Chat {
     ///
     /// # Errors
     /// [`Problem::ChatLocked`].
-    pub fn lets_write(&self, user: UserId) -> Result<(), Problem> {
+    pub fn check_can_post(&self, user: UserId) -> Result<(), Problem> {
         if self.is_locked && user != self.owner { Err(Problem::ChatLocked) } else { Ok(()) }
     }
 
     /// In a chat of two, the other one as seen by one of them.
-    pub fn partner(&self, of: UserId) -> Option<UserId> {
+    pub fn peer(&self, of: UserId) -> Option<UserId> {
         self.guest.map(|guest| if guest.id == of { self.owner } else { guest.id })
     }
 
@@ -100,11 +100,11 @@ impl Chat {
         self.guest.and_then(|guest| guest.invited)
     }
 
-    /// Whether somebody has declined so recently that they are not to be asked again ([`DECLINE_RESTS_MILLIS`]).
-    pub fn rests(&self, invited: UserId, now: Timestamp) -> bool {
+    /// Whether somebody has declined so recently that they are not to be asked again ([`DECLINE_COOLDOWN_MILLIS`]).
+    pub fn in_decline_cooldown(&self, invited: UserId, now: Timestamp) -> bool {
         let declined = self.guest.and_then(|guest| guest.declined);
         // a no that seems to come later is one from before the clock was set back
-        let is_new = |at: Timestamp| now >= at && now.millis_since(at) < DECLINE_RESTS_MILLIS;
+        let is_new = |at: Timestamp| now >= at && now.millis_since(at) < DECLINE_COOLDOWN_MILLIS;
         declined.is_some_and(|no| no.by == invited && is_new(no.at))
     }
 

@@ -139,7 +139,7 @@ impl<S: StateReader> Now<'_, S> {
     fn entered(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         Ok(match self.chat(id)? {
             None => Err(Problem::UnknownChat),
-            Some(chat) => chat.admits(by).map(|()| chat),
+            Some(chat) => chat.check_access(by).map(|()| chat),
         })
     }
 
@@ -161,12 +161,12 @@ impl<S: StateReader> Now<'_, S> {
         ids.into_iter().filter_map(|id| self.chat(id).transpose()).collect()
     }
 
-    fn event(&self, chat: ChatId, prev: Seq, what: EventKind) -> Change {
-        Change::Chat(Event { chat, seq: self.entry.seq, prev, at: self.entry.at, what })
+    fn event(&self, chat: ChatId, prev: Seq, kind: EventKind) -> Change {
+        Change::Chat(Event { chat, seq: self.entry.seq, prev, at: self.entry.at, kind })
     }
 
-    fn next(&self, chat: &Chat, what: EventKind) -> Decision {
-        Decision::Accepted(vec![self.event(chat.id, chat.seq, what)])
+    fn next(&self, chat: &Chat, kind: EventKind) -> Decision {
+        Decision::Accepted(vec![self.event(chat.id, chat.seq, kind)])
     }
 
     fn command(&self, by: UserId, command: &Command) -> Result<Decision, S::Error> {
@@ -178,7 +178,7 @@ impl<S: StateReader> Now<'_, S> {
                     for id in chats.iter().collect::<BTreeSet<_>>() {
                         let Ok(chat) = self.entered(*id, by)? else { continue };
                         // a name is a way to say something, too
-                        if chat.lets_write(by).is_err() {
+                        if chat.check_can_post(by).is_err() {
                             continue;
                         }
                         let prev = chat.seq;
@@ -233,7 +233,7 @@ impl<S: StateReader> Now<'_, S> {
                 if *waited_millis >= self.expiry.lifetimes.message.millis() {
                     return Ok(Decision::Rejected(Problem::WaitedTooLong));
                 }
-                if let Err(problem) = chat.lets_write(by) {
+                if let Err(problem) = chat.check_can_post(by) {
                     return Ok(Decision::Rejected(problem));
                 }
                 let User { id: author, nickname } = self.user(by)?;
@@ -249,7 +249,7 @@ impl<S: StateReader> Now<'_, S> {
                     self.next(&chat, EventKind::InviteAnswered { by: self.user(by)?, answer: *answer })
                 }
                 // answered before, in another tab or by a retry
-                Some(chat) if chat.guest.is_some() && chat.admits(by).is_ok() => {
+                Some(chat) if chat.guest.is_some() && chat.check_access(by).is_ok() => {
                     Decision::Accepted(Vec::new())
                 }
                 _ => Decision::Rejected(Problem::InviteGone),
@@ -275,12 +275,12 @@ impl<S: StateReader> Now<'_, S> {
 
     fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Result<Decision, S::Error> {
         let Some(chat) = self.chat(chat)? else { return Ok(Decision::Rejected(Problem::UnknownChat)) };
-        let admitted = chat.admits(by);
+        let admitted = chat.check_access(by);
         if let Err(problem @ Problem::NotAdmitted) = admitted {
             return Ok(Decision::Rejected(problem));
         }
         let found = self.state.event(chat.id, message)?.filter(|event| !self.expiry.of_event(event.at));
-        let (author, is_there) = match found.map(|event| event.what) {
+        let (author, is_there) = match found.map(|event| event.kind) {
             Some(EventKind::Posted(found)) => (found.author, true),
             Some(EventKind::Blank(found)) => (found.author, false),
             _ => return Ok(Decision::Rejected(admitted.err().unwrap_or(Problem::MessageGone))),
@@ -369,7 +369,7 @@ impl<S: StateReader> Now<'_, S> {
     /// Takes away all somebody said in a chat, though they were removed from it.
     fn remove_own(&self, by: UserId, chat: ChatId) -> Result<Decision, S::Error> {
         let Some(chat) = self.chat(chat)? else { return Ok(Decision::Rejected(Problem::UnknownChat)) };
-        if let Err(problem @ Problem::NotAdmitted) = chat.admits(by) {
+        if let Err(problem @ Problem::NotAdmitted) = chat.check_access(by) {
             return Ok(Decision::Rejected(problem));
         }
         Ok(if self.state.has_said(chat.id, by)? {
@@ -418,7 +418,7 @@ impl<S: StateReader> Now<'_, S> {
         let all = theirs.len();
         // whoever is hidden is not in the way of others
         let hidden = self.hidden(with)?;
-        let is_seen = |chat: &&Chat| chat.partner(with).is_some_and(|partner| !hidden.contains(&partner));
+        let is_seen = |chat: &&Chat| chat.peer(with).is_some_and(|peer| !hidden.contains(&peer));
         let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).filter(is_seen).count();
         let limit = if is_near { INVITES_LIMIT } else { INVITES_FROM_AFAR_LIMIT };
         let full = if self.takes_invites(with)? {
@@ -426,14 +426,16 @@ impl<S: StateReader> Now<'_, S> {
         } else {
             Some(Problem::InvitesNotTaken)
         };
-        if let Some(chat) = theirs.into_iter().find(|chat| chat.partner(with) == Some(by)) {
+        if let Some(chat) = theirs.into_iter().find(|chat| chat.peer(with) == Some(by)) {
             return Ok(match chat.invited() {
                 // whoever was invited and asks for the same has said yes
                 Some(invited) if invited == by => {
                     self.next(&chat, EventKind::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
                 }
                 Some(_) => Decision::Accepted(Vec::new()),
-                None if is_there || chat.rests(with, self.entry.at) => Decision::Accepted(Vec::new()),
+                None if is_there || chat.in_decline_cooldown(with, self.entry.at) => {
+                    Decision::Accepted(Vec::new())
+                }
                 None => match full {
                     Some(problem) => Decision::Rejected(problem),
                     None => {
@@ -546,8 +548,8 @@ impl<S: StateReader> Now<'_, S> {
         let mut changes = Vec::new();
         for chat in self.chats_of_two(user)? {
             if let Some(to) = chat.invited().filter(|to| *to != user) {
-                let what = EventKind::InviteWithdrawn { by: self.user(user)?, to };
-                changes.push(self.event(chat.id, chat.seq, what));
+                let kind = EventKind::InviteWithdrawn { by: self.user(user)?, to };
+                changes.push(self.event(chat.id, chat.seq, kind));
             }
         }
         Ok(changes)
@@ -561,7 +563,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::invite::DECLINE_RESTS_MILLIS;
+    use crate::invite::DECLINE_COOLDOWN_MILLIS;
     use crate::{
         Body, Nickname, Span,
         id::ID_BYTES,
@@ -607,7 +609,7 @@ mod tests {
     }
 
     fn bodies(model: &Model) -> usize {
-        model.events.iter().filter(|event| matches!(event.what, EventKind::Posted(_))).count()
+        model.events.iter().filter(|event| matches!(event.kind, EventKind::Posted(_))).count()
     }
 
     fn privately(with: u8, fresh: u8) -> Command {
@@ -674,7 +676,7 @@ mod tests {
         let mut model = Model::default();
         model.run(user(1), privately(2, 5));
         model.run(user(2), answer(5, Answer::Decline));
-        model.now += DECLINE_RESTS_MILLIS - 1_500;
+        model.now += DECLINE_COOLDOWN_MILLIS - 1_500;
         assert_eq!(model.run(user(1), privately(2, 6)), Decision::Accepted(vec![]));
         assert_eq!(model.invited(5), None);
         model.run(user(1), privately(2, 6));
@@ -797,7 +799,7 @@ mod tests {
         assert!(is_accepted(&model.run(user(2), privately(1, 6))), "a new one, since the old one expired");
         assert_eq!(model.chat(6).owner, user(2));
         model.run(user(1), post(1, 2));
-        let Some(EventKind::Posted(message)) = model.events.last().map(|event| &event.what) else { panic!() };
+        let Some(EventKind::Posted(message)) = model.events.last().map(|event| &event.kind) else { panic!() };
         assert_eq!(message.nickname, User::new(user(1)).nickname, "nobody remembers the name");
     }
 
@@ -891,7 +893,7 @@ mod tests {
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
         model.run(user(1), post(1, 1));
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Bea").unwrap(), chats: vec![] });
-        let names = model.events.iter().filter_map(|event| match &event.what {
+        let names = model.events.iter().filter_map(|event| match &event.kind {
             EventKind::Posted(message) => Some(message.nickname.as_str()),
             _ => None,
         });
@@ -958,7 +960,7 @@ mod tests {
         assert_eq!(model.run(user(1), remove(Seq(999))), Decision::Rejected(Problem::MessageGone));
         assert!(is_accepted(&model.run(user(1), remove(others))));
         assert!(is_accepted(&model.run(user(1), remove(owners))));
-        let blanks = model.events.iter().filter_map(|event| match &event.what {
+        let blanks = model.events.iter().filter_map(|event| match &event.kind {
             EventKind::Blank(blank) => Some((event.seq, blank.by)),
             _ => None,
         });
@@ -1210,8 +1212,8 @@ mod tests {
         fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..20), 0..200)) {
             let mut models = [Model::default(), Model::default()];
             for model in &mut models {
-                for (who, place, what) in &steps {
-                    let command = match what {
+                for (who, place, kind) in &steps {
+                    let command = match kind {
                         0 => start(*place),
                         1 => Command::SetNickname {
                             nickname: Nickname::friendly(u64::from(*place)),
@@ -1243,7 +1245,7 @@ mod tests {
             for (id, seq) in newest {
                 prop_assert_eq!(model.chats[&id].value.seq, seq);
             }
-            let is_message = |event: &&Event| matches!(event.what, EventKind::Posted(_) | EventKind::Blank(_));
+            let is_message = |event: &&Event| matches!(event.kind, EventKind::Posted(_) | EventKind::Blank(_));
             let messages = model.events.iter().filter(is_message).count();
             prop_assert_eq!(messages, model.posted.len());
         }

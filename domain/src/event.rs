@@ -21,8 +21,9 @@ pub struct Event {
     pub prev: Seq,
     /// When.
     pub at: Timestamp,
-    /// What.
-    pub what: EventKind,
+    /// What happened.
+    #[serde(rename = "what")]
+    pub kind: EventKind,
 }
 
 /// The kinds of events in a chat. Stored by position: new kinds go to the end.
@@ -140,7 +141,7 @@ impl Event {
     /// What a chat is after this event, given what it was before. Nothing for an event of a chat that never started.
     pub fn apply_to(&self, chat: Option<Chat>) -> Option<Chat> {
         let seq = self.seq;
-        if let EventKind::Started { owner, title, visibility, guest, .. } = &self.what {
+        if let EventKind::Started { owner, title, visibility, guest, .. } = &self.kind {
             return Some(Chat {
                 id: self.chat,
                 title: title.clone(),
@@ -155,7 +156,7 @@ impl Event {
             });
         }
         let chat = chat?;
-        Some(match &self.what {
+        Some(match &self.kind {
             EventKind::Started { .. }
             | EventKind::Renamed { .. }
             | EventKind::MessageRemoved { .. }
@@ -194,7 +195,7 @@ impl Event {
 
     /// Whose messages before this event were all removed with it, and by whom; `None` for other kinds of events.
     pub fn clears(&self) -> Option<(Vec<UserId>, RemovedBy)> {
-        match &self.what {
+        match &self.kind {
             EventKind::PeopleRemoved { first, others, .. } => {
                 Some(([first.id].iter().chain(others).copied().collect(), RemovedBy::Owner))
             }
@@ -205,7 +206,7 @@ impl Event {
 
     /// Everybody whom this event is about: to them it may be told in other words than to others.
     pub fn people(&self) -> impl Iterator<Item = UserId> {
-        let (one, other) = match &self.what {
+        let (one, other) = match &self.kind {
             EventKind::Posted(message) => (Some(message.author), None),
             EventKind::Blank(blank) => (Some(blank.author), None),
             EventKind::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
@@ -223,7 +224,7 @@ impl Event {
             | EventKind::MessageRemoved { .. }
             | EventKind::LockSet { .. } => (None, None),
         };
-        let more = match &self.what {
+        let more = match &self.kind {
             EventKind::PeopleRemoved { others, .. } => &others[..],
             _ => &[],
         };
@@ -232,7 +233,7 @@ impl Event {
 
     /// Whose invites are others after this event.
     pub fn invitee(&self) -> Option<UserId> {
-        match &self.what {
+        match &self.kind {
             EventKind::Started { guest, .. } => guest.as_ref().map(|guest| guest.id),
             EventKind::Invited { to, .. } => Some(to.id),
             EventKind::InviteAnswered { by, .. } => Some(by.id),
@@ -254,9 +255,9 @@ impl Event {
     /// The event of a message after the message was removed: in its place, and without what it said. Any other event
     /// stays as it is.
     pub fn blank(self, by: RemovedBy) -> Self {
-        match self.what {
-            EventKind::Posted(message) => Self { what: EventKind::Blank(Blank::of(message, by)), ..self },
-            what => Self { what, ..self },
+        match self.kind {
+            EventKind::Posted(message) => Self { kind: EventKind::Blank(Blank::of(message, by)), ..self },
+            kind => Self { kind, ..self },
         }
     }
 }

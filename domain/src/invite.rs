@@ -17,7 +17,7 @@ pub const CHATS_OF_TWO_LIMIT: usize = 100;
 pub const CHATS_WITH_ONE_LIMIT: usize = 1_000;
 
 /// Whoever has declined is not asked for the same chat again for this long, in milliseconds.
-pub const DECLINE_RESTS_MILLIS: u64 = 10 * 60_000;
+pub const DECLINE_COOLDOWN_MILLIS: u64 = 10 * 60_000;
 
 /// An invite that waits for an answer, as whoever is invited sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

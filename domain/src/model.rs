@@ -52,14 +52,14 @@ impl StateReader for Model {
 
     fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
         let is_theirs =
-            |event: &Event| matches!(&event.what, EventKind::Posted(said) if said.author == author);
+            |event: &Event| matches!(&event.kind, EventKind::Posted(said) if said.author == author);
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
-        let of_two = self.chats.values().filter(|kept| kept.value.partner(user).is_some());
+        let of_two = self.chats.values().filter(|kept| kept.value.peer(user).is_some());
         let mut ids: Vec<_> =
-            of_two.filter(|kept| kept.value.admits(user).is_ok()).map(|kept| kept.value.id).collect();
+            of_two.filter(|kept| kept.value.check_access(user).is_ok()).map(|kept| kept.value.id).collect();
         ids.sort();
         Ok(ids)
     }
@@ -109,10 +109,10 @@ impl Model {
                 if let Some(value) = event.apply_to(before.map(|kept| kept.value.clone())) {
                     self.chats.insert(event.chat, Tracked { value, active_at });
                 }
-                if let EventKind::Posted(message) = &event.what {
+                if let EventKind::Posted(message) = &event.kind {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                 }
-                if let EventKind::MessageRemoved { message, by } = &event.what {
+                if let EventKind::MessageRemoved { message, by } = &event.kind {
                     for event in &mut self.events {
                         if event.seq == *message {
                             *event = event.clone().blank(*by);
@@ -121,7 +121,7 @@ impl Model {
                 }
                 if let Some((authors, by)) = event.clears() {
                     for said in self.events.iter_mut().filter(|said| said.chat == event.chat) {
-                        let is_theirs = matches!(&said.what, EventKind::Posted(message) if authors.contains(&message.author));
+                        let is_theirs = matches!(&said.kind, EventKind::Posted(message) if authors.contains(&message.author));
                         if is_theirs {
                             *said = said.clone().blank(by);
                         }

@@ -281,12 +281,12 @@ impl Timeline {
     /// Whether this is a message of somebody else that the reader has not seen and would be shown.
     fn is_missed(&self, event: &Event) -> bool {
         let is_shown = |author| author != self.me && !self.hidden.contains(&author);
-        event.seq > self.seen && matches!(&event.what, EventKind::Posted(message) if is_shown(message.author))
+        event.seq > self.seen && matches!(&event.kind, EventKind::Posted(message) if is_shown(message.author))
     }
 
     /// The place of a stored message of somebody, by its id. Looks at the newest first.
     pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
-        let is_it = |event: &&Arc<Event>| matches!(&event.what, EventKind::Posted(said) if said.author == author && said.client_id == client_id);
+        let is_it = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Posted(said) if said.author == author && said.client_id == client_id);
         self.events.iter().rev().find(is_it).map(|event| event.seq)
     }
 
@@ -436,12 +436,12 @@ impl Timeline {
         let room = PENDING_LIMIT.saturating_sub(self.pending.len());
         self.pending.splice(..0, kept.into_iter().take(room));
         self.drop_stored();
-        self.take_heart();
+        self.retry_transient();
         self.hold_back();
     }
 
     /// What was refused only because of how it stood with the connection or the server is on its way again.
-    pub fn take_heart(&mut self) {
+    pub fn retry_transient(&mut self) {
         for pending in &mut self.pending {
             pending.problem = pending.problem.filter(|problem| !problem.is_of_connection());
         }
@@ -514,7 +514,7 @@ impl Timeline {
 
     fn hidden_or(&self, content: RowContent) -> RowContent {
         let RowContent::Stored(event) = &content else { return content };
-        let (id, nickname) = match &event.what {
+        let (id, nickname) = match &event.kind {
             EventKind::Posted(message) => (message.author, &message.nickname),
             EventKind::Blank(blank) => (blank.author, &blank.nickname),
             _ => return content,
@@ -533,14 +533,14 @@ impl Timeline {
             let before = told.last().and_then(|before| renamed(before));
             match (before, renamed(event)) {
                 (Some((who, from, _)), Some((same, _, to))) if who == same => {
-                    let what = EventKind::Renamed { user: who, from: from.clone(), to: to.clone() };
+                    let kind = EventKind::Renamed { user: who, from: from.clone(), to: to.clone() };
                     told.pop();
-                    told.push(Arc::new(Event { what, ..Event::clone(event) }));
+                    told.push(Arc::new(Event { kind, ..Event::clone(event) }));
                 }
                 _ => told.push(Arc::clone(event)),
             }
         }
-        told.retain(|event| match &event.what {
+        told.retain(|event| match &event.kind {
             // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
             EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
             // it shows where the message was
@@ -552,7 +552,7 @@ impl Timeline {
 
     /// The id of an own message in an event, also of one that the reader wrote as another user and that waits here.
     fn own(&self, event: &Event) -> Option<ClientId> {
-        let (author, client_id) = match &event.what {
+        let (author, client_id) = match &event.kind {
             EventKind::Posted(message) => (message.author, message.client_id),
             EventKind::Blank(blank) => (blank.author, blank.client_id),
             _ => return None,
@@ -564,19 +564,19 @@ impl Timeline {
 
 /// Whether an event takes away what was said before.
 fn takes_away(event: &Event) -> bool {
-    matches!(event.what, EventKind::MessageRemoved { .. }) || event.clears().is_some()
+    matches!(event.kind, EventKind::MessageRemoved { .. }) || event.clears().is_some()
 }
 
 /// Blanks what an event took away, as far as it is among these.
 fn blank(events: &mut [Arc<Event>], removal: &Event) {
-    if let EventKind::MessageRemoved { message, by } = removal.what
+    if let EventKind::MessageRemoved { message, by } = removal.kind
         && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
     {
         events[place] = Arc::new(Event::clone(&events[place]).blank(by));
     }
     let Some((authors, by)) = removal.clears() else { return };
     for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
-        if matches!(&event.what, EventKind::Posted(message) if authors.contains(&message.author)) {
+        if matches!(&event.kind, EventKind::Posted(message) if authors.contains(&message.author)) {
             *event = Arc::new(Event::clone(event).blank(by));
         }
     }
@@ -584,7 +584,7 @@ fn blank(events: &mut [Arc<Event>], removal: &Event) {
 
 /// Who said something there, if somebody did.
 pub fn said_by(event: &Event) -> Option<UserId> {
-    match &event.what {
+    match &event.kind {
         EventKind::Posted(message) => Some(message.author),
         EventKind::Blank(blank) => Some(blank.author),
         _ => None,
@@ -592,7 +592,7 @@ pub fn said_by(event: &Event) -> Option<UserId> {
 }
 
 fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
-    match &event.what {
+    match &event.kind {
         EventKind::Renamed { user, from, to } => Some((*user, from, to)),
         _ => None,
     }
@@ -604,7 +604,7 @@ impl Row {
         match &self.content {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
             RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
-            RowContent::Stored(event) => match &event.what {
+            RowContent::Stored(event) => match &event.kind {
                 EventKind::Posted(message) if message.author == me => RowKey::Own(message.client_id),
                 EventKind::Blank(blank) if blank.author == me => RowKey::Own(blank.client_id),
                 _ => RowKey::Seq(event.seq),
@@ -652,7 +652,7 @@ mod tests {
             seq: Seq(seq),
             prev: Seq(prev),
             at: Timestamp(at),
-            what: EventKind::Posted(message),
+            kind: EventKind::Posted(message),
         }
     }
 
@@ -755,7 +755,7 @@ mod tests {
         assert_eq!(timeline.on_their_way().count(), 0);
         let held = Some(Problem::WrittenAsAnother);
         assert!(timeline.pending().iter().all(|own| own.problem == held));
-        timeline.take_heart();
+        timeline.retry_transient();
         assert!(
             timeline.pending().iter().all(|own| own.problem == held),
             "a connection changes nothing of that"
@@ -830,8 +830,8 @@ mod tests {
             |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
         let before = keys(&timeline);
         for (place, message) in [(20, log[1].seq), (21, log[2].seq)] {
-            let what = EventKind::MessageRemoved { message, by: RemovedBy::Owner };
-            let removal = Event { seq: Seq(place), prev: timeline.cursor().seq, what, ..log[3].clone() };
+            let kind = EventKind::MessageRemoved { message, by: RemovedBy::Owner };
+            let removal = Event { seq: Seq(place), prev: timeline.cursor().seq, kind, ..log[3].clone() };
             assert_eq!(timeline.apply(removal), Applied::Appended);
         }
         assert_eq!(keys(&timeline), before, "the removals have no lines, and the blanks are the same rows");
@@ -867,7 +867,7 @@ mod tests {
         assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
         let renamed =
             EventKind::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
-        timeline.apply(Event { seq: Seq(30), prev: log[5].seq, what: renamed, ..log[5].clone() });
+        timeline.apply(Event { seq: Seq(30), prev: log[5].seq, kind: renamed, ..log[5].clone() });
         assert_eq!(counts(&timeline), [2, 0, 2, 0]);
         timeline.hide([]);
         assert_eq!(counts(&timeline), [0; 7]);
@@ -973,8 +973,8 @@ mod tests {
     fn a_page_that_was_read_before_something_was_removed_does_not_bring_it_back() {
         let log = log(10);
         let removal = |place: u64, message: Seq| {
-            let what = EventKind::MessageRemoved { message, by: RemovedBy::Author };
-            Event { seq: Seq(place), prev: Seq(place - 1), what, ..log[9].clone() }
+            let kind = EventKind::MessageRemoved { message, by: RemovedBy::Author };
+            Event { seq: Seq(place), prev: Seq(place - 1), kind, ..log[9].clone() }
         };
         let mut timeline = Timeline::new(ME, history(log[5..].to_vec(), true));
         assert_eq!(timeline.apply(Event { prev: log[9].seq, ..removal(31, log[3].seq) }), Applied::Appended);
@@ -1012,14 +1012,14 @@ mod tests {
     fn all_that_some_said_leaves_blanks() {
         let log = log(6);
         let mut timeline = Timeline::new(ME, history(log.clone(), false));
-        let removed = |seq, prev, what| Event { seq: Seq(seq), prev: Seq(prev), what, ..log[0].clone() };
+        let removed = |seq, prev, kind| Event { seq: Seq(seq), prev: Seq(prev), kind, ..log[0].clone() };
         let blanks = |timeline: &Timeline| {
             let rows = timeline.rows(|_| 0);
-            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.what, EventKind::Blank(_)))).count()
+            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.kind, EventKind::Blank(_)))).count()
         };
         let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
-        let what = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
-        assert_eq!(timeline.apply(removed(20, 18, what)), Applied::Appended);
+        let kind = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
+        assert_eq!(timeline.apply(removed(20, 18, kind)), Applied::Appended);
         assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
         timeline.apply(removed(21, 20, EventKind::OwnRemoved { user: ME }));
         assert_eq!(
@@ -1054,7 +1054,7 @@ mod tests {
     fn many_renames_in_a_row_are_one_line() {
         let name = |name: String| Nickname::parse(&name).unwrap();
         let renamed = |user, seq: u64| Event {
-            what: EventKind::Renamed {
+            kind: EventKind::Renamed {
                 user,
                 from: name(format!("n{}", seq - 1)),
                 to: name(format!("n{seq}")),
@@ -1070,7 +1070,7 @@ mod tests {
         let rows = timeline.rows(|_| 0);
         assert_eq!(rows.len(), 4);
         let RowContent::Stored(first) = &rows[0].content else { panic!("not stored") };
-        let EventKind::Renamed { from, to, .. } = &first.what else { panic!("not renamed") };
+        let EventKind::Renamed { from, to, .. } = &first.kind else { panic!("not renamed") };
         assert_eq!((from.as_str(), to.as_str()), ("n0", "n3"));
     }
 
@@ -1180,7 +1180,7 @@ mod tests {
                         let place = stored.len() as u64 + 1;
                         if !stored.iter().any(|(known, _)| *known == number) {
                             let mut event = posted(ME, place, place - 1, place);
-                            if let EventKind::Posted(message) = &mut event.what {
+                            if let EventKind::Posted(message) = &mut event.kind {
                                 message.client_id = client_id(number);
                             }
                             stored.push((number, event));

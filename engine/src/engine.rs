@@ -11,12 +11,12 @@ use domain::{
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     caller::Caller,
     clock::Clock,
-    fanout::{Bell, Fanout, Subscriber, Subscription},
+    fanout::{Fanout, Subscriber, Subscription},
     limits::{Filtering, Limits, Place, counter::Counted, network},
     lobby::Lobby,
     log::{Outcome, Sequencer},
@@ -33,7 +33,7 @@ const NEWCOMERS_EVENTS: usize = 20_000;
 pub struct Engine {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
-    tails: Arc<Fanout>,
+    fanout: Arc<Fanout>,
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
     limits: Arc<Limits>,
@@ -66,7 +66,7 @@ pub struct ChatView {
 
 /// What somebody wants to see more about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub enum Focus {
     /// Something that was said, by its place.
     Message(Seq),
     /// Somebody.
@@ -104,13 +104,13 @@ impl Engine {
     pub fn new(
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
-        tails: Arc<Fanout>,
+        fanout: Arc<Fanout>,
         presence: Arc<Presence>,
         lobby: Arc<Lobby>,
         limits: Arc<Limits>,
         clock: Clock,
     ) -> Self {
-        Self { store, sequencer, tails, presence, lobby, limits, clock }
+        Self { store, sequencer, fanout, presence, lobby, limits, clock }
     }
 
     /// Gives a command its place in line. Those of one task keep their order.
@@ -215,7 +215,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::TooFast`] or [`Problem::Busy`].
-    pub fn let_in(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
+    pub fn check_connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
         self.limits.connect(user, address)
     }
 
@@ -309,10 +309,10 @@ impl Engine {
     /// A chat that admits somebody, as it is in a view.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
     pub fn enter(&self, view: &Snapshot, id: ChatId, user: UserId) -> Result<Chat, Problem> {
         let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
-        chat.admits(user).map(|()| chat)
+        chat.check_access(user).map(|()| chat)
     }
 
     /// Somebody looks at a page: at a chat, or at none.
@@ -349,7 +349,7 @@ impl Engine {
     /// A chat as somebody finds it, before anything is read of what was said there.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
     pub fn glance(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
@@ -368,7 +368,7 @@ impl Engine {
         &self,
         glance: ChatView,
         before: Option<Seq>,
-        subject: Option<Subject>,
+        subject: Option<Focus>,
     ) -> Result<ChatPage, Problem> {
         let ChatView { view, visit, chat, roster } = glance;
         let read = || {
@@ -395,13 +395,13 @@ impl Engine {
             || view.has_said_before(chat.id, id, Seq(u64::MAX))?)
     }
 
-    fn about(&self, view: &Snapshot, chat: &Chat, subject: Subject) -> Result<Option<About>, StoreError> {
+    fn about(&self, view: &Snapshot, chat: &Chat, subject: Focus) -> Result<Option<About>, StoreError> {
         Ok(match subject {
-            Subject::Person(id) => {
+            Focus::Person(id) => {
                 let person = self.has_met(view, chat, id)?.then(|| view.user(id)).transpose()?;
                 person.map(|person| About { person, message: None })
             }
-            Subject::Message(message) => match view.event(chat.id, message)?.map(|event| event.what) {
+            Focus::Message(message) => match view.event(chat.id, message)?.map(|event| event.kind) {
                 Some(EventKind::Posted(Message { author: id, nickname, .. })) => {
                     Some(About { person: User { id, nickname }, message: Some(message) })
                 }
@@ -424,7 +424,7 @@ impl Engine {
     /// The page of a chat's history before an event, for somebody whom it admits.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
     pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
@@ -434,7 +434,7 @@ impl Engine {
     /// The page of a chat's history after an event, for somebody whom it admits.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
     pub fn later(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<Vec<Event>, Problem> {
         let view = self.read()?;
         self.enter(&view, chat, reader)?;
@@ -444,9 +444,9 @@ impl Engine {
     /// Whether somebody may say something in a chat just now.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::admits`] and [`Chat::lets_write`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`], those of [`Chat::check_access`] and [`Chat::check_can_post`], or [`Problem::NotReadable`].
     pub fn may_write(&self, chat: ChatId, user: UserId) -> Result<(), Problem> {
-        self.enter(&self.read()?, chat, user)?.lets_write(user)
+        self.enter(&self.read()?, chat, user)?.check_can_post(user)
     }
 
     /// Why somebody has lost their seat in a chat: they were removed, or it has ended.
@@ -483,10 +483,10 @@ impl Engine {
         }
     }
 
-    /// Notes that somebody has a page open for as long as the stay is kept. `knock` rings whenever their invites may
+    /// Notes that somebody has a page open for as long as the stay is kept. `wake_user` rings whenever their invites may
     /// be others.
-    pub fn arrive(&self, user: UserId, knock: &Bell) -> OnlineGuard {
-        self.presence.arrive(user, Arc::clone(knock))
+    pub fn arrive(&self, user: UserId, wake_user: &Arc<Notify>) -> OnlineGuard {
+        self.presence.arrive(user, Arc::clone(wake_user))
     }
 
     /// Counts a filtered list that somebody follows, for as long as it is kept.
@@ -505,22 +505,22 @@ impl Engine {
         &self,
         chat: ChatId,
         id: UserId,
-        follower: &Arc<Subscriber>,
-        bell: &Bell,
+        subscriber: &Arc<Subscriber>,
+        wake: &Arc<Notify>,
     ) -> Result<(MemberGuard, Subscription), Problem> {
         if !self.presence.is_in(chat, id) {
-            self.limits.enter(self.presence.company(chat).0)?;
+            self.limits.enter(self.presence.preview(chat).0)?;
         }
-        let following = self.tails.follow(chat, Arc::clone(follower));
+        let following = self.fanout.follow(chat, Arc::clone(subscriber));
         let look = || {
             let view = self.store.read(self.now())?;
             Ok((view.user(id)?, view.chat(chat)?))
         };
         let look = || look().map_err(|error: StoreError| not_readable(&error));
         let (user, known) = look()?;
-        let seat = match &known {
-            Some(known) => self.presence.join_in(known, user.clone(), Arc::clone(bell)),
-            None => self.presence.join(chat, user.clone(), Arc::clone(bell)),
+        let member_guard = match &known {
+            Some(known) => self.presence.join_in(known, user.clone(), Arc::clone(wake)),
+            None => self.presence.join(chat, user.clone(), Arc::clone(wake)),
         };
         // what was committed between the look and the seat did not find the seat
         let (now, then) = (look()?, (user, known));
@@ -530,7 +530,7 @@ impl Engine {
         if let Some(known) = now.1.filter(|known| Some(known) != then.1.as_ref()) {
             self.presence.lock_names(chat, known.is_locked, known.seq);
         }
-        Ok((seat, following))
+        Ok((member_guard, following))
     }
 
     /// How many bytes are kept.

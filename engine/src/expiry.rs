@@ -75,7 +75,7 @@ impl Sweeper {
                     is_sweeping = true;
                     self.note(self.presence.take_seen()).await
                 }
-                () = ready(()), if is_sweeping => self.take_away().await.map(|more| is_sweeping = more),
+                () = ready(()), if is_sweeping => self.purge().await.map(|more| is_sweeping = more),
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "a sweep was not done, the next one will");
@@ -131,7 +131,7 @@ impl Sweeper {
         drop(view);
         seen.users.retain(|user, _| !later.users.contains_key(user));
         seen.chats.retain(|chat, _| !later.chats.contains_key(chat));
-        self.presence.put_off(later);
+        self.presence.defer(later);
         self.note(seen).await
     }
 
@@ -157,7 +157,7 @@ impl Sweeper {
     }
 
     /// Takes away some of what has expired; whether there may be more.
-    async fn take_away(&self) -> Result<bool, NotSwept> {
+    async fn purge(&self) -> Result<bool, NotSwept> {
         let (store, now) = (Arc::clone(&self.store), (self.clock)());
         // looking for it may take a while, and nobody else is to wait
         let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
@@ -203,7 +203,6 @@ mod tests {
     use super::*;
     use crate::{
         clock,
-        fanout::Bell,
         log::{Boxed, Outcome},
         presence::GRACE,
     };
@@ -282,7 +281,7 @@ mod tests {
         let work = work(&[], Span::seconds(3_600));
         sleep(MINUTE).await;
         assert_eq!(work.notebook.take(), []);
-        let _seat = work.presence.join(CHAT, user(1), Bell::default());
+        let _seat = work.presence.join(CHAT, user(1), Arc::default());
         sleep(Duration::from_millis(1)).await;
         assert_eq!(touched(&work.notebook.take()), 1, "what was entered may have been about to expire");
         sleep(MINUTE * 20).await;
@@ -294,9 +293,9 @@ mod tests {
     async fn what_was_noted_a_moment_ago_is_not_noted_with_every_page() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
         let (visibility, guest) = (Visibility::Public, None);
-        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let kind = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
         let began =
-            |at| Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what: what.clone() });
+            |at| Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, kind: kind.clone() });
         let now = clock::system()();
         let a_while = LIFETIMES.chat.millis() / 4;
         for (at, notes) in [(now, 0), (Timestamp(now.0 - a_while), 3)] {
@@ -322,8 +321,8 @@ mod tests {
     async fn what_has_expired_is_proposed_to_be_taken_away_until_nothing_is_left() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Old").unwrap());
         let (visibility, guest) = (Visibility::Public, None);
-        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
-        let old = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(0), what });
+        let kind = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let old = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(0), kind });
         let forgotten = Change::User { user: user(1), at: Timestamp(0) };
         let work = work(&[old, forgotten], Span::seconds(60));
         let is_expire = |proposal: &Proposal| matches!(proposal, Proposal::Expire { users, chats, events } if *users == [user(1).id] && *chats == [CHAT] && *events == [(CHAT, Seq(1))]);
@@ -340,11 +339,11 @@ mod tests {
     async fn the_invites_of_those_who_leave_are_taken_back_and_of_others_nothing_is_said() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Two").unwrap());
         let (visibility, guest) = (Visibility::Private, Some(user(2)));
-        let what = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
+        let kind = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };
         let at = clock::system()();
-        let started = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, what });
+        let started = Change::Chat(Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at, kind });
         let work = work(&[started], Span::seconds(3_600));
-        let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Bell::default()));
+        let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Arc::default()));
         drop(stays);
         sleep(GRACE * 2).await;
         assert_eq!(work.notebook.take(), [Proposal::Left(user(1).id)]);

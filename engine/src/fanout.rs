@@ -35,9 +35,6 @@ const TURN: usize = 256;
 /// enough for it to be near the processor still when their turn comes.
 const TOUCHED: usize = 32;
 
-/// Rings when there is something new. Ringing twice before anybody listens is ringing once.
-pub type Bell = Arc<Notify>;
-
 /// An event as it goes over the wire.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -112,13 +109,13 @@ impl Batch {
 
 /// What a tail has for a reader.
 #[derive(Debug)]
-pub enum Ahead {
+pub enum CatchUp {
     /// Nothing new.
     Nothing,
     /// What follows the reader's cursor, without a hole.
     Events(Batch),
     /// Something between the cursor and the tail is not here: the database has it.
-    InStore,
+    Evicted,
 }
 
 /// The tails of all chats that are followed, and the shards that write what is new to those who follow.
@@ -132,17 +129,17 @@ pub struct Fanout {
 struct Shard {
     /// The tails with something new for them, each once.
     waiting: Mutex<Vec<Arc<Mutex<Tail>>>>,
-    bell: Notify,
-    followers: AtomicUsize,
+    wake: Notify,
+    subscribers: AtomicUsize,
 }
 
 struct Tail {
     /// Counts how often something may be missing here that is in the database.
-    doubts: u64,
+    generation: u64,
     events: VecDeque<Encoded>,
     bytes: usize,
     shares: Vec<Share>,
-    next_follower: u64,
+    next_subscriber: u64,
 }
 
 /// Some who follow the same chat, by numbers that go up.
@@ -152,7 +149,7 @@ type Followers = Arc<Vec<(u64, Arc<Subscriber>)>>;
 #[derive(Default)]
 struct Share {
     /// Shared with the shard while it writes to them.
-    followers: Followers,
+    subscribers: Followers,
     /// How far the shard has come.
     taken: Seq,
     /// Whether the shard knows that there is something new.
@@ -161,12 +158,12 @@ struct Share {
 
 /// Somebody follows a chat for as long as this lives.
 pub struct Subscription {
-    tails: Arc<Fanout>,
+    fanout: Arc<Fanout>,
     chat: ChatId,
     tail: Arc<Mutex<Tail>>,
     shard: usize,
     number: u64,
-    doubts: u64,
+    generation: u64,
 }
 
 impl Fanout {
@@ -181,27 +178,27 @@ impl Fanout {
     }
 
     /// Offers every event of the chat from now on.
-    pub fn follow(self: &Arc<Self>, chat: ChatId, follower: Arc<Subscriber>) -> Subscription {
+    pub fn follow(self: &Arc<Self>, chat: ChatId, subscriber: Arc<Subscriber>) -> Subscription {
         let shard = self.smallest();
         let mut chats = lock(&self.chats);
         let tail = Arc::clone(chats.entry(chat).or_insert_with(|| Tail::new(self.shards.len())));
-        let (number, doubts) = {
+        let (number, generation) = {
             let mut tail = lock(&tail);
-            let number = tail.next_follower;
-            tail.next_follower += 1;
+            let number = tail.next_subscriber;
+            tail.next_subscriber += 1;
             if let Some(share) = tail.shares.get_mut(shard) {
-                Arc::make_mut(&mut share.followers).push((number, follower));
+                Arc::make_mut(&mut share.subscribers).push((number, subscriber));
             }
-            (number, tail.doubts)
+            (number, tail.generation)
         };
-        Subscription { tails: Arc::clone(self), chat, tail, shard, number, doubts }
+        Subscription { fanout: Arc::clone(self), chat, tail, shard, number, generation }
     }
 
     /// The shard that has fewest to write to.
     fn smallest(&self) -> usize {
-        let count = |shard: &Shard| shard.followers.load(Ordering::Relaxed);
+        let count = |shard: &Shard| shard.subscribers.load(Ordering::Relaxed);
         let smallest = (0..self.shards.len()).min_by_key(|place| count(&self.shards[*place])).unwrap_or(0);
-        self.shards[smallest].followers.fetch_add(1, Ordering::Relaxed);
+        self.shards[smallest].subscribers.fetch_add(1, Ordering::Relaxed);
         smallest
     }
 
@@ -211,33 +208,36 @@ impl Fanout {
         let Some(encoded) = Encoded::new(event) else { return };
         let mut held = lock(&tail);
         let clears = event.clears();
-        if matches!(event.what, EventKind::MessageRemoved { .. }) || clears.is_some() {
+        if matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some() {
             // what was removed is not shown to those who are behind: the database has it without its text
             held.clear();
         }
         held.push(encoded);
         // whoever is removed is offered nothing of what is said from now on
-        match (&event.what, clears) {
-            (EventKind::PersonRemoved { person, .. }, _) => held.expel(&[person.id]),
-            (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.expel(&people),
+        match (&event.kind, clears) {
+            (EventKind::PersonRemoved { person, .. }, _) => held.unsubscribe_user(&[person.id]),
+            (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.unsubscribe_user(&people),
             _ => {}
         }
         for (share, shard) in held.shares.iter_mut().zip(&self.shards) {
-            if !share.followers.is_empty() && !mem::replace(&mut share.is_told, true) {
+            if !share.subscribers.is_empty() && !mem::replace(&mut share.is_told, true) {
                 lock(&shard.waiting).push(Arc::clone(&tail));
-                shard.bell.notify_one();
+                shard.wake.notify_one();
             }
         }
     }
 
     /// Sends everybody to the database, since something committed may not have been shown.
-    pub fn distrust(&self) {
-        let tails: Vec<_> = lock(&self.chats).values().cloned().collect();
-        for tail in tails {
+    pub fn invalidate(&self) {
+        let fanout: Vec<_> = lock(&self.chats).values().cloned().collect();
+        for tail in fanout {
             let mut tail = lock(&tail);
-            tail.doubts += 1;
+            tail.generation += 1;
             tail.clear();
-            tail.shares.iter().flat_map(|share| &*share.followers).for_each(|(_, follower)| follower.ring());
+            tail.shares
+                .iter()
+                .flat_map(|share| &*share.subscribers)
+                .for_each(|(_, subscriber)| subscriber.wake());
         }
     }
 
@@ -248,12 +248,12 @@ impl Fanout {
 
     /// Writes to a share of all followers what is new, for ever.
     pub async fn run(&self, shard: usize) {
-        let Some(Shard { waiting, bell, .. }) = self.shards.get(shard) else { return };
+        let Some(Shard { waiting, wake, .. }) = self.shards.get(shard) else { return };
         loop {
             let next = lock(waiting).pop();
             match next {
                 Some(tail) => offer_all(&tail, shard).await,
-                None => bell.notified().await,
+                None => wake.notified().await,
             }
         }
     }
@@ -266,11 +266,11 @@ async fn offer_all(tail: &Mutex<Tail>, shard: usize) {
         share.is_told = false;
     }
     loop {
-        let Some((batch, followers)) = lock(tail).take(shard) else { return };
-        for turn in followers.chunks(TURN) {
+        let Some((batch, subscribers)) = lock(tail).take(shard) else { return };
+        for turn in subscribers.chunks(TURN) {
             for few in turn.chunks(TOUCHED) {
-                few.iter().for_each(|(_, follower)| follower.touch());
-                few.iter().for_each(|(_, follower)| follower.offer(&batch));
+                few.iter().for_each(|(_, subscriber)| subscriber.touch());
+                few.iter().for_each(|(_, subscriber)| subscriber.offer(&batch));
             }
             tokio::task::yield_now().await;
         }
@@ -281,7 +281,7 @@ impl Tail {
     fn new(shards: usize) -> Arc<Mutex<Self>> {
         let shares = (0..shards).map(|_| Share::default()).collect();
         let events = VecDeque::new();
-        Arc::new(Mutex::new(Self { doubts: 0, events, bytes: 0, shares, next_follower: 0 }))
+        Arc::new(Mutex::new(Self { generation: 0, events, bytes: 0, shares, next_subscriber: 0 }))
     }
 
     fn push(&mut self, event: Encoded) {
@@ -298,20 +298,21 @@ impl Tail {
         self.bytes = 0;
     }
 
-    fn expel(&mut self, users: &[UserId]) {
+    fn unsubscribe_user(&mut self, users: &[UserId]) {
         for share in &mut self.shares {
-            if share.followers.iter().any(|(_, follower)| users.contains(&follower.user())) {
-                Arc::make_mut(&mut share.followers).retain(|(_, follower)| !users.contains(&follower.user()));
+            if share.subscribers.iter().any(|(_, subscriber)| users.contains(&subscriber.user())) {
+                Arc::make_mut(&mut share.subscribers)
+                    .retain(|(_, subscriber)| !users.contains(&subscriber.user()));
             }
         }
     }
 
     /// Some of the events after a place: as many as are written at once.
-    fn after(&self, cursor: Seq) -> Ahead {
+    fn after(&self, cursor: Seq) -> CatchUp {
         let start = self.events.partition_point(|event| event.seq <= cursor);
-        let Some(first) = self.events.get(start) else { return Ahead::Nothing };
+        let Some(first) = self.events.get(start) else { return CatchUp::Nothing };
         if first.prev > cursor {
-            return Ahead::InStore;
+            return CatchUp::Evicted;
         }
         let mut bytes = 0;
         let fits = |event: &&Encoded| {
@@ -320,7 +321,7 @@ impl Tail {
             fits
         };
         let events: Vec<Encoded> = self.events.range(start..).take_while(fits).cloned().collect();
-        Batch::of(&events).map_or(Ahead::Nothing, Ahead::Events)
+        Batch::of(&events).map_or(CatchUp::Nothing, CatchUp::Events)
     }
 
     /// What is new for a shard, and for whom.
@@ -331,20 +332,20 @@ impl Tail {
             Some(oldest) if oldest.prev > taken => oldest.prev,
             _ => taken,
         };
-        let Ahead::Events(batch) = self.after(from) else { return None };
+        let CatchUp::Events(batch) = self.after(from) else { return None };
         let share = self.shares.get_mut(shard)?;
         share.taken = batch.last();
-        Some((batch, Arc::clone(&share.followers)))
+        Some((batch, Arc::clone(&share.subscribers)))
     }
 }
 
 impl Subscription {
     /// Some of the events after a cursor: as many as are written at once.
-    pub fn after(&mut self, cursor: Seq) -> Ahead {
+    pub fn after(&mut self, cursor: Seq) -> CatchUp {
         let tail = lock(&self.tail);
-        if tail.doubts != self.doubts {
-            self.doubts = tail.doubts;
-            return Ahead::InStore;
+        if tail.generation != self.generation {
+            self.generation = tail.generation;
+            return CatchUp::Evicted;
         }
         tail.after(cursor)
     }
@@ -352,19 +353,19 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut chats = lock(&self.tails.chats);
+        let mut chats = lock(&self.fanout.chats);
         let mut tail = lock(&self.tail);
         if let Some(share) = tail.shares.get_mut(self.shard)
-            && let Ok(place) = share.followers.binary_search_by_key(&self.number, |(number, _)| *number)
+            && let Ok(place) = share.subscribers.binary_search_by_key(&self.number, |(number, _)| *number)
         {
-            Arc::make_mut(&mut share.followers).remove(place);
+            Arc::make_mut(&mut share.subscribers).remove(place);
         }
-        if let Some(shard) = self.tails.shards.get(self.shard) {
-            shard.followers.fetch_sub(1, Ordering::Relaxed);
+        if let Some(shard) = self.fanout.shards.get(self.shard) {
+            shard.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
         // whoever was expelled may outlive the tail that they followed, and there may be another one by then
         let is_this = chats.get(&self.chat).is_some_and(|there| Arc::ptr_eq(there, &self.tail));
-        if is_this && tail.shares.iter().all(|share| share.followers.is_empty()) {
+        if is_this && tail.shares.iter().all(|share| share.subscribers.is_empty()) {
             chats.remove(&self.chat);
         }
     }
@@ -395,7 +396,7 @@ mod tests {
             seq: Seq(seq),
             prev: Seq(prev),
             at: Timestamp(seq),
-            what: EventKind::Posted(message),
+            kind: EventKind::Posted(message),
         }
     }
 
@@ -423,27 +424,27 @@ mod tests {
     }
 
     /// A follower who has begun at a place, their end of the line, and their bell.
-    fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Bell) {
+    fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let (line, bell) = (Line { room: AtomicUsize::new(room), sender }, Bell::default());
-        let follower =
-            Subscriber::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&bell));
-        *follower.cursor() = Some(Seq(begins));
-        (follower, OtherEnd { receiver, unread: Bytes::new() }, bell)
+        let (line, wake) = (Line { room: AtomicUsize::new(room), sender }, Arc::default());
+        let subscriber =
+            Subscriber::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&wake));
+        *subscriber.cursor() = Some(Seq(begins));
+        (subscriber, OtherEnd { receiver, unread: Bytes::new() }, wake)
     }
 
-    fn follower(user: u8, begins: u64) -> (Arc<Subscriber>, OtherEnd, Bell) {
+    fn subscriber(user: u8, begins: u64) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
         follower_with_room(user, begins, usize::MAX)
     }
 
-    async fn following(tails: &Arc<Fanout>) -> Subscription {
-        tails.follow(CHAT, follower(1, 0).0)
+    async fn following(fanout: &Arc<Fanout>) -> Subscription {
+        fanout.follow(CHAT, subscriber(1, 0).0)
     }
 
     /// What a tail has after a place.
-    fn places(ahead: Ahead) -> Vec<u64> {
+    fn places(ahead: CatchUp) -> Vec<u64> {
         match ahead {
-            Ahead::Events(batch) => batch.ends.iter().map(|(seq, _)| seq.0).collect(),
+            CatchUp::Events(batch) => batch.ends.iter().map(|(seq, _)| seq.0).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -465,21 +466,21 @@ mod tests {
         heard
     }
 
-    fn run(tails: &Arc<Fanout>) -> AbortOnDropHandle<()> {
-        let tails = Arc::clone(tails);
-        AbortOnDropHandle::new(tokio::spawn(async move { tails.run(0).await }))
+    fn run(fanout: &Arc<Fanout>) -> AbortOnDropHandle<()> {
+        let fanout = Arc::clone(fanout);
+        AbortOnDropHandle::new(tokio::spawn(async move { fanout.run(0).await }))
     }
 
     #[tokio::test]
     async fn a_cursor_reads_on_from_where_it_is() {
-        let tails = Arc::new(Fanout::new(1));
-        let mut following = following(&tails).await;
+        let fanout = Arc::new(Fanout::new(1));
+        let mut following = following(&fanout).await;
         for (seq, prev) in [(3, 1), (4, 3), (9, 4)] {
-            tails.append(&event(seq, prev));
+            fanout.append(&event(seq, prev));
         }
         assert_eq!(places(following.after(Seq(1))), [3, 4, 9]);
         assert_eq!(places(following.after(Seq(3))), [4, 9]);
-        assert!(matches!(following.after(Seq(9)), Ahead::Nothing));
+        assert!(matches!(following.after(Seq(9)), CatchUp::Nothing));
     }
 
     #[test]
@@ -495,62 +496,62 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_is_behind_a_removal_reads_on_from_the_store() {
-        let tails = Arc::new(Fanout::new(1));
-        let mut following = following(&tails).await;
-        tails.append(&event(3, 1));
-        let what = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
-        tails.append(&Event { what, ..event(4, 3) });
-        assert!(matches!(following.after(Seq(1)), Ahead::InStore));
+        let fanout = Arc::new(Fanout::new(1));
+        let mut following = following(&fanout).await;
+        fanout.append(&event(3, 1));
+        let kind = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+        fanout.append(&Event { kind, ..event(4, 3) });
+        assert!(matches!(following.after(Seq(1)), CatchUp::Evicted));
         assert_eq!(places(following.after(Seq(3))), [4]);
     }
 
     #[tokio::test]
     async fn what_is_not_here_is_in_the_store() {
-        let tails = Arc::new(Fanout::new(1));
-        let mut following = following(&tails).await;
-        assert!(matches!(following.after(Seq(0)), Ahead::Nothing));
-        tails.append(&event(9, 4));
-        assert!(matches!(following.after(Seq(3)), Ahead::InStore));
+        let fanout = Arc::new(Fanout::new(1));
+        let mut following = following(&fanout).await;
+        assert!(matches!(following.after(Seq(0)), CatchUp::Nothing));
+        fanout.append(&event(9, 4));
+        assert!(matches!(following.after(Seq(3)), CatchUp::Evicted));
         assert_eq!(places(following.after(Seq(4))), [9]);
     }
 
     #[tokio::test]
     async fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
-        let tails = Arc::new(Fanout::new(1));
-        let mut following = following(&tails).await;
+        let fanout = Arc::new(Fanout::new(1));
+        let mut following = following(&fanout).await;
         for seq in 1..=TAIL_EVENTS as u64 + 10 {
-            tails.append(&event(seq, seq - 1));
+            fanout.append(&event(seq, seq - 1));
         }
-        assert!(matches!(following.after(Seq(9)), Ahead::InStore));
+        assert!(matches!(following.after(Seq(9)), CatchUp::Evicted));
         assert_eq!(places(following.after(Seq(10))).len(), TAIL_EVENTS);
     }
 
     #[tokio::test]
     async fn a_tail_of_large_events_is_no_larger() {
-        let tails = Arc::new(Fanout::new(1));
-        let mut following = following(&tails).await;
+        let fanout = Arc::new(Fanout::new(1));
+        let mut following = following(&fanout).await;
         for seq in 1..=20 {
             let mut large = event(seq, seq - 1);
-            let EventKind::Posted(message) = &mut large.what else { panic!("no message") };
+            let EventKind::Posted(message) = &mut large.kind else { panic!("no message") };
             message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
-            tails.append(&large);
+            fanout.append(&large);
         }
         let bytes = lock(&following.tail).bytes;
         assert!(bytes <= TAIL_BYTES && bytes > TAIL_BYTES / 2, "{bytes}");
         let batch = places(following.after(Seq(15)));
         assert_eq!(batch, [16, 17, 18], "and a batch is smaller still");
-        assert!(matches!(following.after(Seq(1)), Ahead::InStore));
+        assert!(matches!(following.after(Seq(1)), CatchUp::Evicted));
     }
 
     #[tokio::test]
     async fn what_is_new_is_written_to_all_who_have_begun() {
-        let tails = Arc::new(Fanout::new(1));
-        let _running = run(&tails);
-        let (one, mut first, _) = follower(1, 0);
-        let (other, mut second, _) = follower(2, 3);
-        let _both = (tails.follow(CHAT, one), tails.follow(CHAT, other));
+        let fanout = Arc::new(Fanout::new(1));
+        let _running = run(&fanout);
+        let (one, mut first, _) = subscriber(1, 0);
+        let (other, mut second, _) = subscriber(2, 3);
+        let _both = (fanout.follow(CHAT, one), fanout.follow(CHAT, other));
         for (seq, prev) in [(3, 0), (4, 3), (9, 4)] {
-            tails.append(&event(seq, prev));
+            fanout.append(&event(seq, prev));
         }
         assert_eq!(heard(&mut first, 3).await, [3, 4, 9]);
         assert_eq!(heard(&mut second, 2).await, [4, 9], "each from where they are");
@@ -558,46 +559,46 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_has_a_hole_or_has_not_begun_is_left_to_their_own_task() {
-        let tails = Arc::new(Fanout::new(1));
-        let _running = run(&tails);
-        let (behind, _there, bell) = follower(1, 1);
-        let (waits, _here, _) = follower(2, 4);
+        let fanout = Arc::new(Fanout::new(1));
+        let _running = run(&fanout);
+        let (behind, _there, wake) = subscriber(1, 1);
+        let (waits, _here, _) = subscriber(2, 4);
         *waits.cursor() = None;
-        let _both = (tails.follow(CHAT, Arc::clone(&behind)), tails.follow(CHAT, Arc::clone(&waits)));
-        tails.append(&event(9, 4));
-        bell.notified().await;
+        let _both = (fanout.follow(CHAT, Arc::clone(&behind)), fanout.follow(CHAT, Arc::clone(&waits)));
+        fanout.append(&event(9, 4));
+        wake.notified().await;
         assert_eq!((*behind.cursor(), *waits.cursor()), (Some(Seq(1)), None));
     }
 
     #[tokio::test]
     async fn whoever_takes_nothing_is_left_to_their_own_task_and_misses_nothing() {
-        let tails = Arc::new(Fanout::new(1));
-        let _running = run(&tails);
-        let (stuck, mut there, bell) = follower_with_room(1, 0, 3);
-        let mut following = tails.follow(CHAT, Arc::clone(&stuck));
+        let fanout = Arc::new(Fanout::new(1));
+        let _running = run(&fanout);
+        let (stuck, mut there, wake) = follower_with_room(1, 0, 3);
+        let mut following = fanout.follow(CHAT, Arc::clone(&stuck));
         let mut last = 0;
-        while bell.notified().now_or_never().is_none() {
+        while wake.notified().now_or_never().is_none() {
             last += 1;
-            tails.append(&event(last, last - 1));
+            fanout.append(&event(last, last - 1));
             tokio::task::yield_now().await;
         }
         let sent = stuck.cursor().unwrap();
         let count = usize::try_from(sent.0).unwrap();
         assert_eq!(heard(&mut there, count).await, (1..=sent.0).collect::<Vec<_>>());
-        assert!(sent.0 < last && !matches!(following.after(sent), Ahead::Nothing));
+        assert!(sent.0 < last && !matches!(following.after(sent), CatchUp::Nothing));
     }
 
     #[tokio::test]
     async fn whoever_is_removed_is_offered_nothing_of_what_follows() {
-        let tails = Arc::new(Fanout::new(1));
-        let (removed, mut there, _) = follower(1, 0);
-        let (stays, mut here, _) = follower(2, 0);
-        let _both = (tails.follow(CHAT, Arc::clone(&removed)), tails.follow(CHAT, stays));
+        let fanout = Arc::new(Fanout::new(1));
+        let (removed, mut there, _) = subscriber(1, 0);
+        let (stays, mut here, _) = subscriber(2, 0);
+        let _both = (fanout.follow(CHAT, Arc::clone(&removed)), fanout.follow(CHAT, stays));
         let person = User::new(removed.user());
-        let what = EventKind::PersonRemoved { nickname: person.nickname.clone(), person };
-        tails.append(&Event { what, ..event(1, 0) });
-        tails.append(&event(2, 1));
-        let _running = run(&tails);
+        let kind = EventKind::PersonRemoved { nickname: person.nickname.clone(), person };
+        fanout.append(&Event { kind, ..event(1, 0) });
+        fanout.append(&event(2, 1));
+        let _running = run(&fanout);
         assert_eq!(heard(&mut here, 2).await, [1, 2]);
         drop((removed, _both));
         assert_eq!(there.receiver.recv().await, None, "nothing came before the end");
@@ -605,28 +606,28 @@ mod tests {
 
     #[tokio::test]
     async fn in_doubt_everybody_is_sent_to_the_store() {
-        let tails = Arc::new(Fanout::new(1));
-        let (follower, _there, bell) = follower(1, 0);
-        let mut following = tails.follow(CHAT, follower);
-        tails.append(&event(1, 0));
-        tails.distrust();
-        bell.notified().await;
-        assert!(matches!(following.after(Seq(0)), Ahead::InStore));
-        assert!(matches!(following.after(Seq(1)), Ahead::Nothing), "once");
+        let fanout = Arc::new(Fanout::new(1));
+        let (subscriber, _there, wake) = subscriber(1, 0);
+        let mut following = fanout.follow(CHAT, subscriber);
+        fanout.append(&event(1, 0));
+        fanout.invalidate();
+        wake.notified().await;
+        assert!(matches!(following.after(Seq(0)), CatchUp::Evicted));
+        assert!(matches!(following.after(Seq(1)), CatchUp::Nothing), "once");
     }
 
     #[tokio::test]
     async fn a_tail_goes_with_its_last_follower() {
-        let tails = Arc::new(Fanout::new(3));
-        let first = following(&tails).await;
-        let mut second = following(&tails).await;
+        let fanout = Arc::new(Fanout::new(3));
+        let first = following(&fanout).await;
+        let mut second = following(&fanout).await;
         drop(first);
-        tails.append(&event(1, 0));
+        fanout.append(&event(1, 0));
         assert_eq!(places(second.after(Seq(0))), [1]);
         drop(second);
-        assert_eq!(tails.followed(), 0);
-        tails.append(&event(2, 1));
-        assert_eq!(tails.followed(), 0, "events nobody follows are not kept");
-        assert!(tails.shards.iter().all(|shard| shard.followers.load(Ordering::Relaxed) == 0));
+        assert_eq!(fanout.followed(), 0);
+        fanout.append(&event(2, 1));
+        assert_eq!(fanout.followed(), 0, "events nobody follows are not kept");
+        assert!(fanout.shards.iter().all(|shard| shard.subscribers.load(Ordering::Relaxed) == 0));
     }
 }

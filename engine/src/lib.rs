@@ -24,4 +24,4 @@ pub mod wire;
 pub mod writer;
 
 pub use caller::Caller;
-pub use engine::{ChatView, Engine, Proposed, Subject, not_readable};
+pub use engine::{ChatView, Engine, Focus, Proposed, not_readable};

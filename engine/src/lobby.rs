@@ -270,7 +270,7 @@ impl Lobby {
     /// Takes in who moved and what has expired, and tells the pages that show the whole list.
     fn look(&self) {
         let moved: Vec<_> = self.presence.take_moved().into_iter().collect();
-        let moved: Vec<_> = moved.into_iter().map(|chat| (chat, self.presence.company(chat))).collect();
+        let moved: Vec<_> = moved.into_iter().map(|chat| (chat, self.presence.preview(chat))).collect();
         let people = self.presence.people();
         let now = (self.clock)();
         let mut state = self.lock();
@@ -662,7 +662,7 @@ mod tests {
     use domain::{Event, EventKind, Nickname, Seq, Span, Title, UserId, id::ID_BYTES};
 
     use super::*;
-    use crate::{clock, fanout::Bell, presence::GRACE};
+    use crate::{clock, presence::GRACE};
 
     fn id(number: u64) -> ChatId {
         let mut bytes = [0; ID_BYTES];
@@ -670,8 +670,8 @@ mod tests {
         ChatId::from_bytes(bytes)
     }
 
-    fn event(number: u64, at: u64, what: EventKind) -> Change {
-        Change::Chat(Event { chat: id(number), seq: Seq(at), prev: Seq::ZERO, at: Timestamp(at), what })
+    fn event(number: u64, at: u64, kind: EventKind) -> Change {
+        Change::Chat(Event { chat: id(number), seq: Seq(at), prev: Seq::ZERO, at: Timestamp(at), kind })
     }
 
     fn started(number: u64, visibility: Visibility) -> Change {
@@ -769,7 +769,7 @@ mod tests {
                     Some(step) => lobby.apply(&step),
                     None => {
                         let user = User::new(UserId::from_bytes([seats.len() as u8; ID_BYTES]));
-                        seats.push(lobby.presence.join(id(2), user, Bell::default()));
+                        seats.push(lobby.presence.join(id(2), user, Arc::default()));
                     }
                 }
                 if let Some(change) = news(&lobby, &mut view).await {
@@ -793,10 +793,10 @@ mod tests {
         // an empty chat makes room for one with somebody in it
         let (mut view, mut page) = enter(&lobby, "", 10).await;
         let somebody = User::new(UserId::from_bytes([9; ID_BYTES]));
-        let seat = lobby.presence.join(id(1), somebody, Bell::default());
+        let member_guard = lobby.presence.join(id(1), somebody, Arc::default());
         page.apply(news(&lobby, &mut view).await.unwrap());
         assert_eq!(titles(&page), ["Chat 1", "Chat 6", "Chat 5"]);
-        drop(seat);
+        drop(member_guard);
         let fifth = lobby.lock().chats[&id(5)].chat.clone();
         lobby.apply(&Change::ChatExpired(fifth));
         page.apply(news(&lobby, &mut view).await.unwrap());
@@ -903,15 +903,15 @@ mod tests {
             let lobby = Arc::clone(&lobby);
             async move { lobby.run().await }
         });
-        let mut rings = lobby.told.subscribe();
-        let mut rung = 0;
+        let mut wakes = lobby.told.subscribe();
+        let mut last_wake = 0;
         for number in 1..=200 {
             lobby.apply(&started(number, Visibility::Public));
             sleep(Duration::from_millis(5)).await;
-            rung += u32::from(rings.has_changed().unwrap());
-            rings.mark_unchanged();
+            last_wake += u32::from(wakes.has_changed().unwrap());
+            wakes.mark_unchanged();
         }
-        assert!((3..=5).contains(&rung), "{rung} in a second");
+        assert!((3..=5).contains(&last_wake), "{last_wake} in a second");
         running.abort();
     }
 
@@ -921,8 +921,8 @@ mod tests {
         lobby.apply(&started(1, Visibility::Public));
         let users: Vec<_> = (1..=5).map(|n| User::new(UserId::from_bytes([n; ID_BYTES]))).collect();
         let _seats: Vec<_> =
-            users.iter().map(|user| lobby.presence.join(id(1), user.clone(), Bell::default())).collect();
-        let _stay = lobby.presence.arrive(users[0].id, Bell::default());
+            users.iter().map(|user| lobby.presence.join(id(1), user.clone(), Arc::default())).collect();
+        let _stay = lobby.presence.arrive(users[0].id, Arc::default());
         lobby.look();
         let (_, page) = enter(&lobby, "", 1).await;
         assert_eq!((page.listings[0].members, &page.listings[0].faces[..]), (5, &users[..3]));

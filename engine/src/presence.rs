@@ -21,7 +21,7 @@ use tokio::{
 
 use bytes::Bytes;
 
-use crate::{clock::Clock, fanout::Bell};
+use crate::clock::Clock;
 
 use room::Room;
 pub use room::{News, SMALL_ROOM};
@@ -45,7 +45,7 @@ const REMEMBERED_LEFT: usize = 100_000;
 
 /// Everybody who is here.
 pub struct Presence {
-    everybody: Mutex<Everybody>,
+    everybody: Mutex<PresenceState>,
     /// Something is to happen sooner than was known.
     sooner: Notify,
     /// Something that the lobby shows is different.
@@ -61,7 +61,7 @@ pub struct Presence {
 }
 
 #[derive(Default)]
-struct Everybody {
+struct PresenceState {
     people: HashMap<UserId, Person>,
     rooms: HashMap<ChatId, Room>,
     /// Where each user is, so that a rename need not look everywhere.
@@ -70,11 +70,11 @@ struct Everybody {
     /// those who came back meanwhile; they are skipped.
     departures: BTreeSet<(Instant, ChatId, UserId)>,
     /// Who is no longer here at all when, unless they come back.
-    farewells: BTreeSet<(Instant, UserId)>,
+    offline_at: BTreeSet<(Instant, UserId)>,
     /// Who is no longer typing when, unless they go on: a few entries at most for each member.
-    pauses: BTreeSet<(Instant, ChatId, UserId)>,
+    typing_until: BTreeSet<(Instant, ChatId, UserId)>,
     /// Which large rooms are told of their changes when.
-    rings: BTreeSet<(Instant, ChatId)>,
+    wakes: BTreeSet<(Instant, ChatId)>,
     /// The rooms whose members are others since the lobby last asked.
     moved: HashSet<ChatId>,
     /// Who was here and which rooms had people in them since the log was last told, and when that ended.
@@ -90,7 +90,7 @@ struct Everybody {
 /// Somebody with at least one open page, or who had one until a moment ago.
 #[derive(Default)]
 struct Person {
-    connections: Vec<(u64, Bell)>,
+    connections: Vec<(u64, Arc<Notify>)>,
     leaves_at: Option<Instant>,
 }
 
@@ -130,14 +130,14 @@ impl Presence {
         Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
     }
 
-    /// Opens a connection of a user. `knock` rings whenever their invites may be others.
-    pub fn arrive(self: &Arc<Self>, user: UserId, knock: Bell) -> OnlineGuard {
+    /// Opens a connection of a user. `wake_user` rings whenever their invites may be others.
+    pub fn arrive(self: &Arc<Self>, user: UserId, wake_user: Arc<Notify>) -> OnlineGuard {
         let mut everybody = self.lock();
         let connection = everybody.next_connection;
         everybody.next_connection += 1;
         let is_new = !everybody.people.contains_key(&user);
         let person = everybody.people.entry(user).or_default();
-        person.connections.push((connection, knock));
+        person.connections.push((connection, wake_user));
         person.leaves_at = None;
         if is_new {
             everybody.came.note(Some(user), None, STILL_HERE);
@@ -170,49 +170,55 @@ impl Presence {
             .people
             .values()
             .flat_map(|person| &person.connections)
-            .for_each(|(_, knock)| knock.notify_one());
+            .for_each(|(_, wake_user)| wake_user.notify_one());
     }
 
     /// Tells every connection of a user that their invites may be others.
-    pub fn knock(&self, user: UserId) {
+    pub fn wake_user(&self, user: UserId) {
         if let Some(person) = self.lock().people.get(&user) {
-            person.connections.iter().for_each(|(_, knock)| knock.notify_one());
+            person.connections.iter().for_each(|(_, wake_user)| wake_user.notify_one());
         }
     }
 
-    /// Takes a seat. Somebody with three tabs has three seats and is one member. `bell` rings for every change.
-    pub fn join(self: &Arc<Self>, chat: ChatId, user: User, bell: Bell) -> MemberGuard {
-        self.sit(chat, None, user, bell)
+    /// Takes a seat. Somebody with three tabs has three seats and is one member. `wake` rings for every change.
+    pub fn join(self: &Arc<Self>, chat: ChatId, user: User, wake: Arc<Notify>) -> MemberGuard {
+        self.add_holder(chat, None, user, wake)
     }
 
     /// The same in a chat that is known, with whether its names hold just now.
-    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, bell: Bell) -> MemberGuard {
-        self.sit(chat.id, Some(chat), user, bell)
+    pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, wake: Arc<Notify>) -> MemberGuard {
+        self.add_holder(chat.id, Some(chat), user, wake)
     }
 
-    fn sit(self: &Arc<Self>, chat: ChatId, known: Option<&Chat>, user: User, bell: Bell) -> MemberGuard {
+    fn add_holder(
+        self: &Arc<Self>,
+        chat: ChatId,
+        known: Option<&Chat>,
+        user: User,
+        wake: Arc<Notify>,
+    ) -> MemberGuard {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
         // told apart from those of a room that was there before: a seat can outlive its room
         let watcher = everybody.next_seat;
         everybody.next_seat += 1;
-        let Everybody { rooms, places, rings, moved, came, .. } = &mut *everybody;
+        let PresenceState { rooms, places, wakes, moved, came, .. } = &mut *everybody;
         places.entry(id).or_default().insert(chat);
         let room = rooms.entry(chat).or_default();
         if room.is_empty() {
             came.note(None, Some(chat), STILL_HERE);
             self.came.notify_one();
         }
-        room.watch(watcher, bell);
+        room.watch(watcher, wake);
         if let Some(known) = known {
             room.owner = Some(known.owner);
             room.lock_names(known.is_locked, known.seq);
         }
-        if room.sit(watcher, user, now) {
+        if room.add_holder(watcher, user, now) {
             moved.insert(chat);
             self.moved.notify_one();
         }
-        rings.extend(room.ring(now).map(|at| (at, chat)));
+        wakes.extend(room.wake(now).map(|at| (at, chat)));
         drop(everybody);
         self.sooner.notify_one();
         MemberGuard { presence: Arc::clone(self), chat, user: id, watcher }
@@ -222,11 +228,11 @@ impl Presence {
     pub fn rename(&self, user: &User) {
         let now = Instant::now();
         let mut everybody = self.lock();
-        let Everybody { rooms, places, rings, moved, .. } = &mut *everybody;
+        let PresenceState { rooms, places, wakes, moved, .. } = &mut *everybody;
         for chat in places.get(&user.id).into_iter().flatten() {
             let Some(room) = rooms.get_mut(chat) else { continue };
             if room.rename(user) {
-                rings.extend(room.ring(now).map(|at| (at, *chat)));
+                wakes.extend(room.wake(now).map(|at| (at, *chat)));
                 moved.insert(*chat);
                 self.moved.notify_one();
             }
@@ -240,10 +246,10 @@ impl Presence {
     pub fn lock_names(&self, chat: ChatId, is_locked: bool, seq: Seq) {
         let now = Instant::now();
         let mut everybody = self.lock();
-        let Everybody { rooms, rings, moved, .. } = &mut *everybody;
+        let PresenceState { rooms, wakes, moved, .. } = &mut *everybody;
         let Some(room) = rooms.get_mut(&chat) else { return };
         if room.lock_names(is_locked, seq) {
-            rings.extend(room.ring(now).map(|at| (at, chat)));
+            wakes.extend(room.wake(now).map(|at| (at, chat)));
             moved.insert(chat);
             self.moved.notify_one();
         }
@@ -311,18 +317,18 @@ impl Presence {
     }
 
     /// How many are in a chat, and those of them who came first.
-    pub fn company(&self, chat: ChatId) -> (usize, Vec<User>) {
-        self.lock().rooms.get(&chat).map(|room| room.company(FACES)).unwrap_or_default()
+    pub fn preview(&self, chat: ChatId) -> (usize, Vec<User>) {
+        self.lock().rooms.get(&chat).map(|room| room.preview(FACES)).unwrap_or_default()
     }
 
     /// Somebody has said what they were typing.
     pub fn said(&self, chat: ChatId, user: UserId) {
         let mut everybody = self.lock();
-        let Everybody { rooms, rings, .. } = &mut *everybody;
+        let PresenceState { rooms, wakes, .. } = &mut *everybody;
         if let Some(room) = rooms.get_mut(&chat)
             && room.type_until(user, None)
         {
-            rings.extend(room.ring(Instant::now()).map(|at| (at, chat)));
+            wakes.extend(room.wake(Instant::now()).map(|at| (at, chat)));
         }
     }
 
@@ -379,7 +385,7 @@ impl Presence {
     }
 
     /// Some who came are noted with those who were here. Whoever is here still will be anyway.
-    pub fn put_off(&self, later: Seen) {
+    pub fn defer(&self, later: Seen) {
         let mut everybody = self.lock();
         let looked = |at: &Timestamp| *at != STILL_HERE;
         for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
@@ -423,48 +429,48 @@ impl Presence {
                 self.moved.notify_one();
             }
         }
-        while let Some(&(at, user)) = everybody.farewells.first()
+        while let Some(&(at, user)) = everybody.offline_at.first()
             && at <= now
         {
-            everybody.farewells.pop_first();
+            everybody.offline_at.pop_first();
             if everybody.go(user, at, time) {
                 self.moved.notify_one();
                 self.left.notify_one();
             }
         }
-        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
-        while let Some(&(at, chat, user)) = pauses.first()
+        let PresenceState { rooms, typing_until, wakes, .. } = &mut *everybody;
+        while let Some(&(at, chat, user)) = typing_until.first()
             && at <= now
         {
-            pauses.pop_first();
+            typing_until.pop_first();
             if let Some(room) = rooms.get_mut(&chat)
                 && room.pause(user, at)
             {
-                rings.extend(room.ring(now).map(|at| (at, chat)));
+                wakes.extend(room.wake(now).map(|at| (at, chat)));
             }
         }
-        while let Some(&(at, chat)) = rings.first()
+        while let Some(&(at, chat)) = wakes.first()
             && at <= now
         {
-            rings.pop_first();
+            wakes.pop_first();
             if let Some(room) = rooms.get_mut(&chat) {
-                rings.extend(room.ring_late(now).map(|at| (at, chat)));
+                wakes.extend(room.ring_late(now).map(|at| (at, chat)));
             }
         }
     }
 
     /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
-    fn lock(&self) -> MutexGuard<'_, Everybody> {
+    fn lock(&self) -> MutexGuard<'_, PresenceState> {
         self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Everybody {
+impl PresenceState {
     fn next_deadline(&self) -> Option<Instant> {
         let first = |deadlines: &BTreeSet<(Instant, ChatId, UserId)>| deadlines.first().map(|(at, ..)| *at);
-        let farewell = self.farewells.first().map(|(at, _)| *at);
-        let ring = self.rings.first().map(|(at, _)| *at);
-        [first(&self.departures), first(&self.pauses), farewell, ring].into_iter().flatten().min()
+        let farewell = self.offline_at.first().map(|(at, _)| *at);
+        let wake = self.wakes.first().map(|(at, _)| *at);
+        [first(&self.departures), first(&self.typing_until), farewell, wake].into_iter().flatten().min()
     }
 
     /// Lets a member leave whose time that is; false where they came back.
@@ -480,7 +486,7 @@ impl Everybody {
     /// What follows when somebody is in a room no longer.
     fn left(&mut self, chat: ChatId, user: UserId, now: Instant, time: Timestamp) {
         let Some(room) = self.rooms.get_mut(&chat) else { return };
-        self.rings.extend(room.ring(now).map(|at| (at, chat)));
+        self.wakes.extend(room.wake(now).map(|at| (at, chat)));
         if room.is_empty() {
             self.rooms.remove(&chat);
             self.seen.note(None, Some(chat), time);
@@ -525,15 +531,15 @@ impl MemberGuard {
         let now = Instant::now();
         let until = now + TYPING;
         let mut everybody = self.presence.lock();
-        let Everybody { rooms, pauses, rings, .. } = &mut *everybody;
+        let PresenceState { rooms, typing_until, wakes, .. } = &mut *everybody;
         let Some(room) = rooms.get_mut(&self.chat) else { return };
         if room.typing_until(self.user).is_some_and(|last| until < last + TYPING_SIGNALS) {
             return;
         }
         if room.type_until(self.user, Some(until)) {
-            rings.extend(room.ring(now).map(|at| (at, self.chat)));
+            wakes.extend(room.wake(now).map(|at| (at, self.chat)));
         }
-        pauses.insert((until, self.chat, self.user));
+        typing_until.insert((until, self.chat, self.user));
         drop(everybody);
         self.presence.sooner.notify_one();
     }
@@ -541,7 +547,7 @@ impl MemberGuard {
     /// Whether it is still theirs: those who are removed lose theirs.
     pub fn is_kept(&self) -> bool {
         let everybody = self.presence.lock();
-        everybody.rooms.get(&self.chat).is_some_and(|room| room.has_seat(self.user, self.watcher))
+        everybody.rooms.get(&self.chat).is_some_and(|room| room.is_holder(self.user, self.watcher))
     }
 
     /// What happened in the room since a version, as `encode` writes it, and the version it leads to; nothing known gets
@@ -560,7 +566,7 @@ impl Drop for MemberGuard {
         let at = Instant::now() + self.presence.grace;
         let mut everybody = self.presence.lock();
         let Some(room) = everybody.rooms.get_mut(&self.chat) else { return };
-        if room.stand_up(self.watcher, self.user, at) {
+        if room.remove_holder(self.watcher, self.user, at) {
             everybody.departures.insert((at, self.chat, self.user));
             drop(everybody);
             self.presence.sooner.notify_one();
@@ -576,7 +582,7 @@ impl Drop for OnlineGuard {
         person.connections.retain(|(connection, _)| *connection != self.connection);
         if person.connections.is_empty() {
             person.leaves_at = Some(at);
-            everybody.farewells.insert((at, self.user));
+            everybody.offline_at.insert((at, self.user));
             drop(everybody);
             self.presence.sooner.notify_one();
         }
@@ -605,8 +611,8 @@ mod tests {
     }
 
     /// What somebody is told who knows a version.
-    fn news(seat: &MemberGuard, known: Option<u64>) -> Option<News> {
-        let (version, bytes) = seat.news(known, |news| {
+    fn news(member_guard: &MemberGuard, known: Option<u64>) -> Option<News> {
+        let (version, bytes) = member_guard.news(known, |news| {
             let bytes = match news {
                 News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
                 News::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
@@ -632,8 +638,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
         let presence = presence();
-        let mut seats: Vec<_> =
-            (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Bell::default())).collect();
+        let mut seats: Vec<_> = (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Arc::default())).collect();
         assert_eq!(names(&presence), ["Ana"]);
         let version = presence.roster(CHAT).version;
         seats.truncate(1);
@@ -648,12 +653,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reload_does_not_flicker() {
         let presence = presence();
-        let _other = presence.join(CHAT, user(2, "Bea"), Bell::default());
-        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let _other = presence.join(CHAT, user(2, "Bea"), Arc::default());
+        let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
         let version = presence.roster(CHAT).version;
-        drop(seat);
+        drop(member_guard);
         advance(GRACE / 2).await;
-        let _seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let _seat = presence.join(CHAT, user(1, "Ana"), Arc::default());
         advance(GRACE * 2).await;
         presence.depart(Instant::now());
         assert_eq!(presence.roster(CHAT).version, version);
@@ -666,11 +671,11 @@ mod tests {
             let presence = Arc::clone(&presence);
             async move { presence.run().await }
         });
-        let bell = Bell::default();
-        let _other = presence.join(CHAT, user(2, "Bea"), Arc::clone(&bell));
-        drop(presence.join(CHAT, user(1, "Ana"), Bell::default()));
+        let wake = Arc::default();
+        let _other = presence.join(CHAT, user(2, "Bea"), Arc::clone(&wake));
+        drop(presence.join(CHAT, user(1, "Ana"), Arc::default()));
         while names(&presence) != ["Bea"] {
-            bell.notified().await;
+            wake.notified().await;
         }
         running.abort();
     }
@@ -678,14 +683,14 @@ mod tests {
     #[test]
     fn a_watcher_is_told_the_difference_to_what_it_knows() {
         let presence = presence();
-        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
-        let Some(News::Whole(mut mine)) = news(&seat, None) else { panic!("nothing") };
-        assert_eq!(news(&seat, Some(mine.version)), None);
-        let _bea = presence.join(CHAT, user(2, "Bea"), Bell::default());
-        drop(presence.join(CHAT, user(3, "Cy"), Bell::default()));
+        let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+        let Some(News::Whole(mut mine)) = news(&member_guard, None) else { panic!("nothing") };
+        assert_eq!(news(&member_guard, Some(mine.version)), None);
+        let _bea = presence.join(CHAT, user(2, "Bea"), Arc::default());
+        drop(presence.join(CHAT, user(3, "Cy"), Arc::default()));
         presence.depart(Instant::now() + GRACE * 2);
         presence.rename(&user(1, "Anna"));
-        let Some(News::Change(change)) = news(&seat, Some(mine.version)) else { panic!("nothing") };
+        let Some(News::Change(change)) = news(&member_guard, Some(mine.version)) else { panic!("nothing") };
         mine.apply(change);
         assert_eq!(mine, presence.roster(CHAT));
     }
@@ -693,20 +698,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn typing_lasts_for_three_seconds_after_the_last_signal_or_until_it_is_said() {
         let presence = presence();
-        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
         let is_typing = || presence.roster(CHAT).members[0].typing;
         assert!(!is_typing());
         for _ in 0..3 {
-            seat.typing();
+            member_guard.typing();
             let version = presence.roster(CHAT).version;
             for _ in 0..1_000 {
-                seat.typing();
+                member_guard.typing();
             }
-            assert_eq!(presence.lock().pauses.len(), 1, "many signals are one");
+            assert_eq!(presence.lock().typing_until.len(), 1, "many signals are one");
             advance(TYPING - Duration::from_millis(10)).await;
             presence.depart(Instant::now());
             assert!(is_typing());
-            seat.typing();
+            member_guard.typing();
             assert_eq!(presence.roster(CHAT).version, version, "going on is no change");
             advance(TYPING - Duration::from_millis(10)).await;
             presence.depart(Instant::now());
@@ -715,7 +720,7 @@ mod tests {
             presence.depart(Instant::now());
             assert!(!is_typing());
         }
-        seat.typing();
+        member_guard.typing();
         presence.said(CHAT, user(1, "Ana").id);
         assert!(!is_typing());
     }
@@ -723,24 +728,24 @@ mod tests {
     #[test]
     fn a_watcher_far_behind_is_told_everything() {
         let presence = presence();
-        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
+        let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
         for round in 0..REMEMBERED_CHANGES {
             presence.rename(&user(1, &format!("Ana {round}")));
         }
-        assert!(matches!(news(&seat, Some(0)), Some(News::Whole(_))));
-        assert!(matches!(news(&seat, Some(1)), Some(News::Change(_))));
+        assert!(matches!(news(&member_guard, Some(0)), Some(News::Whole(_))));
+        assert!(matches!(news(&member_guard, Some(1)), Some(News::Change(_))));
     }
 
     #[test]
     fn nothing_is_left_of_an_empty_room() {
         let presence = presence();
-        let seat = presence.join(CHAT, user(1, "Ana"), Bell::default());
-        seat.typing();
-        drop(seat);
+        let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+        member_guard.typing();
+        drop(member_guard);
         presence.depart(Instant::now() + GRACE * 2);
         let everybody = presence.lock();
         assert!(everybody.rooms.is_empty() && everybody.places.is_empty() && everybody.departures.is_empty());
-        assert!(everybody.pauses.is_empty() && everybody.rings.is_empty());
+        assert!(everybody.typing_until.is_empty() && everybody.wakes.is_empty());
     }
 
     fn numbered(number: u32) -> User {
@@ -752,37 +757,38 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
         let presence = presence();
-        let bell = Bell::default();
-        let seat = presence.join(CHAT, numbered(0), Arc::clone(&bell));
+        let wake = Arc::default();
+        let member_guard = presence.join(CHAT, numbered(0), Arc::clone(&wake));
         let mut known = Roster::default();
         let mut seats = Vec::new();
-        let catch_up = |seat: &MemberGuard, known: &mut Roster| match news(seat, Some(known.version)) {
-            Some(News::Whole(roster)) => *known = roster,
-            Some(News::Change(change)) => known.apply(change),
-            None => {}
-        };
-        let mut rings = 0;
+        let catch_up =
+            |member_guard: &MemberGuard, known: &mut Roster| match news(member_guard, Some(known.version)) {
+                Some(News::Whole(roster)) => *known = roster,
+                Some(News::Change(change)) => known.apply(change),
+                None => {}
+            };
+        let mut wakes = 0;
         for number in 1..=300 {
-            seats.push(presence.join(CHAT, numbered(number), Bell::default()));
+            seats.push(presence.join(CHAT, numbered(number), Arc::default()));
             if number % 10 == 0 {
-                catch_up(&seat, &mut known);
+                catch_up(&member_guard, &mut known);
                 // whether it rang
-                let rang = tokio::select! { biased; () = bell.notified() => true, () = std::future::ready(()) => false };
-                rings += u32::from(rang);
+                let rang = tokio::select! { biased; () = wake.notified() => true, () = std::future::ready(()) => false };
+                wakes += u32::from(rang);
             }
         }
-        assert!(rings <= 1 + SMALL_ROOM as u32 / 10, "one batch at a time: {rings}");
-        catch_up(&seat, &mut known);
+        assert!(wakes <= 1 + SMALL_ROOM as u32 / 10, "one batch at a time: {wakes}");
+        catch_up(&member_guard, &mut known);
         presence.depart(Instant::now() + BATCH_INTERVAL);
-        bell.notified().await;
+        wake.notified().await;
         seats.drain(250..).for_each(drop);
         presence.depart(Instant::now() + GRACE);
-        catch_up(&seat, &mut known);
+        catch_up(&member_guard, &mut known);
         assert_eq!(known, presence.roster(CHAT));
         assert_eq!((known.count, known.members.len()), (251, domain::roster::ROSTER_LIMIT));
         seats.drain(..200).for_each(drop);
         presence.depart(Instant::now() + GRACE);
-        catch_up(&seat, &mut known);
+        catch_up(&member_guard, &mut known);
         assert_eq!(known, presence.roster(CHAT));
         assert_eq!((known.count, known.members.len()), (51, 51));
     }
@@ -791,8 +797,8 @@ mod tests {
     async fn in_a_large_room_those_who_know_as_much_are_told_the_same_bytes_and_all_end_up_knowing_all() {
         let presence = presence();
         let join = |number| {
-            let bell = Bell::default();
-            (presence.join(CHAT, numbered(number), Arc::clone(&bell)), bell)
+            let wake = Arc::default();
+            (presence.join(CHAT, numbered(number), Arc::clone(&wake)), wake)
         };
         let next_batch = async || {
             advance(BATCH_INTERVAL).await;
@@ -801,12 +807,12 @@ mod tests {
         let mut watchers: Vec<_> = (0..300).map(join).collect();
         next_batch().await;
         let times = std::cell::Cell::new(0);
-        let tell = |(seat, _): &(MemberGuard, Bell), known| {
+        let tell = |(member_guard, _): &(MemberGuard, Arc<Notify>), known| {
             let encoded = |_| {
                 times.set(times.get() + 1);
                 Some(Bytes::from_static(b"{}"))
             };
-            seat.news(known, encoded)
+            member_guard.news(known, encoded)
         };
         let first: HashSet<_> = watchers.iter().map(|watcher| tell(watcher, None)).collect();
         assert_eq!((first.len(), times.get()), (1, 1));
@@ -815,8 +821,8 @@ mod tests {
         watchers.extend((300..310).map(join));
         assert_eq!(watchers[300..].iter().map(|watcher| tell(watcher, None)).collect::<HashSet<_>>(), first);
         next_batch().await;
-        for (_, bell) in &watchers {
-            bell.notified().await;
+        for (_, wake) in &watchers {
+            wake.notified().await;
         }
         let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
         assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
@@ -827,14 +833,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
         let presence = presence();
-        let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Bell::default()));
-        let seat = presence.join(CHAT, numbered(1), Bell::default());
-        assert_eq!((presence.people(), presence.company(CHAT).0), (1, 1));
+        let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Arc::default()));
+        let member_guard = presence.join(CHAT, numbered(1), Arc::default());
+        assert_eq!((presence.people(), presence.preview(CHAT).0), (1, 1));
         assert!(presence.take_seen().users.contains_key(&numbered(1).id));
         drop(stays);
-        drop(seat);
+        drop(member_guard);
         assert!(presence.take_seen().chats.contains_key(&CHAT), "for the grace, they are here");
-        let _back = presence.arrive(numbered(1).id, Bell::default());
+        let _back = presence.arrive(numbered(1).id, Arc::default());
         presence.depart(Instant::now() + GRACE);
         assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
         drop(_back);

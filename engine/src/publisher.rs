@@ -16,7 +16,7 @@ pub struct Publisher {
     /// What was committed.
     pub store: Arc<Store>,
     /// The newest events of the chats that are watched.
-    pub tails: Arc<Fanout>,
+    pub fanout: Arc<Fanout>,
     /// Who is here.
     pub presence: Arc<Presence>,
     /// The public chats.
@@ -28,8 +28,8 @@ impl Publisher {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn look_again(&self) -> Result<(), StoreError> {
-        self.tails.distrust();
+    pub fn resync(&self) -> Result<(), StoreError> {
+        self.fanout.invalidate();
         // nothing has expired at the beginning of time: the lobby looks for that itself
         let view = self.store.read(Timestamp::default())?;
         let chats = view.chats()?;
@@ -40,7 +40,7 @@ impl Publisher {
         self.lobby.reset(chats);
         for user in self.presence.everybody() {
             self.presence.rename(&view.user(user)?);
-            self.presence.knock(user);
+            self.presence.wake_user(user);
         }
         Ok(())
     }
@@ -52,16 +52,16 @@ impl Publisher {
                 self.presence.rename(user);
                 // their name stands in the invites they made
                 match self.store.read(*at).and_then(|view| view.partners(user.id)) {
-                    Ok(partners) => partners.into_iter().for_each(|partner| self.presence.knock(partner)),
+                    Ok(partners) => partners.into_iter().for_each(|peer| self.presence.wake_user(peer)),
                     Err(error) => tracing::warn!(%error, "some are not told of a new nickname yet"),
                 }
             }
             Change::Chat(event) => {
-                if let EventKind::Posted(message) = &event.what {
+                if let EventKind::Posted(message) = &event.kind {
                     self.presence.said(event.chat, message.author);
                 }
-                self.tails.append(event);
-                match &event.what {
+                self.fanout.append(event);
+                match &event.kind {
                     EventKind::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
                     EventKind::PeopleRemoved { first, others, .. } => {
                         for person in [first.id].iter().chain(others) {
@@ -74,17 +74,19 @@ impl Publisher {
                     _ => {}
                 }
                 if let Some(invitee) = event.invitee() {
-                    self.presence.knock(invitee);
+                    self.presence.wake_user(invitee);
                 }
             }
             Change::ChatExpired(chat) => {
                 // whoever ended it did not ask whether somebody is there
                 self.presence.close(chat.id);
                 if let Some(invited) = chat.invited() {
-                    self.presence.knock(invited);
+                    self.presence.wake_user(invited);
                 }
             }
-            Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => self.presence.knock(*user),
+            Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => {
+                self.presence.wake_user(*user);
+            }
             Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)

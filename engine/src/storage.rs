@@ -50,7 +50,7 @@ const USERS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("users_activ
 /// When each of these chats was last active, in milliseconds.
 const CHATS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("chats_active");
 /// The chats of two, by both of the two in both directions.
-const PAIRS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
+const DIRECT_CHATS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
 /// Events, by chat and place.
 const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events");
 /// Where each message went, by chat, author and client id.
@@ -196,7 +196,7 @@ impl Store {
             let mark = Mark::of(path, &file);
             let file = Marked { file: FileBackend::new(file)?, mark: mark.clone() };
             let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)?;
-            mark.lift();
+            mark.clear();
             if !is_as_closed && !beside.exists() {
                 tracing::warn!(
                     "there is no journal beside the database: what was stored last may be missing"
@@ -299,7 +299,7 @@ impl Store {
     pub fn close(self, path: &Path) -> Result<(), StoreError> {
         self.checkpoint()?;
         // what the seal says is not overruled by a mark
-        self.mark.lift();
+        self.mark.clear();
         let Self { database, .. } = self;
         database.close()?;
         Ok(integrity::seal::put(path)?)
@@ -368,7 +368,7 @@ impl Store {
     ///
     /// # Errors
     /// When the journal cannot be written; it is then not known.
-    pub fn take_back(&self) -> Result<(), StoreError> {
+    pub fn rollback(&self) -> Result<(), StoreError> {
         Ok(self.journal().cut()?)
     }
 
@@ -379,7 +379,7 @@ impl Store {
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let mut journal = self.journal();
         journal.cut()?;
-        self.mark.lift();
+        self.mark.clear();
         begin_checkpoint(&self.database)?.commit()?;
         self.mark.set();
         Ok(journal.empty()?)
@@ -389,9 +389,9 @@ impl Store {
     ///
     /// # Errors
     /// Why not.
-    pub fn try_out(&self) -> Result<(), StoreError> {
+    pub fn probe(&self) -> Result<(), StoreError> {
         self.checkpoint()?;
-        Ok(self.journal().try_out()?)
+        Ok(self.journal().probe()?)
     }
 
     fn journal(&self) -> MutexGuard<'_, WriteAheadLog> {
@@ -453,7 +453,7 @@ fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<
 }
 
 /// The other one of each chat of two of a user, and the chat.
-fn pairs_of(
+fn direct_chats_of(
     pairs: &impl ReadableTable<(Id, Id), Id>,
     user: UserId,
 ) -> Result<Vec<(UserId, ChatId)>, StoreError> {

@@ -58,9 +58,9 @@ impl WriterHealth {
 }
 
 /// However the writer ends, a panic included, its health says so.
-struct Working(Arc<WriterHealth>);
+struct AliveGuard(Arc<WriterHealth>);
 
-impl Drop for Working {
+impl Drop for AliveGuard {
     fn drop(&mut self) {
         self.0.gone.store(true, Ordering::Relaxed);
     }
@@ -70,7 +70,7 @@ impl Drop for Working {
 pub struct Writer {
     log: LocalLog,
     store: Arc<Store>,
-    audience: Publisher,
+    publisher: Publisher,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
@@ -91,18 +91,18 @@ impl Writer {
     pub fn new(
         log: LocalLog,
         store: Arc<Store>,
-        audience: Publisher,
+        publisher: Publisher,
         health: Arc<WriterHealth>,
         panics: Arc<Panics>,
     ) -> Self {
         panics.know(TASK);
-        Self { log, store, audience, health, panics, checkpoint: None }
+        Self { log, store, publisher, health, panics, checkpoint: None }
     }
 
     /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own. A panic costs the
     /// proposals that it hit, which are refused as not stored, and nothing else.
     pub fn run(mut self) {
-        let _working = Working(Arc::clone(&self.health));
+        let _working = AliveGuard(Arc::clone(&self.health));
         let mut back_off = BackOff::default();
         loop {
             match catch_unwind(AssertUnwindSafe(|| self.work())) {
@@ -112,7 +112,7 @@ impl Writer {
             self.health.failing.store(true, Ordering::Relaxed);
             thread::sleep(back_off.after_panic());
             // it is not known how far it came: the store knows, and those who watch are sent there
-            if let Err(error) = self.stores(|_| self.audience.look_again()) {
+            if let Err(error) = self.stores(|_| self.publisher.resync()) {
                 return self.give_up(&error);
             }
             self.health.failing.store(false, Ordering::Relaxed);
@@ -128,7 +128,7 @@ impl Writer {
             }
             let is_done = if self.health.failing.load(Ordering::Relaxed) {
                 // what failed may have been at fault; if nothing at all can be stored, it is the storage
-                self.checkpoint(Store::try_out)
+                self.checkpoint(Store::probe)
             } else if self.is_checkpoint_due() {
                 self.checkpoint(Store::checkpoint)
             } else {
@@ -181,7 +181,7 @@ impl Writer {
             Err(error) => {
                 self.health.failing.store(true, Ordering::Relaxed);
                 tracing::error!(%error, "a command could not be stored");
-                if let Err(error) = self.stores(Store::take_back) {
+                if let Err(error) = self.stores(Store::rollback) {
                     tracing::error!(%error, "whether it comes back after a start is not known");
                 }
                 refuse(batch);
@@ -195,7 +195,7 @@ impl Writer {
         }
         self.checkpoint.get_or_insert_with(|| Instant::now() + CHECKPOINT_AFTER);
         self.health.failing.store(false, Ordering::Relaxed);
-        changes.iter().for_each(|change| self.audience.show(change));
+        changes.iter().for_each(|change| self.publisher.show(change));
         for (placed, outcome) in batch.into_iter().zip(outcomes) {
             placed.answer(outcome);
         }

@@ -62,12 +62,12 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     // the lobby: what was to be told is told all the same
     let (mut view, _) = lobby.enter(LobbyQuery { limit: 9, ..LobbyQuery::default() }).await.unwrap();
     let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
-    let what =
+    let kind =
         EventKind::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
     let chat = ChatId::from_bytes([7; ID_BYTES]);
     let at = clock();
     panics_now.store(true, Ordering::SeqCst);
-    lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, what }));
+    lobby.apply(&Change::Chat(Event { chat, seq: Seq(1), prev: Seq::ZERO, at, kind }));
     view.changed().await;
     assert_eq!(view.news().unwrap().listed.len(), 1);
     assert_eq!(counts(), [1, 0, 0]);

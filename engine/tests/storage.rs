@@ -21,7 +21,7 @@ use domain::{
 use engine::{
     Caller, Engine,
     clock::{self, Clock},
-    fanout::{Ahead, Bell, Fanout, FrameSink, Full, Subscriber},
+    fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
     log,
@@ -41,14 +41,14 @@ const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
 
 fn started(chat: ChatId, seq: u64) -> Change {
-    let what = EventKind::Started {
+    let kind = EventKind::Started {
         owner: ANA,
         nickname: Nickname::parse("Ana").unwrap(),
         title: Title::parse("Tea").unwrap(),
         visibility: Visibility::Public,
         guest: None,
     };
-    Change::Chat(Event { chat, seq: Seq(seq), prev: Seq::ZERO, at: Timestamp(seq), what })
+    Change::Chat(Event { chat, seq: Seq(seq), prev: Seq::ZERO, at: Timestamp(seq), kind })
 }
 
 fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
@@ -60,7 +60,7 @@ fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
         seq: Seq(seq),
         prev: Seq(prev),
         at: Timestamp(seq),
-        what: EventKind::Posted(message),
+        kind: EventKind::Posted(message),
     })
 }
 
@@ -108,8 +108,8 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
     assert!(full > empty + 2 * "message 3".len() as u64, "{full}");
     write(&store, &[Change::User { user: ana, at: Timestamp(8) }]);
     assert_eq!(store.bytes(), full, "a record in the place of another is one");
-    let what = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
-    let removed = Event { chat: CHAT, seq: Seq(6), prev: Seq(5), at: Timestamp(6), what };
+    let kind = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+    let removed = Event { chat: CHAT, seq: Seq(6), prev: Seq(5), at: Timestamp(6), kind };
     let failed: Result<(), StoreError> = store.write(Seq(99), NOW, |batch| {
         batch.apply(&Change::Chat(removed.clone()))?;
         Err(StoreError::InUse)
@@ -136,14 +136,14 @@ fn small_things_count_as_well() {
     let hide = |is_hidden| Change::Hidden { from: ANA, person: guest.id, is_hidden };
     let mut before = 0;
     let ana = User { id: ANA, nickname: nickname.clone() };
-    let what = EventKind::Started {
+    let kind = EventKind::Started {
         owner: ANA,
         nickname,
         title: Title::parse("Tea").unwrap(),
         visibility: Visibility::Private,
         guest: Some(guest.clone()),
     };
-    let two = Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(1), what };
+    let two = Event { chat: CHAT, seq: Seq(1), prev: Seq::ZERO, at: Timestamp(1), kind };
     for more in [Change::User { user: ana, at: Timestamp(7) }, Change::Chat(two), hide(true)] {
         write(&store, std::slice::from_ref(&more));
         assert!(store.bytes() > before, "{more:?}");
@@ -396,7 +396,7 @@ fn what_was_refused_does_not_come_back() {
     write(&store, &[started(CHAT, 1)]);
     trouble.fails_to_sync_once.store(true, Ordering::SeqCst);
     assert!(matches!(try_write(&store, &[posted(CHAT, 2, 1)]), Err(StoreError::Io(_))));
-    store.take_back().unwrap();
+    store.rollback().unwrap();
     drop(store);
     let store = open();
     assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1]);
@@ -489,7 +489,7 @@ impl StorageBackend for Failing {
 /// A writer on some storage, with everything it shows things to.
 struct Work {
     service: Engine,
-    tails: Arc<Fanout>,
+    fanout: Arc<Fanout>,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     writer: thread::JoinHandle<()>,
@@ -502,24 +502,25 @@ fn work_in_memory(clock: Clock) -> Work {
 fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: Clock) -> Work {
     let lifetimes = Lifetimes::default();
     let store = Arc::new(Store::open_on(database, journal, lifetimes).unwrap());
-    let tails = Arc::new(Fanout::new(1));
+    let fanout = Arc::new(Fanout::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let ends = store.read(NOW).unwrap().log().unwrap();
     let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
-    let audience = Publisher {
+    let publisher = Publisher {
         store: Arc::clone(&store),
-        tails: Arc::clone(&tails),
+        fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics));
+    let writer = Writer::new(local, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
     let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
-    let service = Engine::new(store, Arc::new(sequencer), Arc::clone(&tails), presence, lobby, limits, clock);
-    Work { service, tails, health, panics, writer }
+    let service =
+        Engine::new(store, Arc::new(sequencer), Arc::clone(&fanout), presence, lobby, limits, clock);
+    Work { service, fanout, health, panics, writer }
 }
 
 /// A connection that takes everything.
@@ -533,8 +534,8 @@ impl FrameSink for Line {
     fn prefetch(&self) {}
 }
 
-fn follower() -> Arc<Subscriber> {
-    Subscriber::new(ANA, Arc::new(Line), Bell::default())
+fn subscriber() -> Arc<Subscriber> {
+    Subscriber::new(ANA, Arc::new(Line), Arc::default())
 }
 
 impl Work {
@@ -555,7 +556,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     let trouble = Trouble::default();
     let work = work_on(Failing::on(&trouble), Failing::on(&trouble), clock::system());
     let begun = work.start_chat().await;
-    let mut following = work.tails.follow(CHAT, follower());
+    let mut following = work.fanout.follow(CHAT, subscriber());
     let stored = work.post(1).await.unwrap();
     assert!(work.health.is_well());
 
@@ -566,7 +567,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     work.health.cannot_go_on().await;
     assert!(!work.health.is_well());
     assert_eq!(work.post(7).await, Err(Problem::NotStored), "whoever asks then is told, too");
-    let Ahead::Events(shown) = following.after(begun) else { panic!("nothing is shown") };
+    let CatchUp::Events(shown) = following.after(begun) else { panic!("nothing is shown") };
     assert_eq!(shown.last(), stored, "nothing that was not stored is shown");
 
     let Work { service, health, writer, .. } = work;
@@ -589,7 +590,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
     });
     let work = work_in_memory(clock);
     let begun = work.start_chat().await;
-    let mut following = work.tails.follow(CHAT, follower());
+    let mut following = work.fanout.follow(CHAT, subscriber());
     for number in 1..4 {
         panics_now.store(true, Ordering::SeqCst);
         assert_eq!(work.post(number).await, Err(Problem::NotStored));
@@ -597,7 +598,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
         assert!(work.health.is_well());
     }
     assert_eq!(work.panics.of("writer"), 3);
-    assert!(matches!(following.after(begun), Ahead::InStore), "what was shown is doubted once");
+    assert!(matches!(following.after(begun), CatchUp::Evicted), "what was shown is doubted once");
 }
 
 #[tokio::test]

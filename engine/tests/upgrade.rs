@@ -82,9 +82,9 @@ fn changes() -> Vec<Change> {
         Change::User { user: bea.clone(), at: NOW },
         Change::User { user: dee.clone(), at: NOW },
     ];
-    for (seq, (chat, what)) in (1..).zip(events) {
+    for (seq, (chat, kind)) in (1..).zip(events) {
         let (_, newest) = newest.iter_mut().find(|(of, _)| *of == chat).unwrap();
-        let event = Event { chat, seq: Seq(seq), prev: *newest, at: Timestamp(NOW.0 + seq), what };
+        let event = Event { chat, seq: Seq(seq), prev: *newest, at: Timestamp(NOW.0 + seq), kind };
         *newest = event.seq;
         all.push(Change::Chat(event));
     }

@@ -249,11 +249,11 @@ impl Transport for Socket {
         self.0.polling.look();
     }
 
-    fn hurry(&self) {
-        self.0.hurry();
+    fn reconnect_now(&self) {
+        self.0.reconnect_now();
     }
 
-    fn reach(&self, done: Box<dyn FnOnce(bool)>) {
+    fn check_reachable(&self, done: Box<dyn FnOnce(bool)>) {
         browser::request(
             "/healthz",
             None,
@@ -321,7 +321,7 @@ impl Inner {
             });
             self._listeners.borrow_mut().extend(listener);
         };
-        on(window.clone().into(), "online", |inner, _| inner.hurry());
+        on(window.clone().into(), "online", |inner, _| inner.reconnect_now());
         on(window.clone().into(), "offline", |inner, _| {
             inner.polling.stop();
             inner.lost();
@@ -329,7 +329,7 @@ impl Inner {
         // a page that the browser kept and shows again, as it was left
         on(window.clone().into(), "pageshow", |inner, _| {
             inner.scene.live().shown_again.update(|times| *times += 1);
-            inner.hurry();
+            inner.reconnect_now();
         });
         // what waits is kept for the tab, and goes with it
         on(window.into(), "beforeunload", |inner, event| {
@@ -346,7 +346,7 @@ impl Inner {
                 if browser::is_visible() {
                     inner.look_for_silence();
                     inner.scene.tick();
-                    inner.hurry();
+                    inner.reconnect_now();
                 }
             });
         }
@@ -409,13 +409,13 @@ impl Inner {
         if self.wire.borrow().is_some() {
             return;
         }
-        match self.dial(is_server_there) {
+        match self.open_socket(is_server_there) {
             Some(wire) => *self.wire.borrow_mut() = Some(wire),
             None => self.lost(),
         }
     }
 
-    fn dial(self: &Rc<Self>, is_server_there: bool) -> Option<Wire> {
+    fn open_socket(self: &Rc<Self>, is_server_there: bool) -> Option<Wire> {
         let location = browser::window()?.location();
         let scheme = if location.protocol().ok()? == "https:" { "wss" } else { "ws" };
         let socket = WebSocket::new(&format!("{scheme}://{}{ADDRESS}", location.host().ok()?)).ok()?;
@@ -482,7 +482,7 @@ impl Inner {
         self.refused.set(0);
         self.polling.stop();
         if let Some(chat) = self.scene.chat() {
-            chat.take_heart();
+            chat.retry_transient();
         }
         self.post_all();
     }
@@ -769,7 +769,7 @@ impl Inner {
     }
 
     /// There is reason to believe that it works now, or that it does not any more.
-    fn hurry(self: &Rc<Self>) {
+    fn reconnect_now(self: &Rc<Self>) {
         self.polling.look();
         let now = browser::uptime_millis();
         let wire =
@@ -792,7 +792,7 @@ impl Inner {
         let now = browser::now();
         let passed = now.millis_since(self.looked_at.replace(now));
         if passed > WATCH_MILLIS as u64 + SLEPT_MILLIS && browser::is_visible() {
-            self.hurry();
+            self.reconnect_now();
         }
     }
 

@@ -128,11 +128,11 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
     let Decision::Accepted(changes) = verdict else { return };
     // they take back what they said, and nothing else
     let is_own = matches!(command, Command::RemoveMessage { .. });
-    assert!(is_own || chat.admits(*by).is_ok(), "whoever is not let in does nothing");
+    assert!(is_own || chat.check_access(*by).is_ok(), "whoever is not let in does nothing");
     for change in changes {
-        let Change::Chat(Event { what, .. }) = change else { continue };
+        let Change::Chat(Event { kind, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
-        match what {
+        match kind {
             EventKind::Posted(message) => {
                 assert_eq!(message.author, *by, "nobody speaks for somebody else");
                 assert!(is_owner || !chat.is_locked, "nobody else writes in a locked chat");
@@ -142,7 +142,7 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
             | EventKind::LockSet { .. }
             | EventKind::PersonRemoved { .. }
             | EventKind::PersonAdmitted { .. }
-            | EventKind::PeopleRemoved { .. } => assert!(is_owner, "{what:?} by somebody else"),
+            | EventKind::PeopleRemoved { .. } => assert!(is_owner, "{kind:?} by somebody else"),
             _ => {}
         }
     }
@@ -153,7 +153,7 @@ fn check_state(model: &Model) {
     let mut newest: HashMap<ChatId, Seq> = HashMap::new();
     for event in &model.events {
         if let Some(before) = newest.insert(event.chat, event.seq) {
-            let starts_over = matches!(event.what, EventKind::Started { .. });
+            let starts_over = matches!(event.kind, EventKind::Started { .. });
             assert!(event.prev == before || starts_over, "a hole before {}", event.seq);
         }
     }
@@ -168,7 +168,7 @@ fn check_state(model: &Model) {
     }
     for ((chat, author, client_id), seq) in &model.posted {
         let found = model.events.iter().find(|event| event.chat == *chat && event.seq == *seq);
-        let said = found.and_then(|event| match &event.what {
+        let said = found.and_then(|event| match &event.kind {
             EventKind::Posted(message) => Some((message.author, message.client_id)),
             EventKind::Blank(blank) => Some((blank.author, blank.client_id)),
             _ => None,

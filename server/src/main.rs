@@ -36,7 +36,7 @@ async fn main() -> ExitCode {
         Ok(Order::EndChat { data_dir, link }) => {
             return say(operator::end_chat(&data_dir, &link).map_err(Into::into));
         }
-        Ok(Order::Serve(settings)) => match listen_to_the_log() {
+        Ok(Order::Serve(settings)) => match init_tracing() {
             Ok(()) => run(&settings).await,
             Err(error) => Err(error),
         },
@@ -67,7 +67,7 @@ fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
 }
 
 /// Logs what `QCHAT_LOG` asks for to the standard error, in colour where a person reads it.
-fn listen_to_the_log() -> Result<(), Box<dyn std::error::Error>> {
+fn init_tracing() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::builder()
         .parse(&wanted)

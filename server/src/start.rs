@@ -149,7 +149,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     drop(view);
     // as many as can run at once
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
-    let tails = Arc::new(Fanout::new(shards));
+    let fanout = Arc::new(Fanout::new(shards));
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(
         chats,
@@ -161,13 +161,13 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
-    let audience = Publisher {
+    let publisher = Publisher {
         store: Arc::clone(&store),
-        tails: Arc::clone(&tails),
+        fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(local, Arc::clone(&store), audience, Arc::clone(&health), Arc::clone(&panics));
+    let writer = Writer::new(local, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
     if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
@@ -196,13 +196,13 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     background.spawn("sweep", &sweep, |sweep| async move { sweep.run().await });
     background.spawn("limits", &limits, |limits| async move { limits.run().await });
     background.spawn("press", &renderer, |renderer| async move { renderer.run().await });
-    for shard in 0..tails.shards() {
-        background.spawn("tails", &tails, move |tails| async move { tails.run(shard).await });
+    for shard in 0..fanout.shards() {
+        background.spawn("tails", &fanout, move |fanout| async move { fanout.run(shard).await });
     }
     let engine = Engine::new(
         Arc::clone(&store),
         sequencer,
-        tails,
+        fanout,
         Arc::clone(&presence),
         Arc::clone(&lobby),
         limits,

@@ -115,8 +115,8 @@ impl LiveChat {
                     Applied::Gap => FrameAction::Resubscribe,
                     Applied::Known => FrameAction::Continue,
                     Applied::Appended => {
-                        self.follow_rename(&event.what);
-                        if !matches!(event.what, EventKind::Posted(_))
+                        self.follow_rename(&event.kind);
+                        if !matches!(event.kind, EventKind::Posted(_))
                             && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
                         {
                             self.chat.set(chat);
@@ -212,8 +212,8 @@ impl LiveChat {
     }
 
     /// In a large room one may not be named in the roster, and is called differently all the same.
-    fn follow_rename(self, what: &EventKind) {
-        if let EventKind::Renamed { user, to, .. } = what
+    fn follow_rename(self, kind: &EventKind) {
+        if let EventKind::Renamed { user, to, .. } = kind
             && self.live.me.with_untracked(|me| me.id == *user && me.nickname != *to)
         {
             self.live.me.update(|me| me.nickname = to.clone());
@@ -265,9 +265,9 @@ impl LiveChat {
     }
 
     /// Why the reader cannot write here just now, where they cannot.
-    pub fn keeps_silent(self) -> Option<Problem> {
+    pub fn post_block(self) -> Option<Problem> {
         let me = self.live.me.with(|me| me.id);
-        self.chat.with(|chat| chat.lets_write(me)).err()
+        self.chat.with(|chat| chat.check_can_post(me)).err()
     }
 
     /// Somebody else reads from now on.
@@ -276,13 +276,13 @@ impl LiveChat {
     }
 
     /// What waits to be stored outlives the page: what waited before it was loaded anew waits again.
-    pub(super) fn keep_waiting(self, courier: Arc<dyn Transport>) {
-        let kept = courier.waiting();
+    pub(super) fn keep_waiting(self, transport: Arc<dyn Transport>) {
+        let kept = transport.waiting();
         if !kept.is_empty() {
             self.timeline.update(|timeline| timeline.restore(kept));
         }
         let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
-        Effect::new(move |_| waiting.with(|waiting| courier.keep_waiting(waiting)));
+        Effect::new(move |_| waiting.with(|waiting| transport.keep_waiting(waiting)));
     }
 
     /// What has expired is shown no longer.
@@ -315,7 +315,7 @@ impl LiveChat {
     }
 
     /// What was refused only for how it stood with the connection is on its way again, but for what may have been said already.
-    pub fn take_heart(self) {
+    pub fn retry_transient(self) {
         let expiry = self.live.expiry();
         if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at)))
         {
@@ -323,7 +323,7 @@ impl LiveChat {
         }
         let has_refused = |pending: &Pending| pending.problem.is_some_and(Problem::is_of_connection);
         if self.timeline.with_untracked(|timeline| timeline.pending().iter().any(has_refused)) {
-            self.timeline.update(Timeline::take_heart);
+            self.timeline.update(Timeline::retry_transient);
         }
     }
 
@@ -334,11 +334,11 @@ impl LiveChat {
 
     /// The reader typed something. The others are told so once a second at most.
     pub fn typing(self) {
-        let Some(courier) = self.live.courier() else { return };
-        let now = courier.uptime_millis();
+        let Some(transport) = self.live.transport() else { return };
+        let now = transport.uptime_millis();
         if self.typed_at.get_value().is_none_or(|then| now.saturating_sub(then) >= TYPING_SIGNAL_MILLIS) {
             self.typed_at.set_value(Some(now));
-            courier.typing();
+            transport.typing();
         }
     }
 
@@ -350,7 +350,8 @@ impl LiveChat {
         }
         let oldest =
             self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
-        let asked = oldest.zip(self.live.courier()).is_some_and(|(oldest, courier)| courier.earlier(oldest));
+        let asked =
+            oldest.zip(self.live.transport()).is_some_and(|(oldest, transport)| transport.earlier(oldest));
         self.loading.set(asked);
         asked
     }
@@ -364,7 +365,7 @@ impl LiveChat {
         let (has_later, newest) =
             self.timeline.with_untracked(|timeline| (timeline.has_later(), timeline.newest()));
         let Some(newest) = newest else { return self.turn_to_newest() };
-        let asked = has_later && self.live.courier().is_some_and(|courier| courier.later(newest));
+        let asked = has_later && self.live.transport().is_some_and(|transport| transport.later(newest));
         self.loading.set(asked);
         asked
     }
@@ -372,16 +373,17 @@ impl LiveChat {
     /// Asks for the newest events, where they are not here, to go on reading there. False where they are, or cannot be
     /// asked for.
     pub fn turn_to_newest(self) -> bool {
-        self.timeline.with_untracked(Timeline::has_later) && self.turns(END, |courier| courier.earlier(END))
+        self.timeline.with_untracked(Timeline::has_later)
+            && self.turns(END, |transport| transport.earlier(END))
     }
 
     /// Asks for what came after an event, to go on reading there. False where it cannot be asked for.
     pub fn turn_to_after(self, after: Seq) -> bool {
-        self.turns(after, |courier| courier.later(after))
+        self.turns(after, |transport| transport.later(after))
     }
 
     fn turns(self, at: Seq, ask: impl FnOnce(&dyn Transport) -> bool) -> bool {
-        let asked = self.live.courier().is_some_and(|courier| ask(&*courier));
+        let asked = self.live.transport().is_some_and(|transport| ask(&*transport));
         if asked {
             self.reading.update(|reading| reading.turns_at = Some(at));
             self.loading.set(true);
@@ -394,8 +396,8 @@ impl LiveChat {
     /// # Errors
     /// Why it stays in the composer: [`Problem::TooManyWaiting`], or [`Problem::NotConnected`] before the page is alive.
     pub fn post(self, body: Body) -> Result<(), Problem> {
-        let Some(courier) = self.live.courier() else { return Err(Problem::NotConnected) };
-        let (client_id, at) = (courier.client_id(), self.live.server_time());
+        let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
+        let (client_id, at) = (transport.client_id(), self.live.server_time());
         let mut shown = false;
         self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
         if !shown {
@@ -424,8 +426,8 @@ impl LiveChat {
             return self.refused(client_id, problem);
         }
         self.send(client_id);
-        if let Some(courier) = self.live.courier() {
-            courier.hurry();
+        if let Some(transport) = self.live.transport() {
+            transport.reconnect_now();
         }
     }
 
@@ -433,8 +435,8 @@ impl LiveChat {
         let mut message = None;
         let now = self.live.server_time();
         self.timeline.update(|timeline| message = timeline.retry(client_id, now));
-        if let (Some(courier), Some(message)) = (self.live.courier(), message) {
-            courier.send(&message);
+        if let (Some(transport), Some(message)) = (self.live.transport(), message) {
+            transport.send(&message);
         }
     }
 }

@@ -61,12 +61,12 @@ impl LiveLobby {
             let limit = (wanted.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
             self.want(LobbyQuery { limit, ..wanted });
         }
-        self.live.courier().is_some()
+        self.live.transport().is_some()
     }
 
     fn want(self, wanted: LobbyQuery) {
-        if let Some(courier) = self.live.courier() {
-            courier.lobby(&wanted, &address(&wanted));
+        if let Some(transport) = self.live.transport() {
+            transport.lobby(&wanted, &address(&wanted));
         }
         self.wanted.set(wanted);
         self.is_asked.set_value(true);

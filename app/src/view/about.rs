@@ -68,22 +68,22 @@ pub fn AboutLink(
     let chat = LiveChat::here();
     let live = chat.live;
     let show = move |event: MouseEvent| {
-        if live.is_alive.get_untracked() {
+        if live.is_hydrated.get_untracked() {
             event.prevent_default();
             chat.about.set(about.run(()));
         }
     };
     // without a script it is what it says: a link; those of the page as it came are told by `AboutView`
-    let is_alive = live.is_alive.get_untracked();
-    let tabindex = (one_of_many && is_alive).then_some("-1");
+    let is_hydrated = live.is_hydrated.get_untracked();
+    let tabindex = (one_of_many && is_hydrated).then_some("-1");
     view! {
         <a
             class=ABOUT_LINK
-            role=is_alive.then_some(BUTTON)
+            role=is_hydrated.then_some(BUTTON)
             href=address
             aria-label=label.clone()
             title=label
-            aria-haspopup=is_alive.then_some(DIALOG)
+            aria-haspopup=is_hydrated.then_some(DIALOG)
             tabindex=tabindex
             on:click=show
             on:keydown=press_by_space
@@ -99,7 +99,7 @@ pub fn AboutView() -> impl IntoView {
     let chat = LiveChat::here();
     // One for all: each link that followed this by itself would be an effect more for each message of the page.
     Effect::new(move |_| {
-        if chat.live.is_alive.get() {
+        if chat.live.is_hydrated.get() {
             let links = document().get_elements_by_class_name(ABOUT_LINK);
             for link in (0..links.length()).filter_map(|place| links.item(place)) {
                 let _ = link.set_attribute("role", BUTTON);
@@ -124,7 +124,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     };
     // whoever said it may remove it meanwhile
     let said = Memo::new(move |_| {
-        chat.timeline.with(|timeline| match &timeline.event(message?)?.what {
+        chat.timeline.with(|timeline| match &timeline.event(message?)?.kind {
             EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
         })
@@ -155,7 +155,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         }
     };
     let dismiss = move |event: MouseEvent| {
-        if live.is_alive.get_untracked() {
+        if live.is_hydrated.get_untracked() {
             event.prevent_default();
             close();
         }
@@ -171,7 +171,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     let done = Callback::new(move |()| {
         close();
         // What it was about goes, and the focus that has come back to it, so that leads to where one writes on.
-        let has_keyboard = live.courier().is_some_and(|courier| courier.has_keyboard());
+        let has_keyboard = live.transport().is_some_and(|transport| transport.has_keyboard());
         if message.is_some()
             && has_keyboard
             && let Some(field) = composer.and_then(|ComposerField(field)| field.get_untracked())
@@ -212,11 +212,11 @@ fn AboutDialog(about: About) -> impl IntoView {
         }
     });
     let names = StoredValue::new(name.clone());
-    let act_on_person = move |action, (what, is): (&'static str, bool), ask, (before, after)| {
+    let act_on_person = move |action, (kind, is): (&'static str, bool), ask, (before, after)| {
         view! {
             <ActionForm
                 action
-                fields=vec![("person", id.to_string()), (what, is.to_string())]
+                fields=vec![("person", id.to_string()), (kind, is.to_string())]
                 ask
                 problem
                 done
@@ -258,7 +258,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         <dialog
             class="about"
             aria-label=label
-            open=!live.is_alive.get_untracked()
+            open=!live.is_hydrated.get_untracked()
             node_ref=dialog
             on:close=closed
         >
@@ -303,7 +303,7 @@ pub fn ActionForm(
     let chat = LiveChat::here();
     let live = chat.live;
     let submit = move |event: SubmitEvent| {
-        if !live.is_alive.get_untracked() {
+        if !live.is_hydrated.get_untracked() {
             return;
         }
         event.prevent_default();

@@ -55,7 +55,7 @@ pub fn Composer() -> impl IntoView {
     let typed = RwSignal::new(String::new());
     let problem = RwSignal::new(None::<Problem>);
     let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
-    let silence = Memo::new(move |_| chat.keeps_silent());
+    let silence = Memo::new(move |_| chat.post_block());
     let is_silent = move || is_over.get() || silence.get().is_some();
     // what was refused for the lock can be said when it is lifted
     Effect::new(move |_| {
@@ -67,8 +67,8 @@ pub fn Composer() -> impl IntoView {
 
     let fill = move |field: &HtmlTextAreaElement, text: String| {
         field.set_value(&text);
-        if let Some(courier) = live.courier() {
-            courier.keep_draft(&text);
+        if let Some(transport) = live.transport() {
+            transport.keep_draft(&text);
         }
         typed.set(text);
     };
@@ -78,8 +78,8 @@ pub fn Composer() -> impl IntoView {
         if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
             chat.typing();
         }
-        if let Some(courier) = live.courier() {
-            courier.keep_draft(&text);
+        if let Some(transport) = live.transport() {
+            transport.keep_draft(&text);
         }
         typed.set(text);
         problem.set(None);
@@ -87,17 +87,18 @@ pub fn Composer() -> impl IntoView {
     // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile. Who is somewhere
     // else on the page already stays there.
     Effect::new(move |_| {
-        let (true, Some(field), Some(courier)) = (live.is_alive.get(), field.get(), live.courier()) else {
+        let (true, Some(field), Some(transport)) = (live.is_hydrated.get(), field.get(), live.transport())
+        else {
             return;
         };
         let begun = field.value();
         if !begun.is_empty() {
-            courier.keep_draft(&begun);
+            transport.keep_draft(&begun);
             typed.set(begun);
-        } else if let Some(draft) = courier.draft() {
+        } else if let Some(draft) = transport.draft() {
             fill(&field, draft);
         }
-        if courier.has_keyboard() && courier.is_nowhere() {
+        if transport.has_keyboard() && transport.is_nowhere() {
             let _ = field.focus();
         }
     });

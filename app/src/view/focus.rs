@@ -22,8 +22,8 @@ pub fn keep_focus() {
     Effect::new(|_| {
         let path = Path::default();
         // is told when the focus comes and goes, and when the page changes
-        let told = Closure::<dyn FnMut(JsValue)>::new(move |what: JsValue| {
-            match what.dyn_ref::<Event>() {
+        let told = Closure::<dyn FnMut(JsValue)>::new(move |kind: JsValue| {
+            match kind.dyn_ref::<Event>() {
                 Some(event) if event.type_() == "focusin" => {
                     let target = event.target().and_then(|target| target.dyn_into().ok());
                     *path.borrow_mut() =

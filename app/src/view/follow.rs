@@ -1,8 +1,6 @@
-//! What follows the state of a page: texts and attributes, and parts that come and go. Leptos makes its machine anew for
-//! each closure that does so, and a browser is sent all of them; through these it is sent one for each kind.
-//!
-//! Texts and parts go on when something else changes the page as well: translators put other elements around text, and
-//! some extensions take comments out, which is how Leptos knows its places.
+//! Texts and parts that go on when something else changes the page as well: translators put other elements around text, and
+//! some extensions take comments out, which is how Leptos knows its places (docs/adr/0020-a-page-that-others-change.md).
+//! What stands in for Leptos' `Show` and dynamic text is here; attributes are closures as the book has them.
 
 use std::{cell::RefCell, rc::Rc};
 

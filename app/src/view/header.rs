@@ -102,8 +102,8 @@ fn CopyLink() -> impl IntoView {
     let live = Live::here();
     let copied = RwSignal::new(Copied::NotYet);
     let times = StoredValue::new(0_u32);
-    let say = move |what| {
-        copied.set(what);
+    let say = move |kind| {
+        copied.set(kind);
         times.update_value(|times| *times += 1);
         let this_time = times.get_value();
         let unsay = move || {
@@ -116,8 +116,8 @@ fn CopyLink() -> impl IntoView {
     };
     let copy = move |_| {
         let done = Box::new(move |worked| say(if worked { Copied::Yes } else { Copied::No }));
-        if let Some(courier) = live.courier() {
-            courier.copy_link(done);
+        if let Some(transport) = live.transport() {
+            transport.copy_link(done);
         }
     };
     let said = move || match copied.get() {

@@ -63,7 +63,7 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     let composer = use_context::<ComposerField>();
     let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
     let decline = move |event: SubmitEvent| {
-        if live.is_alive.get_untracked() {
+        if live.is_hydrated.get_untracked() {
             event.prevent_default();
             let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
             // the row goes, and the focus with it, to where one writes on

@@ -133,12 +133,12 @@ fn FilterField() -> impl IntoView {
     };
     // what was typed before the page was alive counts as well
     Effect::new(move |_| {
-        if lobby.live.is_alive.get() {
+        if lobby.live.is_hydrated.get() {
             filter();
         }
     });
     let submit = move |event: SubmitEvent| {
-        if lobby.live.is_alive.get_untracked() {
+        if lobby.live.is_hydrated.get_untracked() {
             event.prevent_default();
         }
     };

@@ -101,7 +101,7 @@ impl Line {
             Some(Said { author, nickname, client_id, at, words, delivery })
         };
         match &row.content {
-            RowContent::Stored(event) => match &event.what {
+            RowContent::Stored(event) => match &event.kind {
                 EventKind::Posted(Message { author, nickname, client_id, body }) => {
                     let delivery = Delivery::Stored(event.seq);
                     said(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
@@ -162,7 +162,7 @@ pub fn line_view(line: RwSignal<Line>) -> AnyView {
         }
         Line::Row(Row { content: RowContent::Stored(event), .. }) if said_by(&event).is_none() => {
             let me = Live::here().me.with_untracked(|me| me.id);
-            view! { <SystemLine what=event.what.clone() me /> }.into_any()
+            view! { <SystemLine kind=event.kind.clone() me /> }.into_any()
         }
         Line::Row(_) => view! { <MessageView line /> }.into_any(),
     }
@@ -170,11 +170,11 @@ pub fn line_view(line: RwSignal<Line>) -> AnyView {
 
 /// What happened besides messages.
 #[component]
-fn SystemLine(what: EventKind, me: UserId) -> impl IntoView {
+fn SystemLine(kind: EventKind, me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let owner = chat.chat.with_untracked(|chat| chat.owner);
     // whoever was removed is not in the list of those who are here: this is where their return begins
-    let about = match &what {
+    let about = match &kind {
         EventKind::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
         EventKind::PeopleRemoved { first, others, .. } if owner == me && others.is_empty() => {
             Some(first.clone())
@@ -187,8 +187,8 @@ fn SystemLine(what: EventKind, me: UserId) -> impl IntoView {
         let about = Callback::new(move |()| Some(About { person: person.clone(), message: None }));
         view! { <AboutLink address label about one_of_many=true /> }
     });
-    let and_all = matches!(what, EventKind::PeopleRemoved { .. }).then_some(" and all their messages");
-    let (who, did, name) = told(what, me, owner);
+    let and_all = matches!(kind, EventKind::PeopleRemoved { .. }).then_some(" and all their messages");
+    let (who, did, name) = told(kind, me, owner);
     view! {
         <li class="system">
             <bdi translate="no">{who}</bdi>
@@ -201,10 +201,10 @@ fn SystemLine(what: EventKind, me: UserId) -> impl IntoView {
 }
 
 /// What happened in words for a reader: who, what they did, and what or whom it was about.
-fn told(what: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
+fn told(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
     let you = |id: UserId, nickname: Nickname| if id == me { "You".to_owned() } else { nickname.to_string() };
     let whom = |user: User| if user.id == me { "you".to_owned() } else { user.nickname.to_string() };
-    match what {
+    match kind {
         EventKind::Started { owner, nickname, guest: Some(guest), .. } => {
             (you(owner, nickname), " started this private chat with ", Some(whom(guest)))
         }
@@ -286,7 +286,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let is_own = me.with_untracked(|me| me.id == author);
     let starts_group = move || line.with(|line| matches!(line, Line::Row(row) if row.starts_group));
     let at = move || line.with(|line| line.said().map(|said| said.at).unwrap_or_default());
-    let what = move || {
+    let kind = move || {
         line.with(|line| match line.said()?.words {
             Ok(body) => Some(body_view(body)),
             Err(by) => {
@@ -328,7 +328,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                 " "
                 {clock(at)}
             </p>
-            {part(what)}
+            {part(kind)}
             {delivery}
             <AboutLink address label="About this message" about one_of_many=true />
         </li>
@@ -397,7 +397,7 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
     let said = move || match problem() {
         _ if is_over() => "Not sent".to_owned(),
         // it says what is so now
-        Some(Problem::ChatLocked) if chat.keeps_silent().is_none() => {
+        Some(Problem::ChatLocked) if chat.post_block().is_none() => {
             "Not sent: this chat was locked. You can send it now.".to_owned()
         }
         Some(problem) => format!("Not sent. {problem}"),
@@ -458,7 +458,7 @@ fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
         let there = local(at, live.offset_minutes.get()(at));
         let date = there.utc_date();
         // style/timeline.css says so beside it
-        let zone = if live.courier().is_none() { " UTC" } else { "" };
+        let zone = if live.transport().is_none() { " UTC" } else { "" };
         view! {
             <time translate="no" datetime=at.to_string() title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())>
                 {there.utc_clock()}

@@ -26,7 +26,7 @@ pub fn Switch(
     let chat = LiveChat::here();
     let live = chat.live;
     let switch = move |event: SubmitEvent| {
-        if live.is_alive.get_untracked() {
+        if live.is_hydrated.get_untracked() {
             event.prevent_default();
             live.ask(ask.run(!is_on.get_untracked()), move |done| live.notice.set(done.err()));
         }

@@ -209,7 +209,7 @@ pub fn TimelineView(
         }
     };
     Effect::new(move |_| {
-        if live.is_alive.get()
+        if live.is_hydrated.get()
             && let Some(scroller) = scroller.get()
             && let Some(newest) = about_links(&scroller).last()
         {
@@ -332,10 +332,10 @@ fn Alone() -> impl IntoView {
         if !is_alone || !is_quiet || live.ended.with(Option::is_some) {
             return None;
         }
-        let partner = chat.chat.with(|chat| chat.partner(live.me.with(|me| me.id)));
-        Some(match (partner, chat.chat.with(Chat::invited)) {
+        let peer = chat.chat.with(|chat| chat.peer(live.me.with(|me| me.id)));
+        Some(match (peer, chat.chat.with(Chat::invited)) {
             (None, _) => "Nobody else is here yet. Share the link: whoever opens it is in.",
-            (Some(partner), Some(invited)) if partner == invited => {
+            (Some(peer), Some(invited)) if peer == invited => {
                 "The invite is on its way. You can write already; it is here when they come."
             }
             (Some(_), _) => "They are not here just now. What you write is here when they come.",

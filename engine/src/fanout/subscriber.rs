@@ -8,8 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use domain::{Seq, UserId};
+use tokio::sync::Notify;
 
-use super::{Batch, Bell};
+use super::Batch;
 
 /// Frames that were not taken, since others wait before them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,15 +33,15 @@ pub struct Subscriber {
     user: UserId,
     sink: Arc<dyn FrameSink>,
     /// Rings when there is something that their own task has to see to.
-    bell: Bell,
+    wake: Arc<Notify>,
     /// Nothing before they have heard where they begin, and once they follow no more.
     cursor: Mutex<Option<Seq>>,
 }
 
 impl Subscriber {
     /// Somebody who has not begun yet.
-    pub fn new(user: UserId, sink: Arc<dyn FrameSink>, bell: Bell) -> Arc<Self> {
-        Arc::new(Self { user, sink, bell, cursor: Mutex::default() })
+    pub fn new(user: UserId, sink: Arc<dyn FrameSink>, wake: Arc<Notify>) -> Arc<Self> {
+        Arc::new(Self { user, sink, wake, cursor: Mutex::default() })
     }
 
     /// Who.
@@ -49,8 +50,8 @@ impl Subscriber {
     }
 
     /// Their own task is to look.
-    pub fn ring(&self) {
-        self.bell.notify_one();
+    pub fn wake(&self) {
+        self.wake.notify_one();
     }
 
     /// Looks at what [`Subscriber::offer`] will need, and does nothing with it: it is near the processor by then. Where many are
@@ -67,7 +68,7 @@ impl Subscriber {
             Ok(cursor) => cursor,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // their task is at it, and may have looked already
-            Err(TryLockError::WouldBlock) => return self.ring(),
+            Err(TryLockError::WouldBlock) => return self.wake(),
         };
         let Some(before) = *cursor else { return };
         if before >= batch.last() {
@@ -75,7 +76,7 @@ impl Subscriber {
         }
         match batch.after(before).map(|frames| self.sink.try_send(&frames)) {
             Some(Ok(())) => *cursor = Some(batch.last()),
-            Some(Err(Full)) | None => self.ring(),
+            Some(Err(Full)) | None => self.wake(),
         }
     }
 

@@ -35,8 +35,8 @@ impl<Key: Copy + Hash + Eq> Counts<Key> {
 }
 
 impl<Key> Counts<Key> {
-    fn change<T>(&self, what: impl FnOnce(&mut HashMap<Key, usize>) -> T) -> T {
-        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, kind: impl FnOnce(&mut HashMap<Key, usize>) -> T) -> T {
+        kind(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,9 +11,7 @@ use domain::{
     Member, Nickname, Roster, Seq, User, UserId,
     roster::{ROSTER_LIMIT, RosterChange},
 };
-use tokio::time::Instant;
-
-use crate::fanout::Bell;
+use tokio::{sync::Notify, time::Instant};
 
 /// Changes that a room remembers. A connection further behind is sent the whole roster.
 pub(super) const REMEMBERED_CHANGES: usize = 256;
@@ -50,8 +49,8 @@ pub(super) struct Room {
     /// Rosters name those who came from here on.
     named_from: u64,
     changes: VecDeque<(u64, UserId)>,
-    watchers: HashMap<u64, Bell>,
-    rung: Option<(u64, Instant)>,
+    watchers: HashMap<u64, Arc<Notify>>,
+    last_wake: Option<(u64, Instant)>,
     rings_later: bool,
     /// What was told of this version, encoded, by what was known before.
     told: Vec<(Option<u64>, Bytes)>,
@@ -74,13 +73,13 @@ struct Present {
 }
 
 impl Room {
-    /// Rings `bell` from now on, until the one with this number stands up.
-    pub(super) fn watch(&mut self, watcher: u64, bell: Bell) {
-        self.watchers.insert(watcher, bell);
+    /// Rings `wake` from now on, until the one with this number stands up.
+    pub(super) fn watch(&mut self, watcher: u64, wake: Arc<Notify>) {
+        self.watchers.insert(watcher, wake);
     }
 
     /// One more connection of somebody, which watches by that number; true where they were not here.
-    pub(super) fn sit(&mut self, watcher: u64, user: User, now: Instant) -> bool {
+    pub(super) fn add_holder(&mut self, watcher: u64, user: User, now: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
             member.seats.push(watcher);
@@ -159,11 +158,11 @@ impl Room {
     }
 
     /// One connection of somebody less; true where it was their last.
-    pub(super) fn stand_up(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
+    pub(super) fn remove_holder(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
         self.watchers.remove(&watcher);
         let Some(member) = self.members.get_mut(&user) else { return false };
         let before = member.seats.len();
-        member.seats.retain(|seat| *seat != watcher);
+        member.seats.retain(|member_guard| *member_guard != watcher);
         if member.seats.len() == before || !member.seats.is_empty() {
             return false;
         }
@@ -180,7 +179,7 @@ impl Room {
     }
 
     /// Whether somebody sits there still.
-    pub(super) fn has_seat(&self, user: UserId, watcher: u64) -> bool {
+    pub(super) fn is_holder(&self, user: UserId, watcher: u64) -> bool {
         self.members.get(&user).is_some_and(|member| member.seats.contains(&watcher))
     }
 
@@ -252,8 +251,8 @@ impl Room {
 
     /// Tells everybody of what changed, or gives the time when to call [`Room::ring_late`].
     #[must_use]
-    pub(super) fn ring(&mut self, now: Instant) -> Option<Instant> {
-        match self.rung {
+    pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
+        match self.last_wake {
             Some((version, _)) if version == self.version => None,
             Some((_, last)) if self.is_large() && now < last + self.interval() => {
                 let is_first = !self.rings_later;
@@ -261,18 +260,18 @@ impl Room {
                 is_first.then_some(last + self.interval())
             }
             _ => {
-                self.rung = Some((self.version, now));
-                self.watchers.values().for_each(|bell| bell.notify_one());
+                self.last_wake = Some((self.version, now));
+                self.watchers.values().for_each(|wake| wake.notify_one());
                 None
             }
         }
     }
 
-    /// As [`Room::ring`], at the time it gave.
+    /// As [`Room::wake`], at the time it gave.
     #[must_use]
     pub(super) fn ring_late(&mut self, now: Instant) -> Option<Instant> {
         self.rings_later = false;
-        self.ring(now)
+        self.wake(now)
     }
 
     fn is_large(&self) -> bool {
@@ -291,7 +290,7 @@ impl Room {
     }
 
     /// How many there are, and the first of them.
-    pub(super) fn company(&self, faces: usize) -> (usize, Vec<User>) {
+    pub(super) fn preview(&self, faces: usize) -> (usize, Vec<User>) {
         let first = self.arrivals.values().filter_map(|user| self.members.get(user)).take(faces);
         let faces = first.map(|present| &present.member);
         let faces = faces.map(|member| User { id: member.id, nickname: member.nickname.clone() });
@@ -316,7 +315,7 @@ impl Room {
         if let Some((version, at, bytes)) = self.whole.as_ref().filter(|_| is_new)
             && self.members.len() > ROSTER_LIMIT
             && now < *at + self.interval()
-            && self.rung.is_some_and(|(rung, _)| rung <= *version)
+            && self.last_wake.is_some_and(|(last_wake, _)| last_wake <= *version)
         {
             return Some((*version, bytes.clone()));
         }

@@ -8,8 +8,8 @@ use domain::{
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
-    BATCH_BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
-    UNINVITED, USERS, USERS_ACTIVE, all_of, codec, event, hidden_by, kept, pairs_of,
+    BATCH_BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED,
+    StoreError, UNINVITED, USERS, USERS_ACTIVE, all_of, codec, direct_chats_of, event, hidden_by, kept,
 };
 
 /// RecordCache that one sweep takes away at once, so that nobody waits for long behind it.
@@ -139,7 +139,7 @@ impl Snapshot {
                 break;
             }
             begins = Seq(place.value().1);
-            match event.what {
+            match event.kind {
                 EventKind::Posted(Message { author, .. }) | EventKind::Blank(Blank { author, .. }) => {
                     authors.insert(author);
                 }
@@ -154,7 +154,7 @@ impl Snapshot {
     /// # Errors
     /// When the database cannot be read.
     pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, StoreError> {
-        let found = self.read.open_table(PAIRS)?.get((one.bytes(), other.bytes()))?;
+        let found = self.read.open_table(DIRECT_CHATS)?.get((one.bytes(), other.bytes()))?;
         found.map_or(Ok(None), |chat| self.chat(ChatId::from_bytes(chat.value())))
     }
 
@@ -163,8 +163,8 @@ impl Snapshot {
     /// # Errors
     /// When the database cannot be read.
     pub fn partners(&self, of: UserId) -> Result<Vec<UserId>, StoreError> {
-        let pairs = pairs_of(&self.read.open_table(PAIRS)?, of)?;
-        Ok(pairs.into_iter().map(|(partner, _)| partner).collect())
+        let pairs = direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, of)?;
+        Ok(pairs.into_iter().map(|(peer, _)| peer).collect())
     }
 
     /// Whom a user has hidden.
@@ -215,12 +215,12 @@ impl Snapshot {
             return Ok(Vec::new());
         }
         let mut invites = Vec::new();
-        for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
-            if hidden.contains(&partner) {
+        for (peer, chat) in direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, user)? {
+            if hidden.contains(&peer) {
                 continue;
             }
             if let Some(chat) = self.chat(chat)?.filter(|chat| chat.invited() == Some(user)) {
-                invites.push((chat.seq, Invite { chat: chat.id, from: self.user(partner)? }));
+                invites.push((chat.seq, Invite { chat: chat.id, from: self.user(peer)? }));
             }
         }
         // what comes goes below: nothing moves that somebody is about to answer
@@ -233,8 +233,8 @@ impl Snapshot {
     /// # Errors
     /// When the database cannot be read.
     pub fn has_invited(&self, user: UserId) -> Result<bool, StoreError> {
-        for (partner, chat) in pairs_of(&self.read.open_table(PAIRS)?, user)? {
-            if self.chat(chat)?.is_some_and(|chat| chat.invited() == Some(partner)) {
+        for (peer, chat) in direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, user)? {
+            if self.chat(chat)?.is_some_and(|chat| chat.invited() == Some(peer)) {
                 return Ok(true);
             }
         }

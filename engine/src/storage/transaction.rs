@@ -10,8 +10,8 @@ use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BYTES, CHATS, CHATS_ACTIVE, EVENTS, HIDDEN, Id, LOG, LogState, PAIRS, POSTED, REMOVED, StoreError,
-    UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, codec, event, hidden_by, pairs_of,
+    BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, StoreError,
+    UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, codec, direct_chats_of, event, hidden_by,
     record_cache::RecordCache,
     wal::{self, Found},
 };
@@ -64,7 +64,7 @@ impl<'txn> Transaction<'txn> {
             log: write.open_table(LOG)?,
             users: RecordCache::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
             chats: RecordCache::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
-            pairs: write.open_table(PAIRS)?,
+            pairs: write.open_table(DIRECT_CHATS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
             removed: write.open_table(REMOVED)?,
@@ -206,7 +206,7 @@ impl<'txn> Transaction<'txn> {
         if let Some(chat) = event.apply_to(before.map(|kept| kept.value)) {
             self.chats.put(id, chat.clone())?;
             self.chats.touch(id, active_at)?;
-            if let (EventKind::Started { .. }, Some(guest)) = (&event.what, chat.guest) {
+            if let (EventKind::Started { .. }, Some(guest)) = (&event.kind, chat.guest) {
                 let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
                 for pair in [(owner, guest), (guest, owner)] {
                     let was_there = self.pairs.insert(pair, id)?.is_some();
@@ -220,12 +220,12 @@ impl<'txn> Transaction<'txn> {
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
-        if let EventKind::Posted(Message { author, client_id, .. }) = &event.what {
+        if let EventKind::Posted(Message { author, client_id, .. }) = &event.kind {
             let was_there =
                 self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
             came(&mut self.bytes, was_there, POSTED_BYTES);
         }
-        if let EventKind::MessageRemoved { message, by } = event.what {
+        if let EventKind::MessageRemoved { message, by } = event.kind {
             self.blank(event.chat, message, by)?;
         }
         Ok(())
@@ -233,7 +233,7 @@ impl<'txn> Transaction<'txn> {
 
     fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
         let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
-        if let EventKind::Posted(Message { author, client_id, .. }) = &event.what {
+        if let EventKind::Posted(Message { author, client_id, .. }) = &event.kind {
             let key = (chat.bytes(), author.bytes(), client_id.bytes());
             if self.posted.remove(key)?.is_some() {
                 self.removed.insert(key, message.0)?;
@@ -274,7 +274,7 @@ impl<'txn> Transaction<'txn> {
         for gone in self.events.extract_from_if((id, 0)..=(id, upto.0), |_, _| true)? {
             let (_, record) = gone?;
             self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
-            match codec::decode::<Event>(record.value())?.what {
+            match codec::decode::<Event>(record.value())?.kind {
                 EventKind::Posted(Message { author, client_id, .. })
                 | EventKind::Blank(Blank { author, client_id, .. }) => {
                     posted.push((id, author.bytes(), client_id.bytes()));
@@ -315,7 +315,7 @@ impl StateReader for Transaction<'_> {
     }
 
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {
-        Ok(pairs_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
+        Ok(direct_chats_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
     }
 
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {

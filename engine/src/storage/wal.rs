@@ -86,7 +86,7 @@ impl WriteAheadLog {
     }
 
     /// Whether something can be appended. It is taken away again.
-    pub(super) fn try_out(&mut self) -> io::Result<()> {
+    pub(super) fn probe(&mut self) -> io::Result<()> {
         self.grow(A_BLOCK.len())?;
         self.storage.write(self.end, &A_BLOCK)?;
         self.storage.sync_data()?;
@@ -218,7 +218,7 @@ mod tests {
         };
         let (client_id, body) = (ClientId::from_bytes([4; ID_BYTES]), Body::parse("hello").unwrap());
         let message = Message { author: user, nickname: nickname.clone(), client_id, body };
-        let event = |seq, what| Event { chat, seq: Seq(seq), prev: Seq(seq - 1), at, what };
+        let event = |seq, kind| Event { chat, seq: Seq(seq), prev: Seq(seq - 1), at, kind };
         let started = event(1, started);
         let of_chat = started.apply_to(None).unwrap();
         let changes = [
@@ -275,7 +275,7 @@ mod tests {
             "a process that ends has kept what it appended"
         );
         journal.cut().unwrap();
-        journal.try_out().unwrap();
+        journal.probe().unwrap();
         assert_eq!(records(&journal), (all[..2].to_vec(), true), "one that goes on has not");
         journal.empty().unwrap();
         assert_eq!((records(&journal), journal.bytes()), ((Vec::new(), true), 0));
@@ -365,13 +365,13 @@ mod tests {
         journal.keep();
         assert!(journal.append(&[2; 20]).is_err());
         journal.cut().unwrap();
-        assert!(journal.try_out().is_err());
+        assert!(journal.probe().is_err());
         journal.cut().unwrap();
         journal.append(&[3; 4]).unwrap();
         journal.keep();
         assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4]], true));
         room.store(10_000, Ordering::SeqCst);
-        journal.try_out().unwrap();
+        journal.probe().unwrap();
         journal.append(&[4; 20]).unwrap();
         assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4], vec![4; 20]], true));
     }

@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn events() -> Value {
-        let event = |seq: u64, what: Value| json!({ "chat": "0123456789abcdef", "seq": seq, "prev": seq - 1, "at": 1_700_000_000_000_u64, "what": what });
+        let event = |seq: u64, kind: Value| json!({ "chat": "0123456789abcdef", "seq": seq, "prev": seq - 1, "at": 1_700_000_000_000_u64, "what": kind });
         json!([
             event(
                 1,

@@ -41,10 +41,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
 
 /// Adds a figure for each size. Those that are larger than the first, or than the first so large, are to be no more than so
 /// many times its own.
-fn add(report: &mut Report, what: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
+fn add(report: &mut Report, kind: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
     let first = of.iter().find(|(size, _)| *size >= from);
     for (size, rounds) in of {
-        let figure = Figure::of(what(*size), "µs", rounds);
+        let figure = Figure::of(kind(*size), "µs", rounds);
         report.add(match first {
             Some((first, of_first)) if size > first => {
                 figure.with_goal(Goal::AtMost(FLAT * median(of_first)))

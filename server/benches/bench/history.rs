@@ -54,7 +54,7 @@ pub(crate) fn write(
                 seq = seq.next();
                 let (turn, of) = (number / chats, if number < in_turns { number % chats } else { 0 });
                 let Some(prev) = newest.get_mut(of as usize) else { continue };
-                let what = if turn == 0 {
+                let kind = if turn == 0 {
                     let title = Title::for_chat_of(&nickname);
                     let (owner, nickname, visibility) = (author, nickname.clone(), Visibility::Public);
                     EventKind::Started { owner, nickname, title, visibility, guest: None }
@@ -63,7 +63,7 @@ pub(crate) fn write(
                     let Ok(body) = Body::parse(&body(number as u32)) else { continue };
                     EventKind::Posted(Message { author, nickname, client_id, body })
                 };
-                batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, what }))?;
+                batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, kind }))?;
                 *prev = seq;
             }
             Ok(())

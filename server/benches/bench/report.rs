@@ -26,7 +26,7 @@ impl Goal {
 /// A figure of several rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
-    what: String,
+    kind: String,
     unit: &'static str,
     /// The middle of all rounds, or between the two in the middle; the least and the most.
     median: f64,
@@ -48,19 +48,19 @@ enum Decision {
 
 impl Figure {
     /// Of as many values as there were rounds, one at least.
-    pub(crate) fn of(what: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+    pub(crate) fn of(kind: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
         let last = sorted.len().saturating_sub(1);
         let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
-        Self { what: what.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
+        Self { kind: kind.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
     }
 
     /// A percentile, in milliseconds: over the times of all rounds together, and the least and the most of those of each.
-    pub(crate) fn of_times(what: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
+    pub(crate) fn of_times(kind: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
         let each: Vec<_> = rounds.iter().map(|times| percentile(times, part)).collect();
-        Self { median: percentile(&rounds.concat(), part), ..Self::of(what, "ms", &each) }
+        Self { median: percentile(&rounds.concat(), part), ..Self::of(kind, "ms", &each) }
     }
 
     pub(crate) fn with_goal(self, goal: Goal) -> Self {
@@ -130,7 +130,7 @@ impl Report {
         if !self.judges {
             (figure.goal, figure.verdict) = (None, None);
         }
-        println!("{}: {} {}", figure.what, number(figure.median), figure.unit);
+        println!("{}: {} {}", figure.kind, number(figure.median), figure.unit);
         self.figures.push(figure);
     }
 
@@ -172,7 +172,7 @@ impl Report {
 }
 
 fn line(figure: &Figure) -> String {
-    let Figure { what, unit, median, least, most, goal, verdict } = figure;
+    let Figure { kind, unit, median, least, most, goal, verdict } = figure;
     let goal = match goal {
         None => String::new(),
         Some(Goal::AtMost(most)) => format!("at most {}", number(*most)),
@@ -185,7 +185,7 @@ fn line(figure: &Figure) -> String {
         None => "",
     };
     let (median, least, most) = (number(*median), number(*least), number(*most));
-    format!("| {what} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
+    format!("| {kind} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
 }
 
 /// Three digits are enough, and more would be noise.

@@ -108,12 +108,12 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         }
     }
     for ((before, is), figures) in STARTS.iter().zip(&figures) {
-        let what = format!("start to ready {}, database of {size}{}", before.name(), is.name());
+        let kind = format!("start to ready {}, database of {size}{}", before.name(), is.name());
         if figures.len() < form.rounds {
-            report.note(format!("Not measured, since it did not come from a disk: {what}."));
+            report.note(format!("Not measured, since it did not come from a disk: {kind}."));
             continue;
         }
-        report.add(Figure::of(what, "s", figures).with_goal(Goal::AtMost(1.0)));
+        report.add(Figure::of(kind, "s", figures).with_goal(Goal::AtMost(1.0)));
     }
     Ok(())
 }

@@ -205,7 +205,7 @@ async fn refuse(
     let mut response = match notice {
         Notice::Refused { .. } => {
             let again = notice.clone();
-            let made = state.renderer.make(asker, |press| Ok(press.answer_notice(again))).await;
+            let made = state.renderer.make(asker, |renderer| Ok(renderer.answer_notice(again))).await;
             // what they wrote comes back however busy it is
             made.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }

@@ -188,7 +188,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// There are enough connections from an address, and something is asked for in each of them.
-struct Enough;
+struct TooMany;
 
 /// Counts a connection from an address. Those from a proxy are not counted, nor those from this machine itself, which may
 /// well be one that was not named.
@@ -197,7 +197,7 @@ fn admit(
     addresses: &Arc<Counts<IpAddr>>,
     silent: &Silent,
     proxies: &TrustedProxies,
-) -> Result<Option<Counted<IpAddr>>, Enough> {
+) -> Result<Option<Counted<IpAddr>>, TooMany> {
     let peer = peer.to_canonical();
     if peer.is_loopback() || proxies.trust(peer) {
         return Ok(None);
@@ -206,7 +206,7 @@ fn admit(
     let counted = addresses.add(address);
     let has_room =
         counted.count() <= CONNECTIONS_OF_AN_ADDRESS || silent.cut_oldest(|silent| silent == Some(address));
-    if has_room { Ok(Some(counted)) } else { Err(Enough) }
+    if has_room { Ok(Some(counted)) } else { Err(TooMany) }
 }
 
 /// The next connection.

@@ -15,7 +15,7 @@ use domain::{
     lobby::{LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
     page::{Notice, Page},
 };
-use engine::{ChatView, Subject};
+use engine::{ChatView, Focus};
 use serde::Deserialize;
 
 use super::{
@@ -57,7 +57,7 @@ pub async fn home(
         if visitor.wants_data {
             return Ok(PageRenderer::answer_data(&page));
         }
-        state.renderer.make(visitor.asker, |press| Ok(press.answer(page, None))).await
+        state.renderer.make(visitor.asker, |renderer| Ok(renderer.answer(page, None))).await
     };
     let answer = answer.await;
     visitor.answer(&state, answer)
@@ -105,7 +105,7 @@ async fn show(
     chat: ChatId,
     Part { before, message, person }: Part,
 ) -> Result<Response, Problem> {
-    let about = message.map(Subject::Message).or_else(|| person.map(Subject::Person));
+    let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
     let glance = match state.engine.glance(chat, visitor.user) {
         Err(Problem::Removed) if !visitor.wants_data => {
             let mut answer = state.renderer.answer_notice(Notice::Removed(chat));
@@ -129,13 +129,13 @@ async fn show(
             // looked at anew when it is its turn: others may have made it meanwhile
             drop(glance);
             let (engine, user, takes) = (Arc::clone(&state.engine), visitor.user, visitor.takes);
-            let make = move |press: &PageRenderer| {
+            let make = move |renderer: &PageRenderer| {
                 let glance = engine.glance(chat, user)?;
-                if let Some(answer) = press.answer_again(&glance, sheet, takes) {
+                if let Some(answer) = renderer.answer_again(&glance, sheet, takes) {
                     return Ok(answer);
                 }
                 let page = engine.chat_page(glance, before, about)?;
-                Ok(press.answer(Page::Chat(Box::new(page)), sheet))
+                Ok(renderer.answer(Page::Chat(Box::new(page)), sheet))
             };
             state.renderer.make(visitor.asker, make).await?
         }

@@ -44,8 +44,8 @@ impl RequestIds {
 }
 
 /// Something as JSON that can stand in a page: nothing in it ends the element around it or begins another.
-fn as_data(what: &impl Serialize) -> String {
-    serde_json::to_string(what).unwrap_or_default().replace('<', "\\u003c")
+fn as_data(kind: &impl Serialize) -> String {
+    serde_json::to_string(kind).unwrap_or_default().replace('<', "\\u003c")
 }
 
 /// The whole document of a page.

@@ -46,25 +46,25 @@ pub async fn upgrade(
     };
     // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
     // back later each time.
-    let place = match state.engine.let_in(caller.ok().map(|caller| caller.user), client.address) {
+    let place = match state.engine.check_connect(caller.ok().map(|caller| caller.user), client.address) {
         Ok(place) => place,
         Err(problem) => return error::plain(problem),
     };
     let entry = caller.and_then(|caller| Ok((caller, state.engine.open(caller.user)?)));
-    let (answer, upgrade) = match handshake::shake_hands(request) {
+    let (answer, upgrade) = match handshake::accept_handshake(request) {
         Ok(shaken) => shaken,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let tracker = state.connections.clone();
     tracker.spawn(async move {
         let _place = place;
-        let Some((outlet, inlet)) = handshake::take_over(upgrade).await else { return };
+        let Some((write_half, read_half)) = handshake::into_halves(upgrade).await else { return };
         match entry {
             Ok((caller, _open)) => {
-                connection::run(Connection::new(outlet, inlet, caller, state)).await;
+                connection::run(Connection::new(write_half, read_half, caller, state)).await;
             }
             // rare, and not to take room in all the others
-            Err(problem) => Box::pin(close::refuse(&outlet, inlet, problem)).await,
+            Err(problem) => Box::pin(close::refuse(&write_half, read_half, problem)).await,
         }
     });
     answer

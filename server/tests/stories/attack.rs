@@ -82,14 +82,14 @@ impl Attacked {
     fn fill(folder: &Path, chats: u64) -> Vec<Seq> {
         let store = Store::open(&folder.join(DATABASE), Lifetimes::default()).unwrap();
         let (now, nickname) = (clock::system()(), Nickname::parse("Ana").unwrap());
-        let event = |number, seq, prev, what| {
-            Change::Chat(Event { chat: chat(number), seq: Seq(seq), prev: Seq(prev), at: now, what })
+        let event = |number, seq, prev, kind| {
+            Change::Chat(Event { chat: chat(number), seq: Seq(seq), prev: Seq(prev), at: now, kind })
         };
         let started = (1..=chats).map(|number| {
             let title = Title::parse(&format!("{} {number}", "Ee\u{301}".repeat(45))).unwrap();
             let (owner, nickname, visibility) = (user(number), nickname.clone(), Visibility::Public);
-            let what = EventKind::Started { owner, nickname, title, visibility, guest: None };
-            event(number, number, 0, what)
+            let kind = EventKind::Started { owner, nickname, title, visibility, guest: None };
+            event(number, number, 0, kind)
         });
         let links = Body::parse(&"http://a.a/ ".repeat(330)).unwrap();
         let posted = (0..60).map(|number| {
@@ -180,13 +180,13 @@ impl Quiet {
 #[expect(clippy::print_stdout, reason = "what came of it is written down")]
 fn judge(name: &str, alone: &Waited, beside: &Waited) {
     let mut too_long = Vec::new();
-    for (what, alone, beside) in
+    for (kind, alone, beside) in
         [("post", &alone.posts, &beside.posts), ("load", &alone.loads, &beside.loads)]
     {
         let [half, most, alone_half, alone_most] =
             [(beside, 50), (beside, 95), (alone, 50), (alone, 95)].map(|(all, of)| percentile(all, of));
         let said = format!(
-            "{name}: {what} p50 {half:.1?}, p95 {most:.1?}; alone p50 {alone_half:.1?}, p95 {alone_most:.1?}: {:.1} x",
+            "{name}: {kind} p50 {half:.1?}, p95 {most:.1?}; alone p50 {alone_half:.1?}, p95 {alone_most:.1?}: {:.1} x",
             most.as_secs_f64() / alone_most.as_secs_f64()
         );
         println!("{said}");

@@ -29,8 +29,8 @@ fn chat(number: u8) -> ChatId {
     ChatId::from_bytes([number; ID_BYTES])
 }
 
-fn event(chat: ChatId, seq: u64, prev: u64, what: EventKind) -> Change {
-    Change::Chat(Event { chat, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), what })
+fn event(chat: ChatId, seq: u64, prev: u64, kind: EventKind) -> Change {
+    Change::Chat(Event { chat, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), kind })
 }
 
 fn message(number: u64) -> EventKind {
@@ -50,10 +50,10 @@ fn fill(store: &Store) {
     for number in 0..CHATS {
         seq += 1;
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
-        let what =
+        let kind =
             EventKind::Started { owner: ANA, nickname, title, visibility: Visibility::Public, guest: None };
         let user = Change::User { user: User::new(ANA), at: Timestamp(seq) };
-        write(store, &[user, event(chat(number), seq, 0, what)]).unwrap();
+        write(store, &[user, event(chat(number), seq, 0, kind)]).unwrap();
         newest[usize::from(number)] = seq;
     }
     for number in 0..MESSAGES {
@@ -75,7 +75,7 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     let mut there = 0;
     for kept in view.chats()? {
         for event in view.events_after(kept.value.id, Seq::ZERO, 10_000)? {
-            if let EventKind::Posted(said) = &event.what {
+            if let EventKind::Posted(said) = &event.kind {
                 assert!(said.body.as_str().starts_with("message "), "something is made up: {said:?}");
                 there += 1;
             }
@@ -163,12 +163,12 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     let (mut refused, mut failed, mut read, mut fewer, mut panicked) = (0, 0, 0, 0, Vec::new());
     let mut resumed = Vec::new();
     for number in 0..damages {
-        let kind = usize::try_from(number % 3).unwrap();
-        let mut files = if kind == 1 { closed.clone() } else { killed.clone() };
-        let file = if kind == 0 { &mut files.journal } else { &mut files.database };
-        let what = damage(file, &used[kind], &mut chance);
+        let which = usize::try_from(number % 3).unwrap();
+        let mut files = if which == 1 { closed.clone() } else { killed.clone() };
+        let file = if which == 0 { &mut files.journal } else { &mut files.database };
+        let kind = damage(file, &used[which], &mut chance);
         // a journal that was cut between two records is as one to which no more was written
-        let is_unseen = kind == 0 && {
+        let is_unseen = which == 0 && {
             let end = journaled.iter().map(|record| record.start).filter(|start| *start <= file.len()).max();
             file.len() < killed.journal.len() && file[end.unwrap()..].iter().all(|byte| *byte == 0)
         };
@@ -183,13 +183,13 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
                 Ok(_) => {
                     fewer += 1;
                     if store.epoch() == epoch && !is_unseen {
-                        resumed.push(what.clone());
+                        resumed.push(kind.clone());
                     }
                 }
             },
         }));
         if tried.is_err() {
-            panicked.push(what);
+            panicked.push(kind);
         }
         Files::remove(&damaged);
     }

@@ -44,7 +44,7 @@ async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
     let process = Process::start(data_dir);
     let ana = Person { address: process.address, ..ana.clone() };
     let history = ana.connect().await.watch(chat, None).await.unwrap();
-    let newest = &history.events.last().unwrap().what;
+    let newest = &history.events.last().unwrap().kind;
     assert!(
         matches!(newest, EventKind::Posted(message) if message.client_id == client_id(stored - 1)),
         "{newest:?}"

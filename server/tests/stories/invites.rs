@@ -51,7 +51,7 @@ async fn an_invite_comes_to_every_page_leads_to_a_chat_of_two_and_goes_when_it_i
 
     let (mut ana_in, mut bea_in) = (ana.watch(chat).await, bea.watch(chat).await);
     ana_in.post(chat, client_id(1), "psst").await.unwrap();
-    assert!(matches!(bea_in.event().await.what, EventKind::Posted(_)));
+    assert!(matches!(bea_in.event().await.kind, EventKind::Posted(_)));
     assert_eq!(ana.chat_privately(bea_in.me.id).await.1, Some(chat));
     assert_eq!(bea.connect().await.invites().await, [], "whoever is there is not invited");
 }
@@ -102,7 +102,7 @@ async fn whoever_declines_says_so_and_is_left_in_peace() {
     assert_eq!(bea_here.invites().await.len(), 1);
     bea_here.do_it(decline(chat)).await.unwrap();
     assert_eq!(bea_here.invites().await, []);
-    let EventKind::InviteAnswered { by, answer } = waiting.event().await.what else { panic!("not answered") };
+    let EventKind::InviteAnswered { by, answer } = waiting.event().await.kind else { panic!("not answered") };
     assert_eq!((by.nickname.as_str(), answer), ("Bea", Answer::Decline));
     // asking again leads to the chat, and asks nobody
     assert_eq!(ana.chat_privately(bea_here.me.id).await.1, Some(chat));

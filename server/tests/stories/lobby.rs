@@ -108,8 +108,8 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     let started = chats.iter().zip(1..).map(|(chat, seq)| {
         let (nickname, title) = (owner.nickname.clone(), Title::parse(&format!("Chat {seq}")).unwrap());
         let visibility = Visibility::Public;
-        let what = EventKind::Started { owner: owner.id, nickname, title, visibility, guest: None };
-        Change::Chat(Event { chat: *chat, seq: Seq(seq), prev: Seq::ZERO, at: now, what })
+        let kind = EventKind::Started { owner: owner.id, nickname, title, visibility, guest: None };
+        Change::Chat(Event { chat: *chat, seq: Seq(seq), prev: Seq::ZERO, at: now, kind })
     });
     let server = server.restart_with(&started.collect::<Vec<_>>()).await;
     let ana = Person { address: server.address(), ..ana };

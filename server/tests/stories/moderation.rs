@@ -38,14 +38,14 @@ async fn what_a_removed_message_said_is_nowhere() {
     assert_eq!(eve_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::NotOwner));
     bea_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
     let seen = ana_here.events(2).await;
-    assert_eq!(seen[1].what, EventKind::MessageRemoved { message, by: RemovedBy::Author });
+    assert_eq!(seen[1].kind, EventKind::MessageRemoved { message, by: RemovedBy::Author });
     assert_eq!(seen[1].prev, seen[0].seq);
     // whoever comes, comes back or looks back finds its place without what it said, from memory and from disk
     let mut late = ana.connect().await;
     late.send(&ClientFrame::Watch { chat, after: Some(before) }).await;
     let found = late.events(2).await;
     assert!(
-        matches!(&found[0].what, EventKind::Blank(blank) if blank.client_id == client_id(1)),
+        matches!(&found[0].kind, EventKind::Blank(blank) if blank.client_id == client_id(1)),
         "{found:?}"
     );
     let server = server.restart().await;
@@ -308,7 +308,7 @@ async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before
     assert_eq!(bea_here.do_it(newcomers.clone()).await, Err(Problem::NotOwner));
     let at = ana_here.do_it(newcomers).await.unwrap();
     let removed = |frame: &ServerFrame| match frame {
-        ServerFrame::Event(event) => match &event.what {
+        ServerFrame::Event(event) => match &event.kind {
             EventKind::PeopleRemoved { others, .. } => Some((event.seq, others.len() + 1)),
             _ => None,
         },

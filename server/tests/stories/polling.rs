@@ -43,11 +43,11 @@ async fn what_is_asked_for_by_requests_is_done_once_and_seen_by_all() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(ask(&ana, &post).await.1, first, "a retry is answered as the first was");
     assert!(
-        matches!(bea.event().await.what, EventKind::Posted(message) if message.body.as_str() == "by a request")
+        matches!(bea.event().await.kind, EventKind::Posted(message) if message.body.as_str() == "by a request")
     );
     bea.post(chat, client_id(2), "by the socket").await.unwrap();
     let Page::Chat(page) = look(&ana, &format!("/chat/{chat}")).await else { panic!("no chat") };
-    let said = page.history.events.iter().filter(|event| matches!(event.what, EventKind::Posted(_))).count();
+    let said = page.history.events.iter().filter(|event| matches!(event.kind, EventKind::Posted(_))).count();
     assert_eq!(said, 2);
     let Page::Home(home) = look(&ana, "/").await else { panic!("not home") };
     assert_eq!(home.lobby.listings.len(), 1);

@@ -195,9 +195,9 @@ impl StorageBackend for Disk {
     }
 }
 
-fn event(seq: u64, what: EventKind) -> Change {
+fn event(seq: u64, kind: EventKind) -> Change {
     let prev = Seq(seq.saturating_sub(1));
-    Change::Chat(Event { chat: CHAT, seq: Seq(seq), prev, at: Timestamp(seq), what })
+    Change::Chat(Event { chat: CHAT, seq: Seq(seq), prev, at: Timestamp(seq), kind })
 }
 
 fn started() -> Change {
@@ -254,7 +254,7 @@ fn write_until_dark(machine: &Machine, store: &Store, from: u64, chance: &mut St
         match store_up_to(store, &changes, upto) {
             Ok(()) => acknowledged = upto,
             // the power goes at once, or later
-            Err(_) if store.take_back().is_ok() => {
+            Err(_) if store.rollback().is_ok() => {
                 if chance.random() {
                     return (acknowledged, acknowledged);
                 }

@@ -23,9 +23,9 @@ async fn the_owner_changes_title_and_visibility_and_everybody_sees_it() {
     ask(&mut ana_here, Ask::SetVisibility { chat, visibility: Visibility::Private }).await.unwrap();
     let seen = bea.events(2).await;
     assert!(
-        matches!(&seen[0].what, EventKind::TitleEdited { title, nickname } if title.as_str() == "Coffee & cake" && nickname.as_str() == "Ana")
+        matches!(&seen[0].kind, EventKind::TitleEdited { title, nickname } if title.as_str() == "Coffee & cake" && nickname.as_str() == "Ana")
     );
-    assert!(matches!(seen[1].what, EventKind::VisibilitySet { visibility: Visibility::Private, .. }));
+    assert!(matches!(seen[1].kind, EventKind::VisibilitySet { visibility: Visibility::Private, .. }));
     assert_eq!(seen[1].prev, seen[0].seq);
     let page = server.person().await.get(&format!("/chat/{chat}")).await.text;
     assert!(page.contains("Coffee &amp; cake</h1>") && page.contains("changed the title to"), "{page}");
@@ -44,7 +44,7 @@ async fn nobody_else_may_whatever_they_send() {
     let private = Ask::SetVisibility { chat, visibility: Visibility::Private };
     assert_eq!(ask(&mut bea, private).await, Err(Problem::NotOwner));
     bea.post(chat, client_id(1), "never mind").await.unwrap();
-    assert!(matches!(bea.event().await.what, EventKind::Posted(_)), "nothing else was stored");
+    assert!(matches!(bea.event().await.kind, EventKind::Posted(_)), "nothing else was stored");
     let mut ana = ana.watch(chat).await;
     for (title, problem) in [(" ", Problem::TitleEmpty), (&"x".repeat(101), Problem::TitleTooLong)] {
         assert_eq!(ask(&mut ana, Ask::EditTitle { chat, title: title.to_owned() }).await, Err(problem));
@@ -74,7 +74,7 @@ async fn a_rename_is_noted_in_every_chat_one_is_in_and_earlier_messages_keep_the
     let mut names = Vec::new();
     loop {
         let event = watching.event().await;
-        match event.what {
+        match event.kind {
             EventKind::Renamed { from, to, .. } => {
                 renamed.push((event.chat, from.to_string(), to.to_string()));
             }

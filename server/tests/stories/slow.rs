@@ -172,7 +172,7 @@ async fn a_reader_who_takes_nothing_holds_nobody_up() {
     see_off(&mut here, stuck.me.id).await;
     time::resume();
     let history = cy.connect().await.watch(chat, None).await.unwrap();
-    let newest = history.events.last().map(|event| &event.what);
+    let newest = history.events.last().map(|event| &event.kind);
     assert!(
         matches!(newest, Some(EventKind::Posted(message)) if message.client_id == client_id(1_999)),
         "and finds everything when it comes back"

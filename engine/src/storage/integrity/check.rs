@@ -31,7 +31,7 @@ const READERS: usize = 4;
 pub(in crate::storage) fn check(path: &Path) -> Result<bool, StoreError> {
     let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
     tracing::info!("looking at all pages of the database, for it is not known what became of it");
-    let ahead = Ahead::of(path);
+    let ahead = CatchUp::of(path);
     let is_whole = database.check_integrity()?;
     drop(ahead);
     database.close()?;
@@ -41,12 +41,12 @@ pub(in crate::storage) fn check(path: &Path) -> Result<bool, StoreError> {
 /// Has the kernel read a file from one end to the other, for as long as this is kept. redb asks for pages in the order of its
 /// trees, one by one, which is nowhere their order on the disk: where nobody has read the file since the machine was started,
 /// what takes one and a half seconds behind this takes six without.
-struct Ahead {
+struct CatchUp {
     /// How far it was read. Who reads has no more than a weak hold on it.
     _end: Arc<AtomicU64>,
 }
 
-impl Ahead {
+impl CatchUp {
     /// Where it cannot be begun, nothing is lost but time.
     fn of(path: &Path) -> Self {
         let end = Arc::new(AtomicU64::new(0));

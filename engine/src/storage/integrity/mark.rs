@@ -91,7 +91,7 @@ impl Mark {
     }
 
     /// What is there is not to be believed before it is [set](Self::set) again.
-    pub(in crate::storage) fn lift(&self) {
+    pub(in crate::storage) fn clear(&self) {
         self.change(|marker, is_set| {
             *is_set = false;
             marker.mark.write_all_at(LIFTED, 0)
@@ -245,7 +245,7 @@ mod tests {
     fn a_mark_that_was_lifted_is_set_by_nobody_who_writes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, marked) = marked(folder.path());
-        marked.mark.lift();
+        marked.mark.clear();
         assert!(!holds(&path));
         marked.write(0, b"A").unwrap();
         assert!(!holds(&path));

@@ -200,8 +200,8 @@ impl PageRenderer {
         asker: Asker,
         make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
-        let press = Arc::clone(self);
-        self.pool.run(asker, move || make(&press)).await?
+        let renderer = Arc::clone(self);
+        self.pool.run(asker, move || make(&renderer)).await?
     }
 
     /// Answers with a page, and keeps one of a chat where others will see the same.
@@ -383,7 +383,7 @@ mod tests {
             body: Body::parse(said).unwrap(),
         };
         let event =
-            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), what: EventKind::Posted(message) };
+            Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), kind: EventKind::Posted(message) };
         ChatPage {
             visit: Visit {
                 me: User::new(id(reader)),
@@ -418,7 +418,7 @@ mod tests {
         }
     }
 
-    fn press() -> PageRenderer {
+    fn renderer() -> PageRenderer {
         let file = |name: &str| format!("/pkg/{name}");
         let assets = Assets {
             boot: file("boot.js"),
@@ -447,23 +447,25 @@ mod tests {
     }
 
     /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
-    fn made(press: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
+    fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
         let sheet = sheet_of(page);
         let again = |takes| {
-            press.filled_again(&page.visit, &page.chat, &page.roster, sheet, (once.clone(), takes)).map(read)
+            renderer
+                .filled_again(&page.visit, &page.chat, &page.roster, sheet, (once.clone(), takes))
+                .map(read)
         };
         let (html, unpacked) = (again(Takes::Html), again(Takes::Gzip));
         assert_eq!(html, unpacked, "compressed it is the same");
         let was_made = html.is_some();
-        let made = html.unwrap_or_else(|| press.html(boxed(), Some(sheet), once.clone()));
-        (made, render(boxed(), &once, &press.assets, &press.options), was_made)
+        let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(sheet), once.clone()));
+        (made, render(boxed(), &once, &renderer.assets, &renderer.options), was_made)
     }
 
     /// How many of these pages had been made before, each as if it were for its reader alone.
-    fn made_before(press: &PageRenderer, pages: &[ChatPage]) -> usize {
+    fn made_before(renderer: &PageRenderer, pages: &[ChatPage]) -> usize {
         let made_before = |page: &&ChatPage| {
-            let (made, rendered, was_made) = made(press, page);
+            let (made, rendered, was_made) = made(renderer, page);
             assert!(made == rendered, "{made}\n{rendered}");
             was_made
         };
@@ -473,12 +475,12 @@ mod tests {
     #[test]
     fn strangers_see_what_is_rendered_once_as_if_it_were_for_each() {
         let pages = [20, 21, 22, 200].map(|reader| page(reader, "Is 1 < 2 & \"2\" > 1? </script><!--"));
-        assert_eq!(made_before(&press(), &pages), 3);
+        assert_eq!(made_before(&renderer(), &pages), 3);
     }
 
     #[test]
     fn other_pages_of_a_chat_are_kept_as_well_and_apart() {
-        let (press, mut pages) = (press(), Vec::new());
+        let (renderer, mut pages) = (renderer(), Vec::new());
         for reader in [20, 21] {
             let newest = page(reader, "hi");
             let mut earlier = newest.clone();
@@ -487,29 +489,29 @@ mod tests {
             about.about = Some(About { person: User::new(id(3)), message: Some(Seq(7)) });
             pages.extend([newest, earlier, about]);
         }
-        assert_eq!(made_before(&press, &pages), 3);
+        assert_eq!(made_before(&renderer, &pages), 3);
         let mut own = page(3, "hi");
         own.about = pages[2].about.clone();
-        assert_eq!(made_before(&press, &[own]), 0, "whoever it is about sees their own");
+        assert_eq!(made_before(&renderer, &[own]), 0, "whoever it is about sees their own");
     }
 
     #[test]
     fn what_is_said_to_everybody_is_rendered_once() {
-        let press = press();
+        let renderer = renderer();
         for problem in [None, Some(Problem::Busy)] {
-            let said = [press.say(problem), press.say(problem)];
-            assert_eq!(lock(&press.notices).len(), 1 + usize::from(problem.is_some()));
+            let said = [renderer.say(problem), renderer.say(problem)];
+            assert_eq!(lock(&renderer.notices).len(), 1 + usize::from(problem.is_some()));
             assert!(said.iter().all(|said| said.status() == axum::http::StatusCode::OK));
         }
     }
 
     #[test]
     fn whoever_is_mentioned_sees_their_own() {
-        let press = press();
-        assert_eq!(made_before(&press, &[page(1, "hi"), page(20, "hi"), page(1, "hi")]), 0);
+        let renderer = renderer();
+        assert_eq!(made_before(&renderer, &[page(1, "hi"), page(20, "hi"), page(1, "hi")]), 0);
         let mut odd = page(20, "hi");
         odd.visit.me.nickname = Nickname::parse("<b> \"&\"").unwrap();
-        assert_eq!(made_before(&press, &[odd, page(21, "hi")]), 1, "and leaves that of others");
+        assert_eq!(made_before(&renderer, &[odd, page(21, "hi")]), 1, "and leaves that of others");
     }
 
     #[test]
@@ -519,7 +521,7 @@ mod tests {
         invited.visit.invites.push(Invite { chat: ChatId::from_bytes([8; ID_BYTES]), from });
         let mut hides = page(21, "hi");
         hides.visit.hidden.push(id(1));
-        assert_eq!(made_before(&press(), &[page(22, "hi"), invited, hides, page(23, "hi")]), 1);
+        assert_eq!(made_before(&renderer(), &[page(22, "hi"), invited, hides, page(23, "hi")]), 1);
     }
 
     #[tokio::test(start_paused = true)]
@@ -529,11 +531,11 @@ mod tests {
             (page.roster.version, page.roster.count) = (version, 400);
             page
         };
-        let press = press();
-        assert_eq!(made_before(&press, &[large(20, 7)]), 0);
+        let renderer = renderer();
+        assert_eq!(made_before(&renderer, &[large(20, 7)]), 0);
         let again = |page: &ChatPage| {
             let how = (RequestIds::draw(), Takes::Html);
-            press.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
+            renderer.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
         };
         assert!(again(&large(21, 8)).is_some());
         let mut said = large(21, 8);
@@ -543,7 +545,7 @@ mod tests {
         assert!(again(&large(21, 8)).is_none() && again(&large(21, 7)).is_some());
         tokio::time::advance(KEPT).await;
         assert!(again(&large(21, 7)).is_none());
-        let mut shelf = lock(&press.newest);
+        let mut shelf = lock(&renderer.newest);
         shelf.forget();
         assert_eq!((shelf.bytes, shelf.pages.len()), (0, 0));
     }
@@ -552,13 +554,13 @@ mod tests {
     fn what_is_new_is_rendered_anew() {
         let mut said = page(20, "ho");
         said.chat.seq = Seq(8);
-        let mut company = page(21, "hi");
-        company.roster.count = 3;
+        let mut preview = page(21, "hi");
+        preview.roster.count = 3;
         let mut tomorrow = page(22, "hi");
         tomorrow.visit.now = Timestamp(25 * HOUR);
         let mut expired = page(23, "hi");
         expired.visit.lifetimes.message = Span::seconds(60);
-        assert_eq!(made_before(&press(), &[page(20, "hi"), said, company, tomorrow, expired]), 0);
+        assert_eq!(made_before(&renderer(), &[page(20, "hi"), said, preview, tomorrow, expired]), 0);
     }
 
     #[test]
@@ -570,21 +572,21 @@ mod tests {
             page.roster.members.extend((100..250).map(|number| Member::from(User::new(id(number)))));
             pages.push(page);
         }
-        made_before(&press(), &pages);
+        made_before(&renderer(), &pages);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let press = press();
+        let renderer = renderer();
         let long = "x".repeat(3_000);
         for number in 0..2_000_u64 {
             let mut page = page(20, &long);
             let mut id = [0; ID_BYTES];
             id[..8].copy_from_slice(&number.to_be_bytes());
             page.chat.id = ChatId::from_bytes(id);
-            press.keep(&page, sheet_of(&page)).unwrap();
+            renderer.keep(&page, sheet_of(&page)).unwrap();
         }
-        let shelf = lock(&press.newest);
+        let shelf = lock(&renderer.newest);
         assert!(shelf.bytes <= KEPT_BYTES && shelf.bytes > KEPT_BYTES / 2, "{}", shelf.bytes);
         assert_eq!(shelf.bytes, shelf.pages.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
     }

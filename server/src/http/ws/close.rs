@@ -51,12 +51,12 @@ pub(super) const fn ends(problem: Problem) -> bool {
 }
 
 /// Tells a client why it cannot come in.
-pub(super) async fn refuse(outlet: &WriteHalf, mut inlet: ReadHalf, problem: Problem) {
-    close(outlet, &mut inlet, End::Problem(problem)).await;
+pub(super) async fn refuse(write_half: &WriteHalf, mut read_half: ReadHalf, problem: Problem) {
+    close(write_half, &mut read_half, End::Problem(problem)).await;
 }
 
 /// A courtesy: whoever is still there learns why it ends.
-pub(super) async fn close(outlet: &WriteHalf, inlet: &mut ReadHalf, end: End) {
+pub(super) async fn close(write_half: &WriteHalf, read_half: &mut ReadHalf, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
         End::Silent => (CLOSE_AWAY, "", None),
@@ -74,16 +74,16 @@ pub(super) async fn close(outlet: &WriteHalf, inlet: &mut ReadHalf, end: End) {
     // leave the other side some time.
     let _ = timeout(CLOSE_PATIENCE, async {
         if let Some(last_words) = last_words {
-            outlet.send(&last_words).await?;
+            write_half.send(&last_words).await?;
         }
         // behind whatever waits
-        outlet.flush().await?;
-        inlet.close(code, reason);
-        outlet.flush().await?;
+        write_half.flush().await?;
+        read_half.close(code, reason);
+        write_half.flush().await?;
         if code == CLOSE_SIZE || code == CLOSE_NOT_UTF8 {
             std::future::pending::<()>().await;
         }
-        while inlet.next().await.is_ok() {}
+        while read_half.next().await.is_ok() {}
         Ok::<_, io::Error>(())
     })
     .await;

@@ -13,7 +13,6 @@ use domain::{
 };
 use engine::{
     Caller, Proposed,
-    fanout::Bell,
     limits::Filtering,
     lobby,
     log::Boxed,
@@ -52,15 +51,15 @@ const GATHERED_BYTES: usize = 4 * 1024;
 
 /// A connection, and what was sent on it.
 pub(super) struct Connection {
-    inlet: ReadHalf,
-    outlet: Arc<WriteHalf>,
+    read_half: ReadHalf,
+    write_half: Arc<WriteHalf>,
     caller: Caller,
     state: Arc<AppState>,
-    bell: Bell,
+    wake: Arc<Notify>,
     /// Rings when the invites of the user may be others, or whom they hide.
-    knock: Bell,
+    wake_user: Arc<Notify>,
     /// Nothing until the client said hello.
-    stay: Option<OnlineGuard>,
+    online: Option<OnlineGuard>,
     /// How often the clock had been set when the client was told what time it is.
     clock_sets: u64,
     /// What was sent of them.
@@ -131,28 +130,28 @@ pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.serve().await;
     // the seats are given back before the courtesies
     connection.watches.clear();
-    connection.stay = None;
-    let Connection { outlet, inlet, .. } = &mut *connection;
-    close(outlet, inlet, end).await;
+    connection.online = None;
+    let Connection { write_half, read_half, .. } = &mut *connection;
+    close(write_half, read_half, end).await;
 }
 
 impl Connection {
     /// Somebody's, who has said nothing yet.
     pub(super) fn new(
-        outlet: Arc<WriteHalf>,
-        inlet: ReadHalf,
+        write_half: Arc<WriteHalf>,
+        read_half: ReadHalf,
         caller: Caller,
         state: Arc<AppState>,
     ) -> Box<Self> {
         let now = Instant::now();
         Box::new(Self {
-            inlet,
-            outlet,
+            read_half,
+            write_half,
             caller,
             state,
-            bell: Arc::new(Notify::new()),
-            knock: Arc::new(Notify::new()),
-            stay: None,
+            wake: Arc::new(Notify::new()),
+            wake_user: Arc::new(Notify::new()),
+            online: None,
             clock_sets: 0,
             invites: None,
             hidden: None,
@@ -171,8 +170,8 @@ impl Connection {
 
     async fn serve(&mut self) -> End {
         let stop = self.state.stop.clone();
-        let (bell, knock, outlet) =
-            (Arc::clone(&self.bell), Arc::clone(&self.knock), Arc::clone(&self.outlet));
+        let (wake, wake_user, write_half) =
+            (Arc::clone(&self.wake), Arc::clone(&self.wake_user), Arc::clone(&self.write_half));
         let beat = Duration::from_secs(BEAT_SECONDS);
         let mut beats = interval_at(Instant::now() + beat, beat);
         loop {
@@ -180,9 +179,9 @@ impl Connection {
             let step = tokio::select! {
                 () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
                 Some(answer) = self.answers.next() => in_time(&stop, Box::pin(self.answer(answer))).await,
-                () = outlet.stuck() => in_time(&stop, Box::pin(self.flush())).await,
-                () = bell.notified() => in_time(&stop, Box::pin(self.deliver())).await,
-                () = knock.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
+                () = write_half.stuck() => in_time(&stop, Box::pin(self.flush())).await,
+                () = wake.notified() => in_time(&stop, Box::pin(self.deliver())).await,
+                () = wake_user.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
                 () = changed(&mut self.lobby) => in_time(&stop, Box::pin(self.tell_lobby())).await,
                 () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() && self.entering.is_none() => {
                     in_time(&stop, Box::pin(self.enter_lobby())).await
@@ -194,7 +193,7 @@ impl Connection {
                     self.reads_at = None;
                     Ok(())
                 }
-                message = self.inlet.next(), if self.answers.len() < COMMANDS_IN_FLIGHT && self.reads_at.is_none() => in_time(&stop, Box::pin(self.receive(message))).await,
+                message = self.read_half.next(), if self.answers.len() < COMMANDS_IN_FLIGHT && self.reads_at.is_none() => in_time(&stop, Box::pin(self.receive(message))).await,
             };
             if let Err(end) = step {
                 return end;
@@ -213,7 +212,7 @@ impl Connection {
             heard = self.hear(message, &mut answers);
             let goes_on = matches!(heard, Ok(None)) && self.reads_at.is_none();
             if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
-                next = self.inlet.next().now_or_never();
+                next = self.read_half.next().now_or_never();
             }
         }
         // before a command, which may have to wait for its place in line
@@ -226,7 +225,7 @@ impl Connection {
             }
             Err(end) => {
                 if matches!(end, End::Gone) {
-                    self.inlet.see_off();
+                    self.read_half.see_off();
                 }
                 Err(end)
             }
@@ -258,7 +257,7 @@ impl Connection {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
             ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
-            _ if self.stay.is_none() => return Err(Problem::HelloFirst),
+            _ if self.online.is_none() => return Err(Problem::HelloFirst),
             ClientFrame::Watch { chat, after } => {
                 self.pace();
                 let answer = self.watch(chat, after);
@@ -314,12 +313,12 @@ impl Connection {
     }
 
     fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
-        self.stay = Some(self.state.engine.arrive(self.caller.user, &self.knock));
+        self.online = Some(self.state.engine.arrive(self.caller.user, &self.wake_user));
         (self.invites, self.hidden) = (None, None);
         self.welcome(answers)?;
         if self.theirs(answers).is_err() {
             // they are welcome all the same, and it is tried again
-            self.knock.notify_one();
+            self.wake_user.notify_one();
         }
         Ok(())
     }
@@ -435,14 +434,14 @@ impl Connection {
             chat,
             self.caller.user,
             after,
-            &self.outlet,
-            &self.bell,
+            &self.write_half,
+            &self.wake,
         ) {
             Ok((watch, answer)) => {
                 self.unwatch(chat);
                 self.watches.push(watch);
                 // the bell brings the rest, behind this answer
-                self.bell.notify_one();
+                self.wake.notify_one();
                 answer
             }
             Err(problem) => ServerFrame::refused_chat(chat, problem),
@@ -507,8 +506,8 @@ impl Connection {
         let mut removed = Vec::new();
         for watch in &mut self.watches {
             // each batch is written before the next is read: one is all that a connection holds
-            self.outlet.flush().await.map_err(gone)?;
-            match watch.send_news(&self.state.engine, &self.outlet).map_err(End::Problem)? {
+            self.write_half.flush().await.map_err(gone)?;
+            match watch.send_news(&self.state.engine, &self.write_half).map_err(End::Problem)? {
                 Sent::Nothing => {}
                 Sent::Batch | Sent::Stuck => more = true,
                 Sent::Removed => {
@@ -517,7 +516,7 @@ impl Connection {
                 }
             }
             if let Some(roster) = watch.roster() {
-                self.outlet.send(&roster).await.map_err(gone)?;
+                self.write_half.send(&roster).await.map_err(gone)?;
             }
         }
         for chat in removed {
@@ -526,7 +525,7 @@ impl Connection {
             self.send(&ServerFrame::refused_chat(chat, problem)).await?;
         }
         if more {
-            self.bell.notify_one();
+            self.wake.notify_one();
         }
         self.flush().await
     }
@@ -560,11 +559,11 @@ impl Connection {
         if frames.is_empty() {
             return Ok(());
         }
-        self.outlet.send(&frames.into()).await.map_err(gone)
+        self.write_half.send(&frames.into()).await.map_err(gone)
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        self.outlet.flush().await.map_err(gone)
+        self.write_half.flush().await.map_err(gone)
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) struct NoHandshake;
 ///
 /// # Errors
 /// [`NoHandshake`].
-pub(super) fn shake_hands(request: Request) -> Result<(Response, OnUpgrade), NoHandshake> {
+pub(super) fn accept_handshake(request: Request) -> Result<(Response, OnUpgrade), NoHandshake> {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
     let answer = create_response_with_body(&request::Request::from_parts(parts, ()), || ());
@@ -48,22 +48,22 @@ pub(super) fn shake_hands(request: Request) -> Result<(Response, OnUpgrade), NoH
 }
 
 /// Takes over the stream of a connection whose handshake was answered. Nothing where that failed.
-pub(super) async fn take_over(upgrade: OnUpgrade) -> Option<(Arc<WriteHalf>, ReadHalf)> {
+pub(super) async fn into_halves(upgrade: OnUpgrade) -> Option<(Arc<WriteHalf>, ReadHalf)> {
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-    let outlet = Arc::new(WriteHalf::new(parts.io.into_inner()));
+    let write_half = Arc::new(WriteHalf::new(parts.io.into_inner()));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(0)
         .max_frame_size(Some(FRAME_LIMIT))
         .max_message_size(Some(FRAME_LIMIT));
-    let through = Through(Arc::clone(&outlet));
+    let through = StreamAdapter(Arc::clone(&write_half));
     let socket = WebSocket::from_partially_read(through, parts.read_buf.to_vec(), Role::Server, Some(config));
-    Some((outlet, ReadHalf { socket }))
+    Some((write_half, ReadHalf { socket }))
 }
 
 /// The reading half of a socket. Pings are answered while it is read.
 pub(super) struct ReadHalf {
-    socket: WebSocket<Through>,
+    socket: WebSocket<StreamAdapter>,
 }
 
 impl ReadHalf {
@@ -98,15 +98,15 @@ impl ReadHalf {
 }
 
 /// The stream as tungstenite wants it. What it answers by itself is whole frames, which go the way of all others.
-struct Through(Arc<WriteHalf>);
+struct StreamAdapter(Arc<WriteHalf>);
 
-impl Read for Through {
+impl Read for StreamAdapter {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.stream().try_read(buffer)
     }
 }
 
-impl Write for Through {
+impl Write for StreamAdapter {
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
         match self.0.try_send(&Bytes::copy_from_slice(frames)) {
             Ok(()) => Ok(frames.len()),

@@ -9,12 +9,12 @@ use domain::{
 };
 use engine::{
     Engine,
-    fanout::{Ahead, Batch, Bell, Encoded, FrameSink, Full, Subscriber, Subscription},
+    fanout::{Batch, CatchUp, Encoded, FrameSink, Full, Subscriber, Subscription},
     not_readable,
     presence::{MemberGuard, News, TYPING_SIGNALS},
     wire::encode,
 };
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 
 use super::write_half::WriteHalf;
 
@@ -29,9 +29,9 @@ pub(super) struct ChatSubscription {
     begins: Seq,
     /// Whether events after the cursor may be in the database that the tail will not show.
     behind: bool,
-    follower: Arc<Subscriber>,
+    subscriber: Arc<Subscriber>,
     tail: Subscription,
-    seat: MemberGuard,
+    member_guard: MemberGuard,
     roster: Option<u64>,
     typed_at: Option<Instant>,
 }
@@ -57,13 +57,13 @@ impl ChatSubscription {
         chat: ChatId,
         user: UserId,
         after: Option<Cursor>,
-        outlet: &Arc<WriteHalf>,
-        bell: &Bell,
+        write_half: &Arc<WriteHalf>,
+        wake: &Arc<Notify>,
     ) -> Result<(Self, ServerFrame), Problem> {
         // before the seat: nobody takes a seat in a chat that is not there, or not for them
         engine.enter(&engine.read()?, chat, user)?;
-        let follower = Subscriber::new(user, Arc::clone(outlet) as _, Arc::clone(bell));
-        let (seat, tail) = engine.join(chat, user, &follower, bell)?;
+        let subscriber = Subscriber::new(user, Arc::clone(write_half) as _, Arc::clone(wake));
+        let (member_guard, tail) = engine.join(chat, user, &subscriber, wake)?;
         let view = engine.read()?;
         let found = engine.enter(&view, chat, user)?;
         let watch = |begins, behind| Self {
@@ -71,9 +71,9 @@ impl ChatSubscription {
             user,
             begins,
             behind,
-            follower,
+            subscriber,
             tail,
-            seat,
+            member_guard,
             roster: None,
             typed_at: None,
         };
@@ -87,17 +87,17 @@ impl ChatSubscription {
     }
 
     /// Sends a batch of what is new.
-    pub(super) fn send_news(&mut self, engine: &Engine, outlet: &WriteHalf) -> Result<Sent, Problem> {
-        let follower = Arc::clone(&self.follower);
-        let mut cursor = follower.cursor();
+    pub(super) fn send_news(&mut self, engine: &Engine, write_half: &WriteHalf) -> Result<Sent, Problem> {
+        let subscriber = Arc::clone(&self.subscriber);
+        let mut cursor = subscriber.cursor();
         let after = *cursor.get_or_insert(self.begins);
         let batch = self.news(engine, after)?;
         // looked at behind the reading: what was said after somebody was removed is not for them
-        if !self.seat.is_kept() {
+        if !self.member_guard.is_kept() {
             return Ok(Sent::Removed);
         }
         let Some(batch) = batch else { return Ok(Sent::Nothing) };
-        Ok(match outlet.try_send(batch.frames()) {
+        Ok(match write_half.try_send(batch.frames()) {
             Ok(()) => {
                 *cursor = Some(batch.last());
                 Sent::Batch
@@ -113,7 +113,7 @@ impl ChatSubscription {
 
     /// What was sent of it.
     pub(super) fn reached(&self) -> Reached {
-        Reached { chat: self.chat, seq: self.follower.cursor().unwrap_or(self.begins) }
+        Reached { chat: self.chat, seq: self.subscriber.cursor().unwrap_or(self.begins) }
     }
 
     /// Whoever watches is typing. Where they may not write, nobody is told. More signals than one a second are not looked at.
@@ -124,7 +124,7 @@ impl ChatSubscription {
         }
         self.typed_at = Some(now);
         if engine.may_write(self.chat, self.user).is_ok() {
-            self.seat.typing();
+            self.member_guard.typing();
         }
     }
 
@@ -136,9 +136,9 @@ impl ChatSubscription {
     fn news(&mut self, engine: &Engine, after: Seq) -> Result<Option<Batch>, Problem> {
         if !self.behind {
             match self.tail.after(after) {
-                Ahead::Nothing => return Ok(None),
-                Ahead::Events(batch) => return Ok(Some(batch)),
-                Ahead::InStore => self.behind = true,
+                CatchUp::Nothing => return Ok(None),
+                CatchUp::Events(batch) => return Ok(Some(batch)),
+                CatchUp::Evicted => self.behind = true,
             }
         }
         let view = engine.read()?;
@@ -155,7 +155,7 @@ impl ChatSubscription {
     /// Who came and who left since this was last asked; nothing where nobody did.
     pub(super) fn roster(&mut self) -> Option<Bytes> {
         let chat = self.chat;
-        let (version, frame) = self.seat.news(self.roster, |news| {
+        let (version, frame) = self.member_guard.news(self.roster, |news| {
             encode(&match news {
                 News::Whole(roster) => ServerFrame::Roster { chat, roster },
                 News::Change(change) => ServerFrame::RosterChange { chat, change },
@@ -169,6 +169,6 @@ impl ChatSubscription {
 impl Drop for ChatSubscription {
     fn drop(&mut self) {
         // a shard that is writing to all who followed a moment ago passes them by
-        *self.follower.cursor() = None;
+        *self.subscriber.cursor() = None;
     }
 }

@@ -31,8 +31,8 @@ pub(crate) struct Client {
 }
 
 /// Fails the test where something that has to come does not.
-pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, what).await {
+pub(crate) async fn soon<T>(kind: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, kind).await {
         Ok(done) => done,
         Err(_) => panic!("nothing came within {PATIENCE:?}"),
     }

@@ -30,7 +30,7 @@ const PAGE: usize = 1_000;
 type Said = (Seq, UserId, ClientId);
 
 fn said(event: &Event) -> Option<Said> {
-    match &event.what {
+    match &event.kind {
         EventKind::Posted(message) => Some((event.seq, message.author, message.client_id)),
         _ => None,
     }
