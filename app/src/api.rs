@@ -26,7 +26,7 @@ use {
     context::{chat_page, execute, parse_chat, parse_person, redirect},
     domain::{
         Answer, Command, Nickname, Seq, Title, Visibility,
-        slash::{self, Line},
+        slash::{self, ComposerInput},
     },
 };
 
@@ -99,8 +99,8 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
         let chat = parse_chat(&chat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let command = match slash::parse(&body)? {
-            Line::Post(body) => Command::Post { chat, client_id, body, waited_millis: 0 },
-            Line::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() },
+            ComposerInput::Post(body) => Command::Post { chat, client_id, body, waited_millis: 0 },
+            ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() },
         };
         execute(command).await?;
         Ok(chat_page(chat))

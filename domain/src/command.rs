@@ -128,7 +128,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proposal {
     /// What a person asks for.
-    Asked {
+    Command {
         /// Who.
         by: UserId,
         /// For what.
@@ -152,13 +152,13 @@ pub enum Proposal {
         events: Vec<(ChatId, Seq)>,
     },
     /// A user has gone: their last page was closed. Nobody is to wait for them.
-    Left(UserId),
+    UserLeft(UserId),
     /// Whoever runs the server ends a chat: what happened in it up to a place goes, and with the last of that the chat.
     End {
         /// Which.
         chat: ChatId,
         /// Up to which place.
-        upto: Seq,
+        through: Seq,
     },
     /// The clock of the server was set, forward by so many milliseconds or back by as many. What was noted of users and
     /// chats moves with it, so that no length of time is different by that.

@@ -93,11 +93,11 @@ pub enum Decision {
 pub fn decide<S: StateReader>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Decision, S::Error> {
     let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
     match &entry.proposal {
-        Proposal::Asked { by, command } => now.command(*by, command),
+        Proposal::Command { by, command } => now.command(*by, command),
         Proposal::Touch { users, chats } => now.touch(users, chats).map(Decision::Accepted),
         Proposal::Expire { users, chats, events } => now.expire(users, chats, events).map(Decision::Accepted),
-        Proposal::Left(user) => now.left(*user).map(Decision::Accepted),
-        Proposal::End { chat, upto } => now.end(*chat, *upto),
+        Proposal::UserLeft(user) => now.left(*user).map(Decision::Accepted),
+        Proposal::End { chat, through } => now.end(*chat, *through),
         Proposal::ClockSet(by) => Ok(Decision::Accepted(vec![Change::ClockSet(*by)])),
     }
 }
@@ -282,7 +282,7 @@ impl<S: StateReader> Now<'_, S> {
         let found = self.state.event(chat.id, message)?.filter(|event| !self.expiry.of_event(event.at));
         let (author, is_there) = match found.map(|event| event.kind) {
             Some(EventKind::Posted(found)) => (found.author, true),
-            Some(EventKind::Blank(found)) => (found.author, false),
+            Some(EventKind::Tombstone(found)) => (found.author, false),
             _ => return Ok(Decision::Rejected(admitted.err().unwrap_or(Problem::MessageGone))),
         };
         // whoever was removed takes back what they said all the same
@@ -510,11 +510,11 @@ impl<S: StateReader> Now<'_, S> {
         events: &[(ChatId, Seq)],
     ) -> Result<Vec<Change>, S::Error> {
         let mut changes = Vec::new();
-        for (id, upto) in events {
+        for (id, through) in events {
             let chat_expired = self.state.chat(*id)?.is_none_or(|kept| self.expiry.of_chat(kept.active_at));
-            let at = self.state.event(*id, *upto)?.map(|event| event.at);
+            let at = self.state.event(*id, *through)?.map(|event| event.at);
             if chat_expired || at.is_some_and(|at| self.expiry.of_event(at)) {
-                changes.push(Change::Forgotten { chat: *id, upto: *upto });
+                changes.push(Change::Expired { chat: *id, through: *through });
             }
         }
         for id in chats {
@@ -532,12 +532,12 @@ impl<S: StateReader> Now<'_, S> {
         Ok(changes)
     }
 
-    fn end(&self, id: ChatId, upto: Seq) -> Result<Decision, S::Error> {
+    fn end(&self, id: ChatId, through: Seq) -> Result<Decision, S::Error> {
         let Some(Tracked { value: chat, .. }) = self.state.chat(id)? else {
             return Ok(Decision::Rejected(Problem::UnknownChat));
         };
-        let mut changes = vec![Change::Forgotten { chat: id, upto }];
-        if chat.seq <= upto {
+        let mut changes = vec![Change::Expired { chat: id, through }];
+        if chat.seq <= through {
             changes.push(Change::ChatExpired(chat));
         }
         Ok(Decision::Accepted(changes))
@@ -688,9 +688,9 @@ mod tests {
         let mut model = Model::default();
         model.run(user(1), privately(2, 5));
         model.run(user(3), privately(1, 6));
-        model.propose(Proposal::Left(user(1)));
+        model.propose(Proposal::UserLeft(user(1)));
         assert_eq!((model.invited(5), model.invited(6)), (None, Some(user(1))));
-        model.propose(Proposal::Left(user(1)));
+        model.propose(Proposal::UserLeft(user(1)));
         assert_eq!(model.events.len(), 3, "one event for it");
         model.run(user(1), privately(2, 7));
         model.run(user(1), Command::SetNickname { nickname: Nickname::friendly(1), chats: vec![] });
@@ -780,7 +780,7 @@ mod tests {
                 stranger,
                 Command::ChatPrivately { with: user(1), chat, is_there: false, is_near: true },
             );
-            model.propose(Proposal::Left(stranger));
+            model.propose(Proposal::UserLeft(stranger));
             !is_accepted(&asked)
         });
         assert_eq!(refused, Some((CHATS_WITH_ONE_LIMIT - 2 * CHATS_OF_TWO_LIMIT - 1) as u32));
@@ -809,11 +809,11 @@ mod tests {
         model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: vec![] });
         model.run(user(1), start(1));
         model.run(user(1), start(2));
-        let upto = model.events.last().unwrap().seq;
+        let through = model.events.last().unwrap().seq;
         let sweep = || Proposal::Expire {
             users: vec![user(1), user(7)],
             chats: vec![chat(1), chat(2), chat(9)],
-            events: vec![(chat(1), upto), (chat(2), upto)],
+            events: vec![(chat(1), through), (chat(2), through)],
         };
         assert_eq!(model.propose(sweep()), Decision::Accepted(vec![]));
         model.now += LIFETIMES.user.millis() - 2_500;
@@ -961,7 +961,7 @@ mod tests {
         assert!(is_accepted(&model.run(user(1), remove(others))));
         assert!(is_accepted(&model.run(user(1), remove(owners))));
         let blanks = model.events.iter().filter_map(|event| match &event.kind {
-            EventKind::Blank(blank) => Some((event.seq, blank.by)),
+            EventKind::Tombstone(tombstone) => Some((event.seq, tombstone.by)),
             _ => None,
         });
         assert_eq!(blanks.collect::<Vec<_>>(), [(owners, RemovedBy::Author), (others, RemovedBy::Owner)]);
@@ -1223,7 +1223,7 @@ mod tests {
                         3 => privately(*place, 10 * who + place),
                         4 => answer(10 * place + who, Answer::Decline),
                         5 => {
-                            model.propose(Proposal::Left(user(*who)));
+                            model.propose(Proposal::UserLeft(user(*who)));
                             continue;
                         }
                         6 => Command::SetLock { chat: chat(*place), is_locked: who % 2 == 0 },
@@ -1245,7 +1245,7 @@ mod tests {
             for (id, seq) in newest {
                 prop_assert_eq!(model.chats[&id].value.seq, seq);
             }
-            let is_message = |event: &&Event| matches!(event.kind, EventKind::Posted(_) | EventKind::Blank(_));
+            let is_message = |event: &&Event| matches!(event.kind, EventKind::Posted(_) | EventKind::Tombstone(_));
             let messages = model.events.iter().filter(is_message).count();
             prop_assert_eq!(messages, model.posted.len());
         }

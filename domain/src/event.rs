@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Blank, Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, User, UserId, Visibility,
+    Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, Tombstone, User, UserId, Visibility,
     chat::{Declined, Guest},
     invite::Answer,
     message::RemovedBy,
@@ -89,15 +89,16 @@ pub enum EventKind {
         /// Who had been invited.
         to: UserId,
     },
-    /// A message was removed. What it said is nowhere from then on: its event is a [`EventKind::Blank`].
+    /// A message was removed. What it said is nowhere from then on: its event is a [`EventKind::Tombstone`].
     MessageRemoved {
         /// The place of the message.
         message: Seq,
         /// Who removed it.
         by: RemovedBy,
     },
-    /// Somebody said something that was removed later.
-    Blank(Blank),
+    /// A message that was removed.
+    #[serde(rename = "blank")]
+    Tombstone(Tombstone),
     /// The owner removed somebody, who may not return.
     PersonRemoved {
         /// What the owner was called then.
@@ -120,7 +121,7 @@ pub enum EventKind {
         is_locked: bool,
     },
     /// The owner removed people, who may not return, with all they had said. That is nowhere from then on: each of
-    /// their messages is a [`EventKind::Blank`].
+    /// their messages is a [`EventKind::Tombstone`].
     PeopleRemoved {
         /// What the owner was called then.
         nickname: Nickname,
@@ -130,7 +131,7 @@ pub enum EventKind {
         others: Vec<UserId>,
     },
     /// Somebody took away all they had said, which is nowhere from then on: each of their messages is a
-    /// [`EventKind::Blank`].
+    /// [`EventKind::Tombstone`].
     OwnRemoved {
         /// Who.
         user: UserId,
@@ -161,7 +162,7 @@ impl Event {
             | EventKind::Renamed { .. }
             | EventKind::MessageRemoved { .. }
             | EventKind::OwnRemoved { .. } => Chat { seq, ..chat },
-            EventKind::Posted(_) | EventKind::Blank(_) => Chat { seq, said_at: Some(self.at), ..chat },
+            EventKind::Posted(_) | EventKind::Tombstone(_) => Chat { seq, said_at: Some(self.at), ..chat },
             EventKind::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
             EventKind::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
             EventKind::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
@@ -208,7 +209,7 @@ impl Event {
     pub fn people(&self) -> impl Iterator<Item = UserId> {
         let (one, other) = match &self.kind {
             EventKind::Posted(message) => (Some(message.author), None),
-            EventKind::Blank(blank) => (Some(blank.author), None),
+            EventKind::Tombstone(tombstone) => (Some(tombstone.author), None),
             EventKind::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
             EventKind::Renamed { user, .. } => (Some(*user), None),
             EventKind::Invited { by, to } => (Some(by.id), Some(to.id)),
@@ -243,7 +244,7 @@ impl Event {
             | EventKind::TitleEdited { .. }
             | EventKind::VisibilitySet { .. }
             | EventKind::MessageRemoved { .. }
-            | EventKind::Blank(_)
+            | EventKind::Tombstone(_)
             | EventKind::PersonRemoved { .. }
             | EventKind::PersonAdmitted { .. }
             | EventKind::LockSet { .. }
@@ -254,9 +255,11 @@ impl Event {
 
     /// The event of a message after the message was removed: in its place, and without what it said. Any other event
     /// stays as it is.
-    pub fn blank(self, by: RemovedBy) -> Self {
+    pub fn redact(self, by: RemovedBy) -> Self {
         match self.kind {
-            EventKind::Posted(message) => Self { kind: EventKind::Blank(Blank::of(message, by)), ..self },
+            EventKind::Posted(message) => {
+                Self { kind: EventKind::Tombstone(Tombstone::of(message, by)), ..self }
+            }
             kind => Self { kind, ..self },
         }
     }
@@ -292,11 +295,11 @@ pub enum Change {
     /// A chat is gone, as it was last. Its events went before it.
     ChatExpired(Chat),
     /// The events of a chat up to this place are gone.
-    Forgotten {
+    Expired {
         /// Of which chat.
         chat: ChatId,
         /// The newest that is gone.
-        upto: Seq,
+        through: Seq,
     },
     /// The clock was set, forward by so many milliseconds or back by as many: so much later or earlier everybody and
     /// every chat was last active by the new one.

@@ -8,7 +8,7 @@ pub const LINKS_LIMIT: usize = 50;
 
 /// A part of a text, as it was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum Segment<'a> {
     /// Anything.
     Text(&'a str),
     /// The address of a page: it begins with `http://` or `https://`, in letters of either case, which no other scheme,
@@ -17,8 +17,8 @@ pub enum Piece<'a> {
 }
 
 /// A text in pieces that make up the whole, in order, none of them empty, at most [`LINKS_LIMIT`] of them links.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let (mut pieces, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
+pub fn linkify(text: &str) -> Vec<Segment<'_>> {
+    let (mut linkify, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
     while links < LINKS_LIMIT
         && let Some(found) = rest.get(from..).and_then(|tail| tail.find(['h', 'H']))
     {
@@ -29,17 +29,17 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
             continue;
         }
         if at > 0 {
-            pieces.push(Piece::Text(&rest[..at]));
+            linkify.push(Segment::Text(&rest[..at]));
         }
-        pieces.push(Piece::Link(&rest[at..at + length]));
+        linkify.push(Segment::Link(&rest[at..at + length]));
         rest = &rest[at + length..];
         from = 0;
         links += 1;
     }
     if !rest.is_empty() {
-        pieces.push(Piece::Text(rest));
+        linkify.push(Segment::Text(rest));
     }
-    pieces
+    linkify
 }
 
 /// How many bytes at the beginning of a text are an address, given what stands before it; 0 if it does not begin with one.
@@ -164,10 +164,10 @@ mod tests {
 
     fn links(text: &str) -> Vec<&str> {
         let link = |piece| match piece {
-            Piece::Link(link) => Some(link),
-            Piece::Text(_) => None,
+            Segment::Link(link) => Some(link),
+            Segment::Text(_) => None,
         };
-        pieces(text).into_iter().filter_map(link).collect()
+        linkify(text).into_iter().filter_map(link).collect()
     }
 
     #[test]
@@ -249,17 +249,17 @@ mod tests {
             "http",
             "data:text/html,http",
         ] {
-            assert_eq!(pieces(text), [Piece::Text(text)]);
+            assert_eq!(linkify(text), [Segment::Text(text)]);
         }
         assert_eq!(links("https://a.example/\u{202e}gpj.exe"), ["https://a.example/"]);
-        assert!(pieces("").is_empty());
+        assert!(linkify("").is_empty());
     }
 
     #[test]
     fn links_are_bounded() {
         let text = "https://a ".repeat(LINKS_LIMIT + 1);
         assert_eq!(links(&text).len(), LINKS_LIMIT);
-        assert_eq!(pieces(&text).last(), Some(&Piece::Text(" https://a ")));
+        assert_eq!(linkify(&text).last(), Some(&Segment::Text(" https://a ")));
     }
 
     #[test]
@@ -302,18 +302,18 @@ mod tests {
         fn the_pieces_are_the_whole(
             text in "(h|HTTP://|https://a|(https://a[,_]){1,60}|[a()\\[\\]{}._, \n<]|é|、|।|（|\u{202e}){0,40}"
         ) {
-            let all = pieces(&text);
-            let whole: String = all.iter().map(|piece| match piece { Piece::Text(text) | Piece::Link(text) => *text }).collect();
+            let all = linkify(&text);
+            let whole: String = all.iter().map(|piece| match piece { Segment::Text(text) | Segment::Link(text) => *text }).collect();
             prop_assert_eq!(&whole, &text);
             prop_assert!(links(&text).len() <= LINKS_LIMIT);
             for piece in all {
                 match piece {
-                    Piece::Text(text) => prop_assert!(!text.is_empty()),
-                    Piece::Link(link) => {
+                    Segment::Text(text) => prop_assert!(!text.is_empty()),
+                    Segment::Link(link) => {
                         prop_assert!(scheme_length(link) > 0 && !link.contains(ends_address));
                         prop_assert!(!link.ends_with(ends_sentence));
                         // it is one by itself as well
-                        prop_assert_eq!(pieces(link), [Piece::Link(link)]);
+                        prop_assert_eq!(linkify(link), [Segment::Link(link)]);
                     }
                 }
             }

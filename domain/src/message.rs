@@ -19,7 +19,7 @@ pub struct Message {
 
 /// What is left of a message that was removed. Its id stays known, so that a late retry does not bring it back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blank {
+pub struct Tombstone {
     /// Who had said it.
     pub author: UserId,
     /// What they were called when they said it.
@@ -40,7 +40,7 @@ pub enum RemovedBy {
     Owner,
 }
 
-impl Blank {
+impl Tombstone {
     pub(crate) fn of(message: Message, by: RemovedBy) -> Self {
         let Message { author, nickname, client_id, .. } = message;
         Self { author, nickname, client_id, by }

@@ -82,7 +82,7 @@ impl Model {
     /// Somebody asks for something, a second after what was before.
     pub fn run(&mut self, by: UserId, command: Command) -> Decision {
         self.now += 1_000;
-        self.propose(Proposal::Asked { by, command })
+        self.propose(Proposal::Command { by, command })
     }
 
     /// Something gets the next place in the log.
@@ -115,7 +115,7 @@ impl Model {
                 if let EventKind::MessageRemoved { message, by } = &event.kind {
                     for event in &mut self.events {
                         if event.seq == *message {
-                            *event = event.clone().blank(*by);
+                            *event = event.clone().redact(*by);
                         }
                     }
                 }
@@ -123,7 +123,7 @@ impl Model {
                     for said in self.events.iter_mut().filter(|said| said.chat == event.chat) {
                         let is_theirs = matches!(&said.kind, EventKind::Posted(message) if authors.contains(&message.author));
                         if is_theirs {
-                            *said = said.clone().blank(by);
+                            *said = said.clone().redact(by);
                         }
                     }
                 }
@@ -155,9 +155,9 @@ impl Model {
             Change::ChatExpired(chat) => {
                 self.chats.remove(&chat.id);
             }
-            Change::Forgotten { chat, upto } => {
-                self.events.retain(|event| event.chat != *chat || event.seq > *upto);
-                self.posted.retain(|(place, ..), seq| place != chat || *seq > *upto);
+            Change::Expired { chat, through } => {
+                self.events.retain(|event| event.chat != *chat || event.seq > *through);
+                self.posted.retain(|(place, ..), seq| place != chat || *seq > *through);
             }
             Change::ClockSet(by) => {
                 self.users.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));

@@ -4,7 +4,7 @@ use crate::{Body, Nickname, Problem};
 
 /// A line from the composer, understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Line {
+pub enum ComposerInput {
     /// To be said.
     Post(Body),
     /// `/nick NAME`: to be called differently.
@@ -36,14 +36,14 @@ pub fn typed(body: &Body) -> String {
 /// # Errors
 /// What is wrong with the text, or an explanation: [`Problem::NickWithoutName`], [`Problem::UnknownSlash`] or
 /// [`Problem::SlashHelp`].
-pub fn parse(line: &str) -> Result<Line, Problem> {
+pub fn parse(line: &str) -> Result<ComposerInput, Problem> {
     if let Some(body) = posted(line) {
-        return Body::parse(body).map(Line::Post);
+        return Body::parse(body).map(ComposerInput::Post);
     }
     let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match command {
         "/nick" if argument.trim().is_empty() => Err(Problem::NickWithoutName),
-        "/nick" => Nickname::parse(argument).map(Line::Nick),
+        "/nick" => Nickname::parse(argument).map(ComposerInput::Nick),
         "/help" => Err(Problem::SlashHelp),
         _ => Err(Problem::UnknownSlash),
     }
@@ -53,8 +53,8 @@ pub fn parse(line: &str) -> Result<Line, Problem> {
 mod tests {
     use super::*;
 
-    fn post(text: &str) -> Result<Line, Problem> {
-        Ok(Line::Post(Body::parse(text).unwrap()))
+    fn post(text: &str) -> Result<ComposerInput, Problem> {
+        Ok(ComposerInput::Post(Body::parse(text).unwrap()))
     }
 
     #[test]
@@ -93,7 +93,10 @@ mod tests {
 
     #[test]
     fn commands_are_understood_or_explained_and_never_posted() {
-        assert_eq!(parse("/nick  Ana  Maria "), Ok(Line::Nick(Nickname::parse("Ana Maria").unwrap())));
+        assert_eq!(
+            parse("/nick  Ana  Maria "),
+            Ok(ComposerInput::Nick(Nickname::parse("Ana Maria").unwrap()))
+        );
         assert_eq!(parse("/nick"), Err(Problem::NickWithoutName));
         assert_eq!(parse("/nick  "), Err(Problem::NickWithoutName));
         assert_eq!(parse(&format!("/nick {}", "x".repeat(21))), Err(Problem::NicknameTooLong));

@@ -231,7 +231,7 @@ impl Timeline {
         }
         let event = Arc::new(event);
         if takes_away(&event) {
-            blank(&mut self.events, &event);
+            redact(&mut self.events, &event);
             self.removals.push(Arc::clone(&event));
             if self.removals.len() > REMOVALS_LIMIT {
                 self.removals.remove(0);
@@ -379,7 +379,7 @@ impl Timeline {
     fn page(&mut self, events: Vec<Event>) -> Vec<Arc<Event>> {
         let known = events.into_iter().filter(|event| event.seq <= self.seq);
         let mut page: Vec<_> = known.map(Arc::new).collect();
-        self.removals.iter().for_each(|removal| blank(&mut page, removal));
+        self.removals.iter().for_each(|removal| redact(&mut page, removal));
         let missed = page.iter().filter(|event| self.is_missed(event)).count();
         self.missed_elsewhere = self.missed_elsewhere.saturating_sub(missed);
         page
@@ -516,7 +516,7 @@ impl Timeline {
         let RowContent::Stored(event) = &content else { return content };
         let (id, nickname) = match &event.kind {
             EventKind::Posted(message) => (message.author, &message.nickname),
-            EventKind::Blank(blank) => (blank.author, &blank.nickname),
+            EventKind::Tombstone(tombstone) => (tombstone.author, &tombstone.nickname),
             _ => return content,
         };
         if !self.hidden.contains(&id) {
@@ -554,7 +554,7 @@ impl Timeline {
     fn own(&self, event: &Event) -> Option<ClientId> {
         let (author, client_id) = match &event.kind {
             EventKind::Posted(message) => (message.author, message.client_id),
-            EventKind::Blank(blank) => (blank.author, blank.client_id),
+            EventKind::Tombstone(tombstone) => (tombstone.author, tombstone.client_id),
             _ => return None,
         };
         let waits = |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
@@ -568,16 +568,16 @@ fn takes_away(event: &Event) -> bool {
 }
 
 /// Blanks what an event took away, as far as it is among these.
-fn blank(events: &mut [Arc<Event>], removal: &Event) {
+fn redact(events: &mut [Arc<Event>], removal: &Event) {
     if let EventKind::MessageRemoved { message, by } = removal.kind
         && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
     {
-        events[place] = Arc::new(Event::clone(&events[place]).blank(by));
+        events[place] = Arc::new(Event::clone(&events[place]).redact(by));
     }
     let Some((authors, by)) = removal.clears() else { return };
     for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
         if matches!(&event.kind, EventKind::Posted(message) if authors.contains(&message.author)) {
-            *event = Arc::new(Event::clone(event).blank(by));
+            *event = Arc::new(Event::clone(event).redact(by));
         }
     }
 }
@@ -586,7 +586,7 @@ fn blank(events: &mut [Arc<Event>], removal: &Event) {
 pub fn said_by(event: &Event) -> Option<UserId> {
     match &event.kind {
         EventKind::Posted(message) => Some(message.author),
-        EventKind::Blank(blank) => Some(blank.author),
+        EventKind::Tombstone(tombstone) => Some(tombstone.author),
         _ => None,
     }
 }
@@ -606,7 +606,7 @@ impl Row {
             RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
             RowContent::Stored(event) => match &event.kind {
                 EventKind::Posted(message) if message.author == me => RowKey::Own(message.client_id),
-                EventKind::Blank(blank) if blank.author == me => RowKey::Own(blank.client_id),
+                EventKind::Tombstone(tombstone) if tombstone.author == me => RowKey::Own(tombstone.client_id),
                 _ => RowKey::Seq(event.seq),
             },
         }
@@ -840,7 +840,7 @@ mod tests {
         assert_eq!(timeline.missed(), 1);
         let mut own = Timeline::new(ME, history(log[..2].to_vec(), false));
         own.echo(client_id(9), body("message 9"), Timestamp(5));
-        own.apply(log[2].clone().blank(RemovedBy::Owner));
+        own.apply(log[2].clone().redact(RemovedBy::Owner));
         assert_eq!(
             own.pending(),
             [],
@@ -1015,7 +1015,7 @@ mod tests {
         let removed = |seq, prev, kind| Event { seq: Seq(seq), prev: Seq(prev), kind, ..log[0].clone() };
         let blanks = |timeline: &Timeline| {
             let rows = timeline.rows(|_| 0);
-            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.kind, EventKind::Blank(_)))).count()
+            rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.kind, EventKind::Tombstone(_)))).count()
         };
         let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
         let kind = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
@@ -1132,9 +1132,9 @@ mod tests {
             for (place, how) in picks {
                 match how {
                     0 => {
-                        let upto = place.min(log.len());
-                        let events = log[upto.saturating_sub(snapshot_events)..upto].to_vec();
-                        if upto > 0 && log[upto - 1].seq >= timeline.cursor().seq {
+                        let through = place.min(log.len());
+                        let events = log[through.saturating_sub(snapshot_events)..through].to_vec();
+                        if through > 0 && log[through - 1].seq >= timeline.cursor().seq {
                             timeline.reset(history(events, false));
                         }
                     }

@@ -4,8 +4,8 @@
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    Blank, Chat, ChatId, ClientId, Command, Epoch, Event, EventKind, Invite, Lifetimes, Message, Problem,
-    Proposal, Roster, Seq, Timestamp, Title, User, UserId, Visibility,
+    Chat, ChatId, ClientId, Command, Epoch, Event, EventKind, Invite, Lifetimes, Message, Problem, Proposal,
+    Roster, Seq, Timestamp, Title, Tombstone, User, UserId, Visibility,
     id::ID_BYTES,
     lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
@@ -163,7 +163,7 @@ impl Engine {
             }
             _ => {}
         }
-        let outcome = self.sequencer.propose(Proposal::Asked { by, command }).await?;
+        let outcome = self.sequencer.propose(Proposal::Command { by, command }).await?;
         Ok(Proposed(match starting {
             Some(starting) => starting.follow(outcome),
             None => outcome,
@@ -405,7 +405,7 @@ impl Engine {
                 Some(EventKind::Posted(Message { author: id, nickname, .. })) => {
                     Some(About { person: User { id, nickname }, message: Some(message) })
                 }
-                Some(EventKind::Blank(Blank { author: id, nickname, .. })) => {
+                Some(EventKind::Tombstone(Tombstone { author: id, nickname, .. })) => {
                     Some(About { person: User { id, nickname }, message: None })
                 }
                 _ => None,
@@ -472,9 +472,9 @@ impl Engine {
                 view.events_after(id, Seq::ZERO, ENDED_AT_ONCE).map_err(|error| not_readable(&error))?;
             let is_all =
                 events.len() < ENDED_AT_ONCE && events.last().is_none_or(|last| last.seq == chat.seq);
-            let upto = if is_all { chat.seq } else { events.last().map_or(chat.seq, |last| last.seq) };
+            let through = if is_all { chat.seq } else { events.last().map_or(chat.seq, |last| last.seq) };
             drop(view);
-            let outcome = self.sequencer.propose(Proposal::End { chat: id, upto }).await?;
+            let outcome = self.sequencer.propose(Proposal::End { chat: id, through }).await?;
             outcome.await.unwrap_or(Err(Problem::NotStored))?;
             // something may have been said meanwhile
             if self.read()?.chat(id).map_err(|error| not_readable(&error))?.is_none() {

@@ -70,7 +70,7 @@ impl Sweeper {
                 _ = looks.tick() => self.follow_clock().await,
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
                 () = self.presence.somebody_came() => self.note_new().await,
-                () = self.presence.somebody_left() => self.see_off().await,
+                () = self.presence.somebody_left() => self.withdraw_invites().await,
                 _ = sweeps.tick(), if !is_sweeping => {
                     is_sweeping = true;
                     self.note(self.presence.take_seen()).await
@@ -171,10 +171,10 @@ impl Sweeper {
     }
 
     /// Takes back the invites of those who have gone. Should that fail, they go when their user expires.
-    async fn see_off(&self) -> Result<(), NotSwept> {
+    async fn withdraw_invites(&self) -> Result<(), NotSwept> {
         for user in self.presence.take_gone() {
             if self.store.read((self.clock)())?.has_invited(user)? {
-                self.propose(Proposal::Left(user)).await?;
+                self.propose(Proposal::UserLeft(user)).await?;
             }
         }
         Ok(())
@@ -200,12 +200,10 @@ mod tests {
         time::sleep,
     };
 
+    use futures_util::future::BoxFuture;
+
     use super::*;
-    use crate::{
-        clock,
-        log::{Boxed, Outcome},
-        presence::GRACE,
-    };
+    use crate::{clock, log::Outcome, presence::GRACE};
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -226,7 +224,7 @@ mod tests {
     }
 
     impl Sequencer for Notebook {
-        fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+        fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
             let (outcome, receiver) = oneshot::channel();
             self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
             self.proposed.notify_one();
@@ -346,6 +344,6 @@ mod tests {
         let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Arc::default()));
         drop(stays);
         sleep(GRACE * 2).await;
-        assert_eq!(work.notebook.take(), [Proposal::Left(user(1).id)]);
+        assert_eq!(work.notebook.take(), [Proposal::UserLeft(user(1).id)]);
     }
 }

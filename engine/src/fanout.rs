@@ -120,7 +120,7 @@ pub enum CatchUp {
 
 /// The tails of all chats that are followed, and the shards that write what is new to those who follow.
 pub struct Fanout {
-    chats: Mutex<HashMap<ChatId, Arc<Mutex<Tail>>>>,
+    chats: Mutex<HashMap<ChatId, Arc<Mutex<ReplayBuffer>>>>,
     shards: Vec<Shard>,
 }
 
@@ -128,17 +128,17 @@ pub struct Fanout {
 #[derive(Default)]
 struct Shard {
     /// The tails with something new for them, each once.
-    waiting: Mutex<Vec<Arc<Mutex<Tail>>>>,
+    waiting: Mutex<Vec<Arc<Mutex<ReplayBuffer>>>>,
     wake: Notify,
     subscribers: AtomicUsize,
 }
 
-struct Tail {
+struct ReplayBuffer {
     /// Counts how often something may be missing here that is in the database.
     generation: u64,
     events: VecDeque<Encoded>,
     bytes: usize,
-    shares: Vec<Share>,
+    by_shard: Vec<ShardSubscribers>,
     next_subscriber: u64,
 }
 
@@ -147,7 +147,7 @@ type Followers = Arc<Vec<(u64, Arc<Subscriber>)>>;
 
 /// The followers of one chat in one shard.
 #[derive(Default)]
-struct Share {
+struct ShardSubscribers {
     /// Shared with the shard while it writes to them.
     subscribers: Followers,
     /// How far the shard has come.
@@ -160,7 +160,7 @@ struct Share {
 pub struct Subscription {
     fanout: Arc<Fanout>,
     chat: ChatId,
-    tail: Arc<Mutex<Tail>>,
+    buffer: Arc<Mutex<ReplayBuffer>>,
     shard: usize,
     number: u64,
     generation: u64,
@@ -181,17 +181,17 @@ impl Fanout {
     pub fn follow(self: &Arc<Self>, chat: ChatId, subscriber: Arc<Subscriber>) -> Subscription {
         let shard = self.smallest();
         let mut chats = lock(&self.chats);
-        let tail = Arc::clone(chats.entry(chat).or_insert_with(|| Tail::new(self.shards.len())));
+        let buffer = Arc::clone(chats.entry(chat).or_insert_with(|| ReplayBuffer::new(self.shards.len())));
         let (number, generation) = {
-            let mut tail = lock(&tail);
-            let number = tail.next_subscriber;
-            tail.next_subscriber += 1;
-            if let Some(share) = tail.shares.get_mut(shard) {
-                Arc::make_mut(&mut share.subscribers).push((number, subscriber));
+            let mut buffer = lock(&buffer);
+            let number = buffer.next_subscriber;
+            buffer.next_subscriber += 1;
+            if let Some(in_shard) = buffer.by_shard.get_mut(shard) {
+                Arc::make_mut(&mut in_shard.subscribers).push((number, subscriber));
             }
-            (number, tail.generation)
+            (number, buffer.generation)
         };
-        Subscription { fanout: Arc::clone(self), chat, tail, shard, number, generation }
+        Subscription { fanout: Arc::clone(self), chat, buffer, shard, number, generation }
     }
 
     /// The shard that has fewest to write to.
@@ -204,9 +204,9 @@ impl Fanout {
 
     /// Shows a committed event to everybody who follows its chat. Events of a chat have to come in their order.
     pub fn append(&self, event: &Event) {
-        let Some(tail) = lock(&self.chats).get(&event.chat).cloned() else { return };
+        let Some(buffer) = lock(&self.chats).get(&event.chat).cloned() else { return };
         let Some(encoded) = Encoded::new(event) else { return };
-        let mut held = lock(&tail);
+        let mut held = lock(&buffer);
         let clears = event.clears();
         if matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some() {
             // what was removed is not shown to those who are behind: the database has it without its text
@@ -219,9 +219,9 @@ impl Fanout {
             (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.unsubscribe_user(&people),
             _ => {}
         }
-        for (share, shard) in held.shares.iter_mut().zip(&self.shards) {
-            if !share.subscribers.is_empty() && !mem::replace(&mut share.is_told, true) {
-                lock(&shard.waiting).push(Arc::clone(&tail));
+        for (in_shard, shard) in held.by_shard.iter_mut().zip(&self.shards) {
+            if !in_shard.subscribers.is_empty() && !mem::replace(&mut in_shard.is_told, true) {
+                lock(&shard.waiting).push(Arc::clone(&buffer));
                 shard.wake.notify_one();
             }
         }
@@ -230,13 +230,14 @@ impl Fanout {
     /// Sends everybody to the database, since something committed may not have been shown.
     pub fn invalidate(&self) {
         let fanout: Vec<_> = lock(&self.chats).values().cloned().collect();
-        for tail in fanout {
-            let mut tail = lock(&tail);
-            tail.generation += 1;
-            tail.clear();
-            tail.shares
+        for buffer in fanout {
+            let mut buffer = lock(&buffer);
+            buffer.generation += 1;
+            buffer.clear();
+            buffer
+                .by_shard
                 .iter()
-                .flat_map(|share| &*share.subscribers)
+                .flat_map(|in_shard| &*in_shard.subscribers)
                 .for_each(|(_, subscriber)| subscriber.wake());
         }
     }
@@ -252,7 +253,7 @@ impl Fanout {
         loop {
             let next = lock(waiting).pop();
             match next {
-                Some(tail) => offer_all(&tail, shard).await,
+                Some(buffer) => offer_all(&buffer, shard).await,
                 None => wake.notified().await,
             }
         }
@@ -260,13 +261,13 @@ impl Fanout {
 }
 
 /// Writes to the followers of one chat in one shard what is new there.
-async fn offer_all(tail: &Mutex<Tail>, shard: usize) {
+async fn offer_all(buffer: &Mutex<ReplayBuffer>, shard: usize) {
     // told anew from now on: what comes meanwhile is not missed, whatever happens here
-    if let Some(share) = lock(tail).shares.get_mut(shard) {
-        share.is_told = false;
+    if let Some(in_shard) = lock(buffer).by_shard.get_mut(shard) {
+        in_shard.is_told = false;
     }
     loop {
-        let Some((batch, subscribers)) = lock(tail).take(shard) else { return };
+        let Some((batch, subscribers)) = lock(buffer).take(shard) else { return };
         for turn in subscribers.chunks(TURN) {
             for few in turn.chunks(TOUCHED) {
                 few.iter().for_each(|(_, subscriber)| subscriber.touch());
@@ -277,11 +278,11 @@ async fn offer_all(tail: &Mutex<Tail>, shard: usize) {
     }
 }
 
-impl Tail {
+impl ReplayBuffer {
     fn new(shards: usize) -> Arc<Mutex<Self>> {
-        let shares = (0..shards).map(|_| Share::default()).collect();
+        let by_shard = (0..shards).map(|_| ShardSubscribers::default()).collect();
         let events = VecDeque::new();
-        Arc::new(Mutex::new(Self { generation: 0, events, bytes: 0, shares, next_subscriber: 0 }))
+        Arc::new(Mutex::new(Self { generation: 0, events, bytes: 0, by_shard, next_subscriber: 0 }))
     }
 
     fn push(&mut self, event: Encoded) {
@@ -299,9 +300,9 @@ impl Tail {
     }
 
     fn unsubscribe_user(&mut self, users: &[UserId]) {
-        for share in &mut self.shares {
-            if share.subscribers.iter().any(|(_, subscriber)| users.contains(&subscriber.user())) {
-                Arc::make_mut(&mut share.subscribers)
+        for in_shard in &mut self.by_shard {
+            if in_shard.subscribers.iter().any(|(_, subscriber)| users.contains(&subscriber.user())) {
+                Arc::make_mut(&mut in_shard.subscribers)
                     .retain(|(_, subscriber)| !users.contains(&subscriber.user()));
             }
         }
@@ -326,46 +327,46 @@ impl Tail {
 
     /// What is new for a shard, and for whom.
     fn take(&mut self, shard: usize) -> Option<(Batch, Followers)> {
-        let taken = self.shares.get(shard)?.taken;
+        let taken = self.by_shard.get(shard)?.taken;
         // whoever needs what has fallen off the tail finds the hole
         let from = match self.events.front() {
             Some(oldest) if oldest.prev > taken => oldest.prev,
             _ => taken,
         };
         let CatchUp::Events(batch) = self.after(from) else { return None };
-        let share = self.shares.get_mut(shard)?;
-        share.taken = batch.last();
-        Some((batch, Arc::clone(&share.subscribers)))
+        let in_shard = self.by_shard.get_mut(shard)?;
+        in_shard.taken = batch.last();
+        Some((batch, Arc::clone(&in_shard.subscribers)))
     }
 }
 
 impl Subscription {
     /// Some of the events after a cursor: as many as are written at once.
     pub fn after(&mut self, cursor: Seq) -> CatchUp {
-        let tail = lock(&self.tail);
-        if tail.generation != self.generation {
-            self.generation = tail.generation;
+        let buffer = lock(&self.buffer);
+        if buffer.generation != self.generation {
+            self.generation = buffer.generation;
             return CatchUp::Evicted;
         }
-        tail.after(cursor)
+        buffer.after(cursor)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
         let mut chats = lock(&self.fanout.chats);
-        let mut tail = lock(&self.tail);
-        if let Some(share) = tail.shares.get_mut(self.shard)
-            && let Ok(place) = share.subscribers.binary_search_by_key(&self.number, |(number, _)| *number)
+        let mut buffer = lock(&self.buffer);
+        if let Some(in_shard) = buffer.by_shard.get_mut(self.shard)
+            && let Ok(place) = in_shard.subscribers.binary_search_by_key(&self.number, |(number, _)| *number)
         {
-            Arc::make_mut(&mut share.subscribers).remove(place);
+            Arc::make_mut(&mut in_shard.subscribers).remove(place);
         }
         if let Some(shard) = self.fanout.shards.get(self.shard) {
             shard.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
         // whoever was expelled may outlive the tail that they followed, and there may be another one by then
-        let is_this = chats.get(&self.chat).is_some_and(|there| Arc::ptr_eq(there, &self.tail));
-        if is_this && tail.shares.iter().all(|share| share.subscribers.is_empty()) {
+        let is_this = chats.get(&self.chat).is_some_and(|there| Arc::ptr_eq(there, &self.buffer));
+        if is_this && buffer.by_shard.iter().all(|in_shard| in_shard.subscribers.is_empty()) {
             chats.remove(&self.chat);
         }
     }
@@ -536,7 +537,7 @@ mod tests {
             message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
             fanout.append(&large);
         }
-        let bytes = lock(&following.tail).bytes;
+        let bytes = lock(&following.buffer).bytes;
         assert!(bytes <= TAIL_BYTES && bytes > TAIL_BYTES / 2, "{bytes}");
         let batch = places(following.after(Seq(15)));
         assert_eq!(batch, [16, 17, 18], "and a batch is smaller still");

@@ -37,7 +37,7 @@ const KEPT_BESIDES: u32 = 256;
 const KEPT_FREE: u64 = 16;
 /// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
 /// who come wait until some were not.
-const TOLD_APART: usize = 100_000;
+const MAX_TRACKED_KEYS: usize = 100_000;
 
 /// Who has done nothing lately is forgotten this often.
 const FORGETS_EVERY: Duration = Duration::from_secs(60);
@@ -393,9 +393,9 @@ impl<C: Clock + Clone> Limits<C> {
         key: &Key,
         count: NonZeroU32,
     ) -> Result<(), Problem> {
-        if lately.len() >= TOLD_APART {
+        if lately.len() >= MAX_TRACKED_KEYS {
             lately.retain_recent();
-            if lately.len() >= TOLD_APART {
+            if lately.len() >= MAX_TRACKED_KEYS {
                 return Err(Problem::Busy);
             }
         }

@@ -46,7 +46,7 @@ const LISTED_AT_AN_ADDRESS: usize = 4;
 const WAITING: usize = 256;
 /// What a search took is rested afterwards, so that searches have half of one core at most. Less than this is too short to
 /// sleep for.
-const SHORTEST_REST: Duration = Duration::from_millis(1);
+const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
 
 /// The lobby of this process.
 pub struct Lobby {
@@ -190,7 +190,7 @@ impl Lobby {
             | Change::InvitesSet { .. }
             | Change::UserTouched(..)
             | Change::UserExpired(_)
-            | Change::Forgotten { .. } => return,
+            | Change::Expired { .. } => return,
         }
         drop(state);
         self.changed.notify_one();
@@ -338,7 +338,7 @@ impl Lobby {
             let found = look(&mut searches);
             drop(searches);
             let took = began.elapsed();
-            if took >= SHORTEST_REST {
+            if took >= SHORTEST_BACKOFF {
                 Handle::current().spawn(async move {
                     sleep(took).await;
                     drop(turn);

@@ -5,8 +5,6 @@
 //! bounded queue; in a cluster it will be a stream that every node reads.
 
 use std::{
-    future::Future,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
@@ -14,6 +12,7 @@ use std::{
 };
 
 use domain::{Entry, Problem, Proposal, Seq};
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -24,13 +23,10 @@ use crate::clock::Clock;
 /// Commands that wait for the writer. Beyond, whoever proposes waits.
 const QUEUE: usize = 1_024;
 /// How long one waits for a place in the queue before one is told that Qchat is busy.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What became of a command: its place in the log, on disk, or why not.
 pub type Outcome = Result<Seq, Problem>;
-
-/// A future that can be kept behind a trait.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The end of the log where commands go in.
 pub trait Sequencer: Send + Sync {
@@ -39,7 +35,7 @@ pub trait Sequencer: Send + Sync {
     ///
     /// # Errors
     /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::NotStored`] when nobody reads the log.
-    fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
+    fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
 
 struct Waiting {
@@ -94,10 +90,10 @@ pub fn local(clock: Clock, after: Seq) -> (LocalSequencer, LocalLog) {
 }
 
 impl Sequencer for LocalSequencer {
-    fn propose(&self, proposal: Proposal) -> Boxed<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+    fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
         Box::pin(async move {
             let (outcome, receiver) = oneshot::channel();
-            let place = timeout(PATIENCE, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
+            let place = timeout(TIMEOUT, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
             place.map_err(|_| Problem::NotStored)?.send(Waiting { proposal, outcome });
             Ok(receiver)
         })
@@ -179,7 +175,7 @@ mod tests {
             let far = Some(begun + Duration::from_secs(3_600));
             [in_time, next(None), next(far), next(far)]
         });
-        let proposal = || Proposal::Left(UserId::from_bytes([1; domain::id::ID_BYTES]));
+        let proposal = || Proposal::UserLeft(UserId::from_bytes([1; domain::id::ID_BYTES]));
         waited.await.unwrap();
         let outcome = sequencer.propose(proposal()).await.unwrap();
         // the writer answers nobody here: that the channel closes says that it came this far

@@ -90,7 +90,7 @@ impl Publisher {
             Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)
-            | Change::Forgotten { .. }
+            | Change::Expired { .. }
             | Change::ClockSet(_) => {}
         }
         self.lobby.apply(change);

@@ -76,7 +76,7 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 pub const BATCH_BYTES: usize = 128 * 1024;
 
 /// How a file is called that belongs to a database: as the database, with this ending.
-const JOURNAL: &str = "journal";
+const WAL_EXTENSION: &str = "journal";
 
 /// Why the database could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ pub enum StoreError {
     NoRandomness(#[from] NoRandomness),
     /// The journal beside it cannot be opened or read.
     #[error("its journal, beside it, could not be read or written: {0}")]
-    Journal(io::Error),
+    Wal(io::Error),
     /// The journal beside it is not its own.
     #[error(
         "the journal beside it belongs to another database, or to another moment of this one: put back the one it belongs \
@@ -161,7 +161,7 @@ pub struct LogState {
 pub struct Store {
     database: Database,
     /// Locked for as long as something is written.
-    journal: Mutex<WriteAheadLog>,
+    wal: Mutex<WriteAheadLog>,
     mark: Mark,
     epoch: Epoch,
     lifetimes: Lifetimes,
@@ -173,10 +173,10 @@ impl Store {
     /// after these lifetimes.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::NotADatabase`], [`StoreError::Io`], [`StoreError::Journal`],
+    /// [`StoreError::InUse`], [`StoreError::NotADatabase`], [`StoreError::Io`], [`StoreError::Wal`],
     /// [`StoreError::NotItsJournal`], and [`StoreError::Record`] for what another version wrote.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
-        let beside = path.with_extension(JOURNAL);
+        let beside = path.with_extension(WAL_EXTENSION);
         let is_new = !path.exists();
         if is_new {
             Self::make(path, &beside, lifetimes)?;
@@ -204,8 +204,8 @@ impl Store {
                 is_whole = false;
             }
             // opened behind the database, so that nobody else has it
-            let journal = WriteAheadLog::open(&beside).map_err(StoreError::Journal)?;
-            let store = Self::with(database, journal, lifetimes, is_whole)?;
+            let wal = WriteAheadLog::open(&beside).map_err(StoreError::Wal)?;
+            let store = Self::with(database, wal, lifetimes, is_whole)?;
             mark.set();
             Ok(Self { mark, ..store })
         });
@@ -215,8 +215,8 @@ impl Store {
     /// Makes a database and its journal. The database is made beside and renamed: a crash leaves none or a whole one, never
     /// the beginnings of one.
     fn make(path: &Path, beside: &Path, lifetimes: Lifetimes) -> Result<(), StoreError> {
-        let journal = WriteAheadLog::open(beside).map_err(StoreError::Journal)?;
-        if !journal.contents().map_err(StoreError::Journal)?.is_empty() {
+        let wal = WriteAheadLog::open(beside).map_err(StoreError::Wal)?;
+        if !wal.contents().map_err(StoreError::Wal)?.is_empty() {
             return Err(StoreError::NotItsJournal);
         }
         let unfinished = path.with_extension("new");
@@ -226,7 +226,7 @@ impl Store {
         }
         integrity::seal::owned(fs::File::options().write(true)).open(&unfinished)?;
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(&unfinished)?;
-        drop(Self::with(database, journal, lifetimes, true)?);
+        drop(Self::with(database, wal, lifetimes, true)?);
         Ok(rename_durably(&unfinished, path)?)
     }
 
@@ -236,11 +236,11 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_on(
         database: impl StorageBackend,
-        journal: impl StorageBackend,
+        wal: impl StorageBackend,
         lifetimes: Lifetimes,
     ) -> Result<Self, StoreError> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(database)?;
-        Self::with(database, WriteAheadLog::on(journal)?, lifetimes, true)
+        Self::with(database, WriteAheadLog::on(wal)?, lifetimes, true)
     }
 
     /// Opens a database in memory, which is gone with it.
@@ -255,7 +255,7 @@ impl Store {
     /// anew, begins another life, so that nobody goes on from a cursor into what is there no more.
     fn with(
         database: Database,
-        mut journal: WriteAheadLog,
+        mut wal: WriteAheadLog,
         lifetimes: Lifetimes,
         is_whole: bool,
     ) -> Result<Self, StoreError> {
@@ -267,7 +267,7 @@ impl Store {
             Some(log) => log,
             None => LogState { epoch: random::epoch()?, seq: Seq::ZERO, at: Timestamp::default() },
         };
-        let contents = journal.contents().map_err(StoreError::Journal)?;
+        let contents = wal.contents().map_err(StoreError::Wal)?;
         let (mut log, end) = batch.replay(&contents, begins)?;
         match end {
             ReplayEnd::All => {}
@@ -286,9 +286,9 @@ impl Store {
         }
         let bytes = batch.close()?;
         write.commit()?;
-        journal.empty()?;
-        let (journal, bytes) = (Mutex::new(journal), AtomicU64::new(bytes));
-        Ok(Self { database, journal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
+        wal.empty()?;
+        let (wal, bytes) = (Mutex::new(wal), AtomicU64::new(bytes));
+        Ok(Self { database, wal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
     }
 
     /// Closes the database in its file, and seals that, so that the next start need not look at all of it. Reads all of it
@@ -342,8 +342,8 @@ impl Store {
         at: Timestamp,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut journal = self.journal();
-        journal.cut()?;
+        let mut wal = self.wal();
+        wal.cut()?;
         let mut write = self.database.begin_write()?;
         // the journal is what makes it durable
         write.set_durability(Durability::None)?;
@@ -352,16 +352,16 @@ impl Store {
         let done = work(&mut batch)?;
         let record = std::mem::take(&mut batch.record);
         let bytes = batch.close()?;
-        journal.append(&record)?;
+        wal.append(&record)?;
         write.commit()?;
-        journal.keep();
+        wal.keep();
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(done)
     }
 
     /// How many bytes the journal has: what was written since the last checkpoint.
     pub fn journal_bytes(&self) -> u64 {
-        self.journal().bytes()
+        self.wal().bytes()
     }
 
     /// Takes what was not stored out of the journal, so that no start applies it.
@@ -369,7 +369,7 @@ impl Store {
     /// # Errors
     /// When the journal cannot be written; it is then not known.
     pub fn rollback(&self) -> Result<(), StoreError> {
-        Ok(self.journal().cut()?)
+        Ok(self.wal().cut()?)
     }
 
     /// Has the database itself on the disk, and empties the journal.
@@ -377,12 +377,12 @@ impl Store {
     /// # Errors
     /// When the database or the journal cannot be written. What is in the journal stays there then.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut journal = self.journal();
-        journal.cut()?;
+        let mut wal = self.wal();
+        wal.cut()?;
         self.mark.clear();
         begin_checkpoint(&self.database)?.commit()?;
         self.mark.set();
-        Ok(journal.empty()?)
+        Ok(wal.empty()?)
     }
 
     /// Whether anything can be stored: makes a checkpoint, and tries whether the journal takes something.
@@ -391,11 +391,11 @@ impl Store {
     /// Why not.
     pub fn probe(&self) -> Result<(), StoreError> {
         self.checkpoint()?;
-        Ok(self.journal().probe()?)
+        Ok(self.wal().probe()?)
     }
 
-    fn journal(&self) -> MutexGuard<'_, WriteAheadLog> {
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    fn wal(&self) -> MutexGuard<'_, WriteAheadLog> {
+        self.wal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -19,7 +19,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// up to this,
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// and starts over once the task went on for this long.
-const CALM: Duration = Duration::from_secs(60);
+const RESET_AFTER: Duration = Duration::from_secs(60);
 
 /// How often each task panicked since the start, by its name.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Default for BackOff {
 impl BackOff {
     /// How long to wait after a panic now.
     pub fn after_panic(&mut self) -> Duration {
-        if self.began.elapsed() >= CALM {
+        if self.began.elapsed() >= RESET_AFTER {
             self.next = FIRST_WAIT;
         }
         let wait = self.next;
@@ -159,7 +159,7 @@ mod tests {
             back_off.after_panic();
         }
         assert_eq!(back_off.after_panic(), LONGEST_WAIT);
-        tokio::time::advance(LONGEST_WAIT + CALM).await;
+        tokio::time::advance(LONGEST_WAIT + RESET_AFTER).await;
         assert_eq!(back_off.after_panic(), FIRST_WAIT);
     }
 
@@ -171,7 +171,7 @@ mod tests {
             let _alive = alive;
             std::future::pending::<()>().await;
         });
-        assert!(tokio::time::timeout(CALM, supervisor.ended()).await.is_err());
+        assert!(tokio::time::timeout(RESET_AFTER, supervisor.ended()).await.is_err());
         supervisor.stop().await;
         tokio::task::yield_now().await;
         assert_eq!(Arc::strong_count(&alive), 1);

@@ -121,7 +121,7 @@ fn what_is_kept_is_counted_and_what_goes_is_not() {
     write(
         &store,
         &[
-            Change::Forgotten { chat: CHAT, upto: Seq(6) },
+            Change::Expired { chat: CHAT, through: Seq(6) },
             Change::ChatExpired(chat),
             Change::UserExpired(ANA),
         ],
@@ -157,7 +157,7 @@ fn small_things_count_as_well() {
     write(&store, &[hide(false)]);
     assert!(store.bytes() < before);
     let chat = store.read(NOW).unwrap().chat(CHAT).unwrap().unwrap();
-    let gone = [Change::Forgotten { chat: CHAT, upto: Seq(1) }, Change::ChatExpired(chat)];
+    let gone = [Change::Expired { chat: CHAT, through: Seq(1) }, Change::ChatExpired(chat)];
     write(&store, &[&[hide(true)], &gone[..], &[Change::UserExpired(ANA)]].concat());
     assert_eq!(store.bytes(), 0);
 }
@@ -253,13 +253,13 @@ fn what_has_expired_is_not_read_and_then_swept() {
         let sweepings = at(now).sweepings().unwrap();
         let ExpiredBatch { users, chats, events } = sweepings;
         let mut changes: Vec<_> = users.into_iter().map(Change::UserExpired).collect();
-        changes.extend(events.into_iter().map(|(chat, upto)| Change::Forgotten { chat, upto }));
+        changes.extend(events.into_iter().map(|(chat, through)| Change::Expired { chat, through }));
         changes.extend(chats.into_iter().map(|_| Change::ChatExpired(chat.clone())));
         write(&store, &changes);
         changes
     };
     assert_eq!(sweep(999), []);
-    assert_eq!(sweep(1_500), [Change::UserExpired(ANA), Change::Forgotten { chat: CHAT, upto: Seq(100) }]);
+    assert_eq!(sweep(1_500), [Change::UserExpired(ANA), Change::Expired { chat: CHAT, through: Seq(100) }]);
     assert_eq!(places(&at(0).events_after(CHAT, Seq::ZERO, 10).unwrap()), [900], "off the disk");
     store
         .write(Seq(1_000), Timestamp(1_000), |batch| {
@@ -270,7 +270,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
         .unwrap();
     assert_eq!(
         sweep(2_900),
-        [Change::Forgotten { chat: CHAT, upto: Seq(900) }, Change::ChatExpired(chat.clone())]
+        [Change::Expired { chat: CHAT, through: Seq(900) }, Change::ChatExpired(chat.clone())]
     );
     assert_eq!(sweep(2_900), []);
     assert_eq!(at(0).chat(CHAT).unwrap(), None);
@@ -285,10 +285,10 @@ fn a_long_chat_is_swept_in_parts() {
     let mut steps = 0;
     loop {
         let ExpiredBatch { chats, events, .. } = store.read(Timestamp(9_999)).unwrap().sweepings().unwrap();
-        let [(chat, upto)] = events[..] else { panic!("{events:?}") };
+        let [(chat, through)] = events[..] else { panic!("{events:?}") };
         steps += 1;
-        assert_eq!(upto, Seq((512 * steps).min(1_500)), "bounded");
-        write(&store, &[Change::Forgotten { chat, upto }]);
+        assert_eq!(through, Seq((512 * steps).min(1_500)), "bounded");
+        write(&store, &[Change::Expired { chat, through }]);
         if !chats.is_empty() {
             break;
         }
@@ -309,15 +309,15 @@ fn in_a_file_that_is_opened_again() {
     suite(&store);
     let epoch = store.epoch();
     assert!(matches!(Store::open(&path, Lifetimes::default()), Err(StoreError::InUse)));
-    let (killed, journal) =
+    let (killed, wal) =
         (folder.path().join("killed.redb"), fs::read(path.with_extension("journal")).unwrap());
     fs::copy(&path, &killed).unwrap();
-    fs::write(killed.with_extension("journal"), &journal).unwrap();
+    fs::write(killed.with_extension("journal"), &wal).unwrap();
     drop(store);
     // and once more with a journal that is in the database already
-    for (path, journal) in [(&killed, &[][..]), (&path, &[]), (&path, journal.as_slice())] {
-        if !journal.is_empty() {
-            fs::write(path.with_extension("journal"), journal).unwrap();
+    for (path, wal) in [(&killed, &[][..]), (&path, &[]), (&path, wal.as_slice())] {
+        if !wal.is_empty() {
+            fs::write(path.with_extension("journal"), wal).unwrap();
         }
         let store = Store::open(path, Lifetimes::default()).unwrap();
         assert_eq!(store.epoch(), epoch, "it is the same log");
@@ -332,7 +332,7 @@ fn a_journal_that_does_not_fit_is_refused_and_left() {
     let folder = tempfile::tempdir().unwrap();
     let [this, earlier, other, none] =
         ["this", "earlier", "other", "none"].map(|name| folder.path().join(name).with_extension("redb"));
-    let journal = |of: &Path| of.with_extension("journal");
+    let wal = |of: &Path| of.with_extension("journal");
     let store = Store::open(&this, Lifetimes::default()).unwrap();
     suite(&store);
     store.checkpoint().unwrap();
@@ -341,17 +341,17 @@ fn a_journal_that_does_not_fit_is_refused_and_left() {
     write(&store, &[posted(CHAT, 8, 5)]);
     store.checkpoint().unwrap();
     write(&store, &[posted(CHAT, 9, 8)]);
-    let written = fs::read(journal(&this)).unwrap();
+    let written = fs::read(wal(&this)).unwrap();
     // of another database that has come as far
     let stranger = Store::open(&other, Lifetimes::default()).unwrap();
     suite(&stranger);
     write(&stranger, &[posted(CHAT, 8, 5)]);
     drop(stranger);
     for path in [&earlier, &other, &none] {
-        fs::write(journal(path), &written).unwrap();
+        fs::write(wal(path), &written).unwrap();
         let refused = Store::open(path, Lifetimes::default()).map(|_| ());
         assert!(matches!(refused, Err(StoreError::NotItsJournal)), "{path:?}: {refused:?}");
-        assert_eq!(fs::read(journal(path)).unwrap(), written, "{path:?}");
+        assert_eq!(fs::read(wal(path)).unwrap(), written, "{path:?}");
     }
     assert!(!none.exists(), "no new database in the place of one that is elsewhere");
     drop(store);
@@ -390,8 +390,8 @@ fn without_the_journal_the_log_begins_another_life() {
 #[test]
 fn what_was_refused_does_not_come_back() {
     let trouble = Trouble::default();
-    let (database, journal) = (Failing::on(&Trouble::default()), Failing::on(&trouble));
-    let open = || Store::open_on(database.clone(), journal.clone(), Lifetimes::default()).unwrap();
+    let (database, wal) = (Failing::on(&Trouble::default()), Failing::on(&trouble));
+    let open = || Store::open_on(database.clone(), wal.clone(), Lifetimes::default()).unwrap();
     let store = open();
     write(&store, &[started(CHAT, 1)]);
     trouble.fails_to_sync_once.store(true, Ordering::SeqCst);
@@ -499,9 +499,9 @@ fn work_in_memory(clock: Clock) -> Work {
     work_on(InMemoryBackend::new(), InMemoryBackend::new(), clock)
 }
 
-fn work_on(database: impl StorageBackend, journal: impl StorageBackend, clock: Clock) -> Work {
+fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock) -> Work {
     let lifetimes = Lifetimes::default();
-    let store = Arc::new(Store::open_on(database, journal, lifetimes).unwrap());
+    let store = Arc::new(Store::open_on(database, wal, lifetimes).unwrap());
     let fanout = Arc::new(Fanout::new(1));
     let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
     let lobby =

@@ -94,7 +94,7 @@ fn changes() -> Vec<Change> {
         Change::UserTouched(ana.id, Timestamp(NOW.0 + 100)),
         Change::ChatTouched(ROOM, Timestamp(NOW.0 + 100)),
         Change::UserExpired(dee.id),
-        Change::Forgotten { chat: DIRECT, upto: Seq(2) },
+        Change::Expired { chat: DIRECT, through: Seq(2) },
         Change::ClockSet(1_000),
     ]);
     all

@@ -23,7 +23,7 @@ use crate::{
 /// How often a page asks for itself, in milliseconds, while it can be seen and while it cannot.
 const EVERY_MILLIS: [i32; 2] = [3_000, 15_000];
 /// How long a request may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// What could not be stored just now is sent again after so many seconds.
 const REST_SECONDS: u32 = 2;
 /// After so many failures in a row the server does not answer either.
@@ -88,7 +88,7 @@ impl Polling {
             None => address(&self.scene.wanted()),
         };
         let polling = Rc::clone(self);
-        browser::request(&page, None, PATIENCE, Box::new(move |reply| polling.looked(reply)));
+        browser::request(&page, None, TIMEOUT, Box::new(move |reply| polling.looked(reply)));
     }
 
     fn looked(self: &Rc<Self>, reply: Option<Reply>) {
@@ -190,7 +190,7 @@ impl Polling {
         };
         // the cookie may be that of another user by now
         let by = self.scene.live().me.with_untracked(|me| me.id);
-        browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), PATIENCE, Box::new(reply));
+        browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), TIMEOUT, Box::new(reply));
     }
 }
 

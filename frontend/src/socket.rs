@@ -34,12 +34,12 @@ const HANDSHAKE_MILLIS: u64 = 10_000;
 const SLOW_HANDSHAKE_MILLIS: u64 = 4_000;
 /// What is wanted of the connection is answered within this time, or it is asked whether it lives; and that as well, or it is
 /// replaced. On slow networks both take [`PATIENCE_HANDSHAKES`] times as long as the handshake took, and up to
-/// [`LONGEST_PATIENCE_MILLIS`].
+/// [`LONGEST_TIMEOUT_MILLIS`].
 const PATIENCE_MILLIS: u64 = 2_000;
 const PATIENCE_HANDSHAKES: u64 = 4;
-const LONGEST_PATIENCE_MILLIS: u64 = 10_000;
+const LONGEST_TIMEOUT_MILLIS: u64 = 10_000;
 /// How long the server may take to say that it is there.
-const PROBE_PATIENCE: Duration = Duration::from_secs(4);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// So many handshakes in a row that fail, though the server answers other requests, mean that no WebSocket comes through here.
 const REFUSED_HANDSHAKES: u32 = 2;
 /// What is known of others is shown as known for so long after the connection was lost: a tunnel is no news.
@@ -257,7 +257,7 @@ impl Transport for Socket {
         browser::request(
             "/healthz",
             None,
-            PROBE_PATIENCE,
+            PROBE_TIMEOUT,
             Box::new(|reply| done(reply.is_some_and(|reply| reply.is_ok()))),
         );
     }
@@ -383,7 +383,7 @@ impl Inner {
                 then(&inner, reply.is_some_and(|reply| reply.is_ok()));
             }
         };
-        browser::request("/healthz", None, PROBE_PATIENCE, Box::new(answered));
+        browser::request("/healthz", None, PROBE_TIMEOUT, Box::new(answered));
     }
 
     /// A page cannot see why a handshake failed, but it can ask for the same without one: whoever came too often is told when to
@@ -402,7 +402,7 @@ impl Inner {
                 None => inner.open(true),
             }
         };
-        browser::request(ADDRESS, None, PROBE_PATIENCE, Box::new(answered));
+        browser::request(ADDRESS, None, PROBE_TIMEOUT, Box::new(answered));
     }
 
     fn open(self: &Rc<Self>, is_server_there: bool) {
@@ -465,7 +465,7 @@ impl Inner {
             wire.is_open = true;
             wire.last_heard = now;
             let slow = (now - wire.dialed).saturating_mul(PATIENCE_HANDSHAKES);
-            wire.patience = slow.clamp(PATIENCE_MILLIS, LONGEST_PATIENCE_MILLIS);
+            wire.patience = slow.clamp(PATIENCE_MILLIS, LONGEST_TIMEOUT_MILLIS);
         }
         self.send(&ClientFrame::Hello { version: VERSION });
         if let Some(chat) = self.scene.chat() {

@@ -67,7 +67,7 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
         8 if kind > 191 => Command::SetInvites { are_taken: with % 2 == 0 },
         8 => Command::SetLock { chat: at, is_locked: with % 2 == 0 },
         9 => Command::SetHidden { person: user(with), is_hidden: kind > 127 },
-        10 => return Some(Proposal::Left(by)),
+        10 => return Some(Proposal::UserLeft(by)),
         11 => {
             let at_time = Timestamp(model.now.saturating_sub(u64::from(with) * 1_000));
             return Some(Proposal::Touch { users: vec![(by, at_time)], chats: vec![(at, at_time)] });
@@ -80,13 +80,13 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
                 events,
             });
         }
-        13 if who > 250 => return Some(Proposal::End { chat: at, upto: message() }),
+        13 if who > 250 => return Some(Proposal::End { chat: at, through: message() }),
         _ => {
             let body = Body::parse(&format!("{with}")).ok()?;
             Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body, waited_millis: 0 }
         }
     };
-    Some(Proposal::Asked { by, command })
+    Some(Proposal::Command { by, command })
 }
 
 /// Decides a log of proposals, twice.
@@ -112,7 +112,7 @@ pub fn decide(bytes: &[u8]) {
 /// What a verdict may never be.
 fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
     assert_ne!(*verdict, Decision::Rejected(Problem::NotStored), "rules know nothing of storage");
-    let Proposal::Asked { by, command } = proposal else { return };
+    let Proposal::Command { by, command } = proposal else { return };
     let of = match command {
         Command::Post { chat, .. }
         | Command::EditTitle { chat, .. }
@@ -170,7 +170,7 @@ fn check_state(model: &Model) {
         let found = model.events.iter().find(|event| event.chat == *chat && event.seq == *seq);
         let said = found.and_then(|event| match &event.kind {
             EventKind::Posted(message) => Some((message.author, message.client_id)),
-            EventKind::Blank(blank) => Some((blank.author, blank.client_id)),
+            EventKind::Tombstone(tombstone) => Some((tombstone.author, tombstone.client_id)),
             _ => None,
         });
         assert_eq!(said, Some((*author, *client_id)), "what was posted at {seq} is there");

@@ -7,8 +7,8 @@ mod decide;
 use domain::{
     Body, Chat, Command, Event, Nickname, Title, User,
     frame::{Ask, ClientFrame, ServerFrame},
-    link::{self, Piece},
-    slash::{self, Line},
+    link::{self, Segment},
+    slash::{self, ComposerInput},
     text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
     unicode::characters,
 };
@@ -53,7 +53,7 @@ pub fn command(bytes: &[u8]) {
     if let Ok(title) = Title::parse(text) {
         assert_eq!(Title::parse(title.as_str()).as_ref(), Ok(&title), "what was let in is let in again");
     }
-    if let Ok(Line::Post(body)) = slash::parse(text) {
+    if let Ok(ComposerInput::Post(body)) = slash::parse(text) {
         keeps_to_the_limits(&body);
     }
 }
@@ -61,12 +61,12 @@ pub fn command(bytes: &[u8]) {
 fn keeps_to_the_limits(body: &Body) {
     assert!(characters(body.as_str()) <= BODY_LIMIT);
     assert_eq!(Body::parse(body.as_str()).as_ref(), Ok(body), "what was let in is let in again");
-    let pieces = link::pieces(body.as_str());
-    let text = |piece: &Piece<'_>| match *piece {
-        Piece::Text(text) | Piece::Link(text) => text.to_owned(),
+    let linkify = link::linkify(body.as_str());
+    let text = |piece: &Segment<'_>| match *piece {
+        Segment::Text(text) | Segment::Link(text) => text.to_owned(),
     };
     assert_eq!(
-        pieces.iter().map(text).collect::<String>(),
+        linkify.iter().map(text).collect::<String>(),
         body.as_str(),
         "nothing is lost between the links"
     );

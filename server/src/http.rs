@@ -37,7 +37,7 @@ use client::TrustedProxies;
 use state::AppState;
 
 /// A request is answered within this time, or comes too slowly to be answered at all.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// All addresses.
 pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
@@ -50,7 +50,7 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         // kept pages and the files of the site come compressed already
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
-        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_PATIENCE),
+        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT),
         DefaultBodyLimit::max(forms::FORM_LIMIT),
     );
     Router::new()

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 /// When nothing can be accepted, it is tried again after this long.
-const ACCEPT_REST: Duration = Duration::from_secs(1);
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 /// The socket in the data folder.
 const SOCKET: &str = "qchat.socket";
 /// What ends a chat, before its id.
@@ -29,7 +29,7 @@ const ENDED: &str = "The chat has ended.";
 /// A question has so many bytes at most,
 const QUESTION_BYTES: u64 = 256;
 /// and comes within this time.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server was not asked, or said no.
 #[derive(Debug, thiserror::Error)]
@@ -75,14 +75,14 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
             Err(error) => {
                 // as when too many files are open
                 tracing::warn!(%error, "a question from this machine was not taken");
-                sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
         };
         let (reader, mut writer) = stream.into_split();
         let mut question = String::new();
         let mut reader = AsyncBufReader::new(reader.take(QUESTION_BYTES));
-        let read = timeout(PATIENCE, reader.read_line(&mut question)).await;
+        let read = timeout(TIMEOUT, reader.read_line(&mut question)).await;
         if matches!(read, Ok(Ok(_))) {
             let answer = match question.trim().strip_prefix(END).map(str::parse) {
                 Some(Ok(chat)) => engine.end(chat).await,
@@ -90,7 +90,7 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
             };
             let answer = answer.map_or_else(|problem| problem.to_string(), |()| ENDED.to_owned());
             // whoever asked may have gone
-            let _ = timeout(PATIENCE, writer.write_all(format!("{answer}\n").as_bytes())).await;
+            let _ = timeout(TIMEOUT, writer.write_all(format!("{answer}\n").as_bytes())).await;
         }
     }
 }

@@ -49,9 +49,9 @@ pub const OLD_SESSION_KEY: &str = "session.key.old";
 const BACKLOG: i32 = 4_096;
 /// Whoever takes nothing of what was sent for this long is cut off by the system (RFC 5482, and `TCP_USER_TIMEOUT` in
 /// tcp(7), which counts a window of zero as well), so that an answer that is not read keeps no place.
-const READING_PATIENCE: Duration = Duration::from_secs(30);
+const READING_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a stopping server waits for its connections to end.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why Qchat did not start, in one line that names what is wrong.
 #[derive(Debug, thiserror::Error)]
@@ -255,19 +255,19 @@ impl Running {
         }
         self.stop.cancel();
         self.connections.close();
-        if timeout(STOP_PATIENCE, self.connections.wait()).await.is_err() {
+        if timeout(STOP_TIMEOUT, self.connections.wait()).await.is_err() {
             tracing::warn!(left = self.connections.len(), "some connections did not end in time");
         }
         // With the router go the last ends of the log where commands come in, and with them the writer.
         let mut serving = self.serving;
-        if timeout(STOP_PATIENCE, &mut serving).await.is_err() {
+        if timeout(STOP_TIMEOUT, &mut serving).await.is_err() {
             tracing::warn!("some requests did not end in time");
             serving.abort();
             let _ = serving.await;
         }
         let writer = self.writer;
         let joined = tokio::task::spawn_blocking(move || writer.join());
-        match timeout(STOP_PATIENCE, joined).await {
+        match timeout(STOP_TIMEOUT, joined).await {
             Ok(Ok(Ok(()))) => {}
             _ => return tracing::error!("the writer did not end in order"),
         }
@@ -290,9 +290,7 @@ fn open(settings: &Settings) -> Result<Store, StartError> {
     let data_dir = &settings.data_dir;
     let path = data_dir.join(DATABASE);
     Store::open(&path, settings.lifetimes).map_err(|error| match error {
-        StoreError::Io(error) | StoreError::Journal(error)
-            if error.kind() == io::ErrorKind::PermissionDenied =>
-        {
+        StoreError::Io(error) | StoreError::Wal(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             StartError::DataDir { path: data_dir.clone(), error }
         }
         error => StartError::Database { path, error },
@@ -306,7 +304,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     // every connection has this from the socket that accepts it
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(READING_PATIENCE))?;
+    socket.set_tcp_user_timeout(Some(READING_TIMEOUT))?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())

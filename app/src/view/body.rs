@@ -2,7 +2,7 @@
 
 use domain::{
     Body,
-    link::{self, Piece},
+    link::{self, Segment},
     unicode,
 };
 use leptos::{
@@ -57,16 +57,16 @@ fn toggled(event: ToggleEvent) {
 
 /// A text, its addresses to be followed into a window of their own, which learns nothing of this one.
 fn words_view(text: &str) -> AnyView {
-    let piece_view = |piece: &Piece| match *piece {
-        Piece::Text(text) => breakable(text),
-        Piece::Link(address) => view! {
+    let piece_view = |piece: &Segment| match *piece {
+        Segment::Text(text) => breakable(text),
+        Segment::Link(address) => view! {
             <a href=address.to_owned() target="_blank" rel="noopener noreferrer nofollow ugc">
                 {breakable(address)}
             </a>
         }
         .into_any(),
     };
-    link::pieces(text).iter().map(piece_view).collect_view().into_any()
+    link::linkify(text).iter().map(piece_view).collect_view().into_any()
 }
 
 /// A text with places to break where it has none for long: a browser needs time squared to find one by itself.

@@ -3,7 +3,7 @@
 use domain::{
     ClientId, Problem,
     frame::Ask,
-    slash::{self, Line},
+    slash::{self, ComposerInput},
     text,
 };
 use leptos::{
@@ -119,8 +119,8 @@ pub fn Composer() -> impl IntoView {
         let Some(field) = field.get() else { return };
         let text = field.value();
         let asked = match slash::parse(&text) {
-            Ok(Line::Post(body)) => silence.get_untracked().map_or_else(|| chat.post(body), Err),
-            Ok(Line::Nick(nickname)) => {
+            Ok(ComposerInput::Post(body)) => silence.get_untracked().map_or_else(|| chat.post(body), Err),
+            Ok(ComposerInput::Nick(nickname)) => {
                 clear(&field);
                 let ask = Ask::SetNickname { nickname: nickname.to_string() };
                 return live.ask(ask, move |done| give_back(text, done.err()));

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::{
-    Answer, Blank, Body, ClientId, EventKind, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, User,
-    UserId, Visibility,
+    Answer, Body, ClientId, EventKind, Message, Nickname, Problem, RemovedBy, Seq, Timestamp, Tombstone,
+    User, UserId, Visibility,
     frame::Ask,
     page::About,
     slash,
@@ -106,7 +106,7 @@ impl Line {
                     let delivery = Delivery::Stored(event.seq);
                     said(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
                 }
-                EventKind::Blank(Blank { author, nickname, client_id, by }) => {
+                EventKind::Tombstone(Tombstone { author, nickname, client_id, by }) => {
                     let delivery = Delivery::Stored(event.seq);
                     said(Some(*author), Some(nickname), *client_id, event.at, Err(*by), delivery)
                 }
@@ -253,7 +253,7 @@ fn told(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Op
         }
         // these have lines of another kind, or none
         EventKind::Posted(_)
-        | EventKind::Blank(_)
+        | EventKind::Tombstone(_)
         | EventKind::MessageRemoved { .. }
         | EventKind::OwnRemoved { .. } => (String::new(), "", None),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::{
-    Blank, Chat, ChatId, Event, EventKind, Expiry, Invite, Message, Seq, Timestamp, Tracked, User, UserId,
+    Chat, ChatId, Event, EventKind, Expiry, Invite, Message, Seq, Timestamp, Tombstone, Tracked, User, UserId,
 };
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
@@ -140,7 +140,8 @@ impl Snapshot {
             }
             begins = Seq(place.value().1);
             match event.kind {
-                EventKind::Posted(Message { author, .. }) | EventKind::Blank(Blank { author, .. }) => {
+                EventKind::Posted(Message { author, .. })
+                | EventKind::Tombstone(Tombstone { author, .. }) => {
                     authors.insert(author);
                 }
                 _ => {}
@@ -260,7 +261,7 @@ impl Snapshot {
                 break;
             }
             let (chat, expired) = (id.value(), self.expiry.of_chat(Timestamp(at.value())));
-            let (mut upto, mut ahead) = (None, 0);
+            let (mut through, mut ahead) = (None, 0);
             let mut rest = events.range((chat, 0)..=(chat, u64::MAX))?;
             let is_empty = loop {
                 let Some(found) = rest.next() else { break true };
@@ -273,14 +274,14 @@ impl Snapshot {
                 }
                 if gone {
                     left -= 1;
-                    upto = Some(Seq(place.value().1));
+                    through = Some(Seq(place.value().1));
                 } else {
                     // other chats are not to wait for these
                     ahead += 1;
                 }
             };
             let chat = ChatId::from_bytes(chat);
-            sweepings.events.extend(upto.map(|upto| (chat, upto)));
+            sweepings.events.extend(through.map(|through| (chat, through)));
             if expired && is_empty {
                 left = left.saturating_sub(1);
                 sweepings.chats.push(chat);

@@ -3,8 +3,8 @@
 use std::borrow::Borrow;
 
 use domain::{
-    Blank, Change, Chat, ChatId, ClientId, Event, EventKind, Message, RemovedBy, Seq, StateReader, Timestamp,
-    Tracked, User, UserId,
+    Change, Chat, ChatId, ClientId, Event, EventKind, Message, RemovedBy, Seq, StateReader, Timestamp,
+    Tombstone, Tracked, User, UserId,
 };
 use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -108,10 +108,10 @@ impl<'txn> Transaction<'txn> {
     /// Applies what a journal has beyond this. Gives the place to which that comes, and whether it is all there was.
     pub(super) fn replay(
         &mut self,
-        journal: &[u8],
+        wal: &[u8],
         mut log: LogState,
     ) -> Result<(LogState, ReplayEnd), StoreError> {
-        let mut rest = journal;
+        let mut rest = wal;
         loop {
             let (record, behind) = match wal::first(rest) {
                 Found::Record(record, behind) => (record, behind),
@@ -189,7 +189,7 @@ impl<'txn> Transaction<'txn> {
                 went(&mut self.bytes, was_there, UNINVITED_BYTES);
             }
             Change::ChatExpired(chat) => self.remove(chat)?,
-            Change::Forgotten { chat, upto } => self.forget(*chat, *upto)?,
+            Change::Expired { chat, through } => self.forget(*chat, *through)?,
             Change::ClockSet(by) => {
                 self.users.move_times(*by)?;
                 self.chats.move_times(*by)?;
@@ -226,19 +226,19 @@ impl<'txn> Transaction<'txn> {
             came(&mut self.bytes, was_there, POSTED_BYTES);
         }
         if let EventKind::MessageRemoved { message, by } = event.kind {
-            self.blank(event.chat, message, by)?;
+            self.redact(event.chat, message, by)?;
         }
         Ok(())
     }
 
-    fn blank(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
+    fn redact(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
         let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
         if let EventKind::Posted(Message { author, client_id, .. }) = &event.kind {
             let key = (chat.bytes(), author.bytes(), client_id.bytes());
             if self.posted.remove(key)?.is_some() {
                 self.removed.insert(key, message.0)?;
             }
-            put(&mut self.events, (chat.bytes(), message.0), &event.blank(by), &mut self.bytes)?;
+            put(&mut self.events, (chat.bytes(), message.0), &event.redact(by), &mut self.bytes)?;
         }
         Ok(())
     }
@@ -249,7 +249,7 @@ impl<'txn> Transaction<'txn> {
         for message in self.posted.range(all_of(chat, author))? {
             said.push(Seq(message?.1.value()));
         }
-        said.into_iter().try_for_each(|message| self.blank(chat, message, by))
+        said.into_iter().try_for_each(|message| self.redact(chat, message, by))
     }
 
     fn remove(&mut self, chat: &Chat) -> Result<(), StoreError> {
@@ -268,15 +268,15 @@ impl<'txn> Transaction<'txn> {
         Ok(())
     }
 
-    fn forget(&mut self, chat: ChatId, upto: Seq) -> Result<(), StoreError> {
+    fn forget(&mut self, chat: ChatId, through: Seq) -> Result<(), StoreError> {
         let id = chat.bytes();
         let mut posted = Vec::new();
-        for gone in self.events.extract_from_if((id, 0)..=(id, upto.0), |_, _| true)? {
+        for gone in self.events.extract_from_if((id, 0)..=(id, through.0), |_, _| true)? {
             let (_, record) = gone?;
             self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
             match codec::decode::<Event>(record.value())?.kind {
                 EventKind::Posted(Message { author, client_id, .. })
-                | EventKind::Blank(Blank { author, client_id, .. }) => {
+                | EventKind::Tombstone(Tombstone { author, client_id, .. }) => {
                     posted.push((id, author.bytes(), client_id.bytes()));
                 }
                 _ => {}

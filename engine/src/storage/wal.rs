@@ -188,8 +188,8 @@ mod tests {
     use super::*;
     use crate::storage::{LogState, transaction::Head};
 
-    fn records(journal: &WriteAheadLog) -> (Vec<Vec<u8>>, bool) {
-        let contents = journal.contents().unwrap();
+    fn records(wal: &WriteAheadLog) -> (Vec<Vec<u8>>, bool) {
+        let contents = wal.contents().unwrap();
         let (mut records, mut rest) = (Vec::new(), contents.as_slice());
         loop {
             match first(rest) {
@@ -230,7 +230,7 @@ mod tests {
             Change::ChatTouched(chat, at),
             Change::UserExpired(user),
             Change::ChatExpired(of_chat),
-            Change::Forgotten { chat, upto: Seq(300) },
+            Change::Expired { chat, through: Seq(300) },
         ];
         let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(300), at };
         let mut record = begin(&Head { after: Seq(299), log }).unwrap();
@@ -257,28 +257,24 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_there_in_order_and_what_is_not_is_written_over() {
-        let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
-        assert_eq!(records(&journal), (Vec::new(), true));
+        let mut wal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
+        assert_eq!(records(&wal), (Vec::new(), true));
         for (record, is_kept) in
             [("one", true), ("longer than what follows", false), ("two", true), ("last", false)]
         {
-            journal.cut().unwrap();
-            journal.append(record.as_bytes()).unwrap();
+            wal.cut().unwrap();
+            wal.append(record.as_bytes()).unwrap();
             if is_kept {
-                journal.keep();
+                wal.keep();
             }
         }
         let all = ["one", "two", "last"].map(|record| record.as_bytes().to_vec());
-        assert_eq!(
-            records(&journal),
-            (all[..].to_vec(), true),
-            "a process that ends has kept what it appended"
-        );
-        journal.cut().unwrap();
-        journal.probe().unwrap();
-        assert_eq!(records(&journal), (all[..2].to_vec(), true), "one that goes on has not");
-        journal.empty().unwrap();
-        assert_eq!((records(&journal), journal.bytes()), ((Vec::new(), true), 0));
+        assert_eq!(records(&wal), (all[..].to_vec(), true), "a process that ends has kept what it appended");
+        wal.cut().unwrap();
+        wal.probe().unwrap();
+        assert_eq!(records(&wal), (all[..2].to_vec(), true), "one that goes on has not");
+        wal.empty().unwrap();
+        assert_eq!((records(&wal), wal.bytes()), ((Vec::new(), true), 0));
     }
 
     /// Memory that takes so many steps, after which the process has ended, and has room for so many bytes.
@@ -324,14 +320,14 @@ mod tests {
     fn what_was_being_written_when_the_process_ended_is_nothing() {
         let (one, two) = (b"one".to_vec(), b"two".to_vec());
         for steps in 0..8 {
-            let mut journal =
+            let mut wal =
                 WriteAheadLog::on(Limited { steps: Some(steps.into()), ..Limited::default() }).unwrap();
             let written = [&one, &two].map(|record| {
-                let is_written = journal.append(record).is_ok();
-                journal.keep();
+                let is_written = wal.append(record).is_ok();
+                wal.keep();
                 is_written
             });
-            let (found, is_clean) = records(&journal);
+            let (found, is_clean) = records(&wal);
             let acknowledged = written.iter().filter(|is_written| **is_written).count();
             assert!(
                 found.len() >= acknowledged && [&one, &two].into_iter().zip(&found).all(|(a, b)| a == b),
@@ -339,41 +335,41 @@ mod tests {
             );
             assert!(is_clean, "after {steps} steps it ends in something");
         }
-        let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
-        journal.append(&one).unwrap();
-        let whole = journal.contents().unwrap();
+        let mut wal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
+        wal.append(&one).unwrap();
+        let whole = wal.contents().unwrap();
         let torn = [&whole[..], &whole[..HEAD], b"o\0\0"].concat();
         assert_eq!(records(&journal_of(&torn)), (vec![one], false), "not so where the power goes");
     }
 
     #[test]
     fn one_that_was_there_before_is_emptied() {
-        let mut journal = journal_of(b"\x01\0\0\0 what a crash left");
-        assert_eq!(records(&journal), (Vec::new(), false));
-        journal.empty().unwrap();
-        assert_eq!(records(&journal), (Vec::new(), true));
-        journal.append(b"new").unwrap();
-        assert_eq!(records(&journal), (vec![b"new".to_vec()], true));
+        let mut wal = journal_of(b"\x01\0\0\0 what a crash left");
+        assert_eq!(records(&wal), (Vec::new(), false));
+        wal.empty().unwrap();
+        assert_eq!(records(&wal), (Vec::new(), true));
+        wal.append(b"new").unwrap();
+        assert_eq!(records(&wal), (vec![b"new".to_vec()], true));
     }
 
     #[test]
     fn what_has_no_room_leaves_nothing_behind() {
         let room = Arc::new(AtomicU64::new(40));
         let limited = Limited { room: Some(Arc::clone(&room)), ..Limited::default() };
-        let mut journal = WriteAheadLog::on(limited).unwrap();
-        journal.append(&[1; 20]).unwrap();
-        journal.keep();
-        assert!(journal.append(&[2; 20]).is_err());
-        journal.cut().unwrap();
-        assert!(journal.probe().is_err());
-        journal.cut().unwrap();
-        journal.append(&[3; 4]).unwrap();
-        journal.keep();
-        assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4]], true));
+        let mut wal = WriteAheadLog::on(limited).unwrap();
+        wal.append(&[1; 20]).unwrap();
+        wal.keep();
+        assert!(wal.append(&[2; 20]).is_err());
+        wal.cut().unwrap();
+        assert!(wal.probe().is_err());
+        wal.cut().unwrap();
+        wal.append(&[3; 4]).unwrap();
+        wal.keep();
+        assert_eq!(records(&wal), (vec![vec![1; 20], vec![3; 4]], true));
         room.store(10_000, Ordering::SeqCst);
-        journal.probe().unwrap();
-        journal.append(&[4; 20]).unwrap();
-        assert_eq!(records(&journal), (vec![vec![1; 20], vec![3; 4], vec![4; 20]], true));
+        wal.probe().unwrap();
+        wal.append(&[4; 20]).unwrap();
+        assert_eq!(records(&wal), (vec![vec![1; 20], vec![3; 4], vec![4; 20]], true));
     }
 
     proptest! {
@@ -384,12 +380,12 @@ mod tests {
             cut in any::<proptest::sample::Index>(),
             flip in proptest::option::of(0_u8..8),
         ) {
-            let mut journal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
+            let mut wal = WriteAheadLog::on(InMemoryBackend::new()).unwrap();
             for record in &written {
-                journal.append(record).unwrap();
-                journal.keep();
+                wal.append(record).unwrap();
+                wal.keep();
             }
-            let mut bytes = journal.contents().unwrap();
+            let mut bytes = wal.contents().unwrap();
             let place = cut.index(bytes.len());
             match flip {
                 Some(bit) => bytes[place] ^= 1 << bit,

@@ -22,7 +22,7 @@ use crate::{
 /// What a member reads at once.
 const READ_BYTES: usize = 256 * 1024;
 /// Nothing takes this long unless something was lost.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// What may be left to be heard when so many a second were said for a while, as a part of that while. A backlog that grows
 /// all the time is larger, unless there is too much by less than this part.
 const BACKLOG: f64 = 0.1;
@@ -222,7 +222,7 @@ impl Room {
                 heard.await;
             }
         };
-        match timeout(PATIENCE, waits).await {
+        match timeout(TIMEOUT, waits).await {
             Ok(done) => done,
             Err(_) => Err(io::Error::other(format!("{} lost something", self.running.target.name()))),
         }

@@ -40,11 +40,11 @@ const CONNECTIONS: usize = 4_000;
 /// oldest goes in which nothing is asked for.
 const CONNECTIONS_OF_AN_ADDRESS: usize = 125;
 /// The head of a request comes within this time, and so does the next request of a connection that is kept.
-const HEAD_PATIENCE: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// When the server stops, an answer that was begun is waited for this long.
-const LAST_PATIENCE: Duration = Duration::from_secs(5);
+const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 /// When nothing can be accepted, as when too many files are open, it is tried again after this long.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Serves until it is to stop, and then what was begun to its end.
 pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
@@ -89,7 +89,7 @@ async fn serve_so_many(
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_PATIENCE)
+            .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let stop = stop.clone();
@@ -101,7 +101,7 @@ async fn serve_so_many(
                 () = cut.cancelled() => {}
                 () = stop.cancelled() => {
                     connection.as_mut().graceful_shutdown();
-                    let _ = timeout(LAST_PATIENCE, connection).await;
+                    let _ = timeout(LAST_TIMEOUT, connection).await;
                 }
             }
             drop((place, of_address));
@@ -223,7 +223,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
-                sleep(ACCEPT_REST).await;
+                sleep(ACCEPT_BACKOFF).await;
             }
         }
     }

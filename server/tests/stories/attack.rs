@@ -26,7 +26,7 @@ use server::start::DATABASE;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet, time};
 
 use crate::support::{
-    Client, PATIENCE, Person,
+    Client, Person, TIMEOUT,
     client::{handshake, open},
     client_id,
     history::number,
@@ -118,7 +118,7 @@ fn browser(from: Ipv4Addr) -> reqwest::Client {
         from.to_string().parse().unwrap(),
     )]);
     let redirect = reqwest::redirect::Policy::none();
-    reqwest::Client::builder().redirect(redirect).timeout(PATIENCE).default_headers(headers).build().unwrap()
+    reqwest::Client::builder().redirect(redirect).timeout(TIMEOUT).default_headers(headers).build().unwrap()
 }
 
 async fn connect(address: SocketAddr, cookie: &str, from: Ipv4Addr) -> Option<Client> {
@@ -234,7 +234,7 @@ async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
     for _ in 0..20 {
         sessions.push(attacked.person(ATTACKER).await.cookie);
     }
-    let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+    let http = reqwest::Client::builder().timeout(TIMEOUT).build().unwrap();
     let open = Arc::new(AtomicU64::new(0));
     let mut attack = JoinSet::new();
     attack.spawn(async move {

@@ -90,20 +90,20 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
 #[derive(Clone)]
 struct Files {
     database: Vec<u8>,
-    journal: Vec<u8>,
+    wal: Vec<u8>,
     seal: Option<Vec<u8>>,
 }
 
 impl Files {
     fn of(path: &Path) -> Self {
-        let [database, journal] =
+        let [database, wal] =
             [path.to_owned(), path.with_extension("journal")].map(|file| fs::read(file).unwrap());
-        Self { database, journal, seal: fs::read(path.with_extension("seal")).ok() }
+        Self { database, wal, seal: fs::read(path.with_extension("seal")).ok() }
     }
 
     fn put(&self, path: &Path) {
         fs::write(path, &self.database).unwrap();
-        fs::write(path.with_extension("journal"), &self.journal).unwrap();
+        fs::write(path.with_extension("journal"), &self.wal).unwrap();
         if let Some(seal) = &self.seal {
             fs::write(path.with_extension("seal"), seal).unwrap();
         }
@@ -117,9 +117,9 @@ impl Files {
 }
 
 /// Where each record of a journal is.
-fn records(journal: &[u8]) -> Vec<Range<usize>> {
+fn records(wal: &[u8]) -> Vec<Range<usize>> {
     let (mut records, mut start) = (Vec::new(), 0);
-    while let Some(length) = journal.get(start..start + 4) {
+    while let Some(length) = wal.get(start..start + 4) {
         let end = start + 8 + u32::from_le_bytes(length.try_into().unwrap()) as usize;
         records.push(start..end);
         start = end;
@@ -156,21 +156,21 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     let (epoch, killed) = (store.epoch(), Files::of(&path));
     store.close(&path).unwrap();
     let closed = Files::of(&path);
-    assert!(killed.journal.len() > 5_000 && closed.journal.is_empty());
-    let journaled = records(&killed.journal);
+    assert!(killed.wal.len() > 5_000 && closed.wal.is_empty());
+    let journaled = records(&killed.wal);
     let places = |bytes: &[u8]| (0..bytes.len()).filter(|place| bytes[*place] != 0).collect::<Vec<_>>();
-    let used = [&killed.journal, &closed.database, &killed.database].map(|bytes| places(bytes));
+    let used = [&killed.wal, &closed.database, &killed.database].map(|bytes| places(bytes));
     let (mut refused, mut failed, mut read, mut fewer, mut panicked) = (0, 0, 0, 0, Vec::new());
     let mut resumed = Vec::new();
     for number in 0..damages {
         let which = usize::try_from(number % 3).unwrap();
         let mut files = if which == 1 { closed.clone() } else { killed.clone() };
-        let file = if which == 0 { &mut files.journal } else { &mut files.database };
+        let file = if which == 0 { &mut files.wal } else { &mut files.database };
         let kind = damage(file, &used[which], &mut chance);
         // a journal that was cut between two records is as one to which no more was written
         let is_unseen = which == 0 && {
             let end = journaled.iter().map(|record| record.start).filter(|start| *start <= file.len()).max();
-            file.len() < killed.journal.len() && file[end.unwrap()..].iter().all(|byte| *byte == 0)
+            file.len() < killed.wal.len() && file[end.unwrap()..].iter().all(|byte| *byte == 0)
         };
         let damaged = folder.path().join(format!("damaged-{number}.redb"));
         files.put(&damaged);

@@ -45,7 +45,7 @@ async fn what_a_removed_message_said_is_nowhere() {
     late.send(&ClientFrame::Watch { chat, after: Some(before) }).await;
     let found = late.events(2).await;
     assert!(
-        matches!(&found[0].kind, EventKind::Blank(blank) if blank.client_id == client_id(1)),
+        matches!(&found[0].kind, EventKind::Tombstone(tombstone) if tombstone.client_id == client_id(1)),
         "{found:?}"
     );
     let server = server.restart().await;

@@ -67,7 +67,7 @@ struct Disk {
 #[derive(Debug, Default)]
 struct Machine {
     database: Disk,
-    journal: Disk,
+    wal: Disk,
 }
 
 impl Step {
@@ -150,7 +150,7 @@ impl Machine {
     fn after_cut(&self, chance: &mut StdRng, left: u32) -> Self {
         let power = Arc::new(Mutex::new(Some(left)));
         let database = self.database.after_cut(chance, Arc::clone(&power));
-        Self { database, journal: self.journal.after_cut(chance, power) }
+        Self { database, wal: self.wal.after_cut(chance, power) }
     }
 
     fn is_dark(&self) -> bool {
@@ -158,7 +158,7 @@ impl Machine {
     }
 
     fn open(&self) -> Result<Store, StoreError> {
-        Store::open_on(self.database.clone(), self.journal.clone(), Lifetimes::default())
+        Store::open_on(self.database.clone(), self.wal.clone(), Lifetimes::default())
     }
 }
 
@@ -247,19 +247,19 @@ fn write_until_dark(machine: &Machine, store: &Store, from: u64, chance: &mut St
         if fails {
             (most, longest) = (1, 1);
         }
-        machine.journal.fails_once.store(fails, Ordering::SeqCst);
-        let upto = acknowledged + chance.random_range(1..=most);
+        machine.wal.fails_once.store(fails, Ordering::SeqCst);
+        let through = acknowledged + chance.random_range(1..=most);
         let changes: Vec<_> =
-            (acknowledged + 1..=upto).map(|seq| posted(seq, chance.random_range(0..longest))).collect();
-        match store_up_to(store, &changes, upto) {
-            Ok(()) => acknowledged = upto,
+            (acknowledged + 1..=through).map(|seq| posted(seq, chance.random_range(0..longest))).collect();
+        match store_up_to(store, &changes, through) {
+            Ok(()) => acknowledged = through,
             // the power goes at once, or later
             Err(_) if store.rollback().is_ok() => {
                 if chance.random() {
                     return (acknowledged, acknowledged);
                 }
             }
-            Err(_) => return (acknowledged, upto),
+            Err(_) => return (acknowledged, through),
         }
         if chance.random_ratio(1, CHECKPOINTS) && store.checkpoint().is_err() {
             return (acknowledged, acknowledged);

@@ -169,13 +169,13 @@ async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
 #[tokio::test]
 async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longer_in_the_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = folder.path().join(DATABASE).with_extension("journal");
-    let bytes = || fs::metadata(&journal).unwrap().len();
+    let wal = folder.path().join(DATABASE).with_extension("journal");
+    let bytes = || fs::metadata(&wal).unwrap().len();
     let process = Process::start(folder.path());
     let ana = Person::arrive(process.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;
     ana.watch(chat).await.post(chat, client_id(1), "said once").await.unwrap();
-    let said = fs::read(&journal).unwrap();
+    let said = fs::read(&wal).unwrap();
     assert!(said.windows(9).any(|part| part == b"said once"), "the journal is where it is first");
     let emptied = async {
         while bytes() > 0 {

@@ -21,7 +21,7 @@ const VISITS: u64 = 1_000;
 /// Sockets of one session, of which the settings allow a hundred.
 const SOCKETS_A_SESSION: u64 = 100;
 /// Whoever talks meanwhile waits no longer than this for their message.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_connect_at_once_and_all_get_in() {
@@ -62,7 +62,7 @@ async fn many_connect_at_once_and_all_get_in() {
          within {longest:.0?}",
         began.elapsed()
     );
-    assert!(longest < PATIENCE, "{longest:?}");
+    assert!(longest < TIMEOUT, "{longest:?}");
     assert_eq!(ana.get("/readyz").await.status, 200);
 }
 
@@ -98,7 +98,7 @@ async fn somebody_who_comes_and_goes_all_the_time_is_not_felt() {
         "{visits} visits in {took:.1?} ({:.0} a second); meanwhile {said} messages, each there within {longest:.0?}",
         visits as f64 / took.as_secs_f64()
     );
-    assert!(longest < PATIENCE, "{longest:?}");
+    assert!(longest < TIMEOUT, "{longest:?}");
     // after the grace for those who reload there is nobody but those who stay
     let id = restless.me.id;
     drop(restless);

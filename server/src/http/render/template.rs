@@ -20,7 +20,7 @@ pub(super) struct Visitor {
 
 /// A place where something of the visitor is to be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hole {
+enum Slot {
     /// The data of the visit.
     Visit,
     /// The colour and the letters of the visitor.
@@ -33,18 +33,18 @@ enum Hole {
     ClientId,
 }
 
-const HOLES: [Hole; 8] = [
-    Hole::Visit,
-    Hole::Avatar,
-    Hole::Nickname,
-    Hole::Id,
-    Hole::People,
-    Hole::Chats,
-    Hole::Nonce,
-    Hole::ClientId,
+const SLOTS: [Slot; 8] = [
+    Slot::Visit,
+    Slot::Avatar,
+    Slot::Nickname,
+    Slot::Id,
+    Slot::People,
+    Slot::Chats,
+    Slot::Nonce,
+    Slot::ClientId,
 ];
 
-impl Hole {
+impl Slot {
     /// What stands there for a visitor.
     fn text(self, Visitor { once, visit }: &Visitor) -> String {
         let User { id, nickname } = &visit.me;
@@ -106,29 +106,29 @@ pub(super) fn is_plain(nickname: &Nickname) -> bool {
 pub(super) struct Template {
     html: String,
     /// Where each is, in their order.
-    holes: Vec<(usize, Hole)>,
+    slots: Vec<(usize, Slot)>,
 }
 
 impl Template {
     /// Of a page as it was rendered for [`nobody`]. Nothing where it cannot be told where they are to be seen.
     pub(super) fn of(rendered: &str, nobody: &Visitor) -> Option<Self> {
         let mut found = Vec::new();
-        for hole in HOLES {
-            let text = hole.text(nobody);
+        for slot in SLOTS {
+            let text = slot.text(nobody);
             let places: Vec<_> = rendered.match_indices(&*text).map(|(place, _)| place).collect();
-            if text.is_empty() || (hole.is_one() && places.len() != 1) {
+            if text.is_empty() || (slot.is_one() && places.len() != 1) {
                 return None;
             }
-            found.extend(places.into_iter().map(|start| (start, start + text.len(), hole)));
+            found.extend(places.into_iter().map(|start| (start, start + text.len(), slot)));
         }
         found.sort_by_key(|(start, ..)| *start);
-        let mut template = Self { html: String::with_capacity(rendered.len()), holes: Vec::new() };
+        let mut template = Self { html: String::with_capacity(rendered.len()), slots: Vec::new() };
         let mut done = 0;
-        for (start, end, hole) in found {
+        for (start, end, slot) in found {
             // what lies within another hole is filled with that
             if start >= done {
                 template.html.push_str(&rendered[done..start]);
-                template.holes.push((template.html.len(), hole));
+                template.slots.push((template.html.len(), slot));
                 done = end;
             }
         }
@@ -138,29 +138,29 @@ impl Template {
 
     /// The page without what is in its holes, compressed.
     pub(super) fn pack(&self) -> Option<Packed> {
-        let begins = [0].into_iter().chain(self.holes.iter().map(|(place, _)| *place));
-        let ends = self.holes.iter().map(|(place, _)| *place).chain([self.html.len()]);
+        let begins = [0].into_iter().chain(self.slots.iter().map(|(place, _)| *place));
+        let ends = self.slots.iter().map(|(place, _)| *place).chain([self.html.len()]);
         Packed::of(begins.zip(ends).map(|(begin, end)| &self.html[begin..end]))
     }
 
     /// The page for a visitor as a gzip file.
     pub(super) fn fill_packed(&self, packed: &Packed, visitor: &Visitor) -> Vec<u8> {
-        let texts = HOLES.map(|hole| hole.text(visitor));
-        packed.fill(self.holes.iter().map(|(_, hole)| {
-            let text = HOLES.iter().zip(&texts).find(|(known, _)| *known == hole).map(|(_, text)| &**text);
+        let texts = SLOTS.map(|slot| slot.text(visitor));
+        packed.fill(self.slots.iter().map(|(_, slot)| {
+            let text = SLOTS.iter().zip(&texts).find(|(known, _)| *known == slot).map(|(_, text)| &**text);
             text.unwrap_or_default()
         }))
     }
 
     /// The page for a visitor.
     pub(super) fn fill(&self, visitor: &Visitor) -> String {
-        let texts = HOLES.map(|hole| hole.text(visitor));
+        let texts = SLOTS.map(|slot| slot.text(visitor));
         let longest = texts.iter().map(String::len).max().unwrap_or_default();
-        let mut page = String::with_capacity(self.html.len() + self.holes.len() * longest);
+        let mut page = String::with_capacity(self.html.len() + self.slots.len() * longest);
         let mut done = 0;
-        for (place, hole) in &self.holes {
+        for (place, slot) in &self.slots {
             page.push_str(&self.html[done..*place]);
-            if let Some((_, text)) = HOLES.iter().zip(&texts).find(|(known, _)| *known == hole) {
+            if let Some((_, text)) = SLOTS.iter().zip(&texts).find(|(known, _)| *known == slot) {
                 page.push_str(text);
             }
             done = *place;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{handshake::ReadHalf, write_half::WriteHalf};
 
 /// A close frame is sent as a courtesy, for which nobody waits long.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why a connection is closed, besides problems (RFC 6455, section 7.4).
 const CLOSE_AWAY: u16 = 1001;
@@ -72,7 +72,7 @@ pub(super) async fn close(write_half: &WriteHalf, read_half: &mut ReadHalf, end:
     // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
     // the other side closes too. A frame that was too large, or is no text, cannot be read past; then all one can do is
     // leave the other side some time.
-    let _ = timeout(CLOSE_PATIENCE, async {
+    let _ = timeout(CLOSE_TIMEOUT, async {
         if let Some(last_words) = last_words {
             write_half.send(&last_words).await?;
         }

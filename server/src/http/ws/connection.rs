@@ -15,7 +15,6 @@ use engine::{
     Caller, Proposed,
     limits::Filtering,
     lobby,
-    log::Boxed,
     presence::OnlineGuard,
     wire::{self, encode},
 };
@@ -36,13 +35,13 @@ use super::{
 use crate::http::state::AppState;
 
 /// A client that takes nothing for this long is told to come back.
-const WRITE_PATIENCE: Duration = Duration::from_secs(20);
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Where a message that was refused for a while does not come again for this long after, others go on without it.
-const REST_PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
 const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
 /// Where too many search the lobby, it is tried again after this long.
-const LOBBY_PATIENCE: Duration = Duration::from_secs(2);
+const LOBBY_BACKOFF: Duration = Duration::from_secs(2);
 /// Whoever asks for much that takes a while is not heard for this long at most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Answers that are there at once are gathered for one write until they are so many bytes. A page that comes says hello and
@@ -77,9 +76,9 @@ pub(super) struct Connection {
     entering: Option<BoxFuture<'static, Entered>>,
     /// The lobby is not shown anew before.
     lobby_rests_until: Instant,
-    answers: FuturesOrdered<Boxed<'static, ServerFrame>>,
+    answers: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
     last_heard: Instant,
-    rest: Option<Rest>,
+    send_pause: Option<SendPause>,
     /// Nothing is read before, since much was asked for that takes a while.
     reads_at: Option<Instant>,
 }
@@ -87,7 +86,7 @@ pub(super) struct Connection {
 /// A message was refused for a while. So is all that was on its way behind it, so that messages keep their order: until it
 /// comes again, or nobody seems to send it again.
 #[derive(Clone, Copy)]
-struct Rest {
+struct SendPause {
     first: ClientId,
     until: Instant,
 }
@@ -102,16 +101,16 @@ struct Entered {
 }
 
 /// A command, and by what number it is answered.
-struct Asked {
+struct PendingCommand {
     request: u64,
     command: Ask,
 }
 
 /// Frames that go out with one write.
 #[derive(Default)]
-struct Frames(Vec<u8>);
+struct OutgoingFrames(Vec<u8>);
 
-impl Frames {
+impl OutgoingFrames {
     fn push(&mut self, frame: &ServerFrame) -> Result<(), Problem> {
         let frame = encode(frame).ok_or(Problem::NotReadable)?;
         if self.0.is_empty() {
@@ -163,7 +162,7 @@ impl Connection {
             watches: Vec::new(),
             answers: FuturesOrdered::new(),
             last_heard: now,
-            rest: None,
+            send_pause: None,
             reads_at: None,
         })
     }
@@ -204,7 +203,7 @@ impl Connection {
     /// Does what a message asks for, and what others ask for that came with it, for as long as each is answered at once.
     async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
         self.last_heard = Instant::now();
-        let mut answers = Frames::default();
+        let mut answers = OutgoingFrames::default();
         let mut next = Some(message);
         let mut heard = Ok(None);
         while let Some(message) = next.take() {
@@ -219,20 +218,24 @@ impl Connection {
         self.write(answers).await?;
         match heard {
             Ok(None) => Ok(()),
-            Ok(Some(Asked { request, command })) => {
+            Ok(Some(PendingCommand { request, command })) => {
                 self.propose(request, command).await;
                 Ok(())
             }
             Err(end) => {
                 if matches!(end, End::Gone) {
-                    self.read_half.see_off();
+                    self.read_half.finish_close();
                 }
                 Err(end)
             }
         }
     }
 
-    fn hear(&mut self, message: Result<Message, Error>, answers: &mut Frames) -> Result<Option<Asked>, End> {
+    fn hear(
+        &mut self,
+        message: Result<Message, Error>,
+        answers: &mut OutgoingFrames,
+    ) -> Result<Option<PendingCommand>, End> {
         match message {
             Ok(Message::Text(text)) => match self.take(&text, answers) {
                 Err(problem) if !close::ends(problem) => {
@@ -253,7 +256,7 @@ impl Connection {
     }
 
     /// Does what a frame asks for, and answers it, if it is no command.
-    fn take(&mut self, text: &str, answers: &mut Frames) -> Result<Option<Asked>, Problem> {
+    fn take(&mut self, text: &str, answers: &mut OutgoingFrames) -> Result<Option<PendingCommand>, Problem> {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
             ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
@@ -297,7 +300,7 @@ impl Connection {
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }
-            ClientFrame::Do { request, command } => return Ok(Some(Asked { request, command })),
+            ClientFrame::Do { request, command } => return Ok(Some(PendingCommand { request, command })),
         }
         Ok(None)
     }
@@ -312,7 +315,7 @@ impl Connection {
         }
     }
 
-    fn greet(&mut self, answers: &mut Frames) -> Result<(), Problem> {
+    fn greet(&mut self, answers: &mut OutgoingFrames) -> Result<(), Problem> {
         self.online = Some(self.state.engine.arrive(self.caller.user, &self.wake_user));
         (self.invites, self.hidden) = (None, None);
         self.welcome(answers)?;
@@ -324,7 +327,7 @@ impl Connection {
     }
 
     /// Tells the client who it is and what time it is.
-    fn welcome(&mut self, answers: &mut Frames) -> Result<(), Problem> {
+    fn welcome(&mut self, answers: &mut OutgoingFrames) -> Result<(), Problem> {
         let engine = &self.state.engine;
         self.clock_sets = engine.clock_sets();
         answers.push(&ServerFrame::Welcome {
@@ -373,7 +376,7 @@ impl Connection {
             // asked again in a while, on behalf of the client, unless it asked for something else meanwhile
             Err(Problem::Busy) => {
                 self.wanted.get_or_insert(entered.wanted);
-                self.lobby_rests_until = Instant::now() + LOBBY_PATIENCE;
+                self.lobby_rests_until = Instant::now() + LOBBY_BACKOFF;
                 Ok(())
             }
             Err(problem) => self.send(&ServerFrame::refused(problem)).await,
@@ -389,13 +392,13 @@ impl Connection {
 
     /// Tells of what concerns the user alone, and of a clock that was set.
     async fn tell_theirs(&mut self) -> Result<(), End> {
-        let mut news = Frames::default();
+        let mut news = OutgoingFrames::default();
         self.theirs(&mut news).map_err(End::Problem)?;
         self.write(news).await
     }
 
     /// Whom they hide and the invites, each if it is not what was told before.
-    fn theirs(&mut self, news: &mut Frames) -> Result<(), Problem> {
+    fn theirs(&mut self, news: &mut OutgoingFrames) -> Result<(), Problem> {
         if self.clock_sets != self.state.engine.clock_sets() {
             self.welcome(news)?;
         }
@@ -408,7 +411,7 @@ impl Connection {
     }
 
     /// The invites, if they are not what was told before.
-    fn invites(&mut self, news: &mut Frames) -> Result<(), Problem> {
+    fn invites(&mut self, news: &mut OutgoingFrames) -> Result<(), Problem> {
         let invites = self.state.engine.invites_of(self.caller.user)?;
         if self.invites.as_ref() != Some(&invites) {
             news.push(&ServerFrame::Invites(invites.clone()))?;
@@ -474,15 +477,15 @@ impl Connection {
     }
 
     async fn post(&mut self, client_id: ClientId, message: Command) -> Result<Proposed, Problem> {
-        if let Some(Rest { first, until }) = self.rest {
+        if let Some(SendPause { first, until }) = self.send_pause {
             let (left, now) = (until.saturating_duration_since(Instant::now()), Instant::now());
-            if !left.is_zero() || (client_id != first && now < until + REST_PATIENCE) {
+            if !left.is_zero() || (client_id != first && now < until + PAUSE_TIMEOUT) {
                 return Err(Problem::too_fast(left));
             }
         }
         let proposed = self.state.engine.propose(self.caller, message).await;
         let wait = proposed.as_ref().err().and_then(|problem| problem.retry_after());
-        self.rest = wait.map(|seconds| Rest {
+        self.send_pause = wait.map(|seconds| SendPause {
             first: client_id,
             until: Instant::now() + Duration::from_secs(seconds.into()),
         });
@@ -491,7 +494,7 @@ impl Connection {
 
     /// Answers a command, and all others whose answers are there by now.
     async fn answer(&mut self, first: ServerFrame) -> Result<(), End> {
-        let mut answers = Frames::default();
+        let mut answers = OutgoingFrames::default();
         let mut next = Some(first);
         while let Some(answer) = next {
             answers.push(&answer).map_err(End::Problem)?;
@@ -535,7 +538,7 @@ impl Connection {
         // client is told no more than it was sent.
         self.deliver().await?;
         // the ping makes browsers answer, the beat is what their pages can see
-        let mut beat = Frames(wire::ping().into());
+        let mut beat = OutgoingFrames(wire::ping().into());
         beat.push(&self.reached()).map_err(End::Problem)?;
         // an invite that has expired is gone, and nobody rings for that before it is swept
         if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
@@ -550,12 +553,12 @@ impl Connection {
     }
 
     async fn send(&mut self, frame: &ServerFrame) -> Result<(), End> {
-        let mut frames = Frames::default();
+        let mut frames = OutgoingFrames::default();
         frames.push(frame).map_err(End::Problem)?;
         self.write(frames).await
     }
 
-    async fn write(&mut self, Frames(frames): Frames) -> Result<(), End> {
+    async fn write(&mut self, OutgoingFrames(frames): OutgoingFrames) -> Result<(), End> {
         if frames.is_empty() {
             return Ok(());
         }
@@ -594,7 +597,7 @@ type Step<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
 /// stops waits for none.
 async fn in_time(stop: &CancellationToken, step: Step<'_>) -> Result<(), End> {
     tokio::select! {
-        done = timeout(WRITE_PATIENCE, step) => done.unwrap_or(Err(End::Silent)),
+        done = timeout(WRITE_TIMEOUT, step) => done.unwrap_or(Err(End::Silent)),
         () = stop.cancelled() => Err(End::Problem(Problem::Restarting)),
     }
 }

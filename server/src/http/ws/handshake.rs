@@ -76,7 +76,7 @@ impl ReadHalf {
     }
 
     /// Answers what is left to be answered: that the other side ends the connection.
-    pub(super) fn see_off(&mut self) {
+    pub(super) fn finish_close(&mut self) {
         // whoever goes does not wait for it
         let _ = self.socket.flush();
     }

@@ -30,7 +30,7 @@ pub(super) struct ChatSubscription {
     /// Whether events after the cursor may be in the database that the tail will not show.
     behind: bool,
     subscriber: Arc<Subscriber>,
-    tail: Subscription,
+    subscription: Subscription,
     member_guard: MemberGuard,
     roster: Option<u64>,
     typed_at: Option<Instant>,
@@ -63,7 +63,7 @@ impl ChatSubscription {
         // before the seat: nobody takes a seat in a chat that is not there, or not for them
         engine.enter(&engine.read()?, chat, user)?;
         let subscriber = Subscriber::new(user, Arc::clone(write_half) as _, Arc::clone(wake));
-        let (member_guard, tail) = engine.join(chat, user, &subscriber, wake)?;
+        let (member_guard, subscription) = engine.join(chat, user, &subscriber, wake)?;
         let view = engine.read()?;
         let found = engine.enter(&view, chat, user)?;
         let watch = |begins, behind| Self {
@@ -72,7 +72,7 @@ impl ChatSubscription {
             begins,
             behind,
             subscriber,
-            tail,
+            subscription,
             member_guard,
             roster: None,
             typed_at: None,
@@ -135,7 +135,7 @@ impl ChatSubscription {
 
     fn news(&mut self, engine: &Engine, after: Seq) -> Result<Option<Batch>, Problem> {
         if !self.behind {
-            match self.tail.after(after) {
+            match self.subscription.after(after) {
                 CatchUp::Nothing => return Ok(None),
                 CatchUp::Events(batch) => return Ok(Some(batch)),
                 CatchUp::Evicted => self.behind = true,

@@ -18,7 +18,7 @@ use tokio_tungstenite::{
     tungstenite::{self, Message, client::IntoClientRequest, http::Request, protocol::CloseFrame},
 };
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
 pub(crate) type Wire = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -32,9 +32,9 @@ pub(crate) struct Client {
 
 /// Fails the test where something that has to come does not.
 pub(crate) async fn soon<T>(kind: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, kind).await {
+    match timeout(TIMEOUT, kind).await {
         Ok(done) => done,
-        Err(_) => panic!("nothing came within {PATIENCE:?}"),
+        Err(_) => panic!("nothing came within {TIMEOUT:?}"),
     }
 }
 

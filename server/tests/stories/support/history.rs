@@ -248,7 +248,7 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
         }
         for history in &here {
             let was_skipped =
-                |seq: Seq| history.skipped.iter().any(|(after, upto)| *after < seq && seq <= *upto);
+                |seq: Seq| history.skipped.iter().any(|(after, through)| *after < seq && seq <= *through);
             let expected = log.iter().filter(|(seq, ..)| !was_skipped(*seq));
             assert!(
                 expected.eq(&history.seen),

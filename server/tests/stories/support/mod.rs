@@ -38,18 +38,18 @@ use tempfile::TempDir;
 pub(crate) use client::Client;
 
 /// Nothing in a test takes this long unless it is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Panics that nobody meant, wherever they were caught.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Fails a test where anything panicked while it ran: a panic that is caught is one all the same.
-struct Calm {
+struct PanicWatch {
     /// Panics before it began are told by others.
     known: usize,
 }
 
-impl Calm {
+impl PanicWatch {
     fn keep() -> Self {
         static WATCH: Once = Once::new();
         WATCH.call_once(|| {
@@ -74,7 +74,7 @@ impl Calm {
     }
 }
 
-impl Drop for Calm {
+impl Drop for PanicWatch {
     fn drop(&mut self) {
         let panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner)[self.known..].to_vec();
         assert!(thread::panicking() || panics.is_empty(), "panics that nobody meant: {panics:?}");
@@ -133,7 +133,7 @@ pub(crate) struct TestServer {
     running: Running,
     folder: TempDir,
     settings: Settings,
-    calm: Calm,
+    calm: PanicWatch,
 }
 
 impl TestServer {
@@ -153,7 +153,7 @@ impl TestServer {
 
     /// By this clock, with other settings.
     pub(crate) async fn start_at(hands: &Hands, change: impl FnOnce(&mut Settings)) -> Self {
-        let calm = Calm::keep();
+        let calm = PanicWatch::keep();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             address: ([127, 0, 0, 1], 0).into(),
@@ -230,7 +230,7 @@ pub(crate) struct Answer {
 
 impl Person {
     pub(crate) async fn arrive(address: SocketAddr) -> Self {
-        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(PATIENCE).build().unwrap();
+        let http = reqwest::Client::builder().redirect(Policy::none()).timeout(TIMEOUT).build().unwrap();
         let answer = http.get(format!("http://{address}/")).send().await.unwrap();
         let cookie = answer.headers()[SET_COOKIE].to_str().unwrap();
         let cookie = cookie.split(';').next().unwrap().to_owned();
