@@ -67,7 +67,7 @@ pub enum Problem {
     UnknownChat,
     /// The chat on this page is no longer.
     #[error(
-        "This chat has ended: nobody was in it for a while, or those who run this server took it away. What you see of it goes with this page."
+        "This chat has ended: it was empty for a while, or those who run this server ended it. What you see of it goes with this page."
     )]
     ChatEnded,
     /// A chat was to be started under an id that is in use.
@@ -118,21 +118,21 @@ pub enum Problem {
     #[error("They have many invites to answer already. Try again in a while.")]
     TooManyInvites,
     /// Somebody takes no invites.
-    #[error("They take no private invites just now. You can write to them here, where they are.")]
+    #[error("They take no private invites just now. You can write to them in the chat that you share.")]
     InvitesNotTaken,
     /// `/nick` and nothing more.
-    #[error("To be called differently, write /nick and the name, for example /nick Ana.")]
+    #[error("To change your name, write /nick and the new one, for example /nick Ana.")]
     NickWithoutName,
     /// A message that begins with a slash and is no command.
-    #[error("There is no such command. Write /help for those there are; to post a slash, write two of them.")]
+    #[error(
+        "There is no such command. Write /help to see them all; to begin a message with a slash, write two."
+    )]
     UnknownSlash,
     /// `/help`: an answer more than a problem.
-    #[error(
-        "Write /nick and a name to be called differently, and /help for this. To post a slash, write two of them."
-    )]
+    #[error("To change your name, write /nick and the new one. To begin a message with a slash, write two.")]
     SlashHelp,
     /// The page has no connection, and this cannot wait for one.
-    #[error("There is no connection just now, and nothing was changed. Try again when you are back.")]
+    #[error("There is no connection just now, so this was not done. Try again when you are back.")]
     NotConnected,
     /// The connection was lost before the answer came.
     #[error(
@@ -196,12 +196,12 @@ pub enum Problem {
     TooManyOwn,
     /// As much is kept as may be.
     #[error(
-        "Qchat has no room for more just now, and this was not stored. What is old goes by itself; try again later."
+        "Qchat has no room for more just now, and this was not stored. Old messages are deleted automatically; try again later."
     )]
     StorageFull,
     /// As many messages wait to be sent as a page keeps ([`crate::timeline::PENDING_LIMIT`]).
     #[error(
-        "100 messages wait to be sent already. What you wrote stays here; send it when they have gone out."
+        "100 messages are waiting to be sent. What you wrote stays here; send it when they have gone out."
     )]
     TooManyWaiting,
     /// A file was dropped on a page, or a picture pasted.

@@ -326,9 +326,15 @@ impl Timeline {
         self.missed_elsewhere + self.events.iter().filter(|event| self.is_missed(event)).count()
     }
 
-    /// Whether something has come that the reader has not seen, but for what is hidden.
+    /// Whether something has come that the reader has not seen, but for what is hidden and for their own messages.
     pub fn has_missed(&self) -> bool {
-        self.missed() > 0 || self.first_after(self.seen).is_some()
+        let is_news = |event: &Arc<Event>| {
+            let author = said_by(event);
+            event.seq > self.seen
+                && author != Some(self.me)
+                && author.is_none_or(|author| !self.hidden.contains(&author))
+        };
+        self.missed() > 0 || self.told().iter().any(is_news)
     }
 
     /// Whether nobody has said anything here, as far as is known.

@@ -20,9 +20,11 @@ test('nobody moves whom one is about to ask, and who came and went meanwhile sho
   await joins(person, link, 'Eve');
   await expect.poll(() => names(ana)).toEqual(['Ana', 'Dora', 'Eve']);
   await ana.chat.member('Eve').hover();
+  const place = await ana.chat.member('Eve').boundingBox();
   await joins(person, link, 'Bea');
   await dora.leave();
   await expect(ana.chat.newPeople).toHaveText('1 new');
+  expect(await ana.chat.member('Eve').boundingBox()).toEqual(place);
   await expect(ana.chat.log.getByText('is now called Bea')).toBeVisible();
   expect(await names(ana)).toEqual(['Ana', 'Dora', 'Eve']);
   await ana.chat.composer.hover();
@@ -49,6 +51,30 @@ test('whoever is called differently stays in their row, and the focus in it', as
   await about.press('Enter');
   await expect(ana.chat.about).toContainText('Zoe');
 });
+
+for (const [where, options] of [['a desk', {}], ['a phone', { viewport: { width: 390, height: 780 } }]] as const) {
+  test(`a double click on what opens removes nobody, at ${where}`, async ({ person }) => {
+    const ana = await person(options);
+    const link = await ana.startChat({ nickname: 'Ana' });
+    const bea = await person();
+    await bea.open(link);
+    await bea.chat.say('still here');
+    await expect(ana.chat.message('still here')).toBeVisible();
+    if (await ana.chat.openMembers.isVisible()) await ana.chat.openMembers.click();
+    const summary = ana.page.getByText('Unwelcome visitors');
+    const place = await summary.boundingBox();
+    await summary.click();
+    const remove = ana.page.getByRole('button', { name: /^Remove all who came/ });
+    await expect(remove).toBeInViewport({ ratio: 1 });
+    expect(await summary.boundingBox()).toEqual(place);
+    await summary.dblclick();
+    await expect(remove).toBeVisible();
+    await bea.chat.say('and now');
+    await expect(ana.chat.message('and now')).toBeAttached();
+    await remove.click();
+    await expect(bea.page.getByText('The owner has removed you')).toBeVisible();
+  });
+}
 
 test('a double click asks once', async ({ person }) => {
   const ana = await person();

@@ -44,3 +44,16 @@ test('where more is new than fits into the view, a button leads to where it begi
   await expect(ana.chat.log.getByText('New', { exact: true })).toBeInViewport();
   await expect(ana.chat.firstNew).toHaveCount(0);
 });
+
+test('no line says that one’s own words are new', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.sayAll(Array.from({ length: 60 }, (_, index) => `line ${index + 1}`));
+  await expect(ana.chat.message('line 60')).toBeInViewport();
+  await ana.chat.message('line 5').scrollIntoViewIfNeeded();
+  await expect(ana.page.getByRole('button', { name: 'Newest messages' })).toBeVisible();
+  await ana.chat.say('an own one');
+  await expect(ana.chat.message('an own one')).toBeInViewport();
+  await expect(ana.chat.log.getByText('Sending')).toHaveCount(0);
+  await expect(ana.chat.log.getByText('New', { exact: true })).toHaveCount(0);
+});

@@ -104,3 +104,29 @@ test('a page is only left with a question while something waits on it', async ({
   await expect(ana.chat.message('not out yet')).not.toContainText(/Not sent|Sending/);
   await expect.poll(leave).toBe(false);
 });
+
+test('what somebody wrote offline while reading further up is where they are when it has gone out', async ({ person }) => {
+  const ana = await person();
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await ana.chat.sayAll(Array.from({ length: 200 }, (_, index) => `line ${index + 1}`));
+  const bea = await person();
+  await bea.open(link);
+  await expect(bea.chat.message('line 200')).toBeInViewport();
+  // so far up that the newest are let go
+  await expect(async () => {
+    await bea.chat.log.evaluate((log) => log.scrollBy(0, -2_000));
+    await expect(bea.chat.message('line 200')).toHaveCount(0, { timeout: 50 });
+  }).toPass();
+  await bea.goOffline(true);
+  await expect(bea.chat.connection).toHaveText('Offline');
+  await bea.chat.say('written offline');
+  await expect(bea.chat.message('written offline')).toBeInViewport();
+  await expect(bea.chat.log.getByText('Messages in between are not shown')).toBeInViewport();
+  await ana.chat.say('meanwhile');
+  await bea.goOffline(false);
+  await expect(ana.chat.message('written offline')).toBeVisible();
+  await expect(bea.chat.message('written offline')).toBeInViewport();
+  await expect(bea.chat.message('written offline')).not.toContainText('Not sent');
+  await expect(bea.chat.message('meanwhile')).toBeInViewport();
+  await expect(bea.chat.log.getByText('Messages in between are not shown')).toHaveCount(0);
+});

@@ -53,7 +53,7 @@ pub fn HomePage(
                     <h1 id=START_HEADING_ID tabindex="-1" data-focus-home="">
                         "Start a chat"
                     </h1>
-                    <p class="soft">"No account. Share the link with whom you want to talk to."</p>
+                    <p class="soft">"No account. Share the link with whoever you want to talk to."</p>
                     <Deferred><StartForm nickname title=String::new() private=false id=form.unwrap_or_default() /></Deferred>
                 </section>
                 <Deferred><LobbyView /></Deferred>

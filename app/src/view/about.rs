@@ -13,7 +13,7 @@ use leptos::{
 
 use crate::{
     api::{RemoveMessage, RemovePerson, SetHidden, SetRemoved},
-    live::LiveChat,
+    live::{LiveChat, press_once},
     view::{
         avatar::Avatar,
         body::breakable,
@@ -205,6 +205,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                     ask=Ask::RemoveMessage { chat: chat_id, message }
                     problem
                     done
+                    is_irreversible=true
                 >
                     "Remove message"
                 </ActionForm>
@@ -247,9 +248,10 @@ fn AboutDialog(about: About) -> impl IntoView {
                 ask=Ask::RemovePerson { chat: chat_id, person: id }
                 problem
                 done
+                is_irreversible=true
             >
                 "Remove "
-                <bdi>{names.get_value()}</bdi>
+                <bdi translate="no">{names.get_value()}</bdi>
                 " and all their messages"
             </ActionForm>
         }
@@ -298,6 +300,9 @@ pub fn ActionForm(
     problem: RwSignal<Option<Problem>>,
     /// Is called when it was.
     done: Callback<()>,
+    /// Whether nobody gets back what it takes away.
+    #[prop(optional)]
+    is_irreversible: bool,
     children: Children,
 ) -> impl IntoView {
     let chat = LiveChat::here();
@@ -319,7 +324,7 @@ pub fn ActionForm(
         <form method="post" action=action on:submit=submit>
             <input type="hidden" name="chat" value=chat.chat_id().to_string() />
             {fields.collect_view()}
-            <button class="quiet">{children()}</button>
+            <button class="quiet" class:irreversible=is_irreversible on:click=press_once>{children()}</button>
         </form>
     }
     .into_any()

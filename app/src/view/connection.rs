@@ -34,8 +34,8 @@ pub fn ConnectionStatus(
         Connection::Starting | Connection::Connected | Connection::Ended => "",
         Connection::Reconnecting | Connection::Offline => meanwhile,
         Connection::Polling => {
-            "This network lets no live connection through, so the page looks for news every few seconds. EventKind you send arrives \
-             all the same."
+            "No live connection comes through here, so the page looks for news every few seconds. What you send arrives all \
+             the same."
         }
     };
     view! {

@@ -94,7 +94,7 @@ pub fn LobbyView() -> impl IntoView {
                         if is_filtered() {
                             "No public chat has this in its title."
                         } else {
-                            "No public chats yet. The first one you start is listed here, for everybody to join."
+                            "No public chats yet. The first one that is started is listed here, for everybody to join."
                         }
                     })}
                 </p>

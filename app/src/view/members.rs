@@ -135,7 +135,7 @@ pub fn Members() -> impl IntoView {
                     "Close"
                 </button>
             </div>
-            <div class="members-list" class:in-doubt=move || chat.live.is_in_doubt.get() tabindex="0" role="group" aria-label="Members" data-focus-home="">
+            <div class="members-list" class:in-doubt=move || chat.live.is_in_doubt.get() tabindex="0" role="group" aria-label="People here" data-focus-home="">
                 <ul aria-label="Members">
                     {list(Some(hold), rows, member)}
                 </ul>
@@ -201,6 +201,8 @@ fn RemoveNewcomersForm() -> impl IntoView {
     view! {
         <details class="newcomers" node_ref=details>
             <summary>"Unwelcome visitors"</summary>
+            // opens above, so that nothing moves, and a second click meets nothing
+            <div class="newcomers-panel">
             <p class="soft">"Whoever was here before, and said something then, stays."</p>
             <ActionForm
                 action=RemoveNewcomers::PATH
@@ -208,10 +210,12 @@ fn RemoveNewcomersForm() -> impl IntoView {
                 ask=Ask::RemoveNewcomers { chat: chat.chat_id(), seconds: NEWCOMERS_SECONDS }
                 problem
                 done
+                is_irreversible=true
             >
                 "Remove all who came in the last 10 minutes, and what they said"
             </ActionForm>
             <ProblemLine problem />
+            </div>
         </details>
     }
     .into_any()

@@ -33,6 +33,8 @@ pub enum Line {
     Day(Timestamp),
     /// What follows is new since the reader looked away.
     New,
+    /// Between what is above and what is below there is more, which is not here.
+    Gap,
     /// Something that was said or happened.
     Row(Row),
 }
@@ -44,6 +46,8 @@ pub enum LineKey {
     Day(u64),
     /// The line above what is new.
     New,
+    /// The line where something is left out.
+    Gap,
     /// A row.
     Row(RowKey),
 }
@@ -56,7 +60,12 @@ pub fn lines(
 ) -> Vec<Line> {
     let rows = timeline.rows(offset);
     let mut lines = Vec::with_capacity(rows.len() + 2);
+    let mut has_gap = timeline.has_later();
     for row in rows {
+        if has_gap && matches!(row.content, RowContent::Pending(_)) {
+            has_gap = false;
+            lines.push(Line::Gap);
+        }
         let (at, seq) = match &row.content {
             RowContent::Stored(event) => (event.at, Some(event.seq)),
             RowContent::Pending(pending) => (pending.at, None),
@@ -81,6 +90,7 @@ impl Line {
         match self {
             Self::Day(at) => LineKey::Day(local(*at, offset(*at)).utc_day()),
             Self::New => LineKey::New,
+            Self::Gap => LineKey::Gap,
             Self::Row(row) => LineKey::Row(row.key(me)),
         }
     }
@@ -157,6 +167,7 @@ pub fn line_view(line: RwSignal<Line>) -> AnyView {
     match line.get_untracked() {
         Line::Day(at) => view! { <DayLine at /> }.into_any(),
         Line::New => view! { <li class="new-since">"New"</li> }.into_any(),
+        Line::Gap => view! { <li class="system">"Messages in between are not shown"</li> }.into_any(),
         Line::Row(Row { content: RowContent::Hidden(hidden), .. }) => {
             view! { <HiddenView line hidden /> }.into_any()
         }

@@ -11,8 +11,8 @@ pub fn Terms() -> impl IntoView {
     let said = move || {
         let lifetimes = live.lifetimes.get();
         format!(
-            "What is said here is kept on the server, and goes by itself: a message after {}, a chat {} after the last \
-             person left, a nickname {} after its last page was closed.",
+            "What is said here is kept on the server and deleted automatically: a message after {}, a chat {} after the last \
+             person has left, a nickname {} after you have closed your last page.",
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };

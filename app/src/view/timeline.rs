@@ -57,12 +57,20 @@ pub fn TimelineView(
             scroller.set_scroll_top(0);
         }
     };
-    // the newest may have been let go meanwhile: then a page with them comes first
+    // the newest may have been let go meanwhile: then a page with them comes first, once there is a connection
+    let wants_newest = StoredValue::new(false);
     let to_newest = move || {
-        if !chat.turn_to_newest() {
+        let is_asked = chat.turn_to_newest();
+        wants_newest.set_value(!is_asked && has_later.get_untracked());
+        if !is_asked {
             to_end();
         }
     };
+    Effect::new(move |_| {
+        if live.connection.get() == Connection::Connected && wants_newest.get_value() {
+            to_newest();
+        }
+    });
     // What is new since one looked away begins below a line. It stays until one says something, or until
     // more is new after one has looked away again.
     let line = RwSignal::new(None::<Seq>);
@@ -80,8 +88,8 @@ pub fn TimelineView(
         is_looking
     });
     Effect::new(move |_| {
-        let (newest, seen) = chat.timeline.with(|timeline| (timeline.cursor().seq, timeline.seen()));
-        if !is_looking.get() && newest > seen && is_line_old.get_value() {
+        let (has_missed, seen) = chat.timeline.with(|timeline| (timeline.has_missed(), timeline.seen()));
+        if !is_looking.get() && has_missed && is_line_old.get_value() {
             is_line_old.set_value(false);
             line.set(Some(seen));
         }
@@ -336,9 +344,9 @@ fn Alone() -> impl IntoView {
         Some(match (peer, chat.chat.with(Chat::invited)) {
             (None, _) => "Nobody else is here yet. Share the link: whoever opens it is in.",
             (Some(peer), Some(invited)) if peer == invited => {
-                "The invite is on its way. You can write already; it is here when they come."
+                "The invite is on its way. You can write already: they will see it when they come."
             }
-            (Some(_), _) => "They are not here just now. What you write is here when they come.",
+            (Some(_), _) => "They are not here just now. They will see what you write when they come.",
         })
     });
     view! {
