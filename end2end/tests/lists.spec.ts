@@ -62,6 +62,8 @@ for (const [where, options] of [['a desk', {}], ['a phone', { viewport: { width:
     await expect(ana.chat.message('still here')).toBeVisible();
     if (await ana.chat.openMembers.isVisible()) await ana.chat.openMembers.click();
     const summary = ana.page.getByText('Unwelcome visitors');
+    // the sheet of a phone has risen by then
+    await summary.hover();
     const place = await summary.boundingBox();
     await summary.click();
     const remove = ana.page.getByRole('button', { name: /^Remove all who came/ });

@@ -67,6 +67,12 @@ pub fn listen(data_dir: &Path) -> Option<UnixListener> {
         .ok()
 }
 
+/// Removes the socket, once nobody listens to it any more.
+pub fn close(data_dir: &Path) {
+    // where there was none there is nothing to remove
+    let _ = fs::remove_file(data_dir.join(SOCKET));
+}
+
 /// Does what is asked for, one thing after the other, for ever.
 pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
     loop {
@@ -88,7 +94,11 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
                 Some(Ok(chat)) => engine.end(chat).await,
                 _ => Err(Problem::UnknownChat),
             };
-            let answer = answer.map_or_else(|problem| problem.to_string(), |()| ENDED.to_owned());
+            let answer = match answer {
+                Ok(()) => ENDED.to_owned(),
+                Err(Problem::UnknownChat) => "there is no such chat: it may have ended already".to_owned(),
+                Err(problem) => problem.to_string(),
+            };
             // whoever asked may have gone
             let _ = timeout(TIMEOUT, writer.write_all(format!("{answer}\n").as_bytes())).await;
         }

@@ -195,7 +195,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     background.spawn("lobby", &lobby, |lobby| async move { lobby.run().await });
     background.spawn("sweep", &sweep, |sweep| async move { sweep.run().await });
     background.spawn("limits", &limits, |limits| async move { limits.run().await });
-    background.spawn("press", &renderer, |renderer| async move { renderer.run().await });
+    background.spawn("renderer", &renderer, |renderer| async move { renderer.run().await });
     for shard in 0..fanout.shards() {
         background.spawn("tails", &fanout, move |fanout| async move { fanout.run(shard).await });
     }
@@ -249,9 +249,10 @@ impl Running {
         // who leaves now leaves because of this, and is back in a moment
         self.background.stop().await;
         // what it has begun goes no further: it holds an end of the log
-        if let Some(operator) = self.operator {
-            operator.abort();
-            let _ = operator.await;
+        if let Some(task) = self.operator {
+            task.abort();
+            let _ = task.await;
+            self.database.parent().into_iter().for_each(operator::close);
         }
         self.stop.cancel();
         self.connections.close();

@@ -32,7 +32,7 @@ async fn whoever_runs_the_server_ends_a_chat_for_everybody() {
     assert_eq!(here.post(chat, client_id(900), "again").await, Err(Problem::UnknownChat));
     assert_eq!(ana.get(&format!("/chat/{chat}")).await.status, StatusCode::NOT_FOUND);
 
-    for (asked, said) in [(link.as_str(), "This chat is not there."), ("nothing", "is no link")] {
+    for (asked, said) in [(link.as_str(), "there is no such chat"), ("nothing", "is no link")] {
         let (code, told) = process.end_chat(folder.path(), asked);
         assert!(code == Some(1) && told.contains(said), "{told}");
     }
@@ -45,6 +45,9 @@ async fn nobody_but_its_owner_can_open_the_socket_of_a_server() {
     use std::os::unix::fs::PermissionsExt;
 
     let server = TestServer::start().await;
-    let mode = std::fs::metadata(server.folder().join("qchat.socket")).unwrap().permissions().mode();
+    let socket = server.folder().join("qchat.socket");
+    let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let folder = server.stop().await;
+    assert!(folder.path().join("qchat.redb").exists() && !socket.exists(), "it goes with its server");
 }

@@ -133,7 +133,7 @@ pub(crate) struct TestServer {
     running: Running,
     folder: TempDir,
     settings: Settings,
-    calm: PanicWatch,
+    panic_watch: PanicWatch,
 }
 
 impl TestServer {
@@ -153,7 +153,7 @@ impl TestServer {
 
     /// By this clock, with other settings.
     pub(crate) async fn start_at(hands: &Hands, change: impl FnOnce(&mut Settings)) -> Self {
-        let calm = PanicWatch::keep();
+        let panic_watch = PanicWatch::keep();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
             address: ([127, 0, 0, 1], 0).into(),
@@ -167,15 +167,15 @@ impl TestServer {
         };
         change(&mut settings);
         let running = start_by(&settings, hands.clock()).await.unwrap();
-        Self { running, folder, settings, calm }
+        Self { running, folder, settings, panic_watch }
     }
 
     /// Stops in order, and starts again on the same data by this clock.
     pub(crate) async fn restart_at(self, hands: &Hands) -> Self {
-        let Self { running, folder, settings, calm } = self;
+        let Self { running, folder, settings, panic_watch } = self;
         running.stop().await;
         let running = start_by(&settings, hands.clock()).await.unwrap();
-        Self { running, folder, settings, calm }
+        Self { running, folder, settings, panic_watch }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -194,17 +194,19 @@ impl TestServer {
 
     /// Stops in order, and starts again on the same data and these changes.
     pub(crate) async fn restart_with(self, changes: &[Change]) -> Self {
-        let Self { running, folder, settings, calm } = self;
+        let Self { running, folder, settings, panic_watch } = self;
         running.stop().await;
         let store = Store::open(&folder.path().join(DATABASE), settings.lifetimes).unwrap();
         write(&store, changes).unwrap();
         drop(store);
         let running = start(&settings).await.unwrap();
-        Self { running, folder, settings, calm }
+        Self { running, folder, settings, panic_watch }
     }
 
-    pub(crate) async fn stop(self) {
+    /// Stops in order. Gives the folder with what it leaves.
+    pub(crate) async fn stop(self) -> TempDir {
         self.running.stop().await;
+        self.folder
     }
 
     /// Somebody new opens the home page.
