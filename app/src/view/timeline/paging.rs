@@ -1,0 +1,104 @@
+//! Pages of history that come as the reader scrolls, and the way back to the newest one.
+
+use domain::Timeline;
+use leptos::{html::Div, prelude::*, web_sys::HtmlDivElement};
+
+use crate::{
+    live::{Connection, LiveChat},
+    view::anchor::Anchor,
+};
+
+/// A reader this many pixels from the end is at the end.
+const NEAR_THE_END: f64 = 120.0;
+
+/// Which part of the history is loaded, and where in it the reader is.
+#[derive(Clone, Copy)]
+pub(super) struct Paging {
+    chat: LiveChat,
+    scroller: NodeRef<Div>,
+    anchor: Anchor,
+    /// Whether there are newer events than those that are loaded.
+    pub(super) has_later: Memo<bool>,
+    is_scrolled_up: RwSignal<bool>,
+    /// Whether the reader wanted to see the newest events, and they could not be asked for.
+    wants_newest: StoredValue<bool>,
+}
+
+impl Paging {
+    pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, anchor: Anchor) -> Self {
+        let has_earlier = Memo::new(move |_| chat.timeline.with(Timeline::has_earlier));
+        let has_later = Memo::new(move |_| chat.timeline.with(Timeline::has_later));
+        let is_scrolled_up = RwSignal::new(false);
+        let wants_newest = StoredValue::new(false);
+        let paging = Self { chat, scroller, anchor, has_later, is_scrolled_up, wants_newest };
+        let connection = chat.live.connection;
+        Effect::new(move |_| {
+            if connection.get() == Connection::Connected && wants_newest.get_value() {
+                paging.to_newest();
+            }
+        });
+        // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before or after.
+        Effect::new(move |_| {
+            let (has_earlier, has_later) = (has_earlier.get(), has_later.get());
+            let is_idle = !chat.loading.get() && connection.get() == Connection::Connected;
+            if is_idle && (has_earlier || has_later) {
+                let _ = request_animation_frame(move || paging.fill(has_later));
+            }
+        });
+        paging
+    }
+
+    /// Whether the newest event is out of view.
+    pub(super) fn is_away(self) -> bool {
+        self.is_scrolled_up.get() || self.has_later.get()
+    }
+
+    /// Leads to the newest event. Where that is not loaded, its page is asked for first: now, or with the next connection.
+    pub(super) fn to_newest(self) {
+        let is_asked = self.chat.turn_to_newest();
+        self.wants_newest.set_value(!is_asked && self.has_later.get_untracked());
+        if !is_asked {
+            self.to_end();
+        }
+    }
+
+    /// Scrolls to the newest event that is loaded.
+    pub(super) fn to_end(self) {
+        self.anchor.lift();
+        if let Some(scroller) = self.element() {
+            scroller.set_scroll_top(0);
+        }
+    }
+
+    /// Asks for what is above and below before the reader has scrolled to it.
+    pub(super) fn scrolled(self) {
+        let Some(scroller) = self.element() else { return };
+        let from_end = self.anchor.scrolled(self.has_later.get_untracked());
+        let is_up = from_end > NEAR_THE_END;
+        if self.is_scrolled_up.get_untracked() != is_up {
+            self.is_scrolled_up.set(is_up);
+        }
+        let height = f64::from(scroller.client_height());
+        if f64::from(scroller.scroll_height()) - from_end < 2.0 * height {
+            self.chat.load_earlier();
+        } else if from_end < height {
+            self.chat.load_later();
+        }
+    }
+
+    /// Asks for another page if what is loaded does not fill the view.
+    fn fill(self, has_later: bool) {
+        let fits = |scroller: HtmlDivElement| scroller.scroll_height() <= scroller.client_height();
+        if self.element().is_some_and(fits) {
+            if has_later {
+                self.chat.load_later()
+            } else {
+                self.chat.load_earlier()
+            };
+        }
+    }
+
+    fn element(self) -> Option<HtmlDivElement> {
+        self.scroller.try_get_untracked().flatten()
+    }
+}

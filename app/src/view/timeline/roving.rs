@@ -1,0 +1,73 @@
+//! The keyboard's way through the lines. Every line has a link to more about it: Tab stops at one of them, that of the newest
+//! line at first, and the arrows lead from there to the others (ARIA Authoring Practices, roving tabindex).
+
+use leptos::{
+    ev::{FocusEvent, KeyboardEvent},
+    html::Div,
+    prelude::*,
+    wasm_bindgen::JsCast,
+    web_sys::{Event, HtmlDivElement, HtmlElement},
+};
+
+use crate::{live::Live, view::about::ABOUT_LINK};
+
+/// Lets Tab stop at the newest line once the page is alive.
+pub(super) fn begin(live: Live, scroller: NodeRef<Div>) {
+    Effect::new(move |_| {
+        if live.is_hydrated.get()
+            && let Some(scroller) = scroller.get()
+            && let Some(newest) = about_links(&scroller).last()
+        {
+            rove(&scroller, newest);
+        }
+    });
+}
+
+/// Lets Tab stop at the line that has the focus, or at the newest one.
+pub(super) fn focused(scroller: &HtmlDivElement, event: &FocusEvent) {
+    match element_of(event) {
+        Some(element) if element.class_list().contains(ABOUT_LINK) => rove(scroller, &element),
+        Some(_) => {
+            if let Some(newest) = about_links(scroller).last() {
+                rove(scroller, newest);
+            }
+        }
+        None => {}
+    }
+}
+
+/// Leads from line to line by the arrows, Home and End.
+pub(super) fn key_down(scroller: &HtmlDivElement, event: &KeyboardEvent) {
+    let links = about_links(scroller);
+    let focused = element_of(event);
+    let Some(place) = links.iter().position(|link| focused.as_ref() == Some(link)) else { return };
+    let next = match event.key().as_str() {
+        "ArrowUp" => place.checked_sub(1),
+        "ArrowDown" => Some(place + 1),
+        "Home" => Some(0),
+        "End" => links.len().checked_sub(1),
+        _ => return,
+    };
+    event.prevent_default();
+    if let Some(link) = next.and_then(|next| links.get(next)) {
+        let _ = link.focus();
+    }
+}
+
+fn element_of(event: &Event) -> Option<HtmlElement> {
+    event.target()?.dyn_into().ok()
+}
+
+/// The links of all lines that are rendered, in their order.
+fn about_links(scroller: &HtmlDivElement) -> Vec<HtmlElement> {
+    let links = scroller.get_elements_by_class_name(ABOUT_LINK);
+    let link = |place| links.item(place)?.dyn_into::<HtmlElement>().ok();
+    (0..links.length()).filter_map(link).filter(|link| link.offset_parent().is_some()).collect()
+}
+
+/// Lets Tab stop at this link and at no other.
+fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
+    for other in about_links(scroller) {
+        other.set_tab_index(if other == *link { 0 } else { -1 });
+    }
+}

@@ -1,0 +1,114 @@
+//! The line above what is new, and the way to it.
+
+use domain::{Seq, Timeline};
+use leptos::{
+    html::Div,
+    prelude::*,
+    wasm_bindgen::JsCast,
+    web_sys::{HtmlDivElement, HtmlElement},
+};
+
+use crate::live::LiveChat;
+
+/// The line in the document.
+const NEW_LINE: &str = ".new-since";
+
+/// Where what is new since the reader looked away begins. The line stays until the reader says something, or until more is new
+/// after they have looked away again.
+#[derive(Clone, Copy)]
+pub(super) struct UnreadLine {
+    chat: LiveChat,
+    scroller: NodeRef<Div>,
+    /// The last event that the reader had seen. `None` while nothing is marked as new.
+    seen: RwSignal<Option<Seq>>,
+    /// The first event below the line. `None` where that is not loaded.
+    pub(super) first_new: Memo<Option<Seq>>,
+    /// Whether the line is above what is in view, and the reader has not been there.
+    pub(super) is_above: RwSignal<bool>,
+}
+
+impl UnreadLine {
+    /// Follows what the reader sees: `is_away` says whether the newest message is out of view.
+    pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, is_away: Memo<bool>) -> Self {
+        let live = chat.live;
+        let seen = RwSignal::new(None::<Seq>);
+        let first_new = Memo::new(move |_| {
+            seen.get().and_then(|seen| chat.timeline.with(|timeline| timeline.first_after(seen)))
+        });
+        let line = Self { chat, scroller, seen, first_new, is_above: RwSignal::new(false) };
+        let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
+        let is_old = StoredValue::new(true);
+        Effect::new(move |was_looking: Option<bool>| {
+            let is_looking = is_looking.get();
+            if was_looking == Some(true) && !is_looking {
+                is_old.set_value(true);
+            }
+            chat.look(is_looking);
+            is_looking
+        });
+        Effect::new(move |_| {
+            let (has_missed, newest_seen) =
+                chat.timeline.with(|timeline| (timeline.has_missed(), timeline.seen()));
+            if !is_looking.get() && has_missed && is_old.get_value() {
+                is_old.set_value(false);
+                seen.set(Some(newest_seen));
+            }
+        });
+        Effect::new(move |_| {
+            if seen.get().is_some() && is_looking.get() {
+                // the line is in the document with the next frame
+                let _ = request_animation_frame(move || line.is_above.set(line.is_out_of_view()));
+            } else {
+                line.is_above.set(false);
+            }
+        });
+        line
+    }
+
+    /// Removes the line.
+    pub(super) fn clear(self) {
+        self.seen.set(None);
+    }
+
+    /// Notices that the reader has scrolled to the line.
+    pub(super) fn scrolled(self) {
+        if self.is_above.get_untracked() && !self.is_out_of_view() {
+            self.is_above.set(false);
+        }
+    }
+
+    /// Leads to the line. Where so much is new that it begins in an earlier page of history, that page is asked for first.
+    pub(super) fn go(self) {
+        match self.unloaded() {
+            Some(seen) => drop(self.chat.turn_to_after(seen)),
+            None => self.scroll(),
+        }
+    }
+
+    /// Scrolls to the line, if it is in the document.
+    pub(super) fn scroll(self) {
+        if let Some(line) = self.element() {
+            line.scroll_into_view();
+        }
+    }
+
+    fn is_out_of_view(self) -> bool {
+        let scrolled = self.element_of_scroller().map_or(0, |scroller| scroller.scroll_top());
+        self.unloaded().is_some()
+            || self.element().is_some_and(|line| line.offset_top() + line.offset_height() < scrolled)
+    }
+
+    /// The last event that was seen, where what follows it is not loaded.
+    fn unloaded(self) -> Option<Seq> {
+        let seen = self.seen.get_untracked()?;
+        self.chat.timeline.with_untracked(|timeline: &Timeline| timeline.begins_after(seen)).then_some(seen)
+    }
+
+    fn element(self) -> Option<HtmlElement> {
+        self.element_of_scroller()?.query_selector(NEW_LINE).ok()??.dyn_into().ok()
+    }
+
+    fn element_of_scroller(self) -> Option<HtmlDivElement> {
+        self.scroller.try_get_untracked().flatten()
+    }
+}
