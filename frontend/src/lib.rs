@@ -1,6 +1,7 @@
 //! The browser's half: takes over the page that the server rendered, and keeps it alive. `boot.js` calls what is here.
 
 mod browser;
+mod connection;
 mod json;
 mod outbox;
 mod polling;

@@ -25,7 +25,7 @@ const EVERY_MILLIS: [i32; 2] = [3_000, 15_000];
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// What could not be stored just now is sent again after so many seconds.
-const REST_SECONDS: u32 = 2;
+const PAUSE_SECONDS: u32 = 2;
 /// After so many failures in a row the server does not answer either.
 const FAILURES: u32 = 2;
 /// Where commands are asked for.
@@ -33,7 +33,7 @@ const ASK_ADDRESS: &str = "/api/ask";
 
 /// Follows a page by requests, while that is on.
 pub(crate) struct Polling {
-    scene: LivePage,
+    page: LivePage,
     is_on: Cell<bool>,
     failures: Cell<u32>,
     /// Whether the page was asked for and has not come.
@@ -46,9 +46,9 @@ pub(crate) struct Polling {
 
 impl Polling {
     /// Off at first.
-    pub(crate) fn new(scene: LivePage) -> Rc<Self> {
+    pub(crate) fn new(page: LivePage) -> Rc<Self> {
         Rc::new(Self {
-            scene,
+            page,
             is_on: Cell::new(false),
             failures: Cell::new(0),
             is_asked: Cell::new(false),
@@ -83,9 +83,9 @@ impl Polling {
         if !self.is_on.get() || self.is_asked.replace(true) {
             return;
         }
-        let page = match self.scene.chat() {
+        let page = match self.page.chat() {
             Some(chat) => format!("/chat/{}", chat.chat_id()),
-            None => address(&self.scene.wanted()),
+            None => address(&self.page.wanted()),
         };
         let polling = Rc::clone(self);
         browser::request(&page, None, TIMEOUT, Box::new(move |reply| polling.looked(reply)));
@@ -105,21 +105,21 @@ impl Polling {
         match (page, problem) {
             (Some(page), _) => {
                 self.failures.set(0);
-                self.scene.refresh(page);
+                self.page.refresh(page);
                 self.post();
             }
             // the chat has gone, or the reader may not see it any more
             (None, Some(problem)) if !problem.is_passing() => {
                 self.stop();
-                return self.scene.gone(problem);
+                return self.page.gone(problem);
             }
             (None, Some(_)) => {}
             (None, None) => {
                 self.failures.set(self.failures.get() + 1);
                 if self.failures.get() >= FAILURES {
                     self.stop();
-                    self.scene.live().is_in_doubt.set(true);
-                    return self.scene.live().connection.set(Connection::Reconnecting);
+                    self.page.live().is_in_doubt.set(true);
+                    return self.page.live().connection.set(Connection::Reconnecting);
                 }
             }
         }
@@ -131,8 +131,7 @@ impl Polling {
 
     /// Sends the oldest message that waits, and then the next.
     pub(crate) fn post(self: &Rc<Self>) {
-        let Some(chat) = self.scene.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none())
-        else {
+        let Some(chat) = self.page.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none()) else {
             return;
         };
         let Some(message) = chat.on_their_way().into_iter().next() else { return };
@@ -140,7 +139,7 @@ impl Polling {
             return;
         }
         let client_id = message.client_id;
-        let ask = message.ask(chat.chat_id(), self.scene.live().server_time());
+        let ask = message.ask(chat.chat_id(), self.page.live().server_time());
         let polling = Rc::clone(self);
         self.send(&ask, move |outcome| {
             polling.is_posting.set(false);
@@ -154,7 +153,7 @@ impl Polling {
                     if problem == Problem::AnswerLost
                         || (problem.is_passing() && problem != Problem::StorageFull) =>
                 {
-                    let seconds = problem.retry_after().unwrap_or(REST_SECONDS);
+                    let seconds = problem.retry_after().unwrap_or(PAUSE_SECONDS);
                     let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
                     let again = Rc::clone(&polling);
                     *polling.rest.borrow_mut() = Timer::once(millis, move || {
@@ -189,7 +188,7 @@ impl Polling {
             });
         };
         // the cookie may be that of another user by now
-        let by = self.scene.live().me.with_untracked(|me| me.id);
+        let by = self.page.live().me.with_untracked(|me| me.id);
         browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), TIMEOUT, Box::new(reply));
     }
 }
