@@ -1,22 +1,22 @@
-//! How long a client that lost its connection waits before it tries again.
+//! The back-off of a client that lost its connection.
 //!
-//! Waits are spread over their whole range, so that a thousand pages that lost the same server do not come back as one
-//! ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter).
+//! Waits have full jitter: they are spread over their whole range, so that a thousand pages that lost the same server
+//! do not reconnect at once ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 
-/// The longest of the first waits, in milliseconds: whoever drove through a tunnel is back within half a second of its end.
+/// The longest of the first waits, in milliseconds: after a short outage, such as a tunnel, a page is back within half a second.
 pub const AT_ONCE_MILLIS: u32 = 200;
-/// After this many attempts, three to four seconds, it is no mere tunnel.
+/// The number of attempts, over three to four seconds, after which it is no short outage.
 const AT_ONCE_ATTEMPTS: u32 = 36;
-/// A server that restarts is back in a second or two, and everybody within two seconds after that (docs/guarantees.md):
-/// there has to be time left to connect.
+/// The longest of the next waits, in milliseconds. A server that restarts is back in a second or two, and all pages
+/// within two seconds after that (docs/guarantees.md): there has to be time left to connect.
 const SOON_MILLIS: u32 = 1_500;
-/// After this many attempts, about half a minute, it is no mere restart.
+/// The number of attempts, over about half a minute, after which it is no mere restart.
 const SOON_ATTEMPTS: u32 = 66;
-/// From then on nobody hurries, and neither where the device says that it has no network.
+/// The longest wait from then on, in milliseconds, and whenever the device reports that it is offline.
 const LATER_MILLIS: u32 = 15_000;
 
-/// Milliseconds to wait before attempt number `attempt`, counted from 0, given `chance` between 0 and 1 and whether the
-/// device believes to have a network.
+/// Returns how many milliseconds to wait before attempt number `attempt`, counted from 0. `chance` is a random number
+/// from 0 to 1; `online` is whether the device reports a network.
 pub fn wait_millis(attempt: u32, chance: f64, online: bool) -> u32 {
     spread(
         match attempt {
@@ -29,7 +29,8 @@ pub fn wait_millis(attempt: u32, chance: f64, online: bool) -> u32 {
     )
 }
 
-/// Milliseconds to wait for somebody who was told to come back within so many seconds, given `chance` between 0 and 1.
+/// Returns how many milliseconds to wait if the server asked to reconnect within `seconds`. `chance` is a random number
+/// from 0 to 1.
 pub fn told_millis(seconds: u32, chance: f64) -> u32 {
     spread(seconds.saturating_mul(1_000), chance)
 }

@@ -4,77 +4,77 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChatId, Problem, Seq, Timestamp, Title, UserId, invite::DECLINE_COOLDOWN_MILLIS};
 
-/// So many people can be removed from one chat. The list is stored with the chat and sent with every snapshot of it.
+/// The maximum number of people removed from one chat. The list is stored with the chat and sent with every snapshot.
 pub const REMOVED_LIMIT: usize = 500;
 
-/// Who can find a chat.
+/// How a chat can be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Visibility {
     /// Listed on the home page.
     Public,
-    /// Found only by its link.
+    /// Reachable only by its link.
     Private,
 }
 
-/// A room where people talk.
+/// A chat: its current metadata, without its events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chat {
-    /// Its id, and the last part of its address.
+    /// The id, and the last part of the chat's address.
     pub id: ChatId,
-    /// What it is called now.
+    /// The current title.
     pub title: Title,
-    /// Who started it.
+    /// The user who started the chat.
     pub owner: UserId,
-    /// Who can find it.
+    /// How the chat can be found.
     pub visibility: Visibility,
-    /// When it was started.
+    /// When the chat was started.
     pub started_at: Timestamp,
-    /// The place of its newest event.
+    /// The sequence number of the newest event.
     pub seq: Seq,
-    /// When something was last said in it; nothing until something is.
+    /// When the newest message was posted, or `None` if there has been none.
     pub said_at: Option<Timestamp>,
-    /// In a chat of two, the other one. Everybody may enter where this is nobody.
+    /// The second user of a direct chat. `None` in a group chat.
     pub guest: Option<Guest>,
-    /// Whether its owner alone can write in it.
+    /// Whether only the owner can write.
     pub is_locked: bool,
-    /// Who was removed from it and may not return: [`REMOVED_LIMIT`] at most.
+    /// Users who were removed and may not return: at most [`REMOVED_LIMIT`].
     pub removed: Vec<UserId>,
 }
 
-/// The one who is in a chat of two besides its owner.
+/// The user of a direct chat who is not its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guest {
-    /// Who.
+    /// The user's id.
     pub id: UserId,
-    /// Which of the two is invited and has not answered yet.
+    /// Which of the two users is invited and has not answered, or `None` if there is no open invite.
     pub invited: Option<UserId>,
-    /// The last no, if the last answer was one.
+    /// The last answer, if it was to decline.
     pub declined: Option<Declined>,
 }
 
-/// Somebody would rather not.
+/// An answer that declined an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declined {
-    /// Who said so.
+    /// The user who declined.
     pub by: UserId,
-    /// When.
+    /// When the user declined.
     pub at: Timestamp,
 }
 
 impl Guest {
-    /// Somebody who has just been invited.
+    /// Creates a guest who has just been invited.
     pub fn new(id: UserId) -> Self {
         Self { id, invited: Some(id), declined: None }
     }
 }
 
 impl Chat {
-    /// Whether somebody may enter and read. A chat of two admits those two only; every other one admits whoever has
-    /// its link and was not removed from it.
+    /// Checks whether a user may enter and read. A direct chat admits its two users only; any other chat admits
+    /// everyone who has its link and was not removed from it.
     ///
     /// # Errors
-    /// [`Problem::NotAdmitted`] or [`Problem::Removed`].
+    /// [`Problem::NotAdmitted`] if this is a direct chat of two others, [`Problem::Removed`] if the user was removed.
     pub fn check_access(&self, user: UserId) -> Result<(), Problem> {
         if self.guest.is_some_and(|guest| user != self.owner && user != guest.id) {
             return Err(Problem::NotAdmitted);
@@ -82,38 +82,38 @@ impl Chat {
         if self.removed.contains(&user) { Err(Problem::Removed) } else { Ok(()) }
     }
 
-    /// Whether somebody who may enter may also write.
+    /// Checks whether a user who may enter may also write.
     ///
     /// # Errors
-    /// [`Problem::ChatLocked`].
+    /// [`Problem::ChatLocked`] if the chat is locked and the user is not its owner.
     pub fn check_can_post(&self, user: UserId) -> Result<(), Problem> {
         if self.is_locked && user != self.owner { Err(Problem::ChatLocked) } else { Ok(()) }
     }
 
-    /// In a chat of two, the other one as seen by one of them.
+    /// Returns the other user of a direct chat, as seen by one of the two, or `None` if this is not a direct chat.
     pub fn peer(&self, of: UserId) -> Option<UserId> {
         self.guest.map(|guest| if guest.id == of { self.owner } else { guest.id })
     }
 
-    /// Who is invited and has not answered yet.
+    /// Returns the user who is invited and has not answered yet, or `None` if there is no open invite.
     pub fn invited(&self) -> Option<UserId> {
         self.guest.and_then(|guest| guest.invited)
     }
 
-    /// Whether somebody has declined so recently that they are not to be asked again ([`DECLINE_COOLDOWN_MILLIS`]).
+    /// Whether a user declined less than [`DECLINE_COOLDOWN_MILLIS`] ago and is not to be invited again yet.
     pub fn in_decline_cooldown(&self, invited: UserId, now: Timestamp) -> bool {
         let declined = self.guest.and_then(|guest| guest.declined);
-        // a no that seems to come later is one from before the clock was set back
+        // a time in the future is from before the clock was set back
         let is_new = |at: Timestamp| now >= at && now.millis_since(at) < DECLINE_COOLDOWN_MILLIS;
         declined.is_some_and(|no| no.by == invited && is_new(no.at))
     }
 
-    /// The chat after an event that says whether somebody is invited now.
+    /// Returns the chat after an event that opens or withdraws an invite.
     pub(crate) fn after_invite(self, seq: Seq, invited: Option<UserId>) -> Self {
         Self { seq, guest: self.guest.map(|guest| Guest { invited, ..guest }), ..self }
     }
 
-    /// The chat after somebody has answered.
+    /// Returns the chat after an invite was answered.
     pub(crate) fn after_answer(self, seq: Seq, declined: Option<Declined>) -> Self {
         Self { seq, guest: self.guest.map(|guest| Guest { invited: None, declined, ..guest }), ..self }
     }

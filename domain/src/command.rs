@@ -1,177 +1,177 @@
-//! What people ask for.
+//! Commands of users, and proposals for the log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Body, ChatId, ClientId, Nickname, Seq, Timestamp, Title, UserId, Visibility, invite::Answer};
 
-/// Something durable that a person asks for.
+/// A durable action that a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Be called this from now on.
+    /// Changes the user's nickname.
     SetNickname {
         /// The new nickname.
         nickname: Nickname,
-        /// Where it is noted: the chats the user is in, filled in by the server.
+        /// The chats the user is in, where the change is shown. Filled in by the server.
         chats: Vec<ChatId>,
     },
-    /// Start a chat and own it.
+    /// Starts a chat owned by the user.
     StartChat {
         /// A fresh id, drawn by the server.
         chat: ChatId,
-        /// What to call it; without one it is named after its owner.
+        /// The title. `None` names the chat after its owner.
         title: Option<Title>,
-        /// Who can find it.
+        /// The visibility.
         visibility: Visibility,
     },
-    /// Call a chat something else. For its owner alone.
+    /// Changes the title of a chat. Owner only.
     EditTitle {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Its new title.
+        /// The new title.
         title: Title,
     },
-    /// Let a chat be found by everybody, or by its link alone. For its owner alone.
+    /// Lists a chat publicly, or makes it reachable by its link only. Owner only.
     SetVisibility {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Who can find it.
+        /// The visibility.
         visibility: Visibility,
     },
-    /// Say something.
+    /// Posts a message.
     Post {
-        /// Where.
+        /// The chat.
         chat: ChatId,
-        /// Made by the client, the same for every retry of this message.
+        /// An id made by the client, the same for every retry of this message.
         client_id: ClientId,
-        /// What.
+        /// The text.
         body: Body,
-        /// How many milliseconds ago the client tried for the first time.
+        /// How many milliseconds ago the client first tried to post it.
         waited_millis: u64,
     },
-    /// Talk to somebody in a chat of two: the one there is, or a new one. They are invited.
+    /// Opens the direct chat with another user and invites them: the existing chat, or a new one.
     ChatPrivately {
-        /// Whom to talk to.
+        /// The other user.
         with: UserId,
-        /// A fresh id, drawn by the server, for a chat that is not there yet.
+        /// A fresh id, drawn by the server, for a chat that does not exist yet.
         chat: ChatId,
-        /// Whether the other is in that chat now and needs no invite; filled in by the server.
+        /// Whether the other user is in that chat now and needs no invite. Filled in by the server.
         is_there: bool,
-        /// Whether both are in some chat now; filled in by the server.
+        /// Whether both users are in some chat together now. Filled in by the server.
         is_near: bool,
     },
-    /// Say yes or no to an invite.
+    /// Answers an invite.
     AnswerInvite {
-        /// To which chat.
+        /// The chat it leads to.
         chat: ChatId,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
-    /// Be invited by others, or by nobody.
+    /// Allows or refuses invites from others.
     SetInvites {
-        /// Whether others can.
+        /// Whether invites are accepted.
         are_taken: bool,
     },
-    /// Take away a message: one's own, or anybody's for the owner of a chat of many.
+    /// Removes a message: the user's own, or, as the owner of a group chat, anyone's.
     RemoveMessage {
-        /// Where.
+        /// The chat.
         chat: ChatId,
-        /// Its place.
+        /// The sequence number of the message.
         message: Seq,
     },
-    /// Remove somebody from a chat, or let them return. For its owner alone.
+    /// Removes a user from a chat, or lets them return. Owner only.
     SetRemoved {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whom.
+        /// The user to remove or readmit.
         person: UserId,
-        /// Whether they may not be there.
+        /// Whether the user is removed.
         is_removed: bool,
     },
-    /// Remove somebody from a chat with all they said in it. For its owner alone.
+    /// Removes a user from a chat, with all their messages in it. Owner only.
     RemovePerson {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whom.
+        /// The user to remove.
         person: UserId,
     },
-    /// Remove everybody from a chat who came lately, with all they said in it. For its owner alone.
+    /// Removes everyone who joined a chat recently, with all their messages in it. Owner only.
     RemoveNewcomers {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// How many seconds ago they came at most.
+        /// How far back to look, in seconds.
         seconds: u64,
-        /// Who they are, filled in by the server.
+        /// Those users. Filled in by the server.
         people: Vec<UserId>,
     },
-    /// Take away all one said in a chat, whether one may still enter it or not.
+    /// Removes all of the user's own messages in a chat, even if the user may no longer enter it.
     RemoveOwn {
-        /// Which.
+        /// The chat.
         chat: ChatId,
     },
-    /// Let nobody else write in a chat, or everybody again. For its owner alone.
+    /// Locks a chat, so that only its owner can write, or unlocks it. Owner only.
     SetLock {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whether the owner alone can write.
+        /// Whether the chat is locked.
         is_locked: bool,
     },
-    /// Hide what somebody says from oneself, or show it again.
+    /// Hides another user's messages from the user, or shows them again.
     SetHidden {
-        /// Whose.
+        /// The user to hide or show.
         person: UserId,
-        /// Whether it is hidden.
+        /// Whether they are hidden.
         is_hidden: bool,
     },
 }
 
-/// Something that is to get a place in the log.
+/// Something to be given a position in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proposal {
-    /// What a person asks for.
+    /// A command of a user.
     Command {
-        /// Who.
+        /// The user.
         by: UserId,
-        /// For what.
+        /// The command.
         command: Command,
     },
-    /// Who was there, and in which chats, since the last time this was noted. An open page keeps its user and its chat
-    /// alive, however idle it is.
+    /// Records who was seen, and in which chats, since the last such entry. An open page keeps its user and its chat
+    /// from expiring, however idle it is.
     Touch {
         /// When each user was last seen.
         users: Vec<(UserId, Timestamp)>,
-        /// When somebody was last in each chat.
+        /// When each chat last had a member.
         chats: Vec<(ChatId, Timestamp)>,
     },
-    /// What may go, since it has expired. What was needed meanwhile stays.
+    /// Removes what has expired. What has been used again meanwhile stays.
     Expire {
-        /// These users.
+        /// The users.
         users: Vec<UserId>,
-        /// These chats.
+        /// The chats.
         chats: Vec<ChatId>,
-        /// The events of these chats up to a place.
+        /// The chats whose events go, each with the last sequence number to remove.
         events: Vec<(ChatId, Seq)>,
     },
-    /// A user has gone: their last page was closed. Nobody is to wait for them.
+    /// A user has gone offline: their last page was closed. Their open invites are withdrawn.
     UserLeft(UserId),
-    /// Whoever runs the server ends a chat: what happened in it up to a place goes, and with the last of that the chat.
+    /// The operator ends a chat: its events up to `through` are removed, and the chat with the last of them.
     End {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Up to which place.
+        /// The last sequence number to remove.
         through: Seq,
     },
-    /// The clock of the server was set, forward by so many milliseconds or back by as many. What was noted of users and
-    /// chats moves with it, so that no length of time is different by that.
+    /// The clock of the server was set forward by this many milliseconds, or back if negative. The times recorded for
+    /// users and chats move with it, so that no duration changes.
     ClockSet(i64),
 }
 
-/// A proposal with its place in the log.
+/// A proposal with its position in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its place: higher than that of every entry before it.
+    /// The sequence number: higher than that of every earlier entry.
     pub seq: Seq,
-    /// When it got its place. Where the clock was set back this is earlier than the entry before it: order is by place.
+    /// When it got its position. Can be earlier than the entry before it, if the clock was set back: `seq` gives the order.
     pub at: Timestamp,
-    /// What.
+    /// The proposal.
     pub proposal: Proposal,
 }

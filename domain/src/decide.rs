@@ -1,4 +1,4 @@
-//! The rules: what follows from a proposal.
+//! The rules: what a proposal does to the state.
 
 use std::collections::BTreeSet;
 
@@ -10,86 +10,85 @@ use crate::{
     user::HIDDEN_LIMIT,
 };
 
-/// Something in the state, and when it was last needed.
+/// A value of the state, with the time of its last use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked<T> {
-    /// What.
+    /// The value.
     pub value: T,
-    /// When it was last needed.
+    /// When it was last in use.
     pub active_at: Timestamp,
 }
 
-/// What the rules need to know of the state before an entry, expired or not. Whoever holds the state answers, and may
-/// fail to.
+/// Read access to the state before an entry, including what has expired. Implemented by the owner of the state.
 pub trait StateReader {
-    /// Why an answer could not be given.
+    /// The error of a failed read.
     type Error;
 
-    /// The user, where one is stored.
+    /// Returns the user, or `None` if none is stored.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn user(&self, id: UserId) -> Result<Option<Tracked<User>>, Self::Error>;
 
-    /// The chat, where there is one.
+    /// Returns the chat, or `None` if it does not exist.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn chat(&self, id: ChatId) -> Result<Option<Tracked<Chat>>, Self::Error>;
 
-    /// Where this message of this author went, if it was posted before.
+    /// Returns the sequence number of a message posted earlier, or `None` if it was not posted.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn posted(&self, chat: ChatId, author: UserId, client_id: ClientId) -> Result<Option<Seq>, Self::Error>;
 
-    /// Whether there is anything in a chat that somebody said and that was not removed.
+    /// Whether a chat has messages of this author that were not removed.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Self::Error>;
 
-    /// The chats of two in which this user is one of the two.
+    /// Returns the direct chats that this user is part of.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
 
-    /// The event at a place of a chat, where there is one.
+    /// Returns the event of a chat at a position, or `None` if there is none.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Self::Error>;
 
-    /// Whom a user has hidden.
+    /// Returns the users that this user has hidden.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Self::Error>;
 
-    /// Whether a user can be invited: false where they said so.
+    /// Whether a user accepts invites: false only if they chose so.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// If the state cannot be read.
     fn takes_invites(&self, user: UserId) -> Result<bool, Self::Error>;
 }
 
-/// The answer to an entry.
+/// The result of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It is done by storing these changes, all or none.
+    /// Done by storing these changes, all or none.
     Accepted(Vec<Change>),
-    /// It had been done before, at this place; nothing changes, and the asker gets the first answer again.
+    /// Done earlier, at this position. Nothing changes, and the caller gets the first answer again.
     Duplicate(Seq),
-    /// It cannot be done; nothing changes.
+    /// Refused. Nothing changes.
     Rejected(Problem),
 }
 
-/// Decides what an entry of the log does to the state before it. The same state and entry always give the same
-/// verdict, on every machine with the same lifetimes.
+/// Decides what an entry of the log does to the state before it. Deterministic: the same state, entry and lifetimes
+/// always give the same decision, on every machine.
 ///
 /// # Errors
-/// When the state cannot be read; nothing is decided then.
+/// If the state cannot be read; nothing is decided then.
 pub fn decide<S: StateReader>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Decision, S::Error> {
     let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
     match &entry.proposal {
@@ -102,7 +101,7 @@ pub fn decide<S: StateReader>(state: &S, entry: &Entry, lifetimes: Lifetimes) ->
     }
 }
 
-/// The state as it is for an entry: what has expired by then is not there.
+/// The state as of an entry: what has expired by then is absent.
 struct Now<'a, S> {
     state: &'a S,
     entry: &'a Entry,
@@ -110,7 +109,7 @@ struct Now<'a, S> {
 }
 
 impl<S: StateReader> Now<'_, S> {
-    /// The user as stored, or as everybody is before they chose a nickname.
+    /// Returns the user as stored, or as a user who has not chosen a nickname.
     fn user(&self, id: UserId) -> Result<User, S::Error> {
         let kept = self.state.user(id)?.filter(|kept| !self.expiry.of_user(kept.active_at));
         Ok(kept.map_or_else(|| User::new(id), |kept| kept.value))
@@ -120,12 +119,12 @@ impl<S: StateReader> Now<'_, S> {
         Ok(self.state.user(id)?.is_some_and(|kept| !self.expiry.of_user(kept.active_at)))
     }
 
-    /// Whom a user has hidden: known for as long as the user is.
+    /// Returns the users that a user has hidden, which are forgotten when that user expires.
     fn hidden(&self, by: UserId) -> Result<Vec<UserId>, S::Error> {
         if self.is_known(by)? { self.state.hidden(by) } else { Ok(Vec::new()) }
     }
 
-    /// Whether a user can be invited. That they cannot is known for as long as they are.
+    /// Whether a user accepts invites. A refusal is forgotten when the user expires.
     fn takes_invites(&self, user: UserId) -> Result<bool, S::Error> {
         Ok(!self.is_known(user)? || self.state.takes_invites(user)?)
     }
@@ -135,7 +134,7 @@ impl<S: StateReader> Now<'_, S> {
         Ok(kept.map(|kept| kept.value))
     }
 
-    /// The chat, for what only those may do whom it admits.
+    /// Returns the chat, for actions of users who may enter it.
     fn entered(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         Ok(match self.chat(id)? {
             None => Err(Problem::UnknownChat),
@@ -143,19 +142,19 @@ impl<S: StateReader> Now<'_, S> {
         })
     }
 
-    /// The chat, for what only its owner may do.
+    /// Returns the chat, for actions of its owner.
     fn owned(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         let chat = self.entered(id, by)?;
         Ok(chat.and_then(|chat| if chat.owner == by { Ok(chat) } else { Err(Problem::NotOwner) }))
     }
 
-    /// The chat, for what only the owner of a chat of many may do with somebody or to all others.
+    /// Returns the chat, for moderation by its owner: of a user, or of everyone else. Direct chats are not moderated.
     fn moderated(&self, id: ChatId, by: UserId) -> Result<Result<Chat, Problem>, S::Error> {
         let chat = self.owned(id, by)?;
         Ok(chat.and_then(|chat| if chat.guest.is_none() { Ok(chat) } else { Err(Problem::ChatOfTwo) }))
     }
 
-    /// The chats of two of a user that are there.
+    /// Returns the direct chats of a user that have not expired.
     fn chats_of_two(&self, user: UserId) -> Result<Vec<Chat>, S::Error> {
         let ids = self.state.chats_of_two(user)?;
         ids.into_iter().filter_map(|id| self.chat(id).transpose()).collect()
@@ -177,7 +176,7 @@ impl<S: StateReader> Now<'_, S> {
                 if from != *nickname {
                     for id in chats.iter().collect::<BTreeSet<_>>() {
                         let Ok(chat) = self.entered(*id, by)? else { continue };
-                        // a name is a way to say something, too
+                        // a nickname is text that others see, too
                         if chat.check_can_post(by).is_err() {
                             continue;
                         }
@@ -192,7 +191,7 @@ impl<S: StateReader> Now<'_, S> {
                 if let Some(there) = self.chat(*chat)? {
                     let is_mine = there.owner == by && there.guest.is_none();
                     return Ok(if is_mine {
-                        // the same form once more
+                        // a retry of the same form
                         Decision::Accepted(Vec::new())
                     } else {
                         Decision::Rejected(Problem::ChatExists)
@@ -229,7 +228,7 @@ impl<S: StateReader> Now<'_, S> {
                 if let Some(first) = self.state.posted(chat.id, by, *client_id)? {
                     return Ok(Decision::Duplicate(first));
                 }
-                // what was posted so long ago is forgotten, and its id with it
+                // the ids of messages older than that are forgotten, so a duplicate would go unnoticed
                 if *waited_millis >= self.expiry.lifetimes.message.millis() {
                     return Ok(Decision::Rejected(Problem::WaitedTooLong));
                 }
@@ -285,7 +284,7 @@ impl<S: StateReader> Now<'_, S> {
             Some(EventKind::Tombstone(found)) => (found.author, false),
             _ => return Ok(Decision::Rejected(admitted.err().unwrap_or(Problem::MessageGone))),
         };
-        // whoever was removed takes back what they said all the same
+        // authors who were removed may still remove their own messages
         if let Some(problem) = admitted.err().filter(|_| author != by) {
             return Ok(Decision::Rejected(problem));
         }
@@ -331,7 +330,7 @@ impl<S: StateReader> Now<'_, S> {
         })
     }
 
-    /// Removes people from a chat with all they said in it, as many as there is room for among those who were removed.
+    /// Removes users from a chat with all their messages in it, as many as fit into the list of removed users.
     fn remove_people(&self, by: UserId, chat: ChatId, people: &[UserId]) -> Result<Decision, S::Error> {
         let chat = match self.moderated(chat, by)? {
             Ok(chat) => chat,
@@ -366,7 +365,7 @@ impl<S: StateReader> Now<'_, S> {
         Ok(self.next(&chat, EventKind::PeopleRemoved { nickname, first, others: others.to_vec() }))
     }
 
-    /// Takes away all somebody said in a chat, though they were removed from it.
+    /// Removes all messages of a user in a chat, even if the user was removed from it.
     fn remove_own(&self, by: UserId, chat: ChatId) -> Result<Decision, S::Error> {
         let Some(chat) = self.chat(chat)? else { return Ok(Decision::Rejected(Problem::UnknownChat)) };
         if let Err(problem @ Problem::NotAdmitted) = chat.check_access(by) {
@@ -416,7 +415,7 @@ impl<S: StateReader> Now<'_, S> {
         }
         let theirs = self.chats_of_two(with)?;
         let all = theirs.len();
-        // whoever is hidden is not in the way of others
+        // invites from users whom the invited user has hidden do not use up the places of others
         let hidden = self.hidden(with)?;
         let is_seen = |chat: &&Chat| chat.peer(with).is_some_and(|peer| !hidden.contains(&peer));
         let waiting = theirs.iter().filter(|chat| chat.invited() == Some(with)).filter(is_seen).count();
@@ -428,7 +427,7 @@ impl<S: StateReader> Now<'_, S> {
         };
         if let Some(chat) = theirs.into_iter().find(|chat| chat.peer(with) == Some(by)) {
             return Ok(match chat.invited() {
-                // whoever was invited and asks for the same has said yes
+                // asking for the same chat accepts the open invite
                 Some(invited) if invited == by => {
                     self.next(&chat, EventKind::InviteAnswered { by: self.user(by)?, answer: Answer::Accept })
                 }
@@ -447,7 +446,7 @@ impl<S: StateReader> Now<'_, S> {
                 },
             });
         }
-        // others do not use up how many one may start oneself, nor go on without end
+        // direct chats started by others count against another limit, so that they cannot use up this one
         if self.chats_of_two(by)?.iter().filter(|chat| chat.owner == by).count() >= CHATS_OF_TWO_LIMIT {
             return Ok(Decision::Rejected(Problem::TooManyOwn));
         }
@@ -468,9 +467,8 @@ impl<S: StateReader> Now<'_, S> {
         Ok(Decision::Accepted(changes))
     }
 
-    /// Somebody is known as this from now on. Whoever invites or hides is kept so, even under the name that everybody has
-    /// at first, so that their invites and what they hide go with them when they expire. What is still kept of them from
-    /// before they expired goes now.
+    /// Stores a user as of now. A user who invites or hides is stored even under their default nickname, so that their
+    /// invites and hidden users go with them when they expire. What is still stored from before they expired is removed.
     fn known(&self, user: &User) -> Result<Vec<Change>, S::Error> {
         let kept = self.state.user(user.id)?;
         let has_expired = kept.is_some_and(|kept| self.expiry.of_user(kept.active_at));
@@ -479,8 +477,8 @@ impl<S: StateReader> Now<'_, S> {
         Ok(gone.into_iter().chain([here]).collect())
     }
 
-    /// A chat with people in it never expires: it is touched even where it seemed to have. A nickname that has expired is
-    /// forgotten, and whoever was called so is seen under another one already: that does not come back.
+    /// Records activity. A chat with members never expires, so it is touched even if its lifetime is over. A nickname
+    /// that has expired stays expired: others already see the user under another one.
     fn touch(
         &self,
         users: &[(UserId, Timestamp)],
@@ -522,7 +520,7 @@ impl<S: StateReader> Now<'_, S> {
                 changes.push(Change::ChatExpired(kept.value));
             }
         }
-        // whoever is named twice goes once, since an entry makes one event in a chat at most
+        // a user named twice goes once, since an entry makes at most one event in a chat
         for id in users.iter().collect::<BTreeSet<_>>() {
             if self.state.user(*id)?.is_some_and(|kept| self.expiry.of_user(kept.active_at)) {
                 changes.push(Change::UserExpired(*id));
@@ -543,7 +541,7 @@ impl<S: StateReader> Now<'_, S> {
         Ok(Decision::Accepted(changes))
     }
 
-    /// The invites of somebody who has gone are taken back.
+    /// Withdraws the open invites of a user who went offline.
     fn left(&self, user: UserId) -> Result<Vec<Change>, S::Error> {
         let mut changes = Vec::new();
         for chat in self.chats_of_two(user)? {
@@ -745,7 +743,7 @@ mod tests {
         assert!(is_accepted(&model.run(user(1), privately(2, 2))));
         model.run(user(1), set(true));
         assert!(is_accepted(&model.run(user(3), privately(1, 3))));
-        // it goes with whoever said it
+        // the setting is forgotten when the user expires
         model.run(user(1), set(false));
         model.now += LIFETIMES.user.millis();
         assert!(is_accepted(&model.run(user(4), privately(1, 4))));
@@ -773,7 +771,7 @@ mod tests {
         }
         assert_eq!(model.run(user(1), privately(99, 250)), Decision::Rejected(Problem::TooManyOwn));
         assert!(is_accepted(&model.run(user(99), privately(1, 250))), "nor the other way round");
-        // many who come and go
+        // many users who come and go
         let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
             let (stranger, chat) = id(*number);
             let asked = model.run(
@@ -1054,7 +1052,7 @@ mod tests {
         assert_eq!((bodies(&model), model.chat(1).removed.clone()), (2, vec![user(2)]));
         assert_eq!(model.run(user(1), remove(2)), Decision::Accepted(vec![]), "once is enough");
         assert_eq!(model.run(user(2), post(1, 1)), Decision::Rejected(Problem::Removed));
-        // whoever was removed before loses what they said as well
+        // messages of a user who was removed before are removed as well
         let before = Command::SetRemoved { chat: chat(1), person: user(3), is_removed: true };
         model.run(user(1), before);
         assert!(is_accepted(&model.run(user(1), remove(3))));
@@ -1200,14 +1198,14 @@ mod tests {
         let mut swept = model.clone();
         swept.propose(Proposal::Expire { users: vec![user(1)], chats: vec![], events: vec![] });
         assert!(swept.hidden.is_empty());
-        // nor does a sweep that is late keep it: whoever comes back begins anew
+        // nor does a late sweep keep it: a user who returns starts without it
         assert!(is_accepted(&model.run(user(1), set(5, true))));
         assert_eq!(model.hidden, BTreeSet::from([(user(1), user(5))]));
     }
 
     proptest! {
-        /// The same log always gives the same state, every chat's events are chained without a hole, and no message
-        /// is there twice.
+        /// The same log always gives the same state, the events of every chat are chained without a gap, and no message
+        /// is stored twice.
         #[test]
         fn any_log_gives_chained_chats_and_one_state(steps in vec((0_u8..4, 0_u8..3, 0_u8..20), 0..200)) {
             let mut models = [Model::default(), Model::default()];

@@ -1,4 +1,4 @@
-//! What happened.
+//! Events of chats, and changes of the state.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,137 +9,137 @@ use crate::{
     message::RemovedBy,
 };
 
-/// Something that happened in a chat. An entry of the log makes at most one event in each chat, so a chat and a
-/// [`Seq`] name an event.
+/// Something that happened in a chat. An entry of the log makes at most one event in each chat, so a chat and a [`Seq`]
+/// identify an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Where.
+    /// The chat.
     pub chat: ChatId,
-    /// Its place in the log.
+    /// The position in the log.
     pub seq: Seq,
-    /// The place of the event before it in the same chat, or [`Seq::ZERO`]: whoever has not seen that one has a hole.
+    /// The position of the previous event of the same chat, or [`Seq::ZERO`]. A reader that lacks that event has a gap.
     pub prev: Seq,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
     /// What happened.
     #[serde(rename = "what")]
     pub kind: EventKind,
 }
 
-/// The kinds of events in a chat. Stored by position: new kinds go to the end.
+/// The kinds of events. Stored by position: new kinds are added at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// The chat began.
+    /// The chat was started.
     Started {
-        /// Who started it, and owns it.
+        /// The user who started the chat and owns it.
         owner: UserId,
-        /// What they were called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// What the chat was called.
+        /// The title then.
         title: Title,
-        /// Who could find it.
+        /// The visibility then.
         visibility: Visibility,
-        /// Who was invited with it, in a chat of two, and as what they were known.
+        /// The user invited to a direct chat, with their nickname then. `None` in a group chat.
         guest: Option<User>,
     },
-    /// Somebody said something.
+    /// A message was posted.
     Posted(Message),
-    /// Somebody who was there is called differently now.
+    /// A member changed their nickname.
     Renamed {
-        /// Who.
+        /// The member.
         user: UserId,
-        /// What they were called.
+        /// The old nickname.
         from: Nickname,
-        /// What they are called now.
+        /// The new nickname.
         to: Nickname,
     },
-    /// The owner called the chat something else.
+    /// The owner changed the title.
     TitleEdited {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// What the chat is called now.
+        /// The new title.
         title: Title,
     },
-    /// The owner let the chat be found by others than before.
+    /// The owner changed who can find the chat.
     VisibilitySet {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// Who can find it now.
+        /// The new visibility.
         visibility: Visibility,
     },
-    /// One of two invited the other again.
+    /// One user of a direct chat invited the other again.
     Invited {
-        /// Who, as they were known then.
+        /// The inviting user, with their nickname then.
         by: User,
-        /// Whom, as they were known then.
+        /// The invited user, with their nickname then.
         to: User,
     },
-    /// One of two answered an invite.
+    /// One user of a direct chat answered an invite.
     InviteAnswered {
-        /// Who, as they were known then.
+        /// The user who answered, with their nickname then.
         by: User,
-        /// What they said.
+        /// The answer.
         answer: Answer,
     },
-    /// One of two went away before their invite was answered.
+    /// The inviting user went offline before the invite was answered.
     InviteWithdrawn {
-        /// Who went, as they were known then.
+        /// The inviting user, with their nickname then.
         by: User,
-        /// Who had been invited.
+        /// The invited user.
         to: UserId,
     },
-    /// A message was removed. What it said is nowhere from then on: its event is a [`EventKind::Tombstone`].
+    /// A message was removed. Its text is not kept anywhere: its event becomes an [`EventKind::Tombstone`].
     MessageRemoved {
-        /// The place of the message.
+        /// The sequence number of the message.
         message: Seq,
         /// Who removed it.
         by: RemovedBy,
     },
-    /// A message that was removed.
+    /// A message that was removed. Replaces [`EventKind::Posted`].
     #[serde(rename = "blank")]
     Tombstone(Tombstone),
-    /// The owner removed somebody, who may not return.
+    /// The owner removed a user, who may not return.
     PersonRemoved {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// Whom, as they were known then.
+        /// The removed user, with their nickname then.
         person: User,
     },
-    /// The owner lets somebody return who was removed.
+    /// The owner lets a removed user return.
     PersonAdmitted {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// Whom, as they were known then.
+        /// The user, with their nickname then.
         person: User,
     },
-    /// The owner let nobody else write, or everybody again.
+    /// The owner locked or unlocked the chat.
     LockSet {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// Whether the owner alone can write now.
+        /// Whether only the owner can write now.
         is_locked: bool,
     },
-    /// The owner removed people, who may not return, with all they had said. That is nowhere from then on: each of
-    /// their messages is a [`EventKind::Tombstone`].
+    /// The owner removed users, who may not return, with all their messages. The texts are not kept anywhere: each of
+    /// those messages becomes an [`EventKind::Tombstone`].
     PeopleRemoved {
-        /// What the owner was called then.
+        /// The owner's nickname then.
         nickname: Nickname,
-        /// One of them, as they were known then.
+        /// One of the removed users, with their nickname then.
         first: User,
-        /// The others.
+        /// The other removed users.
         others: Vec<UserId>,
     },
-    /// Somebody took away all they had said, which is nowhere from then on: each of their messages is a
+    /// A user removed all their messages. The texts are not kept anywhere: each of those messages becomes an
     /// [`EventKind::Tombstone`].
     OwnRemoved {
-        /// Who.
+        /// The user.
         user: UserId,
     },
 }
 
 impl Event {
-    /// What a chat is after this event, given what it was before. Nothing for an event of a chat that never started.
+    /// Returns the chat after this event, given the chat before it. `None` for an event of a chat that was never started.
     pub fn apply_to(&self, chat: Option<Chat>) -> Option<Chat> {
         let seq = self.seq;
         if let EventKind::Started { owner, title, visibility, guest, .. } = &self.kind {
@@ -194,7 +194,7 @@ impl Event {
         })
     }
 
-    /// Whose messages before this event were all removed with it, and by whom; `None` for other kinds of events.
+    /// Returns the users whose earlier messages this event removes, and who removed them. `None` for other kinds of events.
     pub fn clears(&self) -> Option<(Vec<UserId>, RemovedBy)> {
         match &self.kind {
             EventKind::PeopleRemoved { first, others, .. } => {
@@ -205,7 +205,7 @@ impl Event {
         }
     }
 
-    /// Everybody whom this event is about: to them it may be told in other words than to others.
+    /// Returns the users this event is about, for whom it may be worded differently than for others.
     pub fn people(&self) -> impl Iterator<Item = UserId> {
         let (one, other) = match &self.kind {
             EventKind::Posted(message) => (Some(message.author), None),
@@ -232,7 +232,7 @@ impl Event {
         one.into_iter().chain(other).chain(more.iter().copied())
     }
 
-    /// Whose invites are others after this event.
+    /// Returns the user whose open invites change with this event, or `None` if it concerns no invite.
     pub fn invitee(&self) -> Option<UserId> {
         match &self.kind {
             EventKind::Started { guest, .. } => guest.as_ref().map(|guest| guest.id),
@@ -253,8 +253,8 @@ impl Event {
         }
     }
 
-    /// The event of a message after the message was removed: in its place, and without what it said. Any other event
-    /// stays as it is.
+    /// Returns the event of a message after the message was removed: at the same position, without the text. Other
+    /// events are returned unchanged.
     pub fn redact(self, by: RemovedBy) -> Self {
         match self.kind {
             EventKind::Posted(message) => {
@@ -265,50 +265,50 @@ impl Event {
     }
 }
 
-/// What an entry of the log does to the state: the writer stores it and nothing else.
+/// A change of the state. An entry of the log is stored as its changes and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// A user is now this, and was active.
+    /// A user is stored or updated, and counts as active.
     User {
-        /// What they are now.
+        /// The user from now on.
         user: User,
-        /// When.
+        /// When it was active.
         at: Timestamp,
     },
-    /// This happened in a chat, which was active with it.
+    /// An event of a chat, which counts as active.
     Chat(Event),
-    /// Somebody is hidden from a user, or shown to them again.
+    /// A user is hidden from another, or shown again.
     Hidden {
-        /// From whom.
+        /// The user who hides.
         from: UserId,
-        /// Who.
+        /// The user who is hidden.
         person: UserId,
-        /// Whether they are.
+        /// Whether they are hidden.
         is_hidden: bool,
     },
-    /// A user was seen somewhere.
+    /// When a user was last seen.
     UserTouched(UserId, Timestamp),
-    /// Somebody was in a chat.
+    /// When a chat last had a member.
     ChatTouched(ChatId, Timestamp),
-    /// Nothing is known of a user any more.
+    /// A user has expired: their record is removed, with their hidden users and their invite setting.
     UserExpired(UserId),
-    /// A chat is gone, as it was last. Its events went before it.
+    /// A chat is removed, given as it was last. Its events are removed before it.
     ChatExpired(Chat),
-    /// The events of a chat up to this place are gone.
+    /// The events of a chat are removed, up to a position.
     Expired {
-        /// Of which chat.
+        /// The chat.
         chat: ChatId,
-        /// The newest that is gone.
+        /// The last sequence number removed.
         through: Seq,
     },
-    /// The clock was set, forward by so many milliseconds or back by as many: so much later or earlier everybody and
-    /// every chat was last active by the new one.
+    /// The clock was set forward by this many milliseconds, or back if negative. The times at which users and chats
+    /// were last active move with it.
     ClockSet(i64),
-    /// A user takes invites from now on, or none.
+    /// A user accepts or refuses invites from now on.
     InvitesSet {
-        /// Who.
+        /// The user.
         user: UserId,
-        /// Whether they do.
+        /// Whether invites are accepted.
         are_taken: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! The frames of the live connection: JSON text over one WebSocket at `/live`, described in docs/protocol.md.
+//! The frames of the live connection: JSON text over a WebSocket at `/live`, specified in docs/protocol.md.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,190 +10,189 @@ use crate::{
     roster::RosterChange,
 };
 
-/// The version of the protocol that this code speaks.
+/// The protocol version that this code speaks.
 pub const VERSION: u32 = 4;
-/// A frame has at most this many bytes.
+/// The maximum size of a frame from a client, in bytes.
 pub const FRAME_LIMIT: usize = 65_536;
-/// One connection watches at most this many chats.
+/// The maximum number of chats that one connection watches.
 pub const WATCH_LIMIT: usize = 32;
-/// One connection has at most this many commands on their way; further frames wait in the network.
+/// The maximum number of unanswered commands of one connection; further frames stay unread in the socket.
 pub const COMMANDS_IN_FLIGHT: usize = 32;
-/// Seconds between two beats of the server.
+/// The interval between two heartbeats of the server, in seconds.
 pub const BEAT_SECONDS: u64 = 20;
-/// A side that has heard nothing for this many seconds takes the connection for dead: two beats and some patience.
+/// The timeout after which a silent peer counts as gone, in seconds: two heartbeats and some slack.
 pub const SILENCE_SECONDS: u64 = 50;
-/// A cursor further behind than this many events is answered by a snapshot.
+/// The maximum number of missed events that a resume replays. A cursor further behind is answered by a snapshot.
 pub const RESUME_EVENTS: usize = 1_000;
-/// The WebSocket close code after a breach of this protocol that makes going on senseless.
+/// The WebSocket close code after a protocol error that makes it pointless to go on.
 pub const CLOSE_PROTOCOL: u16 = 4400;
-/// The WebSocket close code for a client without a session, or with one that does not hold.
+/// The WebSocket close code for a client without a valid session.
 pub const CLOSE_NO_SESSION: u16 = 4401;
 
-/// The WebSocket close code for a session that has too many connections already.
+/// The WebSocket close code for a session that already has too many connections.
 pub const CLOSE_TOO_MANY: u16 = 4429;
 
-/// What a client sends.
+/// A frame that a client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClientFrame {
-    /// Has to come first.
+    /// Opens the conversation. Has to come first.
     Hello {
-        /// The version of the protocol that the client speaks.
+        /// The client's protocol version.
         version: u32,
     },
-    /// Follow a chat, as one of its members: from a cursor, or from a snapshot.
+    /// Subscribes to a chat, as one of its members.
     Watch {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// What the client has; nothing to start with a snapshot.
+        /// The last event that the client has. `None` starts with a snapshot.
         #[serde(default)]
         after: Option<Cursor>,
     },
-    /// Stop following a chat.
+    /// Unsubscribes from a chat.
     Unwatch {
-        /// Which.
+        /// The chat.
         chat: ChatId,
     },
-    /// The user is writing something in a watched chat. Worth sending once a second at most.
+    /// The user is typing in a watched chat. More than one a second is ignored.
     Typing {
-        /// Where.
+        /// The chat.
         chat: ChatId,
     },
-    /// Follow the lobby: how many there are in all, and the public chats that are wanted. Asking again changes what is
-    /// wanted.
+    /// Subscribes to the lobby: the totals, and the public chats that match the query. A further frame replaces the query.
     Lobby(LobbyQuery),
-    /// Give the page of history before an event.
+    /// Requests the page of history before an event.
     Earlier {
-        /// Of which chat.
+        /// The chat.
         chat: ChatId,
-        /// The oldest event the client has.
+        /// The oldest event that the client has.
         before: Seq,
     },
-    /// Answer with a beat at once: asked by a client that wants to know whether the connection lives.
+    /// Requests a heartbeat at once, to learn whether the connection is alive.
     Ping {},
-    /// Give the page of history after an event.
+    /// Requests the page of history after an event.
     Later {
-        /// Of which chat.
+        /// The chat.
         chat: ChatId,
-        /// The newest event the client still has.
+        /// The newest event that the client still has.
         after: Seq,
     },
-    /// Ask for something durable.
+    /// Requests a durable action.
     Do {
-        /// Any number; the answer carries it.
+        /// Any number. The answer carries it.
         request: u64,
-        /// What.
+        /// The command.
         command: Ask,
     },
 }
 
-/// The last event a client has of a chat.
+/// The last event that a client has of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
-    /// In the log of this epoch,
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// at this place.
+    /// The position in that log.
     pub seq: Seq,
 }
 
-/// A command as it comes from outside: text not yet checked.
+/// A command as received, with text not yet validated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ask {
-    /// Be called this from now on.
+    /// Changes the user's nickname.
     SetNickname {
-        /// As typed.
+        /// The nickname as typed.
         nickname: String,
     },
-    /// Call a chat something else. For its owner alone.
+    /// Changes the title of a chat. Owner only.
     EditTitle {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// As typed.
+        /// The title as typed.
         title: String,
     },
-    /// Let a chat be found by everybody, or by its link alone. For its owner alone.
+    /// Lists a chat publicly, or makes it reachable by its link only. Owner only.
     SetVisibility {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Who can find it.
+        /// The visibility.
         visibility: Visibility,
     },
-    /// Say something.
+    /// Posts a message.
     Post {
-        /// Where.
+        /// The chat.
         chat: ChatId,
-        /// Made by the client, the same for every retry of this message.
+        /// An id made by the client, the same for every retry of this message.
         client_id: ClientId,
-        /// As typed.
+        /// The text as typed.
         body: String,
-        /// How many milliseconds ago the client tried for the first time; 0 where this is that time.
+        /// How many milliseconds ago the client first tried to post it; 0 on the first attempt.
         #[serde(default, skip_serializing_if = "is_zero")]
         waited_millis: u64,
     },
-    /// Say yes or no to an invite.
+    /// Answers an invite.
     AnswerInvite {
-        /// To which chat.
+        /// The chat it leads to.
         chat: ChatId,
-        /// What.
+        /// The answer.
         answer: Answer,
     },
-    /// Take away a message: one's own, or anybody's for the owner of a chat of many.
+    /// Removes a message: the user's own, or, as the owner of a group chat, anyone's.
     RemoveMessage {
-        /// Where.
+        /// The chat.
         chat: ChatId,
-        /// Its place.
+        /// The sequence number of the message.
         message: Seq,
     },
-    /// Remove somebody from a chat, or let them return. For its owner alone.
+    /// Removes a user from a chat, or lets them return. Owner only.
     SetRemoved {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whom.
+        /// The user to remove or readmit.
         person: UserId,
-        /// Whether they may not be there.
+        /// Whether the user is removed.
         is_removed: bool,
     },
-    /// Remove somebody from a chat with all they said in it. For its owner alone.
+    /// Removes a user from a chat, with all their messages in it. Owner only.
     RemovePerson {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whom.
+        /// The user to remove.
         person: UserId,
     },
-    /// Remove everybody from a chat who came lately, with all they said in it. For its owner alone.
+    /// Removes everyone who joined a chat recently, with all their messages in it. Owner only.
     RemoveNewcomers {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// How many seconds ago they came at most.
+        /// How far back to look, in seconds.
         seconds: u64,
     },
-    /// Take away all one said in a chat.
+    /// Removes all of the user's own messages in a chat.
     RemoveOwn {
-        /// Which.
+        /// The chat.
         chat: ChatId,
     },
-    /// Let nobody else write in a chat, or everybody again. For its owner alone.
+    /// Locks a chat, so that only its owner can write, or unlocks it. Owner only.
     SetLock {
-        /// Which.
+        /// The chat.
         chat: ChatId,
-        /// Whether the owner alone can write.
+        /// Whether the chat is locked.
         is_locked: bool,
     },
-    /// Hide what somebody says from oneself, or show it again.
+    /// Hides another user's messages from the user, or shows them again.
     SetHidden {
-        /// Whose.
+        /// The user to hide or show.
         person: UserId,
-        /// Whether it is hidden.
+        /// Whether they are hidden.
         is_hidden: bool,
     },
 }
 
 impl Ask {
-    /// Checks what was asked for, once; behind this border only right values exist.
+    /// Validates the text and returns the command. Values that the server alone can fill in are left empty.
     ///
     /// # Errors
-    /// The [`Problem`] with the first text that is wrong.
+    /// The [`Problem`] of the text if it is not valid.
     pub fn check(self) -> Result<Command, Problem> {
         Ok(match self {
             Self::SetNickname { nickname } => {
@@ -222,131 +221,130 @@ const fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What the server sends.
+/// A frame that the server sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ServerFrame {
-    /// The answer to a hello, and again when the clock of the server was set.
+    /// Answers a hello. Sent again when the clock of the server was set.
     Welcome {
-        /// The version of the protocol that the server speaks.
+        /// The server's protocol version.
         version: u32,
-        /// Who the client is.
+        /// The client's user.
         me: User,
-        /// Seconds between two beats.
+        /// The heartbeat interval, in seconds.
         beat_seconds: u64,
-        /// What time it is on the server.
+        /// The time on the server.
         now: Timestamp,
-        /// How long things are kept.
+        /// How long data is kept.
         lifetimes: Lifetimes,
     },
-    /// Everybody who wants to talk to the client's user and waits for an answer: after the welcome, and whenever that
-    /// changes.
+    /// All open invites to the client's user: sent after the welcome, and whenever they change.
     Invites(Vec<Invite>),
-    /// Everybody whom the client's user has hidden: after the welcome, and whenever that changes.
+    /// All users hidden by the client's user: sent after the welcome, and whenever they change.
     Hidden(Vec<UserId>),
-    /// The lobby as it is wanted: the answer to each request for it.
+    /// The lobby as requested: answers each request for it.
     Lobby(Lobby),
-    /// What changed in the lobby since it was last sent, four times a second at most.
+    /// The changes of the lobby since it was last sent, at most four times a second.
     LobbyChange(LobbyChange),
-    /// The answer to a watch without a cursor, or with one that cannot be continued: forget what you had.
+    /// Answers a watch without a cursor, or with one that cannot be resumed: the client drops what it has of the chat.
     Snapshot {
         /// The chat as it is now.
         chat: Chat,
-        /// Its newest events.
+        /// The newest events.
         history: History,
     },
-    /// The answer to a watch whose cursor holds: every event after it follows.
+    /// Answers a watch whose cursor is valid: every event after it follows.
     Resumed {
-        /// Which chat.
+        /// The chat.
         chat: ChatId,
-        /// The cursor's place.
+        /// The position of the cursor.
         seq: Seq,
     },
-    /// The answer to a request for earlier events.
+    /// Answers a request for earlier events.
     Earlier {
-        /// Of which chat.
+        /// The chat.
         chat: ChatId,
-        /// Before which event they are.
+        /// The event they precede.
         before: Seq,
-        /// They, oldest first, without a hole up to that event.
+        /// The events, oldest first, without a gap up to `before`.
         events: Vec<Event>,
-        /// Whether there are even earlier ones.
+        /// Whether there are still earlier ones.
         earlier: bool,
     },
-    /// The answer to a request for later events.
+    /// Answers a request for later events.
     Later {
-        /// Of which chat.
+        /// The chat.
         chat: ChatId,
-        /// After which event they are.
+        /// The event they follow.
         after: Seq,
-        /// They, oldest first, without a hole from that event on.
+        /// The events, oldest first, without a gap from `after` on.
         events: Vec<Event>,
     },
-    /// Something happened.
+    /// An event of a watched chat.
     Event(Event),
-    /// Everybody who is there.
+    /// All members of a watched chat.
     Roster {
-        /// Which chat.
+        /// The chat.
         chat: ChatId,
-        /// Who.
+        /// The members.
         roster: Roster,
     },
-    /// Who came and who left since the last roster or change.
+    /// The members who joined, left or changed since the last roster or change.
     RosterChange {
-        /// Which chat.
+        /// The chat.
         chat: ChatId,
-        /// Who.
+        /// The difference.
         change: RosterChange,
     },
-    /// A command is done and on disk.
+    /// A command has been carried out and is on disk.
     Done {
-        /// The client's number for it.
+        /// The client's number of the command.
         request: u64,
-        /// Its place in the log.
+        /// Its position in the log.
         seq: Seq,
     },
-    /// Something was not done. Without a request or a chat it concerns the last frame or the connection.
+    /// A refusal. Without a request or a chat it concerns the last frame or the connection.
     #[serde(with = "refusal")]
     Refused {
-        /// The client's number for it, if it was a command.
+        /// The client's number of the command, or `None` if it was not one.
         request: Option<u64>,
-        /// The chat, if it was a watch.
+        /// The chat, or `None` if it was not about one.
         chat: Option<ChatId>,
-        /// Why.
+        /// The reason.
         problem: Problem,
     },
-    /// The connection is alive, and this is what was sent of the chats that are watched on it.
+    /// A heartbeat: the connection is alive, and this is what was sent of each watched chat.
     Beat(Vec<Reached>),
 }
 
-/// How far a client is in a chat it watches, if nothing was lost on the way.
+/// The position of a client in a watched chat, if nothing was lost on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
-    /// Which chat.
+    /// The chat.
     pub chat: ChatId,
     /// The newest event that was sent.
     pub seq: Seq,
 }
 
 impl ServerFrame {
-    /// A refusal that concerns the connection or the last frame.
+    /// Creates a refusal that concerns the connection or the last frame.
     pub fn refused(problem: Problem) -> Self {
         Self::Refused { request: None, chat: None, problem }
     }
 
-    /// The refusal of a command.
+    /// Creates the refusal of a command.
     pub fn refused_request(request: u64, problem: Problem) -> Self {
         Self::Refused { request: Some(request), chat: None, problem }
     }
 
-    /// The refusal of a watch.
+    /// Creates the refusal of a watch.
     pub fn refused_chat(chat: ChatId, problem: Problem) -> Self {
         Self::Refused { request: None, chat: Some(chat), problem }
     }
 }
 
-/// A refusal with its problem as three fields: `code` for programs, `message` for people, and `retry_after` in seconds
-/// where that is known.
+/// Serializes a refusal with its problem as three fields: `code` for programs, `message` for people, and, where it is
+/// known, `retry_after` in seconds.
 mod refusal {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 

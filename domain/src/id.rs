@@ -1,18 +1,18 @@
-//! Names for things: random 80-bit ids written as 16 letters and digits, and places in the log.
+//! Identifiers: random 80-bit ids written as 16 characters, and sequence numbers of the log.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Bytes in an id: 80 bits. At a thousand guesses a second against a million chats, hitting one takes some 38 million
-/// years on average, and 80 bits are exactly 16 letters of five bits each.
+/// The number of bytes in an id: 80 bits. At a thousand guesses a second against a million chats, hitting one takes
+/// some 38 million years on average, and 80 bits are exactly 16 characters of five bits each.
 pub const ID_BYTES: usize = 10;
 const ID_LETTERS: usize = 16;
 
-/// Crockford's base 32 in lower case: digits and letters without i, l, o and u, which are mistaken for others.
+/// Crockford's base 32 in lower case: digits and letters without i, l, o and u, which are easily mistaken for others.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// Text that is not an id: it has to be 16 characters of `0-9a-z` without i, l, o and u.
+/// The error for text that is not an id: 16 characters of `0-9a-z` without i, l, o and u are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an id: 16 characters of 0-9 and a-z without i, l, o and u are expected")]
 pub struct NotAnId;
@@ -51,12 +51,12 @@ macro_rules! id {
         pub struct $name([u8; ID_BYTES]);
 
         impl $name {
-            /// Makes an id of 80 bits that the caller drew at random or derived from such.
+            /// Creates an id from 80 bits that the caller drew at random, or derived from random bits.
             pub const fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
                 Self(bytes)
             }
 
-            /// The 80 bits.
+            /// Returns the 80 bits.
             pub const fn bytes(self) -> [u8; ID_BYTES] {
                 self.0
             }
@@ -82,7 +82,7 @@ macro_rules! id {
             }
         }
 
-        /// Sixteen letters where people may read it (JSON), ten bytes where only Qchat does (the database).
+        /// Sixteen characters in human-readable formats (JSON), ten bytes in binary ones (the database).
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 if serializer.is_human_readable() {
@@ -106,33 +106,33 @@ macro_rules! id {
 }
 
 id! {
-    /// A user, in public: it stands in every page and says nothing about the session it belongs to.
+    /// The public id of a user. It is part of every page and reveals nothing about the session it belongs to.
     UserId
 }
 id! {
-    /// A chat, and the last part of its address. Whoever knows the id of a chat can find the chat.
+    /// The id of a chat, and the last part of its address. Anyone who knows it can find the chat.
     ChatId
 }
 id! {
-    /// Made by a client for each message it posts, so that a retry is recognised and a local echo replaced.
+    /// The id that a client makes for each message it posts, so that retries are deduplicated and a local echo is replaced.
     ClientId
 }
 id! {
-    /// The life of one log. Made with the database; a cursor from another epoch means nothing in this one.
+    /// Identifies one incarnation of the log. Made with the database; a cursor of another epoch is not valid in this one.
     Epoch
 }
 
-/// A place in the log: 1 for the first command ever, counting up; 0 stands for "before everything".
+/// A sequence number: the position of an entry in the log, counted from 1. 0 is before the first entry.
 /// Stays below 2^53, so that JSON numbers carry it exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
 impl Seq {
-    /// Before everything.
+    /// The position before the first entry.
     pub const ZERO: Self = Self(0);
 
-    /// The place after this one.
+    /// Returns the position after this one.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

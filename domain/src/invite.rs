@@ -1,39 +1,40 @@
-//! Invites to chats of two.
+//! Invites to direct chats.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{ChatId, User};
 
-/// Somebody waits for an answer to this many invites at most; whoever invites them beyond is told so.
+/// The maximum number of open invites for one user; further ones are refused.
 pub const INVITES_LIMIT: usize = 20;
 
-/// Those who are in no chat with them fill this many of these places at most: the others are for those who are.
+/// The number of open invites from which on a user can only be invited by users who share a chat with them: the rest of
+/// [`INVITES_LIMIT`] is reserved for those.
 pub const INVITES_FROM_AFAR_LIMIT: usize = 10;
 
-/// Somebody starts this many chats of two at most. Those that nobody needs expire.
+/// The maximum number of direct chats that one user can have started. Unused ones expire.
 pub const CHATS_OF_TWO_LIMIT: usize = 100;
 
-/// Somebody is one of two in this many chats at most, whoever started them.
+/// The maximum number of direct chats that one user can be part of, started by either side.
 pub const CHATS_WITH_ONE_LIMIT: usize = 1_000;
 
-/// Whoever has declined is not asked for the same chat again for this long, in milliseconds.
+/// How long a user who declined cannot be invited to the same chat again, in milliseconds.
 pub const DECLINE_COOLDOWN_MILLIS: u64 = 10 * 60_000;
 
-/// An invite that waits for an answer, as whoever is invited sees it.
+/// An open invite, as the invited user sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invite {
-    /// The chat of the two that it leads to.
+    /// The direct chat it leads to.
     pub chat: ChatId,
-    /// Who invites.
+    /// The user who invites.
     pub from: User,
 }
 
-/// What one says to an invite.
+/// The answer to an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Yes: the chat is entered.
+    /// Yes: the invited user enters the chat.
     Accept,
-    /// No: whoever invited is told.
+    /// No: the chat shows the inviting user that it was declined.
     Decline,
 }

@@ -1,8 +1,8 @@
-//! The domain of Qchat: its words, its rules, and what one reader sees.
+//! The domain of Qchat: its vocabulary, its rules, and what one reader sees.
 //!
-//! Everything here is pure: no clock, no randomness, no I/O, no framework. Time and ids are arguments, so the same
-//! log always gives the same state. The server runs [`decide`](fn@decide) to turn a [`Command`] into [`Change`]s; the browser
-//! folds the resulting [`Event`]s into a [`Timeline`]. Both speak in [`frame`]s and fail with a [`Problem`].
+//! Everything here is pure: no clock, no randomness, no I/O, no framework. Time and ids are arguments, so the same log
+//! always gives the same state. The server runs [`decide`](fn@decide) to turn a [`Command`] into [`Change`]s; the
+//! browser folds the resulting [`Event`]s into a [`Timeline`]. Both exchange [`frame`]s and fail with a [`Problem`].
 
 #![forbid(unsafe_code)]
 

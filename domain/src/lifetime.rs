@@ -1,4 +1,4 @@
-//! How long things are kept, and what has expired at a moment.
+//! How long data is kept, and what has expired at a moment.
 
 use std::{fmt, str::FromStr};
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
-/// A length of time in milliseconds. People write it as `90s`, `30m`, `24h` or `7d`, and read it in words.
+/// A length of time in milliseconds. Parses from `90s`, `30m`, `24h` or `7d`, and is displayed in words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Span(u64);
 
-/// Text that is not a length of time: a whole number above 0 with a unit is expected, a year at most.
+/// The error for text that is not a length of time: a whole number above 0 with a unit is expected, a year at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a length of time such as 90s, 30m, 24h or 7d, from 1s to 365d")]
 pub struct NotASpan;
@@ -22,12 +22,12 @@ const UNITS: [(char, &str, u64); 4] =
 const LONGEST: u64 = 365 * 86_400_000;
 
 impl Span {
-    /// So many seconds.
+    /// Returns a span of `seconds` seconds.
     pub const fn seconds(seconds: u64) -> Self {
         Self(seconds * 1_000)
     }
 
-    /// In milliseconds.
+    /// Returns the span in milliseconds.
     pub const fn millis(self) -> u64 {
         self.0
     }
@@ -49,13 +49,13 @@ impl FromStr for Span {
     }
 }
 
-/// In words, by the largest unit that says it exactly: `30 minutes`, `1 day`, `90 seconds`.
+/// Formats in words, by the largest unit that expresses it exactly: `30 minutes`, `90 seconds`. One day is `24 hours`.
 impl fmt::Display for Span {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = UNITS.iter().find(|(.., millis)| self.0.is_multiple_of(*millis) && self.0 >= *millis);
         let (_, name, millis) = exact.unwrap_or(&UNITS[3]);
         let number = self.0 / millis;
-        // a day is what people call one, and 24 hours is what they set
+        // "1 day" reads as a calendar day; what is set is 24 hours
         match (number, *name) {
             (1, "day") => formatter.write_str("24 hours"),
             (1, name) => write!(formatter, "1 {name}"),
@@ -64,14 +64,14 @@ impl fmt::Display for Span {
     }
 }
 
-/// How long things are kept after they were last needed.
+/// How long data is kept after its last use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifetimes {
-    /// A chat in which nobody is any more.
+    /// How long an empty chat is kept.
     pub chat: Span,
-    /// A user who is nowhere any more: their nickname and their invites.
+    /// How long an offline user's nickname and invites are kept.
     pub user: Span,
-    /// A message, whoever is there.
+    /// How long a message is kept, whether or not anyone is in the chat.
     pub message: Span,
 }
 
@@ -85,27 +85,27 @@ impl Default for Lifetimes {
     }
 }
 
-/// What has expired at a moment: everything that was last needed its whole lifetime ago.
+/// Decides what has expired at a moment: everything whose last use was at least its lifetime ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
     /// The moment.
     pub now: Timestamp,
-    /// How long things are kept.
+    /// How long data is kept.
     pub lifetimes: Lifetimes,
 }
 
 impl Expiry {
-    /// Whether a chat has expired that was last active then.
+    /// Whether a chat that was last active at `active_at` has expired.
     pub const fn of_chat(&self, active_at: Timestamp) -> bool {
         self.now.millis_since(active_at) >= self.lifetimes.chat.0
     }
 
-    /// Whether a user has expired who was last active then.
+    /// Whether a user who was last active at `active_at` has expired.
     pub const fn of_user(&self, active_at: Timestamp) -> bool {
         self.now.millis_since(active_at) >= self.lifetimes.user.0
     }
 
-    /// Whether an event has expired that happened then.
+    /// Whether an event of the time `at` has expired.
     pub const fn of_event(&self, at: Timestamp) -> bool {
         self.now.millis_since(at) >= self.lifetimes.message.0
     }

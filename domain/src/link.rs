@@ -1,22 +1,22 @@
-//! Addresses in what people write, to be followed at a click. Where one ends is told as Unicode does (UTS 58, Unicode Link
-//! Detection and Formatting): by what its characters are for, in all scripts. Where a script is written without spaces, its
-//! punctuation ends an address as a space does.
+//! Finds the addresses in a text that become links. Where an address ends is decided as in Unicode (UTS 58, Unicode
+//! Link Detection and Formatting): by the role of its characters, in all scripts. Where a script is written without
+//! spaces, its punctuation ends an address as a space does.
 
-/// So many addresses of one text can be followed; what comes after them stays text. Each is an element of the page for
-/// everybody who reads it.
+/// The maximum number of links in one text. Further addresses stay text, since each link is an element of the page of
+/// every reader.
 pub const LINKS_LIMIT: usize = 50;
 
-/// A part of a text, as it was written.
+/// A part of a text, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Segment<'a> {
-    /// Anything.
+    /// Text that is not a link.
     Text(&'a str),
-    /// The address of a page: it begins with `http://` or `https://`, in letters of either case, which no other scheme,
-    /// and so no script, does.
+    /// The address of a web page. It begins with `http://` or `https://`, in any case; other schemes, and with them
+    /// scripts, are excluded.
     Link(&'a str),
 }
 
-/// A text in pieces that make up the whole, in order, none of them empty, at most [`LINKS_LIMIT`] of them links.
+/// Splits a text into segments, in order, without loss and none of them empty; at most [`LINKS_LIMIT`] are links.
 pub fn linkify(text: &str) -> Vec<Segment<'_>> {
     let (mut linkify, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
     while links < LINKS_LIMIT
@@ -42,7 +42,8 @@ pub fn linkify(text: &str) -> Vec<Segment<'_>> {
     linkify
 }
 
-/// How many bytes at the beginning of a text are an address, given what stands before it; 0 if it does not begin with one.
+/// Returns the length in bytes of the address at the beginning of `text`, or 0 if there is none. `before` is the
+/// character before it.
 fn address_length(text: &str, before: Option<char>) -> usize {
     let scheme = scheme_length(text);
     let address = &text[scheme..];
@@ -59,7 +60,7 @@ fn address_length(text: &str, before: Option<char>) -> usize {
             ')' if opened.pop() != Some('(') => break,
             ']' if opened.pop() != Some('[') => break,
             '}' if opened.pop() != Some('{') => break,
-            // Chinese has its dash and its dots in pairs
+            // Chinese doubles its dash and its ellipsis
             '—' | '…' if last == Some(c) => break,
             _ if ends_address(c) => break,
             _ if ends_sentence(c) => {
@@ -67,7 +68,7 @@ fn address_length(text: &str, before: Option<char>) -> usize {
                     break;
                 }
             }
-            // _https://a.example_
+            // emphasis: _https://a.example_
             '_' if before == Some('_') => {}
             _ => end = next,
         }
@@ -76,7 +77,7 @@ fn address_length(text: &str, before: Option<char>) -> usize {
     if end == 0 { 0 } else { scheme + end }
 }
 
-/// How many bytes at the beginning of a text are a scheme; 0 if it does not begin with one.
+/// Returns the length in bytes of the scheme at the beginning of a text, or 0 if there is none.
 fn scheme_length(text: &str) -> usize {
     let begins = |scheme: &&str| {
         text.as_bytes().get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme.as_bytes()))
@@ -84,8 +85,9 @@ fn scheme_length(text: &str) -> usize {
     ["https://", "http://"].iter().find(|scheme| begins(scheme)).map_or(0, |scheme| scheme.len())
 }
 
-/// A host begins with a letter or a digit, or is a number in brackets. Beyond ASCII everything may be a letter, but for
-/// punctuation and the signs that stand where an address ends: to know better takes tables that a browser would be sent.
+/// Whether a host can begin with this character: a letter, a digit, or the bracket of an IPv6 address. Beyond ASCII
+/// anything counts as a letter, except punctuation and what ends an address: more precise tables would add to what the
+/// browser downloads.
 fn begins_host(c: char) -> bool {
     match c {
         '\0'..='\u{7f}' => c.is_ascii_alphanumeric() || c == '[',
@@ -94,15 +96,15 @@ fn begins_host(c: char) -> bool {
     }
 }
 
-/// What is in no address: white space, controls and what would turn the line around; quotes and angles, which are how people
-/// enclose one; and beyond ASCII all brackets, double quotes, and the punctuation of the scripts that are written without
-/// spaces.
+/// Whether a character is never part of an address: white space, controls and bidirectional marks; quotes and angle
+/// brackets, with which people enclose addresses; and beyond ASCII all brackets, double quotes, and the punctuation of
+/// scripts written without spaces.
 fn ends_address(c: char) -> bool {
     c.is_whitespace()
         || c.is_control()
         || matches!(c,
             '<' | '>' | '"' | '`'
-            // invisible, or turns the line around
+            // invisible or bidirectional
             | '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             // quotes and brackets
@@ -119,7 +121,8 @@ fn ends_address(c: char) -> bool {
             | '\u{ff5d}' | '\u{ff5f}'..='\u{ff64}')
 }
 
-/// What may be in an address, and at its end belongs to the sentence around it, or to another address that follows at once.
+/// Whether a character may be within an address, but at its end belongs to the sentence around it, or separates it from
+/// another address that follows immediately.
 fn ends_sentence(c: char) -> bool {
     matches!(
         c,
@@ -134,8 +137,8 @@ fn is_terminal(c: char) -> bool {
     after.checked_sub(1).is_some_and(|at| c - (TERMINAL[at] >> 8) < TERMINAL[at] & 0xff)
 }
 
-/// Unicode's property Terminal_Punctuation (18.0), but for ASCII and what ends an address in any case: the first of each run
-/// of them, times 256, and how many follow on one another.
+/// Unicode's property Terminal_Punctuation (18.0), except for ASCII and for what always ends an address: the first code
+/// point of each run, times 256, plus the length of the run.
 #[rustfmt::skip]
 #[expect(clippy::unusual_byte_groupings, reason = "two numbers in one: where a run begins, and its length")]
 static TERMINAL: [u32; 100] = [
@@ -312,7 +315,7 @@ mod tests {
                     Segment::Link(link) => {
                         prop_assert!(scheme_length(link) > 0 && !link.contains(ends_address));
                         prop_assert!(!link.ends_with(ends_sentence));
-                        // it is one by itself as well
+                        // it is a link by itself as well
                         prop_assert_eq!(linkify(link), [Segment::Link(link)]);
                     }
                 }

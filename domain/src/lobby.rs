@@ -1,5 +1,4 @@
-//! What goes on: who is there in all, and the public chats one can enter. A conflated state with a version, not part
-//! of the log.
+//! The lobby: counts of users and chats, and the public chats. A conflated state with a version, not part of the log.
 
 use std::cmp::Reverse;
 
@@ -7,81 +6,81 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ChatId, Timestamp, Title, User, text::TITLE_LIMIT};
 
-/// A page shows this many public chats at first, and this many more each time more are asked for.
+/// The number of public chats a page lists at first, and the number added each time the reader asks for more.
 pub const PAGE_LISTINGS: usize = 50;
-/// Nobody is shown more than this many at once; whoever looks for another one filters.
+/// The maximum number of chats listed at once. To find others, the reader filters.
 pub const LISTINGS_LIMIT: usize = 500;
-/// A listing shows this many of its members at most.
+/// The maximum number of members that a listing shows.
 pub const FACES: usize = 3;
-/// A filter has at most this many characters, as people count them: as many as the longest title.
+/// The maximum length of a filter, in grapheme clusters: that of the longest title.
 pub const FILTER_LIMIT: usize = TITLE_LIMIT;
 
-/// How many there are in all.
+/// The totals over all chats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
-    /// People with an open page.
+    /// Users with an open page.
     pub people: usize,
-    /// Chats that have not expired, private ones included.
+    /// Chats that have not expired, including private ones.
     pub chats: usize,
 }
 
-/// A public chat as the lobby shows it.
+/// A public chat as listed in the lobby.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
-    /// Which.
+    /// The chat's id.
     pub id: ChatId,
-    /// What it is called.
+    /// The current title.
     pub title: Title,
-    /// When it was started.
+    /// When the chat was started.
     pub started_at: Timestamp,
-    /// When something was last said in it, some seconds late at most; nothing until something is.
+    /// When the newest message was posted, up to some seconds late. `None` if there has been none.
     pub said_at: Option<Timestamp>,
-    /// How many are there now.
+    /// The number of members now.
     pub members: usize,
-    /// Some of them.
+    /// Some of the members.
     pub faces: Vec<User>,
 }
 
-/// What one reader wants to see of the lobby.
+/// The part of the lobby that a reader wants to see.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LobbyQuery {
-    /// Only chats with this in their title, whatever its case and however it is composed; all where it is blank.
+    /// Text that the title has to contain, regardless of case and Unicode composition. Blank matches all chats.
     #[serde(default)]
     pub filter: String,
-    /// At most this many, the first; [`LISTINGS_LIMIT`] is the most there is.
+    /// The maximum number of listings, from the first on, capped at [`LISTINGS_LIMIT`].
     pub limit: usize,
 }
 
 /// The lobby at some version, as one reader wants to see it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Lobby {
-    /// Counts up with every change; comparable only within one connection.
+    /// Increases with every change. Only comparable within one connection.
     pub version: u64,
-    /// How many there are in all.
+    /// The totals.
     pub counts: Counts,
-    /// How many public chats pass the filter, those beyond the limit included.
+    /// The number of public chats that match the filter, including those beyond the limit.
     pub matching: usize,
-    /// The first of them, in the order of their [places](Listing::place).
+    /// The first of them, ordered by [`Listing::place`].
     pub listings: Vec<Listing>,
 }
 
-/// From one version of the lobby to a later one, skipping what came between.
+/// The difference between a version of the lobby and a later one; versions between are skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LobbyChange {
     /// The version it leads to.
     pub version: u64,
-    /// How many there are in all.
+    /// The totals.
     pub counts: Counts,
-    /// How many public chats pass the filter.
+    /// The number of public chats that match the filter.
     pub matching: usize,
-    /// Those that came into view, or look different now.
+    /// Listings that were added or changed.
     pub listed: Vec<Listing>,
-    /// Those that went out of view.
+    /// Chats that are no longer listed.
     pub gone: Vec<ChatId>,
 }
 
 impl Lobby {
-    /// Takes in a change. One that leads to a version already reached changes nothing.
+    /// Applies a change. A change to a version already reached has no effect.
     pub fn apply(&mut self, change: LobbyChange) {
         if change.version <= self.version {
             return;
@@ -99,11 +98,11 @@ impl Lobby {
     }
 }
 
-/// Where a chat stands in the list: whether it is empty, when it was started, and which it is.
+/// The sort key of a listing: whether the chat is empty, when it was started, and its id.
 pub type Place = (bool, Reverse<Timestamp>, ChatId);
 
 impl Listing {
-    /// Where it stands: chats with people in them before empty ones, then the newest, and always in the same order.
+    /// Returns the sort key: chats with members before empty ones, then the newest first, ties broken by id.
     pub fn place(&self) -> Place {
         (self.members == 0, Reverse(self.started_at), self.id)
     }

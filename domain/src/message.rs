@@ -4,27 +4,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Body, ClientId, Nickname, UserId};
 
-/// What somebody said. Its place and time are those of the event that carries it.
+/// A message. Its sequence number and time are those of the event that carries it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who said it.
+    /// The author.
     pub author: UserId,
-    /// What they were called when they said it.
+    /// The author's nickname when it was posted.
     pub nickname: Nickname,
-    /// The id their client made for it.
+    /// The id that the client made for it.
     pub client_id: ClientId,
-    /// What they said.
+    /// The text.
     pub body: Body,
 }
 
-/// What is left of a message that was removed. Its id stays known, so that a late retry does not bring it back.
+/// What remains of a message that was removed. Its id is kept, so that a late retry does not post it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
-    /// Who had said it.
+    /// The author of the message.
     pub author: UserId,
-    /// What they were called when they said it.
+    /// The author's nickname when it was posted.
     pub nickname: Nickname,
-    /// The id their client had made for it.
+    /// The id that the client made for it.
     pub client_id: ClientId,
     /// Who removed it.
     pub by: RemovedBy,
@@ -34,7 +34,7 @@ pub struct Tombstone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RemovedBy {
-    /// Whoever had said it.
+    /// The author of the message.
     Author,
     /// The owner of the chat.
     Owner,

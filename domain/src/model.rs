@@ -1,4 +1,4 @@
-//! The state in memory: what tests and fuzzers decide on.
+//! An in-memory state, on which tests and fuzzers run the rules.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -10,28 +10,28 @@ use crate::{
     Span, StateReader, Timestamp, Tracked, User, UserId, decide,
 };
 
-/// How long things are kept in it.
+/// The lifetimes in the model.
 pub const LIFETIMES: Lifetimes =
     Lifetimes { chat: Span::seconds(1_800), user: Span::seconds(300), message: Span::seconds(86_400) };
 
 /// The state as plain maps: what the server keeps in its database.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Model {
-    /// Who is known.
+    /// The users.
     pub users: HashMap<UserId, Tracked<User>>,
-    /// What chats there are.
+    /// The chats.
     pub chats: HashMap<ChatId, Tracked<Chat>>,
-    /// Where each message went.
+    /// The sequence number of each message, by its client's id.
     pub posted: HashMap<(ChatId, UserId, ClientId), Seq>,
-    /// Who has hidden whom.
+    /// Pairs of a user and a user they have hidden.
     pub hidden: BTreeSet<(UserId, UserId)>,
-    /// Who takes no invites.
+    /// The users who accept no invites.
     pub uninvited: BTreeSet<UserId>,
-    /// What happened, in the order of the log.
+    /// The events, in the order of the log.
     pub events: Vec<Event>,
-    /// The place of the newest entry.
+    /// The sequence number of the newest entry.
     pub last: u64,
-    /// What time it is.
+    /// The current time, in milliseconds since 1970.
     pub now: u64,
 }
 
@@ -79,13 +79,13 @@ impl StateReader for Model {
 }
 
 impl Model {
-    /// Somebody asks for something, a second after what was before.
+    /// Runs a command of a user, one second after the previous one.
     pub fn run(&mut self, by: UserId, command: Command) -> Decision {
         self.now += 1_000;
         self.propose(Proposal::Command { by, command })
     }
 
-    /// Something gets the next place in the log.
+    /// Appends a proposal to the log and applies what is decided.
     pub fn propose(&mut self, proposal: Proposal) -> Decision {
         self.last += 1;
         let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
@@ -96,7 +96,7 @@ impl Model {
         verdict
     }
 
-    /// Stores what an entry changed.
+    /// Applies a change to the state.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::User { user, at } => {

@@ -1,4 +1,4 @@
-//! What a page is made of: computed by the server, rendered there, and taken over by the browser as it is.
+//! The data of each page: computed and rendered by the server, and hydrated by the browser from the same data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,140 +7,140 @@ use crate::{
     UserId, lobby::LobbyQuery,
 };
 
-/// How many events the newest page of a chat's history has.
+/// The number of events in a page of a chat's history.
 pub const PAGE_EVENTS: usize = 50;
 
-/// A page that is alive, once the browser has taken it over.
+/// A page that is live once it is hydrated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Page {
-    /// `/`
+    /// The home page, `/`.
     Home(Box<HomePage>),
-    /// `/chat/{id}`
+    /// The page of a chat, `/chat/{id}`.
     Chat(Box<ChatPage>),
 }
 
-/// A page that says one thing. It stays as it was rendered.
+/// A page with a single notice. It is static.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
-    /// The answer to an ordinary form that was refused: what is wrong, and what was written, to be sent again.
+    /// An ordinary form was refused. The page shows the reason, and the form again with what was typed.
     Refused {
-        /// What is wrong.
+        /// The reason.
         problem: Problem,
-        /// What was written.
+        /// The form as submitted.
         form: RefusedForm,
     },
-    /// There is nothing to show but why.
+    /// A problem without anything else to show.
     Problem(Problem),
-    /// The owner of this chat has removed whoever looks, who can still take back what they said there.
+    /// The reader was removed from this chat by its owner, and can still remove their own messages there.
     Removed(ChatId),
-    /// No page has this address.
+    /// There is no page at this address.
     Missing,
 }
 
-/// What is the same on every page that is alive.
+/// The data that every live page has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Visit {
-    /// Who looks.
+    /// The reader.
     pub me: User,
-    /// When, by the server's clock.
+    /// The time of rendering, by the server's clock.
     pub now: Timestamp,
-    /// How many there are in all.
+    /// The totals over all chats.
     pub counts: Counts,
-    /// Who wants to talk to whoever looks.
+    /// The reader's open invites.
     pub invites: Vec<Invite>,
-    /// Whom they have hidden.
+    /// The users the reader has hidden.
     pub hidden: Vec<UserId>,
-    /// Whether others can invite them.
+    /// Whether the reader accepts invites.
     pub takes_invites: bool,
-    /// How long things are kept here.
+    /// How long data is kept on this server.
     pub lifetimes: Lifetimes,
 }
 
-/// The home page as one person finds it.
+/// The home page, for one reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HomePage {
-    /// Who looks.
+    /// The data every live page has.
     pub visit: Visit,
-    /// What was asked for.
+    /// The query in the address.
     pub wanted: LobbyQuery,
-    /// The public chats.
+    /// The public chats that match it.
     pub lobby: Lobby,
 }
 
-/// A chat as one person finds it.
+/// The page of a chat, for one reader.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatPage {
-    /// Who looks.
+    /// The data every live page has.
     pub visit: Visit,
-    /// At what.
+    /// The chat.
     pub chat: Chat,
-    /// Who is there. The reader is counted, and not named unless others see them there already.
+    /// The members. The reader is counted, but only named if others already see them there.
     pub roster: Roster,
-    /// What was said, a page of it.
+    /// A page of the events.
     pub history: History,
-    /// Whether there is something newer than that page.
+    /// Whether there are events after that page.
     pub later: bool,
-    /// About whom or what more is to be shown.
+    /// The user or message whose details are open. `None` if none are.
     pub about: Option<About>,
 }
 
-/// Somebody in a chat, and what they said where it is about that: what a reader may want to do something about.
+/// A user in a chat whose details are open, and the message it is about, if any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
-    /// Who, as they are known.
+    /// The user, as they are known.
     pub person: User,
-    /// The place of what they said.
+    /// The sequence number of the message. `None` if it is about the user alone.
     pub message: Option<Seq>,
 }
 
-/// Events of a chat without a hole, and the cursor to go on from.
+/// Events of a chat without a gap, and the cursor to resume from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// The life of the log that the events belong to.
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// The place to go on from: that of the last event, or of the last there was where all have expired.
+    /// The position to resume from: that of the last event, even where all have expired.
     pub seq: Seq,
-    /// In the order of the log.
+    /// The events in the order of the log.
     pub events: Vec<Event>,
-    /// Whether there are older ones.
+    /// Whether there are older events.
     pub earlier: bool,
 }
 
-/// A form that can be filled in again with what it had.
+/// A submitted form, to be filled in again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusedForm {
-    /// Start a chat.
+    /// Starts a chat.
     StartChat {
-        /// As typed.
+        /// The nickname as typed.
         nickname: String,
-        /// As typed.
+        /// The title as typed.
         title: String,
-        /// As ticked.
+        /// Whether the chat was to be private.
         private: bool,
-        /// The form's id as it came.
+        /// The form's id as received.
         id: String,
     },
-    /// Post a message.
+    /// Posts a message.
     PostMessage {
-        /// The chat's id as it came.
+        /// The chat's id as received.
         chat: String,
-        /// The message's id as it came.
+        /// The message's id as received.
         client_id: String,
-        /// As typed.
+        /// The text as typed.
         body: String,
     },
-    /// Be called differently.
+    /// Changes the nickname.
     SetNickname {
-        /// The chat to go back to, as it came; nothing for the home page.
+        /// The id as received of the chat to return to. Empty for the home page.
         chat: String,
-        /// As typed.
+        /// The nickname as typed.
         nickname: String,
     },
-    /// Call a chat something else.
+    /// Changes the title of a chat.
     EditTitle {
-        /// The chat's id as it came.
+        /// The chat's id as received.
         chat: String,
-        /// As typed.
+        /// The title as typed.
         title: String,
     },
 }

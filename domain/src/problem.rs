@@ -1,4 +1,4 @@
-//! Everything that can go wrong between a person and Qchat, with the one place that puts it into words.
+//! Everything that can go wrong between a user and Qchat, and the one place where it is put into words.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// Whoever was told that Qchat is busy tries again after so many seconds.
+/// The retry delay of [`Problem::Busy`], in seconds.
 const BUSY_SECONDS: u32 = 2;
 
-/// Whoever is told that the server is about to stop comes back within so many seconds, each at a time of their own.
+/// The retry delay of [`Problem::Restarting`], in seconds: clients reconnect at random times within it.
 const RESTART_SECONDS: u32 = 1;
 
-/// Why something was not done. On the wire and in tests it goes by its [`code`](Problem::code); people read the
-/// sentence its `Display` gives: what happened and what to do.
+/// The reason why something was not done. On the wire and in tests it is identified by its [`code`](Problem::code); its
+/// `Display` is the sentence for users: what happened and what to do.
 #[derive(
     Debug,
     Clone,
@@ -31,41 +31,41 @@ const RESTART_SECONDS: u32 = 1;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Problem {
-    /// A nickname with nothing to see in it.
+    /// A nickname without anything visible in it.
     #[error("The nickname is empty. Write at least one character.")]
     NicknameEmpty,
-    /// A nickname over [`crate::text::NICKNAME_LIMIT`].
+    /// A nickname longer than [`crate::text::NICKNAME_LIMIT`].
     #[error("The nickname is too long. It can have up to 20 characters.")]
     NicknameTooLong,
-    /// A nickname with control characters.
+    /// A nickname with characters that are not allowed in names ([`crate::unicode::is_fit_for_names`]).
     #[error("The nickname has characters that cannot be shown. Use letters, digits, signs or emoji.")]
     NicknameNotPlain,
-    /// A title with nothing to see in it.
+    /// A title without anything visible in it.
     #[error("The title is empty. Write at least one character.")]
     TitleEmpty,
-    /// A title over [`crate::text::TITLE_LIMIT`].
+    /// A title longer than [`crate::text::TITLE_LIMIT`].
     #[error("The title is too long. It can have up to 100 characters.")]
     TitleTooLong,
-    /// A title with control characters.
+    /// A title with characters that are not allowed in names ([`crate::unicode::is_fit_for_names`]).
     #[error("The title has characters that cannot be shown. Use letters, digits, signs or emoji.")]
     TitleNotPlain,
-    /// A message with nothing to see in it.
+    /// A message without anything visible in it.
     #[error("The message is empty. Write something first.")]
     MessageEmpty,
-    /// A message over [`crate::text::BODY_LIMIT`].
+    /// A message longer than [`crate::text::BODY_LIMIT`].
     #[error(
         "The message is too long. It can have up to 4,000 characters, fewer where they carry many marks; send it in parts."
     )]
     MessageTooLong,
-    /// A message with control characters.
+    /// A message with control characters other than line breaks and tabs.
     #[error("The message has control characters that cannot be shown. Take them out and send it again.")]
     MessageNotPlain,
-    /// No chat has this id, or no longer.
+    /// No chat has this id, or it has ended.
     #[error(
         "This chat is not there. It may have ended, or the link is incomplete. Start a new one from the home page."
     )]
     UnknownChat,
-    /// The chat on this page is no longer.
+    /// The chat on this page has ended.
     #[error(
         "This chat has ended: it was empty for a while, or those who run this server ended it. What you see of it goes with this page."
     )]
@@ -73,65 +73,65 @@ pub enum Problem {
     /// A chat was to be started under an id that is in use.
     #[error("The chat could not be started under this address. Try again.")]
     ChatExists,
-    /// Only the owner of a chat may do this.
+    /// Only the owner of the chat may do this.
     #[error("Only the owner of this chat can do that.")]
     NotOwner,
-    /// A chat of two admits those two.
+    /// The user is neither of the two users of a direct chat.
     #[error(
         "This is a private chat of two people, and only they can enter. Start one of your own from the home page."
     )]
     NotAdmitted,
-    /// A chat of two cannot be listed or locked, and nobody is removed from it.
+    /// A direct chat cannot be listed or locked, and nobody can be removed from it.
     #[error("That cannot be done in a private chat of two people. Start one for more from the home page.")]
     ChatOfTwo,
-    /// The owner removed them from this chat.
+    /// The owner has removed the user from the chat.
     #[error("The owner has removed you from this chat. Start one of your own from the home page.")]
     Removed,
-    /// Only the owner can write in this chat.
+    /// The chat is locked: only its owner can write.
     #[error("This chat is locked: only its owner can write just now. Try again when it is open.")]
     ChatLocked,
-    /// A message that has expired, or that never was.
+    /// The message has expired or never existed.
     #[error("This message is not there any more.")]
     MessageGone,
-    /// A message that was first tried so long ago that what was posted then is forgotten.
+    /// The message was first tried so long ago that the ids of that time are forgotten, so a retry may post it twice.
     #[error("This waited so long that others may have seen it already. If it is missing, send it again.")]
     WaitedTooLong,
-    /// Somebody wants to remove or hide themselves.
+    /// A user tried to remove or hide themselves.
     #[error("That is you. Only others can be removed or hidden.")]
     OnlyOthers,
-    /// A chat has no room for more who were removed ([`crate::chat::REMOVED_LIMIT`]).
+    /// The list of users removed from the chat is full ([`crate::chat::REMOVED_LIMIT`]).
     #[error("500 people were removed from this chat already. Lock it, or let some of them return.")]
     TooManyRemoved,
-    /// Somebody hides as many as they may ([`crate::user::HIDDEN_LIMIT`]).
+    /// The user has hidden as many others as allowed ([`crate::user::HIDDEN_LIMIT`]).
     #[error("You have hidden 100 people already. Show some of them again first.")]
     TooManyHidden,
-    /// Somebody asked for a private chat with themselves.
+    /// A user asked for a direct chat with themselves.
     #[error("That is you. Choose somebody else to chat with privately.")]
     ChatWithOneself,
-    /// Somebody who is to be invited has no page open.
+    /// The user to invite is offline, or the user to remove was never in the chat.
     #[error("They have just left. Try again when they are back.")]
     UserGone,
-    /// An invite that was answered, taken back or has expired.
+    /// The invite was answered or withdrawn, or has expired.
     #[error("This invite is no longer open. Whoever invited you may have left.")]
     InviteGone,
-    /// Somebody has too many invites to answer ([`crate::invite::INVITES_LIMIT`]).
+    /// The user to invite has too many open invites ([`crate::invite::INVITES_LIMIT`]) or too many direct chats.
     #[error("They have many invites to answer already. Try again in a while.")]
     TooManyInvites,
-    /// Somebody takes no invites.
+    /// The user to invite accepts no invites.
     #[error("They take no private invites just now. You can write to them in the chat that you share.")]
     InvitesNotTaken,
-    /// `/nick` and nothing more.
+    /// `/nick` without a name.
     #[error("To change your name, write /nick and the new one, for example /nick Ana.")]
     NickWithoutName,
-    /// A message that begins with a slash and is no command.
+    /// A message that begins with a slash and is not a command.
     #[error(
         "There is no such command. Write /help to see them all; to begin a message with a slash, write two."
     )]
     UnknownSlash,
-    /// `/help`: an answer more than a problem.
+    /// `/help`: an answer rather than a problem.
     #[error("To change your name, write /nick and the new one. To begin a message with a slash, write two.")]
     SlashHelp,
-    /// The page has no connection, and this cannot wait for one.
+    /// The page has no connection, and the action cannot wait for one.
     #[error("There is no connection just now, so this was not done. Try again when you are back.")]
     NotConnected,
     /// The connection was lost before the answer came.
@@ -139,15 +139,15 @@ pub enum Problem {
         "The connection was lost before the answer came, so this may have been done. Look again when you are back."
     )]
     AnswerLost,
-    /// A message that was written before this browser became another user.
+    /// The message was written before this browser became another user.
     #[error("This was written under another name, before this browser was somebody new here.")]
     WrittenAsAnother,
-    /// No valid session came along.
+    /// The request has no valid session.
     #[error(
         "Qchat does not know this browser. Allow cookies for this site, then send it again or load the page again."
     )]
     NoSession,
-    /// Two valid sessions came along that differ, and there is no telling which of them is meant.
+    /// The request has two valid sessions that differ, so it is unknown which one is meant.
     #[error(
         "This browser sent two different sessions for this site, and Qchat cannot tell which one is yours. Clear the cookies of this site and of its subdomains, then load the page again."
     )]
@@ -155,46 +155,46 @@ pub enum Problem {
     /// The request came from a page of another site.
     #[error("This came from a page of another site and was not accepted. Open Qchat itself and try there.")]
     CrossOrigin,
-    /// Not JSON, or not a frame of the protocol.
+    /// The frame is not JSON, or not a frame of the protocol.
     #[error("That was not understood: it is not a frame of the Qchat protocol.")]
     BadFrame,
-    /// A binary frame.
+    /// The frame is binary.
     #[error("That was not understood: Qchat speaks in text frames, and this one is binary.")]
     BinaryFrame,
-    /// A frame over [`crate::frame::FRAME_LIMIT`].
+    /// The frame is longer than [`crate::frame::FRAME_LIMIT`].
     #[error("That was too large: a frame can have up to 65,536 bytes.")]
     FrameTooLarge,
-    /// The client speaks a version of the protocol that this server does not.
+    /// The server does not support the client's protocol version.
     #[error("This page and the server speak different versions. Load the page again.")]
     UnknownVersion,
-    /// Something came before the hello.
+    /// A frame came before the hello.
     #[error("The first frame has to be a hello.")]
     HelloFirst,
-    /// One connection watches more chats than [`crate::frame::WATCH_LIMIT`].
+    /// The connection watches [`crate::frame::WATCH_LIMIT`] chats already.
     #[error("This connection follows too many chats at once. Close some of them first.")]
     TooManyChats,
-    /// One session has too many sockets open.
+    /// The session has too many WebSocket connections.
     #[error(
         "Qchat is open in too many windows of this browser. Close some of them, then load this page again."
     )]
     TooManyPages,
-    /// A filter over [`crate::lobby::FILTER_LIMIT`].
+    /// The filter is longer than [`crate::lobby::FILTER_LIMIT`].
     #[error("The filter is too long. It can have up to 100 characters, as many as a title.")]
     FilterTooLong,
-    /// As many filtered lists are open as one session or address may have.
+    /// The session or the address has as many filtered lists open as allowed.
     #[error(
         "The list of chats is filtered in many windows already, here or by others at your address. Clear the filter in one of them first."
     )]
     TooManyFilters,
-    /// A chat has as many members as it may have.
+    /// The chat has as many members as allowed.
     #[error("This chat is full. Come back when somebody has left, or start one of your own.")]
     ChatFull,
-    /// Somebody owns as many chats as they may.
+    /// The user has started as many chats as allowed.
     #[error(
         "You have as many chats as one person can have here. One of them ends when nobody has been in it for a while."
     )]
     TooManyOwn,
-    /// As much is kept as may be.
+    /// The storage quota is used up.
     #[error(
         "Qchat has no room for more just now, and this was not stored. Old messages are deleted automatically; try again later."
     )]
@@ -204,22 +204,22 @@ pub enum Problem {
         "100 messages are waiting to be sent. What you wrote stays here; send it when they have gone out."
     )]
     TooManyWaiting,
-    /// A file was dropped on a page, or a picture pasted.
+    /// A file was dropped on a page, or an image was pasted.
     #[error("Qchat takes text alone. Put the file where others can get it, and send its link.")]
     TextOnly,
-    /// A form that lacks a field or has a damaged one.
+    /// A field of the form is missing or damaged.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
     BadForm,
-    /// More of it than is allowed in a time.
+    /// The rate limit is exceeded.
     #[error("That was a lot in a short time, and this was not done. Try again in {}.", Span::seconds((*seconds).into()))]
     TooFast {
         /// How long to wait, in seconds.
         seconds: u32,
     },
-    /// The server has more to do than it can take on.
+    /// The server is overloaded.
     #[error("Qchat is very busy, and this was not done. Try again in a moment.")]
     Busy,
-    /// The log could not be written.
+    /// The server could not store it, or does not know whether it did.
     #[error("Qchat could not store this. Try again in a moment; it will not be there twice.")]
     NotStored,
     /// Stored data could not be read.
@@ -231,12 +231,12 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// The name that programs go by, as the protocol has it.
+    /// Returns the name of the problem for programs, as specified in the protocol.
     pub fn code(self) -> &'static str {
         self.into()
     }
 
-    /// The problem of a name, with how long to wait in seconds where that belongs to it.
+    /// Returns the problem with this code, given its delay in seconds where it has one. `None` if the code is unknown.
     pub fn from_code(code: &str, seconds: Option<u32>) -> Option<Self> {
         Some(match (code.parse().ok()?, seconds) {
             (Self::TooFast { .. }, Some(seconds)) => Self::TooFast { seconds },
@@ -244,13 +244,13 @@ impl Problem {
         })
     }
 
-    /// That it has to wait so long, in whole seconds, one at least.
+    /// Creates a `TooFast` with this delay, rounded up to whole seconds, at least one.
     pub fn too_fast(wait: Duration) -> Self {
         let seconds = wait.as_millis().div_ceil(1_000).max(1);
         Self::TooFast { seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }
     }
 
-    /// How long to wait before the same may be tried again, in seconds, where that is known.
+    /// Returns how long to wait before a retry, in seconds, or `None` if that is not known.
     pub const fn retry_after(self) -> Option<u32> {
         match self {
             Self::TooFast { seconds } => Some(seconds),
@@ -260,14 +260,14 @@ impl Problem {
         }
     }
 
-    /// Whether a message that was refused so is kept and sent again by itself: once there is a connection again, or a page
-    /// that can have one.
+    /// Whether a message refused with this problem is kept and sent again automatically, after a reconnect or on a page
+    /// that can connect.
     pub const fn is_of_connection(self) -> bool {
         matches!(self, Self::UnknownVersion | Self::NoSession | Self::TwoSessions | Self::TooManyPages)
             || self.is_passing()
     }
 
-    /// Whether the same request may well succeed later, without the person changing anything.
+    /// Whether the same request may succeed later without any change by the user.
     pub const fn is_passing(self) -> bool {
         matches!(
             self,

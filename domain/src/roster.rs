@@ -1,17 +1,17 @@
-//! Who is in a chat now: a conflated state with a version, not part of the log.
+//! The members of a chat: a conflated state with a version, not part of the log.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Nickname, User, UserId, unicode};
 
-/// Somebody who is in a chat.
+/// A user who is in a chat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Who.
+    /// The user's id.
     pub id: UserId,
-    /// What they are called now.
+    /// The current nickname.
     pub nickname: Nickname,
-    /// Whether they are writing something.
+    /// Whether the user is typing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub typing: bool,
 }
@@ -22,49 +22,49 @@ impl From<User> for Member {
     }
 }
 
-/// A roster names this many members at most, those who came last; the others are counted.
+/// The maximum number of members that a roster names, the latest arrivals. The others are only counted.
 pub const ROSTER_LIMIT: usize = 200;
 
-/// The members of a chat at some version, as one reader knows them.
+/// The members of a chat at some version, as sent to one reader.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Roster {
-    /// Counts up with every change; comparable only within one connection.
+    /// Increases with every change. Only comparable within one connection.
     pub version: u64,
-    /// How many there are, those that are not named included.
+    /// The number of members, including those not named.
     pub count: usize,
-    /// In the order of their ids; see [`Roster::for_reader`] for the order people read.
+    /// The named members, ordered by id. [`Roster::for_reader`] gives the order for display.
     pub members: Vec<Member>,
 }
 
-/// From one version of a roster to a later one, skipping what came between.
+/// The difference between a version of a roster and a later one; versions between are skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterChange {
     /// The version it leads to.
     pub version: u64,
-    /// How many there are then.
+    /// The number of members in that version.
     pub count: usize,
-    /// Who came, is called differently now, or began or ended to type.
+    /// Members who joined, changed their nickname, or started or stopped typing.
     pub present: Vec<Member>,
-    /// Who left, or is no longer named.
+    /// Members who left, or are no longer named.
     pub gone: Vec<UserId>,
 }
 
 impl Roster {
-    /// Makes a roster of members in any order, of so many in all.
+    /// Creates a roster from members in any order, of `count` in all.
     pub fn new(version: u64, count: usize, mut members: Vec<Member>) -> Self {
         members.sort_by_key(|member| member.id);
         members.dedup_by_key(|member| member.id);
         Self { version, count, members }
     }
 
-    /// Names a reader who is counted.
+    /// Adds a reader who is counted but not named.
     pub fn name(&mut self, reader: &User) {
         if self.members.iter().all(|member| member.id != reader.id) {
             self.put(reader.clone().into());
         }
     }
 
-    /// Takes in a change. One that leads to a version already reached changes nothing.
+    /// Applies a change. A change to a version already reached has no effect.
     pub fn apply(&mut self, change: RosterChange) {
         if change.version <= self.version {
             return;
@@ -84,7 +84,7 @@ impl Roster {
         }
     }
 
-    /// The members as a reader sees them: oneself first, whoever else is named, then the owner, then by name.
+    /// Returns the members in the order for display: the reader first, even if not named, then the owner, then by name.
     pub fn for_reader(&self, me: &User, owner: UserId) -> Vec<Member> {
         let mut members = self.members.clone();
         if self.count > members.len() && members.iter().all(|member| member.id != me.id) {
@@ -93,7 +93,7 @@ impl Roster {
         let place = |member: &Member| {
             (member.id != me.id, member.id != owner, unicode::lower(member.nickname.as_str()), member.id)
         };
-        // No more are named than fit on a page, and a browser would be sent what sorts thousands.
+        // A page names few members, and a sort would add its code to what the browser downloads.
         let mut placed = Vec::with_capacity(members.len());
         for member in members {
             let new = (place(&member), member);

@@ -1,22 +1,22 @@
-//! What a line in the composer asks for: mostly to be posted, and sometimes something else.
+//! Parses a line from the composer: a message to post, or a slash command.
 
 use crate::{Body, Nickname, Problem};
 
-/// A line from the composer, understood.
+/// A parsed line from the composer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ComposerInput {
-    /// To be said.
+    /// A message to post.
     Post(Body),
-    /// `/nick NAME`: to be called differently.
+    /// `/nick NAME`: a new nickname.
     Nick(Nickname),
 }
 
-/// How many characters more a line that is posted may have, or how many too many it has; `None` where it is a command.
+/// Returns how many more characters the message may have, or as `Err` how many too many it has. `None` for a command.
 pub fn room(line: &str) -> Option<Result<usize, usize>> {
     posted(line).map(Body::room)
 }
 
-/// What of a line is posted, where it is no command.
+/// Returns the part of a line that is posted, or `None` if the line is a command.
 fn posted(line: &str) -> Option<&str> {
     match line.strip_prefix('/') {
         None => Some(line),
@@ -24,18 +24,18 @@ fn posted(line: &str) -> Option<&str> {
     }
 }
 
-/// What is typed to post a message: more than what it says where that begins with a slash.
+/// Returns the line to type in order to post a message: a leading slash is doubled.
 pub fn typed(body: &Body) -> String {
     let body = body.as_str();
     if body.starts_with('/') { format!("/{body}") } else { body.to_owned() }
 }
 
-/// Understands a line: `/nick NAME` and `/help` are commands, `//` begins a message with a slash, and everything else
-/// that begins with a slash is explained to whoever wrote it instead of being posted.
+/// Parses a line: `/nick NAME` and `/help` are commands, `//` begins a message with a slash, and any other line that
+/// begins with a slash is refused with an explanation instead of being posted.
 ///
 /// # Errors
-/// What is wrong with the text, or an explanation: [`Problem::NickWithoutName`], [`Problem::UnknownSlash`] or
-/// [`Problem::SlashHelp`].
+/// The [`Problem`] of the message or the nickname if it is not valid; [`Problem::NickWithoutName`] if `/nick` stands
+/// alone, [`Problem::SlashHelp`] for `/help`, [`Problem::UnknownSlash`] for other commands.
 pub fn parse(line: &str) -> Result<ComposerInput, Problem> {
     if let Some(body) = posted(line) {
         return Body::parse(body).map(ComposerInput::Post);

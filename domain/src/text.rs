@@ -1,4 +1,4 @@
-//! What people write: nicknames, titles and messages, checked once at the border and right ever after.
+//! Text that users write: nicknames, titles and messages. It is validated once, where it enters.
 
 use std::fmt;
 
@@ -9,25 +9,25 @@ use crate::{
     unicode::{characters, is_fit_for_names, is_visible},
 };
 
-/// A nickname has at most this many characters, as people count them.
+/// The maximum length of a nickname, in grapheme clusters.
 pub const NICKNAME_LIMIT: usize = 20;
-/// A title has at most this many characters, as people count them.
+/// The maximum length of a title, in grapheme clusters.
 pub const TITLE_LIMIT: usize = 100;
-/// A message has at most this many characters, as people count them.
+/// The maximum length of a message, in grapheme clusters.
 pub const BODY_LIMIT: usize = 4_000;
 
-/// One character as people count them can be many code points: the family emoji has 25 bytes, and combining marks can
-/// be stacked without end. Names get this many bytes for each character of their limit.
+/// The maximum bytes of a name, for each character of its limit. One grapheme cluster can be many code points: the
+/// family emoji has 25 bytes, and combining marks can be stacked without end.
 const NAME_BYTES_PER_CHARACTER: usize = 32;
 const NICKNAME_BYTES: usize = NICKNAME_LIMIT * NAME_BYTES_PER_CHARACTER;
 const TITLE_BYTES: usize = TITLE_LIMIT * NAME_BYTES_PER_CHARACTER;
-/// A message of more lines than this, each of this many letters, is folded at first.
+/// A message with more lines than this, of [`LINE_LETTERS`] letters each, is collapsed at first.
 const LONG_LINES: usize = 40;
 const LINE_LETTERS: usize = 60;
-/// From here on letters are mostly twice as wide: Chinese, Japanese and Korean.
+/// From this code point on most letters are twice as wide: Chinese, Japanese and Korean.
 const FIRST_WIDE: char = '\u{2e80}';
-/// Escaped as JSON, which makes two bytes of some that have one, and with what stands around it, a message of this many
-/// bytes still fits into a frame ([`crate::frame::FRAME_LIMIT`]).
+/// The maximum length of a message, in bytes. Escaped as JSON, which takes two bytes for some characters of one, and
+/// with the rest of the frame around it, a message of this size still fits into [`crate::frame::FRAME_LIMIT`].
 pub const BODY_BYTES: usize = 60_000;
 
 macro_rules! text {
@@ -38,7 +38,7 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -50,7 +50,7 @@ macro_rules! text {
             }
         }
 
-        /// What was taken once is read again, whatever has become of the rules since.
+        /// Accepts any text within the byte limit, so that stored text stays readable when the rules change.
         impl TryFrom<String> for $name {
             type Error = Problem;
 
@@ -68,23 +68,23 @@ macro_rules! text {
 }
 
 text! {
-    /// What a person is called: 1 to [`NICKNAME_LIMIT`] characters on one line, at least one of them visible.
+    /// The name of a user: 1 to [`NICKNAME_LIMIT`] characters on one line, at least one of them visible.
     Nickname, NICKNAME_BYTES, Problem::NicknameTooLong
 }
 text! {
-    /// What a chat is called: 1 to [`TITLE_LIMIT`] characters on one line, at least one of them visible.
+    /// The name of a chat: 1 to [`TITLE_LIMIT`] characters on one line, at least one of them visible.
     Title, TITLE_BYTES, Problem::TitleTooLong
 }
 text! {
-    /// What a person says: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible.
+    /// The text of a message: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible.
     Body, BODY_BYTES, Problem::MessageTooLong
 }
 
 impl Nickname {
-    /// Takes a nickname as typed: outer white space is dropped, inner runs of it become one space.
+    /// Parses a nickname as typed: outer white space is dropped, inner runs of it become one space.
     ///
     /// # Errors
-    /// [`Problem::NicknameEmpty`], [`Problem::NicknameTooLong`] or [`Problem::NicknameNotPlain`].
+    /// [`Problem::NicknameEmpty`], [`Problem::NicknameTooLong`] or [`Problem::NicknameNotPlain`] if the text breaks that rule.
     pub fn parse(typed: &str) -> Result<Self, Problem> {
         let name = one_line(typed);
         if too_long(&name, NICKNAME_LIMIT, NICKNAME_BYTES) {
@@ -99,8 +99,7 @@ impl Nickname {
         Ok(Self(name))
     }
 
-    /// One of 1,600 friendly names, the same one for the same number: what people are called until they say
-    /// otherwise.
+    /// Returns one of 1,600 friendly names, always the same for the same number: the nickname of a user until they choose one.
     pub fn friendly(number: u64) -> Self {
         const MOODS: [&str; 40] = [
             "Amber", "Brave", "Bright", "Calm", "Clever", "Cosy", "Curious", "Dapper", "Early", "Easy",
@@ -120,10 +119,10 @@ impl Nickname {
 }
 
 impl Title {
-    /// Takes a title as typed: outer white space is dropped, inner runs of it become one space.
+    /// Parses a title as typed: outer white space is dropped, inner runs of it become one space.
     ///
     /// # Errors
-    /// [`Problem::TitleEmpty`], [`Problem::TitleTooLong`] or [`Problem::TitleNotPlain`].
+    /// [`Problem::TitleEmpty`], [`Problem::TitleTooLong`] or [`Problem::TitleNotPlain`] if the text breaks that rule.
     pub fn parse(typed: &str) -> Result<Self, Problem> {
         let title = one_line(typed);
         if too_long(&title, TITLE_LIMIT, TITLE_BYTES) {
@@ -138,23 +137,23 @@ impl Title {
         Ok(Self(title))
     }
 
-    /// The title of a chat that was started without one.
+    /// Returns the title of a chat that was started without one.
     pub fn for_chat_of(owner: &Nickname) -> Self {
         Self(format!("{owner}’s chat"))
     }
 
-    /// The title of a chat of two, as they are called when it starts.
+    /// Returns the title of a direct chat, from the nicknames of its two users when it starts.
     pub fn for_two(owner: &Nickname, guest: &Nickname) -> Self {
         Self(format!("{owner} & {guest}"))
     }
 }
 
 impl Body {
-    /// Takes a message as typed: white space inside is kept, trailing white space dropped, and the line breaks of
+    /// Parses a message as typed: inner white space is kept, trailing white space is dropped, and the line breaks of
     /// every system become `\n`.
     ///
     /// # Errors
-    /// [`Problem::MessageEmpty`], [`Problem::MessageTooLong`] or [`Problem::MessageNotPlain`].
+    /// [`Problem::MessageEmpty`], [`Problem::MessageTooLong`] or [`Problem::MessageNotPlain`] if the text breaks that rule.
     pub fn parse(typed: &str) -> Result<Self, Problem> {
         let body = Self::as_posted(typed);
         if body.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
@@ -169,12 +168,12 @@ impl Body {
         Ok(Self(body))
     }
 
-    /// How many characters more a message may have than it has as typed, or how many too many it has.
+    /// Returns how many more characters the message may have, or as `Err` how many it has too many.
     pub fn room(typed: &str) -> Result<usize, usize> {
         room(&Self::as_posted(typed), BODY_LIMIT, BODY_BYTES)
     }
 
-    /// Whether it would fill more than a screen, where lines have 60 letters, and is folded at first.
+    /// Whether the message would fill more than a screen, at 60 letters a line, and is collapsed at first.
     pub fn is_long(&self) -> bool {
         let width = |c| if c < FIRST_WIDE { 1 } else { 2 };
         let lines = |line: &str| 1 + line.chars().map(width).sum::<usize>() / LINE_LETTERS;
@@ -186,8 +185,8 @@ impl Body {
     }
 }
 
-/// Whether a text has no [`room`] for what it has. Bytes are looked at first: counting characters of a text of unknown
-/// length costs as much as it is long. Code points are counted next, of which there are as many or more.
+/// Whether a text exceeds a limit, as [`room`] tells. Bytes are compared first, since counting the characters of a text
+/// of unknown length costs time linear in its length; then code points, of which there are never fewer than characters.
 fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
     text.len() > byte_limit
         || (text.len() > character_limit
@@ -195,8 +194,8 @@ fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
             && room(text, character_limit, byte_limit).is_err())
 }
 
-/// How many characters more a text may have, or how many too many it has. Where bytes are what there is too little of,
-/// these are characters of as many bytes as those that are there.
+/// Returns how many more characters a text may have, or as `Err` how many it has too many. Where the byte limit is what
+/// binds, the number assumes characters of the same average size as those in the text.
 fn room(text: &str, character_limit: usize, byte_limit: usize) -> Result<usize, usize> {
     let (count, length) = (characters(text), text.len());
     let of_bytes = |bytes: usize| bytes as f64 * count as f64 / length.max(1) as f64;
@@ -211,7 +210,7 @@ fn room(text: &str, character_limit: usize, byte_limit: usize) -> Result<usize, 
     Ok(if text.is_empty() { left } else { left.min(of_bytes(byte_limit - length) as usize) })
 }
 
-/// White space folded into single spaces.
+/// Collapses white space into single spaces, and drops it at both ends.
 fn one_line(typed: &str) -> String {
     let words = typed.split([' ', '\u{a0}', '\u{3000}']).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join(" ")

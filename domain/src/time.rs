@@ -1,4 +1,4 @@
-//! Points in time, as numbers: the domain never asks a clock.
+//! Points in time, as numbers: the domain never reads a clock.
 
 use std::fmt;
 
@@ -6,40 +6,40 @@ use serde::{Deserialize, Serialize};
 
 const MILLIS_PER_DAY: u64 = 24 * 60 * 60 * 1000;
 
-/// Milliseconds since 1970-01-01 UTC.
+/// A point in time, in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Milliseconds from `earlier` to here; 0 when `earlier` is the later one.
+    /// Returns the milliseconds from `earlier` to `self`, or 0 if `earlier` is later.
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The same moment by a clock that is set, forward by so many milliseconds or back by as many.
+    /// Returns the same moment by a clock that was set forward by `by` milliseconds, or back if `by` is negative.
     #[must_use]
     pub const fn moved(self, by: i64) -> Self {
         Self(self.0.saturating_add_signed(by))
     }
 
-    /// The day in UTC, counted from 1970-01-01.
+    /// Returns the day in UTC, counted from 1970-01-01.
     pub const fn utc_day(self) -> u64 {
         self.0 / MILLIS_PER_DAY
     }
 
-    /// The time of day in UTC as people write it: `14:05`.
+    /// Returns the time of day in UTC, to the minute: `14:05`.
     pub fn utc_clock(self) -> String {
         let minutes = self.0 % MILLIS_PER_DAY / 60_000;
         format!("{:02}:{:02}", minutes / 60, minutes % 60)
     }
 
-    /// The time of day in UTC to the second: `14:05:09`.
+    /// Returns the time of day in UTC, to the second: `14:05:09`.
     pub fn utc_clock_with_seconds(self) -> String {
         format!("{}:{:02}", self.utc_clock(), self.0 / 1_000 % 60)
     }
 
-    /// How long ago this was at another time, in words: `just now`, `3 minutes ago`.
+    /// Returns how long before `now` this was, in words: `just now`, `3 minutes ago`.
     pub fn ago(self, now: Self) -> String {
         let minutes = now.millis_since(self) / 60_000;
         let (number, unit) = match minutes {
@@ -52,7 +52,7 @@ impl Timestamp {
         format!("{number} {unit}{plural} ago")
     }
 
-    /// The day in UTC as people say it at another time: `Today`, `Yesterday`, and the date before that.
+    /// Returns the day in UTC in words, relative to `now`: `Today`, `Yesterday`, or else the date.
     pub fn utc_day_in_words(self, now: Self) -> String {
         match now.utc_day().checked_sub(self.utc_day()) {
             Some(0) => "Today".to_owned(),
@@ -61,7 +61,7 @@ impl Timestamp {
         }
     }
 
-    /// The day in UTC as people write it: `23 November 2026`.
+    /// Returns the date in UTC in words: `23 November 2026`.
     pub fn utc_date(self) -> String {
         const MONTHS: [&str; 12] = [
             "January",
@@ -82,7 +82,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds: `2026-11-23T14:05:09.120Z`, as the `datetime` of a `<time>` wants it.
+/// Formats as RFC 3339 in UTC with milliseconds, `2026-11-23T14:05:09.120Z`, for the `datetime` attribute of `<time>`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil(self.utc_day());
@@ -96,7 +96,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, after Howard Hinnant's
+/// Returns year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01, after Howard Hinnant's
 /// `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"), for days that are not negative.
 const fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn dates_are_those_of_the_calendar() {
-        // from `date -u -d @SECONDS`
+        // From `date -u -d @SECONDS`.
         for (seconds, date) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400, "2000-02-29T00:00:00.000Z"),

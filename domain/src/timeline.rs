@@ -1,4 +1,4 @@
-//! What one reader sees of a chat: a pure fold of events, with their own messages that are still on their way.
+//! What one reader sees of a chat: a pure fold of events, with the reader's own messages that are not stored yet.
 
 use crate::{
     Body, ChatId, ClientId, Epoch, Event, EventKind, Expiry, Nickname, Problem, Seq, Timestamp, User, UserId,
@@ -8,63 +8,63 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Messages of one person within this many milliseconds stand under one name.
+/// The longest time between two messages of one author in the same group, in milliseconds.
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
 const MINUTE_MILLIS: i64 = 60_000;
 
-/// About so many events are kept here, around what is read; what is further away is let go, and comes back in pages.
+/// About how many events are kept, around what is read. Those further away are unloaded and loaded again in pages.
 pub const KEPT_EVENTS: usize = 100;
-/// So many more may be here before the furthest are let go.
+/// How many more events may accumulate before the furthest are unloaded.
 const SPARE_EVENTS: usize = 25;
 
-/// At most this many own messages wait to be stored; the composer keeps what comes beyond.
+/// The maximum number of own messages waiting to be stored; further ones stay in the composer.
 pub const PENDING_LIMIT: usize = 100;
 
-/// A part of the events of a chat in the order of the log, without a hole and without a repeat, then the reader's own
-/// messages that are not stored yet. It is the newest part, unless the reader is further up: however long it is followed,
-/// what is far from what they read is let go ([`Timeline::let_go`]), and comes back in pages of history.
+/// A range of the events of a chat, in order, without a gap and without a duplicate, followed by the reader's own
+/// messages that are not stored yet. It ends with the newest event, unless the reader is further up. Events far from
+/// what is read are unloaded ([`Timeline::let_go`]) and loaded again in pages of history, so that memory stays bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     me: UserId,
     epoch: Epoch,
-    /// The newest event that was heard of, here or let go.
+    /// The newest event received, loaded or not.
     seq: Seq,
-    /// Whether there are events before those here,
+    /// Whether there are events before those loaded.
     earlier: bool,
-    /// and whether there are events after them, up to `seq`.
+    /// Whether there are events after those loaded, up to `seq`.
     later: bool,
     events: Vec<Arc<Event>>,
     pending: Vec<Pending>,
     hidden: Vec<UserId>,
     /// The newest event the reader has seen.
     seen: Seq,
-    /// How many messages of others after that are not here any more.
+    /// The number of messages of others after `seen` that are not loaded.
     missed_elsewhere: usize,
-    /// What was last taken away that is not here, oldest first, for pages that were read before it was.
+    /// Recent removals of messages, oldest first, to apply to pages of history that were read before them.
     removals: Vec<Arc<Event>>,
 }
 
-/// At most so many removals are remembered: far more than can happen while one page of history is on its way.
+/// The maximum number of removals kept: far more than can happen while one page of history is under way.
 const REMOVALS_LIMIT: usize = 256;
 
 /// An own message that is shown before it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    /// Made for it here.
+    /// The id made for it here.
     pub client_id: ClientId,
-    /// What it says.
+    /// The text.
     pub body: Body,
     /// When it was written, by the server's clock as far as the page knows it.
     pub at: Timestamp,
-    /// Who wrote it: a browser may have become another user since. `None` in what versions before kept, which did not ask.
+    /// The author: the browser may have become another user since. `None` in data of older versions, which did not keep it.
     #[serde(default)]
     pub author: Option<UserId>,
-    /// Why it was not taken, if it was not; a message without a problem is on its way.
+    /// Why it was refused. `None` while it is being sent.
     pub problem: Option<Problem>,
 }
 
 impl Pending {
-    /// What asks for it to be posted at this time by the server's clock.
+    /// Returns the request to post it, given the current time by the server's clock.
     pub fn ask(&self, chat: ChatId, now: Timestamp) -> Ask {
         let Self { client_id, body, at, .. } = self;
         Ask::Post {
@@ -76,73 +76,73 @@ impl Pending {
     }
 }
 
-/// What became of an event.
+/// The result of applying an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// It is the newest now.
+    /// It is the newest event now.
     Appended,
-    /// It was there already.
+    /// It was applied before. Nothing changed.
     Known,
-    /// Something between is missing: nothing changed, and the reader has to ask from its cursor again.
+    /// Events before it are missing. Nothing changed, and the client has to watch again from its cursor.
     Gap,
 }
 
-/// How it stands with an own message.
+/// The state of an own message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery {
-    /// It is not stored: on its way, or not taken for a reason.
+    /// Not stored: being sent, or refused with this problem.
     Waits(Option<Problem>),
-    /// It is stored at this place.
+    /// Stored at this position.
     Stored(Seq),
 }
 
-/// A line of the timeline, ready to be shown.
+/// A row of the timeline, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// What it shows.
     pub content: RowContent,
-    /// Whether a day begins with it.
+    /// Whether it is the first row of a day.
     pub starts_day: bool,
-    /// Whether it stands under its own name, and not under that of the row before.
+    /// Whether it shows the author's name, instead of belonging to the group of the row above.
     pub starts_group: bool,
 }
 
-/// What a line shows.
+/// The content of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RowContent {
     /// A stored event.
     Stored(Arc<Event>),
-    /// An own message on its way.
+    /// An own message that is not stored yet.
     Pending(Pending),
-    /// What was said, without a line between, by somebody whom the reader has hidden.
+    /// Adjacent messages of a user whom the reader has hidden.
     Hidden(HiddenMessages),
 }
 
-/// Messages that are not shown.
+/// Messages that are not shown, as one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HiddenMessages {
-    /// Whose, as they were known with the last of them.
+    /// The author, with their nickname in the last of these messages.
     pub person: User,
-    /// The place of the first.
+    /// The sequence number of the first.
     pub first: Seq,
-    /// How many.
+    /// The number of messages.
     pub count: usize,
 }
 
-/// Tells rows apart. A row has the same key for as long as it is shown, however it looks: before and after it is stored,
-/// removed, or becomes the first of its group.
+/// Identifies a row. The key stays the same for as long as the row is shown: when its message is stored or removed, or
+/// becomes the first of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowKey {
-    /// An event by its place.
+    /// An event, by its sequence number.
     Seq(Seq),
-    /// An own message by its id.
+    /// An own message, by its id.
     Own(ClientId),
-    /// Hidden messages, by the place of the first.
+    /// Hidden messages, by the sequence number of the first.
     Hidden(Seq),
 }
 
 impl Timeline {
-    /// What a reader sees first.
+    /// Creates the timeline from the first page of history.
     pub fn new(me: UserId, history: History) -> Self {
         let mut timeline = Self {
             me,
@@ -161,15 +161,15 @@ impl Timeline {
         timeline
     }
 
-    /// Another user reads from now on: the same browser with another session. What waits was written by the one before, and is
-    /// held back until the reader says that it is to be sent.
+    /// Changes the reader, after the browser's session changed. Messages that wait were written by the previous user,
+    /// and are held back until the reader decides to send them.
     pub fn read_by(&mut self, me: UserId) {
         self.me = me;
         self.drop_stored();
         self.hold_back();
     }
 
-    /// Holds back what another user of this browser wrote.
+    /// Holds back messages that another user of this browser wrote.
     fn hold_back(&mut self) {
         for pending in &mut self.pending {
             if pending.author.is_some_and(|author| author != self.me) {
@@ -180,8 +180,8 @@ impl Timeline {
         }
     }
 
-    /// Holds back what has waited longer than messages are kept: it may have been stored, seen and forgotten since, and would
-    /// be said a second time.
+    /// Holds back messages that have waited longer than messages are kept: they may have been stored, seen and expired
+    /// since, and would be posted twice.
     pub fn hold_back_old(&mut self, expiry: Expiry) {
         for pending in &mut self.pending {
             if pending.problem.is_none() && expiry.of_event(pending.at) {
@@ -190,34 +190,34 @@ impl Timeline {
         }
     }
 
-    /// Gives up an own message that is not stored. Gives what it says; `None` where it is stored by now.
+    /// Discards an own message that is not stored and returns its text. `None` if it is stored by now.
     pub fn discard(&mut self, client_id: ClientId) -> Option<Body> {
         let place = self.pending.iter().position(|pending| pending.client_id == client_id)?;
         Some(self.pending.remove(place).body)
     }
 
-    /// What these people say is not shown from now on, and what others say is.
+    /// Replaces the set of users whose messages are not shown.
     pub fn hide(&mut self, hidden: impl IntoIterator<Item = UserId>) {
         self.hidden = hidden.into_iter().collect();
     }
 
-    /// Where to go on from.
+    /// Returns the cursor to resume from.
     pub fn cursor(&self) -> Cursor {
         Cursor { epoch: self.epoch, seq: self.seq }
     }
 
-    /// Whether there are events older than those here.
+    /// Whether there are events before those loaded.
     pub fn has_earlier(&self) -> bool {
         self.earlier
     }
 
-    /// Whether there are events newer than those here, which were let go.
+    /// Whether there are events after those loaded.
     pub fn has_later(&self) -> bool {
         self.later
     }
 
-    /// Takes in the next event. Repeats do nothing and a hole is told, so events may come as often as they like. Where
-    /// the newest events are not here, it is noted and let go.
+    /// Applies the next event. Duplicates are ignored and gaps reported, so events may be delivered repeatedly. If the
+    /// newest events are not loaded, the event is counted but not kept.
     pub fn apply(&mut self, event: Event) -> Applied {
         if event.seq <= self.seq {
             return Applied::Known;
@@ -245,19 +245,19 @@ impl Timeline {
         Applied::Appended
     }
 
-    /// The reader has seen everything up to now.
+    /// Marks everything up to now as seen by the reader.
     pub fn see(&mut self) {
         self.seen = self.seq;
         self.missed_elsewhere = 0;
     }
 
-    /// The newest event the reader has seen.
+    /// Returns the newest event the reader has seen.
     pub fn seen(&self) -> Seq {
         self.seen
     }
 
-    /// Lets go what is furthest from what is read, where there is too much: about [`KEPT_EVENTS`] stay, around the events
-    /// between the two that `read` gives, and at least all of those and some on either side.
+    /// Unloads the events furthest from what is read, if there are too many. About [`KEPT_EVENTS`] stay, and at least
+    /// all between the first and the last event that `read` returns, with some on either side.
     pub fn let_go(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
         let count = self.events.len();
         if count <= KEPT_EVENTS + SPARE_EVENTS {
@@ -278,35 +278,36 @@ impl Timeline {
         self.missed_elsewhere += before.iter().chain(&after).filter(|event| self.is_missed(event)).count();
     }
 
-    /// Whether this is a message of somebody else that the reader has not seen and would be shown.
+    /// Whether this is a message of another user that the reader has not seen, and that is not hidden.
     fn is_missed(&self, event: &Event) -> bool {
         let is_shown = |author| author != self.me && !self.hidden.contains(&author);
         event.seq > self.seen && matches!(&event.kind, EventKind::Posted(message) if is_shown(message.author))
     }
 
-    /// The place of a stored message of somebody, by its id. Looks at the newest first.
+    /// Returns the position of a stored message by its author and id, or `None` if it is not loaded. Searches from the newest.
     pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
         let is_it = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Posted(said) if said.author == author && said.client_id == client_id);
         self.events.iter().rev().find(is_it).map(|event| event.seq)
     }
 
-    /// The event at a place, where it is here.
+    /// Returns the event at a position, or `None` if it is not loaded.
     pub fn event(&self, seq: Seq) -> Option<&Event> {
         let place = self.events.binary_search_by_key(&seq, |event| event.seq).ok()?;
         self.events.get(place).map(|event| &**event)
     }
 
-    /// The place of the oldest event here; nothing where there is none.
+    /// Returns the position of the oldest event loaded, or `None` if there is none.
     pub fn oldest(&self) -> Option<Seq> {
         self.events.first().map(|event| event.seq)
     }
 
-    /// The newest event here; nothing where there is none.
+    /// Returns the position of the newest event loaded, or `None` if there is none.
     pub fn newest(&self) -> Option<Seq> {
         self.events.last().map(|event| event.seq)
     }
 
-    /// The place of the first line to show after an event, but for what is hidden; nothing where that is not here.
+    /// Returns the position of the first row to show after an event, leaving out hidden users. `None` if it is not
+    /// loaded or there is none.
     pub fn first_after(&self, seq: Seq) -> Option<Seq> {
         if self.begins_after(seq) {
             return None;
@@ -316,17 +317,17 @@ impl Timeline {
         self.told().iter().filter(|event| is_shown(event)).map(|event| event.seq).find(|told| *told > seq)
     }
 
-    /// Whether what came right after an event is not here, since it was let go.
+    /// Whether the event right after this position is not loaded.
     pub fn begins_after(&self, seq: Seq) -> bool {
         self.earlier && self.events.first().is_some_and(|first| first.prev > seq)
     }
 
-    /// How many messages of others the reader has not seen, but for those that are hidden.
+    /// Returns the number of messages of others that the reader has not seen, leaving out hidden users.
     pub fn missed(&self) -> usize {
         self.missed_elsewhere + self.events.iter().filter(|event| self.is_missed(event)).count()
     }
 
-    /// Whether something has come that the reader has not seen, but for what is hidden and for their own messages.
+    /// Whether there are events that the reader has not seen, leaving out hidden users and the reader's own messages.
     pub fn has_missed(&self) -> bool {
         let is_news = |event: &Arc<Event>| {
             let author = said_by(event);
@@ -337,17 +338,17 @@ impl Timeline {
         self.missed() > 0 || self.told().iter().any(is_news)
     }
 
-    /// Whether nobody has said anything here, as far as is known.
+    /// Whether there are no messages, as far as is loaded.
     pub fn is_quiet(&self) -> bool {
         self.pending.is_empty() && !self.events.iter().any(|event| said_by(event).is_some())
     }
 
-    /// Whether anything here has expired.
+    /// Whether any loaded event has expired.
     pub fn has_expired(&self, expiry: Expiry) -> bool {
         self.events.iter().any(|event| expiry.of_event(event.at))
     }
 
-    /// Takes in the page of history before an event. Changes nothing when that is not the oldest one here any more.
+    /// Adds the page of history before an event. Does nothing if that is not the oldest event loaded any more.
     pub fn prepend(&mut self, before: Seq, events: Vec<Event>, earlier: bool) {
         if self.oldest() != Some(before) {
             return;
@@ -358,20 +359,20 @@ impl Timeline {
         self.drop_stored();
     }
 
-    /// Takes in the page of history after an event, as far as its events were heard of: others come by themselves.
-    /// Changes nothing when that event is not the newest one here any more.
+    /// Adds the page of history after an event, up to the newest event received: later ones are delivered as events.
+    /// Does nothing if that is not the newest event loaded any more.
     pub fn append(&mut self, after: Seq, events: Vec<Event>) {
         if !self.later || self.newest() != Some(after) {
             return;
         }
         let page = self.page(events);
-        // a page with nothing in it is the last one
+        // an empty page is the last one
         self.later = page.last().is_some_and(|last| last.seq < self.seq);
         self.events.extend(page);
         self.drop_stored();
     }
 
-    /// A page of history is what is here from now on, and nothing else.
+    /// Replaces the loaded events by a page of history.
     pub fn turn_to(&mut self, events: Vec<Event>, earlier: bool) {
         let gone = std::mem::take(&mut self.events);
         self.missed_elsewhere += gone.iter().filter(|event| self.is_missed(event)).count();
@@ -381,7 +382,7 @@ impl Timeline {
         self.drop_stored();
     }
 
-    /// A page of history as it is by now: it may have been read before something was taken away.
+    /// Prepares a page of history: it may have been read before messages were removed.
     fn page(&mut self, events: Vec<Event>) -> Vec<Arc<Event>> {
         let known = events.into_iter().filter(|event| event.seq <= self.seq);
         let mut page: Vec<_> = known.map(Arc::new).collect();
@@ -391,20 +392,20 @@ impl Timeline {
         page
     }
 
-    /// Drops the events that have expired, which are the oldest. What waits to be sent stays.
+    /// Drops the events that have expired, which are the oldest. Own messages that wait stay.
     pub fn forget(&mut self, expiry: Expiry) {
-        // Order is by place: where the clock was set back, what comes later may bear an earlier time.
+        // The order is by position: where the clock was set back, a later event may have an earlier time.
         let expired =
             self.events.iter().rposition(|event| expiry.of_event(event.at)).map_or(0, |last| last + 1);
         self.events.drain(..expired);
-        // what is older than something expired has expired as well
+        // whatever precedes an expired event has expired as well
         self.earlier &= expired == 0;
     }
 
-    /// Starts anew from a snapshot. Own messages on their way stay, but for those the snapshot has.
+    /// Starts over from a snapshot. Own messages that wait stay, except those in the snapshot.
     pub fn reset(&mut self, history: History) {
         if self.epoch != history.epoch {
-            // places of another log say nothing about this one
+            // positions in another log are unrelated to those in this one
             self.seen = history.seq;
         }
         self.epoch = history.epoch;
@@ -422,7 +423,7 @@ impl Timeline {
         self.pending.retain(|pending| !stored.contains(&pending.client_id));
     }
 
-    /// Shows an own message at once. False when too many wait already; nothing changes then.
+    /// Adds an own message before it is stored. Returns false, and does nothing, if too many wait already.
     pub fn echo(&mut self, client_id: ClientId, body: Body, at: Timestamp) -> bool {
         let there_is_room = self.pending.len() < PENDING_LIMIT;
         if there_is_room {
@@ -431,13 +432,13 @@ impl Timeline {
         there_is_room
     }
 
-    /// Own messages that are not stored yet, oldest first.
+    /// Returns the own messages that are not stored yet, oldest first.
     pub fn pending(&self) -> &[Pending] {
         &self.pending
     }
 
-    /// Own messages that were not stored when the page was left wait again, before those written since, but for those
-    /// that turn out to be stored. Beyond [`PENDING_LIMIT`] the newest of them are left out.
+    /// Adds the own messages that were waiting when the page was left, before those written since and without those
+    /// that turn out to be stored. Beyond [`PENDING_LIMIT`] the newest of them are dropped.
     pub fn restore(&mut self, kept: Vec<Pending>) {
         let room = PENDING_LIMIT.saturating_sub(self.pending.len());
         self.pending.splice(..0, kept.into_iter().take(room));
@@ -446,35 +447,37 @@ impl Timeline {
         self.hold_back();
     }
 
-    /// What was refused only because of how it stood with the connection or the server is on its way again.
+    /// Clears the problem of messages that were refused only because of the state of the connection or the server, so
+    /// that they are sent again.
     pub fn retry_transient(&mut self) {
         for pending in &mut self.pending {
             pending.problem = pending.problem.filter(|problem| !problem.is_of_connection());
         }
     }
 
-    /// The clock of the server is by so many milliseconds ahead of what was known of it: for how long messages have waited
-    /// stays the same.
+    /// Adjusts to a server clock that is `by` milliseconds ahead of what was known: how long messages have waited does
+    /// not change.
     pub fn clock_set(&mut self, by: i64) {
         self.pending.iter_mut().for_each(|pending| pending.at = pending.at.moved(by));
     }
 
-    /// An own message is stored at this place. It stays pending until its event is here, which may come later; an
-    /// event that this timeline is past will not come again.
+    /// Records that an own message is stored at this position. It keeps waiting until its event is applied, unless the
+    /// timeline is past that position: then the event will not come again.
     pub fn stored(&mut self, client_id: ClientId, seq: Seq) {
         if seq <= self.seq {
             self.pending.retain(|pending| pending.client_id != client_id);
         }
     }
 
-    /// An own message was not taken.
+    /// Records that an own message was refused.
     pub fn fail(&mut self, client_id: ClientId, problem: Problem) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.client_id == client_id) {
             pending.problem = Some(problem);
         }
     }
 
-    /// An own message is to be tried again, at this time and by whom the reader is now: gives what to send, under the same id.
+    /// Retries an own message at this time, as the current reader. Returns what to send, under the same id. `None` if
+    /// it does not wait any more.
     pub fn retry(&mut self, client_id: ClientId, at: Timestamp) -> Option<Pending> {
         let me = self.me;
         let pending = self.pending.iter_mut().find(|pending| pending.client_id == client_id)?;
@@ -484,12 +487,13 @@ impl Timeline {
         Some(pending.clone())
     }
 
-    /// Own messages that are on their way, oldest first: what to send again after a reconnect.
+    /// Returns the own messages being sent, oldest first: those to send again after a reconnect.
     pub fn on_their_way(&self) -> impl Iterator<Item = &Pending> {
         self.pending.iter().filter(|pending| pending.problem.is_none())
     }
 
-    /// The lines to show, with days and groups as they are where clocks are `offset_minutes` east of UTC at a time.
+    /// Returns the rows to show. Days and groups follow the local time: `offset_minutes` gives its offset east of UTC
+    /// at a point in time.
     pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
         let day = |at| local(at, offset_minutes(at)).utc_day();
         let stored =
@@ -532,7 +536,7 @@ impl Timeline {
         RowContent::Hidden(HiddenMessages { person, first: event.seq, count: 1 })
     }
 
-    /// The events as they are worth telling: somebody who tries many names in a row is told of once.
+    /// Returns the events worth showing: renames of one user in a row are merged.
     fn told(&self) -> Vec<Arc<Event>> {
         let mut told: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());
         for event in &self.events {
@@ -547,16 +551,16 @@ impl Timeline {
             }
         }
         told.retain(|event| match &event.kind {
-            // whoever is called as before is not worth a line, and whoever is hidden has none to say things with
+            // a rename that ends at the first name needs no row, and a hidden user gets none to say things with
             EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
-            // it shows where the message was
+            // shown in place of the message
             EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
             _ => true,
         });
         told
     }
 
-    /// The id of an own message in an event, also of one that the reader wrote as another user and that waits here.
+    /// Returns the id if this event is an own message, or one that the reader wrote as another user and that waits here.
     fn own(&self, event: &Event) -> Option<ClientId> {
         let (author, client_id) = match &event.kind {
             EventKind::Posted(message) => (message.author, message.client_id),
@@ -568,12 +572,12 @@ impl Timeline {
     }
 }
 
-/// Whether an event takes away what was said before.
+/// Whether an event removes earlier messages.
 fn takes_away(event: &Event) -> bool {
     matches!(event.kind, EventKind::MessageRemoved { .. }) || event.clears().is_some()
 }
 
-/// Blanks what an event took away, as far as it is among these.
+/// Replaces the messages that an event removed by tombstones, as far as they are among these events.
 fn redact(events: &mut [Arc<Event>], removal: &Event) {
     if let EventKind::MessageRemoved { message, by } = removal.kind
         && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
@@ -588,7 +592,7 @@ fn redact(events: &mut [Arc<Event>], removal: &Event) {
     }
 }
 
-/// Who said something there, if somebody did.
+/// Returns the author if the event is a message or a tombstone, or `None`.
 pub fn said_by(event: &Event) -> Option<UserId> {
     match &event.kind {
         EventKind::Posted(message) => Some(message.author),
@@ -605,7 +609,7 @@ fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
 }
 
 impl Row {
-    /// Tells it apart from the other rows of the same timeline read by `me`.
+    /// Returns the key of the row within a timeline read by `me`.
     pub fn key(&self, me: UserId) -> RowKey {
         match &self.content {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
@@ -619,7 +623,7 @@ impl Row {
     }
 }
 
-/// A point in time moved so that its UTC reading is the reading of a clock `offset_minutes` east of UTC.
+/// Returns a point in time moved so that its UTC reading is the local time, `offset_minutes` east of UTC.
 pub fn local(at: Timestamp, offset_minutes: i32) -> Timestamp {
     Timestamp(at.0.saturating_add_signed(i64::from(offset_minutes) * MINUTE_MILLIS))
 }
@@ -662,7 +666,7 @@ mod tests {
         }
     }
 
-    /// A log of `count` events of two people with gaps between the places, as other chats leave them.
+    /// A log of `count` messages of two users, with positions left out between them, as other chats take them.
     fn log(count: u64) -> Vec<Event> {
         (1..=count)
             .map(|n| posted(if n % 3 == 0 { ME } else { OTHER }, n * 3, (n - 1) * 3, n * MINUTE))
@@ -727,7 +731,7 @@ mod tests {
         before.fail(client_id(2), Problem::ChatLocked);
         before.fail(client_id(3), Problem::UnknownVersion);
         let kept = before.pending().to_vec();
-        // the first was stored, although nobody heard of it before the page was left
+        // the first was stored, although its answer was lost before the page was left
         let mut timeline = Timeline::new(ME, history(vec![posted(ME, 1, 0, 6)], false));
         timeline.echo(client_id(9), body("written since"), Timestamp(7));
         timeline.restore(kept);
@@ -894,7 +898,7 @@ mod tests {
         assert_eq!(timeline.cursor().seq, log[9].seq, "the cursor stays at the newest");
     }
 
-    /// What is here of a log, by the numbers of its events.
+    /// The numbers of the log's events that are loaded.
     fn here(timeline: &Timeline) -> Vec<u64> {
         timeline.events.iter().map(|event| event.seq.0 / 3).collect()
     }
@@ -905,7 +909,7 @@ mod tests {
         let mut timeline = Timeline::new(ME, history(log[..50].to_vec(), false));
         for event in &log[50..] {
             assert_eq!(timeline.apply(event.clone()), Applied::Appended);
-            // whoever is at the end sees about forty
+            // a reader at the end sees about forty
             timeline.let_go(|| (Seq(event.seq.0.saturating_sub(40 * 3)), event.seq));
             assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
         }
@@ -965,7 +969,7 @@ mod tests {
             timeline.apply(event.clone());
             timeline.let_go(|| (log[0].seq, log[20].seq));
         }
-        // the page has what is yet to come, too
+        // the page includes events not yet received
         timeline.turn_to(log[370..420].to_vec(), true);
         assert_eq!(here(&timeline), (371..=400).collect::<Vec<_>>());
         assert!(timeline.has_earlier() && !timeline.has_later());
@@ -1125,7 +1129,7 @@ mod tests {
 
     proptest! {
         /// However events are repeated, skipped, replayed from the cursor or replaced by snapshots, what is shown is
-        /// the log: in order, without a hole, without a repeat.
+        /// the log: in order, without a gap, without a duplicate.
         #[test]
         fn any_delivery_gives_the_same_timeline(
             count in 1_u64..40,
@@ -1164,7 +1168,7 @@ mod tests {
             }
         }
 
-        /// Own messages that are sent, lost, retried and answered in any order end up stored once and pending never.
+        /// Own messages that are sent, lost, retried and answered in any order end up stored once and never pending.
         #[test]
         fn every_own_message_ends_up_once(
             steps in vec((0_u64..6, 0_u8..4), 0..60),
@@ -1182,7 +1186,7 @@ mod tests {
                         timeline.retry(client_id(number), Timestamp(1));
                     }
                     3 if sent.contains(&number) => {
-                        // the server stores it once, and answers every retry with the first place
+                        // the server stores it once, and answers every retry with the first position
                         let place = stored.len() as u64 + 1;
                         if !stored.iter().any(|(known, _)| *known == number) {
                             let mut event = posted(ME, place, place - 1, place);

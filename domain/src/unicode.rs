@@ -1,5 +1,5 @@
-//! What Unicode says of characters: how many people would count, which are alike but for their case, and of which there is
-//! anything to see. Its tables are long. A browser has them, and is asked; everywhere else they come with the program.
+//! Unicode properties of text: its characters (grapheme clusters), its lower case, and whether any of it is visible.
+//! The tables are long: in a browser the browser's own are used, elsewhere they are compiled in.
 
 #[cfg(not(target_arch = "wasm32"))]
 use program as tables;
@@ -7,14 +7,14 @@ use program as tables;
 #[cfg(target_arch = "wasm32")]
 use browser as tables;
 
-/// How many characters people would count in a text: its extended grapheme clusters (Unicode Annex 29).
+/// Returns the number of characters that a user would count: extended grapheme clusters (Unicode Annex 29).
 pub fn characters(text: &str) -> usize {
     if is_plain(text) { text.len() } else { tables::characters(text) }
 }
 
-/// The first character of a text, as people count them, in upper case.
+/// Returns the first character (grapheme cluster) of a text in upper case, or `None` if the text is empty.
 pub fn first_character(text: &str) -> Option<String> {
-    // a letter may go on with marks that stand beyond ASCII
+    // an ASCII letter can be continued by combining marks, which are beyond ASCII
     match text.as_bytes() {
         [first] | [first, 0..0x80, ..] if is_plain(text) => {
             Some(char::from(first.to_ascii_uppercase()).into())
@@ -23,13 +23,13 @@ pub fn first_character(text: &str) -> Option<String> {
     }
 }
 
-/// The most bytes of a run in which a browser has to find by itself where a line may break.
+/// The longest run, in bytes, in which the browser has to find line breaks by itself.
 const RUN: usize = 600;
 
-/// A text in parts that make up the whole, in order, between which a line may break. Where letters change each other's shape,
-/// as in Devanagari or Burmese, a browser needs time squared to break a run without white space, and for the marks on one
-/// letter as well; so a part ends after at most `RUN` bytes of such a run: between characters, as people count them, unless
-/// one is longer than that.
+/// Splits a text into parts, in order and without loss, between which a line may break. Where letters change each
+/// other's shape, as in Devanagari or Burmese, and for the marks on one letter, a browser needs time quadratic in the
+/// length of a run without white space. So a part ends after at most `RUN` bytes of such a run: between characters,
+/// unless a single one is longer than that.
 pub fn runs(text: &str) -> Vec<&str> {
     let (mut runs, mut from, mut at) = (Vec::new(), 0, 0);
     for word in text.split_inclusive(char::is_whitespace) {
@@ -41,7 +41,7 @@ pub fn runs(text: &str) -> Vec<&str> {
         let mut run = 0;
         for mut length in tables::lengths(word.trim_end()) {
             while run + length > RUN {
-                // what is left of one that is longer than a run
+                // the rest of a character that is longer than a run
                 let fits = if run == 0 { text[at..].floor_char_boundary(RUN) } else { 0 };
                 at += fits;
                 length -= fits;
@@ -57,7 +57,7 @@ pub fn runs(text: &str) -> Vec<&str> {
     runs
 }
 
-/// Whether a character is of a script whose letters stand beside each other as they are, or where lines break anywhere:
+/// Whether a character is of a script whose letters do not change each other's shape, or whose lines break anywhere:
 /// Latin, Greek, Cyrillic, Thai, Lao, Chinese, Japanese and Korean.
 fn stands_alone(c: char) -> bool {
     matches!(c,
@@ -65,25 +65,25 @@ fn stands_alone(c: char) -> bool {
         | '\u{ff00}'..='\u{ffef}')
 }
 
-/// A text in lower case.
+/// Returns the text in lower case.
 pub fn lower(text: &str) -> String {
     if text.is_ascii() { text.to_ascii_lowercase() } else { tables::lower(text) }
 }
 
-/// Whether a reader would see anything of a text: a character that is not white space, a control, a mark on another one,
-/// unassigned, or ignored where nothing shows it (Unicode's Default_Ignorable_Code_Point).
+/// Whether anything of a text is visible: a character that is not white space, a control, a combining mark, unassigned,
+/// or ignored where it is not supported (Unicode's Default_Ignorable_Code_Point).
 pub fn is_visible(text: &str) -> bool {
     text.bytes().any(|byte| byte.is_ascii_graphic()) || tables::is_visible(text)
 }
 
-/// Whether a text has only what may stand in a name: no control or separator of lines, nothing unassigned, and of what is
-/// ignored where nothing shows it what joins or chooses between letters and emoji: the rest hides, or turns what is around
-/// it. A browser lets through what it does not know: newer characters are the server's to judge.
+/// Whether every character may appear in a name: no controls, no line separators, nothing unassigned, and of the
+/// default ignorable characters only those that join or select letters and emoji, since the others hide themselves or
+/// reorder the text around them. A browser accepts code points that it does not know: the server decides about newer ones.
 pub fn is_fit_for_names(text: &str) -> bool {
     if text.is_ascii() { !text.contains(|c: char| c.is_control()) } else { tables::is_fit_for_names(text) }
 }
 
-/// Whether each byte is a character: the one sequence in ASCII that is counted as one is that of the two line breaks.
+/// Whether each byte is one character: the only ASCII sequence that counts as one character is `\r\n`.
 fn is_plain(text: &str) -> bool {
     text.is_ascii() && !text.contains('\r')
 }
@@ -96,9 +96,10 @@ mod program {
     };
     use unicode_segmentation::UnicodeSegmentation;
 
-    /// Signs that are blank: of Braille, of music, of the Khitan script, and what stands for an object.
+    /// Signs that are blank: of Braille, of music, of the Khitan script, and the object replacement character.
     const BLANKS: [char; 4] = ['\u{2800}', '\u{1d159}', '\u{16fe4}', '\u{fffc}'];
-    /// The flags of England, Scotland and Wales are written with these, and Mongolian with the one after.
+    /// Default ignorables that names need: the flags of England, Scotland and Wales are written with these tag
+    /// characters, and Mongolian with the vowel separator below.
     const TAGS: std::ops::RangeInclusive<char> = '\u{e0020}'..='\u{e007f}';
     const MONGOLIAN_VOWEL_SEPARATOR: char = '\u{180e}';
 
@@ -137,7 +138,7 @@ mod program {
                     || TAGS.contains(&c)
                     || c == MONGOLIAN_VOWEL_SEPARATOR
             }
-            // what stands for an object, and the notes between lines before it
+            // the object replacement character, and the interlinear annotation marks before it
             _ => !('\u{fff9}'..='\u{fffc}').contains(&c),
         })
     }
@@ -178,7 +179,7 @@ mod browser {
         RegExp::new(pattern, "u").test(text)
     }
 
-    /// The characters of a text, by `Intl.Segmenter`. Nothing in a browser that has none (before 2024).
+    /// Returns the characters of a text by `Intl.Segmenter`, or `None` in a browser without it (before 2024).
     fn segments(text: &str) -> Option<Array> {
         let intl = Reflect::get(&js_sys::global(), &"Intl".into()).ok()?;
         let segmenter: Function = Reflect::get(&intl, &"Segmenter".into()).ok()?.dyn_into().ok()?;
@@ -187,7 +188,7 @@ mod browser {
         Some(Array::from(&segment.call1(&segmenter, &text.into()).ok()?))
     }
 
-    /// Without a segmenter code points are counted, of which there are as many or more.
+    /// Counts code points where there is no segmenter: never fewer than characters.
     pub(super) fn characters(text: &str) -> usize {
         segments(text).map_or_else(|| text.chars().count(), |segments| segments.length() as usize)
     }
@@ -205,7 +206,7 @@ mod browser {
         JsString::from(text).to_lower_case().into()
     }
 
-    /// Without a segmenter it is all one.
+    /// Returns the whole text as one character where there is no segmenter.
     pub(super) fn lengths(text: &str) -> Vec<usize> {
         let length =
             |segment: JsValue| Some(Reflect::get(&segment, &"segment".into()).ok()?.as_string()?.len());

@@ -1,24 +1,24 @@
-//! People.
+//! Users.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Nickname, UserId};
 
-/// So many people one user can hide.
+/// The maximum number of people that one user can hide.
 pub const HIDDEN_LIMIT: usize = 100;
 
 /// A person with a nickname instead of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// Who, in public.
+    /// The public id.
     pub id: UserId,
-    /// What they are called now.
+    /// The current nickname.
     pub nickname: Nickname,
 }
 
 impl User {
-    /// Someone who has not chosen a nickname: called by a friendly one that follows from their id, so that nothing
-    /// needs to be stored for those who only look.
+    /// Creates a user who has not chosen a nickname. The friendly one they get is derived from their id, so that
+    /// nothing has to be stored for users who only read.
     pub fn new(id: UserId) -> Self {
         let number = id
             .bytes()
@@ -27,7 +27,7 @@ impl User {
         Self { id, nickname: Nickname::friendly(number) }
     }
 
-    /// Whether this is what somebody is called of whom nothing is known.
+    /// Whether the nickname is the default one, as that of a user who is not stored.
     pub fn is_new(&self) -> bool {
         *self == Self::new(self.id)
     }

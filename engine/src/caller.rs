@@ -1,14 +1,14 @@
-//! Who asks for something.
+//! The caller of a command.
 
 use std::net::IpAddr;
 
 use domain::UserId;
 
-/// Whoever asks for something: a session, somewhere.
+/// A session at an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Whose session.
+    /// The user of the session.
     pub user: UserId,
-    /// From where.
+    /// The IP address of the client.
     pub address: IpAddr,
 }

@@ -1,4 +1,4 @@
-//! The one place that asks what time it is.
+//! The clock: the one place that reads the wall clock.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -7,20 +7,21 @@ use std::{
 
 use domain::Timestamp;
 
-/// Tells the time. Tests hand in their own.
+/// Returns the current time. Tests pass their own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// Tells how much time has passed since some moment, whatever clocks are set to. Tests hand in their own.
+/// Returns the time that has passed since a fixed moment, whatever clocks are set to. Tests pass their own.
 pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-/// What the wall clock may be away from the time that passes: it is trimmed, and both are not read at once.
+/// The difference between wall clock and uptime, in milliseconds, that is not taken for a leap: the wall clock is
+/// slewed, and the two are not read at the same instant.
 const TOLERANCE_MILLIS: u64 = 2_000;
-/// A leap back is believed when it has lasted for so long. Nothing expires by it.
+/// How long a leap back has to last before it is followed. Nothing expires because of it.
 const PATIENCE_BACK: Duration = Duration::from_secs(3);
-/// A leap forward is believed when it has lasted for so long, since messages may expire by it.
+/// How long a leap forward has to last before it is followed, since messages may expire because of it.
 const PATIENCE_FORWARD: Duration = Duration::from_secs(60);
 
-/// The clock of the machine. A clock set before 1970 reads as 1970.
+/// Returns the clock of the machine. A clock set before 1970 reads as 1970.
 pub fn system() -> Clock {
     Arc::new(|| {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -28,15 +29,15 @@ pub fn system() -> Clock {
     })
 }
 
-/// The time that passes on this machine while it is awake.
+/// Returns an [`Uptime`] that starts at this call, and counts while the machine is awake.
 pub fn uptime() -> Uptime {
     let begun = Instant::now();
     Arc::new(move || begun.elapsed())
 }
 
-/// The time of the server: that of the wall clock, but that it passes as time does. Where the wall clock leaps, it goes on
-/// as if nothing were, until the leap has lasted for a while and is [taken](Self::take): so a clock that is wrong for a
-/// moment is not followed, and whoever follows a leap can see to it that nobody is the older for it.
+/// The time of the server. It is the time of the wall clock, but never leaps by itself: if the wall clock leaps, it
+/// continues at the same pace until the leap has lasted for a while and is [taken](Self::take). A wall clock that is
+/// wrong for a moment is thus not followed, and the caller that takes a leap can first adjust what depends on it.
 pub struct SteadyClock {
     wall: Clock,
     uptime: Uptime,
@@ -44,23 +45,23 @@ pub struct SteadyClock {
 }
 
 struct State {
-    /// The time when uptime began.
+    /// The time at which uptime was zero.
     begun: Timestamp,
-    /// A leap of the wall clock, in milliseconds, and the uptime when it was seen first.
+    /// A leap of the wall clock in milliseconds, and the uptime when it was first seen.
     leap: Option<(i64, Duration)>,
 }
 
 impl SteadyClock {
-    /// Starts with what the wall clock says.
+    /// Creates a clock that starts with the time of the wall clock.
     pub fn new(wall: Clock, uptime: Uptime) -> Self {
         let begun = wall().moved(millis(uptime()).saturating_neg());
         Self { wall, uptime, state: Mutex::new(State { begun, leap: None }) }
     }
 
-    /// What time it is.
+    /// Returns the current time.
     pub fn now(&self) -> Timestamp {
         let mut state = self.lock();
-        // read under the lock, so that two that ask at once do not see each other's past as a leap
+        // Both are read under the lock, so that two concurrent calls do not see each other's past as a leap.
         let (wall, uptime) = ((self.wall)(), (self.uptime)());
         let now = state.begun.moved(millis(uptime));
         let away = difference(wall, now);
@@ -76,8 +77,8 @@ impl SteadyClock {
         now
     }
 
-    /// By how many milliseconds the wall clock was set, forward or back, where that has lasted for long enough to be
-    /// believed and was not taken yet; `None` otherwise.
+    /// Returns by how many milliseconds the wall clock was set, forward or back. `None` if it was not, or if the leap
+    /// has not lasted long enough or was already taken.
     pub fn leap(&self) -> Option<i64> {
         self.now();
         let (leap, since) = self.lock().leap?;
@@ -85,26 +86,26 @@ impl SteadyClock {
         ((self.uptime)().saturating_sub(since) >= patience).then_some(leap)
     }
 
-    /// Is set, forward by so many milliseconds or back by as many.
+    /// Sets this clock forward by a number of milliseconds, or back if it is negative.
     pub fn take(&self, leap: i64) {
         let mut state = self.lock();
         state.begun = state.begun.moved(leap);
         state.leap = None;
     }
 
-    /// As a clock.
+    /// Returns this as a [`Clock`].
     pub fn clock(self: &Arc<Self>) -> Clock {
         let steady = Arc::clone(self);
         Arc::new(move || steady.now())
     }
 
-    /// What a panic elsewhere left behind is still whole.
+    /// Locks the state. After a panic it is still consistent.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// From one time to another, in milliseconds: less than nothing where that is the earlier one.
+/// Returns `to - from` in milliseconds, saturating at the bounds of the type.
 pub fn difference(to: Timestamp, from: Timestamp) -> i64 {
     i64::try_from(i128::from(to.0) - i128::from(from.0)).unwrap_or(if to > from {
         i64::MAX
@@ -113,7 +114,7 @@ pub fn difference(to: Timestamp, from: Timestamp) -> i64 {
     })
 }
 
-/// Whether a difference is more than a clock that is trimmed makes.
+/// Returns whether a difference in milliseconds is greater than slewing a clock explains.
 pub fn is_leap(millis: i64) -> bool {
     millis.unsigned_abs() > TOLERANCE_MILLIS
 }
@@ -131,7 +132,7 @@ mod tests {
     const BEGUN: u64 = 1_800_000_000_000;
     const DAY: u64 = 86_400_000;
 
-    /// A wall clock and a time that passes, both to be set, in milliseconds.
+    /// A wall clock and an uptime in milliseconds, both of which tests can set.
     struct Hands {
         wall: Arc<AtomicU64>,
         passed: Arc<AtomicU64>,
@@ -160,7 +161,7 @@ mod tests {
             self.passed.fetch_add(seconds * 1_000, Ordering::Relaxed);
         }
 
-        /// Since it began.
+        /// Returns the seconds since [`BEGUN`].
         fn seconds(&self) -> u64 {
             self.steady.now().millis_since(Timestamp(BEGUN)) / 1_000
         }

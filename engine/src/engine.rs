@@ -1,5 +1,5 @@
-//! What Qchat can be asked: the one entry for every transport. Sockets and forms both come here, with a user whose
-//! session was checked and a command whose text was.
+//! The engine: the one entry point for every transport. WebSockets and forms both call it, with a user whose session
+//! was verified and a command whose texts were validated.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -24,12 +24,12 @@ use crate::{
     storage::{Snapshot, Store, StoreError},
 };
 
-/// Where a chat is ended, so many of its events go with one entry of the log.
+/// The number of events of a chat that one entry of the log removes when the chat is ended.
 const ENDED_AT_ONCE: usize = 512;
-/// Who said something first among the newest so many events of a chat is looked for among those who came lately.
+/// The number of the newest events of a chat that are searched for the authors among its newcomers.
 const NEWCOMERS_EVENTS: usize = 20_000;
 
-/// Commands in, views out.
+/// Takes commands, and returns views of the state.
 pub struct Engine {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
@@ -40,51 +40,52 @@ pub struct Engine {
     clock: Clock,
 }
 
-/// A command on its way: proposed, and not yet decided.
+/// A command that was proposed and is not decided yet.
 pub struct Proposed(oneshot::Receiver<Outcome>);
 
-/// A chat that is about to be one of those that somebody owns.
+/// A chat that is being started, which already counts towards its owner's limit.
 struct Starting {
     _counted: Counted<UserId>,
     chat: ChatId,
-    /// From where, unless it is this machine, which may be a proxy that was not named.
+    /// The network of the client. `None` if it is this machine, which may be a proxy that is not configured.
     from: Option<IpAddr>,
     lobby: Arc<Lobby>,
 }
 
-/// A chat as somebody finds it, but for what was said there.
+/// A chat as a reader finds it, without its history.
 pub struct ChatView {
-    /// As of when.
+    /// The snapshot that the rest was read from.
     view: Snapshot,
-    /// Who looks.
+    /// The part that all pages share, for this reader.
     pub visit: Visit,
-    /// At what.
+    /// The chat.
     pub chat: Chat,
-    /// Who is there. The reader is counted, and not named unless others see them there already.
+    /// The members. The reader is counted, but only named if they are a member already.
     pub roster: Roster,
 }
 
-/// What somebody wants to see more about.
+/// What a reader wants to see details of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Focus {
-    /// Something that was said, by its place.
+    /// A message, by its sequence number.
     Message(Seq),
-    /// Somebody.
+    /// A user.
     Person(UserId),
 }
 
 impl Proposed {
-    /// Waits until it is on disk, or refused.
+    /// Waits until the command is stored, or refused.
     ///
     /// # Errors
-    /// The [`Problem`] it was refused with, or [`Problem::NotStored`].
+    /// The [`Problem`] it was refused with, or [`Problem::NotStored`] if the outcome is unknown.
     pub async fn outcome(self) -> Outcome {
         self.0.await.unwrap_or(Err(Problem::NotStored))
     }
 }
 
 impl Starting {
-    /// Waits for what becomes of it, although the client that asked may not, and passes it on.
+    /// Waits for the outcome in a task of its own, since the client may stop waiting, and forwards it. If the chat was
+    /// started, its network is passed to the lobby.
     fn follow(self, outcome: oneshot::Receiver<Outcome>) -> oneshot::Receiver<Outcome> {
         let (tell, told) = oneshot::channel();
         tokio::spawn(async move {
@@ -100,7 +101,7 @@ impl Starting {
 }
 
 impl Engine {
-    /// Puts the parts together.
+    /// Creates an engine from its parts.
     pub fn new(
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
@@ -113,11 +114,12 @@ impl Engine {
         Self { store, sequencer, fanout, presence, lobby, limits, clock }
     }
 
-    /// Gives a command its place in line. Those of one task keep their order.
+    /// Proposes a command. Commands that one task proposes one after the other keep their order.
     ///
     /// # Errors
-    /// [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`], [`Problem::Busy`] or
-    /// [`Problem::NotStored`]; [`Problem::UserGone`] where somebody is invited who is not here, or removed who never was.
+    /// [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`] or [`Problem::Busy`] if a limit is
+    /// reached; [`Problem::UserGone`] if an invited user is not online, or a user to be removed has never been in the
+    /// chat; [`Problem::NotReadable`] or [`Problem::NotStored`] if the database or the log fails.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         self.limits.ask(by, &command)?;
         if let Command::SetNickname { chats, .. } = &mut command {
@@ -130,7 +132,7 @@ impl Engine {
             Command::StartChat { chat, .. } => {
                 let view = self.read()?;
                 let there = view.chat(*chat).map_err(|error| not_readable(&error))?;
-                // the same form once more starts nothing
+                // The same form sent again starts no further chat.
                 if there.is_none_or(|there| there.owner != by) {
                     let counted = self.limits.start(by, || self.lobby.owned_by(by))?;
                     let from = (!address.is_loopback()).then(|| network(address));
@@ -146,7 +148,7 @@ impl Engine {
                 let view = self.read()?;
                 let own =
                     view.chat(*chat).map_err(|error| not_readable(&error))?.filter(|chat| chat.owner == by);
-                // all who are there are told whom it is about
+                // The removal shows the nickname to all members.
                 if let Some(chat) = own
                     && !self.has_met(&view, &chat, *person).map_err(|error| not_readable(&error))?
                 {
@@ -170,8 +172,9 @@ impl Engine {
         }))
     }
 
-    /// Who has come into a chat of somebody's within so many seconds: who is there and came then, or said something for the
-    /// first time. Nobody where it is not theirs: that is told by the rules.
+    /// Returns the users who have come into a chat within the last `seconds`: members who have joined since then, and
+    /// authors of messages whose first message is from then. Empty if `owner` does not own the chat; the command is
+    /// then refused when it is decided.
     async fn newcomers(&self, id: ChatId, owner: UserId, seconds: u64) -> Result<Vec<UserId>, Problem> {
         let view = self.read()?;
         let chat = view.chat(id).map_err(|error| not_readable(&error))?;
@@ -180,7 +183,7 @@ impl Engine {
         }
         let present = self.presence.newcomers(id, Duration::from_secs(seconds));
         let since = Timestamp(self.now().0.saturating_sub(seconds.saturating_mul(1_000)));
-        // it reads more than a page does, and nobody else is to wait
+        // This reads more than a page does, and must not block other tasks.
         let looking = tokio::task::spawn_blocking(move || {
             let (mut people, begins) = view.authors_since(id, since, NEWCOMERS_EVENTS)?;
             people.extend(present);
@@ -195,7 +198,7 @@ impl Engine {
         looking.await.map_err(|_| Problem::NotReadable)?.map_err(|error: StoreError| not_readable(&error))
     }
 
-    /// Has a command done, and waits until it is on disk.
+    /// Proposes a command, and waits until it is stored.
     ///
     /// # Errors
     /// Those of [`Engine::propose`] and [`Proposed::outcome`].
@@ -203,60 +206,62 @@ impl Engine {
         self.propose(by, command).await?.outcome().await
     }
 
-    /// Somebody loads a page that costs as much as so many.
+    /// Counts the load of a page, which costs as much as `cost` plain ones, against the rate limits.
     ///
     /// # Errors
-    /// [`Problem::TooFast`] or [`Problem::Busy`].
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
+    /// networks.
     pub fn load(&self, user: Option<UserId>, address: IpAddr, cost: NonZeroU32) -> Result<(), Problem> {
         self.limits.page(user, address, cost)
     }
 
-    /// Lets somebody open a socket, with a session or without one, for as long as its place is kept.
+    /// Counts a WebSocket that is being opened, with or without a session, until the returned place is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooFast`] or [`Problem::Busy`].
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if there are too many in all or from one
+    /// network.
     pub fn check_connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
         self.limits.connect(user, address)
     }
 
-    /// Counts a socket of somebody.
+    /// Counts an open WebSocket of a user until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooManyPages`].
+    /// [`Problem::TooManyPages`] if the session has too many open.
     pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
         self.limits.open(user)
     }
 
-    /// How often the clock was set since this server started.
+    /// Returns how often the clock was set since this server started.
     pub fn clock_sets(&self) -> u64 {
         self.presence.clock_sets()
     }
 
-    /// What time it is here.
+    /// Returns the current time of the server.
     pub fn now(&self) -> Timestamp {
         (self.clock)()
     }
 
-    /// The life of the log.
+    /// Returns the epoch of the log.
     pub fn epoch(&self) -> Epoch {
         self.store.epoch()
     }
 
-    /// What is committed so far.
+    /// Returns a snapshot of what is committed, as of now.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn read(&self) -> Result<Snapshot, Problem> {
         self.store.read(self.now()).map_err(|error| not_readable(&error))
     }
 
-    /// How long things are kept.
+    /// Returns the lifetimes after which users, chats and messages expire.
     pub fn lifetimes(&self) -> Lifetimes {
         self.store.lifetimes()
     }
 
-    /// The id of the chat that a form starts, which has an id itself: the same each time for the same form of the same person
-    /// with the same in it, so that a form that is sent twice starts one chat.
+    /// Returns the id of the chat that a form starts. It depends only on the user, the id of the form and its contents,
+    /// so that a form that is sent twice starts one chat.
     pub fn chat_id_of_form(
         user: UserId,
         form: ClientId,
@@ -274,55 +279,57 @@ impl Engine {
         ChatId::from_bytes(id)
     }
 
-    /// The chat of these two, where there is one.
+    /// Returns the direct chat of two users. `None` if they have none.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, Problem> {
         self.read()?.chat_of_two(one, other).map_err(|error| not_readable(&error))
     }
 
-    /// Who waits for an answer of a user.
+    /// Returns the invites that wait for an answer of a user.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, Problem> {
         self.read()?.invites_of(user).map_err(|error| not_readable(&error))
     }
 
-    /// Whom a user has hidden.
+    /// Returns the users that a user has hidden.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Problem> {
         self.read()?.hidden(user).map_err(|error| not_readable(&error))
     }
 
-    /// Who somebody is.
+    /// Returns a user, with the default nickname if none is stored.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn user(&self, id: UserId) -> Result<User, Problem> {
         self.read()?.user(id).map_err(|error| not_readable(&error))
     }
 
-    /// A chat that admits somebody, as it is in a view.
+    /// Returns a chat as it is in a snapshot, if it admits a user.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn enter(&self, view: &Snapshot, id: ChatId, user: UserId) -> Result<Chat, Problem> {
         let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
         chat.check_access(user).map(|()| chat)
     }
 
-    /// Somebody looks at a page: at a chat, or at none.
+    /// Returns the part that all pages share, and notes in presence that a page was loaded: of the given chat, or of
+    /// none.
     fn visit(&self, view: &Snapshot, reader: UserId, chat: Option<ChatId>) -> Result<Visit, StoreError> {
         let known = view.known_user(reader)?;
-        // nothing has to be kept of somebody of whom nothing is known
+        // If nothing is stored of the user, nothing has to be kept from expiring.
         self.presence.looked(known.is_some().then_some(reader), chat);
         let hidden = if known.is_some() { view.hidden(reader)? } else { Vec::new() };
         let mut counts = self.lobby.counts();
-        // whoever looks will be here in a moment, and sees themselves counted from the start
+        // The reader will be online in a moment, and is counted from the start.
         counts.people = self.presence.people() + usize::from(!self.presence.is_here(reader));
         let takes_invites = known.is_none() || view.takes_invites(reader)?;
         Ok(Visit {
@@ -336,20 +343,21 @@ impl Engine {
         })
     }
 
-    /// The home page as somebody finds it.
+    /// Returns the home page for a reader.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`], or those of [`Lobby::enter`].
+    /// [`Problem::NotReadable`] if the database cannot be read, or those of [`Lobby::enter`].
     pub async fn home_page(&self, reader: UserId, wanted: LobbyQuery) -> Result<HomePage, Problem> {
         let (_, lobby) = self.lobby.enter(wanted.clone()).await?;
         let visit = self.visit(&self.read()?, reader, None).map_err(|error| not_readable(&error))?;
         Ok(HomePage { visit, wanted, lobby })
     }
 
-    /// A chat as somebody finds it, before anything is read of what was said there.
+    /// Returns a chat for a reader, without its history.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn glance(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
@@ -359,11 +367,11 @@ impl Engine {
         Ok(ChatView { view, visit, chat, roster })
     }
 
-    /// A chat as somebody finds it: its newest page, or the one before an event, and more about a subject where that is
-    /// there.
+    /// Completes a chat to a page: adds the newest page of its history, or the one before an event, and the details of
+    /// a subject if there are any.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn chat_page(
         &self,
         glance: ChatView,
@@ -374,7 +382,7 @@ impl Engine {
         let read = || {
             let mut history = page(&view, &chat, before, self.epoch())?;
             if history.events.is_empty() && before.is_some() {
-                // there is nothing before that: a part that is none shows the newest
+                // There are no events before that one, so the newest are shown instead.
                 history = page(&view, &chat, None, self.epoch())?;
             }
             let about = subject.map(|subject| self.about(&view, &chat, subject)).transpose()?.flatten();
@@ -385,8 +393,8 @@ impl Engine {
         Ok(ChatPage { visit, chat, roster, history, later, about })
     }
 
-    /// What there is to know about a subject. Of whoever is not there and never was, nobody learns anything.
-    /// Whether those in a chat have met somebody there. What others are called is nobody else's to learn.
+    /// Returns whether a user is or was part of a chat, so that its members may learn their nickname. The nicknames of
+    /// all other users are not disclosed.
     fn has_met(&self, view: &Snapshot, chat: &Chat, id: UserId) -> Result<bool, StoreError> {
         Ok(chat.owner == id
             || chat.guest.is_some_and(|guest| guest.id == id)
@@ -395,6 +403,7 @@ impl Engine {
             || view.has_said_before(chat.id, id, Seq(u64::MAX))?)
     }
 
+    /// Returns the details of a subject. `None` if the user was never part of the chat, or the message does not exist.
     fn about(&self, view: &Snapshot, chat: &Chat, subject: Focus) -> Result<Option<About>, StoreError> {
         Ok(match subject {
             Focus::Person(id) => {
@@ -413,55 +422,59 @@ impl Engine {
         })
     }
 
-    /// The newest page of a chat's history.
+    /// Returns the newest page of a chat's history.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn history(&self, view: &Snapshot, chat: &Chat) -> Result<History, Problem> {
         page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
     }
 
-    /// The page of a chat's history before an event, for somebody whom it admits.
+    /// Returns the page of a chat's history before an event, if the chat admits the reader.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
         page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
     }
 
-    /// The page of a chat's history after an event, for somebody whom it admits.
+    /// Returns the page of a chat's history after an event, if the chat admits the reader.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::check_access`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn later(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<Vec<Event>, Problem> {
         let view = self.read()?;
         self.enter(&view, chat, reader)?;
         view.events_after(chat, after, PAGE_EVENTS).map_err(|error| not_readable(&error))
     }
 
-    /// Whether somebody may say something in a chat just now.
+    /// Checks whether a user may post in a chat at present.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], those of [`Chat::check_access`] and [`Chat::check_can_post`], or [`Problem::NotReadable`].
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] and
+    /// [`Chat::check_can_post`] if the user may not, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn may_write(&self, chat: ChatId, user: UserId) -> Result<(), Problem> {
         self.enter(&self.read()?, chat, user)?.check_can_post(user)
     }
 
-    /// Why somebody has lost their seat in a chat: they were removed, or it has ended.
+    /// Returns why a user's guard in a chat has become invalid: they were removed, or the chat has ended.
     pub fn why_not(&self, chat: ChatId, user: UserId) -> Problem {
         match self.read().and_then(|view| self.enter(&view, chat, user)) {
             Err(problem) => problem,
-            // let in again meanwhile
+            // They were removed, and have been admitted again since.
             Ok(_) => Problem::Removed,
         }
     }
 
-    /// Ends a chat, whoever is in it, in portions for which nobody waits long.
+    /// Ends a chat, even if it has members, in several entries of the log, so that others do not wait for long.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`], or why nothing can be stored or read.
+    /// [`Problem::UnknownChat`] if the chat does not exist; [`Problem::NotReadable`], [`Problem::NotStored`] or
+    /// [`Problem::Busy`] if the database cannot be read or written.
     pub async fn end(&self, id: ChatId) -> Result<(), Problem> {
         loop {
             let view = self.read()?;
@@ -476,31 +489,32 @@ impl Engine {
             drop(view);
             let outcome = self.sequencer.propose(Proposal::End { chat: id, through }).await?;
             outcome.await.unwrap_or(Err(Problem::NotStored))?;
-            // something may have been said meanwhile
+            // Messages may have been posted meanwhile.
             if self.read()?.chat(id).map_err(|error| not_readable(&error))?.is_none() {
                 return Ok(());
             }
         }
     }
 
-    /// Notes that somebody has a page open for as long as the stay is kept. `wake_user` rings whenever their invites may
-    /// be others.
+    /// Keeps a user online until the returned guard is dropped. `wake_user` is notified whenever their invites may have
+    /// changed.
     pub fn arrive(&self, user: UserId, wake_user: &Arc<Notify>) -> OnlineGuard {
         self.presence.arrive(user, Arc::clone(wake_user))
     }
 
-    /// Counts a filtered list that somebody follows, for as long as it is kept.
+    /// Counts a filtered list that a page watches until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooManyFilters`].
+    /// [`Problem::TooManyFilters`] if the session or its network watches too many.
     pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
         self.limits.filter(by)
     }
 
-    /// Makes somebody a member of a chat for as long as the seat is kept, and offers them what is said in it.
+    /// Makes a user a member of a chat, and offers its events to `subscriber`, until the returned guards are dropped.
+    /// `wake` is notified of changes in the room.
     ///
     /// # Errors
-    /// [`Problem::ChatFull`] or [`Problem::NotReadable`].
+    /// [`Problem::ChatFull`] if the chat has no room, [`Problem::NotReadable`] if the database cannot be read.
     pub fn join(
         &self,
         chat: ChatId,
@@ -522,7 +536,7 @@ impl Engine {
             Some(known) => self.presence.join_in(known, user.clone(), Arc::clone(wake)),
             None => self.presence.join(chat, user.clone(), Arc::clone(wake)),
         };
-        // what was committed between the look and the seat did not find the seat
+        // What was committed after the first read and before the guard existed was not applied to the room.
         let (now, then) = (look()?, (user, known));
         if now.0 != then.0 {
             self.presence.rename(&now.0);
@@ -533,15 +547,15 @@ impl Engine {
         Ok((member_guard, following))
     }
 
-    /// How many bytes are kept.
+    /// Returns the number of bytes stored.
     pub fn stored_bytes(&self) -> u64 {
         self.store.bytes()
     }
 
-    /// The place of the newest entry that was applied.
+    /// Returns the sequence number of the newest entry that was applied.
     ///
     /// # Errors
-    /// [`Problem::NotReadable`].
+    /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn newest_seq(&self) -> Result<Seq, Problem> {
         let log = self.read()?.log().map_err(|error| not_readable(&error))?;
         Ok(log.map_or(Seq::ZERO, |log| log.seq))
@@ -555,13 +569,13 @@ fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Resu
     };
     let seq = match (before, events.last()) {
         (Some(_), Some(last)) => last.seq,
-        // nothing before, or everything has expired: one goes on with what comes next
+        // If there is nothing before, or everything has expired, the client continues with what comes next.
         _ => chat.seq,
     };
     Ok(History { epoch, seq, events, earlier })
 }
 
-/// People are told that something cannot be read; the log is told what.
+/// Logs an error of the database, and returns the [`Problem`] that the user is told.
 pub fn not_readable(error: &StoreError) -> Problem {
     tracing::error!(%error, "the database could not be read");
     Problem::NotReadable

@@ -1,5 +1,5 @@
-//! The sweep: notes in the log who was here, so that what is needed stays, and takes away what has expired. What has
-//! expired is not shown even before it is swept: the sweep only tidies.
+//! The sweep: notes in the log who is active, so that nothing in use expires, and removes what has expired. What has
+//! expired is not shown even before it is removed; the sweep only frees the space.
 
 use std::{future::ready, sync::Arc, time::Duration};
 
@@ -13,11 +13,12 @@ use crate::{
     storage::{ExpiredBatch, Store, StoreError},
 };
 
-/// Users and chats that are noted by one entry of the log.
+/// The maximum number of users, and of chats, that one entry of the log notes as active.
 const NOTED: usize = 1_024;
-/// What is needed is noted this many times in its lifetime at least, so that it never seems to have expired.
+/// The minimum number of times that users and chats in use are noted within their lifetime, so that they never seem to
+/// have expired.
 const NOTES_IN_A_LIFETIME: u32 = 4;
-/// Whether the wall clock was set is looked at this often.
+/// How often to check whether the wall clock was set.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The sweep and what it needs.
@@ -40,7 +41,8 @@ enum NotSwept {
 }
 
 impl Sweeper {
-    /// Puts the parts together. It sweeps at this interval, and notes who is here as often or more often.
+    /// Creates a sweeper that removes what has expired at the given interval, and notes who is active at least as
+    /// often.
     pub fn new(
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
@@ -52,8 +54,8 @@ impl Sweeper {
         Self { store, sequencer, presence, steady, clock, every }
     }
 
-    /// Sweeps for ever. What is needed is noted before anything is taken away, and between any two parts of a long
-    /// sweep.
+    /// Sweeps periodically. Never returns. What is in use is noted before anything is removed, and between any two
+    /// parts of a long sweep.
     pub async fn run(&self) {
         let lifetimes = self.store.lifetimes();
         let shortest = Duration::from_millis(lifetimes.chat.min(lifetimes.user).millis());
@@ -84,9 +86,10 @@ impl Sweeper {
         }
     }
 
-    /// Follows the wall clock where it was set: what was noted moves with it, so that nobody is gone the sooner or stays the
-    /// longer for it. It moves ahead of the clock, or behind one that goes back: so nothing seems to have expired
-    /// meanwhile. Every page is told what time it is now.
+    /// Follows the wall clock if it was set. The times when users and chats were last active are moved by the same
+    /// amount, so that none of them expires sooner or later because of it. They are moved before the clock is set
+    /// forward, or after it is set back, so that nothing seems to have expired in between. Then all pages are told the
+    /// time.
     async fn follow_clock(&self) -> Result<(), NotSwept> {
         let Some(leap) = self.steady.leap() else { return Ok(()) };
         if leap < 0 {
@@ -94,7 +97,7 @@ impl Sweeper {
         }
         if let Err(problem) = self.propose(Proposal::ClockSet(leap)).await {
             if leap < 0 {
-                // as before, until it can be noted
+                // Undone until it can be noted in the log.
                 self.steady.take(leap.saturating_neg());
             }
             return Err(problem.into());
@@ -107,8 +110,8 @@ impl Sweeper {
         Ok(())
     }
 
-    /// Notes who has come, but leaves what was noted a moment ago to the next note: whoever turns pages is no reason to write
-    /// to the disk with each of them.
+    /// Notes who has come online, and which chats were entered. Users and chats that were noted a short time ago are
+    /// left to the next periodic note, so that loading pages does not write to the disk each time.
     async fn note_new(&self) -> Result<(), NotSwept> {
         let mut seen = self.presence.take_came();
         let (now, lifetimes) = ((self.clock)(), self.store.lifetimes());
@@ -135,7 +138,7 @@ impl Sweeper {
         self.note(seen).await
     }
 
-    /// Notes who was here, of those of whom anything is stored.
+    /// Notes who was active, except users who are not stored.
     async fn note(&self, seen: Seen) -> Result<(), NotSwept> {
         let view = self.store.read((self.clock)())?;
         let mut users = Vec::new();
@@ -156,10 +159,10 @@ impl Sweeper {
         }
     }
 
-    /// Takes away some of what has expired; whether there may be more.
+    /// Removes some of what has expired. Returns whether there may be more.
     async fn purge(&self) -> Result<bool, NotSwept> {
         let (store, now) = (Arc::clone(&self.store), (self.clock)());
-        // looking for it may take a while, and nobody else is to wait
+        // The search may take a while, and must not block other tasks.
         let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
         let sweepings = looking.await.map_err(|_| Problem::NotReadable)??;
         if sweepings == ExpiredBatch::default() {
@@ -170,7 +173,7 @@ impl Sweeper {
         Ok(true)
     }
 
-    /// Takes back the invites of those who have gone. Should that fail, they go when their user expires.
+    /// Withdraws the invites of users who have gone offline. If this fails, their invites end when the user expires.
     async fn withdraw_invites(&self) -> Result<(), NotSwept> {
         for user in self.presence.take_gone() {
             if self.store.read((self.clock)())?.has_invited(user)? {
@@ -210,7 +213,7 @@ mod tests {
     const LIFETIMES: Lifetimes =
         Lifetimes { chat: Span::seconds(1_200), user: Span::seconds(1_200), message: Span::seconds(1_200) };
 
-    /// Takes everything down and does nothing.
+    /// A sequencer that records proposals and stores nothing.
     #[derive(Default)]
     struct Notebook {
         noted: Mutex<Vec<Proposal>>,
@@ -304,7 +307,7 @@ mod tests {
                 work.presence.looked(Some(user(1).id), Some(CHAT));
                 sleep(Duration::from_millis(1)).await;
             }
-            // the notebook stores nothing, so what is old stays old
+            // The notebook stores nothing, so an old time stays old.
             assert_eq!(touched(&work.notebook.take()), notes, "noted at {at:?}");
             sleep(MINUTE * 6).await;
             assert_eq!(
@@ -325,7 +328,7 @@ mod tests {
         let work = work(&[old, forgotten], Span::seconds(60));
         let is_expire = |proposal: &Proposal| matches!(proposal, Proposal::Expire { users, chats, events } if *users == [user(1).id] && *chats == [CHAT] && *events == [(CHAT, Seq(1))]);
         tokio::time::advance(MINUTE).await;
-        // the notebook takes nothing away, so that it is found again
+        // The notebook removes nothing, so the next sweep finds the same again.
         let mut found = 0;
         while found < 2 {
             work.notebook.proposed.notified().await;

@@ -1,11 +1,14 @@
-//! The newest events of every chat that somebody follows, encoded once, and who follows it.
+//! Fan-out: replay buffers with the newest events of every watched chat, each encoded once, and the subscribers they
+//! are written to.
 //!
-//! A tail is a shortcut, not a promise: whoever is behind what it holds reads on from the database. So it can be
-//! dropped with its last follower, and it needs no care when it is made: follow first, then look at the database, and
-//! the links from each event to the one before tell whether the tail goes on from there.
+//! A replay buffer is an optimization: a reader whose cursor is behind it reads on from the database. It can therefore
+//! be dropped with its last subscriber, and it starts empty. A connection subscribes first and reads the database
+//! afterwards; each event names the one before it ([`Encoded::prev`]), so the reader can tell whether the buffer
+//! continues where the database ended.
 //!
-//! What is new is not fetched by each connection: that would wake a task for each. Followers are spread over a few
-//! shards, each of which writes what is new to its share of them, the same bytes to all.
+//! Connections do not fetch new events themselves, since that would wake a task for each of them. Subscribers are
+//! spread over a few shards. Each shard is a task that writes new events to its share of the subscribers, the same
+//! bytes to all.
 
 mod subscriber;
 
@@ -25,47 +28,48 @@ use tokio::sync::Notify;
 use crate::{storage::BATCH_BYTES, wire};
 pub use subscriber::{FrameSink, Full, Subscriber};
 
-/// Events that a tail holds: more than a connection misses while it writes one batch.
+/// The maximum number of events in a replay buffer: more than a connection misses while it writes one batch.
 const TAIL_EVENTS: usize = 256;
-/// And so many bytes, give or take its newest event, since every watched chat has a tail.
+/// The maximum size of a replay buffer in bytes, since every watched chat has one. The newest event is kept even if it
+/// alone is larger.
 const TAIL_BYTES: usize = 256 * 1024;
-/// Followers that are written to before others have a turn.
+/// The number of subscribers that are written to before the task yields.
 const TURN: usize = 256;
-/// Followers that are looked at before any of them is written to: what they hold is fetched from memory all at once, and few
-/// enough for it to be near the processor still when their turn comes.
+/// The number of subscribers that are prefetched before any of them is written to. Their memory is fetched in parallel,
+/// and they are few enough to be still in the processor's cache when they are written to.
 const TOUCHED: usize = 32;
 
-/// An event as it goes over the wire.
+/// An event encoded as a WebSocket frame.
 #[derive(Debug, Clone)]
 pub struct Encoded {
-    /// Its place.
+    /// The sequence number of the event.
     pub seq: Seq,
-    /// The place of the one before it.
+    /// The sequence number of the event before it in the same chat.
     pub prev: Seq,
-    /// Its frame.
+    /// The encoded frame.
     pub frame: Bytes,
 }
 
 impl Encoded {
-    /// Encodes an event; `None` if it cannot be written as JSON, which no event is known to do.
+    /// Encodes an event. Returns `None` if it cannot be written as JSON, which is not known to happen for any event.
     pub fn new(event: &Event) -> Option<Self> {
         let frame = wire::encode(&ServerFrame::Event(event.clone()))?;
         Some(Self { seq: event.seq, prev: event.prev, frame })
     }
 }
 
-/// Events of a chat that follow each other without a hole, as bytes.
+/// Consecutive events of a chat, without a gap, as bytes.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The place before the first.
+    /// The sequence number of the event before the first one.
     prev: Seq,
-    /// The place of each, and where its frame ends.
+    /// The sequence number of each event, and the offset in `frames` at which its frame ends.
     ends: Vec<(Seq, usize)>,
     frames: Bytes,
 }
 
 impl Batch {
-    /// Of at least one event.
+    /// Joins consecutive events. Returns `None` if there are none.
     pub fn of(events: &[Encoded]) -> Option<Self> {
         let prev = events.first()?.prev;
         let mut end = 0;
@@ -85,18 +89,18 @@ impl Batch {
         Some(Self { prev, ends, frames })
     }
 
-    /// The place of the newest.
+    /// Returns the sequence number of the newest event.
     pub fn last(&self) -> Seq {
         self.ends.last().map_or(self.prev, |(seq, _)| *seq)
     }
 
-    /// All of it.
+    /// Returns the frames of all events.
     pub fn frames(&self) -> &Bytes {
         &self.frames
     }
 
-    /// The bytes of what follows a cursor. Nothing where that does not begin here: something between is missing, or there is
-    /// nothing new.
+    /// Returns the frames of the events after `cursor`. Returns `None` if the cursor is not at an event of this batch
+    /// or at the one before it, in which case events between them may be missing, or if there are no newer events.
     pub fn after(&self, cursor: Seq) -> Option<Bytes> {
         if cursor == self.prev {
             return Some(self.frames.clone());
@@ -107,34 +111,35 @@ impl Batch {
     }
 }
 
-/// What a tail has for a reader.
+/// What a replay buffer has for a reader.
 #[derive(Debug)]
 pub enum CatchUp {
-    /// Nothing new.
+    /// The replay buffer has no events after the cursor.
     Nothing,
-    /// What follows the reader's cursor, without a hole.
+    /// The events after the reader's cursor, without a gap.
     Events(Batch),
-    /// Something between the cursor and the tail is not here: the database has it.
+    /// Events after the cursor may be missing here: they were evicted, or were never in the replay buffer. They have to
+    /// be read from the database.
     Evicted,
 }
 
-/// The tails of all chats that are followed, and the shards that write what is new to those who follow.
+/// The replay buffers of all watched chats, and the shards that write new events to the subscribers.
 pub struct Fanout {
     chats: Mutex<HashMap<ChatId, Arc<Mutex<ReplayBuffer>>>>,
     shards: Vec<Shard>,
 }
 
-/// A share of all followers.
+/// A share of all subscribers, written to by one task.
 #[derive(Default)]
 struct Shard {
-    /// The tails with something new for them, each once.
+    /// The replay buffers with new events for this shard, each at most once.
     waiting: Mutex<Vec<Arc<Mutex<ReplayBuffer>>>>,
     wake: Notify,
     subscribers: AtomicUsize,
 }
 
 struct ReplayBuffer {
-    /// Counts how often something may be missing here that is in the database.
+    /// Incremented whenever events that are in the database may be missing here.
     generation: u64,
     events: VecDeque<Encoded>,
     bytes: usize,
@@ -142,21 +147,21 @@ struct ReplayBuffer {
     next_subscriber: u64,
 }
 
-/// Some who follow the same chat, by numbers that go up.
+/// Subscribers of one chat with their numbers, in ascending order.
 type Followers = Arc<Vec<(u64, Arc<Subscriber>)>>;
 
-/// The followers of one chat in one shard.
+/// The subscribers of one chat in one shard.
 #[derive(Default)]
 struct ShardSubscribers {
     /// Shared with the shard while it writes to them.
     subscribers: Followers,
-    /// How far the shard has come.
+    /// The sequence number of the newest event that the shard has taken.
     taken: Seq,
-    /// Whether the shard knows that there is something new.
+    /// Whether the buffer is waiting in the shard's list.
     is_told: bool,
 }
 
-/// Somebody follows a chat for as long as this lives.
+/// A guard that keeps a subscriber in a chat until it is dropped.
 pub struct Subscription {
     fanout: Arc<Fanout>,
     chat: ChatId,
@@ -167,17 +172,18 @@ pub struct Subscription {
 }
 
 impl Fanout {
-    /// No tails, and so many shards, one at least.
+    /// Creates a fan-out without replay buffers and with the given number of shards, at least 1.
     pub fn new(shards: usize) -> Self {
         Self { chats: Mutex::default(), shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
     }
 
-    /// How many shards there are, each to be run.
+    /// Returns the number of shards. Each of them has to be [run](Fanout::run).
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// Offers every event of the chat from now on.
+    /// Subscribes to a chat: every event of it from now on is offered to `subscriber` until the returned guard is
+    /// dropped.
     pub fn follow(self: &Arc<Self>, chat: ChatId, subscriber: Arc<Subscriber>) -> Subscription {
         let shard = self.smallest();
         let mut chats = lock(&self.chats);
@@ -194,7 +200,7 @@ impl Fanout {
         Subscription { fanout: Arc::clone(self), chat, buffer, shard, number, generation }
     }
 
-    /// The shard that has fewest to write to.
+    /// Returns the shard with the fewest subscribers, and counts one more in it.
     fn smallest(&self) -> usize {
         let count = |shard: &Shard| shard.subscribers.load(Ordering::Relaxed);
         let smallest = (0..self.shards.len()).min_by_key(|place| count(&self.shards[*place])).unwrap_or(0);
@@ -202,18 +208,19 @@ impl Fanout {
         smallest
     }
 
-    /// Shows a committed event to everybody who follows its chat. Events of a chat have to come in their order.
+    /// Adds a committed event to the replay buffer of its chat and wakes the shards that have subscribers there. Does
+    /// nothing if the chat has no subscribers. The events of a chat have to be appended in their order.
     pub fn append(&self, event: &Event) {
         let Some(buffer) = lock(&self.chats).get(&event.chat).cloned() else { return };
         let Some(encoded) = Encoded::new(event) else { return };
         let mut held = lock(&buffer);
         let clears = event.clears();
         if matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some() {
-            // what was removed is not shown to those who are behind: the database has it without its text
+            // Readers that are behind must not get what was removed: the database has those events without their text.
             held.clear();
         }
         held.push(encoded);
-        // whoever is removed is offered nothing of what is said from now on
+        // A removed user is offered no further event, the removal itself included.
         match (&event.kind, clears) {
             (EventKind::PersonRemoved { person, .. }, _) => held.unsubscribe_user(&[person.id]),
             (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.unsubscribe_user(&people),
@@ -227,7 +234,8 @@ impl Fanout {
         }
     }
 
-    /// Sends everybody to the database, since something committed may not have been shown.
+    /// Empties all replay buffers and wakes all subscribers, so that they read from the database. Called when committed
+    /// events may not have been appended.
     pub fn invalidate(&self) {
         let fanout: Vec<_> = lock(&self.chats).values().cloned().collect();
         for buffer in fanout {
@@ -242,12 +250,12 @@ impl Fanout {
         }
     }
 
-    /// How many chats are followed.
+    /// Returns the number of chats with subscribers.
     pub fn followed(&self) -> usize {
         lock(&self.chats).len()
     }
 
-    /// Writes to a share of all followers what is new, for ever.
+    /// Runs a shard: writes new events to its share of the subscribers. Returns only if `shard` does not exist.
     pub async fn run(&self, shard: usize) {
         let Some(Shard { waiting, wake, .. }) = self.shards.get(shard) else { return };
         loop {
@@ -260,9 +268,9 @@ impl Fanout {
     }
 }
 
-/// Writes to the followers of one chat in one shard what is new there.
+/// Writes what is new in one chat to its subscribers in one shard.
 async fn offer_all(buffer: &Mutex<ReplayBuffer>, shard: usize) {
-    // told anew from now on: what comes meanwhile is not missed, whatever happens here
+    // Reset before anything is taken, so that an event appended meanwhile wakes the shard again, even if this panics.
     if let Some(in_shard) = lock(buffer).by_shard.get_mut(shard) {
         in_shard.is_told = false;
     }
@@ -308,7 +316,7 @@ impl ReplayBuffer {
         }
     }
 
-    /// Some of the events after a place: as many as are written at once.
+    /// Returns the events after `cursor`, up to `BATCH_BYTES` at once but at least one.
     fn after(&self, cursor: Seq) -> CatchUp {
         let start = self.events.partition_point(|event| event.seq <= cursor);
         let Some(first) = self.events.get(start) else { return CatchUp::Nothing };
@@ -325,10 +333,11 @@ impl ReplayBuffer {
         Batch::of(&events).map_or(CatchUp::Nothing, CatchUp::Events)
     }
 
-    /// What is new for a shard, and for whom.
+    /// Takes the next events for a shard, and returns them with the subscribers there. Returns `None` if there are
+    /// none.
     fn take(&mut self, shard: usize) -> Option<(Batch, Followers)> {
         let taken = self.by_shard.get(shard)?.taken;
-        // whoever needs what has fallen off the tail finds the hole
+        // If events were evicted, the subscribers that still need them find the gap.
         let from = match self.events.front() {
             Some(oldest) if oldest.prev > taken => oldest.prev,
             _ => taken,
@@ -341,7 +350,7 @@ impl ReplayBuffer {
 }
 
 impl Subscription {
-    /// Some of the events after a cursor: as many as are written at once.
+    /// Returns the events after `cursor`, up to `BATCH_BYTES` at once but at least one.
     pub fn after(&mut self, cursor: Seq) -> CatchUp {
         let buffer = lock(&self.buffer);
         if buffer.generation != self.generation {
@@ -364,7 +373,7 @@ impl Drop for Subscription {
         if let Some(shard) = self.fanout.shards.get(self.shard) {
             shard.subscribers.fetch_sub(1, Ordering::Relaxed);
         }
-        // whoever was expelled may outlive the tail that they followed, and there may be another one by then
+        // A user who was removed from the chat may outlive its replay buffer, and there may be a new one by then.
         let is_this = chats.get(&self.chat).is_some_and(|there| Arc::ptr_eq(there, &self.buffer));
         if is_this && buffer.by_shard.iter().all(|in_shard| in_shard.subscribers.is_empty()) {
             chats.remove(&self.chat);
@@ -372,7 +381,8 @@ impl Drop for Subscription {
     }
 }
 
-/// What a panic elsewhere left behind is still whole: every change under these locks is complete in itself.
+/// Locks a mutex. Data behind a poisoned lock is still consistent, since every change under these locks is complete in
+/// itself.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -401,7 +411,7 @@ mod tests {
         }
     }
 
-    /// A connection that takes so many batches.
+    /// A connection that accepts a limited number of batches.
     struct Line {
         room: AtomicUsize,
         sender: mpsc::UnboundedSender<Bytes>,
@@ -418,13 +428,13 @@ mod tests {
         fn prefetch(&self) {}
     }
 
-    /// The other end of it.
+    /// The receiving end of a [`Line`].
     struct OtherEnd {
         receiver: mpsc::UnboundedReceiver<Bytes>,
         unread: Bytes,
     }
 
-    /// A follower who has begun at a place, their end of the line, and their bell.
+    /// Returns a subscriber with a cursor, the receiving end of its connection, and what wakes its task.
     fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         let (line, wake) = (Line { room: AtomicUsize::new(room), sender }, Arc::default());
@@ -442,7 +452,7 @@ mod tests {
         fanout.follow(CHAT, subscriber(1, 0).0)
     }
 
-    /// What a tail has after a place.
+    /// Returns the sequence numbers of the events in a replay buffer after a cursor.
     fn places(ahead: CatchUp) -> Vec<u64> {
         match ahead {
             CatchUp::Events(batch) => batch.ends.iter().map(|(seq, _)| seq.0).collect(),
@@ -450,7 +460,7 @@ mod tests {
         }
     }
 
-    /// The places of so many events that come over the line.
+    /// Returns the sequence numbers of the next `count` events that are received.
     async fn heard(line: &mut OtherEnd, count: usize) -> Vec<u64> {
         let mut heard = Vec::new();
         for _ in 0..count {

@@ -1,8 +1,8 @@
-//! The engine of Qchat: one log, one writer, many cursors. It knows nothing of HTTP, of pages or of a framework.
+//! The engine of Qchat: one log, one writer, many cursors. It does not depend on HTTP, on pages or on a web framework.
 //!
-//! Everything durable goes one way: a [`Command`](domain::Command) is proposed to the [`log`], the [`writer`] decides and stores it,
-//! the [`publisher`] hands it to the [`fanout`], the [`lobby`] and [`presence`], and every subscriber reads on from its own cursor.
-//! What is not durable is [`presence`].
+//! All durable state takes one path: a [`Command`](domain::Command) is proposed to the [`log`], the [`writer`] decides
+//! and stores it, and the [`publisher`] passes the changes to the [`fanout`], the [`lobby`] and [`presence`]. Every
+//! subscriber reads on from its own cursor. [`presence`] itself is not durable.
 
 #![forbid(unsafe_code)]
 

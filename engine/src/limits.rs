@@ -1,7 +1,8 @@
-//! How often somebody may do what costs others something, and how much of it there may be at once. How often is counted
-//! for each session, and for each address of all who share it, by the
-//! generic cell rate algorithm (ITU-T I.371), as `governor` has it: so many at once, and then one each time that as much
-//! time has passed as one of them takes.
+//! Limits: how often users may do what costs others something, and how much of it there may be at a time.
+//!
+//! Rates are limited for each session, and for each network, which sessions share, by the generic cell rate algorithm
+//! (ITU-T I.371) of `governor`: the full count is permitted at once, and after that one more each time the period
+//! divided by the count has passed.
 
 pub mod counter;
 
@@ -27,26 +28,26 @@ use tokio::time::sleep;
 use crate::caller::Caller;
 use counter::{Counted, Counts};
 
-/// As many sessions as may do at once from one address what one session may: a household, an office, a train.
+/// How many times the limit of one session all sessions of a network have together: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
-/// So many filtered lists of chats one session follows at once.
+/// The maximum number of filtered lists that one session watches at a time.
 const FILTERS_OF_A_SESSION: usize = 5;
-/// What a message takes besides its text, and what anything else takes that is kept, give or take, in bytes.
+/// The approximate size in bytes of a message without its text, or of any other record.
 const KEPT_BESIDES: u32 = 256;
-/// One part in so many of what may be kept is left for what keeps order, when there is no room for more.
+/// The additional storage for moderation and settings once [`Caps::storage`] is used up: one part in this many of it.
 const KEPT_FREE: u64 = 16;
-/// So many sessions or addresses are told apart at once for each rate. When there are more who were active lately, those
-/// who come wait until some were not.
+/// The maximum number of sessions, or of networks, that each rate limit tracks. Beyond it, new ones are refused with
+/// [`Problem::Busy`] until some have been idle for long enough.
 const MAX_TRACKED_KEYS: usize = 100_000;
 
-/// Who has done nothing lately is forgotten this often.
+/// How often idle sessions and networks are dropped from the rate limits.
 const FORGETS_EVERY: Duration = Duration::from_secs(60);
 
-/// So many in a time; nothing where there is no limit.
+/// A number of actions in a period. `None` means unlimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(Option<(NonZeroU32, Duration)>);
 
-/// What is no rate.
+/// The text is not a rate.
 #[derive(Debug, thiserror::Error)]
 #[error("it is not a rate such as 5/s, 30/m, 100/h or off")]
 pub struct NoRate;
@@ -55,7 +56,7 @@ impl Rate {
     /// No limit.
     pub const OFF: Self = Self(None);
 
-    /// The quota of one session, and of all who share an address.
+    /// Returns the quota of one session, and that of a network.
     fn quotas(self) -> Option<(Quota, Quota)> {
         let (count, per) = self.0?;
         let quota =
@@ -82,25 +83,26 @@ impl FromStr for Rate {
     }
 }
 
-/// How often what may be done.
+/// The rate limits for each kind of action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Load a page.
+    /// Loading a page.
     pub page: Rate,
-    /// Open a socket.
+    /// Opening a WebSocket.
     pub connect: Rate,
-    /// Start a chat.
+    /// Starting a chat.
     pub chat: Rate,
-    /// Say something, or take it away.
+    /// Posting or removing messages.
     pub message: Rate,
-    /// Change a nickname, what a chat is called, or who may find it, be in it, write in it or be seen.
+    /// Changing a nickname, the title or the visibility of a chat, whether invites are accepted, or whether a user is
+    /// hidden. The same rate, counted apart, limits locking chats, and removing users.
     pub rename: Rate,
-    /// Ask for a private chat, or answer.
+    /// Asking for a direct chat, or answering an invite.
     pub invite: Rate,
 }
 
 impl Rates {
-    /// No limits, for those who measure.
+    /// No limits, for measurements.
     pub const OFF: Self = Self {
         page: Rate::OFF,
         connect: Rate::OFF,
@@ -111,27 +113,27 @@ impl Rates {
     };
 }
 
-/// How much there may be at once.
+/// How much there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// Sockets in all.
+    /// WebSockets in all.
     pub sockets: usize,
-    /// Sockets of one session.
+    /// WebSockets of one session.
     pub session_sockets: usize,
     /// Members of one chat.
     pub members: usize,
     /// Chats of one user.
     pub user_chats: usize,
-    /// Public chats of one user in the list, while nobody filters it.
+    /// Public chats of one user in the list, while it is not filtered.
     pub listed: usize,
-    /// Bytes that are kept in all.
+    /// Bytes stored in all.
     pub storage: u64,
-    /// Bytes that one session may store in the lifetime of a message, at once or spread out; `None` for no limit.
+    /// Bytes that one session may store in the lifetime of a message, at once or spread out. `None` means unlimited.
     pub session_storage: Option<NonZeroU32>,
 }
 
 impl Caps {
-    /// No caps, for those who measure.
+    /// No caps, for measurements.
     pub const OFF: Self = Self {
         sockets: usize::MAX,
         session_sockets: usize::MAX,
@@ -143,7 +145,7 @@ impl Caps {
     };
 }
 
-/// What the limits are, and what was done lately.
+/// The limits, and what counts towards them.
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
     caps: Caps,
@@ -159,32 +161,32 @@ pub struct Limits<C: Clock = DefaultClock> {
     chat: Limit<C>,
     message: Limit<C>,
     rename: Limit<C>,
-    /// As often as renaming, and apart from it.
+    /// Locking chats, at the rate of `rename`.
     lock: Limit<C>,
-    /// The same.
+    /// Removing users, at the rate of `rename`.
     remove: Limit<C>,
     invite: Limit<C>,
 }
 
-/// The place of a socket among all there may be, and among those of its address.
+/// A guard that counts a WebSocket, in all and for its network.
 pub struct Place {
     _all: Counted<()>,
     _here: Option<Counted<IpAddr>>,
 }
 
-/// A filtered list of chats that is followed, among those of its session and of its address.
+/// A guard that counts a filtered list, for its session and for its network.
 pub struct Filtering {
     _session: Counted<UserId>,
     _here: Option<Counted<IpAddr>>,
 }
 
-/// One rate, and who did how much of it. Nothing where there is no limit.
+/// A rate limit, with the recent actions of each session and each network. `None` means unlimited.
 struct Limit<C: Clock>(Option<(Lately<UserId, C>, Lately<IpAddr, C>)>);
 
 type Lately<Key, C> = RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 impl Limits {
-    /// Nobody has done anything yet. What is said is kept for so long.
+    /// Creates limits. `kept_for` is the lifetime of a message.
     pub fn new(rates: Rates, caps: Caps, kept_for: Duration) -> Self {
         Self::with_clock(rates, caps, kept_for, DefaultClock::default())
     }
@@ -220,7 +222,7 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
-    /// Forgets who has done nothing lately that counts, once in a while and for ever.
+    /// Drops idle sessions and networks from time to time. Never returns.
     pub async fn run(&self) {
         loop {
             sleep(FORGETS_EVERY).await;
@@ -236,10 +238,11 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
-    /// Somebody opens a socket, with a session or without one. It takes its place until that is dropped.
+    /// Counts a WebSocket that is being opened, with or without a session, until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooFast`], or [`Problem::Busy`] where there are too many in all or from one address.
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if there are too many in all or from one
+    /// network.
     pub fn connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
         self.check(&self.connect, user, address, NonZeroU32::MIN)?;
         let all = self.places.add(());
@@ -250,18 +253,20 @@ impl<C: Clock + Clone> Limits<C> {
         if is_room { Ok(Place { _all: all, _here: here }) } else { Err(Problem::Busy) }
     }
 
-    /// Somebody loads a page that costs as much as so many. Of those who come without a session only the address counts.
+    /// Counts the load of a page, which costs as much as `cost` plain ones. Without a session, only the network is
+    /// limited.
     ///
     /// # Errors
-    /// [`Problem::TooFast`].
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
+    /// networks.
     pub fn page(&self, user: Option<UserId>, address: IpAddr, cost: NonZeroU32) -> Result<(), Problem> {
         self.check(&self.page, user, address, cost)
     }
 
-    /// Counts a filtered list of chats that somebody follows.
+    /// Counts a filtered list that a page watches until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooManyFilters`].
+    /// [`Problem::TooManyFilters`] if the session or its network watches too many.
     pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
         let session = self.filters.add(by.user);
         let here = (!by.address.is_loopback()).then(|| self.filters_of_addresses.add(network(by.address)));
@@ -271,28 +276,29 @@ impl<C: Clock + Clone> Limits<C> {
         if is_room { Ok(Filtering { _session: session, _here: here }) } else { Err(Problem::TooManyFilters) }
     }
 
-    /// Counts a socket of a session.
+    /// Counts an open WebSocket of a session until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Problem::TooManyPages`].
+    /// [`Problem::TooManyPages`] if the session has too many open.
     pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
         let socket = self.sockets.add(user);
         if socket.count() <= self.caps.session_sockets { Ok(socket) } else { Err(Problem::TooManyPages) }
     }
 
-    /// Somebody comes into a chat where so many are.
+    /// Checks whether a chat with the given number of members has room for one more.
     ///
     /// # Errors
-    /// [`Problem::ChatFull`].
+    /// [`Problem::ChatFull`] if it has none.
     pub fn enter(&self, members: usize) -> Result<(), Problem> {
         if members < self.caps.members { Ok(()) } else { Err(Problem::ChatFull) }
     }
 
-    /// Somebody starts a chat. It counts as one that is on its way until the guard goes; `owned` is asked once it does how
-    /// many there are already, so that one or the other counts whatever happens meanwhile.
+    /// Counts a chat that is being started until the returned guard is dropped. `owned` returns the number of chats the
+    /// user already has. It is called after this one is counted, so that a chat whose start is completed meanwhile is
+    /// counted at least once.
     ///
     /// # Errors
-    /// [`Problem::TooManyOwn`].
+    /// [`Problem::TooManyOwn`] if the user then has too many chats.
     pub fn start(&self, user: UserId, owned: impl FnOnce() -> usize) -> Result<Counted<UserId>, Problem> {
         let starting = self.starting.add(user);
         if owned() + starting.count() <= self.caps.user_chats {
@@ -302,18 +308,19 @@ impl<C: Clock + Clone> Limits<C> {
         }
     }
 
-    /// Something is to be kept for somebody where so many bytes are.
+    /// Checks whether there is room for what a command stores, if `bytes` bytes are stored already, and counts it
+    /// towards what the session may store. Commands that remove something are always permitted.
     ///
     /// # Errors
-    /// [`Problem::StorageFull`], for what would make them more, and [`Problem::TooFast`] where they have stored as much as
-    /// they may. What takes away goes on.
+    /// [`Problem::StorageFull`] if the storage is full; [`Problem::TooFast`] if the session or its network has stored
+    /// as much as it may; [`Problem::Busy`] if too many of them are tracked.
     pub fn keep(&self, by: Caller, command: &Command, bytes: u64) -> Result<(), Problem> {
         let enough = match command {
             Command::StartChat { .. }
             | Command::ChatPrivately { .. }
             | Command::Post { .. }
             | Command::SetNickname { .. } => self.caps.storage,
-            // a line in a timeline: what keeps order goes on for longer than what is said
+            // These store one short event or setting. Moderation stays possible for longer than posting.
             Command::EditTitle { .. }
             | Command::SetVisibility { .. }
             | Command::SetLock { .. }
@@ -331,10 +338,10 @@ impl<C: Clock + Clone> Limits<C> {
         if bytes >= enough {
             return Err(Problem::StorageFull);
         }
-        // how many records it makes, and the text in each
+        // The number of records, and the size of the text in each.
         let (records, text) = match command {
             Command::Post { body, .. } => (1, body.as_str().len()),
-            // both names are noted wherever one is
+            // Each chat's timeline records both the old and the new nickname.
             Command::SetNickname { nickname, chats } => (1 + chats.len(), 2 * nickname.as_str().len()),
             Command::EditTitle { title, .. } | Command::StartChat { title: Some(title), .. } => {
                 (1, title.as_str().len())
@@ -346,16 +353,17 @@ impl<C: Clock + Clone> Limits<C> {
         self.check(&self.bytes, Some(by.user), by.address, NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN))
     }
 
-    /// Somebody asks for something.
+    /// Counts a command towards the rate limit for its kind.
     ///
     /// # Errors
-    /// [`Problem::TooFast`].
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
+    /// networks.
     pub fn ask(&self, by: Caller, command: &Command) -> Result<(), Problem> {
         let limit = match command {
             Command::StartChat { .. } => &self.chat,
-            // there is no more to take away than was said
+            // No more messages can be removed than were posted.
             Command::Post { .. } | Command::RemoveMessage { .. } | Command::RemoveOwn { .. } => &self.message,
-            // whoever locks a chat does so after much else
+            // A chat is often locked after many other changes, which must not delay it.
             Command::SetLock { .. } => &self.lock,
             Command::SetRemoved { .. } | Command::RemovePerson { .. } | Command::RemoveNewcomers { .. } => {
                 &self.remove
@@ -370,7 +378,7 @@ impl<C: Clock + Clone> Limits<C> {
         self.check(limit, Some(by.user), by.address, NonZeroU32::MIN)
     }
 
-    /// Counts so many of what a limit is for.
+    /// Counts `count` actions towards a limit.
     fn check(
         &self,
         limit: &Limit<C>,
@@ -379,9 +387,9 @@ impl<C: Clock + Clone> Limits<C> {
         count: NonZeroU32,
     ) -> Result<(), Problem> {
         let Some((sessions, addresses)) = &limit.0 else { return Ok(()) };
-        // Who comes from this machine may well be everybody, through a proxy that was not named.
+        // A loopback address may stand for all clients, if they come through a proxy that is not configured.
         if !address.is_loopback() {
-            // looked at first: whoever has one address makes as many sessions as they like
+            // Checked first, since one client can create any number of sessions.
             self.look(addresses, &network(address), count)?;
         }
         user.map_or(Ok(()), |user| self.look(sessions, &user, count))
@@ -400,7 +408,7 @@ impl<C: Clock + Clone> Limits<C> {
             }
         }
         let wait = |not: NotUntil<C::Instant>| Problem::too_fast(not.wait_time_from(self.clock.now()));
-        // what is more than there may ever be at once waits for all there may be
+        // What exceeds the whole burst waits until the whole burst is available.
         match lately.check_key_n(key, count) {
             Ok(checked) => checked.map_err(wait),
             Err(InsufficientCapacity(most)) => match NonZeroU32::new(most) {
@@ -411,7 +419,8 @@ impl<C: Clock + Clone> Limits<C> {
     }
 }
 
-/// Whoever has one address of IPv6 has a network of 64 bits of them (RFC 6177).
+/// Returns the network of an address: the address itself for IPv4, and its 64-bit prefix for IPv6, since one site has
+/// all addresses of that (RFC 6177).
 pub fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -550,7 +559,7 @@ mod tests {
         let ana = caller(1, "192.0.2.1");
         let stored = (0..100).take_while(|_| post(ana, 744).is_ok()).count();
         assert_eq!(stored, 10);
-        // ten bytes a second
+        // The quota is ten bytes a second.
         assert_eq!(post(ana, 744), Err(Problem::TooFast { seconds: 100 }));
         assert_eq!(post(ana, 3_744), Err(Problem::TooFast { seconds: 400 }), "what is longer waits longer");
         clock.advance(Duration::from_secs(100));

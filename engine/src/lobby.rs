@@ -1,10 +1,10 @@
-//! The lobby: how many there are in all, and the public chats, those with people in them first. A conflated state with a
-//! version: each page is sent the difference to what it was sent before, four times a second at most, of the part it
-//! wants to see.
+//! The lobby: the counts of users and chats, and the list of public chats, those with members first. It is a conflated
+//! state with a version: each page is sent the difference to what it was sent before, of the part it wants to see, at
+//! most four times a second.
 //!
-//! What there is stands in one place, which the writer changes and which is never searched. What is to be seen of it is
-//! made of that: once for all who see the whole list, and by searches for those who filter it, each once for all
-//! who look for the same, one after the other and away from the threads that serve connections.
+//! The state is kept in one place, which the writer changes and which is never searched. Views are derived from it: one
+//! for all pages that show the whole list, and one for each filter, shared by all pages that use it. Searches run one
+//! after the other, on threads that serve no connections.
 
 mod search;
 mod share;
@@ -34,32 +34,32 @@ use crate::{clock::Clock, limits::counter, presence::Presence};
 use search::{News, Searches};
 use share::{Freed, Shares};
 
-/// Pages are told of changes this often at most.
+/// The minimum time between two updates to pages.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// The clock is looked at this often at least, lest a leap of it be missed.
+/// The maximum time until the clock is read again, so that a leap of it is noticed.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-/// "Last said" may be this many milliseconds older than it is: a busy chat is no news with every message.
+/// How many milliseconds "last said" may be behind, so that a busy chat does not cause an update with every message.
 const SAID_MILLIS: u64 = 15_000;
-/// All who share an address have so many times the share of one session in the list.
+/// The share in the list of all sessions of one network, as a multiple of the share of one session.
 const LISTED_AT_AN_ADDRESS: usize = 4;
-/// So many wait for a search at once. Whoever comes then is told that Qchat is busy.
+/// The maximum number of requests that wait for a search. Further ones are refused with [`Problem::Busy`].
 const WAITING: usize = 256;
-/// What a search took is rested afterwards, so that searches have half of one core at most. Less than this is too short to
-/// sleep for.
+/// The shortest search after which to pause. The next search waits for as long as the last one took, so that searches
+/// use at most half of one core. A pause shorter than this is not worth sleeping for.
 const SHORTEST_BACKOFF: Duration = Duration::from_millis(1);
 
 /// The lobby of this process.
 pub struct Lobby {
     state: Mutex<State>,
-    /// Something is different.
+    /// Notified when the state has changed.
     changed: Notify,
-    /// What is different was looked at, and the searches are to take it in.
+    /// Notified when changes were published to the whole list, for the searches to take them in.
     looked: Notify,
-    /// The whole list, as pages are told of it.
+    /// The whole list as it was last published to pages.
     told: watch::Sender<Arc<Found>>,
-    /// Locked by nobody but whoever has the turn, for as long as a search takes.
+    /// Locked only by the holder of `turn`, for as long as a search takes.
     searches: Mutex<Searches>,
-    /// Whose turn it is to search.
+    /// The permit to search.
     turn: Arc<Semaphore>,
     waiting: Arc<counter::Counts<()>>,
     presence: Arc<Presence>,
@@ -71,16 +71,17 @@ struct State {
     version: u64,
     people: usize,
     chats: HashMap<ChatId, Known>,
-    /// How many chats each user owns who owns some that have not expired.
+    /// The number of chats that have not expired, for each user who owns any.
     owned: HashMap<UserId, usize>,
     expired: usize,
-    /// The public chats that have not expired and are within the shares of their owner and of their address, in order.
+    /// The public chats that have not expired and are within the shares of their owner and of their network, in the
+    /// order in which they are listed.
     listed: BTreeSet<Place>,
     owners: Shares<UserId>,
     addresses: Shares<IpAddr>,
-    /// The public chats that are others than the searches know: those that came, went or changed.
+    /// The public chats that the searches have not taken in yet: added, removed or changed ones.
     news: HashSet<ChatId>,
-    /// When each chat expires, unless it is needed again; those that have expired are not here.
+    /// When each chat that has not expired will expire, unless it is touched before.
     expiries: BTreeSet<(Timestamp, ChatId)>,
 }
 
@@ -88,32 +89,33 @@ struct Known {
     chat: Chat,
     active_at: Timestamp,
     is_expired: bool,
-    /// The title as filters look at it.
+    /// The title, case-folded for filters.
     folded: Arc<str>,
     members: usize,
     faces: Vec<User>,
     said_at: Option<Timestamp>,
-    /// From which network it was started, where that is known: since this process started, and not from this machine.
+    /// The network from which the chat was started. `None` if that was before this process started, or from this
+    /// machine.
     from: Option<IpAddr>,
-    /// How it is shown, while it is public and has not expired.
+    /// The chat as it is shown. `None` if it is private or has expired.
     entry: Option<Arc<Entry>>,
 }
 
-/// A public chat as it is shown. One that looks different is another entry.
+/// A public chat as it is shown. It is immutable: whenever it looks different, there is a new entry.
 #[derive(Debug)]
 struct Entry {
     listing: Listing,
-    /// The title as filters look at it.
+    /// The title, case-folded for filters.
     folded: Arc<str>,
 }
 
-/// What is to be seen of the lobby by all who want the same of it.
+/// A view of the lobby, shared by all pages with the same filter.
 #[derive(Debug)]
 pub struct Found {
     version: u64,
     counts: Counts,
     matching: usize,
-    /// The first of them, [`LISTINGS_LIMIT`] at most.
+    /// The first of the matching chats, at most [`LISTINGS_LIMIT`].
     first: Arc<[Arc<Entry>]>,
 }
 
@@ -123,7 +125,7 @@ impl Default for Found {
     }
 }
 
-/// What one page was sent of the lobby.
+/// What one page was last sent of the lobby.
 pub struct LobbyCursor {
     limit: usize,
     told: watch::Receiver<Arc<Found>>,
@@ -131,7 +133,7 @@ pub struct LobbyCursor {
 }
 
 impl Lobby {
-    /// A lobby with these chats, which lists so many of one owner.
+    /// Creates a lobby with the given chats, which lists at most `listed` of each owner.
     pub fn new(
         chats: Vec<Tracked<Chat>>,
         presence: Arc<Presence>,
@@ -155,7 +157,7 @@ impl Lobby {
         lobby
     }
 
-    /// Starts over with these chats: what is not among them has gone.
+    /// Replaces all chats with the given ones. A chat that was known keeps the later of its two times of last activity.
     pub fn reset(&self, chats: Vec<Tracked<Chat>>) {
         let mut state = self.lock();
         let there: HashSet<ChatId> = chats.iter().map(|kept| kept.value.id).collect();
@@ -168,12 +170,12 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// How many chats a user owns that have not expired, those of two included.
+    /// Returns the number of chats a user owns that have not expired, direct chats included.
     pub fn owned_by(&self, user: UserId) -> usize {
         self.lock().owned.get(&user).copied().unwrap_or_default()
     }
 
-    /// Takes in what was committed.
+    /// Applies a committed change.
     pub fn apply(&self, change: &Change) {
         let mut state = self.lock();
         match change {
@@ -196,7 +198,7 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// Notes from which network a chat was started: all of one share a part of the list.
+    /// Sets the network from which a chat was started. All chats of a network share a part of the list.
     pub fn came_from(&self, chat: ChatId, network: IpAddr) {
         let mut state = self.lock();
         let Some(known) = state.chats.get(&chat) else { return };
@@ -211,7 +213,7 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// Follows what happens, for ever. The whole list does not wait for those who search.
+    /// Publishes changes to pages. Never returns. The whole list does not wait for the searches.
     pub async fn run(self: &Arc<Self>) {
         let looking = async {
             loop {
@@ -235,10 +237,11 @@ impl Lobby {
         tokio::join!(looking, following);
     }
 
-    /// The lobby as it is wanted, and what is needed to go on from there.
+    /// Returns the lobby for a query, and the cursor to receive changes from.
     ///
     /// # Errors
-    /// [`Problem::FilterTooLong`], or [`Problem::Busy`] where too many search.
+    /// [`Problem::FilterTooLong`] if the filter is too long; [`Problem::Busy`] if too many requests wait or too many
+    /// searches are in use; [`Problem::NotReadable`] if the search panicked.
     pub async fn enter(
         self: &Arc<Self>,
         wanted: LobbyQuery,
@@ -248,7 +251,7 @@ impl Lobby {
         let mut told =
             if filter.is_empty() { self.told.subscribe() } else { self.find(filter.clone()).await? };
         let told_last = told.borrow_and_update().clone();
-        // whoever has just started a chat sees it
+        // The list includes a chat that the reader has only just started.
         let sent = if filter.is_empty() { self.newest(told_last) } else { told_last };
         let view = LobbyCursor { limit, told, sent };
         let Found { version, counts, matching, .. } = *view.sent;
@@ -256,7 +259,7 @@ impl Lobby {
         Ok((view, domain::Lobby { version, counts, matching, listings }))
     }
 
-    /// How many there are in all.
+    /// Returns the counts of users and chats.
     pub fn counts(&self) -> Counts {
         self.lock().counts()
     }
@@ -267,7 +270,7 @@ impl Lobby {
         next.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP)
     }
 
-    /// Takes in who moved and what has expired, and tells the pages that show the whole list.
+    /// Takes in changes of rooms and what has expired, and publishes the whole list if it has changed.
     fn look(&self) {
         let moved: Vec<_> = self.presence.take_moved().into_iter().collect();
         let moved: Vec<_> = moved.into_iter().map(|chat| (chat, self.presence.preview(chat))).collect();
@@ -287,7 +290,7 @@ impl Lobby {
         }
     }
 
-    /// The whole list as it is now; what is known of it already where it is the same.
+    /// Returns the whole list as it is now, or `known` if it is the same.
     fn newest(&self, known: Arc<Found>) -> Arc<Found> {
         let people = self.presence.people();
         let mut state = self.lock();
@@ -295,17 +298,17 @@ impl Lobby {
         if state.version <= known.version { known } else { Arc::new(state.found(&known)) }
     }
 
-    /// Has the searches take in what changed.
+    /// Lets the searches take in what has changed.
     async fn follow(self: &Arc<Self>) {
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return };
         let followed = self.search(turn, |_| ()).await;
-        // this task is begun again then, and all is looked at anew
+        // This task is then restarted, and the searches start over.
         if let Some(panic) = followed.err().and_then(|error| error.try_into_panic().ok()) {
             resume_unwind(panic);
         }
     }
 
-    /// What passes a filter, and what will from now on.
+    /// Returns a receiver of what matches a filter, now and from now on.
     async fn find(self: &Arc<Self>, filter: String) -> Result<watch::Receiver<Arc<Found>>, Problem> {
         let waiting = self.waiting.add(());
         if waiting.count() > WAITING {
@@ -318,14 +321,14 @@ impl Lobby {
         })
     }
 
-    /// Takes in what changed and searches, on a thread on which nothing else waits.
+    /// Takes in what has changed and calls `look` with the searches, on a blocking thread.
     async fn search<T: Send + 'static>(
         self: &Arc<Self>,
         turn: OwnedSemaphorePermit,
         look: impl FnOnce(&mut Searches) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let lobby = Arc::clone(self);
-        // the turn goes along, since whoever waits for the answer may go
+        // The permit moves to the thread, since the caller may stop waiting for the result.
         spawn_blocking(move || {
             let began = Instant::now();
             let mut searches = lobby.searches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -349,22 +352,22 @@ impl Lobby {
         .await
     }
 
-    /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
+    /// Locks the state. After a panic it is still consistent, since every change under this lock is complete in itself.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl LobbyCursor {
-    /// Waits until there may be news.
+    /// Waits until there may be changes.
     pub async fn changed(&mut self) {
         if self.told.changed().await.is_err() {
-            // the lobby has gone, and the process goes with it
+            // The lobby was dropped because the process is about to end.
             std::future::pending::<()>().await;
         }
     }
 
-    /// What changed since this page was last told; nothing where it would look the same.
+    /// Returns what has changed since this page was last sent something. `None` if it would look the same.
     pub fn news(&mut self) -> Option<LobbyChange> {
         let found = self.told.borrow_and_update().clone();
         if found.version <= self.sent.version {
@@ -383,12 +386,13 @@ impl LobbyCursor {
     }
 }
 
-/// As many of the first as are wanted.
+/// Returns the first `limit` entries.
 fn shown(found: &Found, limit: usize) -> &[Arc<Entry>] {
     &found.first[..limit.min(found.first.len())]
 }
 
-/// What came into view or looks different, and what went out of view, between two lists in order.
+/// Returns the listings that were added, changed or moved, and the ids of those that were removed, between two lists in
+/// order.
 fn difference(before: &[Arc<Entry>], after: &[Arc<Entry>]) -> (Vec<Listing>, Vec<ChatId>) {
     let (mut listed, mut went) = (Vec::new(), Vec::new());
     let (mut before, mut after) = (before.iter().peekable(), after.iter().peekable());
@@ -408,7 +412,7 @@ fn difference(before: &[Arc<Entry>], after: &[Arc<Entry>]) -> (Vec<Listing>, Vec
             (None, None) => {}
         }
     }
-    // what moved is not gone
+    // A listing that has moved is not removed.
     let there: HashSet<ChatId> = listed.iter().map(|listing| listing.id).collect();
     went.retain(|id| !there.contains(id));
     (listed, went)
@@ -441,7 +445,7 @@ impl State {
         Counts { people: self.people, chats: self.chats.len() - self.expired }
     }
 
-    /// The whole list. Where its first are those of one before, they are the same.
+    /// Returns the whole list. If its entries are those of `before`, they are shared with it.
     fn found(&self, before: &Found) -> Found {
         let entry = |place: &Place| self.chats.get(&place.2)?.entry.clone();
         let first: Vec<_> = self.listed.iter().filter_map(entry).take(LISTINGS_LIMIT).collect();
@@ -451,7 +455,7 @@ impl State {
         Found { version: self.version, counts: self.counts(), matching: self.listed.len(), first }
     }
 
-    /// What the searches do not know yet: what changed since this was last asked, or all there is.
+    /// Takes the changes that the searches have not taken in yet, or all chats if `is_all`.
     fn take_news(&mut self, is_all: bool) -> News {
         let news = std::mem::take(&mut self.news);
         let entry = |id: ChatId| (id, self.chats.get(&id).and_then(|known| known.entry.clone()));
@@ -463,7 +467,7 @@ impl State {
         News { version: self.version, counts: self.counts(), chats }
     }
 
-    /// Shows a chat as it is now.
+    /// Updates how a chat is shown.
     fn show(&mut self, id: ChatId) {
         self.version += 1;
         let Some(known) = self.chats.get_mut(&id) else { return };
@@ -482,7 +486,7 @@ impl State {
         }
     }
 
-    /// Puts a place into the list, as far as there is room in its shares.
+    /// Adds a chat to the list, if it is within the shares of its owner and its network.
     fn list(&mut self, place: Place) {
         let Some(owner) = self.chats.get(&place.2).map(|known| known.chat.owner) else { return };
         match self.owners.add(owner, place) {
@@ -576,7 +580,7 @@ impl State {
         }
     }
 
-    /// The clock was set: everything was last active so much later or earlier.
+    /// Moves the times when chats were last active by a number of milliseconds, since the clock was set.
     fn move_times(&mut self, by: i64, lifetimes: Lifetimes) {
         self.expiries.clear();
         for (id, known) in &mut self.chats {
@@ -595,7 +599,8 @@ impl State {
         }
     }
 
-    /// What has expired is not shown, swept or not. It is kept, since whoever is in it may yet be noted.
+    /// Hides the chats that have expired, swept or not. They are kept, since an activity that was noted late may still
+    /// revive them.
     fn expire(&mut self, expiry: Expiry) {
         while let Some(&(at, id)) = self.expiries.first()
             && at <= expiry.now
@@ -699,7 +704,7 @@ mod tests {
         lobby.enter(wanted(filter, limit)).await.unwrap()
     }
 
-    /// What is told once everything was looked at.
+    /// Returns the changes for a page, after everything was taken in.
     async fn news(lobby: &Arc<Lobby>, view: &mut LobbyCursor) -> Option<LobbyChange> {
         lobby.look();
         lobby.follow().await;
@@ -733,7 +738,7 @@ mod tests {
         assert_eq!(too_long.err(), Some(Problem::FilterTooLong));
     }
 
-    /// Whatever happens, a page that takes in the differences sees what a page sees that comes now.
+    /// Whatever happens, a page that applies the differences shows the same as a new page.
     #[tokio::test]
     async fn differences_lead_to_what_there_is() {
         let lobby = lobby();
@@ -748,7 +753,7 @@ mod tests {
             let steps = [
                 Some(event(8, 20, EventKind::TitleEdited { nickname: nickname(), title: title("new") })),
                 Some(event(1, 21, EventKind::TitleEdited { nickname: nickname(), title: title("NEW") })),
-                // somebody enters a chat that was not in view
+                // A user enters a chat that is not in view.
                 None,
                 Some(event(
                     7,
@@ -790,7 +795,7 @@ mod tests {
         lobby.apply(&started_by(2, 6, Visibility::Public));
         assert_eq!(titles(&enter(&lobby, "", 10).await.1), ["Chat 6", "Chat 5", "Chat 4"]);
         assert_eq!(enter(&lobby, "chat", 10).await.1.matching, 6, "whoever looks for one finds it");
-        // an empty chat makes room for one with somebody in it
+        // An empty chat makes room for one with a member.
         let (mut view, mut page) = enter(&lobby, "", 10).await;
         let somebody = User::new(UserId::from_bytes([9; ID_BYTES]));
         let member_guard = lobby.presence.join(id(1), somebody, Arc::default());

@@ -1,8 +1,8 @@
-//! The sequencer: gives every command its place in the one log.
+//! The sequencer: gives every proposal its place in the one log.
 //!
-//! It has two ends. Whoever wants something done [`propose`](Sequencer::propose)s it at one end; the writer
-//! takes [`Placed`] proposals from the other, in the order of the log. In one process the log between them is a
-//! bounded queue; in a cluster it will be a stream that every node reads.
+//! It has two ends. Callers [`propose`](Sequencer::propose) at one end; the writer takes [`Placed`] proposals from the
+//! other, in the order of the log. In a single process the log between them is a bounded queue; in a cluster it will be
+//! a stream that every node reads.
 
 use std::{
     sync::Arc,
@@ -20,21 +20,23 @@ use tokio::{
 
 use crate::clock::Clock;
 
-/// Commands that wait for the writer. Beyond, whoever proposes waits.
+/// The number of proposals that wait for the writer. When the queue is full, callers wait.
 const QUEUE: usize = 1_024;
-/// How long one waits for a place in the queue before one is told that Qchat is busy.
+/// How long a caller waits for room in the queue before it is refused with [`Problem::Busy`].
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What became of a command: its place in the log, on disk, or why not.
+/// The outcome of a proposal: the sequence number of its stored entry, or why it was refused.
 pub type Outcome = Result<Seq, Problem>;
 
-/// The end of the log where commands go in.
+/// The end of the log where proposals go in.
 pub trait Sequencer: Send + Sync {
-    /// Hands a proposal over. Proposals that one task proposes one after the other keep that order in the log. The
-    /// outcome comes through the channel; when that closes without one, nothing is known and the asker has to retry.
+    /// Queues a proposal. Proposals that one task makes one after the other keep that order in the log. The outcome is
+    /// sent through the returned channel. If the channel closes without one, the outcome is unknown and the caller has
+    /// to retry.
     ///
     /// # Errors
-    /// [`Problem::Busy`] when there is no room for 5 seconds, [`Problem::NotStored`] when nobody reads the log.
+    /// [`Problem::Busy`] if there is no room in the queue for 5 seconds, [`Problem::NotStored`] if the writer has
+    /// stopped reading the log.
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
 
@@ -43,16 +45,17 @@ struct Waiting {
     outcome: oneshot::Sender<Outcome>,
 }
 
-/// A proposal with its place, and who waits for the outcome.
+/// A proposal with its place in the log, and the channel for its outcome.
 pub struct Placed {
-    /// The proposal with its place.
+    /// The proposal with its sequence number and time.
     pub entry: Entry,
-    /// Who waits; `None` where nobody does in this process.
+    /// The channel for the outcome. `None` if no caller in this process waits for it.
     pub outcome: Option<oneshot::Sender<Outcome>>,
 }
 
 impl Placed {
-    /// Tells whoever waits. They may have gone; what they asked for is done all the same.
+    /// Sends the outcome to the caller. If the caller has gone, the outcome is dropped; the entry is applied all the
+    /// same.
     pub fn answer(self, outcome: Outcome) {
         if let Some(waiting) = self.outcome {
             let _ = waiting.send(outcome);
@@ -60,13 +63,13 @@ impl Placed {
     }
 }
 
-/// What there is to do.
+/// The result of [`LocalLog::next`].
 pub enum Next {
-    /// To decide and store these.
+    /// Proposals to decide and store.
     Batch(Vec<Placed>),
-    /// Nothing was proposed for as long as one had patience.
+    /// Nothing was proposed before the timeout.
     Nothing,
-    /// Nothing will be proposed any more.
+    /// The log is closed: nothing will be proposed any more.
     End,
 }
 
@@ -75,15 +78,15 @@ pub struct LocalSequencer {
     queue: mpsc::Sender<Waiting>,
 }
 
-/// The other end of [`LocalSequencer`], for the writer alone.
+/// The reading end of the log, for the writer alone.
 pub struct LocalLog {
     queue: mpsc::Receiver<Waiting>,
     clock: Clock,
-    /// The place that was given last. One whose entry could not be stored is not given again.
+    /// The last sequence number that was given out. The number of an entry that could not be stored is not used again.
     last: Seq,
 }
 
-/// Makes both ends of a log that goes on after a place.
+/// Creates both ends of a log whose first sequence number is the one after `after`.
 pub fn local(clock: Clock, after: Seq) -> (LocalSequencer, LocalLog) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     (LocalSequencer { queue: sender }, LocalLog { queue: receiver, clock, last: after })
@@ -101,8 +104,9 @@ impl Sequencer for LocalSequencer {
 }
 
 impl LocalLog {
-    /// Waits for commands, until a moment if one is given, and gives all that wait, up to `limit`, the next places and the time
-    /// it is. Blocks: for the writer's own thread.
+    /// Waits for proposals, until `until` if it is given, and takes all that are waiting, up to `limit`. Each gets the
+    /// next sequence number; all of them get the current time. Blocks the thread, so it is called from the writer's
+    /// own.
     pub fn next(&mut self, limit: usize, until: Option<Instant>) -> Next {
         let first = match self.receive(until) {
             Poll::Ready(Some(first)) => first,
@@ -120,8 +124,8 @@ impl LocalLog {
         Next::Batch(placed.collect())
     }
 
-    /// Nothing yet where that moment came first. With the thread's own parking and no timer of a runtime, since the writer
-    /// works on while that is shut down.
+    /// Waits for one proposal. Returns `Poll::Pending` on timeout. Parks the thread instead of using a timer of the
+    /// async runtime, since the writer continues to work while the runtime is shut down.
     fn receive(&mut self, until: Option<Instant>) -> Poll<Option<Waiting>> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -138,7 +142,7 @@ impl LocalLog {
     }
 }
 
-/// Wakes a thread that has parked itself.
+/// Wakes a parked thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -178,7 +182,7 @@ mod tests {
         let proposal = || Proposal::UserLeft(UserId::from_bytes([1; domain::id::ID_BYTES]));
         waited.await.unwrap();
         let outcome = sequencer.propose(proposal()).await.unwrap();
-        // the writer answers nobody here: that the channel closes says that it came this far
+        // No outcome is sent in this test: the closed channel shows that the entry was taken.
         assert!(outcome.await.is_err());
         assert!(sequencer.propose(proposal()).await.unwrap().await.is_err());
         drop(sequencer);

@@ -1,5 +1,6 @@
-//! Who is here now, and in which chat. Not part of the log: it is what the open connections say, with a version that
-//! counts every change in a room, so that each connection can be sent the difference to what it was sent before.
+//! Presence: which users are online, and in which chats. It is not part of the log, but the state of the open
+//! connections. A version counts every change in a room, so that each connection can be sent the difference to what it
+//! was sent before.
 
 mod room;
 
@@ -26,33 +27,34 @@ use crate::clock::Clock;
 use room::Room;
 pub use room::{News, SMALL_ROOM};
 
-/// How long somebody is shown as typing after their last keystroke.
+/// How long a user is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
-/// A signal that comes sooner than this after the one before is not worth more than that one.
+/// The minimum time between two typing signals of a user. A signal that comes sooner is ignored.
 pub const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 
-/// How long somebody whose last connection closed is still shown, so that a reload does not flicker.
+/// How long a user whose last connection has closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
 
-/// Pages take so long at most to come back to a server that starts.
+/// The maximum time that pages take to reconnect after the server has started.
 const COMING_BACK: Duration = Duration::from_secs(30);
 
-/// A rename is noted in this many chats. Nobody talks in more at once, and one command has to stay one.
+/// The maximum number of chats in which a rename is noted. No user talks in more at once, and a rename has to stay one
+/// command.
 const NOTED_CHATS: usize = 64;
-/// So many who left are remembered until they are noted in the log. Whoever leaves beyond that is noted as they were
-/// when they were last.
+/// The maximum number of users, and of chats, that are remembered until they are noted in the log. Beyond it, a user
+/// who leaves keeps the time at which they were noted before.
 const REMEMBERED_LEFT: usize = 100_000;
 
-/// Everybody who is here.
+/// The users who are online, and the chats they are in.
 pub struct Presence {
     everybody: Mutex<PresenceState>,
-    /// Something is to happen sooner than was known.
+    /// Notified when the next deadline of [`Presence::run`] may be sooner than before.
     sooner: Notify,
-    /// Something that the lobby shows is different.
+    /// Notified when what the lobby shows has changed.
     moved: Notify,
-    /// Somebody has gone.
+    /// Notified when a user has gone offline.
     left: Notify,
-    /// Somebody has come, or is the first in a room.
+    /// Notified when a user has come online, or when a chat has its first member.
     came: Notify,
     grace: Duration,
     clock: Clock,
@@ -64,56 +66,56 @@ pub struct Presence {
 struct PresenceState {
     people: HashMap<UserId, Person>,
     rooms: HashMap<ChatId, Room>,
-    /// Where each user is, so that a rename need not look everywhere.
+    /// The chats that each user is in, so that a rename need not search all rooms.
     places: HashMap<UserId, HashSet<ChatId>>,
-    /// Who leaves a room when, unless they come back. One entry for each member without a connection at most, but for
-    /// those who came back meanwhile; they are skipped.
+    /// When each member without a connection leaves their room, unless they return. At most one entry for each of them,
+    /// plus entries of members who have returned; those are skipped.
     departures: BTreeSet<(Instant, ChatId, UserId)>,
-    /// Who is no longer here at all when, unless they come back.
+    /// When each user without a connection goes offline, unless they return.
     offline_at: BTreeSet<(Instant, UserId)>,
-    /// Who is no longer typing when, unless they go on: a few entries at most for each member.
+    /// When each member stops typing, unless they go on: a few entries at most for each member.
     typing_until: BTreeSet<(Instant, ChatId, UserId)>,
-    /// Which large rooms are told of their changes when.
+    /// When each large room is notified of its changes.
     wakes: BTreeSet<(Instant, ChatId)>,
-    /// The rooms whose members are others since the lobby last asked.
+    /// The rooms whose members have changed since the lobby last asked.
     moved: HashSet<ChatId>,
-    /// Who was here and which rooms had people in them since the log was last told, and when that ended.
+    /// The users who have gone and the rooms that have become empty since [`Presence::take_seen`], and when that was.
     seen: Seen,
-    /// Who has come, and which rooms were entered, since somebody last asked.
+    /// The users who have come online and the rooms that were entered since [`Presence::take_came`].
     came: Seen,
-    /// Who has gone since somebody last asked.
+    /// The users who have gone offline since [`Presence::take_gone`].
     gone: Vec<UserId>,
     next_connection: u64,
     next_seat: u64,
 }
 
-/// Somebody with at least one open page, or who had one until a moment ago.
+/// A user with at least one open page, or who had one until less than the grace period ago.
 #[derive(Default)]
 struct Person {
     connections: Vec<(u64, Arc<Notify>)>,
     leaves_at: Option<Instant>,
 }
 
-/// Whoever is here is needed now, whatever time that is: what is noted is cut to the time of the log.
+/// The time that stands for "online now", whatever the time is. The log limits what is noted to the time of the entry.
 pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
 
-/// When users and chats were last needed.
+/// When users and chats were last active.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// When each user was last here.
+    /// When each user was last online.
     pub users: HashMap<UserId, Timestamp>,
-    /// When somebody was last in each chat.
+    /// When each chat last had a member.
     pub chats: HashMap<ChatId, Timestamp>,
 }
 
-/// An open connection of somebody. Dropping it is going, however the connection ended.
+/// A guard that keeps a user online. Dropping it closes the connection, however it ended.
 pub struct OnlineGuard {
     presence: Arc<Presence>,
     user: UserId,
     connection: u64,
 }
 
-/// A place in a room. Dropping it is leaving, however the connection ended.
+/// A guard that keeps a user in a chat. Dropping it leaves the chat, however the connection ended.
 pub struct MemberGuard {
     presence: Arc<Presence>,
     chat: ChatId,
@@ -122,7 +124,7 @@ pub struct MemberGuard {
 }
 
 impl Presence {
-    /// Nobody anywhere; those who go are shown for `grace` longer.
+    /// Creates an empty presence. Users whose last guard is dropped are shown for `grace` longer.
     pub fn new(grace: Duration, clock: Clock) -> Self {
         let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
         let clock_sets = AtomicU64::new(0);
@@ -130,7 +132,7 @@ impl Presence {
         Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
     }
 
-    /// Opens a connection of a user. `wake_user` rings whenever their invites may be others.
+    /// Opens a connection of a user. `wake_user` is notified whenever their invites may have changed.
     pub fn arrive(self: &Arc<Self>, user: UserId, wake_user: Arc<Notify>) -> OnlineGuard {
         let mut everybody = self.lock();
         let connection = everybody.next_connection;
@@ -148,22 +150,22 @@ impl Presence {
         OnlineGuard { presence: Arc::clone(self), user, connection }
     }
 
-    /// Whether a user has an open page, or had one until a moment ago.
+    /// Returns whether a user is online: has an open page, or had one until less than the grace period ago.
     pub fn is_here(&self, user: UserId) -> bool {
         self.lock().people.contains_key(&user)
     }
 
-    /// How many people are here.
+    /// Returns the number of users who are online.
     pub fn people(&self) -> usize {
         self.lock().people.len()
     }
 
-    /// How often the clock was set.
+    /// Returns how often the clock was set.
     pub fn clock_sets(&self) -> u64 {
         self.clock_sets.load(Ordering::Relaxed)
     }
 
-    /// The clock was set: everybody is told what time it is.
+    /// Counts that the clock was set, and wakes all connections, so that they send the time to their clients.
     pub fn tell_time(&self) {
         self.clock_sets.fetch_add(1, Ordering::Relaxed);
         self.lock()
@@ -173,19 +175,21 @@ impl Presence {
             .for_each(|(_, wake_user)| wake_user.notify_one());
     }
 
-    /// Tells every connection of a user that their invites may be others.
+    /// Wakes all connections of a user, since their invites may have changed.
     pub fn wake_user(&self, user: UserId) {
         if let Some(person) = self.lock().people.get(&user) {
             person.connections.iter().for_each(|(_, wake_user)| wake_user.notify_one());
         }
     }
 
-    /// Takes a seat. Somebody with three tabs has three seats and is one member. `wake` rings for every change.
+    /// Adds a user to a chat. A user with three tabs has three guards and is one member. `wake` is notified of every
+    /// change in the room.
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, wake: Arc<Notify>) -> MemberGuard {
         self.add_holder(chat, None, user, wake)
     }
 
-    /// The same in a chat that is known, with whether its names hold just now.
+    /// Does the same as [`Presence::join`] for a chat that was read, which also gives the room its owner and whether
+    /// names are locked.
     pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, wake: Arc<Notify>) -> MemberGuard {
         self.add_holder(chat.id, Some(chat), user, wake)
     }
@@ -199,7 +203,7 @@ impl Presence {
     ) -> MemberGuard {
         let (id, now) = (user.id, Instant::now());
         let mut everybody = self.lock();
-        // told apart from those of a room that was there before: a seat can outlive its room
+        // Unique among all rooms, since a guard can outlive its room, and a new room may have taken its place.
         let watcher = everybody.next_seat;
         everybody.next_seat += 1;
         let PresenceState { rooms, places, wakes, moved, came, .. } = &mut *everybody;
@@ -224,7 +228,7 @@ impl Presence {
         MemberGuard { presence: Arc::clone(self), chat, user: id, watcher }
     }
 
-    /// Calls a user by another name wherever they are.
+    /// Changes the nickname of a user in all rooms they are in.
     pub fn rename(&self, user: &User) {
         let now = Instant::now();
         let mut everybody = self.lock();
@@ -241,8 +245,8 @@ impl Presence {
         self.sooner.notify_one();
     }
 
-    /// From a place of the log on, the names in a chat hold and nobody new is named in it, or all are named as they are
-    /// called.
+    /// Locks or unlocks the names in a chat as of a sequence number. While they are locked, members keep the names they
+    /// have, and new members are not named.
     pub fn lock_names(&self, chat: ChatId, is_locked: bool, seq: Seq) {
         let now = Instant::now();
         let mut everybody = self.lock();
@@ -257,14 +261,14 @@ impl Presence {
         self.sooner.notify_one();
     }
 
-    /// Who is in a chat and came there no longer ago than this. Whoever comes as the server starts comes back, as far as is
-    /// known.
+    /// Returns the members of a chat who came at most `since` ago. Members who come within 30 seconds after the server
+    /// has started are taken to have been there before.
     pub fn newcomers(&self, chat: ChatId, since: Duration) -> Vec<UserId> {
         let known = self.begun.elapsed().saturating_sub(COMING_BACK);
         self.lock().rooms.get(&chat).map(|room| room.newcomers(since.min(known))).unwrap_or_default()
     }
 
-    /// Takes their seats from somebody who was removed from a chat, and tells everybody there.
+    /// Removes a user from a chat, invalidates their guards, and notifies the members.
     pub fn remove(&self, chat: ChatId, user: UserId) {
         let (now, time) = (Instant::now(), (self.clock)());
         let mut everybody = self.lock();
@@ -277,7 +281,7 @@ impl Presence {
         }
     }
 
-    /// Takes their seats from everybody in a chat that has ended.
+    /// Removes all members from a chat that has ended, and invalidates their guards.
     pub fn close(&self, chat: ChatId) {
         let (now, time) = (Instant::now(), (self.clock)());
         let mut everybody = self.lock();
@@ -292,12 +296,12 @@ impl Presence {
         self.sooner.notify_one();
     }
 
-    /// Where a user is, 64 chats at most.
+    /// Returns the chats a user is in, 64 at most.
     pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()
     }
 
-    /// Whether two users are in some chat, both of them.
+    /// Returns whether there is a chat that both users are in.
     pub fn are_together(&self, one: UserId, other: UserId) -> bool {
         let state = self.lock();
         let (Some(ones), Some(others)) = (state.places.get(&one), state.places.get(&other)) else {
@@ -306,22 +310,22 @@ impl Presence {
         ones.iter().any(|chat| others.contains(chat))
     }
 
-    /// Whether a user is in a chat.
+    /// Returns whether a user is in a chat.
     pub fn is_in(&self, chat: ChatId, user: UserId) -> bool {
         self.lock().places.get(&user).is_some_and(|chats| chats.contains(&chat))
     }
 
-    /// Who is in a chat, for a page that is rendered once.
+    /// Returns the roster of a chat. Empty if it has no members.
     pub fn roster(&self, chat: ChatId) -> Roster {
         self.lock().rooms.get(&chat).map(Room::roster).unwrap_or_default()
     }
 
-    /// How many are in a chat, and those of them who came first.
+    /// Returns the number of members of a chat, and the first of them.
     pub fn preview(&self, chat: ChatId) -> (usize, Vec<User>) {
         self.lock().rooms.get(&chat).map(|room| room.preview(FACES)).unwrap_or_default()
     }
 
-    /// Somebody has said what they were typing.
+    /// Notes that a user has posted a message in a chat, and is therefore not typing any more.
     pub fn said(&self, chat: ChatId, user: UserId) {
         let mut everybody = self.lock();
         let PresenceState { rooms, wakes, .. } = &mut *everybody;
@@ -332,7 +336,8 @@ impl Presence {
         }
     }
 
-    /// A page without a socket was looked at, which keeps its user and its chat as an open one does.
+    /// Notes that a page without a WebSocket was loaded, which keeps its user and its chat from expiring as an open
+    /// connection does.
     pub fn looked(&self, user: Option<UserId>, chat: Option<ChatId>) {
         if user.is_none() && chat.is_none() {
             return;
@@ -342,22 +347,22 @@ impl Presence {
         self.came.notify_one();
     }
 
-    /// Waits until what the lobby shows may be different.
+    /// Waits until what the lobby shows may have changed.
     pub async fn moved(&self) {
         self.moved.notified().await;
     }
 
-    /// The rooms whose members are others since this was last asked.
+    /// Takes the rooms whose members have changed since the last call.
     pub fn take_moved(&self) -> HashSet<ChatId> {
         mem::take(&mut self.lock().moved)
     }
 
-    /// Waits until somebody has gone.
+    /// Waits until a user has gone offline.
     pub async fn somebody_left(&self) {
         self.left.notified().await;
     }
 
-    /// Who has gone since this was last asked, and has not come back.
+    /// Takes the users who have gone offline since the last call, without those who have returned.
     pub fn take_gone(&self) -> Vec<UserId> {
         let mut everybody = self.lock();
         let mut gone = mem::take(&mut everybody.gone);
@@ -365,7 +370,7 @@ impl Presence {
         gone
     }
 
-    /// Everybody and every room that is here now, or was since this was last asked.
+    /// Takes the users and rooms that have been here since the last call, those that still are included.
     pub fn take_seen(&self) -> Seen {
         let mut everybody = self.lock();
         let mut seen = mem::take(&mut everybody.seen);
@@ -374,17 +379,19 @@ impl Presence {
         seen
     }
 
-    /// Waits until somebody has come, or is the first in a room.
+    /// Waits until a user has come online, or a chat has its first member.
     pub async fn somebody_came(&self) {
         self.came.notified().await;
     }
 
-    /// Who has come, and which rooms were entered, since this was last asked. What they need may be about to expire.
+    /// Takes the users who have come online and the rooms that were entered since the last call. They may be about to
+    /// expire.
     pub fn take_came(&self) -> Seen {
         mem::take(&mut self.lock().came)
     }
 
-    /// Some who came are noted with those who were here. Whoever is here still will be anyway.
+    /// Puts back some of what [`Presence::take_came`] returned, to be returned by [`Presence::take_seen`]. Users and
+    /// rooms that are still here are returned by that anyway.
     pub fn defer(&self, later: Seen) {
         let mut everybody = self.lock();
         let looked = |at: &Timestamp| *at != STILL_HERE;
@@ -396,12 +403,12 @@ impl Presence {
         }
     }
 
-    /// Everybody who is here.
+    /// Returns all users who are online.
     pub fn everybody(&self) -> Vec<UserId> {
         self.lock().people.keys().copied().collect()
     }
 
-    /// Lets those leave whose grace is over, and pause who no longer types, for ever.
+    /// Lets users leave when their grace period is over, and ends their typing when it times out. Never returns.
     pub async fn run(&self) {
         loop {
             let next = self.lock().next_deadline();
@@ -459,7 +466,7 @@ impl Presence {
         }
     }
 
-    /// What a panic elsewhere left behind is still whole: every change under this lock is complete in itself.
+    /// Locks the state. After a panic it is still consistent, since every change under this lock is complete in itself.
     fn lock(&self) -> MutexGuard<'_, PresenceState> {
         self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -473,7 +480,7 @@ impl PresenceState {
         [first(&self.departures), first(&self.typing_until), farewell, wake].into_iter().flatten().min()
     }
 
-    /// Lets a member leave whose time that is; false where they came back.
+    /// Lets a member leave who was to leave at `at`. Returns `false` if they have returned.
     fn leave(&mut self, chat: ChatId, user: UserId, at: Instant, now: Instant, time: Timestamp) -> bool {
         let Some(room) = self.rooms.get_mut(&chat) else { return false };
         if !room.leave(user, at) {
@@ -483,7 +490,7 @@ impl PresenceState {
         true
     }
 
-    /// What follows when somebody is in a room no longer.
+    /// Updates everything that depends on a user being in a room, after they have left it.
     fn left(&mut self, chat: ChatId, user: UserId, now: Instant, time: Timestamp) {
         let Some(room) = self.rooms.get_mut(&chat) else { return };
         self.wakes.extend(room.wake(now).map(|at| (at, chat)));
@@ -500,7 +507,7 @@ impl PresenceState {
         self.moved.insert(chat);
     }
 
-    /// Lets somebody go whose time that is; false where they came back.
+    /// Lets a user go offline who was to go at `at`. Returns `false` if they have returned.
     fn go(&mut self, user: UserId, at: Instant, time: Timestamp) -> bool {
         if self.people.get(&user).is_none_or(|person| person.leaves_at != Some(at)) {
             return false;
@@ -526,7 +533,8 @@ impl Seen {
 }
 
 impl MemberGuard {
-    /// Whoever sits here is typing. A signal of another of their seats within a second changes nothing.
+    /// Notes that the user is typing. A signal less than a second after the last one, from any of their guards, has no
+    /// effect.
     pub fn typing(&self) {
         let now = Instant::now();
         let until = now + TYPING;
@@ -544,14 +552,14 @@ impl MemberGuard {
         self.presence.sooner.notify_one();
     }
 
-    /// Whether it is still theirs: those who are removed lose theirs.
+    /// Returns whether the guard is still valid: removing the user from the chat invalidates it.
     pub fn is_kept(&self) -> bool {
         let everybody = self.presence.lock();
         everybody.rooms.get(&self.chat).is_some_and(|room| room.is_holder(self.user, self.watcher))
     }
 
-    /// What happened in the room since a version, as `encode` writes it, and the version it leads to; nothing known gets
-    /// everything.
+    /// Returns what has changed in the room since a version, encoded by `encode`, and the version this leads to. With
+    /// `None` as the known version, the whole roster is encoded. Returns `None` if there is nothing new.
     pub fn news(
         &self,
         known: Option<u64>,
@@ -610,7 +618,7 @@ mod tests {
         Arc::new(Presence::new(GRACE, clock::system()))
     }
 
-    /// What somebody is told who knows a version.
+    /// Returns the news for a connection that knows a version.
     fn news(member_guard: &MemberGuard, known: Option<u64>) -> Option<News> {
         let (version, bytes) = member_guard.news(known, |news| {
             let bytes = match news {
@@ -772,7 +780,7 @@ mod tests {
             seats.push(presence.join(CHAT, numbered(number), Arc::default()));
             if number % 10 == 0 {
                 catch_up(&member_guard, &mut known);
-                // whether it rang
+                // Whether the watcher was notified.
                 let rang = tokio::select! { biased; () = wake.notified() => true, () = std::future::ready(()) => false };
                 wakes += u32::from(rang);
             }
@@ -817,7 +825,7 @@ mod tests {
         let first: HashSet<_> = watchers.iter().map(|watcher| tell(watcher, None)).collect();
         assert_eq!((first.len(), times.get()), (1, 1));
         let known = first.iter().flatten().map(|(version, _)| *version).next();
-        // those who come before the next batch are told what the others were, and are rung with them
+        // Connections that join before the next batch get what the others got, and are notified with them.
         watchers.extend((300..310).map(join));
         assert_eq!(watchers[300..].iter().map(|watcher| tell(watcher, None)).collect::<HashSet<_>>(), first);
         next_batch().await;

@@ -1,4 +1,4 @@
-//! Everybody who is shown what was committed, and only then.
+//! The publisher: passes on what was committed, and nothing before that.
 
 use std::sync::Arc;
 
@@ -11,26 +11,27 @@ use crate::{
     storage::{Store, StoreError},
 };
 
-/// Where committed changes go: the chats that are watched, the rooms, the lobby, and those who have an invite.
+/// Where committed changes go: the fan-out, presence, the lobby, and the connections of invited users.
 pub struct Publisher {
-    /// What was committed.
+    /// The database, with what was committed.
     pub store: Arc<Store>,
-    /// The newest events of the chats that are watched.
+    /// The replay buffers of watched chats.
     pub fanout: Arc<Fanout>,
-    /// Who is here.
+    /// The users who are online.
     pub presence: Arc<Presence>,
     /// The public chats.
     pub lobby: Arc<Lobby>,
 }
 
 impl Publisher {
-    /// Shows everybody what is stored, since something committed may not have been shown.
+    /// Brings all subscribers, rooms and the lobby up to the state of the database. Called when committed changes may
+    /// not have been published.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn resync(&self) -> Result<(), StoreError> {
         self.fanout.invalidate();
-        // nothing has expired at the beginning of time: the lobby looks for that itself
+        // Nothing has expired at time zero: the lobby checks the expiry of chats itself.
         let view = self.store.read(Timestamp::default())?;
         let chats = view.chats()?;
         for Chat { id, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
@@ -45,12 +46,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// Shows one change.
+    /// Publishes one change.
     pub fn show(&self, change: &Change) {
         match change {
             Change::User { user, at } => {
                 self.presence.rename(user);
-                // their name stands in the invites they made
+                // The invites they made show their nickname.
                 match self.store.read(*at).and_then(|view| view.partners(user.id)) {
                     Ok(partners) => partners.into_iter().for_each(|peer| self.presence.wake_user(peer)),
                     Err(error) => tracing::warn!(%error, "some are not told of a new nickname yet"),
@@ -78,7 +79,7 @@ impl Publisher {
                 }
             }
             Change::ChatExpired(chat) => {
-                // whoever ended it did not ask whether somebody is there
+                // A chat can be ended while it has members.
                 self.presence.close(chat.id);
                 if let Some(invited) = chat.invited() {
                     self.presence.wake_user(invited);

@@ -1,50 +1,51 @@
-//! The one place that draws lots.
+//! The one source of randomness.
 
 use domain::{ChatId, ClientId, Epoch, id::ID_BYTES};
 
-/// The operating system gave no random bytes. It does not happen on a machine that has booted.
+/// The operating system returned no random bytes. This does not happen on a machine that has booted.
 #[derive(Debug, thiserror::Error)]
 #[error("the operating system gave no random bytes: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
-/// Random bytes of the operating system, fit for secrets.
+/// Returns random bytes of the operating system, suitable for secrets.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if the operating system returns none.
 pub fn bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
 }
 
-/// A fresh id for a chat.
+/// Returns a new id for a chat.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if the operating system returns no random bytes.
 pub fn chat_id() -> Result<ChatId, NoRandomness> {
     bytes::<ID_BYTES>().map(ChatId::from_bytes)
 }
 
-/// A fresh id for a message, for pages whose browser cannot make one.
+/// Returns a new id for a message, for pages whose browser cannot generate one.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if the operating system returns no random bytes.
 pub fn client_id() -> Result<ClientId, NoRandomness> {
     bytes::<ID_BYTES>().map(ClientId::from_bytes)
 }
 
-/// A fresh nonce for the scripts of an answer: 128 bits, as Content Security Policy, level 3, wants at least.
+/// Returns a new nonce for the scripts of a response: 128 bits, the minimum that Content Security Policy, level 3, asks
+/// for.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if the operating system returns no random bytes.
 pub fn nonce() -> Result<String, NoRandomness> {
     Ok(format!("{:032x}", u128::from_be_bytes(bytes()?)))
 }
 
-/// A fresh epoch for a new log.
+/// Returns a new epoch for a log.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if the operating system returns no random bytes.
 pub fn epoch() -> Result<Epoch, NoRandomness> {
     bytes::<ID_BYTES>().map(Epoch::from_bytes)
 }

@@ -1,4 +1,4 @@
-//! The database: the local view of the log, in redb. It knows how to keep things, not what they mean.
+//! The database: the local state of the log, in redb. It stores records and does not interpret them.
 
 pub mod codec;
 mod integrity;
@@ -39,76 +39,78 @@ pub use transaction::Transaction;
 
 type Id = [u8; ID_BYTES];
 
-/// What the log is: its epoch, and the newest entry that was applied.
+/// The state of the log: its epoch, and the newest entry that was applied.
 const LOG: TableDefinition<(), &[u8]> = TableDefinition::new("log");
-/// Users who chose a nickname, by id.
+/// Users who have chosen a nickname, by id.
 const USERS: TableDefinition<Id, &[u8]> = TableDefinition::new("users");
 /// Chats, by id.
 const CHATS: TableDefinition<Id, &[u8]> = TableDefinition::new("chats");
-/// When each of these users was last active, in milliseconds.
+/// When each user was last active, in milliseconds since 1970.
 const USERS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("users_active");
-/// When each of these chats was last active, in milliseconds.
+/// When each chat was last active, in milliseconds since 1970.
 const CHATS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("chats_active");
-/// The chats of two, by both of the two in both directions.
+/// Direct chats, by both of their users, once in each order.
 const DIRECT_CHATS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
-/// Events, by chat and place.
+/// Events, by chat and sequence number.
 const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events");
-/// Where each message went, by chat, author and client id.
+/// The sequence number of each message, by chat, author and client id.
 const POSTED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("posted");
 
-/// Where each message went that was removed since, by the same. An older Qchat left those among the others.
+/// The sequence number of each message that was removed, by the same key. Older versions of Qchat left these in
+/// [`POSTED`].
 const REMOVED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("removed");
 
-/// Whom each user has hidden.
+/// Pairs of a user and a user they have hidden.
 const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("hidden");
 
-/// Who takes no invites.
+/// Users who do not accept invites.
 const UNINVITED: TableDefinition<Id, ()> = TableDefinition::new("uninvited");
 
-/// How many bytes are kept in all: keys and values of the tables that grow with what people do.
+/// The number of bytes stored: keys and values of the tables that grow with use.
 const BYTES: TableDefinition<(), u64> = TableDefinition::new("bytes");
 
-/// redb takes 1 GiB unless told otherwise. The newest pages of the busy chats fit into this many bytes.
+/// The size of redb's cache in bytes; its default is 1 GiB. The newest pages of the busy chats fit into this.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
-/// A batch of events read at once takes this many bytes, give or take its last event: enough to fill a network
-/// buffer, and little enough to be held for every connection that catches up.
+/// The size in bytes of a batch of events that is read at once, exceeded by at most its last event: enough to fill a
+/// network buffer, and small enough to be held for every connection that catches up.
 pub const BATCH_BYTES: usize = 128 * 1024;
 
-/// How a file is called that belongs to a database: as the database, with this ending.
+/// The file name extension of the write-ahead log, which is otherwise named as its database is.
 const WAL_EXTENSION: &str = "journal";
 
 /// Why the database could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another process has it.
+    /// Another process has it open.
     #[error("another Qchat has it open: stop that one first, or use another data folder")]
     InUse,
-    /// It is something else, or damaged beyond repair.
+    /// The file is not a database of Qchat, or is damaged beyond repair.
     #[error("it is not a Qchat database, or it is damaged ({0}): move it away, or use another data folder")]
     NotADatabase(String),
-    /// The file system refused.
+    /// An I/O error.
     #[error("it could not be read or written: {0}")]
     Io(#[from] io::Error),
-    /// redb refused.
+    /// An error of redb.
     #[error("the database failed: {0}")]
     Database(Box<redb::Error>),
-    /// A record is not what was written.
+    /// A stored record cannot be decoded.
     #[error("a stored record cannot be read: {0}")]
     Record(#[from] codec::RecordError),
-    /// No epoch could be drawn.
+    /// No random epoch could be generated.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
-    /// The journal beside it cannot be opened or read.
+    /// The write-ahead log beside the database cannot be opened or read.
     #[error("its journal, beside it, could not be read or written: {0}")]
     Wal(io::Error),
-    /// The journal beside it is not its own.
+    /// The write-ahead log beside the database does not belong to it.
     #[error(
         "the journal beside it belongs to another database, or to another moment of this one: put back the one it belongs \
          to, or move the journal away"
     )]
     NotItsJournal,
-    /// An entry was to be stored after one that comes behind it.
+    /// An entry was to be stored, but it is not after the newest one that is stored: the number of the entry, and of
+    /// the newest.
     #[error("the entry at {0} was to be stored after the one at {1}")]
     OutOfOrder(Seq, Seq),
 }
@@ -146,21 +148,22 @@ impl From<DatabaseError> for StoreError {
     }
 }
 
-/// The log as far as it was applied.
+/// The state of the log, as far as it was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogState {
-    /// Made with the database.
+    /// The epoch, which identifies this history of the log. Generated with the database, and again when entries may
+    /// have been lost.
     pub epoch: Epoch,
-    /// The place of the newest entry.
+    /// The sequence number of the newest entry.
     pub seq: Seq,
-    /// Its time.
+    /// The time of the newest entry.
     pub at: Timestamp,
 }
 
 /// The open database.
 pub struct Store {
     database: Database,
-    /// Locked for as long as something is written.
+    /// Held during every write.
     wal: Mutex<WriteAheadLog>,
     mark: Mark,
     epoch: Epoch,
@@ -169,12 +172,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the database file and the journal beside it, and makes them where there are none. What is kept in it expires
-    /// after these lifetimes.
+    /// Opens the database file and the write-ahead log beside it, and creates them if they do not exist. Users, chats
+    /// and events expire after the given lifetimes.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::NotADatabase`], [`StoreError::Io`], [`StoreError::Wal`],
-    /// [`StoreError::NotItsJournal`], and [`StoreError::Record`] for what another version wrote.
+    /// [`StoreError::InUse`] if another process has it open, [`StoreError::NotADatabase`] if it is not a database of
+    /// Qchat or is damaged, [`StoreError::Record`] if another version of Qchat wrote its records, [`StoreError::Wal`]
+    /// or [`StoreError::NotItsJournal`] if the write-ahead log cannot be read or belongs to another database, and any
+    /// other error of the file system or of redb.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let beside = path.with_extension(WAL_EXTENSION);
         let is_new = !path.exists();
@@ -184,7 +189,7 @@ impl Store {
         let is_as_closed = integrity::seal::holds(path)?;
         integrity::seal::remove(path)?;
         let is_known = is_as_closed || is_new || integrity::mark::holds(path);
-        // redb trusts what it finds in its pages, and panics where they contradict each other
+        // redb trusts the contents of its pages, and panics if they contradict each other.
         let opened = catch_unwind(|| {
             let mut is_whole = is_known || integrity::check::check(path)?;
             if !is_whole {
@@ -203,7 +208,7 @@ impl Store {
                 );
                 is_whole = false;
             }
-            // opened behind the database, so that nobody else has it
+            // Opened after the database, whose lock keeps other processes out.
             let wal = WriteAheadLog::open(&beside).map_err(StoreError::Wal)?;
             let store = Self::with(database, wal, lifetimes, is_whole)?;
             mark.set();
@@ -212,8 +217,8 @@ impl Store {
         opened.unwrap_or_else(|_| Err(StoreError::NotADatabase("its pages contradict each other".to_owned())))
     }
 
-    /// Makes a database and its journal. The database is made beside and renamed: a crash leaves none or a whole one, never
-    /// the beginnings of one.
+    /// Creates a database and its write-ahead log. The database is written to a temporary file and renamed, so that a
+    /// crash leaves either none or a complete one.
     fn make(path: &Path, beside: &Path, lifetimes: Lifetimes) -> Result<(), StoreError> {
         let wal = WriteAheadLog::open(beside).map_err(StoreError::Wal)?;
         if !wal.contents().map_err(StoreError::Wal)?.is_empty() {
@@ -230,7 +235,7 @@ impl Store {
         Ok(rename_durably(&unfinished, path)?)
     }
 
-    /// Opens a database and its journal on another kind of storage: memory, or one that fails on purpose.
+    /// Opens a database and its write-ahead log on other storage: in memory, or storage that fails on purpose in tests.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -243,7 +248,7 @@ impl Store {
         Self::with(database, WriteAheadLog::on(wal)?, lifetimes, true)
     }
 
-    /// Opens a database in memory, which is gone with it.
+    /// Opens a database in memory. Its contents are lost when it is dropped.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -251,8 +256,9 @@ impl Store {
         Self::open_on(InMemoryBackend::new(), InMemoryBackend::new(), lifetimes)
     }
 
-    /// Applies what the journal has beyond the database. A log that may have lost its end, whose places are then given
-    /// anew, begins another life, so that nobody goes on from a cursor into what is there no more.
+    /// Applies the records of the write-ahead log that are not in the database yet, and empties it. If the log may have
+    /// lost its end, the sequence numbers after it will be given out again. It then gets a new epoch, so that no client
+    /// resumes from a cursor to events that no longer exist.
     fn with(
         database: Database,
         mut wal: WriteAheadLog,
@@ -260,7 +266,7 @@ impl Store {
         is_whole: bool,
     ) -> Result<Self, StoreError> {
         let write = begin_checkpoint(&database)?;
-        // opened so that its tables exist for readers
+        // Opening the transaction also creates the tables, which readers need.
         let mut batch = Transaction::open(&write)?;
         let known = batch.state()?;
         let begins = match known {
@@ -274,7 +280,7 @@ impl Store {
             ReplayEnd::UpToATear => {
                 tracing::warn!("the journal does not end in a record: what was stored last may be missing");
             }
-            // the database was repaired, and is of an earlier moment for that
+            // A repaired database may be older than its write-ahead log.
             ReplayEnd::UpToAnother if !is_whole => {}
             ReplayEnd::UpToAnother => return Err(StoreError::NotItsJournal),
         }
@@ -291,51 +297,53 @@ impl Store {
         Ok(Self { database, wal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
     }
 
-    /// Closes the database in its file, and seals that, so that the next start need not look at all of it. Reads all of it
-    /// once.
+    /// Makes a checkpoint, closes the database file and seals it, so that the next start need not check all of it. To
+    /// seal it, the whole file is read once.
     ///
     /// # Errors
-    /// When it cannot be closed in order or sealed. It is closed all the same.
+    /// Any error of the checkpoint, of closing or of sealing. The database is closed all the same.
     pub fn close(self, path: &Path) -> Result<(), StoreError> {
         self.checkpoint()?;
-        // what the seal says is not overruled by a mark
+        // The seal alone is to decide at the next start whether the file is intact.
         self.mark.clear();
         let Self { database, .. } = self;
         database.close()?;
         Ok(integrity::seal::put(path)?)
     }
 
-    /// The life of this log.
+    /// Returns the epoch of the log.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    /// How many bytes are kept. The file has about three times as many (measured with 100,000 short messages), and becomes
-    /// little smaller: what goes from it makes room for what comes.
+    /// Returns the number of bytes stored. The file is about three times as large (measured with 100,000 short
+    /// messages), and hardly shrinks: space that is freed is reused.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// How long things are kept.
+    /// Returns the lifetimes after which users, chats and events expire.
     pub fn lifetimes(&self) -> Lifetimes {
         self.lifetimes
     }
 
-    /// A consistent view of everything committed so far that has not expired by `now`.
+    /// Returns a consistent snapshot of everything committed so far, without what has expired by `now`.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError::Io`] or [`StoreError::Database`] if the database cannot be read.
     pub fn read(&self, now: Timestamp) -> Result<Snapshot, StoreError> {
         let expiry = Expiry { now, lifetimes: self.lifetimes };
         Ok(Snapshot { read: self.database.begin_read()?, expiry })
     }
 
-    /// Does all of `work` in one transaction, which applies the log up to a place, and stores it durably, or changes nothing.
+    /// Runs `work` in one transaction, which applies the log up to `seq`, and stores it durably. On an error nothing is
+    /// changed.
     ///
     /// # Errors
-    /// Those of `work`, [`StoreError::OutOfOrder`] for a place that was applied before, and when nothing can be written.
-    /// Where the journal is full, a [checkpoint](Store::checkpoint) makes room. What failed is to be
-    /// [taken back](Store::take_back) before anybody is told that it did.
+    /// Those of `work`; [`StoreError::OutOfOrder`] if `seq` was applied before; [`StoreError::Io`] or
+    /// [`StoreError::Database`] if the changes cannot be written. If the disk is full, a
+    /// [checkpoint](Store::checkpoint) makes room in the write-ahead log. After an error the write-ahead log has to be
+    /// [rolled back](Store::rollback) before the failure is reported to any caller.
     pub fn write<T>(
         &self,
         seq: Seq,
@@ -345,7 +353,7 @@ impl Store {
         let mut wal = self.wal();
         wal.cut()?;
         let mut write = self.database.begin_write()?;
-        // the journal is what makes it durable
+        // The write-ahead log makes the transaction durable.
         write.set_durability(Durability::None)?;
         let mut batch = Transaction::open(&write)?;
         batch.begin(LogState { epoch: self.epoch, seq, at })?;
@@ -359,23 +367,25 @@ impl Store {
         Ok(done)
     }
 
-    /// How many bytes the journal has: what was written since the last checkpoint.
+    /// Returns the size of the write-ahead log in bytes: what was written since the last checkpoint.
     pub fn journal_bytes(&self) -> u64 {
         self.wal().bytes()
     }
 
-    /// Takes what was not stored out of the journal, so that no start applies it.
+    /// Removes a transaction that failed from the write-ahead log, so that it is not applied at the next start.
     ///
     /// # Errors
-    /// When the journal cannot be written; it is then not known.
+    /// [`StoreError::Io`] if the write-ahead log cannot be written. It is then unknown whether the transaction will be
+    /// applied.
     pub fn rollback(&self) -> Result<(), StoreError> {
         Ok(self.wal().cut()?)
     }
 
-    /// Has the database itself on the disk, and empties the journal.
+    /// Makes a checkpoint: makes the database itself durable, and empties the write-ahead log.
     ///
     /// # Errors
-    /// When the database or the journal cannot be written. What is in the journal stays there then.
+    /// [`StoreError::Io`] or [`StoreError::Database`] if the database or the write-ahead log cannot be written. The
+    /// write-ahead log then keeps its records.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let mut wal = self.wal();
         wal.cut()?;
@@ -385,10 +395,11 @@ impl Store {
         Ok(wal.empty()?)
     }
 
-    /// Whether anything can be stored: makes a checkpoint, and tries whether the journal takes something.
+    /// Checks whether anything can be stored: makes a checkpoint, and appends a block to the write-ahead log, which it
+    /// removes again.
     ///
     /// # Errors
-    /// Why not.
+    /// The error of the checkpoint or of the write-ahead log.
     pub fn probe(&self) -> Result<(), StoreError> {
         self.checkpoint()?;
         Ok(self.wal().probe()?)
@@ -399,11 +410,11 @@ impl Store {
     }
 }
 
-/// A transaction with which everything before it is durable in the database itself.
+/// Begins a transaction whose commit makes it, and all commits before it, durable in the database itself.
 fn begin_checkpoint(database: &Database) -> Result<WriteTransaction, StoreError> {
     let mut write = database.begin_write()?;
-    // After a crash the database is ready at once instead of being walked through. Implies two-phase commit, which
-    // is also what keeps a torn write from being taken for a whole one.
+    // After a crash the database can be used at once instead of being scanned. Implies two-phase commit, which also
+    // prevents a torn write from being taken for a complete one.
     write.set_quick_repair(true);
     Ok(write)
 }
@@ -433,12 +444,12 @@ fn event(
     Ok(events.get((chat.bytes(), seq.0))?.map(|record| codec::decode(record.value())).transpose()?)
 }
 
-/// All keys that begin with a user.
+/// Returns the range of all keys that begin with a user.
 fn all_with(user: UserId) -> RangeInclusive<(Id, Id)> {
     (user.bytes(), [0; ID_BYTES])..=(user.bytes(), [u8::MAX; ID_BYTES])
 }
 
-/// All keys of what somebody said in a chat.
+/// Returns the range of all keys of an author's messages in a chat.
 fn all_of(chat: ChatId, author: UserId) -> RangeInclusive<(Id, Id, Id)> {
     let (chat, author) = (chat.bytes(), author.bytes());
     (chat, author, [0; ID_BYTES])..=(chat, author, [u8::MAX; ID_BYTES])
@@ -452,7 +463,7 @@ fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<
     Ok(found)
 }
 
-/// The other one of each chat of two of a user, and the chat.
+/// Returns the direct chats of a user, each with its other user.
 fn direct_chats_of(
     pairs: &impl ReadableTable<(Id, Id), Id>,
     user: UserId,

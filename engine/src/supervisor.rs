@@ -1,5 +1,5 @@
-//! Tasks in the background that have to go on: one that panics is begun again, after a while that grows, logged and
-//! counted. What it works on is shared and whole ([`crate::presence`], [`crate::lobby`]), so nobody notices but the log.
+//! Supervision of background tasks: a task that panics is logged, counted, and restarted after a back-off. Its state is
+//! shared and stays consistent ([`crate::presence`], [`crate::lobby`]), so the restart is not visible to users.
 
 use std::{
     any::Any,
@@ -14,24 +14,24 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-/// The first wait before a task is begun again. It doubles with every further panic,
+/// The wait before the first restart of a task. It doubles with every further panic.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// up to this,
+/// The maximum wait before a restart.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// and starts over once the task went on for this long.
+/// How long a task has to run without a panic for the wait to start over.
 const RESET_AFTER: Duration = Duration::from_secs(60);
 
-/// How often each task panicked since the start, by its name.
+/// The number of panics of each task since the start, by its name.
 #[derive(Debug, Default)]
 pub struct Panics(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Panics {
-    /// All tasks that were begun or have panicked, in the order of their names.
+    /// Returns all tasks that were started or have panicked, with their number of panics, sorted by name.
     pub fn by_task(&self) -> Vec<(&'static str, u64)> {
         self.lock().iter().map(|(task, count)| (*task, *count)).collect()
     }
 
-    /// How often a task of this name panicked.
+    /// Returns the number of panics of a task, or 0 if no task has this name.
     pub fn of(&self, task: &str) -> u64 {
         self.lock().get(task).copied().unwrap_or_default()
     }
@@ -45,7 +45,7 @@ impl Panics {
         tracing::error!(task, panic = words, "a task in the background panicked");
     }
 
-    /// Names a task that has begun, so that it is told of before it panics.
+    /// Registers a task, so that it is listed before its first panic.
     pub fn know(&self, task: &'static str) {
         self.lock().entry(task).or_default();
     }
@@ -55,7 +55,7 @@ impl Panics {
     }
 }
 
-/// The waits between the panics of one task.
+/// The back-off between the restarts of one task.
 #[derive(Debug)]
 pub struct BackOff {
     next: Duration,
@@ -69,7 +69,7 @@ impl Default for BackOff {
 }
 
 impl BackOff {
-    /// How long to wait after a panic now.
+    /// Returns how long to wait after a panic that has happened now.
     pub fn after_panic(&mut self) -> Duration {
         if self.began.elapsed() >= RESET_AFTER {
             self.next = FIRST_WAIT;
@@ -81,19 +81,19 @@ impl BackOff {
     }
 }
 
-/// Keeps tasks going, each until it ends by itself or this is dropped.
+/// Runs background tasks, each until it returns by itself or the supervisor is dropped.
 pub struct Supervisor {
     tasks: JoinSet<()>,
     panics: Arc<Panics>,
 }
 
 impl Supervisor {
-    /// Counts panics here.
+    /// Creates a supervisor that counts panics in `panics`.
     pub fn new(panics: Arc<Panics>) -> Self {
         Self { tasks: JoinSet::new(), panics }
     }
 
-    /// Begins a task that works on something shared, and begins it again whenever it panics.
+    /// Starts a task that works on shared state, and restarts it whenever it panics.
     pub fn spawn<T, F>(
         &mut self,
         name: &'static str,
@@ -121,12 +121,12 @@ impl Supervisor {
         });
     }
 
-    /// Waits until all tasks have ended by themselves.
+    /// Waits until all tasks have returned by themselves.
     pub async fn ended(&mut self) {
         while self.tasks.join_next().await.is_some() {}
     }
 
-    /// Ends all tasks where they wait, and returns once they have ended.
+    /// Aborts all tasks, and waits until they have ended.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
     }

@@ -1,13 +1,15 @@
-//! Frames of a WebSocket as bytes that many connections can share (RFC 6455, section 5.2).
+//! WebSocket frames as bytes that many connections can share (RFC 6455, section 5.2).
 
 use bytes::Bytes;
 use domain::frame::ServerFrame;
 
-/// The first byte of a whole text frame, and of a ping.
+/// The first byte of an unfragmented text frame.
+/// The first byte of a ping frame.
 const TEXT: u8 = 0x81;
 const PING: u8 = 0x89;
 
-/// A frame of the protocol as bytes; `None` if it cannot be written as JSON, which no frame is known to do.
+/// Encodes a frame of the protocol as a text frame. Returns `None` if it cannot be written as JSON, which is not known
+/// to happen for any frame.
 pub fn encode(frame: &ServerFrame) -> Option<Bytes> {
     match serde_json::to_string(frame) {
         Ok(json) => Some(text(&json)),
@@ -18,7 +20,7 @@ pub fn encode(frame: &ServerFrame) -> Option<Bytes> {
     }
 }
 
-/// A text as a frame.
+/// Encodes a string as a text frame.
 pub fn text(text: &str) -> Bytes {
     let length = text.len();
     let mut frame = Vec::with_capacity(length + 10);
@@ -38,7 +40,7 @@ pub fn text(text: &str) -> Bytes {
     frame.into()
 }
 
-/// A ping that says nothing.
+/// Returns a ping frame without a payload.
 pub fn ping() -> Bytes {
     Bytes::from_static(&[PING, 0])
 }

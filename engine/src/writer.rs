@@ -1,5 +1,5 @@
-//! The writer: takes proposals in the order of the log, decides them, stores what follows in one transaction, and
-//! only when that is on disk lets anyone see it. Now and then it makes a checkpoint.
+//! The writer: takes proposals in the order of the log, decides them, and stores the resulting changes in one
+//! transaction. Only when that is on disk does it publish them. From time to time it makes a checkpoint.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,18 +21,20 @@ use crate::{
     supervisor::{BackOff, Panics},
 };
 
-/// What the writer is called where panics are counted.
+/// The name of the writer in the count of panics.
 const TASK: &str = "writer";
-/// Commands in one transaction: a transaction of 256 costs about as much as eight of one, and takes 2 ms.
+/// The maximum number of proposals in a transaction. A transaction of 256 costs about as much as eight transactions of
+/// one, and takes 2 ms.
 const BATCH: usize = 256;
 
-/// A checkpoint is made when the journal has this many bytes. Half of that, 9,000 messages of 200 characters, took a start
-/// after a kill 0.07 s longer.
+/// The size of the write-ahead log, in bytes, at which a checkpoint is made. Half of this size, 9,000 messages of 200
+/// characters, made a start after a kill 0.07 s longer.
 pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
-/// Or when the oldest of them has been there for so long. What was taken away is in the journal for no longer than that.
+/// The maximum time from the first change after a checkpoint to the next checkpoint. This also bounds how long removed
+/// text stays in the write-ahead log.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
-/// Whether what people ask for can be stored. Shared with the health page.
+/// Whether commands can be stored. Shared with the health endpoint.
 #[derive(Debug, Default)]
 pub struct WriterHealth {
     failing: AtomicBool,
@@ -41,23 +43,23 @@ pub struct WriterHealth {
 }
 
 impl WriterHealth {
-    /// Whether the writer is there and its last transaction was committed.
+    /// Returns whether the writer is running and its last transaction was committed.
     pub fn is_well(&self) -> bool {
         self.can_store() && !self.gone.load(Ordering::Relaxed)
     }
 
-    /// Whether its last transaction was committed, whether or not the writer is there still.
+    /// Returns whether the last transaction was committed, whether or not the writer is still running.
     pub fn can_store(&self) -> bool {
         !self.failing.load(Ordering::Relaxed)
     }
 
-    /// Waits until the writer cannot go on: from then on everything is refused as not stored.
+    /// Waits until the writer gives up. From then on it refuses every command with [`Problem::NotStored`].
     pub async fn cannot_go_on(&self) {
         self.cannot_go_on.cancelled().await;
     }
 }
 
-/// However the writer ends, a panic included, its health says so.
+/// A guard that marks the writer as gone in its health however it ends, a panic included.
 struct AliveGuard(Arc<WriterHealth>);
 
 impl Drop for AliveGuard {
@@ -73,7 +75,7 @@ pub struct Writer {
     publisher: Publisher,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
-    /// When the next checkpoint is to be made at the latest, if there is anything to make one of.
+    /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
     checkpoint: Option<Instant>,
 }
 
@@ -87,7 +89,7 @@ enum NotStored {
 }
 
 impl Writer {
-    /// Reads a log that goes on where the store ends.
+    /// Creates a writer for a log that continues where the store ends.
     pub fn new(
         log: LocalLog,
         store: Arc<Store>,
@@ -99,8 +101,8 @@ impl Writer {
         Self { log, store, publisher, health, panics, checkpoint: None }
     }
 
-    /// Works until the log is closed and everything in it is done. Blocks: for a thread of its own. A panic costs the
-    /// proposals that it hit, which are refused as not stored, and nothing else.
+    /// Works until the log is closed and all its entries are processed. Blocks the thread, so it needs one of its own.
+    /// After a panic only the proposals in hand are refused, with [`Problem::NotStored`]; then the writer goes on.
     pub fn run(mut self) {
         let _working = AliveGuard(Arc::clone(&self.health));
         let mut back_off = BackOff::default();
@@ -111,7 +113,7 @@ impl Writer {
             }
             self.health.failing.store(true, Ordering::Relaxed);
             thread::sleep(back_off.after_panic());
-            // it is not known how far it came: the store knows, and those who watch are sent there
+            // It is unknown how far the work had come before the panic. The store knows, so all readers are sent there.
             if let Err(error) = self.stores(|_| self.publisher.resync()) {
                 return self.give_up(&error);
             }
@@ -127,7 +129,7 @@ impl Writer {
                 Next::End => return,
             }
             let is_done = if self.health.failing.load(Ordering::Relaxed) {
-                // what failed may have been at fault; if nothing at all can be stored, it is the storage
+                // The failure may have been due to the batch. If a probe fails too, it is the storage.
                 self.checkpoint(Store::probe)
             } else if self.is_checkpoint_due() {
                 self.checkpoint(Store::checkpoint)
@@ -151,7 +153,7 @@ impl Writer {
         self.stores(make)
     }
 
-    /// Refuses everything, until the log is closed.
+    /// Refuses all proposals until the log is closed.
     fn give_up(&mut self, error: &NotStored) {
         tracing::error!(%error, "nothing can be stored any more");
         self.health.failing.store(true, Ordering::Relaxed);
@@ -161,8 +163,8 @@ impl Writer {
         }
     }
 
-    /// Writes a batch. One that fails as a whole is written command by command, so that what is wrong with one does
-    /// not keep the others from being stored.
+    /// Writes a batch. If it fails as a whole, its proposals are written one by one, so that a faulty one does not
+    /// prevent the others from being stored.
     fn write(&mut self, batch: Vec<Placed>) {
         let mut stored = self.stores(|store| commit(store, &batch));
         if let Err(error) = &stored
@@ -172,7 +174,7 @@ impl Writer {
             return batch.into_iter().for_each(|placed| self.write(vec![placed]));
         }
         if let Err(NotStored::Store(StoreError::Io(_))) = stored {
-            // there may be room in the journal then
+            // A checkpoint empties the write-ahead log, so there may be room after it.
             stored =
                 self.checkpoint(Store::checkpoint).and_then(|()| self.stores(|store| commit(store, &batch)));
         }
@@ -201,7 +203,7 @@ impl Writer {
         }
     }
 
-    /// Works with the store. A panic in there leaves a transaction undone, as an error does.
+    /// Calls `work` with the store. If it panics, its transaction is rolled back, as after an error.
     fn stores<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, NotStored> {
         match catch_unwind(AssertUnwindSafe(|| work(&self.store))) {
             Ok(stored) => Ok(stored?),

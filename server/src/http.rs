@@ -1,4 +1,4 @@
-//! HTTP: which address leads where, and what answers there.
+//! HTTP: the routes and their handlers.
 
 pub mod assets;
 pub mod client;
@@ -36,18 +36,18 @@ use tower_http::{
 use client::TrustedProxies;
 use state::AppState;
 
-/// A request is answered within this time, or comes too slowly to be answered at all.
+/// The time limit for a request: 408 is answered after it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// All addresses.
+/// Returns the router with all routes.
 pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
-    // A layer of the router's own is a box in each request's way, so all are one. The first sees a request first, and its
-    // answer last.
+    // One layer of several, since each layer of the router itself boxes every request. The first sees a request first
+    // and its response last.
     let layers = (
         middleware::map_response(security_headers::protect),
         middleware::from_fn_with_state(proxies, client::identify),
         middleware::from_fn_with_state(Arc::clone(&state), csrf::settle),
-        // kept pages and the files of the site come compressed already
+        // cached pages and the files of the site are compressed already
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT),

@@ -1,6 +1,6 @@
-//! The Qchat server: the engine behind HTTP, and the site inside.
+//! The Qchat server: the engine behind HTTP, with the site embedded.
 //!
-//! [`http`] has what answers at each address, [`start`](mod@start) puts everything together. `docs/architecture.md` walks through it.
+//! [`http`] has the handlers of each address, [`start`](mod@start) assembles everything. `docs/architecture.md` walks through it.
 
 #![forbid(unsafe_code)]
 

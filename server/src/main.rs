@@ -1,4 +1,4 @@
-//! `qchat`: settings, start, and run until told to stop.
+//! The `qchat` program: reads settings, starts the server, and runs until it is told to stop.
 
 #![forbid(unsafe_code)]
 
@@ -19,16 +19,16 @@ use server::{
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// How long people are told that nothing can be stored before the server stops.
+/// How long users are told that nothing can be stored before the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
-/// Files that are no sockets of `--max-sockets`: connections that ask for pages, the database and the like.
+/// The number of open files besides the sockets of `--max-sockets`: HTTP connections, the database and the like.
 const OTHER_FILES: u64 = 4_500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let order = match settings::load() {
-        // clap says by itself what there is, or what is wrong
+        // clap prints its help or the error by itself
         Err(SettingsError::Flags(error)) => error.exit(),
         order => order,
     };
@@ -45,14 +45,14 @@ async fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // nothing can be done for those who closed the standard error
+            // there is no other way to report if the standard error is closed
             let _ = writeln!(io::stderr(), "qchat: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Says what became of a question.
+/// Prints the result of an operator command.
 fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
     match answer {
         Ok(answer) => {
@@ -66,7 +66,7 @@ fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
     }
 }
 
-/// Logs what `QCHAT_LOG` asks for to the standard error, in colour where a person reads it.
+/// Logs to the standard error what `QCHAT_LOG` asks for, in colour on a terminal.
 fn init_tracing() -> Result<(), Box<dyn std::error::Error>> {
     let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = EnvFilter::builder()
@@ -77,7 +77,7 @@ fn init_tracing() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Asks the system for as many open files as it lets a process have: each socket is one.
+/// Raises the limit of open files as far as the system allows: each socket is one.
 fn open_files(settings: &Settings) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files)
@@ -101,13 +101,13 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     if !assets::is_built() {
         tracing::warn!("this server was built without its site: pages work without WASM only");
     }
-    // the one line of the standard output: whoever started Qchat on a free port learns which
+    // the only line on the standard output: it tells the port if Qchat was started on a free one
     writeln!(io::stdout(), "Qchat is at http://{}", server.address)?;
     let stored = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
         () = server.cannot_go_on() => {
-            // those who are there learn that their last words were not stored before they are told to come back
+            // clients learn that their last messages were not stored before they are told to reconnect
             tokio::time::sleep(LAST_ANSWERS).await;
             Err("nothing can be stored any more (the log above says why): see to the disk and start again")
         }

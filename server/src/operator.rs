@@ -1,5 +1,5 @@
-//! What whoever runs a server can ask of it while it runs: over a socket in the data folder, which is theirs alone, so that
-//! no request from a network comes here, through whatever proxy.
+//! Commands of the operator to a running server, over a socket in the data folder. Only the owner of the folder can
+//! reach it, so no request from a network does, through any proxy.
 
 use std::{
     fs,
@@ -18,43 +18,43 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// When nothing can be accepted, it is tried again after this long.
+/// How long to wait after a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
-/// The socket in the data folder.
+/// The socket's name in the data folder.
 const SOCKET: &str = "qchat.socket";
-/// What ends a chat, before its id.
+/// The command that ends a chat, followed by its id.
 const END: &str = "end ";
-/// What is answered where that is done.
+/// The answer to that command on success.
 const ENDED: &str = "The chat has ended.";
-/// A question has so many bytes at most,
+/// The maximum length of a command, in bytes.
 const QUESTION_BYTES: u64 = 256;
-/// and comes within this time.
+/// The timeout for reading a command, and for writing its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a server was not asked, or said no.
+/// The error of an operator command.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
-    /// Nobody listens.
+    /// No server listens on the socket.
     #[error("no Qchat that can be asked runs on the data folder ({}: {error})", path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,
-        /// Why it cannot be reached.
+        /// The cause.
         error: io::Error,
     },
-    /// It did not answer.
+    /// The server did not answer.
     #[error("it did not answer: {0}")]
     NoAnswer(#[from] io::Error),
-    /// It answered that it did not.
+    /// The server refused, with this answer.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Listens in a data folder that belongs to this process. Nothing where the file system has no sockets, or the name of the
-/// folder is too long for one.
+/// Listens in a data folder that belongs to this process. Returns `None` if the file system does not support sockets or
+/// the folder's path is too long for one.
 pub fn listen(data_dir: &Path) -> Option<UnixListener> {
     let path = data_dir.join(SOCKET);
-    // that of a process that was killed
+    // left by a process that was killed
     let _ = fs::remove_file(&path);
     let listening = UnixListener::bind(&path).and_then(|listener| {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
@@ -67,13 +67,13 @@ pub fn listen(data_dir: &Path) -> Option<UnixListener> {
         .ok()
 }
 
-/// Removes the socket, once nobody listens to it any more.
+/// Removes the socket, once nothing listens on it any more.
 pub fn close(data_dir: &Path) {
-    // where there was none there is nothing to remove
+    // fails if there is none
     let _ = fs::remove_file(data_dir.join(SOCKET));
 }
 
-/// Does what is asked for, one thing after the other, for ever.
+/// Executes commands, one at a time, until the task is aborted.
 pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
     loop {
         let stream = match listener.accept().await {
@@ -99,16 +99,16 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
                 Err(Problem::UnknownChat) => "there is no such chat: it may have ended already".to_owned(),
                 Err(problem) => problem.to_string(),
             };
-            // whoever asked may have gone
+            // the client may have gone
             let _ = timeout(TIMEOUT, writer.write_all(format!("{answer}\n").as_bytes())).await;
         }
     }
 }
 
-/// Asks the server that runs on a data folder to end a chat, by its link or its id. Gives what it says.
+/// Asks the server of a data folder to end a chat, given its link or id. Returns the answer.
 ///
 /// # Errors
-/// [`OperatorError`].
+/// [`OperatorError`] if the server is not running, does not answer or refuses.
 pub fn end_chat(data_dir: &Path, link: &str) -> Result<String, OperatorError> {
     let id = link.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let id: ChatId =

@@ -1,4 +1,4 @@
-//! Settings: flags, then the environment, then Leptos.toml, then defaults.
+//! Settings: from flags, then the environment, then Leptos.toml, then defaults.
 
 use std::{
     collections::BTreeMap,
@@ -20,66 +20,66 @@ use serde::Deserialize;
 
 use crate::http::client::TrustedProxies;
 
-/// Where the settings of a folder are kept.
+/// The settings file, in the current folder.
 pub const FILE: &str = "Leptos.toml";
 
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
-/// What Qchat is told at its start.
+/// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to listen. Port 0 takes a free one.
+    /// The address to listen on. Port 0 takes a free one.
     pub address: SocketAddr,
-    /// Where the database and the key are.
+    /// The folder of the database and the session key.
     pub data_dir: PathBuf,
-    /// How long things are kept.
+    /// How long data is kept.
     pub lifetimes: Lifetimes,
-    /// How often what has expired is taken away. It is not shown even before.
+    /// The interval at which expired data is deleted. It is hidden as soon as it expires.
     pub sweep_interval: Span,
-    /// Which proxies are believed when they say who is behind them.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
-    /// How often a session may do what costs others something.
+    /// The rate limits.
     pub rates: Rates,
-    /// How much there may be at once.
+    /// The quotas.
     pub caps: Caps,
-    /// Where `cargo leptos watch` announces new builds.
+    /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
 }
 
-/// What the program was started for.
+/// What the program was started to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// To serve.
+    /// Run a server.
     Serve(Box<Settings>),
-    /// To have the server that runs on a data folder end a chat.
+    /// Have the running server of a data folder end a chat.
     EndChat {
-        /// The folder.
+        /// The data folder.
         data_dir: PathBuf,
         /// The link of the chat, or its id.
         link: String,
     },
 }
 
-/// A setting that cannot be used.
+/// The error for settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A value is not of its kind.
+    /// A value is invalid.
     #[error("{name} is {value:?}, which is not {wanted}")]
     Value {
-        /// The setting as it was given.
+        /// The setting and where it was found.
         name: String,
-        /// Its value.
+        /// The value.
         value: String,
-        /// What it could be.
+        /// What is expected.
         wanted: String,
     },
-    /// The file is there and cannot be read.
+    /// The settings file exists but cannot be read.
     #[error("{FILE} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// The file is not what it should be.
+    /// The settings file is invalid.
     #[error("{FILE} is not right: {0}")]
     File(String),
-    /// The flags are not those of this program, or ask for its help or its version.
+    /// The flags are invalid, or ask for the help or the version.
     #[error(transparent)]
     Flags(clap::Error),
 }
@@ -171,10 +171,10 @@ struct LeptosTable {
     reload_port: Option<u32>,
 }
 
-/// Reads what this process was started for.
+/// Reads what this process was started to do.
 ///
 /// # Errors
-/// [`SettingsError`], with the name of the setting.
+/// [`SettingsError`] if a setting is invalid; it names the setting.
 pub fn load() -> Result<Order, SettingsError> {
     let file = match fs::read_to_string(Path::new(FILE)) {
         Ok(text) => text,
@@ -188,7 +188,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Order
     let File { mut qchat, leptos } =
         toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
     qchat.extend(leptos.site_addr.map(|address| ("site-addr".to_owned(), address.into())));
-    // what is in the file comes before the defaults
+    // values of the file override the defaults
     let mut command = Flags::command();
     for (name, value) in &qchat {
         let known = command.get_arguments().find(|argument| argument.get_long() == Some(name.as_str()));
@@ -242,7 +242,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Order
     })))
 }
 
-/// Says of a wrong value where it was found: clap knows it by the name of its flag.
+/// Names the source of an invalid value: clap only knows it by its flag.
 fn explain(
     error: clap::Error,
     command: &clap::Command,
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(read(args, "", false).unwrap(), expected);
     }
 
-    /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: what both have is the same.
+    /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: keys in both have the same value.
     #[test]
     fn the_two_files_agree() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

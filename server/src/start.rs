@@ -1,4 +1,4 @@
-//! From settings to a running server, and back to nothing in order.
+//! Starts a server from settings, and stops it in order.
 
 use std::{
     fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,
@@ -41,27 +41,27 @@ use crate::{
 pub const DATABASE: &str = "qchat.redb";
 /// The key that signs sessions, in the data folder.
 pub const SESSION_KEY: &str = "session.key";
-/// The key before it, whose sessions still hold, if there is one.
+/// The previous session key, in the data folder. If it exists, sessions signed with it stay valid.
 pub const OLD_SESSION_KEY: &str = "session.key.old";
 
-/// Connections that wait to be accepted. tokio asks for 1,024, and a storm of reconnects overflows that: the rest
-/// then waits for TCP to try again, seconds later.
+/// The queue of connections not yet accepted. tokio asks for 1,024, which a storm of reconnects overflows: the rest
+/// then waits for TCP to retry, seconds later.
 const BACKLOG: i32 = 4_096;
-/// Whoever takes nothing of what was sent for this long is cut off by the system (RFC 5482, and `TCP_USER_TIMEOUT` in
-/// tcp(7), which counts a window of zero as well), so that an answer that is not read keeps no place.
+/// A client that acknowledges nothing of what was sent for this long is disconnected by the system (RFC 5482, and
+/// `TCP_USER_TIMEOUT` in tcp(7), which counts a zero window as well), so that unread responses do not keep a slot.
 const READING_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a stopping server waits for its connections to end.
+/// How long a stopping server waits for its connections, then for its requests, then for its writer.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why Qchat did not start, in one line that names what is wrong.
+/// The error of a failed start, in one line that names the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder cannot be made or written.
+    /// The data folder cannot be created or written.
     #[error("the data folder {} cannot be used: {error}", path.display())]
     DataDir {
         /// The folder.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
     /// The database cannot be opened.
@@ -69,7 +69,7 @@ pub enum StartError {
     Database {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: StoreError,
     },
     /// The session key cannot be used.
@@ -77,15 +77,15 @@ pub enum StartError {
     Key {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: KeyError,
     },
-    /// The address cannot be listened at.
+    /// The address cannot be listened on.
     #[error("cannot listen at {address}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
     /// The writer's thread cannot be started.
@@ -93,15 +93,15 @@ pub enum StartError {
     Writer(io::Error),
 }
 
-/// A server that runs.
+/// A running server.
 pub struct Running {
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     stop: CancellationToken,
     connections: TaskTracker,
     serving: JoinHandle<()>,
     background: Supervisor,
-    /// Nothing where nobody can ask.
+    /// `None` if there is no operator socket.
     operator: Option<JoinHandle<()>>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
@@ -109,23 +109,23 @@ pub struct Running {
     database: PathBuf,
 }
 
-/// Starts a server: it listens when this returns.
+/// Starts a server. It is listening when this returns.
 ///
 /// # Errors
-/// [`StartError`], with everything given back that was taken.
+/// [`StartError`] if it cannot be started; everything opened by then is closed.
 pub async fn start(settings: &Settings) -> Result<Running, StartError> {
     start_by(settings, SteadyClock::new(clock::system(), clock::uptime())).await
 }
 
-/// The same, by another clock.
+/// Starts a server with another clock, as [`start`] does.
 ///
 /// # Errors
-/// [`StartError`].
+/// [`StartError`] if it cannot be started.
 pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running, StartError> {
-    // Leptos renders on this runtime. A second server in the same process finds it told already.
+    // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
     let data_dir = &settings.data_dir;
-    // what people say is for Qchat alone to read
+    // only Qchat itself may read what users write
     let mut folder = fs::DirBuilder::new();
     folder.recursive(true).mode(0o700);
     folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
@@ -143,11 +143,11 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let unreadable = |error| StartError::Database { path: data_dir.join(DATABASE), error };
     let view = store.read(clock()).map_err(unreadable)?;
     let chats = view.chats().map_err(unreadable)?;
-    // since when the clock was set back, if it was
+    // how far the clock is behind the newest entry of the log, if it was set back
     let ends = view.log().map_err(unreadable)?;
     let set_back = ends.map(|log| clock::difference(clock(), log.at));
     drop(view);
-    // as many as can run at once
+    // one for each thread that can run in parallel
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let fanout = Arc::new(Fanout::new(shards));
     let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
@@ -172,7 +172,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
     if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
         tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set back since Qchat ran last");
-        // what was noted by the other clock would be kept until this one is as far
+        // times recorded by the other clock would postpone expiry until this one has caught up
         if let Ok(outcome) = sequencer.propose(Proposal::ClockSet(leap)).await {
             let _ = outcome.await;
         }
@@ -237,18 +237,17 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
 }
 
 impl Running {
-    /// Waits until nothing can be stored any more. From then on every command is refused, and the server is to be
-    /// stopped.
+    /// Waits until nothing can be stored any more. From then on every command is refused, and the server should be stopped.
     pub async fn cannot_go_on(&self) {
         self.health.cannot_go_on().await;
     }
 
-    /// Stops in order: no new requests, connections told to come back, everything proposed decided and stored, the
-    /// database closed.
+    /// Stops in order: accepts no requests, tells connections to reconnect, decides and stores all proposals, and
+    /// closes the database.
     pub async fn stop(self) {
-        // who leaves now leaves because of this, and is back in a moment
+        // the users of connections that close from here on are back in a moment, and must not be recorded as gone
         self.background.stop().await;
-        // what it has begun goes no further: it holds an end of the log
+        // aborted, since it holds a sender of the log
         if let Some(task) = self.operator {
             task.abort();
             let _ = task.await;
@@ -259,7 +258,7 @@ impl Running {
         if timeout(STOP_TIMEOUT, self.connections.wait()).await.is_err() {
             tracing::warn!(left = self.connections.len(), "some connections did not end in time");
         }
-        // With the router go the last ends of the log where commands come in, and with them the writer.
+        // The state of the router holds the last senders of the log; without them the writer ends.
         let mut serving = self.serving;
         if timeout(STOP_TIMEOUT, &mut serving).await.is_err() {
             tracing::warn!("some requests did not end in time");
@@ -300,10 +299,10 @@ fn open(settings: &Settings) -> Result<Store, StartError> {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // a new start does not wait for the connections of the old one to be forgotten
+    // allows a restart while connections of the previous process are in TIME_WAIT
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // every connection has this from the socket that accepts it
+    // accepted sockets inherit this
     #[cfg(any(target_os = "linux", target_os = "android"))]
     socket.set_tcp_user_timeout(Some(READING_TIMEOUT))?;
     socket.bind(&address.into())?;

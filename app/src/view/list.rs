@@ -38,7 +38,7 @@ trait Kind: Send + Sync {
     fn tell(&self, state: &RowState, row: Box<dyn Any + Send>);
 }
 
-/// The [`State`] of a row, of whatever type.
+/// The signal of a row, with its type erased.
 type RowState = Arc<dyn Any + Send + Sync>;
 
 struct Of<T, V> {

@@ -1,5 +1,5 @@
-//! Somebody who follows a chat on a connection: their cursor, which their own task and a shard of the tails move on, each
-//! by what it has written.
+//! A subscriber: a connection that watches a chat. Its cursor is advanced by its own task and by a shard of the
+//! fan-out, each by the events it has written.
 
 use std::{
     hint,
@@ -12,62 +12,64 @@ use tokio::sync::Notify;
 
 use super::Batch;
 
-/// Frames that were not taken, since others wait before them.
+/// The error of [`FrameSink::try_send`]: the frames were not taken, since others are waiting to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
 
 /// The writing half of a connection.
 pub trait FrameSink: Send + Sync {
-    /// Takes whole frames, and sends of them what goes out at once.
+    /// Takes whole frames, and sends as much of them as can be sent without waiting.
     ///
     /// # Errors
-    /// [`Full`] where others wait; nothing was taken then.
+    /// [`Full`] if earlier frames are still waiting. Nothing is taken then.
     fn try_send(&self, frames: &Bytes) -> Result<(), Full>;
 
-    /// Brings into the processor's cache what [`FrameSink::try_send`] will need.
+    /// Loads into the processor's cache what [`FrameSink::try_send`] will need.
     fn prefetch(&self);
 }
 
-/// A cursor into a chat, and where to write what follows it.
+/// A cursor into a chat, and the connection to which the events after it are written.
 pub struct Subscriber {
     user: UserId,
     sink: Arc<dyn FrameSink>,
-    /// Rings when there is something that their own task has to see to.
+    /// Wakes the subscriber's own task when it has to catch up by itself.
     wake: Arc<Notify>,
-    /// Nothing before they have heard where they begin, and once they follow no more.
+    /// The sequence number of the last event that was sent. `None` until the client has been told where it begins, and
+    /// after it has stopped watching.
     cursor: Mutex<Option<Seq>>,
 }
 
 impl Subscriber {
-    /// Somebody who has not begun yet.
+    /// Creates a subscriber whose cursor is `None`.
     pub fn new(user: UserId, sink: Arc<dyn FrameSink>, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self { user, sink, wake, cursor: Mutex::default() })
     }
 
-    /// Who.
+    /// Returns the user of this connection.
     pub fn user(&self) -> UserId {
         self.user
     }
 
-    /// Their own task is to look.
+    /// Wakes the subscriber's own task.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Looks at what [`Subscriber::offer`] will need, and does nothing with it: it is near the processor by then. Where many are
-    /// looked at before any is written to, their memory comes at once; else each is waited for by itself.
+    /// Loads into the processor's cache what [`Subscriber::offer`] will need. If several subscribers are prefetched
+    /// before any of them is written to, their memory is fetched in parallel instead of one after the other.
     pub fn touch(&self) {
         hint::black_box(self.cursor.is_poisoned());
         self.sink.prefetch();
     }
 
-    /// Writes to them of a batch what they do not have, if that follows what they have and goes out at once. Otherwise their
-    /// own task is told.
+    /// Writes the events of a batch that are after the cursor, and advances it. Wakes the subscriber's own task instead
+    /// if the batch does not continue at the cursor, if the connection is full, or if the cursor is locked. Does
+    /// nothing if the cursor is `None` or there is nothing new.
     pub fn offer(&self, batch: &Batch) {
         let mut cursor = match self.cursor.try_lock() {
             Ok(cursor) => cursor,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            // their task is at it, and may have looked already
+            // Its own task holds the cursor, and may have checked for new events already.
             Err(TryLockError::WouldBlock) => return self.wake(),
         };
         let Some(before) = *cursor else { return };
@@ -80,7 +82,7 @@ impl Subscriber {
         }
     }
 
-    /// The cursor, to be moved on by their own task while nobody else does.
+    /// Locks the cursor, for the subscriber's own task to advance it while no shard does.
     pub fn cursor(&self) -> MutexGuard<'_, Option<Seq>> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! How many there are of each: counted for as long as a guard is kept.
+//! Counters by key, for as long as guards are kept.
 
 use std::{
     collections::HashMap,
@@ -6,10 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// How many there are of each key that has some.
+/// The number of guards for each key that has any.
 pub struct Counts<Key>(Mutex<HashMap<Key, usize>>);
 
-/// One that is counted until this is dropped, however that comes about.
+/// A guard that is counted until it is dropped.
 pub struct Counted<Key: Hash + Eq> {
     key: Key,
     count: usize,
@@ -23,7 +23,7 @@ impl<Key> Default for Counts<Key> {
 }
 
 impl<Key: Copy + Hash + Eq> Counts<Key> {
-    /// Counts one more.
+    /// Counts one more for a key.
     pub fn add(self: &Arc<Self>, key: Key) -> Counted<Key> {
         let count = self.change(|counts| {
             let count = counts.entry(key).or_default();
@@ -41,7 +41,7 @@ impl<Key> Counts<Key> {
 }
 
 impl<Key: Hash + Eq> Counted<Key> {
-    /// How many there were with this one when it was counted.
+    /// Returns the number of guards for the key, this one included, at the time when it was created.
     pub fn count(&self) -> usize {
         self.count
     }

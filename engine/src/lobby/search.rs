@@ -1,5 +1,5 @@
-//! Searches: which of the public chats pass a filter. All who look for the same share one search, and it looks at a
-//! title once: when the search begins, or when the chat is another one than before.
+//! Searches: which public chats match a filter. All pages with the same filter share one search. It looks at each title
+//! once: when the search begins, or when the chat changes.
 
 use std::{
     borrow::Cow,
@@ -21,16 +21,16 @@ use tokio::sync::watch;
 
 use super::{Entry, Found};
 
-/// So many searches go on at once. Whoever looks for something else then is told that Qchat is busy.
+/// The maximum number of searches at a time. Further filters are refused with [`Problem::Busy`].
 const SEARCHES: usize = 1_000;
-/// A search that nobody follows is kept for this long: whoever types comes back to it, and so do those who turn pages.
+/// How long a search without receivers is kept, for users who come back to a filter while they type, or who turn pages.
 const KEPT: Duration = Duration::from_secs(5);
-/// A filter of so many characters has no more bytes than this, and no more of a title is looked at: what stacks marks on a
-/// letter can be found by its beginning.
+/// The maximum size in bytes of a filter and of a folded title; longer titles are cut. Enough for [`FILTER_LIMIT`]
+/// ordinary characters. A title with many combining marks on a letter can still be found by its beginning.
 const FOLDED_BYTES: usize = 1_024;
 
-/// A text as filters look at it: without case, in the one way to compose its characters that all have in common, and
-/// without white space around it (Unicode, section 3.13, caseless matching, and Annex 15, NFKC).
+/// Folds a text for filters: removes white space around it, case, and differences of composition (Unicode, section
+/// 3.13, caseless matching, and Annex 15, NFKC).
 pub(super) fn folded(text: &str) -> String {
     let trimmed = text.trim();
     if trimmed.is_ascii() {
@@ -39,7 +39,7 @@ pub(super) fn folded(text: &str) -> String {
     let normalizer = ComposingNormalizerBorrowed::new_nfkc();
     let composed = normalizer.normalize(trimmed);
     let caseless = CaseMapper::new().fold_string(&composed);
-    // what is folded may have to be composed anew
+    // Case folding may have decomposed some characters.
     let mut folded = match normalizer.normalize(&caseless) {
         Cow::Borrowed(text) => text.to_owned(),
         Cow::Owned(text) => text,
@@ -48,20 +48,20 @@ pub(super) fn folded(text: &str) -> String {
     folded
 }
 
-/// A filter as it is looked for.
+/// Folds a filter that a user has typed.
 ///
 /// # Errors
-/// [`Problem::FilterTooLong`].
+/// [`Problem::FilterTooLong`] if it is too long.
 pub(super) fn filter(typed: &str) -> Result<String, Problem> {
     let typed = typed.trim();
-    // bytes first: counting characters costs as much as there are
+    // Bytes are checked first, since counting characters takes time proportional to the length.
     if typed.len() > FOLDED_BYTES || unicode::characters(typed) > FILTER_LIMIT {
         return Err(Problem::FilterTooLong);
     }
     Ok(folded(typed))
 }
 
-/// All searches, and the public chats as they are known to them.
+/// All searches, and the public chats as they know them.
 #[derive(Default)]
 pub(super) struct Searches {
     chats: BTreeMap<Place, Arc<Entry>>,
@@ -69,24 +69,24 @@ pub(super) struct Searches {
     searches: HashMap<String, Search>,
     version: u64,
     counts: Counts,
-    /// False where a change was begun and not ended: then everything is to be looked at anew.
+    /// Whether the last change was completed. If `false`, everything has to be taken in anew.
     is_whole: bool,
 }
 
-/// What changed of the public chats.
+/// Changes of the public chats.
 pub(super) struct News {
-    /// The version it leads to.
+    /// The version that these changes lead to.
     pub(super) version: u64,
-    /// How many there are in all.
+    /// The counts of users and chats.
     pub(super) counts: Counts,
-    /// Each chat as it is now; `None` for one that is not public any more.
+    /// Each changed chat as it is now. `None` if it is not public any more.
     pub(super) chats: Vec<(ChatId, Option<Arc<Entry>>)>,
 }
 
 struct Search {
     finder: Finder<'static>,
     matching: usize,
-    /// The first of those that pass.
+    /// The first of the matching chats.
     first: BTreeMap<Place, Arc<Entry>>,
     is_different: bool,
     told: watch::Sender<Arc<Found>>,
@@ -94,12 +94,12 @@ struct Search {
 }
 
 impl Searches {
-    /// Whether what is known is as it was left, so that what changed since is enough.
+    /// Returns whether the state is consistent, so that it is enough to take in the changes.
     pub(super) fn is_whole(&self) -> bool {
         self.is_whole
     }
 
-    /// Forgets all chats, to be told of all of them with the next news.
+    /// Drops all chats. The next changes have to contain all of them.
     pub(super) fn start_over(&mut self) {
         self.chats.clear();
         self.places.clear();
@@ -109,7 +109,7 @@ impl Searches {
         }
     }
 
-    /// Takes in what changed, and tells those who follow a search in which something did.
+    /// Takes in changes, and notifies the receivers of searches whose results have changed.
     pub(super) fn follow(&mut self, news: News) {
         self.is_whole = false;
         (self.version, self.counts) = (news.version, news.counts);
@@ -132,10 +132,10 @@ impl Searches {
         self.is_whole = true;
     }
 
-    /// What passes a filter, as [`filter`] gives it, and what will from now on.
+    /// Returns a receiver of what matches a filter, as returned by [`filter`], now and from now on.
     ///
     /// # Errors
-    /// [`Problem::Busy`] where as many searches go on as may.
+    /// [`Problem::Busy`] if the maximum number of searches is in use.
     pub(super) fn find(&mut self, filter: &str) -> Result<watch::Receiver<Arc<Found>>, Problem> {
         let now = Instant::now();
         if let Some(search) = self.searches.get_mut(filter) {
@@ -199,7 +199,7 @@ impl Search {
         }
     }
 
-    /// Tells what there is now, if it is not what was told.
+    /// Publishes the result, if it has changed.
     fn settle(&mut self, chats: &BTreeMap<Place, Arc<Entry>>, version: u64, counts: Counts) {
         if self.first.len() < self.matching.min(LISTINGS_LIMIT) {
             let passing = chats.iter().filter(|(_, entry)| self.passes(entry)).take(LISTINGS_LIMIT);
@@ -270,13 +270,13 @@ mod tests {
         Arc::new(Entry { folded: folded(title).into(), listing })
     }
 
-    /// However chats come, change and go, a search that follows has what one finds that begins now.
+    /// However chats come, change and go, a search that is kept up to date has the same result as a new one.
     #[test]
     fn what_is_followed_is_what_is_found() {
         let mut followed = Searches::default();
         let mut told = [followed.find("tea").unwrap(), followed.find("t").unwrap()];
         let mut chats: HashMap<ChatId, Arc<Entry>> = HashMap::new();
-        // more than are shown, so that some have to come up when others go
+        // More chats than are shown, so that some have to move up when others are removed.
         for step in 0..2_000_u64 {
             let number = step * 7_919 % 1_300;
             let title = if step * 31 % 5 < 3 { "Tea" } else { "Tonic" };

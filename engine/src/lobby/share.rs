@@ -1,4 +1,4 @@
-//! Shares of a list: of what each has in it so many are shown, the first.
+//! Shares of a list: for each key, only the first few of its places are shown.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,18 +7,18 @@ use std::{
 
 use domain::lobby::Place;
 
-/// The places that each has, of which so many are shown.
+/// The places of each key, of which the first `limit` are shown.
 pub(super) struct Shares<Key> {
     limit: usize,
     places: HashMap<Key, BTreeSet<Place>>,
 }
 
-/// What becomes of the list when a place is taken away.
+/// How the list changes when a place is removed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Freed {
     /// Whether the place was shown.
     pub(super) was_shown: bool,
-    /// Another one of the same, which is shown from now on.
+    /// Another place of the same key, which is shown from now on.
     pub(super) shown_now: Option<Place>,
 }
 
@@ -27,15 +27,15 @@ impl<Key: Hash + Eq> Shares<Key> {
         Self { limit, places: HashMap::new() }
     }
 
-    /// Adds a place. Gives the one that is not shown for it, where the share is used up: the last of those that were, or
-    /// the new one itself.
+    /// Adds a place. Returns the place that is not shown because of it if the share is used up: the last of those shown
+    /// so far, or the new one itself.
     pub(super) fn add(&mut self, key: Key, place: Place) -> Option<Place> {
         let places = self.places.entry(key).or_default();
         places.insert(place);
         first_beyond(places, self.limit).map(|beyond| place.max(beyond))
     }
 
-    /// Takes a place away, if it is there.
+    /// Removes a place, if it is there.
     pub(super) fn remove(&mut self, key: &Key, place: &Place) -> Freed {
         let mut freed = Freed { was_shown: false, shown_now: None };
         let Some(places) = self.places.get_mut(key) else { return freed };
@@ -51,7 +51,8 @@ impl<Key: Hash + Eq> Shares<Key> {
     }
 }
 
-/// The first place that is not shown. Looking for it costs as much as the limit is high, and nothing below it.
+/// Returns the first place that is not shown. Takes time proportional to the limit, or none if the share is not
+/// exceeded.
 fn first_beyond(places: &BTreeSet<Place>, limit: usize) -> Option<Place> {
     if places.len() > limit { places.iter().nth(limit).copied() } else { None }
 }
@@ -68,7 +69,7 @@ mod tests {
         (false, Reverse(Timestamp(0)), ChatId::from_bytes([number; ID_BYTES]))
     }
 
-    /// Whatever comes and goes, those that are shown are the first of each.
+    /// Whatever is added and removed, the first places of each key are shown.
     #[test]
     fn the_first_of_each_are_shown() {
         let (mut shares, mut shown, mut all) = (Shares::new(2), BTreeSet::new(), BTreeSet::new());

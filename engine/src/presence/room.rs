@@ -1,4 +1,4 @@
-//! One chat with people in it.
+//! A room: the presence state of one chat that has members.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -13,24 +13,25 @@ use domain::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-/// Changes that a room remembers. A connection further behind is sent the whole roster.
+/// The number of changes that a room remembers. A connection that is further behind is sent the whole roster.
 pub(super) const REMEMBERED_CHANGES: usize = 256;
-/// In a room with more members than this, changes are told in batches: each of n people who come would otherwise wake
-/// all n.
+/// The maximum number of members of a small room. In a larger one, changes are sent in batches: otherwise each of n
+/// members who join would wake all n.
 pub const SMALL_ROOM: usize = 32;
-/// A batch in a large room comes no sooner than this after the one before,
+/// The minimum time between two batches in a large room.
 pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(250);
-/// and no sooner than so long for each member: a room tells 4,000 members a second, however many it has.
+/// The minimum time between two batches in a large room, for each of its members: a room sends to at most 4,000 members
+/// a second, however many it has.
 const INTERVAL_OF_A_MEMBER: Duration = Duration::from_micros(250);
-/// So many different things are told of one version at most, to those who were here at different times.
+/// The maximum number of encoded news that are cached for one version, each for connections with another known version.
 const TELLINGS: usize = 8;
 
-/// What a connection has to be told about a room.
+/// What a connection has to be sent about a room.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
-    /// Everybody who is there.
+    /// The whole roster.
     Whole(Roster),
-    /// What changed since the version it knows.
+    /// The difference to the version that the connection knows.
     Change(RosterChange),
 }
 
@@ -38,47 +39,47 @@ pub enum News {
 pub(super) struct Room {
     version: u64,
     members: HashMap<UserId, Present>,
-    /// Who owns the chat, once that is known.
+    /// The owner of the chat, once it is known.
     pub(super) owner: Option<UserId>,
-    /// Whether names hold and nobody new is named but the owner, since the chat is locked; and since which place.
+    /// Whether names are locked, since the chat is: members keep their names, and no new member but the owner is named.
     is_locked: bool,
     locked_at: Seq,
-    /// The members that may be named, in the order they came.
+    /// The members that may be named, in the order in which they came.
     arrivals: BTreeMap<u64, UserId>,
     next_arrival: u64,
-    /// Rosters name those who came from here on.
+    /// The first arrival that rosters name. Members who came before it are only counted.
     named_from: u64,
     changes: VecDeque<(u64, UserId)>,
     watchers: HashMap<u64, Arc<Notify>>,
     last_wake: Option<(u64, Instant)>,
     rings_later: bool,
-    /// What was told of this version, encoded, by what was known before.
+    /// The encoded news of version `told_version`, by the version that was known before.
     told: Vec<(Option<u64>, Bytes)>,
     told_version: u64,
-    /// The last that was told of everybody in a large room, and when.
+    /// The last encoded roster of a large room, its version, and when it was encoded.
     whole: Option<(u64, Instant, Bytes)>,
 }
 
 struct Present {
     member: Member,
     came_at: Instant,
-    /// Nothing for whoever came while the chat was locked, and is counted only.
+    /// The number of the arrival. `None` if the member came while the chat was locked, and is only counted.
     arrival: Option<u64>,
-    /// What they are called when the chat is open again.
+    /// The nickname that the member gets when the chat is unlocked.
     later: Option<Nickname>,
-    /// The seats they have: one for each connection, and rarely more than one.
+    /// The numbers of the member's guards: one for each connection, and rarely more than one.
     seats: Vec<u64>,
     leaves_at: Option<Instant>,
     typing_until: Option<Instant>,
 }
 
 impl Room {
-    /// Rings `wake` from now on, until the one with this number stands up.
+    /// Notifies `wake` of changes until the guard with this number is dropped.
     pub(super) fn watch(&mut self, watcher: u64, wake: Arc<Notify>) {
         self.watchers.insert(watcher, wake);
     }
 
-    /// One more connection of somebody, which watches by that number; true where they were not here.
+    /// Adds a connection of a user. Returns whether the user is a new member.
     pub(super) fn add_holder(&mut self, watcher: u64, user: User, now: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
@@ -104,7 +105,7 @@ impl Room {
         true
     }
 
-    /// Rosters may name a member from now on.
+    /// Lets rosters name a member from now on.
     fn name(&mut self, id: UserId) {
         let Some(present) = self.members.get_mut(&id) else { return };
         let arrival = self.next_arrival;
@@ -113,7 +114,7 @@ impl Room {
         self.arrivals.insert(arrival, id);
         self.changed(id);
         if self.arrivals.range(self.named_from..).count() > ROSTER_LIMIT {
-            // whoever came first of those who are named is only counted from now on
+            // The first of the named members is only counted from now on.
             let mut named = self.arrivals.range(self.named_from..).map(|(arrival, user)| (*arrival, *user));
             if let (Some((_, first)), Some((next, _))) = (named.next(), named.next()) {
                 self.named_from = next;
@@ -122,8 +123,8 @@ impl Room {
         }
     }
 
-    /// From a place of the log on, names hold and nobody new is named, or all are named as they are called; true where
-    /// something is to be seen of that. What was told of a later place already stays.
+    /// Locks or unlocks names as of a sequence number. Returns whether this changes what is shown. Ignored if a later
+    /// sequence number was seen already.
     pub(super) fn lock_names(&mut self, is_locked: bool, seq: Seq) -> bool {
         if seq < self.locked_at {
             return false;
@@ -133,7 +134,7 @@ impl Room {
             self.is_locked = is_locked;
             return false;
         }
-        // whoever comes now is not told how it was
+        // The cached roster must not be sent to new connections.
         self.whole = None;
         let mut unnamed: Vec<_> =
             self.members.iter().filter(|(_, present)| present.arrival.is_none()).collect();
@@ -151,13 +152,13 @@ impl Room {
         true
     }
 
-    /// Who came no longer ago than this.
+    /// Returns the members who came at most `since` ago.
     pub(super) fn newcomers(&self, since: Duration) -> Vec<UserId> {
         let is_new = |present: &Present| present.came_at.elapsed() <= since;
         self.members.iter().filter(|(_, present)| is_new(present)).map(|(id, _)| *id).collect()
     }
 
-    /// One connection of somebody less; true where it was their last.
+    /// Removes a connection of a user. Returns whether it was the member's last.
     pub(super) fn remove_holder(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
         self.watchers.remove(&watcher);
         let Some(member) = self.members.get_mut(&user) else { return false };
@@ -170,7 +171,7 @@ impl Room {
         true
     }
 
-    /// Lets somebody leave who was to leave then; false where they came back.
+    /// Removes a member who was to leave at `at`. Returns `false` if they have returned.
     pub(super) fn leave(&mut self, user: UserId, at: Instant) -> bool {
         if self.members.get(&user).is_none_or(|member| member.leaves_at != Some(at)) {
             return false;
@@ -178,18 +179,18 @@ impl Room {
         self.remove(user)
     }
 
-    /// Whether somebody sits there still.
+    /// Returns whether the guard with this number is still valid.
     pub(super) fn is_holder(&self, user: UserId, watcher: u64) -> bool {
         self.members.get(&user).is_some_and(|member| member.seats.contains(&watcher))
     }
 
-    /// Everybody who is there.
+    /// Returns all members.
     pub(super) fn users(&self) -> Vec<UserId> {
         self.members.keys().copied().collect()
     }
 
-    /// Takes somebody out with all their seats; false where they were not here. Whoever has such a seat is still rung, and
-    /// finds that it is theirs no longer.
+    /// Removes a member and invalidates all their guards. Returns `false` if the user is not a member. The connections
+    /// of these guards are still notified, and then find that their guards are invalid.
     pub(super) fn remove(&mut self, user: UserId) -> bool {
         let Some(Present { arrival, .. }) = self.members.remove(&user) else { return false };
         self.changed(user);
@@ -209,7 +210,7 @@ impl Room {
         self.members.is_empty()
     }
 
-    /// True where somebody was here under another name.
+    /// Changes the nickname of a member. Returns whether this changes what is shown.
     pub(super) fn rename(&mut self, user: &User) -> bool {
         let Some(Present { member, later, .. }) = self.members.get_mut(&user.id) else { return false };
         *later = None;
@@ -217,12 +218,12 @@ impl Room {
             return false;
         }
         if self.is_locked && self.owner != Some(user.id) {
-            // a name is a way to say something, too
+            // A nickname can carry a message, too, which a locked chat does not allow.
             *later = Some(user.nickname.clone());
             return false;
         }
         member.nickname = user.nickname.clone();
-        // whoever comes now is not told the old one
+        // The cached roster must not be sent to new connections.
         self.whole = None;
         self.changed(user.id);
         true
@@ -232,7 +233,7 @@ impl Room {
         self.members.get(&user).and_then(|present| present.typing_until)
     }
 
-    /// True where that is to be seen.
+    /// Sets until when a member is typing; `None` means not at all. Returns whether this changes what is shown.
     pub(super) fn type_until(&mut self, user: UserId, until: Option<Instant>) -> bool {
         let Some(present) = self.members.get_mut(&user) else { return false };
         present.typing_until = until;
@@ -244,12 +245,13 @@ impl Room {
         true
     }
 
-    /// Somebody was to stop typing then; false where they went on.
+    /// Ends the typing of a member who was to stop at `at`. Returns `false` if they went on.
     pub(super) fn pause(&mut self, user: UserId, at: Instant) -> bool {
         self.typing_until(user) == Some(at) && self.type_until(user, None)
     }
 
-    /// Tells everybody of what changed, or gives the time when to call [`Room::ring_late`].
+    /// Notifies all connections of changes. In a large room this may be too soon after the last batch; the time is then
+    /// returned at which [`Room::ring_late`] has to be called, unless it was returned before.
     #[must_use]
     pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
         match self.last_wake {
@@ -267,7 +269,7 @@ impl Room {
         }
     }
 
-    /// As [`Room::wake`], at the time it gave.
+    /// Notifies as [`Room::wake`] does, at the time which that returned.
     #[must_use]
     pub(super) fn ring_late(&mut self, now: Instant) -> Option<Instant> {
         self.rings_later = false;
@@ -278,7 +280,7 @@ impl Room {
         self.members.len() > SMALL_ROOM
     }
 
-    /// How long a batch comes after the one before.
+    /// Returns the minimum time between two batches.
     fn interval(&self) -> Duration {
         let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         BATCH_INTERVAL.max(INTERVAL_OF_A_MEMBER.saturating_mul(members))
@@ -289,7 +291,7 @@ impl Room {
         Roster::new(self.version, self.members.len(), named.map(|present| present.member.clone()).collect())
     }
 
-    /// How many there are, and the first of them.
+    /// Returns the number of members, and the first of those that may be named.
     pub(super) fn preview(&self, faces: usize) -> (usize, Vec<User>) {
         let first = self.arrivals.values().filter_map(|user| self.members.get(user)).take(faces);
         let faces = first.map(|present| &present.member);
@@ -297,9 +299,9 @@ impl Room {
         (self.members.len(), faces.collect())
     }
 
-    /// The same as [`Room::news`], as bytes, and the version it leads to. All who know as much are told the same bytes; and
-    /// where not everybody is named, those who come between two batches are told of all as they were with the last, since
-    /// the next is on its way.
+    /// Returns [`Room::news`] encoded, and the version it leads to. All connections that know the same version are sent
+    /// the same bytes. If not all members are named, connections that join between two batches are sent the roster as
+    /// of the last batch, since the next batch follows soon.
     pub(super) fn tell(
         &mut self,
         known: Option<u64>,
@@ -337,12 +339,13 @@ impl Room {
         Some((version, bytes))
     }
 
-    /// Whether it is known what changed since a version.
+    /// Returns whether all changes since a version are remembered.
     fn remembers(&self, version: u64) -> bool {
         self.changes.front().is_some_and(|(first, _)| *first <= version + 1)
     }
 
-    /// What happened since a version; nothing known gets everything.
+    /// Returns what has changed since a version: the whole roster if it is `None` or too old. Returns `None` if there
+    /// is nothing new.
     pub(super) fn news(&self, known: Option<u64>) -> Option<News> {
         let Some(known) = known.filter(|known| *known == self.version || self.remembers(*known)) else {
             return Some(News::Whole(self.roster()));

@@ -1,37 +1,38 @@
-//! How a record is written: one byte for the version, four for a checksum of what follows, then postcard. The file system
-//! and the disk may hand back something else than they were given, and the database does not look at every byte of that.
+//! The encoding of a record: one byte for the version, four for a checksum of the rest, then postcard. The checksum is
+//! needed because the file system and the disk may return other bytes than were written, and the database does not
+//! verify all of them.
 
 use serde::{Deserialize, Serialize};
 
-/// The version of everything stored. Another one means another reader, never a guess.
+/// The version of the storage format. Records of any other version are refused.
 pub(super) const VERSION: u8 = 4;
 
-/// Bytes before the record itself.
+/// The size in bytes of what precedes the record itself.
 const HEAD: usize = 5;
 
-/// Why bytes are not the record that was asked for.
+/// Why bytes could not be encoded to a record or decoded from one.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// Nothing there.
+    /// There are no bytes.
     #[error("it is empty")]
     Empty,
-    /// Written by another version of Qchat.
+    /// The record was written by another version of Qchat.
     #[error(
         "it has version {0}, and this Qchat reads version {VERSION}: move the data folder away to start anew"
     )]
     Version(u8),
-    /// Something else is there than was written.
+    /// The checksum does not match.
     #[error("it is damaged")]
     Damaged,
-    /// It cannot be written or read as postcard.
+    /// The value cannot be serialized or deserialized by postcard.
     #[error("it is not as it should be ({0})")]
     Malformed(#[from] postcard::Error),
 }
 
-/// The bytes to store.
+/// Encodes a record.
 ///
 /// # Errors
-/// [`RecordError::Malformed`], for types that postcard cannot write; Qchat has none.
+/// [`RecordError::Malformed`] for types that postcard cannot serialize; Qchat has none.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
     let mut bytes = postcard::to_extend(value, vec![VERSION, 0, 0, 0, 0])?;
     let checksum = crc32fast::hash(&bytes[HEAD..]).to_le_bytes();
@@ -39,10 +40,10 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
     Ok(bytes)
 }
 
-/// What was stored.
+/// Decodes a record.
 ///
 /// # Errors
-/// [`RecordError`] for bytes that are not such a record, whatever they are.
+/// [`RecordError`] for any bytes that are not a record of this version and type.
 pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),

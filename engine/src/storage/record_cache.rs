@@ -1,5 +1,5 @@
-//! RecordCache of one kind within a transaction, each with the time when it was last needed. A batch asks for the same few
-//! again and again: each is read once, and written once, when the batch is closed.
+//! A cache of the records of one kind within a transaction, each with the time when it was last active. A batch needs
+//! the same few records again and again: each is read once, and written once, when the transaction is closed.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -12,15 +12,15 @@ use super::{
     transaction::{ACTIVE_BYTES, put, take, touch, went},
 };
 
-/// A table of records, and the table of when each was last needed.
+/// A table of records, the table of when each was last active, and a cache of both.
 pub(super) struct RecordCache<'txn, T> {
     values: Table<'txn, Id, &'static [u8]>,
     active: Table<'txn, Id, u64>,
-    /// What was read or is to be written.
+    /// The records that were read or are to be written.
     known: RefCell<HashMap<Id, Known<T>>>,
 }
 
-/// A record as it is at this point of the batch.
+/// A record as it is at this point of the transaction.
 struct Known<T> {
     value: Option<T>,
     active_at: Option<Timestamp>,
@@ -33,7 +33,7 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T
         Self { values, active, known: RefCell::default() }
     }
 
-    /// Looks at a record, read before or now.
+    /// Calls `look` with a record, which is read from the database if it is not cached yet.
     fn with<R>(&self, id: Id, look: impl FnOnce(&mut Known<T>) -> R) -> Result<R, StoreError> {
         let mut all = self.known.borrow_mut();
         if let Some(known) = all.get_mut(&id) {
@@ -56,12 +56,12 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T
         self.with(id, |known| (known.value, known.is_value_new) = (Some(value), true))
     }
 
-    /// Notes when it was last needed.
+    /// Sets when a record was last active.
     pub(super) fn touch(&mut self, id: Id, at: Timestamp) -> Result<(), StoreError> {
         self.with(id, |known| (known.active_at, known.is_time_new) = (Some(at), true))
     }
 
-    /// Moves all these times by so many milliseconds.
+    /// Moves the times of all records by a number of milliseconds.
     pub(super) fn move_times(&mut self, by: i64) -> Result<(), StoreError> {
         let mut times = Vec::new();
         for time in self.active.iter()? {
@@ -77,9 +77,9 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T
         Ok(())
     }
 
-    /// Takes a record away, and counts what is kept then.
+    /// Removes a record, and subtracts its size from `bytes`.
     pub(super) fn remove(&mut self, id: Id, bytes: &mut u64) -> Result<(), StoreError> {
-        // what was to be written is not, and the next look finds nothing
+        // Drops pending writes of the record. If it is needed again, it is not found in the database.
         self.known.borrow_mut().remove(&id);
         take(&mut self.values, id, bytes)?;
         let was_there = self.active.remove(id)?.is_some();
@@ -87,7 +87,7 @@ impl<'txn, T: Clone + Serialize + for<'de> Deserialize<'de>> RecordCache<'txn, T
         Ok(())
     }
 
-    /// Writes what is new, and counts what is kept then.
+    /// Writes the changed records, and updates `bytes`.
     pub(super) fn close(mut self, bytes: &mut u64) -> Result<(), StoreError> {
         for (id, known) in self.known.take() {
             if let Some(value) = known.value.filter(|_| known.is_value_new) {

@@ -1,4 +1,4 @@
-//! A view of the database at a moment, and what has expired by then.
+//! A snapshot of the database, from which everything is left out that has expired by a given time.
 
 use std::collections::BTreeSet;
 
@@ -12,84 +12,84 @@ use super::{
     StoreError, UNINVITED, USERS, USERS_ACTIVE, all_of, codec, direct_chats_of, event, hidden_by, kept,
 };
 
-/// RecordCache that one sweep takes away at once, so that nobody waits for long behind it.
+/// The number of records that one sweep removes at once, so that others do not wait for long behind it.
 const SWEEPINGS: usize = 512;
 
-/// What a sweep would take away: some of what has expired, to be proposed and then looked for again.
+/// A batch of what has expired and is still stored. After it is removed, the next batch can be looked for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ExpiredBatch {
-    /// Users.
+    /// The expired users.
     pub users: Vec<UserId>,
-    /// Chats without events, or whose last events are among these.
+    /// Expired chats without events, or whose last events are in [`ExpiredBatch::events`].
     pub chats: Vec<ChatId>,
-    /// Events, by chat and up to a place.
+    /// Expired events: all of a chat up to and including a sequence number.
     pub events: Vec<(ChatId, Seq)>,
 }
 
-/// A consistent view of the database at a moment: what has expired by then is not there.
+/// A consistent, read-only snapshot of the database. What has expired by its time is left out.
 pub struct Snapshot {
     pub(super) read: ReadTransaction,
     pub(super) expiry: Expiry,
 }
 
 impl Snapshot {
-    /// The log as far as it was applied.
+    /// Returns the state of the log. `None` if nothing has been applied yet.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn log(&self) -> Result<Option<LogState>, StoreError> {
         let log = self.read.open_table(LOG)?;
         Ok(log.get(())?.map(|bytes| codec::decode(bytes.value())).transpose()?)
     }
 
-    /// The user as stored, or as everybody is before they chose a nickname.
+    /// Returns a user as stored, or with the default nickname if none is stored.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn user(&self, id: UserId) -> Result<User, StoreError> {
         Ok(self.known_user(id)?.unwrap_or_else(|| User::new(id)))
     }
 
-    /// The user as stored; nothing where nothing is known of them.
+    /// Returns a user as stored. `None` if the user is not stored or has expired.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn known_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let kept: Option<Tracked<User>> =
             kept(&self.read.open_table(USERS)?, &self.read.open_table(USERS_ACTIVE)?, id.bytes())?;
         Ok(kept.filter(|kept| !self.expiry.of_user(kept.active_at)).map(|known| known.value))
     }
 
-    /// The chat, where there is one.
+    /// Returns a chat. `None` if it does not exist or has expired.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn chat(&self, id: ChatId) -> Result<Option<Chat>, StoreError> {
         let kept: Option<Tracked<Chat>> =
             kept(&self.read.open_table(CHATS)?, &self.read.open_table(CHATS_ACTIVE)?, id.bytes())?;
         Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
     }
 
-    /// When a user was last noted, expired or not; nothing where nothing is stored of them.
+    /// Returns when a user was last active according to the database, expired or not. `None` if the user is not stored.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn user_noted_at(&self, id: UserId) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.read.open_table(USERS_ACTIVE)?.get(id.bytes())?.map(|at| Timestamp(at.value())))
     }
 
-    /// When a chat was last noted, expired or not; nothing where there is none.
+    /// Returns when a chat was last active according to the database, expired or not. `None` if it is not stored.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn chat_noted_at(&self, id: ChatId) -> Result<Option<Timestamp>, StoreError> {
         Ok(self.read.open_table(CHATS_ACTIVE)?.get(id.bytes())?.map(|at| Timestamp(at.value())))
     }
 
-    /// Every chat there is, and when it was last active.
+    /// Returns all chats that have not expired, with the time when each was last active.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn chats(&self) -> Result<Vec<Tracked<Chat>>, StoreError> {
         let (chats, active) = (self.read.open_table(CHATS)?, self.read.open_table(CHATS_ACTIVE)?);
         let mut all = Vec::new();
@@ -104,10 +104,10 @@ impl Snapshot {
         Ok(all)
     }
 
-    /// Whether somebody said something in a chat before a place, removed or not.
+    /// Returns whether a user has posted a message in a chat before a sequence number, removed or not.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn has_said_before(&self, chat: ChatId, author: UserId, before: Seq) -> Result<bool, StoreError> {
         for table in [POSTED, REMOVED] {
             for message in self.read.open_table(table)?.range(all_of(chat, author))? {
@@ -119,11 +119,12 @@ impl Snapshot {
         Ok(false)
     }
 
-    /// Who said something in a chat since a time, removed or not, and the place where that begins. Looks at the newest
-    /// `limit` events at most.
+    /// Returns the authors of messages in a chat since a time, removed or not, and the sequence number of the first
+    /// event looked at in that time. Looks at the newest `limit` events at most. If there are none since then, the
+    /// sequence number is the greatest possible.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn authors_since(
         &self,
         chat: ChatId,
@@ -150,40 +151,40 @@ impl Snapshot {
         Ok((authors.into_iter().collect(), begins))
     }
 
-    /// The chat of these two, where there is one.
+    /// Returns the direct chat of two users. `None` if they have none or it has expired.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, StoreError> {
         let found = self.read.open_table(DIRECT_CHATS)?.get((one.bytes(), other.bytes()))?;
         found.map_or(Ok(None), |chat| self.chat(ChatId::from_bytes(chat.value())))
     }
 
-    /// Who has a chat of two with a user.
+    /// Returns the other user of each direct chat of a user.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn partners(&self, of: UserId) -> Result<Vec<UserId>, StoreError> {
         let pairs = direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, of)?;
         Ok(pairs.into_iter().map(|(peer, _)| peer).collect())
     }
 
-    /// Whom a user has hidden.
+    /// Returns the users that a user has hidden.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
-        // known for as long as the user is
+        // It expires with the user.
         if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
             return Ok(Vec::new());
         }
         hidden_by(&self.read.open_table(HIDDEN)?, user)
     }
 
-    /// Whether a user can be invited: false where they said so, for as long as they are known.
+    /// Returns whether a user accepts invites. A refusal of invites expires with the user.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
         if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
             return Ok(true);
@@ -191,26 +192,27 @@ impl Snapshot {
         Ok(self.read.open_table(UNINVITED)?.get(user.bytes())?.is_none())
     }
 
-    /// The event at a place of a chat, where there is one.
+    /// Returns the event of a chat with a sequence number. `None` if there is none or it has expired.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
         Ok(event(&self.events()?, chat, seq)?.filter(|event| !self.expiry.of_event(event.at)))
     }
 
-    /// Who waits for an answer of a user and is not hidden from them, those who have waited longest first.
+    /// Returns the invites that wait for an answer of a user, the oldest first, without those from users they have
+    /// hidden. Empty if the user does not accept invites.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn invites_of(&self, user: UserId) -> Result<Vec<Invite>, StoreError> {
         self.invites_seen(user, &self.hidden(user)?)
     }
 
-    /// The same, with these people hidden.
+    /// Returns the same as [`Snapshot::invites_of`], with the given users taken as hidden.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn invites_seen(&self, user: UserId, hidden: &[UserId]) -> Result<Vec<Invite>, StoreError> {
         if !self.takes_invites(user)? {
             return Ok(Vec::new());
@@ -224,15 +226,15 @@ impl Snapshot {
                 invites.push((chat.seq, Invite { chat: chat.id, from: self.user(peer)? }));
             }
         }
-        // what comes goes below: nothing moves that somebody is about to answer
+        // New invites go to the end, so that none moves just when the user is about to answer it.
         invites.sort_by_key(|(seq, _)| *seq);
         Ok(invites.into_iter().map(|(_, invite)| invite).collect())
     }
 
-    /// Whether a user waits for an answer of somebody.
+    /// Returns whether a user has an invite to another user that is not answered yet.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn has_invited(&self, user: UserId) -> Result<bool, StoreError> {
         for (peer, chat) in direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, user)? {
             if self.chat(chat)?.is_some_and(|chat| chat.invited() == Some(peer)) {
@@ -242,10 +244,10 @@ impl Snapshot {
         Ok(false)
     }
 
-    /// Some of what has expired and is still stored; nothing where there is none.
+    /// Returns a batch of what has expired and is still stored. Empty if there is none.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn sweepings(&self) -> Result<ExpiredBatch, StoreError> {
         let mut sweepings = ExpiredBatch::default();
         for found in self.read.open_table(USERS_ACTIVE)?.iter()? {
@@ -268,7 +270,8 @@ impl Snapshot {
                 let (place, record) = found?;
                 let at = codec::decode::<Event>(record.value())?.at;
                 let gone = expired || self.expiry.of_event(at);
-                // what seems to come later is from before the clock was set back, and goes with what follows it
+                // An event whose time is in the future was stored before the clock was set back. It is removed with the
+                // events after it.
                 if left == 0 || ahead == SWEEPINGS || !(gone || at > self.expiry.now) {
                     break false;
                 }
@@ -276,7 +279,7 @@ impl Snapshot {
                     left -= 1;
                     through = Some(Seq(place.value().1));
                 } else {
-                    // other chats are not to wait for these
+                    // Limited, so that other chats do not have to wait for these.
                     ahead += 1;
                 }
             };
@@ -290,11 +293,11 @@ impl Snapshot {
         Ok(sweepings)
     }
 
-    /// The next events of a chat after a place, oldest first: `limit` at most, and no more once they take
-    /// [`BATCH_BYTES`]. Nothing says that there is no more.
+    /// Returns the next events of a chat after a sequence number, oldest first: at most `limit`, and no more once they
+    /// take [`BATCH_BYTES`]. Empty if there are no more.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn events_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
         let mut events = Vec::new();
         let mut bytes = 0;
@@ -313,11 +316,11 @@ impl Snapshot {
         Ok(events)
     }
 
-    /// Whether a cursor into a chat can be continued: everything after it is here, and that is `limit` events at
-    /// most.
+    /// Returns whether a client can resume from a cursor: everything after it is stored, and that is at most `limit`
+    /// events.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn can_resume(&self, chat: &Chat, cursor: Seq, limit: usize) -> Result<bool, StoreError> {
         let mut after = self.range_after(chat.id, cursor)?;
         let Some(first) = after.next() else { return Ok(cursor == chat.seq) };
@@ -335,20 +338,20 @@ impl Snapshot {
         Ok(self.events()?.range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?)
     }
 
-    /// The newest events of a chat, oldest first, and whether there are older ones: `limit` at most, and no more once they
-    /// take [`BATCH_BYTES`].
+    /// Returns the newest events of a chat, oldest first, and whether there are older ones: at most `limit`, and no
+    /// more once they take [`BATCH_BYTES`].
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn newest_events(&self, chat: ChatId, limit: usize) -> Result<(Vec<Event>, bool), StoreError> {
         self.events_before(chat, Seq(u64::MAX), limit)
     }
 
-    /// The last events of a chat before a place, oldest first, and whether there are older ones: `limit` at most, and no
-    /// more once they take [`BATCH_BYTES`].
+    /// Returns the last events of a chat before a sequence number, oldest first, and whether there are older ones: at
+    /// most `limit`, and no more once they take [`BATCH_BYTES`].
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// [`StoreError`] if the database cannot be read.
     pub fn events_before(
         &self,
         chat: ChatId,
@@ -362,7 +365,7 @@ impl Snapshot {
         for found in self.events()?.range((chat, 0)..(chat, before.0))?.rev() {
             let (_, record) = found?;
             let event: Event = codec::decode(record.value())?;
-            // what is older than something expired has expired as well
+            // Everything older than an expired event has expired as well.
             if self.expiry.of_event(event.at) {
                 break;
             }

@@ -1,4 +1,5 @@
-//! A transaction that writes: what is applied in it, what the journal is given of it, and what is kept then.
+//! A write transaction: the changes applied in it, their record in the write-ahead log, and the count of the bytes
+//! stored.
 
 use std::borrow::Borrow;
 
@@ -16,26 +17,26 @@ use super::{
     wal::{self, Found},
 };
 
-/// The head of a record of the journal. What the transaction changed follows, one after the other, until its end.
+/// The head of a record of the write-ahead log. The changes of the transaction follow it, up to the end of the record.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Head {
-    /// The place of the newest entry that was applied before.
+    /// The sequence number of the newest entry that was applied before this transaction.
     pub(super) after: Seq,
-    /// The log as far as it is applied with this.
+    /// The state of the log after this transaction.
     pub(super) log: LogState,
 }
 
-/// How far a journal was applied.
+/// How far a write-ahead log was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReplayEnd {
     All,
-    /// Up to what is not a record.
+    /// Up to something that is not a complete record.
     UpToATear,
-    /// Up to a record of another database or of another moment of this one.
+    /// Up to a record of another database, or of another state of this one.
     UpToAnother,
 }
 
-/// A transaction that writes. Reads through it see what it wrote.
+/// A write transaction. Reads through it see its own writes.
 pub struct Transaction<'txn> {
     log: Table<'txn, (), &'static [u8]>,
     users: RecordCache<'txn, User>,
@@ -47,9 +48,9 @@ pub struct Transaction<'txn> {
     hidden: Table<'txn, (Id, Id), ()>,
     uninvited: Table<'txn, Id, ()>,
     total: Table<'txn, (), u64>,
-    /// How many bytes are kept now.
+    /// The number of bytes stored, as of now.
     bytes: u64,
-    /// What the journal is given of this.
+    /// The record of this transaction for the write-ahead log.
     pub(super) record: Vec<u8>,
 }
 
@@ -73,7 +74,7 @@ impl<'txn> Transaction<'txn> {
         })
     }
 
-    /// Writes what is written once for all, and how many bytes are kept, and gives that.
+    /// Writes the cached records and the number of bytes stored, and returns that number.
     pub(super) fn close(mut self) -> Result<u64, StoreError> {
         self.users.close(&mut self.bytes)?;
         self.chats.close(&mut self.bytes)?;
@@ -88,13 +89,14 @@ impl<'txn> Transaction<'txn> {
         Ok(self.log.get(())?.map(|bytes| codec::decode(bytes.value())).transpose()?)
     }
 
-    /// Notes the newest entry that is applied.
+    /// Sets the state of the log.
     pub(super) fn advance(&mut self, state: LogState) -> Result<(), StoreError> {
         self.log.insert((), codec::encode(&state)?.as_slice())?;
         Ok(())
     }
 
-    /// Begins what applies the log up to here.
+    /// Begins to apply the log up to `log.seq`: sets the state of the log, and begins the record for the write-ahead
+    /// log.
     pub(super) fn begin(&mut self, log: LogState) -> Result<(), StoreError> {
         let after = self.state()?.map_or(Seq::ZERO, |before| before.seq);
         if log.seq <= after {
@@ -105,7 +107,8 @@ impl<'txn> Transaction<'txn> {
         Ok(())
     }
 
-    /// Applies what a journal has beyond this. Gives the place to which that comes, and whether it is all there was.
+    /// Applies the records of a write-ahead log that are not in the database yet. Returns the state of the log after
+    /// them, and how far the write-ahead log was applied.
     pub(super) fn replay(
         &mut self,
         wal: &[u8],
@@ -134,10 +137,10 @@ impl<'txn> Transaction<'txn> {
         }
     }
 
-    /// Stores what an entry changed.
+    /// Applies a change, and adds it to the record for the write-ahead log.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// [`StoreError`] if the database cannot be read or written.
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         self.store(change)?;
         self.record = wal::add(std::mem::take(&mut self.record), change)?;
@@ -148,7 +151,7 @@ impl<'txn> Transaction<'txn> {
         match change {
             Change::User { user, at } => {
                 let id = user.id.bytes();
-                // not before they were seen last, since the clock may be about to be set
+                // Never earlier than before, since the clock may be about to be set.
                 let seen = self.users.kept(id)?.map_or(*at, |kept| kept.active_at.max(*at));
                 self.users.put(id, user.clone())?;
                 self.users.touch(id, seen)?;
@@ -201,7 +204,7 @@ impl<'txn> Transaction<'txn> {
     fn append(&mut self, event: &Event) -> Result<(), StoreError> {
         let id = event.chat.bytes();
         let before = self.chats.kept(id)?;
-        // not before it was touched last, since the clock may be about to be set
+        // Never earlier than before, since the clock may be about to be set.
         let active_at = before.as_ref().map_or(event.at, |kept| kept.active_at.max(event.at));
         if let Some(chat) = event.apply_to(before.map(|kept| kept.value)) {
             self.chats.put(id, chat.clone())?;
@@ -243,7 +246,7 @@ impl<'txn> Transaction<'txn> {
         Ok(())
     }
 
-    /// Blanks all that somebody said in a chat. What was blanked before costs nothing more.
+    /// Redacts all messages of an author in a chat. Messages that were redacted before are not read again.
     fn blank_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
         let mut said = Vec::new();
         for message in self.posted.range(all_of(chat, author))? {
@@ -258,7 +261,7 @@ impl<'txn> Transaction<'txn> {
         if let Some(guest) = chat.guest {
             let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
             for pair in [(owner, guest), (guest, owner)] {
-                // the two may have started another one since this one expired
+                // The two users may have started another chat since this one expired.
                 if self.pairs.get(pair)?.is_some_and(|found| found.value() == id) {
                     let was_there = self.pairs.remove(pair)?.is_some();
                     went(&mut self.bytes, was_there, PAIR_BYTES);
@@ -331,30 +334,30 @@ impl StateReader for Transaction<'_> {
     }
 }
 
-/// What a record counts besides its value: its key, give or take.
+/// What is counted for a record besides its value: roughly the size of its key, in bytes.
 const KEY_BYTES: u64 = 18;
-/// What the place of a message counts.
+/// What is counted for the sequence number of a message, in bytes.
 const POSTED_BYTES: u64 = 38;
-/// What counts that somebody is hidden from somebody.
+/// What is counted for a user who is hidden by another, in bytes.
 const HIDDEN_BYTES: u64 = 20;
-/// The bytes of somebody who takes no invites.
+/// What is counted for a user who does not accept invites, in bytes.
 const UNINVITED_BYTES: u64 = 10;
-/// What counts one of two in a chat of two.
+/// What is counted for each of the two entries of a direct chat, in bytes.
 const PAIR_BYTES: u64 = 30;
-/// What counts when somebody or a chat was last active.
+/// What is counted for the time when a user or a chat was last active, in bytes.
 pub(super) const ACTIVE_BYTES: u64 = 18;
 
-/// Counts something of that size that was stored, unless it was there before.
+/// Adds the size of a new row to `bytes`, unless it replaces one.
 fn came(bytes: &mut u64, was_there: bool, size: u64) {
     *bytes += if was_there { 0 } else { size };
 }
 
-/// Counts something of that size no longer, if it was there before.
+/// Subtracts the size of a removed row from `bytes`, if there was one.
 pub(super) fn went(bytes: &mut u64, was_there: bool, size: u64) {
     *bytes = bytes.saturating_sub(if was_there { size } else { 0 });
 }
 
-/// Notes when somebody or a chat was last active.
+/// Sets when a user or a chat was last active, and updates `bytes`.
 pub(super) fn touch(
     table: &mut Table<'_, Id, u64>,
     id: Id,
@@ -370,7 +373,7 @@ fn len(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Stores a record, in the place of the one before, and counts what is kept then.
+/// Stores a record, replacing the previous one, and updates `bytes`.
 pub(super) fn put<'key, K: Key + Borrow<K::SelfType<'key>> + 'key, T: Serialize>(
     table: &mut Table<'_, K, &'static [u8]>,
     key: K,
@@ -383,7 +386,7 @@ pub(super) fn put<'key, K: Key + Borrow<K::SelfType<'key>> + 'key, T: Serialize>
     Ok(())
 }
 
-/// Takes a record away, and counts what is kept then.
+/// Removes a record, and updates `bytes`.
 pub(super) fn take(
     table: &mut Table<'_, Id, &'static [u8]>,
     key: Id,

@@ -1,11 +1,12 @@
-//! The journal: a file beside the database to whose end each transaction is written, and synced, before anybody hears of it.
-//! The database itself is synced now and then, and the journal emptied; what the journal has beyond the database is applied
-//! again when that is opened. One file that only grows needs one sync for what takes two and some twenty pages in the
-//! database. (A write-ahead log: ARIES, Mohan et al., 1992, of which only the redo is needed here.)
+//! The write-ahead log (WAL): a file beside the database. Every transaction is appended to it and synced before its
+//! result is visible. The database itself is synced at checkpoints, which empty the WAL. When the database is opened,
+//! the records of the WAL that are not in it are applied again. Appending to one file takes one sync, where a durable
+//! commit of the database takes two and about twenty pages. (ARIES, Mohan et al., 1992, of which only the redo pass is
+//! needed here.)
 //!
-//! A record is its length and a checksum, four bytes each, and then its bytes. The head is written last: where it is zero, a
-//! process ended while it wrote, and nobody was told of that record. Where it is and its bytes are not, the power went, or
-//! the disk has lost something.
+//! A record is its length and a checksum, four bytes each, followed by its bytes. The header is written last. If it is
+//! zero, the process ended while it wrote the record, which was therefore not acknowledged. If the header is there and
+//! the bytes do not match it, there was a power failure, or the disk has lost data.
 
 use std::{fs::File, io, path::Path};
 
@@ -19,50 +20,51 @@ use super::{
     integrity::seal::owned,
 };
 
-/// Bytes before a record.
+/// The size of the header of a record in bytes.
 const HEAD: usize = 8;
 
-/// What it takes on the disk to store something: tried out where nothing could be stored.
+/// One block of a disk, which [`WriteAheadLog::probe`] writes to find out whether anything can be stored.
 const A_BLOCK: [u8; 4096] = [0; 4096];
 
-/// The open journal.
+/// The open write-ahead log.
 #[derive(Debug)]
 pub(super) struct WriteAheadLog {
     storage: Box<dyn StorageBackend>,
-    /// Where the records end that count.
+    /// The offset in bytes at which the kept records end.
     end: u64,
-    /// Where the file may end: further than the records where one was not kept.
+    /// The offset in bytes at which the file may end. Greater than `end` if a record was appended and not kept.
     reaches: u64,
 }
 
 impl WriteAheadLog {
-    /// Opens the journal in a file, and makes it where there is none.
+    /// Opens the write-ahead log in a file, which is created if it does not exist.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = owned(File::options().read(true).write(true)).open(path)?;
         sync_folder_of(path)?;
         Self::on(FileBackend::new(file).map_err(io::Error::other)?)
     }
 
-    /// On whatever keeps bytes.
+    /// Opens the write-ahead log on any storage.
     pub(super) fn on(storage: impl StorageBackend) -> io::Result<Self> {
         let reaches = storage.len()?;
         Ok(Self { storage: Box::new(storage), end: 0, reaches })
     }
 
-    /// How many bytes its records take.
+    /// Returns the size of the kept records in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.end
     }
 
-    /// All that is in it, for [`first`]. It is to be emptied before anything is appended.
+    /// Returns the contents of the file, to be parsed with [`first`]. The log has to be emptied before anything is
+    /// appended.
     pub(super) fn contents(&self) -> io::Result<Vec<u8>> {
         let mut contents = vec![0; usize::try_from(self.storage.len()?).map_err(io::Error::other)?];
         self.storage.read(0, &mut contents)?;
         Ok(contents)
     }
 
-    /// Writes a record to the end and syncs. It counts once it is [kept](Self::keep), and is otherwise to be
-    /// [cut](Self::cut) off. Where the process ends before either, it counts.
+    /// Appends a record and syncs. The record has to be [kept](Self::keep) or [cut](Self::cut) off afterwards. If the
+    /// process ends before either, the record is found at the next start.
     pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
         let mut head = [0; HEAD];
@@ -74,18 +76,18 @@ impl WriteAheadLog {
         self.storage.sync_data()
     }
 
-    /// What was appended last counts.
+    /// Keeps the record that was appended last.
     pub(super) fn keep(&mut self) {
         self.end = self.reaches;
     }
 
-    /// Empties it: everything in it is in the database.
+    /// Empties the log, once everything in it is in the database.
     pub(super) fn empty(&mut self) -> io::Result<()> {
         self.end = 0;
         self.cut()
     }
 
-    /// Whether something can be appended. It is taken away again.
+    /// Checks whether a block can be appended, and removes it again.
     pub(super) fn probe(&mut self) -> io::Result<()> {
         self.grow(A_BLOCK.len())?;
         self.storage.write(self.end, &A_BLOCK)?;
@@ -98,7 +100,7 @@ impl WriteAheadLog {
         self.storage.set_len(self.reaches)
     }
 
-    /// Cuts off what does not count, for good: to be done before anything else is.
+    /// Durably cuts off everything after the kept records. Called before anything else is written.
     pub(super) fn cut(&mut self) -> io::Result<()> {
         if self.reaches > self.end {
             self.storage.set_len(self.end)?;
@@ -109,15 +111,15 @@ impl WriteAheadLog {
     }
 }
 
-/// The beginning of a record: the version of everything stored, and a head.
+/// Begins a record with the version of the storage format and a head.
 ///
 /// # Errors
-/// [`RecordError::Malformed`], for types that postcard cannot write; Qchat has none.
+/// [`RecordError::Malformed`] for types that postcard cannot serialize; Qchat has none.
 pub(super) fn begin<T: Serialize>(head: &T) -> Result<Vec<u8>, RecordError> {
     add(vec![VERSION], head)
 }
 
-/// A record with one thing more.
+/// Adds a value to a record.
 ///
 /// # Errors
 /// As [`begin`].
@@ -125,10 +127,10 @@ pub(super) fn add<T: Serialize>(record: Vec<u8>, value: &T) -> Result<Vec<u8>, R
     Ok(postcard::to_extend(value, record)?)
 }
 
-/// The head of a record, and what follows.
+/// Reads the head of a record, and returns it with the remaining bytes.
 ///
 /// # Errors
-/// [`RecordError`] for what another version of Qchat wrote.
+/// [`RecordError`] if the record is empty, was written by another version of Qchat, or is malformed.
 pub(super) fn head<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<(T, &[u8]), RecordError> {
     match record.split_first() {
         None => Err(RecordError::Empty),
@@ -137,26 +139,26 @@ pub(super) fn head<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<(T, &[
     }
 }
 
-/// The next thing of a record, and what follows.
+/// Reads the next value of a record, and returns it with the remaining bytes.
 ///
 /// # Errors
-/// As [`head`].
+/// [`RecordError::Malformed`] if the bytes do not begin with a value of this type.
 pub(super) fn next<T: for<'de> Deserialize<'de>>(rest: &[u8]) -> Result<(T, &[u8]), RecordError> {
     Ok(postcard::take_from_bytes(rest)?)
 }
 
-/// What comes next in a journal.
+/// What the remaining contents of a write-ahead log begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// A record, and what is behind it.
+    /// A record, and the contents after it.
     Record(&'a [u8], &'a [u8]),
-    /// Its end.
+    /// The end of the log.
     End,
-    /// Neither.
+    /// A record that is incomplete or damaged.
     Torn,
 }
 
-/// What these bytes of a journal begin with.
+/// Reads the first record of the given contents.
 pub(super) fn first(contents: &[u8]) -> Found<'_> {
     if contents.iter().take(HEAD).all(|byte| *byte == 0) {
         return Found::End;
@@ -202,7 +204,8 @@ mod tests {
         }
     }
 
-    /// Another layout is another version: a start reads what the one before it wrote.
+    /// A change of the layout needs a new version, since each version reads what earlier processes of the same version
+    /// wrote.
     #[test]
     fn what_is_written_is_laid_out_as_version_4_is() {
         let (user, chat) = (UserId::from_bytes([1; ID_BYTES]), ChatId::from_bytes([2; ID_BYTES]));
@@ -277,7 +280,7 @@ mod tests {
         assert_eq!((records(&wal), wal.bytes()), ((Vec::new(), true), 0));
     }
 
-    /// Memory that takes so many steps, after which the process has ended, and has room for so many bytes.
+    /// Storage in memory that fails after a number of steps, as if the process had ended, and that has limited room.
     #[derive(Debug, Default)]
     struct Limited {
         memory: InMemoryBackend,
@@ -303,7 +306,7 @@ mod tests {
         fn set_len(&self, len: u64) -> io::Result<()> {
             self.step()?;
             let room = self.room.as_ref().map_or(u64::MAX, |room| room.load(Ordering::SeqCst));
-            // as a disk does: the first part of what has no room is there
+            // As on a full disk, the file has grown as far as there was room.
             self.memory.set_len(len.min(room))?;
             if len > room { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
         }
@@ -373,7 +376,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of the end, the records before it are read as they were, and nothing is made up.
+        /// Whatever damage the end has, the records before it are read unchanged, and no others appear.
         #[test]
         fn what_was_not_harmed_is_read(
             written in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 1..8),
@@ -401,7 +404,7 @@ mod tests {
             let (found, is_clean) = records(&journal_of(&bytes));
             let length: usize = unharmed.iter().map(|record| HEAD + record.len()).sum();
             prop_assert_eq!(found, unharmed);
-            // where nothing is left of a head, or so little that it is zero, nothing shows that there was one
+            // If nothing but zeros is left of a header, the damage cannot be detected.
             prop_assert_eq!(is_clean, bytes[length..].iter().all(|byte| *byte == 0));
         }
     }

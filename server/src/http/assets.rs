@@ -1,5 +1,5 @@
-//! The site: what cargo-leptos made for the browser, and the addresses it is found at. A release build carries it
-//! inside; a debug build reads it from the disk, so that a change shows at once.
+//! The files of the site, as built by cargo-leptos, and their addresses. A release build embeds them; a debug build
+//! reads them from the disk, so that changes show at once.
 
 use std::borrow::Cow;
 
@@ -22,25 +22,25 @@ use serde::Deserialize;
 #[exclude = "*.d.ts*"]
 struct Site;
 
-/// Addresses with a version say what they hold, so browsers may keep it for good.
+/// An address with the version of its content never changes, so browsers may keep it for good.
 const FOR_GOOD: &str = "public, max-age=31536000, immutable";
-/// Other addresses may hold something new tomorrow.
+/// Content without a version in its address may change.
 const FOR_AN_HOUR: &str = "public, max-age=3600";
-/// An address with another version than this server has says something that is not so: whoever keeps that would give it to
-/// those who come for the other.
+/// The address has another version than this server's content, as during an update: a cache would serve this content to
+/// clients that ask for that version.
 const NEVER: &str = "no-store";
 
-/// What a browser can unpack, best first, and how cargo-leptos names the packed file.
+/// The supported encodings, best first, with the extensions that cargo-leptos gives the compressed files.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
-/// The version in an address.
+/// The query of an address with a version.
 #[derive(Deserialize)]
 pub struct Version {
     #[serde(default)]
     v: Option<String>,
 }
 
-/// The addresses of the parts that every page loads, each with the version of its content.
+/// Returns the addresses of the files that every page loads, each with the version of its content.
 pub fn assets() -> Assets {
     let address = |file: &str| match Site::get(file) {
         Some(found) => format!("/{file}?v={}", version(&found)),
@@ -54,12 +54,12 @@ pub fn assets() -> Assets {
     }
 }
 
-/// Whether there is anything to give to a browser: false in a server that was built alone.
+/// Whether the site is there: false in a server that was built without it.
 pub fn is_built() -> bool {
     Site::get("pkg/qchat.wasm").is_some()
 }
 
-/// `/pkg/{file}`
+/// Serves `/pkg/{file}`.
 pub async fn package(
     file: Result<Path<String>, PathRejection>,
     version: Result<Query<Version>, QueryRejection>,
@@ -70,7 +70,7 @@ pub async fn package(
     serve(&format!("pkg/{file}"), version.as_deref(), &headers)
 }
 
-/// Serves a file of the site, packed if the browser takes it so.
+/// Serves a file of the site, compressed if the browser accepts it. `wanted` is the version in the address, if any.
 pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response {
     let Some(file) = Site::get(path) else { return StatusCode::NOT_FOUND.into_response() };
     let version = version(&file);
@@ -102,7 +102,7 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
     }
 }
 
-/// How long a file may be kept that was asked for in a version.
+/// Returns the `Cache-Control` of a file with this version, requested with the version `wanted`.
 fn keep(wanted: Option<&str>, version: &str) -> &'static str {
     match wanted {
         Some(wanted) if wanted == version => FOR_GOOD,
@@ -117,7 +117,7 @@ pub fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     accepted.is_some_and(|accepted| takes(accepted, encoding))
 }
 
-/// Whether an `Accept-Encoding` names `encoding`, and not with the weight 0, which rules it out (RFC 9110, 12.4.2).
+/// Whether an `Accept-Encoding` names `encoding`, unless with the weight 0, which excludes it (RFC 9110, 12.4.2).
 fn takes(accepted: &str, encoding: &str) -> bool {
     accepted.split(',').any(|each| {
         let mut parts = each.split(';').map(str::trim);
@@ -138,7 +138,7 @@ fn body(file: EmbeddedFile) -> Body {
     })
 }
 
-/// The first 64 bits of the content's SHA-256.
+/// Returns the first 64 bits of the content's SHA-256, in hexadecimal.
 fn version(file: &EmbeddedFile) -> String {
     file.metadata.sha256_hash().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,5 @@
-//! Who is at the other end of a request: from which address, and whether over TLS. Behind a proxy both are what the
-//! proxy says, if it is one that is trusted; what anybody else says about themselves is not believed.
+//! The client of a request: its address, and whether it uses TLS. Behind a trusted proxy both are what the proxy says;
+//! forwarding headers of anyone else are ignored.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -19,29 +19,29 @@ use ipnet::IpNet;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Browsers that came over TLS come over nothing else for a year (RFC 6797).
+/// Browsers that came over TLS use nothing else for a year (RFC 6797).
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Whoever is behind a trusted proxy that does not say from where they come: all of them are one, so that their limits hold.
+/// Stands for all clients for which a trusted proxy gives no readable address: they share the limits of one address.
 const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// That a proxy is not understood is said this often at most.
+/// The shortest time between two warnings about a misconfigured proxy.
 const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
-/// The other end of a request.
+/// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Client {
-    /// From where it comes.
+    /// The client's IP address.
     pub address: IpAddr,
-    /// Whether it comes over TLS, as far as a trusted proxy says so.
+    /// Whether the client uses TLS, according to a trusted proxy.
     pub is_secure: bool,
 }
 
-/// The proxies that are believed.
+/// The addresses and networks of trusted proxies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// What is no address and no network.
+/// The error for text that is neither an address nor a network.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is no address and no network")]
 pub struct NoNetwork(String);
@@ -49,7 +49,7 @@ pub struct NoNetwork(String);
 impl FromStr for TrustedProxies {
     type Err = NoNetwork;
 
-    /// Addresses and networks such as `10.0.0.0/8`, with commas between; an empty text trusts nobody.
+    /// Parses addresses and networks such as `10.0.0.0/8`, separated by commas. An empty text trusts no proxy.
     fn from_str(text: &str) -> Result<Self, NoNetwork> {
         let named = text.split(',').map(str::trim).filter(|named| !named.is_empty());
         let net = |named: &str| {
@@ -61,18 +61,19 @@ impl FromStr for TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether an address is that of a proxy that is believed.
+    /// Whether an address is that of a trusted proxy.
     pub fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|net| net.contains(&address))
     }
 
-    /// Who is behind a connection from `peer`. Every proxy adds at the right whom it heard, so the list is believed
-    /// from there on for as long as trusted ones speak; the first who is not is the client.
+    /// Returns the client behind a connection from `peer`. Every proxy appends the address it was contacted from, so
+    /// `X-Forwarded-For` is read from the right for as long as the addresses are trusted proxies; the first other one
+    /// is the client.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
         let mut address = peer.to_canonical();
         let is_proxy = self.trust(address);
         let forwarded = headers.get_all(FORWARDED_FOR).iter().rev();
-        // what is no text is no address either
+        // a value that is not text is no address either
         let mut heard = forwarded.flat_map(|value| value.to_str().unwrap_or("?").rsplit(','));
         while self.trust(address) {
             match heard.next().map(read_address) {
@@ -90,7 +91,7 @@ impl TrustedProxies {
     }
 }
 
-/// An address as proxies write it: alone, in brackets, or with a port behind it. Nothing where it is something else.
+/// Parses an address as proxies write it: alone, in brackets, or with a port. Returns `None` for anything else.
 fn read_address(heard: &str) -> Option<IpAddr> {
     let heard = heard.trim().trim_matches('"');
     let in_brackets =
@@ -100,7 +101,7 @@ fn read_address(heard: &str) -> Option<IpAddr> {
     Some(address.to_canonical())
 }
 
-/// Says in the log that a proxy is not understood, now and then, without what it said: that may be an address.
+/// Warns about a misconfigured proxy, not too often, and without the header's value: that may contain an address.
 fn complain() {
     static SAID_AT: Mutex<Option<Instant>> = Mutex::new(None);
     let mut said_at = SAID_AT.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,14 +115,14 @@ fn complain() {
 }
 
 impl Client {
-    /// The other end of a request that came through [`identify`].
+    /// Returns the client of a request that passed through [`identify`].
     pub fn of(request: &Request) -> Self {
         let nobody = Self { address: SOMEBODY, is_secure: false };
         request.extensions().get().copied().unwrap_or(nobody)
     }
 }
 
-/// Notes on every request who sent it ([`Client::of`]), and tells browsers that came over TLS to keep to it.
+/// Adds the client to every request ([`Client::of`]), and `Strict-Transport-Security` to responses over TLS.
 pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
     let peer = peer.unwrap_or(SOMEBODY);
@@ -189,7 +190,7 @@ mod tests {
         let bytes = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap())]);
         let proxies: TrustedProxies = "127.0.0.1".parse().unwrap();
         assert_eq!(proxies.client([127, 0, 0, 1].into(), &bytes).address, SOMEBODY);
-        // nobody was forwarded: it is the proxy that asks
+        // without the header, the proxy itself is the client
         assert_eq!(proxies.client([127, 0, 0, 1].into(), &HeaderMap::new()).address.to_string(), "127.0.0.1");
     }
 

@@ -1,4 +1,4 @@
-//! Forms that pages of other sites send are refused, and said to be.
+//! Protection against forms sent by pages of other sites (CSRF): adapts requests to the CSRF layer, and answers refusals.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use tower_http::csrf::ProtectionError;
 
 use super::{client::Client, error, origin::authority, state::AppState};
 
-/// Tells from where a request comes, as the browser sees it (Fetch Metadata, section 2.3).
+/// The header with the relation between the site that sent a request and this one (Fetch Metadata, section 2.3).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Writes `Host` as the origin does where both are the same, since forms are looked at letter by letter; and tells the
-/// operator of forms that were refused.
+/// Writes `Host` exactly as `Origin` does where both are the same, since the CSRF layer compares them byte by byte.
+/// Logs refused forms for the operator, and answers them with a page where a browser expects one.
 pub async fn settle(State(state): State<Arc<AppState>>, mut request: Request, next: Next) -> Response {
     let same = authority(request.headers(), Client::of(&request).is_secure)
         .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
     if let Some(host) = same {
         request.headers_mut().insert(header::HOST, host);
-        // No page of another site can send this origin, while WebKit says `cross-site` of a form that opens a window.
+        // No page of another site can send this origin, while WebKit sends `cross-site` for a form that opens a window.
         request.headers_mut().insert(FETCH_SITE, HeaderValue::from_static("same-origin"));
         return next.run(request).await;
     }

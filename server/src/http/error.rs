@@ -1,4 +1,4 @@
-//! Problems over HTTP, for clients that are not pages.
+//! Problems as HTTP responses, for clients that are not pages.
 
 use axum::{
     http::{StatusCode, header},
@@ -6,7 +6,7 @@ use axum::{
 };
 use domain::{Problem, frame::ServerFrame};
 
-/// The HTTP status that goes with a problem.
+/// Returns the HTTP status of a problem.
 const fn status(problem: Problem) -> u16 {
     match problem {
         Problem::NicknameEmpty
@@ -60,7 +60,7 @@ const fn status(problem: Problem) -> u16 {
     }
 }
 
-/// Gives an answer the status that goes with a problem, and says when the same may be tried again, where that is known.
+/// Sets the status of a problem on a response, and `Retry-After` where it is known.
 pub fn mark(problem: Problem, response: &mut Response) {
     *response.status_mut() =
         StatusCode::from_u16(status(problem)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -69,7 +69,7 @@ pub fn mark(problem: Problem, response: &mut Response) {
     }
 }
 
-/// A problem as the frame that would carry it.
+/// Responds with a problem as JSON, as the frame `refused` of the protocol.
 pub fn plain(problem: Problem) -> Response {
     let body = serde_json::to_string(&ServerFrame::refused(problem)).unwrap_or_default();
     let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();

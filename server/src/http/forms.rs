@@ -1,5 +1,5 @@
-//! Ordinary forms, for pages without WASM: the server functions of `app`, answered as people expect of a form. What
-//! is accepted leads on to a page; what is refused comes back with its text and a sentence.
+//! Ordinary forms, for pages without WASM: the server functions of `app`. An accepted form redirects to a page; a
+//! refused one is shown again with what was typed and the reason.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -27,17 +27,16 @@ use super::{
     state::AppState,
 };
 
-/// A form has so many bytes at most. It holds a message; every character of it may take three bytes in a form, and there
-/// are other fields.
+/// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
 pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
 
-/// So many bytes of a longer form are read and dropped, since a browser that still sends does not read an answer.
+/// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
 const DROPPED: usize = 64 * FORM_LIMIT;
 
-/// The JSON of a refusal has so many bytes at most: escapes in it are six for one.
+/// The maximum size of a refusal as JSON, in bytes: escapes can take six bytes for one.
 const REFUSAL_LIMIT: usize = 8 * FORM_LIMIT;
 
-/// `POST /api/{function}`
+/// Handles `POST /api/{function}`.
 pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let is_page = request
         .headers()
@@ -55,8 +54,8 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
             return refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await;
         }
     };
-    // the answer is for this function, whoever reads it in the end: with what is accepted as a page Leptos would lead back to
-    // the page before
+    // with `text/html` as accepted, Leptos would redirect back to the page before; the response here depends on the
+    // function alone
     request.headers_mut().remove(header::ACCEPT);
     let context = FormContext {
         engine: Arc::clone(&state.engine),
@@ -79,21 +78,21 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     refuse(&state, is_page, head, asker, notice, problem).await
 }
 
-/// The error in the answer of a server function: [`Problem::BadForm`] where none of that name was run.
+/// Returns the error in the response of a server function, or [`Problem::BadForm`] if no function of that name ran.
 async fn refusal_in(answer: Response) -> Refusal {
     let body = to_bytes(answer.into_body(), REFUSAL_LIMIT).await.unwrap_or_default();
     serde_json::from_slice(&body).unwrap_or_else(|_| Problem::BadForm.into())
 }
 
-/// Whose session came along.
+/// Returns the user of the request's session.
 fn user_of(state: &AppState, request: &Request) -> Result<UserId, Problem> {
     let session = state.sessions.find(request.headers(), state.engine.now())?;
     session.map(|session| session.user()).ok_or(Problem::NoSession)
 }
 
-/// `POST /api/ask`: what a page asks for whose socket does not come through, as JSON. Answered by the frame that would come
-/// down the socket. Whose `by` is another than the session is not asked for by who believes to ask: a cookie can be exchanged
-/// while a page is open.
+/// Handles `POST /api/ask`: a command as JSON, from a page whose WebSocket does not get through. The response is the
+/// frame that would be sent over the WebSocket. If the query has a `by` other than the session's user, the command is
+/// refused with [`Problem::WrittenAsAnother`], since the cookie can change while a page is open.
 pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
     let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
@@ -114,10 +113,10 @@ pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Respon
     }
 }
 
-/// Reads a form, as far as [`FORM_LIMIT`], and says whether there was more of it.
+/// Reads a form up to [`FORM_LIMIT`], and returns whether there was more of it.
 ///
 /// # Errors
-/// [`Problem::BadForm`] where it does not arrive.
+/// [`Problem::BadForm`] if the body cannot be read.
 async fn read(request: Request) -> Result<(Request, bool), Problem> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
@@ -137,8 +136,8 @@ async fn read(request: Request) -> Result<(Request, bool), Problem> {
     Ok((Request::from_parts(head, Body::from(Bytes::from(form))), is_cut))
 }
 
-/// How far a form that was cut has only whole characters: without an escape that was cut, and without the escapes before it
-/// of a character that lacks some.
+/// Returns the length of the longest prefix of a cut form with whole characters only: without a cut escape, and without
+/// the escapes of a character whose last bytes are missing.
 fn whole_characters(form: &[u8]) -> usize {
     let cut = form.iter().rev().take(2).position(|byte| *byte == b'%');
     let end = form.len() - cut.map_or(0, |after| after + 1);
@@ -160,7 +159,7 @@ fn whole_characters(form: &[u8]) -> usize {
     if following < expected { at - 3 } else { end }
 }
 
-/// A form that is given back, with what somebody is called where the field for that was left alone.
+/// Fills in the user's nickname in a form to show again, if the field was left empty.
 fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> RefusedForm {
     match form {
         RefusedForm::StartChat { nickname, title, private, id } if nickname.is_empty() => {
@@ -172,7 +171,7 @@ fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> Refus
     }
 }
 
-/// `GET /api/{function}`: somebody reloads or shares the address of a form. There is nothing to see; home is near.
+/// Handles `GET /api/{function}`, when the address of a form is reloaded or shared: redirects to the home page.
 pub async fn look() -> Response {
     see_other(HeaderValue::from_static("/"))
 }
@@ -193,20 +192,20 @@ async fn refuse(
         return error::plain(problem);
     }
     let client = Client::of(&head);
-    // to say no costs a page: a form that is refused before anything else counts it would cost nothing
+    // a refusal costs a page, and would be free of rate limits if the form is refused before it counts
     if let Err(problem) = state.engine.load(user_of(state, &head).ok(), client.address, NonZeroU32::MIN) {
         let mut response = state.renderer.say(Some(problem));
         error::mark(problem, &mut response);
         return response;
     }
-    // where it was the session that is missing, sending the form again works with the one that comes now
+    // if the session was missing, the form can be sent again with the one set here
     let session = state.sessions.find_or_start(head.headers(), state.engine.now(), client.is_secure);
     drop(head);
     let mut response = match notice {
         Notice::Refused { .. } => {
             let again = notice.clone();
             let made = state.renderer.make(asker, |renderer| Ok(renderer.answer_notice(again))).await;
-            // what they wrote comes back however busy it is
+            // what was typed is returned even if the server is busy
             made.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }
         Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => state.renderer.say(Some(problem)),
@@ -218,7 +217,7 @@ async fn refuse(
     response
 }
 
-/// The head of a request: what is needed of it after its body was read.
+/// Returns a request with the parts that are needed after the body has been read.
 fn blank_like(request: &Request) -> Request {
     let mut head = Request::default();
     *head.uri_mut() = request.uri().clone();
@@ -233,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_form_is_cut_between_characters() {
-        // é, 字, 😀 and a letter, as forms have them
+        // é, 字, 😀 and a letter, as forms encode them
         let form = "body=%C3%A9%E5%AD%97%F0%9F%98%80x";
         let ends = ["body=".len(), 11, 20, 32, 33];
         for cut in ends[0]..=form.len() {

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it can do its work.
+//! Health checks: whether the process is alive, and whether it can serve.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use axum::{
 
 use crate::http::state::AppState;
 
-/// `/healthz`: the process answers. Pages ask as well, before they open a socket to a server that was gone.
+/// Handles `/healthz`: the process is alive. Pages also ask here before they reconnect to a server that was down.
 pub async fn alive() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "alive\n")
 }
 
-/// `/readyz`: what people say is stored, and what was stored can be read.
+/// Handles `/readyz`: answers 503 if commands cannot be stored, if stored data cannot be read, or if the server is stopping.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
     let stopping = state.stop.is_cancelled();
     if !stopping && state.writer.is_well() && state.engine.newest_seq().is_ok() {

@@ -1,5 +1,5 @@
-//! The door: takes connections in, a bounded number at once, and waits for none that does not get to the point. What axum
-//! has for this waits for ever, and does not let itself be told otherwise.
+//! The accept loop: a bounded number of connections, with timeouts for idle and slow ones. axum's own has no such
+//! timeouts, and no way to set them.
 
 use std::{
     collections::BTreeMap,
@@ -33,20 +33,20 @@ use tower_http::add_extension::AddExtension;
 
 use crate::http::client::TrustedProxies;
 
-/// Connections that ask for pages and files at once. For one more the oldest goes in which nothing is asked for; where all
-/// are being answered, it waits. Sockets are counted elsewhere, since they are none of these once they are open.
+/// The maximum number of HTTP connections. If there is one more, the oldest idle one is closed; if none is idle, it
+/// waits. WebSockets are counted elsewhere, since they are not among these once they are open.
 const CONNECTIONS: usize = 4_000;
-/// So many of them come from one address at most, so that it takes many to have all places. For one more of them its own
-/// oldest goes in which nothing is asked for.
+/// The maximum number of HTTP connections of one address, so that one address cannot take all slots. If there is one
+/// more, the oldest idle one of the same address is closed.
 const CONNECTIONS_OF_AN_ADDRESS: usize = 125;
-/// The head of a request comes within this time, and so does the next request of a connection that is kept.
+/// The timeout for the head of a request, and for the next request of a connection that is kept alive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// When the server stops, an answer that was begun is waited for this long.
+/// How long a stopping server waits for responses that have begun.
 const LAST_TIMEOUT: Duration = Duration::from_secs(5);
-/// When nothing can be accepted, as when too many files are open, it is tried again after this long.
+/// How long to wait after a failed accept, such as when too many files are open.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Serves until it is to stop, and then what was begun to its end.
+/// Accepts and serves connections until `stop` is cancelled, and then completes the responses that have begun.
 pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
     serve_so_many(listener, router, proxies, stop, CONNECTIONS).await;
 }
@@ -95,7 +95,7 @@ async fn serve_so_many(
         let stop = stop.clone();
         open.spawn(async move {
             let mut connection = pin!(connection);
-            // whoever is at the other end knows best why it ended
+            // the client knows best why the connection ended
             tokio::select! {
                 _ = connection.as_mut() => {}
                 () = cut.cancelled() => {}
@@ -112,8 +112,8 @@ async fn serve_so_many(
     open.wait().await;
 }
 
-/// The connections in which nothing is asked for just now: those in which nothing ever was come first, and each for as long
-/// as it has been silent.
+/// The connections that are idle. Those that never had a request come first, and within each group those idle for the
+/// longest time.
 #[derive(Default)]
 struct Silent(Mutex<Waiting>);
 
@@ -123,20 +123,20 @@ struct Waiting {
     next: u64,
 }
 
-/// Whether a connection has asked for something before.
+/// Whether a connection has had a request before.
 type HasAsked = bool;
 
-/// What a connection is among those that are silent.
+/// The entry of a connection among the idle ones, while it is idle.
 struct Silence {
     silent: Arc<Silent>,
-    /// Of an address that is counted.
+    /// `None` if connections of this address are not counted.
     address: Option<IpAddr>,
     cut: CancellationToken,
     place: Mutex<Option<(HasAsked, u64)>>,
 }
 
 impl Silent {
-    /// Cuts the oldest silent connection of those that are meant. False where there is none.
+    /// Closes the oldest idle connection whose address matches. Returns false if there is none.
     fn cut_oldest(&self, is_meant: impl Fn(Option<IpAddr>) -> bool) -> bool {
         let mut waiting = lock(&self.0);
         let oldest = waiting.connections.iter().find(|(_, (address, _))| is_meant(*address));
@@ -187,11 +187,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// There are enough connections from an address, and something is asked for in each of them.
+/// The error for an address with too many connections, none of which is idle.
 struct TooMany;
 
-/// Counts a connection from an address. Those from a proxy are not counted, nor those from this machine itself, which may
-/// well be one that was not named.
+/// Counts a connection of an address. Not counted are those of proxies, and of this machine itself, which may be a
+/// proxy that was not configured.
 fn admit(
     peer: IpAddr,
     addresses: &Arc<Counts<IpAddr>>,
@@ -209,16 +209,16 @@ fn admit(
     if has_room { Ok(Some(counted)) } else { Err(TooMany) }
 }
 
-/// The next connection.
+/// Returns the next connection.
 async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                // a message is one small packet, and is not to wait for another
+                // a message is one small packet, and should not wait for another
                 let _ = stream.set_nodelay(true);
                 return (stream, peer);
             }
-            // it went before it was taken
+            // it was closed before it was accepted
             Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused) => {
             }
             Err(error) => {
@@ -264,7 +264,7 @@ mod tests {
             let counted = admit(peer, &addresses, &silent, &proxies).ok().flatten().unwrap();
             open.push((counted, Silence::begin(&silent, Some(peer))));
         }
-        // the oldest is being answered, and the one after it was
+        // the oldest is being answered, and the second has been answered before
         open[0].1.ends();
         open[1].1.ends();
         open[1].1.begins_again();
@@ -306,7 +306,7 @@ mod tests {
         }
         let mut other = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut other).await);
-        // the oldest were sent away, and whoever has asked before was not
+        // the oldest idle ones were closed, but not the one with a request before
         let mut rest = Vec::new();
         assert!(matches!(silent[0].read_to_end(&mut rest).await, Ok(0) | Err(_)));
         assert!(ask(&mut kept).await);

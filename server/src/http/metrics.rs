@@ -1,4 +1,4 @@
-//! `/metrics`: what an operator wants to watch, in the text format of Prometheus.
+//! `/metrics`: metrics for the operator, in the text format of Prometheus.
 
 use std::{fmt::Write, sync::Arc};
 
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::http::state::AppState;
 
-/// `/metrics`
+/// Handles `/metrics`.
 pub async fn show(State(state): State<Arc<AppState>>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&state)).into_response()
 }

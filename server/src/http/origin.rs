@@ -1,5 +1,5 @@
-//! Which page a request comes from: one of this site, or of another. Browsers say so in `Origin`; it is compared with `Host`
-//! as origins are (RFC 6454, section 5), where the port of the scheme goes without saying and case does not matter.
+//! Whether a request comes from a page of this site. Browsers send `Origin`; it is compared with `Host` as origins are
+//! (RFC 6454, section 5), where the default port of the scheme may be omitted and case does not matter.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -11,20 +11,20 @@ use axum::http::{
     uri::{Authority, Scheme},
 };
 
-/// The operator is told of what was refused once in this time at most.
+/// The shortest time between two warnings about refused requests.
 const TOLD_EVERY: Duration = Duration::from_secs(60);
-/// And of so many characters of each header.
+/// The maximum number of characters of each header in a warning.
 const TOLD_CHARACTERS: usize = 200;
 
-/// Tells the operator of requests that were refused as those of another site: behind a proxy that changes `Host`, those of
-/// the site itself are.
+/// Warns the operator about requests refused as cross-origin: behind a proxy that changes `Host`, requests of the site
+/// itself are refused.
 #[derive(Default)]
 pub struct Refusals {
     told_at: Mutex<Option<Instant>>,
 }
 
 impl Refusals {
-    /// A request was refused.
+    /// Records a refused request.
     pub fn note(&self, headers: &HeaderMap) {
         let now = Instant::now();
         let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,14 +46,14 @@ impl Refusals {
     }
 }
 
-/// Whether a request comes from a page of this site. Clients that are no browsers send no `Origin`; they hold their cookies
-/// in their own hands, so nobody can abuse them from elsewhere.
+/// Whether a request comes from a page of this site, or from a client that is not a browser. The latter send no
+/// `Origin`; their cookies cannot be abused by pages of other sites.
 pub fn is_same(headers: &HeaderMap, is_secure: bool) -> bool {
     !headers.contains_key(header::ORIGIN) || authority(headers, is_secure).is_some()
 }
 
-/// How the origin of a page of this site writes the host; `None` where it is of another one or not said. Where the request
-/// came over TLS a page without TLS is another one: anybody on its way may have written it.
+/// Returns the host as the `Origin` of a page of this site writes it. `None` if there is no `Origin`, or it is another
+/// one. For requests over TLS, a page without TLS is of another origin, since anyone on its way may have written it.
 pub(super) fn authority(headers: &HeaderMap, is_secure: bool) -> Option<Authority> {
     let origin: Uri = headers.get(header::ORIGIN)?.to_str().ok()?.parse().ok()?;
     let usual = match origin.scheme() {

@@ -1,4 +1,4 @@
-//! Pages: data from the engine, HTML from `app`, a session for whoever has none.
+//! Pages: data from the engine, HTML from `app`, and a session for clients without one.
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -26,17 +26,17 @@ use super::{
     state::AppState,
 };
 
-/// Tells search engines what they may do with an answer.
+/// The header that tells search engines what they may do with a page.
 const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
-/// Which part of the lobby is wanted.
+/// The query of the home page: the part of the lobby to show.
 #[derive(Deserialize)]
 pub struct PartOfLobby {
     filter: Option<String>,
     limit: Option<usize>,
 }
 
-/// `/`, and `/?filter={text}&limit={number}` for some of the public chats
+/// Handles `/`, and `/?filter={text}&limit={number}` for some of the public chats.
 pub async fn home(
     State(state): State<Arc<AppState>>,
     part: Result<Query<PartOfLobby>, QueryRejection>,
@@ -46,7 +46,7 @@ pub async fn home(
     let filter = part.filter.unwrap_or_default();
     let limit = part.limit.unwrap_or(PAGE_LISTINGS).clamp(1, LISTINGS_LIMIT);
     let wanted = LobbyQuery { filter, limit };
-    // a long list costs as much as so many short ones
+    // a long list costs as much as that many short ones
     let cost = u32::try_from(limit.div_ceil(PAGE_LISTINGS)).ok().and_then(NonZeroU32::new);
     let visitor = match Visitor::come(&state, &request, cost.unwrap_or(NonZeroU32::MIN)) {
         Ok(visitor) => visitor,
@@ -63,7 +63,7 @@ pub async fn home(
     visitor.answer(&state, answer)
 }
 
-/// Which part of a chat's history is wanted, and about what of it more.
+/// The query of a chat's page: the part of its history to show, and the message or user to show details of.
 #[derive(Deserialize)]
 pub struct Part {
     before: Option<Seq>,
@@ -71,8 +71,8 @@ pub struct Part {
     person: Option<UserId>,
 }
 
-/// `/chat/{id}`; `/chat/{id}?before={seq}` for what was said before an event, `?message={seq}` and `?person={id}` for what
-/// can be done about a message or somebody
+/// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?message={seq}` or `?person={id}` for
+/// details and actions about a message or a user.
 pub async fn chat(
     State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
@@ -80,7 +80,7 @@ pub async fn chat(
     request: Request,
 ) -> Response {
     let id = id.map_or_else(|_| String::new(), |Path(id)| id);
-    // Links are read aloud, typed and cut out of sentences: case and what hangs on behind are forgiven.
+    // Links are read aloud, typed and cut out of sentences: case and trailing punctuation are ignored.
     let meant = id.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).to_ascii_lowercase();
     if meant != id && meant.parse::<ChatId>().is_ok() {
         return Redirect::permanent(&format!("/chat/{meant}")).into_response();
@@ -89,7 +89,7 @@ pub async fn chat(
         Ok(visitor) => visitor,
         Err(problem) => return refuse(&state, &request, problem),
     };
-    // a part that is none shows the newest
+    // an invalid query shows the newest page
     let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
     let answer = match id.parse() {
         Ok(chat) => show(&state, &visitor, chat, part).await,
@@ -98,7 +98,7 @@ pub async fn chat(
     visitor.answer(&state, answer)
 }
 
-/// Answers with a page of a chat: as it was made before, or as it is made anew.
+/// Responds with a page of a chat, from the cache or newly rendered.
 async fn show(
     state: &Arc<AppState>,
     visitor: &Visitor,
@@ -119,14 +119,14 @@ async fn show(
         return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
     }
     let robots = robots(&glance, before.is_none() && about.is_none());
-    // before what is to come is the newest page, whatever number that is
+    // a position after the newest event gives the newest page, whatever its number
     let before = before.filter(|before| *before <= glance.chat.seq);
-    // what somebody is called may change without their chats
+    // the details of a user are not cached, since their nickname can change without an event of the chat
     let sheet = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
     let mut answer = match state.renderer.answer_again(&glance, sheet, visitor.takes) {
         Some(answer) => answer,
         None => {
-            // looked at anew when it is its turn: others may have made it meanwhile
+            // checked again when it is this request's turn: another one may have rendered the page meanwhile
             drop(glance);
             let (engine, user, takes) = (Arc::clone(&state.engine), visitor.user, visitor.takes);
             let make = move |renderer: &PageRenderer| {
@@ -144,9 +144,8 @@ async fn show(
     Ok(answer)
 }
 
-/// What search engines may do with the page of a chat. One that everybody is shown may be found as well, by its title, for as
-/// long as it is sure to be there; nothing of what is said in it is to be seen elsewhere. Of others they know nothing, nor of
-/// pages about what was said earlier, or about somebody.
+/// Returns the directives for search engines about a chat's page. A public chat may be found by its title, for as long
+/// as it is sure to exist, without its messages being shown elsewhere. Private chats, earlier pages and details are not indexed.
 fn robots(ChatView { chat, visit, .. }: &ChatView, is_newest: bool) -> Option<HeaderValue> {
     if chat.visibility == Visibility::Private || !is_newest {
         return Some(HeaderValue::from_static("noindex, nofollow"));
@@ -155,7 +154,7 @@ fn robots(ChatView { chat, visit, .. }: &ChatView, is_newest: bool) -> Option<He
     format!("nofollow, nosnippet, noarchive, unavailable_after: {until}").parse().ok()
 }
 
-/// Everything else: a file of the site, or the page that says there is none.
+/// Handles all other addresses: a file of the site, or a page that says there is none.
 pub async fn elsewhere(State(state): State<Arc<AppState>>, uri: Uri, request: Request) -> Response {
     let version = uri.query().and_then(|query| query.strip_prefix("v="));
     let file = assets::serve(uri.path().trim_start_matches('/'), version, request.headers());
@@ -167,29 +166,29 @@ pub async fn elsewhere(State(state): State<Arc<AppState>>, uri: Uri, request: Re
     response
 }
 
-/// Whether a page is asked for as data and not to be shown.
+/// Whether the request asks for the page's data as JSON instead of HTML.
 fn wants_data(request: &Request) -> bool {
     request.headers().get(header::ACCEPT).is_some_and(|accept| accept == "application/json")
 }
 
-/// Answers a request for a page that nobody is let in for.
+/// Responds to a request for a page that was refused by a limit or for its session.
 fn refuse(state: &AppState, request: &Request, problem: Problem) -> Response {
     if wants_data(request) { error::plain(problem) } else { say(state, problem) }
 }
 
-/// Whoever loads a page.
+/// The visitor who loads a page.
 struct Visitor {
     user: UserId,
     asker: Asker,
-    /// Whether they ask for the page as data and not to be shown.
+    /// Whether the page's data is requested instead of HTML.
     wants_data: bool,
     takes: Takes,
-    /// Where the session is new, or renewed.
+    /// The cookie to set, if the session is new or renewed.
     cookie: Option<HeaderValue>,
 }
 
 impl Visitor {
-    /// Whoever sent a request for a page that costs as much as so many.
+    /// Admits a request for a page that costs as much as `cost` short ones.
     fn come(state: &AppState, request: &Request, cost: NonZeroU32) -> Result<Self, Problem> {
         let Client { address, is_secure } = Client::of(request);
         let (headers, now) = (request.headers(), state.engine.now());
@@ -202,7 +201,7 @@ impl Visitor {
         Ok(Self { user: session.user(), asker, wants_data: wants_data(request), takes, cookie })
     }
 
-    /// Answers them.
+    /// Completes the response to the visitor.
     fn answer(self, state: &AppState, answered: Result<Response, Problem>) -> Response {
         let mut response = answered.unwrap_or_else(|problem| match self.wants_data {
             true => error::plain(problem),
@@ -215,7 +214,7 @@ impl Visitor {
     }
 }
 
-/// Answers with a page that says why there is no other.
+/// Responds with a page that shows a problem.
 fn say(state: &AppState, problem: Problem) -> Response {
     let mut response = state.renderer.say(Some(problem));
     error::mark(problem, &mut response);

@@ -1,4 +1,4 @@
-//! From a page to HTML, by the views that the browser takes over, and what is kept of it.
+//! Renders pages to HTML, with the same views that the browser hydrates, and caches them.
 
 mod cache;
 mod packed;
@@ -27,34 +27,34 @@ pub(in crate::http) use cache::PageKey;
 pub use cache::{PageRenderer, Takes};
 pub use pool::{Asker, Line};
 
-/// What differs from one answer to the next.
+/// Values that are unique to a response.
 #[derive(Debug, Clone)]
 struct RequestIds {
-    /// What shows that a script is ours. Where none could be drawn, no script is run, and the page works without.
+    /// The nonce of the page's script. If none could be drawn, no script runs, and the page works without it.
     nonce: String,
-    /// For the message that a page without a script may post.
+    /// The id of the message that a page without scripts may post.
     client_id: Option<ClientId>,
 }
 
 impl RequestIds {
-    /// For one answer.
+    /// Draws the values of one response.
     fn draw() -> Self {
         Self { nonce: random::nonce().unwrap_or_default(), client_id: random::client_id().ok() }
     }
 }
 
-/// Something as JSON that can stand in a page: nothing in it ends the element around it or begins another.
+/// Serializes to JSON that can stand in HTML: nothing in it ends the element around it or starts another.
 fn as_data(kind: &impl Serialize) -> String {
     serde_json::to_string(kind).unwrap_or_default().replace('<', "\\u003c")
 }
 
-/// The whole document of a page.
+/// Renders the whole document of a live page.
 fn render(page: Page, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     let data = as_data(&page);
     document(Content::Page(page, data), once, assets, options)
 }
 
-/// The whole document of a page that stays as it is.
+/// Renders the whole document of a static page.
 fn render_notice(notice: Notice, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     document(Content::Notice(notice), once, assets, options)
 }

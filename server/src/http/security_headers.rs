@@ -1,21 +1,21 @@
-//! What every answer tells browsers to hold back, so that a mistake elsewhere does less harm.
+//! The security headers of every response, which limit the damage of a mistake elsewhere.
 
 use axum::{
     http::{HeaderName, HeaderValue, header},
     response::Response,
 };
 
-/// What is no page is no page: nothing in it is run or shown in a frame (Content Security Policy, level 3).
+/// For responses that are not pages: nothing in them runs or is framed (Content Security Policy, level 3).
 const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// On every answer that does not say otherwise.
+/// The headers of every response that does not set them itself.
 const EVERYWHERE: [(HeaderName, HeaderValue); 6] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(NO_PAGE)),
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-    // The address of a chat is what lets people in: other sites do not learn it. With `no-referrer` browsers would hide from
-    // this one, too, where a form comes from (`Origin: null`, Fetch standard), and without TLS nothing else tells
+    // The address of a chat grants access, so other sites must not learn it. With `no-referrer`, browsers would also
+    // hide from this site where a form comes from (`Origin: null`, Fetch standard), and without TLS no other header tells.
     (header::REFERRER_POLICY, HeaderValue::from_static("same-origin")),
-    // the clipboard and the sheet for sharing are all that a page asks of the device
+    // the clipboard and the share sheet are all that a page uses of the device
     (
         HeaderName::from_static("permissions-policy"),
         HeaderValue::from_static(
@@ -26,7 +26,7 @@ const EVERYWHERE: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// Adds to an answer what it does not say by itself.
+/// Adds the headers that a response does not set itself.
 pub async fn protect(mut answer: Response) -> Response {
     for (name, value) in EVERYWHERE {
         answer.headers_mut().entry(name).or_insert(value);
@@ -34,8 +34,9 @@ pub async fn protect(mut answer: Response) -> Response {
     answer
 }
 
-/// What a page may do: run the one script in it and what that imports from here, compile WASM, and talk to this server.
-/// While Qchat is worked on, the socket that tells of new builds is elsewhere (`is_watched`).
+/// Returns the Content-Security-Policy of a page: it may run its own script and what that imports from this server,
+/// compile WASM, and connect to this server. Under `cargo leptos watch` (`is_watched`), it may also connect to the
+/// socket that announces new builds.
 pub fn page_policy(nonce: &str, is_watched: bool) -> String {
     let elsewhere = if is_watched { " ws:" } else { "" };
     format!(

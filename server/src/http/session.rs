@@ -1,5 +1,5 @@
-//! Sessions: who a browser is. A session is a random secret in a signed, HttpOnly cookie; the public [`UserId`]
-//! follows from the secret by a hash and tells nothing about it. Nothing is stored for a session.
+//! Sessions of browsers. A session is a random secret in a signed, HttpOnly cookie; the public [`UserId`] is a hash of
+//! the secret and reveals nothing about it. Nothing is stored for a session.
 
 use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
@@ -12,28 +12,28 @@ use engine::{
 };
 use sha2::{Digest, Sha256};
 
-/// The name of the cookie.
+/// The name of the cookie without TLS.
 pub const COOKIE: &str = "qchat_session";
-/// Its name over TLS. Browsers take one of this prefix from the site itself alone: neither from a sibling of its host nor
-/// without TLS (RFC 6265bis, section 4.1.3.2).
+/// The name of the cookie over TLS. Browsers accept this prefix only from the site itself and over TLS, not from
+/// another subdomain (RFC 6265bis, section 4.1.3.2).
 pub const HOST_COOKIE: &str = "__Host-qchat_session";
 
-/// A session ends this long after it was last renewed.
+/// The lifetime of a session after its last renewal.
 const LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// A session older than this is renewed when its browser loads a page.
+/// The age at which a session is renewed when its browser loads a page.
 const RENEW_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-/// Bytes of a secret: 128 bits.
+/// The number of bytes in a secret: 128 bits.
 const SECRET_BYTES: usize = 16;
-/// Bytes of a key, as the cookie crate wants them: half to sign, half (unused here) to encrypt.
+/// The number of bytes in a key, as the cookie crate needs them: half to sign, half (unused here) to encrypt.
 const KEY_BYTES: usize = 64;
 
-/// Why sessions cannot be signed.
+/// The error of a key that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file system refused.
+    /// The file cannot be read or written.
     #[error("it could not be read or written: {0}")]
     Io(#[from] io::Error),
-    /// It is something else.
+    /// The file is not a key.
     #[error(
         "it is not a key of {KEY_BYTES} bytes: put the right one back, or remove it and everybody gets a new session"
     )]
@@ -43,25 +43,25 @@ pub enum KeyError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Makes and checks sessions.
+/// Issues and validates sessions.
 pub struct Sessions {
     key: Key,
-    /// The one before. What it signed still holds, and is signed anew when its browser loads a page.
+    /// The previous key. Sessions signed with it are valid, and are signed anew when their browser loads a page.
     old: Option<Key>,
 }
 
-/// A session that holds.
+/// A valid session.
 pub struct Session {
     secret: [u8; SECRET_BYTES],
     issued_at: Timestamp,
-    /// Whether the key of today signed it.
+    /// Whether the current key signed it.
     is_current: bool,
-    /// Whether it came under a name that nobody else can set.
+    /// Whether its cookie has a name that other sites cannot set.
     is_sure: bool,
 }
 
 impl Session {
-    /// Who it is, in public: the first 80 bits of SHA-256 over the secret.
+    /// Returns the public id of the user: the first 80 bits of SHA-256 over the secret.
     pub fn user(&self) -> UserId {
         let hash = Sha256::new_with_prefix(b"qchat user id\0").chain_update(self.secret).finalize();
         let mut id = [0; ID_BYTES];
@@ -71,10 +71,10 @@ impl Session {
 }
 
 impl Sessions {
-    /// Signs with the key in a file, which is made with mode 0600 where there is none.
+    /// Opens the key in a file. If there is no file, creates it with mode 0600.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`] if the key cannot be read or created.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         let key = match read_key(path)? {
             Some(key) => key,
@@ -83,20 +83,19 @@ impl Sessions {
         Ok(Self { key, old: None })
     }
 
-    /// What the key in another file signed, if there is one, holds as well.
+    /// Also accepts sessions signed with the previous key, if its file exists.
     ///
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`] if the file exists and cannot be read or is not a key.
     pub fn holding(self, old: &Path) -> Result<Self, KeyError> {
         Ok(Self { old: read_key(old)?, ..self })
     }
 
-    /// The session that came with a request, if one is one of ours, whole and not too old. Other sites can set cookies that
-    /// come with ours: those that do not hold are passed over, and what came under the name that nobody else can set comes
-    /// before all others.
+    /// Returns the session of a request, or `None` if it has none that is valid. Other sites can set cookies that are
+    /// sent along with ours: invalid ones are ignored, and a valid one under the name that others cannot set has precedence.
     ///
     /// # Errors
-    /// [`Problem::TwoSessions`] where two hold that differ.
+    /// [`Problem::TwoSessions`] if there are two different valid ones of the same name.
     pub fn find(&self, headers: &HeaderMap, now: Timestamp) -> Result<Option<Session>, Problem> {
         let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let sent: Vec<_> =
@@ -117,7 +116,7 @@ impl Sessions {
         Ok(None)
     }
 
-    /// The session of a cookie, if it holds.
+    /// Returns the session in a cookie's value, or `None` if it is not valid.
     fn check(&self, value: &str, is_sure: bool, now: Timestamp) -> Option<Session> {
         let mut jar = CookieJar::new();
         jar.add_original(Cookie::new(COOKIE, value.to_owned()));
@@ -130,18 +129,18 @@ impl Sessions {
         (age(&session, now) < LIFETIME).then_some(session)
     }
 
-    /// The session of a browser that loads a page, and the cookie to set where it has none or an ageing one. One that
-    /// came over TLS is told to send it over nothing else (`is_secure`).
+    /// Returns the session of a browser that loads a page, and the cookie to set if it has none or has to be renewed.
+    /// With `is_secure`, the cookie is for TLS only.
     ///
     /// # Errors
-    /// [`Problem::TwoSessions`], or [`Problem::NotReadable`] where none can be drawn.
+    /// [`Problem::TwoSessions`] as for [`Sessions::find`], [`Problem::NotReadable`] if no secret can be drawn.
     pub fn find_or_start(
         &self,
         headers: &HeaderMap,
         now: Timestamp,
         is_secure: bool,
     ) -> Result<(Session, Option<HeaderValue>), Problem> {
-        // one that seems to come later is from before the clock was set back
+        // a session from the future is from before the clock was set back
         let is_young =
             |session: &Session| Duration::from_millis(now.0.abs_diff(session.issued_at.0)) < RENEW_AFTER;
         match self.find(headers, now)? {
@@ -187,7 +186,7 @@ fn age(session: &Session, now: Timestamp) -> Duration {
     Duration::from_millis(now.millis_since(session.issued_at))
 }
 
-/// The key in a file; nothing where there is none.
+/// Returns the key in a file, or `None` if there is no file.
 fn read_key(path: &Path) -> Result<Option<Key>, KeyError> {
     match fs::read(path) {
         Ok(bytes) if bytes.len() == KEY_BYTES => Ok(Some(Key::from(&bytes))),
@@ -197,7 +196,7 @@ fn read_key(path: &Path) -> Result<Option<Key>, KeyError> {
     }
 }
 
-/// Written beside and renamed, so that a crash leaves either no key or a whole one.
+/// Creates a key. It is written to another file and renamed, so that a crash leaves either no key or a whole one.
 fn make_key(path: &Path) -> Result<Key, KeyError> {
     let bytes = random::bytes::<KEY_BYTES>()?;
     let unfinished = path.with_extension("new");
@@ -298,7 +297,7 @@ mod tests {
             assert!(moved.contains(attribute), "{moved}");
         }
         assert!(!moved.contains("Domain"), "{moved}");
-        // whatever others plant beside it
+        // regardless of what other sites set beside it
         for cookies in [[&*planted, &*moved], [&*moved, &*planted]] {
             let (found, renewed) = sessions.find_or_start(&both(&cookies), NOW, true).unwrap();
             assert_eq!((found.user(), renewed), (ana.user(), None));
@@ -356,7 +355,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(open().unwrap().find(&sent(&cookie), NOW).unwrap().is_some());
 
-        // a key that is put aside goes on for those who come back, who leave it behind
+        // a key that is put aside stays valid for browsers that return, which then move to the new one
         fs::rename(&path, &old).unwrap();
         let sessions = open().unwrap();
         let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();

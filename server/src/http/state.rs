@@ -1,4 +1,4 @@
-//! What handlers work with.
+//! The state that handlers share.
 
 use std::sync::Arc;
 
@@ -7,26 +7,26 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
 
-/// What the handlers work with.
+/// The state that handlers share.
 pub struct AppState {
-    /// What Qchat can be asked.
+    /// The engine.
     pub engine: Arc<Engine>,
-    /// What goes on.
+    /// The lobby.
     pub lobby: Arc<Lobby>,
-    /// Who is here.
+    /// Who is online, and in which chats.
     pub presence: Arc<Presence>,
-    /// How often the tasks in the background panicked.
+    /// The panics of background tasks.
     pub panics: Arc<Panics>,
-    /// Who is who.
+    /// Sessions of browsers.
     pub sessions: Sessions,
-    /// What was refused as coming from another site.
+    /// Requests refused as cross-origin.
     pub refusals: Refusals,
-    /// Whether the writer is well.
+    /// The health of the writer.
     pub writer: Arc<WriterHealth>,
-    /// Cancelled when the server is to stop.
+    /// Cancelled when the server stops.
     pub stop: CancellationToken,
-    /// The open connections, for which a stopping server waits.
+    /// The open WebSockets, for which a stopping server waits.
     pub connections: TaskTracker,
-    /// Makes the pages.
+    /// Renders and caches pages.
     pub renderer: Arc<PageRenderer>,
 }

@@ -1,8 +1,8 @@
-//! `/live`: the one WebSocket of a page.
+//! `/live`: the WebSocket of a page.
 //!
-//! A connection has no queue of messages. It is a set of cursors: for each chat it watches, the last place it sent.
-//! When a bell rings it reads what is new from the tail, or from the database if it fell off the tail, and writes it
-//! in one batch. Live delivery, a slow reader and a reconnect are the same code: "send me what is after N".
+//! A connection has no queue of messages. It is a set of cursors: for each chat it watches, the last position it sent.
+//! When it is woken it reads what is new from the replay buffer, or from the database if that was evicted, and writes
+//! it in one batch. Live delivery, a slow reader and a reconnect are the same code: "send me what is after N".
 
 mod close;
 mod connection;
@@ -25,7 +25,7 @@ use connection::Connection;
 
 use crate::http::{client::Client, error, origin, state::AppState};
 
-/// Checks a handshake and takes the connection over.
+/// Handles a WebSocket handshake and starts to serve the connection.
 pub async fn upgrade(
     State(state): State<Arc<AppState>>,
     Extension(client): Extension<Client>,
@@ -35,7 +35,7 @@ pub async fn upgrade(
         state.refusals.note(request.headers());
         return error::plain(Problem::CrossOrigin);
     }
-    // A page cannot see why a handshake failed, so those without a session are let in and told.
+    // A page cannot see why a handshake failed, so connections without a session are accepted and told the reason.
     let caller = match state.sessions.find(request.headers(), state.engine.now()) {
         Ok(Some(session)) if !state.stop.is_cancelled() => {
             Ok(Caller { user: session.user(), address: client.address })
@@ -44,8 +44,8 @@ pub async fn upgrade(
         Ok(None) => Err(Problem::NoSession),
         Err(problem) => Err(problem),
     };
-    // Those who come too often cost the least before their handshake. Pages take it for a network that fails, and come
-    // back later each time.
+    // Connections beyond the rate limit are cheapest to refuse before the handshake. Pages take that for a network
+    // error and back off.
     let place = match state.engine.check_connect(caller.ok().map(|caller| caller.user), client.address) {
         Ok(place) => place,
         Err(problem) => return error::plain(problem),
@@ -63,7 +63,7 @@ pub async fn upgrade(
             Ok((caller, _open)) => {
                 connection::run(Connection::new(write_half, read_half, caller, state)).await;
             }
-            // rare, and not to take room in all the others
+            // boxed, since this is rare and would enlarge the future of every connection
             Err(problem) => Box::pin(close::refuse(&write_half, read_half, problem)).await,
         }
     });

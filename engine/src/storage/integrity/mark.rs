@@ -1,5 +1,6 @@
-//! The mark of a database that is open, in a file beside it: whoever finds it as it is marked knows that nobody wrote to it
-//! since, and that the machine was up all the time (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
+//! The mark of an open database, in a file beside it. If the database file is as the mark describes it, no other
+//! process has written to it since, and the machine has not been restarted
+//! (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
 
 use std::{
     fs::{self, File, Metadata},
@@ -14,17 +15,17 @@ use redb::{BackendError, StorageBackend, backends::FileBackend};
 
 use super::seal::owned;
 
-/// Made anew by the kernel whenever it starts: random(4).
+/// The boot id, which the kernel generates at every start: random(4).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What a mark begins with that does not count. It is written over one that does, which keeps its place on a full disk.
+/// What a cleared mark begins with. It overwrites a mark that is set, which keeps its space on a full disk.
 const LIFTED: &[u8] = b"lifted";
 
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("mark")
 }
 
-/// Whether there is a mark, and the database is as it was marked.
+/// Returns whether there is a mark, and the database file is as it was marked.
 pub(in crate::storage) fn holds(database: &Path) -> bool {
     let holds = || {
         io::Result::Ok(fs::read_to_string(beside(database))? == mark_of(&boot()?, &fs::metadata(database)?))
@@ -36,15 +37,16 @@ fn boot() -> io::Result<String> {
     Ok(fs::read_to_string(BOOT_ID)?.trim().to_owned())
 }
 
-/// Which file it is, and when it was changed for the last time. Unlike the time of its last modification, that is set by the
-/// kernel alone (inode(7)): no copy has it, and whoever writes changes it once its clock has ticked. Always of the same length.
+/// Returns the mark of a file: its identity, and when its inode was last changed. Unlike the time of the last
+/// modification, this time can only be set by the kernel (inode(7)): a copy has another one, and every write updates it
+/// once the kernel's clock has advanced. All marks have the same length.
 fn mark_of(boot: &str, database: &Metadata) -> String {
     let (device, inode, length) = (database.dev(), database.ino(), database.len());
     let (seconds, nanos) = (database.ctime(), database.ctime_nsec());
     format!("{boot} {device:020} {inode:020} {length:020} {seconds:020}.{nanos:09}\n")
 }
 
-/// Sets a mark, and keeps it.
+/// Writes the mark, and holds the files needed for that.
 #[derive(Debug)]
 struct Marker {
     boot: String,
@@ -59,16 +61,17 @@ impl Marker {
     }
 }
 
-/// The mark beside an open database. Where there can be none, nothing is lost but time at the next start. It is not synced: none
-/// outlives the kernel.
+/// The mark beside an open database. If it cannot be created, the next start only takes longer. It is not synced, since
+/// no mark is valid after a restart of the machine.
 #[derive(Debug, Clone)]
 pub(in crate::storage) struct Mark(Option<Arc<Marker>>);
 
 impl Mark {
-    /// The mark of what is in no file.
+    /// The mark of a database that is not in a file.
     pub(in crate::storage) const NONE: Self = Self(None);
 
-    /// What is there from before holds until it is [lifted](Self::lift): who has the database open is not known yet.
+    /// Opens the mark of a database. A mark that is already there stays valid until it is [cleared](Self::clear), since
+    /// another process may have the database open.
     pub(in crate::storage) fn of(path: &Path, database: &File) -> Self {
         let marker = || {
             let (boot, database) = (boot()?, database.try_clone()?);
@@ -82,7 +85,7 @@ impl Mark {
         Self(tried.ok())
     }
 
-    /// What is there is to be believed from now on.
+    /// Sets the mark, and from now on renews it after every write.
     pub(in crate::storage) fn set(&self) {
         self.change(|marker, is_set| {
             *is_set = true;
@@ -90,7 +93,7 @@ impl Mark {
         });
     }
 
-    /// What is there is not to be believed before it is [set](Self::set) again.
+    /// Clears the mark until it is [set](Self::set) again.
     pub(in crate::storage) fn clear(&self) {
         self.change(|marker, is_set| {
             *is_set = false;
@@ -98,12 +101,12 @@ impl Mark {
         });
     }
 
-    /// Something was written by whoever set it.
+    /// Renews the mark after a write of this process, if it is set.
     fn renew(&self) {
         self.change(|marker, is_set| if *is_set { marker.write() } else { Ok(()) });
     }
 
-    /// What is done about the mark is done by one at a time.
+    /// Changes the mark under its lock. Errors are logged only.
     fn change(&self, change: impl FnOnce(&Marker, &mut bool) -> io::Result<()>) {
         let Self(Some(marker)) = self else { return };
         let mut is_set = marker.is_set.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,8 +116,8 @@ impl Mark {
     }
 }
 
-/// A database in a file, whose mark holds although redb writes between checkpoints: to make room in its memory, by pages that
-/// nothing on the disk leads to yet.
+/// A database file whose mark is renewed after every write. redb writes between checkpoints too: to free its cache, it
+/// writes pages that nothing on the disk refers to yet.
 #[derive(Debug)]
 pub(in crate::storage) struct Marked {
     pub(in crate::storage) file: FileBackend,
@@ -182,7 +185,7 @@ mod tests {
     use super::*;
     use crate::storage::Store;
 
-    /// A database with a mark that holds.
+    /// Returns a database file with a valid mark.
     fn marked(folder: &Path) -> (PathBuf, Marked) {
         let path = folder.join("a.redb");
         fs::write(&path, "as it was").unwrap();
@@ -201,7 +204,7 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         let changed = || file.metadata().map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
         let (before, modified) = (changed(), file.metadata().unwrap().modified().unwrap());
-        // times are as fine as the clock of the kernel
+        // File times are as precise as the kernel's clock.
         while changed() == before {
             marked.write(0, b"A").unwrap();
             assert!(holds(&path));

@@ -1,5 +1,5 @@
-//! The seal on a database that was closed in order: how long its file is, and a checksum of all of it, in a file beside it.
-//! Whoever finds it unbroken knows that nobody and nothing changed the database since.
+//! The seal of a database that was closed in an orderly way: the length of its file and a checksum of all of it, in a
+//! file beside it. If the seal is intact, nothing has changed the database since.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,22 +9,23 @@ use std::{
     thread,
 };
 
-/// Read at once.
+/// The number of bytes that are read at once.
 const CHUNK_BYTES: usize = 128 * 1024;
 
-/// So many read at the same time at most: one core does not read as fast as memory gives.
+/// The maximum number of threads that read at the same time: one core does not read as fast as the memory delivers.
 const READERS: usize = 4;
 
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("seal")
 }
 
-/// Makes files where there are none for Qchat alone to read, whatever the folder lets others do.
+/// Sets options that create files, if they do not exist, readable and writable by Qchat's user alone, whatever the
+/// folder permits.
 pub(in crate::storage) fn owned(options: &mut OpenOptions) -> &mut OpenOptions {
     options.create(true).mode(0o600)
 }
 
-/// Whether there is a seal, and the database is as it was sealed.
+/// Returns whether there is a seal, and the database is as it was sealed.
 pub(in crate::storage) fn holds(database: &Path) -> io::Result<bool> {
     match fs::read_to_string(beside(database)) {
         Ok(seal) => Ok(seal == of(database)?),
@@ -33,7 +34,8 @@ pub(in crate::storage) fn holds(database: &Path) -> io::Result<bool> {
     }
 }
 
-/// Takes the seal away, if there is one. It is not needed for truth: whoever writes to the database breaks it.
+/// Removes the seal, if there is one. This is not needed for correctness, since any write to the database breaks the
+/// seal.
 pub(in crate::storage) fn remove(database: &Path) -> io::Result<()> {
     match fs::remove_file(beside(database)) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -41,7 +43,7 @@ pub(in crate::storage) fn remove(database: &Path) -> io::Result<()> {
     }
 }
 
-/// Seals a database that nobody has open.
+/// Seals a database that no process has open.
 pub(in crate::storage) fn put(database: &Path) -> io::Result<()> {
     let mut file = owned(File::options().write(true).truncate(true)).open(beside(database))?;
     file.write_all(of(database)?.as_bytes())
@@ -53,7 +55,7 @@ fn of(database: &Path) -> io::Result<String> {
     Ok(format!("{length} {checksum:08x}\n"))
 }
 
-/// The length of a file, and its checksum, which so many find out together.
+/// Returns the length of a file and its checksum, computed by the given number of threads.
 fn read(database: &Path, readers: u64) -> io::Result<(u64, u32)> {
     let length = fs::metadata(database)?.len();
     let part_bytes = length.div_ceil(readers);

@@ -1,5 +1,5 @@
-//! Where pages are made. The page of a chat is the same for all who come to it for the first time, but for a few words: it
-//! is rendered once, for nobody, and each of them gets it with their own words in it.
+//! The render cache. The page of a chat is the same for all new visitors, except for a few values: it is rendered once,
+//! for a placeholder visitor, and the values of each visitor are filled into the result.
 
 use std::{
     collections::HashSet,
@@ -33,84 +33,85 @@ use super::{
 };
 use crate::http::security_headers;
 
-/// So many bytes of the newest pages of chats are kept.
+/// The maximum size of the cache of newest pages, in bytes.
 const KEPT_BYTES: usize = 6 * 1024 * 1024;
-/// So many bytes of other pages of chats are, so that whoever turns pages takes nothing from those who come.
+/// The maximum size of the cache of other pages, in bytes. They are separate so that readers of history do not evict
+/// the newest pages.
 const KEPT_PARTS_BYTES: usize = 2 * 1024 * 1024;
-/// So many pages that say one thing are kept.
+/// The maximum number of cached pages with a single notice.
 const KEPT_NOTICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 
-/// None is used when it is older than this, since what expires leaves no trace in the chat, and as often those are let go, so
-/// that what was removed does not stay in memory.
+/// The maximum age of a cached page, since expired events leave no trace in the chat. It is also the interval at which
+/// old pages are dropped, so that removed messages do not stay in memory.
 const KEPT: Duration = Duration::from_secs(60);
-/// In a large room, whose members are told of each other in batches, a page may show those who were there so long ago.
+/// The maximum age of the members on a page of a large room, whose members are updated in batches anyway.
 const MEMBERS_KEPT: Duration = Duration::from_secs(1);
 
-/// Makes pages, and keeps what several will see.
+/// Renders pages, and caches those that several visitors will see.
 pub struct PageRenderer {
     assets: Assets,
     options: LeptosOptions,
-    /// cargo-leptos says so to the server it runs, and the page then asks for new builds.
+    /// Whether cargo-leptos runs this server in watch mode; pages then wait for new builds.
     is_watched: bool,
     newest: Mutex<PageCache>,
     parts: Mutex<PageCache>,
-    /// Pages that say one thing, by the problem they say; `None` is that no page has this address.
+    /// Pages with a single notice, by their problem. `None` is the page for unknown addresses.
     notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
     pool: Pool,
 }
 
-/// Which page of a chat.
+/// The cache key of a page of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::http) struct PageKey {
-    /// Of which chat.
+    /// The chat.
     pub(in crate::http) chat: ChatId,
-    /// Before which event; `None` for the newest page.
+    /// The event it ends before. `None` for the newest page.
     pub(in crate::http) before: Option<Seq>,
-    /// With more about what was said there.
+    /// The message whose details it shows, if any.
     pub(in crate::http) message: Option<Seq>,
 }
 
-/// How somebody takes a page.
+/// The encodings that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
-    /// As it is.
+    /// Plain HTML only.
     Html,
-    /// Compressed as well.
+    /// Compressed with gzip as well.
     Gzip,
 }
 
-/// A page for somebody.
+/// A page filled in for a visitor.
 enum Filled {
     Html(String),
     Gzip(Vec<u8>),
 }
 
-/// The pages that are kept.
+/// An LRU cache of pages, bounded by size.
 struct PageCache {
     pages: LruCache<PageKey, Arc<CachedPage>>,
     limit: usize,
     bytes: usize,
 }
 
-/// A page of a chat, for strangers.
+/// A cached page of a chat, for visitors it does not mention.
 struct CachedPage {
     made_at: Instant,
-    /// What was rendered, for nobody.
+    /// The data it was rendered from, with the placeholder visitor.
     page: ChatPage,
-    /// Everybody who is mentioned on it. They see another page.
+    /// The users it mentions, who need a page of their own.
     known: HashSet<UserId>,
     template: Template,
-    /// It compressed, once somebody asked for it so; `None` where that fails.
+    /// The template compressed, on first use. `None` inside if compression failed.
     packed: OnceLock<Option<Packed>>,
 }
 
 impl CachedPage {
     fn bytes(&self) -> usize {
-        // what was said is there as it came, as data and as HTML, and compressed, which takes less than a quarter
+        // counted twice, as template and as data, plus its compressed form, which takes less than a quarter
         2 * self.template.bytes() + self.template.bytes() / 4
     }
 
-    /// The page for a visitor, as they take it.
+    /// Returns the page filled in for a visitor, compressed if accepted.
     fn fill(&self, visitor: &Visitor, takes: Takes) -> Filled {
         let packed = || self.packed.get_or_init(|| self.template.pack()).as_ref();
         match (takes == Takes::Gzip).then(packed).flatten() {
@@ -119,8 +120,8 @@ impl CachedPage {
         }
     }
 
-    /// Whether this is what somebody would see who comes now. What is said in a chat gives it another place in the log, so
-    /// that nothing has to be read to know that there is nothing new.
+    /// Whether a visitor would get the same page if it were rendered now. Every event of a chat changes its `seq`, so
+    /// nothing has to be read to know that there are no new ones.
     fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
         let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
         let age = self.made_at.elapsed();
@@ -153,7 +154,7 @@ impl PageCache {
         }
     }
 
-    /// Lets go what is too old to be used.
+    /// Drops the pages that are too old to be used.
     fn forget(&mut self) {
         let is_old = |kept: &CachedPage| kept.made_at.elapsed() >= KEPT;
         let old: Vec<_> =
@@ -167,7 +168,7 @@ impl PageCache {
 }
 
 impl PageRenderer {
-    /// With the parts of the site that pages load, and what Leptos wants to know.
+    /// Creates a renderer for the assets that pages load and the options of Leptos.
     pub fn new(assets: Assets, options: LeptosOptions) -> Self {
         let is_watched = env::var_os("LEPTOS_WATCH").is_some();
         Self {
@@ -181,7 +182,7 @@ impl PageRenderer {
         }
     }
 
-    /// Lets pages go that are too old, for ever.
+    /// Drops old pages from the cache, until the task is aborted.
     pub async fn run(&self) {
         loop {
             sleep(KEPT).await;
@@ -191,10 +192,10 @@ impl PageRenderer {
         }
     }
 
-    /// Makes a page by what takes a while, once it is the turn of whoever asks.
+    /// Makes a response that takes a while, once it is the request's turn.
     ///
     /// # Errors
-    /// That of `make`, [`Problem::Busy`] where too many stand in line, and [`Problem::NotReadable`].
+    /// Those of `make`, [`Problem::Busy`] if too many requests wait, [`Problem::NotReadable`] if `make` panics.
     pub async fn make(
         self: &Arc<Self>,
         asker: Asker,
@@ -204,28 +205,28 @@ impl PageRenderer {
         self.pool.run(asker, move || make(&renderer)).await?
     }
 
-    /// Answers with a page, and keeps one of a chat where others will see the same.
+    /// Renders a page and responds with it. Caches it under `sheet` if other visitors will see the same.
     pub(in crate::http) fn answer(&self, page: Page, sheet: Option<PageKey>) -> Response {
         let once = RequestIds::draw();
         let html = self.html(page, sheet, once.clone());
         self.respond(html, &once)
     }
 
-    /// Answers with a page as data, for one that is alive and follows it so, since its socket does not come through.
+    /// Responds with the data of a page, for a live page that polls because its WebSocket does not get through.
     pub fn answer_data(page: &Page) -> Response {
         let data = serde_json::to_string(page).unwrap_or_default();
         let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
         (headers, data).into_response()
     }
 
-    /// Answers with a page that stays as it is, and says the same to everybody.
+    /// Responds with a static page that is the same for everyone: a problem, or `None` for an unknown address.
     pub fn say(&self, problem: Option<Problem>) -> Response {
         let once = RequestIds::draw();
         let known = lock(&self.notices).get(&problem).cloned();
         let html = known.unwrap_or_else(|| {
             let notice = problem.map_or(Notice::Missing, Notice::Problem);
             let html: Arc<str> = render_notice(notice, &once, &self.assets, &self.options).into();
-            // the script that waits for new builds is another one in each page
+            // in watch mode, the script that waits for new builds is different in each page
             if !self.is_watched {
                 lock(&self.notices).put(problem, Arc::clone(&html));
             }
@@ -234,15 +235,15 @@ impl PageRenderer {
         self.respond(html.to_string(), &once)
     }
 
-    /// Answers with a page that stays as it is.
+    /// Responds with a static page.
     pub fn answer_notice(&self, notice: Notice) -> Response {
         let once = RequestIds::draw();
         let html = render_notice(notice, &once, &self.assets, &self.options);
         self.respond(html, &once)
     }
 
-    /// Answers with a page of a chat as it was made before, for somebody who would see the same. Nothing where they would
-    /// see another one, or it has to be made first.
+    /// Responds with a page of a chat from the cache. Returns `None` if the page is not cached or the visitor needs
+    /// another one.
     pub(in crate::http) fn answer_again(
         &self,
         ChatView { visit, chat, roster, .. }: &ChatView,
@@ -276,7 +277,7 @@ impl PageRenderer {
         is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, takes))
     }
 
-    /// A page is for its reader and its moment, so nobody else keeps it.
+    /// Completes a response with HTML. Nothing else may cache it, since it is for one reader at one moment.
     fn respond(&self, html: impl Into<Body>, once: &RequestIds) -> Response {
         let policy = security_headers::page_policy(&once.nonce, self.is_watched);
         let mut response = Html(html.into()).into_response();
@@ -298,7 +299,7 @@ impl PageRenderer {
         render(page, &once, &self.assets, &self.options)
     }
 
-    /// Renders a page for all strangers, and keeps that. Nothing where it is about whoever looks at it.
+    /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
     fn keep(&self, page: &ChatPage, sheet: PageKey) -> Option<Arc<CachedPage>> {
         let known = known(page);
         if known.contains(&page.visit.me.id) {
@@ -330,12 +331,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether nothing of a visit shows but who it is, as far as can be seen without the page.
+/// Whether nothing about the reader makes a page differ, apart from the template slots and what the page mentions.
 fn is_of_many(Visit { me, invites, hidden, takes_invites, .. }: &Visit) -> bool {
     invites.is_empty() && hidden.is_empty() && *takes_invites && is_plain(&me.nickname)
 }
 
-/// Everybody whom a page is about.
+/// Returns the users that a page mentions.
 fn known(page: &ChatPage) -> HashSet<UserId> {
     let ChatPage { chat, roster, history, about, .. } = page;
     let guest = chat.guest.map(|guest| guest.id);
@@ -446,7 +447,7 @@ mod tests {
         }
     }
 
-    /// The page as it is made, and as it is rendered for its reader alone; and whether it had been made before.
+    /// Returns the page as served, as rendered for its reader alone, and whether it came from the cache.
     fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
         let sheet = sheet_of(page);
@@ -462,7 +463,7 @@ mod tests {
         (made, render(boxed(), &once, &renderer.assets, &renderer.options), was_made)
     }
 
-    /// How many of these pages had been made before, each as if it were for its reader alone.
+    /// Counts the pages that came from the cache. Each has to equal what is rendered for its reader alone.
     fn made_before(renderer: &PageRenderer, pages: &[ChatPage]) -> usize {
         let made_before = |page: &&ChatPage| {
             let (made, rendered, was_made) = made(renderer, page);
@@ -565,7 +566,7 @@ mod tests {
 
     #[test]
     fn nobody_writes_what_stands_for_a_visitor() {
-        // the letters and the colour of a visitor may be those of somebody else
+        // a visitor's letters and colour may equal those of a member
         let mut pages = Vec::new();
         for reader in 20..60 {
             let mut page = page(reader, "7 people online");

@@ -1,38 +1,38 @@
-//! A page with holes, compressed once for all who see it: what is the same for everybody is in blocks of DEFLATE that stand by
-//! themselves (RFC 1951, section 3.2.3), what is filled in stands between them as it is, and around it all are the head and the
-//! end of a gzip file (RFC 1952).
+//! A page template compressed once for all visitors. What is the same for everyone is in independent blocks of DEFLATE
+//! (RFC 1951, section 3.2.3), the slots between them are filled with stored blocks, and all of it has the header and
+//! the trailer of a gzip file (RFC 1952).
 
 use crc32fast::Hasher;
 use flate2::{Compress, Compression, FlushCompress};
 
-/// The head of a gzip file without a name or a time, from a system that is not told.
+/// The header of a gzip file without name or time, and of an unknown operating system.
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// A last block with nothing in it, by the fixed codes.
+/// An empty last block, with fixed Huffman codes.
 const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
-/// A block that is stored as it is has so many bytes at most.
+/// The maximum length of a stored block, in bytes.
 const STORED: usize = u16::MAX as usize;
 
-/// The parts of a page between its holes, compressed.
+/// The parts of a page between its template slots, compressed.
 #[derive(Debug)]
 pub(super) struct Packed(Vec<Part>);
 
 #[derive(Debug)]
 struct Part {
-    /// Whole blocks that end at a byte, and refer to nothing before them.
+    /// Whole blocks that end at a byte boundary and refer to nothing before them.
     blocks: Box<[u8]>,
-    /// Of what is in them.
+    /// The CRC of the uncompressed part.
     sum: Hasher,
     length: usize,
 }
 
 impl Packed {
-    /// Compresses the parts of a page, of which each but the last is before a hole. `None` where that fails, which it does for
-    /// no text that is known.
+    /// Compresses the parts of a page, each of which precedes a slot except the last. Returns `None` if compression
+    /// fails, which is not known to happen for any text.
     pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         parts.into_iter().map(Part::of).collect::<Option<_>>().map(Self)
     }
 
-    /// The page as a gzip file, with these texts in its holes.
+    /// Returns the page as a gzip file, with these texts in its slots.
     pub(super) fn fill<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
         let size = self.0.iter().map(|part| part.blocks.len() + 64).sum();
         let mut file = Vec::with_capacity(size);
@@ -56,7 +56,7 @@ impl Packed {
         }
         file.extend(LAST_BLOCK);
         file.extend(sum.finalize().to_le_bytes());
-        // modulo 2^32, as RFC 1952 has it
+        // modulo 2^32, as RFC 1952 specifies
         file.extend((length as u32).to_le_bytes());
         file
     }
@@ -71,7 +71,7 @@ impl Part {
         loop {
             let read = usize::try_from(work.total_in()).ok()?;
             work.compress_vec(&text.as_bytes()[read..], &mut blocks, FlushCompress::Full).ok()?;
-            // whatever is left to be written has room then
+            // spare capacity means that all output was written
             if blocks.len() < blocks.capacity() {
                 break;
             }

@@ -1,7 +1,7 @@
-//! The threads that pages are rendered on: a few, so that however many are asked for, something is left for all else. Those
-//! who ask stand in lines, one for each address, and whoever has a turn is the first of a line: many requests from one
-//! address wait for each other, and hold up those from elsewhere by one page. One thread more is for those who are here:
-//! crowds of strangers from many addresses do not hold up people who talk.
+//! The threads that render pages: few enough to leave CPU time for everything else. Requests queue per address, and the
+//! queues take turns: many requests of one address wait for each other, and delay a request of another by one page. One
+//! more thread is reserved for users with a live page, so that they are not delayed by crowds of new visitors from many
+//! addresses.
 
 use std::{
     collections::HashMap,
@@ -15,33 +15,33 @@ use domain::{Problem, UserId};
 use engine::limits::network;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-/// So many stand in one line. A page takes some milliseconds.
+/// The maximum number of requests in one queue. Rendering a page takes some milliseconds.
 const IN_LINE: usize = 64;
-/// So many stand in all lines.
+/// The maximum number of requests in all queues.
 const IN_ALL: usize = 1_024;
 
-/// In which line somebody stands.
+/// Identifies the queue of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Line {
-    /// That of their address.
+    /// That of the client's address.
     Address(IpAddr),
-    /// That of their session, where the address is this machine: it may be a proxy that was not named.
+    /// That of the session, if the address is this machine: it may be a proxy that was not configured.
     Session(UserId),
-    /// That of all who come from this machine without a session.
+    /// That of all requests from this machine without a session.
     Newcomers,
 }
 
-/// Who asks for a page.
+/// The client of a request for a page, as far as queueing is concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker {
-    /// In which line they stand.
+    /// The queue it belongs to.
     pub line: Line,
-    /// Whether they have a page open that is alive.
+    /// Whether the user has a live page open.
     pub is_here: bool,
 }
 
 impl Line {
-    /// The line of somebody.
+    /// Returns the queue of a client, by its address and its user, if it has a session.
     pub fn of(address: IpAddr, known: Option<UserId>) -> Self {
         match known {
             _ if !address.is_loopback() => Self::Address(network(address)),
@@ -51,11 +51,11 @@ impl Line {
     }
 }
 
-/// So many threads, and who waits for them.
+/// A bounded number of threads, and the queues of requests for them.
 pub(super) struct Pool {
-    /// One for each thread.
+    /// One permit for each thread.
     slots: Arc<Semaphore>,
-    /// One more for those who are here.
+    /// One more, for users with a live page.
     reserved: Arc<Semaphore>,
     at_once: usize,
     lines: Arc<Lines>,
@@ -64,14 +64,14 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Lines(Mutex<HashMap<Line, Waiting>>);
 
-/// Those who stand in a line, whoever has a turn included.
+/// The requests in a queue, including those being rendered.
 struct Waiting {
     count: usize,
-    /// As many have a turn at once as there are threads.
+    /// As many permits as there are threads, for requests of this queue at once.
     turns: Arc<Semaphore>,
 }
 
-/// A place in a line, until it is dropped.
+/// A slot in a queue, given back when dropped.
 struct Place {
     lines: Arc<Lines>,
     line: Line,
@@ -79,7 +79,7 @@ struct Place {
 }
 
 impl Pool {
-    /// With half of the cores.
+    /// Creates a pool that uses half of the cores.
     pub(super) fn new() -> Self {
         Self::with(thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2))
     }
@@ -89,10 +89,10 @@ impl Pool {
         Self { slots, reserved, at_once, lines: Arc::default() }
     }
 
-    /// Does something that takes a while, once it is the turn of whoever asks.
+    /// Runs work that takes a while, once it is the request's turn.
     ///
     /// # Errors
-    /// [`Problem::Busy`] where too many stand in line, and [`Problem::NotReadable`] if the work panics.
+    /// [`Problem::Busy`] if the queues are full, [`Problem::NotReadable`] if the work panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         Asker { line, is_here }: Asker,
@@ -104,7 +104,7 @@ impl Pool {
             slot = Arc::clone(&self.slots).acquire_owned() => slot,
             slot = Arc::clone(&self.reserved).acquire_owned(), if is_here => slot,
         };
-        // these go along, since whoever waits may go
+        // moved into the task, since the request may be cancelled while the work goes on
         let done = spawn_blocking(move || {
             let done = work();
             drop((slot, turn, place));
@@ -179,7 +179,7 @@ mod tests {
             let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
             async move { pool.run(address(line), move || order.lock().unwrap().push(line)).await }
         };
-        // the thread is busy until all have lined up
+        // the thread is busy until all requests are queued
         let busy = tokio::spawn({
             let pool = Arc::clone(&pool);
             async move { pool.run(address(9), move || began.recv().unwrap()).await }

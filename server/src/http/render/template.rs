@@ -1,4 +1,4 @@
-//! A page that was rendered once, with holes in it for what differs from one visitor to the next.
+//! A page that was rendered once, with slots for what differs between visitors.
 
 use app::view::{
     avatar::{hue_class, letters},
@@ -9,21 +9,21 @@ use engine::random::{self, NoRandomness};
 
 use super::{RequestIds, as_data, packed::Packed};
 
-/// What differs from one visitor to the next on a page that does not mention them.
+/// What differs between visitors on a page that does not mention them.
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
-    /// What differs from one answer to the next.
+    /// The values that are unique to a response.
     pub(super) once: RequestIds,
-    /// Who looks, and when.
+    /// The reader and the time.
     pub(super) visit: Visit,
 }
 
-/// A place where something of the visitor is to be seen.
+/// A kind of template slot: a value of the visitor that the page shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     /// The data of the visit.
     Visit,
-    /// The colour and the letters of the visitor.
+    /// The visitor's colour and letters.
     Avatar,
     Nickname,
     Id,
@@ -45,7 +45,7 @@ const SLOTS: [Slot; 8] = [
 ];
 
 impl Slot {
-    /// What stands there for a visitor.
+    /// Returns the text of this slot for a visitor.
     fn text(self, Visitor { once, visit }: &Visitor) -> String {
         let User { id, nickname } = &visit.me;
         match self {
@@ -63,25 +63,25 @@ impl Slot {
         }
     }
 
-    /// Whether others may have the same text, so that it is only known for a hole where there is one of it.
+    /// Whether others on the page may have the same text, so that it has to occur exactly once to identify the slot.
     fn is_one(self) -> bool {
         matches!(self, Self::Visit | Self::Avatar)
     }
 }
 
-/// Somebody whom nobody knows and nobody can guess, to see where a page shows its visitor. The time is what it is, and the
-/// letters of the nickname are the same in HTML and in data.
+/// Returns a placeholder visitor, random so that no one can guess it, which shows where a page contains its visitor.
+/// The time is that of `like`, and the letters of the nickname are the same in HTML and in JSON.
 ///
 /// # Errors
-/// [`NoRandomness`].
+/// [`NoRandomness`] if no random values can be drawn.
 pub(super) fn nobody(like: &Visit) -> Result<Visitor, NoRandomness> {
     let [one, other, third] = [random::bytes::<ID_BYTES>()?, random::bytes()?, random::bytes()?];
     let word = UserId::from_bytes(one).to_string();
-    // their letters are two of 20,000 characters, since they have to differ from those of everybody on the page
+    // the letters are two of 20,000 characters, since they have to differ from those of everyone on the page
     let letter = |bytes: [u8; 2]| char::from_u32(0x4e00 + u32::from(u16::from_be_bytes(bytes)) % 20_000);
     let [first, second] = [letter(random::bytes()?), letter(random::bytes()?)].map(Option::unwrap_or_default);
     let name = format!("{first}{} {second}{}", &word[..8], &word[8..]);
-    // more than there will ever be, so that nobody reads them as anything else
+    // larger than any real count, so that no other number on the page is taken for it
     let number = |bytes: [u8; ID_BYTES]| {
         bytes.iter().take(6).fold(1_usize, |number, byte| number << 8 | usize::from(*byte))
     };
@@ -96,21 +96,21 @@ pub(super) fn nobody(like: &Visit) -> Result<Visitor, NoRandomness> {
     Ok(Visitor { once: RequestIds { nonce: random::nonce()?, client_id: Some(random::client_id()?) }, visit })
 }
 
-/// Whether somebody's nickname is written the same everywhere: as text, in quotes and as data.
+/// Whether a nickname is written the same as text, as an attribute and as JSON.
 pub(super) fn is_plain(nickname: &Nickname) -> bool {
     nickname.as_str().chars().all(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '.'))
 }
 
-/// A page with holes.
+/// A page with template slots.
 #[derive(Debug)]
 pub(super) struct Template {
     html: String,
-    /// Where each is, in their order.
+    /// The offset of each slot in `html`, in ascending order.
     slots: Vec<(usize, Slot)>,
 }
 
 impl Template {
-    /// Of a page as it was rendered for [`nobody`]. Nothing where it cannot be told where they are to be seen.
+    /// Creates the template of a page that was rendered for [`nobody`]. Returns `None` if a slot cannot be located.
     pub(super) fn of(rendered: &str, nobody: &Visitor) -> Option<Self> {
         let mut found = Vec::new();
         for slot in SLOTS {
@@ -125,7 +125,7 @@ impl Template {
         let mut template = Self { html: String::with_capacity(rendered.len()), slots: Vec::new() };
         let mut done = 0;
         for (start, end, slot) in found {
-            // what lies within another hole is filled with that
+            // a slot within another is filled together with it
             if start >= done {
                 template.html.push_str(&rendered[done..start]);
                 template.slots.push((template.html.len(), slot));
@@ -136,14 +136,14 @@ impl Template {
         Some(template)
     }
 
-    /// The page without what is in its holes, compressed.
+    /// Compresses the parts between the slots. Returns `None` if that fails.
     pub(super) fn pack(&self) -> Option<Packed> {
         let begins = [0].into_iter().chain(self.slots.iter().map(|(place, _)| *place));
         let ends = self.slots.iter().map(|(place, _)| *place).chain([self.html.len()]);
         Packed::of(begins.zip(ends).map(|(begin, end)| &self.html[begin..end]))
     }
 
-    /// The page for a visitor as a gzip file.
+    /// Returns the page for a visitor as a gzip file.
     pub(super) fn fill_packed(&self, packed: &Packed, visitor: &Visitor) -> Vec<u8> {
         let texts = SLOTS.map(|slot| slot.text(visitor));
         packed.fill(self.slots.iter().map(|(_, slot)| {
@@ -152,7 +152,7 @@ impl Template {
         }))
     }
 
-    /// The page for a visitor.
+    /// Returns the page for a visitor.
     pub(super) fn fill(&self, visitor: &Visitor) -> String {
         let texts = SLOTS.map(|slot| slot.text(visitor));
         let longest = texts.iter().map(String::len).max().unwrap_or_default();
@@ -169,13 +169,13 @@ impl Template {
         page
     }
 
-    /// How many bytes it takes, give or take.
+    /// Returns the approximate size of the template, in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.html.len()
     }
 }
 
-/// The day of a time, in UTC, which is what a page that is rendered says of it.
+/// Returns the day of a time in UTC: server-rendered pages show times relative to it.
 pub(super) fn day(at: Timestamp) -> u64 {
     at.0 / (24 * 60 * 60 * 1_000)
 }

@@ -1,4 +1,4 @@
-//! How a connection ends: the last frame, and the code that it is closed with (RFC 6455, section 7.4).
+//! The end of a connection: the last frame, and the close code (RFC 6455, section 7.4).
 
 use std::{io, time::Duration};
 
@@ -11,28 +11,28 @@ use tokio::time::timeout;
 
 use super::{handshake::ReadHalf, write_half::WriteHalf};
 
-/// A close frame is sent as a courtesy, for which nobody waits long.
+/// The timeout for the last frame and the closing handshake.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why a connection is closed, besides problems (RFC 6455, section 7.4).
+/// Standard close codes (RFC 6455, section 7.4): this one for going away.
 const CLOSE_AWAY: u16 = 1001;
 const CLOSE_NOT_UTF8: u16 = 1007;
 const CLOSE_SIZE: u16 = 1009;
 const CLOSE_ERROR: u16 = 1011;
 
-/// Why a connection ends.
+/// The reason why a connection ends.
 pub(super) enum End {
-    /// The other side went, or the network did.
+    /// The client or the network closed the connection.
     Gone,
-    /// This side ends it, and says why.
+    /// This side closes the connection and tells the problem.
     Problem(Problem),
-    /// A text came that is not UTF-8.
+    /// A text frame was not UTF-8.
     NotUtf8,
-    /// Nothing was heard of the other side, or it takes nothing.
+    /// The client was silent for too long, or accepts no data.
     Silent,
 }
 
-/// What a connection is closed with because of a problem; `None` where it goes on.
+/// Returns the close code for a problem, or `None` if the connection goes on.
 const fn code_of(problem: Problem) -> Option<u16> {
     match problem {
         Problem::BinaryFrame => Some(1003),
@@ -45,17 +45,17 @@ const fn code_of(problem: Problem) -> Option<u16> {
     }
 }
 
-/// Whether a problem ends a connection.
+/// Whether a problem ends the connection.
 pub(super) const fn ends(problem: Problem) -> bool {
     code_of(problem).is_some()
 }
 
-/// Tells a client why it cannot come in.
+/// Closes a connection that was not admitted, and tells the client why.
 pub(super) async fn refuse(write_half: &WriteHalf, mut read_half: ReadHalf, problem: Problem) {
     close(write_half, &mut read_half, End::Problem(problem)).await;
 }
 
-/// A courtesy: whoever is still there learns why it ends.
+/// Closes a connection, and tells the client why if it is still there.
 pub(super) async fn close(write_half: &WriteHalf, read_half: &mut ReadHalf, end: End) {
     let (code, reason, last_words) = match end {
         End::Gone => return,
@@ -69,14 +69,14 @@ pub(super) async fn close(write_half: &WriteHalf, read_half: &mut ReadHalf, end:
             (code, problem.code(), encode(&ServerFrame::refused(problem)))
         }
     };
-    // Dropping a socket with something unread resets it, and the reason is lost with it, so what comes is read until
-    // the other side closes too. A frame that was too large, or is no text, cannot be read past; then all one can do is
-    // leave the other side some time.
+    // Closing a socket with unread data resets it, and the reason is lost, so incoming frames are read until the other
+    // side closes as well. It is impossible to read past a frame that is too large or not UTF-8; then the other side
+    // only gets some time.
     let _ = timeout(CLOSE_TIMEOUT, async {
         if let Some(last_words) = last_words {
             write_half.send(&last_words).await?;
         }
-        // behind whatever waits
+        // behind any frames not sent yet
         write_half.flush().await?;
         read_half.close(code, reason);
         write_half.flush().await?;

@@ -1,4 +1,4 @@
-//! One connection: what it reads, what it writes, and when it ends.
+//! A connection: what it reads, what it writes, and when it ends.
 
 use std::{future::Future, io, num::NonZeroU32, pin::Pin, sync::Arc, time::Duration};
 
@@ -34,79 +34,79 @@ use super::{
 };
 use crate::http::state::AppState;
 
-/// A client that takes nothing for this long is told to come back.
+/// The timeout for a client that accepts no data.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Where a message that was refused for a while does not come again for this long after, others go on without it.
+/// How long a refused message is waited for after its delay. Then later messages are accepted without it.
 const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
-/// The lobby is shown anew no sooner than this after it was shown: whoever types a filter sees the last of it.
+/// The shortest time between two answers about the lobby: while a filter is typed, only the last one is answered.
 const LOBBY_INTERVAL: Duration = Duration::from_millis(250);
-/// Where too many search the lobby, it is tried again after this long.
+/// How long to wait if too many search the lobby.
 const LOBBY_BACKOFF: Duration = Duration::from_secs(2);
-/// Whoever asks for much that takes a while is not heard for this long at most.
+/// The longest pause in reading from a client that exceeds the rate limit.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Answers that are there at once are gathered for one write until they are so many bytes. A page that comes says hello and
-/// asks for its chat in one breath, and is answered in one: a write costs more than all that is written.
+/// Answers that are ready at once are gathered into one write, up to this many bytes. A page that connects sends hello
+/// and its first watch together, and gets one answer: a write costs more than everything that is written.
 const GATHERED_BYTES: usize = 4 * 1024;
 
-/// A connection, and what was sent on it.
+/// A connection, and the state of what was sent on it.
 pub(super) struct Connection {
     read_half: ReadHalf,
     write_half: Arc<WriteHalf>,
     caller: Caller,
     state: Arc<AppState>,
     wake: Arc<Notify>,
-    /// Rings when the invites of the user may be others, or whom they hide.
+    /// Notified when the user's invites or hidden users may have changed.
     wake_user: Arc<Notify>,
-    /// Nothing until the client said hello.
+    /// `None` until the client said hello.
     online: Option<OnlineGuard>,
-    /// How often the clock had been set when the client was told what time it is.
+    /// How often the clock had been set when the client was last told the time.
     clock_sets: u64,
-    /// What was sent of them.
+    /// The invites that were sent last.
     invites: Option<Vec<Invite>>,
-    /// What was sent of whom they hide.
+    /// The hidden users that were sent last.
     hidden: Option<Vec<UserId>>,
     lobby: Option<lobby::LobbyCursor>,
-    /// Counts what is followed of the lobby, where that is filtered.
+    /// Counts a filtered subscription to the lobby against the quota.
     filtering: Option<Filtering>,
-    /// A few at most, and one nearly always.
+    /// A few at most, mostly one.
     watches: Vec<ChatSubscription>,
-    /// The part of the lobby that was asked for last, until it is shown.
+    /// The lobby query that was requested last, until it is answered.
     wanted: Option<LobbyQuery>,
-    /// Looks for it.
+    /// The search for it.
     entering: Option<BoxFuture<'static, Entered>>,
-    /// The lobby is not shown anew before.
+    /// The lobby is not answered before this time.
     lobby_rests_until: Instant,
     answers: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
     last_heard: Instant,
     send_pause: Option<SendPause>,
-    /// Nothing is read before, since much was asked for that takes a while.
+    /// Nothing is read before this time, since the client exceeded the rate limit.
     reads_at: Option<Instant>,
 }
 
-/// A message was refused for a while. So is all that was on its way behind it, so that messages keep their order: until it
-/// comes again, or nobody seems to send it again.
+/// A message was refused with a delay. Messages behind it are refused as well, so that they keep their order, until it
+/// is retried or the client seems to have given it up.
 #[derive(Clone, Copy)]
 struct SendPause {
     first: ClientId,
     until: Instant,
 }
 
-/// A part of the lobby that was looked for.
+/// The result of a search in the lobby.
 struct Entered {
     wanted: LobbyQuery,
     is_filtered: bool,
-    /// Its place among the filters of the session, unless the connection had one.
+    /// The guard for the quota of filters, unless the connection had one before.
     filtering: Option<Filtering>,
     found: Result<(lobby::LobbyCursor, domain::Lobby), Problem>,
 }
 
-/// A command, and by what number it is answered.
+/// A command, with the client's number for it.
 struct PendingCommand {
     request: u64,
     command: Ask,
 }
 
-/// Frames that go out with one write.
+/// Frames that are sent with one write.
 #[derive(Default)]
 struct OutgoingFrames(Vec<u8>);
 
@@ -114,7 +114,7 @@ impl OutgoingFrames {
     fn push(&mut self, frame: &ServerFrame) -> Result<(), Problem> {
         let frame = encode(frame).ok_or(Problem::NotReadable)?;
         if self.0.is_empty() {
-            // one alone is not copied
+            // a single frame is not copied
             self.0 = frame.into();
         } else {
             self.0.extend_from_slice(&frame);
@@ -123,11 +123,11 @@ impl OutgoingFrames {
     }
 }
 
-/// Serves a connection until it ends. It is in a place of its own, so that the task that serves it need not have room for it
-/// twice: there are thousands of both.
+/// Serves a connection until it ends. It is boxed, so that the future of the task does not need space for it twice:
+/// there are thousands of both.
 pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.serve().await;
-    // the seats are given back before the courtesies
+    // guards are released before the closing handshake
     connection.watches.clear();
     connection.online = None;
     let Connection { write_half, read_half, .. } = &mut *connection;
@@ -135,7 +135,7 @@ pub(super) async fn run(mut connection: Box<Connection>) {
 }
 
 impl Connection {
-    /// Somebody's, who has said nothing yet.
+    /// Creates the connection of a caller who has not said hello.
     pub(super) fn new(
         write_half: Arc<WriteHalf>,
         read_half: ReadHalf,
@@ -200,7 +200,7 @@ impl Connection {
         }
     }
 
-    /// Does what a message asks for, and what others ask for that came with it, for as long as each is answered at once.
+    /// Handles a message, and those that are ready behind it for as long as each is answered at once.
     async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
         self.last_heard = Instant::now();
         let mut answers = OutgoingFrames::default();
@@ -214,7 +214,7 @@ impl Connection {
                 next = self.read_half.next().now_or_never();
             }
         }
-        // before a command, which may have to wait for its place in line
+        // before a command, which may have to wait for room in the queue
         self.write(answers).await?;
         match heard {
             Ok(None) => Ok(()),
@@ -255,7 +255,7 @@ impl Connection {
         }
     }
 
-    /// Does what a frame asks for, and answers it, if it is no command.
+    /// Handles a frame and adds its answer. Returns the command if it is one.
     fn take(&mut self, text: &str, answers: &mut OutgoingFrames) -> Result<Option<PendingCommand>, Problem> {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
@@ -277,7 +277,7 @@ impl Connection {
             }
             ClientFrame::Earlier { chat, before } => {
                 self.pace();
-                // only of what one watches: that one may
+                // only for a watched chat: watching it was permitted
                 let page = match self.watched(chat) {
                     Some(_) => self.state.engine.earlier(chat, self.caller.user, before),
                     None => Err(Problem::UnknownChat),
@@ -305,8 +305,8 @@ impl Connection {
         Ok(None)
     }
 
-    /// To read what was said costs about as much as a page. Whoever asks for it more often than pages may be loaded is
-    /// answered, and heard again in a while.
+    /// Counts a read of history against the rate limit for pages, since it costs about as much. Beyond the limit the
+    /// client is still answered, but further frames are read later.
     fn pace(&mut self) {
         let Caller { user, address } = self.caller;
         let loaded = self.state.engine.load(Some(user), address, NonZeroU32::MIN);
@@ -320,13 +320,13 @@ impl Connection {
         (self.invites, self.hidden) = (None, None);
         self.welcome(answers)?;
         if self.theirs(answers).is_err() {
-            // they are welcome all the same, and it is tried again
+            // the client is welcome all the same; it is tried again
             self.wake_user.notify_one();
         }
         Ok(())
     }
 
-    /// Tells the client who it is and what time it is.
+    /// Tells the client its user and the time.
     fn welcome(&mut self, answers: &mut OutgoingFrames) -> Result<(), Problem> {
         let engine = &self.state.engine;
         self.clock_sets = engine.clock_sets();
@@ -339,8 +339,8 @@ impl Connection {
         })
     }
 
-    /// Begins to look for the part of the lobby that was asked for last: others may be searching, and meanwhile this
-    /// connection goes on.
+    /// Starts the search for the lobby query that was requested last. It may have to wait for other searches, and the
+    /// connection goes on meanwhile.
     async fn enter_lobby(&mut self) -> Result<(), End> {
         let Some(wanted) = self.wanted.take() else { return Ok(()) };
         self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
@@ -360,7 +360,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Shows what was looked for. Where it cannot be shown, what was followed before goes on.
+    /// Sends the result of a search. If it failed, the previous subscription goes on.
     async fn show_lobby(&mut self, entered: Entered) -> Result<(), End> {
         self.entering = None;
         match entered.found {
@@ -373,7 +373,7 @@ impl Connection {
                 }
                 self.send(&ServerFrame::Lobby(lobby)).await
             }
-            // asked again in a while, on behalf of the client, unless it asked for something else meanwhile
+            // retried on behalf of the client, unless it requested something else meanwhile
             Err(Problem::Busy) => {
                 self.wanted.get_or_insert(entered.wanted);
                 self.lobby_rests_until = Instant::now() + LOBBY_BACKOFF;
@@ -390,14 +390,14 @@ impl Connection {
         }
     }
 
-    /// Tells of what concerns the user alone, and of a clock that was set.
+    /// Sends what concerns the user alone, and the time after the clock was set.
     async fn tell_theirs(&mut self) -> Result<(), End> {
         let mut news = OutgoingFrames::default();
         self.theirs(&mut news).map_err(End::Problem)?;
         self.write(news).await
     }
 
-    /// Whom they hide and the invites, each if it is not what was told before.
+    /// Adds the hidden users and the invites, each if it changed since it was sent.
     fn theirs(&mut self, news: &mut OutgoingFrames) -> Result<(), Problem> {
         if self.clock_sets != self.state.engine.clock_sets() {
             self.welcome(news)?;
@@ -410,7 +410,7 @@ impl Connection {
         self.invites(news)
     }
 
-    /// The invites, if they are not what was told before.
+    /// Adds the invites, if they changed since they were sent.
     fn invites(&mut self, news: &mut OutgoingFrames) -> Result<(), Problem> {
         let invites = self.state.engine.invites_of(self.caller.user)?;
         if self.invites.as_ref() != Some(&invites) {
@@ -443,7 +443,7 @@ impl Connection {
             Ok((watch, answer)) => {
                 self.unwatch(chat);
                 self.watches.push(watch);
-                // the bell brings the rest, behind this answer
+                // events follow behind this answer
                 self.wake.notify_one();
                 answer
             }
@@ -451,8 +451,7 @@ impl Connection {
         }
     }
 
-    /// Gives a command its place in line before the next frame is read, so that commands keep their order; the
-    /// answer comes when it is decided.
+    /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.
     async fn propose(&mut self, request: u64, ask: Ask) {
         let proposed = match ask.check() {
             Ok(command @ Command::Post { chat, client_id, .. }) => {
@@ -492,7 +491,7 @@ impl Connection {
         proposed
     }
 
-    /// Answers a command, and all others whose answers are there by now.
+    /// Sends the answer of a command, and all others that are ready.
     async fn answer(&mut self, first: ServerFrame) -> Result<(), End> {
         let mut answers = OutgoingFrames::default();
         let mut next = Some(first);
@@ -503,12 +502,12 @@ impl Connection {
         self.write(answers).await
     }
 
-    /// Sends what is new in every watched chat: one batch each, and the bell again where there may be more.
+    /// Sends what is new in every watched chat, one batch each, and wakes again where there may be more.
     async fn deliver(&mut self) -> Result<(), End> {
         let mut more = false;
         let mut removed = Vec::new();
         for watch in &mut self.watches {
-            // each batch is written before the next is read: one is all that a connection holds
+            // each batch is written before the next is read, so that the connection buffers one at most
             self.write_half.flush().await.map_err(gone)?;
             match watch.send_news(&self.state.engine, &self.write_half).map_err(End::Problem)? {
                 Sent::Nothing => {}
@@ -534,20 +533,20 @@ impl Connection {
     }
 
     async fn beat(&mut self) -> Result<(), End> {
-        // Should a bell ever not ring, this is when it is noticed. What cannot be sent at once follows by the bell, and a
-        // client is told no more than it was sent.
+        // A missed wake-up would be noticed here. What cannot be sent at once follows after a wake-up, and the
+        // heartbeat only reports what was sent.
         self.deliver().await?;
-        // the ping makes browsers answer, the beat is what their pages can see
+        // browsers answer the ping, and their pages see the heartbeat
         let mut beat = OutgoingFrames(wire::ping().into());
         beat.push(&self.reached()).map_err(End::Problem)?;
-        // an invite that has expired is gone, and nobody rings for that before it is swept
+        // an invite that expires does not wake the connection before it is swept
         if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
             self.invites(&mut beat).map_err(End::Problem)?;
         }
         self.write(beat).await
     }
 
-    /// A beat.
+    /// Returns a heartbeat frame.
     fn reached(&self) -> ServerFrame {
         ServerFrame::Beat(self.watches.iter().map(ChatSubscription::reached).collect())
     }
@@ -570,7 +569,7 @@ impl Connection {
     }
 }
 
-/// Waits until there may be news of what is followed of the lobby.
+/// Waits until the lobby subscription may have changes.
 async fn changed(lobby: &mut Option<lobby::LobbyCursor>) {
     match lobby {
         Some(view) => view.changed().await,
@@ -585,16 +584,15 @@ async fn entered(entering: &mut Option<BoxFuture<'static, Entered>>) -> Entered 
     }
 }
 
-/// Whoever is at the other end knows best why it ended.
+/// The client knows best why the connection ended.
 fn gone(_: io::Error) -> End {
     End::Gone
 }
 
-/// A step of a connection. Most of the time it does none, so it has no room for the largest of them.
+/// A step of a connection, boxed, so that an idle connection does not reserve space for the largest one.
 type Step<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
 
-/// One step of a connection, whatever is written with it. A client that takes nothing costs it so long, and a server that
-/// stops waits for none.
+/// Runs a step of a connection within the write timeout. A stopping server does not wait for it.
 async fn in_time(stop: &CancellationToken, step: Step<'_>) -> Result<(), End> {
     tokio::select! {
         done = timeout(WRITE_TIMEOUT, step) => done.unwrap_or(Err(End::Silent)),

@@ -1,5 +1,5 @@
-//! A WebSocket at the server's end (RFC 6455): the handshake, and messages in. What comes is read by tungstenite; what goes is
-//! written as [`engine::wire`] has it, since the same bytes go to thousands.
+//! The server's side of a WebSocket (RFC 6455): the handshake, and incoming messages. tungstenite reads; frames are
+//! written as [`engine::wire`] encodes them, since the same bytes go to thousands.
 
 use std::{
     io::{self, Read, Write},
@@ -25,18 +25,18 @@ use tungstenite::{
 
 use super::write_half::WriteHalf;
 
-/// What is read at once: most of what people say is shorter, and every idle connection holds as much.
+/// The size of the read buffer, in bytes: most messages are shorter, and every idle connection has such a buffer.
 const READ_BUFFER: usize = 512;
 
-/// A request that does not ask for a WebSocket.
+/// The error for a request that is not a WebSocket handshake.
 #[derive(Debug, thiserror::Error)]
 #[error("This address is for WebSockets.")]
 pub(super) struct NoHandshake;
 
-/// Checks a handshake and answers it. The stream is there once that answer has gone out.
+/// Checks a handshake and returns its response. The stream is available once that has been sent.
 ///
 /// # Errors
-/// [`NoHandshake`].
+/// [`NoHandshake`] if the request is not a WebSocket handshake.
 pub(super) fn accept_handshake(request: Request) -> Result<(Response, OnUpgrade), NoHandshake> {
     let (mut parts, _) = request.into_parts();
     let upgrade = parts.extensions.remove::<OnUpgrade>();
@@ -47,7 +47,7 @@ pub(super) fn accept_handshake(request: Request) -> Result<(Response, OnUpgrade)
     }
 }
 
-/// Takes over the stream of a connection whose handshake was answered. Nothing where that failed.
+/// Takes over the stream after the handshake was answered. Returns `None` if that failed.
 pub(super) async fn into_halves(upgrade: OnUpgrade) -> Option<(Arc<WriteHalf>, ReadHalf)> {
     let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
     let write_half = Arc::new(WriteHalf::new(parts.io.into_inner()));
@@ -61,30 +61,30 @@ pub(super) async fn into_halves(upgrade: OnUpgrade) -> Option<(Arc<WriteHalf>, R
     Some((write_half, ReadHalf { socket }))
 }
 
-/// The reading half of a socket. Pings are answered while it is read.
+/// The reading half of a WebSocket. Pings are answered while it is read.
 pub(super) struct ReadHalf {
     socket: WebSocket<StreamAdapter>,
 }
 
 impl ReadHalf {
-    /// Says that this side ends the connection, and why, in 123 bytes at most (RFC 6455, section 5.5). It goes through the
-    /// library, which would otherwise say it once more when the other side does.
+    /// Sends a close frame with a code and a reason of at most 123 bytes (RFC 6455, section 5.5). It is sent by
+    /// tungstenite, which would otherwise send another one in answer to that of the client.
     pub(super) fn close(&mut self, code: u16, reason: &str) {
         let reason = reason.into();
-        // whoever has gone meanwhile does not want to know
+        // fails if the client has gone meanwhile
         let _ = self.socket.close(Some(CloseFrame { code: code.into(), reason }));
     }
 
-    /// Answers what is left to be answered: that the other side ends the connection.
+    /// Sends a pending answer to the client's close frame.
     pub(super) fn finish_close(&mut self) {
-        // whoever goes does not wait for it
+        // the client does not wait for it
         let _ = self.socket.flush();
     }
 
-    /// The next message. May be dropped at any time.
+    /// Returns the next message. Cancel safe.
     ///
     /// # Errors
-    /// When the connection has ended, or what came is no message or too large a one.
+    /// If the connection has ended, or if what came is not a valid message or is too large.
     pub(super) async fn next(&mut self) -> Result<Message, Error> {
         loop {
             match self.socket.read() {
@@ -97,7 +97,7 @@ impl ReadHalf {
     }
 }
 
-/// The stream as tungstenite wants it. What it answers by itself is whole frames, which go the way of all others.
+/// The stream as tungstenite expects it. It writes whole frames, which are sent like all others.
 struct StreamAdapter(Arc<WriteHalf>);
 
 impl Read for StreamAdapter {

@@ -1,4 +1,4 @@
-//! One chat that one connection watches: a cursor, a seat, and what was sent of the roster.
+//! A chat that a connection watches: its cursor, its member guard, and the version of the roster that was sent.
 
 use std::sync::Arc;
 
@@ -18,16 +18,16 @@ use tokio::{sync::Notify, time::Instant};
 
 use super::write_half::WriteHalf;
 
-/// Events of the database that are sent at once before the connection looks at anything else.
+/// The maximum number of events read from the database and sent at once.
 const BATCH: usize = 128;
 
-/// A watched chat. Dropping it stops watching and leaves.
+/// A watched chat. Dropping it unsubscribes and leaves the chat.
 pub(super) struct ChatSubscription {
     chat: ChatId,
     user: UserId,
-    /// Where to begin.
+    /// The cursor to begin with.
     begins: Seq,
-    /// Whether events after the cursor may be in the database that the tail will not show.
+    /// Whether the database may have events after the cursor that the replay buffer does not have.
     behind: bool,
     subscriber: Arc<Subscriber>,
     subscription: Subscription,
@@ -36,22 +36,22 @@ pub(super) struct ChatSubscription {
     typed_at: Option<Instant>,
 }
 
-/// What became of an attempt to send what is new.
+/// The result of an attempt to send what is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sent {
-    /// There was nothing.
+    /// There is nothing new.
     Nothing,
-    /// A batch, and there may be more.
+    /// A batch was sent, and there may be more.
     Batch,
-    /// Nothing can be sent before what waits has gone out.
+    /// Earlier frames have to be sent first.
     Stuck,
-    /// Whoever watches was removed from the chat.
+    /// The user was removed from the chat.
     Removed,
 }
 
 impl ChatSubscription {
-    /// Starts to watch: first the tail, then a look at the database, so that nothing falls between. Gives the frame
-    /// that answers the client, after which [`ChatSubscription::send_news`] begins.
+    /// Starts to watch a chat: subscribes to the fan-out, then reads the database, so that no event is missed. Returns
+    /// the frame that answers the client; [`ChatSubscription::send_news`] continues after it.
     pub(super) fn start(
         engine: &Engine,
         chat: ChatId,
@@ -60,7 +60,7 @@ impl ChatSubscription {
         write_half: &Arc<WriteHalf>,
         wake: &Arc<Notify>,
     ) -> Result<(Self, ServerFrame), Problem> {
-        // before the seat: nobody takes a seat in a chat that is not there, or not for them
+        // before joining: users cannot join a chat that does not exist or does not admit them
         engine.enter(&engine.read()?, chat, user)?;
         let subscriber = Subscriber::new(user, Arc::clone(write_half) as _, Arc::clone(wake));
         let (member_guard, subscription) = engine.join(chat, user, &subscriber, wake)?;
@@ -86,13 +86,13 @@ impl ChatSubscription {
         Ok((watch(history.seq, false), ServerFrame::Snapshot { chat: found, history }))
     }
 
-    /// Sends a batch of what is new.
+    /// Sends a batch of new events.
     pub(super) fn send_news(&mut self, engine: &Engine, write_half: &WriteHalf) -> Result<Sent, Problem> {
         let subscriber = Arc::clone(&self.subscriber);
         let mut cursor = subscriber.cursor();
         let after = *cursor.get_or_insert(self.begins);
         let batch = self.news(engine, after)?;
-        // looked at behind the reading: what was said after somebody was removed is not for them
+        // checked after reading: events after the user was removed must not be sent
         if !self.member_guard.is_kept() {
             return Ok(Sent::Removed);
         }
@@ -106,17 +106,17 @@ impl ChatSubscription {
         })
     }
 
-    /// Which chat.
+    /// Returns the chat.
     pub(super) fn chat(&self) -> ChatId {
         self.chat
     }
 
-    /// What was sent of it.
+    /// Returns the last position that was sent.
     pub(super) fn reached(&self) -> Reached {
         Reached { chat: self.chat, seq: self.subscriber.cursor().unwrap_or(self.begins) }
     }
 
-    /// Whoever watches is typing. Where they may not write, nobody is told. More signals than one a second are not looked at.
+    /// Records that the user is typing. Ignored where they may not write, and more often than once a second.
     pub(super) fn typing(&mut self, engine: &Engine) {
         let now = Instant::now();
         if self.typed_at.is_some_and(|at| now < at + TYPING_SIGNALS) {
@@ -128,7 +128,7 @@ impl ChatSubscription {
         }
     }
 
-    /// Whoever watches has said something: what they type next is worth telling at once.
+    /// Records that the user posted a message: the next typing signal is passed on at once.
     pub(super) fn said(&mut self) {
         self.typed_at = None;
     }
@@ -143,7 +143,7 @@ impl ChatSubscription {
         }
         let view = engine.read()?;
         if let Err(Problem::Removed) = engine.enter(&view, self.chat, self.user) {
-            // the database knows it sooner than the seat does, which is lost next
+            // the database knows of the removal before the guard, which is revoked next
             return Ok(None);
         }
         let stored = view.events_after(self.chat, after, BATCH).map_err(|error| not_readable(&error))?;
@@ -152,7 +152,7 @@ impl ChatSubscription {
         Ok(Batch::of(&events))
     }
 
-    /// Who came and who left since this was last asked; nothing where nobody did.
+    /// Returns the members who joined, left or changed since the last call, encoded, or `None` if there are no changes.
     pub(super) fn roster(&mut self) -> Option<Bytes> {
         let chat = self.chat;
         let (version, frame) = self.member_guard.news(self.roster, |news| {
@@ -168,7 +168,7 @@ impl ChatSubscription {
 
 impl Drop for ChatSubscription {
     fn drop(&mut self) {
-        // a shard that is writing to all who followed a moment ago passes them by
+        // a shard that is in the middle of a fan-out skips this subscriber
         *self.subscriber.cursor() = None;
     }
 }

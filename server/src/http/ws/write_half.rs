@@ -1,6 +1,6 @@
-//! The writing half of a socket. Whoever has whole frames gives them here, from whatever task, and they go out at once
-//! where the other side takes them. What does not fit waits here, and until it is gone nothing else is taken: so a
-//! connection holds one batch of frames at most, and nobody waits for it but its own task.
+//! The writing half of a WebSocket. Any task can send whole frames, which go out at once if the client accepts them.
+//! The rest is kept here, and nothing else is accepted until it is sent: so a connection buffers one batch of frames at
+//! most, and only its own task waits for it.
 
 use std::{
     hint,
@@ -15,7 +15,7 @@ use engine::fanout::{FrameSink, Full};
 use socket2::SockRef;
 use tokio::{net::TcpStream, sync::Notify};
 
-/// The writing half of a socket.
+/// The writing half of a WebSocket.
 pub(super) struct WriteHalf {
     stream: TcpStream,
     unsent: Mutex<Bytes>,
@@ -23,25 +23,25 @@ pub(super) struct WriteHalf {
 }
 
 impl WriteHalf {
-    /// For a stream that somebody else reads.
+    /// Creates the writing half of a stream. Another task reads the stream.
     pub(super) fn new(stream: TcpStream) -> Self {
         Self { stream, unsent: Mutex::default(), stuck: Notify::new() }
     }
 
-    /// The stream, to be read.
+    /// Returns the stream, for reading.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Waits until something waits that [`WriteHalf::flush`] has to see off.
+    /// Waits until there are frames that [`WriteHalf::flush`] has to send.
     pub(super) async fn stuck(&self) {
         self.stuck.notified().await;
     }
 
-    /// Waits until nothing waits any more.
+    /// Waits until everything is sent.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// If the connection is broken.
     pub(super) async fn flush(&self) -> io::Result<()> {
         while !self.try_flush()? {
             self.stream.writable().await?;
@@ -49,7 +49,7 @@ impl WriteHalf {
         Ok(())
     }
 
-    /// Sends of what waits what goes out now; true where nothing is left.
+    /// Sends as much as possible without waiting. Returns true if nothing is left.
     fn try_flush(&self) -> io::Result<bool> {
         let mut unsent = self.lock();
         while !unsent.is_empty() {
@@ -65,10 +65,10 @@ impl WriteHalf {
         Ok(true)
     }
 
-    /// Takes whole frames once nothing waits any more.
+    /// Sends whole frames, after those that wait.
     ///
     /// # Errors
-    /// When the connection is broken.
+    /// If the connection is broken.
     pub(super) async fn send(&self, frames: &Bytes) -> io::Result<()> {
         while self.try_send(frames).is_err() {
             self.flush().await?;
@@ -82,13 +82,13 @@ impl WriteHalf {
 }
 
 impl FrameSink for WriteHalf {
-    /// That a connection is broken is told to whoever reads.
+    /// Returns `Ok` if the connection is broken: the reading task notices that.
     fn try_send(&self, frames: &Bytes) -> Result<(), Full> {
         let mut unsent = self.lock();
         if !unsent.is_empty() {
             return Err(Full);
         }
-        // past what tokio knows of the stream: to ask that as well costs as much as all else that is done here
+        // bypasses tokio's readiness state: to check that as well costs as much as everything else here
         let sent = match SockRef::from(&self.stream).send(frames) {
             Ok(sent) => sent,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
