@@ -333,6 +333,7 @@ impl Presence {
             && room.type_until(user, None)
         {
             wakes.extend(room.wake(Instant::now()).map(|at| (at, chat)));
+            self.sooner.notify_one();
         }
     }
 
@@ -600,7 +601,8 @@ impl Drop for OnlineGuard {
 #[cfg(test)]
 mod tests {
     use domain::{Nickname, id::ID_BYTES, roster::RosterChange};
-    use tokio::time::advance;
+    use futures_util::FutureExt;
+    use tokio::time::{advance, sleep};
 
     use super::{
         room::{BATCH_INTERVAL, REMEMBERED_CHANGES},
@@ -836,6 +838,32 @@ mod tests {
         assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
         assert!(watchers.iter().all(|watcher| tell(watcher, known).is_some() && times.get() == 1));
         assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_large_room_the_end_of_typing_is_told_with_the_next_batch() {
+        let presence = presence();
+        let running = tokio::spawn({
+            let presence = Arc::clone(&presence);
+            async move { presence.run().await }
+        });
+        let members: Vec<_> =
+            (0..300).map(|number| presence.join(CHAT, numbered(number), Arc::default())).collect();
+        let typing = || presence.roster(CHAT).members.iter().filter(|member| member.typing).count();
+        sleep(BATCH_INTERVAL * 2).await;
+        members[299].typing();
+        sleep(BATCH_INTERVAL * 2).await;
+        assert_eq!(typing(), 1);
+        // the next batch has just been sent
+        let wake = Arc::<Notify>::default();
+        let _watching = presence.join(CHAT, numbered(400), Arc::clone(&wake));
+        sleep(Duration::from_millis(1)).await;
+        while wake.notified().now_or_never().is_some() {}
+        presence.said(CHAT, numbered(299).id);
+        // long before the dots would have gone by themselves
+        tokio::time::timeout(BATCH_INTERVAL * 2, wake.notified()).await.unwrap();
+        assert_eq!(typing(), 0);
+        running.abort();
     }
 
     #[tokio::test(start_paused = true)]

@@ -197,7 +197,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     background.spawn("limits", &limits, |limits| async move { limits.run().await });
     background.spawn("renderer", &renderer, |renderer| async move { renderer.run().await });
     for shard in 0..fanout.shards() {
-        background.spawn("tails", &fanout, move |fanout| async move { fanout.run(shard).await });
+        background.spawn("fanout", &fanout, move |fanout| async move { fanout.run(shard).await });
     }
     let engine = Engine::new(
         Arc::clone(&store),
