@@ -6,7 +6,7 @@ use crate::{
     Answer, Change, Chat, ChatId, ClientId, Command, Entry, Event, EventKind, Expiry, Lifetimes, Message,
     Problem, Proposal, RemovedBy, Seq, Timestamp, Title, User, UserId, Visibility,
     chat::REMOVED_LIMIT,
-    invite::{CHATS_OF_TWO_LIMIT, CHATS_WITH_ONE_LIMIT, INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT},
+    invite::{DIRECT_CHATS_LIMIT, DIRECT_CHATS_WITH_ONE_LIMIT, INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT},
     user::HIDDEN_LIMIT,
 };
 
@@ -52,7 +52,7 @@ pub trait StateReader {
     ///
     /// # Errors
     /// If the state cannot be read.
-    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
+    fn direct_chats(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
 
     /// Returns the event of a chat at a position, or `None` if there is none.
     ///
@@ -155,8 +155,8 @@ impl<S: StateReader> Now<'_, S> {
     }
 
     /// Returns the direct chats of a user that have not expired.
-    fn chats_of_two(&self, user: UserId) -> Result<Vec<Chat>, S::Error> {
-        let ids = self.state.chats_of_two(user)?;
+    fn direct_chats(&self, user: UserId) -> Result<Vec<Chat>, S::Error> {
+        let ids = self.state.direct_chats(user)?;
         ids.into_iter().filter_map(|id| self.chat(id).transpose()).collect()
     }
 
@@ -413,7 +413,7 @@ impl<S: StateReader> Now<'_, S> {
         if by == with {
             return Ok(Decision::Rejected(Problem::ChatWithOneself));
         }
-        let theirs = self.chats_of_two(with)?;
+        let theirs = self.direct_chats(with)?;
         let all = theirs.len();
         // invites from users whom the invited user has hidden do not use up the places of others
         let hidden = self.hidden(with)?;
@@ -447,10 +447,10 @@ impl<S: StateReader> Now<'_, S> {
             });
         }
         // direct chats started by others count against another limit, so that they cannot use up this one
-        if self.chats_of_two(by)?.iter().filter(|chat| chat.owner == by).count() >= CHATS_OF_TWO_LIMIT {
+        if self.direct_chats(by)?.iter().filter(|chat| chat.owner == by).count() >= DIRECT_CHATS_LIMIT {
             return Ok(Decision::Rejected(Problem::TooManyOwn));
         }
-        let full = full.or((all >= CHATS_WITH_ONE_LIMIT).then_some(Problem::TooManyInvites));
+        let full = full.or((all >= DIRECT_CHATS_WITH_ONE_LIMIT).then_some(Problem::TooManyInvites));
         if let Some(problem) = full {
             return Ok(Decision::Rejected(problem));
         }
@@ -544,7 +544,7 @@ impl<S: StateReader> Now<'_, S> {
     /// Withdraws the open invites of a user who went offline.
     fn left(&self, user: UserId) -> Result<Vec<Change>, S::Error> {
         let mut changes = Vec::new();
-        for chat in self.chats_of_two(user)? {
+        for chat in self.direct_chats(user)? {
             if let Some(to) = chat.invited().filter(|to| *to != user) {
                 let kind = EventKind::InviteWithdrawn { by: self.user(user)?, to };
                 changes.push(self.event(chat.id, chat.seq, kind));
@@ -618,8 +618,8 @@ mod tests {
         Command::AnswerInvite { chat: chat(number), answer }
     }
 
-    fn is_accepted(verdict: &Decision) -> bool {
-        matches!(verdict, Decision::Accepted(_))
+    fn is_accepted(decision: &Decision) -> bool {
+        matches!(decision, Decision::Accepted(_))
     }
 
     #[test]
@@ -633,8 +633,8 @@ mod tests {
         assert_eq!(model.invited(5), None);
         assert_eq!(model.chats.len(), 1);
         for (who, admitted) in [(1, true), (2, true), (3, false)] {
-            let verdict = model.run(user(who), post(5, who));
-            assert_eq!(is_accepted(&verdict), admitted, "{verdict:?}");
+            let decision = model.run(user(who), post(5, who));
+            assert_eq!(is_accepted(&decision), admitted, "{decision:?}");
         }
         assert_eq!(model.run(user(3), post(5, 3)), Decision::Rejected(Problem::NotAdmitted));
         let list = Command::SetVisibility { chat: chat(5), visibility: Visibility::Public };
@@ -647,9 +647,9 @@ mod tests {
         let mut model = Model::default();
         model.run(user(1), privately(2, 5));
         for (who, problem) in [(1, None), (3, Some(Problem::InviteGone))] {
-            let verdict = model.run(user(who), answer(5, Answer::Accept));
+            let decision = model.run(user(who), answer(5, Answer::Accept));
             let expected = problem.map_or(Decision::Accepted(vec![]), Decision::Rejected);
-            assert_eq!(verdict, expected, "nothing changes");
+            assert_eq!(decision, expected, "nothing changes");
         }
         assert_eq!(model.invited(5), Some(user(2)));
         assert!(is_accepted(&model.run(user(2), answer(5, Answer::Decline))));
@@ -754,7 +754,7 @@ mod tests {
     #[test]
     fn nobody_has_chats_of_two_without_end() {
         let mut model = Model::default();
-        for number in 0..CHATS_OF_TWO_LIMIT as u8 {
+        for number in 0..DIRECT_CHATS_LIMIT as u8 {
             assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
             model.run(user(1), answer(number, Answer::Decline));
         }
@@ -763,7 +763,7 @@ mod tests {
             id[..4].copy_from_slice(&number.to_be_bytes());
             (UserId::from_bytes(id), ChatId::from_bytes(id))
         };
-        for number in 0..CHATS_OF_TWO_LIMIT as u32 {
+        for number in 0..DIRECT_CHATS_LIMIT as u32 {
             let (with, chat) = id(1_000_000 + number);
             let began =
                 model.run(user(1), Command::ChatPrivately { with, chat, is_there: false, is_near: true });
@@ -772,7 +772,7 @@ mod tests {
         assert_eq!(model.run(user(1), privately(99, 250)), Decision::Rejected(Problem::TooManyOwn));
         assert!(is_accepted(&model.run(user(99), privately(1, 250))), "nor the other way round");
         // many users who come and go
-        let refused = (0..CHATS_WITH_ONE_LIMIT as u32).find(|number| {
+        let refused = (0..DIRECT_CHATS_WITH_ONE_LIMIT as u32).find(|number| {
             let (stranger, chat) = id(*number);
             let asked = model.run(
                 stranger,
@@ -781,7 +781,7 @@ mod tests {
             model.propose(Proposal::UserLeft(stranger));
             !is_accepted(&asked)
         });
-        assert_eq!(refused, Some((CHATS_WITH_ONE_LIMIT - 2 * CHATS_OF_TWO_LIMIT - 1) as u32));
+        assert_eq!(refused, Some((DIRECT_CHATS_WITH_ONE_LIMIT - 2 * DIRECT_CHATS_LIMIT - 1) as u32));
     }
 
     #[test]

@@ -12,10 +12,10 @@ pub const INVITES_LIMIT: usize = 20;
 pub const INVITES_FROM_AFAR_LIMIT: usize = 10;
 
 /// The maximum number of direct chats that one user can have started. Unused ones expire.
-pub const CHATS_OF_TWO_LIMIT: usize = 100;
+pub const DIRECT_CHATS_LIMIT: usize = 100;
 
 /// The maximum number of direct chats that one user can be part of, started by either side.
-pub const CHATS_WITH_ONE_LIMIT: usize = 1_000;
+pub const DIRECT_CHATS_WITH_ONE_LIMIT: usize = 1_000;
 
 /// How long a user who declined cannot be invited to the same chat again, in milliseconds.
 pub const DECLINE_COOLDOWN_MILLIS: u64 = 10 * 60_000;

@@ -18,9 +18,9 @@ pub enum Segment<'a> {
 
 /// Splits a text into segments, in order, without loss and none of them empty; at most [`LINKS_LIMIT`] are links.
 pub fn linkify(text: &str) -> Vec<Segment<'_>> {
-    let (mut linkify, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
+    let (mut segments, mut rest, mut from, mut links) = (Vec::new(), text, 0, 0);
     while links < LINKS_LIMIT
-        && let Some(found) = rest.get(from..).and_then(|tail| tail.find(['h', 'H']))
+        && let Some(found) = rest.get(from..).and_then(|rest_of_text| rest_of_text.find(['h', 'H']))
     {
         let at = from + found;
         let length = address_length(&rest[at..], rest[..at].chars().next_back());
@@ -29,17 +29,17 @@ pub fn linkify(text: &str) -> Vec<Segment<'_>> {
             continue;
         }
         if at > 0 {
-            linkify.push(Segment::Text(&rest[..at]));
+            segments.push(Segment::Text(&rest[..at]));
         }
-        linkify.push(Segment::Link(&rest[at..at + length]));
+        segments.push(Segment::Link(&rest[at..at + length]));
         rest = &rest[at + length..];
         from = 0;
         links += 1;
     }
     if !rest.is_empty() {
-        linkify.push(Segment::Text(rest));
+        segments.push(Segment::Text(rest));
     }
-    linkify
+    segments
 }
 
 /// Returns the length in bytes of the address at the beginning of `text`, or 0 if there is none. `before` is the

@@ -56,7 +56,7 @@ impl StateReader for Model {
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
-    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
+    fn direct_chats(&self, user: UserId) -> Result<Vec<ChatId>, Infallible> {
         let of_two = self.chats.values().filter(|kept| kept.value.peer(user).is_some());
         let mut ids: Vec<_> =
             of_two.filter(|kept| kept.value.check_access(user).is_ok()).map(|kept| kept.value.id).collect();
@@ -89,11 +89,11 @@ impl Model {
     pub fn propose(&mut self, proposal: Proposal) -> Decision {
         self.last += 1;
         let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
-        let Ok(verdict) = decide(self, &entry, LIFETIMES);
-        if let Decision::Accepted(changes) = &verdict {
+        let Ok(decision) = decide(self, &entry, LIFETIMES);
+        if let Decision::Accepted(changes) = &decision {
             changes.iter().for_each(|change| self.apply(change));
         }
-        verdict
+        decision
     }
 
     /// Applies a change to the state.

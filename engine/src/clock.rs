@@ -17,9 +17,9 @@ pub type Uptime = Arc<dyn Fn() -> Duration + Send + Sync>;
 /// slewed, and the two are not read at the same instant.
 const TOLERANCE_MILLIS: u64 = 2_000;
 /// How long a leap back has to last before it is followed. Nothing expires because of it.
-const PATIENCE_BACK: Duration = Duration::from_secs(3);
+const TIMEOUT_BACK: Duration = Duration::from_secs(3);
 /// How long a leap forward has to last before it is followed, since messages may expire because of it.
-const PATIENCE_FORWARD: Duration = Duration::from_secs(60);
+const TIMEOUT_FORWARD: Duration = Duration::from_secs(60);
 
 /// Returns the clock of the machine. A clock set before 1970 reads as 1970.
 pub fn system() -> Clock {
@@ -82,8 +82,8 @@ impl SteadyClock {
     pub fn leap(&self) -> Option<i64> {
         self.now();
         let (leap, since) = self.lock().leap?;
-        let patience = if leap < 0 { PATIENCE_BACK } else { PATIENCE_FORWARD };
-        ((self.uptime)().saturating_sub(since) >= patience).then_some(leap)
+        let timeout = if leap < 0 { TIMEOUT_BACK } else { TIMEOUT_FORWARD };
+        ((self.uptime)().saturating_sub(since) >= timeout).then_some(leap)
     }
 
     /// Sets this clock forward by a number of milliseconds, or back if it is negative.

@@ -358,7 +358,7 @@ impl Engine {
     /// # Errors
     /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
     /// user, or [`Problem::NotReadable`] if the database cannot be read.
-    pub fn glance(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
+    pub fn chat_view(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, id, reader)?;
         let visit = self.visit(&view, reader, Some(id)).map_err(|error| not_readable(&error))?;
@@ -374,11 +374,11 @@ impl Engine {
     /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn chat_page(
         &self,
-        glance: ChatView,
+        chat_view: ChatView,
         before: Option<Seq>,
         subject: Option<Focus>,
     ) -> Result<ChatPage, Problem> {
-        let ChatView { view, visit, chat, roster } = glance;
+        let ChatView { view, visit, chat, roster } = chat_view;
         let read = || {
             let mut history = page(&view, &chat, before, self.epoch())?;
             if history.events.is_empty() && before.is_some() {

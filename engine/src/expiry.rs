@@ -71,8 +71,8 @@ impl Sweeper {
             let done = tokio::select! {
                 _ = looks.tick() => self.follow_clock().await,
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
-                () = self.presence.somebody_came() => self.note_new().await,
-                () = self.presence.somebody_left() => self.withdraw_invites().await,
+                () = self.presence.user_came() => self.note_new().await,
+                () = self.presence.user_left() => self.withdraw_invites().await,
                 _ = sweeps.tick(), if !is_sweeping => {
                     is_sweeping = true;
                     self.note(self.presence.take_seen()).await

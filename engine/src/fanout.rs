@@ -29,15 +29,15 @@ use crate::{storage::BATCH_BYTES, wire};
 pub use subscriber::{FrameSink, Full, Subscriber};
 
 /// The maximum number of events in a replay buffer: more than a connection misses while it writes one batch.
-const TAIL_EVENTS: usize = 256;
+const BUFFER_EVENTS: usize = 256;
 /// The maximum size of a replay buffer in bytes, since every watched chat has one. The newest event is kept even if it
 /// alone is larger.
-const TAIL_BYTES: usize = 256 * 1024;
+const BUFFER_BYTES: usize = 256 * 1024;
 /// The number of subscribers that are written to before the task yields.
-const TURN: usize = 256;
+const WRITES_A_TURN: usize = 256;
 /// The number of subscribers that are prefetched before any of them is written to. Their memory is fetched in parallel,
 /// and they are few enough to be still in the processor's cache when they are written to.
-const TOUCHED: usize = 32;
+const PREFETCHED: usize = 32;
 
 /// An event encoded as a WebSocket frame.
 #[derive(Debug, Clone)]
@@ -276,8 +276,8 @@ async fn offer_all(buffer: &Mutex<ReplayBuffer>, shard: usize) {
     }
     loop {
         let Some((batch, subscribers)) = lock(buffer).take(shard) else { return };
-        for turn in subscribers.chunks(TURN) {
-            for few in turn.chunks(TOUCHED) {
+        for turn in subscribers.chunks(WRITES_A_TURN) {
+            for few in turn.chunks(PREFETCHED) {
                 few.iter().for_each(|(_, subscriber)| subscriber.touch());
                 few.iter().for_each(|(_, subscriber)| subscriber.offer(&batch));
             }
@@ -296,7 +296,7 @@ impl ReplayBuffer {
     fn push(&mut self, event: Encoded) {
         self.bytes += event.frame.len();
         self.events.push_back(event);
-        while self.events.len() > TAIL_EVENTS || (self.bytes > TAIL_BYTES && self.events.len() > 1) {
+        while self.events.len() > BUFFER_EVENTS || (self.bytes > BUFFER_BYTES && self.events.len() > 1) {
             let Some(oldest) = self.events.pop_front() else { return };
             self.bytes -= oldest.frame.len();
         }
@@ -530,11 +530,11 @@ mod tests {
     async fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
         let fanout = Arc::new(Fanout::new(1));
         let mut following = following(&fanout).await;
-        for seq in 1..=TAIL_EVENTS as u64 + 10 {
+        for seq in 1..=BUFFER_EVENTS as u64 + 10 {
             fanout.append(&event(seq, seq - 1));
         }
         assert!(matches!(following.after(Seq(9)), CatchUp::Evicted));
-        assert_eq!(places(following.after(Seq(10))).len(), TAIL_EVENTS);
+        assert_eq!(places(following.after(Seq(10))).len(), BUFFER_EVENTS);
     }
 
     #[tokio::test]
@@ -548,7 +548,7 @@ mod tests {
             fanout.append(&large);
         }
         let bytes = lock(&following.buffer).bytes;
-        assert!(bytes <= TAIL_BYTES && bytes > TAIL_BYTES / 2, "{bytes}");
+        assert!(bytes <= BUFFER_BYTES && bytes > BUFFER_BYTES / 2, "{bytes}");
         let batch = places(following.after(Seq(15)));
         assert_eq!(batch, [16, 17, 18], "and a batch is smaller still");
         assert!(matches!(following.after(Seq(1)), CatchUp::Evicted));

@@ -47,7 +47,7 @@ const REMEMBERED_LEFT: usize = 100_000;
 
 /// The users who are online, and the chats they are in.
 pub struct Presence {
-    everybody: Mutex<PresenceState>,
+    state: Mutex<PresenceState>,
     /// Notified when the next deadline of [`Presence::run`] may be sooner than before.
     sooner: Notify,
     /// Notified when what the lobby shows has changed.
@@ -86,7 +86,7 @@ struct PresenceState {
     /// The users who have gone offline since [`Presence::take_gone`].
     gone: Vec<UserId>,
     next_connection: u64,
-    next_seat: u64,
+    next_holder: u64,
 }
 
 /// A user with at least one open page, or who had one until less than the grace period ago.
@@ -129,24 +129,24 @@ impl Presence {
         let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
         let clock_sets = AtomicU64::new(0);
         let begun = Instant::now();
-        Self { everybody: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
+        Self { state: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
     }
 
     /// Opens a connection of a user. `wake_user` is notified whenever their invites may have changed.
     pub fn arrive(self: &Arc<Self>, user: UserId, wake_user: Arc<Notify>) -> OnlineGuard {
-        let mut everybody = self.lock();
-        let connection = everybody.next_connection;
-        everybody.next_connection += 1;
-        let is_new = !everybody.people.contains_key(&user);
-        let person = everybody.people.entry(user).or_default();
+        let mut state = self.lock();
+        let connection = state.next_connection;
+        state.next_connection += 1;
+        let is_new = !state.people.contains_key(&user);
+        let person = state.people.entry(user).or_default();
         person.connections.push((connection, wake_user));
         person.leaves_at = None;
         if is_new {
-            everybody.came.note(Some(user), None, STILL_HERE);
+            state.came.note(Some(user), None, STILL_HERE);
             self.moved.notify_one();
             self.came.notify_one();
         }
-        drop(everybody);
+        drop(state);
         OnlineGuard { presence: Arc::clone(self), user, connection }
     }
 
@@ -202,11 +202,11 @@ impl Presence {
         wake: Arc<Notify>,
     ) -> MemberGuard {
         let (id, now) = (user.id, Instant::now());
-        let mut everybody = self.lock();
+        let mut state = self.lock();
         // Unique among all rooms, since a guard can outlive its room, and a new room may have taken its place.
-        let watcher = everybody.next_seat;
-        everybody.next_seat += 1;
-        let PresenceState { rooms, places, wakes, moved, came, .. } = &mut *everybody;
+        let watcher = state.next_holder;
+        state.next_holder += 1;
+        let PresenceState { rooms, places, wakes, moved, came, .. } = &mut *state;
         places.entry(id).or_default().insert(chat);
         let room = rooms.entry(chat).or_default();
         if room.is_empty() {
@@ -223,7 +223,7 @@ impl Presence {
             self.moved.notify_one();
         }
         wakes.extend(room.wake(now).map(|at| (at, chat)));
-        drop(everybody);
+        drop(state);
         self.sooner.notify_one();
         MemberGuard { presence: Arc::clone(self), chat, user: id, watcher }
     }
@@ -231,8 +231,8 @@ impl Presence {
     /// Changes the nickname of a user in all rooms they are in.
     pub fn rename(&self, user: &User) {
         let now = Instant::now();
-        let mut everybody = self.lock();
-        let PresenceState { rooms, places, wakes, moved, .. } = &mut *everybody;
+        let mut state = self.lock();
+        let PresenceState { rooms, places, wakes, moved, .. } = &mut *state;
         for chat in places.get(&user.id).into_iter().flatten() {
             let Some(room) = rooms.get_mut(chat) else { continue };
             if room.rename(user) {
@@ -241,7 +241,7 @@ impl Presence {
                 self.moved.notify_one();
             }
         }
-        drop(everybody);
+        drop(state);
         self.sooner.notify_one();
     }
 
@@ -249,15 +249,15 @@ impl Presence {
     /// have, and new members are not named.
     pub fn lock_names(&self, chat: ChatId, is_locked: bool, seq: Seq) {
         let now = Instant::now();
-        let mut everybody = self.lock();
-        let PresenceState { rooms, wakes, moved, .. } = &mut *everybody;
+        let mut state = self.lock();
+        let PresenceState { rooms, wakes, moved, .. } = &mut *state;
         let Some(room) = rooms.get_mut(&chat) else { return };
         if room.lock_names(is_locked, seq) {
             wakes.extend(room.wake(now).map(|at| (at, chat)));
             moved.insert(chat);
             self.moved.notify_one();
         }
-        drop(everybody);
+        drop(state);
         self.sooner.notify_one();
     }
 
@@ -271,11 +271,11 @@ impl Presence {
     /// Removes a user from a chat, invalidates their guards, and notifies the members.
     pub fn remove(&self, chat: ChatId, user: UserId) {
         let (now, time) = (Instant::now(), (self.clock)());
-        let mut everybody = self.lock();
-        let Some(room) = everybody.rooms.get_mut(&chat) else { return };
+        let mut state = self.lock();
+        let Some(room) = state.rooms.get_mut(&chat) else { return };
         if room.remove(user) {
-            everybody.left(chat, user, now, time);
-            drop(everybody);
+            state.left(chat, user, now, time);
+            drop(state);
             self.moved.notify_one();
             self.sooner.notify_one();
         }
@@ -284,14 +284,14 @@ impl Presence {
     /// Removes all members from a chat that has ended, and invalidates their guards.
     pub fn close(&self, chat: ChatId) {
         let (now, time) = (Instant::now(), (self.clock)());
-        let mut everybody = self.lock();
-        let Some(users) = everybody.rooms.get(&chat).map(Room::users) else { return };
+        let mut state = self.lock();
+        let Some(users) = state.rooms.get(&chat).map(Room::users) else { return };
         for user in users {
-            if everybody.rooms.get_mut(&chat).is_some_and(|room| room.remove(user)) {
-                everybody.left(chat, user, now, time);
+            if state.rooms.get_mut(&chat).is_some_and(|room| room.remove(user)) {
+                state.left(chat, user, now, time);
             }
         }
-        drop(everybody);
+        drop(state);
         self.moved.notify_one();
         self.sooner.notify_one();
     }
@@ -327,8 +327,8 @@ impl Presence {
 
     /// Notes that a user has posted a message in a chat, and is therefore not typing any more.
     pub fn said(&self, chat: ChatId, user: UserId) {
-        let mut everybody = self.lock();
-        let PresenceState { rooms, wakes, .. } = &mut *everybody;
+        let mut state = self.lock();
+        let PresenceState { rooms, wakes, .. } = &mut *state;
         if let Some(room) = rooms.get_mut(&chat)
             && room.type_until(user, None)
         {
@@ -359,29 +359,29 @@ impl Presence {
     }
 
     /// Waits until a user has gone offline.
-    pub async fn somebody_left(&self) {
+    pub async fn user_left(&self) {
         self.left.notified().await;
     }
 
     /// Takes the users who have gone offline since the last call, without those who have returned.
     pub fn take_gone(&self) -> Vec<UserId> {
-        let mut everybody = self.lock();
-        let mut gone = mem::take(&mut everybody.gone);
-        gone.retain(|user| !everybody.people.contains_key(user));
+        let mut state = self.lock();
+        let mut gone = mem::take(&mut state.gone);
+        gone.retain(|user| !state.people.contains_key(user));
         gone
     }
 
     /// Takes the users and rooms that have been here since the last call, those that still are included.
     pub fn take_seen(&self) -> Seen {
-        let mut everybody = self.lock();
-        let mut seen = mem::take(&mut everybody.seen);
-        seen.users.extend(everybody.people.keys().map(|user| (*user, STILL_HERE)));
-        seen.chats.extend(everybody.rooms.keys().map(|chat| (*chat, STILL_HERE)));
+        let mut state = self.lock();
+        let mut seen = mem::take(&mut state.seen);
+        seen.users.extend(state.people.keys().map(|user| (*user, STILL_HERE)));
+        seen.chats.extend(state.rooms.keys().map(|chat| (*chat, STILL_HERE)));
         seen
     }
 
     /// Waits until a user has come online, or a chat has its first member.
-    pub async fn somebody_came(&self) {
+    pub async fn user_came(&self) {
         self.came.notified().await;
     }
 
@@ -394,18 +394,18 @@ impl Presence {
     /// Puts back some of what [`Presence::take_came`] returned, to be returned by [`Presence::take_seen`]. Users and
     /// rooms that are still here are returned by that anyway.
     pub fn defer(&self, later: Seen) {
-        let mut everybody = self.lock();
+        let mut state = self.lock();
         let looked = |at: &Timestamp| *at != STILL_HERE;
         for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
-            everybody.seen.note(Some(user), None, at);
+            state.seen.note(Some(user), None, at);
         }
         for (chat, at) in later.chats.into_iter().filter(|(_, at)| looked(at)) {
-            everybody.seen.note(None, Some(chat), at);
+            state.seen.note(None, Some(chat), at);
         }
     }
 
     /// Returns all users who are online.
-    pub fn everybody(&self) -> Vec<UserId> {
+    pub fn online_users(&self) -> Vec<UserId> {
         self.lock().people.keys().copied().collect()
     }
 
@@ -428,25 +428,25 @@ impl Presence {
 
     fn depart(&self, now: Instant) {
         let time = (self.clock)();
-        let mut everybody = self.lock();
-        while let Some(&(at, chat, user)) = everybody.departures.first()
+        let mut state = self.lock();
+        while let Some(&(at, chat, user)) = state.departures.first()
             && at <= now
         {
-            everybody.departures.pop_first();
-            if everybody.leave(chat, user, at, now, time) {
+            state.departures.pop_first();
+            if state.leave(chat, user, at, now, time) {
                 self.moved.notify_one();
             }
         }
-        while let Some(&(at, user)) = everybody.offline_at.first()
+        while let Some(&(at, user)) = state.offline_at.first()
             && at <= now
         {
-            everybody.offline_at.pop_first();
-            if everybody.go(user, at, time) {
+            state.offline_at.pop_first();
+            if state.go(user, at, time) {
                 self.moved.notify_one();
                 self.left.notify_one();
             }
         }
-        let PresenceState { rooms, typing_until, wakes, .. } = &mut *everybody;
+        let PresenceState { rooms, typing_until, wakes, .. } = &mut *state;
         while let Some(&(at, chat, user)) = typing_until.first()
             && at <= now
         {
@@ -462,14 +462,14 @@ impl Presence {
         {
             wakes.pop_first();
             if let Some(room) = rooms.get_mut(&chat) {
-                wakes.extend(room.ring_late(now).map(|at| (at, chat)));
+                wakes.extend(room.wake_late(now).map(|at| (at, chat)));
             }
         }
     }
 
     /// Locks the state. After a panic it is still consistent, since every change under this lock is complete in itself.
     fn lock(&self) -> MutexGuard<'_, PresenceState> {
-        self.everybody.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -539,8 +539,8 @@ impl MemberGuard {
     pub fn typing(&self) {
         let now = Instant::now();
         let until = now + TYPING;
-        let mut everybody = self.presence.lock();
-        let PresenceState { rooms, typing_until, wakes, .. } = &mut *everybody;
+        let mut state = self.presence.lock();
+        let PresenceState { rooms, typing_until, wakes, .. } = &mut *state;
         let Some(room) = rooms.get_mut(&self.chat) else { return };
         if room.typing_until(self.user).is_some_and(|last| until < last + TYPING_SIGNALS) {
             return;
@@ -549,14 +549,14 @@ impl MemberGuard {
             wakes.extend(room.wake(now).map(|at| (at, self.chat)));
         }
         typing_until.insert((until, self.chat, self.user));
-        drop(everybody);
+        drop(state);
         self.presence.sooner.notify_one();
     }
 
     /// Returns whether the guard is still valid: removing the user from the chat invalidates it.
     pub fn is_kept(&self) -> bool {
-        let everybody = self.presence.lock();
-        everybody.rooms.get(&self.chat).is_some_and(|room| room.is_holder(self.user, self.watcher))
+        let state = self.presence.lock();
+        state.rooms.get(&self.chat).is_some_and(|room| room.is_holder(self.user, self.watcher))
     }
 
     /// Returns what has changed in the room since a version, encoded by `encode`, and the version this leads to. With
@@ -573,11 +573,11 @@ impl MemberGuard {
 impl Drop for MemberGuard {
     fn drop(&mut self) {
         let at = Instant::now() + self.presence.grace;
-        let mut everybody = self.presence.lock();
-        let Some(room) = everybody.rooms.get_mut(&self.chat) else { return };
+        let mut state = self.presence.lock();
+        let Some(room) = state.rooms.get_mut(&self.chat) else { return };
         if room.remove_holder(self.watcher, self.user, at) {
-            everybody.departures.insert((at, self.chat, self.user));
-            drop(everybody);
+            state.departures.insert((at, self.chat, self.user));
+            drop(state);
             self.presence.sooner.notify_one();
         }
     }
@@ -586,13 +586,13 @@ impl Drop for MemberGuard {
 impl Drop for OnlineGuard {
     fn drop(&mut self) {
         let at = Instant::now() + self.presence.grace;
-        let mut everybody = self.presence.lock();
-        let Some(person) = everybody.people.get_mut(&self.user) else { return };
+        let mut state = self.presence.lock();
+        let Some(person) = state.people.get_mut(&self.user) else { return };
         person.connections.retain(|(connection, _)| *connection != self.connection);
         if person.connections.is_empty() {
             person.leaves_at = Some(at);
-            everybody.offline_at.insert((at, self.user));
-            drop(everybody);
+            state.offline_at.insert((at, self.user));
+            drop(state);
             self.presence.sooner.notify_one();
         }
     }
@@ -648,14 +648,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
         let presence = presence();
-        let mut seats: Vec<_> = (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Arc::default())).collect();
+        let mut holders: Vec<_> =
+            (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Arc::default())).collect();
         assert_eq!(names(&presence), ["Ana"]);
         let version = presence.roster(CHAT).version;
-        seats.truncate(1);
+        holders.truncate(1);
         advance(GRACE * 2).await;
         presence.depart(Instant::now());
         assert_eq!(presence.roster(CHAT).version, version, "nobody sees tabs come and go");
-        drop(seats);
+        drop(holders);
         presence.depart(Instant::now() + GRACE);
         assert_eq!(names(&presence), [""; 0]);
     }
@@ -753,9 +754,9 @@ mod tests {
         member_guard.typing();
         drop(member_guard);
         presence.depart(Instant::now() + GRACE * 2);
-        let everybody = presence.lock();
-        assert!(everybody.rooms.is_empty() && everybody.places.is_empty() && everybody.departures.is_empty());
-        assert!(everybody.typing_until.is_empty() && everybody.wakes.is_empty());
+        let state = presence.lock();
+        assert!(state.rooms.is_empty() && state.places.is_empty() && state.departures.is_empty());
+        assert!(state.typing_until.is_empty() && state.wakes.is_empty());
     }
 
     fn numbered(number: u32) -> User {
@@ -770,7 +771,7 @@ mod tests {
         let wake = Arc::default();
         let member_guard = presence.join(CHAT, numbered(0), Arc::clone(&wake));
         let mut known = Roster::default();
-        let mut seats = Vec::new();
+        let mut holders = Vec::new();
         let catch_up =
             |member_guard: &MemberGuard, known: &mut Roster| match news(member_guard, Some(known.version)) {
                 Some(News::Whole(roster)) => *known = roster,
@@ -779,7 +780,7 @@ mod tests {
             };
         let mut wakes = 0;
         for number in 1..=300 {
-            seats.push(presence.join(CHAT, numbered(number), Arc::default()));
+            holders.push(presence.join(CHAT, numbered(number), Arc::default()));
             if number % 10 == 0 {
                 catch_up(&member_guard, &mut known);
                 // Whether the watcher was notified.
@@ -791,12 +792,12 @@ mod tests {
         catch_up(&member_guard, &mut known);
         presence.depart(Instant::now() + BATCH_INTERVAL);
         wake.notified().await;
-        seats.drain(250..).for_each(drop);
+        holders.drain(250..).for_each(drop);
         presence.depart(Instant::now() + GRACE);
         catch_up(&member_guard, &mut known);
         assert_eq!(known, presence.roster(CHAT));
         assert_eq!((known.count, known.members.len()), (251, domain::roster::ROSTER_LIMIT));
-        seats.drain(..200).for_each(drop);
+        holders.drain(..200).for_each(drop);
         presence.depart(Instant::now() + GRACE);
         catch_up(&member_guard, &mut known);
         assert_eq!(known, presence.roster(CHAT));

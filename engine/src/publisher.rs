@@ -39,7 +39,7 @@ impl Publisher {
             self.presence.lock_names(*id, *is_locked, *seq);
         }
         self.lobby.reset(chats);
-        for user in self.presence.everybody() {
+        for user in self.presence.online_users() {
             self.presence.rename(&view.user(user)?);
             self.presence.wake_user(user);
         }

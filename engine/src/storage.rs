@@ -277,12 +277,12 @@ impl Store {
         let (mut log, end) = batch.replay(&contents, begins)?;
         match end {
             ReplayEnd::All => {}
-            ReplayEnd::UpToATear => {
+            ReplayEnd::Torn => {
                 tracing::warn!("the journal does not end in a record: what was stored last may be missing");
             }
             // A repaired database may be older than its write-ahead log.
-            ReplayEnd::UpToAnother if !is_whole => {}
-            ReplayEnd::UpToAnother => return Err(StoreError::NotItsJournal),
+            ReplayEnd::Foreign if !is_whole => {}
+            ReplayEnd::Foreign => return Err(StoreError::NotItsJournal),
         }
         if !is_whole || end != ReplayEnd::All {
             log.epoch = random::epoch()?;
@@ -465,11 +465,11 @@ fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<
 
 /// Returns the direct chats of a user, each with its other user.
 fn direct_chats_of(
-    pairs: &impl ReadableTable<(Id, Id), Id>,
+    direct_chats: &impl ReadableTable<(Id, Id), Id>,
     user: UserId,
 ) -> Result<Vec<(UserId, ChatId)>, StoreError> {
     let mut found = Vec::new();
-    for pair in pairs.range(all_with(user))? {
+    for pair in direct_chats.range(all_with(user))? {
         let (key, chat) = pair?;
         found.push((UserId::from_bytes(key.value().1), ChatId::from_bytes(chat.value())));
     }

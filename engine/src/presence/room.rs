@@ -52,7 +52,7 @@ pub(super) struct Room {
     changes: VecDeque<(u64, UserId)>,
     watchers: HashMap<u64, Arc<Notify>>,
     last_wake: Option<(u64, Instant)>,
-    rings_later: bool,
+    wakes_later: bool,
     /// The encoded news of version `told_version`, by the version that was known before.
     told: Vec<(Option<u64>, Bytes)>,
     told_version: u64,
@@ -68,7 +68,7 @@ struct Present {
     /// The nickname that the member gets when the chat is unlocked.
     later: Option<Nickname>,
     /// The numbers of the member's guards: one for each connection, and rarely more than one.
-    seats: Vec<u64>,
+    holders: Vec<u64>,
     leaves_at: Option<Instant>,
     typing_until: Option<Instant>,
 }
@@ -83,7 +83,7 @@ impl Room {
     pub(super) fn add_holder(&mut self, watcher: u64, user: User, now: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
-            member.seats.push(watcher);
+            member.holders.push(watcher);
             member.leaves_at = None;
             return false;
         }
@@ -92,7 +92,7 @@ impl Room {
             came_at: now,
             arrival: None,
             later: None,
-            seats: vec![watcher],
+            holders: vec![watcher],
             leaves_at: None,
             typing_until: None,
         };
@@ -162,9 +162,9 @@ impl Room {
     pub(super) fn remove_holder(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
         self.watchers.remove(&watcher);
         let Some(member) = self.members.get_mut(&user) else { return false };
-        let before = member.seats.len();
-        member.seats.retain(|member_guard| *member_guard != watcher);
-        if member.seats.len() == before || !member.seats.is_empty() {
+        let before = member.holders.len();
+        member.holders.retain(|member_guard| *member_guard != watcher);
+        if member.holders.len() == before || !member.holders.is_empty() {
             return false;
         }
         member.leaves_at = Some(leaves_at);
@@ -181,7 +181,7 @@ impl Room {
 
     /// Returns whether the guard with this number is still valid.
     pub(super) fn is_holder(&self, user: UserId, watcher: u64) -> bool {
-        self.members.get(&user).is_some_and(|member| member.seats.contains(&watcher))
+        self.members.get(&user).is_some_and(|member| member.holders.contains(&watcher))
     }
 
     /// Returns all members.
@@ -251,14 +251,14 @@ impl Room {
     }
 
     /// Notifies all connections of changes. In a large room this may be too soon after the last batch; the time is then
-    /// returned at which [`Room::ring_late`] has to be called, unless it was returned before.
+    /// returned at which [`Room::wake_late`] has to be called, unless it was returned before.
     #[must_use]
     pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
         match self.last_wake {
             Some((version, _)) if version == self.version => None,
             Some((_, last)) if self.is_large() && now < last + self.interval() => {
-                let is_first = !self.rings_later;
-                self.rings_later = true;
+                let is_first = !self.wakes_later;
+                self.wakes_later = true;
                 is_first.then_some(last + self.interval())
             }
             _ => {
@@ -271,8 +271,8 @@ impl Room {
 
     /// Notifies as [`Room::wake`] does, at the time which that returned.
     #[must_use]
-    pub(super) fn ring_late(&mut self, now: Instant) -> Option<Instant> {
-        self.rings_later = false;
+    pub(super) fn wake_late(&mut self, now: Instant) -> Option<Instant> {
+        self.wakes_later = false;
         self.wake(now)
     }
 

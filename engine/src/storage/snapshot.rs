@@ -165,8 +165,8 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn partners(&self, of: UserId) -> Result<Vec<UserId>, StoreError> {
-        let pairs = direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, of)?;
-        Ok(pairs.into_iter().map(|(peer, _)| peer).collect())
+        let direct_chats = direct_chats_of(&self.read.open_table(DIRECT_CHATS)?, of)?;
+        Ok(direct_chats.into_iter().map(|(peer, _)| peer).collect())
     }
 
     /// Returns the users that a user has hidden.

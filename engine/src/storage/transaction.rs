@@ -31,9 +31,9 @@ pub(super) struct Head {
 pub(super) enum ReplayEnd {
     All,
     /// Up to something that is not a complete record.
-    UpToATear,
+    Torn,
     /// Up to a record of another database, or of another state of this one.
-    UpToAnother,
+    Foreign,
 }
 
 /// A write transaction. Reads through it see its own writes.
@@ -41,7 +41,7 @@ pub struct Transaction<'txn> {
     log: Table<'txn, (), &'static [u8]>,
     users: RecordCache<'txn, User>,
     chats: RecordCache<'txn, Chat>,
-    pairs: Table<'txn, (Id, Id), Id>,
+    direct_chats: Table<'txn, (Id, Id), Id>,
     events: Table<'txn, (Id, u64), &'static [u8]>,
     posted: Table<'txn, (Id, Id, Id), u64>,
     removed: Table<'txn, (Id, Id, Id), u64>,
@@ -65,7 +65,7 @@ impl<'txn> Transaction<'txn> {
             log: write.open_table(LOG)?,
             users: RecordCache::new(write.open_table(USERS)?, write.open_table(USERS_ACTIVE)?),
             chats: RecordCache::new(write.open_table(CHATS)?, write.open_table(CHATS_ACTIVE)?),
-            pairs: write.open_table(DIRECT_CHATS)?,
+            direct_chats: write.open_table(DIRECT_CHATS)?,
             events: write.open_table(EVENTS)?,
             posted: write.open_table(POSTED)?,
             removed: write.open_table(REMOVED)?,
@@ -119,12 +119,12 @@ impl<'txn> Transaction<'txn> {
             let (record, behind) = match wal::first(rest) {
                 Found::Record(record, behind) => (record, behind),
                 Found::End => return Ok((log, ReplayEnd::All)),
-                Found::Torn => return Ok((log, ReplayEnd::UpToATear)),
+                Found::Torn => return Ok((log, ReplayEnd::Torn)),
             };
             let (head, mut changes): (Head, _) = wal::head(record)?;
             if head.log.seq > log.seq {
                 if (head.log.epoch, head.after) != (log.epoch, log.seq) {
-                    return Ok((log, ReplayEnd::UpToAnother));
+                    return Ok((log, ReplayEnd::Foreign));
                 }
                 while !changes.is_empty() {
                     let (change, others) = wal::next(changes)?;
@@ -212,14 +212,14 @@ impl<'txn> Transaction<'txn> {
             if let (EventKind::Started { .. }, Some(guest)) = (&event.kind, chat.guest) {
                 let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
                 for pair in [(owner, guest), (guest, owner)] {
-                    let was_there = self.pairs.insert(pair, id)?.is_some();
+                    let was_there = self.direct_chats.insert(pair, id)?.is_some();
                     came(&mut self.bytes, was_there, PAIR_BYTES);
                 }
             }
         }
         if let Some((authors, by)) = event.clears() {
             for author in authors {
-                self.blank_all(event.chat, author, by)?;
+                self.redact_all(event.chat, author, by)?;
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
@@ -247,7 +247,7 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Redacts all messages of an author in a chat. Messages that were redacted before are not read again.
-    fn blank_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
+    fn redact_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
         let mut said = Vec::new();
         for message in self.posted.range(all_of(chat, author))? {
             said.push(Seq(message?.1.value()));
@@ -262,8 +262,8 @@ impl<'txn> Transaction<'txn> {
             let (owner, guest) = (chat.owner.bytes(), guest.id.bytes());
             for pair in [(owner, guest), (guest, owner)] {
                 // The two users may have started another chat since this one expired.
-                if self.pairs.get(pair)?.is_some_and(|found| found.value() == id) {
-                    let was_there = self.pairs.remove(pair)?.is_some();
+                if self.direct_chats.get(pair)?.is_some_and(|found| found.value() == id) {
+                    let was_there = self.direct_chats.remove(pair)?.is_some();
                     went(&mut self.bytes, was_there, PAIR_BYTES);
                 }
             }
@@ -317,8 +317,8 @@ impl StateReader for Transaction<'_> {
         Ok(self.posted.range(all_of(chat, author))?.next().transpose()?.is_some())
     }
 
-    fn chats_of_two(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {
-        Ok(direct_chats_of(&self.pairs, user)?.into_iter().map(|(_, chat)| chat).collect())
+    fn direct_chats(&self, user: UserId) -> Result<Vec<ChatId>, StoreError> {
+        Ok(direct_chats_of(&self.direct_chats, user)?.into_iter().map(|(_, chat)| chat).collect())
     }
 
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {

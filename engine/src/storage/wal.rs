@@ -24,7 +24,7 @@ use super::{
 const HEAD: usize = 8;
 
 /// One block of a disk, which [`WriteAheadLog::probe`] writes to find out whether anything can be stored.
-const A_BLOCK: [u8; 4096] = [0; 4096];
+const BLOCK_BYTES: [u8; 4096] = [0; 4096];
 
 /// The open write-ahead log.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ impl WriteAheadLog {
 
     /// Checks whether a block can be appended, and removes it again.
     pub(super) fn probe(&mut self) -> io::Result<()> {
-        self.grow(A_BLOCK.len())?;
-        self.storage.write(self.end, &A_BLOCK)?;
+        self.grow(BLOCK_BYTES.len())?;
+        self.storage.write(self.end, &BLOCK_BYTES)?;
         self.storage.sync_data()?;
         self.cut()
     }

@@ -23,10 +23,10 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// Stands for all clients for which a trusted proxy gives no readable address: they share the limits of one address.
-const SOMEBODY: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// The shortest time between two warnings about a misconfigured proxy.
-const SAID_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
+const LOGGED_AGAIN_AFTER: Duration = Duration::from_secs(10 * 60);
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,8 +79,8 @@ impl TrustedProxies {
             match heard.next().map(read_address) {
                 Some(Some(before)) => address = before,
                 Some(None) => {
-                    complain();
-                    address = SOMEBODY;
+                    warn_once();
+                    address = UNKNOWN;
                 }
                 None => break,
             }
@@ -102,10 +102,10 @@ fn read_address(heard: &str) -> Option<IpAddr> {
 }
 
 /// Warns about a misconfigured proxy, not too often, and without the header's value: that may contain an address.
-fn complain() {
+fn warn_once() {
     static SAID_AT: Mutex<Option<Instant>> = Mutex::new(None);
     let mut said_at = SAID_AT.lock().unwrap_or_else(PoisonError::into_inner);
-    if said_at.is_none_or(|at| at.elapsed() >= SAID_AGAIN_AFTER) {
+    if said_at.is_none_or(|at| at.elapsed() >= LOGGED_AGAIN_AFTER) {
         *said_at = Some(Instant::now());
         tracing::warn!(
             "a trusted proxy sends an X-Forwarded-For that holds no address: all who come through it so share the limits \
@@ -117,7 +117,7 @@ fn complain() {
 impl Client {
     /// Returns the client of a request that passed through [`identify`].
     pub fn of(request: &Request) -> Self {
-        let nobody = Self { address: SOMEBODY, is_secure: false };
+        let nobody = Self { address: UNKNOWN, is_secure: false };
         request.extensions().get().copied().unwrap_or(nobody)
     }
 }
@@ -125,7 +125,7 @@ impl Client {
 /// Adds the client to every request ([`Client::of`]), and `Strict-Transport-Security` to responses over TLS.
 pub async fn identify(State(proxies): State<TrustedProxies>, mut request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let peer = peer.unwrap_or(SOMEBODY);
+    let peer = peer.unwrap_or(UNKNOWN);
     let client = proxies.client(peer, request.headers());
     request.extensions_mut().insert(client);
     let mut response = next.run(request).await;
@@ -184,12 +184,12 @@ mod tests {
         {
             for proxy in ["10.0.0.1", "127.0.0.1"] {
                 let heard = address("10.0.0.0/8, 127.0.0.1", proxy, junk);
-                assert_eq!(heard, SOMEBODY.to_string(), "{junk:?}");
+                assert_eq!(heard, UNKNOWN.to_string(), "{junk:?}");
             }
         }
         let bytes = HeaderMap::from_iter([(FORWARDED_FOR, HeaderValue::from_bytes(b"\xff").unwrap())]);
         let proxies: TrustedProxies = "127.0.0.1".parse().unwrap();
-        assert_eq!(proxies.client([127, 0, 0, 1].into(), &bytes).address, SOMEBODY);
+        assert_eq!(proxies.client([127, 0, 0, 1].into(), &bytes).address, UNKNOWN);
         // without the header, the proxy itself is the client
         assert_eq!(proxies.client([127, 0, 0, 1].into(), &HeaderMap::new()).address.to_string(), "127.0.0.1");
     }

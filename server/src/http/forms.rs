@@ -43,7 +43,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/html"));
-    let head = blank_like(&request);
+    let head = head_of(&request);
     let Client { address, .. } = Client::of(&request);
     let session = user_of(&state, &request);
     let is_here = session.is_ok_and(|user| state.presence.is_here(user));
@@ -172,7 +172,7 @@ fn filled_in(state: &AppState, user: Option<UserId>, form: RefusedForm) -> Refus
 }
 
 /// Handles `GET /api/{function}`, when the address of a form is reloaded or shared: redirects to the home page.
-pub async fn look() -> Response {
+pub async fn redirect_home() -> Response {
     see_other(HeaderValue::from_static("/"))
 }
 
@@ -218,7 +218,7 @@ async fn refuse(
 }
 
 /// Returns a request with the parts that are needed after the body has been read.
-fn blank_like(request: &Request) -> Request {
+fn head_of(request: &Request) -> Request {
     let mut head = Request::default();
     *head.uri_mut() = request.uri().clone();
     *head.headers_mut() = request.headers().clone();

@@ -12,7 +12,7 @@ use axum::http::{
 };
 
 /// The shortest time between two warnings about refused requests.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 /// The maximum number of characters of each header in a warning.
 const TOLD_CHARACTERS: usize = 200;
 
@@ -20,19 +20,19 @@ const TOLD_CHARACTERS: usize = 200;
 /// itself are refused.
 #[derive(Default)]
 pub struct Refusals {
-    told_at: Mutex<Option<Instant>>,
+    logged_at: Mutex<Option<Instant>>,
 }
 
 impl Refusals {
     /// Records a refused request.
     pub fn note(&self, headers: &HeaderMap) {
         let now = Instant::now();
-        let mut told_at = self.told_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if told_at.is_some_and(|at| now < at + TOLD_EVERY) {
+        let mut logged_at = self.logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged_at.is_some_and(|at| now < at + LOGGED_EVERY) {
             return;
         }
-        *told_at = Some(now);
-        drop(told_at);
+        *logged_at = Some(now);
+        drop(logged_at);
         let said = |name| {
             let value = headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
             String::from_utf8_lossy(value).chars().take(TOLD_CHARACTERS).collect::<String>()

@@ -106,36 +106,36 @@ async fn show(
     Part { before, message, person }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
-    let glance = match state.engine.glance(chat, visitor.user) {
+    let chat_view = match state.engine.chat_view(chat, visitor.user) {
         Err(Problem::Removed) if !visitor.wants_data => {
             let mut answer = state.renderer.answer_notice(Notice::Removed(chat));
             error::mark(Problem::Removed, &mut answer);
             return Ok(answer);
         }
-        glance => glance?,
+        chat_view => chat_view?,
     };
     if visitor.wants_data {
-        let page = state.engine.chat_page(glance, before, about)?;
+        let page = state.engine.chat_page(chat_view, before, about)?;
         return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
     }
-    let robots = robots(&glance, before.is_none() && about.is_none());
+    let robots = robots(&chat_view, before.is_none() && about.is_none());
     // a position after the newest event gives the newest page, whatever its number
-    let before = before.filter(|before| *before <= glance.chat.seq);
+    let before = before.filter(|before| *before <= chat_view.chat.seq);
     // the details of a user are not cached, since their nickname can change without an event of the chat
-    let sheet = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
-    let mut answer = match state.renderer.answer_again(&glance, sheet, visitor.takes) {
+    let key = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
+    let mut answer = match state.renderer.answer_from_cache(&chat_view, key, visitor.takes) {
         Some(answer) => answer,
         None => {
             // checked again when it is this request's turn: another one may have rendered the page meanwhile
-            drop(glance);
+            drop(chat_view);
             let (engine, user, takes) = (Arc::clone(&state.engine), visitor.user, visitor.takes);
             let make = move |renderer: &PageRenderer| {
-                let glance = engine.glance(chat, user)?;
-                if let Some(answer) = renderer.answer_again(&glance, sheet, takes) {
+                let chat_view = engine.chat_view(chat, user)?;
+                if let Some(answer) = renderer.answer_from_cache(&chat_view, key, takes) {
                     return Ok(answer);
                 }
-                let page = engine.chat_page(glance, before, about)?;
-                Ok(renderer.answer(Page::Chat(Box::new(page)), sheet))
+                let page = engine.chat_page(chat_view, before, about)?;
+                Ok(renderer.answer(Page::Chat(Box::new(page)), key))
             };
             state.renderer.make(visitor.asker, make).await?
         }

@@ -32,7 +32,7 @@ const READERS: usize = 4;
 pub(in crate::storage) fn check(path: &Path) -> Result<bool, StoreError> {
     let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
     tracing::info!("looking at all pages of the database, for it is not known what became of it");
-    let ahead = CatchUp::of(path);
+    let ahead = ReadAhead::of(path);
     let is_whole = database.check_integrity()?;
     drop(ahead);
     database.close()?;
@@ -42,12 +42,12 @@ pub(in crate::storage) fn check(path: &Path) -> Result<bool, StoreError> {
 /// Reads a file ahead into the kernel's page cache, from one end to the other, until it is dropped. redb requests pages
 /// one by one in the order of its trees, which is not their order on the disk: with a file that has not been read since
 /// the machine was started, a check takes 1.5 s with this and 6 s without.
-struct CatchUp {
+struct ReadAhead {
     /// The offset up to which readers have read. They hold it weakly, and stop once it is dropped.
     _end: Arc<AtomicU64>,
 }
 
-impl CatchUp {
+impl ReadAhead {
     /// Starts the readers. If they cannot be started, the check is only slower.
     fn of(path: &Path) -> Self {
         let end = Arc::new(AtomicU64::new(0));

@@ -19,7 +19,7 @@ use super::seal::owned;
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// What a cleared mark begins with. It overwrites a mark that is set, which keeps its space on a full disk.
-const LIFTED: &[u8] = b"lifted";
+const CLEARED: &[u8] = b"lifted";
 
 fn beside(database: &Path) -> PathBuf {
     database.with_extension("mark")
@@ -97,7 +97,7 @@ impl Mark {
     pub(in crate::storage) fn clear(&self) {
         self.change(|marker, is_set| {
             *is_set = false;
-            marker.mark.write_all_at(LIFTED, 0)
+            marker.mark.write_all_at(CLEARED, 0)
         });
     }
 

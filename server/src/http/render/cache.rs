@@ -143,9 +143,9 @@ impl PageCache {
         Mutex::new(Self { pages: LruCache::unbounded(), limit, bytes: 0 })
     }
 
-    fn put(&mut self, sheet: PageKey, kept: Arc<CachedPage>) {
+    fn put(&mut self, key: PageKey, kept: Arc<CachedPage>) {
         self.bytes += kept.bytes();
-        if let Some((_, before)) = self.pages.push(sheet, kept) {
+        if let Some((_, before)) = self.pages.push(key, kept) {
             self.bytes -= before.bytes();
         }
         while self.bytes > self.limit {
@@ -157,10 +157,9 @@ impl PageCache {
     /// Drops the pages that are too old to be used.
     fn forget(&mut self) {
         let is_old = |kept: &CachedPage| kept.made_at.elapsed() >= KEPT;
-        let old: Vec<_> =
-            self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(sheet, _)| *sheet).collect();
-        for sheet in old {
-            if let Some(kept) = self.pages.pop(&sheet) {
+        let old: Vec<_> = self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(key, _)| *key).collect();
+        for key in old {
+            if let Some(kept) = self.pages.pop(&key) {
                 self.bytes -= kept.bytes();
             }
         }
@@ -186,8 +185,8 @@ impl PageRenderer {
     pub async fn run(&self) {
         loop {
             sleep(KEPT).await;
-            for shelf in [&self.newest, &self.parts] {
-                lock(shelf).forget();
+            for cache in [&self.newest, &self.parts] {
+                lock(cache).forget();
             }
         }
     }
@@ -205,10 +204,10 @@ impl PageRenderer {
         self.pool.run(asker, move || make(&renderer)).await?
     }
 
-    /// Renders a page and responds with it. Caches it under `sheet` if other visitors will see the same.
-    pub(in crate::http) fn answer(&self, page: Page, sheet: Option<PageKey>) -> Response {
+    /// Renders a page and responds with it. Caches it under `key` if other visitors will see the same.
+    pub(in crate::http) fn answer(&self, page: Page, key: Option<PageKey>) -> Response {
         let once = RequestIds::draw();
-        let html = self.html(page, sheet, once.clone());
+        let html = self.html(page, key, once.clone());
         self.respond(html, &once)
     }
 
@@ -244,14 +243,14 @@ impl PageRenderer {
 
     /// Responds with a page of a chat from the cache. Returns `None` if the page is not cached or the visitor needs
     /// another one.
-    pub(in crate::http) fn answer_again(
+    pub(in crate::http) fn answer_from_cache(
         &self,
         ChatView { visit, chat, roster, .. }: &ChatView,
-        sheet: Option<PageKey>,
+        key: Option<PageKey>,
         takes: Takes,
     ) -> Option<Response> {
         let once = RequestIds::draw();
-        let filled = self.filled_again(visit, chat, roster, sheet?, (once.clone(), takes))?;
+        let filled = self.filled_again(visit, chat, roster, key?, (once.clone(), takes))?;
         Some(match filled {
             Filled::Html(html) => self.respond(html, &once),
             Filled::Gzip(file) => {
@@ -269,11 +268,11 @@ impl PageRenderer {
         visit: &Visit,
         chat: &Chat,
         roster: &Roster,
-        sheet: PageKey,
+        key: PageKey,
         (once, takes): (RequestIds, Takes),
     ) -> Option<Filled> {
-        let kept = self.shelf(sheet).pages.get(&sheet).cloned()?;
-        let is_it = is_of_many(visit) && kept.is_of(visit, chat, roster);
+        let kept = self.cache(key).pages.get(&key).cloned()?;
+        let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster);
         is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, takes))
     }
 
@@ -289,10 +288,10 @@ impl PageRenderer {
         response
     }
 
-    fn html(&self, page: Page, sheet: Option<PageKey>, once: RequestIds) -> String {
-        if let (Page::Chat(page), Some(sheet)) = (&page, sheet)
-            && is_of_many(&page.visit)
-            && let Some(kept) = self.keep(page, sheet)
+    fn html(&self, page: Page, key: Option<PageKey>, once: RequestIds) -> String {
+        if let (Page::Chat(page), Some(key)) = (&page, key)
+            && is_shareable(&page.visit)
+            && let Some(kept) = self.keep(page, key)
         {
             return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
         }
@@ -300,7 +299,7 @@ impl PageRenderer {
     }
 
     /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
-    fn keep(&self, page: &ChatPage, sheet: PageKey) -> Option<Arc<CachedPage>> {
+    fn keep(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
         let known = known(page);
         if known.contains(&page.visit.me.id) {
             return None;
@@ -317,12 +316,12 @@ impl PageRenderer {
             template,
             packed: OnceLock::new(),
         });
-        self.shelf(sheet).put(sheet, Arc::clone(&kept));
+        self.cache(key).put(key, Arc::clone(&kept));
         Some(kept)
     }
 
-    fn shelf(&self, sheet: PageKey) -> MutexGuard<'_, PageCache> {
-        let is_newest = sheet.before.is_none() && sheet.message.is_none();
+    fn cache(&self, key: PageKey) -> MutexGuard<'_, PageCache> {
+        let is_newest = key.before.is_none() && key.message.is_none();
         lock(if is_newest { &self.newest } else { &self.parts })
     }
 }
@@ -332,7 +331,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether nothing about the reader makes a page differ, apart from the template slots and what the page mentions.
-fn is_of_many(Visit { me, invites, hidden, takes_invites, .. }: &Visit) -> bool {
+fn is_shareable(Visit { me, invites, hidden, takes_invites, .. }: &Visit) -> bool {
     invites.is_empty() && hidden.is_empty() && *takes_invites && is_plain(&me.nickname)
 }
 
@@ -450,16 +449,14 @@ mod tests {
     /// Returns the page as served, as rendered for its reader alone, and whether it came from the cache.
     fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
         let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
-        let sheet = sheet_of(page);
+        let key = sheet_of(page);
         let again = |takes| {
-            renderer
-                .filled_again(&page.visit, &page.chat, &page.roster, sheet, (once.clone(), takes))
-                .map(read)
+            renderer.filled_again(&page.visit, &page.chat, &page.roster, key, (once.clone(), takes)).map(read)
         };
         let (html, unpacked) = (again(Takes::Html), again(Takes::Gzip));
         assert_eq!(html, unpacked, "compressed it is the same");
         let was_made = html.is_some();
-        let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(sheet), once.clone()));
+        let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(key), once.clone()));
         (made, render(boxed(), &once, &renderer.assets, &renderer.options), was_made)
     }
 
@@ -546,9 +543,9 @@ mod tests {
         assert!(again(&large(21, 8)).is_none() && again(&large(21, 7)).is_some());
         tokio::time::advance(KEPT).await;
         assert!(again(&large(21, 7)).is_none());
-        let mut shelf = lock(&renderer.newest);
-        shelf.forget();
-        assert_eq!((shelf.bytes, shelf.pages.len()), (0, 0));
+        let mut cache = lock(&renderer.newest);
+        cache.forget();
+        assert_eq!((cache.bytes, cache.pages.len()), (0, 0));
     }
 
     #[test]
@@ -587,8 +584,8 @@ mod tests {
             page.chat.id = ChatId::from_bytes(id);
             renderer.keep(&page, sheet_of(&page)).unwrap();
         }
-        let shelf = lock(&renderer.newest);
-        assert!(shelf.bytes <= KEPT_BYTES && shelf.bytes > KEPT_BYTES / 2, "{}", shelf.bytes);
-        assert_eq!(shelf.bytes, shelf.pages.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
+        let cache = lock(&renderer.newest);
+        assert!(cache.bytes <= KEPT_BYTES && cache.bytes > KEPT_BYTES / 2, "{}", cache.bytes);
+        assert_eq!(cache.bytes, cache.pages.iter().map(|(_, kept)| kept.bytes()).sum::<usize>());
     }
 }

@@ -73,9 +73,9 @@ pub(super) struct Connection {
     /// The lobby query that was requested last, until it is answered.
     wanted: Option<LobbyQuery>,
     /// The search for it.
-    entering: Option<BoxFuture<'static, Entered>>,
+    search: Option<BoxFuture<'static, Entered>>,
     /// The lobby is not answered before this time.
-    lobby_rests_until: Instant,
+    lobby_paused_until: Instant,
     answers: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
     last_heard: Instant,
     send_pause: Option<SendPause>,
@@ -157,8 +157,8 @@ impl Connection {
             lobby: None,
             filtering: None,
             wanted: None,
-            entering: None,
-            lobby_rests_until: now,
+            search: None,
+            lobby_paused_until: now,
             watches: Vec::new(),
             answers: FuturesOrdered::new(),
             last_heard: now,
@@ -182,10 +182,10 @@ impl Connection {
                 () = wake.notified() => in_time(&stop, Box::pin(self.deliver())).await,
                 () = wake_user.notified() => in_time(&stop, Box::pin(self.tell_theirs())).await,
                 () = changed(&mut self.lobby) => in_time(&stop, Box::pin(self.tell_lobby())).await,
-                () = sleep_until(self.lobby_rests_until), if self.wanted.is_some() && self.entering.is_none() => {
+                () = sleep_until(self.lobby_paused_until), if self.wanted.is_some() && self.search.is_none() => {
                     in_time(&stop, Box::pin(self.enter_lobby())).await
                 }
-                entered = entered(&mut self.entering) => in_time(&stop, Box::pin(self.show_lobby(entered))).await,
+                entered = entered(&mut self.search) => in_time(&stop, Box::pin(self.show_lobby(entered))).await,
                 _ = beats.tick() => in_time(&stop, Box::pin(self.beat())).await,
                 () = sleep_until(silence) => Err(End::Silent),
                 () = sleep_until(self.reads_at.unwrap_or(silence)), if self.reads_at.is_some() => {
@@ -343,7 +343,7 @@ impl Connection {
     /// connection goes on meanwhile.
     async fn enter_lobby(&mut self) -> Result<(), End> {
         let Some(wanted) = self.wanted.take() else { return Ok(()) };
-        self.lobby_rests_until = Instant::now() + LOBBY_INTERVAL;
+        self.lobby_paused_until = Instant::now() + LOBBY_INTERVAL;
         let is_filtered = !wanted.filter.trim().is_empty();
         let filtering = match is_filtered && self.filtering.is_none() {
             true => match self.state.engine.filter(self.caller) {
@@ -353,7 +353,7 @@ impl Connection {
             false => None,
         };
         let lobby = Arc::clone(&self.state.lobby);
-        self.entering = Some(Box::pin(async move {
+        self.search = Some(Box::pin(async move {
             let found = lobby.enter(wanted.clone()).await;
             Entered { wanted, is_filtered, filtering, found }
         }));
@@ -362,7 +362,7 @@ impl Connection {
 
     /// Sends the result of a search. If it failed, the previous subscription goes on.
     async fn show_lobby(&mut self, entered: Entered) -> Result<(), End> {
-        self.entering = None;
+        self.search = None;
         match entered.found {
             Ok((view, lobby)) => {
                 self.lobby = Some(view);
@@ -376,7 +376,7 @@ impl Connection {
             // retried on behalf of the client, unless it requested something else meanwhile
             Err(Problem::Busy) => {
                 self.wanted.get_or_insert(entered.wanted);
-                self.lobby_rests_until = Instant::now() + LOBBY_BACKOFF;
+                self.lobby_paused_until = Instant::now() + LOBBY_BACKOFF;
                 Ok(())
             }
             Err(problem) => self.send(&ServerFrame::refused(problem)).await,
@@ -577,9 +577,9 @@ async fn changed(lobby: &mut Option<lobby::LobbyCursor>) {
     }
 }
 
-async fn entered(entering: &mut Option<BoxFuture<'static, Entered>>) -> Entered {
-    match entering {
-        Some(entering) => entering.await,
+async fn entered(search: &mut Option<BoxFuture<'static, Entered>>) -> Entered {
+    match search {
+        Some(search) => search.await,
         None => std::future::pending().await,
     }
 }
