@@ -1,4 +1,5 @@
 import { defineConfig } from '@playwright/test';
+import { chromiumFlags } from './support/chromium.ts';
 
 const executablePath = process.env.QCHAT_BROWSER;
 if (!executablePath) throw new Error('QCHAT_BROWSER is not set: run these tests by `make test-browser`');
@@ -20,17 +21,7 @@ export default defineConfig({
     screenshot: 'only-on-failure',
     launchOptions: {
       executablePath,
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-        // this machine by a name that browsers do not trust as they trust it by itself
-        '--host-resolver-rules=MAP elsewhere.test 127.0.0.1',
-      ],
+      args: chromiumFlags,
     },
   },
 });

@@ -85,7 +85,9 @@ BROWSER=$(scripts/browser.sh) || stop "no Chromium was found. On Debian, as root
 "$BROWSER" --version >/dev/null 2>&1 \
   || stop "$BROWSER does not start, it may lack libraries. On Debian, as root: apt-get install chromium"
 
-# Some stories are told in Firefox and WebKit too, or behind a proxy.
+# What Qchat is for is told once for three engines, by the commands of WebDriver, and some stories are told behind a proxy.
+has chromedriver || debian chromium-driver \
+  || say "stories for all engines are skipped in Chromium, since it has no driver. On Debian, as root: apt-get install chromium-driver"
 has firefox-esr || has firefox || debian firefox-esr \
   || say "stories in Firefox are skipped, since it is not installed. On Debian, as root: apt-get install firefox-esr"
 { has WebKitWebDriver && has Xvfb; } || debian webkit2gtk-driver xvfb \

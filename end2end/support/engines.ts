@@ -1,6 +1,7 @@
-// Browsers of the engines that Playwright cannot drive as distributions build them: Firefox over Marionette, which is the
-// protocol behind geckodriver, and WebKit over its own WebDriver. Both know the commands of W3C WebDriver, and a page here
-// has the few operations that stories need. A browser has a profile of its own, and ends with the story.
+// Browsers of three engines by the commands that all of them know, those of W3C WebDriver, so that one description of a story
+// runs in each: Chromium and WebKit by their drivers, and Firefox over Marionette, which is the protocol behind geckodriver.
+// Playwright cannot drive the last two as distributions build them. A page here has the few operations that stories need. A
+// browser has a profile of its own, and ends with the story.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -9,6 +10,7 @@ import { type Socket, connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from '@playwright/test';
+import { chromiumFlags } from './chromium.ts';
 import { firstOf, onPath } from './path.ts';
 import { freePort } from './port.ts';
 
@@ -61,7 +63,7 @@ class Refused extends Error {
 }
 
 /** An engine, and what it takes to start a browser of it. */
-export type Engine = { name: 'Firefox' | 'WebKit'; isHere: boolean; launch: (folder: string) => Promise<Driver> };
+export type Engine = { name: 'Chromium' | 'Firefox' | 'WebKit'; isHere: boolean; launch: (folder: string) => Promise<Driver> };
 
 /** Where distributions keep it: beside the library, in a folder named after the machine and the version. */
 function miniBrowser(): string | undefined {
@@ -70,11 +72,13 @@ function miniBrowser(): string | undefined {
   const folders = readdirSync('/usr/lib').filter((name) => name.endsWith('-linux-gnu'));
   return firstOf(folders.flatMap((folder) => versions.map((version) => join('/usr/lib', folder, version, 'MiniBrowser'))));
 }
+const chromium = { driver: onPath('chromedriver'), browser: process.env.QCHAT_BROWSER };
 const firefox = onPath('firefox-esr', 'firefox');
 const webKit = { driver: onPath('WebKitWebDriver'), browser: miniBrowser(), display: onPath('Xvfb') };
 
 /** The engines, whether they are on this machine or not. */
 export const engines: Engine[] = [
+  { name: 'Chromium', isHere: Object.values(chromium).every(Boolean), launch: launchChromium },
   { name: 'Firefox', isHere: !!firefox, launch: launchFirefox },
   { name: 'WebKit', isHere: Object.values(webKit).every(Boolean), launch: launchWebKit },
 ];
@@ -107,6 +111,42 @@ async function until<T>(what: string, ask: () => Promise<T | undefined>, millis 
     if (answer !== undefined) return answer;
     if (Date.now() > deadline) throw new Error(`${what}: not within ${millis / 1_000} s`);
     await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+async function launchChromium(folder: string): Promise<Driver> {
+  const { driver, end } = await startDriver('ChromeDriver', chromium.driver!, {});
+  const args = ['--headless', '--window-size=1280,1024', `--user-data-dir=${folder}`, ...chromiumFlags];
+  const options = { binary: chromium.browser, args };
+  return session(driver, { browserName: 'chrome', 'goog:chromeOptions': options }, end);
+}
+
+/** Starts a WebDriver on a free port. Gives its address, and ends it. */
+async function startDriver(name: string, program: string, environment: Record<string, string>): Promise<{ driver: string; end: () => Promise<void> }> {
+  const port = await freePort();
+  const { end } = start(program, [`--port=${port}`], environment);
+  const driver = `http://127.0.0.1:${port}`;
+  try {
+    await until(name, () => fetch(`${driver}/status`).then(() => true, () => undefined), COMMAND_MILLIS);
+    return { driver, end };
+  } catch (error) {
+    await end();
+    throw error;
+  }
+}
+
+/** Has a WebDriver start a browser. Where it does not, the driver is ended. */
+async function session(driver: string, capabilities: Parameters, end: () => Promise<void>): Promise<Driver> {
+  try {
+    const { sessionId } = (await ask('POST', `${driver}/session`, { capabilities: { alwaysMatch: capabilities } })) as { sessionId: string };
+    const send = (command: keyof typeof commands, parameters: Parameters = {}) => {
+      const [, method, path = ''] = commands[command];
+      return ask(method, `${driver}/session/${sessionId}${path.replace('{id}', String(parameters.id))}`, parameters);
+    };
+    return { send, end };
+  } catch (error) {
+    await end();
+    throw error;
   }
 }
 
@@ -202,18 +242,12 @@ class Marionette {
 
 async function launchWebKit(folder: string): Promise<Driver> {
   const screen = start(webKit.display!, ['-displayfd', '3', '-screen', '0', '1280x1024x24', '-nolisten', 'tcp'], {});
-  let driver: ReturnType<typeof start> | undefined;
-  const end = async () => {
-    await driver?.end();
-    await screen.end();
-  };
   try {
     const number = await new Promise<string>((resolve, reject) => {
       screen.child.stdio[3]!.once('data', (line) => resolve(String(line).trim()));
       screen.child.once('exit', () => reject(new Error('Xvfb did not start')));
     });
-    const port = await freePort();
-    driver = start(webKit.driver!, [`--port=${port}`, '--host=127.0.0.1'], {
+    const { driver, end } = await startDriver('WebKitWebDriver', webKit.driver!, {
       DISPLAY: `:${number}`,
       HOME: folder,
       XDG_CACHE_HOME: folder,
@@ -224,18 +258,13 @@ async function launchWebKit(folder: string): Promise<Driver> {
       // it asks for rights that containers do not give, and meets no page but Qchat's
       WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
     });
-    const at = `http://127.0.0.1:${port}`;
-    await until('WebKitWebDriver', () => fetch(`${at}/status`).then(() => true, () => undefined), COMMAND_MILLIS);
-    const browser = { binary: webKit.browser, args: ['--automation'] };
-    const capabilities = { alwaysMatch: { browserName: 'MiniBrowser', 'webkitgtk:browserOptions': browser } };
-    const { sessionId } = (await ask('POST', `${at}/session`, { capabilities })) as { sessionId: string };
-    const send = (command: keyof typeof commands, parameters: Parameters = {}) => {
-      const [, method, path = ''] = commands[command];
-      return ask(method, `${at}/session/${sessionId}${path.replace('{id}', String(parameters.id))}`, parameters);
-    };
-    return { send, end };
+    const options = { binary: webKit.browser, args: ['--automation'] };
+    return await session(driver, { browserName: 'MiniBrowser', 'webkitgtk:browserOptions': options }, async () => {
+      await end();
+      await screen.end();
+    });
   } catch (error) {
-    await end();
+    await screen.end();
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-// What other engines do by themselves differently from Chromium: how they scroll, how fields grow, what they keep of a page
+// What engines do by themselves, each in its own way: how they scroll, how fields grow, what they keep of a page
 // that was left.
 
 import { type Visitor, expect, inEngines } from '../support/engine_story.ts';
@@ -21,7 +21,7 @@ async function scrollUp(one: Visitor, pixels: number): Promise<void> {
 /** How far from the top of the window a message is. */
 const place = (one: Visitor, text: string) => one.chat.message(text).evaluate((message) => message.getBoundingClientRect().top);
 
-inEngines(['Firefox', 'WebKit'], (test) => {
+inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
   test('what one reads stays in its place, whatever comes below', async ({ person, visitor }) => {
     const bea = await person();
     const link = await bea.startChat();

@@ -1,8 +1,9 @@
-// What Qchat is for, in the engines of other browsers.
+// What Qchat is for, told once and tried in each engine.
 
 import { expect, inEngines } from '../support/engine_story.ts';
+import { withoutScripts } from '../support/scriptless.ts';
 
-inEngines(['Firefox', 'WebKit'], (test) => {
+inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
   test('two people talk, and see each other type', async ({ person, visitor }) => {
     const ana = await visitor();
     const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
@@ -75,6 +76,26 @@ inEngines(['Firefox', 'WebKit'], (test) => {
     await ana.chat.shows(['half a thought']);
   });
 
+  test('where no script comes, people meet and talk by ordinary forms', async ({ person, visitor, server }) => {
+    await using proxy = await withoutScripts(server.url);
+    const ana = await visitor();
+    await ana.page.goto(proxy.url);
+    await ana.home.nickname.fill('Ana');
+    await ana.home.title.fill('Plain & simple');
+    await ana.home.start.click();
+    await ana.chat.heading.says('Plain & simple');
+    const bea = await person();
+    await bea.visit(new URL(await ana.page.url()).pathname);
+    await bea.chat.say('hello from the other side');
+    await expect(bea.chat.message('hello from the other side')).not.toContainText('Sending');
+    await ana.chat.composer.type('by a form');
+    await ana.chat.send.click();
+    await expect(bea.chat.message('by a form')).toBeVisible();
+    await ana.chat.shows(['hello from the other side', 'by a form']);
+    await ana.page.reload();
+    await ana.chat.shows(['hello from the other side', 'by a form']);
+  });
+
   test('in the narrowest window everything has its place, as on a phone', async ({ visitor }) => {
     const ana = await visitor();
     await ana.page.resize(390, 780);
@@ -90,7 +111,7 @@ inEngines(['Firefox', 'WebKit'], (test) => {
   });
 });
 
-inEngines(['Firefox', 'WebKit'], (test) => {
+inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
   test('two people go on in private, each in a window of its own', async ({ person, visitor }) => {
     const ana = await visitor();
     const link = await ana.startChat({ nickname: 'Ana' });
