@@ -12,11 +12,11 @@ const WITHIN = { app: ['view', 'page', 'live'], server: ['http'] };
 const DOCUMENT = 'docs/architecture.md';
 const [BEGIN, END] = ['<!-- import graph: made by scripts/import-graph.mjs -->', '<!-- end of the import graph -->'];
 
-/** All Rust files in a folder. */
+/** All Rust files in a folder but tests. */
 const files = (folder) =>
   readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
-    return statSync(path).isDirectory() ? files(path) : path.endsWith('.rs') ? [path] : [];
+    return statSync(path).isDirectory() ? files(path) : name.endsWith('.rs') && name !== 'tests.rs' ? [path] : [];
   });
 
 /** The paths that a text imports or names from a place, such as `http::client::Client` from the root of its crate. */
