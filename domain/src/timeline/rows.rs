@@ -1,0 +1,162 @@
+//! The rows of a timeline: what is shown of the events, grouped by day and author.
+
+use std::sync::Arc;
+
+use super::{Pending, Timeline};
+use crate::{ClientId, Event, EventKind, Nickname, Seq, Timestamp, User, UserId};
+
+/// The longest time between two messages of one author in the same group, in milliseconds.
+const GROUP_MILLIS: u64 = 5 * 60 * 1000;
+
+const MINUTE_MILLIS: i64 = 60_000;
+
+/// A row of the timeline, ready to be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it shows.
+    pub content: RowContent,
+    /// Whether it is the first row of a day.
+    pub starts_day: bool,
+    /// Whether it shows the author's name, instead of belonging to the group of the row above.
+    pub starts_group: bool,
+}
+
+/// The content of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RowContent {
+    /// A stored event.
+    Stored(Arc<Event>),
+    /// An own message that is not stored yet.
+    Pending(Pending),
+    /// Adjacent messages of a user whom the reader has hidden.
+    Hidden(HiddenMessages),
+}
+
+/// Messages that are not shown, as one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HiddenMessages {
+    /// The author, with their nickname in the last of these messages.
+    pub person: User,
+    /// The sequence number of the first.
+    pub first: Seq,
+    /// The number of messages.
+    pub count: usize,
+}
+
+/// Identifies a row. The key stays the same for as long as the row is shown: when its message is stored or removed, or
+/// becomes the first of its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowKey {
+    /// An event, by its sequence number.
+    Seq(Seq),
+    /// An own message, by its id.
+    Own(ClientId),
+    /// Hidden messages, by the sequence number of the first.
+    Hidden(Seq),
+}
+
+impl Row {
+    /// Returns the key of the row within a timeline read by `me`.
+    pub fn key(&self, me: UserId) -> RowKey {
+        match &self.content {
+            RowContent::Pending(pending) => RowKey::Own(pending.client_id),
+            RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
+            RowContent::Stored(event) => match &event.kind {
+                EventKind::Posted(message) if message.author == me => RowKey::Own(message.client_id),
+                EventKind::Tombstone(tombstone) if tombstone.author == me => RowKey::Own(tombstone.client_id),
+                _ => RowKey::Seq(event.seq),
+            },
+        }
+    }
+}
+
+impl Timeline {
+    /// Returns the rows to show. Days and groups follow the local time: `offset_minutes` gives its offset east of UTC
+    /// at a point in time.
+    pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
+        let day = |at| local(at, offset_minutes(at)).utc_day();
+        let stored =
+            self.told().into_iter().map(|event| (event.at, said_by(&event), RowContent::Stored(event)));
+        let pending =
+            self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
+        let mut before: Option<(Timestamp, Option<UserId>)> = None;
+        let mut rows: Vec<Row> = Vec::new();
+        for (at, author, content) in stored.chain(pending) {
+            let starts_day = before.is_none_or(|(then, _)| day(at) != day(then));
+            let starts_group = starts_day
+                || author.is_none()
+                || before.is_none_or(|(then, who)| who != author || at.0.abs_diff(then.0) > GROUP_MILLIS);
+            before = Some((at, author));
+            let content = self.hidden_or(content);
+            match (rows.last_mut().map(|row| &mut row.content), &content) {
+                (Some(RowContent::Hidden(above)), RowContent::Hidden(next))
+                    if above.person.id == next.person.id && !starts_day =>
+                {
+                    above.person = next.person.clone();
+                    above.count += 1;
+                }
+                _ => rows.push(Row { content, starts_day, starts_group }),
+            }
+        }
+        rows
+    }
+
+    pub(super) fn hidden_or(&self, content: RowContent) -> RowContent {
+        let RowContent::Stored(event) = &content else { return content };
+        let (id, nickname) = match &event.kind {
+            EventKind::Posted(message) => (message.author, &message.nickname),
+            EventKind::Tombstone(tombstone) => (tombstone.author, &tombstone.nickname),
+            _ => return content,
+        };
+        if !self.hidden.contains(&id) {
+            return content;
+        }
+        let person = User { id, nickname: nickname.clone() };
+        RowContent::Hidden(HiddenMessages { person, first: event.seq, count: 1 })
+    }
+
+    /// Returns the events worth showing: renames of one user in a row are merged.
+    pub(super) fn told(&self) -> Vec<Arc<Event>> {
+        let mut told: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());
+        for event in &self.events {
+            let before = told.last().and_then(|before| renamed(before));
+            match (before, renamed(event)) {
+                (Some((who, from, _)), Some((same, _, to))) if who == same => {
+                    let kind = EventKind::Renamed { user: who, from: from.clone(), to: to.clone() };
+                    told.pop();
+                    told.push(Arc::new(Event { kind, ..Event::clone(event) }));
+                }
+                _ => told.push(Arc::clone(event)),
+            }
+        }
+        told.retain(|event| match &event.kind {
+            // a rename that ends at the first name needs no row, and a hidden user gets none to say things with
+            EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
+            // shown in place of the message
+            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
+            _ => true,
+        });
+        told
+    }
+}
+
+/// Returns the author if the event is a message or a tombstone, or `None`.
+pub fn said_by(event: &Event) -> Option<UserId> {
+    match &event.kind {
+        EventKind::Posted(message) => Some(message.author),
+        EventKind::Tombstone(tombstone) => Some(tombstone.author),
+        _ => None,
+    }
+}
+
+fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
+    match &event.kind {
+        EventKind::Renamed { user, from, to } => Some((*user, from, to)),
+        _ => None,
+    }
+}
+
+/// Returns a point in time moved so that its UTC reading is the local time, `offset_minutes` east of UTC.
+pub fn local(at: Timestamp, offset_minutes: i32) -> Timestamp {
+    Timestamp(at.0.saturating_add_signed(i64::from(offset_minutes) * MINUTE_MILLIS))
+}

@@ -1,0 +1,558 @@
+//! What a reader sees, over logs of events.
+
+use std::collections::HashSet;
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{window::SPARE_EVENTS, *};
+use crate::{
+    Body, ChatId, Lifetimes, Message, Nickname, Problem, RemovedBy, Span, Timestamp, User, id::ID_BYTES,
+};
+
+const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
+const ME: UserId = UserId::from_bytes([1; ID_BYTES]);
+const OTHER: UserId = UserId::from_bytes([2; ID_BYTES]);
+const MINUTE: u64 = 60_000;
+
+fn client_id(number: u64) -> ClientId {
+    let mut bytes = [0; ID_BYTES];
+    bytes[2..].copy_from_slice(&number.to_be_bytes());
+    ClientId::from_bytes(bytes)
+}
+
+fn body(text: &str) -> Body {
+    Body::parse(text).unwrap()
+}
+
+fn posted(author: UserId, seq: u64, prev: u64, at: u64) -> Event {
+    let nickname: Nickname = User::new(author).nickname;
+    let message =
+        Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
+    Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), kind: EventKind::Posted(message) }
+}
+
+/// A log of `count` messages of two users, with positions left out between them, as other chats take them.
+fn log(count: u64) -> Vec<Event> {
+    (1..=count).map(|n| posted(if n % 3 == 0 { ME } else { OTHER }, n * 3, (n - 1) * 3, n * MINUTE)).collect()
+}
+
+fn history(events: Vec<Event>, earlier: bool) -> History {
+    let seq = events.last().map_or(Seq::ZERO, |event| event.seq);
+    History { epoch: EPOCH, seq, events, earlier }
+}
+
+fn empty() -> Timeline {
+    Timeline::new(ME, history(vec![], false))
+}
+
+#[test]
+fn a_hole_is_seen_and_nothing_changes() {
+    let log = log(3);
+    let mut timeline = empty();
+    assert_eq!(timeline.apply(log[0].clone()), Applied::Appended);
+    let before = timeline.clone();
+    assert_eq!(timeline.apply(log[2].clone()), Applied::Gap);
+    assert_eq!(timeline, before);
+    assert_eq!(timeline.apply(log[1].clone()), Applied::Appended);
+    assert_eq!(timeline.apply(log[2].clone()), Applied::Appended);
+    assert_eq!(timeline.apply(log[1].clone()), Applied::Known);
+}
+
+#[test]
+fn an_echo_is_replaced_by_its_event() {
+    let mut timeline = empty();
+    assert!(timeline.echo(client_id(3), body("message 3"), Timestamp(5)));
+    let key = timeline.rows(|_| 0)[0].key(ME);
+    timeline.stored(client_id(3), Seq(3));
+    assert_eq!(timeline.on_their_way().count(), 1, "its event is not here yet");
+    timeline.apply(posted(ME, 3, 0, 6));
+    assert_eq!(timeline.on_their_way().count(), 0);
+    assert_eq!(timeline.rows(|_| 0).len(), 1);
+    assert_eq!(timeline.rows(|_| 0)[0].key(ME), key, "the row stays the same row");
+}
+
+#[test]
+fn a_browser_with_another_session_reads_as_somebody_else() {
+    let mut timeline = empty();
+    timeline.echo(client_id(3), body("stored already, by who I am now"), Timestamp(5));
+    timeline.echo(client_id(4), body("waits"), Timestamp(5));
+    timeline.apply(posted(OTHER, 3, 0, 6));
+    timeline.read_by(OTHER);
+    assert_eq!(timeline.on_their_way().count(), 0, "neither is sent as somebody who did not write it");
+    assert!(timeline.retry(client_id(3), Timestamp(7)).is_none(), "it is stored");
+    assert!(timeline.retry(client_id(4), Timestamp(7)).is_some());
+    timeline.apply(posted(OTHER, 4, 3, 7));
+    assert_eq!(timeline.pending(), []);
+}
+
+#[test]
+fn what_waited_waits_again_unless_it_was_stored() {
+    let mut before = empty();
+    for number in 1..=3 {
+        before.echo(client_id(number), body("waits"), Timestamp(5));
+    }
+    before.fail(client_id(2), Problem::ChatLocked);
+    before.fail(client_id(3), Problem::UnknownVersion);
+    let kept = before.pending().to_vec();
+    // the first was stored, although its answer was lost before the page was left
+    let mut timeline = Timeline::new(ME, history(vec![posted(ME, 1, 0, 6)], false));
+    timeline.echo(client_id(9), body("written since"), Timestamp(7));
+    timeline.restore(kept);
+    let waiting: Vec<_> = timeline.pending().iter().map(|own| (own.client_id, own.problem)).collect();
+    let expected = [(2, Some(Problem::ChatLocked)), (3, None), (9, None)];
+    assert_eq!(waiting, expected.map(|(number, problem)| (client_id(number), problem)));
+}
+
+#[test]
+fn what_waited_does_not_crowd_out_what_is_written_now() {
+    let mut timeline = empty();
+    timeline.echo(client_id(0), body("written since"), Timestamp(7));
+    let kept = |number| Pending {
+        author: None,
+        client_id: client_id(number),
+        body: body("x"),
+        at: Timestamp(1),
+        problem: None,
+    };
+    timeline.restore((1..=200).map(kept).collect());
+    assert_eq!(timeline.pending().len(), PENDING_LIMIT);
+    assert_eq!(timeline.pending().last().map(|own| own.client_id), Some(client_id(0)));
+}
+
+#[test]
+fn what_was_written_as_another_user_is_held_back_until_the_reader_sends_it() {
+    let mut timeline = empty();
+    timeline.echo(client_id(1), body("written as ME"), Timestamp(5));
+    timeline.echo(client_id(2), body("stored as ME after all"), Timestamp(6));
+    timeline.read_by(OTHER);
+    assert_eq!(timeline.on_their_way().count(), 0);
+    let held = Some(Problem::WrittenAsAnother);
+    assert!(timeline.pending().iter().all(|own| own.problem == held));
+    timeline.retry_transient();
+    assert!(timeline.pending().iter().all(|own| own.problem == held), "a connection changes nothing of that");
+    timeline.apply(posted(ME, 2, 0, 7));
+    assert_eq!(timeline.pending().len(), 1);
+
+    timeline.read_by(ME);
+    assert_eq!(timeline.on_their_way().count(), 1);
+    timeline.read_by(OTHER);
+    let sent = timeline.retry(client_id(1), Timestamp(9)).unwrap();
+    assert_eq!((sent.author, sent.problem), (Some(OTHER), None));
+    timeline.restore(vec![Pending { client_id: client_id(3), author: Some(ME), ..sent }]);
+    assert_eq!(timeline.pending()[0].problem, held, "what was kept for the tab as well");
+}
+
+#[test]
+fn what_waited_longer_than_messages_are_kept_is_held_back() {
+    let mut timeline = empty();
+    timeline.echo(client_id(1), body("long ago"), Timestamp(1_000));
+    timeline.echo(client_id(2), body("just now"), Timestamp(5_000));
+    let lifetimes = Lifetimes { message: Span::seconds(3), ..Lifetimes::default() };
+    timeline.hold_back_old(Expiry { now: Timestamp(6_000), lifetimes });
+    let problems: Vec<_> = timeline.pending().iter().map(|own| own.problem).collect();
+    assert_eq!(problems, [Some(Problem::WaitedTooLong), None]);
+    assert_eq!(timeline.discard(client_id(1)), Some(body("long ago")));
+    assert_eq!((timeline.discard(client_id(1)), timeline.pending().len()), (None, 1));
+}
+
+#[test]
+fn somebody_else_cannot_replace_my_echo() {
+    let mut timeline = empty();
+    timeline.echo(client_id(3), body("mine"), Timestamp(5));
+    timeline.apply(posted(OTHER, 3, 0, 6));
+    assert_eq!(timeline.on_their_way().count(), 1);
+}
+
+#[test]
+fn a_message_stored_before_the_snapshot_is_not_sent_for_ever() {
+    let mut timeline = empty();
+    timeline.echo(client_id(3), body("in the snapshot"), Timestamp(5));
+    timeline.echo(client_id(4), body("older than the snapshot"), Timestamp(5));
+    timeline.echo(client_id(5), body("not stored yet"), Timestamp(5));
+    timeline.reset(history(vec![posted(ME, 3, 2, 6)], true));
+    timeline.stored(client_id(4), Seq(2));
+    let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
+    assert_eq!(left, [client_id(5)]);
+    assert!(timeline.has_earlier());
+}
+
+#[test]
+fn what_is_new_is_counted_and_found() {
+    let log = log(6);
+    let timeline = Timeline::new(ME, history(log.clone(), false));
+    assert_eq!(timeline.first_after(log[1].seq), Some(log[2].seq));
+    assert_eq!(timeline.first_after(log[5].seq), None);
+    assert_eq!((timeline.missed(), timeline.has_missed()), (0, false), "the page was seen as it came");
+    let mut timeline = Timeline::new(ME, history(log[..2].to_vec(), false));
+    log[2..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+    assert_eq!((timeline.missed(), timeline.has_missed()), (2, true), "two of four are one's own");
+    timeline.see();
+    assert_eq!((timeline.missed(), timeline.has_missed()), (0, false));
+}
+
+#[test]
+fn a_removed_message_leaves_a_blank_in_its_place() {
+    let log = log(4);
+    let mut timeline = Timeline::new(ME, history(log[..1].to_vec(), false));
+    log[1..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+    assert_eq!(timeline.missed(), 2);
+    let keys = |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
+    let before = keys(&timeline);
+    for (place, message) in [(20, log[1].seq), (21, log[2].seq)] {
+        let kind = EventKind::MessageRemoved { message, by: RemovedBy::Owner };
+        let removal = Event { seq: Seq(place), prev: timeline.cursor().seq, kind, ..log[3].clone() };
+        assert_eq!(timeline.apply(removal), Applied::Appended);
+    }
+    assert_eq!(keys(&timeline), before, "the removals have no lines, and the blanks are the same rows");
+    let shown = format!("{timeline:?}");
+    assert!(!shown.contains("message 6") && !shown.contains("message 9"), "what was said is nowhere");
+    assert_eq!(timeline.missed(), 1);
+    let mut own = Timeline::new(ME, history(log[..2].to_vec(), false));
+    own.echo(client_id(9), body("message 9"), Timestamp(5));
+    own.apply(log[2].clone().redact(RemovedBy::Owner));
+    assert_eq!(
+        own.pending(),
+        [],
+        "an own message that was removed before it was seen does not wait for ever"
+    );
+}
+
+#[test]
+fn whoever_is_hidden_is_counted_and_not_shown() {
+    let log = log(6);
+    let mut timeline = Timeline::new(ME, history(log.clone(), false));
+    timeline.hide([OTHER]);
+    let counts = |timeline: &Timeline| {
+        let rows = timeline.rows(|_| 0).into_iter();
+        rows.map(|row| if let RowContent::Hidden(hidden) = row.content { hidden.count } else { 0 })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&timeline), [2, 0, 2, 0]);
+    let mut later = Timeline::new(ME, history(log[..1].to_vec(), false));
+    later.hide([OTHER]);
+    log[1..].iter().for_each(|event| assert_eq!(later.apply(event.clone()), Applied::Appended));
+    assert_eq!(later.missed(), 0, "nobody is called for it");
+    assert_eq!(timeline.first_after(Seq::ZERO), Some(log[2].seq), "nothing new begins with it");
+    assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
+    let renamed = EventKind::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
+    timeline.apply(Event { seq: Seq(30), prev: log[5].seq, kind: renamed, ..log[5].clone() });
+    assert_eq!(counts(&timeline), [2, 0, 2, 0]);
+    timeline.hide([]);
+    assert_eq!(counts(&timeline), [0; 7]);
+}
+
+#[test]
+fn earlier_events_come_before_and_only_once() {
+    let log = log(10);
+    let mut timeline = Timeline::new(ME, history(log[6..].to_vec(), true));
+    let before = timeline.oldest().unwrap();
+    timeline.prepend(before, log[3..6].to_vec(), true);
+    timeline.prepend(before, log[3..6].to_vec(), true);
+    assert!(timeline.has_earlier());
+    timeline.prepend(log[3].seq, log[..3].to_vec(), false);
+    assert!(!timeline.has_earlier());
+    let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
+    assert_eq!(shown, log.iter().map(|event| event.seq).collect::<Vec<_>>());
+    assert_eq!(timeline.cursor().seq, log[9].seq, "the cursor stays at the newest");
+}
+
+/// The numbers of the log's events that are loaded.
+fn here(timeline: &Timeline) -> Vec<u64> {
+    timeline.events.iter().map(|event| event.seq.0 / 3).collect()
+}
+
+#[test]
+fn however_many_come_what_is_kept_is_bounded() {
+    let log = log(5_000);
+    let mut timeline = Timeline::new(ME, history(log[..50].to_vec(), false));
+    for event in &log[50..] {
+        assert_eq!(timeline.apply(event.clone()), Applied::Appended);
+        // a reader at the end sees about forty
+        timeline.let_go(|| (Seq(event.seq.0.saturating_sub(40 * 3)), event.seq));
+        assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+    }
+    assert!(timeline.has_earlier() && !timeline.has_later());
+    assert_eq!(timeline.newest(), Some(timeline.cursor().seq));
+    assert_eq!(timeline.missed(), 3_300, "of 4,950 new ones a third is one's own");
+    assert_eq!(timeline.first_after(log[49].seq), None, "which is not here any more");
+    timeline.see();
+    assert!(!timeline.has_missed());
+}
+
+#[test]
+fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
+    let log = log(1_000);
+    let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
+    let reads = (log[10].seq, log[50].seq);
+    for event in &log[150..] {
+        assert_eq!(timeline.apply(event.clone()), Applied::Appended);
+        timeline.let_go(|| reads);
+    }
+    assert_eq!(here(&timeline), (1..=100).collect::<Vec<_>>());
+    assert!(timeline.has_later() && !timeline.has_earlier());
+    assert_eq!(timeline.cursor().seq, log[999].seq);
+    let missed = timeline.missed();
+    timeline.append(log[149].seq, log[150..200].to_vec());
+    assert_eq!(timeline.newest(), Some(log[99].seq), "that is not the page after the newest one here");
+    for page in log[100..].chunks(50) {
+        let newest = timeline.newest().unwrap();
+        timeline.append(newest, page.to_vec());
+        timeline.append(newest, page.to_vec());
+        timeline.let_go(|| (newest, newest));
+        assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+    }
+    assert!(!timeline.has_later() && timeline.has_earlier());
+    assert_eq!((timeline.newest(), timeline.missed()), (Some(log[999].seq), missed));
+    let oldest = timeline.oldest().unwrap();
+    let place = log.iter().position(|event| event.seq == oldest).unwrap();
+    assert_eq!(here(&timeline), (place as u64 + 1..=1_000).collect::<Vec<_>>());
+    let event = Event { seq: Seq(9_000), prev: log[999].seq, ..log[999].clone() };
+    assert_eq!(timeline.apply(event), Applied::Appended);
+    assert_eq!(timeline.newest(), Some(Seq(9_000)), "what comes is here again");
+}
+
+#[test]
+fn whoever_sees_more_than_is_kept_keeps_it() {
+    let log = log(1_000);
+    let mut timeline = Timeline::new(ME, history(log.clone(), false));
+    timeline.let_go(|| (log[300].seq, log[800].seq));
+    assert_eq!(here(&timeline), (276..=826).collect::<Vec<_>>());
+}
+
+#[test]
+fn one_page_leads_to_the_newest_at_once() {
+    let log = log(500);
+    let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
+    for event in &log[150..400] {
+        timeline.apply(event.clone());
+        timeline.let_go(|| (log[0].seq, log[20].seq));
+    }
+    // the page includes events not yet received
+    timeline.turn_to(log[370..420].to_vec(), true);
+    assert_eq!(here(&timeline), (371..=400).collect::<Vec<_>>());
+    assert!(timeline.has_earlier() && !timeline.has_later());
+    log[400..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
+    timeline.turn_to(log[150..200].to_vec(), true);
+    assert!(timeline.has_later());
+    assert_eq!(timeline.first_after(log[149].seq), Some(log[150].seq));
+}
+
+#[test]
+fn a_page_that_was_read_before_something_was_removed_does_not_bring_it_back() {
+    let log = log(10);
+    let removal = |place: u64, message: Seq| {
+        let kind = EventKind::MessageRemoved { message, by: RemovedBy::Author };
+        Event { seq: Seq(place), prev: Seq(place - 1), kind, ..log[9].clone() }
+    };
+    let mut timeline = Timeline::new(ME, history(log[5..].to_vec(), true));
+    assert_eq!(timeline.apply(Event { prev: log[9].seq, ..removal(31, log[3].seq) }), Applied::Appended);
+    timeline.prepend(log[5].seq, log[..5].to_vec(), false);
+    assert!(!format!("{timeline:?}").contains("message 12"), "it is nowhere");
+    assert_eq!(timeline.rows(|_| 0).len(), 10);
+
+    timeline.later = true;
+    timeline.events.truncate(5);
+    assert_eq!(timeline.apply(removal(32, log[7].seq)), Applied::Appended);
+    timeline.append(log[4].seq, log[5..].to_vec());
+    assert!(!format!("{timeline:?}").contains("message 24"), "nor after what is here");
+}
+
+#[test]
+fn what_has_expired_is_forgotten_and_what_waits_is_not() {
+    let log = log(10);
+    let mut timeline = Timeline::new(ME, history(log[4..].to_vec(), true));
+    timeline.echo(client_id(999), body("waits"), Timestamp(0));
+    let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+    let expiry = |minutes: u64| Expiry { now: Timestamp(minutes * MINUTE), lifetimes };
+    timeline.forget(expiry(5));
+    assert!(timeline.has_earlier());
+    assert_eq!(timeline.oldest(), Some(log[4].seq));
+    timeline.forget(expiry(8));
+    assert!(!timeline.has_earlier());
+    assert_eq!(timeline.oldest(), Some(log[7].seq));
+    timeline.forget(expiry(99));
+    assert_eq!((timeline.oldest(), timeline.cursor().seq), (None, log[9].seq), "the cursor stays");
+    assert_eq!(timeline.rows(|_| 0).len(), 1);
+    assert_eq!(timeline.apply(posted(OTHER, 40, 30, 99 * MINUTE)), Applied::Appended);
+}
+
+#[test]
+fn all_that_some_said_leaves_blanks() {
+    let log = log(6);
+    let mut timeline = Timeline::new(ME, history(log.clone(), false));
+    let removed = |seq, prev, kind| Event { seq: Seq(seq), prev: Seq(prev), kind, ..log[0].clone() };
+    let blanks = |timeline: &Timeline| {
+        let rows = timeline.rows(|_| 0);
+        rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.kind, EventKind::Tombstone(_)))).count()
+    };
+    let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
+    let kind = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
+    assert_eq!(timeline.apply(removed(20, 18, kind)), Applied::Appended);
+    assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
+    timeline.apply(removed(21, 20, EventKind::OwnRemoved { user: ME }));
+    assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (6, 7), "of oneself the places say enough");
+    assert!(!format!("{timeline:?}").contains("message 6"), "what was said is nowhere");
+}
+
+#[test]
+fn where_the_clock_was_set_back_order_is_by_place() {
+    const DAY: u64 = 24 * 60 * MINUTE;
+    let events =
+        vec![posted(OTHER, 1, 0, 3 * DAY), posted(OTHER, 2, 1, DAY), posted(OTHER, 3, 2, DAY + MINUTE)];
+    let mut timeline = Timeline::new(ME, history(events, false));
+    let shape: Vec<_> = timeline.rows(|_| 0).iter().map(|row| (row.starts_day, row.starts_group)).collect();
+    assert_eq!(shape, [(true, true), (true, true), (false, false)]);
+    let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+    let expiry = Expiry { now: Timestamp(DAY + MINUTE), lifetimes };
+    assert!(timeline.has_expired(expiry));
+    timeline.forget(expiry);
+    assert_eq!(timeline.oldest(), Some(Seq(3)), "what was said before what has expired has expired as well");
+}
+
+#[test]
+fn many_renames_in_a_row_are_one_line() {
+    let name = |name: String| Nickname::parse(&name).unwrap();
+    let renamed = |user, seq: u64| Event {
+        kind: EventKind::Renamed { user, from: name(format!("n{}", seq - 1)), to: name(format!("n{seq}")) },
+        ..posted(user, seq, seq - 1, seq)
+    };
+    let mut timeline = empty();
+    (1..=3).for_each(|seq| assert_eq!(timeline.apply(renamed(OTHER, seq)), Applied::Appended));
+    assert_eq!(timeline.first_after(Seq(1)), Some(Seq(3)), "that of the line");
+    timeline.apply(renamed(ME, 4));
+    timeline.apply(posted(OTHER, 5, 4, 5));
+    timeline.apply(renamed(OTHER, 6));
+    let rows = timeline.rows(|_| 0);
+    assert_eq!(rows.len(), 4);
+    let RowContent::Stored(first) = &rows[0].content else { panic!("not stored") };
+    let EventKind::Renamed { from, to, .. } = &first.kind else { panic!("not renamed") };
+    assert_eq!((from.as_str(), to.as_str()), ("n0", "n3"));
+}
+
+#[test]
+fn a_failed_message_waits_for_a_retry() {
+    let mut timeline = empty();
+    timeline.echo(client_id(1), body("hello"), Timestamp(5));
+    timeline.fail(client_id(1), Problem::NotStored);
+    assert_eq!(timeline.on_their_way().count(), 0);
+    assert_eq!(timeline.rows(|_| 0).len(), 1, "it stays visible");
+    assert_eq!(timeline.retry(client_id(1), Timestamp(1)).unwrap().body, body("hello"));
+    assert_eq!(timeline.on_their_way().count(), 1);
+}
+
+#[test]
+fn what_waits_is_bounded() {
+    let mut timeline = empty();
+    for number in 0..PENDING_LIMIT as u64 {
+        assert!(timeline.echo(client_id(number), body("hello"), Timestamp(5)));
+    }
+    assert!(!timeline.echo(client_id(999), body("one more"), Timestamp(5)));
+    assert_eq!(timeline.rows(|_| 0).len(), PENDING_LIMIT);
+}
+
+#[test]
+fn rows_are_grouped_by_author_time_and_day() {
+    let day = 24 * 60 * MINUTE;
+    let mut timeline = empty();
+    let mut prev = 0;
+    for (author, seq, at) in [
+        (OTHER, 1, day - 3 * MINUTE),
+        (OTHER, 2, day - MINUTE),
+        (OTHER, 3, day),
+        (ME, 4, day + MINUTE),
+        (ME, 5, day + 7 * MINUTE),
+    ] {
+        timeline.apply(posted(author, seq, prev, at));
+        prev = seq;
+    }
+    let shape = |offset| {
+        timeline.rows(|_| offset).iter().map(|row| (row.starts_day, row.starts_group)).collect::<Vec<_>>()
+    };
+    assert_eq!(shape(0), [(true, true), (false, false), (true, true), (false, true), (false, true)]);
+    assert_eq!(shape(120), [(true, true), (false, false), (false, false), (false, true), (false, true)]);
+}
+
+proptest! {
+    /// However events are repeated, skipped, replayed from the cursor or replaced by snapshots, what is shown is
+    /// the log: in order, without a gap, without a duplicate.
+    #[test]
+    fn any_delivery_gives_the_same_timeline(
+        count in 1_u64..40,
+        picks in vec((0_usize..40, 0_u8..10), 0..200),
+        snapshot_events in 1_usize..10,
+    ) {
+        let log = log(count);
+        let mut timeline = empty();
+        let after = |seq: Seq| log.iter().filter(move |event| event.seq > seq).cloned();
+        for (place, how) in picks {
+            match how {
+                0 => {
+                    let through = place.min(log.len());
+                    let events = log[through.saturating_sub(snapshot_events)..through].to_vec();
+                    if through > 0 && log[through - 1].seq >= timeline.cursor().seq {
+                        timeline.reset(history(events, false));
+                    }
+                }
+                1 => after(timeline.cursor().seq).take(place).collect::<Vec<_>>().into_iter().for_each(|event| {
+                    assert_eq!(timeline.apply(event), Applied::Appended);
+                }),
+                _ => {
+                    let event = log[place % log.len()].clone();
+                    if timeline.apply(event) == Applied::Gap {
+                        let missed: Vec<_> = after(timeline.cursor().seq).collect();
+                        for event in missed.into_iter().take(place) {
+                            timeline.apply(event);
+                        }
+                    }
+                }
+            }
+            let shown: Vec<Seq> = timeline.events.iter().map(|event| event.seq).collect();
+            let end = log.iter().position(|event| event.seq == timeline.seq).map_or(0, |place| place + 1);
+            let expected: Vec<Seq> = log[end - shown.len()..end].iter().map(|event| event.seq).collect();
+            prop_assert_eq!(shown, expected);
+        }
+    }
+
+    /// Own messages that are sent, lost, retried and answered in any order end up stored once and never pending.
+    #[test]
+    fn every_own_message_ends_up_once(
+        steps in vec((0_u64..6, 0_u8..4), 0..60),
+    ) {
+        let mut timeline = empty();
+        let mut stored: Vec<(u64, Event)> = Vec::new();
+        let mut sent = HashSet::new();
+        for (number, step) in steps {
+            match step {
+                0 if sent.insert(number) => {
+                    timeline.echo(client_id(number), body("own"), Timestamp(number));
+                }
+                1 => timeline.fail(client_id(number), Problem::Busy),
+                2 => {
+                    timeline.retry(client_id(number), Timestamp(1));
+                }
+                3 if sent.contains(&number) => {
+                    // the server stores it once, and answers every retry with the first position
+                    let place = stored.len() as u64 + 1;
+                    if !stored.iter().any(|(known, _)| *known == number) {
+                        let mut event = posted(ME, place, place - 1, place);
+                        if let EventKind::Posted(message) = &mut event.kind {
+                            message.client_id = client_id(number);
+                        }
+                        stored.push((number, event));
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (_, event) in stored.clone().into_iter().chain(stored.clone()) {
+            timeline.apply(event);
+        }
+        let rows = timeline.rows(|_| 0);
+        prop_assert_eq!(rows.len(), sent.len());
+        let keys: HashSet<_> = rows.iter().map(|row| row.key(ME)).collect();
+        prop_assert_eq!(keys.len(), sent.len());
+        let waiting = rows.iter().filter(|row| matches!(row.content, RowContent::Pending(_))).count();
+        prop_assert_eq!(waiting, sent.len() - stored.len());
+    }
+}

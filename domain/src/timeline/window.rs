@@ -1,0 +1,79 @@
+//! The range of events that is loaded: bounded, around what is read, and moved in pages of history.
+
+use std::sync::Arc;
+
+use super::{Timeline, redact};
+use crate::{Event, Seq};
+
+/// About how many events are kept, around what is read. Those further away are unloaded and loaded again in pages.
+pub const KEPT_EVENTS: usize = 100;
+/// How many more events may accumulate before the furthest are unloaded.
+pub(super) const SPARE_EVENTS: usize = 25;
+
+impl Timeline {
+    /// Unloads the events furthest from what is read, if there are too many. About [`KEPT_EVENTS`] stay, and at least
+    /// all between the first and the last event that `read` returns, with some on either side.
+    pub fn let_go(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
+        let count = self.events.len();
+        if count <= KEPT_EVENTS + SPARE_EVENTS {
+            return;
+        }
+        let (first, last) = read();
+        let from = self.events.partition_point(|event| event.seq < first);
+        let to = self.events.partition_point(|event| event.seq <= last).max(from);
+        let keep = KEPT_EVENTS.max(to - from + 2 * SPARE_EVENTS);
+        if count <= keep + SPARE_EVENTS {
+            return;
+        }
+        let end = (from.saturating_sub((keep + from - to) / 2) + keep).min(count);
+        let after: Vec<_> = self.events.drain(end..).collect();
+        let before: Vec<_> = self.events.drain(..end - keep).collect();
+        self.later |= !after.is_empty();
+        self.earlier |= !before.is_empty();
+        self.missed_elsewhere += before.iter().chain(&after).filter(|event| self.is_missed(event)).count();
+    }
+
+    /// Adds the page of history before an event. Does nothing if that is not the oldest event loaded any more.
+    pub fn prepend(&mut self, before: Seq, events: Vec<Event>, earlier: bool) {
+        if self.oldest() != Some(before) {
+            return;
+        }
+        let page = self.page(events);
+        self.events.splice(..0, page);
+        self.earlier = earlier;
+        self.drop_stored();
+    }
+
+    /// Adds the page of history after an event, up to the newest event received: later ones are delivered as events.
+    /// Does nothing if that is not the newest event loaded any more.
+    pub fn append(&mut self, after: Seq, events: Vec<Event>) {
+        if !self.later || self.newest() != Some(after) {
+            return;
+        }
+        let page = self.page(events);
+        // an empty page is the last one
+        self.later = page.last().is_some_and(|last| last.seq < self.seq);
+        self.events.extend(page);
+        self.drop_stored();
+    }
+
+    /// Replaces the loaded events by a page of history.
+    pub fn turn_to(&mut self, events: Vec<Event>, earlier: bool) {
+        let gone = std::mem::take(&mut self.events);
+        self.missed_elsewhere += gone.iter().filter(|event| self.is_missed(event)).count();
+        self.events = self.page(events);
+        self.earlier = earlier;
+        self.later = self.newest().is_some_and(|newest| newest < self.seq);
+        self.drop_stored();
+    }
+
+    /// Prepares a page of history: it may have been read before messages were removed.
+    pub(super) fn page(&mut self, events: Vec<Event>) -> Vec<Arc<Event>> {
+        let known = events.into_iter().filter(|event| event.seq <= self.seq);
+        let mut page: Vec<_> = known.map(Arc::new).collect();
+        self.removals.iter().for_each(|removal| redact(&mut page, removal));
+        let missed = page.iter().filter(|event| self.is_missed(event)).count();
+        self.missed_elsewhere = self.missed_elsewhere.saturating_sub(missed);
+        page
+    }
+}
