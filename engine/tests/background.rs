@@ -1,4 +1,4 @@
-//! Tasks in the background that panic go on, and nobody else notices.
+//! Background tasks that panic are restarted without any effect on others.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use tokio::time::sleep;
 
 const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 
-/// Each of the three asks for the time in its work, and panics there once.
+/// Each of the three tasks reads the time in its work, and panics there once.
 #[tokio::test(start_paused = true)]
 async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() {
     let (panics_now, sweep_panics) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
@@ -59,7 +59,7 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     sleep(Duration::from_secs(1)).await;
     assert_eq!(counts(), [0, 0, 0]);
 
-    // the lobby: what was to be told is told all the same
+    // The lobby still sends the change.
     let (mut view, _) = lobby.enter(LobbyQuery { limit: 9, ..LobbyQuery::default() }).await.unwrap();
     let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
     let kind =
@@ -72,13 +72,13 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     assert_eq!(view.news().unwrap().listed.len(), 1);
     assert_eq!(counts(), [1, 0, 0]);
 
-    // the sweep
+    // The sweep.
     presence.looked(Some(ANA), None);
     sweep_panics.store(true, Ordering::SeqCst);
     sleep(Duration::from_secs(1)).await;
     assert_eq!(counts(), [1, 1, 0]);
 
-    // presence: whoever was to leave leaves all the same
+    // Presence still lets the user leave.
     drop(presence.arrive(ANA, Default::default()));
     sleep(Duration::from_secs(1)).await;
     panics_now.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The database keeps its promises on every kind of storage: one suite, run on a file and in memory.
+//! The guarantees of the database on every kind of storage: one suite, run on a file and in memory.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
@@ -35,7 +35,7 @@ use futures_util::future::join_all;
 use redb::{StorageBackend, backends::InMemoryBackend};
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
-/// Nothing of the suite has expired by then.
+/// A time at which nothing of the suite has expired.
 const NOW: Timestamp = Timestamp(8);
 const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
@@ -64,14 +64,14 @@ fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
     })
 }
 
-/// A client id that is different for every number.
+/// Returns a client id that is unique for each number.
 fn client_id(number: u64) -> ClientId {
     let mut bytes = [0; ID_BYTES];
     bytes[2..].copy_from_slice(&number.to_be_bytes());
     ClientId::from_bytes(bytes)
 }
 
-/// Stores changes as the next entry of the log, or as the newest of their places.
+/// Stores changes as the next entry of the log, or at the highest position of their events if that is later.
 fn try_write(store: &Store, changes: &[Change]) -> Result<(), StoreError> {
     let log = store.read(Timestamp::default())?.log()?;
     let (newest, now) = log.map_or((Seq::ZERO, Timestamp::default()), |log| (log.seq, log.at));
@@ -92,7 +92,7 @@ fn places(events: &[Event]) -> Vec<u64> {
     events.iter().map(|event| event.seq.0).collect()
 }
 
-/// What is counted goes up with what comes and down to nothing with what goes.
+/// The size grows with what is stored, and returns to 0 when everything is removed.
 #[test]
 fn what_is_kept_is_counted_and_what_goes_is_not() {
     let store = Store::in_memory(Lifetimes::default()).unwrap();
@@ -162,9 +162,9 @@ fn small_things_count_as_well() {
     assert_eq!(store.bytes(), 0);
 }
 
-/// What every storage has to keep.
+/// Checks what has to hold on every kind of storage.
 fn suite(store: &Store) {
-    // a chat and what is said in it
+    // A chat and its messages.
     let between = ChatId::from_bytes([8; ID_BYTES]);
     write(
         store,
@@ -181,7 +181,7 @@ fn suite(store: &Store) {
     assert_eq!((seq, title.as_str(), owner), (Seq(5), "Tea", ANA));
     assert_eq!(view.chat(ChatId::from_bytes([0; ID_BYTES])).unwrap(), None);
 
-    // pages from both ends, never with anything of the neighbours
+    // Pages from both ends, without events of other chats.
     assert_eq!(places(&view.events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 3, 5]);
     assert_eq!(places(&view.events_after(CHAT, Seq(1), 1).unwrap()), [3]);
     assert_eq!(places(&view.events_after(CHAT, Seq(5), 10).unwrap()), [0; 0]);
@@ -191,14 +191,14 @@ fn suite(store: &Store) {
     let (newest, earlier) = view.newest_events(CHAT, 3).unwrap();
     assert_eq!((places(&newest), earlier), (vec![1, 3, 5], false));
 
-    // users are who they were until they choose otherwise
+    // A user has the default nickname until they choose another.
     assert_eq!(view.user(ANA).unwrap(), User::new(ANA));
     let ana = User { id: ANA, nickname: Nickname::parse("Ana").unwrap() };
     write(store, &[Change::User { user: ana.clone(), at: Timestamp(7) }]);
     assert_eq!(view.user(ANA).unwrap(), User::new(ANA), "a view does not change");
     assert_eq!(store.read(NOW).unwrap().user(ANA).unwrap(), ana);
 
-    // a transaction sees what it wrote, and what fails leaves nothing
+    // A transaction sees its own writes, and leaves nothing if it fails.
     let failed: Result<(), StoreError> = store.write(Seq(7), Timestamp(7), |batch| {
         batch.apply(&posted(CHAT, 6, 5))?;
         assert_eq!(batch.posted(CHAT, ANA, client_id(6))?, Some(Seq(6)));
@@ -220,7 +220,7 @@ fn suite(store: &Store) {
     assert!(matches!(again, Err(StoreError::OutOfOrder(Seq(7), Seq(7)))), "a place is taken once");
 }
 
-/// Lifetimes of a second, and times in milliseconds.
+/// Lifetimes of one and two seconds. Times are in milliseconds.
 const SHORT: Lifetimes =
     Lifetimes { chat: Span::seconds(2), user: Span::seconds(1), message: Span::seconds(1) };
 
@@ -239,7 +239,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
         let (newest, more) = at(now).newest_events(CHAT, 1).unwrap();
         assert_eq!((places(&newest), more), (vec![900], earlier), "{now}");
     }
-    // a cursor before something that has expired is no longer complete
+    // A cursor before an event that has expired cannot be resumed.
     let chat = at(0).chat(CHAT).unwrap().unwrap();
     assert!(at(1_100).can_resume(&chat, Seq(100), 10).unwrap());
     assert!(
@@ -314,7 +314,7 @@ fn in_a_file_that_is_opened_again() {
     fs::copy(&path, &killed).unwrap();
     fs::write(killed.with_extension("journal"), &wal).unwrap();
     drop(store);
-    // and once more with a journal that is in the database already
+    // And once more with a WAL that is in the database already.
     for (path, wal) in [(&killed, &[][..]), (&path, &[]), (&path, wal.as_slice())] {
         if !wal.is_empty() {
             fs::write(path.with_extension("journal"), wal).unwrap();
@@ -337,12 +337,12 @@ fn a_journal_that_does_not_fit_is_refused_and_left() {
     suite(&store);
     store.checkpoint().unwrap();
     fs::copy(&this, &earlier).unwrap();
-    // of a later moment: what is between is in neither
+    // The WAL of a later moment: the entries between are in neither.
     write(&store, &[posted(CHAT, 8, 5)]);
     store.checkpoint().unwrap();
     write(&store, &[posted(CHAT, 9, 8)]);
     let written = fs::read(wal(&this)).unwrap();
-    // of another database that has come as far
+    // The database of another log that has come as far.
     let stranger = Store::open(&other, Lifetimes::default()).unwrap();
     suite(&stranger);
     write(&stranger, &[posted(CHAT, 8, 5)]);
@@ -400,7 +400,7 @@ fn what_was_refused_does_not_come_back() {
     drop(store);
     let store = open();
     assert_eq!(places(&store.read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1]);
-    // and the place is taken by what comes next
+    // The position is taken by the next entry.
     write(&store, &[posted(CHAT, 2, 1)]);
     drop(store);
     assert_eq!(places(&open().read(NOW).unwrap().events_after(CHAT, Seq::ZERO, 10).unwrap()), [1, 2]);
@@ -412,7 +412,7 @@ fn every_database_has_an_epoch_of_its_own() {
     assert_ne!(epochs[0], epochs[1]);
 }
 
-/// Storage that gets into trouble when it is told to.
+/// A storage backend that fails on demand.
 #[derive(Debug, Clone)]
 struct Failing {
     memory: Arc<InMemoryBackend>,
@@ -422,10 +422,10 @@ struct Failing {
 #[derive(Debug, Clone)]
 struct Trouble {
     fails: Arc<AtomicBool>,
-    /// The next sync does nothing and says so.
+    /// Whether the next sync does nothing and fails.
     fails_to_sync_once: Arc<AtomicBool>,
     panics: Arc<AtomicBool>,
-    /// So many bytes fit.
+    /// The maximum size of the file, in bytes.
     room: Arc<AtomicU64>,
 }
 
@@ -486,7 +486,7 @@ impl StorageBackend for Failing {
     }
 }
 
-/// A writer on some storage, with everything it shows things to.
+/// A writer on some storage, with everything that it publishes to.
 struct Work {
     service: Engine,
     fanout: Arc<Fanout>,
@@ -523,7 +523,7 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
     Work { service, fanout, health, panics, writer }
 }
 
-/// A connection that takes everything.
+/// A sink that accepts everything.
 struct Line;
 
 impl FrameSink for Line {
@@ -582,7 +582,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
     let clock: Clock = Arc::new({
         let panics_now = Arc::clone(&panics_now);
         move || {
-            // the sequencer's other end asks for the time with a proposal in hand
+            // The writer reads the time while it holds a proposal.
             let is_writer = thread::current().name() == Some("writer");
             assert!(!(is_writer && panics_now.swap(false, Ordering::SeqCst)), "on purpose");
             clock::system()()
@@ -612,7 +612,7 @@ async fn a_journal_that_is_full_makes_room_and_nobody_is_refused() {
     }
     let posts = join_all((100..200).map(|number| work.post(number))).await;
     assert!(posts.iter().all(Result::is_ok), "{posts:?}");
-    // room for something, and not for what is asked
+    // Some room is left, but less than the next entry needs.
     trouble.room.store(40, Ordering::SeqCst);
     assert_eq!(work.post(200).await, Err(Problem::NotStored));
     work.health.cannot_go_on().await;
@@ -627,7 +627,7 @@ async fn a_database_that_cannot_be_written_is_noticed_by_the_checkpoint() {
         work.post(number).await.unwrap();
     }
     trouble.fails.store(true, Ordering::SeqCst);
-    // it is stored, unless the time for a checkpoint has come already
+    // It is stored, unless a checkpoint is due already.
     let _ = work.post(40).await;
     full.room.store(0, Ordering::SeqCst);
     assert_eq!(work.post(41).await, Err(Problem::NotStored));
@@ -666,7 +666,7 @@ async fn a_clock_that_goes_back_an_hour_takes_nothing_with_it() {
     let hours = [1_000, 1_000, 999].map(|hours| Timestamp(hours * HOUR));
     assert_eq!(times, hours, "order is by place, and each bears the time it was");
     assert_eq!(work.post(1).await, Ok(history.events[1].seq), "a retry is still one");
-    // when the clock is right again, what was said while it was wrong has not expired before its time
+    // Once the clock is right again, what was posted while it was wrong has not expired early.
     time.fetch_add(HOUR + HOUR / 3, Ordering::SeqCst);
     work.post(3).await.unwrap();
     assert_eq!(work.service.earlier(CHAT, ANA, Seq(u64::MAX)).unwrap().events.len(), 4);

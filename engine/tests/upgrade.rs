@@ -1,8 +1,8 @@
-//! What is stored by one version is read by the next. `fixtures` has the data folders of earlier versions, as a kill left them: a
-//! database with the first half of [`changes`], and a write-ahead log with the second.
+//! Data stored by one version can be read by the next. `fixtures` contains data folders of earlier versions, as they
+//! are after a kill: a database with the first half of [`changes`], and a write-ahead log with the second.
 //!
-//! A version that stores something else adds a folder of its own, and changes none of those that are there:
-//! `cargo test -p engine --test upgrade -- --ignored` makes one in the folder that `QCHAT_FIXTURE` names.
+//! A version that changes the storage format adds a folder of its own, and changes none of the others: `cargo test -p
+//! engine --test upgrade -- --ignored` creates one in the folder that `QCHAT_FIXTURE` names.
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
@@ -14,7 +14,7 @@ use domain::{
 };
 use engine::storage::Store;
 
-/// Of the fixtures, and a moment at which nothing in them has expired.
+/// The time of the fixtures, at which nothing in them has expired.
 const NOW: Timestamp = Timestamp(1_900_000_000_000);
 const LIFETIMES: Lifetimes =
     Lifetimes { chat: Span::seconds(3_600), user: Span::seconds(3_600), message: Span::seconds(3_600) };
@@ -45,7 +45,7 @@ fn message(author: u8, number: u8) -> EventKind {
     })
 }
 
-/// Each kind of change, with each kind of event, one after the other.
+/// Returns each kind of change, with each kind of event, in order.
 fn changes() -> Vec<Change> {
     let [ana, bea, cy, dee] = [0, 1, 2, 3].map(user);
     let started = |owner: &User, title: &str, visibility, guest| EventKind::Started {
@@ -100,7 +100,7 @@ fn changes() -> Vec<Change> {
     all
 }
 
-/// Stores changes, each as an entry of its own after those before.
+/// Stores each change as an entry of its own.
 fn write(store: &Store, changes: &[Change]) {
     for change in changes {
         let before = store.read(NOW).unwrap().log().unwrap().map_or(Seq::ZERO, |log| log.seq);
@@ -112,7 +112,7 @@ fn write(store: &Store, changes: &[Change]) {
     }
 }
 
-/// All that is in a store.
+/// Returns the contents of a store as text.
 fn contents(store: &Store) -> String {
     let view = store.read(NOW).unwrap();
     let users: Vec<_> = (0..4).map(|number| view.known_user(user(number).id).unwrap()).collect();
@@ -140,7 +140,7 @@ fn every_earlier_version_is_read() {
         }
         let store = Store::open(&copy.path().join(FILES[0]), LIFETIMES).unwrap();
         assert_eq!(contents(&store), expected, "{}", folder.display());
-        // and it goes on from there, also after the next start
+        // The database can be written, also after the next start.
         write(&store, &[Change::User { user: user(3), at: NOW }]);
         drop(store);
         let store = Store::open(&copy.path().join(FILES[0]), LIFETIMES).unwrap();
@@ -162,7 +162,7 @@ fn make_a_fixture() {
     write(&store, first);
     store.checkpoint().unwrap();
     write(&store, second);
-    // as a kill leaves them
+    // As they are after a kill.
     for file in FILES {
         fs::copy(work.path().join(file), Path::new(&folder).join(file)).unwrap();
     }

@@ -19,7 +19,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use memchr::memmem::Finder;
 use tokio::sync::watch;
 
-use super::{Entry, Found};
+use super::{Found, index::Entry};
 
 /// The maximum number of searches at a time. Further filters are refused with [`Problem::Busy`].
 const SEARCHES: usize = 1_000;

@@ -1,0 +1,89 @@
+//! When users and chats were last in use, for the expiry job.
+
+use std::{collections::HashMap, mem};
+
+use domain::{ChatId, Timestamp, UserId};
+
+use super::{Presence, REMEMBERED_LEFT};
+
+/// The time that stands for "online now", whatever the time is. The log limits what is noted to the time of the entry.
+pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
+
+/// When users and chats were last active.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When each user was last online.
+    pub users: HashMap<UserId, Timestamp>,
+    /// When each chat last had a member.
+    pub chats: HashMap<ChatId, Timestamp>,
+}
+
+impl Seen {
+    pub(super) fn note(&mut self, user: Option<UserId>, chat: Option<ChatId>, at: Timestamp) {
+        if self.users.len() < REMEMBERED_LEFT {
+            self.users.extend(user.map(|user| (user, at)));
+        }
+        if self.chats.len() < REMEMBERED_LEFT {
+            self.chats.extend(chat.map(|chat| (chat, at)));
+        }
+    }
+}
+
+impl Presence {
+    /// Notes that a page without a WebSocket was loaded, which keeps its user and its chat from expiring as an open
+    /// connection does.
+    pub fn looked(&self, user: Option<UserId>, chat: Option<ChatId>) {
+        if user.is_none() && chat.is_none() {
+            return;
+        }
+        let now = (self.clock)();
+        self.lock().came.note(user, chat, now);
+        self.came.notify_one();
+    }
+
+    /// Takes the users who have gone offline since the last call, without those who have returned.
+    pub fn take_gone(&self) -> Vec<UserId> {
+        let mut state = self.lock();
+        let mut gone = mem::take(&mut state.gone);
+        gone.retain(|user| !state.people.contains_key(user));
+        gone
+    }
+
+    /// Waits until a user has gone offline.
+    pub async fn user_left(&self) {
+        self.left.notified().await;
+    }
+
+    /// Takes the users and rooms that have been here since the last call, those that still are included.
+    pub fn take_seen(&self) -> Seen {
+        let mut state = self.lock();
+        let mut seen = mem::take(&mut state.seen);
+        seen.users.extend(state.people.keys().map(|user| (*user, STILL_HERE)));
+        seen.chats.extend(state.rooms.keys().map(|chat| (*chat, STILL_HERE)));
+        seen
+    }
+
+    /// Waits until a user has come online, or a chat has its first member.
+    pub async fn user_came(&self) {
+        self.came.notified().await;
+    }
+
+    /// Takes the users who have come online and the rooms that were entered since the last call. They may be about to
+    /// expire.
+    pub fn take_came(&self) -> Seen {
+        mem::take(&mut self.lock().came)
+    }
+
+    /// Puts back some of what [`Presence::take_came`] returned, to be returned by [`Presence::take_seen`]. Users and
+    /// rooms that are still here are returned by that anyway.
+    pub fn defer(&self, later: Seen) {
+        let mut state = self.lock();
+        let looked = |at: &Timestamp| *at != STILL_HERE;
+        for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
+            state.seen.note(Some(user), None, at);
+        }
+        for (chat, at) in later.chats.into_iter().filter(|(_, at)| looked(at)) {
+            state.seen.note(None, Some(chat), at);
+        }
+    }
+}

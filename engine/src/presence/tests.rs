@@ -1,0 +1,293 @@
+//! Who is here, for whom, and for how long.
+
+use domain::{Nickname, id::ID_BYTES, roster::RosterChange};
+use futures_util::FutureExt;
+use tokio::time::{advance, sleep};
+
+use bytes::Bytes;
+
+use super::{
+    room::{BATCH_INTERVAL, REMEMBERED_CHANGES},
+    *,
+};
+use crate::clock;
+
+const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+
+fn user(number: u8, name: &str) -> User {
+    User { id: UserId::from_bytes([number; ID_BYTES]), nickname: Nickname::parse(name).unwrap() }
+}
+
+fn presence() -> Arc<Presence> {
+    Arc::new(Presence::new(GRACE, clock::system()))
+}
+
+/// Returns the news for a connection that knows a version.
+fn news(member_guard: &MemberGuard, known: Option<u64>) -> Option<News> {
+    let (version, bytes) = member_guard.news(known, |news| {
+        let bytes = match news {
+            News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
+            News::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
+        };
+        Some(bytes.unwrap().into())
+    })?;
+    match serde_json::from_slice::<(Option<Roster>, Option<RosterChange>)>(&bytes).unwrap() {
+        (Some(roster), _) => {
+            assert_eq!(roster.version, version);
+            Some(News::Whole(roster))
+        }
+        (None, change) => {
+            assert_eq!(change.as_ref().map(|change| change.version), Some(version));
+            change.map(News::Change)
+        }
+    }
+}
+
+fn names(presence: &Presence) -> Vec<String> {
+    presence.roster(CHAT).members.iter().map(|member| member.nickname.to_string()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
+    let presence = presence();
+    let mut holders: Vec<_> = (0..3).map(|_| presence.join(CHAT, user(1, "Ana"), Arc::default())).collect();
+    assert_eq!(names(&presence), ["Ana"]);
+    let version = presence.roster(CHAT).version;
+    holders.truncate(1);
+    advance(GRACE * 2).await;
+    presence.depart(Instant::now());
+    assert_eq!(presence.roster(CHAT).version, version, "nobody sees tabs come and go");
+    drop(holders);
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!(names(&presence), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_does_not_flicker() {
+    let presence = presence();
+    let _other = presence.join(CHAT, user(2, "Bea"), Arc::default());
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    let version = presence.roster(CHAT).version;
+    drop(member_guard);
+    advance(GRACE / 2).await;
+    let _seat = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    advance(GRACE * 2).await;
+    presence.depart(Instant::now());
+    assert_eq!(presence.roster(CHAT).version, version);
+}
+
+#[tokio::test(start_paused = true)]
+async fn somebody_who_stays_away_leaves_by_the_running_task() {
+    let presence = presence();
+    let running = tokio::spawn({
+        let presence = Arc::clone(&presence);
+        async move { presence.run().await }
+    });
+    let wake = Arc::default();
+    let _other = presence.join(CHAT, user(2, "Bea"), Arc::clone(&wake));
+    drop(presence.join(CHAT, user(1, "Ana"), Arc::default()));
+    while names(&presence) != ["Bea"] {
+        wake.notified().await;
+    }
+    running.abort();
+}
+
+#[test]
+fn a_watcher_is_told_the_difference_to_what_it_knows() {
+    let presence = presence();
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    let Some(News::Whole(mut mine)) = news(&member_guard, None) else { panic!("nothing") };
+    assert_eq!(news(&member_guard, Some(mine.version)), None);
+    let _bea = presence.join(CHAT, user(2, "Bea"), Arc::default());
+    drop(presence.join(CHAT, user(3, "Cy"), Arc::default()));
+    presence.depart(Instant::now() + GRACE * 2);
+    presence.rename(&user(1, "Anna"));
+    let Some(News::Change(change)) = news(&member_guard, Some(mine.version)) else { panic!("nothing") };
+    mine.apply(change);
+    assert_eq!(mine, presence.roster(CHAT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn typing_lasts_for_three_seconds_after_the_last_signal_or_until_it_is_said() {
+    let presence = presence();
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    let is_typing = || presence.roster(CHAT).members[0].typing;
+    assert!(!is_typing());
+    for _ in 0..3 {
+        member_guard.typing();
+        let version = presence.roster(CHAT).version;
+        for _ in 0..1_000 {
+            member_guard.typing();
+        }
+        assert_eq!(presence.lock().typing_until.len(), 1, "many signals are one");
+        advance(TYPING - Duration::from_millis(10)).await;
+        presence.depart(Instant::now());
+        assert!(is_typing());
+        member_guard.typing();
+        assert_eq!(presence.roster(CHAT).version, version, "going on is no change");
+        advance(TYPING - Duration::from_millis(10)).await;
+        presence.depart(Instant::now());
+        assert!(is_typing());
+        advance(Duration::from_millis(10)).await;
+        presence.depart(Instant::now());
+        assert!(!is_typing());
+    }
+    member_guard.typing();
+    presence.said(CHAT, user(1, "Ana").id);
+    assert!(!is_typing());
+}
+
+#[test]
+fn a_watcher_far_behind_is_told_everything() {
+    let presence = presence();
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    for round in 0..REMEMBERED_CHANGES {
+        presence.rename(&user(1, &format!("Ana {round}")));
+    }
+    assert!(matches!(news(&member_guard, Some(0)), Some(News::Whole(_))));
+    assert!(matches!(news(&member_guard, Some(1)), Some(News::Change(_))));
+}
+
+#[test]
+fn nothing_is_left_of_an_empty_room() {
+    let presence = presence();
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    member_guard.typing();
+    drop(member_guard);
+    presence.depart(Instant::now() + GRACE * 2);
+    let state = presence.lock();
+    assert!(state.rooms.is_empty() && state.places.is_empty() && state.departures.is_empty());
+    assert!(state.typing_until.is_empty() && state.wakes.is_empty());
+}
+
+fn numbered(number: u32) -> User {
+    let mut bytes = [0; ID_BYTES];
+    bytes[..4].copy_from_slice(&number.to_be_bytes());
+    User::new(UserId::from_bytes(bytes))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
+    let presence = presence();
+    let wake = Arc::default();
+    let member_guard = presence.join(CHAT, numbered(0), Arc::clone(&wake));
+    let mut known = Roster::default();
+    let mut holders = Vec::new();
+    let catch_up =
+        |member_guard: &MemberGuard, known: &mut Roster| match news(member_guard, Some(known.version)) {
+            Some(News::Whole(roster)) => *known = roster,
+            Some(News::Change(change)) => known.apply(change),
+            None => {}
+        };
+    let mut wakes = 0;
+    for number in 1..=300 {
+        holders.push(presence.join(CHAT, numbered(number), Arc::default()));
+        if number % 10 == 0 {
+            catch_up(&member_guard, &mut known);
+            // Whether the watcher was notified.
+            let rang =
+                tokio::select! { biased; () = wake.notified() => true, () = std::future::ready(()) => false };
+            wakes += u32::from(rang);
+        }
+    }
+    assert!(wakes <= 1 + SMALL_ROOM as u32 / 10, "one batch at a time: {wakes}");
+    catch_up(&member_guard, &mut known);
+    presence.depart(Instant::now() + BATCH_INTERVAL);
+    wake.notified().await;
+    holders.drain(250..).for_each(drop);
+    presence.depart(Instant::now() + GRACE);
+    catch_up(&member_guard, &mut known);
+    assert_eq!(known, presence.roster(CHAT));
+    assert_eq!((known.count, known.members.len()), (251, domain::roster::ROSTER_LIMIT));
+    holders.drain(..200).for_each(drop);
+    presence.depart(Instant::now() + GRACE);
+    catch_up(&member_guard, &mut known);
+    assert_eq!(known, presence.roster(CHAT));
+    assert_eq!((known.count, known.members.len()), (51, 51));
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_large_room_those_who_know_as_much_are_told_the_same_bytes_and_all_end_up_knowing_all() {
+    let presence = presence();
+    let join = |number| {
+        let wake = Arc::default();
+        (presence.join(CHAT, numbered(number), Arc::clone(&wake)), wake)
+    };
+    let next_batch = async || {
+        advance(BATCH_INTERVAL).await;
+        presence.depart(Instant::now());
+    };
+    let mut watchers: Vec<_> = (0..300).map(join).collect();
+    next_batch().await;
+    let times = std::cell::Cell::new(0);
+    let tell = |(member_guard, _): &(MemberGuard, Arc<Notify>), known| {
+        let encoded = |_| {
+            times.set(times.get() + 1);
+            Some(Bytes::from_static(b"{}"))
+        };
+        member_guard.news(known, encoded)
+    };
+    let first: HashSet<_> = watchers.iter().map(|watcher| tell(watcher, None)).collect();
+    assert_eq!((first.len(), times.get()), (1, 1));
+    let known = first.iter().flatten().map(|(version, _)| *version).next();
+    // Connections that join before the next batch get what the others got, and are notified with them.
+    watchers.extend((300..310).map(join));
+    assert_eq!(watchers[300..].iter().map(|watcher| tell(watcher, None)).collect::<HashSet<_>>(), first);
+    next_batch().await;
+    for (_, wake) in &watchers {
+        wake.notified().await;
+    }
+    let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
+    assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
+    assert!(watchers.iter().all(|watcher| tell(watcher, known).is_some() && times.get() == 1));
+    assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_large_room_the_end_of_typing_is_told_with_the_next_batch() {
+    let presence = presence();
+    let running = tokio::spawn({
+        let presence = Arc::clone(&presence);
+        async move { presence.run().await }
+    });
+    let members: Vec<_> =
+        (0..300).map(|number| presence.join(CHAT, numbered(number), Arc::default())).collect();
+    let typing = || presence.roster(CHAT).members.iter().filter(|member| member.typing).count();
+    sleep(BATCH_INTERVAL * 2).await;
+    members[299].typing();
+    sleep(BATCH_INTERVAL * 2).await;
+    assert_eq!(typing(), 1);
+    // the next batch has just been sent
+    let wake = Arc::<Notify>::default();
+    let _watching = presence.join(CHAT, numbered(400), Arc::clone(&wake));
+    sleep(Duration::from_millis(1)).await;
+    while wake.notified().now_or_never().is_some() {}
+    presence.said(CHAT, numbered(299).id);
+    // long before the dots would have gone by themselves
+    tokio::time::timeout(BATCH_INTERVAL * 2, wake.notified()).await.unwrap();
+    assert_eq!(typing(), 0);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
+    let presence = presence();
+    let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Arc::default()));
+    let member_guard = presence.join(CHAT, numbered(1), Arc::default());
+    assert_eq!((presence.people(), presence.preview(CHAT).0), (1, 1));
+    assert!(presence.take_seen().users.contains_key(&numbered(1).id));
+    drop(stays);
+    drop(member_guard);
+    assert!(presence.take_seen().chats.contains_key(&CHAT), "for the grace, they are here");
+    let _back = presence.arrive(numbered(1).id, Arc::default());
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
+    drop(_back);
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!(presence.take_gone(), [numbered(1).id]);
+    assert_eq!(presence.take_gone(), []);
+    let seen = presence.take_seen();
+    assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
+    assert_eq!(presence.take_seen(), Seen::default());
+    assert_eq!(presence.take_moved().len(), 1);
+}
