@@ -1,7 +1,7 @@
-//! The server functions: what an ordinary form can ask for. A page that is alive sends the same commands up its
-//! socket instead. Each checks what was written, has a command executed, and redirects to a page; what is refused is an
-//! error that carries the form, for the server to show it again. This is the one file that knows whether it is compiled for
-//! the server or for the browser.
+//! The server functions behind the ordinary forms. A hydrated page sends most of these commands over its socket
+//! instead. Each function validates the fields, executes a command and redirects to a page. A refusal is an error that
+//! carries the form, so that the server can show it again. This is the only file that depends on whether it is compiled
+//! for the server or for the browser.
 
 #![expect(
     missing_docs,
@@ -35,7 +35,7 @@ use {
 pub struct Refusal {
     /// Why the form was refused.
     pub problem: Problem,
-    /// The form as it came, to be shown again. `None` where nothing was written in it.
+    /// The form as submitted, to be shown again. `None` for forms without text fields.
     pub form: Option<RefusedForm>,
 }
 
@@ -60,12 +60,12 @@ impl FromServerFnError for Refusal {
     }
 }
 
-/// Starts a chat and redirects to it. An empty nickname keeps the one there is, an empty title names the chat after its
-/// owner; `private` is what a ticked box sends. The same form with the same `id` starts one chat, however often it is
-/// sent; without an id, one each time.
+/// Starts a chat and redirects to it. An empty nickname keeps the current one, and an empty title names the chat after
+/// its owner. `private` is sent by a ticked checkbox. Submitting a form with the same `id` and contents again does not
+/// start another chat; without an id, each submission starts one.
 ///
 /// # Errors
-/// A [`Refusal`] when a text is wrong or nothing can be stored.
+/// A [`Refusal`] if a text is invalid or nothing can be stored.
 #[server(prefix = "/api", endpoint = "start_chat")]
 pub async fn start_chat(
     #[server(default)] nickname: String,
@@ -92,7 +92,7 @@ pub async fn start_chat(
 /// Posts a message and redirects to its chat.
 ///
 /// # Errors
-/// A [`Refusal`] when the text is wrong, the chat is not there or nothing can be stored.
+/// A [`Refusal`] if the text is invalid, the chat does not exist or nothing can be stored.
 #[server(prefix = "/api", endpoint = "post_message")]
 pub async fn post_message(chat: String, client_id: String, body: String) -> Result<(), Refusal> {
     let post = async {
@@ -109,10 +109,10 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
     Ok(())
 }
 
-/// Changes one's nickname and redirects back: to a chat, or home where `chat` is empty.
+/// Changes the user's nickname and redirects back: to a chat, or to the home page if `chat` is empty.
 ///
 /// # Errors
-/// A [`Refusal`] when the nickname is wrong or nothing can be stored.
+/// A [`Refusal`] if the nickname is invalid or nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_nickname")]
 pub async fn set_nickname(#[server(default)] chat: String, nickname: String) -> Result<(), Refusal> {
     let rename = async {
@@ -124,10 +124,10 @@ pub async fn set_nickname(#[server(default)] chat: String, nickname: String) -> 
     Ok(())
 }
 
-/// Changes the title of a chat and redirects to it. For its owner alone.
+/// Changes the title of a chat and redirects to it. Owner only.
 ///
 /// # Errors
-/// A [`Refusal`] when the title is wrong, the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the title is invalid, the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "edit_title")]
 pub async fn edit_title(chat: String, title: String) -> Result<(), Refusal> {
     let edit = async {
@@ -139,11 +139,11 @@ pub async fn edit_title(chat: String, title: String) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Lets a chat be found by everybody (`public`) or by its link alone (`private`), and redirects to it. For its owner
-/// alone.
+/// Lists a chat publicly (`public`) or makes it reachable by its link only (`private`), and redirects to it. Owner
+/// only.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_visibility")]
 pub async fn set_visibility(chat: String, visibility: String) -> Result<(), Refusal> {
     let visibility = match &*visibility {
@@ -157,10 +157,10 @@ pub async fn set_visibility(chat: String, visibility: String) -> Result<(), Refu
     Ok(())
 }
 
-/// Redirects to the chat of two with another person, which is started where there is none. They are invited.
+/// Redirects to the direct chat with another user, starting it if there is none. The other user is invited.
 ///
 /// # Errors
-/// A [`Refusal`] when it is oneself or a person who is not here, or nothing can be stored.
+/// A [`Refusal`] if the other user is the user themselves, is offline or cannot be invited, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "chat_privately")]
 pub async fn chat_privately(with: String) -> Result<(), Refusal> {
     let with = parse_person(&with)?;
@@ -170,11 +170,11 @@ pub async fn chat_privately(with: String) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Accepts (`accept`) or declines (`decline`) an invite. Accepting redirects to the chat, declining back to the page: that
-/// of the chat `back`, or home where it is empty.
+/// Accepts (`accept`) or declines (`decline`) an invite. Accepting redirects to the chat; declining redirects back, to
+/// the chat `back`, or to the home page if it is empty.
 ///
 /// # Errors
-/// A [`Refusal`] when the invite is no longer open or nothing can be stored.
+/// A [`Refusal`] if the invite is no longer open or nothing can be stored.
 #[server(prefix = "/api", endpoint = "answer_invite")]
 pub async fn answer_invite(
     chat: String,
@@ -192,11 +192,11 @@ pub async fn answer_invite(
     Ok(())
 }
 
-/// Lets oneself be invited by others, or by nobody, and redirects back to the page: that of the chat `back`, or home where
-/// it is empty.
+/// Sets whether other users can invite the user, and redirects back, to the chat `back`, or to the home page if it is
+/// empty.
 ///
 /// # Errors
-/// A [`Refusal`] when nothing can be stored.
+/// A [`Refusal`] if nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_invites")]
 pub async fn set_invites(are_taken: bool, #[server(default)] back: String) -> Result<(), Refusal> {
     execute(Command::SetInvites { are_taken }).await?;
@@ -204,10 +204,10 @@ pub async fn set_invites(are_taken: bool, #[server(default)] back: String) -> Re
     Ok(())
 }
 
-/// Removes a message and redirects to its chat. For its author, or the owner of the chat.
+/// Removes a message and redirects to its chat. For its author and the owner of the chat.
 ///
 /// # Errors
-/// A [`Refusal`] when it is not there or not one's to remove, or nothing can be stored.
+/// A [`Refusal`] if the message does not exist, the user may not remove it, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "remove_message")]
 pub async fn remove_message(chat: String, message: u64) -> Result<(), Refusal> {
     let chat = parse_chat(&chat)?;
@@ -216,10 +216,10 @@ pub async fn remove_message(chat: String, message: u64) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Removes a person from a chat, or lets them return, and redirects to it. For its owner alone.
+/// Removes a user from a chat, or lets them return, and redirects to the chat. Owner only.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_removed")]
 pub async fn set_removed(chat: String, person: String, is_removed: bool) -> Result<(), Refusal> {
     let (chat, person) = (parse_chat(&chat)?, parse_person(&person)?);
@@ -228,10 +228,10 @@ pub async fn set_removed(chat: String, person: String, is_removed: bool) -> Resu
     Ok(())
 }
 
-/// Removes a person from a chat with all they said in it, and redirects to it. For its owner alone.
+/// Removes a user from a chat with all their messages there, and redirects to the chat. Owner only.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "remove_person")]
 pub async fn remove_person(chat: String, person: String) -> Result<(), Refusal> {
     let (chat, person) = (parse_chat(&chat)?, parse_person(&person)?);
@@ -240,11 +240,11 @@ pub async fn remove_person(chat: String, person: String) -> Result<(), Refusal> 
     Ok(())
 }
 
-/// Removes everybody from a chat who came within so many seconds, with all they said in it, and redirects to it. For its
-/// owner alone.
+/// Removes all users who came to a chat within the last `seconds` seconds, with all their messages there, and redirects
+/// to the chat. Owner only.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "remove_newcomers")]
 pub async fn remove_newcomers(chat: String, seconds: u64) -> Result<(), Refusal> {
     let chat = parse_chat(&chat)?;
@@ -253,10 +253,11 @@ pub async fn remove_newcomers(chat: String, seconds: u64) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Removes all one said in a chat, whether one may still enter it or not, and redirects home.
+/// Removes all messages of the user from a chat, even if the user may not enter it any more, and redirects to the home
+/// page.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist or nothing can be stored.
 #[server(prefix = "/api", endpoint = "remove_own")]
 pub async fn remove_own(chat: String) -> Result<(), Refusal> {
     execute(Command::RemoveOwn { chat: parse_chat(&chat)? }).await?;
@@ -264,10 +265,10 @@ pub async fn remove_own(chat: String) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Lets nobody else write in a chat, or everybody again, and redirects to it. For its owner alone.
+/// Locks a chat, so that only its owner can write, or unlocks it, and redirects to it. Owner only.
 ///
 /// # Errors
-/// A [`Refusal`] when the chat is not there or not one's own, or nothing can be stored.
+/// A [`Refusal`] if the chat does not exist, the user is not its owner, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_lock")]
 pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
     let chat = parse_chat(&chat)?;
@@ -276,10 +277,10 @@ pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Hides what a person says from oneself, or shows it again, and redirects to a chat.
+/// Hides the messages of another user from the user, or shows them again, and redirects to a chat.
 ///
 /// # Errors
-/// A [`Refusal`] when it is oneself, or nothing can be stored.
+/// A [`Refusal`] if the other user is the user themselves, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "set_hidden")]
 pub async fn set_hidden(chat: String, person: String, is_hidden: bool) -> Result<(), Refusal> {
     let (chat, person) = (parse_chat(&chat)?, parse_person(&person)?);

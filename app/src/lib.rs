@@ -1,5 +1,5 @@
-//! What people see of Qchat. The same components render on the server and live on in the browser; which of the two
-//! they are in is nobody's business but that of [`api`]. Documents and notices are the server's alone.
+//! The user interface of Qchat. The same components are rendered by the server and hydrated in the browser. Only
+//! [`api`] depends on which of the two it is compiled for. Documents and notices are rendered by the server alone.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! A live page: signals over what one reader sees. Frames come in through [`LivePage::receive`], one direct call each;
-//! what the reader does goes out through the [`Transport`]. On the server there is no transport, and nothing moves.
+//! The state of a live page: signals over what one reader sees. Frames come in through [`LivePage::receive`], one
+//! direct call each; the reader's actions go out through the [`Transport`]. On the server there is no transport, and
+//! nothing changes.
 
 mod chat;
 mod lobby;
@@ -23,112 +24,113 @@ use crate::takeover::HydrationQueue;
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
-/// How the connection is.
+/// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// The page has just arrived.
+    /// The page has been loaded, and no connection was open yet.
     Starting,
-    /// Everything is up to date.
+    /// Connected, and everything is up to date.
     Connected,
-    /// Cut off, and trying again.
+    /// The connection was lost, and the page tries to reconnect.
     Reconnecting,
-    /// Cut off, trying again, and the device says that it has no network.
+    /// As `Reconnecting`, and the device reports that it has no network.
     Offline,
-    /// No live connection comes through, and the page asks every few seconds instead. All it does works.
+    /// No WebSocket can be opened, so the page polls every few seconds instead. Every action still works.
     Polling,
-    /// The page cannot go on; why is said elsewhere.
+    /// The page cannot go on. [`Live::ended`] has the reason.
     Ended,
 }
 
-/// What the browser does for a live page.
+/// The browser's services for a live page.
 pub trait Transport: Send + Sync {
-    /// A fresh id for a message.
+    /// Returns a new id for a message.
     fn client_id(&self) -> ClientId;
 
-    /// Milliseconds since some moment, by a clock that nobody sets.
+    /// Returns the milliseconds since a fixed moment, by a monotonic clock.
     fn uptime_millis(&self) -> u64;
 
-    /// Sends a message now if there is a connection; otherwise it goes out when there is one again.
+    /// Sends a message now if there is a connection, or else with the next connection.
     fn send(&self, message: &Pending);
 
-    /// Asks for something that cannot wait. `done` is told what became of it, which is [`Problem::NotConnected`]
-    /// where there is no connection, or none any more when the answer should come.
+    /// Sends a command. It is not queued: `done` is called with [`Problem::NotConnected`] if there is no connection, and
+    /// with [`Problem::AnswerLost`] if the connection is lost before the answer.
     fn ask(&self, ask: Ask, done: Answered);
 
-    /// Tells the others that one is typing, if there is a connection.
+    /// Tells the other members that the reader is typing. Does nothing without a connection.
     fn typing(&self);
 
-    /// Asks for the page of history before an event. False where there is no connection.
+    /// Requests the page of history before an event. Returns false if there is no connection.
     fn earlier(&self, before: Seq) -> bool;
 
-    /// Asks for the page of history after an event. False where there is no connection.
+    /// Requests the page of history after an event. Returns false if there is no connection.
     fn later(&self, after: Seq) -> bool;
 
-    /// Asks for another part of the lobby, now or with the next connection. The address is that of a page with it.
+    /// Requests another part of the lobby, now or with the next connection. `address` is that of a page that shows it.
     fn lobby(&self, wanted: &LobbyQuery, address: &str);
 
-    /// Tries to connect now instead of waiting, and asks a connection that there is whether it lives.
+    /// Reconnects now instead of waiting. If there is a connection, checks whether it is alive.
     fn reconnect_now(&self);
 
-    /// Asks whether the server can be reached by ordinary requests.
+    /// Checks whether the server answers ordinary requests, and calls `done` with the result.
     fn check_reachable(&self, done: Box<dyn FnOnce(bool)>);
 
-    /// What was being written here before the page was loaded anew.
+    /// Returns the draft that was saved before the page was reloaded, or `None` if there is none.
     fn draft(&self) -> Option<String>;
 
-    /// Keeps what is being written, for when the page is loaded anew. Nothing is forgotten.
+    /// Saves the draft, for after a reload. An empty text removes it.
     fn keep_draft(&self, text: &str);
 
-    /// Own messages of this chat that were not stored when the page was left, oldest first.
+    /// Returns the reader's own messages of this chat that were not stored when the page was left, oldest first.
     fn waiting(&self) -> Vec<Pending>;
 
-    /// Keeps own messages that are not stored, for when the page is loaded anew.
+    /// Saves the reader's own messages that are not stored yet, for after a reload.
     fn keep_waiting(&self, waiting: &[Pending]);
 
-    /// Whether one can write without a keyboard that covers the page.
+    /// Whether the reader can type without an on-screen keyboard that covers the page.
     fn has_keyboard(&self) -> bool;
 
-    /// Whether the reader has neither the focus nor a selection anywhere on the page.
+    /// Whether nothing on the page has the focus or is selected.
     fn is_nowhere(&self) -> bool;
 
-    /// Puts the address of this page where it can be pasted from. `done` is told whether that worked.
+    /// Copies the address of this page to the clipboard, and calls `done` with whether that worked. On touch devices opens
+    /// the share sheet instead, if there is one; `done` is not called then.
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>);
 }
 
-/// What is shown of a time is looked at anew when it is this many milliseconds older.
+/// The minimum age of [`Live::now`] before it is updated, in milliseconds. Times on the page are rendered from it.
 const TICK_MILLIS: u64 = 10_000;
 
-/// Is told what became of something that was asked for.
+/// A callback for the outcome of a command.
 pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
 
-/// How the browser is told that a page wants to be alive.
+/// Opens the connection of a page. Provided as a context by the browser only.
 #[derive(Clone)]
 pub struct Connector(pub Arc<dyn Fn(LivePage) -> Arc<dyn Transport> + Send + Sync>);
 
 /// What the connection has to do after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameAction {
-    /// Go on.
+    /// Nothing special.
     Continue,
-    /// Something is missing: watch again.
+    /// Watch the chat again: events are missing.
     Resubscribe,
-    /// The server cannot do it now: come back later.
+    /// Close, and reconnect later: the server cannot do it now.
     Reconnect,
-    /// There is nothing more to come: the chat has gone, or the server speaks another language.
+    /// Close for good: the chat has ended, the reader may not see it, or the session or protocol version is refused.
     Close,
 }
 
-/// Keeps a button from being pressed by the second click of a double click, as the system of the reader tells them.
+/// Ignores the second click of a double click on a button, as the reader's system defines double clicks.
 pub fn press_once(event: MouseEvent) {
     if event.detail() > 1 {
         event.prevent_default();
     }
 }
 
-/// Minutes that clocks are east of UTC at a time: summer time comes and goes.
+/// Returns the offset of local time from UTC at a point in time, in minutes east. It varies with daylight saving time.
 pub type OffsetMinutes = fn(Timestamp) -> i32;
 
-/// The button of a form or the link that an event comes from.
+/// Returns the submit button of a form event, or the link of a click.
 fn pressed(event: &Event) -> Option<HtmlElement> {
     let pressed = match event.dyn_ref::<SubmitEvent>() {
         Some(event) => event.submitter().map(Into::into),
@@ -137,58 +139,59 @@ fn pressed(event: &Event) -> Option<HtmlElement> {
     pressed?.dyn_into().ok()
 }
 
-/// What is the same on every live page: who looks, what goes on, and how the connection is.
+/// The state that every live page has.
 #[derive(Clone, Copy)]
 pub struct Live {
-    /// Who looks.
+    /// The reader.
     pub me: RwSignal<User>,
-    /// How many there are in all.
+    /// The totals over all chats.
     pub counts: RwSignal<Counts>,
-    /// Who wants to talk to whoever looks.
+    /// The reader's open invites.
     pub invites: RwSignal<Vec<Invite>>,
-    /// Whom they have hidden.
+    /// The users the reader has hidden.
     pub hidden: RwSignal<Vec<UserId>>,
-    /// Whether others could invite whoever looks when the page was made.
+    /// Whether the reader accepted invites when the page was rendered.
     pub takes_invites: bool,
-    /// How long things are kept here.
+    /// How long data is kept on this server.
     pub lifetimes: RwSignal<Lifetimes>,
-    /// What time it is on the server, some seconds late.
+    /// The time by the server's clock, up to some seconds late.
     pub now: RwSignal<Timestamp>,
-    /// How the connection is.
+    /// The state of the connection.
     pub connection: RwSignal<Connection>,
-    /// Why the page cannot go on, once it cannot.
+    /// Why the page cannot go on. `None` while it can.
     pub ended: RwSignal<Option<Problem>>,
-    /// Why something was not done, where there is no place to say so beside it.
+    /// Why an action was not done, for actions without a place of their own to show it. `None` if there is nothing to
+    /// show.
     pub notice: RwSignal<Option<Problem>>,
-    /// How far the reader's clocks are east of UTC. UTC until the browser has taken over, as on the server.
+    /// The offset of the reader's time zone. UTC until the page is hydrated, as on the server.
     pub offset_minutes: RwSignal<OffsetMinutes>,
-    /// Whether the browser has taken over.
+    /// Whether the page is hydrated.
     pub is_hydrated: RwSignal<bool>,
-    /// Whether the page is in view, and not behind another one.
+    /// Whether the tab is in the foreground.
     pub is_visible: RwSignal<bool>,
-    /// Whether the connection has been lost for so long that what is known of others may not be true any more.
+    /// Whether the connection has been lost for so long that presence and counts may be outdated.
     pub is_in_doubt: RwSignal<bool>,
-    /// How often the page was shown again as it was left, by the way back.
+    /// Incremented whenever the page is shown, above all when it is restored from the back/forward cache.
     pub shown_again: RwSignal<u32>,
-    /// Whether what the reader did goes on its way now: it was held back, and the server can be reached.
+    /// True while a click that was held back is repeated, since the server turned out to be reachable.
     goes_on: StoredValue<bool>,
     transport: StoredValue<Option<Arc<dyn Transport>>>,
-    /// What time it was on the server when it last said so, and the uptime then. The reader's own clock may be wrong, and
-    /// set right at any moment.
+    /// The last server time received, and the uptime at that moment. The reader's own clock is not used: it may be
+    /// wrong, or be set at any moment.
     told: StoredValue<(Timestamp, u64)>,
 }
 
-/// A live page with what is on it.
+/// A live page and its state.
 #[derive(Clone, Copy)]
 pub enum LivePage {
     /// The home page.
     Home(LiveLobby),
-    /// A chat.
+    /// The page of a chat.
     Chat(LiveChat),
 }
 
 impl Live {
-    /// A page as it arrived.
+    /// Creates the state of a page from the data it was rendered with.
     pub fn new(visit: Visit) -> Self {
         let Visit { me, now, counts, invites, hidden, takes_invites, lifetimes } = visit;
         Self {
@@ -213,20 +216,20 @@ impl Live {
         }
     }
 
-    /// The live page around a view.
+    /// Returns the state of the page around the current view.
     ///
     /// # Panics
-    /// Outside of a page that provides one.
+    /// Panics outside of a page that provides it.
     pub fn here() -> Self {
         expect_context()
     }
 
-    /// What the browser can do for this page; nothing on the server and before the page is alive.
+    /// Returns the browser's services. `None` on the server, and in the browser before the page is hydrated.
     pub fn transport(self) -> Option<Arc<dyn Transport>> {
         self.transport.with_value(Clone::clone)
     }
 
-    /// Asks for something that changes a chat or oneself. `done` is told what became of it.
+    /// Sends a command, which is not queued. `done` is called with the outcome, as with [`Transport::ask`].
     pub fn ask(self, ask: Ask, done: impl FnOnce(Result<(), Problem>) + 'static) {
         match self.transport() {
             Some(transport) => transport.ask(ask, Box::new(done)),
@@ -234,8 +237,9 @@ impl Live {
         }
     }
 
-    /// Keeps a form or a link from leading to a page of the browser's own: where there is no connection as far as is known, it
-    /// goes on once the server has answered. Where it does not, that is put into `problem`.
+    /// Keeps a form or link from navigating to the browser's error page. If the connection is lost, the event is
+    /// cancelled, and repeated once the server has answered an ordinary request. If it does not answer, sets `problem`
+    /// to [`Problem::NotConnected`].
     pub fn stay_if_cut_off(self, event: &Event, problem: RwSignal<Option<Problem>>) {
         problem.set(None);
         let is_cut_off =
@@ -255,12 +259,12 @@ impl Live {
         }));
     }
 
-    /// What has expired by now.
+    /// Returns the expiry rules as of now.
     pub fn expiry(self) -> Expiry {
         Expiry { now: self.server_time(), lifetimes: self.lifetimes.get_untracked() }
     }
 
-    /// What time it is on the server, as far as is known.
+    /// Returns the estimated time by the server's clock.
     pub fn server_time(self) -> Timestamp {
         let (told, then) = self.told.get_value();
         let passed = self.transport().map_or(0, |transport| transport.uptime_millis().saturating_sub(then));
@@ -275,8 +279,8 @@ impl Live {
         self.now.set(now);
         let known = self.me.get_untracked();
         if known.id == me.id && me.is_new() && !known.is_new() {
-            // The nickname has expired while this page could not keep it: a device slept, or was far from a network.
-            // Whoever looks has not left, and is called what they see themselves called.
+            // The nickname has expired while this page could not keep it alive, for example because the device was
+            // asleep or offline. The reader has not left, so the nickname on the page is set again.
             let ask = Ask::SetNickname { nickname: known.nickname.to_string() };
             let hidden = self.hidden.get_untracked();
             return self.ask(ask, move |done| match done {
@@ -287,7 +291,7 @@ impl Live {
         self.me.set(me);
     }
 
-    /// Hides one after the other: whom somebody hides is forgotten with their nickname.
+    /// Hides these users again, one after the other: the server forgets hidden users along with an expired nickname.
     fn hide_again(self, mut people: Vec<UserId>) {
         if let Some(person) = people.pop() {
             self.ask(Ask::SetHidden { person, is_hidden: true }, move |_| self.hide_again(people));
@@ -303,7 +307,7 @@ impl Live {
 }
 
 impl LivePage {
-    /// What is the same on every page.
+    /// Returns the state that every live page has.
     pub fn live(self) -> Live {
         match self {
             Self::Home(lobby) => lobby.live,
@@ -311,7 +315,7 @@ impl LivePage {
         }
     }
 
-    /// The chat, on the page of one.
+    /// Returns the chat, or `None` on the home page.
     pub fn chat(self) -> Option<LiveChat> {
         match self {
             Self::Home(_) => None,
@@ -319,7 +323,7 @@ impl LivePage {
         }
     }
 
-    /// Which part of the lobby this page shows: how many there are in all, at least.
+    /// Returns the part of the lobby to subscribe to: that of the home page, or the default, for the totals.
     pub fn wanted(self) -> LobbyQuery {
         match self {
             Self::Home(lobby) => lobby.wanted.get_untracked(),
@@ -327,14 +331,14 @@ impl LivePage {
         }
     }
 
-    /// Brings the page to life as soon as the browser has taken it over, where there is one.
+    /// Connects the page once it is hydrated. Does nothing on the server.
     pub fn connect(self) {
         let (Some(connector), Some(takeover), Some(owner)) =
             (use_context::<Connector>(), use_context::<HydrationQueue>(), Owner::current())
         else {
             return;
         };
-        // what is made then belongs to the page as everything on it does
+        // The owner of the page, so that what is created then is disposed of with it.
         takeover.on_complete(move || owner.with(|| self.on_hydrated(&connector)));
     }
 
@@ -348,7 +352,7 @@ impl LivePage {
         live.is_hydrated.set(true);
     }
 
-    /// Takes in a frame. Answers to commands do not come here, since only the connection knows what they are about.
+    /// Applies a frame. Answers to commands are not passed here: only the connection knows their requests.
     pub fn receive(self, frame: ServerFrame) -> FrameAction {
         let live = self.live();
         match frame {
@@ -413,7 +417,7 @@ impl LivePage {
         }
     }
 
-    /// Takes in the page as it is now, asked for by an ordinary request.
+    /// Applies a fresh copy of the page, got by polling.
     pub fn refresh(self, page: Page) {
         let live = self.live();
         let visit = match &page {
@@ -434,19 +438,20 @@ impl LivePage {
         live.connection.set(Connection::Polling);
     }
 
-    /// What the page is of has gone, or the reader may not see it any more.
+    /// Ends the page: its chat has ended, or the reader may not see it any more.
     pub fn gone(self, problem: Problem) {
         self.end(problem);
     }
 
-    /// A cookie can be exchanged while a page is open: cleared, or set by another tab. Who reads is another user then.
+    /// Handles a change of the session while the page is open: the cookie was cleared or replaced, for example by
+    /// another tab, and the reader is another user from now on.
     fn met(self, me: UserId) {
         if let (Self::Chat(chat), true) = (self, self.live().me.with_untracked(|known| known.id != me)) {
             chat.read_by(me);
         }
     }
 
-    /// Time goes on: to be called every few seconds.
+    /// Updates the clock and drops expired events. Has to be called every few seconds.
     pub fn tick(self) {
         self.live().tick();
         if let Self::Chat(chat) = self {

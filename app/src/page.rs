@@ -1,4 +1,4 @@
-//! The pages: each composes the views of what it shows.
+//! The pages. Each composes its views.
 
 pub mod chat;
 pub mod home;
@@ -10,16 +10,16 @@ use domain::page::Page;
 use home::HomePage;
 use leptos::prelude::*;
 
-/// The id of the element that the page is in. Beside it stands what others add to a page.
+/// The id of the element that contains the page. Elements that others insert into the document stand beside it.
 pub const PAGE_ID: &str = "page";
 
-/// The id of the element that has the page in it as data, for the browser to take over.
+/// The id of the element with the data of the page, for hydration.
 pub const DATA_ID: &str = "page-data";
 
-/// A page: rendered by the server, and taken over by the browser with the same data.
+/// A live page: rendered by the server, and hydrated in the browser with the same data.
 #[component]
 pub fn App(
-    /// What the server decided on.
+    /// The data of the page.
     page: Page,
 ) -> impl IntoView {
     match page {

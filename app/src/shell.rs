@@ -1,4 +1,4 @@
-//! The document around every page: rendered by the server alone.
+//! The HTML document around every page, rendered by the server only.
 
 use domain::page::{Notice, Page};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
@@ -8,35 +8,35 @@ use crate::{
     view::timeline::tab_title,
 };
 
-/// What every live page knows of its life: which state it is in, told by `data-life` on the root element for the styles, and
-/// in the line about the connection for people. `starting`: what brings it to life is on its way; `late`: that takes longer
-/// than people wait; `alive`; `dead`: it could not be run here, or failed. A page that is late or dead shows its ordinary forms,
-/// as one does without JavaScript.
+/// A script that keeps the hydration state of a live page: in `data-life` on the root element for the styles, and in
+/// the connection line for the reader. `starting`: being loaded; `late`: loading takes longer than expected; `alive`:
+/// hydrated; `dead`: it could not run, or failed. A page that is late or dead shows its ordinary forms, as without
+/// JavaScript.
 const LIFE: &str = include_str!("shell/life.js");
 
-/// Where the parts of a page are found.
+/// The addresses of the files that a page loads.
 #[derive(Debug, Clone, Default)]
 pub struct Assets {
-    /// The address of the script that brings a page to life.
+    /// The address of the script that hydrates a page.
     pub boot: String,
     /// The address of the script that loads the WASM.
     pub script: String,
     /// The address of the WASM.
     pub wasm: String,
-    /// The address of the styles.
+    /// The address of the stylesheet.
     pub style: String,
 }
 
-/// What a document shows.
+/// The content of a document.
 #[derive(Debug)]
 pub enum Content {
-    /// A page, which the browser takes over with the same as JSON, in which no `<` ends the element around it.
+    /// A live page, and its data as JSON. The JSON must not contain `<`, so that it cannot end the element around it.
     Page(Page, String),
-    /// A page that stays as it is.
+    /// A static page.
     Notice(Notice),
 }
 
-/// What the tab is called.
+/// Returns the title of the document.
 fn title(content: &Content) -> String {
     match content {
         Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
@@ -48,28 +48,28 @@ fn title(content: &Content) -> String {
     }
 }
 
-/// The document. Its one script is run because it has the nonce that is there as a context.
+/// The HTML document. Its scripts carry the nonce from the context, without which they are not run.
 #[component]
 pub fn Shell(
-    /// What is shown.
+    /// The content.
     content: Content,
-    /// Where its parts are found.
+    /// The addresses of the files to load.
     assets: Assets,
-    /// What Leptos wants to know.
+    /// The options of Leptos.
     options: LeptosOptions,
 ) -> impl IntoView {
     let Assets { boot, script, wasm, style } = assets;
     let title = title(&content);
-    // Whoever runs no script is not sent what they cannot use: the rest is asked for by this one.
+    // Browsers that run no scripts load none of the rest: it is requested by this script.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{LIFE}</script>
             <script async nonce=use_nonce() src=boot data-script=script data-wasm=wasm></script>
         }
     });
-    // The newest messages stand at the bottom, so that what comes later moves all of them: a chat is shown once it was read as
-    // far as what follows it (HTML, section 4.6.8.6; a browser that does not know this shows it bit by bit). Chromium 156
-    // waits for the beginning of what is named, and not for its end.
+    // The newest messages are at the bottom, so that everything that is parsed later moves all of them: a chat is
+    // painted once it is parsed up to the data that follows it (HTML, section 4.6.8.6; browsers that do not support
+    // this paint it in parts). Chromium 156 waits for the start tag of the named element, not for its end.
     let whole = matches!(content, Content::Page(Page::Chat(_), _)).then(|| {
         view! { <link rel="expect" href=format!("#{DATA_ID}") blocking="render" /> }
     });
@@ -107,8 +107,8 @@ pub fn Shell(
     }
 }
 
-/// How many elements and comments a browser makes of a rendered page: what it takes over has to be there whole, with nothing
-/// else in it. Where scripts are run, what is in `noscript` is a text.
+/// Counts the elements and comments that a browser creates from a rendered page, so that it can check that the page is
+/// complete and unmodified before it is hydrated. With scripts enabled, the contents of `noscript` are text.
 fn nodes(html: &str) -> usize {
     const NO_SCRIPT: &str = "</noscript>";
     let (mut nodes, mut rest) = (0, html);
@@ -122,7 +122,7 @@ fn nodes(html: &str) -> usize {
             rest = rest.find(NO_SCRIPT).map_or("", |end| &rest[end..]);
             continue;
         }
-        // in the value of an attribute neither begins or ends anything
+        // Within the value of an attribute, `<` and `>` do not count.
         let mut quoted = false;
         let end = rest.bytes().position(|byte| {
             quoted ^= byte == b'"';

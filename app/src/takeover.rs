@@ -1,6 +1,6 @@
-//! How the browser takes over the page that the server rendered: its outline at once, and what stands in it piece by piece,
-//! so that a slow phone scrolls in between. React calls this selective hydration; why it is done here is in ADR 15. A page that
-//! is not as the server rendered it is rendered anew instead, all at once (style/public/boot.js decides).
+//! Selective hydration of the page that the server rendered: its outline at once, and the elements in it piece by
+//! piece, so that a slow phone can scroll in between (ADR 15). A page that is not as the server rendered it is rendered
+//! from scratch instead, all at once; `style/public/boot.js` decides which.
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
@@ -14,39 +14,39 @@ use leptos::{
     },
 };
 
-/// One thing to do of what is left.
+/// One task of the hydration.
 type Piece = Box<dyn FnOnce()>;
 
-/// What is left to be taken over. Until nothing is, nothing may change of what the page shows, since each piece has to be
-/// found as the server rendered it: news come when the page is alive, which is last, and whoever acts before has the rest
-/// done first.
+/// The queue of elements that are not hydrated yet. Until it is empty, nothing may change what the page shows, since
+/// each element has to be found as the server rendered it. The connection is therefore opened last, and when the user
+/// acts before that, the rest of the queue is run first.
 #[derive(Clone, Copy)]
 pub struct HydrationQueue(StoredValue<Left, LocalStorage>);
 
 #[derive(Default)]
 struct Left {
-    /// At most one for each element of the page.
+    /// The elements to hydrate, at most one task for each element of the page.
     pieces: VecDeque<Piece>,
     last: Option<Piece>,
 }
 
 impl HydrationQueue {
-    /// Begins: what is to be taken over is found as the outline is.
+    /// Creates an empty queue. It is filled as the outline of the page is hydrated.
     pub fn begin() -> Self {
         Self(StoredValue::new_local(Left::default()))
     }
 
-    /// The next thing to do, and nothing once the page is alive.
+    /// Removes and returns the next task. Returns `None` once the page is hydrated.
     pub fn next(self) -> Option<Piece> {
         self.0.try_update_value(|left| left.pieces.pop_front().or_else(|| left.last.take())).flatten()
     }
 
-    /// Whether something is left to do.
+    /// Whether any task is left.
     pub fn has_more(self) -> bool {
         self.0.with_value(|left| !left.pieces.is_empty() || left.last.is_some())
     }
 
-    /// Does this after everything else.
+    /// Sets the task to run after all others.
     pub fn on_complete(self, piece: impl FnOnce() + 'static) {
         self.0.update_value(|left| left.last = Some(Box::new(piece)));
     }
@@ -56,16 +56,16 @@ impl HydrationQueue {
     }
 }
 
-/// One element that is taken over after what is around it.
+/// An element that is hydrated after its surroundings.
 #[component]
 pub fn Deferred(
-    /// The element.
+    /// The element. It has to be a single one.
     children: Children,
 ) -> impl IntoView {
     DeferredView(children)
 }
 
-/// A view of one element that is taken over after what is around it.
+/// A view of a single element that is hydrated after its surroundings.
 pub struct DeferredView(pub Children);
 
 impl Render for DeferredView {
@@ -76,7 +76,7 @@ impl Render for DeferredView {
     }
 
     fn rebuild(self, state: &mut Self::State) {
-        // one that was not taken over yet cannot have changed
+        // A view that is not hydrated yet cannot have changed.
         if let Some(state) = &mut *state.borrow_mut() {
             (self.0)().rebuild(state);
         }
@@ -119,9 +119,10 @@ impl RenderHtml for DeferredView {
             return Rc::new(RefCell::new(Some(view)));
         };
         let state = Rc::new(RefCell::new(None));
-        // where it is: what the cursor was at before, and whether it comes first in that or after it
+        // The position of the element: the node that the cursor was at, and whether the element is its first child or
+        // follows it.
         let (taken, node, place) = (Rc::clone(&state), cursor.current(), position.deep_clone());
-        // passes over the element, as it does itself when its turn comes
+        // Skips the element, as hydrating it would.
         cursor.advance_to_placeholder(position);
         takeover.add(Box::new(move || {
             let cursor = Cursor::new(body().into());

@@ -1,4 +1,4 @@
-//! The views: one file for each thing that is seen.
+//! The views, one file for each part of a page.
 
 pub mod about;
 pub mod anchor;

@@ -1,4 +1,4 @@
-//! What is asked of the browser itself: time, chance, timers, the clipboard.
+//! Services of the browser: time, random numbers, timers, the clipboard, requests.
 
 use std::{cell::Cell, rc::Rc, time::Duration};
 
@@ -18,50 +18,51 @@ thread_local! {
     static IS_STOPPED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Stops all that this instance would do later: another one has taken its place.
+/// Stops this instance: its timers and requests have no effect any more.
 pub(crate) fn stop() {
     IS_STOPPED.set(true);
 }
 
-/// Whether another instance has taken the place of this one.
+/// Whether this instance was stopped.
 pub(crate) fn is_stopped() -> bool {
     IS_STOPPED.get()
 }
 
-/// The window, which every page has. `None` once this instance is stopped, so that it touches nothing any more.
+/// Returns the window. `None` once this instance is stopped, so that it changes nothing any more.
 pub(crate) fn window() -> Option<Window> {
     web_sys::window().filter(|_| !is_stopped())
 }
 
-/// The page as the server sent it, as data.
+/// Returns the data of the page, as the server sent it. `None` if there is none, or if it cannot be parsed.
 pub(crate) fn page() -> Option<Page> {
     let element = window()?.document()?.get_element_by_id(DATA_ID)?;
     json::parse(&js_sys::Reflect::get(&element, &"textContent".into()).ok()?)
 }
 
-/// What time it is by the reader's clock.
+/// Returns the time by the clock of the device.
 pub(crate) fn now() -> Timestamp {
     Timestamp(js_sys::Date::now() as u64)
 }
 
-/// Milliseconds since the page was loaded, by a clock that nobody sets. In some browsers it rests while the device sleeps.
+/// Returns the milliseconds since the page was loaded, by a monotonic clock. In some browsers it stops while the device
+/// sleeps.
 pub(crate) fn uptime_millis() -> u64 {
     let performance = window().and_then(|window| window.performance());
     performance.map_or_else(|| now().0, |performance| performance.now() as u64)
 }
 
-/// How far the reader's clocks are east of UTC at a time.
+/// Returns the offset of local time from UTC at a point in time, in minutes east.
 pub(crate) fn offset_minutes(at: Timestamp) -> i32 {
     -(js_sys::Date::new(&(at.0 as f64).into()).get_timezone_offset() as i32)
 }
 
-/// A number between 0 and 1.
+/// Returns a random number from 0 to 1.
 pub(crate) fn chance() -> f64 {
     js_sys::Math::random()
 }
 
-/// A fresh id for a message. Should the browser have no source of randomness fit for secrets, ordinary chance does:
-/// an id only has to differ from the others of the same person.
+/// Returns a new id for a message. If the browser has no cryptographic randomness, ordinary random numbers are used:
+/// the id only has to differ from other ids of the same user.
 pub(crate) fn client_id() -> ClientId {
     let mut bytes = [0; ID_BYTES];
     let drawn = window()
@@ -73,20 +74,20 @@ pub(crate) fn client_id() -> ClientId {
     ClientId::from_bytes(bytes)
 }
 
-/// Whether the device says that it has a network.
+/// Whether the device reports a network.
 pub(crate) fn is_online() -> bool {
     window().is_none_or(|window| window.navigator().on_line())
 }
 
-/// Whether there is a keyboard, as far as a page can tell: where one points with a mouse. Elsewhere a field that takes
-/// the focus covers half of the screen with one.
+/// Whether there is probably a keyboard: the primary pointing device is a mouse. On other devices a focused field opens
+/// an on-screen keyboard that covers half of the page.
 pub(crate) fn has_keyboard() -> bool {
     let mouse =
         window().and_then(|window| window.match_media("(hover: hover) and (pointer: fine)").ok().flatten());
     mouse.is_some_and(|mouse| mouse.matches())
 }
 
-/// Whether nothing on the page has the focus, and nothing on it is selected.
+/// Whether nothing on the page has the focus or is selected.
 pub(crate) fn is_nowhere() -> bool {
     let Some(window) = window() else { return false };
     let selection = window.get_selection().ok().flatten();
@@ -98,22 +99,22 @@ pub(crate) fn is_nowhere() -> bool {
         })
 }
 
-/// Whether the page can be seen.
+/// Whether the tab is in the foreground.
 pub(crate) fn is_visible() -> bool {
     let document = window().and_then(|window| window.document());
     document.is_none_or(|document| document.visibility_state() == web_sys::VisibilityState::Visible)
 }
 
-/// Shows an address in the address bar without going there, so that the way back leads to what one saw.
+/// Replaces the address in the address bar without navigating, so that the history leads back to what is shown.
 pub(crate) fn show_address(address: &str) {
-    // a browser may refuse to do it too often; then the address is what it was
+    // Browsers limit how often this is allowed. The address then stays as it was.
     let history = window().and_then(|window| window.history().ok());
     let _ = history.map(|history| history.replace_state_with_url(&JsValue::NULL, "", Some(address)));
 }
 
 #[wasm_bindgen]
 extern "C" {
-    // as web-sys has them, with numbers of any size: those of a clock that tests set are larger than web-sys takes
+    // web-sys declares these with 32-bit ids. The ids of a mocked clock in tests are larger.
     #[wasm_bindgen(js_name = setTimeout)]
     fn set_timer(action: &JsValue, millis: i32) -> f64;
     #[wasm_bindgen(js_name = clearTimeout)]
@@ -124,7 +125,7 @@ extern "C" {
     fn clear_repeating_timer(id: f64);
 }
 
-/// A timer that does nothing any more once it is dropped.
+/// A timer that is cancelled when it is dropped.
 pub(crate) struct Timer {
     id: f64,
     repeats: bool,
@@ -132,18 +133,18 @@ pub(crate) struct Timer {
 }
 
 impl Timer {
-    /// Does something once, after a while.
+    /// Calls `action` once, after `millis` milliseconds. Returns `None` if this instance is stopped.
     pub(crate) fn once(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
         Self::new(false, millis, Box::new(action))
     }
 
-    /// Does something again and again.
+    /// Calls `action` every `millis` milliseconds. Returns `None` if this instance is stopped.
     pub(crate) fn every(millis: i32, action: impl FnMut() + 'static) -> Option<Self> {
         Self::new(true, millis, Box::new(action))
     }
 
     fn new(repeats: bool, millis: i32, mut action: Box<dyn FnMut()>) -> Option<Self> {
-        // an instance that was stopped does nothing more
+        // A stopped instance starts nothing.
         if is_stopped() {
             return None;
         }
@@ -171,7 +172,7 @@ impl Drop for Timer {
     }
 }
 
-/// Offers the address of this page to whatever the device can share it with. False where it has no sheet for that.
+/// Opens the device's share sheet with the address of this page. Returns false if there is none.
 pub(crate) fn share_link() -> bool {
     let Some(window) = window() else { return false };
     let navigator = window.navigator();
@@ -183,17 +184,17 @@ pub(crate) fn share_link() -> bool {
     let data = web_sys::ShareData::new();
     data.set_url(&address);
     let shared = JsFuture::from(navigator.share_with_data(&data));
-    // whoever closes the sheet again has decided
+    // Closing the sheet without sharing is not an error.
     spawn_local(async move {
         let _ = shared.await;
     });
     true
 }
 
-/// Puts the address of this page onto the clipboard, and says whether that worked.
+/// Copies the address of this page to the clipboard, and calls `done` with whether that worked.
 pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
     let Some(window) = window() else { return done(false) };
-    // The clipboard is missing where the page did not come over TLS or from this machine.
+    // There is a clipboard only on pages loaded over TLS or from this machine.
     let clipboard = js_sys::Reflect::get(&window.navigator(), &"clipboard".into()).ok();
     let (Some(clipboard), Ok(address)) = (clipboard, window.location().href()) else { return done(false) };
     let Ok(clipboard) = clipboard.dyn_into::<web_sys::Clipboard>() else { return done(false) };
@@ -201,28 +202,28 @@ pub(crate) fn copy_link(done: Box<dyn FnOnce(bool)>) {
     spawn_local(async move { done(copied.await.is_ok()) });
 }
 
-/// What came back for a request.
+/// The response to a request.
 pub(crate) struct Reply {
-    /// The status (RFC 9110, section 15).
+    /// The status code (RFC 9110, section 15).
     pub(crate) status: u16,
-    /// After how many seconds to come back, where the server said so.
+    /// The seconds to wait before a retry, from the `Retry-After` header. `None` if there is none.
     pub(crate) retry_after: Option<u32>,
-    /// What it says. Undefined where that did not come whole.
+    /// The body as a string. Undefined if it was not received completely.
     pub(crate) text: JsValue,
 }
 
 impl Reply {
-    /// Whether it is what was asked for.
+    /// Whether the status is a success.
     pub(crate) fn is_ok(&self) -> bool {
         (200..300).contains(&self.status)
     }
 }
 
-/// Is given what came back for a request; `None` where no server answered.
+/// A callback for a response. It gets `None` if no server answered in time.
 type Replied = Box<dyn FnOnce(Option<Reply>)>;
 
-/// Asks the server for something as JSON, within so many milliseconds; with a text to be sent as JSON, too, where there is
-/// one. `done` is given `None` where no server answered.
+/// Requests something from the server as JSON, by POST with the JSON text `sent` if there is one, or else by GET. Calls
+/// `done` with the response, or with `None` if no server answered within `patience`.
 pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, done: Replied) {
     let Some(window) = window() else { return };
     let done = Rc::new(Cell::new(Some(done)));

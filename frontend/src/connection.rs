@@ -1,47 +1,48 @@
-//! The state of the connection, without a browser: what happens goes in as an [`Input`], and what is to be done about it comes
-//! out as [`Output`]s. Moments are milliseconds since the page was loaded, by a clock that nobody sets.
+//! The state machine of the connection, without a browser: events go in as an [`Input`], and actions come out as
+//! [`Output`]s. Moments are in milliseconds since the page was loaded, by a monotonic clock.
 
 use app::live::Connection;
 use domain::{Timestamp, backoff, frame::SILENCE_SECONDS};
 
-/// A handshake that takes longer is given up.
+/// The timeout of the WebSocket handshake, in milliseconds.
 const HANDSHAKE_MILLIS: u64 = 10_000;
-/// After this long a handshake may be one that is never answered: the server is asked whether it is there.
+/// How long a handshake may take, in milliseconds, before the server is probed: the network may drop WebSockets.
 const SLOW_HANDSHAKE_MILLIS: u64 = 4_000;
-/// What is wanted of the connection is answered within this time, or it is asked whether it is alive; and that as well, or it is
-/// replaced. On slow networks both take [`TIMEOUT_HANDSHAKES`] times as long as the handshake took, and up to
-/// [`LONGEST_TIMEOUT_MILLIS`].
+/// The timeout for an answer, in milliseconds. If it expires, the connection is checked with a ping. If that expires
+/// too, the connection is replaced. On slow networks the timeout is [`TIMEOUT_HANDSHAKES`] times the duration of the
+/// handshake, up to [`LONGEST_TIMEOUT_MILLIS`].
 const TIMEOUT_MILLIS: u64 = 2_000;
 const TIMEOUT_HANDSHAKES: u64 = 4;
 const LONGEST_TIMEOUT_MILLIS: u64 = 10_000;
-/// After this many handshakes in a row that fail, though the server answers other requests, no WebSocket is expected to come
-/// through.
+/// The number of failed handshakes in a row, although the server answers other requests, after which the page falls
+/// back to polling.
 const REFUSED_HANDSHAKES: u32 = 2;
-/// A clock that went on for this much longer than the page did tells that the device slept.
+/// How much longer than expected the time between two checks of the watchdog has to be, in milliseconds, to conclude
+/// that the device was asleep.
 const SLEPT_MILLIS: u64 = 15_000;
-/// After this many attempts that failed, the page asks first whether the server is there. Browsers let WebSockets wait for
-/// seconds whose forerunners failed (Chromium: `websocket_throttler.cc`), and nothing else.
+/// The number of failed attempts after which the server is probed before each further attempt. Browsers delay
+/// WebSockets by seconds after failures (Chromium: `websocket_throttler.cc`), and nothing else.
 const PROBE_AFTER: u32 = 2;
 
-/// The connection of a page, from the first attempt to the last.
+/// The state of the connection, from the first attempt to the last.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     phase: Phase,
-    /// How many attempts failed since the page was up to date.
+    /// The number of failed attempts since the page was up to date.
     attempts: u32,
-    /// After how many milliseconds to come back, if the server said so.
+    /// The delay before the next attempt, in milliseconds, if the server asked for one.
     retry_after_millis: Option<u32>,
-    /// How many handshakes in a row failed though the server was there.
+    /// The number of handshakes in a row that failed although the server answered other requests.
     refused: u32,
     probe: Option<Probe>,
-    /// How often the server was asked whether it is there: the answer to an earlier question is not waited for any more.
+    /// The number of probes so far. Answers to earlier probes are ignored.
     probes: u32,
-    /// Whether a timer runs at whose end an answer is due.
+    /// Whether a timer for an answer is running.
     is_answer_due: bool,
-    /// Whether messages are held back, since the server could not take them just now.
+    /// Whether messages are held back, since the server cannot take them at the moment.
     is_paused: bool,
     is_given_up: bool,
-    /// When the watchdog last looked, by the clock of the device.
+    /// When the watchdog last ran, by the clock of the device.
     looked_at: Timestamp,
 }
 
@@ -52,7 +53,7 @@ enum Phase {
     /// The handshake was sent.
     Connecting {
         since: u64,
-        /// Whether the server had answered a moment before.
+        /// Whether the server had answered another request just before.
         is_server_there: bool,
     },
     /// The handshake was answered.
@@ -62,29 +63,29 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Open {
     last_heard: u64,
-    /// When the first frame was sent that was not answered since, or the last one that was.
+    /// When the first frame was sent after the last one received. If none was sent since, an earlier moment.
     last_sent: u64,
-    /// How long an answer may take.
+    /// The timeout for an answer, in milliseconds.
     timeout: u64,
     is_server_there: bool,
-    /// Whether the server has said who the user is.
+    /// Whether the server has identified the user.
     is_welcome: bool,
     repair: Repair,
 }
 
-/// What is done about a gap in the timeline. There should never be one; if there is, one question at a time is asked, and a second
-/// gap is answered by starting over, so that no page can ask without end.
+/// The repair of a gap in the timeline. There should never be a gap. If there is, only one request is made at a time,
+/// and a second gap is repaired by a snapshot, so that the page cannot request without end.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Repair {
     /// There is no gap.
     Whole,
-    /// The server was asked to go on from the cursor, or to start over, and has not answered.
+    /// A resume from the cursor, or a snapshot, was requested and has not arrived.
     Asked,
-    /// The server went on, and no event has fitted since.
+    /// The server has resumed, and no event has been applied since.
     Resumed,
 }
 
-/// A question to the server whether it is there.
+/// A probe: a request that checks whether the server answers.
 #[derive(Debug, Clone, Copy)]
 struct Probe {
     since: u64,
@@ -93,26 +94,26 @@ struct Probe {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Purpose {
-    /// A socket is opened if it is.
+    /// Opens a socket if the server answers.
     Connect,
-    /// Requests take the place of a handshake that is not answered if it is.
+    /// Starts polling if the server answers while a handshake is not answered.
     Handshake,
 }
 
-/// What is known outside of the connection when something happens.
+/// The environment of the connection when an input occurs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Surroundings {
-    /// The moment.
+    /// The current moment.
     pub(crate) now: u64,
-    /// The same by the clock of the device, which may be set.
+    /// The time by the clock of the device, which may be set.
     pub(crate) clock: Timestamp,
-    /// Whether the device says that it has a network.
+    /// Whether the device reports a network.
     pub(crate) is_online: bool,
-    /// Whether the page can be seen.
+    /// Whether the tab is in the foreground.
     pub(crate) is_visible: bool,
-    /// Whether the page is followed by ordinary requests.
+    /// Whether the page is polling.
     pub(crate) is_polling: bool,
-    /// Whether nothing more is to come, as in a chat that has ended.
+    /// Whether the page cannot go on, for example because its chat has ended.
     pub(crate) is_ended: bool,
     /// A random number from 0 to 1.
     pub(crate) chance: f64,
@@ -121,91 +122,92 @@ pub(crate) struct Surroundings {
 /// Something that happened.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Input {
-    /// The page wants a connection: at the start, or when it is time to try again.
+    /// A connection is wanted: at the start, or when a retry is due.
     Connect,
-    /// The server was asked for the `number`th time whether it is there.
+    /// The probe with this number was answered, or was not.
     ProbeAnswered { number: u32, is_there: bool },
-    /// A handshake was asked for by an ordinary request. `retry_after` is how many seconds to wait, if too many came.
+    /// An ordinary request for the address of the socket has ended. `retry_after` is the number of seconds to wait, if
+    /// the rate limit was exceeded.
     HandshakeExplained { retry_after: Option<u32> },
     /// The handshake was answered.
     Opened,
-    /// The socket could not be opened, or has closed.
+    /// The socket could not be opened, or was closed.
     Lost,
     /// A frame was sent.
     Sent,
-    /// A frame came.
+    /// A frame was received.
     Heard,
-    /// The server said who the user is.
+    /// The server has identified the user.
     Welcomed,
-    /// The server said in how many seconds it will be back.
+    /// The server asked to reconnect within this many seconds.
     RetryAfter(u32),
-    /// The page is up to date, as far as that tells.
+    /// The page is up to date, with this state of the repair.
     UpToDate(Repair),
     /// An event is missing.
     Gap,
-    /// An answer was due at this moment: to a question whether the connection is alive, or to something else.
+    /// The timer for an answer has ended: the answer to a ping, or to something else.
     AnswerDue { is_ping: bool },
     /// The server cannot take messages for this many seconds.
     Pause(u32),
     /// The pause is over.
     PauseOver,
-    /// There is reason to believe that the connection works now, or that it does not any more.
+    /// The network has probably changed, for better or worse.
     Hurry,
-    /// The watchdog, which comes every `every` milliseconds.
+    /// The watchdog runs, which it does every `every` milliseconds.
     Watch { every: u64 },
-    /// The page has come into view.
+    /// The tab has come to the foreground.
     Shown,
-    /// Nothing more is to come.
+    /// The page cannot go on: no further connection is wanted.
     GiveUp,
 }
 
-/// Something to be done.
+/// An action to take.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Output {
     /// Open a socket.
     Open,
-    /// Let the socket go, and tell all who wait for an answer on it.
+    /// Drop the socket, and fail the commands that wait for an answer on it.
     Drop,
-    /// Close the socket, whose event may be the one that is handled now.
+    /// Close the socket, but keep it: it may be the source of the event that is being handled.
     Close,
-    /// Ask the server whether it is there.
+    /// Send a probe.
     Probe { number: u32 },
-    /// Ask for a handshake by an ordinary request, to see why it fails.
+    /// Request the address of the socket by an ordinary request, to learn why the handshake fails.
     ExplainHandshake,
-    /// Say hello, subscribe to what the page shows, and ask for the lobby.
+    /// Send the hello, subscribe to what the page shows, and request the lobby.
     Greet,
-    /// Ask whether the connection is alive.
+    /// Send a ping.
     Ping,
-    /// Subscribe to the chat again: from the cursor, or from the newest.
+    /// Subscribe to the chat again: from the cursor, or with a snapshot.
     Resubscribe { from_cursor: bool },
-    /// Let what was refused for how the connection was wait again.
+    /// Send messages again that were refused because of the state of the connection.
     RetryRefused,
-    /// Send what waits.
+    /// Send the messages that wait.
     SendWaiting,
-    /// Hold messages back for so many milliseconds; 0 lets them go.
+    /// Hold messages back for this many milliseconds. 0 ends the pause.
     Pause { millis: i32 },
-    /// Try again after so many milliseconds.
+    /// Try again after this many milliseconds.
     RetryIn { millis: u32 },
-    /// Do not try again.
+    /// Cancel the next attempt.
     StopRetry,
-    /// Look after so many milliseconds whether an answer came.
+    /// Start the timer for an answer, in milliseconds.
     ExpectAnswer { millis: u64, is_ping: bool },
-    /// Do not look for an answer.
+    /// Cancel the timer for an answer.
     StopExpecting,
-    /// Follow the page by ordinary requests.
+    /// Start polling.
     StartPolling,
-    /// Do not any more.
+    /// Stop polling.
     StopPolling,
-    /// Ask for the page now, if it is followed by requests.
+    /// Poll now, if the page is polling.
     Poll,
-    /// Show how the connection is, and soon that what is known may not be true any more.
+    /// Show this state of the connection, and soon mark presence and counts as possibly outdated.
     Show(Connection),
-    /// Show what is known as known.
+    /// Mark presence and counts as up to date.
     Trust,
 }
 
 impl ConnectionState {
-    /// Not connected yet.
+    /// Creates the state of a page that is not connected yet.
     pub(crate) fn new(clock: Timestamp) -> Self {
         Self {
             phase: Phase::Closed,
@@ -226,12 +228,12 @@ impl ConnectionState {
         matches!(self.phase, Phase::Open(_))
     }
 
-    /// Whether messages can be sent: the server has said who the user is, and takes them.
+    /// Whether messages can be sent: the server has identified the user, and messages are not paused.
     pub(crate) fn can_post(&self) -> bool {
         matches!(self.phase, Phase::Open(Open { is_welcome: true, .. })) && !self.is_paused
     }
 
-    /// Takes in what happened. Gives what is to be done, in this order.
+    /// Handles an input. Returns the actions to take, in order.
     pub(crate) fn on(&mut self, input: Input, around: &Surroundings) -> Vec<Output> {
         let mut outputs = Vec::new();
         Step { state: self, around, outputs: &mut outputs }.on(input);
@@ -239,7 +241,7 @@ impl ConnectionState {
     }
 }
 
-/// One input on its way through the state.
+/// One input being handled.
 struct Step<'a> {
     state: &'a mut ConnectionState,
     around: &'a Surroundings,
@@ -262,7 +264,7 @@ impl Step<'_> {
             Input::Lost => self.lost(false),
             Input::Sent => {
                 if let Some(open) = self.open_phase() {
-                    // since the first frame that was not answered, however many follow
+                    // The timeout counts from the first frame that was not answered, however many follow.
                     if open.last_sent <= open.last_heard {
                         open.last_sent = now;
                     }
@@ -387,8 +389,8 @@ impl Step<'_> {
         }
     }
 
-    /// The connection is gone, and the next attempt follows after a while. `starts_polling` says that the page is followed by
-    /// requests until then.
+    /// Handles a lost connection: drops it and schedules the next attempt. If `starts_polling`, the page polls until
+    /// then.
     fn lost(&mut self, starts_polling: bool) {
         self.end_pause();
         self.state.is_answer_due = false;
@@ -405,7 +407,7 @@ impl Step<'_> {
         if self.state.is_given_up || self.around.is_ended {
             return;
         }
-        // What the device says of its network is a hint, and wrong at times: it is shown, and does not keep from trying.
+        // What the device reports about its network may be wrong: it is shown, but does not prevent attempts.
         let is_online = self.around.is_online;
         let starts_polling = starts_polling || (self.state.refused >= REFUSED_HANDSHAKES && is_online);
         if starts_polling {
@@ -418,7 +420,7 @@ impl Step<'_> {
         }
         let attempt = self.state.attempts;
         self.state.attempts = attempt.saturating_add(1);
-        // nobody waits for the socket where the page is followed without
+        // A page that polls does not wait for the socket, so attempts can be rare.
         let attempt = if is_polling { u32::MAX } else { attempt };
         let told = self.state.retry_after_millis.take();
         let millis = told.unwrap_or_else(|| backoff::wait_millis(attempt, self.around.chance, is_online));
@@ -439,8 +441,7 @@ impl Step<'_> {
         }
     }
 
-    /// Looks, after so many milliseconds, whether anything was heard since something was sent. A ping is looked after even if
-    /// something else is.
+    /// Starts the timer for an answer, unless one is running already. A ping always restarts it.
     fn expect_answer(&mut self, millis: u64, is_ping: bool) {
         if is_ping || !self.state.is_answer_due {
             self.state.is_answer_due = true;
@@ -448,8 +449,8 @@ impl Step<'_> {
         }
     }
 
-    /// A connection on which something was sent and nothing was heard is asked whether it is alive, and replaced where it does
-    /// not say so.
+    /// Handles the end of the timer for an answer. If something was sent and nothing was received since, the connection
+    /// is checked with a ping, and replaced if that was not answered either.
     fn answer_due(&mut self, is_ping: bool) {
         self.state.is_answer_due = false;
         let now = self.around.now;
@@ -469,7 +470,7 @@ impl Step<'_> {
         }
     }
 
-    /// A connection that is dead makes room for another one now.
+    /// Replaces a dead connection at once.
     fn replace(&mut self) {
         self.lost(false);
         self.connect();
@@ -481,7 +482,7 @@ impl Step<'_> {
         let is_slow = |since: u64| now.saturating_sub(since) > TIMEOUT_MILLIS;
         match self.state.phase {
             Phase::Open(_) => self.ping(),
-            // it may have been begun on another network
+            // It may have begun on another network.
             Phase::Connecting { since, .. } if is_slow(since) => self.replace(),
             Phase::Connecting { .. } => {}
             Phase::Closed => {
@@ -492,7 +493,7 @@ impl Step<'_> {
     }
 
     fn watch(&mut self, every: u64) {
-        // a device that slept comes back without a word; what it was connected to may have gone
+        // After sleep no event reports that the connection may be dead.
         let clock = self.around.clock;
         let passed = clock.millis_since(std::mem::replace(&mut self.state.looked_at, clock));
         if passed > every + SLEPT_MILLIS && self.around.is_visible {
@@ -534,7 +535,7 @@ mod tests {
         chance: 0.5,
     };
 
-    /// A connection and the clocks around it.
+    /// A connection and its environment.
     struct Page {
         state: ConnectionState,
         around: Surroundings,
@@ -545,7 +546,7 @@ mod tests {
             Self { state: ConnectionState::new(Timestamp(0)), around: AROUND }
         }
 
-        /// One that is open and welcome.
+        /// Returns a connection that is open and up to date.
         fn connected() -> Self {
             let mut page = Self::new();
             for input in [Input::Connect, Input::Opened, Input::Welcomed, Input::UpToDate(Repair::Whole)] {
@@ -572,7 +573,7 @@ mod tests {
             outputs
         }
 
-        /// Fails to connect, until a retry is due.
+        /// Fails an attempt. Returns the actions, which include the next retry.
         fn fail(&mut self) -> Vec<Output> {
             self.on(Input::Connect);
             self.on(Input::Lost)

@@ -1,4 +1,4 @@
-//! JSON as the server and the page speak it, for the types of the domain and nothing else.
+//! The JSON of the protocol, for the types of the domain only.
 
 mod read;
 mod write;

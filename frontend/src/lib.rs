@@ -1,4 +1,5 @@
-//! The browser's half: takes over the page that the server rendered, and keeps it alive. `boot.js` calls what is here.
+//! The browser part: hydrates the page that the server rendered, and keeps it connected. `boot.js` calls the exported
+//! functions.
 
 mod browser;
 mod connection;
@@ -27,18 +28,18 @@ use wasm_bindgen::{JsCast, prelude::wasm_bindgen};
 use web_sys::HtmlElement;
 
 thread_local! {
-    /// The page as data, between a task that reads it and one that shows it.
+    /// The data of the page, between the task that reads it and the one that shows it.
     static LOADED: RefCell<Option<Page>> = const { RefCell::new(None) };
 }
 
-/// Reads the page as data, for [`hydrate`] or [`render`]. A page that has no data with it stays as it came: its forms and links
-/// work without.
+/// Reads the data of the page, for [`hydrate`] or [`render`]. A page without data stays as the server rendered it: its
+/// forms and links work without a script.
 #[wasm_bindgen]
 pub fn load() {
     LOADED.replace(browser::page());
 }
 
-/// Takes over the outline of the page as the server rendered it; what stands in it follows by [`advance`].
+/// Hydrates the outline of the page as the server rendered it. The elements in it follow by [`advance`].
 #[wasm_bindgen]
 pub fn hydrate() {
     if let Some((root, page)) = found() {
@@ -46,7 +47,7 @@ pub fn hydrate() {
     }
 }
 
-/// Renders the page from its data into the element that is there for it, which is empty.
+/// Renders the page from its data into its root element, which has to be empty.
 #[wasm_bindgen]
 pub fn render() {
     if let Some((root, page)) = found() {
@@ -54,20 +55,20 @@ pub fn render() {
     }
 }
 
-/// Takes over the next piece of the page. False once there is none left: then the page is alive.
+/// Runs the next task of the hydration. Returns false once there is none left: then the page is hydrated.
 #[wasm_bindgen]
 pub fn advance() -> bool {
     takeover::advance()
 }
 
-/// Stops for good: another instance takes the place of this one, or none.
+/// Stops this instance for good. Another instance may replace it.
 #[wasm_bindgen]
 pub fn stop() {
     browser::stop();
     socket::close();
 }
 
-/// The element that the page is in, and the page as data.
+/// Returns the root element of the page, and its data.
 fn found() -> Option<(HtmlElement, Page)> {
     let root = browser::window()?.document()?.get_element_by_id(PAGE_ID)?.dyn_into().ok()?;
     Some((root, LOADED.take()?))
@@ -76,7 +77,7 @@ fn found() -> Option<(HtmlElement, Page)> {
 fn scene(page: Page) -> impl IntoView {
     provide_context(Connector(Arc::new(|scene| -> Arc<dyn Transport> { Arc::new(Socket::open(scene)) })));
     provide_context(takeover::begin());
-    // what a form asks for is done once, however often it is sent; as it came it has one of the server's
+    // Makes a form idempotent, however often it is submitted. The page as rendered has an id from the server.
     provide_context(FreshClientId(Some(browser::client_id())));
     view! { <App page /> }
 }

@@ -1,4 +1,4 @@
-//! What this connection was asked for, by the number of the request, until it answers.
+//! The requests of one connection that are not answered yet, by their number.
 
 use app::live::Answered;
 use domain::{
@@ -7,29 +7,29 @@ use domain::{
     timeline::Pending,
 };
 
-/// Requests that are no messages and not answered yet. A person clicks less fast than a server answers.
+/// The maximum number of unanswered requests that are not messages: more than a user can make in the time of an answer.
 const OPEN_ASKS: usize = 32;
 
-/// The requests of one connection that are not answered yet. As bounded as the messages that wait
-/// ([`domain::timeline::PENDING_LIMIT`]), each of which is here once at most, and [`OPEN_ASKS`]. When the connection
-/// ends, whoever waits for something else than a message is told so; messages wait for the next one.
+/// The unanswered requests of one connection. Bounded by [`OPEN_ASKS`] and by the number of messages that wait
+/// ([`domain::timeline::PENDING_LIMIT`]), each of which is requested once at most. When the connection ends, other
+/// requests fail, and messages wait for the next connection.
 #[derive(Default)]
 pub(crate) struct Outbox {
     next: u64,
     open: Vec<(u64, Waiting)>,
 }
 
-/// Who waits for an answer.
+/// The receiver of an answer.
 pub(crate) enum Waiting {
     /// A message in the timeline.
     Message(ClientId),
-    /// Somebody who is told.
+    /// A callback.
     Ask(Answered),
 }
 
 impl Outbox {
-    /// The frame that asks for a message to be posted, at this time by the server's clock; nothing if this connection was asked
-    /// already.
+    /// Returns the frame that posts a message, given the current time by the server's clock. Returns `None` if it was
+    /// requested on this connection already.
     pub(crate) fn post(&mut self, chat: ChatId, message: &Pending, now: Timestamp) -> Option<ClientFrame> {
         let Pending { client_id, .. } = message;
         if self
@@ -43,7 +43,8 @@ impl Outbox {
         Some(self.request(command, Waiting::Message(*client_id)))
     }
 
-    /// The frame that asks for something else; nothing, and whoever asks is told, where too much is asked already.
+    /// Returns the frame for another command. Returns `None` if too many are unanswered; `done` is called with
+    /// [`Problem::Busy`] then.
     pub(crate) fn ask(&mut self, ask: Ask, done: Answered) -> Option<ClientFrame> {
         let asked = self.open.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
         if asked >= OPEN_ASKS {
@@ -60,13 +61,14 @@ impl Outbox {
         ClientFrame::Do { request, command }
     }
 
-    /// Who waits for an answer.
+    /// Removes a request that was answered, and returns the receiver. `None` if the number is unknown.
     pub(crate) fn answered(&mut self, request: u64) -> Option<Waiting> {
         let place = self.open.iter().position(|(asked, _)| *asked == request)?;
         Some(self.open.remove(place).1)
     }
 
-    /// The connection has ended: whoever is to be told so.
+    /// Removes all requests after the connection has ended, and returns the callbacks to call. Messages are dropped:
+    /// they wait in the timeline.
     pub(crate) fn abandon(&mut self) -> Vec<Answered> {
         let told = |waiting| match waiting {
             Waiting::Ask(done) => Some(done),

@@ -1,5 +1,5 @@
-//! What a page does where no WebSocket comes through, though the server answers: some networks and proxies let ordinary
-//! requests pass and nothing else. It asks for itself as data every few seconds, and sends what the reader does by requests.
+//! Polling, for networks and proxies that let ordinary requests through but no WebSockets. The page requests its own
+//! data every few seconds, and sends commands by requests.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,32 +20,32 @@ use crate::{
     json,
 };
 
-/// How often a page asks for itself, in milliseconds, while it can be seen and while it cannot.
+/// The polling interval in milliseconds, while the tab is in the foreground and while it is not.
 const EVERY_MILLIS: [i32; 2] = [3_000, 15_000];
-/// How long a request may take.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What could not be stored just now is sent again after so many seconds.
+/// The delay before a message is retried that could not be stored, in seconds, unless the server names one.
 const PAUSE_SECONDS: u32 = 2;
-/// After so many failures in a row the server does not answer either.
+/// The number of failed requests in a row after which polling ends: the server does not answer either.
 const FAILURES: u32 = 2;
-/// Where commands are asked for.
+/// The path for commands.
 const ASK_ADDRESS: &str = "/api/ask";
 
-/// Follows a page by requests, while that is on.
+/// Polls for a page while it is switched on.
 pub(crate) struct Polling {
     page: LivePage,
     is_on: Cell<bool>,
     failures: Cell<u32>,
-    /// Whether the page was asked for and has not come.
+    /// Whether the page was requested and has not arrived.
     is_asked: Cell<bool>,
     next: RefCell<Option<Timer>>,
-    /// Whether a message is on its way: one at a time, so that they keep their order.
+    /// Whether a message is being sent. One is sent at a time, so that they keep their order.
     is_posting: Cell<bool>,
     rest: RefCell<Option<Timer>>,
 }
 
 impl Polling {
-    /// Off at first.
+    /// Creates it, switched off.
     pub(crate) fn new(page: LivePage) -> Rc<Self> {
         Rc::new(Self {
             page,
@@ -58,12 +58,12 @@ impl Polling {
         })
     }
 
-    /// Whether the page is followed so.
+    /// Whether it is switched on.
     pub(crate) fn is_on(&self) -> bool {
         self.is_on.get()
     }
 
-    /// Begins to.
+    /// Starts polling.
     pub(crate) fn start(self: &Rc<Self>) {
         if !self.is_on.replace(true) {
             self.failures.set(0);
@@ -71,14 +71,14 @@ impl Polling {
         }
     }
 
-    /// Ends it: the socket is there again, or the server is not.
+    /// Stops polling: the socket is back, or the server does not answer.
     pub(crate) fn stop(&self) {
         self.is_on.set(false);
         self.next.take();
         self.rest.take();
     }
 
-    /// Asks for the page now.
+    /// Requests the page now, if polling is on and no request is under way.
     pub(crate) fn look(self: &Rc<Self>) {
         if !self.is_on.get() || self.is_asked.replace(true) {
             return;
@@ -108,7 +108,7 @@ impl Polling {
                 self.page.refresh(page);
                 self.post();
             }
-            // the chat has gone, or the reader may not see it any more
+            // The chat has ended, or the reader may not see it any more.
             (None, Some(problem)) if !problem.is_passing() => {
                 self.stop();
                 return self.page.gone(problem);
@@ -129,7 +129,7 @@ impl Polling {
         *self.next.borrow_mut() = Timer::once(every.max(told), move || polling.look());
     }
 
-    /// Sends the oldest message that waits, and then the next.
+    /// Sends the oldest message that waits. The others follow once it is answered.
     pub(crate) fn post(self: &Rc<Self>) {
         let Some(chat) = self.page.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none()) else {
             return;
@@ -144,7 +144,7 @@ impl Polling {
         self.send(&ask, move |outcome| {
             polling.is_posting.set(false);
             match outcome {
-                // the next one goes out when this one is seen
+                // The next message is sent once the page shows this one.
                 Ok(seq) => {
                     chat.stored(client_id, seq);
                     polling.look();
@@ -169,7 +169,7 @@ impl Polling {
         });
     }
 
-    /// Asks for something else than a message.
+    /// Sends a command that is not a message, and then requests the page.
     pub(crate) fn ask(self: &Rc<Self>, ask: &Ask, done: Answered) {
         let polling = Rc::clone(self);
         self.send(ask, move |outcome| {
@@ -187,13 +187,13 @@ impl Polling {
                 _ => Err(Problem::AnswerLost),
             });
         };
-        // the cookie may be that of another user by now
+        // The cookie may have changed, and be that of another user by now.
         let by = self.page.live().me.with_untracked(|me| me.id);
         browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), TIMEOUT, Box::new(reply));
     }
 }
 
-/// Why the server refused something.
+/// Returns the problem with which the server refused a request. `None` if the response has none.
 fn refusal(reply: &Reply) -> Option<Problem> {
     match json::parse::<ServerFrame>(&reply.text)? {
         ServerFrame::Refused { problem, .. } => Some(problem),

@@ -1,4 +1,4 @@
-//! The one socket of the page. What is to be done about it is decided by [`ConnectionState`]; this does it, with the browser.
+//! The socket of the page. [`ConnectionState`] decides what to do; this does it, with the browser.
 
 use std::{
     cell::RefCell,
@@ -27,54 +27,55 @@ use crate::{
     storage,
 };
 
-/// How often the watchdog looks, in milliseconds.
+/// The interval of the watchdog, in milliseconds.
 const WATCH_MILLIS: i32 = 5_000;
-/// How long the server may take to say that it is there.
+/// The timeout of a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
-/// For this long after the connection was lost, in milliseconds, what is known of others is shown as known: a tunnel is no news.
+/// The time after a lost connection, in milliseconds, before presence and counts are marked as possibly outdated: short
+/// outages, such as in a tunnel, are not shown.
 const DOUBT_MILLIS: i32 = 2_000;
-/// What could not be stored just now is sent again after this long.
+/// The delay before a message is retried that could not be stored, in seconds, unless the server names one.
 const PAUSE_SECONDS: u32 = 2;
-/// Where the socket is.
+/// The path of the WebSocket.
 const ADDRESS: &str = "/live";
-/// The status of a request that came too soon (RFC 6585, section 4).
+/// The status of a request that exceeded the rate limit (RFC 6585, section 4).
 const TOO_MANY_REQUESTS: u16 = 429;
-/// The server is shutting down or restarting in order (RFC 6455, section 7.4).
+/// The close code of a normal closure (RFC 6455, section 7.4).
 const NORMAL_CLOSE: u16 = 1000;
 
 thread_local! {
     static OPEN: RefCell<Weak<Client>> = const { RefCell::new(Weak::new()) };
 }
 
-/// Closes the connection of this instance, where that can still be done.
+/// Closes the connection of this instance for good, if it exists.
 pub(crate) fn close() {
     if let Some(client) = OPEN.with(|open| open.borrow().upgrade()) {
         client.on(Input::GiveUp);
     }
 }
 
-/// The socket of a live page. The browser has one thread, which is all that may touch it.
+/// The socket of a live page. May only be used in the browser's main thread, which is the only one.
 pub(crate) struct Socket(SendWrapper<Rc<Client>>);
 
 struct Client {
     page: LivePage,
-    /// Decides what is to be done; the rest of this does it.
+    /// Decides what to do.
     state: RefCell<ConnectionState>,
     wire: RefCell<Option<Wire>>,
     polling: Rc<Polling>,
-    /// A connection is tried again at its end.
+    /// The timer of the next attempt.
     retry: RefCell<Option<Timer>>,
-    /// Messages wait for its end, since the server could not take them just now.
+    /// The timer of a pause in sending messages. `None` if there is no pause.
     pause: RefCell<Option<Timer>>,
-    /// An answer is due at its end.
+    /// The timer for an answer.
     answer_due: RefCell<Option<Timer>>,
-    /// What is known is in doubt at its end.
+    /// The timer after which presence and counts are marked as possibly outdated.
     doubt: RefCell<Option<Timer>>,
     _watchdog: RefCell<Option<Timer>>,
     _listeners: RefCell<Vec<Listener>>,
 }
 
-/// One WebSocket, and what was asked for on it.
+/// A WebSocket, and its unanswered requests.
 struct Wire {
     socket: WebSocket,
     outbox: Outbox,
@@ -92,7 +93,7 @@ impl Drop for Wire {
     }
 }
 
-/// Something the browser tells, for as long as this lives.
+/// An event listener that is removed when it is dropped.
 struct Listener {
     target: EventTarget,
     event: &'static str,
@@ -123,10 +124,10 @@ impl Drop for Listener {
 }
 
 impl Socket {
-    /// Connects a live page, and keeps it connected for as long as the page is there.
+    /// Connects a live page, and keeps it connected for as long as the page exists.
     pub(crate) fn open(page: LivePage) -> Self {
         page.live().is_visible.set(browser::is_visible());
-        // every time of day on the page changes by that, which is more than to connect
+        // In a task of its own: it re-renders every time of day on the page, which takes longer than connecting.
         let _ = set_timeout(move || page.live().offset_minutes.set(browser::offset_minutes), Duration::ZERO);
         let client = Rc::new(Client {
             page,
@@ -236,7 +237,7 @@ impl Transport for Socket {
     }
 
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {
-        // a device that one holds has a sheet for this; where one points with a mouse, the clipboard is quicker
+        // Hand-held devices have a share sheet. With a mouse, the clipboard is quicker.
         if browser::has_keyboard() || !browser::share_link() {
             browser::copy_link(done);
         }
@@ -270,12 +271,12 @@ impl Client {
             client.polling.stop();
             client.on(Input::Lost);
         });
-        // a page that the browser kept and shows again, as it was left
+        // The page may have been restored from the back/forward cache.
         on(window.clone().into(), "pageshow", |client, _| {
             client.page.live().shown_again.update(|times| *times += 1);
             client.on(Input::Hurry);
         });
-        // what waits is kept for the tab, and goes with it
+        // Messages that wait are kept in the tab's storage, and lost when the tab is closed.
         on(window.into(), "beforeunload", |client, event| {
             if client.page.chat().is_some_and(LiveChat::has_waiting) {
                 event.prevent_default();
@@ -295,7 +296,7 @@ impl Client {
         }
     }
 
-    /// Takes in what happened, and does what is to be done about it.
+    /// Handles an input, and takes the actions that follow.
     fn on(self: &Rc<Self>, input: Input) {
         let surroundings = Surroundings {
             now: browser::uptime_millis(),
@@ -306,7 +307,7 @@ impl Client {
             is_ended: self.page.live().ended.with_untracked(Option::is_some),
             chance: browser::chance(),
         };
-        // what is done may be something that happens: the state is not borrowed meanwhile
+        // Actions may cause further inputs, so the state must not be borrowed meanwhile.
         let outputs = self.state.borrow_mut().on(input, &surroundings);
         outputs.into_iter().for_each(|output| self.act(output));
     }
@@ -377,7 +378,7 @@ impl Client {
         }
     }
 
-    /// Asks the server something by an ordinary request.
+    /// Sends an ordinary request, and calls `answered` with the response.
     fn request(self: &Rc<Self>, address: &str, answered: impl FnOnce(&Rc<Self>, Option<Reply>) + 'static) {
         let weak = Rc::downgrade(self);
         let reply = move |reply| {
@@ -388,7 +389,7 @@ impl Client {
         browser::request(address, None, PROBE_TIMEOUT, Box::new(reply));
     }
 
-    /// Does something at the end of a timer, which takes the place of the one before.
+    /// Starts a timer in place of the one before.
     fn set_timer(
         self: &Rc<Self>,
         timer: &RefCell<Option<Timer>>,
@@ -439,7 +440,8 @@ impl Client {
         })
     }
 
-    /// Lets the socket go. All who wait for an answer on it are told that it is lost; messages wait for the next one.
+    /// Drops the socket. Commands that wait for an answer fail with [`Problem::AnswerLost`]; messages wait for the next
+    /// connection.
     fn drop_wire(&self) {
         let wire = self.wire.take();
         let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
@@ -450,7 +452,8 @@ impl Client {
         }
     }
 
-    /// Asks at once, without waiting for answers, for all that can be asked for: who the user is, and what the page shows.
+    /// Sends all requests at the start of a connection at once, without waiting for the welcome: the hello, and
+    /// subscriptions to what the page shows.
     fn greet(self: &Rc<Self>) {
         self.send(&ClientFrame::Hello { version: VERSION });
         if let Some(chat) = self.page.chat() {
@@ -517,7 +520,7 @@ impl Client {
         }
         let Some(text) = json::text(frame) else { return };
         if let Some(wire) = self.wire.borrow().as_ref() {
-            // what cannot be sent now is sent again after the reconnect that follows
+            // A frame that cannot be sent now is sent again after the reconnect that follows.
             let _ = wire.socket.send_with_str(&text);
         }
         self.on(Input::Sent);
@@ -528,7 +531,8 @@ impl Client {
             return self.on(Input::GiveUp);
         }
         self.on(Input::Heard);
-        // a frame this page does not know comes from a newer server, which tells so in its own words
+        // Unknown frames are ignored. A newer server that does not support this version refuses it in a frame that is
+        // known here.
         let Some(frame) = json::parse::<ServerFrame>(text) else { return };
         match frame {
             ServerFrame::Done { request, seq } => match self.answered(request) {
@@ -542,7 +546,7 @@ impl Client {
             },
             ServerFrame::Refused { request: Some(request), problem, .. } => {
                 match (self.answered(request), problem) {
-                    // it waits, and so does everything behind it
+                    // The message waits, and those after it as well, to keep their order.
                     (Some(Waiting::Message(_)), problem)
                         if problem.is_passing() && problem != Problem::StorageFull =>
                     {
@@ -593,7 +597,7 @@ impl Client {
         self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.answered(request))
     }
 
-    /// Shows what is known as in doubt, unless the connection is back soon.
+    /// Marks presence and counts as possibly outdated, unless the connection is back soon.
     fn begin_to_doubt(self: &Rc<Self>) {
         if self.doubt.borrow().is_some() {
             return;

@@ -1,5 +1,5 @@
-//! What the browser keeps for a tab: the draft of each chat and the messages that wait to be stored, across reloads and
-//! ways out and back. A browser may forbid it; then they live as long as their page.
+//! What the browser keeps for a tab, in `sessionStorage`: the draft of each chat and the messages that wait to be
+//! stored, so that they survive reloads and navigation. If the browser forbids it, they live as long as the page.
 
 use domain::{ChatId, timeline::Pending};
 use web_sys::Storage;
@@ -10,22 +10,23 @@ fn storage() -> Option<Storage> {
     browser::window()?.session_storage().ok().flatten()
 }
 
-/// What was being written in a chat.
+/// Returns the draft of a chat. `None` if there is none.
 pub(crate) fn draft(chat: ChatId) -> Option<String> {
     read(&draft_key(chat))
 }
 
-/// Keeps what is being written in a chat; nothing removes it.
+/// Saves the draft of a chat. An empty text removes it.
 pub(crate) fn keep_draft(chat: ChatId, text: &str) {
     keep(&draft_key(chat), text);
 }
 
-/// The messages that waited to be stored in a chat, oldest first. None where there is nothing that could be one.
+/// Returns the messages that were waiting to be stored in a chat, oldest first. Returns none if the saved data cannot
+/// be parsed.
 pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
     read(&waiting_key(chat)).and_then(|kept| json::parse(&kept.into())).unwrap_or_default()
 }
 
-/// Keeps the messages that wait to be stored in a chat.
+/// Saves the messages that wait to be stored in a chat. An empty list removes them.
 pub(crate) fn keep_waiting(chat: ChatId, waiting: &[Pending]) {
     let kept = if waiting.is_empty() { None } else { json::text(waiting) };
     keep(&waiting_key(chat), &kept.unwrap_or_default());
@@ -43,7 +44,7 @@ fn read(key: &str) -> Option<String> {
     storage()?.get_item(key).ok().flatten()
 }
 
-/// Nothing removes what is there.
+/// Saves a text. An empty text removes what was saved.
 fn keep(key: &str, text: &str) {
     let Some(storage) = storage() else { return };
     let _ = if text.is_empty() { storage.remove_item(key) } else { storage.set_item(key, text) };

@@ -1,4 +1,4 @@
-//! The takeover of the page that is under way.
+//! The hydration of the page under way.
 
 use std::cell::Cell;
 
@@ -8,14 +8,15 @@ thread_local! {
     static UNDER_WAY: Cell<Option<HydrationQueue>> = const { Cell::new(None) };
 }
 
-/// Begins with a page.
+/// Begins the hydration of a page.
 pub(crate) fn begin() -> HydrationQueue {
     let takeover = HydrationQueue::begin();
     UNDER_WAY.set(Some(takeover));
     takeover
 }
 
-/// Does the next piece. False once there is none left: with the last the page is alive, and changes from then on.
+/// Runs the next task. Returns false once there is none left: with the last one the page is hydrated and connected, and
+/// changes from then on.
 pub(crate) fn advance() -> bool {
     if let Some(piece) = UNDER_WAY.get().and_then(HydrationQueue::next) {
         piece();

@@ -1,5 +1,5 @@
-//! The rules, on any log: the same log gives the same state, chats are chained without a hole, and nobody does what they
-//! may not.
+//! The rules, on arbitrary logs: the same log gives the same state, the events of a chat are chained without a gap, and
+//! no user does what they may not.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use domain::{
     user::HIDDEN_LIMIT,
 };
 
-/// Steps of one input: each costs more the longer the log is.
+/// The maximum number of steps of one input: each takes longer the longer the log is.
 const STEPS: usize = 400;
 
-/// A few people and chats, so that they meet.
+/// Returns one of a few ids, so that the same users and chats occur together.
 fn id(number: u8, of: u8) -> [u8; ID_BYTES] {
     [number % of; ID_BYTES]
 }
@@ -25,7 +25,8 @@ fn chat(number: u8) -> ChatId {
     ChatId::from_bytes(id(number, 4))
 }
 
-/// What happens next: four bytes say what, by whom, where, and with what.
+/// Returns the next proposal: the four bytes choose the kind, the user, the chat and an argument. `None` if they make
+/// no proposal.
 fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
     let [kind, who, place, with] = *step;
     let (by, at) = (user(who), chat(place));
@@ -94,7 +95,7 @@ pub fn decide(bytes: &[u8]) {
     let mut models = [Model::default(), Model::default()];
     for step in bytes.as_chunks::<4>().0.iter().take(STEPS) {
         let verdicts = models.each_mut().map(|model| {
-            // time goes on by little and by much
+            // Time passes in small and large steps.
             model.now += u64::from(step[3]) * if step[0] % 16 == 12 { 20_000 } else { 100 };
             let proposal = proposal(step, model)?;
             let before = model.clone();
@@ -109,7 +110,7 @@ pub fn decide(bytes: &[u8]) {
     check_state(&model);
 }
 
-/// What a verdict may never be.
+/// Checks what has to hold for every decision.
 fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
     assert_ne!(*verdict, Decision::Rejected(Problem::NotStored), "rules know nothing of storage");
     let Proposal::Command { by, command } = proposal else { return };
@@ -126,7 +127,7 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
     };
     let Some(chat) = of.map(|kept| &kept.value) else { return };
     let Decision::Accepted(changes) = verdict else { return };
-    // they take back what they said, and nothing else
+    // Users without access can remove their own messages, and do nothing else.
     let is_own = matches!(command, Command::RemoveMessage { .. });
     assert!(is_own || chat.check_access(*by).is_ok(), "whoever is not let in does nothing");
     for change in changes {
@@ -148,7 +149,7 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
     }
 }
 
-/// What a state may never be.
+/// Checks what has to hold for every state.
 fn check_state(model: &Model) {
     let mut newest: HashMap<ChatId, Seq> = HashMap::new();
     for event in &model.events {

@@ -1,7 +1,9 @@
-//! What reads from outside, with what has to hold whatever comes. A target breaks by panicking.
+//! The code that reads data from outside, with the properties that have to hold for any input. A target fails by
+//! panicking.
 //!
-//! `make fuzz` has libFuzzer look for inputs that do that, on the same Rust that builds Qchat: its flags for coverage are
-//! in the Makefile. What was found interesting is in `corpus`, and every run of the tests tries that and what is like it.
+//! `make fuzz` searches for failing inputs with libFuzzer, using the same Rust that builds Qchat; the flags for
+//! coverage are in the Makefile. Interesting inputs are kept in `corpus`, and every run of the tests tries these and
+//! variations of them.
 
 mod decide;
 use domain::{
@@ -17,7 +19,7 @@ use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::Seria
 
 pub use decide::decide;
 
-/// The frames of both directions: what is read is written as something that is read as the same.
+/// Frames of both directions: a frame that can be read is the same after it is written and read again.
 pub fn frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     read_again::<ClientFrame>(text);
@@ -30,7 +32,7 @@ fn read_again<T: Serialize + DeserializeOwned + PartialEq>(text: &str) {
     assert!(matches!(again, Ok(Ok(again)) if again == read), "{text}");
 }
 
-/// What people ask for and type: what is let in keeps to the limits, and what is shown is what was written.
+/// Commands and typed text: what is accepted keeps to the limits, is accepted again, and is shown unchanged.
 pub fn command(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(ask) = serde_json::from_str::<Ask>(text)
@@ -72,7 +74,8 @@ fn keeps_to_the_limits(body: &Body) {
     );
 }
 
-/// Stored records: bytes that are no record are an error, and what is read is written as the same.
+/// Stored records: invalid bytes are an error, and a record that can be read is the same after it is written and read
+/// again.
 pub fn record(bytes: &[u8]) {
     stored::<Event>(bytes);
     stored::<Chat>(bytes);
@@ -81,7 +84,7 @@ pub fn record(bytes: &[u8]) {
 
 fn stored<T: Serialize + for<'de> Deserialize<'de> + PartialEq>(bytes: &[u8]) {
     let _ = codec::decode::<T>(bytes);
-    // With a checksum that is right by chance, which nothing but chance makes: the bytes as they are behind it.
+    // Random bytes have no valid checksum, so they are wrapped in a record with one.
     let Ok(record) = codec::encode(&AsTheyAre(bytes)) else { return };
     if let Ok(read) = codec::decode::<T>(&record) {
         let again = codec::encode(&read).map(|written| codec::decode::<T>(&written));
@@ -89,7 +92,7 @@ fn stored<T: Serialize + for<'de> Deserialize<'de> + PartialEq>(bytes: &[u8]) {
     }
 }
 
-/// Bytes that are written without their number.
+/// Bytes that are written without their length.
 struct AsTheyAre<'a>(&'a [u8]);
 
 impl Serialize for AsTheyAre<'_> {

@@ -1,4 +1,4 @@
-//! The short form: every input that was found interesting, and many that are like them. `QCHAT_SEED` says which.
+//! The short run: every input of the corpus, and random variations of them. `QCHAT_SEED` repeats a run.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@ use std::{fs, path::Path};
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-/// Inputs that are tried on each target besides its corpus.
+/// The number of variations tried on each target.
 const TRIES: u32 = 20_000;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
@@ -20,7 +20,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
-/// Something like what is there: bits flipped, bytes taken out, doubled, drawn anew, or the end of another one.
+/// Returns a variation of an input: bits flipped, bytes removed, doubled or inserted, or the end of another input.
 fn like(corpus: &[Vec<u8>], chance: &mut StdRng) -> Vec<u8> {
     let mut bytes = corpus.choose(chance).cloned().unwrap_or_default();
     for _ in 0..chance.random_range(1..6) {

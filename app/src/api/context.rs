@@ -1,4 +1,5 @@
-//! What the server functions share: the context that the server gives them, and how they read fields and redirect.
+//! What the server functions share: the context that the server provides, and how fields are parsed and pages
+//! addressed.
 
 use std::sync::Arc;
 
@@ -6,29 +7,30 @@ use domain::{ChatId, Command, Problem, Title, UserId, Visibility};
 use engine::{Caller, Engine, random};
 use leptos::context::use_context;
 
-/// The context of a server function: the engine, and who sent the form.
+/// The context of a server function.
 #[derive(Clone)]
 pub struct FormContext {
-    /// Executes the command.
+    /// The engine that executes the command.
     pub engine: Arc<Engine>,
-    /// Who sent it, or why that is not known: then everything is refused, and what was written comes back.
+    /// The user who sent the form, or why it is unknown. In that case everything is refused, and the form is shown
+    /// again.
     pub caller: Result<Caller, Problem>,
-    /// Whether the form was longer than what is read of it: then it is refused for its length.
+    /// Whether the form was longer than the server reads. In that case it is refused as too long.
     pub is_cut: bool,
 }
 
-/// The context around a server function.
+/// Returns the context that the server provides.
 ///
 /// # Errors
-/// [`Problem::NotStored`] where none was provided, which is a fault of the server.
+/// [`Problem::NotStored`] if there is none, which is a bug in the server.
 fn form_context() -> Result<FormContext, Problem> {
     use_context().ok_or(Problem::NotStored)
 }
 
-/// Executes a command, and waits until what came of it is on disk.
+/// Executes a command and waits until its result is durable.
 ///
 /// # Errors
-/// Why it was refused.
+/// The problem with which the command was refused.
 pub(super) async fn execute(command: Command) -> Result<(), Problem> {
     let FormContext { engine, caller, is_cut } = form_context()?;
     if is_cut {
@@ -37,7 +39,7 @@ pub(super) async fn execute(command: Command) -> Result<(), Problem> {
     engine.execute(caller?, command).await.map(|_| ())
 }
 
-/// Why a command is refused whose form was too long to be read.
+/// Returns the problem of a command whose form was too long to be read.
 fn too_long(command: &Command) -> Problem {
     match command {
         Command::Post { .. } => Problem::MessageTooLong,
@@ -47,10 +49,10 @@ fn too_long(command: &Command) -> Problem {
     }
 }
 
-/// An id for a new chat.
+/// Returns a random id for a new chat.
 ///
 /// # Errors
-/// [`Problem::NotStored`] when none can be drawn.
+/// [`Problem::NotStored`] if the system has no randomness.
 pub(super) fn fresh_chat_id() -> Result<ChatId, Problem> {
     random::chat_id().map_err(|error| {
         tracing::error!(%error, "no chat id could be drawn");
@@ -58,11 +60,12 @@ pub(super) fn fresh_chat_id() -> Result<ChatId, Problem> {
     })
 }
 
-/// The id of the chat that a form starts: the same each time for the same form of the same person with the same in it, and
-/// a fresh one where the form has no id.
+/// Returns the id of the chat that a form starts: always the same for the same user, form id and contents, or a random
+/// one if the form has no id.
 ///
 /// # Errors
-/// Why it is not known who sent it, or [`Problem::NotStored`] when no id can be drawn.
+/// The problem of the [caller](FormContext::caller) if the user is unknown, or [`Problem::NotStored`] if the system has
+/// no randomness.
 pub(super) fn new_chat_id(
     form: &str,
     title: Option<&Title>,
@@ -77,42 +80,44 @@ pub(super) fn new_chat_id(
     }
 }
 
-/// The chat of two with another person.
+/// Returns the id of the user's direct chat with another user.
 ///
 /// # Errors
-/// [`Problem::UnknownChat`] when there is none, why it is not known who asks, or [`Problem::NotReadable`].
+/// [`Problem::UnknownChat`] if there is none, [`Problem::NotReadable`] if the database cannot be read, or the problem
+/// of the [caller](FormContext::caller) if the user is unknown.
 pub(super) fn chat_of_two(with: UserId) -> Result<ChatId, Problem> {
     let FormContext { engine, caller, .. } = form_context()?;
     Ok(engine.chat_of_two(caller?.user, with)?.ok_or(Problem::UnknownChat)?.id)
 }
 
-/// The chat that a field names.
+/// Parses a chat id.
 ///
 /// # Errors
-/// [`Problem::UnknownChat`] when it is no id.
+/// [`Problem::UnknownChat`] if it is not an id.
 pub(super) fn parse_chat(field: &str) -> Result<ChatId, Problem> {
     field.parse().map_err(|_| Problem::UnknownChat)
 }
 
-/// The person that a field names.
+/// Parses a user id.
 ///
 /// # Errors
-/// [`Problem::BadForm`] when it is no id.
+/// [`Problem::BadForm`] if it is not an id.
 pub(super) fn parse_person(field: &str) -> Result<UserId, Problem> {
     field.parse().map_err(|_| Problem::BadForm)
 }
 
-/// The path of a chat.
+/// Returns the path of a chat.
 pub(super) fn chat_page(chat: ChatId) -> String {
     format!("/chat/{chat}")
 }
 
-/// The path of the chat that a field names, or of the home page: never anything else that somebody wrote into a form.
+/// Returns the path of the chat that a field names, or `/` if it is not a chat id. The field itself never becomes the
+/// path, so that a forged form cannot redirect elsewhere.
 pub(super) fn back_to(field: &str) -> String {
     parse_chat(field).map_or_else(|_| "/".to_owned(), chat_page)
 }
 
-/// Redirects a page without a script.
+/// Redirects the browser to a path of this server.
 pub(super) fn redirect(path: &str) {
     leptos_axum::redirect(path, false);
 }

@@ -1,4 +1,4 @@
-//! A live chat: what was said, who is there, and what the reader says.
+//! The state of a live chat page: the timeline, the members, and what the reader posts.
 
 use std::sync::Arc;
 
@@ -12,51 +12,52 @@ use leptos::prelude::*;
 
 use super::{Connection, FrameAction, Live, Transport};
 
-/// How often the others are told that somebody is typing.
+/// The minimum interval between two typing signals, in milliseconds.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;
 
-/// A chat as one reader sees it, alive.
+/// The state of a live chat page.
 #[derive(Clone, Copy)]
 pub struct LiveChat {
-    /// The page it is on.
+    /// The state of the page.
     pub live: Live,
-    /// What.
+    /// The chat.
     pub chat: RwSignal<Chat>,
-    /// What was said.
+    /// The timeline.
     pub timeline: RwSignal<Timeline>,
-    /// Who is there.
+    /// The members.
     pub roster: RwSignal<Roster>,
-    /// How many messages were said on this page.
+    /// The number of messages posted on this page.
     pub posted: RwSignal<usize>,
-    /// Whether earlier events are on their way.
+    /// Whether a page of history is being loaded.
     pub loading: RwSignal<bool>,
-    /// Whether what was said waits for a while, since it was too much at once.
+    /// Whether messages are held back for a while, since the server cannot take them at the moment.
     pub is_held: RwSignal<bool>,
-    /// About whom or what more is shown.
+    /// The user or message whose details are open. `None` if none are.
     pub about: RwSignal<Option<About>>,
-    /// How often the reader was led to another part of the chat, whose page has come.
+    /// How often the timeline was replaced by another part of the history at the reader's request.
     pub turned: RwSignal<usize>,
     reading: RwSignal<Reading>,
-    /// When the others were last told that the reader is typing, in milliseconds since the page was loaded.
+    /// When the last typing signal was sent, in milliseconds of uptime. `None` if the next keystroke sends one.
     typed_at: StoredValue<Option<u64>>,
 }
 
-/// What is known of what the reader does.
+/// What is known of the reader's position.
 #[derive(Clone, Default)]
 struct Reading {
-    /// Whether they look at the newest.
+    /// Whether the newest event is in view, and the tab in the foreground.
     is_looking: bool,
-    /// Before or after which event a page was asked for to go on reading there.
+    /// The event at which a requested page replaces the timeline when it arrives. `None` if no such request is under
+    /// way.
     turns_at: Option<Seq>,
-    /// Gives the first and the last event that are in view.
+    /// Returns the first and the last event in view. `None` before the timeline is shown.
     in_view: Option<Arc<dyn Fn() -> (Seq, Seq) + Send + Sync>>,
 }
 
-/// Before this is everything: the largest number that every client can write (RFC 8259, section 6).
+/// A position after every event: the largest integer that is interoperable in JSON (RFC 8259, section 6).
 const END: Seq = Seq((1 << 53) - 1);
 
 impl LiveChat {
-    /// A chat as its page arrived.
+    /// Creates the state from the data the page was rendered with.
     pub fn new(page: ChatPage) -> Self {
         let ChatPage { visit, chat, mut roster, history, about, .. } = page;
         roster.name(&visit.me);
@@ -77,25 +78,25 @@ impl LiveChat {
         }
     }
 
-    /// The live chat of the page around a view.
+    /// Returns the chat of the page around the current view.
     ///
     /// # Panics
-    /// Outside of the chat page, which provides it.
+    /// Panics outside of the chat page, which provides it.
     pub fn here() -> Self {
         expect_context()
     }
 
-    /// Which chat.
+    /// Returns the id of the chat.
     pub fn chat_id(self) -> ChatId {
         self.chat.with_untracked(|chat| chat.id)
     }
 
-    /// Where to go on from.
+    /// Returns the cursor to resume from.
     pub fn cursor(self) -> Cursor {
         self.timeline.with_untracked(Timeline::cursor)
     }
 
-    /// Takes in a frame about this chat.
+    /// Applies a frame about this chat.
     pub(super) fn receive(self, frame: ServerFrame) -> FrameAction {
         match frame {
             ServerFrame::Snapshot { chat, history } => {
@@ -141,7 +142,8 @@ impl LiveChat {
             }
             ServerFrame::Later { after, events, .. } => {
                 if self.has_turned(after) {
-                    // there was something before what was let go, or there is nothing before it when it is looked for
+                    // There are earlier events, unless they have expired since. In that case a request for them returns
+                    // none.
                     self.turn_to(events, true);
                 } else {
                     self.change(|timeline| timeline.append(after, events));
@@ -167,7 +169,7 @@ impl LiveChat {
         }
     }
 
-    /// Changes the timeline, and lets go what is far from what is read.
+    /// Changes the timeline, then unloads events that are far from what is read.
     fn change(self, change: impl FnOnce(&mut Timeline)) {
         let Reading { is_looking, in_view, .. } = self.reading.get_untracked();
         self.timeline.update(|timeline| {
@@ -179,7 +181,7 @@ impl LiveChat {
         });
     }
 
-    /// The reader looks at the newest from now on, or does not.
+    /// Records whether the reader is looking at the newest event.
     pub fn look(self, is_looking: bool) {
         self.reading.update(|reading| reading.is_looking = is_looking);
         if is_looking && self.timeline.with_untracked(|timeline| timeline.seen() != timeline.cursor().seq) {
@@ -187,12 +189,12 @@ impl LiveChat {
         }
     }
 
-    /// What is in view is told by this from now on: the first and the last event of it.
+    /// Sets the function that returns the first and the last event in view.
     pub fn show_by(self, in_view: impl Fn() -> (Seq, Seq) + Send + Sync + 'static) {
         self.reading.update(|reading| reading.in_view = Some(Arc::new(in_view)));
     }
 
-    /// Whether the page of history at this event is the one to go on reading in.
+    /// Whether a page of history at this event is the one that replaces the timeline. Clears the request if so.
     fn has_turned(self, at: Seq) -> bool {
         let is_it = self.reading.with_untracked(|reading| reading.turns_at == Some(at));
         if is_it {
@@ -206,12 +208,14 @@ impl LiveChat {
         self.turned.update(|turned| *turned += 1);
     }
 
-    /// A page of history is here. Until it is shown, which is with the next frame, no other is asked for.
+    /// Ends the loading of a page of history, with the next animation frame: no other page is requested before it is
+    /// shown.
     fn loaded(self) {
         let _ = request_animation_frame(move || self.loading.set(false));
     }
 
-    /// In a large room one may not be named in the roster, and is called differently all the same.
+    /// Applies a rename of the reader. In a large chat the roster may not name the reader, so the event is used as
+    /// well.
     fn follow_rename(self, kind: &EventKind) {
         if let EventKind::Renamed { user, to, .. } = kind
             && self.live.me.with_untracked(|me| me.id == *user && me.nickname != *to)
@@ -220,7 +224,7 @@ impl LiveChat {
         }
     }
 
-    /// What one is called follows what others see, whichever tab it was changed in.
+    /// Updates the reader's nickname from the roster: it may have been changed in another tab.
     fn follow_me(self) {
         let me = self.live.me.get_untracked();
         let seen = self.roster.with_untracked(|roster| {
@@ -231,7 +235,7 @@ impl LiveChat {
         }
     }
 
-    /// Takes in the chat as it is now, asked for by an ordinary request: what is new of it, or all where something between is
+    /// Applies a fresh copy of the page, got by polling: its new events, or the whole page if events between are
     /// missing.
     pub(super) fn refresh(self, page: ChatPage) {
         let ChatPage { visit, chat, mut roster, history, .. } = page;
@@ -247,35 +251,35 @@ impl LiveChat {
         });
     }
 
-    /// Nobody is known to type any more.
+    /// Clears the typing state of all members.
     pub fn nobody_types(self) {
         if self.roster.with_untracked(|roster| roster.members.iter().any(|member| member.typing)) {
             self.roster.update(|roster| roster.members.iter_mut().for_each(|member| member.typing = false));
         }
     }
 
-    /// Whether own messages are not stored yet.
+    /// Whether any of the reader's own messages are not stored yet.
     pub fn has_waiting(self) -> bool {
         self.timeline.with_untracked(|timeline| !timeline.pending().is_empty())
     }
 
-    /// What these people say is not shown from now on.
+    /// Replaces the set of users whose messages are not shown.
     pub(super) fn hide(self, hidden: Vec<UserId>) {
         self.timeline.update(|timeline| timeline.hide(hidden));
     }
 
-    /// Why the reader cannot write here just now, where they cannot.
+    /// Returns why the reader cannot post in this chat at the moment. `None` if they can.
     pub fn post_block(self) -> Option<Problem> {
         let me = self.live.me.with(|me| me.id);
         self.chat.with(|chat| chat.check_can_post(me)).err()
     }
 
-    /// Somebody else reads from now on.
+    /// Changes the reader, after the browser's session changed.
     pub(super) fn read_by(self, me: UserId) {
         self.timeline.update(|timeline| timeline.read_by(me));
     }
 
-    /// What waits to be stored outlives the page: what waited before it was loaded anew waits again.
+    /// Restores the messages that were waiting when the page was left, and saves those that wait from now on.
     pub(super) fn keep_waiting(self, transport: Arc<dyn Transport>) {
         let kept = transport.waiting();
         if !kept.is_empty() {
@@ -285,7 +289,7 @@ impl LiveChat {
         Effect::new(move |_| waiting.with(|waiting| transport.keep_waiting(waiting)));
     }
 
-    /// What has expired is shown no longer.
+    /// Drops expired events from the timeline.
     pub(super) fn forget(self) {
         let expiry = self.live.expiry();
         if self.timeline.with_untracked(|timeline| timeline.has_expired(expiry)) {
@@ -294,7 +298,7 @@ impl LiveChat {
     }
 
     pub(super) fn end(self, problem: Problem) -> FrameAction {
-        // whoever has it before them knows that there was one
+        // The page was shown, so the chat existed.
         let problem = if problem == Problem::UnknownChat { Problem::ChatEnded } else { problem };
         self.roster.set(Roster::default());
         self.live.ended.set(Some(problem));
@@ -304,17 +308,18 @@ impl LiveChat {
         FrameAction::Close
     }
 
-    /// An own message is on disk.
+    /// Records that an own message is stored.
     pub fn stored(self, client_id: ClientId, seq: Seq) {
         self.timeline.update(|timeline| timeline.stored(client_id, seq));
     }
 
-    /// An own message was not taken.
+    /// Records that an own message was refused.
     pub fn refused(self, client_id: ClientId, problem: Problem) {
         self.timeline.update(|timeline| timeline.fail(client_id, problem));
     }
 
-    /// What was refused only for how it stood with the connection is on its way again, but for what may have been said already.
+    /// Retries the messages that were refused because of the state of the connection. Messages that may have been
+    /// posted already and expired since are held back.
     pub fn retry_transient(self) {
         let expiry = self.live.expiry();
         if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at)))
@@ -327,12 +332,12 @@ impl LiveChat {
         }
     }
 
-    /// Own messages to send when there is a connection, oldest first.
+    /// Returns the own messages being sent, oldest first: those to send again after a reconnect.
     pub fn on_their_way(self) -> Vec<Pending> {
         self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
     }
 
-    /// The reader typed something. The others are told so once a second at most.
+    /// Sends a typing signal, at most once a second.
     pub fn typing(self) {
         let Some(transport) = self.live.transport() else { return };
         let now = transport.uptime_millis();
@@ -342,8 +347,8 @@ impl LiveChat {
         }
     }
 
-    /// Asks for the page of history before the oldest event here, if there is one and it is not on its way. False
-    /// where the page has to be loaded anew for it.
+    /// Requests the page of history before the oldest event loaded. Returns true if it is on its way or another page is
+    /// being loaded; false if there is none or it cannot be requested, so that the link has to be followed.
     pub fn load_earlier(self) -> bool {
         if self.loading.get_untracked() {
             return true;
@@ -356,8 +361,9 @@ impl LiveChat {
         asked
     }
 
-    /// Asks for the page of history after the newest event here, if that is not the newest there is and no page is on its
-    /// way. False where the page has to be loaded anew for it.
+    /// Requests the page of history after the newest event loaded. Returns true if it is on its way or another page is
+    /// being loaded; false if the newest events are loaded or it cannot be requested, so that the link has to be
+    /// followed.
     pub fn load_later(self) -> bool {
         if self.loading.get_untracked() {
             return true;
@@ -370,14 +376,14 @@ impl LiveChat {
         asked
     }
 
-    /// Asks for the newest events, where they are not here, to go on reading there. False where they are, or cannot be
-    /// asked for.
+    /// Requests the newest events, to replace the timeline. Returns false if they are loaded already or cannot be
+    /// requested.
     pub fn turn_to_newest(self) -> bool {
         self.timeline.with_untracked(Timeline::has_later)
             && self.turns(END, |transport| transport.earlier(END))
     }
 
-    /// Asks for what came after an event, to go on reading there. False where it cannot be asked for.
+    /// Requests the events after a position, to replace the timeline. Returns false if they cannot be requested.
     pub fn turn_to_after(self, after: Seq) -> bool {
         self.turns(after, |transport| transport.later(after))
     }
@@ -391,10 +397,11 @@ impl LiveChat {
         asked
     }
 
-    /// Says something: shown at once, sent as soon as possible.
+    /// Posts a message: it is shown at once, and sent as soon as possible.
     ///
     /// # Errors
-    /// Why it stays in the composer: [`Problem::TooManyWaiting`], or [`Problem::NotConnected`] before the page is alive.
+    /// [`Problem::TooManyWaiting`] if too many messages wait, or [`Problem::NotConnected`] if the page is not hydrated.
+    /// In both cases the text has to stay in the composer.
     pub fn post(self, body: Body) -> Result<(), Problem> {
         let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (transport.client_id(), self.live.server_time());
@@ -404,7 +411,7 @@ impl LiveChat {
             return Err(Problem::TooManyWaiting);
         }
         self.posted.update(|posted| *posted += 1);
-        // what is typed next is worth telling at once
+        // The next keystroke sends a typing signal at once.
         self.typed_at.set_value(None);
         match self.live.ended.get_untracked() {
             Some(problem) => self.refused(client_id, problem),
@@ -413,14 +420,14 @@ impl LiveChat {
         Ok(())
     }
 
-    /// Gives up an own message that is not stored. Gives what it says; `None` where it is stored by now.
+    /// Discards an own message that is not stored, and returns its text. `None` if it is stored by now.
     pub fn discard(self, client_id: ClientId) -> Option<Body> {
         let mut body = None;
         self.timeline.update(|timeline| body = timeline.discard(client_id));
         body
     }
 
-    /// Tries a message again, under the same id.
+    /// Retries a message under the same id.
     pub fn retry(self, client_id: ClientId) {
         if let Some(problem) = self.live.ended.get_untracked() {
             return self.refused(client_id, problem);

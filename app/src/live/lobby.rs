@@ -1,4 +1,4 @@
-//! The live lobby: the public chats that the reader wants to see.
+//! The state of the live home page: the public chats that the reader wants to see.
 
 use domain::{
     Lobby,
@@ -11,23 +11,24 @@ use crate::view::hold::Hold;
 
 use super::{Connection, Live};
 
-/// The lobby as one reader sees it, alive.
+/// The state of a live home page.
 #[derive(Clone, Copy)]
 pub struct LiveLobby {
-    /// The page it is on.
+    /// The state of the page.
     pub live: Live,
-    /// What the reader wants to see.
+    /// The query of the reader.
     pub wanted: RwSignal<LobbyQuery>,
-    /// What there is of it.
+    /// The newest version of the lobby received.
     pub lobby: RwSignal<Lobby>,
-    /// Holds the list of them still while the reader is about to choose one.
+    /// Freezes the list while the reader is about to choose a chat.
     pub hold: Hold,
-    /// Whether the reader asked for something else than what is shown, which is shown at once when it comes.
+    /// Whether the query has changed and its answer has not come. The answer is shown at once, even if the list is
+    /// held.
     is_asked: StoredValue<bool>,
 }
 
 impl LiveLobby {
-    /// The lobby as its page arrived.
+    /// Creates the state from the data the page was rendered with.
     pub fn new(page: HomePage) -> Self {
         let HomePage { visit, wanted, lobby } = page;
         Self {
@@ -39,24 +40,25 @@ impl LiveLobby {
         }
     }
 
-    /// The live lobby of the page around a view.
+    /// Returns the lobby of the page around the current view.
     ///
     /// # Panics
-    /// Outside of the home page, which provides it.
+    /// Panics outside of the home page, which provides it.
     pub fn here() -> Self {
         expect_context()
     }
 
-    /// Shows only chats with this in their title.
+    /// Filters the list by title.
     pub fn filter(self, filter: String) {
         self.want(LobbyQuery { filter, limit: PAGE_LISTINGS });
     }
 
-    /// Shows more chats, if there are more. False where the page has to be loaded anew for it.
+    /// Requests more chats, if there are more and no request is under way. Returns false if there is no transport, so
+    /// that the page has to be reloaded instead.
     pub fn show_more(self) -> bool {
         let wanted = self.wanted.get_untracked();
         let shown = self.lobby.with_untracked(|lobby| lobby.listings.len());
-        // one page at a time: what is on its way comes first
+        // One page at a time: a request under way has to be answered first.
         if shown >= wanted.limit && wanted.limit < LISTINGS_LIMIT {
             let limit = (wanted.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
             self.want(LobbyQuery { limit, ..wanted });
@@ -72,7 +74,7 @@ impl LiveLobby {
         self.is_asked.set_value(true);
     }
 
-    /// Takes in the home page as it is now, unless the reader asked for something else meanwhile.
+    /// Applies the lobby of a fresh copy of the page, unless the query has changed since.
     pub(super) fn refresh(self, page: HomePage) {
         if self.wanted.with_untracked(|wanted| *wanted == page.wanted) {
             self.show(page.lobby);
@@ -93,7 +95,7 @@ impl LiveLobby {
     }
 }
 
-/// The address of a home page with this part of the lobby.
+/// Returns the address of the home page with this query.
 pub fn address(wanted: &LobbyQuery) -> String {
     match (wanted.limit, wanted.filter.trim()) {
         (PAGE_LISTINGS, "") => "/".to_owned(),
@@ -102,7 +104,7 @@ pub fn address(wanted: &LobbyQuery) -> String {
     }
 }
 
-/// As the value of a query: everything but letters and digits as bytes in hexadecimal (RFC 3986, section 2.1).
+/// Percent-encodes the value of a query parameter: everything but ASCII letters and digits (RFC 3986, section 2.1).
 fn percent(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -20,10 +20,10 @@ use crate::{
     },
 };
 
-/// A chat, alive as soon as the browser has taken over.
+/// The page of a chat.
 #[component]
 pub fn ChatPage(
-    /// The chat as the server found it.
+    /// The data of the page.
     page: page::ChatPage,
 ) -> impl IntoView {
     let later = page.later;

@@ -1,4 +1,4 @@
-//! `/`: what this is, the one thing to do, and what goes on.
+//! `/`: the form that starts a chat, and the public chats.
 
 use domain::page;
 use leptos::prelude::*;
@@ -21,14 +21,14 @@ use crate::{
     },
 };
 
-/// The home page, alive as soon as the browser has taken over.
+/// The home page.
 #[component]
 pub fn HomePage(
-    /// The home page as the server found it.
+    /// The data of the page.
     page: page::HomePage,
 ) -> impl IntoView {
     let nickname = page.visit.me.nickname.to_string();
-    // known where the page is made, and in the form from then on
+    // The form keeps the id that is known when the page is created.
     let form = use_context::<FreshClientId>().unwrap_or_default().0.map(|id| id.to_string());
     let lobby = LiveLobby::new(page);
     provide_context(lobby.live);

@@ -1,5 +1,5 @@
-//! Pages that say one thing: what happened, what is safe, what to do. Their forms and links work as they come, so that
-//! nothing of them is sent to a browser but what it shows.
+//! Static pages with a single notice: what happened, and what to do. They need no script: their forms and links are
+//! ordinary ones.
 
 use domain::{
     ChatId, Problem,
@@ -12,10 +12,10 @@ use crate::{
     view::{ended::RemoveOwnForm, icon, start_form::StartForm, wordmark::Wordmark},
 };
 
-/// A page that says one thing.
+/// A page with a single notice.
 #[component]
 pub fn NoticePage(
-    /// What.
+    /// The notice.
     notice: Notice,
 ) -> impl IntoView {
     match notice {
@@ -32,7 +32,7 @@ fn Said(
     heading: &'static str,
     /// What it means and what to do.
     sentence: String,
-    /// Whether something that was asked for was not done.
+    /// Whether a request of the user was refused.
     #[prop(optional)]
     is_refusal: bool,
     children: Children,
@@ -53,7 +53,7 @@ fn Said(
     }
 }
 
-/// No page has this address.
+/// The page for an unknown address.
 #[component]
 fn MissingPage() -> impl IntoView {
     view! {
@@ -66,10 +66,10 @@ fn MissingPage() -> impl IntoView {
     }
 }
 
-/// There is nothing to show but why.
+/// The page for a problem without anything else to show.
 #[component]
 fn ProblemPage(
-    /// Why.
+    /// The problem.
     problem: Problem,
 ) -> impl IntoView {
     let heading = match problem {
@@ -84,10 +84,10 @@ fn ProblemPage(
     }
 }
 
-/// The owner of a chat has removed whoever looks: what they said there is still theirs to take back.
+/// The page for a user who was removed from a chat by its owner. They can still remove their own messages there.
 #[component]
 fn RemovedPage(
-    /// From which.
+    /// The chat.
     chat: ChatId,
 ) -> impl IntoView {
     view! {
@@ -98,12 +98,12 @@ fn RemovedPage(
     }
 }
 
-/// A form that was refused, with everything that was written in it, to be mended and sent again.
+/// A refused form with everything that was typed, to be corrected and submitted again.
 #[component]
 fn RefusedPage(
-    /// What is wrong.
+    /// Why the form was refused.
     problem: Problem,
-    /// What was written.
+    /// The form as submitted.
     form: RefusedForm,
 ) -> impl IntoView {
     match form {
@@ -121,7 +121,7 @@ fn RefusedPage(
                     <label class="field">
                         <span>"Message"</span>
                         <textarea name="body" rows="8" required>
-                            // HTML drops a line break at the beginning
+                            // HTML drops a line break at the beginning of a textarea.
                             {format!("\n{body}")}
                         </textarea>
                     </label>
@@ -151,12 +151,12 @@ fn RefusedPage(
 #[component]
 fn NameForm(
     action: &'static str,
-    /// The chat to go back to.
+    /// The id of the chat to return to. Empty for the home page.
     chat: String,
     label: &'static str,
-    /// What the field is called in the form.
+    /// The name of the field in the form.
     name: &'static str,
-    /// What was written.
+    /// The text as typed.
     value: String,
 ) -> impl IntoView {
     let back = if chat.is_empty() { "/".to_owned() } else { format!("/chat/{chat}") };

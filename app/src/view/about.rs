@@ -1,5 +1,5 @@
-//! More about somebody, or about what they said: what one can do about it. Without a script it is a page with the same
-//! forms, since each link to it is an address.
+//! The details of a user or a message, with what the reader can do about it. Each link to it is the address of a page
+//! with the same forms, so that it works without a script.
 
 use domain::{ChatId, EventKind, Message, Problem, Seq, UserId, frame::Ask, page::About};
 use leptos::{
@@ -24,24 +24,25 @@ use crate::{
     },
 };
 
-/// The class of the links to more, for the timeline, which leads the keyboard through them.
+/// The class of the links to details, which the timeline uses for keyboard navigation.
 pub const ABOUT_LINK: &str = "about-link";
 
-/// What these links are where a script acts on them, and what they open.
+/// The role of the links once the page is hydrated, and what they open.
 const BUTTON: &str = "button";
 const DIALOG: &str = "dialog";
 
-/// The address of a chat with more about a message.
+/// Returns the address of a chat with the details of a message open.
 pub fn message_address(chat: ChatId, message: Seq) -> String {
     format!("/chat/{chat}?message={message}")
 }
 
-/// The address of a chat with more about somebody.
+/// Returns the address of a chat with the details of a user open.
 pub fn person_address(chat: ChatId, person: UserId) -> String {
     format!("/chat/{chat}?person={person}")
 }
 
-/// What looks and acts like a button is pressed by the space bar too, although it is a link for those without a script.
+/// Clicks a link that looks and acts like a button when the space bar is pressed. It is a link to work without a
+/// script.
 fn press_by_space(event: KeyboardEvent) {
     if event.key() == " "
         && let Some(link) = event.current_target().and_then(|link| link.dyn_into::<HtmlElement>().ok())
@@ -51,17 +52,17 @@ fn press_by_space(event: KeyboardEvent) {
     }
 }
 
-/// A link to more about something.
+/// A link to the details of a user or a message.
 #[component]
 pub fn AboutLink(
-    /// The address of a page that shows it.
+    /// The address of a page that shows the details.
     address: String,
-    /// What it is about, in words.
+    /// The accessible name and the tooltip.
     #[prop(into)]
     label: String,
-    /// Whom or what it is about when it is followed; nothing where that is not known here.
+    /// Returns the user and message whose details are shown, when the link is clicked. `None` if they are not known.
     about: Callback<(), Option<About>>,
-    /// Whether it is one of many, which the arrow keys lead through: then Tab does not stop at each.
+    /// Whether it is one of many links that the arrow keys move between. Tab does not stop at each of these.
     #[prop(optional)]
     one_of_many: bool,
 ) -> impl IntoView {
@@ -73,7 +74,7 @@ pub fn AboutLink(
             chat.about.set(about.run(()));
         }
     };
-    // without a script it is what it says: a link; those of the page as it came are told by `AboutView`
+    // Without a script it is an ordinary link. Links that the server rendered get their role from `AboutView`.
     let is_hydrated = live.is_hydrated.get_untracked();
     let tabindex = (one_of_many && is_hydrated).then_some("-1");
     view! {
@@ -93,11 +94,11 @@ pub fn AboutLink(
     }
 }
 
-/// More about something, where that is asked for.
+/// The dialog with the details of a user or a message, while it is open.
 #[component]
 pub fn AboutView() -> impl IntoView {
     let chat = LiveChat::here();
-    // One for all: each link that followed this by itself would be an effect more for each message of the page.
+    // One effect for all links: an effect in each link would be one more for each message on the page.
     Effect::new(move |_| {
         if chat.live.is_hydrated.get() {
             let links = document().get_elements_by_class_name(ABOUT_LINK);
@@ -122,7 +123,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         (Some(_), false) => format!("About a message from {name}"),
         (None, _) => format!("About {name}"),
     };
-    // whoever said it may remove it meanwhile
+    // The message may be removed while the dialog is open.
     let said = Memo::new(move |_| {
         chat.timeline.with(|timeline| match &timeline.event(message?)?.kind {
             EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
@@ -130,7 +131,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         })
     });
     let dialog = NodeRef::<Dialog>::new();
-    // the place of what was said stays, and so do the buttons below it
+    // The message keeps its height when it is removed, so that the buttons below it do not move.
     let words_or_their_place = move || {
         let said = said.get();
         let words = dialog.get_untracked().filter(|_| said.is_none());
@@ -144,7 +145,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     let composer = use_context::<ComposerField>();
     Effect::new(move |_| {
         if let Some(dialog) = dialog.get() {
-            // the server has it open beside the page, a page that is alive in front of it
+            // The server renders it open and not modal. A hydrated page shows it as a modal dialog.
             let _ = dialog.remove_attribute("open");
             let _ = dialog.show_modal();
         }
@@ -160,8 +161,8 @@ fn AboutDialog(about: About) -> impl IntoView {
             close();
         }
     };
-    // It is told a moment later, when something else may be shown already: by the same element, open again, or by
-    // another, when this one has gone from the page.
+    // The close event is asynchronous. By then the same element may be open again, or another dialog may have replaced
+    // it.
     let closed = move |event: Event| {
         let target = event.target().and_then(|target| target.dyn_into::<HtmlDialogElement>().ok());
         if target.is_some_and(|dialog| dialog.is_connected() && !dialog.open()) {
@@ -170,7 +171,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     };
     let done = Callback::new(move |()| {
         close();
-        // What it was about goes, and the focus that has come back to it, so that leads to where one writes on.
+        // The link that regains the focus may go along with its message, so the focus moves to the composer.
         let has_keyboard = live.transport().is_some_and(|transport| transport.has_keyboard());
         if message.is_some()
             && has_keyboard
@@ -187,7 +188,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     let problem = RwSignal::new(None::<Problem>);
     let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
         let said_still = move || said.with(Option::is_some);
-        // what is below it stays in its place
+        // The buttons below keep their place.
         let gone = || {
             view! {
                 <form>
@@ -264,7 +265,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             node_ref=dialog
             on:close=closed
         >
-            // it grows at its top: what can be pressed stays where it is
+            // It is anchored at its bottom: the buttons do not move when a problem is shown above them.
             <ProblemLine problem />
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
@@ -287,20 +288,20 @@ fn AboutDialog(about: About) -> impl IntoView {
     .into_any()
 }
 
-/// Something to do: asked for by the socket where the page is alive, and as an ordinary form where it is not.
+/// A button for a command: sent over the socket on a hydrated page, and an ordinary form otherwise.
 #[component]
 pub fn ActionForm(
-    /// Where the form goes.
+    /// The path that the form is posted to.
     action: &'static str,
-    /// What it carries besides the chat.
+    /// The fields of the form besides the chat.
     fields: Vec<(&'static str, String)>,
-    /// What is asked for where the page is alive.
+    /// The command, for a hydrated page.
     ask: Ask,
-    /// Where it is said why it was not done.
+    /// Where a problem is shown.
     problem: RwSignal<Option<Problem>>,
-    /// Is called when it was.
+    /// Called when the command has succeeded.
     done: Callback<()>,
-    /// Whether nobody gets back what it takes away.
+    /// Whether it cannot be undone.
     #[prop(optional)]
     is_irreversible: bool,
     children: Children,
@@ -312,7 +313,7 @@ pub fn ActionForm(
             return;
         }
         event.prevent_default();
-        // what it was about may have gone, and this with it, before the answer comes
+        // The message, and this view with it, may be gone before the answer comes.
         live.ask(ask.clone(), move |outcome| match outcome {
             Ok(()) => drop(done.try_run(())),
             Err(why) => problem.set(Some(why)),

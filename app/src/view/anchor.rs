@@ -1,6 +1,6 @@
-//! What one reads stays where it is, whatever comes above or below it, whatever grows, and however the window changes.
-//! Browsers do that for themselves in part and not alike: one has no scroll anchoring, and another is thrown off by a
-//! scroller that counts from its end. So theirs is switched off (`overflow-anchor`), and this is what there is.
+//! Scroll anchoring: what is read stays in place, whatever is added or removed above or below it, whatever grows, and
+//! however the window is resized. Browsers differ here: one has no scroll anchoring, and another's fails in a scroller
+//! that counts from its end. Theirs is therefore switched off (`overflow-anchor`).
 
 use domain::Seq;
 use leptos::{
@@ -12,30 +12,31 @@ use leptos::{
 use send_wrapper::SendWrapper;
 use web_sys::ResizeObserver;
 
-/// A reader so many pixels from the end, or fewer, follows it.
+/// The maximum distance from the end at which a reader follows it, in pixels.
 const AT_THE_END: f64 = 8.0;
 
-/// Nobody sees that a line has moved by less.
+/// The smallest movement that is corrected, in pixels.
 const MOVED: f64 = 0.5;
 
-/// What in a row is held still: what is pressed, until that was told, and what the keyboard is at. A mouse that rests
-/// over a list of links all day is about to choose none of them.
+/// The elements in rows that keep the list still: an element while it is pressed, and the element with the keyboard
+/// focus. Hovering does not count: a mouse may rest over a list of links all day.
 const CHOSEN: &str = "a:active, button:active, a:focus-visible, button:focus-visible";
 
-/// What stays where it is.
+/// What is kept in place.
 #[derive(Default)]
 struct Kept {
-    /// This does, and it is here in what is scrolled.
+    /// The anchor element, and its position within the scrolled content. `None` if the end is followed.
     element: Option<SendWrapper<(Element, f64)>>,
-    /// How far it was scrolled before rows changed: a browser that has less to scroll than before scrolls by itself.
+    /// The scroll position before rows changed: a browser scrolls by itself if less is left to scroll.
     before: Option<f64>,
-    /// How far from the end a reader was moved who would follow it, were they not about to choose something.
+    /// The distance from the end, in pixels, of a reader who would follow it but is about to press something. `None` if
+    /// the reader has scrolled away.
     held: Option<f64>,
-    /// The places of what the rows show, or of what is before them.
+    /// For each row, the position of its event, or of the last event before it.
     places: Vec<Seq>,
 }
 
-/// Keeps a reader's place in a list that is scrolled.
+/// Keeps the reader's place in a scrolled list.
 #[derive(Clone, Copy)]
 pub struct Anchor {
     scroller: NodeRef<Div>,
@@ -43,24 +44,24 @@ pub struct Anchor {
 }
 
 impl Anchor {
-    /// Where one reads in the list of this scroller: at the end.
+    /// Creates the anchor of the list in this scroller, at its end.
     pub fn new(scroller: NodeRef<Div>) -> Self {
         Self { scroller, kept: RwSignal::new(Kept::default()) }
     }
 
-    /// The scroller and its rows.
+    /// Returns the scroller and its list.
     fn elements(self) -> Option<(HtmlDivElement, Element)> {
         let scroller = self.scroller.try_get_untracked().flatten()?;
         let rows = scroller.query_selector("ol").ok()??;
         Some((scroller, rows))
     }
 
-    /// Places of what the rows will show from now on, in their order.
+    /// Sets the positions of the events in the rows, in the order of the rows.
     pub fn rows_are(self, places: Vec<Seq>) {
         self.kept.update(|kept| kept.places = places);
     }
 
-    /// The places of the first and the last row in view; those of the newest where that is not known.
+    /// Returns the positions of the first and the last row in view, or the largest ones if they are not known.
     pub fn in_view(self) -> (Seq, Seq) {
         let Some((scroller, rows)) = self.elements() else { return (Seq(u64::MAX), Seq(u64::MAX)) };
         let view = scroller.get_bounding_client_rect();
@@ -71,15 +72,15 @@ impl Anchor {
         (place(view.top()), place(view.bottom()))
     }
 
-    /// One has scrolled, or was scrolled: gives how far the end is from the view, in pixels. Where `has_more`, the end is
-    /// not one that is followed.
+    /// Handles a scroll event: chooses what to keep in place from now on. Returns the distance between the view and the
+    /// end of what is loaded, in pixels. If `has_more`, newer events are not loaded, so the end is not followed.
     pub fn scrolled(self, has_more: bool) -> f64 {
-        // what has moved by itself meanwhile was not scrolled
+        // Movements that the reader did not cause are corrected first.
         self.keep();
         let Some((scroller, rows)) = self.elements() else { return 0.0 };
         let from_end = -scroll_top(&scroller);
         let held = self.kept.with_untracked(|kept| kept.held);
-        // who scrolls by themselves follows nothing
+        // A reader who scrolls away by themselves does not follow the end any more.
         let held = held.filter(|held| (held - from_end).abs() <= AT_THE_END);
         if from_end > AT_THE_END || has_more || held.is_some() {
             self.put(&scroller, &rows, held);
@@ -89,7 +90,7 @@ impl Anchor {
         from_end
     }
 
-    /// Keeps what has the focus there where it is, or else the first row in view.
+    /// Keeps the focused element in place if it is in view, or else the first row in view.
     fn put(self, scroller: &HtmlDivElement, rows: &Element, held: Option<f64>) {
         let view = scroller.get_bounding_client_rect();
         let focused = document().active_element().filter(|element| {
@@ -104,16 +105,17 @@ impl Anchor {
         self.kept.update(|kept| (kept.element, kept.held) = (element, held));
     }
 
-    /// The end is followed from now on.
+    /// Follows the end from now on.
     pub fn lift(self) {
         self.kept.update(|kept| (kept.element, kept.held) = (None, None));
     }
 
-    /// To be called before rows change: while one is about to choose something in a row the end is not followed, nor once
-    /// one has scrolled away from it, which a browser tells with the next frame.
+    /// Prepares for a change of the rows. Has to be called before each. The end is not followed while the reader is
+    /// about to press something in a row, nor once the reader has scrolled away from it, which the browser reports only
+    /// with the next frame.
     pub fn rows_will_change(self) {
         let Some((scroller, rows)) = self.elements() else { return };
-        // the list itself tells whether it is worth a look at all that is in it
+        // Checking the list itself first avoids a search through all its elements.
         let is_chosen = rows.matches(":active, :focus-within").is_ok_and(|is| is)
             && rows.query_selector(CHOSEN).is_ok_and(|found| found.is_some());
         let (is_free, is_held) =
@@ -127,11 +129,11 @@ impl Anchor {
             scroller.set_scroll_top(0);
         }
         self.kept.update(|kept| kept.before = Some(top));
-        // once the page shows it, and before anybody sees it
+        // After the rows have changed, and before the page is painted.
         queue_microtask(move || self.keep());
     }
 
-    /// Keeps the place from now on whenever anything has another size than before.
+    /// Keeps the place whenever the scroller or the list is resized.
     pub fn watch(self) {
         Effect::new(move |_| {
             let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
@@ -140,7 +142,7 @@ impl Anchor {
                 observer.observe(&scroller);
                 observer.observe(&rows);
             }
-            // as long as the page is there
+            // It lives as long as the page.
             resized.forget();
         });
     }
@@ -165,19 +167,20 @@ impl Anchor {
     }
 }
 
-/// Where something ends in what is scrolled: scrolling does not change it.
+/// Returns the bottom edge of an element within the scrolled content, which scrolling does not change.
 fn place(scroller: &HtmlDivElement, element: &Element) -> f64 {
     element.get_bounding_client_rect().bottom() - scroller.get_bounding_client_rect().top()
         + scroll_top(scroller)
 }
 
-/// How far a scroller is scrolled, with fractions of a pixel.
+/// Returns the scroll position with fractions of a pixel.
 fn scroll_top(scroller: &HtmlDivElement) -> f64 {
     let top = js_sys::Reflect::get(scroller, &"scrollTop".into()).ok();
     top.and_then(|top| top.as_f64()).unwrap_or_default()
 }
 
-/// The first of some rows that reaches below this height of the window. A row that sticks where it is does not count.
+/// Returns the index of the first row that reaches below a height of the window. Rows that stick to the top do not
+/// count.
 fn first_below(rows: &Element, height: f64) -> u32 {
     let rows = rows.children();
     let is_above = |row: u32| {
@@ -187,7 +190,7 @@ fn first_below(rows: &Element, height: f64) -> u32 {
     let (mut from, mut to) = (0, rows.length());
     while from < to {
         let middle = (from + to) / 2;
-        // of a line that sticks nothing follows: the one after it tells
+        // A sticky row says nothing about its place: the row after it decides.
         let (row, is_above) = match is_above(middle) {
             None => (middle + 1, is_above(middle + 1).unwrap_or(false)),
             Some(is) => (middle, is),

@@ -1,29 +1,29 @@
-//! A colour and a letter or two for each person, the same everywhere.
+//! A colour and one or two letters for each user, the same everywhere.
 
 use domain::{Nickname, UserId};
 use leptos::prelude::*;
 
-/// Hues of the palette in `style/person.css`.
+/// The number of hues in the palette of `style/person.css`.
 const HUES: u8 = 16;
 
-/// The class that gives a person their colour: it follows from their id alone.
+/// Returns the class for the colour of a user. It depends on the id only.
 pub fn hue_class(id: UserId) -> String {
     let sum = id.bytes().iter().fold(0_u8, |sum, byte| sum.wrapping_mul(31).wrapping_add(*byte));
     format!("hue-{}", sum % HUES)
 }
 
-/// The first letter of the first two words.
+/// Returns the first letters of the first two words of a nickname.
 pub fn letters(nickname: &Nickname) -> String {
     nickname.as_str().split(' ').take(2).filter_map(domain::unicode::first_character).collect()
 }
 
-/// A person as a coloured disc. The name always stands beside it, so assistive technology passes over it, and its letters
-/// are no text that could be copied.
+/// A user as a coloured disc. The name is always next to it, so it is hidden from assistive technology, and its letters
+/// are not text that could be selected.
 #[component]
 pub fn Avatar(
-    /// Who.
+    /// The user.
     id: UserId,
-    /// What they are called.
+    /// The current nickname.
     nickname: Nickname,
 ) -> impl IntoView {
     view! {

@@ -1,4 +1,4 @@
-//! What somebody said, as it was written: with links to follow, places where a line may break, and folded where it is long.
+//! The text of a message, with links, with places where a line may break, and folded if it is long.
 
 use domain::{
     Body,
@@ -20,7 +20,7 @@ use leptos::{
     web_sys::{Element, ToggleEvent},
 };
 
-/// A message, and where it is long a way to see all of it, which needs no script.
+/// Shows a message. A long one is folded, and unfolds without a script.
 pub fn body_view(body: &Body) -> AnyView {
     let words = body.clone();
     let said = AsItStands(Box::new(move || {
@@ -46,7 +46,7 @@ pub fn body_view(body: &Body) -> AnyView {
     .into_any()
 }
 
-/// Who unfolds a message reads it from its beginning, which a list that follows its end would push out of view.
+/// Scrolls to the beginning of a message when it is unfolded. A list that follows its end would push it out of view.
 fn toggled(event: ToggleEvent) {
     let details = event.target().and_then(|target| target.dyn_into::<Element>().ok());
     let details = details.filter(|details| details.has_attribute("open"));
@@ -55,7 +55,7 @@ fn toggled(event: ToggleEvent) {
     }
 }
 
-/// A text, its addresses to be followed into a window of their own, which learns nothing of this one.
+/// Shows a text with its links. They open in a new window, without access to this one.
 fn words_view(text: &str) -> AnyView {
     let piece_view = |piece: &Segment| match *piece {
         Segment::Text(text) => breakable(text),
@@ -69,7 +69,7 @@ fn words_view(text: &str) -> AnyView {
     link::linkify(text).iter().map(piece_view).collect_view().into_any()
 }
 
-/// A text with places to break where it has none for long: a browser needs time squared to find one by itself.
+/// Shows a text with break opportunities in long runs without any: browsers take quadratic time to find their own.
 pub fn breakable(text: &str) -> AnyView {
     let runs = unicode::runs(text);
     if let [run] = runs[..] {
@@ -79,11 +79,11 @@ pub fn breakable(text: &str) -> AnyView {
     runs.into_iter().map(run_view).collect_view().into_any()
 }
 
-/// A view of one element in which nothing changes or acts: it is passed over when the page is taken over, and what is in it
-/// may have been changed by a translator, or broken elsewhere by a browser that counts characters by a newer Unicode.
+/// A view of a single element in which nothing changes or acts. Hydration skips it: its content may have been changed
+/// by a translator, or split elsewhere by a browser with a newer version of Unicode.
 struct AsItStands(Children);
 
-/// The element on the page: as it was built here, or as it came.
+/// The element on the page: built here, or rendered by the server.
 enum Standing {
     Built(AnyViewState),
     Came(types::Element),
@@ -163,7 +163,7 @@ impl RenderHtml for AsItStands {
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        // passes over the element, as it would do itself
+        // Skips the element, as hydrating it would.
         cursor.advance_to_placeholder(position);
         match cursor.current().dyn_into() {
             Ok(element) => Standing::Came(element),

@@ -1,4 +1,4 @@
-//! Where one writes. Enter sends, Shift and Enter begins a new line; without WASM it is an ordinary form.
+//! The composer. Enter sends, Shift+Enter inserts a line break. Without WASM it is an ordinary form.
 
 use domain::{
     ClientId, Problem,
@@ -20,25 +20,25 @@ use crate::{
     view::{follow::maybe_words, icon, keys::is_composing, problem_line::ProblemLine},
 };
 
-/// The counter shows when this few characters are left.
+/// The counter is shown once fewer characters than this are left.
 const COUNTER_FROM: usize = 200;
 
-/// Where one writes, for views that lead the focus back to it. Provided by the page.
+/// The field of the composer, for views that move the focus back to it. Provided by the page as a context.
 #[derive(Clone, Copy)]
 pub struct ComposerField(pub NodeRef<Textarea>);
 
-/// An id for the message that a page without WASM may post, or for the chat it may start. Handed in by the server, as a
-/// context.
+/// An id for the message or chat that a form creates, so that a form submitted twice creates one. Provided as a
+/// context, by the server for ordinary forms and by the browser for a hydrated page. `None` if there is no such id.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FreshClientId(pub Option<ClientId>);
 
-/// Leads the focus to where one writes, with a text to go on from where there is one: before what is there already.
+/// Focuses the composer. If there is a `text`, it is inserted before what is in the field already.
 pub fn write_on(field: NodeRef<Textarea>, text: Option<String>) {
     let Some(field) = field.get_untracked() else { return };
     if let Some(text) = text {
         let begun = field.value();
         field.set_value(&if begun.is_empty() { text } else { format!("{text}\n{begun}") });
-        // it counts as typed
+        // Counts as typed.
         if let Ok(event) = Event::new("input") {
             let _ = field.dispatch_event(&event);
         }
@@ -46,7 +46,7 @@ pub fn write_on(field: NodeRef<Textarea>, text: Option<String>) {
     let _ = field.focus();
 }
 
-/// The composer.
+/// The composer of a chat page.
 #[component]
 pub fn Composer() -> impl IntoView {
     let chat = LiveChat::here();
@@ -57,7 +57,7 @@ pub fn Composer() -> impl IntoView {
     let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
     let silence = Memo::new(move |_| chat.post_block());
     let is_silent = move || is_over.get() || silence.get().is_some();
-    // what was refused for the lock can be said when it is lifted
+    // A message that was refused because of the lock can be posted once it is lifted.
     Effect::new(move |_| {
         if silence.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
             problem.set(None);
@@ -74,7 +74,7 @@ pub fn Composer() -> impl IntoView {
     };
     let input = move |_| {
         let text = field.get_untracked().map(|field| field.value()).unwrap_or_default();
-        // a command is nobody's business, and neither is a field that was emptied
+        // Commands and an emptied field do not count as typing.
         if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
             chat.typing();
         }
@@ -84,8 +84,8 @@ pub fn Composer() -> impl IntoView {
         typed.set(text);
         problem.set(None);
     };
-    // What was begun before the page was loaded anew is there again, unless something else was begun meanwhile. Who is somewhere
-    // else on the page already stays there.
+    // Restores the draft from before a reload, unless something else was typed meanwhile. The focus moves to the
+    // composer only if it is nowhere else, and if no on-screen keyboard would cover the page.
     Effect::new(move |_| {
         let (true, Some(field), Some(transport)) = (live.is_hydrated.get(), field.get(), live.transport())
         else {
@@ -106,7 +106,7 @@ pub fn Composer() -> impl IntoView {
         fill(field, String::new());
         problem.set(None);
     };
-    // What was refused after all comes back, unless something else was begun meanwhile.
+    // Puts a refused text back, unless something else was typed meanwhile.
     let give_back = move |text: String, why: Option<Problem>| {
         if why.is_some() {
             problem.set(why);
@@ -129,10 +129,10 @@ pub fn Composer() -> impl IntoView {
         };
         match asked {
             Ok(()) => clear(&field),
-            // an empty message is not worth a word
+            // An empty message needs no error.
             Err(Problem::MessageEmpty) => problem.set(None),
             Err(why) => {
-                // what stands behind the command is kept
+                // Text after the command is kept.
                 if why == Problem::SlashHelp && text.trim() == "/help" {
                     clear(&field);
                 }
@@ -153,7 +153,7 @@ pub fn Composer() -> impl IntoView {
     };
     let left = move || {
         typed.with(|typed| {
-            // counting costs as much as the text is long, so it starts where it may matter
+            // Counting takes time in proportion to the length, so it begins near the limit.
             let is_near = typed.len() + COUNTER_FROM > text::BODY_LIMIT;
             match is_near.then(|| slash::room(typed)).flatten()? {
                 Ok(left) => (left < COUNTER_FROM).then(|| format!("{left} left")),
@@ -167,7 +167,7 @@ pub fn Composer() -> impl IntoView {
             <p class="soft silence" role="status" aria-label="Lock">
                 {maybe_words(move || silence.get().map(|_| "Locked: only the owner can write."))}
             </p>
-            // where a field does not grow by itself, the text behind it has it grow
+            // In browsers without `field-sizing`, this text stretches the field.
             <div class="composer-field" data-text=move || typed.get()>
                 <input type="hidden" name="chat" value=chat.chat_id().to_string() />
                 <input type="hidden" name="client_id" value=client_id.map(|id| id.to_string()) />

@@ -1,5 +1,5 @@
-//! How the connection is: silent when it is good, and when it is not, what happens to what one types. Before the page is alive,
-//! and where it cannot be, `life.js` says so here.
+//! The connection line: empty while the connection works; otherwise it says what happens to what the reader types.
+//! Until the page is hydrated, or if it cannot be, `life.js` writes here.
 
 use leptos::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::{
     view::{follow::words, problem_line::ProblemLine},
 };
 
-/// The line under the header.
+/// The connection line.
 #[component]
 pub fn ConnectionStatus(
     /// What happens while there is no connection.

@@ -1,31 +1,31 @@
-//! How many there are in all.
+//! The totals over all chats.
 
 use leptos::prelude::*;
 
 use crate::{live::Live, view::follow::words};
 
-/// So many people online.
+/// Formats the number of people online.
 pub fn people(number: usize) -> String {
     format!("{number} {} online", if number == 1 { "person" } else { "people" })
 }
 
-/// So many open chats.
+/// Formats the number of open chats.
 pub fn chats(number: usize) -> String {
     format!("{number} open {}", if number == 1 { "chat" } else { "chats" })
 }
 
-/// A count that is not known just now: a dash in the place of the number.
+/// Formats a count that is not known: replaces the 0 of its text by a dash.
 fn unknown(none: &str) -> String {
     none.replacen('0', "–", 1)
 }
 
-/// The counters, live.
+/// The totals.
 #[component]
 pub fn CountsView() -> impl IntoView {
     let live = Live::here();
-    // what is not known any more is not shown as known
+    // Counts that may be outdated are not shown.
     let counts = Memo::new(move |_| (!live.is_in_doubt.get()).then(|| live.counts.get()));
-    // A status speaks up when it changes, and this one changes all the time: it is read when somebody asks.
+    // A live region would announce every change, and these change all the time, so `aria-live` is off.
     view! {
         <p class="counts soft">
             <span role="status" aria-live="off" aria-label="People online" translate="no">

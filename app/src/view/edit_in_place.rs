@@ -1,5 +1,4 @@
-//! A text that is edited where it stands: a button opens a field with the text in it, Save asks for the change, Escape
-//! leaves everything as it was.
+//! A text that is edited in place: a button opens a field with the text, Save sends the change, and Escape cancels.
 
 use domain::{ChatId, Problem, frame::Ask};
 use leptos::{
@@ -13,31 +12,31 @@ use crate::{
     view::{follow::Show, icon, keys::is_composing, problem_line::ProblemLine},
 };
 
-/// The ordinary form that does the same on a page without life.
+/// The ordinary form for a page that is not hydrated.
 #[derive(Clone, Copy)]
 pub struct PlainForm {
-    /// Where it is sent.
+    /// The path that the form is posted to.
     pub action: &'static str,
-    /// What the field is called in it.
+    /// The name of the field.
     pub name: &'static str,
-    /// The chat it is about, and leads back to.
+    /// The chat that the form belongs to and returns to.
     pub chat: ChatId,
 }
 
 /// A text with a button to edit it.
 #[component]
 pub fn EditInPlace(
-    /// What the button is called, such as "Edit title".
+    /// The accessible name of the button, such as "Edit title".
     button: &'static str,
-    /// What the field is called.
+    /// The accessible name of the field.
     label: &'static str,
-    /// The text as it is.
+    /// The current text.
     text: Memo<String>,
-    /// What to ask for when this text is to become the new one.
+    /// Returns the command that sets a new text.
     ask: Callback<String, Ask>,
-    /// What to do without a script.
+    /// The form for use without a script.
     form: PlainForm,
-    /// How the text is shown while it is not edited.
+    /// The view of the text while it is not edited.
     children: ChildrenFn,
 ) -> impl IntoView {
     let live = Live::here();
@@ -51,7 +50,7 @@ pub fn EditInPlace(
         open.set(false);
         problem.set(None);
     };
-    // The focus goes where the eyes are: into the field when it opens, back to the button when it closes.
+    // The focus moves to the field when it opens, and back to the button when it closes.
     Effect::new(move |was_open: Option<bool>| {
         let is_open = open.get();
         if is_open {
@@ -80,7 +79,7 @@ pub fn EditInPlace(
     };
     let key_down = move |event: KeyboardEvent| {
         if event.key() == "Escape" {
-            // it closes this, and not the sheet around it as well
+            // Escape closes the field only, and not the sheet around it.
             event.prevent_default();
             if !is_composing(&event) {
                 close();
@@ -109,7 +108,7 @@ pub fn EditInPlace(
                 }
             }
         >
-            // what is edited stays what it is until it is saved: a heading, or the name of somebody
+            // The text stays for assistive technology while it is edited: it is a heading or a name.
             <div class="hidden">{shown()}</div>
             <form class="edit-in-place" on:submit=save on:keydown=key_down>
                 <input

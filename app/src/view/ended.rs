@@ -1,4 +1,4 @@
-//! That a page cannot go on, and what to do.
+//! The notice on a page that cannot go on.
 
 use domain::{ChatId, Problem};
 use leptos::{prelude::*, server_fn::ServerFn};
@@ -9,7 +9,7 @@ use crate::{
     view::follow::{fixed, part},
 };
 
-/// Why the page cannot go on, once it cannot.
+/// Why the page cannot go on, and what to do. Empty while the page can.
 #[component]
 pub fn Ended() -> impl IntoView {
     let live = Live::here();
@@ -18,7 +18,7 @@ pub fn Ended() -> impl IntoView {
         let said = live.ended.get().map(|problem| {
             let (address, verb) = match problem {
                 Problem::ChatEnded => ("/", "Start a new chat"),
-                // an empty address is that of the page itself
+                // An empty address reloads the page.
                 Problem::UnknownVersion
                 | Problem::NoSession
                 | Problem::TwoSessions
@@ -45,10 +45,11 @@ pub fn Ended() -> impl IntoView {
     .into_any()
 }
 
-/// Takes back all one said in a chat: an ordinary form, since a page whose reader was removed has no connection any more.
+/// Removes all messages of the reader from a chat. It is an ordinary form, since the page of a removed user has no
+/// connection.
 #[component]
 pub fn RemoveOwnForm(
-    /// Which.
+    /// The chat.
     chat: ChatId,
 ) -> impl IntoView {
     view! {

@@ -1,16 +1,17 @@
-//! What becomes of a file that is dropped on a page, and of a picture that is pasted: the page stays, and says what it takes.
+//! Refuses files that are dropped on a page, and images that are pasted: the page stays open and says that it takes
+//! text only.
 
 use domain::Problem;
 use leptos::{ev, prelude::*, web_sys::DataTransfer};
 
 use crate::live::Live;
 
-/// Listens for files as long as the page is there.
+/// Listens for files for the lifetime of the page.
 pub fn refuse_files() {
     let live = Live::here();
     Effect::new(move |_| {
         window_event_listener(ev::dragover, |event| {
-            // whoever does not want this is not told of the drop
+            // A `dragover` that is not cancelled is not followed by a `drop` event.
             if event.data_transfer().is_some_and(|data| has(&data, FILES)) {
                 event.prevent_default();
             }
@@ -22,7 +23,7 @@ pub fn refuse_files() {
             }
         });
         window_event_listener(ev::paste, move |event| {
-            // programs for writing put a picture of the text beside it
+            // Office programs add a picture of the text to the clipboard.
             if event.clipboard_data().is_some_and(|data| has(&data, FILES) && !has(&data, TEXT)) {
                 live.notice.set(Some(Problem::TextOnly));
             }

@@ -1,6 +1,6 @@
-//! Where the focus goes when what has it goes: a button by its own effect, a row because somebody else took it away. To
-//! a browser it is nowhere then, so that Tab begins at the top of the page and a screen reader falls silent. Here it
-//! goes to the nearest part of the page that is marked as a home for it.
+//! Keeps the focus when the focused element is removed: a button by its own action, or a row because another user
+//! removed it. By default the focus is then lost, so that Tab starts at the top of the page and a screen reader falls
+//! silent. Here it moves to the nearest part of the page that is marked as a home for it.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -11,17 +11,17 @@ use leptos::{
 };
 use web_sys::{MutationObserver, MutationObserverInit};
 
-/// What marks a home. It has to be able to take the focus.
+/// Marks a home for the focus. The element has to be focusable.
 const HOME: &str = "[data-focus-home]";
 
-/// What has the focus, and what is around it from within, as long as it is known.
+/// The element with the focus and its ancestors, innermost first. Empty if it is not known.
 type Path = Rc<RefCell<Vec<Element>>>;
 
-/// Keeps the focus on the page, for as long as the page is there.
+/// Keeps the focus on the page, for the lifetime of the page.
 pub fn keep_focus() {
     Effect::new(|_| {
         let path = Path::default();
-        // is told when the focus comes and goes, and when the page changes
+        // Called when the focus comes and goes, and when the page changes.
         let told = Closure::<dyn FnMut(JsValue)>::new(move |kind: JsValue| {
             match kind.dyn_ref::<Event>() {
                 Some(event) if event.type_() == "focusin" => {
@@ -32,7 +32,7 @@ pub fn keep_focus() {
                 None if path.borrow().is_empty() || !is_nowhere() => {}
                 _ => {
                     let path = Rc::clone(&path);
-                    // who made it go may know better where to
+                    // The code that removed the element may move the focus elsewhere first.
                     let _ = request_animation_frame(move || go_home(&path));
                 }
             }
@@ -55,19 +55,19 @@ fn is_nowhere() -> bool {
     document().active_element().is_none_or(|element| element.tag_name() == "BODY")
 }
 
-/// Whether an element is in the page and can be seen.
+/// Whether an element is in the document and rendered.
 fn is_shown(element: &Element) -> bool {
     element.is_connected() && element.get_client_rects().length() > 0
 }
 
-/// Puts the focus where it belongs when what had it has gone.
+/// Moves the focus to the nearest home if the element that had it is gone.
 fn go_home(path: &Path) {
     if !is_nowhere() {
         return;
     }
     let path = path.take();
     if path.first().is_none_or(is_shown) {
-        // it was left
+        // The focus was moved away, and the element is still there.
         return;
     }
     let home = path.iter().skip(1).filter(|around| around.is_connected()).find_map(|around| {

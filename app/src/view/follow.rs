@@ -1,6 +1,7 @@
-//! Texts and parts that go on when something else changes the page as well: translators put other elements around text, and
-//! some extensions take comments out, which is how Leptos knows its places (docs/adr/0020-a-page-that-others-change.md).
-//! What stands in for Leptos' `Show` and dynamic text is here; attributes are closures as the book has them.
+//! Dynamic texts and parts that keep working when something else changes the page: translators wrap text in other
+//! elements, and some extensions remove comments, by which Leptos finds its places
+//! (docs/adr/0020-a-page-that-others-change.md). They replace Leptos' `Show` and dynamic text. Attributes are plain
+//! closures.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -20,28 +21,28 @@ use leptos::{
     wasm_bindgen::JsCast,
 };
 
-/// A text that is all its element holds. It is changed as the text of that element, and not of a node in it, which a
-/// translator may have replaced.
+/// A text that is the only content of its element. It is set as the text content of the element, and not of a text
+/// node, which a translator may have replaced.
 pub struct Words(String);
 
-/// A text that does not change by itself. It has to be the only child of its element.
+/// Creates a text that does not change by itself. It has to be the only child of its element.
 pub fn fixed(text: impl Into<String>) -> Words {
     Words(text.into())
 }
 
-/// A text that follows the state. It has to be the only child of its element.
+/// Creates a text that follows the state. It has to be the only child of its element.
 pub fn words<T: Into<String>>(say: impl Fn() -> T + Send + 'static) -> Box<dyn FnMut() -> Words + Send> {
     Box::new(move || Words(say().into()))
 }
 
-/// A text that follows the state and may be empty. It has to be the only child of its element.
+/// Creates a text that follows the state and may be empty. It has to be the only child of its element.
 pub fn maybe_words<T: Into<String>>(
     say: impl Fn() -> Option<T> + Send + 'static,
 ) -> Box<dyn FnMut() -> Words + Send> {
     words(move || say().map(Into::into).unwrap_or_default())
 }
 
-/// A text on the page: its element, once it is mounted or hydrated, and what was last said there.
+/// A text on the page: its element, once it is mounted or hydrated, and the text last set.
 pub struct WordsState(Option<types::Element>, String);
 
 impl Mountable for WordsState {
@@ -73,7 +74,7 @@ impl Render for Words {
     }
 
     fn rebuild(self, WordsState(element, said): &mut WordsState) {
-        // what says the same stays, translated as it may be
+        // A text that is the same is left alone, since it may have been translated.
         if *said != self.0 {
             *said = self.0;
             if let Some(element) = element {
@@ -110,14 +111,14 @@ impl RenderHtml for Words {
         flags: RenderFlags,
         attributes: Vec<AnyAttribute>,
     ) {
-        // for an empty text Leptos would write a blank, to have a node
+        // Leptos would write a space for an empty text, to have a text node.
         if !self.0.is_empty() {
             self.0.to_html_with_buf(html, position, flags, attributes);
         }
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> WordsState {
-        // before its first child the cursor is at the element
+        // Before its first child, the cursor is at the element.
         let element = cursor.current().dyn_into().ok();
         if !self.0.is_empty() {
             cursor.child();
@@ -131,19 +132,19 @@ impl RenderHtml for Words {
     }
 }
 
-/// The element that a part stands in: known once it is mounted or hydrated.
+/// The parent element of a part, known once the part is mounted or hydrated.
 type Place = Rc<RefCell<Option<types::Element>>>;
 
-/// A part that is made anew when what it looks at changes. Where its place can no longer be found, it comes last in the
-/// element around it.
+/// A part of a page that is rendered again when the signals it reads change. If its place cannot be found any more, it
+/// is put at the end of its parent element.
 pub struct Part(Box<dyn Fn() -> AnyView + Send>);
 
-/// A part that is made anew.
+/// Creates a [`Part`].
 pub fn part(show: impl Fn() -> AnyView + Send + 'static) -> Part {
     Part(Box::new(show))
 }
 
-/// Keeps a part as it is to be.
+/// The state of a part on the page.
 pub struct PartState {
     place: Place,
     effect: RenderEffect<AnyViewState>,
@@ -259,14 +260,14 @@ impl RenderHtml for Part {
     }
 }
 
-/// A part that is there while a condition holds, and another one meanwhile, as with Leptos' own `Show`.
+/// Shows `children` while a condition holds, and `fallback` otherwise. Replaces Leptos' `Show`.
 #[component]
 pub fn Show(
     /// The condition.
     when: impl Fn() -> bool + Send + Sync + 'static,
-    /// What is there while it holds.
+    /// The view while it holds.
     children: ChildrenFn,
-    /// What is there while it does not.
+    /// The view while it does not hold.
     #[prop(optional, into)]
     fallback: ViewFn,
 ) -> impl IntoView {

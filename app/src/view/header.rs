@@ -1,4 +1,4 @@
-//! The head of a chat: where one is, who can find it, and its link to share.
+//! The header of a chat: its title, its visibility, and its link to share.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// How long it stands there what became of copying the link.
+/// How long the result of copying the link is shown.
 const COPIED_SHOWS: Duration = Duration::from_secs(4);
 
-/// What became of copying the link.
+/// The result of copying the link.
 #[derive(Clone, Copy, PartialEq)]
 enum Copied {
     NotYet,
@@ -28,7 +28,7 @@ enum Copied {
     No,
 }
 
-/// The head of a chat.
+/// The header of a chat.
 #[component]
 pub fn ChatHeader() -> impl IntoView {
     let chat = LiveChat::here();
@@ -68,7 +68,8 @@ pub fn ChatHeader() -> impl IntoView {
     .into_any()
 }
 
-/// Who can find the chat: a switch for its owner, a word for others and in a chat of two, which stays private.
+/// The visibility of the chat: a switch for its owner, and a text for others and in a direct chat, which is always
+/// private.
 #[component]
 fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::here();
@@ -107,7 +108,7 @@ fn CopyLink() -> impl IntoView {
         times.update_value(|times| *times += 1);
         let this_time = times.get_value();
         let unsay = move || {
-            // a page that has gone says nothing any more, and neither does a word that was said again since
+            // The view may be gone, or the result may have been replaced by a newer one.
             if times.try_get_value() == Some(this_time) {
                 copied.set(Copied::NotYet);
             }

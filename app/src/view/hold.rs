@@ -1,6 +1,6 @@
-//! Nothing moves that one is about to choose: a list holds still while a mouse is over it, while a finger is on it or
-//! has just tapped, and while the focus is in one of its rows. What comes meanwhile waits until that is over, or until
-//! it is asked for; what goes stays, and shows that it has gone.
+//! Freezes a list while the reader is about to choose something in it: while a mouse is over it, while a finger is on
+//! it or has just tapped it, and while the keyboard focus is in one of its rows. New items wait until then, or until
+//! the reader asks for them. Items that go keep their rows, marked as gone.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use leptos::{
 
 use crate::view::item::Item;
 
-/// What is listened to.
+/// The events that are listened to.
 const EVENTS: [&str; 8] = [
     "pointerenter",
     "pointermove",
@@ -24,34 +24,34 @@ const EVENTS: [&str; 8] = [
     "focusout",
 ];
 
-/// A browser tells of a tap this long after the finger was lifted, at most.
+/// The longest time from lifting a finger until the browser reports the tap.
 const TAP: Duration = Duration::from_millis(500);
 
-/// What one is about to choose with.
+/// What holds the list.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct By {
     mouse: bool,
     finger: bool,
     focus: bool,
-    /// Counts fingers that came down.
+    /// The number of touches so far.
     taps: u32,
-    /// Whether the list is to be shown once as it is, held or not.
+    /// Whether the list is updated once, even if it is held.
     settles: bool,
 }
 
-/// Whether a list holds still.
+/// The state of a list that can be held.
 #[derive(Clone, Copy)]
 pub struct Hold {
     by: RwSignal<By>,
     is_held: RwSignal<bool>,
-    /// The keys of the rows that are shown, in their order.
+    /// The keys of the rows shown, in order.
     shown: RwSignal<Vec<u64>>,
-    /// How many things wait to be shown.
+    /// The number of items that wait to be shown.
     pub waiting: RwSignal<usize>,
 }
 
 impl Default for Hold {
-    /// Nothing is held yet.
+    /// Creates a hold that holds nothing.
     fn default() -> Self {
         Self {
             by: RwSignal::new(By::default()),
@@ -63,21 +63,21 @@ impl Default for Hold {
 }
 
 impl Hold {
-    /// Shows what there is, once.
+    /// Updates the list once, even if it is held.
     pub fn settle(self) {
         self.by.update(|by| by.settles = true);
         self.is_held.update(|_| ());
     }
 
-    /// Holds the list while one is about to choose something in this part of the page, which is there as long as the
-    /// page is.
+    /// Holds the list while the reader is about to choose something in `part`, an element that lives as long as the
+    /// page.
     pub fn watch(self, part: &Element) {
         let heard = Closure::<dyn FnMut(Event)>::new(move |event: Event| self.hear(&event));
         for event in EVENTS {
             let _ = part.add_event_listener_with_callback(event, heard.as_ref().unchecked_ref());
         }
         heard.forget();
-        // a mouse may have come before the page was alive; it leaves, or goes on, by itself
+        // The mouse may have come before the page was hydrated. Its later events are seen.
         if part.matches(":hover").is_ok_and(|is| is) {
             self.is_by(By { mouse: true, ..By::default() });
         }
@@ -94,11 +94,11 @@ impl Hold {
                 by.finger = true;
                 by.taps += 1;
             }
-            // a finger leaves before the browser tells what it has tapped
+            // The finger is lifted before the browser reports the tap.
             ("pointerup", false) => drop(set_timeout(move || self.lifted(by.taps), TAP)),
             ("pointercancel", false) => by.finger = false,
             ("focusin", _) => by.focus = event.target().is_some_and(|target| is_in_row(&target)),
-            // from row to row it stays among them
+            // Moving from row to row keeps the focus within the list.
             ("focusout", _) => {
                 let to = event.dyn_ref::<FocusEvent>().and_then(FocusEvent::related_target);
                 let part = event.current_target();
@@ -110,7 +110,7 @@ impl Hold {
         self.is_by(by);
     }
 
-    /// A finger was lifted long enough ago, unless it has come down again.
+    /// Ends the hold by a finger, unless it has touched again since.
     fn lifted(self, taps: u32) {
         let by = self.by.get_untracked();
         if by.taps == taps {
@@ -126,7 +126,7 @@ impl Hold {
         }
     }
 
-    /// The items of a list as they are shown: while it is held those that were, in their order.
+    /// Returns the items to show: all of them, or, while the list is held, those shown before, in their order.
     pub(super) fn still(self, mut items: Vec<Item>) -> Vec<Item> {
         let is_held = self.is_held.get() && !self.by.with_untracked(|by| by.settles);
         self.by.update(|by| by.settles = false);
@@ -148,7 +148,7 @@ impl Hold {
     }
 }
 
-/// Whether something is in a row of a list, and has the focus for the keyboard: a mouse that has clicked it goes on.
+/// Whether an element is in a row and has the keyboard focus. A click by mouse does not hold the list.
 fn is_in_row(target: &EventTarget) -> bool {
     let element = target.dyn_ref::<Element>();
     element.is_some_and(|element| element.closest("li :focus-visible").is_ok_and(|row| row.is_some()))

@@ -1,5 +1,5 @@
-//! Icons, as inline SVG on a grid of 24, drawn with the colour of the text around. What they mean is said in words
-//! beside them.
+//! Icons as inline SVG on a grid of 24, in the colour of the surrounding text. Their meaning is given in words beside
+//! them.
 
 use leptos::prelude::*;
 
@@ -11,7 +11,7 @@ fn icon(path: &'static str) -> impl IntoView {
     }
 }
 
-/// Back to where one came from.
+/// Back.
 pub fn back() -> impl IntoView {
     icon("M14 6l-6 6 6 6")
 }
@@ -21,44 +21,44 @@ pub fn link() -> impl IntoView {
     icon("M10 14a4 4 0 0 0 5.7 0l3-3a4 4 0 0 0-5.7-5.7l-1 1M14 10a4 4 0 0 0-5.7 0l-3 3a4 4 0 0 0 5.7 5.7l1-1")
 }
 
-/// Some people.
+/// People.
 pub fn people() -> impl IntoView {
     icon(
         "M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7M3 20a6 6 0 0 1 12 0M16 4.5a3.5 3.5 0 0 1 0 6.5M18 14.5a6 6 0 0 1 3 5.5",
     )
 }
 
-/// To look for something.
+/// Search.
 pub fn search() -> impl IntoView {
     icon("M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14M16 16l4 4")
 }
 
-/// Off it goes.
+/// Send.
 pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")
 }
 
-/// Further up.
+/// Up.
 pub fn up() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")
 }
 
-/// Further down.
+/// Down.
 pub fn down() -> impl IntoView {
     icon("M12 5v14M6 13l6 6 6-6")
 }
 
-/// To be changed.
+/// Edit.
 pub fn pencil() -> impl IntoView {
     icon("M4 20l1-4L16 5l3 3L8 19zM14 7l3 3")
 }
 
-/// Something else, by chance.
+/// Another random value.
 pub fn reroll() -> impl IntoView {
     icon("M4 12a8 8 0 0 1 14-5.3L20 9M20 4v5h-5M20 12a8 8 0 0 1-14 5.3L4 15M4 20v-5h5")
 }
 
-/// There is more to do here.
+/// More actions.
 pub fn more() -> impl IntoView {
     icon("M5 12h.01M12 12h.01M19 12h.01")
 }

@@ -1,4 +1,4 @@
-//! Who wants to talk privately: shown on whatever page one is.
+//! The reader's open invites, shown on every live page.
 
 use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
 use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsCast, web_sys::HtmlElement};
@@ -24,10 +24,10 @@ fn focus_on(id: &str) {
     }
 }
 
-/// The invites that wait for an answer.
+/// The reader's open invites.
 #[component]
 pub fn InvitesView(
-    /// The chat of the page they are shown on, to come back to.
+    /// The chat of the page they are shown on, to return to. `None` for the home page.
     back: Option<ChatId>,
 ) -> impl IntoView {
     let live = Live::here();
@@ -48,12 +48,13 @@ pub fn InvitesView(
     .into_any()
 }
 
-/// Both answers are ordinary forms: one opens the chat in a new window, which no script could do as surely.
+/// An invite. Both answers are ordinary forms: accepting opens the chat in a new window, which a script could not do as
+/// reliably.
 #[component]
 fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     let live = Live::here();
     let chat = invite.with_untracked(|invite| invite.chat);
-    // whoever asks may be called differently meanwhile
+    // The user who invited the reader may change their nickname meanwhile.
     let who = move || {
         let User { id, nickname } = invite.with(|invite| invite.from.clone());
         view! { <Avatar id nickname /> }.into_any()
@@ -66,7 +67,7 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
         if live.is_hydrated.get_untracked() {
             event.prevent_default();
             let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
-            // the row goes, and the focus with it, to where one writes on
+            // The row is removed, and the focus moves to the composer, or to the start form on the home page.
             live.ask(ask, move |done| match (done, composer) {
                 (Err(why), _) => problem.set(Some(why)),
                 (Ok(()), Some(ComposerField(field))) => {
@@ -111,10 +112,11 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     .into_any()
 }
 
-/// Lets one be invited by others, or by nobody. An ordinary form, which loads the page anew: it is rarely wanted.
+/// A form that sets whether other users can invite the reader. It is an ordinary form that reloads the page, since it
+/// is rarely used.
 #[component]
 pub fn InvitesSetting(
-    /// The chat of the page it is on, to come back to.
+    /// The chat of the page it is on, to return to. `None` for the home page.
     back: Option<ChatId>,
 ) -> impl IntoView {
     let live = Live::here();

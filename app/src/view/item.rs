@@ -1,27 +1,27 @@
-//! What stands in a list that changes.
+//! The items of a list that changes.
 
 use std::{
     any::Any,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// Something in a list, by what makes it the same as one before.
+/// An item of a list. Its key tells which row of the list before it belongs to.
 pub struct Item {
     pub(super) key: u64,
-    /// What it is now; nothing where it has gone and its row stays as it was.
+    /// The current value. `None` if the item is gone and its row stays as it was.
     pub(super) row: Option<Box<dyn Any + Send>>,
 }
 
 impl Item {
-    /// Something that is told from others by this key, as it is now.
+    /// Creates an item with a key that is unique in its list, and its current value.
     pub fn new<T: Send + 'static>(key: impl Hash, row: T) -> Self {
-        // two of a thousand are taken for one in one of 10^13 lists
+        // Two keys of a list of a thousand have the same hash in about one of 10^13 lists.
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         Self { key: hasher.finish(), row: Some(Box::new(row)) }
     }
 
-    /// A row that stays although its thing has gone.
+    /// Creates an item that is gone and whose row stays.
     pub(super) fn gone(key: u64) -> Self {
         Self { key, row: None }
     }

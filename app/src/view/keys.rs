@@ -1,12 +1,12 @@
-//! What keys mean while a text is composed: an input method takes Enter and Escape for itself then.
+//! Keys during text composition: an input method handles Enter and Escape itself then.
 
 use leptos::ev::KeyboardEvent;
 
-/// The `keyCode` of every key while text is composed (UI Events, section 7.3.1).
+/// The `keyCode` of every key during composition (UI Events, section 7.3.1).
 const KEY_OF_COMPOSITION: u32 = 229;
 
-/// Whether a key belongs to an input method. Safari ends a composition before the key that confirms or cancels it, and
-/// marks that key by its old code alone.
+/// Whether a key event belongs to an input method. Safari ends the composition before the key that confirms or cancels
+/// it, and marks that key only by this `keyCode`.
 pub fn is_composing(event: &KeyboardEvent) -> bool {
     event.is_composing() || event.key_code() == KEY_OF_COMPOSITION
 }

@@ -1,10 +1,10 @@
-//! Lists of things that come, go, change and move.
+//! Lists of items that are added, removed, changed and moved.
 //!
-//! Why not Leptos' `<For>`: it tells by their distance which rows have moved, so that where rows come before others or
-//! go among them it takes out rows that stay, and puts them in again (`tachys::view::keyed`); a browser drops the focus,
-//! the selection and the animations in them, and a screen reader hears them as new. Here a row is one element for as
-//! long as it is shown: what stays in order is not touched, what moves is moved by the fewest moves there are, and what
-//! changes is told to its row. A list can hold still as well ([`Hold`]).
+//! Leptos' `<For>` decides by distance which rows have moved. If rows are added before others or removed among them, it
+//! removes rows that stay, and inserts them again (`tachys::view::keyed`). They lose the focus, the selection and their
+//! animations, and a screen reader announces them as new. Here a row is one element for as long as it is shown: rows
+//! that stay in order are not touched, the others are moved with the fewest moves possible, and a changed value is
+//! passed to its row. A list can also be held still ([`Hold`]).
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
@@ -25,20 +25,20 @@ use crate::{
     view::{follow::part, hold::Hold, item::Item},
 };
 
-/// The class of a row whose thing has gone, in a list that holds still.
+/// The class of a row whose item is gone, in a list that is held still.
 const GONE: &str = "has-gone";
 
-/// What the rows of a list are.
+/// The type of the items of a list, type-erased.
 trait Kind: Send + Sync {
-    /// A state for a row, which stays with it.
+    /// Creates the state of a row, which the row keeps.
     fn state(&self, row: Box<dyn Any + Send>) -> RowState;
-    /// What a new row shows.
+    /// Creates the view of a new row.
     fn view(&self, state: &RowState) -> AnyView;
-    /// A row has become this.
+    /// Updates the state of a row.
     fn tell(&self, state: &RowState, row: Box<dyn Any + Send>);
 }
 
-/// The signal of a row, with its type erased.
+/// The signal of a row, type-erased.
 type RowState = Arc<dyn Any + Send + Sync>;
 
 struct Of<T, V> {
@@ -70,8 +70,8 @@ where
     }
 }
 
-/// A list of things: each is shown by `view`, which is given what it is now and follows what it becomes. A view is one
-/// element. With `hold` the list holds still while that is held.
+/// A list of items. Each is shown by `view`, which gets a signal with the current value of the item and has to return a
+/// single element. With a `hold`, the list keeps still while that is held.
 pub fn list<T: PartialEq + Send + Sync + 'static>(
     hold: Option<Hold>,
     items: impl Fn() -> Vec<Item> + Send + 'static,
@@ -81,7 +81,7 @@ pub fn list<T: PartialEq + Send + Sync + 'static>(
 }
 
 fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: Arc<dyn Kind>) -> AnyView {
-    // rows belong to what is around the list, and not to one look at its items
+    // Rows are owned by the surroundings of the list: the closure below is run for each change of the items.
     let owner = Owner::current().unwrap_or_default();
     let show = move || {
         let items = items();
@@ -94,20 +94,20 @@ fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: A
     part(show).into_any()
 }
 
-/// The items of a list at a moment.
+/// The items of a list at one moment.
 struct List {
     items: Vec<Item>,
     kind: Arc<dyn Kind>,
     owner: Owner,
 }
 
-/// What is kept of the view of a row.
+/// The state of the view of a row.
 type RowView = <DeferredView as Render>::State;
 
 /// A row that is shown.
 struct Slot {
     key: u64,
-    // dropped in this order: what a row shows goes before what belongs to it
+    // Fields are dropped in this order: the view before the signals it reads.
     view: RowView,
     state: RowState,
     has_gone: bool,
@@ -116,11 +116,11 @@ struct Slot {
 
 struct ListState {
     slots: Vec<Slot>,
-    /// Stands behind the rows.
+    /// A placeholder after the rows.
     end: Comment,
 }
 
-/// A row for an item that was not there before.
+/// Creates a row for a new item. Returns `None` if the item is gone.
 fn slot(
     kind: &Arc<dyn Kind>,
     owner: &Owner,
@@ -138,7 +138,7 @@ fn slot(
 }
 
 impl List {
-    /// A row for each item.
+    /// Creates a row for each item.
     fn slots(self, show: &mut dyn FnMut(DeferredView) -> RowView) -> Vec<Slot> {
         let Self { items, kind, owner } = self;
         items.into_iter().filter_map(|item| slot(&kind, &owner, item, show)).collect()
@@ -160,10 +160,10 @@ impl Slot {
     }
 }
 
-/// Which of the new rows stay where they are: the most there can be of those that were in the same order before. `was`
-/// are their places then, nothing for those that come.
+/// Returns which of the new rows stay where they are: as many as possible of those that keep their order (a longest
+/// increasing subsequence). `was` has the place of each row before, or `None` for a new row.
 fn staying(was: &[Option<usize>]) -> Vec<bool> {
-    // the last rows of the best runs of each length so far, and the one before each row in its run
+    // For each length, the last row of the best run so far; and for each row, the one before it in its run.
     let mut ends: Vec<usize> = Vec::new();
     let mut before = vec![None; was.len()];
     for (row, place) in was.iter().enumerate() {
@@ -199,7 +199,7 @@ impl Render for List {
         let mut next = 0;
         let place_of = |item: &Item| {
             let is_it = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.key == item.key);
-            // most rows come after the one that came before them
+            // Most rows still follow the row that they followed before.
             let is_next = slots.get(next).is_some_and(is_it);
             let place = if is_next { next } else { slots.iter().position(is_it)? };
             next = place + 1;
@@ -238,7 +238,7 @@ impl Render for List {
     }
 }
 
-/// What was moved has lost the focus, and has it again.
+/// Restores the focus: an element that is moved loses it.
 fn keep_focus_on(focused: Option<Element>) {
     if let Some(focused) = focused
         && document().active_element().as_ref() != Some(&focused)
@@ -305,7 +305,7 @@ impl RenderHtml for List {
     ) {
         for item in self.items {
             let Some(row) = item.row else { continue };
-            // what belongs to it is there until it was rendered
+            // The signals of a row only have to live until it is rendered.
             let owner = self.owner.with(Owner::new);
             owner.with(|| {
                 let state = self.kind.state(row);
@@ -332,7 +332,7 @@ impl RenderHtml for List {
 mod tests {
     use super::*;
 
-    /// Which rows stay, as a word: those of `before` in `after`.
+    /// Returns the rows of `after` that stay where they were in `before`.
     fn stays(before: &str, after: &str) -> String {
         let was: Vec<_> = after.chars().map(|row| before.chars().position(|other| other == row)).collect();
         after.chars().zip(staying(&was)).filter(|(_, stays)| *stays).map(|(row, _)| row).collect()

@@ -1,4 +1,4 @@
-//! The public chats: those with people in them first, then the newest.
+//! The public chats: those with members first, then the newest.
 
 use domain::{
     Listing, Timestamp, User,
@@ -26,11 +26,11 @@ use crate::{
 
 const HEADING_ID: &str = "lobby-heading";
 
-/// The public chats, live, with a filter.
+/// The public chats, with a filter.
 #[component]
 pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::here();
-    // nothing moves that one is about to click, the way to what is new included
+    // The button for new chats is within the held part as well: it does not move before a click either.
     let hold = lobby.hold;
     Effect::new(move |_| {
         let heading = document().get_element_by_id(HEADING_ID);
@@ -114,7 +114,7 @@ pub fn LobbyView() -> impl IntoView {
     .into_any()
 }
 
-/// An ordinary form that asks for a part of the list; on a live page it does so with every letter.
+/// The filter: an ordinary form, which a live page applies with each keystroke.
 #[component]
 fn FilterField() -> impl IntoView {
     let lobby = LiveLobby::here();
@@ -125,13 +125,13 @@ fn FilterField() -> impl IntoView {
             lobby.filter(typed());
         }
     };
-    // what an input method composes is no word yet
+    // Text that is being composed is not used.
     let input = move |event: Event| {
         if !event.dyn_ref::<InputEvent>().is_some_and(InputEvent::is_composing) {
             filter();
         }
     };
-    // what was typed before the page was alive counts as well
+    // Text that was typed before the page was hydrated is used as well.
     Effect::new(move |_| {
         if lobby.live.is_hydrated.get() {
             filter();
@@ -163,11 +163,11 @@ fn FilterField() -> impl IntoView {
     .into_any()
 }
 
-/// One public chat. Its elements stay when the chat changes, and the focus in them.
+/// A public chat. Its elements stay when the chat changes, so that they keep the focus.
 fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
     let id = listing.with_untracked(|listing| listing.id);
     let title = move || listing.with(|listing| listing.title.to_string());
-    // one thing that changes for all the rest of a row, since there are many rows
+    // One part for all the rest of a row, instead of one for each text: there are many rows.
     let about = move || listing.with(|listing| about_view(listing, lobby.live.now.get()));
     view! {
         <li class="listing">
@@ -188,7 +188,7 @@ fn about_view(listing: &Listing, now: Timestamp) -> AnyView {
     let faces = listing.faces.iter().cloned();
     let faces = faces.map(|User { id, nickname }| view! { <Avatar id nickname /> }).collect_view();
     let count = if listing.members == 0 { "Nobody here".to_owned() } else { here(listing.members) };
-    // on a small screen the time has to do; the words are there for those who listen
+    // Small screens show the time only. The word before it stays for assistive technology.
     let event = if listing.said_at.is_some() { "last message " } else { "started " };
     let ago = listing.said_at.unwrap_or(listing.started_at).ago(now);
     view! {

@@ -1,4 +1,4 @@
-//! Who is here.
+//! The members of a chat.
 
 use domain::{Member, Problem, User, UserId, frame::Ask, page::About};
 use leptos::{
@@ -28,13 +28,13 @@ use crate::{
     },
 };
 
-/// Whoever came no longer ago than this can be removed in one act.
+/// The owner can remove all users who came within this time at once.
 const NEWCOMERS_SECONDS: u64 = 10 * 60;
 
-/// The id of the list, for the button that opens it on small screens.
+/// The id of the member list, for the button that opens it on small screens.
 pub const MEMBERS_ID: &str = "members";
 
-/// So many people, in words up to twelve.
+/// Formats a number of people, in words up to twelve.
 pub fn people(number: usize) -> String {
     const WORDS: [&str; 13] = [
         "No one", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten", "Eleven",
@@ -48,27 +48,27 @@ pub fn people(number: usize) -> String {
     }
 }
 
-/// So many people here, in words up to twelve.
+/// Formats the number of people in a chat, in words up to twelve.
 pub fn here(members: usize) -> String {
     format!("{} here", people(members))
 }
 
-/// So many people here, where that is known: whoever looks is one of them, unless they cannot be there any more.
+/// Returns the heading of the list. A count of 0 means that it is not known, since the reader is counted.
 fn heading(members: usize) -> String {
     if members == 0 { "People".to_owned() } else { here(members) }
 }
 
-/// How many are here, as far as that is known: 0 where the connection has been lost for a while.
+/// Returns the number of members. 0 if it is not known, since the connection has been lost for a while.
 fn known_count(chat: LiveChat) -> usize {
     if chat.live.is_in_doubt.get() { 0 } else { chat.roster.with(|roster| roster.count) }
 }
 
-/// The members where they are a sheet.
+/// The member list, for views in it that close it where it is a sheet.
 #[derive(Clone, Copy)]
 struct Sheet(NodeRef<Aside>);
 
-/// The members, oneself first: a column where there is room for one, and a sheet that the header opens where there is
-/// not. The sheet is a popover, so that it opens, closes by Escape and gives the focus back without a script.
+/// The members, the reader first: a column on large screens, and on small ones a sheet that the header opens. The sheet
+/// is a popover, so that it opens, closes by Escape and returns the focus without a script.
 #[component]
 pub fn Members() -> impl IntoView {
     let chat = LiveChat::here();
@@ -91,7 +91,7 @@ pub fn Members() -> impl IntoView {
         let row = |Member { id, nickname, .. }| Item::new(id, User { id, nickname });
         members.get().into_iter().map(row).collect()
     };
-    // nobody moves whom one is about to ask
+    // A row does not move while the reader is about to click it.
     let hold = Hold::default();
     Effect::new(move |_| {
         if let Some(Ok(Some(rows))) = sheet.get().map(|sheet| sheet.query_selector("ul")) {
@@ -109,7 +109,7 @@ pub fn Members() -> impl IntoView {
     let new_people = move || format!("{} new", hold.waiting.get());
     view! {
         <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto" node_ref=sheet>
-            // A popover lets a tap beside it through to what lies there: this catches it.
+            // A tap beside a popover reaches what is below it. This button catches it.
             <button
                 type="button"
                 class="beside"
@@ -155,7 +155,7 @@ pub fn Members() -> impl IntoView {
     .into_any()
 }
 
-/// The switch by which the owner of a chat of many lets nobody else write.
+/// The switch with which the owner of a group chat locks it, so that nobody else can write.
 #[component]
 fn Lock() -> impl IntoView {
     let chat = LiveChat::here();
@@ -185,8 +185,8 @@ fn Lock() -> impl IntoView {
     .into_any()
 }
 
-/// For the owner when many have come who should not have: one act that removes them. It takes two steps, since nobody gets
-/// back what was said.
+/// A form with which the owner removes all users who came recently, after a raid. It takes two steps, since removed
+/// messages cannot be restored.
 #[component]
 fn RemoveNewcomersForm() -> impl IntoView {
     let chat = LiveChat::here();
@@ -201,7 +201,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
     view! {
         <details class="newcomers" node_ref=details>
             <summary>"Unwelcome visitors"</summary>
-            // opens above, so that nothing moves, and a second click meets nothing
+            // It opens upwards, so that nothing moves, and a second click hits nothing.
             <div class="newcomers-panel">
             <p class="soft">"Whoever was here before, and said something then, stays."</p>
             <ActionForm
@@ -235,7 +235,7 @@ pub fn MembersButton() -> impl IntoView {
     }
 }
 
-/// Whoever looks, with a way to be called differently.
+/// The row of the reader, with a button to edit the nickname.
 #[component]
 fn SelfRow(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
@@ -261,7 +261,7 @@ fn SelfRow(me: UserId) -> impl IntoView {
     .into_any()
 }
 
-/// Somebody else, and what one can do with them. The row stays when they are called differently, and the focus in it.
+/// The row of another member, with actions. It stays when their nickname changes, so that it keeps the focus.
 #[component]
 fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView {
     let chat = LiveChat::here();
@@ -277,12 +277,12 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         .into_any()
     };
     let about = Callback::new(move |()| Some(About { person: member.get_untracked(), message: None }));
-    // in a chat of two one is where the button would lead
+    // In a direct chat the button would lead to the same chat.
     let can_be_asked = chat.chat.with_untracked(|chat| chat.guest.is_none());
     let sheet = use_context::<Sheet>();
     let address = person_address(chat.chat_id(), id);
     let link = format!("a[href='{address}']");
-    // What the controls are called follows as one, since there are many rows.
+    // One effect for the labels of all controls, since there are many rows.
     Effect::new(move |before: Option<String>| {
         let name = name();
         let sheet = sheet.filter(|_| before.is_some()).and_then(|Sheet(sheet)| sheet.get_untracked());
@@ -298,7 +298,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         name
     });
     let label = about_label(&member.with_untracked(|member| member.nickname.to_string()));
-    // What one can do with a member lies over the whole row.
+    // The button for a private chat covers the whole row.
     view! {
         <li class="member">
             {part(who)}
@@ -313,17 +313,17 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
     .into_any()
 }
 
-/// What the button is called that asks somebody.
+/// Returns the label of the button that starts a private chat.
 fn asks(name: &str) -> String {
     format!("Chat privately with {name}")
 }
 
-/// What the link to more about somebody is called.
+/// Returns the label of the link to the details of a user.
 fn about_label(name: &str) -> String {
     format!("About {name}")
 }
 
-/// What there is to know about somebody besides.
+/// The remarks after a member's name: you, owner, hidden.
 fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     let chat = LiveChat::here();
     let marks = Memo::new(move |_| {
@@ -341,7 +341,7 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     }
 }
 
-/// Asks for a private chat, in a new window: an ordinary form, which opens one without and with a script alike.
+/// A form that starts a direct chat in a new window. It is an ordinary form, which opens one with and without a script.
 #[component]
 fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
     let live = Live::here();
@@ -349,7 +349,7 @@ fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
     let sheet = use_context::<Sheet>();
     let submit = move |event: SubmitEvent| {
         live.stay_if_cut_off(&event, problem);
-        // the chat opens elsewhere: what this page was about comes into view again
+        // The direct chat opens elsewhere, so the sheet closes and this page shows its chat again.
         if let Some(Sheet(sheet)) = sheet.filter(|_| !event.default_prevented())
             && let Some(sheet) = sheet.get_untracked()
         {
@@ -373,7 +373,7 @@ fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
     .into_any()
 }
 
-/// Three dots that breathe, read as "typing".
+/// Three pulsing dots, read as "typing".
 #[component]
 fn Dots() -> impl IntoView {
     view! {
@@ -386,7 +386,7 @@ fn Dots() -> impl IntoView {
     }
 }
 
-/// Who types: names, which are read in the direction of their letters, and what is said of them.
+/// Returns the parts of the typing line: nicknames, each isolated for its text direction, and the words after them.
 fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
     match names {
         [] => Vec::new(),
@@ -396,7 +396,7 @@ fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
     }
 }
 
-/// Who types, in words above the composer, where the members are not in view.
+/// The line above the composer that says who is typing, for screens without the member list.
 #[component]
 pub fn TypingLine() -> impl IntoView {
     let chat = LiveChat::here();

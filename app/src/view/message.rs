@@ -1,4 +1,4 @@
-//! One line of the timeline.
+//! A line of the timeline.
 
 use std::sync::Arc;
 
@@ -26,33 +26,33 @@ use crate::{
     },
 };
 
-/// What stands in the timeline, each in a line of its own.
+/// A line of the timeline.
 #[derive(Clone)]
 pub enum Line {
-    /// A day begins.
+    /// The beginning of a day.
     Day(Timestamp),
-    /// What follows is new since the reader looked away.
+    /// The line above the messages that are new since the reader looked away.
     New,
-    /// Between what is above and what is below there is more, which is not here.
+    /// Events between the lines above and below are not loaded.
     Gap,
-    /// Something that was said or happened.
+    /// A message, an event or an own message that waits.
     Row(Row),
 }
 
-/// What makes a line the same as one before.
+/// Identifies a line across versions of the timeline.
 #[derive(PartialEq, Eq, Hash)]
 pub enum LineKey {
-    /// The line of a day, by the days since 1970 where the reader is.
+    /// A day, by its number of days since 1970 in the reader's time zone.
     Day(u64),
-    /// The line above what is new.
+    /// The line above the new messages.
     New,
-    /// The line where something is left out.
+    /// The gap of events that are not loaded.
     Gap,
     /// A row.
     Row(RowKey),
 }
 
-/// The lines of a timeline, in their order.
+/// Returns the lines of a timeline, in order.
 pub fn lines(
     timeline: &Timeline,
     offset: impl Fn(Timestamp) -> i32 + Copy,
@@ -85,7 +85,7 @@ pub fn lines(
 }
 
 impl Line {
-    /// What makes it the same line as one before, to somebody whose clocks are so far east of UTC.
+    /// Returns the key of the line. `offset` returns the reader's offset from UTC at a point in time, in minutes.
     pub fn key(&self, me: UserId, offset: impl Fn(Timestamp) -> i32) -> LineKey {
         match self {
             Self::Day(at) => LineKey::Day(local(*at, offset(*at)).utc_day()),
@@ -95,7 +95,7 @@ impl Line {
         }
     }
 
-    /// The place of what it shows, where that is stored.
+    /// Returns the position of the stored event that the line shows, the first of several. `None` for other lines.
     pub fn seq(&self) -> Option<Seq> {
         match self {
             Self::Row(Row { content: RowContent::Stored(event), .. }) => Some(event.seq),
@@ -104,7 +104,7 @@ impl Line {
         }
     }
 
-    /// The message it shows, as it is now.
+    /// Returns the message that the line shows. `None` if it shows none.
     fn said(&self) -> Option<Said<'_>> {
         let Self::Row(row) = self else { return None };
         let said = |author, nickname, client_id, at, words, delivery| {
@@ -131,7 +131,7 @@ impl Line {
 }
 
 impl PartialEq for Line {
-    /// Whether it looks the same; both have the same key.
+    /// Whether the line looks the same. Only meaningful for lines with the same key.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Row(one), Self::Row(other)) => {
@@ -149,20 +149,20 @@ impl PartialEq for Line {
     }
 }
 
-/// A message, stored or not.
+/// A message, stored or waiting.
 struct Said<'a> {
-    /// Who said it; nothing where whoever looks has it on its way,
+    /// The author. `None` if the message waits: then it is the reader's.
     author: Option<UserId>,
-    /// under the name they have when it is stored.
+    /// The author's nickname, stored with the message. `None` if the message waits.
     nickname: Option<&'a Nickname>,
     client_id: ClientId,
     at: Timestamp,
-    /// What was said, or who removed it.
+    /// The text, or who removed it.
     words: Result<&'a Body, RemovedBy>,
     delivery: Delivery,
 }
 
-/// Shows a line, and what becomes of it.
+/// Shows a line and its changes.
 pub fn line_view(line: RwSignal<Line>) -> AnyView {
     match line.get_untracked() {
         Line::Day(at) => view! { <DayLine at /> }.into_any(),
@@ -179,12 +179,12 @@ pub fn line_view(line: RwSignal<Line>) -> AnyView {
     }
 }
 
-/// What happened besides messages.
+/// A line for an event other than a message.
 #[component]
 fn SystemLine(kind: EventKind, me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let owner = chat.chat.with_untracked(|chat| chat.owner);
-    // whoever was removed is not in the list of those who are here: this is where their return begins
+    // A removed user is not in the member list, so the owner can let them return from here.
     let about = match &kind {
         EventKind::PersonRemoved { person, .. } if owner == me => Some(person.clone()),
         EventKind::PeopleRemoved { first, others, .. } if owner == me && others.is_empty() => {
@@ -211,7 +211,7 @@ fn SystemLine(kind: EventKind, me: UserId) -> impl IntoView {
     }
 }
 
-/// What happened in words for a reader: who, what they did, and what or whom it was about.
+/// Describes an event in words for a reader: who, what they did, and what or who it was about.
 fn told(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Option<String>) {
     let you = |id: UserId, nickname: Nickname| if id == me { "You".to_owned() } else { nickname.to_string() };
     let whom = |user: User| if user.id == me { "you".to_owned() } else { user.nickname.to_string() };
@@ -262,7 +262,7 @@ fn told(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Op
             let did = if is_locked { " locked this chat" } else { " unlocked this chat" };
             (you(owner, nickname), did, None)
         }
-        // these have lines of another kind, or none
+        // These are shown by other lines, or not at all.
         EventKind::Posted(_)
         | EventKind::Tombstone(_)
         | EventKind::MessageRemoved { .. }
@@ -270,15 +270,15 @@ fn told(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str, Op
     }
 }
 
-/// A message. Its element stays for as long as the message is shown: while it is on its way, once it is stored, when it
-/// becomes the first under its name, and when it is removed.
+/// A message. Its element stays for as long as the message is shown: while it is sent, once it is stored, when it
+/// becomes the first of its group, and when it is removed.
 #[component]
 fn MessageView(line: RwSignal<Line>) -> AnyView {
     let chat = LiveChat::here();
     let me = chat.live.me;
     let first = line.get_untracked();
     let Some(first) = first.said() else { return ().into_any() };
-    // who said what is stored is known, and stays what it is
+    // The author and nickname of a stored message do not change.
     let author = first.author.unwrap_or_else(|| me.with_untracked(|me| me.id));
     let nickname = move || {
         let stored = line.with(|line| line.said()?.nickname.cloned());
@@ -311,7 +311,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         .into_any()
     };
     let client_id = first.client_id;
-    // what is stored stays stored, and is not followed
+    // A stored message does not become pending again, so there is nothing to follow.
     let delivery = matches!(first.delivery, Delivery::Waits(_)).then(|| {
         let delivery = Memo::new(move |_| {
             line.with(|line| line.said().map_or(Delivery::Waits(None), |said| said.delivery))
@@ -333,7 +333,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     view! {
         <li class="message" class:own=is_own class:first=starts_group>
             {avatar}
-            // for assistive technology alone where that stands above already
+            // For assistive technology only, unless the message is the first of its group.
             <p class="by">
                 <strong dir="auto" translate="no">{name}</strong>
                 " "
@@ -347,11 +347,11 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     .into_any()
 }
 
-/// That somebody said something whom the reader has hidden, and the way to see it after all.
+/// A line for messages of a user hidden by the reader, with a button to show them.
 #[component]
 fn HiddenView(
     line: RwSignal<Line>,
-    /// What it is at first.
+    /// The messages at first.
     hidden: HiddenMessages,
 ) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count: first_count, .. } = hidden;
@@ -387,7 +387,7 @@ fn HiddenView(
     }
 }
 
-/// Whether an own message is on its way, and what to do if it is not; nothing once it is stored.
+/// The delivery state of an own message, with actions if it is stuck. Empty once the message is stored.
 #[component]
 fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView {
     let chat = LiveChat::here();
@@ -397,17 +397,17 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
         Delivery::Stored(_) => None,
     };
     let is_stuck = move || problem().is_some() || live.connection.get() == Connection::Offline;
-    // what waits for a connection can be taken back
+    // A message that waits for a connection can be edited or discarded.
     let can_be_dropped = move || is_stuck() || live.is_in_doubt.get();
     let is_over = move || live.ended.with(Option::is_some);
-    // what is true of several is said once, with the last of them
+    // A text that applies to several messages is shown with the last one only.
     let is_last = Memo::new(move |_| {
         chat.timeline
             .with(|timeline| timeline.on_their_way().last().is_none_or(|last| last.client_id == client_id))
     });
     let said = move || match problem() {
         _ if is_over() => "Not sent".to_owned(),
-        // it says what is so now
+        // The lock has been lifted since.
         Some(Problem::ChatLocked) if chat.post_block().is_none() => {
             "Not sent: this chat was locked. You can send it now.".to_owned()
         }
@@ -424,7 +424,7 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
         _ => "Retry".to_owned(),
     };
     let composer = use_context::<ComposerField>();
-    // the buttons go, and the focus with them, to where one writes on
+    // The buttons are removed, so the focus moves to the composer.
     let write_on = move |text: Option<String>| {
         if let Some(ComposerField(field)) = composer {
             composer::write_on(field, text);
@@ -461,14 +461,14 @@ fn DeliveryView(client_id: ClientId, delivery: Memo<Delivery>) -> impl IntoView 
     }
 }
 
-/// The time of day where the reader is; UTC until the browser has taken over.
+/// The time of day in the reader's time zone, or in UTC until the page is hydrated.
 fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
     let live = Live::here();
     move || {
         let at = at();
         let there = local(at, live.offset_minutes.get()(at));
         let date = there.utc_date();
-        // style/timeline.css says so beside it
+        // `style/timeline.css` shows the same beside the time.
         let zone = if live.transport().is_none() { " UTC" } else { "" };
         view! {
             <time translate="no" datetime=at.to_string() title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())>

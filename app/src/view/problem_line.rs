@@ -1,4 +1,4 @@
-//! Why something was not done, beside what one did.
+//! Why an action was not done, shown next to it.
 
 use domain::Problem;
 use leptos::prelude::*;
@@ -8,11 +8,10 @@ use crate::{
     view::follow::maybe_words,
 };
 
-/// A line that says what is wrong, and nothing where nothing is. That there is no connection is said for as long as that
-/// is so.
+/// A line with a problem, empty if there is none. [`Problem::NotConnected`] is cleared once the page is connected.
 #[component]
 pub fn ProblemLine(
-    /// What is wrong.
+    /// The problem.
     problem: RwSignal<Option<Problem>>,
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {

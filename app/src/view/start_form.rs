@@ -1,5 +1,5 @@
-//! The form that starts a chat. It is an ordinary form: what the browser adds is another name at a click and a word
-//! before something wrong is sent.
+//! The form that starts a chat. It is an ordinary form. A live page adds a button for another nickname, and validation
+//! before it is sent.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use crate::{
     view::{icon, problem_line::ProblemLine},
 };
 
-/// The id of its heading, where one goes on from when nothing else is left to do.
+/// The id of the heading above it, to which the focus moves if nothing else is left.
 pub const START_HEADING_ID: &str = "start-heading";
 
-/// Far enough from one friendly name to the next that mood and animal both change.
+/// The distance to the next generated nickname, large enough that both of its words change.
 const NEXT_NAME: u64 = 611;
 
-/// For so long a form that was sent is taken to be on its way.
+/// How long a submitted form counts as being sent.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 fn check(nickname: &str, title: &str) -> Result<(), Problem> {
@@ -31,25 +31,25 @@ fn check(nickname: &str, title: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Start a chat.
+/// The form that starts a chat.
 #[component]
 pub fn StartForm(
-    /// What to fill in.
+    /// The nickname to fill in.
     nickname: String,
-    /// What to fill in.
+    /// The title to fill in.
     title: String,
-    /// Whether the box is ticked.
+    /// Whether the chat is to be private.
     private: bool,
-    /// What makes it the same form when it is sent once more.
+    /// The id of the form, by which a second submission is recognized.
     id: String,
 ) -> impl IntoView {
     let seed = nickname.bytes().fold(0_u64, |seed, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    // the form is on pages as well that are never alive
+    // Notices, which are not live, show the form as well.
     let live = use_context::<Live>();
     let problem = RwSignal::new(None::<Problem>);
     let sending = RwSignal::new(false);
     let tries = StoredValue::new(0_u64);
-    // The fields belong to whoever types in them, from before the page is alive: they are read, and never bound.
+    // The fields may be typed in before the page is hydrated, so their values are read and never bound to signals.
     let (name_input, title_input) = (NodeRef::<Input>::new(), NodeRef::<Input>::new());
 
     let another_name = move |_| {
@@ -64,7 +64,7 @@ pub fn StartForm(
         let typed = |input: NodeRef<Input>| input.get().map(|input| input.value()).unwrap_or_default();
         let checked = check(&typed(name_input), &typed(title_input));
         problem.set(checked.err());
-        // one click too many starts no second chat
+        // A double click must not start two chats.
         if checked.is_err() || sending.get_untracked() {
             return event.prevent_default();
         }
@@ -72,8 +72,9 @@ pub fn StartForm(
             live.stay_if_cut_off(&event, problem);
         }
         let is_sent = !event.default_prevented();
-        // Who is called something else by now, in another tab, is not called back by a field that nobody touched: it is not
-        // sent, and keeps its text for whoever comes back to it. On a page that gives a form back, what is in it was typed.
+        // The nickname may have been changed in another tab. A field that the reader has not touched must not change it
+        // back, so it is not sent; it is enabled again in case the reader returns to this page. On a page without
+        // `Live` the form was refused, and its nickname was typed.
         if is_sent
             && live.is_some()
             && let Some(input) = name_input.get().filter(|input| input.value() == input.default_value())
@@ -83,11 +84,11 @@ pub fn StartForm(
         }
         sending.set(is_sent);
         if is_sent {
-            // the reader may have stopped the browser on its way, which nobody tells
+            // The reader may have cancelled the navigation, which browsers do not report.
             let _ = set_timeout(move || sending.set(false), ON_ITS_WAY);
         }
     };
-    // what was on its way when the page was left is not any more
+    // When the page is shown again from the back/forward cache, nothing is being sent any more.
     if let Some(live) = live {
         Effect::new(move |_| {
             live.shown_again.get();

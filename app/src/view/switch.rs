@@ -1,26 +1,26 @@
-//! A switch that everybody in a chat lives with, for its owner.
+//! A switch for a setting of the chat, for its owner.
 
 use domain::frame::Ask;
 use leptos::{ev::SubmitEvent, prelude::*};
 
 use crate::live::LiveChat;
 
-/// A switch: asked for by the socket where the page is alive, and an ordinary form where it is not.
+/// A switch. Its command is sent over the socket on a hydrated page, and as an ordinary form otherwise.
 #[component]
 pub fn Switch(
-    /// What it says.
+    /// The label.
     label: &'static str,
-    /// What that means, in a few words.
+    /// What the setting means, in a few words.
     title: &'static str,
-    /// Where the form goes.
+    /// The path that the form is posted to.
     action: &'static str,
-    /// What the form calls it.
+    /// The name of the field.
     name: &'static str,
-    /// What the form says when it is to be off, and on.
+    /// The values of the field for off and on.
     values: [&'static str; 2],
     /// Whether it is on.
     is_on: Memo<bool>,
-    /// Asks for it to be on, or off, where the page is alive.
+    /// Returns the command that switches it on or off.
     ask: Callback<bool, Ask>,
 ) -> impl IntoView {
     let chat = LiveChat::here();

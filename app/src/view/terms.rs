@@ -1,4 +1,4 @@
-//! What is kept and when it goes, from the settings in force.
+//! What is kept and for how long, from the settings in force.
 
 use leptos::prelude::*;
 

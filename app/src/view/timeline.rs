@@ -1,4 +1,4 @@
-//! What was said, oldest first, with the newest in view.
+//! The timeline of a chat, oldest event first, scrolled to the newest.
 
 mod paging;
 mod roving;
@@ -24,17 +24,17 @@ use crate::{
     },
 };
 
-/// What the tab of a chat is called, with so many messages in it that were not looked at.
+/// Returns the title of the tab of a chat, with the number of messages that the reader has not seen.
 pub fn tab_title(title: &str, missed: usize) -> String {
     if missed == 0 { format!("{title} · Qchat") } else { format!("({missed}) {title} · Qchat") }
 }
 
-/// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it
-/// opens at the newest and stays there while messages come, without any script. The place of a reader who has scrolled up
+/// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it opens
+/// at the newest event and stays there while messages come, without a script. The place of a reader who has scrolled up
 /// is kept by an [`Anchor`].
 #[component]
 pub fn TimelineView(
-    /// Whether there is something newer than what the page arrived with. A page that is alive gets it by itself.
+    /// Whether there are events after those the page was rendered with. A hydrated page loads them itself.
     later: bool,
 ) -> impl IntoView {
     let chat = LiveChat::here();
@@ -59,7 +59,7 @@ pub fn TimelineView(
         anchor.rows_are(lines.iter().map(place).collect());
         lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
     };
-    // Whoever asked for a page to read there is led to what they asked for, once it is shown.
+    // When a requested part of the history has replaced the timeline, scrolls to what was requested.
     Effect::new(move |before: Option<usize>| {
         let turned = chat.turned.get();
         if before.is_some_and(|before| before != turned) {
@@ -69,7 +69,7 @@ pub fn TimelineView(
         }
         turned
     });
-    // An own message is followed to where it stands.
+    // When the reader posts a message, scrolls to it.
     Effect::new(move |before: Option<usize>| {
         let posted = chat.posted.get();
         if before.is_some_and(|before| before != posted) {
@@ -78,7 +78,7 @@ pub fn TimelineView(
         }
         posted
     });
-    // The tab says what the chat is called now, and how many messages the reader has not looked at.
+    // The title of the tab has the current title of the chat and the number of messages not seen.
     let missed = Memo::new(move |_| chat.timeline.with(Timeline::missed));
     Effect::new(move |_| {
         let title = chat.chat.with(|chat| chat.title.to_string());
@@ -88,7 +88,7 @@ pub fn TimelineView(
         paging.scrolled();
         unread.scrolled();
     };
-    // what is read stays where it is, whatever comes, goes or changes
+    // What is read stays in place, whatever is added, removed or changed.
     anchor.watch();
     chat.show_by(move || anchor.in_view());
     roving::begin(live, scroller);
@@ -169,7 +169,7 @@ pub fn TimelineView(
     .into_any()
 }
 
-/// What a chat says in which nobody has said anything yet, to whoever is alone in it.
+/// A hint in a chat without messages, for a reader who is alone in it.
 #[component]
 fn Alone() -> impl IntoView {
     let chat = LiveChat::here();
@@ -196,7 +196,7 @@ fn Alone() -> impl IntoView {
     }
 }
 
-/// What there is to say to a reader who has scrolled up, and the way back to the end.
+/// The button that leads a reader who has scrolled up back to the newest event.
 #[component]
 fn ToNewest(has_unseen: Memo<bool>, is_away: Memo<bool>, go: Callback<()>) -> impl IntoView {
     let label = move || if has_unseen.get() { "New messages" } else { "Newest messages" };

@@ -1,4 +1,4 @@
-//! The name of the place, and the way home.
+//! The name of the site, as a link to the home page.
 
 use leptos::prelude::*;
 

@@ -1,7 +1,7 @@
-//! Reads what the server wrote as JSON. The browser parses the text and [`Reader`] takes the values out of what it made
-//! of it, so that neither a parser nor words for what is wrong have to be sent: what does not fit is refused as a whole.
-//! It reads what serde writes for the types of the domain and nothing else; serde-wasm-bindgen, which reads everything,
-//! is 23 kB more on the way to the reader.
+//! Reads the JSON that the server writes. The browser parses the text, and [`Reader`] deserializes the resulting
+//! values, so that neither a parser nor error messages have to be sent to the browser: a mismatch has no details. It
+//! reads what serde writes for the types of the domain and nothing else; serde-wasm-bindgen, which reads everything,
+//! would add 23 kB to the download.
 
 use std::fmt::{self, Display};
 
@@ -18,32 +18,32 @@ use web_sys::js_sys::{Array, Object, Reflect};
 
 #[wasm_bindgen]
 extern "C" {
-    /// As js-sys has it, of a text that the browser keeps: to fetch it letter by letter and hand it back costs more than
-    /// to read it.
+    /// `JSON.parse` as in js-sys, but of a string that stays in the browser: copying it into WASM and back costs more
+    /// than parsing it.
     #[wasm_bindgen(catch, js_namespace = JSON, js_name = parse)]
     fn parse_text(text: &JsValue) -> Result<JsValue, JsValue>;
 }
 
-/// What a JSON text says; nothing where it is not as expected, or is none.
+/// Parses a JSON text. Returns `None` if it is not valid or not of this type.
 pub(crate) fn parse<T: DeserializeOwned>(text: &JsValue) -> Option<T> {
     T::deserialize(Reader(parse_text(text).ok()?)).ok()
 }
 
-/// A JSON value, as somebody else has parsed it.
+/// A JSON value that was parsed by another library.
 trait Json: Sized {
-    /// The value of a field of an object; nothing where it has none.
+    /// Returns the value of a field of an object. `None` if there is no such field.
     fn field(&self, name: &str) -> Option<Self>;
-    /// The name and the value of the only field of an object.
+    /// Returns the name and the value of the first field of an object. `None` if there is none.
     fn only_field(&self) -> Option<(String, Self)>;
-    /// The values of an array.
+    /// Returns the values of an array. `None` if it is not an array.
     fn items(&self) -> Option<impl ExactSizeIterator<Item = Self>>;
-    /// A text.
+    /// Returns the value of a string. `None` if it is not a string.
     fn text(&self) -> Option<String>;
-    /// A number.
+    /// Returns the value of a number. `None` if it is not a number.
     fn number(&self) -> Option<f64>;
-    /// Yes or no.
+    /// Returns the value of a boolean. `None` if it is not a boolean.
     fn truth(&self) -> Option<bool>;
-    /// Whether there is nothing.
+    /// Whether it is `null`.
     fn is_null(&self) -> bool;
 }
 
@@ -81,7 +81,7 @@ impl Json for JsValue {
     }
 }
 
-/// A value is not what it should be.
+/// The error for a value that does not have the expected type.
 #[derive(Debug)]
 struct Mismatch;
 
@@ -93,7 +93,7 @@ impl Display for Mismatch {
 
 impl std::error::Error for Mismatch {}
 
-// What serde would say in words is not asked for: the words, and the ways to write a number into them, stay at home.
+// Error messages are dropped: their text, and the code that formats numbers into them, would add to the download.
 impl Error for Mismatch {
     fn custom<T: Display>(_: T) -> Self {
         Self
@@ -116,8 +116,8 @@ impl Error for Mismatch {
     }
 }
 
-/// Takes a value of a certain type out of a JSON value. Structs are read as the sequence of their fields, in the order of
-/// their declaration and wherever the object has them: what else it has is not looked at.
+/// Deserializes a JSON value. Structs are read as the sequence of their fields in the order of declaration, independent
+/// of their order in the object. Unknown fields are ignored.
 struct Reader<J>(J);
 
 impl<J: Json> Reader<J> {
@@ -226,23 +226,23 @@ impl<'de, J: Json> Deserializer<'de> for Reader<J> {
     }
 }
 
-/// Values one after the other; the end is where one is missing.
+/// A sequence of values that ends at a missing one.
 struct Values<I>(I);
 
 impl<'de, J: Json, I: Iterator<Item = Option<J>>> SeqAccess<'de> for Values<I> {
     type Error = Mismatch;
 
-    // A field may be missing where there is something to take instead. Serde asks no more after the end, and for the next
-    // field after a missing one.
+    // A missing field is reported as the end of the sequence, for which serde uses the default of the field if it has
+    // one. Serde then asks again for the next field.
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Mismatch> {
         self.0.next().flatten().map(|value| seed.deserialize(Reader(value))).transpose()
     }
 }
 
-/// One of the variants of an enum, by its place among them.
+/// A variant of an enum, by its index.
 struct Variant<J> {
     place: u32,
-    /// Nothing where a name is all there is.
+    /// The content of the variant. `None` for a unit variant.
     content: Option<J>,
 }
 
@@ -329,7 +329,7 @@ mod tests {
         T::deserialize(Reader(value)).ok()
     }
 
-    /// What is read is what serde_json reads, and what is written again.
+    /// Checks that a value is read as by serde_json.
     fn reads_as_serde_json<T: DeserializeOwned + Serialize>(value: Value) {
         let ours: T = read(value.clone()).unwrap_or_else(|| panic!("not read: {value}"));
         let theirs: T = serde_json::from_value(value).unwrap();
@@ -386,7 +386,7 @@ mod tests {
             json!({ "lobby": { "version": 1, "counts": counts, "matching": 1, "listings": [listing] } }),
             json!({ "lobby_change": { "version": 2, "counts": counts, "matching": 0, "listed": [],
                 "gone": ["0123456789abcdef"] } }),
-            // who does not type has no such field
+            // The `typing` field is absent if it is false.
             json!({ "roster": { "chat": "0123456789abcdef",
                 "roster": { "version": 1, "count": 2, "members": [user(), typing] } } }),
             json!({ "roster_change": { "chat": "0123456789abcdef",

@@ -1,6 +1,6 @@
-//! Writes what the server reads as JSON: what serde_json would write for the types of the domain. They have no maps, no
-//! tuples, no floating numbers and no bytes, and a text in memory does not fail: to leave out what serde_json has for these
-//! makes what is sent 0.6 kB smaller.
+//! Writes the JSON that the server reads: what serde_json would write for the types of the domain. They contain no
+//! maps, tuples, floating-point numbers or bytes, and writing into a string does not fail. Leaving out what serde_json
+//! has for these makes the download 0.6 kB smaller.
 
 use std::fmt::{self, Write};
 
@@ -9,7 +9,7 @@ use serde::{
     ser::{Impossible, SerializeSeq, SerializeStruct, SerializeStructVariant},
 };
 
-/// A value as JSON; nothing where it has something in it that no type of the domain has.
+/// Returns a value as JSON. `None` if it contains something that no type of the domain has.
 pub(crate) fn text(value: &(impl Serialize + ?Sized)) -> Option<String> {
     let mut text = String::new();
     value.serialize(Writer(&mut text)).ok()?;
@@ -20,7 +20,8 @@ pub(crate) fn text(value: &(impl Serialize + ?Sized)) -> Option<String> {
 struct Writer<'a>(&'a mut String);
 
 impl Writer<'_> {
-    /// RFC 8259, section 7: quotes, backslashes and control characters are escaped, and nothing else has to be.
+    /// Writes a string (RFC 8259, section 7): quotes, backslashes and control characters are escaped; nothing else has
+    /// to be.
     fn quoted(self, text: &str) {
         self.0.push('"');
         for character in text.chars() {
@@ -38,7 +39,7 @@ impl Writer<'_> {
     }
 }
 
-/// Values between brackets, with commas between them.
+/// Values between brackets, separated by commas.
 struct Values<'a> {
     text: &'a mut String,
     is_first: bool,
@@ -84,7 +85,7 @@ impl SerializeSeq for Values<'_> {
     }
 }
 
-/// A struct writes its fields the same, whether it stands alone or in a variant.
+/// Implements a struct serializer. Structs and struct variants write their fields alike.
 macro_rules! fields {
     ($($of:ident),*) => { $(
         impl $of for Values<'_> {

@@ -1,6 +1,6 @@
-//! The limits of the machine, each a process of its own, like what it is compared with. For a message to many: one thread
-//! that writes the same bytes to one socket after the other, and does nothing else. For messages that are acknowledged: a
-//! program that reads them and writes as many bytes back, and stores nothing.
+//! The limits of the machine, each a process of its own, as the programs compared with it. For fan-out: one thread that
+//! writes the same bytes to one socket after the other, and does nothing else. For acknowledged messages: a program
+//! that reads them, writes back as many bytes as Qchat, and stores nothing.
 
 use std::{
     io::{self, Read, Write},
@@ -15,18 +15,18 @@ use crate::{
     wire::{self, MASK_BYTES},
 };
 
-/// Tells this program by its environment what to be.
+/// The environment variable that tells this program what to run as.
 pub(crate) const ROLE: &str = "QCHAT_BENCH_ROLE";
-/// The loop of writes.
+/// Runs as the loop of writes.
 pub(crate) const LOOP: &str = "loop";
-/// What answers and stores nothing.
+/// Runs as the program that acknowledges messages and stores nothing.
 pub(crate) const ANSWERS: &str = "answers";
 
-/// What Qchat writes around the text of a message besides the head of the frame: measured at the same length, so that both
-/// write as many bytes.
+/// The number of bytes that Qchat writes around the text of a message, without the header of the frame: measured at the
+/// same text length, so that both write the same number of bytes.
 const ENVELOPE_BYTES: usize = 220;
 
-/// Whoever connects first says how many messages to write; all who connect afterwards are written to.
+/// Runs the loop of writes. The first connection sends how many messages to write; all connections after it get them.
 pub(crate) fn run() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;
@@ -58,7 +58,7 @@ pub(crate) fn run() -> io::Result<()> {
     Ok(())
 }
 
-/// Answers each message at once: with what Qchat shows its author of it, and with the acknowledgement.
+/// Acknowledges each message at once, and echoes it as Qchat does to its author.
 pub(crate) async fn answer() -> io::Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     writeln!(io::stdout(), "http://{}", listener.local_addr()?)?;

@@ -1,4 +1,4 @@
-//! A message to everybody in a room: what it costs, how long it takes, and how many there are in a second.
+//! Fan-out of a message to all members of a room: the cost, the latency, and the throughput.
 
 use std::{io, time::Duration};
 
@@ -9,21 +9,21 @@ use crate::{
     target::Target,
 };
 
-/// Those who post when everybody says as much as they can, and what each has on its way.
+/// The number of members who post flat out. Each has [`AT_ONCE`] messages in flight.
 const POSTERS: usize = 8;
 const AT_ONCE: usize = 32;
 
-/// What one target did in all rounds.
+/// The results of one target in all rounds.
 #[derive(Default)]
 pub(crate) struct Done {
-    /// Microseconds of processor time for a delivery, one message at a time.
+    /// The processor time of a delivery in microseconds, one message at a time, in each round.
     pub(crate) cpu_paced: Vec<f64>,
-    /// The same flat out.
+    /// The processor time of a delivery in microseconds, flat out, in each round.
     pub(crate) cpu_flat_out: Vec<f64>,
     rate: Vec<f64>,
-    /// Deliveries that came at once, flat out.
+    /// The number of deliveries in one read, flat out, in each round.
     at_once: Vec<f64>,
-    /// How long messages took to the last, in each round.
+    /// How long messages took to the last member, in each round.
     took: Vec<Vec<Duration>>,
 }
 
@@ -31,12 +31,12 @@ fn micros(heard: &Heard) -> f64 {
     heard.cpu.as_secs_f64() * 1e6 / heard.deliveries as f64
 }
 
-/// Each value divided by that of the same round.
+/// Divides each value by that of the same round.
 pub(crate) fn ratios(values: &[f64], of: &[f64]) -> Vec<f64> {
     values.iter().zip(of).map(|(value, of)| value / of).collect()
 }
 
-/// Measures all targets in a room of so many, in turns.
+/// Measures all targets in a room of `members`, in turns.
 pub(crate) async fn rounds(form: &Form, targets: &[Target], members: usize) -> io::Result<Vec<Done>> {
     let mut done: Vec<Done> = targets.iter().map(|_| Done::default()).collect();
     for _ in 0..form.rounds {
@@ -56,7 +56,7 @@ pub(crate) async fn rounds(form: &Form, targets: &[Target], members: usize) -> i
     Ok(done)
 }
 
-/// One room of a thousand, beside the peers.
+/// Measures the room of the form, along with the peers if they are wanted.
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
     let all = [Target::Bare, Target::Qchat, Target::Ws, Target::SocketIo];
     let targets = if form.peers { &all[..] } else { &all[..2] };

@@ -1,4 +1,4 @@
-//! How cost grows: with members, with chats, and with those who come and go.
+//! How costs grow: with members, with chats, and with users who join and leave.
 
 use std::{
     io,
@@ -18,18 +18,19 @@ use crate::{
     wire::Wire,
 };
 
-/// Who comes at the same time.
+/// The number of users who join at the same time.
 const AT_ONCE: usize = 128;
-/// Chats that are started while people look at the home page, further from each other than pages are told of them.
+/// The number of chats that are started while home pages are open. They are started [`BETWEEN`] apart, which is longer
+/// than the interval of updates of the lobby.
 const NEW_CHATS: usize = 10;
 const BETWEEN: Duration = Duration::from_millis(350);
-/// A round with ten thousand members takes half a minute.
+/// The number of rounds with large rooms: a round with ten thousand members takes half a minute.
 const LARGE_ROUNDS: usize = 3;
-/// In rooms of so many a delivery is to cost little more than the write of it.
+/// The number of members from which on a delivery should cost little more than its write.
 const GOAL_FROM: usize = 1_000;
-/// From so many on, nothing is shared because there are few.
+/// The number of chats, users or messages from which on nothing is shared because there are few.
 const MANY: usize = 100;
-/// What may be a cost twice as high is the same cost, on machines as noisy as these.
+/// The factor within which two costs count as the same, on machines as noisy as these.
 const FLAT: f64 = 2.0;
 
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
@@ -39,8 +40,8 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     lobby(form, report).await
 }
 
-/// Adds a figure for each size. Those that are larger than the first, or than the first so large, are to be no more than so
-/// many times its own.
+/// Adds a figure for each size. The sizes above the first one of at least `from` have the goal to cost at most [`FLAT`]
+/// times as much as it.
 fn add(report: &mut Report, kind: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
     let first = of.iter().find(|(size, _)| *size >= from);
     for (size, rounds) in of {
@@ -54,12 +55,12 @@ fn add(report: &mut Report, kind: impl Fn(usize) -> String, from: usize, of: &[(
     }
 }
 
-/// Rooms of ten to ten thousand: what a delivery costs does not grow.
+/// Measures rooms of ten to ten thousand members: the cost of a delivery does not grow.
 async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
     let (mut paced, mut flat_out) = (Vec::new(), Vec::new());
     for members in form.sizes.iter().copied() {
         let messages = (form.messages * 100 / members).clamp(40, 2_000);
-        // where something is to be reached, more than one round
+        // More than one round if there is a goal.
         let rounds_here = if members >= GOAL_FROM { form.rounds.min(LARGE_ROUNDS) } else { 1 };
         let of_size = Form { rounds: rounds_here, messages, ..form.clone() };
         let done = rounds(&of_size, &[Target::Bare, Target::Qchat], members).await?;
@@ -71,7 +72,7 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
             "×",
             &ratios(&qchat.cpu_paced, &bare.cpu_paced),
         );
-        // what a message costs by itself is shared by more in a large room
+        // In a large room, more deliveries share the fixed cost of a message.
         report.add(if members >= GOAL_FROM { against.with_goal(Goal::AtMost(1.25)) } else { against });
     }
     add(
@@ -84,8 +85,8 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// One to ten thousand chats, somebody in each who listens. The same people say something from elsewhere, in one chat after
-/// the other: one at a time, and all of them at once.
+/// Measures posts in one to ten thousand chats with one listener each. The same users post in one chat after the other,
+/// from outside: one at a time, and all of them at once.
 async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
     let (mut paced, mut flat_out) = (Vec::new(), Vec::new());
     for chats in [1].into_iter().chain(form.sizes.iter().copied()) {
@@ -99,7 +100,7 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
         settle(&server).await?;
         for (at_once, costs) in [(1, &mut paced), (MANY, &mut flat_out)] {
             let posts = if at_once == 1 { form.messages * 4 } else { chats.max(form.messages * 20) };
-            // far from each other, where there are more chats than posts
+            // Far apart, if there are more chats than posts.
             let place = |number| number * (chats / posts).max(1) % chats;
             let cpu = server.watched.cpu()?;
             for first in (0..posts).step_by(at_once) {
@@ -119,24 +120,25 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
         }
     }
     add(report, |chats| format!("chats {chats}: processor a post, one at a time"), 0, &paced);
-    // in fewer chats than there are posts at once, some of them share a write to who listens, and what is stored of the chat
+    // With fewer chats than concurrent posts, some posts share a write to the listener and an update of the stored
+    // chat.
     add(report, |chats| format!("chats {chats}: processor a post, {MANY} at once"), MANY, &flat_out);
     Ok(())
 }
 
-/// A new chat, and somebody who listens there.
+/// Starts a chat, and joins it as a listener.
 async fn room(server: &Running) -> io::Result<(String, Wire)> {
     let chat = start_chat(server.address).await?;
     let listener = server.join_chat(&chat).await?;
     Ok((chat, listener))
 }
 
-/// Rooms that fill: what it costs that somebody comes, until everybody knows.
+/// Measures rooms that fill: the cost of each member who joins, until all others know.
 async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
     let (mut costs, mut took) = (Vec::new(), Vec::new());
     for members in form.sizes.iter().copied() {
         let server = Target::Qchat.start().await?;
-        // who they are is known before, since that takes a page
+        // Sessions are created before, since each takes a page.
         let mut sessions = Vec::new();
         while sessions.len() < members {
             let asking = (0..AT_ONCE.min(members - sessions.len())).map(|_| session(server.address));
@@ -156,7 +158,7 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
         costs.push((members, vec![cpu.as_secs_f64() * 1e6 / members as f64]));
         took.push((members, began.elapsed().as_secs_f64()));
     }
-    // in a small room everybody is told of everybody at once, and the first to come pay for what is there once
+    // In a small room all members are announced at once, and the first ones bear the fixed costs.
     add(report, |members| format!("members {members}: processor for each who comes"), MANY, &costs);
     for (members, seconds) in took {
         report.add(Figure::of(format!("members {members}: until all are there and know"), "s", &[seconds]));
@@ -164,7 +166,7 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Home pages that are open: what it costs to tell each of a new chat.
+/// Measures open home pages: the cost of telling each of a new chat.
 async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
     let mut costs = Vec::new();
     for pages in form.sizes.iter().copied().filter(|pages| *pages >= 100 || form.sizes.len() == 1) {
@@ -181,7 +183,7 @@ async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
             sleep(BETWEEN).await;
         }
         for page in &mut open {
-            // somebody who was told of none would wait for ever
+            // Fails by waiting for ever if a page was not told.
             expect(page, r#"{"lobby_change""#).await?;
         }
         settle(&server).await?;

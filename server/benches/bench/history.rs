@@ -1,4 +1,4 @@
-//! Databases with a past: many messages, written as the server writes them.
+//! Databases with many messages, written as the server writes them.
 
 use std::{error::Error, path::Path};
 
@@ -11,14 +11,14 @@ use server::start::DATABASE;
 
 use crate::target::body;
 
-/// Events in one transaction: as many as the writer takes at most.
+/// The number of events in one transaction: the maximum of the writer.
 const BATCH: u64 = 256;
 
-/// What nothing of these databases is older than.
+/// Lifetimes that exceed the age of everything in these databases.
 pub(crate) const LIFETIMES: Lifetimes =
     Lifetimes { chat: Span::seconds(86_400), user: Span::seconds(86_400), message: Span::seconds(86_400) };
 
-/// The chat with a number.
+/// Returns the id of the chat with a number.
 pub(crate) fn chat(number: u64) -> ChatId {
     ChatId::from_bytes(id(number))
 }
@@ -29,8 +29,8 @@ fn id(number: u64) -> [u8; ID_BYTES] {
     id
 }
 
-/// Writes so many chats with so many messages each into a data folder, and so many more in the first of them. Everything
-/// happened just now.
+/// Writes `chats` chats with `messages` messages each into a data folder, and `more` messages in the first chat, all
+/// with the time `now`.
 pub(crate) fn write(
     data_dir: &Path,
     chats: u64,
@@ -42,7 +42,7 @@ pub(crate) fn write(
     let store = Store::open(&data_dir.join(DATABASE), LIFETIMES)?;
     let mut newest = vec![Seq::ZERO; usize::try_from(chats)?];
     let mut seq = Seq::ZERO;
-    // chats take turns, so that a chat is spread over the database as it is when people talk
+    // Chats take turns, so that a chat is spread over the database as it is in practice.
     let in_turns = chats * (messages + 1);
     let all = in_turns + more;
     let (author, nickname) = (UserId::from_bytes(id(u64::MAX)), Nickname::friendly(7));

@@ -1,4 +1,4 @@
-//! What connections cost that say nothing, and what it costs when all of them come back.
+//! The cost of idle connections, and the cost when all of them reconnect.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::{
     target::{Member, Target},
 };
 
-/// Who comes at the same time.
+/// The number of connections that are opened at the same time.
 const AT_ONCE: usize = 256;
 
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
@@ -49,7 +49,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
             let kind = format!("{connections} idle joined connections, heartbeats and all: processor");
             report.add(Figure::of(kind, "%", &[busy * 100.0]));
         }
-        // everybody is cut off at once, and comes back from where they were
+        // All connections are cut at once, and reconnect with their cursors.
         for member in &mut members {
             member.leave();
         }
@@ -93,7 +93,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     Ok(())
 }
 
-/// What a peer holds for connections that say nothing, in megabytes.
+/// Returns the memory of a peer with idle connections, in megabytes.
 async fn held_by(peer: Target, form: &Form, report: &mut Report) -> io::Result<Vec<(f64, f64)>> {
     let server = peer.start().await?;
     let empty = server.watched.resident()?;

@@ -1,4 +1,4 @@
-//! How long a message takes to the last of a room while more and more are said.
+//! The latency to the last member of a room at increasing loads.
 
 use std::io;
 
@@ -10,17 +10,18 @@ use crate::{
     target::Target,
 };
 
-/// Those who say something, in turns.
+/// The number of members who post, in turns.
 const POSTERS: usize = 8;
-/// Times that a load is tried. Where it is not kept up with more often than it is, it is too much: once may be the machine.
+/// The number of attempts at each load. A load has to be sustained in more than half of them: a single failure may be
+/// due to the machine.
 const TRIES: usize = 3;
-/// Of fewer messages no hundredth part is told.
+/// The minimum number of messages for a 99th percentile.
 const ENOUGH: usize = 100;
 
-/// A target, and what came of it so far.
+/// A target and its results so far.
 struct Loaded {
     target: Target,
-    /// Nothing once it does not keep up: its heartbeats would be in the way of the others.
+    /// `None` once it cannot sustain the load: its heartbeats would disturb the others.
     room: Option<Room>,
     half: Line,
     most: Line,
@@ -37,7 +38,7 @@ impl Loaded {
         Ok(Self { target, room: Some(room), half: line("p50", false), most: line("p99", true) })
     }
 
-    /// Notes how long messages took to the last, or that there were too many.
+    /// Records the latencies at a load, or that it was too high.
     fn note(&mut self, load: f64, tries: Vec<(Heard, bool)>, members: usize, report: &mut Report) {
         let name = self.target.name();
         if 2 * tries.iter().filter(|(_, is_kept_up)| *is_kept_up).count() <= tries.len() {

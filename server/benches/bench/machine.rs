@@ -1,4 +1,4 @@
-//! What a process takes of the machine, as Linux tells it (proc(5)).
+//! The resources of a process, as reported by Linux (proc(5)).
 
 use std::{
     ffi::OsString,
@@ -18,11 +18,11 @@ impl Watched {
         ["/proc", &self.0.to_string()].iter().collect()
     }
 
-    /// Processor time of all its threads so far.
+    /// Returns the processor time of all its threads so far.
     pub(crate) fn cpu(self) -> io::Result<Duration> {
         let mut nanos = 0;
         for task in fs::read_dir(self.folder().join("task"))? {
-            // a thread may end while the others are asked
+            // A thread may end while the others are read.
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             let first = text.split_whitespace().next().and_then(|first| first.parse::<u64>().ok());
             nanos += first.ok_or_else(|| io::Error::other("schedstat is not as expected"))?;
@@ -30,12 +30,12 @@ impl Watched {
         Ok(Duration::from_nanos(nanos))
     }
 
-    /// Bytes of memory that are its own now.
+    /// Returns its resident memory, in bytes.
     pub(crate) fn resident(self) -> io::Result<u64> {
         Ok(self.number("status", "VmRSS:")? * 1024)
     }
 
-    /// Bytes that it had fetched from a disk so far.
+    /// Returns the number of bytes that it has read from disks so far.
     pub(crate) fn fetched(self) -> io::Result<u64> {
         self.number("io", "read_bytes:")
     }
@@ -48,10 +48,10 @@ impl Watched {
     }
 }
 
-/// Has the kernel forget what it holds of a file in memory. Whether it did is seen where somebody reads the file: there need be no
-/// dd(1), and a file system in memory forgets nothing.
+/// Drops a file from the page cache. Whether that worked has to be observed when the file is read: there may be no
+/// dd(1), and a file system in memory cannot drop it.
 pub(crate) fn put_out_of_memory(file: &Path) -> io::Result<()> {
-    // what is not on the disk yet stays
+    // Pages that are not written yet stay in the cache.
     File::open(file)?.sync_all()?;
     let mut input = OsString::from("if=");
     input.push(file);
@@ -59,7 +59,7 @@ pub(crate) fn put_out_of_memory(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What machine this is, in a few words.
+/// Describes the machine in a few words.
 pub(crate) fn description() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let info = read("/proc/cpuinfo");

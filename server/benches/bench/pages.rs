@@ -1,4 +1,4 @@
-//! Pages: how many a core makes in a second, and how long one takes.
+//! Pages: how many are rendered per core and second, and how long one takes.
 
 use std::{
     error::Error,
@@ -25,16 +25,17 @@ use crate::{
     wire,
 };
 
-/// Connections that ask at once.
+/// The number of concurrent connections.
 const CONNECTIONS: usize = 16;
-/// Pages that are compared for each message that is: a page is done in a tenth of the time.
+/// The number of cached pages that are compared for each message: a page takes a tenth of the time.
 const PAGES_A_MESSAGE: usize = 10;
-/// Tells the bare route how many bytes to answer.
+/// The environment variable with the number of bytes that the bare route answers.
 pub(crate) const BYTES: &str = "QCHAT_BENCH_BYTES";
-/// What a page asks for: as browsers do, without compression, since the server has none to do.
+/// The `Accept` header of the requests, as browsers send it. They do not accept compression, so that the server
+/// compresses nothing.
 const ACCEPT: &str = "text/html";
 
-/// A route that answers bytes and does nothing else. Runs as a process of its own.
+/// Runs a route that answers bytes and does nothing else, as a process of its own.
 pub(crate) async fn serve_bytes() -> io::Result<()> {
     let length = std::env::var(BYTES).ok().and_then(|bytes| bytes.parse().ok()).unwrap_or_default();
     let bytes = Bytes::from(vec![b'x'; length]);
@@ -43,7 +44,7 @@ pub(crate) async fn serve_bytes() -> io::Result<()> {
     axum::serve(listener, Router::new().route("/", get(move || async move { bytes }))).await
 }
 
-/// A connection that is kept.
+/// A persistent connection.
 struct Reader {
     stream: TcpStream,
     request: Vec<u8>,
@@ -54,12 +55,12 @@ impl Reader {
     async fn connect(server: &Running, path: &str) -> io::Result<Self> {
         let stream = wire::connect(server.address).await?;
         let address = server.address;
-        // without a cookie: each page is that of somebody who has not been there before
+        // Without a cookie, so each page is that of a new user.
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {ACCEPT}\r\n\r\n");
         Ok(Self { stream, request: request.into_bytes(), left: Vec::new() })
     }
 
-    /// Asks once and reads the answer to its end. Gives how many bytes its body had.
+    /// Sends a request and reads the response to its end. Returns the length of its body.
     async fn ask(&mut self) -> io::Result<usize> {
         self.stream.write_all(&self.request).await?;
         loop {
@@ -83,7 +84,7 @@ impl Reader {
     }
 }
 
-/// How long the body of the first answer is, and where it ends; nothing where it is not all there.
+/// Returns the length of the body of the first response, and where the response ends. `None` if it is incomplete.
 fn answer(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
@@ -111,9 +112,9 @@ fn answer(bytes: &[u8]) -> io::Result<Option<(usize, usize)>> {
     }
 }
 
-/// What came of asking for one address.
+/// The results for one address.
 struct Asked {
-    /// Answers for each second of processor time.
+    /// The number of responses per second of processor time.
     a_core: f64,
     alone: Vec<Duration>,
     bytes: usize,
@@ -134,7 +135,7 @@ async fn ask(server: &Running, path: &str, form: &Form) -> io::Result<Asked> {
     Ok(Asked { a_core: answers.iter().sum::<usize>() as f64 / cpu.as_secs_f64(), alone, bytes })
 }
 
-/// Somebody who does the same again and again in a chat, and notes how long each time took.
+/// A user who does the same again and again in a chat, and records how long each time took.
 struct Visitor<'a> {
     server: &'a Running,
     chat: String,
@@ -154,7 +155,7 @@ impl<'a> Visitor<'a> {
         Ok(Self { server, chat, reader, poster, kept, anew, posts, joins })
     }
 
-    /// The page as it is kept while nothing is said.
+    /// Reads the page from the render cache: nothing was posted since the last time.
     async fn read_kept(&mut self) -> io::Result<()> {
         let one = Instant::now();
         self.reader.ask().await?;
@@ -162,7 +163,7 @@ impl<'a> Visitor<'a> {
         Ok(())
     }
 
-    /// Says something, and reads the page that is made anew for that.
+    /// Posts a message, and reads the page, which has to be rendered again.
     async fn post_and_read(&mut self) -> io::Result<()> {
         let one = Instant::now();
         self.poster.post(self.server).await?;
@@ -174,7 +175,7 @@ impl<'a> Visitor<'a> {
         Ok(())
     }
 
-    /// Somebody new comes, and goes again. They are a member for some seconds more, so that this comes last.
+    /// Joins as a new user, and leaves. The user stays a member for some seconds, so this is done last.
     async fn join(&mut self) -> io::Result<()> {
         let cookie = session(self.server.address).await?;
         let one = Instant::now();
@@ -185,18 +186,19 @@ impl<'a> Visitor<'a> {
     }
 }
 
-/// What came of doing the same in two chats.
+/// The results of doing the same in two chats.
 struct Compared {
-    /// How many times as long it took in the first: a page that is kept, one that is made anew, to join, to say something.
+    /// The ratios of the times in the first chat to those in the second: for a cached page (`kept`), a page that is
+    /// rendered again (`anew`), to join (`join`) and to post (`post`).
     kept: f64,
     anew: f64,
     join: f64,
     post: f64,
-    /// How long pages took that were made anew, in the second.
+    /// How long the pages that were rendered again took in the second chat.
     took_anew: Vec<Duration>,
 }
 
-/// Does the same in a long and in a short chat, one thing at a time and in turns, and compares the middle of each.
+/// Does the same in a long and in a short chat, one thing at a time and in turns, and compares the medians.
 async fn compare(server: &Running, long: String, short: String, form: &Form) -> io::Result<Compared> {
     let (mut long, mut short) = (Visitor::arrive(server, long).await?, Visitor::arrive(server, short).await?);
     for _ in 0..PAGES_A_MESSAGE * form.messages {
@@ -221,7 +223,8 @@ async fn compare(server: &Running, long: String, short: String, form: &Form) -> 
     })
 }
 
-/// Bytes of what a browser fetches with its first page, packed as it is sent: nothing where the server has no site in it.
+/// Returns the compressed size of what a browser loads with its first page, in bytes. `None` if the server was built
+/// without its site.
 async fn weight(server: &Running) -> io::Result<Option<usize>> {
     let page = target::request(server.address, "GET / HTTP/1.1", "").await?;
     let mut all = 0;
@@ -241,7 +244,7 @@ async fn weight(server: &Running) -> io::Result<Option<usize>> {
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
     let now = Timestamp(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?);
-    // chats of 50 messages in plenty, and the first of them with very many
+    // Many chats of 50 messages, and the first of them with many more.
     history::write(data.path(), form.chats, 50, form.long, now)?;
     let [mut rate, mut bare_rate] = [(); 2].map(|()| Vec::new());
     let [mut alone, mut home, mut anew] = [(); 3].map(|()| Vec::new());
@@ -249,7 +252,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     for round in 1..=form.rounds {
         let server = target::launch(Target::Qchat, &mut target::qchat(data.path()))?;
         weighs = weight(&server).await?;
-        // another one each time, since more is said in it
+        // Another one in each round, since messages are posted in it.
         let [long, short] = [0, round as u64].map(|number| history::chat(number).to_string());
         let of_chat = ask(&server, &format!("/chat/{short}"), form).await?;
         rate.push(of_chat.a_core);

@@ -1,4 +1,4 @@
-//! Lines on paper: both scales go up by factors, since what is compared differs by factors.
+//! Line charts. Both scales are logarithmic, since what is compared differs by factors.
 
 use std::fmt::Write;
 
@@ -10,21 +10,21 @@ const LEFT: f64 = 70.0;
 const RIGHT: f64 = 190.0;
 const TOP: f64 = 46.0;
 const BOTTOM: f64 = 52.0;
-/// From one name to the next below it.
+/// The distance between two names.
 const NAME_HEIGHT: f64 = 16.0;
-/// Told apart by people who see few colours as well (Okabe and Ito, 2008).
+/// Colours that can be distinguished with colour blindness (Okabe and Ito, 2008).
 const COLOURS: [&str; 4] = ["#0072b2", "#d55e00", "#009e73", "#555555"];
 
-/// What was measured of one target.
+/// The measurements of one target.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) points: Vec<(f64, f64)>,
-    /// The second line of the same target: in its colour, and dashed.
+    /// Whether it is the second line of the same target, in its colour and dashed.
     pub(crate) is_dashed: bool,
 }
 
-/// What is shown.
+/// A chart.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Plot {
     pub(crate) file: &'static str,
@@ -34,7 +34,7 @@ pub(crate) struct Plot {
     pub(crate) lines: Vec<Line>,
 }
 
-/// From a number to a place, by factors.
+/// A logarithmic scale.
 struct Scale {
     least: f64,
     most: f64,
@@ -46,7 +46,7 @@ impl Scale {
     fn over(values: impl Iterator<Item = f64> + Clone, from: f64, to: f64) -> Self {
         let least = values.clone().fold(f64::INFINITY, f64::min);
         let most = values.fold(0.0, f64::max);
-        // a little room at both ends
+        // Some margin at both ends.
         Self { least: (least / 1.3).max(f64::MIN_POSITIVE), most: most * 1.3, from, to }
     }
 
@@ -55,7 +55,7 @@ impl Scale {
         self.from + part * (self.to - self.from)
     }
 
-    /// 1, 2 and 5 with as many zeros as it takes.
+    /// Returns the values to mark: 1, 2 and 5 times powers of ten.
     fn marks(&self) -> Vec<f64> {
         let decades = (self.least.log10().floor() as i32)..=(self.most.log10().ceil() as i32);
         decades
@@ -66,7 +66,7 @@ impl Scale {
 }
 
 impl Plot {
-    /// As SVG. Nothing where there are no points.
+    /// Renders the chart as SVG. Returns `None` if there are no points.
     pub(crate) fn svg(&self) -> Option<String> {
         let points = || self.lines.iter().flat_map(|line| line.points.iter().copied());
         points().next()?;
@@ -131,12 +131,13 @@ impl Plot {
             }
             names.push((*last, paint, &line.name));
         }
-        // names stand where their lines end, in the order of these, and below each other where these end together
+        // Names are placed where their lines end, in the order of these ends, and below each other if these are close
+        // together.
         names.sort_by(|(one, ..), (other, ..)| one.total_cmp(other));
         let mut free = TOP;
         let many = names.len();
         for (number, (last, paint, name)) in names.into_iter().enumerate() {
-            // those below need room too
+            // Leaves room for those below.
             let lowest = HEIGHT - NAME_HEIGHT * (many - number) as f64;
             let at = last.min(lowest).max(free);
             free = at + NAME_HEIGHT;

@@ -1,4 +1,4 @@
-//! What it costs to have said something on the disk: many at once in many chats, and one at a time.
+//! The cost of durable posts: many at once in many chats, and one at a time.
 
 use std::{
     env,
@@ -20,20 +20,20 @@ use crate::{
     wire::{self, Kind, Wire},
 };
 
-/// People who post, each in a chat of their own, and what each has on its way.
+/// The number of users who post, each in a chat of their own. Each has [`AT_ONCE`] posts in flight.
 const POSTERS: usize = 32;
 const AT_ONCE: u32 = 32;
-/// Records in one bare append: as many as the writer takes at once.
+/// The number of records in one bare append: the maximum of the writer.
 const BATCH: usize = 256;
-/// Bytes of a bare record: what Qchat stores of a message.
+/// The number of bytes of a bare record: as many as Qchat stores of a message.
 const RECORD_BYTES: usize = BODY_BYTES + 60;
 
-/// Somebody who says something in a chat of their own.
+/// A user who posts.
 pub(crate) struct Poster {
     wire: Wire,
     chat: String,
     next: u32,
-    /// Answers that came and that nobody has waited for.
+    /// The number of answers received that were not waited for yet.
     left: u32,
 }
 
@@ -43,24 +43,24 @@ impl Poster {
         Self::arrive_in(server, chat).await
     }
 
-    /// Somebody new in a chat that is there.
+    /// Creates a new user in an existing chat.
     pub(crate) async fn arrive_in(server: &Running, chat: String) -> io::Result<Self> {
         let wire = server.join_chat(&chat).await?;
         Ok(Self { wire, chat, next: 0, left: 0 })
     }
 
-    /// Somebody new who says something in chats that they are not in.
+    /// Creates a new user who posts in chats without joining them.
     pub(crate) async fn pass_by(server: &Running) -> io::Result<Self> {
         Ok(Self { wire: server.visit().await?, chat: String::new(), next: 0, left: 0 })
     }
 
-    /// Somebody at a program that answers and stores nothing.
+    /// Connects to the program that acknowledges messages and stores nothing.
     async fn arrive_at_answers(server: &Running) -> io::Result<Self> {
         let wire = Wire { stream: wire::connect(server.address).await?, left: Vec::new() };
         Ok(Self { wire, chat: ChatId::from_bytes([0; ID_BYTES]).to_string(), next: 0, left: 0 })
     }
 
-    /// Says something in this chat from now on.
+    /// Posts a message in this chat, and posts there from now on.
     pub(crate) async fn post_in(&mut self, server: &Running, chat: &str) -> io::Result<()> {
         chat.clone_into(&mut self.chat);
         self.post(server).await
@@ -71,7 +71,7 @@ impl Poster {
         self.wire.stream.write_all(&server.post_to(&self.chat, self.next)).await
     }
 
-    /// Waits for answers, one at least. Gives how many came.
+    /// Waits for at least one answer. Returns the number of answers received.
     async fn answers(&mut self) -> io::Result<u32> {
         loop {
             let (mut used, mut answers) = (0, 0);
@@ -102,7 +102,7 @@ impl Poster {
         Ok(())
     }
 
-    /// Posts as fast as it is answered, for so long. Gives how many were acknowledged.
+    /// Posts as fast as the answers come, for `duration`. Returns the number of acknowledged posts.
     pub(crate) async fn flood(&mut self, server: &Running, duration: Duration) -> io::Result<u32> {
         let began = Instant::now();
         let (mut open, mut acknowledged) = (0, 0);
@@ -119,8 +119,8 @@ impl Poster {
     }
 }
 
-/// Appends records to a file, so many with one fsync, for so long. Gives how many there were in a second, and how long each
-/// append took.
+/// Appends records to a file, `batch` of them with one fsync, for `duration`. Returns the number of records per second,
+/// and how long each append took.
 fn append(batch: usize, duration: Duration) -> io::Result<(f64, Vec<Duration>)> {
     let folder = tempfile::tempdir()?;
     let mut file = File::create(folder.path().join("log"))?;
@@ -135,7 +135,8 @@ fn append(batch: usize, duration: Duration) -> io::Result<(f64, Vec<Duration>)> 
     Ok(((took.len() * batch) as f64 / began.elapsed().as_secs_f64(), took))
 }
 
-/// Everybody posts as fast as they are answered, for so long. Gives how many were acknowledged in a second.
+/// Posts as all users, as fast as the answers come, for `duration`. Returns the number of acknowledged posts per
+/// second.
 async fn flood(server: &Running, posters: &mut [Poster], duration: Duration) -> io::Result<f64> {
     let began = Instant::now();
     let done = try_join_all(posters.iter_mut().map(|poster| poster.flood(server, duration))).await?;

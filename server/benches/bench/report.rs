@@ -1,4 +1,4 @@
-//! What came of it: a table for people, and the same for programs.
+//! The report: a table for people, and the same as JSON for programs.
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::plot::Plot;
 
-/// What is to be reached.
+/// The goal for a figure.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
@@ -23,12 +23,12 @@ impl Goal {
     }
 }
 
-/// A figure of several rounds.
+/// A figure measured in several rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
     kind: String,
     unit: &'static str,
-    /// The middle of all rounds, or between the two in the middle; the least and the most.
+    /// The median of all rounds. If their number is even, the mean of the two in the middle.
     median: f64,
     least: f64,
     most: f64,
@@ -36,18 +36,18 @@ pub(crate) struct Figure {
     verdict: Option<Decision>,
 }
 
-/// Whether a goal is reached.
+/// Whether a goal was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Decision {
     Reached,
-    /// By the median, and missed in a round at least.
+    /// Reached by the median, and missed in at least one round.
     NotInEachRound,
     Missed,
 }
 
 impl Figure {
-    /// Of as many values as there were rounds, one at least.
+    /// Creates a figure from the values of all rounds. There has to be at least one.
     pub(crate) fn of(kind: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -57,7 +57,8 @@ impl Figure {
         Self { kind: kind.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
     }
 
-    /// A percentile, in milliseconds: over the times of all rounds together, and the least and the most of those of each.
+    /// Creates a figure of a percentile, in milliseconds: that of the times of all rounds together, with the least and
+    /// the most of those of the single rounds.
     pub(crate) fn of_times(kind: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
         let each: Vec<_> = rounds.iter().map(|times| percentile(times, part)).collect();
         Self { median: percentile(&rounds.concat(), part), ..Self::of(kind, "ms", &each) }
@@ -75,12 +76,12 @@ impl Figure {
     }
 }
 
-/// The middle of some values.
+/// Returns the median of some values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     Figure::of("", "", values).median
 }
 
-/// Sees to it that a figure says what it should. Run with the tests, for which a benchmark has no harness.
+/// Checks the arithmetic of figures. Called by the tests, since a benchmark has no test harness.
 pub(crate) fn check() {
     assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
     assert_eq!(median(&[2.0, 1.0]), 1.5, "between the two in the middle");
@@ -94,10 +95,10 @@ pub(crate) fn check() {
     assert_eq!((of_both.least, of_both.median, of_both.most), (2.0, 2.0, 9.0));
 }
 
-/// All figures, in the order they were taken.
+/// All figures, in the order in which they were measured.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
-    /// A run that only shows that it runs is no measure of anything.
+    /// Whether figures are compared with their goals. A run that only checks that everything works measures nothing.
     judges: bool,
     machine: String,
     versions: Vec<String>,
@@ -116,7 +117,7 @@ impl Report {
         self.versions.push(version);
     }
 
-    /// Says what could not be measured, and why.
+    /// Reports what could not be measured, and why.
     pub(crate) fn note(&mut self, note: String) {
         println!("{note}");
         self.notes.push(note);
@@ -134,7 +135,8 @@ impl Report {
         self.figures.push(figure);
     }
 
-    /// Writes the table, the file for programs and the plots into a folder. Those that fall short come first.
+    /// Writes the table, the JSON file and the charts into a folder. Figures that miss their goals come first in the
+    /// table.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         fs::write(folder.join("bench.json"), serde_json::to_string_pretty(self)?)?;
@@ -188,7 +190,7 @@ fn line(figure: &Figure) -> String {
     format!("| {kind} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
 }
 
-/// Three digits are enough, and more would be noise.
+/// Formats a number with about three significant digits: more would be noise.
 fn number(value: f64) -> String {
     match value.abs() {
         1_000.0.. => {
@@ -209,7 +211,7 @@ fn number(value: f64) -> String {
     }
 }
 
-/// The value below which so large a part of some times are, in milliseconds. Times of all rounds are put together first.
+/// Returns a percentile of some times, in milliseconds. `part` is from 0 to 1. NaN if there are none.
 pub(crate) fn percentile(times: &[Duration], part: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! A room full of members who count what they hear, and see to it that everybody hears the same in the same order.
+//! A room of members who count what they receive, and check that all of them receive the same in the same order.
 
 use std::{
     cell::{Cell, RefCell},
@@ -19,37 +19,37 @@ use crate::{
     wire::{self, Kind, Wire},
 };
 
-/// What a member reads at once.
+/// The maximum number of bytes of one read.
 const READ_BYTES: usize = 256 * 1024;
-/// Nothing takes this long unless something was lost.
+/// The timeout after which a message counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// What may be left to be heard when so many a second were said for a while, as a part of that while. A backlog that grows
-/// all the time is larger, unless there is too much by less than this part.
+/// The backlog that is tolerated after a load, as a fraction of its duration. A backlog that grows all the time is
+/// larger, unless the load is too high by less than this fraction.
 const BACKLOG: f64 = 0.1;
-/// Members that join at the same time.
+/// The number of members that join at the same time.
 const JOINING: usize = 64;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// What was heard so far.
+/// What was received so far.
 #[derive(Default)]
 struct Progress {
     members: usize,
     posters: usize,
-    /// The numbers of the messages in the order of whoever heard them first.
+    /// The numbers of the messages, in the order in which they were first received.
     order: Vec<u32>,
-    /// How many have yet to hear each.
+    /// The number of members who have not received each message.
     missing: Vec<usize>,
-    /// When each number was posted, and by whom.
+    /// When each message was posted, and by which poster.
     posted: Vec<(Instant, usize)>,
-    /// How long each took to the last member.
+    /// How long each message took to the last member.
     took: Vec<Duration>,
     heard: u64,
-    /// How often a member read something.
+    /// The number of reads by all members.
     reads: u64,
-    /// What each poster has on its way.
+    /// The number of messages in flight of each poster.
     on_their_way: Vec<usize>,
     broken: Option<String>,
 }
@@ -65,15 +65,15 @@ pub(crate) struct Room {
     next: Cell<u32>,
 }
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
-    /// Messages to members, each counted.
+    /// The number of deliveries: one for each message and member.
     pub(crate) deliveries: u64,
-    /// How often a member read something: several deliveries may come at once.
+    /// The number of reads by all members. One read may get several deliveries.
     pub(crate) reads: u64,
     pub(crate) elapsed: Duration,
-    /// Processor time of the server.
+    /// The processor time of the server.
     pub(crate) cpu: Duration,
     /// How long each message took to the last member.
     pub(crate) took: Vec<Duration>,
@@ -122,7 +122,7 @@ impl Room {
         self.streams.push(stream);
     }
 
-    /// Says one message after the other, each when everybody has heard the one before.
+    /// Posts one message after the other, each when all members have received the one before.
     pub(crate) async fn paced(&self, messages: usize) -> io::Result<Heard> {
         let before = self.begin()?;
         for _ in 0..messages {
@@ -132,7 +132,7 @@ impl Room {
         self.end(&before)
     }
 
-    /// Every poster says so many at once and one more for each that it hears, for so long.
+    /// Keeps `at_once` messages of every poster in flight, for `duration`.
     pub(crate) async fn flat_out(&self, at_once: usize, duration: Duration) -> io::Result<Heard> {
         let before = self.begin()?;
         let posters = self.progress.borrow().posters;
@@ -155,8 +155,8 @@ impl Room {
         self.end(&before)
     }
 
-    /// Says so many messages a second for so long, whether or not those before have been heard. Gives what came of it, and
-    /// whether it was kept up with: whether as many could be said, and the last was heard in time.
+    /// Posts `rate` messages a second for `duration`, whether or not earlier ones were received. Returns the results,
+    /// and whether the load was sustained: all messages could be posted, and the last one was received in time.
     pub(crate) async fn at_rate(&self, rate: f64, duration: Duration) -> io::Result<(Heard, bool)> {
         let before = self.begin()?;
         let posters = self.progress.borrow().posters;
@@ -235,7 +235,7 @@ impl Drop for Room {
     }
 }
 
-/// Waits until a server has nothing to do any more.
+/// Waits until a server is idle.
 pub(crate) async fn settle(server: &Running) -> io::Result<()> {
     let (mut quiet, mut before) = (0, server.watched.cpu()?);
     for _ in 0..600 {
@@ -270,15 +270,15 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// A member's ear.
+/// The receiving end of a member.
 struct Listener {
     stream: Rc<TcpStream>,
     left: Vec<u8>,
     is_socket_io: bool,
-    /// How many messages it has heard.
+    /// The number of messages received.
     position: usize,
     member: usize,
-    /// Where the number was in the last message.
+    /// The position of the number in the last message.
     hint: usize,
     progress: Rc<RefCell<Progress>>,
     news: Rc<Notify>,
@@ -301,7 +301,7 @@ impl Listener {
         self.news.notify_one();
     }
 
-    /// Reads what there is; false where that is the end.
+    /// Reads what is available. Returns false at the end of the stream.
     fn read(&mut self) -> io::Result<bool> {
         SCRATCH.with_borrow_mut(|scratch| {
             let count = self.stream.try_read(scratch)?;
@@ -320,7 +320,7 @@ impl Listener {
         })
     }
 
-    /// Takes in all whole frames; gives how many bytes that were.
+    /// Handles all complete frames. Returns the number of bytes consumed.
     fn take(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         while let Some((kind, payload, length)) = wire::first(&bytes[used..]) {
@@ -376,7 +376,7 @@ impl Listener {
         }
     }
 
-    /// The number of a message; nothing where it is something else.
+    /// Returns the number of a message. `None` if it is another frame.
     fn number(&mut self, payload: &[u8]) -> Option<u32> {
         let is_here = |start: usize| payload.get(start..start + MARK.len()) == Some(MARK.as_bytes());
         if !is_here(self.hint) {

@@ -1,4 +1,4 @@
-//! How long a server takes to be there.
+//! How long a server takes to start.
 
 use std::{
     error::Error,
@@ -19,10 +19,10 @@ use crate::{
     target::{self, Target},
 };
 
-/// In these the file system counts what a file has on the disk (stat(2)).
+/// The size of the blocks in which the file system counts the space of a file (stat(2)), in bytes.
 const BLOCK_BYTES: u64 = 512;
 
-/// What is measured: what was done to a server before it starts again, and where its database is then.
+/// The starts that are measured: how the server ended before, and where its database is.
 const STARTS: [(Before, Is); 5] = [
     (Before::Stop, Is::InMemory),
     (Before::Kill, Is::InMemory),
@@ -34,17 +34,17 @@ const STARTS: [(Before, Is); 5] = [
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Stop,
-    /// In the midst of a flood, with what the journal held by then.
+    /// Killed during a flood of posts, with the WAL as it is then.
     Kill,
-    /// The same, and what would say that it was no more than that is gone, as after a power cut, or for a copy.
+    /// Killed, and the mark that vouches for the database is removed, as after a power cut, or in a copy.
     Unknown,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Is {
-    /// As the server before left it.
+    /// In the page cache, as the server left it.
     InMemory,
-    /// There alone, as after a start of the machine.
+    /// On disk only, as after a start of the machine.
     OnDisk,
 }
 
@@ -67,7 +67,8 @@ impl Is {
     }
 }
 
-/// Measures starts after a stop in order, after a kill, and where nobody knows what became of the database, in memory and not.
+/// Measures starts after a graceful shutdown, after a kill, and with a check of the whole database, in the page cache
+/// and not.
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let database = folder.path().join(DATABASE);
@@ -75,7 +76,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     history::write(folder.path(), 100, form.history / 100, 0, now)?;
     let size = format!("{:.2} GB", fs::metadata(&database)?.len() as f64 / 1e9);
     let mut figures = STARTS.map(|_| Vec::new());
-    // what a benchmark wrote was neither stopped nor killed: the first start is no figure
+    // The first start is not measured: the benchmark wrote the database, so the server was neither stopped nor killed.
     let mut running = target::launch(Target::Qchat, &mut target::qchat(folder.path()))?;
     for _ in 0..form.rounds {
         for ((before, is), figures) in STARTS.iter().zip(&mut figures) {
@@ -84,7 +85,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
                 running.wait()?;
             } else {
                 let mut poster = Poster::arrive(&running).await?;
-                // longer than it lives
+                // Longer than the server lives.
                 let flood = poster.flood(&running, form.flat_out);
                 if let Ok(ended) = timeout(form.flat_out / 3, flood).await {
                     ended?;

@@ -1,4 +1,4 @@
-//! What is measured, each in a process of its own: Qchat, a bare loop of writes, and the peers.
+//! The programs that are measured, each in a process of its own: Qchat, the bare loop, and the peers.
 
 use std::{
     io::{self, BufRead, BufReader},
@@ -17,33 +17,33 @@ use crate::{
     wire::{self, Kind, Wire},
 };
 
-/// Bytes of what is said in every message.
+/// The length of the text of every message, in bytes.
 pub(crate) const BODY_BYTES: usize = 250;
-/// Stands before the number of a message in its text.
+/// Precedes the number of a message in its text.
 pub(crate) const MARK: &str = "@@";
-/// Digits of that number.
+/// The number of digits of that number.
 pub(crate) const DIGITS: usize = 8;
 
-/// What is measured.
+/// A program that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Target {
     /// This server.
     Qchat,
     /// A single thread that writes the bytes of Qchat's frame to one socket after the other, and does nothing else.
     Bare,
-    /// The package `ws`: what it receives it sends to everybody.
+    /// The package `ws`: sends each message to all connections.
     Ws,
-    /// The package `socket.io`: what it receives it emits to a room.
+    /// The package `socket.io`: emits each message to a room.
     SocketIo,
 }
 
-/// A target that runs. It ends with this.
+/// A running target. It is killed when this is dropped.
 pub(crate) struct Running {
     pub(crate) target: Target,
     pub(crate) address: SocketAddr,
     pub(crate) watched: Watched,
     child: Child,
-    /// The chat, where it takes one.
+    /// The chat of Qchat. Empty for other targets.
     pub(crate) chat: String,
     _folder: Option<TempDir>,
 }
@@ -58,7 +58,7 @@ impl Target {
         }
     }
 
-    /// Starts it, with a room to be in.
+    /// Starts the target, with a room to join.
     pub(crate) async fn start(self) -> io::Result<Running> {
         match self {
             Self::Qchat => {
@@ -77,12 +77,12 @@ impl Target {
     }
 }
 
-/// Where the peers are.
+/// Returns the folder of the peers.
 pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers")
 }
 
-/// Qchat without limits for those who measure.
+/// Returns the command that starts Qchat without limits.
 pub(crate) fn qchat(data_dir: &Path) -> Command {
     let program =
         std::env::var_os("QCHAT_BENCH_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_qchat").into());
@@ -98,7 +98,7 @@ pub(crate) fn qchat(data_dir: &Path) -> Command {
     command
 }
 
-/// Starts a process that says in its first line where it listens.
+/// Starts a process that prints its address in its first line.
 pub(crate) fn launch(target: Target, command: &mut Command) -> io::Result<Running> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
@@ -121,7 +121,7 @@ impl Drop for Running {
     }
 }
 
-/// Asks for something by HTTP/1.1 and reads the answer to its end.
+/// Sends an HTTP/1.1 request and reads the response to its end.
 pub(crate) async fn request(address: SocketAddr, head: &str, body: &str) -> io::Result<String> {
     let mut stream = wire::connect(address).await?;
     let length = body.len();
@@ -133,13 +133,13 @@ pub(crate) async fn request(address: SocketAddr, head: &str, body: &str) -> io::
     Ok(String::from_utf8_lossy(&heard).into_owned())
 }
 
-/// The value of a header in an answer.
+/// Returns the value of a header of a response.
 pub(crate) fn header<'a>(answer: &'a str, name: &str) -> io::Result<&'a str> {
     let found = answer.lines().filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name);
     found.map(|(_, value)| value).ok_or_else(|| io::Error::other(format!("no {name} in {answer}")))
 }
 
-/// A new session of Qchat.
+/// Creates a session of Qchat, and returns its cookie.
 pub(crate) async fn session(address: SocketAddr) -> io::Result<String> {
     let answer = request(address, "GET /api/none HTTP/1.1", "").await;
     let answer = match answer {
@@ -150,7 +150,7 @@ pub(crate) async fn session(address: SocketAddr) -> io::Result<String> {
     Ok(cookie.split(';').next().unwrap_or_default().to_owned())
 }
 
-/// A new chat of Qchat, by somebody new.
+/// Starts a chat of Qchat as a new user, and returns its id.
 pub(crate) async fn start_chat(address: SocketAddr) -> io::Result<String> {
     let cookie = session(address).await?;
     let head = format!(
@@ -161,14 +161,14 @@ pub(crate) async fn start_chat(address: SocketAddr) -> io::Result<String> {
     Ok(place.trim_start_matches("/chat/").to_owned())
 }
 
-/// The text of a message.
+/// Returns the text of a message.
 pub(crate) fn body(number: u32) -> String {
     let head = format!("{MARK}{number:0DIGITS$} ");
     format!("{head}{}", "x".repeat(BODY_BYTES - head.len()))
 }
 
 impl Running {
-    /// One more member of the room, who hears everything from now on.
+    /// Joins the room as a new member, who receives all messages from then on.
     pub(crate) async fn join(&self) -> io::Result<Wire> {
         match self.target {
             Target::Bare => Ok(Wire { stream: wire::connect(self.address).await?, left: Vec::new() }),
@@ -184,14 +184,14 @@ impl Running {
         }
     }
 
-    /// Somebody new in a chat of Qchat.
+    /// Joins a chat of Qchat as a new user.
     pub(crate) async fn join_chat(&self, chat: &str) -> io::Result<Wire> {
         let mut wire = self.greet(&session(self.address).await?, chat, None).await?;
         expect(&mut wire, r#"{"snapshot""#).await?;
         Ok(wire)
     }
 
-    /// Somebody new who is in no chat.
+    /// Connects to Qchat as a new user, without joining a chat.
     pub(crate) async fn visit(&self) -> io::Result<Wire> {
         let mut wire = wire::open(self.address, "/live", &session(self.address).await?).await?;
         let version = domain::frame::VERSION;
@@ -200,7 +200,7 @@ impl Running {
         Ok(wire)
     }
 
-    /// Somebody new on the home page.
+    /// Connects to Qchat as a new user on the home page.
     pub(crate) async fn visit_home(&self) -> io::Result<Wire> {
         let mut wire = self.visit().await?;
         let lobby = wire::text(&format!(r#"{{"lobby":{{"filter":"","limit":{PAGE_LISTINGS}}}}}"#));
@@ -209,7 +209,7 @@ impl Running {
         Ok(wire)
     }
 
-    /// Says hello and asks for a chat, from a cursor on where there is one.
+    /// Sends the hello and watches a chat, from a cursor if there is one.
     async fn greet(&self, cookie: &str, chat: &str, after: Option<&str>) -> io::Result<Wire> {
         let mut wire = wire::open(self.address, "/live", cookie).await?;
         let version = domain::frame::VERSION;
@@ -220,12 +220,12 @@ impl Running {
         Ok(wire)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the process has ended.
     pub(crate) fn wait(mut self) -> io::Result<()> {
         self.child.wait().map(drop)
     }
 
-    /// What somebody sends to say the message with this number.
+    /// Returns the bytes that post the message with this number in the room.
     pub(crate) fn post(&self, number: u32) -> Vec<u8> {
         match self.target {
             Target::Bare => 1_u32.to_le_bytes().to_vec(),
@@ -235,7 +235,7 @@ impl Running {
         }
     }
 
-    /// What somebody sends to say this in a chat of Qchat.
+    /// Returns the bytes that post the message with this number in a chat of Qchat.
     pub(crate) fn post_to(&self, chat: &str, number: u32) -> Vec<u8> {
         let mut id = [0; ID_BYTES];
         id[..4].copy_from_slice(&number.to_be_bytes());
@@ -245,7 +245,7 @@ impl Running {
     }
 }
 
-/// Somebody in the room of Qchat who says nothing.
+/// A member of a chat of Qchat who posts nothing.
 pub(crate) struct Member {
     cookie: String,
     cursor: String,
@@ -257,7 +257,7 @@ impl Member {
         Self::arrive_as(server, &server.chat, session(server.address).await?).await
     }
 
-    /// Somebody who has a session already.
+    /// Joins a chat with an existing session.
     pub(crate) async fn arrive_as(server: &Running, chat: &str, cookie: String) -> io::Result<Self> {
         let mut wire = server.greet(&cookie, chat, None).await?;
         let snapshot = expect(&mut wire, r#"{"snapshot""#).await?;
@@ -282,7 +282,7 @@ impl Member {
     }
 }
 
-/// Reads until a text that begins like this, and gives it.
+/// Reads until a text with this beginning, and returns it.
 pub(crate) async fn expect(wire: &mut Wire, beginning: &str) -> io::Result<String> {
     loop {
         while let Some((kind, payload, length)) = wire::first(&wire.left) {

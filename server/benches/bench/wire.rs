@@ -1,5 +1,5 @@
-//! The client's end of a WebSocket, as little of it as a load generator needs: text frames out, text frames in. Frames
-//! from a client are masked with zeros, which RFC 6455 allows and which leaves them readable.
+//! The client end of a WebSocket, reduced to what a load generator needs: it sends and receives text frames. Frames
+//! from the client are masked with zeros, which RFC 6455 allows and which leaves them readable.
 
 use std::{io, net::SocketAddr};
 
@@ -11,10 +11,10 @@ use tokio::{
 const FIN_TEXT: u8 = 0x81;
 const FIN_PONG: u8 = 0x8a;
 const MASKED: u8 = 0x80;
-/// Bytes of a mask, which frames from a client have.
+/// The length of the mask of a frame from a client, in bytes.
 pub(crate) const MASK_BYTES: usize = 4;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Text,
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// A connection, and what of it was read and not yet used.
+/// A connection, and the bytes received and not used yet.
 pub(crate) struct Wire {
     pub(crate) stream: TcpStream,
     pub(crate) left: Vec<u8>,
@@ -36,7 +36,7 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Connects and asks for the socket at a path.
+/// Connects, and opens a WebSocket at a path.
 pub(crate) async fn open(address: SocketAddr, path: &str, cookie: &str) -> io::Result<Wire> {
     let mut stream = connect(address).await?;
     let request = format!(
@@ -47,7 +47,7 @@ pub(crate) async fn open(address: SocketAddr, path: &str, cookie: &str) -> io::R
     if head.starts_with("HTTP/1.1 101") { Ok(Wire { stream, left }) } else { Err(io::Error::other(head)) }
 }
 
-/// Reads the head of an answer, and gives what came behind it.
+/// Reads the head of a response. Returns it with the bytes received after it.
 pub(crate) async fn head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let mut heard = Vec::new();
     loop {
@@ -61,12 +61,12 @@ pub(crate) async fn head(stream: &mut TcpStream) -> io::Result<(String, Vec<u8>)
     }
 }
 
-/// A text as a frame.
+/// Returns a text frame.
 pub(crate) fn text(text: &str) -> Vec<u8> {
     frame(FIN_TEXT, text.as_bytes())
 }
 
-/// The answer to a ping.
+/// Returns a pong frame.
 pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
     frame(FIN_PONG, payload)
 }
@@ -89,7 +89,7 @@ fn frame(head: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// The first frame in some bytes: its kind, its payload, and how long it is. Nothing where it is not all there.
+/// Returns the type, the payload and the length of the first frame. `None` if it is incomplete.
 pub(crate) fn first(bytes: &[u8]) -> Option<(Kind, &[u8], usize)> {
     let (head, short) = (*bytes.first()?, *bytes.get(1)?);
     let (length, start) = match short & 0x7f {

@@ -1,8 +1,8 @@
-//! Somebody attacks, with small means and within every limit or from many addresses, and a quiet user beside them posts and
-//! loads: they are served as if nobody else were there, or nearly.
+//! Attacks with small means, within every limit or from many addresses, and a quiet user who posts and loads meanwhile.
+//! The quiet user has to be served nearly as fast as without the attack.
 //!
-//! `QCHAT_ATTACK=10 cargo test --release -p server --test stories attack -- --ignored --nocapture --test-threads 1` attacks ten times
-//! as hard.
+//! `QCHAT_ATTACK=10 cargo test --release -p server --test stories attack -- --ignored --nocapture --test-threads 1`
+//! attacks ten times as hard.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -37,16 +37,16 @@ use crate::support::{
 const FORWARDED_FOR: &str = "x-forwarded-for";
 const QUIET: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const ATTACKER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
-/// What a quiet user does in each measurement, and how often.
+/// The number of posts and page loads of the quiet user in a measurement. [`PACE`] is the interval between them.
 const ROUNDS: usize = 40;
 const PACE: Duration = Duration::from_millis(25);
-/// More connections than a server has places for.
+/// The number of half-open connections: more than the server accepts.
 const HALF_OPEN: u64 = 4_500;
-/// What a quiet user waits at most, by the 95th percentile: so long, or so many times what they wait without an attack.
+/// The maximum wait of the quiet user at the 95th percentile. If it is longer, [`TIMES`] their wait without the attack.
 const PATIENT: Duration = Duration::from_millis(100);
 const TIMES: u32 = 10;
 
-/// How hard it is attacked.
+/// Returns the strength of the attack, as a factor.
 fn strength() -> u64 {
     number("QCHAT_ATTACK", 1)
 }
@@ -61,12 +61,12 @@ fn chat(number: u64) -> ChatId {
     ChatId::from_bytes(client_id(number).bytes())
 }
 
-/// A server with public chats whose titles are dear to search, and one chat full of links: as others may have left it.
+/// A server with public chats whose titles are expensive to search, and one chat full of links.
 struct Attacked {
     process: Process,
     _folder: tempfile::TempDir,
     links: ChatId,
-    /// The places of what was said there.
+    /// The positions of the messages in that chat.
     said: Vec<Seq>,
 }
 
@@ -102,7 +102,7 @@ impl Attacked {
         (0..60).map(|number| Seq(chats + number + 1)).collect()
     }
 
-    /// Somebody comes from an address, as the proxy says.
+    /// Creates a new user at an address, as reported by the proxy.
     async fn person(&self, from: Ipv4Addr) -> Person {
         let (address, http) = (self.process.address, browser(from));
         let answer = http.get(format!("http://{address}/")).send().await.unwrap();
@@ -127,7 +127,7 @@ async fn connect(address: SocketAddr, cookie: &str, from: Ipv4Addr) -> Option<Cl
     Client::greet(open(request).await.ok()?).await
 }
 
-/// What a quiet user waited.
+/// The waits of the quiet user.
 struct Waited {
     posts: Vec<Duration>,
     loads: Vec<Duration>,
@@ -139,7 +139,7 @@ fn percentile(waited: &[Duration], of_hundred: usize) -> Duration {
     sorted[(sorted.len() * of_hundred).div_ceil(100) - 1]
 }
 
-/// A quiet user: in a chat of their own, which they post in and load, over a new connection each time.
+/// The quiet user: alone in a chat, where they post and which they load, over a new connection each time.
 struct Quiet {
     person: Person,
     here: Client,
@@ -176,7 +176,7 @@ impl Quiet {
     }
 }
 
-/// A quiet user beside an attack waits no longer than they are patient for.
+/// Checks that the quiet user does not wait too long during an attack.
 #[expect(clippy::print_stdout, reason = "what came of it is written down")]
 fn judge(name: &str, alone: &Waited, beside: &Waited) {
     let mut too_long = Vec::new();
@@ -197,7 +197,7 @@ fn judge(name: &str, alone: &Waited, beside: &Waited) {
     assert!(too_long.is_empty(), "{too_long:#?}");
 }
 
-/// Many look for ever something else in the titles of all public chats, as fast as they are answered.
+/// Many connections search the titles of all public chats, always for something else, as fast as they are answered.
 async fn search(attacked: &Attacked) -> JoinSet<()> {
     let mut attack = JoinSet::new();
     for session in 0..10 + 3 * strength() {
@@ -227,7 +227,7 @@ async fn search(attacked: &Attacked) -> JoinSet<()> {
     attack
 }
 
-/// Somebody at one address, or many at one each, asks for the dearest pages there are.
+/// Requests the most expensive pages, from one address or from a new address each time.
 async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
     let (address, links, said) = (attacked.process.address, attacked.links, attacked.said.clone());
     let mut sessions = Vec::new();
@@ -256,7 +256,7 @@ async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
             if is_one {
                 request = request.header("cookie", &sessions[number as usize % sessions.len()]);
             }
-            // as many as a small machine has on their way
+            // The number of concurrent requests that a small machine can make.
             if open.fetch_add(1, Ordering::SeqCst) < 200 {
                 let open = Arc::clone(&open);
                 asked.spawn(async move {
@@ -274,7 +274,7 @@ async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
     attack
 }
 
-/// Sessions of one address say as much as fits into a message, as fast as they are answered.
+/// Sessions at one address post messages of the maximum size as fast as they are answered.
 async fn flood(attacked: &Attacked) -> JoinSet<()> {
     let mut attack = JoinSet::new();
     for _ in 0..4 * strength().min(5) {
@@ -293,7 +293,7 @@ async fn flood(attacked: &Attacked) -> JoinSet<()> {
     attack
 }
 
-/// New sessions come into a chat and say something, all at once and then as fast as they may.
+/// New sessions enter a chat at once and post as fast as the rate limit allows.
 async fn raid(attacked: &Attacked, chat: ChatId) -> JoinSet<()> {
     let mut attack = JoinSet::new();
     for number in 0..20 * strength() {
@@ -313,7 +313,7 @@ async fn raid(attacked: &Attacked, chat: ChatId) -> JoinSet<()> {
     attack
 }
 
-/// Connections begin to say something and stop, and come again when they are sent away.
+/// Connections send the beginning of a request and stop, and reconnect when they are closed.
 fn half_open(attacked: &Attacked) -> JoinSet<()> {
     let (address, mut attack) = (attacked.process.address, JoinSet::new());
     for _ in 0..HALF_OPEN {

@@ -1,4 +1,4 @@
-//! What should not come in: each gets an answer that names what is wrong, and the server goes on.
+//! Invalid input: each is answered with a problem, and the server goes on.
 
 use domain::{
     ChatId, Problem,
@@ -99,7 +99,7 @@ async fn what_cannot_go_on_ends_with_a_reason() {
         }
         assert_eq!(last_words(wire).await, (Some(problem), Some(code)), "{name}");
     }
-    // everybody else goes on
+    // Other connections are not affected.
     let chat = person.start_chat("Ana", "Tea").await;
     person.watch(chat).await.post(chat, client_id(1), "still here").await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! The clock of the machine is set while people talk. Nobody is gone for it, and nothing bears a wrong time for long.
+//! The clock of the machine is set while users are online. Nothing expires because of it, and times are soon right
+//! again.
 
 use domain::{Lifetimes, Span, Timestamp, frame::ServerFrame};
 use reqwest::StatusCode;
@@ -7,7 +8,7 @@ use crate::support::{Client, Hands, TestServer, bodies, client_id};
 
 const DAY: i64 = 86_400_000;
 
-/// Waits until a page is told that the clock was followed, and gives the time it is told.
+/// Waits until a client is welcomed again after a change of the clock, and returns the server time.
 async fn told(client: &mut Client) -> Timestamp {
     client
         .find(|frame| match frame {
@@ -17,7 +18,7 @@ async fn told(client: &mut Client) -> Timestamp {
         .await
 }
 
-/// Whether both are the same but for what a test takes.
+/// Whether two times are the same, except for the duration of a test.
 fn is_about(at: Timestamp, wall: Timestamp) -> bool {
     at.0.abs_diff(wall.0) < 30_000
 }
@@ -31,7 +32,7 @@ async fn whoever_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
     let mut here = ana.watch(chat).await;
     here.post(chat, client_id(1), "before").await.unwrap();
 
-    // for a moment: nobody notices
+    // For a moment: no effect.
     hands.set(2 * DAY);
     here.post(chat, client_id(2), "meanwhile").await.unwrap();
     let said = here.events(2).await;
@@ -39,7 +40,7 @@ async fn whoever_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
     hands.set(-2 * DAY);
     here.post(chat, client_id(3), "as before").await.unwrap();
 
-    // for good: two hours later, and nobody was away
+    // For good, by two hours: no user counts as absent meanwhile.
     hands.set(DAY / 12);
     here.post(chat, client_id(4), "at once").await.unwrap();
     hands.pass(61_000);

@@ -1,7 +1,8 @@
-//! `kill -9` at random moments, under load: what was acknowledged is there exactly once, in one order for everybody.
+//! `kill -9` at random moments, under load: every acknowledged message is there exactly once, in one order for all
+//! clients.
 //!
-//! `QCHAT_KILLS=1000 QCHAT_CLIENTS=50 cargo test -p server --test stories crash -- --nocapture` tries harder;
-//! `QCHAT_SEED` says when.
+//! `QCHAT_KILLS=1000 QCHAT_CLIENTS=50 cargo test -p server --test stories crash -- --nocapture` is a longer run;
+//! `QCHAT_SEED` repeats one.
 
 use std::{
     fs,
@@ -22,12 +23,12 @@ use crate::support::{
 
 const KILLS: u64 = 20;
 const CLIENTS: u64 = 6;
-/// Messages of one client that are on their way at once.
+/// The number of messages of one client in flight.
 const IN_FLIGHT: usize = 8;
-/// The server lives this long at least, so that each of its lives does some work, and up to twice as long.
+/// The shortest time between two kills, so that the server does some work in between. The longest is twice that.
 const LIFE: Duration = Duration::from_millis(60);
 
-/// Where the server is now; nothing while it is dead.
+/// The address of the server. `None` while it is down.
 type Where = watch::Receiver<Option<SocketAddr>>;
 
 async fn client(mut history: History, mut server: Where, enough: CancellationToken) -> History {
@@ -37,7 +38,7 @@ async fn client(mut history: History, mut server: Where, enough: CancellationTok
             () = enough.cancelled() => break,
         };
         if history.live(address, Posting::InFlight(IN_FLIGHT), &enough).await.is_none() {
-            // a kill is announced before it is done: no connection ends without one
+            // A kill is announced before it is done, so no connection ends without an announcement.
             assert_ne!(*server.borrow(), Some(address), "the server ended a connection while it lived");
             let _ = server.wait_for(|now| *now != Some(address)).await;
         }
@@ -48,7 +49,7 @@ async fn client(mut history: History, mut server: Where, enough: CancellationTok
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
     let (kills, clients) = (number("QCHAT_KILLS", KILLS), number("QCHAT_CLIENTS", CLIENTS));
-    // printed when it fails: the moments of the kills, though not what they hit, are those of the seed
+    // Printed if the test fails. The seed repeats the times of the kills, though not what they interrupt.
     let seed = number("QCHAT_SEED", rand::random());
     println!("QCHAT_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
@@ -62,7 +63,7 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
     for _ in 0..clients {
         histories.push(History::begin(process.address, chat).await);
     }
-    // nobody posts before everybody has begun to look
+    // No client posts before all of them watch the chat.
     let mut living = JoinSet::new();
     for history in histories {
         living.spawn(client(history, server.clone(), enough.clone()));
@@ -70,7 +71,7 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
 
     let (started, mut looks) = (Instant::now(), 0);
     for _ in 0..kills {
-        // with more clients a life takes longer in which each of them does something
+        // With more clients it takes longer until each of them has done something.
         let life = LIFE.max(Duration::from_millis(4 * clients));
         tokio::time::sleep(life + life.mul_f64(random.random())).await;
         tell.send_replace(None);
@@ -87,7 +88,7 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered() {
     }
     finish(&mut histories, process.address).await;
     process.kill();
-    // the database itself is whole as well, after all of them
+    // The database itself is intact as well, after all kills.
     fs::remove_file(folder.path().join(DATABASE).with_extension("mark")).unwrap();
     let (mut process, has_looked) = Process::start_again(folder.path());
     assert!(has_looked && !process.said().contains("repaired"), "{}", process.said());

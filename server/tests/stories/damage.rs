@@ -1,8 +1,8 @@
-//! A database or its journal that is damaged: cut short or with bits flipped. It is refused at the start with a sentence, or it opens and
-//! what is read of it is an answer or an error. Nothing panics and nothing is made up.
+//! A damaged database or WAL: truncated, or with bits flipped. Either the start is refused with an error, or it opens,
+//! and what is read is correct or an error. Nothing panics, and no data is made up.
 //!
-//! `QCHAT_DAMAGES=20000 cargo test --release -p server --test stories damage -- --nocapture` tries more; `QCHAT_SEED` says
-//! where.
+//! `QCHAT_DAMAGES=20000 cargo test --release -p server --test stories damage -- --nocapture` is a longer run;
+//! `QCHAT_SEED` repeats one.
 
 use std::{
     fs,
@@ -43,7 +43,7 @@ fn message(number: u64) -> EventKind {
     })
 }
 
-/// A database with some chats and something said in each, half of it in the journal still.
+/// Fills a database with some chats and messages, half of which are still in the WAL.
 fn fill(store: &Store) {
     let mut seq = 0;
     let mut newest = [0; CHATS as usize];
@@ -67,7 +67,7 @@ fn fill(store: &Store) {
     }
 }
 
-/// Reads all there is and writes something. Gives how many of the messages are there.
+/// Reads everything and writes something. Returns the number of messages found.
 fn use_it(store: &Store) -> Result<u64, StoreError> {
     let view = store.read(Timestamp(1))?;
     view.log()?;
@@ -86,7 +86,7 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     Ok(there)
 }
 
-/// The files of a database, as they are found.
+/// The files of a database.
 #[derive(Clone)]
 struct Files {
     database: Vec<u8>,
@@ -116,7 +116,7 @@ impl Files {
     }
 }
 
-/// Where each record of a journal is.
+/// Returns the range of each record in a WAL.
 fn records(wal: &[u8]) -> Vec<Range<usize>> {
     let (mut records, mut start) = (Vec::new(), 0);
     while let Some(length) = wal.get(start..start + 4) {
@@ -127,7 +127,7 @@ fn records(wal: &[u8]) -> Vec<Range<usize>> {
     records
 }
 
-/// Cuts a file short or flips some of its bits, and says how.
+/// Truncates a file or flips some of its bits, and describes the damage.
 fn damage(bytes: &mut Vec<u8>, used: &[usize], chance: &mut StdRng) -> String {
     if chance.random_ratio(1, 4) {
         let len = chance.random_range(0..bytes.len());
@@ -150,7 +150,7 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
     let mut chance = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("whole.redb");
-    // as a kill leaves it, and as a stop in order does
+    // As after a kill, and as after a graceful shutdown.
     let store = Store::open(&path, Lifetimes::default()).unwrap();
     fill(&store);
     let (epoch, killed) = (store.epoch(), Files::of(&path));
@@ -167,7 +167,7 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         let mut files = if which == 1 { closed.clone() } else { killed.clone() };
         let file = if which == 0 { &mut files.wal } else { &mut files.database };
         let kind = damage(file, &used[which], &mut chance);
-        // a journal that was cut between two records is as one to which no more was written
+        // A WAL that was cut between two records is the same as one with fewer records.
         let is_unseen = which == 0 && {
             let end = journaled.iter().map(|record| record.start).filter(|start| *start <= file.len()).max();
             file.len() < killed.wal.len() && file[end.unwrap()..].iter().all(|byte| *byte == 0)
@@ -179,7 +179,7 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
             Ok(store) => match use_it(&store) {
                 Err(_) => failed += 1,
                 Ok(MESSAGES) => read += 1,
-                // the end was lost: whoever was further must not go on as if nothing were
+                // The end was lost: a client that had received it must not resume as if nothing had happened.
                 Ok(_) => {
                     fewer += 1;
                     if store.epoch() == epoch && !is_unseen {

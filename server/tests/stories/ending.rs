@@ -1,4 +1,4 @@
-//! The end of a server that cannot do its work: people are told, the health page says so, and it stops in order.
+//! A server that cannot store anything any more: users are told, `/readyz` reports it, and it shuts down gracefully.
 
 use std::{
     fs,
@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use crate::support::{Person, client_id, process::Process};
 
-/// Says something until that is not stored any more, and sees the server tell everybody and stop. Gives how many messages
-/// were acknowledged.
+/// Posts messages until one cannot be stored, and checks that the server tells the clients and stops. Returns the
+/// number of acknowledged messages.
 async fn see_it_stop(process: Process, ana: &Person, chat: ChatId, said: u64) -> u64 {
     let mut here = ana.watch(chat).await;
     let body = "x".repeat(4_000);
@@ -39,7 +39,7 @@ async fn see_it_stop(process: Process, ana: &Person, chat: ChatId, said: u64) ->
     stored
 }
 
-/// Starts again and finds the newest of so many messages.
+/// Starts the server again and checks that the newest of `stored` messages is there.
 async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
     let process = Process::start(data_dir);
     let ana = Person { address: process.address, ..ana.clone() };
@@ -54,17 +54,17 @@ async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
 #[tokio::test]
 async fn a_server_whose_disk_is_full_says_so_and_stops_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    // a file may have this many blocks of 512 bytes and no more, which is what a full disk looks like
+    // A limit on the size of files, in blocks of 512 bytes, has the same effect as a full disk.
     let process = Process::start_with_file_limit(folder.path(), 6_000);
     let ana = Person::arrive(process.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;
     let stored = see_it_stop(process, &ana, chat, 0).await;
     assert!(stored > 10);
-    // with room again, everything acknowledged is there
+    // With room again, everything acknowledged is there.
     find_all(folder.path(), &ana, chat, stored).await;
 }
 
-/// A file system in a file, mounted.
+/// A file system in an image file, mounted.
 struct Disk {
     folder: TempDir,
 }
@@ -83,7 +83,7 @@ impl Disk {
         run("mount", &["-o", "loop", &self.path("image"), &self.path("mounted")]);
     }
 
-    /// What ext4 does by itself when its device fails.
+    /// Makes the file system read-only, as ext4 does by itself if its device fails.
     fn becomes_read_only(&self) {
         run("mount", &["-o", "remount,abort", &self.path("mounted")]);
     }
@@ -99,7 +99,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // a test that failed in the midst leaves nothing mounted
+        // Unmounts it if the test failed before.
         let _ = Command::new("umount").arg(self.path("mounted")).stderr(Stdio::null()).status();
     }
 }
@@ -109,14 +109,14 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(status.success(), "{program} {arguments:?}");
 }
 
-/// `cargo test -p server --test stories read_only -- --ignored`
+/// Has to be run as root: `cargo test -p server --test stories read_only -- --ignored`.
 #[tokio::test]
 #[ignore = "it mounts a disk, for which one has to be root on Linux"]
 async fn a_server_whose_disk_becomes_read_only_says_so_and_loses_nothing() {
     let disk = Disk::mount();
     let data_dir = disk.path("mounted/data");
     let data_dir = Path::new(&data_dir);
-    // the limit of the file is far away: what is used of it is that it reads what the server says at its end
+    // The file size limit is too large to be reached.
     let process = Process::start_with_file_limit(data_dir, 1_000_000);
     let ana = Person::arrive(process.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;

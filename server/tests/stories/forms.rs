@@ -1,4 +1,4 @@
-//! Everything that can be done, done by ordinary forms; and by nobody who may not.
+//! Ordinary forms for every command, and their refusals.
 
 use reqwest::{StatusCode, header::LOCATION};
 

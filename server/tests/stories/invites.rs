@@ -1,4 +1,4 @@
-//! Private chats: two people, and nobody else.
+//! Direct chats and invites: only the two users can enter.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use reqwest::StatusCode;
 
 use crate::support::{Client, Person, TestServer, client_id};
 
-/// Two people with open pages, called Ana and Bea.
+/// Creates two users with open connections, called Ana and Bea.
 async fn two_people(server: &TestServer) -> [(Person, Client); 2] {
     let mut people = Vec::new();
     for name in ["Ana", "Bea"] {
@@ -24,7 +24,7 @@ async fn two_people(server: &TestServer) -> [(Person, Client); 2] {
     people.try_into().ok().unwrap()
 }
 
-/// An invite that has changed is told of with the next beat at the latest.
+/// The interval of heartbeats, with which a changed invite is sent at the latest.
 const BEAT: Duration = Duration::from_secs(domain::frame::BEAT_SECONDS);
 
 fn decline(chat: domain::ChatId) -> Ask {
@@ -86,7 +86,7 @@ async fn a_third_person_cannot_enter_whatever_they_send() {
         let form: Vec<_> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
         assert_eq!(eve.submit(path, &form).await.status, StatusCode::FORBIDDEN, "{path}");
     }
-    // its owner cannot open it to others either
+    // Its owner cannot make it public either.
     let listed = Ask::SetVisibility { chat, visibility: domain::Visibility::Public };
     assert_eq!(ana.connect().await.do_it(listed).await, Err(Problem::ChatOfTwo));
     let history = ana.connect().await.watch(chat, None).await.unwrap();
@@ -104,7 +104,7 @@ async fn whoever_declines_says_so_and_is_left_in_peace() {
     assert_eq!(bea_here.invites().await, []);
     let EventKind::InviteAnswered { by, answer } = waiting.event().await.kind else { panic!("not answered") };
     assert_eq!((by.nickname.as_str(), answer), ("Bea", Answer::Decline));
-    // asking again leads to the chat, and asks nobody
+    // Asking again leads to the chat, and does not invite again.
     assert_eq!(ana.chat_privately(bea_here.me.id).await.1, Some(chat));
     assert_eq!(bea.connect().await.invites().await, []);
 }
@@ -168,7 +168,7 @@ async fn nobody_is_buried_in_invites() {
     }
     assert_eq!((status, invites), (StatusCode::TOO_MANY_REQUESTS, domain::invite::INVITES_FROM_AFAR_LIMIT));
     while bea.invites().await.len() < invites {}
-    // whoever is in a chat with them still can
+    // A user in the same chat can still invite them.
     let near = server.person().await;
     let room = near.start_chat("Cy", "Tea").await;
     let _near_here = near.watch(room).await;

@@ -1,8 +1,7 @@
-//! Clients whose lines are cut again and again, in every way a line can be: each gets everything, once and in order, and
-//! soon.
+//! Clients whose connections are cut again and again, in every way: each gets every message, once, in order and soon.
 //!
-//! `QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 cargo test --release -p server --test stories jitter --
-//! --nocapture` tries harder; `QCHAT_SEED` says when and how.
+//! `QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 cargo test --release -p server --test stories jitter
+//! -- --nocapture` is a longer run; `QCHAT_SEED` repeats one.
 
 use std::time::{Duration, Instant};
 
@@ -21,17 +20,17 @@ use crate::support::{
 const LINES: u64 = 20;
 const CUTS: u64 = 3;
 const OUTAGE_MILLIS: u64 = 200;
-/// A line is up so many times as long as it is down: 2 seconds in 15.
+/// How many times longer the network is up than down: it is down for 2 seconds in 15.
 const UP_FOR_DOWN: f64 = 6.5;
-/// So many talk in one chat.
+/// The number of clients in one chat.
 const COMPANY: usize = 10;
-/// Each says something this often.
+/// The interval at which each client posts.
 const PACE: Duration = Duration::from_secs(1);
-/// Whoever is back has everything within this long of being back.
+/// How long a client that is connected again may take to catch up.
 const CATCH_UP: Duration = Duration::from_millis(500);
 
-/// Lives on a line until it is enough. Gives how long it took after each outage, the outage included, until everything
-/// was there: the age of the oldest message that came.
+/// Runs a client until `enough` is cancelled. Returns the age of the oldest message received after each outage: the
+/// time from the first message missed until the client has caught up, including the outage.
 async fn client(
     mut history: History,
     line: std::net::SocketAddr,
@@ -42,7 +41,7 @@ async fn client(
         if history.live(line, Posting::Every(PACE), &enough).await.is_none() {
             ages.push(history.take_oldest());
             if ages.len() % 2 == 0 {
-                // some go on writing while they are cut off
+                // Half of the time it writes during the outage.
                 history.write();
             }
             let wait = backoff::wait_millis(history.attempts, rand::random(), true);
@@ -113,7 +112,7 @@ async fn on_lines_that_come_and_go_everything_is_there_once_in_order_and_soon() 
         ages.len(),
         ages[ages.len() - 1],
     );
-    // the outages differ by a fifth; those of a short form are shorter than the wait after them
+    // The durations of outages vary by a fifth. Outages of a short run are shorter than the back-off after them.
     let short = outage.mul_f64(1.2) + Duration::from_millis(backoff::AT_ONCE_MILLIS.into()) + CATCH_UP;
     let allowed = if outage < Duration::from_secs(1) { short } else { outage.mul_f64(1.25) };
     assert!(p99 < allowed, "caught up within {p99:?}");

@@ -1,5 +1,5 @@
-//! What nobody needs any more goes, and nothing else does. Lifetimes of two seconds stand for those of minutes; what
-//! is waited for is the lobby saying that a chat has gone.
+//! Expiry: what is not used any more is removed, and nothing else is. Lifetimes of two seconds stand for those of
+//! minutes. The tests wait until the lobby reports that a chat is gone.
 
 use domain::{Lifetimes, Problem, Span, User, frame::Ask};
 use reqwest::StatusCode;
@@ -9,7 +9,7 @@ use crate::support::{Client, TestServer, bodies, client_id};
 const SHORT: Span = Span::seconds(2);
 const LONG: Span = Span::seconds(3_600);
 
-/// Waits for as long as a chat lives in which nobody is.
+/// Waits for the lifetime of an empty chat.
 async fn a_chats_lifetime(server: &TestServer) {
     let somebody = server.person().await;
     let mut watching = somebody.connect().await;
@@ -38,7 +38,7 @@ async fn an_empty_chat_goes_and_one_with_people_in_it_stays_however_idle() {
     let lobby = idle.enter_lobby("", 10).await;
     assert_eq!((lobby.counts.chats, lobby.listings[0].id), (1, occupied));
 
-    // and it goes after the last one left
+    // And it expires after the last member has left.
     let mut watching = server.person().await.connect().await;
     let mut lobby = watching.enter_lobby("", 10).await;
     drop(idle);
@@ -92,7 +92,7 @@ async fn a_nickname_is_kept_by_an_open_page_and_forgotten_without_one() {
     let was_called = |client: &Client| client.me.nickname.to_string();
     assert_eq!(was_called(&bea.connect().await), "Bea");
     drop(gone);
-    // Bea is here for a grace of three seconds, and her name for one more
+    // Bea counts as online for a grace period of three seconds. Her nickname is forgotten some time later.
     let mut lobby = here.enter_lobby("", 0).await;
     here.until_lobby(&mut lobby, |lobby| lobby.counts.people == 1).await;
     a_chats_lifetime(&server).await;
@@ -109,6 +109,6 @@ async fn an_invite_goes_with_its_chat() {
     assert_eq!(bea_here.invites().await, []);
     ana.chat_privately(bea_here.me.id).await.1.unwrap();
     assert_eq!(bea_here.invites().await.len(), 1);
-    // Ana is still here, and her window with the chat was never opened
+    // Ana is still online, but never opened the direct chat.
     assert_eq!(bea_here.invites().await, []);
 }

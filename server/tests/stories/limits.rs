@@ -1,4 +1,5 @@
-//! Whoever does too much too fast is told how long to wait, costs the others nothing, and loses nothing.
+//! Rate limits and quotas: a user who exceeds one is told how long to wait and loses nothing, and others are not
+//! affected.
 
 use std::{
     num::NonZeroU32,
@@ -71,7 +72,7 @@ async fn after_the_wait_it_goes_on_where_it_stopped() {
             Ok(_) => number += 1,
             Err(Problem::TooFast { seconds }) => {
                 tokio::time::sleep(std::time::Duration::from_secs(seconds.into())).await;
-                // waiting as long as it said is enough
+                // Waiting as long as it said is enough.
                 here.post(chat, client_id(number), &format!("message {number}")).await.unwrap();
                 number += 1;
             }
@@ -109,7 +110,7 @@ async fn renames_and_invites_have_limits_too() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut here = ana.watch(chat).await;
     let there = bea.watch(chat).await;
-    // the first was said with the form that started the chat
+    // The first rename was made by the form that started the chat.
     here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
     for ask in [
         Ask::SetNickname { nickname: "Anne".to_owned() },
@@ -169,7 +170,7 @@ async fn a_session_has_so_many_sockets_and_closing_one_makes_room() {
     let mut one = one;
     one.wire.close(None).await.unwrap();
     while one.try_next().await.is_some() {}
-    // the server notes that it is gone in its own time
+    // The server notices asynchronously that it is gone.
     let again = async {
         loop {
             let wire = open(handshake(server.address(), Some(&ana.cookie))).await.unwrap();
@@ -208,7 +209,7 @@ async fn a_chat_that_is_full_lets_nobody_else_in_but_those_who_are_there() {
         })
         .await;
     assert_eq!(refused, Problem::ChatFull);
-    // a second tab of somebody who is there takes no place
+    // A second tab of a member does not count.
     bea.watch(chat).await;
 }
 
@@ -239,7 +240,7 @@ async fn what_is_behind_a_refused_message_waits_until_that_one_comes_again() {
     let Err(Problem::TooFast { seconds }) = here.post(chat, client_id(2), "second").await else {
         panic!("it was taken")
     };
-    // by then it may be sent again, and so might another one
+    // By then it could be sent again, and so could another one.
     sleep(Duration::from_secs(seconds.into()) + Duration::from_millis(500)).await;
     let third = here.post(chat, client_id(3), "third").await;
     assert!(matches!(third, Err(Problem::TooFast { .. })), "{third:?}");
@@ -265,7 +266,7 @@ async fn chats_that_have_ended_make_room_for_others() {
     let server = start(|settings| {
         settings.caps.user_chats = 1;
         settings.lifetimes.chat = second;
-        // swept or not
+        // Whether it has been swept does not matter.
         settings.sweep_interval = Span::seconds(3_600);
     })
     .await;
@@ -302,7 +303,7 @@ async fn when_there_is_no_room_it_is_said_and_room_comes_by_itself() {
     let refused = ana.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "another")]).await;
     assert_eq!(refused.status, StatusCode::INSUFFICIENT_STORAGE);
     assert!(refused.text.contains("value=\"another\""), "what was written is there");
-    // what takes away goes on
+    // Removals still work.
     for Event { seq: message, .. } in here.events(2).await {
         here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
     }
@@ -337,10 +338,10 @@ async fn pages_that_are_loaded_too_fast_say_when_to_come_back_and_others_are_ser
     assert!((1..=360).contains(&seconds), "{seconds}");
     assert!(refused.text.contains(&Problem::TooFast { seconds }.to_string()), "{}", refused.text);
     assert_eq!(bea.get(&path).await.status, StatusCode::OK);
-    // a long list counts as so many short ones
+    // A long list counts as several short ones.
     assert_eq!(bea.get("/?limit=500").await.status, StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(bea.get("/?limit=400").await.status, StatusCode::OK);
-    // without a session the address counts: twenty sessions' worth
+    // Without a session the address counts, with the limit of twenty sessions.
     let elsewhere = |address: &str| {
         let headers =
             HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), address.parse().unwrap())]);
@@ -353,7 +354,7 @@ async fn pages_that_are_loaded_too_fast_say_when_to_come_back_and_others_are_ser
         assert_eq!(status == StatusCode::OK, number < 200, "{number}");
     }
     assert_eq!(elsewhere("192.0.2.2").get(&url).send().await.unwrap().status(), StatusCode::OK);
-    // what a proxy says that is no address is one address, too
+    // All values of a proxy that are not an address count as the same one.
     let mut served = 0;
     for number in 0..201 {
         served += u32::from(

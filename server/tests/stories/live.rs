@@ -1,4 +1,4 @@
-//! Messages: live, late, repeated, resumed.
+//! Messages: live, repeated and resumed.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -93,7 +93,7 @@ async fn a_cursor_is_resumed_with_exactly_what_was_missed() {
     ana.post(chat, client_id(0), "seen").await.unwrap();
     assert_eq!(timeline.apply(client.event().await), Applied::Appended);
     drop(client);
-    // more than one batch, so that resuming takes several
+    // More than one batch, so that the resume takes several.
     for number in 1..=300 {
         ana.ask(chat, client_id(number), &format!("missed {number}")).await;
     }
@@ -145,8 +145,8 @@ async fn a_reader_who_falls_off_the_tail_still_gets_everything() {
     let mut slow = Client::connect_with_small_buffer(slow.address, &slow.cookie).await;
     slow.watch(chat, None).await;
     let mut quick = server.person().await.connect().await;
-    // far more than the tail holds, and more than Linux buffers for a socket that sends (4 MiB), while `slow` reads
-    // nothing
+    // Far more than the replay buffer holds, and more than Linux buffers for a sending socket (4 MiB), while `slow`
+    // does not read.
     let body = "x".repeat(3_900);
     let count = 2_000_u64;
     let asking = tokio::spawn(async move {
@@ -269,7 +269,7 @@ async fn what_is_asked_in_one_breath_is_answered_in_its_order() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut wire = open(handshake(ana.address, Some(&ana.cookie))).await.unwrap();
     let mut breath = vec![ClientFrame::Hello { version: VERSION }, ClientFrame::Watch { chat, after: None }];
-    // their answers are more than are gathered
+    // Their answers are more than one batch holds.
     breath.extend((0..MANY).map(|_| ClientFrame::Earlier { chat: NO_CHAT, before: Seq(1) }));
     let command = Ask::Post { chat, client_id: client_id(1), body: "hello".to_owned(), waited_millis: 0 };
     breath.push(ClientFrame::Do { request: 1, command });
@@ -321,7 +321,7 @@ async fn whoever_asks_and_goes_is_answered_and_then_seen_off() {
     while let Some(message) = soon(wire.next()).await {
         came.push(message.unwrap());
     }
-    // nothing may follow a close frame (RFC 6455, section 5.5.1)
+    // Nothing may follow a close frame (RFC 6455, section 5.5.1).
     let [Message::Text(welcome), .., Message::Close(_)] = &came[..] else { panic!("{came:?}") };
     assert!(welcome.starts_with(r#"{"welcome""#), "{welcome:?}");
 }

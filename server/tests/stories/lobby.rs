@@ -1,4 +1,4 @@
-//! The public chats, live, for whoever looks for company.
+//! The live list of public chats.
 
 use domain::{
     Change, ChatId, Event, EventKind, Lobby, Problem, Seq, Title, Visibility,
@@ -26,7 +26,7 @@ async fn public_chats_come_change_and_go_while_one_looks() {
     assert_eq!(lobby.listings[1].members, 0);
 
     let mut here = ana.watch(first).await;
-    // where people are comes first
+    // Chats with members come first.
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["First", "Second"]).await;
     assert_eq!((lobby.listings[0].members, lobby.listings[0].faces[0].nickname.as_str()), (1, "Ana"));
     here.do_it(Ask::EditTitle { chat: first, title: "The first".to_owned() }).await.unwrap();
@@ -41,7 +41,7 @@ async fn public_chats_come_change_and_go_while_one_looks() {
     drop(here);
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
 
-    // whoever comes now sees the same, with and without a script
+    // A new reader sees the same, with and without a script.
     let mut fresh = server.person().await.connect().await;
     assert_eq!(fresh.enter_lobby("", 10).await.listings, lobby.listings);
     let page = server.person().await.get("/").await.text;
@@ -97,7 +97,8 @@ async fn a_filter_finds_titles_and_a_limit_is_kept() {
     }
 }
 
-/// With 5,000 public chats of which 200 change each second, a page is told of what it sees, four times a second at most.
+/// With 5,000 public chats of which 200 change each second, a page gets only the changes that it shows, at most four
+/// times a second.
 #[tokio::test]
 async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     let server = TestServer::start().await;
@@ -117,7 +118,7 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     let mut lobby = looking.enter_lobby("", 50).await;
     assert_eq!((lobby.matching, lobby.listings.len()), (5_000, 50));
 
-    // 200 changes a second, all of them in view
+    // 200 changes a second, all of them shown.
     let mut editing = ana.connect().await;
     let begun = std::time::Instant::now();
     let mut pace = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -167,11 +168,11 @@ async fn a_session_filters_the_list_in_so_many_windows_and_is_told_when_it_is_en
         });
         assert_eq!(refused.await, expected);
     }
-    // what it followed before goes on, and others are not concerned
+    // The previous subscription stays, and other users are not affected.
     ana.start_chat("Ana", "Coffee").await;
     one_more.until_lobby(&mut all, |lobby| lobby.matching == 2).await;
     assert_eq!(titles(&bea.connect().await.enter_lobby("tea", 9).await), ["Tea"]);
-    // a window that shows all again makes room
+    // A window without a filter makes room for another.
     windows[0].enter_lobby("", 9).await;
     assert_eq!(titles(&one_more.enter_lobby("tea", 9).await), ["Tea"]);
 }

@@ -1,4 +1,4 @@
-//! The server as its users meet it: over real sockets and real forms, on a real database.
+//! The server as its users experience it: over real sockets and real forms, on a real database.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 

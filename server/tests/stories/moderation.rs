@@ -1,4 +1,4 @@
-//! What people do about each other: messages taken away, people removed and hidden, chats locked; and nobody who may not.
+//! Moderation: messages removed, users removed and hidden, chats locked, and the refusals for users who may not.
 
 use domain::{
     ChatId, EventKind, Problem, RemovedBy, Roster, Seq, UserId,
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 
 use crate::support::{Client, Hands, Person, TestServer, bodies, client_id};
 
-/// A chat of Ana's, with Ana and somebody else in it.
+/// Starts a chat of Ana's, with Ana and another user in it.
 async fn two_in_a_chat(server: &TestServer) -> (ChatId, (Person, Client), (Person, Client)) {
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -40,7 +40,7 @@ async fn what_a_removed_message_said_is_nowhere() {
     let seen = ana_here.events(2).await;
     assert_eq!(seen[1].kind, EventKind::MessageRemoved { message, by: RemovedBy::Author });
     assert_eq!(seen[1].prev, seen[0].seq);
-    // whoever comes, comes back or looks back finds its place without what it said, from memory and from disk
+    // New, resuming and other readers get a tombstone in its place, from memory and from disk.
     let mut late = ana.connect().await;
     late.send(&ClientFrame::Watch { chat, after: Some(before) }).await;
     let found = late.events(2).await;
@@ -141,7 +141,7 @@ async fn in_a_locked_chat_others_are_refused_by_socket_and_by_form() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert!(answer.text.contains("This chat is locked") && answer.text.contains("by form &amp; kept"));
     bea_here.send(&ClientFrame::Typing { chat }).await;
-    // what is answered after it was asked after it
+    // The typing signal has been handled before the answer to a later command.
     assert_eq!(bea_here.post(chat, client_id(1), "hello").await, Err(Problem::ChatLocked));
     let whole = |frame: &ServerFrame| match frame {
         ServerFrame::Roster { roster, .. } => Some(roster.clone()),
@@ -219,7 +219,7 @@ async fn without_a_script_all_of_it_is_done_by_links_and_forms() {
 }
 
 impl Client {
-    /// Where a client is in a chat that it watches afresh.
+    /// Returns the cursor of a client in a chat that it watches from a snapshot.
     async fn timeline_from(&mut self, chat: ChatId) -> Cursor {
         let history = self.watch(chat, None).await.unwrap();
         Cursor { epoch: history.epoch, seq: history.seq }
@@ -233,7 +233,7 @@ async fn whoever_was_slow_when_they_were_removed_gets_nothing_of_what_is_said_af
     let cy = server.person().await;
     let mut slow = Client::connect_with_small_buffer(server.address(), &cy.cookie).await;
     slow.watch(loud, None).await;
-    // several, since the server goes through them in an order of its own
+    // Several chats, since the server visits them in an order of its own.
     let mut quiet = Vec::new();
     for _ in 0..8 {
         let chat = ana.start_chat("Ana", "Quiet").await;
@@ -241,7 +241,7 @@ async fn whoever_was_slow_when_they_were_removed_gets_nothing_of_what_is_said_af
         slow.watch(chat, None).await;
         quiet.push(chat);
     }
-    // more than the network holds for somebody who does not read: the server stops in the midst of the loud chat
+    // More than the network buffers for a client that does not read: the server stops in the middle of the loud chat.
     let text = "x".repeat(3_900);
     for number in 0..1_500 {
         ana_here.post(loud, client_id(number), &text).await.unwrap();
@@ -301,7 +301,7 @@ async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before
         }
         raiders.push((raider, here));
     }
-    // one of them has gone already
+    // One of them has left already.
     let gone = raiders.pop().unwrap().0;
     bea_here.post(chat, client_id(2), "meanwhile").await.unwrap();
     let newcomers = Ask::RemoveNewcomers { chat, seconds: 600 };
@@ -346,7 +346,7 @@ async fn whoever_was_removed_takes_back_what_they_said_from_the_page_that_says_s
     }
     let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
     assert_eq!(bodies(&history.events), Vec::<String>::new());
-    // let in again, they do not say it once more by a late retry
+    // After being readmitted, they do not post it again by a late retry.
     ana_here.do_it(Ask::SetRemoved { chat, person: bea_here.me.id, is_removed: false }).await.unwrap();
     bea_here.post(chat, client_id(2), "all at once").await.unwrap();
     let history = ana_here.watch(chat, None).await.unwrap();

@@ -1,4 +1,4 @@
-//! What whoever runs a server can do about what others do with it.
+//! What the operator of a server can do.
 
 use domain::{Problem, frame::ServerFrame};
 use reqwest::StatusCode;
@@ -13,7 +13,7 @@ async fn whoever_runs_the_server_ends_a_chat_for_everybody() {
     let chat = ana.start_chat("Ana", "Nuisance").await;
     bea.start_chat("Bea", "Tea").await;
     let (mut here, mut looking) = (ana.watch(chat).await, bea.connect().await);
-    // more than goes with one entry
+    // More events than one log entry removes.
     for number in 0..600 {
         here.ask(chat, client_id(number), "nuisance").await;
     }

@@ -1,4 +1,4 @@
-//! Pages and forms, as a browser without WASM has them.
+//! Pages and forms in a browser without WASM.
 
 use domain::{page::PAGE_EVENTS, text::BODY_LIMIT};
 use reqwest::{
@@ -266,7 +266,7 @@ async fn unknown_addresses_lead_to_a_friendly_page() {
     }
 }
 
-/// Sends a path as it stands, which well-behaved clients do not.
+/// Requests a path without normalizing it, which well-behaved clients do. Returns the status code.
 async fn status_of_raw(server: &TestServer, path: &str) -> String {
     let mut wire = TcpStream::connect(server.address()).await.unwrap();
     wire.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())

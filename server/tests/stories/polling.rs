@@ -1,4 +1,4 @@
-//! A page whose WebSocket does not come through follows its chat by requests.
+//! Pages without a WebSocket, which use requests instead.
 
 use domain::{
     EventKind, Problem,
@@ -64,7 +64,7 @@ async fn what_is_refused_is_refused_in_the_words_of_the_socket() {
     assert_eq!(ask(&nobody, nick).await, (StatusCode::UNAUTHORIZED, refused(Problem::NoSession)));
     let empty = r#"{"set_nickname":{"nickname":" "}}"#;
     assert_eq!(ask(&ana, empty).await, (StatusCode::UNPROCESSABLE_ENTITY, refused(Problem::NicknameEmpty)));
-    // a page that does not know that another tab became somebody else
+    // A page that does not know that another tab has changed the session.
     let (me, other) = (ana.connect().await.me.id, server.person().await.connect().await.me.id);
     assert_eq!(ask_at(&format!("/api/ask?by={me}"), &ana, nick).await.0, StatusCode::OK);
     let as_another = ask_at(&format!("/api/ask?by={other}"), &ana, nick).await;

@@ -1,8 +1,8 @@
-//! The power goes at random moments: whatever was written since the last sync is there in part, torn, or not at all.
-//! Everything that was acknowledged is there, in order, and the database opens.
+//! Power cuts at random moments: what was written since the last sync is there in part, torn, or not at all. Everything
+//! acknowledged is there, in order, and the database opens.
 //!
-//! `QCHAT_CUTS=10000 cargo test --release -p server --test stories power_cut -- --nocapture` tries more of them;
-//! `QCHAT_SEED` says which.
+//! `QCHAT_CUTS=10000 cargo test --release -p server --test stories power_cut -- --nocapture` is a longer run;
+//! `QCHAT_SEED` chooses another one.
 
 use std::{
     env, io,
@@ -24,29 +24,29 @@ use crate::support::client_id;
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
-/// What a disk writes whole or not at all.
+/// The number of bytes that a disk writes atomically.
 const SECTOR: usize = 512;
-/// How many cuts one disk goes through. Then there is a new one, so that it stays small.
+/// The number of power cuts of one disk. Then a new one is used, so that it stays small.
 const CUTS_A_DISK: u64 = 50;
-/// The power goes after so many operations at most: an append to the journal takes four, a checkpoint a dozen.
+/// The maximum number of operations until the power is cut: an append to the WAL takes four, a checkpoint a dozen.
 const OPERATIONS: u32 = 100;
-/// One transaction of so many fails although there is power.
+/// One transaction in this many fails although there is power.
 const FAILURES: u32 = 8;
-/// One of so many is followed by a checkpoint.
+/// One transaction in this many is followed by a checkpoint.
 const CHECKPOINTS: u32 = 6;
 
-/// A file on a disk with a cache that forgets.
+/// A file on a disk with a volatile cache.
 #[derive(Debug, Default)]
 struct Platters {
-    /// What survives for certain.
+    /// The contents that survive for certain.
     durable: Vec<u8>,
-    /// What is read back while there is power.
+    /// The contents as read while there is power.
     seen: Vec<u8>,
-    /// What was done since the last sync, in order.
+    /// The operations since the last sync, in order.
     cached: Vec<Step>,
 }
 
-/// Operations until the power goes; none where it stays.
+/// The number of operations until the power is cut. `None` if it is not cut.
 type Power = Arc<Mutex<Option<u32>>>;
 
 #[derive(Debug)]
@@ -59,11 +59,11 @@ enum Step {
 struct Disk {
     platters: Arc<Mutex<Platters>>,
     power: Power,
-    /// The next sync does nothing and says so.
+    /// Whether the next sync does nothing and fails.
     fails_once: Arc<AtomicBool>,
 }
 
-/// A database and its journal, on the same line.
+/// A database and its WAL, with the same power supply.
 #[derive(Debug, Default)]
 struct Machine {
     database: Disk,
@@ -84,7 +84,7 @@ impl Step {
         }
     }
 
-    /// What is left of it when it may be torn.
+    /// Returns what is left of the operation if it was torn.
     fn torn(self, chance: &mut StdRng) -> Vec<Self> {
         match self {
             Self::SetLen(_) => {
@@ -111,7 +111,7 @@ impl Disk {
         self.platters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One operation more, if there is power for it.
+    /// Counts an operation. Fails if there is no power for it.
     fn power(&self) -> io::Result<MutexGuard<'_, Platters>> {
         let mut power = self.power.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *power {
@@ -129,10 +129,10 @@ impl Disk {
         Ok(())
     }
 
-    /// The same disk when the power is back.
+    /// Returns the disk after a power cut.
     fn after_cut(&self, chance: &mut StdRng, power: Power) -> Self {
         let mut platters = std::mem::take(&mut *self.platters());
-        // everything, nothing or parts of what was not synced
+        // All, none or parts of what was not synced.
         let steps: Vec<Step> = match chance.random_range(0..4) {
             0 => Vec::new(),
             1 => platters.cached,
@@ -146,7 +146,7 @@ impl Disk {
 }
 
 impl Machine {
-    /// The same when the power is back, for so many operations.
+    /// Returns the machine after a power cut, with power for `left` operations.
     fn after_cut(&self, chance: &mut StdRng, left: u32) -> Self {
         let power = Arc::new(Mutex::new(Some(left)));
         let database = self.database.after_cut(chance, Arc::clone(&power));
@@ -216,7 +216,7 @@ fn store_up_to(store: &Store, changes: &[Change], seq: u64) -> Result<(), StoreE
     store.write(Seq(seq), Timestamp(seq), |batch| changes.iter().try_for_each(|change| batch.apply(change)))
 }
 
-/// What is stored: all places up to the newest, without a hole, and the log at the same place.
+/// Returns the newest position in the database. Checks that there is no gap before it, and that the log ends there.
 fn newest(store: &Store) -> u64 {
     let view = store.read(Timestamp(0)).unwrap();
     let mut newest = 0;
@@ -237,12 +237,12 @@ fn newest(store: &Store) -> u64 {
     newest
 }
 
-/// Writes until the power goes; what fails before that is taken back. Gives what was acknowledged, and what was asked for at
-/// most.
+/// Writes until the power is cut. A transaction that fails before that is rolled back. Returns the newest position
+/// acknowledged, and the newest one requested.
 fn write_until_dark(machine: &Machine, store: &Store, from: u64, chance: &mut StdRng) -> (u64, u64) {
     let mut acknowledged = from;
     loop {
-        // what fails is small, so that all of it is on the disk now and then
+        // Transactions that fail are small, so that sometimes all of one reaches the disk.
         let (fails, mut most, mut longest) = (chance.random_ratio(1, FAILURES), 8, 3_000);
         if fails {
             (most, longest) = (1, 1);
@@ -253,7 +253,7 @@ fn write_until_dark(machine: &Machine, store: &Store, from: u64, chance: &mut St
             (acknowledged + 1..=through).map(|seq| posted(seq, chance.random_range(0..longest))).collect();
         match store_up_to(store, &changes, through) {
             Ok(()) => acknowledged = through,
-            // the power goes at once, or later
+            // The power is cut at once, or later.
             Err(_) if store.rollback().is_ok() => {
                 if chance.random() {
                     return (acknowledged, acknowledged);
@@ -285,7 +285,7 @@ fn what_was_acknowledged_survives_power_cuts() {
             drop(store);
             (known, asked, disks, epoch) = (1, 1, disks + 1, None);
         }
-        // what was synced while the power was on is on the disk; what comes next is cut somewhere
+        // Everything synced while there was power is on the disk. What follows is cut at some point.
         let left = chance.random_range(0..OPERATIONS);
         disk = disk.after_cut(&mut chance, left);
         let Ok(store) = disk.open() else {

@@ -1,4 +1,4 @@
-//! Who is here.
+//! Presence: who is in a chat, and who is typing.
 
 use domain::{
     Roster,
@@ -9,7 +9,7 @@ use engine::presence::TYPING;
 
 use crate::support::{Client, TestServer, client_id};
 
-/// Folds what comes until the members are called this.
+/// Applies roster frames until the members have these nicknames.
 async fn until_members_are(client: &mut Client, roster: &mut Roster, names: &[&str]) {
     loop {
         match client.next().await {
@@ -53,7 +53,7 @@ async fn two_tabs_are_one_member_who_stays_until_the_last_is_closed() {
     let tabs = (bea.watch(chat).await, bea.watch(chat).await);
     until_members_are(&mut watching, &mut roster, &["Ana", "Bea"]).await;
     drop(tabs.0);
-    // a rename is the next thing anybody sees: the closed tab was nothing to see
+    // A rename is the next change that is visible: closing one of two tabs was not.
     let mut other_tab = tabs.1;
     let command = Ask::SetNickname { nickname: "Beatrice".to_owned() };
     other_tab.send(&ClientFrame::Do { request: 1, command }).await;
@@ -110,8 +110,8 @@ async fn typing_is_seen_until_it_is_said() {
     bea.send(&ClientFrame::Typing { chat }).await;
     until(&mut ana, true).await;
     bea.post(chat, client_id(1), "said").await.unwrap();
-    // at once, and not with the pause of three seconds
+    // At once, and not when typing times out after three seconds.
     tokio::time::timeout(TYPING / 2, until(&mut ana, false)).await.unwrap();
-    // and nothing of it was stored
+    // None of this is stored.
     assert_eq!(ana.watch(chat, None).await.unwrap().events.len(), 2);
 }

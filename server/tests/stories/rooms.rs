@@ -1,4 +1,4 @@
-//! What a chat is called, who finds it, and what its people are called: changed live, by whoever may.
+//! Titles, visibility and nicknames: changed live, by users who may.
 
 use domain::{
     EventKind, Problem, Visibility,

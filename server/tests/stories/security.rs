@@ -1,4 +1,4 @@
-//! What every answer tells browsers to hold back, and who is believed about where a request comes from.
+//! The security headers of every response, the origin of requests, and what is logged.
 
 use futures_util::SinkExt;
 use reqwest::header::{
@@ -62,7 +62,7 @@ async fn a_page_runs_its_own_scripts_and_no_others() {
         assert_eq!(scripts.is_empty(), path == "/nowhere", "what says one thing needs none");
         for script in scripts {
             let tag = script.split_once('>').unwrap().0;
-            // what is data is not run
+            // Data is not run.
             let is_data = tag == " type=\"application/json\" id=\"page-data\"";
             assert!(is_data || tag.contains(&format!("nonce=\"{nonce}\"")), "{path}: <script{tag}>");
         }
@@ -110,7 +110,7 @@ async fn the_log_has_no_secret_no_address_and_nothing_of_what_was_said() {
     let form = [("chat", &*id), ("client_id", &*client_id(2).to_string()), ("body", "by a form")];
     ana.submit_with("/api/post_message", &form, from_afar).await;
     here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
-    // what goes wrong is logged more than what does not
+    // Failures are logged in more detail than successes.
     here.send(&ClientFrame::Typing { chat: "0000000000000000".parse().unwrap() }).await;
     here.wire.send(Message::text("not a frame, but what was said")).await.unwrap();
     here.wire.send(Message::binary(vec![0])).await.unwrap();

@@ -1,6 +1,6 @@
-//! Whoever is slow, silent or half gone costs the others nothing and the server a bounded amount, and is sent away.
-//! Most of these wait for a minute that nobody has: once a client has begun to be slow, the clock of the test runs as
-//! fast as nothing else happens.
+//! Clients that are slow, silent or half gone do not affect others, use a bounded amount of memory, and are
+//! disconnected. Most of these tests would take a minute: once a client is slow, the clock of the test is paused, so
+//! that time passes as fast as nothing else happens.
 
 use std::{io, time::Duration};
 
@@ -14,11 +14,11 @@ use tokio_tungstenite::MaybeTlsStream;
 
 use crate::support::{Client, TestServer, client_id};
 
-/// A dead connection is noticed within a minute (docs/guarantees.md): after the silence that is too long, and the grace for
-/// those who reload.
+/// The longest time until a dead connection is noticed (docs/guarantees.md): the timeout for silence and the grace
+/// period for reloads.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Waits until somebody else is no longer there, within five minutes.
+/// Waits until another user has left, at most five minutes.
 async fn see_off(here: &mut Client, id: UserId) {
     let gone = async {
         loop {
@@ -31,7 +31,7 @@ async fn see_off(here: &mut Client, id: UserId) {
     time::timeout(Duration::from_secs(300), gone).await.unwrap();
 }
 
-/// Reads until the other side ends it. Gives what came and how long it took.
+/// Reads until the server closes the connection. Returns what was received and how long it took.
 async fn until_the_end(stream: &mut TcpStream) -> (String, Duration) {
     let (mut heard, began) = (Vec::new(), Instant::now());
     let ended = time::timeout(Duration::from_secs(300), stream.read_to_end(&mut heard)).await;
@@ -84,13 +84,13 @@ async fn a_form_that_does_not_come_to_its_end_is_answered() {
     assert!(after < Duration::from_secs(60), "{after:?}");
 }
 
-/// The system looks after this one, so it takes as long as it takes: half a minute.
+/// The operating system detects this one, so the clock cannot be paused: it takes half a minute.
 #[tokio::test]
 async fn an_answer_that_nobody_reads_is_not_kept_for_them() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let began = Instant::now();
-    // more is asked for than fits between the two
+    // More is requested than the buffers between the two can hold.
     let requests = "GET / HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
     let asks = async {
         loop {
@@ -111,7 +111,7 @@ async fn a_client_that_says_and_answers_nothing_is_gone_within_a_minute() {
     let mut here = ana.watch(chat).await;
     let began = Instant::now();
     time::pause();
-    // it reads nothing and so answers no ping, as a machine whose network went away
+    // It reads nothing, and so answers no ping, like a machine that lost its network.
     see_off(&mut here, silent.me.id).await;
     assert!(began.elapsed() < GONE_WITHIN, "{:?}", began.elapsed());
     drop(silent);
@@ -124,7 +124,7 @@ async fn a_frame_of_one_byte_a_second_is_silence() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut slow = bea.watch(chat).await;
     let MaybeTlsStream::Plain(stream) = slow.wire.get_mut() else { panic!("no TLS here") };
-    // the head of a text frame of 60,000 bytes, masked with zeros
+    // The header of a text frame of 60,000 bytes, masked with zeros.
     stream.write_all(&[0x81, 0xfe, 0xea, 0x60, 0, 0, 0, 0]).await.unwrap();
     time::pause();
     let began = Instant::now();
@@ -167,7 +167,7 @@ async fn a_reader_who_takes_nothing_holds_nobody_up() {
         there.event().await;
     }
     println!("2,000 messages of 4,000 bytes past a reader who takes nothing: {:.1?}", began.elapsed());
-    // what waits for the stuck one is in the log and not in memory, and it is sent away
+    // What waits for the stuck client is in the log and not in memory, and the client is disconnected.
     time::pause();
     see_off(&mut here, stuck.me.id).await;
     time::resume();
@@ -177,6 +177,6 @@ async fn a_reader_who_takes_nothing_holds_nobody_up() {
         matches!(newest, Some(EventKind::Posted(message)) if message.client_id == client_id(1_999)),
         "and finds everything when it comes back"
     );
-    // a page of long messages has fewer of them
+    // A page of long messages has fewer of them.
     assert!((20..PAGE_EVENTS).contains(&history.events.len()) && history.earlier);
 }

@@ -1,8 +1,7 @@
-//! A long time under mixed load: what the server takes of the machine does not grow. Things live shortly here, so that as
-//! much goes as comes.
+//! A long run under mixed load: the server's use of resources does not grow. Lifetimes are short, so that as much
+//! expires as is created.
 //!
-//! `QCHAT_SOAK_SECONDS=3600 cargo test --release -p server --test stories soak -- --nocapture` is the
-//! long form.
+//! `QCHAT_SOAK_SECONDS=3600 cargo test --release -p server --test stories soak -- --nocapture` is the long run.
 
 use std::{
     fmt::Write,
@@ -25,19 +24,19 @@ use crate::support::{
 };
 
 const SECONDS: u64 = 8;
-/// People who talk, in how many chats.
+/// The number of users who talk, spread over [`CHATS`] chats.
 const TALKERS: usize = 20;
 const CHATS: usize = 4;
-/// Each says something this often, and opens a new connection after so long.
+/// The interval at which each of them posts. They reconnect after [`STAY`].
 const PACE: Duration = Duration::from_millis(250);
 const STAY: Duration = Duration::from_secs(5);
-/// Somebody new comes this often, looks around, starts a chat, says something and leaves.
+/// The pause between visits. In each visit a new user starts a chat, posts a message, loads the page and leaves.
 const VISITS: Duration = Duration::from_millis(200);
-/// How often the machine is asked.
+/// The number of samples in a run.
 const SAMPLES: u32 = 60;
-/// A run of this length is one whose growth is looked at; in a shorter one everything still warms up.
+/// The minimum length of a run, in seconds, for its growth to be judged. Shorter runs are still warming up.
 const LONG: u64 = 900;
-/// Nothing grows by more than this part of itself in an hour, once everything is warm.
+/// The maximum growth per hour, as a fraction, once everything is warm.
 const GROWTH: f64 = 0.10;
 
 const SHORT_LIVES: [(&str, &str); 4] = [
@@ -47,7 +46,7 @@ const SHORT_LIVES: [(&str, &str); 4] = [
     ("QCHAT_SWEEP_INTERVAL", "2s"),
 ];
 
-/// What the server has of the machine at a moment.
+/// The names of the values in a [`Sample`].
 const NAMES: [&str; 6] = ["resident KiB", "open files", "threads", "tasks", "database KiB", "kept KiB"];
 type Sample = (f64, [f64; NAMES.len()]);
 
@@ -72,7 +71,7 @@ async fn metric(visitor: &Person, name: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// Growth in an hour by least squares.
+/// Returns the growth per hour by least squares.
 fn slope(samples: &[Sample], which: usize) -> f64 {
     let count = samples.len() as f64;
     let mean = |value: &dyn Fn(&Sample) -> f64| samples.iter().map(value).sum::<f64>() / count;
@@ -138,7 +137,7 @@ async fn what_the_server_takes_of_the_machine_does_not_grow() {
     while let Some(ended) = people.join_next().await {
         ended.unwrap();
     }
-    // when everybody has gone, so has what they held
+    // Once all users have left, what they used is released.
     soon(async {
         while metric(&watcher, "qchat_connections").await > 0.0 {
             tokio::task::yield_now().await;
@@ -156,7 +155,7 @@ async fn what_the_server_takes_of_the_machine_does_not_grow() {
             .all(|line| !line.contains("panics_total{") || line.ends_with(" 0"))
     );
 
-    // the first third is for warming up
+    // The first third is for warming up.
     let warm = &samples[samples.len() / 3..];
     let mut table =
         format!("{seconds} seconds, {TALKERS} people who talk and one after the other who visit:\n");

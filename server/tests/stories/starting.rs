@@ -1,4 +1,5 @@
-//! Starts that cannot be: one line that names what is wrong, and nothing harmed.
+//! Failed starts: one line says what is wrong, and no data is changed. Also when the whole database is checked at a
+//! start.
 
 use std::{
     fs::{self, File},
@@ -16,7 +17,7 @@ use crate::support::{
     process::{Failure, Process},
 };
 
-/// One line for people, naming what it is about, and an exit code for programs.
+/// Checks that the program printed one line with these words, and ended with exit code 1.
 fn assert_says(failure: &Failure, words: &[&str]) {
     assert_eq!(failure.code, Some(1), "{}", failure.said);
     assert_eq!(failure.said.lines().count(), 1, "{}", failure.said);
@@ -36,7 +37,7 @@ fn a_data_folder_that_cannot_be_made() {
 
 #[test]
 fn a_data_folder_that_cannot_be_written() {
-    // /proc takes no new files from anybody, not even from the administrator that tests may run as
+    // No user can create files in /proc, not even root, as which tests may run.
     assert_says(&Process::fail("/proc/self".as_ref(), "127.0.0.1:0"), &["/proc/self"]);
 }
 
@@ -109,7 +110,7 @@ fn a_setting_that_is_wrong() {
     );
 }
 
-/// Writes what is there once more, until the kernel's clock has gone on since it was written before.
+/// Rewrites a file with the same contents, until its change time has moved on.
 fn touch(file: &Path) {
     let bytes = fs::read(file).unwrap();
     let changed = || fs::metadata(file).map(|file| (file.ctime(), file.ctime_nsec())).unwrap();
@@ -153,7 +154,7 @@ async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
     let copied = tempfile::tempdir().unwrap();
     for file in fs::read_dir(folder.path()).unwrap() {
         let file = file.unwrap();
-        // the socket of the one that was killed is no file
+        // The socket of the killed server is not a regular file.
         if file.file_type().unwrap().is_file() {
             fs::copy(file.path(), copied.path().join(file.file_name())).unwrap();
         }
@@ -185,7 +186,7 @@ async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longe
     timeout(Duration::from_secs(10), emptied)
         .await
         .expect("it is emptied although nobody says anything more");
-    // with nothing in the journal, a kill leaves what the database has
+    // With an empty WAL, a kill leaves what is in the database.
     process.kill();
     let (process, has_looked) = Process::start_again(folder.path());
     assert!(!has_looked, "what is in it is known since the journal was emptied");

@@ -1,7 +1,8 @@
-//! Everybody at once: connects by the thousand, and somebody who comes and goes all the time. The others are served
+//! Load spikes: thousands of connections at once, and a client that joins and leaves all the time. Others are served
 //! meanwhile.
 //!
-//! `QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 cargo test --release -p server --test stories storm -- --nocapture` tries harder.
+//! `QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 cargo test --release -p server --test stories storm -- --nocapture` is a
+//! longer run.
 
 use std::time::{Duration, Instant};
 
@@ -18,9 +19,9 @@ use crate::support::{
 
 const CONNECTS: u64 = 300;
 const VISITS: u64 = 1_000;
-/// Sockets of one session, of which the settings allow a hundred.
+/// The number of sockets per session, of which the settings allow a hundred.
 const SOCKETS_A_SESSION: u64 = 100;
-/// Whoever talks meanwhile waits no longer than this for their message.
+/// The longest time in which messages of other users have to be acknowledged.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -79,7 +80,7 @@ async fn somebody_who_comes_and_goes_all_the_time_is_not_felt() {
         for _ in 0..visits {
             restless.send(&ClientFrame::Watch { chat, after: None }).await;
             restless.send(&ClientFrame::Unwatch { chat }).await;
-            // what else comes meanwhile is not kept for later: there is ever more of it
+            // Other frames are not kept: their number grows without bound.
             while !matches!(restless.next().await, ServerFrame::Snapshot { .. }) {}
         }
         restless
@@ -99,7 +100,7 @@ async fn somebody_who_comes_and_goes_all_the_time_is_not_felt() {
         visits as f64 / took.as_secs_f64()
     );
     assert!(longest < TIMEOUT, "{longest:?}");
-    // after the grace for those who reload there is nobody but those who stay
+    // After the grace period for reloads, only the others are there.
     let id = restless.me.id;
     drop(restless);
     let is_gone = |frame: &ServerFrame| match frame {

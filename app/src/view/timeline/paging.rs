@@ -1,4 +1,4 @@
-//! Pages of history that come as the reader scrolls, and the way back to the newest one.
+//! Pages of history, loaded as the reader scrolls, and the way back to the newest one.
 
 use domain::Timeline;
 use leptos::{html::Div, prelude::*, web_sys::HtmlDivElement};
@@ -8,19 +8,19 @@ use crate::{
     view::anchor::Anchor,
 };
 
-/// A reader this many pixels from the end is at the end.
+/// The distance from the end, in pixels, up to which the newest event counts as in view.
 const NEAR_THE_END: f64 = 120.0;
 
-/// Which part of the history is loaded, and where in it the reader is.
+/// The part of the history that is loaded, and where in it the reader is.
 #[derive(Clone, Copy)]
 pub(super) struct Paging {
     chat: LiveChat,
     scroller: NodeRef<Div>,
     anchor: Anchor,
-    /// Whether there are newer events than those that are loaded.
+    /// Whether there are events after those loaded.
     pub(super) has_later: Memo<bool>,
     is_scrolled_up: RwSignal<bool>,
-    /// Whether the reader wanted to see the newest events, and they could not be asked for.
+    /// Whether the reader asked for the newest events and they could not be requested.
     wants_newest: StoredValue<bool>,
 }
 
@@ -37,7 +37,7 @@ impl Paging {
                 paging.to_newest();
             }
         });
-        // A page of lines that are told as one may not fill the view; then nobody could scroll to what came before or after.
+        // Events that are merged into few rows may not fill the view. Then the reader could not scroll to load more.
         Effect::new(move |_| {
             let (has_earlier, has_later) = (has_earlier.get(), has_later.get());
             let is_idle = !chat.loading.get() && connection.get() == Connection::Connected;
@@ -53,7 +53,7 @@ impl Paging {
         self.is_scrolled_up.get() || self.has_later.get()
     }
 
-    /// Leads to the newest event. Where that is not loaded, its page is asked for first: now, or with the next connection.
+    /// Leads to the newest event. If it is not loaded, its page is requested first: now, or with the next connection.
     pub(super) fn to_newest(self) {
         let is_asked = self.chat.turn_to_newest();
         self.wants_newest.set_value(!is_asked && self.has_later.get_untracked());
@@ -62,7 +62,7 @@ impl Paging {
         }
     }
 
-    /// Scrolls to the newest event that is loaded.
+    /// Scrolls to the newest event loaded.
     pub(super) fn to_end(self) {
         self.anchor.lift();
         if let Some(scroller) = self.element() {
@@ -70,7 +70,7 @@ impl Paging {
         }
     }
 
-    /// Asks for what is above and below before the reader has scrolled to it.
+    /// Handles a scroll event: requests the pages above and below before the reader reaches them.
     pub(super) fn scrolled(self) {
         let Some(scroller) = self.element() else { return };
         let from_end = self.anchor.scrolled(self.has_later.get_untracked());
@@ -86,7 +86,7 @@ impl Paging {
         }
     }
 
-    /// Asks for another page if what is loaded does not fill the view.
+    /// Requests another page if what is loaded does not fill the view.
     fn fill(self, has_later: bool) {
         let fits = |scroller: HtmlDivElement| scroller.scroll_height() <= scroller.client_height();
         if self.element().is_some_and(fits) {

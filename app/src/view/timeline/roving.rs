@@ -1,5 +1,5 @@
-//! The keyboard's way through the lines. Every line has a link to more about it: Tab stops at one of them, that of the newest
-//! line at first, and the arrows lead from there to the others (ARIA Authoring Practices, roving tabindex).
+//! Keyboard navigation between the lines. Every line has a link to its details. Tab stops at one of these links, at
+//! first that of the newest line, and the arrow keys move between them (ARIA Authoring Practices, roving tabindex).
 
 use leptos::{
     ev::{FocusEvent, KeyboardEvent},
@@ -11,7 +11,7 @@ use leptos::{
 
 use crate::{live::Live, view::about::ABOUT_LINK};
 
-/// Lets Tab stop at the newest line once the page is alive.
+/// Makes the newest line the tab stop once the page is hydrated.
 pub(super) fn begin(live: Live, scroller: NodeRef<Div>) {
     Effect::new(move |_| {
         if live.is_hydrated.get()
@@ -23,7 +23,7 @@ pub(super) fn begin(live: Live, scroller: NodeRef<Div>) {
     });
 }
 
-/// Lets Tab stop at the line that has the focus, or at the newest one.
+/// Makes the focused link the tab stop, or the newest line if something else is focused.
 pub(super) fn focused(scroller: &HtmlDivElement, event: &FocusEvent) {
     match element_of(event) {
         Some(element) if element.class_list().contains(ABOUT_LINK) => rove(scroller, &element),
@@ -36,7 +36,7 @@ pub(super) fn focused(scroller: &HtmlDivElement, event: &FocusEvent) {
     }
 }
 
-/// Leads from line to line by the arrows, Home and End.
+/// Moves between the lines by the arrow keys, Home and End.
 pub(super) fn key_down(scroller: &HtmlDivElement, event: &KeyboardEvent) {
     let links = about_links(scroller);
     let focused = element_of(event);
@@ -58,14 +58,14 @@ fn element_of(event: &Event) -> Option<HtmlElement> {
     event.target()?.dyn_into().ok()
 }
 
-/// The links of all lines that are rendered, in their order.
+/// Returns the links of all lines that are rendered, in order.
 fn about_links(scroller: &HtmlDivElement) -> Vec<HtmlElement> {
     let links = scroller.get_elements_by_class_name(ABOUT_LINK);
     let link = |place| links.item(place)?.dyn_into::<HtmlElement>().ok();
     (0..links.length()).filter_map(link).filter(|link| link.offset_parent().is_some()).collect()
 }
 
-/// Lets Tab stop at this link and at no other.
+/// Makes this link the only tab stop among the lines.
 fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
     for other in about_links(scroller) {
         other.set_tab_index(if other == *link { 0 } else { -1 });

@@ -1,4 +1,4 @@
-//! The line above what is new, and the way to it.
+//! The line above the new messages, and the way to it.
 
 use domain::{Seq, Timeline};
 use leptos::{
@@ -10,25 +10,25 @@ use leptos::{
 
 use crate::live::LiveChat;
 
-/// The line in the document.
+/// Selects the line in the document.
 const NEW_LINE: &str = ".new-since";
 
-/// Where what is new since the reader looked away begins. The line stays until the reader says something, or until more is new
-/// after they have looked away again.
+/// The place where the messages begin that are new since the reader looked away. The line stays until the reader posts
+/// a message, or until more is new after they have looked away again.
 #[derive(Clone, Copy)]
 pub(super) struct UnreadLine {
     chat: LiveChat,
     scroller: NodeRef<Div>,
     /// The last event that the reader had seen. `None` while nothing is marked as new.
     seen: RwSignal<Option<Seq>>,
-    /// The first event below the line. `None` where that is not loaded.
+    /// The first event below the line. `None` if there is no line or that event is not loaded.
     pub(super) first_new: Memo<Option<Seq>>,
-    /// Whether the line is above what is in view, and the reader has not been there.
+    /// Whether the line is above the view and the reader has not scrolled to it.
     pub(super) is_above: RwSignal<bool>,
 }
 
 impl UnreadLine {
-    /// Follows what the reader sees: `is_away` says whether the newest message is out of view.
+    /// Creates the line. `is_away` says whether the newest message is out of view.
     pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, is_away: Memo<bool>) -> Self {
         let live = chat.live;
         let seen = RwSignal::new(None::<Seq>);
@@ -56,7 +56,7 @@ impl UnreadLine {
         });
         Effect::new(move |_| {
             if seen.get().is_some() && is_looking.get() {
-                // the line is in the document with the next frame
+                // The line is in the document with the next frame.
                 let _ = request_animation_frame(move || line.is_above.set(line.is_out_of_view()));
             } else {
                 line.is_above.set(false);
@@ -70,14 +70,14 @@ impl UnreadLine {
         self.seen.set(None);
     }
 
-    /// Notices that the reader has scrolled to the line.
+    /// Handles a scroll event: records whether the reader has reached the line.
     pub(super) fn scrolled(self) {
         if self.is_above.get_untracked() && !self.is_out_of_view() {
             self.is_above.set(false);
         }
     }
 
-    /// Leads to the line. Where so much is new that it begins in an earlier page of history, that page is asked for first.
+    /// Leads to the line. If it is in an earlier page of history, that page is requested first.
     pub(super) fn go(self) {
         match self.unloaded() {
             Some(seen) => drop(self.chat.turn_to_after(seen)),
@@ -98,7 +98,7 @@ impl UnreadLine {
             || self.element().is_some_and(|line| line.offset_top() + line.offset_height() < scrolled)
     }
 
-    /// The last event that was seen, where what follows it is not loaded.
+    /// Returns the last event seen if the event after it is not loaded, or `None`.
     fn unloaded(self) -> Option<Seq> {
         let seen = self.seen.get_untracked()?;
         self.chat.timeline.with_untracked(|timeline: &Timeline| timeline.begins_after(seen)).then_some(seen)

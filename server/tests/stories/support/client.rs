@@ -1,4 +1,4 @@
-//! A client of the protocol, as a bot would be.
+//! A client of the protocol, such as a bot.
 
 use std::{collections::VecDeque, future::Future, net::SocketAddr};
 
@@ -22,7 +22,7 @@ use super::TIMEOUT;
 
 pub(crate) type Wire = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A connection that has said hello.
+/// A connection that was welcomed.
 pub(crate) struct Client {
     pub(crate) wire: Wire,
     pub(crate) me: User,
@@ -30,7 +30,7 @@ pub(crate) struct Client {
     kept: VecDeque<ServerFrame>,
 }
 
-/// Fails the test where something that has to come does not.
+/// Fails the test if something that has to happen does not happen within [`TIMEOUT`].
 pub(crate) async fn soon<T>(kind: impl Future<Output = T>) -> T {
     match timeout(TIMEOUT, kind).await {
         Ok(done) => done,
@@ -38,7 +38,7 @@ pub(crate) async fn soon<T>(kind: impl Future<Output = T>) -> T {
     }
 }
 
-/// A handshake, to be changed before it is sent.
+/// Returns a handshake request, which can be changed before it is sent.
 pub(crate) fn handshake(address: SocketAddr, cookie: Option<&str>) -> Request<()> {
     let mut request = format!("ws://{address}/live").into_client_request().unwrap();
     if let Some(cookie) = cookie {
@@ -47,13 +47,13 @@ pub(crate) fn handshake(address: SocketAddr, cookie: Option<&str>) -> Request<()
     request
 }
 
-/// Opens a socket without saying hello.
+/// Opens a socket without sending the hello.
 pub(crate) async fn open(request: Request<()>) -> Result<Wire, tungstenite::Error> {
-    // what is written goes out at once, as browsers have it
+    // Nagle's algorithm is disabled, as in browsers.
     soon(connect_async_with_config(request, None, true)).await.map(|(wire, _)| wire)
 }
 
-/// What a server says before it closes, and with what code.
+/// Returns the last problem that the server sends before it closes, and the close code.
 pub(crate) async fn last_words(mut wire: Wire) -> (Option<Problem>, Option<u16>) {
     let mut problem = None;
     while let Some(Ok(message)) = soon(wire.next()).await {
@@ -71,8 +71,8 @@ pub(crate) async fn last_words(mut wire: Wire) -> (Option<Problem>, Option<u16>)
 }
 
 impl Client {
-    /// Connects with a small buffer for what comes. With the smallest that the system gives, a window closes that only
-    /// a timer opens again, and reading what has gathered takes minutes.
+    /// Connects with a small receive buffer. With the smallest that the system allows, the TCP window closes and is
+    /// reopened only by a timer, so that reading what has accumulated takes minutes.
     pub(crate) async fn connect_with_small_buffer(address: SocketAddr, cookie: &str) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(32768).unwrap();
@@ -86,7 +86,7 @@ impl Client {
         Self::greet(wire).await.unwrap()
     }
 
-    /// Says hello; nothing if that is refused, or the connection ends instead.
+    /// Sends the hello. Returns `None` if it is refused or the connection ends.
     pub(crate) async fn greet(mut wire: Wire) -> Option<Self> {
         let hello = serde_json::to_string(&ClientFrame::Hello { version: VERSION }).unwrap();
         wire.send(Message::text(hello)).await.ok()?;
@@ -112,9 +112,9 @@ impl Client {
         self.wire.send(Message::text(serde_json::to_string(frame).unwrap())).await
     }
 
-    /// The next frame that is not a beat; nothing when the connection has ended.
+    /// Returns the next frame that is not a heartbeat, or `None` once the connection has ended.
     pub(crate) async fn try_next(&mut self) -> Option<ServerFrame> {
-        // a connection that only beats is not what anybody waits for
+        // The timeout covers the whole loop, so that heartbeats do not extend it.
         soon(async {
             loop {
                 match self.wire.next().await?.ok()? {
@@ -130,7 +130,7 @@ impl Client {
         .await
     }
 
-    /// The next frame, a beat included, however long that takes: for those who let the clock run.
+    /// Returns the next frame, including heartbeats, without a timeout.
     pub(crate) async fn next_beat_or_frame(&mut self) -> ServerFrame {
         loop {
             match self.wire.next().await {
@@ -141,7 +141,7 @@ impl Client {
         }
     }
 
-    /// The next frame, of those kept aside first.
+    /// Returns the next frame, first those that [`Client::find`] has kept.
     pub(crate) async fn next(&mut self) -> ServerFrame {
         match self.kept.pop_front() {
             Some(frame) => frame,
@@ -149,7 +149,7 @@ impl Client {
         }
     }
 
-    /// The first frame that is looked for. Others that come before are kept aside, in their order.
+    /// Returns the first frame that is wanted. Others before it are kept, in order.
     pub(crate) async fn find<T>(&mut self, wanted: impl Fn(&ServerFrame) -> Option<T>) -> T {
         for place in 0..self.kept.len() {
             if let Some(found) = wanted(&self.kept[place]) {
@@ -166,7 +166,7 @@ impl Client {
         }
     }
 
-    /// Watches a chat. Gives the snapshot, or nothing where the cursor was resumed.
+    /// Watches a chat. Returns the snapshot, or `None` if the cursor was resumed.
     pub(crate) async fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> Option<History> {
         self.send(&ClientFrame::Watch { chat, after }).await;
         self.find(|frame| match frame {
@@ -178,7 +178,7 @@ impl Client {
         .await
     }
 
-    /// Asks for a message to be posted; gives the number of the request.
+    /// Requests that a message is posted, and returns the number of the request.
     pub(crate) async fn ask(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> u64 {
         self.requests += 1;
         let command = Ask::Post { chat, client_id, body: body.to_owned(), waited_millis: 0 };
@@ -186,7 +186,7 @@ impl Client {
         self.requests
     }
 
-    /// The answer to a request.
+    /// Waits for the answer to a request.
     pub(crate) async fn answer(&mut self, wanted: u64) -> Result<Seq, Problem> {
         self.find(|frame| match frame {
             ServerFrame::Done { request, seq } if *request == wanted => Some(Ok(*seq)),
@@ -209,7 +209,7 @@ impl Client {
         self.answer(request).await
     }
 
-    /// The next event.
+    /// Returns the next event.
     pub(crate) async fn event(&mut self) -> Event {
         self.find(|frame| match frame {
             ServerFrame::Event(event) => Some(event.clone()),
@@ -218,7 +218,7 @@ impl Client {
         .await
     }
 
-    /// The next events, so many of them.
+    /// Returns the next `count` events.
     pub(crate) async fn events(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -227,14 +227,14 @@ impl Client {
         events
     }
 
-    /// Asks for something other than a message, and waits until it is done.
+    /// Executes a command and waits for the answer.
     pub(crate) async fn do_it(&mut self, command: Ask) -> Result<Seq, Problem> {
         self.requests += 1;
         self.send(&ClientFrame::Do { request: self.requests, command }).await;
         self.answer(self.requests).await
     }
 
-    /// Follows the lobby from now on.
+    /// Subscribes to the lobby and returns its first version.
     pub(crate) async fn enter_lobby(&mut self, filter: &str, limit: usize) -> Lobby {
         self.send(&ClientFrame::Lobby(LobbyQuery { filter: filter.to_owned(), limit })).await;
         self.find(|frame| match frame {
@@ -244,7 +244,7 @@ impl Client {
         .await
     }
 
-    /// Takes in what changes in the lobby until it is as expected.
+    /// Applies changes of the lobby until it is as expected.
     pub(crate) async fn until_lobby(&mut self, lobby: &mut Lobby, expected: impl Fn(&Lobby) -> bool) {
         while !expected(lobby) {
             let change = self.find(|frame| match frame {
@@ -255,7 +255,7 @@ impl Client {
         }
     }
 
-    /// The next that is told of the user's invites.
+    /// Returns the next list of the user's invites.
     pub(crate) async fn invites(&mut self) -> Vec<Invite> {
         self.find(|frame| match frame {
             ServerFrame::Invites(invites) => Some(invites.clone()),
@@ -264,7 +264,7 @@ impl Client {
         .await
     }
 
-    /// What a reader with this history would go on from.
+    /// Returns the timeline of a reader with this history.
     pub(crate) fn timeline(&self, history: History) -> Timeline {
         Timeline::new(self.me.id, history)
     }

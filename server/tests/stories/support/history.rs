@@ -1,4 +1,4 @@
-//! What a client lived through, over many connections, to be compared with the log in the end.
+//! What a client sent and received over many connections, to be compared with the log in the end.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,10 +23,10 @@ use super::{
     client_id,
 };
 
-/// What is read of the log at once in the end.
+/// The number of events that are read from the log at once.
 const PAGE: usize = 1_000;
 
-/// A message in the log: its place, who said it, and its id.
+/// A message in the log: its position, author and id.
 type Said = (Seq, UserId, ClientId);
 
 fn said(event: &Event) -> Option<Said> {
@@ -39,37 +39,37 @@ fn said(event: &Event) -> Option<Said> {
 /// How a client posts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Posting {
-    /// What is open, and nothing new.
+    /// Only what is unacknowledged.
     Nothing,
-    /// As fast as it is answered, so many at once.
+    /// As fast as the answers come, with this many requests in flight.
     InFlight(usize),
-    /// One each time that this has passed.
+    /// A message at this interval.
     Every(Duration),
 }
 
-/// What one client sent and learned.
+/// What one client sent and received.
 pub(crate) struct History {
     cookie: String,
     chat: ChatId,
-    /// Where it is.
+    /// The last event received.
     cursor: Cursor,
-    /// Every message, in the order it was seen.
+    /// Every message, in the order received.
     seen: Vec<Said>,
-    /// Between which places it saw nothing, since it was so far behind that it was given a snapshot.
+    /// Ranges of positions that it did not receive, since it was so far behind that it was sent a snapshot.
     skipped: Vec<(Seq, Seq)>,
-    /// Every message that was acknowledged, with its place.
+    /// Every acknowledged message, with its position.
     pub(crate) acknowledged: HashMap<ClientId, Seq>,
-    /// Messages that were sent and not acknowledged: to be sent again.
+    /// Messages that were sent and not acknowledged, to be sent again.
     open: Vec<ClientId>,
     sent: u64,
-    /// How often it tried to connect since it last got through.
+    /// The number of attempts to connect since the last success.
     pub(crate) attempts: u32,
-    /// The age of the oldest event that came since this was last taken.
+    /// The age of the oldest event received since the last [`History::take_oldest`].
     oldest: Duration,
 }
 
 impl History {
-    /// Somebody new begins to look at a chat.
+    /// Creates a new user who watches a chat.
     pub(crate) async fn begin(server: SocketAddr, chat: ChatId) -> Self {
         let person = Person::arrive(server).await;
         let snapshot = person.connect().await.watch(chat, None).await.unwrap();
@@ -94,12 +94,12 @@ impl History {
             body: format!("message {message}"),
             waited_millis: 0,
         };
-        // the client id is the only thing an answer has to be matched with, and a number is what it carries
+        // Answers carry only the number of the request, so the client id is used as that number.
         let request = message.bytes().iter().skip(2).fold(0, |number, byte| number << 8 | u64::from(*byte));
         ClientFrame::Do { request, command }
     }
 
-    /// Writes something, to be sent with the next connection if there is none.
+    /// Writes a message. It is sent with the next connection if there is none.
     pub(crate) fn write(&mut self) -> ClientId {
         self.sent += 1;
         let message = client_id(self.sent);
@@ -107,7 +107,7 @@ impl History {
         message
     }
 
-    /// How old the oldest event was that came since this was last asked, when it came.
+    /// Returns how old the oldest event since the last call was when it was received.
     pub(crate) fn take_oldest(&mut self) -> Duration {
         std::mem::take(&mut self.oldest)
     }
@@ -121,7 +121,7 @@ impl History {
         self.oldest = self.oldest.max(now.saturating_sub(Duration::from_millis(event.at.0)));
     }
 
-    /// A snapshot comes in the place of more than a client is sent one by one, and of nothing else.
+    /// Applies a snapshot. A snapshot may replace only a gap that is too long for a resume.
     fn start_over(&mut self, history: page::History) {
         assert_eq!(history.epoch, self.cursor.epoch, "the database is another one");
         let begins = history.events.first().map_or(history.seq, |event| event.prev);
@@ -136,8 +136,8 @@ impl History {
         history.events.iter().for_each(|event| self.take(event));
     }
 
-    /// One connection, from its hello until it ends or `until` says that it is enough, or everything open was answered
-    /// where nothing new is posted. Nothing where the connection ended.
+    /// Runs one connection until it ends, until `until` is cancelled, or, with [`Posting::Nothing`], until everything
+    /// is acknowledged. Returns `None` if the connection ended.
     pub(crate) async fn live(
         &mut self,
         address: SocketAddr,
@@ -211,7 +211,7 @@ impl History {
     }
 }
 
-/// What is still open is sent once more and acknowledged, then everybody catches up with what is there.
+/// Sends what is unacknowledged once more until it is acknowledged. Then all clients catch up with the log.
 pub(crate) async fn finish(histories: &mut [History], address: SocketAddr) {
     let never = CancellationToken::new();
     let mut newest: HashMap<ChatId, Seq> = HashMap::new();
@@ -225,7 +225,7 @@ pub(crate) async fn finish(histories: &mut [History], address: SocketAddr) {
     }
 }
 
-/// What was found when the histories were compared with the log.
+/// The result of comparing the histories with the log.
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
     pub(crate) acknowledged: usize,
@@ -233,7 +233,8 @@ pub(crate) struct Compared {
     pub(crate) snapshots: usize,
 }
 
-/// Compares what every client saw, and what every client was told, with what is on the disk. The server has ended.
+/// Compares what every client received, and what was acknowledged to it, with the database. The server has to be
+/// stopped.
 pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
     let store = Store::open(&data_dir.join(DATABASE), Lifetimes::default()).unwrap();
     let mut compared = Compared::default();
@@ -271,7 +272,7 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
     compared
 }
 
-/// All messages of a chat as they are on the disk, in their order.
+/// Returns all messages of a chat in the database, in order.
 fn read(store: &Store, chat: ChatId) -> Vec<Said> {
     let view = store.read(Timestamp::default()).unwrap();
     let (mut log, mut cursor) = (Vec::new(), Seq::ZERO);
@@ -284,7 +285,7 @@ fn read(store: &Store, chat: ChatId) -> Vec<Said> {
     }
 }
 
-/// A number from the environment, for those who want to try harder than every run does.
+/// Returns a number from the environment, with which a run can be made longer than by default.
 pub(crate) fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
 }

@@ -1,4 +1,4 @@
-//! A server to try things on, and people who do.
+//! A server for a test, and its users.
 
 pub(crate) mod client;
 pub(crate) mod history;
@@ -37,15 +37,15 @@ use tempfile::TempDir;
 
 pub(crate) use client::Client;
 
-/// Nothing in a test takes this long unless it is broken.
+/// The timeout for anything in a test.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Panics that nobody meant, wherever they were caught.
+/// Unexpected panics, including those that were caught.
 static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Fails a test where anything panicked while it ran: a panic that is caught is one all the same.
+/// Fails the test if anything panics unexpectedly while it runs, even if the panic is caught.
 struct PanicWatch {
-    /// Panics before it began are told by others.
+    /// The number of panics before it began, which are reported by other tests.
     known: usize,
 }
 
@@ -55,9 +55,9 @@ impl PanicWatch {
         WATCH.call_once(|| {
             let usual = panic::take_hook();
             panic::set_hook(Box::new(move |panic| {
-                // redb panics on some damages, and opening a database has to live with that
+                // redb panics on some kinds of damage, which opening a database has to tolerate.
                 let thread = thread::current();
-                // a lock that another panic left behind is told with that one, and so is what is told below
+                // A poisoned lock is reported along with the panic that caused it, and so is the assertion below.
                 let is_known = |said: &str| {
                     ["on purpose", "PoisonError", "nobody meant"].iter().any(|known| said.contains(known))
                 };
@@ -81,7 +81,7 @@ impl Drop for PanicWatch {
     }
 }
 
-/// Stores changes as the next entry of the log, or as the newest of their places.
+/// Stores changes as the next entry of the log, or at the highest position of their events if that is later.
 pub(crate) fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError> {
     let log = store.read(Timestamp::default())?.log()?;
     let (newest, now) = log.map_or((Seq::ZERO, Timestamp::default()), |log| (log.seq, log.at));
@@ -94,8 +94,7 @@ pub(crate) fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError>
     })
 }
 
-/// The clock of a machine, to be set while a server runs by it, in milliseconds. Time passes as it does, and faster where
-/// that is asked for.
+/// The clock of a machine, which can be set and moved on while a server runs by it. Otherwise it follows real time.
 #[derive(Clone, Default)]
 pub(crate) struct Hands {
     set: Arc<AtomicI64>,
@@ -103,17 +102,17 @@ pub(crate) struct Hands {
 }
 
 impl Hands {
-    /// Sets the wall clock forward or back.
+    /// Sets the wall clock forward or back, in milliseconds.
     pub(crate) fn set(&self, by: i64) {
         self.set.fetch_add(by, Ordering::SeqCst);
     }
 
-    /// Lets so much time pass at once.
+    /// Lets time pass at once, in milliseconds.
     pub(crate) fn pass(&self, millis: i64) {
         self.passed.fetch_add(millis, Ordering::SeqCst);
     }
 
-    /// What the wall clock shows.
+    /// Returns the time of the wall clock.
     pub(crate) fn wall(&self) -> Timestamp {
         let away = self.set.load(Ordering::SeqCst) + self.passed.load(Ordering::SeqCst);
         clock::system()().moved(away)
@@ -128,7 +127,7 @@ impl Hands {
     }
 }
 
-/// A server of its own for one test, with a database of its own.
+/// A server for one test, with its own database.
 pub(crate) struct TestServer {
     running: Running,
     folder: TempDir,
@@ -141,17 +140,17 @@ impl TestServer {
         Self::start_with(Lifetimes::default()).await
     }
 
-    /// With lifetimes short enough to see their end.
+    /// Starts with other lifetimes, short enough to expire in a test.
     pub(crate) async fn start_with(lifetimes: Lifetimes) -> Self {
         Self::start_by(|settings| settings.lifetimes = lifetimes).await
     }
 
-    /// With other settings.
+    /// Starts with other settings.
     pub(crate) async fn start_by(change: impl FnOnce(&mut Settings)) -> Self {
         Self::start_at(&Hands::default(), change).await
     }
 
-    /// By this clock, with other settings.
+    /// Starts with other settings, by this clock.
     pub(crate) async fn start_at(hands: &Hands, change: impl FnOnce(&mut Settings)) -> Self {
         let panic_watch = PanicWatch::keep();
         let folder = tempfile::tempdir().unwrap();
@@ -170,7 +169,7 @@ impl TestServer {
         Self { running, folder, settings, panic_watch }
     }
 
-    /// Stops in order, and starts again on the same data by this clock.
+    /// Shuts down gracefully, and starts again on the same data by this clock.
     pub(crate) async fn restart_at(self, hands: &Hands) -> Self {
         let Self { running, folder, settings, panic_watch } = self;
         running.stop().await;
@@ -182,17 +181,17 @@ impl TestServer {
         self.running.address
     }
 
-    /// Where its data is.
+    /// Returns the data folder.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Stops in order, and starts again on the same data.
+    /// Shuts down gracefully, and starts again on the same data.
     pub(crate) async fn restart(self) -> Self {
         self.restart_with(&[]).await
     }
 
-    /// Stops in order, and starts again on the same data and these changes.
+    /// Shuts down gracefully, stores these changes, and starts again.
     pub(crate) async fn restart_with(self, changes: &[Change]) -> Self {
         let Self { running, folder, settings, panic_watch } = self;
         running.stop().await;
@@ -203,19 +202,19 @@ impl TestServer {
         Self { running, folder, settings, panic_watch }
     }
 
-    /// Stops in order. Gives the folder with what it leaves.
+    /// Shuts down gracefully, and returns the data folder.
     pub(crate) async fn stop(self) -> TempDir {
         self.running.stop().await;
         self.folder
     }
 
-    /// Somebody new opens the home page.
+    /// Creates a new user by opening the home page.
     pub(crate) async fn person(&self) -> Person {
         Person::arrive(self.address()).await
     }
 }
 
-/// Somebody with a session, as a browser without WASM has it.
+/// A user with a session, in a browser without WASM.
 #[derive(Clone)]
 pub(crate) struct Person {
     pub(crate) address: SocketAddr,
@@ -223,7 +222,7 @@ pub(crate) struct Person {
     pub(crate) http: reqwest::Client,
 }
 
-/// An answer to a request.
+/// The response to a request.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -243,7 +242,7 @@ impl Person {
         self.request(self.http.get(self.url(path))).await
     }
 
-    /// Sends an ordinary form, as a page does.
+    /// Submits an ordinary form, as a page does.
     pub(crate) async fn submit(&self, path: &str, form: &[(&str, &str)]) -> Answer {
         self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html")).await
     }
@@ -260,7 +259,7 @@ impl Person {
         path.strip_prefix("/chat/").unwrap().parse().unwrap()
     }
 
-    /// Asks for a private chat with somebody; gives the status and, where it is led to, the chat.
+    /// Requests a direct chat with a user. Returns the status, and the chat that the response redirects to, if any.
     pub(crate) async fn chat_privately(&self, with: UserId) -> (StatusCode, Option<ChatId>) {
         let answer = self.submit("/api/chat_privately", &[("with", &with.to_string())]).await;
         let path = answer.headers.get(LOCATION).map(|path| path.to_str().unwrap().to_owned());
@@ -287,20 +286,20 @@ impl Person {
         Answer {
             status: answer.status(),
             headers: answer.headers().clone(),
-            // the marks by which a browser that takes a page over finds its places say nothing to people
+            // The comments by which hydration finds its places are removed, to make text easy to search.
             text: answer.text().await.unwrap().replace("<!>", ""),
         }
     }
 }
 
-/// A client id that is different for every number.
+/// Returns a client id that is unique for each number.
 pub(crate) fn client_id(number: u64) -> ClientId {
     let mut bytes = [0; ID_BYTES];
     bytes[2..].copy_from_slice(&number.to_be_bytes());
     ClientId::from_bytes(bytes)
 }
 
-/// The bodies of all messages among events.
+/// Returns the bodies of all messages among the events.
 pub(crate) fn bodies<'a>(events: impl IntoIterator<Item = &'a domain::Event>) -> Vec<String> {
     events
         .into_iter()

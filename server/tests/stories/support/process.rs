@@ -1,4 +1,4 @@
-//! The real program as a process of its own, for what only a process can suffer.
+//! The real program in a process of its own, for tests that only a process allows.
 
 use std::{
     fs::File,
@@ -8,15 +8,15 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A running `qchat`. It ends with the test, however that ends.
+/// A running `qchat`. It is killed when the test ends, passed or failed.
 pub(crate) struct Process {
     child: Child,
-    /// What it writes to the standard error.
+    /// What it has written to standard error.
     said: File,
     pub(crate) address: SocketAddr,
 }
 
-/// What a `qchat` that did not start left behind.
+/// The result of a `qchat` that did not start, or that has ended.
 pub(crate) struct Failure {
     pub(crate) code: Option<i32>,
     pub(crate) said: String,
@@ -28,7 +28,7 @@ fn command(data_dir: &Path, address: &str) -> Command {
         .args(["--site-addr", address, "--data-dir"])
         .arg(data_dir)
         .env("QCHAT_LOG", "error")
-        // whoever tries to lose a message writes faster than people do
+        // Tests post faster than the rate limit for people allows.
         .env("QCHAT_MESSAGE_RATE", "off")
         .env_remove("LEPTOS_SITE_ADDR")
         .env_remove("QCHAT_DATA_DIR")
@@ -49,18 +49,18 @@ impl Process {
         Self::launch(program)
     }
 
-    /// As [`Process::start`], and whether it looked at all pages of the database first.
+    /// As [`Process::start`]. Also returns whether it checked all pages of the database first.
     pub(crate) fn start_again(data_dir: &Path) -> (Self, bool) {
         let mut process = Self::start_with(data_dir, &[("QCHAT_LOG", "info")]);
         let has_looked = process.said().contains("looking at all pages");
         (process, has_looked)
     }
 
-    /// As [`Process::start`], with files of so many blocks of 512 bytes at most.
+    /// As [`Process::start`], with a file size limit, in blocks of 512 bytes.
     pub(crate) fn start_with_file_limit(data_dir: &Path, blocks: u32) -> Self {
         let program = command(data_dir, "127.0.0.1:0");
         let mut shell = Command::new("sh");
-        // without the signal, writing too much fails as it does on a full disk
+        // With the signal ignored, exceeding the limit fails as on a full disk.
         shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]);
         shell.arg(program.get_program()).args(program.get_args());
         for (name, value) in program.get_envs() {
@@ -84,7 +84,8 @@ impl Process {
         Self { address: address.parse().unwrap(), said, child }
     }
 
-    /// Has a second `qchat` ask the one that runs on a data folder to end a chat. Gives its exit code and what it said.
+    /// Runs a second `qchat` that asks the running one on a data folder to end a chat. Returns its exit code and its
+    /// output.
     #[expect(clippy::unused_self, reason = "it is this one that is asked")]
     pub(crate) fn end_chat(&self, data_dir: &Path, link: &str) -> (Option<i32>, String) {
         let asked = command(data_dir, "127.0.0.1:0").args(["--end-chat", link]).output().unwrap();
@@ -92,12 +93,12 @@ impl Process {
         (asked.status.code(), String::from_utf8(said).unwrap())
     }
 
-    /// Its number.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it at once, without a chance to tidy up.
+    /// Kills it at once, without a chance to clean up.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -115,7 +116,7 @@ impl Process {
         Failure { code, said: self.said() }
     }
 
-    /// What it wrote to the standard error so far.
+    /// Returns what it has written to standard error so far.
     pub(crate) fn said(&mut self) -> String {
         let mut said = String::new();
         self.said.rewind().unwrap();
@@ -123,7 +124,7 @@ impl Process {
         said
     }
 
-    /// Starts where it cannot.
+    /// Runs a `qchat` that cannot start, and waits until it has ended.
     pub(crate) fn fail(data_dir: &Path, address: &str) -> Failure {
         Self::fail_with(data_dir, address, &[])
     }
@@ -143,7 +144,7 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         let said = self.said();
-        // a panic that was caught is one all the same
+        // A panic fails the test even if it was caught.
         let is_failing = std::thread::panicking();
         assert!(is_failing || !said.contains("panicked"), "{said}");
     }

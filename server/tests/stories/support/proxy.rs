@@ -1,4 +1,5 @@
-//! A bad line: passes bytes on to the server, late at times, until it is cut; and then nothing, until it is mended.
+//! A TCP proxy that simulates a bad network: it delays some of the data, cuts connections, and refuses new ones until
+//! it is mended.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,23 +12,23 @@ use tokio::{
     time::sleep,
 };
 
-/// Every so many reads one is passed on late.
+/// One in this many reads is delayed.
 const LATE_ONE_IN: u32 = 8;
-/// Late is up to this long.
+/// The longest delay.
 const LATE: Duration = Duration::from_millis(30);
 
-/// What becomes of a connection when its line is cut.
+/// What happens to the connections when the network is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cut {
-    /// Both ends are told that it is reset.
+    /// Both ends are reset.
     Reset,
-    /// Both ends are told that it has ended.
+    /// Both ends are closed.
     End,
-    /// Half of what comes next is passed on, and then it is reset.
+    /// Half of what is under way is passed on, and then both ends are reset.
     Truncate,
 }
 
-/// A line to a server. It ends when it is dropped.
+/// A proxy to a server. It ends when it is dropped.
 pub(crate) struct Line {
     pub(crate) address: SocketAddr,
     state: watch::Sender<Option<Cut>>,
@@ -72,7 +73,7 @@ impl Line {
 }
 
 fn reset(stream: &TcpStream) {
-    // closing with nothing left to wait for is what makes it a reset
+    // Closing with zero linger sends a reset.
     let _ = stream.set_zero_linger();
 }
 
@@ -110,7 +111,7 @@ async fn pass(
             reset(&server);
         }
         Some(Cut::Truncate) => {
-            // whatever is on its way in either direction loses its second half
+            // What is under way in either direction loses its second half.
             if let Ok(count) = server.try_read(&mut down) {
                 let _ = client.write_all(&down[..count / 2]).await;
             }
