@@ -63,8 +63,8 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Open {
     last_heard: u64,
-    /// When the first frame was sent after the last one received. If none was sent since, an earlier moment.
-    last_sent: u64,
+    /// When the first frame was sent after the last one was received. `None` if none was sent since.
+    unanswered_since: Option<u64>,
     /// The timeout for an answer, in milliseconds.
     timeout: u64,
     is_server_there: bool,
@@ -265,9 +265,7 @@ impl Step<'_> {
             Input::Sent => {
                 if let Some(open) = self.open_phase() {
                     // The timeout counts from the first frame that was not answered, however many follow.
-                    if open.last_sent <= open.last_heard {
-                        open.last_sent = now;
-                    }
+                    open.unanswered_since.get_or_insert(now);
                     let timeout = open.timeout;
                     self.expect_answer(timeout, false);
                 }
@@ -275,6 +273,7 @@ impl Step<'_> {
             Input::Heard => {
                 if let Some(open) = self.open_phase() {
                     open.last_heard = now;
+                    open.unanswered_since = None;
                 }
             }
             Input::Welcomed => {
@@ -379,7 +378,7 @@ impl Step<'_> {
             let slow = now.saturating_sub(since).saturating_mul(TIMEOUT_HANDSHAKES);
             self.state.phase = Phase::Open(Open {
                 last_heard: now,
-                last_sent: 0,
+                unanswered_since: None,
                 timeout: slow.clamp(TIMEOUT_MILLIS, LONGEST_TIMEOUT_MILLIS),
                 is_server_there,
                 is_welcome: false,
@@ -454,8 +453,9 @@ impl Step<'_> {
     fn answer_due(&mut self, is_ping: bool) {
         self.state.is_answer_due = false;
         let now = self.around.now;
-        let Some(open) = self.open_phase().filter(|open| open.last_heard < open.last_sent) else { return };
-        let left = (open.last_sent + open.timeout).saturating_sub(now);
+        let unanswered = self.open_phase().and_then(|open| Some(open.unanswered_since? + open.timeout));
+        let Some(deadline) = unanswered else { return };
+        let left = deadline.saturating_sub(now);
         match (left, is_ping) {
             (1.., _) => self.expect_answer(left, is_ping),
             (0, true) => self.replace(),
@@ -652,6 +652,14 @@ mod tests {
         assert_eq!(page.after(1_500).on(Input::AnswerDue { is_ping: false }), [Output::Ping, expects(true)]);
         let replaced = page.after(TIMEOUT_MILLIS).on(Input::AnswerDue { is_ping: true });
         assert!(replaced.contains(&Output::Drop) && replaced.contains(&Output::Open), "{replaced:?}");
+
+        // as when the hello is sent in the same millisecond as the handshake was answered
+        let mut page = Page::new();
+        page.on(Input::Connect);
+        page.on(Input::Opened);
+        page.on(Input::Sent);
+        let asked = page.after(TIMEOUT_MILLIS).on(Input::AnswerDue { is_ping: false });
+        assert!(asked.contains(&Output::Ping));
 
         let mut page = Page::connected();
         page.after(1_000).on(Input::Sent);
