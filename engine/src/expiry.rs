@@ -206,7 +206,11 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
-    use crate::{clock, log::Outcome, presence::GRACE};
+    use crate::{
+        clock,
+        log::Outcome,
+        presence::{GRACE, NodeId},
+    };
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -250,7 +254,7 @@ mod tests {
             })
             .unwrap();
         let steady = Arc::new(SteadyClock::new(clock::system(), clock::uptime()));
-        let presence = Arc::new(Presence::new(GRACE, clock::system()));
+        let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
         let notebook = Arc::new(Notebook::default());
         let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
         let sweep = Sweeper::new(store, sequencer, Arc::clone(&presence), steady, every);

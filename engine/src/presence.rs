@@ -2,6 +2,7 @@
 //! connections. A version counts every change in a room, so that each connection can be sent the difference to what it
 //! was sent before.
 
+mod event;
 mod guards;
 mod room;
 mod seen;
@@ -25,6 +26,7 @@ use tokio::{
 };
 
 use crate::clock::Clock;
+pub use event::{HolderId, NodeId, PresenceEvent};
 pub use guards::{MemberGuard, OnlineGuard};
 use room::Room;
 pub use room::{News, SMALL_ROOM};
@@ -63,6 +65,8 @@ pub struct Presence {
     clock: Clock,
     clock_sets: AtomicU64,
     begun: Instant,
+    node: NodeId,
+    next_holder: AtomicU64,
 }
 
 #[derive(Default)]
@@ -88,42 +92,88 @@ struct PresenceState {
     came: Seen,
     /// The users who have gone offline since [`Presence::take_gone`].
     gone: Vec<UserId>,
-    next_connection: u64,
-    next_holder: u64,
+}
+
+/// Who has to be notified of a change.
+#[derive(Default)]
+struct Effects {
+    /// The lobby: what it shows has changed.
+    moved: bool,
+    /// The expiry job: a user has come online, or a chat has its first member.
+    came: bool,
+    /// [`Presence::run`]: its next deadline may be sooner than before.
+    sooner: bool,
 }
 
 /// A user with at least one open page, or who had one until less than the grace period ago.
 #[derive(Default)]
 struct Person {
-    connections: Vec<(u64, Arc<Notify>)>,
+    /// The connections on all nodes, each of this node with what is notified when their invites may have changed.
+    connections: Vec<(HolderId, Option<Arc<Notify>>)>,
     leaves_at: Option<Instant>,
 }
 
 impl Presence {
-    /// Creates an empty presence. Users whose last guard is dropped are shown for `grace` longer.
-    pub fn new(grace: Duration, clock: Clock) -> Self {
+    /// Creates the empty presence of a node. Users whose last guard is dropped are shown for `grace` longer.
+    pub fn new(node: NodeId, grace: Duration, clock: Clock) -> Self {
         let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
         let clock_sets = AtomicU64::new(0);
-        let begun = Instant::now();
-        Self { state: Mutex::default(), sooner, moved, left, came, grace, clock, clock_sets, begun }
+        let (begun, next_holder) = (Instant::now(), AtomicU64::new(0));
+        let state = Mutex::default();
+        Self { state, sooner, moved, left, came, grace, clock, clock_sets, begun, node, next_holder }
+    }
+
+    /// Applies what another node told of its connections.
+    pub fn apply(&self, event: PresenceEvent) {
+        self.take(event, None, None);
+    }
+
+    /// Closes all connections of a node that is gone, as if each had closed by itself.
+    pub fn forget_node(&self, node: NodeId) {
+        let state = self.lock();
+        let opened = state.people.iter().flat_map(|(user, person)| {
+            let of_node = person.connections.iter().filter(|(holder, _)| holder.node() == node);
+            of_node.map(|(holder, _)| PresenceEvent::Closed { holder: *holder, user: *user })
+        });
+        let joined = state.rooms.iter().flat_map(|(chat, room)| {
+            let of_node = room.holders().filter(|(holder, _)| holder.node() == node);
+            of_node.map(|(holder, user)| PresenceEvent::Left { holder, chat: *chat, user })
+        });
+        let events: Vec<_> = opened.chain(joined).collect();
+        drop(state);
+        events.into_iter().for_each(|event| self.apply(event));
+    }
+
+    /// Applies an event. One of this node may come with what is notified of changes, and with the chat as it was read.
+    fn take(&self, event: PresenceEvent, wake: Option<Arc<Notify>>, known: Option<&Chat>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let Effects { moved, came, sooner } = match event {
+            PresenceEvent::Opened { holder, user } => state.open(holder, user, wake),
+            PresenceEvent::Closed { holder, user } => state.close(holder, user, now + self.grace),
+            PresenceEvent::Joined { holder, chat, user } => {
+                state.join((holder, wake), chat, user, known, now)
+            }
+            PresenceEvent::Left { holder, chat, user } => state.unjoin(holder, chat, user, now + self.grace),
+            PresenceEvent::Typing { chat, user } => state.typing(chat, user, now),
+        };
+        drop(state);
+        for (is_due, notify) in [(moved, &self.moved), (came, &self.came), (sooner, &self.sooner)] {
+            if is_due {
+                notify.notify_one();
+            }
+        }
+    }
+
+    fn new_holder(&self) -> HolderId {
+        HolderId::new(self.node, self.next_holder.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Opens a connection of a user. `wake_user` is notified whenever their invites may have changed.
     pub fn arrive(self: &Arc<Self>, user: UserId, wake_user: Arc<Notify>) -> OnlineGuard {
-        let mut state = self.lock();
-        let connection = state.next_connection;
-        state.next_connection += 1;
-        let is_new = !state.people.contains_key(&user);
-        let person = state.people.entry(user).or_default();
-        person.connections.push((connection, wake_user));
-        person.leaves_at = None;
-        if is_new {
-            state.came.note(Some(user), None, STILL_HERE);
-            self.moved.notify_one();
-            self.came.notify_one();
-        }
-        drop(state);
-        OnlineGuard { presence: Arc::clone(self), user, connection }
+        let holder = self.new_holder();
+        self.take(PresenceEvent::Opened { holder, user }, Some(wake_user), None);
+        OnlineGuard { presence: Arc::clone(self), user, holder }
     }
 
     /// Returns whether a user is online: has an open page, or had one until less than the grace period ago.
@@ -148,60 +198,43 @@ impl Presence {
             .people
             .values()
             .flat_map(|person| &person.connections)
-            .for_each(|(_, wake_user)| wake_user.notify_one());
+            .for_each(|(_, wake_user)| wake_user.iter().for_each(|wake_user| wake_user.notify_one()));
     }
 
     /// Wakes all connections of a user, since their invites may have changed.
     pub fn wake_user(&self, user: UserId) {
         if let Some(person) = self.lock().people.get(&user) {
-            person.connections.iter().for_each(|(_, wake_user)| wake_user.notify_one());
+            person
+                .connections
+                .iter()
+                .filter_map(|(_, wake)| wake.as_ref())
+                .for_each(|wake| wake.notify_one());
         }
     }
 
     /// Adds a user to a chat. A user with three tabs has three guards and is one member. `wake` is notified of every
     /// change in the room.
     pub fn join(self: &Arc<Self>, chat: ChatId, user: User, wake: Arc<Notify>) -> MemberGuard {
-        self.add_holder(chat, None, user, wake)
+        self.subscribe(chat, None, user, wake)
     }
 
     /// Does the same as [`Presence::join`] for a chat that was read, which also gives the room its owner and whether
     /// names are locked.
     pub fn join_in(self: &Arc<Self>, chat: &Chat, user: User, wake: Arc<Notify>) -> MemberGuard {
-        self.add_holder(chat.id, Some(chat), user, wake)
+        self.subscribe(chat.id, Some(chat), user, wake)
     }
 
-    fn add_holder(
+    fn subscribe(
         self: &Arc<Self>,
         chat: ChatId,
         known: Option<&Chat>,
         user: User,
         wake: Arc<Notify>,
     ) -> MemberGuard {
-        let (id, now) = (user.id, Instant::now());
-        let mut state = self.lock();
         // Unique among all rooms, since a guard can outlive its room, and a new room may have taken its place.
-        let watcher = state.next_holder;
-        state.next_holder += 1;
-        let PresenceState { rooms, places, wakes, moved, came, .. } = &mut *state;
-        places.entry(id).or_default().insert(chat);
-        let room = rooms.entry(chat).or_default();
-        if room.is_empty() {
-            came.note(None, Some(chat), STILL_HERE);
-            self.came.notify_one();
-        }
-        room.watch(watcher, wake);
-        if let Some(known) = known {
-            room.owner = Some(known.owner);
-            room.lock_names(known.is_locked, known.seq);
-        }
-        if room.add_holder(watcher, user, now) {
-            moved.insert(chat);
-            self.moved.notify_one();
-        }
-        wakes.extend(room.wake(now).map(|at| (at, chat)));
-        drop(state);
-        self.sooner.notify_one();
-        MemberGuard { presence: Arc::clone(self), chat, user: id, watcher }
+        let (holder, id) = (self.new_holder(), user.id);
+        self.take(PresenceEvent::Joined { holder, chat, user }, Some(wake), known);
+        MemberGuard { presence: Arc::clone(self), chat, user: id, holder }
     }
 
     /// Changes the nickname of a user in all rooms they are in.
@@ -393,6 +426,80 @@ impl Presence {
 }
 
 impl PresenceState {
+    fn open(&mut self, holder: HolderId, user: UserId, wake_user: Option<Arc<Notify>>) -> Effects {
+        let is_new = !self.people.contains_key(&user);
+        let person = self.people.entry(user).or_default();
+        person.connections.push((holder, wake_user));
+        person.leaves_at = None;
+        if is_new {
+            self.came.note(Some(user), None, STILL_HERE);
+        }
+        Effects { moved: is_new, came: is_new, sooner: false }
+    }
+
+    fn close(&mut self, holder: HolderId, user: UserId, offline_at: Instant) -> Effects {
+        let Some(person) = self.people.get_mut(&user) else { return Effects::default() };
+        person.connections.retain(|(other, _)| *other != holder);
+        let is_last = person.connections.is_empty();
+        if is_last {
+            person.leaves_at = Some(offline_at);
+            self.offline_at.insert((offline_at, user));
+        }
+        Effects { sooner: is_last, ..Effects::default() }
+    }
+
+    fn join(
+        &mut self,
+        (holder, wake): (HolderId, Option<Arc<Notify>>),
+        chat: ChatId,
+        user: User,
+        known: Option<&Chat>,
+        now: Instant,
+    ) -> Effects {
+        self.places.entry(user.id).or_default().insert(chat);
+        let room = self.rooms.entry(chat).or_default();
+        let is_first = room.is_empty();
+        if is_first {
+            self.came.note(None, Some(chat), STILL_HERE);
+        }
+        if let Some(wake) = wake {
+            room.watch(holder, wake);
+        }
+        if let Some(known) = known {
+            room.owner = Some(known.owner);
+            room.lock_names(known.is_locked, known.seq);
+        }
+        let is_new = room.add_holder(holder, user, now);
+        if is_new {
+            self.moved.insert(chat);
+        }
+        self.wakes.extend(room.wake(now).map(|at| (at, chat)));
+        Effects { moved: is_new, came: is_first, sooner: true }
+    }
+
+    fn unjoin(&mut self, holder: HolderId, chat: ChatId, user: UserId, leaves_at: Instant) -> Effects {
+        let Some(room) = self.rooms.get_mut(&chat) else { return Effects::default() };
+        let is_last = room.remove_holder(holder, user, leaves_at);
+        if is_last {
+            self.departures.insert((leaves_at, chat, user));
+        }
+        Effects { sooner: is_last, ..Effects::default() }
+    }
+
+    /// Shows a member as typing. A signal less than a second after the last one, of any of their connections, has no effect.
+    fn typing(&mut self, chat: ChatId, user: UserId, now: Instant) -> Effects {
+        let until = now + TYPING;
+        let Some(room) = self.rooms.get_mut(&chat) else { return Effects::default() };
+        if room.typing_until(user).is_some_and(|last| until < last + TYPING_SIGNALS) {
+            return Effects::default();
+        }
+        if room.type_until(user, Some(until)) {
+            self.wakes.extend(room.wake(now).map(|at| (at, chat)));
+        }
+        self.typing_until.insert((until, chat, user));
+        Effects { sooner: true, ..Effects::default() }
+    }
+
     fn next_deadline(&self) -> Option<Instant> {
         let first = |deadlines: &BTreeSet<(Instant, ChatId, UserId)>| deadlines.first().map(|(at, ..)| *at);
         let farewell = self.offline_at.first().map(|(at, _)| *at);

@@ -39,7 +39,7 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     let clock = panicking(&panics_now);
     let lifetimes = Lifetimes::default();
     let store = Arc::new(Store::in_memory(lifetimes).unwrap());
-    let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
+    let presence = Arc::new(Presence::new(presence::NodeId::ALONE, presence::GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (sequencer, _log) = log::local(clock::system(), Seq::ZERO);

@@ -25,7 +25,7 @@ use engine::{
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
     log,
-    presence::{GRACE, Presence},
+    presence::{GRACE, NodeId, Presence},
     publisher::Publisher,
     storage::{ExpiredBatch, Store, StoreError},
     supervisor::Panics,
@@ -503,7 +503,7 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
     let lifetimes = Lifetimes::default();
     let store = Arc::new(Store::open_on(database, wal, lifetimes).unwrap());
     let fanout = Arc::new(Fanout::new(1));
-    let presence = Arc::new(Presence::new(GRACE, Arc::clone(&clock)));
+    let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));

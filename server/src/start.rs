@@ -150,7 +150,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     // one for each thread that can run in parallel
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let fanout = Arc::new(Fanout::new(shards));
-    let presence = Arc::new(Presence::new(presence::GRACE, Arc::clone(&clock)));
+    let presence = Arc::new(Presence::new(presence::NodeId::ALONE, presence::GRACE, Arc::clone(&clock)));
     let lobby = Arc::new(Lobby::new(
         chats,
         Arc::clone(&presence),

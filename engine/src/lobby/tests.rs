@@ -7,7 +7,10 @@ use domain::{
 };
 
 use super::{index::SAID_MILLIS, *};
-use crate::{clock, presence::GRACE};
+use crate::{
+    clock,
+    presence::{GRACE, NodeId},
+};
 
 fn id(number: u64) -> ChatId {
     let mut bytes = [0; ID_BYTES];
@@ -31,7 +34,7 @@ fn started_by(owner: u8, number: u64, visibility: Visibility) -> Change {
 }
 
 fn lobby_at(clock: Clock, listed: usize) -> Arc<Lobby> {
-    let presence = Arc::new(Presence::new(GRACE, clock::system()));
+    let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
     let lifetimes = Lifetimes { chat: Span::seconds(60), ..Lifetimes::default() };
     Arc::new(Lobby::new(Vec::new(), presence, lifetimes, clock, listed))
 }

@@ -13,6 +13,8 @@ use domain::{
 };
 use tokio::{sync::Notify, time::Instant};
 
+use super::HolderId;
+
 /// The number of changes that a room remembers. A connection that is further behind is sent the whole roster.
 pub(super) const REMEMBERED_CHANGES: usize = 256;
 /// The maximum number of members of a small room. In a larger one, changes are sent in batches: otherwise each of n
@@ -50,7 +52,7 @@ pub(super) struct Room {
     /// The first arrival that rosters name. Members who came before it are only counted.
     named_from: u64,
     changes: VecDeque<(u64, UserId)>,
-    watchers: HashMap<u64, Arc<Notify>>,
+    watchers: HashMap<HolderId, Arc<Notify>>,
     last_wake: Option<(u64, Instant)>,
     wakes_later: bool,
     /// The encoded news of version `told_version`, by the version that was known before.
@@ -68,22 +70,22 @@ struct Present {
     /// The nickname that the member gets when the chat is unlocked.
     later: Option<Nickname>,
     /// The numbers of the member's guards: one for each connection, and rarely more than one.
-    holders: Vec<u64>,
+    holders: Vec<HolderId>,
     leaves_at: Option<Instant>,
     typing_until: Option<Instant>,
 }
 
 impl Room {
     /// Notifies `wake` of changes until the guard with this number is dropped.
-    pub(super) fn watch(&mut self, watcher: u64, wake: Arc<Notify>) {
-        self.watchers.insert(watcher, wake);
+    pub(super) fn watch(&mut self, holder: HolderId, wake: Arc<Notify>) {
+        self.watchers.insert(holder, wake);
     }
 
     /// Adds a connection of a user. Returns whether the user is a new member.
-    pub(super) fn add_holder(&mut self, watcher: u64, user: User, now: Instant) -> bool {
+    pub(super) fn add_holder(&mut self, holder: HolderId, user: User, now: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
-            member.holders.push(watcher);
+            member.holders.push(holder);
             member.leaves_at = None;
             return false;
         }
@@ -92,7 +94,7 @@ impl Room {
             came_at: now,
             arrival: None,
             later: None,
-            holders: vec![watcher],
+            holders: vec![holder],
             leaves_at: None,
             typing_until: None,
         };
@@ -159,11 +161,11 @@ impl Room {
     }
 
     /// Removes a connection of a user. Returns whether it was the member's last.
-    pub(super) fn remove_holder(&mut self, watcher: u64, user: UserId, leaves_at: Instant) -> bool {
-        self.watchers.remove(&watcher);
+    pub(super) fn remove_holder(&mut self, holder: HolderId, user: UserId, leaves_at: Instant) -> bool {
+        self.watchers.remove(&holder);
         let Some(member) = self.members.get_mut(&user) else { return false };
         let before = member.holders.len();
-        member.holders.retain(|member_guard| *member_guard != watcher);
+        member.holders.retain(|other| *other != holder);
         if member.holders.len() == before || !member.holders.is_empty() {
             return false;
         }
@@ -180,8 +182,17 @@ impl Room {
     }
 
     /// Returns whether the guard with this number is still valid.
-    pub(super) fn is_holder(&self, user: UserId, watcher: u64) -> bool {
-        self.members.get(&user).is_some_and(|member| member.holders.contains(&watcher))
+    pub(super) fn is_holder(&self, user: UserId, holder: HolderId) -> bool {
+        self.members.get(&user).is_some_and(|member| member.holders.contains(&holder))
+    }
+
+    /// Returns the holders of all members.
+    pub(super) fn holders(&self) -> impl Iterator<Item = (HolderId, UserId)> {
+        let of_member = |(user, present)| {
+            let (user, present): (&UserId, &Present) = (user, present);
+            present.holders.iter().map(|holder| (*holder, *user))
+        };
+        self.members.iter().flat_map(of_member)
     }
 
     /// Returns all members.

@@ -19,7 +19,7 @@ fn user(number: u8, name: &str) -> User {
 }
 
 fn presence() -> Arc<Presence> {
-    Arc::new(Presence::new(GRACE, clock::system()))
+    Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()))
 }
 
 /// Returns the news for a connection that knows a version.
@@ -290,4 +290,61 @@ async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
     assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
     assert_eq!(presence.take_seen(), Seen::default());
     assert_eq!(presence.take_moved().len(), 1);
+}
+
+/// An event of another node, whose number it begins with.
+fn elsewhere(number: u64) -> HolderId {
+    HolderId::new(NodeId(7), number)
+}
+
+#[test]
+fn a_holder_has_its_node() {
+    for (node, number) in [(0, 0), (7, 9), (u16::MAX, (1 << 48) - 1)] {
+        assert_eq!(HolderId::new(NodeId(node), number).node(), NodeId(node));
+    }
+    assert_ne!(HolderId::new(NodeId(1), 2), HolderId::new(NodeId(2), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_on_two_nodes_is_one_member_for_as_long_as_one_of_them_has_a_connection() {
+    let presence = presence();
+    let ana = user(1, "Ana");
+    let here = presence.join(CHAT, ana.clone(), Arc::default());
+    let online = presence.arrive(ana.id, Arc::default());
+    presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: ana.id });
+    presence.apply(PresenceEvent::Joined { holder: elsewhere(2), chat: CHAT, user: ana.clone() });
+    assert_eq!((presence.people(), names(&presence)), (1, vec!["Ana".to_owned()]));
+    drop((here, online));
+    presence.depart(Instant::now() + 2 * GRACE);
+    assert_eq!((presence.people(), names(&presence).len()), (1, 1), "she is here on the other node");
+
+    presence.apply(PresenceEvent::Typing { chat: CHAT, user: ana.id });
+    assert!(presence.roster(CHAT).members[0].typing);
+    presence.apply(PresenceEvent::Left { holder: elsewhere(2), chat: CHAT, user: ana.id });
+    presence.apply(PresenceEvent::Closed { holder: elsewhere(1), user: ana.id });
+    assert_eq!(presence.people(), 1, "for the grace");
+    presence.depart(Instant::now() + 2 * GRACE);
+    assert_eq!((presence.people(), names(&presence).len()), (0, 0));
+    assert_eq!(presence.take_gone(), [ana.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_a_node_told_of_goes_with_it_and_nobody_else() {
+    let presence = presence();
+    let wake = Arc::<Notify>::default();
+    let _here = presence.join(CHAT, user(1, "Ana"), Arc::clone(&wake));
+    let _online = presence.arrive(user(1, "Ana").id, Arc::default());
+    for (number, other) in [(2, user(2, "Bea")), (3, user(3, "Cy"))] {
+        let node = if number == 2 { NodeId(7) } else { NodeId(8) };
+        presence.apply(PresenceEvent::Opened { holder: HolderId::new(node, 1), user: other.id });
+        presence.apply(PresenceEvent::Joined { holder: HolderId::new(node, 2), chat: CHAT, user: other });
+    }
+    assert_eq!((presence.people(), names(&presence).len()), (3, 3));
+    while wake.notified().now_or_never().is_some() {}
+    presence.forget_node(NodeId(7));
+    presence.depart(Instant::now() + 2 * GRACE);
+    assert_eq!((presence.people(), names(&presence)), (2, vec!["Ana".to_owned(), "Cy".to_owned()]));
+    assert!(wake.notified().now_or_never().is_some(), "who is here is told");
+    presence.forget_node(NodeId(7));
+    assert_eq!(presence.people(), 2);
 }
