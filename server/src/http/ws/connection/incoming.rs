@@ -1,0 +1,249 @@
+//! What a client sends.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use domain::{
+    ChatId, ClientId, Command, Problem,
+    frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
+    page::History,
+};
+use engine::{Caller, Proposed};
+use futures_util::FutureExt;
+use tokio::time::Instant;
+use tungstenite::{Error, Message, error::CapacityError};
+
+use super::{
+    super::{
+        close::{self, End},
+        subscription::ChatSubscription,
+    },
+    Connection,
+    outgoing::OutgoingFrames,
+};
+
+/// A command, with the client's number for it.
+pub(super) struct PendingCommand {
+    request: u64,
+    command: Ask,
+}
+
+/// A message was refused with a delay. Messages behind it are refused as well, so that they keep their order, until it
+/// is retried or the client seems to have given it up.
+#[derive(Clone, Copy)]
+pub(super) struct SendPause {
+    first: ClientId,
+    until: Instant,
+}
+
+/// The longest pause in reading from a client that exceeds the rate limit.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Answers that are ready at once are gathered into one write, up to this many bytes. A page that connects sends hello
+/// and its first watch together, and gets one answer: a write costs more than everything that is written.
+const GATHERED_BYTES: usize = 4 * 1024;
+
+/// How long a refused message is waited for after its delay. Then later messages are accepted without it.
+const PAUSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+impl Connection {
+    /// Handles a message, and those that are ready behind it for as long as each is answered at once.
+    pub(super) async fn receive(&mut self, message: Result<Message, Error>) -> Result<(), End> {
+        self.last_heard = Instant::now();
+        let mut answers = OutgoingFrames::default();
+        let mut next = Some(message);
+        let mut heard = Ok(None);
+        while let Some(message) = next.take() {
+            let before = answers.0.len();
+            heard = self.hear(message, &mut answers);
+            let goes_on = matches!(heard, Ok(None)) && self.reads_at.is_none();
+            if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
+                next = self.read_half.next().now_or_never();
+            }
+        }
+        // before a command, which may have to wait for room in the queue
+        self.write(answers).await?;
+        match heard {
+            Ok(None) => Ok(()),
+            Ok(Some(PendingCommand { request, command })) => {
+                self.propose(request, command).await;
+                Ok(())
+            }
+            Err(end) => {
+                if matches!(end, End::Gone) {
+                    self.read_half.finish_close();
+                }
+                Err(end)
+            }
+        }
+    }
+
+    pub(super) fn hear(
+        &mut self,
+        message: Result<Message, Error>,
+        answers: &mut OutgoingFrames,
+    ) -> Result<Option<PendingCommand>, End> {
+        match message {
+            Ok(Message::Text(text)) => match self.take(&text, answers) {
+                Err(problem) if !close::ends(problem) => {
+                    answers.push(&ServerFrame::refused(problem)).map(|()| None)
+                }
+                done => done,
+            }
+            .map_err(End::Problem),
+            Ok(Message::Binary(_)) => Err(End::Problem(Problem::BinaryFrame)),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(None),
+            Ok(Message::Close(_)) => Err(End::Gone),
+            Err(Error::Capacity(CapacityError::MessageTooLong { .. })) => {
+                Err(End::Problem(Problem::FrameTooLarge))
+            }
+            Err(Error::Utf8(_)) => Err(End::NotUtf8),
+            Err(_) => Err(End::Gone),
+        }
+    }
+
+    /// Handles a frame and adds its answer. Returns the command if it is one.
+    pub(super) fn take(
+        &mut self,
+        text: &str,
+        answers: &mut OutgoingFrames,
+    ) -> Result<Option<PendingCommand>, Problem> {
+        match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
+            ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
+            ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
+            _ if self.online.is_none() => return Err(Problem::HelloFirst),
+            ClientFrame::Watch { chat, after } => {
+                self.pace();
+                let answer = self.watch(chat, after);
+                answers.push(&answer)?;
+            }
+            ClientFrame::Lobby(wanted) => self.wanted = Some(wanted),
+            ClientFrame::Unwatch { chat } => self.unwatch(chat),
+            ClientFrame::Ping {} => answers.push(&self.reached())?,
+            ClientFrame::Typing { chat } => {
+                let state = Arc::clone(&self.state);
+                if let Some(watch) = self.watched(chat) {
+                    watch.typing(&state.engine);
+                }
+            }
+            ClientFrame::Earlier { chat, before } => {
+                self.pace();
+                // only for a watched chat: watching it was permitted
+                let page = match self.watched(chat) {
+                    Some(_) => self.state.engine.earlier(chat, self.caller.user, before),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
+                    Ok(History { events, earlier, .. }) => {
+                        ServerFrame::Earlier { chat, before, events, earlier }
+                    }
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::Later { chat, after } => {
+                self.pace();
+                let page = match self.watched(chat) {
+                    Some(_) => self.state.engine.later(chat, self.caller.user, after),
+                    None => Err(Problem::UnknownChat),
+                };
+                answers.push(&match page {
+                    Ok(events) => ServerFrame::Later { chat, after, events },
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::Do { request, command } => return Ok(Some(PendingCommand { request, command })),
+        }
+        Ok(None)
+    }
+
+    /// Counts a read of history against the rate limit for pages, since it costs about as much. Beyond the limit the
+    /// client is still answered, but further frames are read later.
+    pub(super) fn pace(&mut self) {
+        let Caller { user, address } = self.caller;
+        let loaded = self.state.engine.load(Some(user), address, NonZeroU32::MIN);
+        if let Some(seconds) = loaded.err().and_then(Problem::retry_after) {
+            self.reads_at = Some(Instant::now() + Duration::from_secs(seconds.into()).min(LONGEST_PAUSE));
+        }
+    }
+
+    pub(super) fn greet(&mut self, answers: &mut OutgoingFrames) -> Result<(), Problem> {
+        self.online = Some(self.state.engine.arrive(self.caller.user, &self.wake_user));
+        (self.invites, self.hidden) = (None, None);
+        self.welcome(answers)?;
+        if self.theirs(answers).is_err() {
+            // the client is welcome all the same; it is tried again
+            self.wake_user.notify_one();
+        }
+        Ok(())
+    }
+
+    pub(super) fn watched(&mut self, chat: ChatId) -> Option<&mut ChatSubscription> {
+        self.watches.iter_mut().find(|watch| watch.chat() == chat)
+    }
+
+    pub(super) fn unwatch(&mut self, chat: ChatId) {
+        self.watches.retain(|watch| watch.chat() != chat);
+    }
+
+    pub(super) fn watch(&mut self, chat: ChatId, after: Option<Cursor>) -> ServerFrame {
+        if self.watched(chat).is_none() && self.watches.len() == WATCH_LIMIT {
+            return ServerFrame::refused_chat(chat, Problem::TooManyChats);
+        }
+        match ChatSubscription::start(
+            &self.state.engine,
+            chat,
+            self.caller.user,
+            after,
+            &self.write_half,
+            &self.wake,
+        ) {
+            Ok((watch, answer)) => {
+                self.unwatch(chat);
+                self.watches.push(watch);
+                // events follow behind this answer
+                self.wake.notify_one();
+                answer
+            }
+            Err(problem) => ServerFrame::refused_chat(chat, problem),
+        }
+    }
+
+    /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.
+    pub(super) async fn propose(&mut self, request: u64, ask: Ask) {
+        let proposed = match ask.check() {
+            Ok(command @ Command::Post { chat, client_id, .. }) => {
+                if let Some(watch) = self.watched(chat) {
+                    watch.said();
+                }
+                self.post(client_id, command).await
+            }
+            Ok(command) => self.state.engine.propose(self.caller, command).await,
+            Err(problem) => Err(problem),
+        };
+        self.answers.push_back(Box::pin(async move {
+            let outcome = match proposed {
+                Ok(proposed) => proposed.outcome().await,
+                Err(problem) => Err(problem),
+            };
+            match outcome {
+                Ok(seq) => ServerFrame::Done { request, seq },
+                Err(problem) => ServerFrame::refused_request(request, problem),
+            }
+        }));
+    }
+
+    pub(super) async fn post(&mut self, client_id: ClientId, message: Command) -> Result<Proposed, Problem> {
+        if let Some(SendPause { first, until }) = self.send_pause {
+            let (left, now) = (until.saturating_duration_since(Instant::now()), Instant::now());
+            if !left.is_zero() || (client_id != first && now < until + PAUSE_TIMEOUT) {
+                return Err(Problem::too_fast(left));
+            }
+        }
+        let proposed = self.state.engine.propose(self.caller, message).await;
+        let wait = proposed.as_ref().err().and_then(|problem| problem.retry_after());
+        self.send_pause = wait.map(|seconds| SendPause {
+            first: client_id,
+            until: Instant::now() + Duration::from_secs(seconds.into()),
+        });
+        proposed
+    }
+}
