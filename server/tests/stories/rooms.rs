@@ -106,9 +106,9 @@ async fn slashes_mean_the_same_in_a_form() {
     assert_eq!(submit("/nick Beatrice").await.status, 303);
     assert_eq!(ana.connect().await.me.nickname.as_str(), "Beatrice");
     for (line, sentence) in [
-        ("/nick", "write /nick and the name"),
+        ("/nick", "write /nick and the new one, for example"),
         ("/dance", "There is no such command."),
-        ("/help", "Write /nick and a name"),
+        ("/help", "To begin a message with a slash, write two."),
     ] {
         let answer = submit(line).await;
         assert_eq!(answer.status, 422);
