@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/scripts/tools:$(CURDIR)/end2end/node_modules/.bin:$(or 
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
-	target/release/qchat
+	$(PROGRAM)
 
 # Runs Qchat for those who work on it: builds again whenever a file changes
 watch: setup
@@ -15,19 +15,15 @@ watch: setup
 # Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
 SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain engine frontend \
 	server/Cargo.toml server/build.rs server/src style
-# A copy of what was built, since other commands write that program as well, for tests. It is as old as the moment before the
-# build, so that what is changed meanwhile is built the next time.
-BUILT := target/built/qchat
+# Cargo would build the server anew each time, since cargo-leptos writes the site anew, which is in it: two minutes for nothing.
+# The program is made as old as the moment before the build, so that what is changed meanwhile is built the next time.
+PROGRAM := target/release/qchat
 build: setup
-	@if [ ! -e $(BUILT) ] || [ -n "$$(find $(SOURCES) -newer $(BUILT) -print -quit)" ]; then \
-		mkdir -p $(dir $(BUILT)) && touch $(BUILT).began && cargo leptos build --release --precompress \
-			&& cp target/release/qchat $(BUILT).new && touch -r $(BUILT).began $(BUILT).new && mv $(BUILT).new $(BUILT); \
+	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
+		mkdir -p target && touch target/build-began && cargo leptos build --release --precompress && touch -r target/build-began $(PROGRAM); \
 	else \
-		echo "target/release/qchat is as new as its sources"; $(AS_BUILT); \
+		echo "$(PROGRAM) is as new as its sources"; \
 	fi
-
-# Puts it back. Its place may be linked to what cargo made.
-AS_BUILT := cmp -s $(BUILT) target/release/qchat || cp --remove-destination $(BUILT) target/release/qchat
 
 # Runs every test
 test: test-rust test-browser
@@ -56,7 +52,9 @@ torture: setup
 soak: setup
 	QCHAT_SOAK_SECONDS=3600 $(TORTURE) soak
 
-TORTURE := cargo test --release --package server --test stories -- --nocapture
+# What is built to try it hard and to measure it has a folder of its own: it has more in it than what is shipped.
+TRIALS := --target-dir target/trials
+TORTURE := cargo test --release $(TRIALS) --package server --test stories -- --nocapture
 
 # Has libFuzzer look for inputs that break what reads from outside, 10 minutes each. What cargo-fuzz asks of a nightly
 # Rust are these flags of the ordinary one. Needs a C++ compiler.
@@ -75,8 +73,7 @@ fuzz: setup
 BENCH :=
 bench: build
 	scripts/setup.sh bench
-	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(BUILT) cargo bench --package server --bench bench -- $(BENCH); \
-		ended=$$?; $(AS_BUILT); exit $$ended
+	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(PROGRAM) cargo bench $(TRIALS) --package server --bench bench -- $(BENCH)
 
 # Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
 lighthouse: build
