@@ -91,6 +91,7 @@ pictures: build
 check: setup
 	scripts/setup.sh check
 	cargo fmt --check
+	leptosfmt --quiet --check app/src frontend/src
 	cargo clippy --all-targets -- --deny warnings
 	cargo clippy --package frontend --package wasm-streams --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 # cargo-leptos 0.3.10 is the newest that builds with this Rust; wasm-bindgen has to be the very version of the crate.
 readonly CARGO_LEPTOS=0.3.10
 readonly CARGO_DENY=0.20.2
+LEPTOSFMT=0.1.33
 WASM_BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' Cargo.toml)
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 readonly WASM_BINDGEN RUST
@@ -64,6 +65,10 @@ npm_packages end2end
 [ "${1:-}" != bench ] || npm_packages server/benches/peers
 [ "${1:-}" != lighthouse ] || npm_packages end2end/lighthouse
 
+if [ "${1:-}" = check ] && [ "$(leptosfmt --version 2>/dev/null || true)" != "leptosfmt $LEPTOSFMT" ]; then
+  say "installing leptosfmt $LEPTOSFMT (about a minute)"
+  install leptosfmt --version "$LEPTOSFMT" --locked
+fi
 if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "cargo-deny $CARGO_DENY" ]; then
   say "installing cargo-deny $CARGO_DENY (about two minutes)"
   install cargo-deny --version "$CARGO_DENY" --locked

@@ -35,20 +35,30 @@ pub fn ChatPage(
     LivePage::Chat(chat).connect();
     refuse_files();
     view! {
-        <Deferred><InvitesView back=Some(chat.chat_id()) /></Deferred>
+        <Deferred>
+            <InvitesView back=Some(chat.chat_id()) />
+        </Deferred>
         <div class="chat">
-            <Deferred><ChatHeader /></Deferred>
+            <Deferred>
+                <ChatHeader />
+            </Deferred>
             <div class="room">
                 <Deferred>
                     <main class="talk">
                         <ConnectionStatus meanwhile="What you write is kept and goes out when you are back." />
-                        <Deferred><TimelineView later /></Deferred>
+                        <Deferred>
+                            <TimelineView later />
+                        </Deferred>
                         <TypingLine />
-                        <Deferred><Composer /></Deferred>
+                        <Deferred>
+                            <Composer />
+                        </Deferred>
                         <Ended />
                     </main>
                 </Deferred>
-                <Deferred><Members /></Deferred>
+                <Deferred>
+                    <Members />
+                </Deferred>
             </div>
             <AboutView />
         </div>

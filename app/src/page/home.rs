@@ -37,7 +37,9 @@ pub fn HomePage(
     LivePage::Home(lobby).connect();
     refuse_files();
     view! {
-        <Deferred><InvitesView back=None /></Deferred>
+        <Deferred>
+            <InvitesView back=None />
+        </Deferred>
         <div class="home">
             <Deferred>
                 <header class="home-header">
@@ -54,9 +56,13 @@ pub fn HomePage(
                         "Start a chat"
                     </h1>
                     <p class="soft">"No account. Share the link with whoever you want to talk to."</p>
-                    <Deferred><StartForm nickname title=String::new() private=false id=form.unwrap_or_default() /></Deferred>
+                    <Deferred>
+                        <StartForm nickname title=String::new() private=false id=form.unwrap_or_default() />
+                    </Deferred>
                 </section>
-                <Deferred><LobbyView /></Deferred>
+                <Deferred>
+                    <LobbyView />
+                </Deferred>
             </main>
             <footer class="home-footer">
                 <Terms />

@@ -45,7 +45,9 @@ fn Said(
             <main>
                 <section class="card">
                     <h1>{heading}</h1>
-                    <p role="alert" class:problem=is_refusal>{sentence}</p>
+                    <p role="alert" class:problem=is_refusal>
+                        {sentence}
+                    </p>
                     {children()}
                 </section>
             </main>

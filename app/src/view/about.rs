@@ -203,7 +203,10 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <ActionForm
                     action=RemoveMessage::PATH
                     fields=vec![("message", message.to_string())]
-                    ask=Ask::RemoveMessage { chat: chat_id, message }
+                    ask=Ask::RemoveMessage {
+                        chat: chat_id,
+                        message,
+                    }
                     problem
                     done
                     is_irreversible=true
@@ -216,13 +219,7 @@ fn AboutDialog(about: About) -> impl IntoView {
     let names = StoredValue::new(name.clone());
     let act_on_person = move |action, (kind, is): (&'static str, bool), ask, (before, after)| {
         view! {
-            <ActionForm
-                action
-                fields=vec![("person", id.to_string()), (kind, is.to_string())]
-                ask
-                problem
-                done
-            >
+            <ActionForm action fields=vec![("person", id.to_string()), (kind, is.to_string())] ask problem done>
                 {before}
                 <bdi translate="no">{names.get_value()}</bdi>
                 {after}
@@ -246,7 +243,10 @@ fn AboutDialog(about: About) -> impl IntoView {
             <ActionForm
                 action=RemovePerson::PATH
                 fields=vec![("person", id.to_string())]
-                ask=Ask::RemovePerson { chat: chat_id, person: id }
+                ask=Ask::RemovePerson {
+                    chat: chat_id,
+                    person: id,
+                }
                 problem
                 done
                 is_irreversible=true
@@ -258,29 +258,35 @@ fn AboutDialog(about: About) -> impl IntoView {
         }
     });
     view! {
-        <dialog
-            class="about"
-            aria-label=label
-            open=!live.is_hydrated.get_untracked()
-            node_ref=dialog
-            on:close=closed
-        >
+        <dialog class="about" aria-label=label open=!live.is_hydrated.get_untracked() node_ref=dialog on:close=closed>
             // It is anchored at its bottom: the buttons do not move when a problem is shown above them.
             <ProblemLine problem />
             <div class="about-who">
                 <Avatar id nickname=person.nickname />
-                <strong dir="auto" translate="no">{name}</strong>
+                <strong dir="auto" translate="no">
+                    {name}
+                </strong>
             </div>
-            {message.map(|_| view! {
-                <p class="about-said soft" dir="auto">
-                    {part(move || breakable(&words_or_their_place()))}
-                </p>
-            })}
+            {message
+                .map(|_| {
+                    view! {
+                        <p class="about-said soft" dir="auto">
+                            {part(move || breakable(&words_or_their_place()))}
+                        </p>
+                    }
+                })}
             {remove}
             {hide}
             {expel}
             {expel_all}
-            <a class="quiet" role="button" data-focus-home="" href=format!("/chat/{chat_id}") on:click=dismiss on:keydown=press_by_space>
+            <a
+                class="quiet"
+                role="button"
+                data-focus-home=""
+                href=format!("/chat/{chat_id}")
+                on:click=dismiss
+                on:keydown=press_by_space
+            >
                 "Close"
             </a>
         </dialog>
@@ -325,7 +331,9 @@ pub fn ActionForm(
         <form method="post" action=action on:submit=submit>
             <input type="hidden" name="chat" value=chat.chat_id().to_string() />
             {fields.collect_view()}
-            <button class="quiet" class:irreversible=is_irreversible on:click=press_once>{children()}</button>
+            <button class="quiet" class:irreversible=is_irreversible on:click=press_once>
+                {children()}
+            </button>
         </form>
     }
     .into_any()

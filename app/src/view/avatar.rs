@@ -26,7 +26,5 @@ pub fn Avatar(
     /// The current nickname.
     nickname: Nickname,
 ) -> impl IntoView {
-    view! {
-        <span class=format!("avatar {}", hue_class(id)) data-letters=letters(&nickname) aria-hidden="true"></span>
-    }
+    view! { <span class=format!("avatar {}", hue_class(id)) data-letters=letters(&nickname) aria-hidden="true"></span> }
 }

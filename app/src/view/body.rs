@@ -75,7 +75,13 @@ pub fn breakable(text: &str) -> AnyView {
     if let [run] = runs[..] {
         return run.to_owned().into_any();
     }
-    let run_view = |run: &str| view! { {run.to_owned()}<wbr /> }.into_any();
+    let run_view = |run: &str| {
+        view! {
+            {run.to_owned()}
+            <wbr />
+        }
+        .into_any()
+    };
     runs.into_iter().map(run_view).collect_view().into_any()
 }
 

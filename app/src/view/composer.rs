@@ -162,7 +162,14 @@ pub fn Composer() -> impl IntoView {
         })
     };
     view! {
-        <form class="composer" class:ending=move || is_over.get() class:silent=move || silence.get().is_some() method="post" action=PostMessage::PATH on:submit=submit>
+        <form
+            class="composer"
+            class:ending=move || is_over.get()
+            class:silent=move || silence.get().is_some()
+            method="post"
+            action=PostMessage::PATH
+            on:submit=submit
+        >
             <ProblemLine problem />
             <p class="soft silence" role="status" aria-label="Lock">
                 {maybe_words(move || silence.get().map(|_| "Locked: only the owner can write."))}
@@ -175,7 +182,9 @@ pub fn Composer() -> impl IntoView {
                     name="body"
                     rows="1"
                     aria-label="Message"
-                    placeholder=move || if silence.get().is_some() { "Only the owner can write" } else { "Write a message" }
+                    placeholder=move || {
+                        if silence.get().is_some() { "Only the owner can write" } else { "Write a message" }
+                    }
                     enterkeyhint="send"
                     autocomplete="off"
                     dir="auto"
@@ -188,15 +197,11 @@ pub fn Composer() -> impl IntoView {
                 <span class="counter soft" aria-live="polite">
                     {maybe_words(left)}
                 </span>
-                <button class="send">
-                    {icon::send()}
-                    <span class="hidden">"Send"</span>
-                </button>
+                <button class="send">{icon::send()} <span class="hidden">"Send"</span></button>
             </div>
             <noscript>
                 <p class="soft below">
-                    "Without JavaScript, new messages appear when you load the page again. "
-                    <a href="">"Load again"</a>
+                    "Without JavaScript, new messages appear when you load the page again. " <a href="">"Load again"</a>
                 </p>
             </noscript>
         </form>

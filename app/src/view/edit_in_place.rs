@@ -102,8 +102,7 @@ pub fn EditInPlace(
                             on:click=move |_| open.set(true)
                         >
                             {icon::pencil()}
-                        </button>
-                        <PlainEdit button label text form />
+                        </button> <PlainEdit button label text form />
                     </div>
                 }
             }

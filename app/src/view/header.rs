@@ -34,8 +34,13 @@ pub fn ChatHeader() -> impl IntoView {
     let chat = LiveChat::here();
     let title = Memo::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
     let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
-    let heading =
-        move || view! { <h1 dir="auto" title=move || title.get()>{words(move || title.get())}</h1> };
+    let heading = move || {
+        view! {
+            <h1 dir="auto" title=move || title.get()>
+                {words(move || title.get())}
+            </h1>
+        }
+    };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;

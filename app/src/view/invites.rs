@@ -38,9 +38,7 @@ pub fn InvitesView(
         <div class="invites-place" aria-live="polite">
             <Show when=move || !live.invites.with(Vec::is_empty)>
                 <section class="invites" aria-label="Private chat invites">
-                    <ul>
-                        {list(None, invites, invite)}
-                    </ul>
+                    <ul>{list(None, invites, invite)}</ul>
                 </section>
             </Show>
         </div>
@@ -81,32 +79,23 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     };
     view! {
         <li class="invite">
-            {part(who)}
-            <p>
+            {part(who)} <p>
                 <strong>
                     <bdi translate="no">{words(name)}</bdi>
                 </strong>
                 " wants to chat with you privately."
-            </p>
-            <form
-                method="post"
-                action=AnswerInvite::PATH
-                target="_blank"
-                on:submit=accept
-            >
+            </p> <form method="post" action=AnswerInvite::PATH target="_blank" on:submit=accept>
                 <input type="hidden" name="chat" value=chat.to_string() />
                 <button class="primary" name="answer" value="accept" on:click=press_once>
                     "Accept"
                 </button>
-            </form>
-            <form method="post" action=AnswerInvite::PATH on:submit=decline>
+            </form> <form method="post" action=AnswerInvite::PATH on:submit=decline>
                 <input type="hidden" name="chat" value=chat.to_string() />
                 <input type="hidden" name="back" value=back.map(|back| back.to_string()) />
                 <button class="quiet" name="answer" value="decline">
                     "Decline"
                 </button>
-            </form>
-            <ProblemLine problem />
+            </form> <ProblemLine problem />
         </li>
     }
     .into_any()

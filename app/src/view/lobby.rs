@@ -193,7 +193,9 @@ fn about_view(listing: &Listing, now: Timestamp) -> AnyView {
     let ago = listing.said_at.unwrap_or(listing.started_at).ago(now);
     view! {
         <span class="soft">
-            <span class="count" class:occupied=listing.members != 0 translate="no">{fixed(count)}</span>
+            <span class="count" class:occupied=listing.members != 0 translate="no">
+                {fixed(count)}
+            </span>
             " · "
             <span class="wide-only">{fixed(event)}</span>
             <span>{fixed(ago)}</span>

@@ -119,36 +119,36 @@ pub fn Members() -> impl IntoView {
                 popovertargetaction="hide"
             ></button>
             <div class="members-sheet">
-            <div class="members-head">
-                <h2 translate="no">{words(move || heading(count.get()))}</h2>
-                <Show when=move || { hold.waiting.get() > 0 }>
-                    <button type="button" class="new-rows" on:click=move |_| hold.settle()>
-                        {words(new_people)}
+                <div class="members-head">
+                    <h2 translate="no">{words(move || heading(count.get()))}</h2>
+                    <Show when=move || { hold.waiting.get() > 0 }>
+                        <button type="button" class="new-rows" on:click=move |_| hold.settle()>
+                            {words(new_people)}
+                        </button>
+                    </Show>
+                    <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID popovertargetaction="hide">
+                        "Close"
                     </button>
-                </Show>
-                <button
-                    type="button"
-                    class="quiet sheet-only"
-                    popovertarget=MEMBERS_ID
-                    popovertargetaction="hide"
+                </div>
+                <div
+                    class="members-list"
+                    class:in-doubt=move || chat.live.is_in_doubt.get()
+                    tabindex="0"
+                    role="group"
+                    aria-label="People here"
+                    data-focus-home=""
                 >
-                    "Close"
-                </button>
-            </div>
-            <div class="members-list" class:in-doubt=move || chat.live.is_in_doubt.get() tabindex="0" role="group" aria-label="People here" data-focus-home="">
-                <ul aria-label="Members">
-                    {list(Some(hold), rows, member)}
-                </ul>
-                <Show when=move || { unnamed() > 0 }>
-                    <p class="soft">{words(move || format!("and {} more", unnamed()))}</p>
-                </Show>
-            </div>
-            <footer class="members-foot">
-                <Lock />
-                <CountsView />
-                <Terms />
-                <InvitesSetting back=Some(chat.chat_id()) />
-            </footer>
+                    <ul aria-label="Members">{list(Some(hold), rows, member)}</ul>
+                    <Show when=move || { unnamed() > 0 }>
+                        <p class="soft">{words(move || format!("and {} more", unnamed()))}</p>
+                    </Show>
+                </div>
+                <footer class="members-foot">
+                    <Lock />
+                    <CountsView />
+                    <Terms />
+                    <InvitesSetting back=Some(chat.chat_id()) />
+                </footer>
             </div>
         </aside>
     }
@@ -203,18 +203,21 @@ fn RemoveNewcomersForm() -> impl IntoView {
             <summary>"Unwelcome visitors"</summary>
             // It opens upwards, so that nothing moves, and a second click hits nothing.
             <div class="newcomers-panel">
-            <p class="soft">"Whoever was here before, and said something then, stays."</p>
-            <ActionForm
-                action=RemoveNewcomers::PATH
-                fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]
-                ask=Ask::RemoveNewcomers { chat: chat.chat_id(), seconds: NEWCOMERS_SECONDS }
-                problem
-                done
-                is_irreversible=true
-            >
-                "Remove all who came in the last 10 minutes, and what they said"
-            </ActionForm>
-            <ProblemLine problem />
+                <p class="soft">"Whoever was here before, and said something then, stays."</p>
+                <ActionForm
+                    action=RemoveNewcomers::PATH
+                    fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]
+                    ask=Ask::RemoveNewcomers {
+                        chat: chat.chat_id(),
+                        seconds: NEWCOMERS_SECONDS,
+                    }
+                    problem
+                    done
+                    is_irreversible=true
+                >
+                    "Remove all who came in the last 10 minutes, and what they said"
+                </ActionForm>
+                <ProblemLine problem />
             </div>
         </details>
     }
@@ -229,8 +232,12 @@ pub fn MembersButton() -> impl IntoView {
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
-            <span aria-hidden="true">{maybe_words(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}</span>
-            <span class="hidden" translate="no">{words(move || heading(count.get()))}</span>
+            <span aria-hidden="true">
+                {maybe_words(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}
+            </span>
+            <span class="hidden" translate="no">
+                {words(move || heading(count.get()))}
+            </span>
         </button>
     }
 }
@@ -241,8 +248,13 @@ fn SelfRow(me: UserId) -> impl IntoView {
     let chat = LiveChat::here();
     let live = chat.live;
     let nickname = Memo::new(move |_| live.me.with(|me| me.nickname.to_string()));
-    let name =
-        move || view! { <span class="name" dir="auto" translate="no">{words(move || nickname.get())}</span> };
+    let name = move || {
+        view! {
+            <span class="name" dir="auto" translate="no">
+                {words(move || nickname.get())}
+            </span>
+        }
+    };
     let avatar = part(move || {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()
@@ -251,11 +263,9 @@ fn SelfRow(me: UserId) -> impl IntoView {
     let form = PlainForm { action: SetNickname::PATH, name: "nickname", chat: chat.chat_id() };
     view! {
         <li class="member me">
-            {avatar}
-            <EditInPlace button="Edit nickname" label="Nickname" text=nickname ask form>
+            {avatar} <EditInPlace button="Edit nickname" label="Nickname" text=nickname ask form>
                 {name}
-            </EditInPlace>
-            {marks(me, Some("you"))}
+            </EditInPlace> {marks(me, Some("you"))}
         </li>
     }
     .into_any()
@@ -272,7 +282,9 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         let name = nickname.to_string();
         view! {
             <Avatar id nickname />
-            <span class="name" dir="auto" translate="no">{fixed(name)}</span>
+            <span class="name" dir="auto" translate="no">
+                {fixed(name)}
+            </span>
         }
         .into_any()
     };
@@ -301,13 +313,10 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
     // The button for a private chat covers the whole row.
     view! {
         <li class="member">
-            {part(who)}
-            {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })}
-            {marks(id, None)}
+            {part(who)} {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })} {marks(id, None)}
             <Show when=move || typing.with(|typing| typing.contains(&id))>
                 <Dots />
-            </Show>
-            <AboutLink address label about />
+            </Show> <AboutLink address label about />
         </li>
     }
     .into_any()
@@ -358,13 +367,7 @@ fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
     };
     let label = asks(&member.with_untracked(|member| member.nickname.to_string()));
     view! {
-        <form
-            class="ask"
-            method="post"
-            action=ChatPrivately::PATH
-            target="_blank"
-            on:submit=submit
-        >
+        <form class="ask" method="post" action=ChatPrivately::PATH target="_blank" on:submit=submit>
             <input type="hidden" name="with" value=id.to_string() />
             <button class="over" aria-label=label.clone() title=label on:click=press_once></button>
             <ProblemLine problem />
@@ -412,7 +415,15 @@ pub fn TypingLine() -> impl IntoView {
         <p class="typing-line soft">
             {part(move || {
                 let said = names.with(|names| who_types(names));
-                said.into_iter().map(|(who, did)| view! { <bdi translate="no">{fixed(who)}</bdi> <span>{fixed(did)}</span> }).collect_view().into_any()
+                said.into_iter()
+                    .map(|(who, did)| {
+                        view! {
+                            <bdi translate="no">{fixed(who)}</bdi>
+                            <span>{fixed(did)}</span>
+                        }
+                    })
+                    .collect_view()
+                    .into_any()
             })}
         </p>
     }

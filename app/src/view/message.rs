@@ -335,7 +335,9 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
             <p class="by">
-                <strong dir="auto" translate="no">{name}</strong>
+                <strong dir="auto" translate="no">
+                    {name}
+                </strong>
                 " "
                 {clock(at)}
             </p>
@@ -375,7 +377,10 @@ fn HiddenView(
             <ActionForm
                 action=SetHidden::PATH
                 fields=vec![("person", id.to_string()), ("is_hidden", false.to_string())]
-                ask=Ask::SetHidden { person: id, is_hidden: false }
+                ask=Ask::SetHidden {
+                    person: id,
+                    is_hidden: false,
+                }
                 problem
                 done=Callback::new(|()| ())
             >
@@ -471,7 +476,11 @@ fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
         // `style/timeline.css` shows the same beside the time.
         let zone = if live.transport().is_none() { " UTC" } else { "" };
         view! {
-            <time translate="no" datetime=at.to_string() title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())>
+            <time
+                translate="no"
+                datetime=at.to_string()
+                title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())
+            >
                 {there.utc_clock()}
                 <span class="hidden">{format!(", {date}")}</span>
             </time>

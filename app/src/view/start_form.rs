@@ -96,13 +96,7 @@ pub fn StartForm(
         });
     }
     view! {
-        <form
-            method="post"
-            action=StartChat::PATH
-            class="stack"
-            on:submit=submit
-            on:input=move |_| problem.set(None)
-        >
+        <form method="post" action=StartChat::PATH class="stack" on:submit=submit on:input=move |_| problem.set(None)>
             <input type="hidden" name="id" value=id />
             <div class="field">
                 <label for="nickname">"Nickname"</label>
@@ -139,9 +133,18 @@ pub fn StartForm(
                 />
             </div>
             <div class="tick">
-                <input id="private" type="checkbox" name="private" value="true" checked=private aria-describedby="private-hint" />
+                <input
+                    id="private"
+                    type="checkbox"
+                    name="private"
+                    value="true"
+                    checked=private
+                    aria-describedby="private-hint"
+                />
                 <label for="private">"Private"</label>
-                <span id="private-hint" class="soft">"found only by its link"</span>
+                <span id="private-hint" class="soft">
+                    "found only by its link"
+                </span>
             </div>
             <ProblemLine problem />
             <button class="primary" aria-busy=move || sending.get().then_some("true")>

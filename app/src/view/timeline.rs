@@ -111,59 +111,50 @@ pub fn TimelineView(
     };
     view! {
         <div class="scroller-frame">
-        <div
-            class="scroller"
-            role="log"
-            aria-label="Messages"
-            aria-busy=move || chat.loading.get().then_some("true")
-            tabindex="0"
-            data-focus-home=""
-            node_ref=scroller
-            on:scroll=scrolled
-            on:focusin=focused
-            on:keydown=key_down
-        >
-            {later
-                .then(|| {
-                    view! {
-                        <p class="more without-life">
-                            <a href=format!("/chat/{id}")>"Newest messages"</a>
-                        </p>
-                    }
-                })}
-            <Show when=move || paging.has_later.get()>
-                <p class="more">
-                    <a href=format!("/chat/{id}") on:click=load_later>
-                        "Later messages"
-                    </a>
-                </p>
+            <div
+                class="scroller"
+                role="log"
+                aria-label="Messages"
+                aria-busy=move || chat.loading.get().then_some("true")
+                tabindex="0"
+                data-focus-home=""
+                node_ref=scroller
+                on:scroll=scrolled
+                on:focusin=focused
+                on:keydown=key_down
+            >
+                {later
+                    .then(|| {
+                        view! {
+                            <p class="more without-life">
+                                <a href=format!("/chat/{id}")>"Newest messages"</a>
+                            </p>
+                        }
+                    })}
+                <Show when=move || paging.has_later.get()>
+                    <p class="more">
+                        <a href=format!("/chat/{id}") on:click=load_later>
+                            "Later messages"
+                        </a>
+                    </p>
+                </Show>
+                <Alone />
+                <ol class="timeline">{list(None, items, line_view)}</ol>
+                <Show when=move || earlier().is_some()>
+                    <p class="more">
+                        <a href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}")) on:click=load>
+                            "Earlier messages"
+                        </a>
+                    </p>
+                </Show>
+            </div>
+            <Show when=move || unread.is_above.get()>
+                <button type="button" class="to-line" on:click=move |_| unread.go()>
+                    {icon::up()}
+                    "First new message"
+                </button>
             </Show>
-            <Alone />
-            <ol class="timeline">
-                {list(None, items, line_view)}
-            </ol>
-            <Show when=move || earlier().is_some()>
-                <p class="more">
-                    <a
-                        href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}"))
-                        on:click=load
-                    >
-                        "Earlier messages"
-                    </a>
-                </p>
-            </Show>
-        </div>
-        <Show when=move || unread.is_above.get()>
-            <button type="button" class="to-line" on:click=move |_| unread.go()>
-                {icon::up()}
-                "First new message"
-            </button>
-        </Show>
-        <ToNewest
-            has_unseen
-            is_away
-            go=Callback::new(move |()| paging.to_newest())
-        />
+            <ToNewest has_unseen is_away go=Callback::new(move |()| paging.to_newest()) />
         </div>
     }
     .into_any()
