@@ -60,7 +60,7 @@ const graphs = CRATES.map((crate) => {
   for (const path of all) {
     const from = moduleOf(parts(path));
     if (['lib', 'main'].includes(basename(path, '.rs')) && parts(path).length === 1) continue;
-    const text = readFileSync(path, 'utf8').split(/^#\[cfg\(test\)\]$/m)[0].replace(/^\s*\/\/.*$/gm, '');
+    const text = readFileSync(path, 'utf8').split(/^#\[cfg\(test\)\]\nmod \w+ \{$/m)[0].replace(/^\s*\/\/.*$/gm, '');
     const folder = from.includes('::') && parts(path).length === 2 ? [parts(path)[0]] : [];
     const near = named(text, 'super').map((path) => [...folder, ...path]);
     const isAtTop = parts(path).length === 1 || folder.length > 0;

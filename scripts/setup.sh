@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 # cargo-leptos 0.3.10 is the newest that builds with this Rust; wasm-bindgen has to be the very version of the crate.
 readonly CARGO_LEPTOS=0.3.10
 readonly CARGO_DENY=0.20.2
-LEPTOSFMT=0.1.33
+readonly LEPTOSFMT=0.1.33
 WASM_BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' Cargo.toml)
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 readonly WASM_BINDGEN RUST

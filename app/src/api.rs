@@ -8,7 +8,7 @@
     reason = "the server macro makes structs whose fields are the arguments described here"
 )]
 
-use domain::{Problem, page::RefusedForm};
+use domain::{ChatId, Problem, page::RefusedForm};
 use leptos::{
     prelude::{FromServerFnError, ServerFnErrorErr},
     server,
@@ -72,7 +72,7 @@ pub async fn start_chat(
     #[server(default)] title: String,
     #[server(default)] private: bool,
     #[server(default)] id: String,
-) -> Result<(), Refusal> {
+) -> Result<ChatId, Refusal> {
     let start = async {
         let written = |text: &str| !text.trim().is_empty();
         let new_nickname = written(&nickname).then(|| Nickname::parse(&nickname)).transpose()?;
@@ -83,10 +83,11 @@ pub async fn start_chat(
         }
         let chat = context::new_chat_id(&id, new_title.as_ref(), visibility)?;
         execute(Command::StartChat { chat, title: new_title, visibility }).await?;
-        Ok(chat_page(chat))
+        Ok(chat)
     };
-    redirect(&start.await.map_err(Refusal::of(RefusedForm::StartChat { nickname, title, private, id }))?);
-    Ok(())
+    let chat = start.await.map_err(Refusal::of(RefusedForm::StartChat { nickname, title, private, id }))?;
+    redirect(&chat_page(chat));
+    Ok(chat)
 }
 
 /// Posts a message and redirects to its chat.
@@ -162,12 +163,13 @@ pub async fn set_visibility(chat: String, visibility: String) -> Result<(), Refu
 /// # Errors
 /// A [`Refusal`] if the other user is the user themselves, is offline or cannot be invited, or nothing can be stored.
 #[server(prefix = "/api", endpoint = "chat_privately")]
-pub async fn chat_privately(with: String) -> Result<(), Refusal> {
+pub async fn chat_privately(with: String) -> Result<ChatId, Refusal> {
     let with = parse_person(&with)?;
     let chat = context::fresh_chat_id()?;
     execute(Command::ChatPrivately { with, chat, is_there: false, is_near: false }).await?;
-    redirect(&chat_page(context::chat_of_two(with)?));
-    Ok(())
+    let chat = context::chat_of_two(with)?;
+    redirect(&chat_page(chat));
+    Ok(chat)
 }
 
 /// Accepts (`accept`) or declines (`decline`) an invite. Accepting redirects to the chat; declining redirects back, to

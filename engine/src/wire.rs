@@ -4,8 +4,8 @@ use bytes::Bytes;
 use domain::frame::ServerFrame;
 
 /// The first byte of an unfragmented text frame.
-/// The first byte of a ping frame.
 const TEXT: u8 = 0x81;
+/// The first byte of a ping frame.
 const PING: u8 = 0x89;
 
 /// Encodes a frame of the protocol as a text frame. Returns `None` if it cannot be written as JSON, which is not known

@@ -1,5 +1,6 @@
 //! Ordinary forms for every command, and their refusals.
 
+use domain::{ChatId, Problem, frame::ServerFrame};
 use reqwest::{StatusCode, header::LOCATION};
 
 use crate::support::{Answer, Person, TestServer};
@@ -167,4 +168,26 @@ async fn a_form_that_is_sent_twice_starts_one_chat() {
     assert_eq!(lobby.matching, 3);
     let refused = submit(&ana, "start_chat", &[("title", &*"x".repeat(101)), ("id", id)]).await;
     assert!(refused.text.contains(&format!("name=\"id\" value=\"{id}\"")), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_program_that_asks_for_no_html_gets_json() {
+    let server = TestServer::start().await;
+    let (ana, bea) = (server.person().await, server.person().await);
+    let started = ana.submit_for_json("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;
+    let chat: ChatId = serde_json::from_str(&started.text).unwrap();
+    assert_eq!(started.status, StatusCode::OK);
+    assert_eq!(started.headers[LOCATION], format!("/chat/{chat}"));
+    let there = bea.connect().await;
+    let asked = ana.submit_for_json("/api/chat_privately", &[("with", &there.me.id.to_string())]).await;
+    let direct: ChatId = serde_json::from_str(&asked.text).unwrap();
+    assert_eq!((asked.status, direct == chat), (StatusCode::OK, false));
+
+    let id = chat.to_string();
+    let locked = ana.submit_for_json("/api/set_lock", &[("chat", &id), ("is_locked", "true")]).await;
+    assert_eq!((locked.status, &*locked.text), (StatusCode::OK, "null"));
+    let refused = bea.submit_for_json("/api/set_lock", &[("chat", &id), ("is_locked", "false")]).await;
+    let frame: ServerFrame = serde_json::from_str(&refused.text).unwrap();
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(matches!(frame, ServerFrame::Refused { problem: Problem::NotOwner, .. }), "{}", refused.text);
 }

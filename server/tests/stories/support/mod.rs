@@ -247,6 +247,11 @@ impl Person {
         self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html")).await
     }
 
+    /// Submits a form as a program does, which does not ask for HTML.
+    pub(crate) async fn submit_for_json(&self, path: &str, form: &[(&str, &str)]) -> Answer {
+        self.request(self.http.post(self.url(path)).form(form)).await
+    }
+
     pub(crate) async fn submit_with(&self, path: &str, form: &[(&str, &str)], headers: HeaderMap) -> Answer {
         self.request(self.http.post(self.url(path)).form(form).header(ACCEPT, "text/html").headers(headers))
             .await
