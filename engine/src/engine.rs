@@ -244,7 +244,7 @@ impl Engine {
 
     /// Returns the epoch of the log.
     pub fn epoch(&self) -> Epoch {
-        self.store.epoch()
+        self.sequencer.epoch()
     }
 
     /// Returns a snapshot of what is committed, as of now.
@@ -525,7 +525,7 @@ impl Engine {
         if !self.presence.is_in(chat, id) {
             self.limits.enter(self.presence.preview(chat).0)?;
         }
-        let following = self.fanout.follow(chat, Arc::clone(subscriber));
+        let subscription = self.fanout.subscribe(chat, Arc::clone(subscriber));
         let look = || {
             let view = self.store.read(self.now())?;
             Ok((view.user(id)?, view.chat(chat)?))
@@ -544,7 +544,7 @@ impl Engine {
         if let Some(known) = now.1.filter(|known| Some(known) != then.1.as_ref()) {
             self.presence.lock_names(chat, known.is_locked, known.seq);
         }
-        Ok((member_guard, following))
+        Ok((member_guard, subscription))
     }
 
     /// Returns the number of bytes stored.
@@ -577,6 +577,6 @@ fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Resu
 
 /// Logs an error of the database, and returns the [`Problem`] that the user is told.
 pub fn not_readable(error: &StoreError) -> Problem {
-    tracing::error!(%error, "the database could not be read");
+    tracing::error!(%error, "could not read the database");
     Problem::NotReadable
 }

@@ -80,7 +80,7 @@ impl Sweeper {
                 () = ready(()), if is_sweeping => self.purge().await.map(|more| is_sweeping = more),
             };
             if let Err(error) = done {
-                tracing::warn!(%error, "a sweep was not done, the next one will");
+                tracing::warn!(%error, "expiry failed for now and will be retried");
                 is_sweeping = false;
             }
         }
@@ -105,7 +105,7 @@ impl Sweeper {
         if leap > 0 {
             self.steady.take(leap);
         }
-        tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set, and is followed");
+        tracing::warn!(seconds = leap / 1_000, "the system clock was set, and Qchat follows it");
         self.presence.tell_time();
         Ok(())
     }
@@ -231,6 +231,10 @@ mod tests {
     }
 
     impl Sequencer for Notebook {
+        fn epoch(&self) -> domain::Epoch {
+            domain::Epoch::from_bytes([1; ID_BYTES])
+        }
+
         fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
             let (outcome, receiver) = oneshot::channel();
             self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
@@ -282,11 +286,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_comes_is_noted_at_once_and_then_often_enough() {
+    async fn a_user_who_comes_is_noted_at_once_and_then_often_enough() {
         let work = work(&[], Span::seconds(3_600));
         sleep(MINUTE).await;
         assert_eq!(work.notebook.take(), []);
-        let _seat = work.presence.join(CHAT, user(1), Arc::default());
+        let _guard = work.presence.join(CHAT, user(1), Arc::default());
         sleep(Duration::from_millis(1)).await;
         assert_eq!(touched(&work.notebook.take()), 1, "what was entered may have been about to expire");
         sleep(MINUTE * 20).await;
@@ -341,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_invites_of_those_who_leave_are_taken_back_and_of_others_nothing_is_said() {
+    async fn the_invites_of_users_who_leave_are_withdrawn_and_those_of_others_are_not() {
         let (nickname, title) = (Nickname::friendly(1), Title::parse("Two").unwrap());
         let (visibility, guest) = (Visibility::Private, Some(user(2)));
         let kind = EventKind::Started { owner: user(1).id, nickname, title, visibility, guest };

@@ -77,7 +77,7 @@ impl Fanout {
 
     /// Subscribes to a chat: every event of it from now on is offered to `subscriber` until the returned guard is
     /// dropped.
-    pub fn follow(self: &Arc<Self>, chat: ChatId, subscriber: Arc<Subscriber>) -> Subscription {
+    pub fn subscribe(self: &Arc<Self>, chat: ChatId, subscriber: Arc<Subscriber>) -> Subscription {
         let shard = self.smallest();
         let mut chats = lock(&self.chats);
         let buffer = Arc::clone(chats.entry(chat).or_insert_with(|| ReplayBuffer::new(self.shards.len())));
@@ -144,7 +144,7 @@ impl Fanout {
     }
 
     /// Returns the number of chats with subscribers.
-    pub fn followed(&self) -> usize {
+    pub fn watched_chats(&self) -> usize {
         lock(&self.chats).len()
     }
 

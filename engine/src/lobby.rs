@@ -272,7 +272,7 @@ impl Lobby {
         }
         let turn = Arc::clone(&self.turn).acquire_owned().await.map_err(|_| Problem::Restarting)?;
         self.search(turn, move |searches| searches.find(&filter)).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a search failed");
+            tracing::error!(%error, "a lobby search failed");
             Err(Problem::NotReadable)
         })
     }

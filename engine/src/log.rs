@@ -1,35 +1,31 @@
-//! The sequencer: gives every proposal its place in the one log.
+//! The log: gives every proposal its place, time and epoch, and makes what became of it durable.
 //!
 //! It has two ends. Callers [`propose`](Sequencer::propose) at one end; the writer takes [`Placed`] proposals from the
-//! other, in the order of the log. In a single process the log between them is a bounded queue; in a cluster it will be
-//! a stream that every node reads.
+//! other, in the order of the log, and stores them by it. In a single process the log between them is a bounded queue,
+//! and a write-ahead log beside the database makes entries durable ([`local`]); in a cluster it will be a stream that
+//! every node reads, whose entries are durable before they come.
 
-use std::{
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
-    time::{Duration, Instant},
-};
+pub mod local;
 
-use domain::{Entry, Problem, Proposal, Seq};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use domain::{Change, Entry, Epoch, Problem, Proposal, Seq};
 use futures_util::future::BoxFuture;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
+use tokio::sync::oneshot;
+
+use crate::{
+    storage::{Store, StoreError},
+    supervisor::Panics,
 };
-
-use crate::clock::Clock;
-
-/// The number of proposals that wait for the writer. When the queue is full, callers wait.
-const QUEUE: usize = 1_024;
-/// How long a caller waits for room in the queue before it is refused with [`Problem::Busy`].
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcome of a proposal: the sequence number of its stored entry, or why it was refused.
 pub type Outcome = Result<Seq, Problem>;
 
 /// The end of the log where proposals go in.
 pub trait Sequencer: Send + Sync {
+    /// Returns the epoch of the log: a cursor of another epoch does not belong to it.
+    fn epoch(&self) -> Epoch;
+
     /// Queues a proposal. Proposals that one task makes one after the other keep that order in the log. The outcome is
     /// sent through the returned channel. If the channel closes without one, the outcome is unknown and the caller has
     /// to retry.
@@ -40,9 +36,79 @@ pub trait Sequencer: Send + Sync {
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>>;
 }
 
-struct Waiting {
-    proposal: Proposal,
-    outcome: oneshot::Sender<Outcome>,
+/// The end of the log that the writer reads. It alone knows when an entry is durable, and what to do if one cannot be
+/// made so.
+pub trait Log: Send {
+    /// Waits for entries, and takes those that are waiting. Blocks the thread, so it is called from the writer's own.
+    fn next(&mut self) -> Next;
+
+    /// Stores entries in the database by `commit`, so that their outcomes are durable and can be published. Returns the
+    /// entries in parts, in their order, each stored or not: if a batch fails, a faulty entry must not prevent the
+    /// others from being stored.
+    fn store(&mut self, store: &Guarded<'_>, batch: Vec<Placed>, commit: Commit) -> Vec<Written>;
+
+    /// Does what is due after entries were stored, or failed to be.
+    ///
+    /// # Errors
+    /// [`NotStored`] if nothing can be stored any more.
+    fn maintain(&mut self, store: &Guarded<'_>) -> Result<(), NotStored>;
+}
+
+/// Applies a batch to the database in one transaction. On an error nothing is changed.
+pub type Commit = fn(&Store, &[Placed]) -> Result<Stored, StoreError>;
+
+/// What became of a batch that was stored.
+#[derive(Default)]
+pub struct Stored {
+    /// The outcome of each entry.
+    pub outcomes: Vec<Outcome>,
+    /// The changes of all of them, in the order of the log.
+    pub changes: Vec<Change>,
+}
+
+/// Some of the entries that were to be stored, and whether they were.
+pub struct Written {
+    /// The entries.
+    pub batch: Vec<Placed>,
+    /// What became of them. On an error none of them was stored.
+    pub stored: Result<Stored, NotStored>,
+}
+
+/// Why entries were not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStored {
+    /// The database or the write-ahead log cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The work on them panicked.
+    #[error("the writer panicked")]
+    Panicked,
+}
+
+/// The store, for work that may panic: a panic is counted, and taken for an error.
+pub struct Guarded<'a> {
+    /// The store.
+    pub store: &'a Store,
+    /// The count of panics.
+    pub panics: &'a Panics,
+    /// The task whose panics they are.
+    pub task: &'static str,
+}
+
+impl Guarded<'_> {
+    /// Calls `work` with the store. If it panics, its transaction is rolled back, as after an error.
+    ///
+    /// # Errors
+    /// That of `work`, or [`NotStored::Panicked`].
+    pub fn run<T>(&self, work: impl FnOnce(&Store) -> Result<T, StoreError>) -> Result<T, NotStored> {
+        match catch_unwind(AssertUnwindSafe(|| work(self.store))) {
+            Ok(stored) => Ok(stored?),
+            Err(panic) => {
+                self.panics.note(self.task, &*panic);
+                Err(NotStored::Panicked)
+            }
+        }
+    }
 }
 
 /// A proposal with its place in the log, and the channel for its outcome.
@@ -63,130 +129,12 @@ impl Placed {
     }
 }
 
-/// The result of [`LocalLog::next`].
+/// The result of [`Log::next`].
 pub enum Next {
-    /// Proposals to decide and store.
+    /// Entries to decide and store.
     Batch(Vec<Placed>),
-    /// Nothing was proposed before the timeout.
+    /// There are none, and [`Log::maintain`] has something to do.
     Nothing,
     /// The log is closed: nothing will be proposed any more.
     End,
-}
-
-/// The sequencer of a single process.
-pub struct LocalSequencer {
-    queue: mpsc::Sender<Waiting>,
-}
-
-/// The reading end of the log, for the writer alone.
-pub struct LocalLog {
-    queue: mpsc::Receiver<Waiting>,
-    clock: Clock,
-    /// The last sequence number that was given out. The number of an entry that could not be stored is not used again.
-    last: Seq,
-}
-
-/// Creates both ends of a log whose first sequence number is the one after `after`.
-pub fn local(clock: Clock, after: Seq) -> (LocalSequencer, LocalLog) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (LocalSequencer { queue: sender }, LocalLog { queue: receiver, clock, last: after })
-}
-
-impl Sequencer for LocalSequencer {
-    fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
-        Box::pin(async move {
-            let (outcome, receiver) = oneshot::channel();
-            let place = timeout(TIMEOUT, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
-            place.map_err(|_| Problem::NotStored)?.send(Waiting { proposal, outcome });
-            Ok(receiver)
-        })
-    }
-}
-
-impl LocalLog {
-    /// Waits for proposals, until `until` if it is given, and takes all that are waiting, up to `limit`. Each gets the
-    /// next sequence number; all of them get the current time. Blocks the thread, so it is called from the writer's
-    /// own.
-    pub fn next(&mut self, limit: usize, until: Option<Instant>) -> Next {
-        let first = match self.receive(until) {
-            Poll::Ready(Some(first)) => first,
-            Poll::Ready(None) => return Next::End,
-            Poll::Pending => return Next::Nothing,
-        };
-        let at = (self.clock)();
-        let (queue, last) = (&mut self.queue, &mut self.last);
-        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
-        let placed =
-            std::iter::once(first).chain(waiting).take(limit).map(|Waiting { proposal, outcome }| {
-                *last = last.next();
-                Placed { entry: Entry { seq: *last, at, proposal }, outcome: Some(outcome) }
-            });
-        Next::Batch(placed.collect())
-    }
-
-    /// Waits for one proposal. Returns `Poll::Pending` on timeout. Parks the thread instead of using a timer of the
-    /// async runtime, since the writer continues to work while the runtime is shut down.
-    fn receive(&mut self, until: Option<Instant>) -> Poll<Option<Waiting>> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            let received = self.queue.poll_recv(&mut context);
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            match left {
-                _ if received.is_ready() => return received,
-                Some(Duration::ZERO) => return Poll::Pending,
-                Some(left) => thread::park_timeout(left),
-                None => thread::park(),
-            }
-        }
-    }
-}
-
-/// Wakes a parked thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::UserId;
-
-    use super::*;
-    use crate::clock;
-
-    fn places(next: Next) -> Option<Vec<u64>> {
-        match next {
-            Next::Batch(batch) => Some(batch.iter().map(|placed| placed.entry.seq.0).collect()),
-            Next::Nothing => Some(Vec::new()),
-            Next::End => None,
-        }
-    }
-
-    #[tokio::test]
-    async fn who_waits_is_woken_by_what_comes_by_the_time_and_by_the_end() {
-        let (sequencer, mut log) = local(clock::system(), Seq(4));
-        let (tell, waited) = oneshot::channel();
-        let writer = thread::spawn(move || {
-            let mut next = |until| places(log.next(9, until));
-            let begun = Instant::now();
-            let in_time = next(Some(begun + Duration::from_millis(30)));
-            assert!(begun.elapsed() >= Duration::from_millis(30));
-            tell.send(()).unwrap();
-            let far = Some(begun + Duration::from_secs(3_600));
-            [in_time, next(None), next(far), next(far)]
-        });
-        let proposal = || Proposal::UserLeft(UserId::from_bytes([1; domain::id::ID_BYTES]));
-        waited.await.unwrap();
-        let outcome = sequencer.propose(proposal()).await.unwrap();
-        // No outcome is sent in this test: the closed channel shows that the entry was taken.
-        assert!(outcome.await.is_err());
-        assert!(sequencer.propose(proposal()).await.unwrap().await.is_err());
-        drop(sequencer);
-        let woken = tokio::task::spawn_blocking(|| writer.join()).await.unwrap().unwrap();
-        assert_eq!(woken, [Some(vec![]), Some(vec![5]), Some(vec![6]), None]);
-    }
 }

@@ -54,7 +54,7 @@ impl Publisher {
                 // The invites they made show their nickname.
                 match self.store.read(*at).and_then(|view| view.partners(user.id)) {
                     Ok(partners) => partners.into_iter().for_each(|peer| self.presence.wake_user(peer)),
-                    Err(error) => tracing::warn!(%error, "some are not told of a new nickname yet"),
+                    Err(error) => tracing::warn!(%error, "could not notify invited users of a new nickname"),
                 }
             }
             Change::Chat(event) => {

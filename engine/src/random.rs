@@ -4,7 +4,7 @@ use domain::{ChatId, ClientId, Epoch, id::ID_BYTES};
 
 /// The operating system returned no random bytes. This does not happen on a machine that has booted.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gave no random bytes: {0}")]
+#[error("could not get random bytes from the operating system: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
 /// Returns random bytes of the operating system, suitable for secrets.

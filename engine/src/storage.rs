@@ -101,14 +101,14 @@ pub enum StoreError {
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
     /// The write-ahead log beside the database cannot be opened or read.
-    #[error("its journal, beside it, could not be read or written: {0}")]
+    #[error("its write-ahead log, beside it, could not be read or written: {0}")]
     Wal(io::Error),
     /// The write-ahead log beside the database does not belong to it.
     #[error(
-        "the journal beside it belongs to another database, or to another moment of this one: put back the one it belongs \
-         to, or move the journal away"
+        "the write-ahead log beside it belongs to another database, or to another moment of this one: put back the one it \
+         belongs to, or move it away"
     )]
-    NotItsJournal,
+    NotItsWal,
     /// An entry was to be stored, but it is not after the newest one that is stored: the number of the entry, and of
     /// the newest.
     #[error("the entry at {0} was to be stored after the one at {1}")]
@@ -178,7 +178,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] if another process has it open, [`StoreError::NotADatabase`] if it is not a database of
     /// Qchat or is damaged, [`StoreError::Record`] if another version of Qchat wrote its records, [`StoreError::Wal`]
-    /// or [`StoreError::NotItsJournal`] if the write-ahead log cannot be read or belongs to another database, and any
+    /// or [`StoreError::NotItsWal`] if the write-ahead log cannot be read or belongs to another database, and any
     /// other error of the file system or of redb.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let beside = path.with_extension(WAL_EXTENSION);
@@ -204,7 +204,7 @@ impl Store {
             mark.clear();
             if !is_as_closed && !beside.exists() {
                 tracing::warn!(
-                    "there is no journal beside the database: what was stored last may be missing"
+                    "there is no write-ahead log beside the database: what was stored last may be missing"
                 );
                 is_whole = false;
             }
@@ -222,7 +222,7 @@ impl Store {
     fn make(path: &Path, beside: &Path, lifetimes: Lifetimes) -> Result<(), StoreError> {
         let wal = WriteAheadLog::open(beside).map_err(StoreError::Wal)?;
         if !wal.contents().map_err(StoreError::Wal)?.is_empty() {
-            return Err(StoreError::NotItsJournal);
+            return Err(StoreError::NotItsWal);
         }
         let unfinished = path.with_extension("new");
         match fs::remove_file(&unfinished) {
@@ -278,11 +278,13 @@ impl Store {
         match end {
             ReplayEnd::All => {}
             ReplayEnd::Torn => {
-                tracing::warn!("the journal does not end in a record: what was stored last may be missing");
+                tracing::warn!(
+                    "the write-ahead log does not end in a complete record: what was stored last may be missing"
+                );
             }
             // A repaired database may be older than its write-ahead log.
             ReplayEnd::Foreign if !is_whole => {}
-            ReplayEnd::Foreign => return Err(StoreError::NotItsJournal),
+            ReplayEnd::Foreign => return Err(StoreError::NotItsWal),
         }
         if !is_whole || end != ReplayEnd::All {
             log.epoch = random::epoch()?;
@@ -368,7 +370,7 @@ impl Store {
     }
 
     /// Returns the size of the write-ahead log in bytes: what was written since the last checkpoint.
-    pub fn journal_bytes(&self) -> u64 {
+    pub fn wal_bytes(&self) -> u64 {
         self.wal().bytes()
     }
 

@@ -41,8 +41,8 @@ impl Panics {
         *self.lock().entry(task).or_default() += 1;
         let words = panic.downcast_ref::<&str>().copied();
         let words =
-            words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
-        tracing::error!(task, panic = words, "a task in the background panicked");
+            words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        tracing::error!(task, panic = words, "a background task panicked");
     }
 
     /// Registers a task, so that it is listed before its first panic.

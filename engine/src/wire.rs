@@ -14,7 +14,7 @@ pub fn encode(frame: &ServerFrame) -> Option<Bytes> {
     match serde_json::to_string(frame) {
         Ok(json) => Some(text(&json)),
         Err(error) => {
-            tracing::error!(%error, "a frame could not be encoded");
+            tracing::error!(%error, "could not encode a frame");
             None
         }
     }

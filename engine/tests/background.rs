@@ -16,7 +16,7 @@ use engine::{
     clock::{self, SteadyClock},
     expiry::Sweeper,
     lobby::Lobby,
-    log,
+    log::local,
     presence::{self, Presence},
     storage::Store,
     supervisor::{Panics, Supervisor},
@@ -27,7 +27,7 @@ const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
 
 /// Each of the three tasks reads the time in its work, and panics there once.
 #[tokio::test(start_paused = true)]
-async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() {
+async fn a_background_task_that_panics_goes_on_and_no_other_task_notices() {
     let (panics_now, sweep_panics) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let panicking = |panics_now: &Arc<AtomicBool>| -> clock::Clock {
         let panics_now = Arc::clone(panics_now);
@@ -42,7 +42,7 @@ async fn a_task_in_the_background_that_panics_goes_on_and_nobody_else_notices() 
     let presence = Arc::new(Presence::new(presence::NodeId::ALONE, presence::GRACE, Arc::clone(&clock)));
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
-    let (sequencer, _log) = log::local(clock::system(), Seq::ZERO);
+    let (sequencer, _log) = local::open(clock::system(), store.epoch(), Seq::ZERO);
     let sweep = Arc::new(Sweeper::new(
         store,
         Arc::new(sequencer),

@@ -24,7 +24,7 @@ use engine::{
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
-    log,
+    log::local,
     presence::{GRACE, NodeId, Presence},
     publisher::Publisher,
     storage::{ExpiredBatch, Store, StoreError},
@@ -328,7 +328,7 @@ fn in_a_file_that_is_opened_again() {
 }
 
 #[test]
-fn a_journal_that_does_not_fit_is_refused_and_left() {
+fn a_write_ahead_log_that_does_not_fit_is_refused_and_left() {
     let folder = tempfile::tempdir().unwrap();
     let [this, earlier, other, none] =
         ["this", "earlier", "other", "none"].map(|name| folder.path().join(name).with_extension("redb"));
@@ -350,7 +350,7 @@ fn a_journal_that_does_not_fit_is_refused_and_left() {
     for path in [&earlier, &other, &none] {
         fs::write(wal(path), &written).unwrap();
         let refused = Store::open(path, Lifetimes::default()).map(|_| ());
-        assert!(matches!(refused, Err(StoreError::NotItsJournal)), "{path:?}: {refused:?}");
+        assert!(matches!(refused, Err(StoreError::NotItsWal)), "{path:?}: {refused:?}");
         assert_eq!(fs::read(wal(path)).unwrap(), written, "{path:?}");
     }
     assert!(!none.exists(), "no new database in the place of one that is elsewhere");
@@ -363,7 +363,7 @@ fn a_journal_that_does_not_fit_is_refused_and_left() {
 }
 
 #[test]
-fn without_the_journal_the_log_begins_another_life() {
+fn without_the_write_ahead_log_the_log_begins_another_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.redb");
     let reopen = |store: Store| {
@@ -508,7 +508,8 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let ends = store.read(NOW).unwrap().log().unwrap();
-    let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
+    let after = ends.map_or(Seq::ZERO, |log| log.seq);
+    let (sequencer, local) = local::open(Arc::clone(&clock), store.epoch(), after);
     let publisher = Publisher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
@@ -556,7 +557,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     let trouble = Trouble::default();
     let work = work_on(Failing::on(&trouble), Failing::on(&trouble), clock::system());
     let begun = work.start_chat().await;
-    let mut following = work.fanout.follow(CHAT, subscriber());
+    let mut subscription = work.fanout.subscribe(CHAT, subscriber());
     let stored = work.post(1).await.unwrap();
     assert!(work.health.is_well());
 
@@ -567,7 +568,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     work.health.cannot_go_on().await;
     assert!(!work.health.is_well());
     assert_eq!(work.post(7).await, Err(Problem::NotStored), "whoever asks then is told, too");
-    let CatchUp::Events(shown) = following.after(begun) else { panic!("nothing is shown") };
+    let CatchUp::Events(shown) = subscription.after(begun) else { panic!("nothing is shown") };
     assert_eq!(shown.last(), stored, "nothing that was not stored is shown");
 
     let Work { service, health, writer, .. } = work;
@@ -590,7 +591,7 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
     });
     let work = work_in_memory(clock);
     let begun = work.start_chat().await;
-    let mut following = work.fanout.follow(CHAT, subscriber());
+    let mut subscription = work.fanout.subscribe(CHAT, subscriber());
     for number in 1..4 {
         panics_now.store(true, Ordering::SeqCst);
         assert_eq!(work.post(number).await, Err(Problem::NotStored));
@@ -598,11 +599,11 @@ async fn a_writer_that_panics_refuses_what_it_had_in_hand_and_is_begun_again() {
         assert!(work.health.is_well());
     }
     assert_eq!(work.panics.of("writer"), 3);
-    assert!(matches!(following.after(begun), CatchUp::Evicted), "what was shown is doubted once");
+    assert!(matches!(subscription.after(begun), CatchUp::Evicted), "what was shown is doubted once");
 }
 
 #[tokio::test]
-async fn a_journal_that_is_full_makes_room_and_nobody_is_refused() {
+async fn a_full_write_ahead_log_makes_room_and_no_post_is_refused() {
     let trouble = Trouble::default();
     trouble.room.store(2_000, Ordering::SeqCst);
     let work = work_on(InMemoryBackend::new(), Failing::on(&trouble), clock::system());

@@ -13,7 +13,7 @@ use engine::{
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
-    log::{self, Sequencer},
+    log::{Sequencer, local},
     presence::{self, Presence},
     publisher::Publisher,
     storage::{Store, StoreError},
@@ -81,7 +81,7 @@ pub enum StartError {
         error: KeyError,
     },
     /// The address cannot be listened on.
-    #[error("cannot listen at {address}: {error}")]
+    #[error("cannot listen on {address}: {error}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -159,7 +159,8 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         settings.caps.listed,
     ));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
-    let (sequencer, local) = log::local(Arc::clone(&clock), ends.map_or(Seq::ZERO, |log| log.seq));
+    let after = ends.map_or(Seq::ZERO, |log| log.seq);
+    let (sequencer, log) = local::open(Arc::clone(&clock), store.epoch(), after);
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
     let publisher = Publisher {
         store: Arc::clone(&store),
@@ -167,11 +168,11 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(local, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
+    let writer = Writer::new(log, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
     if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
-        tracing::warn!(seconds = leap / 1_000, "the clock of this machine was set back since Qchat ran last");
+        tracing::warn!(seconds = leap / 1_000, "the system clock was set back since Qchat last ran");
         // times recorded by the other clock would postpone expiry until this one has caught up
         if let Ok(outcome) = sequencer.propose(Proposal::ClockSet(leap)).await {
             let _ = outcome.await;
@@ -256,12 +257,12 @@ impl Running {
         self.stop.cancel();
         self.connections.close();
         if timeout(STOP_TIMEOUT, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "some connections did not end in time");
+            tracing::warn!(left = self.connections.len(), "some connections did not close in time");
         }
         // The state of the router holds the last senders of the log; without them the writer ends.
         let mut serving = self.serving;
         if timeout(STOP_TIMEOUT, &mut serving).await.is_err() {
-            tracing::warn!("some requests did not end in time");
+            tracing::warn!("some requests did not finish in time");
             serving.abort();
             let _ = serving.await;
         }
@@ -269,19 +270,19 @@ impl Running {
         let joined = tokio::task::spawn_blocking(move || writer.join());
         match timeout(STOP_TIMEOUT, joined).await {
             Ok(Ok(Ok(()))) => {}
-            _ => return tracing::error!("the writer did not end in order"),
+            _ => return tracing::error!("the writer did not stop cleanly"),
         }
         if !self.health.can_store() {
             return;
         }
         let Some(store) = Arc::into_inner(self.store) else {
             return tracing::warn!(
-                "the database is read still: the next start may have to look at all of it"
+                "the database is still being read: the next start may have to check all pages"
             );
         };
         let closed = tokio::task::spawn_blocking(move || store.close(&self.database)).await;
         if let Ok(Err(error)) = closed {
-            tracing::warn!(%error, "the database could not be sealed: the next start may have to look at all of it");
+            tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
         }
     }
 }

@@ -45,7 +45,7 @@ struct OtherEnd {
 }
 
 /// Returns a subscriber with a cursor, the receiving end of its connection, and what wakes its task.
-fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
+fn subscriber_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let (line, wake) = (Line { room: AtomicUsize::new(room), sender }, Arc::default());
     let subscriber = Subscriber::new(UserId::from_bytes([user; ID_BYTES]), Arc::new(line), Arc::clone(&wake));
@@ -54,11 +54,11 @@ fn follower_with_room(user: u8, begins: u64, room: usize) -> (Arc<Subscriber>, O
 }
 
 fn subscriber(user: u8, begins: u64) -> (Arc<Subscriber>, OtherEnd, Arc<Notify>) {
-    follower_with_room(user, begins, usize::MAX)
+    subscriber_with_room(user, begins, usize::MAX)
 }
 
-async fn following(fanout: &Arc<Fanout>) -> Subscription {
-    fanout.follow(CHAT, subscriber(1, 0).0)
+async fn subscribe(fanout: &Arc<Fanout>) -> Subscription {
+    fanout.subscribe(CHAT, subscriber(1, 0).0)
 }
 
 /// Returns the sequence numbers of the events in a replay buffer after a cursor.
@@ -92,13 +92,13 @@ fn run(fanout: &Arc<Fanout>) -> AbortOnDropHandle<()> {
 #[tokio::test]
 async fn a_cursor_reads_on_from_where_it_is() {
     let fanout = Arc::new(Fanout::new(1));
-    let mut following = following(&fanout).await;
+    let mut subscription = subscribe(&fanout).await;
     for (seq, prev) in [(3, 1), (4, 3), (9, 4)] {
         fanout.append(&event(seq, prev));
     }
-    assert_eq!(places(following.after(Seq(1))), [3, 4, 9]);
-    assert_eq!(places(following.after(Seq(3))), [4, 9]);
-    assert!(matches!(following.after(Seq(9)), CatchUp::Nothing));
+    assert_eq!(places(subscription.after(Seq(1))), [3, 4, 9]);
+    assert_eq!(places(subscription.after(Seq(3))), [4, 9]);
+    assert!(matches!(subscription.after(Seq(9)), CatchUp::Nothing));
 }
 
 #[test]
@@ -113,61 +113,61 @@ fn a_batch_is_read_from_any_of_its_places() {
 }
 
 #[tokio::test]
-async fn whoever_is_behind_a_removal_reads_on_from_the_store() {
+async fn a_subscriber_behind_a_removal_reads_on_from_the_store() {
     let fanout = Arc::new(Fanout::new(1));
-    let mut following = following(&fanout).await;
+    let mut subscription = subscribe(&fanout).await;
     fanout.append(&event(3, 1));
     let kind = EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
     fanout.append(&Event { kind, ..event(4, 3) });
-    assert!(matches!(following.after(Seq(1)), CatchUp::Evicted));
-    assert_eq!(places(following.after(Seq(3))), [4]);
+    assert!(matches!(subscription.after(Seq(1)), CatchUp::Evicted));
+    assert_eq!(places(subscription.after(Seq(3))), [4]);
 }
 
 #[tokio::test]
 async fn what_is_not_here_is_in_the_store() {
     let fanout = Arc::new(Fanout::new(1));
-    let mut following = following(&fanout).await;
-    assert!(matches!(following.after(Seq(0)), CatchUp::Nothing));
+    let mut subscription = subscribe(&fanout).await;
+    assert!(matches!(subscription.after(Seq(0)), CatchUp::Nothing));
     fanout.append(&event(9, 4));
-    assert!(matches!(following.after(Seq(3)), CatchUp::Evicted));
-    assert_eq!(places(following.after(Seq(4))), [9]);
+    assert!(matches!(subscription.after(Seq(3)), CatchUp::Evicted));
+    assert_eq!(places(subscription.after(Seq(4))), [9]);
 }
 
 #[tokio::test]
-async fn a_tail_is_bounded_and_sends_the_slow_to_the_store() {
+async fn a_replay_buffer_is_bounded_and_sends_slow_readers_to_the_store() {
     let fanout = Arc::new(Fanout::new(1));
-    let mut following = following(&fanout).await;
+    let mut subscription = subscribe(&fanout).await;
     for seq in 1..=BUFFER_EVENTS as u64 + 10 {
         fanout.append(&event(seq, seq - 1));
     }
-    assert!(matches!(following.after(Seq(9)), CatchUp::Evicted));
-    assert_eq!(places(following.after(Seq(10))).len(), BUFFER_EVENTS);
+    assert!(matches!(subscription.after(Seq(9)), CatchUp::Evicted));
+    assert_eq!(places(subscription.after(Seq(10))).len(), BUFFER_EVENTS);
 }
 
 #[tokio::test]
-async fn a_tail_of_large_events_is_no_larger() {
+async fn a_replay_buffer_of_large_events_is_no_larger() {
     let fanout = Arc::new(Fanout::new(1));
-    let mut following = following(&fanout).await;
+    let mut subscription = subscribe(&fanout).await;
     for seq in 1..=20 {
         let mut large = event(seq, seq - 1);
         let EventKind::Posted(message) = &mut large.kind else { panic!("no message") };
         message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
         fanout.append(&large);
     }
-    let bytes = lock(&following.buffer).bytes;
+    let bytes = lock(&subscription.buffer).bytes;
     assert!(bytes <= BUFFER_BYTES && bytes > BUFFER_BYTES / 2, "{bytes}");
-    let batch = places(following.after(Seq(15)));
+    let batch = places(subscription.after(Seq(15)));
     assert_eq!(batch, [16, 17, 18], "and a batch is smaller still");
-    assert!(matches!(following.after(Seq(1)), CatchUp::Evicted));
+    assert!(matches!(subscription.after(Seq(1)), CatchUp::Evicted));
 }
 
 #[tokio::test]
-async fn what_is_new_is_written_to_all_who_have_begun() {
+async fn new_events_are_written_to_all_subscribers_with_a_cursor() {
     let fanout = Arc::new(Fanout::new(1));
     let _running = run(&fanout);
     let (one, mut first, _) = subscriber(1, 0);
     let (other, mut second, _) = subscriber(2, 3);
-    let _both = (fanout.follow(CHAT, one), fanout.follow(CHAT, other));
+    let _both = (fanout.subscribe(CHAT, one), fanout.subscribe(CHAT, other));
     for (seq, prev) in [(3, 0), (4, 3), (9, 4)] {
         fanout.append(&event(seq, prev));
     }
@@ -176,24 +176,24 @@ async fn what_is_new_is_written_to_all_who_have_begun() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_hole_or_has_not_begun_is_left_to_their_own_task() {
+async fn a_subscriber_with_a_gap_or_without_a_cursor_is_left_to_its_own_task() {
     let fanout = Arc::new(Fanout::new(1));
     let _running = run(&fanout);
     let (behind, _there, wake) = subscriber(1, 1);
     let (waits, _here, _) = subscriber(2, 4);
     *waits.cursor() = None;
-    let _both = (fanout.follow(CHAT, Arc::clone(&behind)), fanout.follow(CHAT, Arc::clone(&waits)));
+    let _both = (fanout.subscribe(CHAT, Arc::clone(&behind)), fanout.subscribe(CHAT, Arc::clone(&waits)));
     fanout.append(&event(9, 4));
     wake.notified().await;
     assert_eq!((*behind.cursor(), *waits.cursor()), (Some(Seq(1)), None));
 }
 
 #[tokio::test]
-async fn whoever_takes_nothing_is_left_to_their_own_task_and_misses_nothing() {
+async fn a_subscriber_that_takes_nothing_is_left_to_its_own_task_and_misses_nothing() {
     let fanout = Arc::new(Fanout::new(1));
     let _running = run(&fanout);
-    let (stuck, mut there, wake) = follower_with_room(1, 0, 3);
-    let mut following = fanout.follow(CHAT, Arc::clone(&stuck));
+    let (stuck, mut there, wake) = subscriber_with_room(1, 0, 3);
+    let mut subscription = fanout.subscribe(CHAT, Arc::clone(&stuck));
     let mut last = 0;
     while wake.notified().now_or_never().is_none() {
         last += 1;
@@ -203,15 +203,15 @@ async fn whoever_takes_nothing_is_left_to_their_own_task_and_misses_nothing() {
     let sent = stuck.cursor().unwrap();
     let count = usize::try_from(sent.0).unwrap();
     assert_eq!(heard(&mut there, count).await, (1..=sent.0).collect::<Vec<_>>());
-    assert!(sent.0 < last && !matches!(following.after(sent), CatchUp::Nothing));
+    assert!(sent.0 < last && !matches!(subscription.after(sent), CatchUp::Nothing));
 }
 
 #[tokio::test]
-async fn whoever_is_removed_is_offered_nothing_of_what_follows() {
+async fn a_removed_user_is_offered_no_further_event() {
     let fanout = Arc::new(Fanout::new(1));
     let (removed, mut there, _) = subscriber(1, 0);
     let (stays, mut here, _) = subscriber(2, 0);
-    let _both = (fanout.follow(CHAT, Arc::clone(&removed)), fanout.follow(CHAT, stays));
+    let _both = (fanout.subscribe(CHAT, Arc::clone(&removed)), fanout.subscribe(CHAT, stays));
     let person = User::new(removed.user());
     let kind = EventKind::PersonRemoved { nickname: person.nickname.clone(), person };
     fanout.append(&Event { kind, ..event(1, 0) });
@@ -223,28 +223,28 @@ async fn whoever_is_removed_is_offered_nothing_of_what_follows() {
 }
 
 #[tokio::test]
-async fn in_doubt_everybody_is_sent_to_the_store() {
+async fn in_doubt_all_subscribers_are_sent_to_the_store() {
     let fanout = Arc::new(Fanout::new(1));
     let (subscriber, _there, wake) = subscriber(1, 0);
-    let mut following = fanout.follow(CHAT, subscriber);
+    let mut subscription = fanout.subscribe(CHAT, subscriber);
     fanout.append(&event(1, 0));
     fanout.invalidate();
     wake.notified().await;
-    assert!(matches!(following.after(Seq(0)), CatchUp::Evicted));
-    assert!(matches!(following.after(Seq(1)), CatchUp::Nothing), "once");
+    assert!(matches!(subscription.after(Seq(0)), CatchUp::Evicted));
+    assert!(matches!(subscription.after(Seq(1)), CatchUp::Nothing), "once");
 }
 
 #[tokio::test]
-async fn a_tail_goes_with_its_last_follower() {
+async fn a_replay_buffer_is_dropped_with_its_last_subscriber() {
     let fanout = Arc::new(Fanout::new(3));
-    let first = following(&fanout).await;
-    let mut second = following(&fanout).await;
+    let first = subscribe(&fanout).await;
+    let mut second = subscribe(&fanout).await;
     drop(first);
     fanout.append(&event(1, 0));
     assert_eq!(places(second.after(Seq(0))), [1]);
     drop(second);
-    assert_eq!(fanout.followed(), 0);
+    assert_eq!(fanout.watched_chats(), 0);
     fanout.append(&event(2, 1));
-    assert_eq!(fanout.followed(), 0, "events nobody follows are not kept");
+    assert_eq!(fanout.watched_chats(), 0, "events nobody follows are not kept");
     assert!(fanout.shards.iter().all(|shard| shard.subscribers.load(Ordering::Relaxed) == 0));
 }

@@ -35,8 +35,8 @@ impl<Key: Copy + Hash + Eq> Counts<Key> {
 }
 
 impl<Key> Counts<Key> {
-    fn change<T>(&self, kind: impl FnOnce(&mut HashMap<Key, usize>) -> T) -> T {
-        kind(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn change<T>(&self, update: impl FnOnce(&mut HashMap<Key, usize>) -> T) -> T {
+        update(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_counted_until_its_guard_goes_and_then_forgotten() {
+    fn each_key_is_counted_until_its_guard_is_dropped_and_then_forgotten() {
         let counts = Arc::new(Counts::default());
         let (one, two, other) = (counts.add("ana"), counts.add("ana"), counts.add("bea"));
         assert_eq!([&one, &two, &other].map(Counted::count), [1, 2, 1]);

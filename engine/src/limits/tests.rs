@@ -32,7 +32,7 @@ fn rates_are_read() {
 }
 
 #[test]
-fn whoever_is_too_fast_is_told_how_long_to_wait() {
+fn a_user_who_is_too_fast_is_told_how_long_to_wait() {
     let (clock, limits) = limits("2/m");
     let ana = caller(1, "127.0.0.1");
     assert_eq!((connect(&limits, ana), connect(&limits, ana)), (Ok(()), Ok(())));
@@ -43,7 +43,7 @@ fn whoever_is_too_fast_is_told_how_long_to_wait() {
 }
 
 #[test]
-fn an_address_is_shared_by_many_but_not_by_everybody() {
+fn an_address_is_shared_by_many_users_but_not_by_all() {
     let refused = |address: &dyn Fn(u8) -> String| {
         let (_, limits) = limits("1/m");
         (0..40).filter(|number| connect(&limits, caller(*number, &address(*number))).is_err()).count()
@@ -160,23 +160,23 @@ fn pages_are_counted_by_what_they_cost_and_by_address_alone_without_a_session() 
 }
 
 #[test]
-fn a_session_and_an_address_follow_so_many_filtered_lists() {
+fn filtered_lists_of_a_session_and_of_an_address_are_limited() {
     let (_, limits) = limits("off");
-    let follow = |count: usize, address: &str| {
-        let followed = (0..count).map(|number| limits.filter(caller(number as u8, address)));
-        followed.filter_map(Result::ok).collect::<Vec<_>>()
+    let filter_lists = |count: usize, address: &str| {
+        let filtered = (0..count).map(|number| limits.filter(caller(number as u8, address)));
+        filtered.filter_map(Result::ok).collect::<Vec<_>>()
     };
     let ana = caller(255, "127.0.0.1");
     let mut own: Vec<_> = (0..9).filter_map(|_| limits.filter(ana).ok()).collect();
     assert_eq!((own.len(), limits.filter(ana).err()), (5, Some(Problem::TooManyFilters)));
     own.pop();
     assert!(limits.filter(ana).is_ok());
-    assert_eq!(follow(200, "192.0.2.1").len(), 100);
-    assert_eq!(follow(200, "192.0.2.1").len(), 100, "those that went make room");
+    assert_eq!(filter_lists(200, "192.0.2.1").len(), 100);
+    assert_eq!(filter_lists(200, "192.0.2.1").len(), 100, "those that went make room");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_does_nothing_any_more_is_forgotten() {
+async fn idle_sessions_and_addresses_are_forgotten() {
     let (clock, limits) = limits("2/m");
     for number in 0..10 {
         connect(&limits, caller(number, &format!("192.0.2.{number}"))).unwrap();

@@ -272,9 +272,9 @@ mod tests {
 
     /// However chats come, change and go, a search that is kept up to date has the same result as a new one.
     #[test]
-    fn what_is_followed_is_what_is_found() {
-        let mut followed = Searches::default();
-        let mut told = [followed.find("tea").unwrap(), followed.find("t").unwrap()];
+    fn an_updated_search_finds_what_a_new_one_finds() {
+        let mut searches = Searches::default();
+        let mut told = [searches.find("tea").unwrap(), searches.find("t").unwrap()];
         let mut chats: HashMap<ChatId, Arc<Entry>> = HashMap::new();
         // More chats than are shown, so that some have to move up when others are removed.
         for step in 0..2_000_u64 {
@@ -287,7 +287,7 @@ mod tests {
                 None => chats.remove(&id),
             };
             let counts = Counts { people: 0, chats: chats.len() };
-            followed.follow(News { version: step + 1, counts, chats: vec![(id, after)] });
+            searches.follow(News { version: step + 1, counts, chats: vec![(id, after)] });
             if step % 100 == 99 {
                 let mut fresh = Searches::default();
                 let all = chats.iter().map(|(id, entry)| (*id, Some(Arc::clone(entry)))).collect();
@@ -306,11 +306,11 @@ mod tests {
     #[test]
     fn searches_are_shared_bounded_and_let_go() {
         let mut searches = Searches::default();
-        let followed: Vec<_> =
+        let watched: Vec<_> =
             (0..SEARCHES).map(|number| searches.find(&format!("search {number}")).unwrap()).collect();
         assert!(searches.find("one more").is_err(), "each of them is followed");
         assert!(searches.find("search 7").is_ok(), "the same is one search");
-        drop(followed);
+        drop(watched);
         assert!(searches.find("one more").is_ok());
         assert_eq!(searches.searches.len(), 1);
     }

@@ -88,7 +88,7 @@ async fn differences_lead_to_what_there_is() {
     for number in 1..=8 {
         lobby.apply(&started(number, Visibility::Public));
     }
-    let mut seats = Vec::new();
+    let mut guards = Vec::new();
     for (filter, limit) in [("", 3), ("new", 5), ("", 0), ("chat", 4)] {
         let (mut view, mut page) = enter(&lobby, filter, limit).await;
         let nickname = || Nickname::parse("Ana").unwrap();
@@ -116,8 +116,8 @@ async fn differences_lead_to_what_there_is() {
             match step {
                 Some(step) => lobby.apply(&step),
                 None => {
-                    let user = User::new(UserId::from_bytes([seats.len() as u8; ID_BYTES]));
-                    seats.push(lobby.presence.join(id(2), user, Arc::default()));
+                    let user = User::new(UserId::from_bytes([guards.len() as u8; ID_BYTES]));
+                    guards.push(lobby.presence.join(id(2), user, Arc::default()));
                 }
             }
             if let Some(change) = news(&lobby, &mut view).await {
@@ -140,8 +140,8 @@ async fn people_come_first_and_one_owner_or_address_has_a_share_of_the_list() {
     assert_eq!(enter(&lobby, "chat", 10).await.1.matching, 6, "whoever looks for one finds it");
     // An empty chat makes room for one with a member.
     let (mut view, mut page) = enter(&lobby, "", 10).await;
-    let somebody = User::new(UserId::from_bytes([9; ID_BYTES]));
-    let member_guard = lobby.presence.join(id(1), somebody, Arc::default());
+    let member = User::new(UserId::from_bytes([9; ID_BYTES]));
+    let member_guard = lobby.presence.join(id(1), member, Arc::default());
     page.apply(news(&lobby, &mut view).await.unwrap());
     assert_eq!(titles(&page), ["Chat 1", "Chat 6", "Chat 5"]);
     drop(member_guard);
@@ -262,11 +262,11 @@ async fn pages_are_told_four_times_a_second_at_most() {
 }
 
 #[tokio::test]
-async fn who_is_there_is_shown() {
+async fn members_of_a_chat_are_shown() {
     let lobby = lobby();
     lobby.apply(&started(1, Visibility::Public));
     let users: Vec<_> = (1..=5).map(|n| User::new(UserId::from_bytes([n; ID_BYTES]))).collect();
-    let _seats: Vec<_> =
+    let _guards: Vec<_> =
         users.iter().map(|user| lobby.presence.join(id(1), user.clone(), Arc::default())).collect();
     let _stay = lobby.presence.arrive(users[0].id, Arc::default());
     lobby.look();

@@ -70,14 +70,14 @@ async fn a_reload_does_not_flicker() {
     let version = presence.roster(CHAT).version;
     drop(member_guard);
     advance(GRACE / 2).await;
-    let _seat = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    let _guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
     advance(GRACE * 2).await;
     presence.depart(Instant::now());
     assert_eq!(presence.roster(CHAT).version, version);
 }
 
 #[tokio::test(start_paused = true)]
-async fn somebody_who_stays_away_leaves_by_the_running_task() {
+async fn a_member_who_stays_away_is_removed_by_the_running_task() {
     let presence = presence();
     let running = tokio::spawn({
         let presence = Arc::clone(&presence);
@@ -167,7 +167,7 @@ fn numbered(number: u32) -> User {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
+async fn a_large_room_is_told_in_batches_and_names_only_the_latest_members() {
     let presence = presence();
     let wake = Arc::default();
     let member_guard = presence.join(CHAT, numbered(0), Arc::clone(&wake));
@@ -207,7 +207,7 @@ async fn a_large_room_is_told_in_batches_and_names_only_those_who_came_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_large_room_those_who_know_as_much_are_told_the_same_bytes_and_all_end_up_knowing_all() {
+async fn in_a_large_room_watchers_of_one_version_get_the_same_bytes_and_all_end_up_with_the_whole_roster() {
     let presence = presence();
     let join = |number| {
         let wake = Arc::default();
@@ -270,7 +270,7 @@ async fn in_a_large_room_the_end_of_typing_is_told_with_the_next_batch() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_was_seen_until_then_and_is_told_of_once() {
+async fn a_user_who_leaves_was_seen_until_then_and_is_reported_once() {
     let presence = presence();
     let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Arc::default()));
     let member_guard = presence.join(CHAT, numbered(1), Arc::default());
@@ -329,7 +329,7 @@ async fn a_user_on_two_nodes_is_one_member_for_as_long_as_one_of_them_has_a_conn
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_a_node_told_of_goes_with_it_and_nobody_else() {
+async fn users_that_a_node_reported_go_with_it_and_no_others() {
     let presence = presence();
     let wake = Arc::<Notify>::default();
     let _here = presence.join(CHAT, user(1, "Ana"), Arc::clone(&wake));

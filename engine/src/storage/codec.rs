@@ -18,14 +18,14 @@ pub enum RecordError {
     Empty,
     /// The record was written by another version of Qchat.
     #[error(
-        "it has version {0}, and this Qchat reads version {VERSION}: move the data folder away to start anew"
+        "it has version {0}, but this Qchat reads version {VERSION}: move the data folder away to start anew"
     )]
     Version(u8),
     /// The checksum does not match.
-    #[error("it is damaged")]
+    #[error("its checksum does not match")]
     Damaged,
     /// The value cannot be serialized or deserialized by postcard.
-    #[error("it is not as it should be ({0})")]
+    #[error("it cannot be encoded or decoded ({0})")]
     Malformed(#[from] postcard::Error),
 }
 

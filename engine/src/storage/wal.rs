@@ -251,7 +251,7 @@ mod tests {
         assert_eq!((VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
     }
 
-    fn journal_of(bytes: &[u8]) -> WriteAheadLog {
+    fn wal_of(bytes: &[u8]) -> WriteAheadLog {
         let storage = InMemoryBackend::new();
         storage.set_len(bytes.len() as u64).unwrap();
         StorageBackend::write(&storage, 0, bytes).unwrap();
@@ -342,12 +342,12 @@ mod tests {
         wal.append(&one).unwrap();
         let whole = wal.contents().unwrap();
         let torn = [&whole[..], &whole[..HEAD], b"o\0\0"].concat();
-        assert_eq!(records(&journal_of(&torn)), (vec![one], false), "not so where the power goes");
+        assert_eq!(records(&wal_of(&torn)), (vec![one], false), "not so where the power goes");
     }
 
     #[test]
-    fn one_that_was_there_before_is_emptied() {
-        let mut wal = journal_of(b"\x01\0\0\0 what a crash left");
+    fn a_write_ahead_log_that_was_there_before_is_emptied() {
+        let mut wal = wal_of(b"\x01\0\0\0 what a crash left");
         assert_eq!(records(&wal), (Vec::new(), false));
         wal.empty().unwrap();
         assert_eq!(records(&wal), (Vec::new(), true));
@@ -401,7 +401,7 @@ mod tests {
                 if end > place { break }
                 unharmed.push(record.clone());
             }
-            let (found, is_clean) = records(&journal_of(&bytes));
+            let (found, is_clean) = records(&wal_of(&bytes));
             let length: usize = unharmed.iter().map(|record| HEAD + record.len()).sum();
             prop_assert_eq!(found, unharmed);
             // If nothing but zeros is left of a header, the damage cannot be detected.

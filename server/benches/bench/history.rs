@@ -6,7 +6,7 @@ use domain::{
     Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Span, Timestamp,
     Title, UserId, Visibility, id::ID_BYTES,
 };
-use engine::{storage::Store, writer::CHECKPOINT_BYTES};
+use engine::{log::local::CHECKPOINT_BYTES, storage::Store};
 use server::start::DATABASE;
 
 use crate::target::body;
@@ -68,7 +68,7 @@ pub(crate) fn write(
             }
             Ok(())
         })?;
-        if store.journal_bytes() >= CHECKPOINT_BYTES {
+        if store.wal_bytes() >= CHECKPOINT_BYTES {
             store.checkpoint()?;
         }
         next = until;

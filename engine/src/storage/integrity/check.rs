@@ -31,7 +31,7 @@ const READERS: usize = 4;
 /// Checks all pages of a database, and repairs it if necessary. Returns whether it was intact.
 pub(in crate::storage) fn check(path: &Path) -> Result<bool, StoreError> {
     let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-    tracing::info!("looking at all pages of the database, for it is not known what became of it");
+    tracing::info!("checking all pages of the database, since it is not known to be intact");
     let ahead = ReadAhead::of(path);
     let is_whole = database.check_integrity()?;
     drop(ahead);
@@ -55,11 +55,11 @@ impl ReadAhead {
             let (path, end) = (path.to_owned(), Arc::downgrade(&end));
             let read = move || {
                 if let Err(error) = read_ahead(&path, &end) {
-                    tracing::debug!(%error, "the database is not read ahead");
+                    tracing::debug!(%error, "could not read the database ahead");
                 }
             };
             if let Err(error) = thread::Builder::new().name("read-ahead".into()).spawn(read) {
-                tracing::debug!(%error, "the database is not read ahead");
+                tracing::debug!(%error, "could not read the database ahead");
             }
         }
         Self { _end: end }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_ahead_by_all_together() {
+    fn a_file_is_read_ahead_by_all_readers_together() {
         let folder = tempfile::tempdir().unwrap();
         let length = 9 * PIECE_BYTES as u64 + 5;
         let path = file_of(length, folder.path());
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_reads_on_once_nobody_waits() {
+    fn read_ahead_stops_once_its_result_is_not_needed() {
         let folder = tempfile::tempdir().unwrap();
         let length = 16 << 30;
         let path = file_of(length, folder.path());

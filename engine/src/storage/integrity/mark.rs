@@ -80,7 +80,7 @@ impl Mark {
         };
         let tried: io::Result<_> = marker();
         if let Err(error) = &tried {
-            tracing::info!(%error, "the database cannot be marked: a start after a kill looks at all of it");
+            tracing::info!(%error, "could not open the mark of the database: a start after a kill will check all pages");
         }
         Self(tried.ok())
     }
@@ -111,7 +111,7 @@ impl Mark {
         let Self(Some(marker)) = self else { return };
         let mut is_set = marker.is_set.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = change(marker, &mut is_set) {
-            tracing::debug!(%error, "the database is not marked");
+            tracing::debug!(%error, "could not write the mark of the database");
         }
     }
 }
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_until_somebody_else_writes() {
+    fn a_mark_holds_until_another_process_writes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, marked) = marked(folder.path());
         let file = File::options().write(true).open(&path).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_was_lifted_is_set_by_nobody_who_writes() {
+    fn a_mark_that_was_cleared_is_not_set_by_writes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, marked) = marked(folder.path());
         marked.mark.clear();

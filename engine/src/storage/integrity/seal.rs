@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seal_holds_until_a_bit_is_another() {
+    fn a_seal_holds_until_a_bit_changes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.redb");
         fs::write(&path, vec![7; 3 * CHUNK_BYTES + 5]).unwrap();
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn however_many_read_find_the_same() {
+    fn any_number_of_readers_find_the_same_checksum() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.redb");
         for length in [0, 1, 2, 3, 5, CHUNK_BYTES - 1, CHUNK_BYTES + 1, 3 * CHUNK_BYTES] {
