@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_hurries_without_a_network() {
+    fn retries_are_rare_without_a_network() {
         assert_eq!(wait_millis(0, 1.0, false), 15_000);
     }
 }

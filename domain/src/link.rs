@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     fn links(text: &str) -> Vec<&str> {
-        let link = |piece| match piece {
+        let link = |segment| match segment {
             Segment::Link(link) => Some(link),
             Segment::Text(_) => None,
         };
@@ -302,15 +302,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_pieces_are_the_whole(
+        fn the_segments_make_up_the_whole_text(
             text in "(h|HTTP://|https://a|(https://a[,_]){1,60}|[a()\\[\\]{}._, \n<]|é|、|।|（|\u{202e}){0,40}"
         ) {
             let all = linkify(&text);
-            let whole: String = all.iter().map(|piece| match piece { Segment::Text(text) | Segment::Link(text) => *text }).collect();
+            let whole: String = all.iter().map(|segment| match segment { Segment::Text(text) | Segment::Link(text) => *text }).collect();
             prop_assert_eq!(&whole, &text);
             prop_assert!(links(&text).len() <= LINKS_LIMIT);
-            for piece in all {
-                match piece {
+            for segment in all {
+                match segment {
                     Segment::Text(text) => prop_assert!(!text.is_empty()),
                     Segment::Link(link) => {
                         prop_assert!(scheme_length(link) > 0 && !link.contains(ends_address));

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn oneself_comes_first_then_the_owner_then_the_names() {
+    fn the_reader_comes_first_then_the_owner_then_the_names() {
         let roster = Roster::new(1, 4, vec![user(1, "bea"), user(2, "Zoe"), user(3, "Ana"), user(4, "Yan")]);
         let names: Vec<_> = roster
             .for_reader(&User { id: user(4, "x").id, nickname: user(4, "x").nickname }, user(2, "x").id)

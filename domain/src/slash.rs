@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counter_says_what_the_verdict_is() {
+    fn the_counter_agrees_with_what_is_accepted() {
         let (family, limit) = ("👨‍👩‍👧‍👦", crate::text::BODY_LIMIT);
         for (line, expected) in [
             ("x".repeat(limit) + "\n", Ok(0)),

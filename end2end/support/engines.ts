@@ -15,7 +15,7 @@ import { firstOf, onPath } from './path.ts';
 import { freePort } from './port.ts';
 
 /** How long is waited for what should be there. */
-const PATIENCE_MILLIS = 8_000;
+const TIMEOUT_MILLIS = 8_000;
 /** How long a browser may take to start, or over one command. */
 const COMMAND_MILLIS = 30_000;
 /** What stands for an element in WebDriver (section 12). */
@@ -104,7 +104,7 @@ function start(program: string, parameters: string[], environment: Record<string
 }
 
 /** Asks again until there is an answer. */
-async function until<T>(what: string, ask: () => Promise<T | undefined>, millis = PATIENCE_MILLIS): Promise<T> {
+async function until<T>(what: string, ask: () => Promise<T | undefined>, millis = TIMEOUT_MILLIS): Promise<T> {
   const deadline = Date.now() + millis;
   for (;;) {
     const answer = await ask();
@@ -422,7 +422,7 @@ export class EnginePage {
 }
 
 /** How a thing that is awaited is called, and how long it may take: as long as what is done to it. */
-const said = (part: Part) => ({ message: `${part}`, timeout: PATIENCE_MILLIS });
+const said = (part: Part) => ({ message: `${part}`, timeout: TIMEOUT_MILLIS });
 
 type Wanted = { role: Role; name?: string | RegExp; within?: Part; text?: string };
 type Element = { [ELEMENT]: string };

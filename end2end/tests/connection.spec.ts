@@ -125,7 +125,7 @@ test('what was begun in a chat that is gone can still be read and copied', async
   await expect(ana.chat.send).toBeHidden();
 });
 
-test('without a server nobody is led to a page of the browser, and what was filled in stays', async ({ person, server }) => {
+test('without a server the page stays open instead of an error page of the browser, and what was filled in stays', async ({ person, server }) => {
   const ana = await person();
   const link = await ana.startChat({ title: 'Tea' });
   const bea = await person();
@@ -151,7 +151,7 @@ test('without a server nobody is led to a page of the browser, and what was fill
   await expect(bea.chat.heading).toHaveText('A title that took a while');
 });
 
-test('cookies are cleared while a page is open: it says so instead of trying for ever', async ({ person, server }) => {
+test('cookies are cleared while a page is open: it says so instead of retrying for ever', async ({ person, server }) => {
   const ana = await person();
   await ana.startChat();
   await ana.page.context().clearCookies();
@@ -162,7 +162,7 @@ test('cookies are cleared while a page is open: it says so instead of trying for
   await ana.chat.isConnected();
 });
 
-test('a message that was lost on the way is missed with the next beat, and asked for', async ({ person }) => {
+test('a message that was lost on the way is noticed with the next heartbeat, and requested', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   const bea = await person();
@@ -196,7 +196,7 @@ async function lineThatDies(page: Page): Promise<{ cut: () => void }> {
   return { cut: () => (isDead = true) };
 }
 
-test('a connection that is open and dead is noticed within a minute by a page of which nobody wants anything', async ({ person }) => {
+test('a connection that is open and dead is noticed within a minute by an idle page', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   const bea = await person();
@@ -209,7 +209,7 @@ test('a connection that is open and dead is noticed within a minute by a page of
   await expect(bea.chat.message('into the dead line')).toBeVisible();
 });
 
-test('a dead connection is noticed within five seconds by whoever writes', async ({ person }) => {
+test('a dead connection is noticed within five seconds when a message is written', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   const bea = await person();
@@ -231,7 +231,7 @@ for (const [how, comeBack] of [
   ['is online again', (one: Person) => one.page.evaluate(() => dispatchEvent(new Event('online')))],
   ['comes back to the page', (one: Person) => one.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))],
 ] as const) {
-  test(`a dead connection is noticed within five seconds by whoever ${how}, whatever became of their clock`, async ({ person }) => {
+  test(`a dead connection is noticed within five seconds when the reader ${how}, even if the clock was set back`, async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat();
     const bea = await person();
@@ -267,7 +267,7 @@ test('what is not known any more is not shown as known', async ({ person, server
   await expect(bea.page.getByRole('heading', { name: 'Two people here' })).toBeVisible();
 });
 
-test('everybody is back within two seconds of the start of a server', async ({ person, server }) => {
+test('all pages reconnect within two seconds of the start of a server', async ({ person, server }) => {
   const people = [await person(), await person(), await person(), await person()];
   const link = await people[0]!.startChat();
   for (const one of people.slice(1)) await one.open(link);

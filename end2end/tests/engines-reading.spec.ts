@@ -22,7 +22,7 @@ async function scrollUp(one: Visitor, pixels: number): Promise<void> {
 const place = (one: Visitor, text: string) => one.chat.message(text).evaluate((message) => message.getBoundingClientRect().top);
 
 inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
-  test('what one reads stays in its place, whatever comes below', async ({ person, visitor }) => {
+  test('what is being read stays in its place, whatever comes below', async ({ person, visitor }) => {
     const bea = await person();
     const link = await bea.startChat();
     await bea.chat.sayAll(numbered('line', 101, 140));
@@ -36,7 +36,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
     expect(Math.abs((await place(ana, 'line 125')) - before)).toBeLessThanOrEqual(2);
   });
 
-  test('the composer shows all of five lines, and is as low as before once they are said', async ({ visitor }) => {
+  test('the composer shows all of five lines, and is as low as before once they are sent', async ({ visitor }) => {
     const ana = await visitor();
     await ana.startChat();
     const height = () => ana.chat.composer.evaluate((field) => field.clientHeight);
@@ -52,7 +52,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
     await expect.poll(height).toBe(low);
   });
 
-  test('who comes back to where a chat was started can start another', async ({ visitor }) => {
+  test('a user who goes back to the start form can start another chat', async ({ visitor }) => {
     const ana = await visitor();
     const first = await ana.startChat({ title: 'Tea' });
     await ana.page.goBack();

@@ -76,7 +76,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
     await ana.chat.shows(['half a thought']);
   });
 
-  test('where no script comes, people meet and talk by ordinary forms', async ({ person, visitor, server }) => {
+  test('where no script loads, two people meet and talk by ordinary forms', async ({ person, visitor, server }) => {
     await using proxy = await withoutScripts(server.url);
     const ana = await visitor();
     await ana.page.goto(proxy.url);
@@ -112,7 +112,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
 });
 
 inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
-  test('two people go on in private, each in a window of its own', async ({ person, visitor }) => {
+  test('two people go on in a direct chat, each in a new window', async ({ person, visitor }) => {
     const ana = await visitor();
     const link = await ana.startChat({ nickname: 'Ana' });
     const bea = await person();

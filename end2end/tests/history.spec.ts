@@ -2,7 +2,7 @@ import { expect, test } from '../support/story.ts';
 
 const lines = (count: number) => Array.from({ length: count }, (_, index) => `line ${index + 1}`);
 
-test('earlier messages come as one scrolls up, and the view does not jump', async ({ person }) => {
+test('earlier messages come as the reader scrolls up, and the view does not jump', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   await ana.chat.sayAll(lines(120));
@@ -25,7 +25,7 @@ test('earlier messages come as one scrolls up, and the view does not jump', asyn
   expect(await bea.chat.texts()).toEqual(lines(120));
 });
 
-test('what comes before and after while a page is on its way moves nothing, and takes no focus', async ({ person }) => {
+test('messages that come before and after while a page is requested move nothing, and take no focus', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   for (let number = 1; number <= 120; number++) await ana.chat.say(`line ${number}`);

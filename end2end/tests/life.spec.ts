@@ -42,7 +42,7 @@ const noLife: [string, (page: Page) => Promise<unknown>][] = [
   ['the browser knows no WASM', (page) => page.addInitScript(() => void delete (window as { WebAssembly?: unknown }).WebAssembly)],
 ];
 for (const [what, take] of noLife) {
-  test(`a page says that it is not alive, and works by its forms, where ${what}`, async ({ person }) => {
+  test(`a page says that it is not hydrated, and works by its forms, where ${what}`, async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat({ nickname: 'Ana' });
     const tab = await ana.page.context().newPage();
@@ -53,7 +53,7 @@ for (const [what, take] of noLife) {
   });
 }
 
-test('a page comes alive as soon as what was missing is there, with what was begun meanwhile', async ({ person }) => {
+test('a page is hydrated as soon as what was missing is there, with what was begun meanwhile', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -143,7 +143,7 @@ test('a page whose code fails while the server cannot answer keeps what was begu
   await expect(ana.chat.message('half a thought')).toBeVisible();
 });
 
-test('what was typed before the page is alive is kept when the page is left', async ({ person }) => {
+test('what was typed before the page is hydrated is kept when the page is left', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -156,7 +156,7 @@ test('what was typed before the page is alive is kept when the page is left', as
   await expect(bea.chat.composer).toHaveValue('half a thought');
 });
 
-test('a page that nobody changed is taken over as it is', async ({ person }) => {
+test('a page that nothing changed is hydrated as it is', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   await ana.chat.say('something to see');
@@ -184,7 +184,7 @@ test('a page that nobody changed is taken over as it is', async ({ person }) => 
   }
 });
 
-test('a page that comes alive leaves the focus and what is selected where they are', async ({ person }) => {
+test('hydration leaves the focus and the selection where they are', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   await ana.chat.say('something to select');
@@ -209,7 +209,7 @@ test('a page that comes alive leaves the focus and what is selected where they a
   await expect(bea.chat.goHome).toBeFocused();
 });
 
-test('whoever stops a page on its way, or comes back to one, can start again', async ({ person }) => {
+test('a user who stops a page load, or comes back to a page, can start again', async ({ person }) => {
   const ana = await person();
   await ana.visit('/');
   await ana.home.isConnected();

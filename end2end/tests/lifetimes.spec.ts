@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('the page says when things go, as they are set', async ({ person }) => {
+test('the page states the lifetimes that are set', async ({ person }) => {
   const ana = await person();
   await ana.visit('/');
   await expect(ana.page.getByRole('contentinfo')).toContainText(
@@ -33,9 +33,9 @@ test.describe('with short lifetimes', () => {
   });
 });
 
-test.describe('with messages that are short of breath', () => {
+test.describe('with messages that expire soon', () => {
   test.use({ settings: { QCHAT_MESSAGE_LIFETIME: '8s' } });
-  test('a message goes from an open page, and the chat goes on', async ({ person }) => {
+  test('a message expires on an open page, and the chat goes on', async ({ person }) => {
     const ana = await person();
     await ana.startChat({ nickname: 'Ana' });
     await ana.chat.say('gone in a moment');
@@ -80,7 +80,7 @@ test.describe('with nicknames that are forgotten soon', () => {
   });
 });
 
-test('a page that is left open for a day is alive in the morning', async ({ person }) => {
+test('a page that is left open for a day still works in the morning', async ({ person }) => {
   const ana = await person();
   await ana.page.clock.install();
   const link = await ana.startChat({ nickname: 'Ana' });

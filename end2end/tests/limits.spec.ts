@@ -1,8 +1,8 @@
 import { expect, test } from '../support/story.ts';
 
-test.describe('in a chat for one', () => {
+test.describe('in a chat with room for one member', () => {
   test.use({ settings: { QCHAT_MAX_MEMBERS: '1' } });
-  test('whoever comes second is told that it is full, and gets in when there is room', async ({ person }) => {
+  test('a second visitor is told that it is full, and gets in when there is room', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat();
     const bea = await person();
@@ -18,9 +18,9 @@ test.describe('in a chat for one', () => {
   });
 });
 
-test.describe('with one window for each', () => {
+test.describe('with one window for each browser', () => {
   test.use({ settings: { QCHAT_MAX_SESSION_SOCKETS: '1' } });
-  test('a second window says so instead of trying for ever, and the first one goes on', async ({ person }) => {
+  test('a second window says so instead of retrying for ever, and the first one goes on', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat();
     const tab = await ana.page.context().newPage();

@@ -13,7 +13,7 @@ async function joins(person: Newcomer, link: string, nickname: string): Promise<
 
 const names = (one: Person) => one.chat.members.locator('.name').allInnerTexts();
 
-test('nobody moves whom one is about to ask, and who came and went meanwhile shows afterwards', async ({ person }) => {
+test('a member who is about to be clicked stays in place, and arrivals and departures show afterwards', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const dora = await joins(person, link, 'Dora');
@@ -39,7 +39,7 @@ test('nobody moves whom one is about to ask, and who came and went meanwhile sho
   await expect.poll(() => names(ana)).toEqual(['Ana', 'Bea', 'Cy', 'Eve']);
 });
 
-test('whoever is called differently stays in their row, and the focus in it', async ({ person }) => {
+test('a renamed member stays in their row, and the focus in it', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await joins(person, link, 'Bea');
@@ -53,7 +53,7 @@ test('whoever is called differently stays in their row, and the focus in it', as
 });
 
 for (const [where, options] of [['a desk', {}], ['a phone', { viewport: { width: 390, height: 780 } }]] as const) {
-  test(`a double click on what opens removes nobody, at ${where}`, async ({ person }) => {
+  test(`a double click that opens a dialog removes no member, at ${where}`, async ({ person }) => {
     const ana = await person(options);
     const link = await ana.startChat({ nickname: 'Ana' });
     const bea = await person();
@@ -87,7 +87,7 @@ test('a double click asks once', async ({ person }) => {
   expect(ana.page.context().pages()).toHaveLength(2);
 });
 
-test('a message that its author takes away leaves the buttons of its dialog where they are', async ({ person }) => {
+test('a message that its author removes leaves the buttons of its dialog where they are', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await joins(person, link, 'Bea');
@@ -105,7 +105,7 @@ test('a message that its author takes away leaves the buttons of its dialog wher
   await expect(ana.chat.log).toBeFocused();
 });
 
-test('whoever is renamed elsewhere while a message waits sees the name that others will see', async ({ person }) => {
+test('a user who is renamed elsewhere while a message waits sees the name that others will see', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const other = await ana.newTab(link);

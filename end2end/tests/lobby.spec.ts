@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('public chats are listed live, people first, then the newest, with who is there', async ({ person }) => {
+test('public chats are listed live, those with people first, then the newest, with their members', async ({ person }) => {
   const cy = await person();
   await cy.visit('/');
   await cy.home.isConnected();
@@ -43,7 +43,7 @@ test('public chats are listed live, people first, then the newest, with who is t
   await expect(ana.chat.members).toHaveCount(3);
 });
 
-test('nothing moves that one is about to click: new chats wait to be asked for', async ({ person }) => {
+test('nothing moves that is about to be clicked: new chats wait to be asked for', async ({ person }) => {
   const [ana, bea, cy] = [await person(), await person(), await person()];
   await ana.startChat({ title: 'Tea' });
   await cy.visit('/');

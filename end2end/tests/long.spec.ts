@@ -67,7 +67,7 @@ test('after 5,000 messages a page is as large as it was, and one more costs what
   expect(isWhole(await shown(ana))).toBe(true);
 });
 
-test('who reads further up stays there while hundreds come, and reads on to the end of them', async ({ person }) => {
+test('a reader further up stays there while hundreds come, and reads on to the end of them', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -106,7 +106,7 @@ test('who reads further up stays there while hundreds come, and reads on to the 
   await expect(ana.chat.message('line 501')).toBeInViewport();
 });
 
-test('more than a page holds was missed: the first of it is a press away', async ({ person }) => {
+test('more than a page holds was missed: one press leads to the first of it', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();

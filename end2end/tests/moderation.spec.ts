@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('anyone removes what they said, and the owner what others said', async ({ person }) => {
+test('authors remove their own messages, and the owner those of others', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -39,7 +39,7 @@ test('anyone removes what they said, and the owner what others said', async ({ p
 test.describe('removed', () => {
   test.use({ expected: { words: [/403/] } });
 
-  test('whoever is removed is told so, cannot return, and can be let in again', async ({ person }) => {
+  test('a removed member is told so, cannot return, and can be readmitted', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
     const bea = await person();
@@ -67,7 +67,7 @@ test.describe('removed', () => {
     await expect(ana.chat.message('here again')).toBeVisible();
   });
 
-  test('one act removes somebody with all they said, and whoever is out takes back their own words', async ({ person }) => {
+  test('one act removes a member with all their messages, and a removed member takes back their own', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
     const [bea, cy] = [await person(), await person()];
@@ -93,7 +93,7 @@ test.describe('removed', () => {
   });
 });
 
-test('in a locked chat its owner alone writes, and nothing begun is lost', async ({ person }) => {
+test('in a locked chat only the owner writes, and nothing begun is lost', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -120,7 +120,7 @@ test('in a locked chat its owner alone writes, and nothing begun is lost', async
   await expect(ana.chat.message('half a thought')).toBeVisible();
 });
 
-test('whoever is hidden is not heard by the one who hid them, on any of their pages', async ({ person }) => {
+test('a hidden member is not shown to the user who hid them, on any of their pages', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -159,7 +159,7 @@ test('whoever is hidden is not heard by the one who hid them, on any of their pa
   }
 });
 
-test('with the keyboard alone one finds any message and does something about it', async ({ person }) => {
+test('the keyboard is enough to find any message and act on it', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
   for (const text of ['one', 'two', 'three']) await ana.chat.say(text);
@@ -184,7 +184,7 @@ test('with the keyboard alone one finds any message and does something about it'
   await expect(ana.chat.composer).toBeFocused();
 });
 
-test('a dialog that opens as another closes stays, and what is taken back meanwhile goes from it', async ({ person }) => {
+test('a dialog that opens as another closes stays, and a message removed meanwhile goes from it', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -214,7 +214,7 @@ test.describe('when the server goes', () => {
     { width: 1280, height: 720 },
     { width: 390, height: 780 },
   ]) {
-    test(`why something was not done moves nothing that can be pressed, at ${viewport.width} px`, async ({ person, server }) => {
+    test(`the reason of a refusal moves nothing that can be pressed, at ${viewport.width} px`, async ({ person, server }) => {
       const ana = await person({ viewport });
       const bea = await person();
       await bea.open(await ana.startChat({ nickname: 'Ana' }));

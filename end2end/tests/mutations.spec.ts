@@ -230,7 +230,7 @@ test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNE
 
 for (const kind of [...Object.keys(changes), ...Object.keys(lastingChanges)]) {
   for (const moment of ['before', 'after'] as const) {
-    test(`home, ${moment} it is alive: ${kind}`, ({ person }) => homeDoesItsJob(person, kind, moment));
-    test(`chat, ${moment} it is alive: ${kind}`, ({ person }) => chatDoesItsJob(person, kind, moment));
+    test(`home, ${moment} hydration: ${kind}`, ({ person }) => homeDoesItsJob(person, kind, moment));
+    test(`chat, ${moment} hydration: ${kind}`, ({ person }) => chatDoesItsJob(person, kind, moment));
   }
 }

@@ -29,7 +29,7 @@ test('the members are a sheet that opens, closes and gives the focus back', asyn
   await bea.newWindow(() => bea.chat.invites.accept('Anna').tap());
 });
 
-test('a tap beside the sheet closes it and does nothing else, and Escape leaves what is innermost', async ({ person }) => {
+test('a tap beside the sheet closes it and does nothing else, and Escape closes what is innermost', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana', title: 'Tea' });
   const at = (await ana.chat.editTitle.boundingBox())!;

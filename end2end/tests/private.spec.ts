@@ -36,7 +36,7 @@ test('clicking a member asks for a private chat in a new window, and Accept open
   await expect(ana.chat.invites.region).toHaveCount(0);
 });
 
-test('an invite reaches whatever page one is on, and whoever declines is heard', async ({ person }) => {
+test('an invite reaches the invited user on any page, and a refusal reaches its author', async ({ person }) => {
   const { ana, bea, link } = await twoPeople(person);
   const home = await bea.page.context().newPage();
   await home.goto(bea.server.url);
@@ -58,7 +58,7 @@ test('an invite reaches whatever page one is on, and whoever declines is heard',
   await expect(bea.chat.invites.region).toHaveCount(0);
 });
 
-test('whoever declines on the home page goes on from there by keyboard', async ({ person }) => {
+test('a user who declines on the home page goes on from there by keyboard', async ({ person }) => {
   const { ana, bea } = await twoPeople(person);
   await bea.visit('/');
   await bea.home.isConnected();
@@ -68,7 +68,7 @@ test('whoever declines on the home page goes on from there by keyboard', async (
   await expect(bea.page.getByRole('heading', { name: 'Start a chat' })).toBeFocused();
 });
 
-test('an invite goes when whoever made it has gone', async ({ person }) => {
+test('an invite goes when its author has left', async ({ person }) => {
   const { ana, bea } = await twoPeople(person);
   await ana.newWindow(() => ana.chat.privately('Bea').click());
   await expect(bea.chat.invites.from('Ana')).toBeVisible();
@@ -122,7 +122,7 @@ test.describe('when the server goes', () => {
 test.describe('refused', () => {
   test.use({ expected: { words: [/403/] } });
 
-  test('whoever takes no private invites is not asked, until they say otherwise', async ({ person }) => {
+  test('a user who takes no private invites is not asked, until they say otherwise', async ({ person }) => {
     const { ana, bea } = await twoPeople(person);
     await bea.chat.composer.fill('half a thought');
     await bea.chat.invites.takeNone.click();

@@ -12,11 +12,11 @@ const refusals: Record<string, () => Promise<Way>> = {
   'the host is changed': async () => ({ host: '$proxy_host' }),
   'nothing is upgraded': async () => ({ live: 'return 400;' }),
   'it is not found': async () => ({ live: 'return 404;' }),
-  'nobody is behind it': async () => ({ live: `proxy_pass http://127.0.0.1:${await freePort()};` }),
+  'no server is behind it': async () => ({ live: `proxy_pass http://127.0.0.1:${await freePort()};` }),
 };
 
 for (const [why, way] of Object.entries(refusals)) {
-  test(`where WebSockets are refused, people meet and talk: ${why}`, async ({ person, behind }) => {
+  test(`where WebSockets are refused, two people meet and talk: ${why}`, async ({ person, behind }) => {
     const { url } = await behind(await way());
     const [ana, bea] = [await person(), await person()];
     await ana.page.goto(url);
@@ -53,10 +53,10 @@ test.describe('hosts', () => {
   }
 });
 
-test.describe('where one may start few chats in a time', () => {
+test.describe('with a low rate limit for starting chats', () => {
   test.use({ settings: { ...inFrontOf, QCHAT_CHAT_RATE: '1/h' } });
   for (const [from, other] of [['203.0.113.7:$PORT', '203.0.113.8:$PORT'], ['[2001:db8::1]:$PORT', '[2001:db8:1::1]:$PORT']] as const) {
-    test(`an address is one with whatever port: ${from}`, async ({ behind }) => {
+    test(`an address is the same with any port: ${from}`, async ({ behind }) => {
       const { url } = await behind({ forwardedFor: '$http_x_from' });
       let port = 50_000;
       const start = (address: string) => startAsNewcomer(url, address.replace('$PORT', `${port++}`));

@@ -11,7 +11,7 @@ async function startChat(one: Person, url: string, title: string): Promise<strin
   return one.page.url();
 }
 
-test('as the README says, two people talk, and stay connected however long nothing is said', async ({ person, behind }) => {
+test('as the README says, two people talk, and stay connected while nothing is said', async ({ person, behind }) => {
   const { url } = await behind();
   const [ana, bea, cy] = [await person(), await person(), await person()];
   const lines: string[] = [];
@@ -42,9 +42,9 @@ test.describe('where the proxy says that there is TLS', () => {
   });
 });
 
-test.describe('where one may start few chats in a time', () => {
+test.describe('with a low rate limit for starting chats', () => {
   test.use({ settings: { ...inFrontOf, QCHAT_CHAT_RATE: '1/h' } });
-  test('those who share an address share what it may do, and others do not', async ({ behind }) => {
+  test('users who share an address share its limit, and others do not', async ({ behind }) => {
     const { url } = await behind({ forwardedFor: '$http_x_from' });
     const start = (from: string) => startAsNewcomer(url, from);
     const first = await start('203.0.113.7');

@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('the owner edits the title in place, and everybody sees it at once', async ({ person }) => {
+test('the owner edits the title in place, and all members see it at once', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
   const bea = await person();
@@ -30,7 +30,7 @@ test('the owner edits the title in place, and everybody sees it at once', async 
   await expect(ana.chat.heading).toHaveText('Coffee & <cake>');
 });
 
-test('the owner makes the chat private and public again, and everybody sees it at once', async ({ person }) => {
+test('the owner makes the chat private and public again, and all members see it at once', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -47,7 +47,7 @@ test('the owner makes the chat private and public again, and everybody sees it a
   await expect(bea.page.getByText('Public', { exact: true })).toBeVisible();
 });
 
-test('a nickname is changed by clicking oneself, in all tabs and lists at once', async ({ person }) => {
+test('a nickname is changed by clicking it, in all tabs and lists at once', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -75,7 +75,7 @@ test('a nickname is changed by clicking oneself, in all tabs and lists at once',
   await expect(bea.chat.message('from the other tab')).toContainText('Anna Lena');
 });
 
-test('whoever was renamed in a chat is not called back by a home page that was open before', async ({ person }) => {
+test('a rename in a chat is not undone by a home page that was open before', async ({ person }) => {
   const ana = await person();
   await ana.visit('/');
   const tab = await ana.page.context().newPage();

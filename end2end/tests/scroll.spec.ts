@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('the newest message stays in view, and a reader who scrolled up is left in peace', async ({ person }) => {
+test('the newest message stays in view, and a reader who scrolled up is not moved', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   await ana.chat.sayAll(Array.from({ length: 40 }, (_, index) => `line ${index + 1}`));

@@ -30,7 +30,7 @@ test('a nickname that is too long is told before anything is sent, and nothing i
   await expect(ana.chat.member('W'.repeat(20))).toBeVisible();
 });
 
-test('what is typed before the page is alive stays', async ({ person }) => {
+test('what is typed before the page is hydrated stays', async ({ person }) => {
   const ana = await person();
   let arrive = () => {};
   const arrived = new Promise<void>((resolve) => (arrive = resolve));
@@ -77,7 +77,7 @@ test('one click too many starts one chat', async ({ person }) => {
   expect(posts).toHaveLength(1);
 });
 
-test('whoever stops a start that takes long can start again', async ({ person }) => {
+test('a user who stops a start that takes long can start again', async ({ person }) => {
   const ana = await person();
   let asked = 0;
   await ana.page.route('**/api/start_chat', async (route) => {
@@ -108,7 +108,7 @@ test('going back finds the form as it was left', async ({ person }) => {
   await expect(ana.home.nickname).toHaveValue(offered);
 });
 
-test('who one is stays from chat to chat', async ({ person }) => {
+test('a user keeps their nickname from chat to chat', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
   await ana.visit('/');

@@ -71,7 +71,7 @@ async function question(person: Newcomer): Promise<{ ana: Person; bea: Person; l
   return { ana, bea, link };
 }
 
-test('a page is taken over in many tasks, and is whole then', async ({ person }) => {
+test('a page is hydrated in many tasks, and is whole then', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
   for (let number = 1; number <= 5; number++) await ana.chat.say(`Said as number ${number}`);
@@ -96,7 +96,7 @@ test('a page is taken over in many tasks, and is whole then', async ({ person })
   await expect(bea.chat.about).toContainText('Said as number 4');
 });
 
-test('whoever writes before a page is taken over is heard at once', async ({ person }) => {
+test('a message written before hydration is posted at once', async ({ person }) => {
   const { ana, bea } = await question(person);
   await bea.chat.composer.fill('I am');
   await letItBegin(bea.page);
@@ -106,7 +106,7 @@ test('whoever writes before a page is taken over is heard at once', async ({ per
   await expect(bea.chat.composer).toHaveValue('');
 });
 
-test('what is pressed before a page is taken over does what it does later', async ({ person }) => {
+test('what is pressed before hydration does what it does later', async ({ person }) => {
   const { bea, link } = await question(person);
   await letItBegin(bea.page);
   await bea.chat.aboutMessage('Are you there?');
@@ -114,7 +114,7 @@ test('what is pressed before a page is taken over does what it does later', asyn
   expect(bea.page.url()).toBe(link);
 });
 
-test('what is typed into the filter before the home page is taken over counts', async ({ person }) => {
+test('what is typed into the filter before hydration counts', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
   await ana.startChat({ title: 'Coffee' });
@@ -128,7 +128,7 @@ test('what is typed into the filter before the home page is taken over counts', 
   await expect(bea.home.listing('Tea at five')).toBeVisible();
 });
 
-test('nothing moves in a chat whose page comes bit by bit', async ({ person, server }) => {
+test('nothing moves in a chat whose page arrives bit by bit', async ({ person, server }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   for (let number = 1; number <= 5; number++) await ana.chat.say(`Said as number ${number}`);

@@ -26,7 +26,7 @@ test('two people talk, and both see the same in the same order', async ({ person
   expect(await bea.chat.texts()).toEqual(seen);
 });
 
-test('each sees the other leave', async ({ person }) => {
+test('both people see the other leave', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -40,7 +40,7 @@ test('each sees the other leave', async ({ person }) => {
   await expect(cy.chat.members).toHaveCount(1);
 });
 
-test('a reload shows what was said, and nobody sees it happen', async ({ person }) => {
+test('a reload shows what was said, and no other member sees it happen', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -131,7 +131,7 @@ test('an address in a message is a link into a window that learns nothing of thi
   await expect(ana.chat.log.getByRole('link')).toHaveCount(1);
 });
 
-test('whoever is alone in a chat is told how others come', async ({ person }) => {
+test('a user who is alone in a chat is told how others come', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat();
   await expect(ana.chat.log.getByText('Nobody else is here yet.')).toBeVisible();
@@ -203,9 +203,9 @@ test('the keyboard is enough', async ({ person }) => {
   await expect(ana.chat.message('no mouse here')).toBeVisible();
 });
 
-test.describe('where one may say little in a time', () => {
+test.describe('with a low rate limit for messages', () => {
   test.use({ settings: { QCHAT_MESSAGE_RATE: '10/m' } });
-  test('whoever writes faster loses nothing: it goes out in order, a little later', async ({ person }) => {
+  test('a user who writes faster loses nothing: it goes out in order, a little later', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat();
     const bea = await person();

@@ -23,7 +23,7 @@ test('a link ends where the sentence does, as it comes and when it is loaded', a
   await expect(links).toHaveText(expected);
 });
 
-test('marks that others stack paint over nothing of anybody else', async ({ person }) => {
+test('stacked marks paint over no other text', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana', title: TOWER });
   const bea = await person();
@@ -58,7 +58,7 @@ test('marks that others stack paint over nothing of anybody else', async ({ pers
   }
 });
 
-test('whatever is long breaks, and is there at once', async ({ person }) => {
+test('long texts are broken, and are there at once', async ({ person }) => {
   const ana = await person({ viewport: { width: 390, height: 780 } });
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
   await ana.chat.editTitle.click();
@@ -210,7 +210,7 @@ test('an input method keeps its Escape, and is not asked for before it is done',
   expect(filters).toEqual(['茶']);
 });
 
-test('on paper is the conversation, all of it and nothing else', async ({ person }) => {
+test('a printed page has all of the conversation and nothing else', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana', title: 'Tea' });
   for (let number = 1; number <= 40; number++) await ana.chat.say(`message ${number}\nand more`);
@@ -248,7 +248,7 @@ for (const viewport of [{ width: 320, height: 256 }, { width: 568, height: 320 }
   });
 }
 
-test('what is on looks another way where colours are forced', async ({ person }) => {
+test('a checked control looks different where colours are forced', async ({ person }) => {
   const looks = async (one: Person) => {
     await one.page.mouse.move(0, 0);
     return (await one.chat.public.screenshot({ animations: 'disabled' })).toString('base64');

@@ -55,7 +55,7 @@ test.describe('with a network that goes', () => {
   });
 });
 
-test('a phone that is turned in the midst of an invite still takes the answer', async ({ person }) => {
+test('a phone that is turned during an invite still takes the answer', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person({ viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true });

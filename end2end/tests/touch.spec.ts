@@ -4,7 +4,7 @@ import { expect, test } from '../support/story.ts';
 
 test.use({ contextOptions: { viewport: { width: 390, height: 780 }, hasTouch: true, isMobile: true } });
 
-test('the chat under the finger is the one that opens, whatever comes while it is down', async ({ person }) => {
+test('the chat under the finger is the one that opens, even if others come while it is down', async ({ person }) => {
   const [ana, bea] = [await person(), await person()];
   for (const title of ['Tea', 'Coffee']) await ana.startChat({ title });
   let isHeld = false;

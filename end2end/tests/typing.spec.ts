@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('typing shows beside the name, ends when it is said, and fades when one stops', async ({ person }) => {
+test('typing shows beside the name, ends when the message is posted, and fades when the author stops', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();

@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-test('what came while one looked elsewhere begins below a line, and the tab counts it', async ({ person }) => {
+test('messages that came while the page was hidden begin below a line, and the tab counts them', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
   const bea = await person();
@@ -45,7 +45,7 @@ test('where more is new than fits into the view, a button leads to where it begi
   await expect(ana.chat.firstNew).toHaveCount(0);
 });
 
-test('no line says that one’s own words are new', async ({ person }) => {
+test('no line marks the reader’s own messages as new', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
   await ana.chat.sayAll(Array.from({ length: 60 }, (_, index) => `line ${index + 1}`));

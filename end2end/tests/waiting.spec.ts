@@ -4,7 +4,7 @@ import { expect, test } from '../support/story.ts';
 
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/, /403|status of 4/] } });
 
-test('what was written under one name is not sent under another without a word', async ({ person }) => {
+test('what was written under one name is not sent under another without a notice', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   const bea = await person();
@@ -72,7 +72,7 @@ test('what was refused for good can be edited or discarded, and says what is so 
 test.describe('where messages are kept for seconds', () => {
   test.use({ settings: { QCHAT_MESSAGE_LIFETIME: '3s' } });
 
-  test('what waited for longer than that is not said again without being asked', async ({ person }) => {
+  test('what waited for longer than that is not sent again by itself', async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat({ nickname: 'Ana' });
     const bea = await person();
@@ -105,7 +105,7 @@ test('a page is only left with a question while something waits on it', async ({
   await expect.poll(leave).toBe(false);
 });
 
-test('what somebody wrote offline while reading further up is where they are when it has gone out', async ({ person }) => {
+test('a message written offline while reading further up is in view when it has gone out', async ({ person }) => {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   await ana.chat.sayAll(Array.from({ length: 200 }, (_, index) => `line ${index + 1}`));

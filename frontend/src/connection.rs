@@ -634,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_too_often_waits_as_long_as_they_are_told() {
+    fn a_page_that_connects_too_often_waits_as_long_as_it_is_told() {
         let mut page = Page::new();
         let lost = page.on(Input::HandshakeExplained { retry_after: Some(7) });
         assert!(retry_millis(&lost).unwrap() >= 7_000 && lost.contains(&Output::StartPolling));
@@ -681,7 +681,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_asks_the_connection_or_connects_at_once() {
+    fn a_page_that_comes_back_pings_its_connection_or_connects_at_once() {
         let mut page = Page::connected();
         let asked = page.after(1_000).on(Input::Shown);
         assert_eq!(

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asked_is_told_when_the_connection_ends_or_too_much_is_asked() {
+    fn the_caller_is_told_when_the_connection_ends_or_too_much_is_asked() {
         let told = Rc::new(Cell::new(0));
         let mut outbox = Outbox::default();
         let mut ask = || {

@@ -94,16 +94,16 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
 pub fn decide(bytes: &[u8]) {
     let mut models = [Model::default(), Model::default()];
     for step in bytes.as_chunks::<4>().0.iter().take(STEPS) {
-        let verdicts = models.each_mut().map(|model| {
+        let decisions = models.each_mut().map(|model| {
             // Time passes in small and large steps.
             model.now += u64::from(step[3]) * if step[0] % 16 == 12 { 20_000 } else { 100 };
             let proposal = proposal(step, model)?;
             let before = model.clone();
-            let verdict = model.propose(proposal.clone());
-            check(&before, &proposal, &verdict);
-            Some(verdict)
+            let decision = model.propose(proposal.clone());
+            check(&before, &proposal, &decision);
+            Some(decision)
         });
-        assert_eq!(verdicts[0], verdicts[1], "the same log is decided in the same way");
+        assert_eq!(decisions[0], decisions[1], "the same log is decided in the same way");
     }
     let [model, again] = models;
     assert_eq!(model, again, "the same log gives the same state");
@@ -111,8 +111,8 @@ pub fn decide(bytes: &[u8]) {
 }
 
 /// Checks what has to hold for every decision.
-fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
-    assert_ne!(*verdict, Decision::Rejected(Problem::NotStored), "rules know nothing of storage");
+fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
+    assert_ne!(*decision, Decision::Rejected(Problem::NotStored), "rules know nothing of storage");
     let Proposal::Command { by, command } = proposal else { return };
     let of = match command {
         Command::Post { chat, .. }
@@ -126,7 +126,7 @@ fn check(before: &Model, proposal: &Proposal, verdict: &Decision) {
         _ => None,
     };
     let Some(chat) = of.map(|kept| &kept.value) else { return };
-    let Decision::Accepted(changes) = verdict else { return };
+    let Decision::Accepted(changes) = decision else { return };
     // Users without access can remove their own messages, and do nothing else.
     let is_own = matches!(command, Command::RemoveMessage { .. });
     assert!(is_own || chat.check_access(*by).is_ok(), "whoever is not let in does nothing");

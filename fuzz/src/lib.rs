@@ -63,12 +63,12 @@ pub fn command(bytes: &[u8]) {
 fn keeps_to_the_limits(body: &Body) {
     assert!(characters(body.as_str()) <= BODY_LIMIT);
     assert_eq!(Body::parse(body.as_str()).as_ref(), Ok(body), "what was let in is let in again");
-    let linkify = link::linkify(body.as_str());
-    let text = |piece: &Segment<'_>| match *piece {
+    let segments = link::linkify(body.as_str());
+    let text = |segment: &Segment<'_>| match *segment {
         Segment::Text(text) | Segment::Link(text) => text.to_owned(),
     };
     assert_eq!(
-        linkify.iter().map(text).collect::<String>(),
+        segments.iter().map(text).collect::<String>(),
         body.as_str(),
         "nothing is lost between the links"
     );

@@ -85,11 +85,11 @@ fn open_files(settings: &Settings) {
                 < u64::try_from(settings.caps.sockets).unwrap_or(u64::MAX) =>
         {
             tracing::warn!(
-                "this process may have {files} files open, fewer than --max-sockets needs: raise `ulimit -n`, or lower that"
+                "this process may open {files} files, fewer than --max-sockets needs: raise `ulimit -n`, or lower --max-sockets"
             );
         }
         Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
+        Err(error) => tracing::warn!(%error, "could not raise the limit of open files"),
     }
 }
 
@@ -99,7 +99,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     open_files(settings);
     let server = start(settings).await?;
     if !assets::is_built() {
-        tracing::warn!("this server was built without its site: pages work without WASM only");
+        tracing::warn!("this server was built without its site: pages work by their forms only");
     }
     // the only line on the standard output: it tells the port if Qchat was started on a free one
     writeln!(io::stdout(), "Qchat is at http://{}", server.address)?;

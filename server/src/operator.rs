@@ -35,7 +35,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
     /// No server listens on the socket.
-    #[error("no Qchat that can be asked runs on the data folder ({}: {error})", path.display())]
+    #[error("no running Qchat can be reached in the data folder ({}: {error})", path.display())]
     NotRunning {
         /// The socket.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum OperatorError {
         error: io::Error,
     },
     /// The server did not answer.
-    #[error("it did not answer: {0}")]
+    #[error("the server did not answer: {0}")]
     NoAnswer(#[from] io::Error),
     /// The server refused, with this answer.
     #[error("{0}")]
@@ -61,9 +61,7 @@ pub fn listen(data_dir: &Path) -> Option<UnixListener> {
         Ok(listener)
     });
     listening
-        .inspect_err(
-            |error| tracing::warn!(%error, "no chat can be ended from this machine: there is no {SOCKET}"),
-        )
+        .inspect_err(|error| tracing::warn!(%error, "could not create {SOCKET}: --end-chat will not work"))
         .ok()
 }
 
@@ -80,7 +78,7 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
             Ok((stream, _)) => stream,
             Err(error) => {
                 // as when too many files are open
-                tracing::warn!(%error, "a question from this machine was not taken");
+                tracing::warn!(%error, "could not accept an operator command");
                 sleep(ACCEPT_BACKOFF).await;
                 continue;
             }
@@ -112,7 +110,7 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
 pub fn end_chat(data_dir: &Path, link: &str) -> Result<String, OperatorError> {
     let id = link.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let id: ChatId =
-        id.parse().map_err(|_| OperatorError::Refused(format!("{link:?} is no link of a chat")))?;
+        id.parse().map_err(|_| OperatorError::Refused(format!("{link:?} is no link to a chat")))?;
     let path = data_dir.join(SOCKET);
     let mut stream = UnixStream::connect(&path).map_err(|error| OperatorError::NotRunning { path, error })?;
     writeln!(stream, "{END}{id}")?;

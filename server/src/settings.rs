@@ -77,7 +77,7 @@ pub enum SettingsError {
     #[error("{FILE} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
     /// The settings file is invalid.
-    #[error("{FILE} is not right: {0}")]
+    #[error("{FILE} is invalid: {0}")]
     File(String),
     /// The flags are invalid, or ask for the help or the version.
     #[error(transparent)]

@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_not_many() {
+    fn singular_and_plural_are_told_apart() {
         assert_eq!(
             (people(1), people(0), chats(1)),
             ("1 person online".into(), "0 people online".into(), "1 open chat".into())

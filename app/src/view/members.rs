@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn who_types_is_said_in_words() {
+    fn typing_users_are_named_in_words() {
         let names = ["Ana", "Bea", "Cy"].map(str::to_owned);
         let said = |names| who_types(names).into_iter().map(|(who, did)| who + did).collect::<String>();
         assert_eq!(said(&names[..0]), "");

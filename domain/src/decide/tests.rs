@@ -71,7 +71,7 @@ fn is_accepted(decision: &Decision) -> bool {
 }
 
 #[test]
-fn a_private_chat_is_of_two_and_is_used_again_in_either_direction() {
+fn a_direct_chat_has_two_members_and_is_used_again_in_either_direction() {
     let mut model = Model::default();
     assert!(is_accepted(&model.run(user(1), privately(2, 5))));
     assert_eq!(model.chat(5).visibility, Visibility::Private);
@@ -91,7 +91,7 @@ fn a_private_chat_is_of_two_and_is_used_again_in_either_direction() {
 }
 
 #[test]
-fn an_invite_is_answered_once_and_by_whom_it_is_for() {
+fn an_invite_is_answered_once_and_by_its_guest_alone() {
     let mut model = Model::default();
     model.run(user(1), privately(2, 5));
     for (who, problem) in [(1, None), (3, Some(Problem::InviteGone))] {
@@ -114,7 +114,7 @@ fn an_invite_is_answered_once_and_by_whom_it_is_for() {
 }
 
 #[test]
-fn whoever_has_declined_may_be_asked_again_later() {
+fn a_user_who_declined_may_be_asked_again_later() {
     let mut model = Model::default();
     model.run(user(1), privately(2, 5));
     model.run(user(2), answer(5, Answer::Decline));
@@ -126,7 +126,7 @@ fn whoever_has_declined_may_be_asked_again_later() {
 }
 
 #[test]
-fn invites_go_with_whoever_made_them() {
+fn invites_are_withdrawn_when_their_author_leaves() {
     let mut model = Model::default();
     model.run(user(1), privately(2, 5));
     model.run(user(3), privately(1, 6));
@@ -143,7 +143,7 @@ fn invites_go_with_whoever_made_them() {
 }
 
 #[test]
-fn nobody_is_buried_in_invites() {
+fn open_invites_to_a_user_are_limited() {
     let mut model = Model::default();
     for number in 1..=INVITES_LIMIT as u8 {
         assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
@@ -170,7 +170,7 @@ fn nobody_is_buried_in_invites() {
 }
 
 #[test]
-fn who_takes_no_invites_gets_none_and_may_invite() {
+fn a_user_who_takes_no_invites_gets_none_and_may_invite() {
     let mut model = Model::default();
     model.run(user(3), privately(1, 3));
     model.run(user(1), answer(3, Answer::Accept));
@@ -193,7 +193,7 @@ fn who_takes_no_invites_gets_none_and_may_invite() {
 }
 
 #[test]
-fn nobody_has_chats_of_two_without_end() {
+fn direct_chats_of_a_user_are_limited() {
     let mut model = Model::default();
     for number in 0..DIRECT_CHATS_LIMIT as u8 {
         assert!(is_accepted(&model.run(user(100 + number), privately(1, number))));
@@ -303,7 +303,7 @@ fn a_chat_is_started_once() {
 }
 
 #[test]
-fn nothing_is_posted_where_no_chat_is() {
+fn nothing_is_posted_to_a_chat_that_does_not_exist() {
     assert_eq!(Model::default().run(user(1), post(1, 1)), Decision::Rejected(Problem::UnknownChat));
 }
 
@@ -355,7 +355,7 @@ fn a_rename_is_noted_where_the_user_is_and_once() {
 }
 
 #[test]
-fn title_and_visibility_are_the_owners() {
+fn only_the_owner_changes_title_and_visibility() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     let title = |text: &str| Command::EditTitle { chat: chat(1), title: Title::parse(text).unwrap() };
@@ -377,7 +377,7 @@ fn title_and_visibility_are_the_owners() {
 }
 
 #[test]
-fn a_message_is_removed_by_whoever_said_it_or_by_the_owner() {
+fn a_message_is_removed_by_its_author_or_by_the_owner() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     let say = |model: &mut Model, who| {
@@ -392,11 +392,11 @@ fn a_message_is_removed_by_whoever_said_it_or_by_the_owner() {
     assert_eq!(model.run(user(1), remove(Seq(999))), Decision::Rejected(Problem::MessageGone));
     assert!(is_accepted(&model.run(user(1), remove(others))));
     assert!(is_accepted(&model.run(user(1), remove(owners))));
-    let blanks = model.events.iter().filter_map(|event| match &event.kind {
+    let tombstones = model.events.iter().filter_map(|event| match &event.kind {
         EventKind::Tombstone(tombstone) => Some((event.seq, tombstone.by)),
         _ => None,
     });
-    assert_eq!(blanks.collect::<Vec<_>>(), [(owners, RemovedBy::Author), (others, RemovedBy::Owner)]);
+    assert_eq!(tombstones.collect::<Vec<_>>(), [(owners, RemovedBy::Author), (others, RemovedBy::Owner)]);
     assert_eq!(model.run(user(2), remove(others)), Decision::Accepted(vec![]), "it is gone already");
     assert_eq!(
         model.run(user(2), post(1, 2)),
@@ -409,7 +409,7 @@ fn a_message_is_removed_by_whoever_said_it_or_by_the_owner() {
 }
 
 #[test]
-fn in_a_chat_of_two_nobody_is_the_others_moderator() {
+fn in_a_direct_chat_neither_member_moderates_the_other() {
     let mut model = Model::default();
     model.run(user(1), privately(2, 5));
     model.run(user(2), post(5, 2));
@@ -426,7 +426,7 @@ fn in_a_chat_of_two_nobody_is_the_others_moderator() {
 }
 
 #[test]
-fn whoever_is_removed_may_do_nothing_there_until_they_are_let_in_again() {
+fn a_removed_user_may_do_nothing_there_until_readmitted() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     model.run(user(2), post(1, 7));
@@ -472,7 +472,7 @@ fn numbered(number: u32) -> UserId {
 }
 
 #[test]
-fn somebody_is_removed_with_all_they_said_in_one_act() {
+fn a_user_is_removed_with_all_their_messages_in_one_act() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     for (who, id) in [(2, 1), (3, 1), (2, 2), (1, 1)] {
@@ -493,7 +493,7 @@ fn somebody_is_removed_with_all_they_said_in_one_act() {
 }
 
 #[test]
-fn all_who_came_lately_are_removed_in_one_act_as_far_as_there_is_room() {
+fn all_newcomers_are_removed_in_one_act_as_far_as_there_is_room() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     for who in [1, 2, 3] {
@@ -512,7 +512,7 @@ fn all_who_came_lately_are_removed_in_one_act_as_far_as_there_is_room() {
 }
 
 #[test]
-fn everybody_takes_back_all_they_said_whether_they_were_removed_or_not() {
+fn users_take_back_all_their_messages_whether_removed_or_not() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     for (who, id) in [(2, 1), (2, 2), (3, 1)] {
@@ -535,7 +535,7 @@ fn everybody_takes_back_all_they_said_whether_they_were_removed_or_not() {
 }
 
 #[test]
-fn what_has_waited_longer_than_ids_are_known_is_not_posted_without_being_asked() {
+fn a_message_that_waited_longer_than_ids_are_known_is_not_posted_by_itself() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     model.run(user(1), post(1, 9));
@@ -558,7 +558,7 @@ fn what_has_waited_longer_than_ids_are_known_is_not_posted_without_being_asked()
 }
 
 #[test]
-fn nobody_is_older_or_younger_for_a_clock_that_was_set() {
+fn setting_the_clock_changes_no_age() {
     const DAY: i64 = 86_400_000;
     let begin = || {
         let mut model = Model { now: 10 * DAY as u64, ..Model::default() };
@@ -583,7 +583,7 @@ fn nobody_is_older_or_younger_for_a_clock_that_was_set() {
 }
 
 #[test]
-fn a_no_from_before_the_clock_was_set_back_does_not_hold_for_days() {
+fn a_declined_invite_from_before_the_clock_was_set_back_does_not_hold_for_days() {
     let mut model = Model { now: 10 * 86_400_000, ..Model::default() };
     model.run(user(1), privately(2, 5));
     model.run(user(2), answer(5, Answer::Decline));
@@ -594,7 +594,7 @@ fn a_no_from_before_the_clock_was_set_back_does_not_hold_for_days() {
 }
 
 #[test]
-fn in_a_locked_chat_its_owner_alone_writes() {
+fn in_a_locked_chat_only_the_owner_writes() {
     let mut model = Model::default();
     model.run(user(1), start(1));
     model.run(user(2), post(1, 7));
@@ -614,7 +614,7 @@ fn in_a_locked_chat_its_owner_alone_writes() {
 }
 
 #[test]
-fn whom_somebody_hides_is_kept_for_as_long_as_they_are() {
+fn hidden_users_are_kept_as_long_as_the_user_who_hid_them() {
     let mut model = Model::default();
     let set = |person, is_hidden| Command::SetHidden { person: user(person), is_hidden };
     assert_eq!(model.run(user(1), set(1, true)), Decision::Rejected(Problem::OnlyOthers));

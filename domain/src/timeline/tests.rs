@@ -47,7 +47,7 @@ fn empty() -> Timeline {
 }
 
 #[test]
-fn a_hole_is_seen_and_nothing_changes() {
+fn a_gap_is_noticed_and_nothing_changes() {
     let log = log(3);
     let mut timeline = empty();
     assert_eq!(timeline.apply(log[0].clone()), Applied::Appended);
@@ -73,7 +73,7 @@ fn an_echo_is_replaced_by_its_event() {
 }
 
 #[test]
-fn a_browser_with_another_session_reads_as_somebody_else() {
+fn a_browser_with_another_session_reads_as_another_user() {
     let mut timeline = empty();
     timeline.echo(client_id(3), body("stored already, by who I am now"), Timestamp(5));
     timeline.echo(client_id(4), body("waits"), Timestamp(5));
@@ -157,7 +157,7 @@ fn what_waited_longer_than_messages_are_kept_is_held_back() {
 }
 
 #[test]
-fn somebody_else_cannot_replace_my_echo() {
+fn another_user_cannot_replace_my_echo() {
     let mut timeline = empty();
     timeline.echo(client_id(3), body("mine"), Timestamp(5));
     timeline.apply(posted(OTHER, 3, 0, 6));
@@ -192,7 +192,7 @@ fn what_is_new_is_counted_and_found() {
 }
 
 #[test]
-fn a_removed_message_leaves_a_blank_in_its_place() {
+fn a_removed_message_leaves_a_tombstone_in_its_place() {
     let log = log(4);
     let mut timeline = Timeline::new(ME, history(log[..1].to_vec(), false));
     log[1..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
@@ -219,7 +219,7 @@ fn a_removed_message_leaves_a_blank_in_its_place() {
 }
 
 #[test]
-fn whoever_is_hidden_is_counted_and_not_shown() {
+fn a_hidden_user_is_counted_and_not_shown() {
     let log = log(6);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
     timeline.hide([OTHER]);
@@ -263,7 +263,7 @@ fn here(timeline: &Timeline) -> Vec<u64> {
 }
 
 #[test]
-fn however_many_come_what_is_kept_is_bounded() {
+fn what_is_kept_of_many_messages_is_bounded() {
     let log = log(5_000);
     let mut timeline = Timeline::new(ME, history(log[..50].to_vec(), false));
     for event in &log[50..] {
@@ -313,7 +313,7 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
 }
 
 #[test]
-fn whoever_sees_more_than_is_kept_keeps_it() {
+fn what_is_in_view_is_kept_beyond_the_bound() {
     let log = log(1_000);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
     timeline.let_go(|| (log[300].seq, log[800].seq));
@@ -378,20 +378,20 @@ fn what_has_expired_is_forgotten_and_what_waits_is_not() {
 }
 
 #[test]
-fn all_that_some_said_leaves_blanks() {
+fn all_messages_of_removed_users_become_tombstones() {
     let log = log(6);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
     let removed = |seq, prev, kind| Event { seq: Seq(seq), prev: Seq(prev), kind, ..log[0].clone() };
-    let blanks = |timeline: &Timeline| {
+    let tombstones = |timeline: &Timeline| {
         let rows = timeline.rows(|_| 0);
         rows.iter().filter(|row| matches!(&row.content, RowContent::Stored(event) if matches!(event.kind, EventKind::Tombstone(_)))).count()
     };
     let (nickname, first) = (Nickname::friendly(1), User::new(OTHER));
     let kind = EventKind::PeopleRemoved { nickname, first, others: Vec::new() };
     assert_eq!(timeline.apply(removed(20, 18, kind)), Applied::Appended);
-    assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
+    assert_eq!((tombstones(&timeline), timeline.rows(|_| 0).len()), (4, 7), "and a line says so");
     timeline.apply(removed(21, 20, EventKind::OwnRemoved { user: ME }));
-    assert_eq!((blanks(&timeline), timeline.rows(|_| 0).len()), (6, 7), "of oneself the places say enough");
+    assert_eq!((tombstones(&timeline), timeline.rows(|_| 0).len()), (6, 7), "one's own need no line");
     assert!(!format!("{timeline:?}").contains("message 6"), "what was said is nowhere");
 }
 

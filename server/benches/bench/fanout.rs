@@ -71,15 +71,15 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
             &done.cpu_paced,
         ));
         for (part_name, part) in [("p50", 0.5), ("p99", 0.99)] {
-            let kind = format!("{name}: post to last of {members}, {part_name}");
-            report.add(Figure::of_times(kind, part, &done.took));
+            let label = format!("{name}: post to last of {members}, {part_name}");
+            report.add(Figure::of_times(label, part, &done.took));
         }
         report.add(Figure::of(format!("{name}: processor a delivery, flat out"), "µs", &done.cpu_flat_out));
         report.add(Figure::of(format!("{name}: deliveries, flat out"), "/s", &done.rate));
         report.add(Figure::of(format!("{name}: deliveries in one read, flat out"), "", &done.at_once));
     }
-    let compare = |kind: &str, values: &[f64], of: &[f64], goal| {
-        Figure::of(kind, "×", &ratios(values, of)).with_goal(goal)
+    let compare = |label: &str, values: &[f64], of: &[f64], goal| {
+        Figure::of(label, "×", &ratios(values, of)).with_goal(goal)
     };
     report.add(compare(
         &format!("processor a delivery against the bare loop, one message at a time to {members}"),
@@ -94,13 +94,13 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         Goal::AtMost(0.25),
     ));
     for (peer, target) in peers.iter().zip(&targets[2..]) {
-        let kind = format!("deliveries flat out against {}", target.name());
-        report.add(compare(&kind, &qchat.rate, &peer.rate, Goal::AtLeast(12.0)));
+        let label = format!("deliveries flat out against {}", target.name());
+        report.add(compare(&label, &qchat.rate, &peer.rate, Goal::AtLeast(12.0)));
     }
     for (name, part, most) in [("p50", 0.5, 1.5), ("p99", 0.99, 3.0)] {
         let of = |done: &Done| done.took.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
-        let kind = format!("post to last of {members} against the bare loop, {name}");
-        report.add(compare(&kind, &of(qchat), &of(bare), Goal::AtMost(most)));
+        let label = format!("post to last of {members} against the bare loop, {name}");
+        report.add(compare(&label, &of(qchat), &of(bare), Goal::AtMost(most)));
     }
     Ok(())
 }

@@ -42,10 +42,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
 
 /// Adds a figure for each size. The sizes above the first one of at least `from` have the goal to cost at most [`FLAT`]
 /// times as much as it.
-fn add(report: &mut Report, kind: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
+fn add(report: &mut Report, label: impl Fn(usize) -> String, from: usize, of: &[(usize, Vec<f64>)]) {
     let first = of.iter().find(|(size, _)| *size >= from);
     for (size, rounds) in of {
-        let figure = Figure::of(kind(*size), "µs", rounds);
+        let figure = Figure::of(label(*size), "µs", rounds);
         report.add(match first {
             Some((first, of_first)) if size > first => {
                 figure.with_goal(Goal::AtMost(FLAT * median(of_first)))

@@ -46,8 +46,8 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
             sleep(rest).await;
             let busy =
                 server.watched.cpu()?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-            let kind = format!("{connections} idle joined connections, heartbeats and all: processor");
-            report.add(Figure::of(kind, "%", &[busy * 100.0]));
+            let label = format!("{connections} idle joined connections, heartbeats and all: processor");
+            report.add(Figure::of(label, "%", &[busy * 100.0]));
         }
         // All connections are cut at once, and reconnect with their cursors.
         for member in &mut members {
@@ -107,8 +107,8 @@ async fn held_by(peer: Target, form: &Form, report: &mut Report) -> io::Result<V
         let resident = server.watched.resident()?;
         points.push((connections as f64, resident as f64 / 1e6));
         let each = resident.saturating_sub(empty) as f64 / connections as f64 / 1e3;
-        let kind = format!("{}: memory of each of {connections} idle connections", peer.name());
-        report.add(Figure::of(kind, "kB", &[each]));
+        let label = format!("{}: memory of each of {connections} idle connections", peer.name());
+        report.add(Figure::of(label, "kB", &[each]));
     }
     Ok(points)
 }

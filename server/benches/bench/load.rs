@@ -50,10 +50,10 @@ impl Loaded {
         let (half, most) = (&mut self.half, &mut self.most);
         for (part_name, part, line, least) in [("p50", 0.5, half, 1), ("p99", 0.99, most, ENOUGH)] {
             if took.iter().map(Vec::len).sum::<usize>() >= least {
-                let kind =
+                let label =
                     format!("{name}: post to last of {members} at {load} messages a second, {part_name}");
                 line.points.push((load, percentile(&took.concat(), part)));
-                report.add(Figure::of_times(kind, part, &took));
+                report.add(Figure::of_times(label, part, &took));
             }
         }
     }

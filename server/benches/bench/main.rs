@@ -91,7 +91,7 @@ impl Form {
         }
     }
 
-    /// Returns a run of about five minutes.
+    /// Returns a run of about four minutes.
     fn short() -> Self {
         Self {
             name: Some("short"),

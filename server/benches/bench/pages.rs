@@ -278,19 +278,19 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
     let at_home = format!("home page with {} public chats, alone, p50", form.chats);
     report.add(Figure::of_times(at_home, 0.5, &home).with_goal(Goal::AtMost(5.0)));
     let each = |of: fn(&Compared) -> f64| compared.iter().map(of).collect::<Vec<_>>();
-    for (kind, ratios) in [
+    for (label, ratios) in [
         ("kept page of a chat", each(|of| of.kept)),
         ("page just after a message of a chat", each(|of| of.anew)),
         ("to join a chat", each(|of| of.join)),
         ("to say something in a chat", each(|of| of.post)),
     ] {
-        let kind = format!("{kind} with {} messages against one with 50", form.long);
-        report.add(Figure::of(kind, "× the time", &ratios).with_goal(Goal::AtMost(1.2)));
+        let label = format!("{label} with {} messages against one with 50", form.long);
+        report.add(Figure::of(label, "× the time", &ratios).with_goal(Goal::AtMost(1.2)));
     }
     match weighs {
         Some(bytes) => {
-            let kind = "WASM, JavaScript and CSS of a first visit, brotli";
-            report.add(Figure::of(kind, "kB", &[bytes as f64 / 1e3]).with_goal(Goal::AtMost(150.0)));
+            let label = "WASM, JavaScript and CSS of a first visit, brotli";
+            report.add(Figure::of(label, "kB", &[bytes as f64 / 1e3]).with_goal(Goal::AtMost(150.0)));
         }
         None => report.note("This server was built without its site, which was not weighed.".to_owned()),
     }

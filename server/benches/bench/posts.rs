@@ -172,7 +172,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     report.add(Figure::of(format!("durable posts, {POSTERS} chats"), "/s", &rates));
     report.add(Figure::of(format!("bare append of {BATCH} records with one fsync: records"), "/s", &bare));
     let against =
-        |kind: &str, of| Figure::of(format!("durable posts against {kind}"), "×", &ratios(&rates, of));
+        |label: &str, of| Figure::of(format!("durable posts against {label}"), "×", &ratios(&rates, of));
     report.add(against("the bare append", &bare).with_goal(Goal::AtLeast(0.7)));
     report.add(Figure::of("posts to a program that answers them and stores nothing", "/s", &answered));
     report.add(against("a program that answers them and stores nothing", &answered));

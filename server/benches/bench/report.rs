@@ -26,20 +26,20 @@ impl Goal {
 /// A figure measured in several rounds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Figure {
-    kind: String,
+    label: String,
     unit: &'static str,
     /// The median of all rounds. If their number is even, the mean of the two in the middle.
     median: f64,
     least: f64,
     most: f64,
     goal: Option<Goal>,
-    verdict: Option<Decision>,
+    verdict: Option<Verdict>,
 }
 
 /// Whether a goal was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Decision {
+enum Verdict {
     Reached,
     /// Reached by the median, and missed in at least one round.
     NotInEachRound,
@@ -48,29 +48,29 @@ enum Decision {
 
 impl Figure {
     /// Creates a figure from the values of all rounds. There has to be at least one.
-    pub(crate) fn of(kind: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
+    pub(crate) fn of(label: impl Into<String>, unit: &'static str, values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |place: usize| sorted.get(place).copied().unwrap_or(f64::NAN);
         let last = sorted.len().saturating_sub(1);
         let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
-        Self { kind: kind.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
+        Self { label: label.into(), unit, median, least: at(0), most: at(last), goal: None, verdict: None }
     }
 
     /// Creates a figure of a percentile, in milliseconds: that of the times of all rounds together, with the least and
     /// the most of those of the single rounds.
-    pub(crate) fn of_times(kind: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
+    pub(crate) fn of_times(label: impl Into<String>, part: f64, rounds: &[Vec<Duration>]) -> Self {
         let each: Vec<_> = rounds.iter().map(|times| percentile(times, part)).collect();
-        Self { median: percentile(&rounds.concat(), part), ..Self::of(kind, "ms", &each) }
+        Self { median: percentile(&rounds.concat(), part), ..Self::of(label, "ms", &each) }
     }
 
     pub(crate) fn with_goal(self, goal: Goal) -> Self {
         let verdict = if !goal.is_reached(self.median) {
-            Decision::Missed
+            Verdict::Missed
         } else if [self.least, self.most].into_iter().all(|value| goal.is_reached(value)) {
-            Decision::Reached
+            Verdict::Reached
         } else {
-            Decision::NotInEachRound
+            Verdict::NotInEachRound
         };
         Self { goal: Some(goal), verdict: Some(verdict), ..self }
     }
@@ -86,10 +86,10 @@ pub(crate) fn check() {
     assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
     assert_eq!(median(&[2.0, 1.0]), 1.5, "between the two in the middle");
     let verdict = |values: &[f64], goal| Figure::of("", "", values).with_goal(goal).verdict;
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(3.0)), Some(Decision::Reached));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(2.0)), Some(Decision::NotInEachRound));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.0)), Some(Decision::NotInEachRound));
-    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.5)), Some(Decision::Missed));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(3.0)), Some(Verdict::Reached));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtMost(2.0)), Some(Verdict::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.0)), Some(Verdict::NotInEachRound));
+    assert_eq!(verdict(&[1.0, 2.0, 3.0], Goal::AtLeast(2.5)), Some(Verdict::Missed));
     let millis = |times: &[u64]| times.iter().copied().map(Duration::from_millis).collect::<Vec<_>>();
     let of_both = Figure::of_times("", 0.5, &[millis(&[1, 2, 3]), millis(&[9])]);
     assert_eq!((of_both.least, of_both.median, of_both.most), (2.0, 2.0, 9.0));
@@ -131,7 +131,7 @@ impl Report {
         if !self.judges {
             (figure.goal, figure.verdict) = (None, None);
         }
-        println!("{}: {} {}", figure.kind, number(figure.median), figure.unit);
+        println!("{}: {} {}", figure.label, number(figure.median), figure.unit);
         self.figures.push(figure);
     }
 
@@ -144,7 +144,7 @@ impl Report {
         for version in &self.versions {
             text.push_str(&format!("{version}\n"));
         }
-        let short = |figure: &&Figure| figure.verdict == Some(Decision::Missed);
+        let short = |figure: &&Figure| figure.verdict == Some(Verdict::Missed);
         for (title, figures) in [
             ("Falls short", self.figures.iter().filter(short).collect::<Vec<_>>()),
             ("All", self.figures.iter().collect()),
@@ -174,20 +174,20 @@ impl Report {
 }
 
 fn line(figure: &Figure) -> String {
-    let Figure { kind, unit, median, least, most, goal, verdict } = figure;
+    let Figure { label, unit, median, least, most, goal, verdict } = figure;
     let goal = match goal {
         None => String::new(),
         Some(Goal::AtMost(most)) => format!("at most {}", number(*most)),
         Some(Goal::AtLeast(least)) => format!("at least {}", number(*least)),
     };
     let verdict = match verdict {
-        Some(Decision::Reached) => " ✓",
-        Some(Decision::NotInEachRound) => " ✓, not in each round",
-        Some(Decision::Missed) => " ✗",
+        Some(Verdict::Reached) => " ✓",
+        Some(Verdict::NotInEachRound) => " ✓, not in each round",
+        Some(Verdict::Missed) => " ✗",
         None => "",
     };
     let (median, least, most) = (number(*median), number(*least), number(*most));
-    format!("| {kind} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
+    format!("| {label} | {median} {unit} | {least} to {most} | {goal}{verdict} |")
 }
 
 /// Formats a number with about three significant digits: more would be noise.

@@ -99,14 +99,14 @@ impl Room {
         while room.streams.len() < members {
             let joining = (0..JOINING.min(members - room.streams.len())).map(|_| room.running.join());
             for wire in futures_util::future::try_join_all(joining).await? {
-                room.member_guard(wire);
+                room.add_member(wire);
             }
         }
         settle(&room.running).await?;
         Ok(room)
     }
 
-    fn member_guard(&mut self, Wire { stream, left }: Wire) {
+    fn add_member(&mut self, Wire { stream, left }: Wire) {
         let stream = Rc::new(stream);
         let listener = Listener {
             stream: Rc::clone(&stream),

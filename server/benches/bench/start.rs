@@ -109,12 +109,12 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         }
     }
     for ((before, is), figures) in STARTS.iter().zip(&figures) {
-        let kind = format!("start to ready {}, database of {size}{}", before.name(), is.name());
+        let label = format!("start to ready {}, database of {size}{}", before.name(), is.name());
         if figures.len() < form.rounds {
-            report.note(format!("Not measured, since it did not come from a disk: {kind}."));
+            report.note(format!("Not measured, since it did not come from a disk: {label}."));
             continue;
         }
-        report.add(Figure::of(kind, "s", figures).with_goal(Goal::AtMost(1.0)));
+        report.add(Figure::of(label, "s", figures).with_goal(Goal::AtMost(1.0)));
     }
     Ok(())
 }

@@ -43,7 +43,7 @@ pub struct TrustedProxies(Vec<IpNet>);
 
 /// The error for text that is neither an address nor a network.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no address and no network")]
+#[error("{0:?} is neither an IP address nor a network")]
 pub struct NoNetwork(String);
 
 impl FromStr for TrustedProxies {
@@ -108,7 +108,7 @@ fn warn_once() {
     if said_at.is_none_or(|at| at.elapsed() >= LOGGED_AGAIN_AFTER) {
         *said_at = Some(Instant::now());
         tracing::warn!(
-            "a trusted proxy sends an X-Forwarded-For that holds no address: all who come through it so share the limits \
+            "a trusted proxy sends an X-Forwarded-For header without a valid address: all such clients share the limits \
              of one address"
         );
     }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_a_proxy_says_nothing_readable_of_is_one_with_all_of_those() {
+    fn clients_whose_forwarded_address_is_unreadable_share_one_address() {
         for junk in
             ["nonsense", "unknown", "", "1.1.1.1, nonsense, 10.0.0.2", "1.1.1", "1.1.1.1:port", "1.1.1.1,"]
         {

@@ -48,10 +48,10 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Accepts and serves connections until `stop` is cancelled, and then completes the responses that have begun.
 pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
-    serve_so_many(listener, router, proxies, stop, CONNECTIONS).await;
+    serve_limited(listener, router, proxies, stop, CONNECTIONS).await;
 }
 
-async fn serve_so_many(
+async fn serve_limited(
     listener: TcpListener,
     router: Router,
     proxies: TrustedProxies,
@@ -222,7 +222,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Err(error) if matches!(error.kind(), ConnectionAborted | ConnectionReset | ConnectionRefused) => {
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "could not accept a connection");
                 sleep(ACCEPT_BACKOFF).await;
             }
         }
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_has_so_many_connections_and_proxies_have_more() {
+    fn connections_of_an_address_are_limited_and_proxies_may_have_more() {
         let addresses = Arc::new(Counts::default());
         let silent = Silent::default();
         let proxies: TrustedProxies = "10.0.0.0/8".parse().unwrap();
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn for_one_more_of_an_address_its_own_oldest_goes_that_asks_for_nothing() {
+    fn one_more_connection_of_an_address_closes_its_oldest_idle_one() {
         let (addresses, silent) = (Arc::new(Counts::default()), Arc::new(Silent::default()));
         let proxies = TrustedProxies::default();
         let peer: IpAddr = "192.0.2.1".parse().unwrap();
@@ -283,13 +283,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_that_ask_for_nothing_keep_nobody_out() {
+    async fn idle_connections_keep_no_client_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
         let stop = CancellationToken::new();
         let serving =
-            tokio::spawn(serve_so_many(listener, router, TrustedProxies::default(), stop.clone(), 3));
+            tokio::spawn(serve_limited(listener, router, TrustedProxies::default(), stop.clone(), 3));
         let ask = async |stream: &mut TcpStream| {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             let mut answer = vec![0; 1024];

@@ -41,7 +41,7 @@ impl Refusals {
         tracing::warn!(
             ?host,
             ?origin,
-            "refused as coming from a page of another site; if that origin is yours, have the proxy pass Host on as the browser sent it"
+            "refused a request from a page of another site; if that origin is yours, let the proxy pass the Host header unchanged"
         );
     }
 }

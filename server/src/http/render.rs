@@ -44,8 +44,8 @@ impl RequestIds {
 }
 
 /// Serializes to JSON that can stand in HTML: nothing in it ends the element around it or starts another.
-fn as_data(kind: &impl Serialize) -> String {
-    serde_json::to_string(kind).unwrap_or_default().replace('<', "\\u003c")
+fn as_data(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default().replace('<', "\\u003c")
 }
 
 /// Renders the whole document of a live page.

@@ -35,7 +35,7 @@ pub enum KeyError {
     Io(#[from] io::Error),
     /// The file is not a key.
     #[error(
-        "it is not a key of {KEY_BYTES} bytes: put the right one back, or remove it and everybody gets a new session"
+        "it is not a key of {KEY_BYTES} bytes: restore the right one, or remove it, which starts a new session for every user"
     )]
     NotAKey,
     /// No key could be drawn.
@@ -150,7 +150,7 @@ impl Sessions {
             Some(Session { secret, .. }) => Ok(self.issue(secret, now, is_secure)),
             None => {
                 let secret = random::bytes().map_err(|error| {
-                    tracing::error!(%error, "no session could be started");
+                    tracing::error!(%error, "could not start a session");
                     Problem::NotReadable
                 })?;
                 Ok(self.issue(secret, now, is_secure))
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_stays_who_it_is() {
+    fn a_browser_keeps_its_user() {
         let sessions = sessions();
         let (session, cookie) = start(&sessions, NOW);
         let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn over_tls_a_session_moves_to_a_name_that_nobody_else_can_set() {
+    fn over_tls_a_session_moves_to_a_name_that_no_other_site_can_set() {
         let sessions = sessions();
         let ((ana, before), (_, planted)) = (start(&sessions, NOW), start(&sessions, NOW));
         let (again, moved) = sessions.find_or_start(&both(&[&before]), NOW, true).unwrap();

@@ -330,7 +330,7 @@ fn half_open(attacked: &Attacked) -> JoinSet<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn many_who_search_the_lobby_are_not_felt() {
+async fn many_lobby_searches_do_not_slow_others_down() {
     let attacked = Attacked::start(4_000 + 600 * strength());
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;
@@ -341,7 +341,7 @@ async fn many_who_search_the_lobby_are_not_felt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn one_address_that_asks_for_dear_pages_is_not_felt() {
+async fn one_address_that_asks_for_costly_pages_does_not_slow_others_down() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;
@@ -352,7 +352,7 @@ async fn one_address_that_asks_for_dear_pages_is_not_felt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
+async fn many_addresses_that_ask_for_costly_pages_do_not_slow_others_down() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;
@@ -363,7 +363,7 @@ async fn many_addresses_that_ask_for_dear_pages_are_not_felt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn those_who_say_as_much_as_they_can_are_not_felt() {
+async fn users_who_post_as_much_as_they_may_do_not_slow_others_down() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;
@@ -374,7 +374,7 @@ async fn those_who_say_as_much_as_they_can_are_not_felt() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn those_who_raid_a_chat_do_not_hold_it_up() {
+async fn raiders_of_a_chat_do_not_hold_it_up() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;
@@ -385,7 +385,7 @@ async fn those_who_raid_a_chat_do_not_hold_it_up() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "it measures, and nothing else may run beside it: make torture"]
-async fn connections_that_say_nothing_are_not_felt() {
+async fn silent_connections_do_not_slow_others_down() {
     let attacked = Attacked::start(500);
     let mut quiet = Quiet::arrive(&attacked).await;
     let alone = quiet.live().await;

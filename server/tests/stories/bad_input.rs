@@ -67,7 +67,7 @@ async fn a_handshake_without_a_session_or_from_elsewhere_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_go_on_ends_with_a_reason() {
+async fn a_connection_that_cannot_go_on_is_closed_with_a_reason() {
     let server = TestServer::start().await;
     let person = server.person().await;
     let hello = format!(r#"{{"hello":{{"version":{VERSION}}}}}"#);
@@ -105,7 +105,7 @@ async fn what_cannot_go_on_ends_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_frame_that_is_none_is_answered_and_the_connection_goes_on() {
+async fn an_invalid_frame_is_answered_and_the_connection_goes_on() {
     let server = TestServer::start().await;
     let person = server.person().await;
     let chat = person.start_chat("Ana", "Tea").await;
@@ -174,7 +174,7 @@ async fn an_unknown_chat_is_told_apart() {
 }
 
 #[tokio::test]
-async fn one_connection_follows_so_many_chats_and_no_more() {
+async fn the_chats_that_one_connection_watches_are_limited() {
     let server = TestServer::start().await;
     let person = server.person().await;
     let mut client = person.connect().await;
@@ -193,7 +193,7 @@ async fn one_connection_follows_so_many_chats_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_thousand_renames_in_a_row_are_one_line_and_hold_nobody_up() {
+async fn a_thousand_renames_in_a_row_are_one_line_and_hold_no_reader_up() {
     let server = TestServer::start().await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;

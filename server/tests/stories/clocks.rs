@@ -24,7 +24,7 @@ fn is_about(at: Timestamp, wall: Timestamp) -> bool {
 }
 
 #[tokio::test]
-async fn whoever_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
+async fn a_user_who_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
     let hands = Hands::default();
     let server = TestServer::start_at(&hands, |_| {}).await;
     let (ana, bea) = (server.person().await, server.person().await);
@@ -62,7 +62,7 @@ async fn whoever_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
 }
 
 #[tokio::test]
-async fn a_clock_that_was_ahead_comes_back_and_with_it_all_that_is_said_from_then_on() {
+async fn a_clock_that_was_ahead_comes_back_and_all_later_messages_are_kept() {
     let hands = Hands::default();
     hands.set(2 * DAY);
     let server = TestServer::start_at(&hands, |_| {}).await;

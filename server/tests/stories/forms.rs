@@ -35,7 +35,7 @@ async fn the_owner_does_everything_by_forms_and_is_led_back() {
 }
 
 #[tokio::test]
-async fn others_are_refused_in_words_and_nothing_changes() {
+async fn other_users_are_refused_in_words_and_nothing_changes() {
     let server = TestServer::start().await;
     let (ana, eve) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await.to_string();
@@ -107,11 +107,11 @@ async fn what_is_far_too_long_comes_back_as_far_as_it_can() {
 }
 
 #[tokio::test]
-async fn nobody_without_a_session_does_anything() {
+async fn without_a_session_no_form_is_accepted() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await.to_string();
-    let nobody = Person { cookie: String::new(), ..ana.clone() };
+    let anonymous = Person { cookie: String::new(), ..ana.clone() };
     let id = ana.connect().await.me.id.to_string();
     for (path, form) in [
         ("set_nickname", vec![("nickname", "Eve")]),
@@ -120,7 +120,7 @@ async fn nobody_without_a_session_does_anything() {
         ("chat_privately", vec![("with", id.as_str())]),
         ("answer_invite", vec![("chat", chat.as_str()), ("answer", "accept")]),
     ] {
-        assert_eq!(submit(&nobody, path, &form).await.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(submit(&anonymous, path, &form).await.status, StatusCode::UNAUTHORIZED, "{path}");
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_form_that_is_sent_twice_starts_one_chat() {
 }
 
 #[tokio::test]
-async fn a_program_that_asks_for_no_html_gets_json() {
+async fn a_client_that_asks_for_no_html_gets_json() {
     let server = TestServer::start().await;
     let (ana, bea) = (server.person().await, server.person().await);
     let started = ana.submit_for_json("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;

@@ -32,7 +32,7 @@ fn decline(chat: domain::ChatId) -> Ask {
 }
 
 #[tokio::test]
-async fn an_invite_comes_to_every_page_leads_to_a_chat_of_two_and_goes_when_it_is_answered() {
+async fn an_invite_comes_to_every_page_leads_to_a_direct_chat_and_goes_when_it_is_answered() {
     let server = TestServer::start().await;
     let [(ana, ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let (status, chat) = ana.chat_privately(bea_here.me.id).await;
@@ -94,7 +94,7 @@ async fn a_third_person_cannot_enter_whatever_they_send() {
 }
 
 #[tokio::test]
-async fn whoever_declines_says_so_and_is_left_in_peace() {
+async fn a_user_who_declines_says_so_and_is_not_asked_again() {
     let server = TestServer::start().await;
     let [(ana, _ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
@@ -110,7 +110,7 @@ async fn whoever_declines_says_so_and_is_left_in_peace() {
 }
 
 #[tokio::test]
-async fn declining_by_form_leads_back_to_a_page_of_ones_own() {
+async fn declining_by_form_leads_back_to_a_page_of_this_site() {
     let server = TestServer::start().await;
     let [(ana, _ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
@@ -140,7 +140,7 @@ async fn an_invite_survives_a_restart_and_a_rename_shows_in_it() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_who_is_not_here_or_oneself() {
+async fn users_cannot_invite_themselves_or_users_who_are_not_here() {
     let server = TestServer::start().await;
     let [(ana, ana_here), (_bea, mut bea_here)] = two_people(&server).await;
     assert_eq!(ana.chat_privately(ana_here.me.id).await.0, StatusCode::UNPROCESSABLE_ENTITY);
@@ -157,7 +157,7 @@ async fn nobody_is_asked_who_is_not_here_or_oneself() {
 }
 
 #[tokio::test]
-async fn nobody_is_buried_in_invites() {
+async fn open_invites_to_a_user_are_limited() {
     let server = TestServer::start().await;
     let mut bea = server.person().await.connect().await;
     let mut status = StatusCode::SEE_OTHER;
@@ -180,7 +180,7 @@ async fn nobody_is_buried_in_invites() {
 }
 
 #[tokio::test]
-async fn who_takes_no_invites_sees_none_until_they_do_again() {
+async fn a_user_who_takes_no_invites_sees_none_until_they_are_taken_again() {
     let server = TestServer::start().await;
     let [(ana, ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();

@@ -11,9 +11,9 @@ const LONG: Span = Span::seconds(3_600);
 
 /// Waits for the lifetime of an empty chat.
 async fn a_chats_lifetime(server: &TestServer) {
-    let somebody = server.person().await;
-    let mut watching = somebody.connect().await;
-    somebody.start_chat("Cy", "an hourglass").await;
+    let visitor = server.person().await;
+    let mut watching = visitor.connect().await;
+    visitor.start_chat("Cy", "an hourglass").await;
     let mut lobby = watching.enter_lobby("hourglass", 10).await;
     watching.until_lobby(&mut lobby, |lobby| lobby.matching == 1).await;
     watching.until_lobby(&mut lobby, |lobby| lobby.matching == 0).await;
@@ -54,9 +54,9 @@ async fn what_has_expired_is_off_the_disk_and_does_not_come_back_with_a_restart(
     ana.connect().await.post(chat, client_id(1), "a secret in 7 words, or so").await.unwrap();
     a_chats_lifetime(&server).await;
     let server = server.restart().await;
-    let somebody = server.person().await;
-    assert_eq!(somebody.get(&format!("/chat/{chat}")).await.status, StatusCode::NOT_FOUND);
-    assert_eq!(somebody.connect().await.enter_lobby("", 10).await.counts.chats, 0);
+    let visitor = server.person().await;
+    assert_eq!(visitor.get(&format!("/chat/{chat}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(visitor.connect().await.enter_lobby("", 10).await.counts.chats, 0);
 }
 
 #[tokio::test]

@@ -124,7 +124,7 @@ async fn renames_and_invites_have_limits_too() {
 }
 
 #[tokio::test]
-async fn whoever_connects_too_often_is_turned_away_before_the_handshake() {
+async fn a_client_that_connects_too_often_is_turned_away_before_the_handshake() {
     let server = start(|settings| settings.rates.connect = rate("3/m")).await;
     let (ana, bea) = (server.person().await, server.person().await);
     for _ in 0..3 {
@@ -139,7 +139,7 @@ async fn whoever_connects_too_often_is_turned_away_before_the_handshake() {
 }
 
 #[tokio::test]
-async fn an_address_has_a_limit_for_all_who_share_it() {
+async fn an_address_has_a_limit_for_all_clients_that_share_it() {
     let server = start(|settings| {
         settings.trusted_proxies = "127.0.0.1".parse().unwrap();
         settings.rates.connect = rate("1/m");
@@ -160,7 +160,7 @@ async fn an_address_has_a_limit_for_all_who_share_it() {
 }
 
 #[tokio::test]
-async fn a_session_has_so_many_sockets_and_closing_one_makes_room() {
+async fn sockets_of_a_session_are_limited_and_closing_one_makes_room() {
     let server = start(|settings| settings.caps.session_sockets = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let (one, _other) = (ana.connect().await, ana.connect().await);
@@ -195,7 +195,7 @@ async fn a_server_that_has_enough_sockets_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_chat_that_is_full_lets_nobody_else_in_but_those_who_are_there() {
+async fn a_full_chat_lets_in_only_its_members() {
     let server = start(|settings| settings.caps.members = 2).await;
     let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -214,7 +214,7 @@ async fn a_chat_that_is_full_lets_nobody_else_in_but_those_who_are_there() {
 }
 
 #[tokio::test]
-async fn one_person_has_so_many_chats_and_others_have_theirs() {
+async fn chats_of_a_user_are_limited_and_others_have_theirs() {
     let server = start(|settings| settings.caps.user_chats = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     ana.start_chat("Ana", "one").await;
@@ -231,7 +231,7 @@ async fn one_person_has_so_many_chats_and_others_have_theirs() {
 }
 
 #[tokio::test]
-async fn what_is_behind_a_refused_message_waits_until_that_one_comes_again() {
+async fn messages_behind_a_refused_one_wait_until_it_is_sent_again() {
     let server = start(|settings| settings.rates.message = rate("1/s")).await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -365,7 +365,7 @@ async fn pages_that_are_loaded_too_fast_say_when_to_come_back_and_others_are_ser
 }
 
 #[tokio::test]
-async fn one_session_stores_its_share_and_others_have_theirs() {
+async fn a_session_stores_its_share_and_others_have_theirs() {
     let server = start(|settings| settings.caps.session_storage = NonZeroU32::new(10_000)).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -384,7 +384,7 @@ async fn one_session_stores_its_share_and_others_have_theirs() {
 }
 
 #[tokio::test]
-async fn whoever_turns_pages_over_a_socket_too_fast_is_heard_later_and_others_at_once() {
+async fn a_client_that_pages_too_fast_over_a_socket_is_delayed_and_others_are_not() {
     let server = start(|settings| settings.rates.page = rate("3/s")).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;

@@ -37,7 +37,7 @@ async fn two_people_talk_and_see_the_same() {
 }
 
 #[tokio::test]
-async fn many_who_post_at_once_are_seen_in_one_order_by_all() {
+async fn many_authors_who_post_at_once_are_seen_in_one_order_by_all() {
     let server = TestServer::start().await;
     let chat = server.person().await.start_chat("Ana", "Busy").await;
     let mut clients = Vec::new();
@@ -138,7 +138,7 @@ async fn a_cursor_that_cannot_be_resumed_is_answered_by_a_snapshot() {
 }
 
 #[tokio::test]
-async fn a_reader_who_falls_off_the_tail_still_gets_everything() {
+async fn a_reader_who_is_behind_the_replay_buffer_still_gets_everything() {
     let server = TestServer::start().await;
     let chat = server.person().await.start_chat("Ana", "Tea").await;
     let slow = server.person().await;
@@ -262,7 +262,7 @@ async fn pages_come_one_by_one_back_to_the_start_and_forth_to_the_end() {
 }
 
 #[tokio::test]
-async fn what_is_asked_in_one_breath_is_answered_in_its_order() {
+async fn requests_sent_at_once_are_answered_in_order() {
     const MANY: usize = 100;
     let server = TestServer::start().await;
     let ana = server.person().await;
@@ -310,7 +310,7 @@ async fn what_was_asked_before_a_mistake_is_answered_before_the_end() {
 }
 
 #[tokio::test]
-async fn whoever_asks_and_goes_is_answered_and_then_seen_off() {
+async fn a_client_that_asks_and_closes_is_answered_before_the_close() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let mut wire = open(handshake(ana.address, Some(&ana.cookie))).await.unwrap();
@@ -327,7 +327,7 @@ async fn whoever_asks_and_goes_is_answered_and_then_seen_off() {
 }
 
 #[tokio::test]
-async fn every_beat_says_how_far_one_should_be() {
+async fn every_heartbeat_names_the_newest_sequence_number_of_each_chat() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;

@@ -15,7 +15,7 @@ fn titles(lobby: &Lobby) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn public_chats_come_change_and_go_while_one_looks() {
+async fn public_chats_come_change_and_go_while_a_user_looks() {
     let server = TestServer::start().await;
     let (ana, mut looking) = (server.person().await, server.person().await.connect().await);
     let mut lobby = looking.enter_lobby("", 10).await;
@@ -146,7 +146,7 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
 }
 
 #[tokio::test]
-async fn a_session_filters_the_list_in_so_many_windows_and_is_told_when_it_is_enough() {
+async fn filtered_lists_of_a_session_are_limited_and_the_session_is_told() {
     let server = TestServer::start().await;
     let (ana, bea) = (server.person().await, server.person().await);
     ana.start_chat("Ana", "Tea").await;
@@ -178,7 +178,7 @@ async fn a_session_filters_the_list_in_so_many_windows_and_is_told_when_it_is_en
 }
 
 #[tokio::test]
-async fn one_who_starts_many_chats_has_a_few_in_the_list_and_all_are_found() {
+async fn a_user_who_starts_many_chats_has_a_few_in_the_list_and_all_are_found() {
     let server = TestServer::start_by(|settings| settings.caps.listed = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     for number in 1..=6 {

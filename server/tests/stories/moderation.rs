@@ -69,7 +69,7 @@ async fn a_message_that_was_removed_is_not_brought_back_by_a_late_retry() {
 }
 
 #[tokio::test]
-async fn whoever_is_removed_is_out_on_every_page_and_finds_no_way_back_in() {
+async fn a_removed_user_is_out_on_every_page_and_finds_no_way_back_in() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     bea_here.post(chat, client_id(1), "before").await.unwrap();
@@ -112,7 +112,7 @@ async fn whoever_is_removed_is_out_on_every_page_and_finds_no_way_back_in() {
 }
 
 #[tokio::test]
-async fn whoever_is_let_in_again_is_there_as_before() {
+async fn a_readmitted_user_is_there_as_before() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, bea_here)) = two_in_a_chat(&server).await;
     let person = bea_here.me.id;
@@ -128,7 +128,7 @@ async fn whoever_is_let_in_again_is_there_as_before() {
 }
 
 #[tokio::test]
-async fn in_a_locked_chat_others_are_refused_by_socket_and_by_form() {
+async fn in_a_locked_chat_other_users_are_refused_by_socket_and_by_form() {
     let server = TestServer::start().await;
     let (chat, (ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     let lock = Ask::SetLock { chat, is_locked: true };
@@ -156,7 +156,7 @@ async fn in_a_locked_chat_others_are_refused_by_socket_and_by_form() {
 }
 
 #[tokio::test]
-async fn whoever_is_hidden_does_not_learn_of_it_and_cannot_ask() {
+async fn a_hidden_user_does_not_learn_of_it_and_cannot_invite() {
     let server = TestServer::start().await;
     let (_, (ana, mut ana_here), (bea, bea_here)) = two_in_a_chat(&server).await;
     let hidden = |frame: &ServerFrame| match frame {
@@ -227,7 +227,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn whoever_was_slow_when_they_were_removed_gets_nothing_of_what_is_said_afterwards() {
+async fn a_reader_who_was_slow_when_removed_gets_no_later_message() {
     let server = TestServer::start().await;
     let (loud, (ana, mut ana_here), _) = two_in_a_chat(&server).await;
     let cy = server.person().await;
@@ -286,7 +286,7 @@ async fn a_lock_is_never_refused_for_what_was_done_before_it() {
 }
 
 #[tokio::test]
-async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before_stays() {
+async fn newcomers_are_removed_with_all_their_messages_and_earlier_members_stay() {
     let hands = Hands::default();
     let server = TestServer::start_at(&hands, |_| {}).await;
     let (chat, (ana, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
@@ -330,7 +330,7 @@ async fn whoever_came_lately_goes_with_all_they_said_and_whoever_was_here_before
 }
 
 #[tokio::test]
-async fn whoever_was_removed_takes_back_what_they_said_from_the_page_that_says_so() {
+async fn a_removed_user_takes_back_their_messages_from_the_page_that_says_so() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     let first = bea_here.post(chat, client_id(1), "one by one").await.unwrap();
@@ -354,7 +354,7 @@ async fn whoever_was_removed_takes_back_what_they_said_from_the_page_that_says_s
 }
 
 #[tokio::test]
-async fn in_a_locked_chat_names_hold_and_nobody_new_is_named() {
+async fn in_a_locked_chat_names_stay_and_no_newcomer_is_named() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     bea_here.do_it(Ask::SetNickname { nickname: "Bea".to_owned() }).await.unwrap();
@@ -380,7 +380,7 @@ async fn in_a_locked_chat_names_hold_and_nobody_new_is_named() {
 }
 
 #[tokio::test]
-async fn nobody_learns_the_name_of_somebody_who_never_was_there() {
+async fn the_name_of_a_user_who_was_never_in_a_chat_is_not_told_there() {
     let server = TestServer::start().await;
     let (chat, (_ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     let cy = server.person().await;

@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use crate::support::{Person, TestServer, client_id, process::Process};
 
 #[tokio::test]
-async fn whoever_runs_the_server_ends_a_chat_for_everybody() {
+async fn the_operator_ends_a_chat_for_all_members() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path());
     let (ana, bea) = (Person::arrive(process.address).await, Person::arrive(process.address).await);
@@ -41,7 +41,7 @@ async fn whoever_runs_the_server_ends_a_chat_for_everybody() {
 }
 
 #[tokio::test]
-async fn nobody_but_its_owner_can_open_the_socket_of_a_server() {
+async fn only_the_owner_can_open_the_control_socket() {
     use std::os::unix::fs::PermissionsExt;
 
     let server = TestServer::start().await;

@@ -38,7 +38,7 @@ async fn the_page_of_a_chat_has_its_history_and_members_in_it() {
 }
 
 #[tokio::test]
-async fn strangers_are_made_the_same_page_as_everybody_and_what_is_new_is_on_it() {
+async fn strangers_get_the_same_page_as_members_and_what_is_new_is_on_it() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -69,7 +69,7 @@ async fn strangers_are_made_the_same_page_as_everybody_and_what_is_new_is_on_it(
 }
 
 #[tokio::test]
-async fn search_engines_may_find_what_everybody_is_shown_while_it_is_there() {
+async fn search_engines_may_find_public_pages_while_they_exist() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -175,7 +175,7 @@ async fn a_refused_form_comes_back_with_everything_that_was_written() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_none_is_refused_in_words() {
+async fn an_invalid_form_is_refused_in_words() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     for (path, form) in

@@ -32,7 +32,7 @@ async fn ask_at(address: &str, person: &Person, ask: &str) -> (StatusCode, Serve
 }
 
 #[tokio::test]
-async fn what_is_asked_for_by_requests_is_done_once_and_seen_by_all() {
+async fn commands_sent_by_requests_are_done_once_and_seen_by_all() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -59,9 +59,9 @@ async fn what_is_refused_is_refused_in_the_words_of_the_socket() {
     let ana = server.person().await;
     let refused = |problem| ServerFrame::refused(problem);
     assert_eq!(ask(&ana, "{").await, (StatusCode::BAD_REQUEST, refused(Problem::BadFrame)));
-    let nobody = Person { cookie: String::new(), ..ana.clone() };
+    let anonymous = Person { cookie: String::new(), ..ana.clone() };
     let nick = r#"{"set_nickname":{"nickname":"Ana"}}"#;
-    assert_eq!(ask(&nobody, nick).await, (StatusCode::UNAUTHORIZED, refused(Problem::NoSession)));
+    assert_eq!(ask(&anonymous, nick).await, (StatusCode::UNAUTHORIZED, refused(Problem::NoSession)));
     let empty = r#"{"set_nickname":{"nickname":" "}}"#;
     assert_eq!(ask(&ana, empty).await, (StatusCode::UNPROCESSABLE_ENTITY, refused(Problem::NicknameEmpty)));
     // A page that does not know that another tab has changed the session.

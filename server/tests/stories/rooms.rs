@@ -13,7 +13,7 @@ async fn ask(client: &mut Client, command: Ask) -> Result<domain::Seq, Problem> 
 }
 
 #[tokio::test]
-async fn the_owner_changes_title_and_visibility_and_everybody_sees_it() {
+async fn the_owner_changes_title_and_visibility_and_all_members_see_it() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -32,7 +32,7 @@ async fn the_owner_changes_title_and_visibility_and_everybody_sees_it() {
 }
 
 #[tokio::test]
-async fn nobody_else_may_whatever_they_send() {
+async fn other_users_are_refused_whatever_they_send() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -52,7 +52,7 @@ async fn nobody_else_may_whatever_they_send() {
 }
 
 #[tokio::test]
-async fn a_rename_is_noted_in_every_chat_one_is_in_and_earlier_messages_keep_their_name() {
+async fn a_rename_is_noted_in_every_chat_of_the_user_and_earlier_messages_keep_their_name() {
     let server = TestServer::start().await;
     let ana = server.person().await;
     let (here, there, elsewhere) = (

@@ -75,7 +75,7 @@ async fn a_page_runs_its_own_scripts_and_no_others() {
 }
 
 #[tokio::test]
-async fn tls_in_front_is_told_by_a_trusted_proxy_and_nobody_else() {
+async fn tls_in_front_is_told_by_a_trusted_proxy_alone() {
     let over_tls =
         HeaderMap::from_iter([("x-forwarded-proto".parse().unwrap(), HeaderValue::from_static("https"))]);
     let visit = async |server: &TestServer| {

@@ -60,7 +60,7 @@ async fn a_request_of_one_byte_a_second_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn whoever_connects_and_says_nothing_is_sent_away() {
+async fn a_client_that_connects_and_sends_nothing_is_disconnected() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     time::pause();
@@ -86,7 +86,7 @@ async fn a_form_that_does_not_come_to_its_end_is_answered() {
 
 /// The operating system detects this one, so the clock cannot be paused: it takes half a minute.
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_not_kept_for_them() {
+async fn a_response_that_is_not_read_is_not_kept() {
     let server = TestServer::start().await;
     let mut stream = TcpStream::connect(server.address()).await.unwrap();
     let began = Instant::now();
@@ -103,7 +103,7 @@ async fn an_answer_that_nobody_reads_is_not_kept_for_them() {
 }
 
 #[tokio::test]
-async fn a_client_that_says_and_answers_nothing_is_gone_within_a_minute() {
+async fn a_client_that_sends_and_answers_nothing_is_gone_within_a_minute() {
     let server = TestServer::start().await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -153,7 +153,7 @@ async fn a_reader_who_takes_nothing_does_not_keep_a_server_from_stopping() {
 }
 
 #[tokio::test]
-async fn a_reader_who_takes_nothing_holds_nobody_up() {
+async fn a_reader_who_takes_nothing_holds_no_other_reader_up() {
     let server = TestServer::start().await;
     let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;

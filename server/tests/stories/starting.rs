@@ -70,7 +70,7 @@ fn a_wrong_value_in_the_environment_is_named() {
 }
 
 #[test]
-fn a_database_that_is_none_is_left_as_it_is() {
+fn a_file_that_is_no_database_is_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("qchat.redb");
     let text = "a letter to a friend, ".repeat(1_000);
@@ -87,7 +87,7 @@ fn a_data_folder_that_another_qchat_uses() {
 }
 
 #[test]
-fn a_session_key_that_is_none() {
+fn an_invalid_session_key() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("session.key"), "short").unwrap();
     assert_says(&Process::fail(folder.path(), "127.0.0.1:0"), &["session.key", "not a key"]);
@@ -122,7 +122,7 @@ fn touch(file: &Path) {
 }
 
 #[tokio::test]
-async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
+async fn all_of_a_database_is_checked_unless_it_is_known_to_be_intact() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join(DATABASE);
     let (process, has_looked) = Process::start_again(folder.path());
@@ -168,7 +168,7 @@ async fn all_of_a_database_is_looked_at_unless_it_is_known_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn what_was_said_is_in_the_database_itself_after_some_seconds_and_no_longer_in_the_journal() {
+async fn messages_are_in_the_database_after_some_seconds_and_no_longer_in_the_write_ahead_log() {
     let folder = tempfile::tempdir().unwrap();
     let wal = folder.path().join(DATABASE).with_extension("journal");
     let bytes = || fs::metadata(&wal).unwrap().len();

@@ -68,7 +68,7 @@ async fn many_connect_at_once_and_all_get_in() {
 }
 
 #[tokio::test]
-async fn somebody_who_comes_and_goes_all_the_time_is_not_felt() {
+async fn a_user_who_comes_and_goes_all_the_time_does_not_slow_others_down() {
     let visits = number("QCHAT_VISITS", VISITS);
     let server = TestServer::start().await;
     let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);

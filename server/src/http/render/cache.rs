@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_see_what_is_rendered_once_as_if_it_were_for_each() {
+    fn strangers_see_a_page_rendered_once_as_if_rendered_for_each() {
         let pages = [20, 21, 22, 200].map(|reader| page(reader, "Is 1 < 2 & \"2\" > 1? </script><!--"));
         assert_eq!(made_before(&renderer(), &pages), 3);
     }
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_everybody_is_rendered_once() {
+    fn a_message_to_all_readers_is_rendered_once() {
         let renderer = renderer();
         for problem in [None, Some(Problem::Busy)] {
             let said = [renderer.say(problem), renderer.say(problem)];
@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_mentioned_sees_their_own() {
+    fn a_mentioned_reader_gets_a_page_of_their_own() {
         let renderer = renderer();
         assert_eq!(made_before(&renderer, &[page(1, "hi"), page(20, "hi"), page(1, "hi")]), 0);
         let mut odd = page(20, "hi");
@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_for_somebody_alone_is_rendered_for_them() {
+    fn what_only_one_reader_sees_is_rendered_for_that_reader() {
         let mut invited = page(20, "hi");
         let from = User::new(id(9));
         invited.visit.invites.push(Invite { chat: ChatId::from_bytes([8; ID_BYTES]), from });
@@ -562,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_what_stands_for_a_visitor() {
+    fn no_content_is_taken_for_a_placeholder() {
         // a visitor's letters and colour may equal those of a member
         let mut pages = Vec::new();
         for reader in 20..60 {

@@ -99,9 +99,9 @@ mod tests {
             let packed = Packed::of(parts.iter().copied()).unwrap();
             for texts in [["", "", ""], ["a", "bc", "é"], [&long, "", &odd]] {
                 let texts = &texts[..parts.len() - 1];
-                let holes = texts.iter().chain([&""]);
+                let slots = texts.iter().chain([&""]);
                 let expected: String =
-                    parts.iter().zip(holes).flat_map(|(part, text)| [*part, *text]).collect();
+                    parts.iter().zip(slots).flat_map(|(part, text)| [*part, *text]).collect();
                 let mut read = String::new();
                 let file = packed.fill(texts.iter().copied());
                 GzDecoder::new(&file[..]).read_to_string(&mut read).unwrap();

@@ -111,7 +111,7 @@ impl Pool {
             done
         });
         done.await.map_err(|error| {
-            tracing::error!(%error, "a page could not be rendered");
+            tracing::error!(%error, "could not render a page");
             Problem::NotReadable
         })
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_asks_from_elsewhere_is_held_up_by_one_page_of_a_crowd() {
+    async fn another_address_waits_for_one_page_of_a_crowd_at_most() {
         let pool = Arc::new(Pool::with(1));
         let (begin, began) = mpsc::channel();
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_here_does_not_wait_for_strangers() {
+    async fn a_user_who_is_online_does_not_wait_for_strangers() {
         let pool = Arc::new(Pool::with(1));
         let (begin, began) = mpsc::channel::<()>();
         let busy = tokio::spawn({
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_cannot_be_rendered_costs_nobody_else_their_turn() {
+    async fn a_page_that_cannot_be_rendered_costs_no_other_page_its_turn() {
         let pool = Pool::with(1);
         let panics = pool.run(address(1), || assert!(address(1).is_here, "on purpose"));
         assert_eq!(panics.await, Err(Problem::NotReadable));

@@ -31,8 +31,8 @@ pub(crate) struct Client {
 }
 
 /// Fails the test if something that has to happen does not happen within [`TIMEOUT`].
-pub(crate) async fn soon<T>(kind: impl Future<Output = T>) -> T {
-    match timeout(TIMEOUT, kind).await {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    match timeout(TIMEOUT, future).await {
         Ok(done) => done,
         Err(_) => panic!("nothing came within {TIMEOUT:?}"),
     }

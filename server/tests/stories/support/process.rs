@@ -52,7 +52,7 @@ impl Process {
     /// As [`Process::start`]. Also returns whether it checked all pages of the database first.
     pub(crate) fn start_again(data_dir: &Path) -> (Self, bool) {
         let mut process = Self::start_with(data_dir, &[("QCHAT_LOG", "info")]);
-        let has_looked = process.said().contains("looking at all pages");
+        let has_looked = process.said().contains("checking all pages");
         (process, has_looked)
     }
 
