@@ -92,28 +92,28 @@ pub enum SettingsError {
     after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. A RATE is so many in a time, such as 5/s, 30/m or 100/h, or off; from one address twenty times as many. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
 )]
 struct Flags {
-    /// Where to listen
+    /// The address to listen on
     #[arg(long, env = "LEPTOS_SITE_ADDR", hide_env_values = true, value_name = "ADDRESS:PORT", value_parser = address, default_value = "127.0.0.1:3000")]
     site_addr: SocketAddr,
-    /// Where the database and the session key are kept
+    /// The folder of the database and the session key
     #[arg(long, env = "QCHAT_DATA_DIR", hide_env_values = true, value_name = "FOLDER", value_parser = folder, default_value = "./data")]
     data_dir: PathBuf,
-    /// How long a chat is kept in which nobody is
+    /// How long an empty chat is kept
     #[arg(long, env = "QCHAT_CHAT_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "30m")]
     chat_lifetime: Span,
-    /// How long a nickname is kept whose user is nowhere
+    /// How long the nickname of an offline user is kept
     #[arg(long, env = "QCHAT_USER_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "5m")]
     user_lifetime: Span,
     /// How long a message is kept
     #[arg(long, env = "QCHAT_MESSAGE_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "24h")]
     message_lifetime: Span,
-    /// How often what has expired is taken off the disk; it is not shown even before
+    /// How often expired data is deleted from the database; it is hidden as soon as it expires
     #[arg(long, env = "QCHAT_SWEEP_INTERVAL", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "60s")]
     sweep_interval: Span,
-    /// Proxies that are believed when they say who is behind them, with commas between
+    /// Proxies that are trusted: addresses and networks, separated by commas
     #[arg(long, env = "QCHAT_TRUSTED_PROXIES", hide_env_values = true, value_name = "ADDRESSES", value_parser = proxies, default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// How often a session may load a page
+    /// How often a session may load a page; a list of more than 50 chats counts as one page for every 50
     #[arg(long, env = "QCHAT_PAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     page_rate: Rate,
     /// How often a session may open a socket
@@ -122,16 +122,16 @@ struct Flags {
     /// How often a session may start a chat
     #[arg(long, env = "QCHAT_CHAT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     chat_rate: Rate,
-    /// How often a session may say something, or take it away
+    /// How often a session may post or remove a message
     #[arg(long, env = "QCHAT_MESSAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     message_rate: Rate,
-    /// How often a session may change a nickname, a title, or who may find a chat, be in it, write in it or be seen
+    /// How often a session may change a nickname, a title or a visibility, hide a user, lock a chat or remove people
     #[arg(long, env = "QCHAT_RENAME_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     rename_rate: Rate,
-    /// How often a session may ask for a private chat, or answer
+    /// How often a session may invite to a private chat, or answer an invite
     #[arg(long, env = "QCHAT_INVITE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     invite_rate: Rate,
-    /// How many sockets may be open at once in all
+    /// How many sockets may be open at once in total
     #[arg(long, env = "QCHAT_MAX_SOCKETS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "15000")]
     max_sockets: usize,
     /// How many sockets of one session may be open at once
@@ -143,16 +143,16 @@ struct Flags {
     /// How many chats one session may own at once
     #[arg(long, env = "QCHAT_MAX_USER_CHATS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "100")]
     max_user_chats: usize,
-    /// How many public chats of one session are in the list while nobody filters it, and four times as many of one address
+    /// How many public chats of one session the unfiltered list shows; four times as many of one address
     #[arg(long, env = "QCHAT_MAX_LISTED", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "5")]
     max_listed: usize,
-    /// How many MiB may be kept in all; the database file takes about three times as many
+    /// How many MiB may be stored in total; the database file takes about three times as much
     #[arg(long, env = "QCHAT_MAX_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
     max_storage: u64,
     /// How many MiB a session may store within one message lifetime
     #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
     max_session_storage: NonZeroU32,
-    /// Ends a chat of the Qchat that runs on this data folder, for everybody who is in it, and does nothing else
+    /// Have the Qchat that runs on this data folder end a chat for all its members, and exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
 }

@@ -80,7 +80,7 @@ impl Sequencer for LocalSequencer {
 }
 
 impl Log for LocalLog {
-    /// Takes all proposals that are waiting, up to [`BATCH`]. Each gets the next sequence number; all of them get the
+    /// Takes all proposals that are waiting, up to 256. Each gets the next sequence number; all of them get the
     /// current time.
     fn next(&mut self) -> Next {
         let first = match self.receive() {
