@@ -121,15 +121,17 @@ pub enum Problem {
     #[error("They take no private invites just now. You can write to them in the chat that you share.")]
     InvitesNotTaken,
     /// `/nick` without a name.
-    #[error("To change your name, write /nick and the new one, for example /nick Ana.")]
+    #[error("To change your nickname, write /nick and the name, for example /nick Ana.")]
     NickWithoutName,
     /// A message that begins with a slash and is not a command.
     #[error(
-        "There is no such command. Write /help to see them all; to begin a message with a slash, write two."
+        "There is no such command. Write /help for those there are; to begin a message with a slash, write two of them."
     )]
     UnknownSlash,
     /// `/help`: an answer rather than a problem.
-    #[error("To change your name, write /nick and the new one. To begin a message with a slash, write two.")]
+    #[error(
+        "Write /nick and a name to change your nickname. To begin a message with a slash, write two of them."
+    )]
     SlashHelp,
     /// The page has no connection, and the action cannot wait for one.
     #[error("There is no connection just now, so this was not done. Try again when you are back.")]

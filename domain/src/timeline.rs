@@ -186,7 +186,7 @@ impl Timeline {
 
     /// Returns the number of messages of others that the reader has not seen, leaving out hidden users.
     pub fn missed(&self) -> usize {
-        self.missed_elsewhere + self.events.iter().filter(|event| self.is_missed(event)).count()
+        self.missed_elsewhere + self.unseen().filter(|event| self.is_missed(event)).count()
     }
 
     /// Whether there are events that the reader has not seen, leaving out hidden users and the reader's own messages.
@@ -197,7 +197,15 @@ impl Timeline {
                 && author != Some(self.me)
                 && author.is_none_or(|author| !self.hidden.contains(&author))
         };
-        self.missed() > 0 || self.told().iter().any(is_news)
+        // Asked for with every event: all rows are looked at only if something may be news that is no message.
+        self.missed_elsewhere > 0
+            || self.unseen().any(|event| self.is_missed(event))
+            || (self.unseen().any(is_news) && self.told().iter().any(is_news))
+    }
+
+    /// Returns the loaded events that the reader has not seen, newest first.
+    fn unseen(&self) -> impl Iterator<Item = &Arc<Event>> {
+        self.events.iter().rev().take_while(|event| event.seq > self.seen)
     }
 
     /// Whether there are no messages, as far as is loaded.

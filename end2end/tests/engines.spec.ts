@@ -85,7 +85,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
     await ana.home.start.click();
     await ana.chat.heading.says('Plain & simple');
     const bea = await person();
-    await bea.visit(new URL(await ana.page.url()).pathname);
+    await bea.open(new URL(new URL(await ana.page.url()).pathname, server.url).href);
     await bea.chat.say('hello from the other side');
     await expect(bea.chat.message('hello from the other side')).not.toContainText('Sending');
     await ana.chat.composer.type('by a form');

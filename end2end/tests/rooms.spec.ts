@@ -120,7 +120,7 @@ test('slashes: /nick renames, /help helps, others are explained to their author 
   await expect(ana.chat.alert).toContainText('There is no such command.');
   await expect(ana.chat.composer).toHaveValue('/dance');
   await ana.chat.say('/help');
-  await expect(ana.chat.alert).toContainText('To begin a message with a slash, write two.');
+  await expect(ana.chat.alert).toContainText('Write /nick and a name');
   await ana.chat.say('//dance');
   await expect(ana.chat.alert).toHaveCount(0);
   await expect(bea.chat.message('/dance')).toBeVisible();

@@ -12,7 +12,7 @@ pub fn Terms() -> impl IntoView {
         let lifetimes = live.lifetimes.get();
         format!(
             "What is said here is kept on the server and deleted automatically: a message after {}, a chat {} after the last \
-             person has left, a nickname {} after you have closed your last page.",
+             person left, a nickname {} after you have closed your last page.",
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };

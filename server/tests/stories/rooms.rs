@@ -106,9 +106,9 @@ async fn slashes_mean_the_same_in_a_form() {
     assert_eq!(submit("/nick Beatrice").await.status, 303);
     assert_eq!(ana.connect().await.me.nickname.as_str(), "Beatrice");
     for (line, sentence) in [
-        ("/nick", "write /nick and the new one, for example"),
+        ("/nick", "write /nick and the name, for example"),
         ("/dance", "There is no such command."),
-        ("/help", "To begin a message with a slash, write two."),
+        ("/help", "Write /nick and a name"),
     ] {
         let answer = submit(line).await;
         assert_eq!(answer.status, 422);
