@@ -1,6 +1,6 @@
 //! The rows of a timeline: what is shown of the events, grouped by day and author.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use super::{Pending, Timeline};
 use crate::{ClientId, Event, EventKind, Nickname, Seq, Timestamp, User, UserId};
@@ -9,6 +9,7 @@ use crate::{ClientId, Event, EventKind, Nickname, Seq, Timestamp, User, UserId};
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
 
 const MINUTE_MILLIS: i64 = 60_000;
+const QUARTER_MILLIS: u64 = 15 * 60_000;
 
 /// A row of the timeline, ready to be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +75,17 @@ impl Timeline {
     /// Returns the rows to show. Days and groups follow the local time: `offset_minutes` gives its offset east of UTC
     /// at a point in time.
     pub fn rows(&self, offset_minutes: impl Fn(Timestamp) -> i32) -> Vec<Row> {
-        let day = |at| local(at, offset_minutes(at)).utc_day();
+        // Asking a browser for the offset costs more than all else of a row, and it changes at full quarters only.
+        let known = Cell::new(None::<(u64, i32)>);
+        let day = |at: Timestamp| {
+            let quarter = at.0 / QUARTER_MILLIS;
+            let offset = match known.get() {
+                Some((same, offset)) if same == quarter => offset,
+                _ => offset_minutes(at),
+            };
+            known.set(Some((quarter, offset)));
+            local(at, offset).utc_day()
+        };
         let stored =
             self.told().into_iter().map(|event| (event.at, said_by(&event), RowContent::Stored(event)));
         let pending =
