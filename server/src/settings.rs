@@ -125,7 +125,8 @@ struct Flags {
     /// How often a session may post or remove a message
     #[arg(long, env = "QCHAT_MESSAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     message_rate: Rate,
-    /// How often a session may change a nickname, a title or a visibility, hide a user, lock a chat or remove people
+    /// How often a session may change a nickname, a title or a visibility, hide a user, or turn invites on or off; locking
+    /// and removing have the same rate, each counted by itself
     #[arg(long, env = "QCHAT_RENAME_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     rename_rate: Rate,
     /// How often a session may invite to a private chat, or answer an invite

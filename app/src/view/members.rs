@@ -203,7 +203,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
             <summary>"Unwelcome visitors"</summary>
             // It opens upwards, so that nothing moves, and a second click hits nothing.
             <div class="newcomers-panel">
-                <p class="soft">"Whoever was here before, and said something then, stays."</p>
+                <p class="soft">"People who were here before, and said something then, stay."</p>
                 <ActionForm
                     action=RemoveNewcomers::PATH
                     fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]

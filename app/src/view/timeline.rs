@@ -93,10 +93,14 @@ pub fn TimelineView(
     chat.show_by(move || anchor.in_view());
     roving::begin(live, scroller);
     let focused = move |event: FocusEvent| {
-        scroller.get_untracked().inspect(|scroller| roving::focused(scroller, &event));
+        if let Some(scroller) = scroller.get_untracked() {
+            roving::focused(&scroller, &event);
+        }
     };
     let key_down = move |event: KeyboardEvent| {
-        scroller.get_untracked().inspect(|scroller| roving::key_down(scroller, &event));
+        if let Some(scroller) = scroller.get_untracked() {
+            roving::key_down(&scroller, &event);
+        }
     };
     let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
     let load = move |event: MouseEvent| {

@@ -78,6 +78,10 @@ impl Paging {
         if self.is_scrolled_up.get_untracked() != is_up {
             self.is_scrolled_up.set(is_up);
         }
+        if is_up {
+            // a reader who reads elsewhere by now is not led away
+            self.wants_newest.set_value(false);
+        }
         let height = f64::from(scroller.client_height());
         if f64::from(scroller.scroll_height()) - from_end < 2.0 * height {
             self.chat.load_earlier();

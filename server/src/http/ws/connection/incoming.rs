@@ -3,11 +3,11 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    ChatId, ClientId, Command, Problem,
+    ChatId, ClientId, Command, Problem, UserId,
     frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
     page::History,
 };
-use engine::{Caller, Proposed};
+use engine::{Caller, Engine, Proposed};
 use futures_util::FutureExt;
 use tokio::time::Instant;
 use tungstenite::{Error, Message, error::CapacityError};
@@ -126,12 +126,7 @@ impl Connection {
                 }
             }
             ClientFrame::Earlier { chat, before } => {
-                self.pace();
-                // only for a watched chat: watching it was permitted
-                let page = match self.watched(chat) {
-                    Some(_) => self.state.engine.earlier(chat, self.caller.user, before),
-                    None => Err(Problem::UnknownChat),
-                };
+                let page = self.read_watched(chat, |engine, user| engine.earlier(chat, user, before));
                 answers.push(&match page {
                     Ok(History { events, earlier, .. }) => {
                         ServerFrame::Earlier { chat, before, events, earlier }
@@ -140,11 +135,7 @@ impl Connection {
                 })?;
             }
             ClientFrame::Later { chat, after } => {
-                self.pace();
-                let page = match self.watched(chat) {
-                    Some(_) => self.state.engine.later(chat, self.caller.user, after),
-                    None => Err(Problem::UnknownChat),
-                };
+                let page = self.read_watched(chat, |engine, user| engine.later(chat, user, after));
                 answers.push(&match page {
                     Ok(events) => ServerFrame::Later { chat, after, events },
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
@@ -153,6 +144,17 @@ impl Connection {
             ClientFrame::Do { request, command } => return Ok(Some(PendingCommand { request, command })),
         }
         Ok(None)
+    }
+
+    /// Reads a page of history, at the rate at which pages may be loaded. Only of a watched chat: watching it was permitted.
+    fn read_watched<T>(
+        &mut self,
+        chat: ChatId,
+        read: impl FnOnce(&Engine, UserId) -> Result<T, Problem>,
+    ) -> Result<T, Problem> {
+        self.pace();
+        self.watched(chat).ok_or(Problem::UnknownChat)?;
+        read(&self.state.engine, self.caller.user)
     }
 
     /// Counts a read of history against the rate limit for pages, since it costs about as much. Beyond the limit the
