@@ -167,7 +167,7 @@ pub async fn chat_privately(with: String) -> Result<ChatId, Refusal> {
     let with = parse_person(&with)?;
     let chat = context::fresh_chat_id()?;
     execute(Command::ChatPrivately { with, chat, is_there: false, is_near: false }).await?;
-    let chat = context::chat_of_two(with)?;
+    let chat = context::direct_chat_with(with)?;
     redirect(&chat_page(chat));
     Ok(chat)
 }

@@ -156,7 +156,7 @@ impl Engine {
                 }
             }
             Command::ChatPrivately { with, is_there, is_near, .. } => {
-                let chat = self.chat_of_two(by, *with)?;
+                let chat = self.direct_chat_with(by, *with)?;
                 *is_there = chat.is_some_and(|chat| self.presence.is_in(chat.id, *with));
                 *is_near = self.presence.are_together(by, *with);
                 if by != *with && !self.presence.is_here(*with) {
@@ -283,8 +283,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::NotReadable`] if the database cannot be read.
-    pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, Problem> {
-        self.read()?.chat_of_two(one, other).map_err(|error| not_readable(&error))
+    pub fn direct_chat_with(&self, one: UserId, other: UserId) -> Result<Option<Chat>, Problem> {
+        self.read()?.direct_chat_with(one, other).map_err(|error| not_readable(&error))
     }
 
     /// Returns the invites that wait for an answer of a user.

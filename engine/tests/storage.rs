@@ -567,7 +567,7 @@ async fn a_disk_that_fails_is_told_and_nothing_is_shown_that_is_not_stored() {
     }
     work.health.cannot_go_on().await;
     assert!(!work.health.is_well());
-    assert_eq!(work.post(7).await, Err(Problem::NotStored), "whoever asks then is told, too");
+    assert_eq!(work.post(7).await, Err(Problem::NotStored), "later callers are refused, too");
     let CatchUp::Events(shown) = subscription.after(begun) else { panic!("nothing is shown") };
     assert_eq!(shown.last(), stored, "nothing that was not stored is shown");
 

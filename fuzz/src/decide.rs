@@ -129,7 +129,7 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
     let Decision::Accepted(changes) = decision else { return };
     // Users without access can remove their own messages, and do nothing else.
     let is_own = matches!(command, Command::RemoveMessage { .. });
-    assert!(is_own || chat.check_access(*by).is_ok(), "whoever is not let in does nothing");
+    assert!(is_own || chat.check_access(*by).is_ok(), "a user without access changes nothing");
     for change in changes {
         let Change::Chat(Event { kind, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
@@ -143,7 +143,7 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
             | EventKind::LockSet { .. }
             | EventKind::PersonRemoved { .. }
             | EventKind::PersonAdmitted { .. }
-            | EventKind::PeopleRemoved { .. } => assert!(is_owner, "{kind:?} by somebody else"),
+            | EventKind::PeopleRemoved { .. } => assert!(is_owner, "{kind:?} by a user who is not the owner"),
             _ => {}
         }
     }

@@ -85,9 +85,9 @@ pub(super) fn new_chat_id(
 /// # Errors
 /// [`Problem::UnknownChat`] if there is none, [`Problem::NotReadable`] if the database cannot be read, or the problem
 /// of the [caller](FormContext::caller) if the user is unknown.
-pub(super) fn chat_of_two(with: UserId) -> Result<ChatId, Problem> {
+pub(super) fn direct_chat_with(with: UserId) -> Result<ChatId, Problem> {
     let FormContext { engine, caller, .. } = form_context()?;
-    Ok(engine.chat_of_two(caller?.user, with)?.ok_or(Problem::UnknownChat)?.id)
+    Ok(engine.direct_chat_with(caller?.user, with)?.ok_or(Problem::UnknownChat)?.id)
 }
 
 /// Parses a chat id.

@@ -181,12 +181,12 @@ fn AboutDialog(about: About) -> impl IntoView {
         }
     });
     let chat_id = chat.chat_id();
-    let (is_owner, is_of_two) = {
+    let (is_owner, is_direct) = {
         let me = live.me.with_untracked(|me| me.id);
         chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
     };
     let problem = RwSignal::new(None::<Problem>);
-    let remove = message.filter(|_| is_me || (is_owner && !is_of_two)).map(|message| {
+    let remove = message.filter(|_| is_me || (is_owner && !is_direct)).map(|message| {
         let said_still = move || said.with(Option::is_some);
         // The buttons below keep their place.
         let gone = || {
@@ -232,13 +232,13 @@ fn AboutDialog(about: About) -> impl IntoView {
         let words = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
         act_on_person(SetHidden::PATH, ("is_hidden", is_hidden), ask, words)
     });
-    let expel = (!is_me && is_owner && !is_of_two).then_some(move || {
+    let expel = (!is_me && is_owner && !is_direct).then_some(move || {
         let is_removed = !chat.chat.with(|chat| chat.removed.contains(&id));
         let ask = Ask::SetRemoved { chat: chat_id, person: id, is_removed };
         let words = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
         act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, words)
     });
-    let expel_all = (!is_me && is_owner && !is_of_two).then(|| {
+    let expel_all = (!is_me && is_owner && !is_direct).then(|| {
         view! {
             <ActionForm
                 action=RemovePerson::PATH

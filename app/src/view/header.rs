@@ -45,7 +45,7 @@ pub fn ChatHeader() -> impl IntoView {
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
     let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
-    let is_of_two = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
+    let is_direct = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
             <a class="quiet" href="/" on:click=move |event| live.stay_if_cut_off(&event, live.notice)>
@@ -61,8 +61,8 @@ pub fn ChatHeader() -> impl IntoView {
             </div>
             <div class="tools">
                 <Show when=move || !is_over.get()>
-                    <VisibilityView is_owner is_of_two />
-                    <Show when=move || !is_of_two.get()>
+                    <VisibilityView is_owner is_direct />
+                    <Show when=move || !is_direct.get()>
                         <CopyLink />
                     </Show>
                 </Show>
@@ -76,7 +76,7 @@ pub fn ChatHeader() -> impl IntoView {
 /// The visibility of the chat: a switch for its owner, and a text for others and in a direct chat, which is always
 /// private.
 #[component]
-fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView {
+fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::here();
     let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
@@ -86,7 +86,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_of_two: Memo<bool>) -> impl IntoView 
     });
     view! {
         <Show
-            when=move || is_owner.get() && !is_of_two.get()
+            when=move || is_owner.get() && !is_direct.get()
             fallback=move || view! { <span class="badge">{words(word)}</span> }
         >
             <Switch

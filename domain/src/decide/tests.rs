@@ -163,7 +163,7 @@ fn open_invites_to_a_user_are_limited() {
     let hide = |is_hidden| Command::SetHidden { person: user(102), is_hidden };
     model.run(user(1), hide(true));
     let mut hiding = model.clone();
-    assert!(is_accepted(&hiding.run(user(99), privately(1, 99))), "whoever is hidden is not in the way");
+    assert!(is_accepted(&hiding.run(user(99), privately(1, 99))), "a hidden user is not in the way");
     model.run(user(1), hide(false));
     model.run(user(1), answer(1, Answer::Decline));
     assert!(is_accepted(&model.run(user(99), privately(1, 99))));

@@ -79,7 +79,7 @@ fn a_browser_with_another_session_reads_as_another_user() {
     timeline.echo(client_id(4), body("waits"), Timestamp(5));
     timeline.apply(posted(OTHER, 3, 0, 6));
     timeline.read_by(OTHER);
-    assert_eq!(timeline.on_their_way().count(), 0, "neither is sent as somebody who did not write it");
+    assert_eq!(timeline.on_their_way().count(), 0, "neither is sent under another name");
     assert!(timeline.retry(client_id(3), Timestamp(7)).is_none(), "it is stored");
     assert!(timeline.retry(client_id(4), Timestamp(7)).is_some());
     timeline.apply(posted(OTHER, 4, 3, 7));

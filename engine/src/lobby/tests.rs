@@ -137,7 +137,7 @@ async fn people_come_first_and_one_owner_or_address_has_a_share_of_the_list() {
     (1..=5).for_each(|number| lobby.apply(&started_by(1, number, Visibility::Public)));
     lobby.apply(&started_by(2, 6, Visibility::Public));
     assert_eq!(titles(&enter(&lobby, "", 10).await.1), ["Chat 6", "Chat 5", "Chat 4"]);
-    assert_eq!(enter(&lobby, "chat", 10).await.1.matching, 6, "whoever looks for one finds it");
+    assert_eq!(enter(&lobby, "chat", 10).await.1.matching, 6, "a search finds it");
     // An empty chat makes room for one with a member.
     let (mut view, mut page) = enter(&lobby, "", 10).await;
     let member = User::new(UserId::from_bytes([9; ID_BYTES]));

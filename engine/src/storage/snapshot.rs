@@ -155,7 +155,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
-    pub fn chat_of_two(&self, one: UserId, other: UserId) -> Result<Option<Chat>, StoreError> {
+    pub fn direct_chat_with(&self, one: UserId, other: UserId) -> Result<Option<Chat>, StoreError> {
         let found = self.read.open_table(DIRECT_CHATS)?.get((one.bytes(), other.bytes()))?;
         found.map_or(Ok(None), |chat| self.chat(ChatId::from_bytes(chat.value())))
     }

@@ -292,7 +292,7 @@ mod tests {
         let ((ana, before), (_, planted)) = (start(&sessions, NOW), start(&sessions, NOW));
         let (again, moved) = sessions.find_or_start(&both(&[&before]), NOW, true).unwrap();
         let moved = moved.unwrap().to_str().unwrap().to_owned();
-        assert_eq!(again.user(), ana.user(), "whoever was here before the update stays who they are");
+        assert_eq!(again.user(), ana.user(), "a session from before the update holds");
         for attribute in ["__Host-qchat_session=", "Secure", "Path=/"] {
             assert!(moved.contains(attribute), "{moved}");
         }

@@ -32,7 +32,7 @@ async fn see_it_stop(process: Process, ana: &Person, chat: ChatId, said: u64) ->
             _ => None,
         })
         .await;
-    assert_eq!(refused, Problem::Restarting, "whoever is there is told to come back");
+    assert_eq!(refused, Problem::Restarting, "connected clients are told to reconnect");
     let failure = process.end();
     assert_eq!(failure.code, Some(1), "{}", failure.said);
     assert!(failure.said.contains("nothing can be stored any more"), "{}", failure.said);

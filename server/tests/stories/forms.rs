@@ -163,7 +163,7 @@ async fn a_form_that_is_sent_twice_starts_one_chat() {
         "which is none more of those one may have"
     );
     let theirs = submit(&bea, "start_chat", &form).await;
-    assert_ne!(theirs.headers[LOCATION], first.headers[LOCATION], "nobody gets at the chat of somebody else");
+    assert_ne!(theirs.headers[LOCATION], first.headers[LOCATION], "the chat of another user is not reached");
     let lobby = bea.connect().await.enter_lobby("", 10).await;
     assert_eq!(lobby.matching, 3);
     let refused = submit(&ana, "start_chat", &[("title", &*"x".repeat(101)), ("id", id)]).await;

@@ -53,7 +53,7 @@ async fn an_invite_comes_to_every_page_leads_to_a_direct_chat_and_goes_when_it_i
     ana_in.post(chat, client_id(1), "psst").await.unwrap();
     assert!(matches!(bea_in.event().await.kind, EventKind::Posted(_)));
     assert_eq!(ana.chat_privately(bea_in.me.id).await.1, Some(chat));
-    assert_eq!(bea.connect().await.invites().await, [], "whoever is there is not invited");
+    assert_eq!(bea.connect().await.invites().await, [], "a user in the chat is not invited");
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn an_invite_survives_a_restart_and_a_rename_shows_in_it() {
     assert_eq!(bea_here.invites().await[0].chat, chat);
     let ana_here = ana.connect().await;
     drop(ana_here);
-    assert_eq!(bea_here.invites().await, [], "it goes with whoever made it");
+    assert_eq!(bea_here.invites().await, [], "it goes with the user who made it");
 }
 
 #[tokio::test]

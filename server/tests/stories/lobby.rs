@@ -59,7 +59,7 @@ async fn people_are_counted_once_however_many_pages_they_have_open() {
     let bea_here = bea.connect().await;
     tab.until_lobby(&mut lobby, |lobby| lobby.counts.people == 2).await;
     let page = server.person().await.get("/").await.text;
-    assert!(page.contains("3 people online"), "whoever looks counts: {page}");
+    assert!(page.contains("3 people online"), "the visitor counts: {page}");
     drop(bea_here);
     tab.until_lobby(&mut lobby, |lobby| lobby.counts.people == 1).await;
 }

@@ -368,7 +368,7 @@ async fn in_a_locked_chat_names_stay_and_no_newcomer_is_named() {
     let seen = async || server.person().await.watch(chat).await.find(names).await;
     let mut named = seen().await;
     named.1.sort();
-    assert_eq!(named, (4, vec!["Anna".to_owned(), "Bea".to_owned()]), "whoever looks is counted as well");
+    assert_eq!(named, (4, vec!["Anna".to_owned(), "Bea".to_owned()]), "the visitor is counted as well");
     let page = cy.get(&format!("/chat/{chat}")).await.text;
     let (html, _) = page.split_once("</html>").unwrap();
     assert!(!html.contains("a word"), "{html}");

@@ -149,7 +149,7 @@ async fn all_of_a_database_is_checked_unless_it_is_known_to_be_intact() {
     touch(&database);
 
     let (process, has_looked) = Process::start_again(folder.path());
-    assert!(has_looked, "somebody wrote to it");
+    assert!(has_looked, "another process wrote to it");
     process.kill();
     let copied = tempfile::tempdir().unwrap();
     for file in fs::read_dir(folder.path()).unwrap() {

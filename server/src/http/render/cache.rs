@@ -490,7 +490,7 @@ mod tests {
         assert_eq!(made_before(&renderer, &pages), 3);
         let mut own = page(3, "hi");
         own.about = pages[2].about.clone();
-        assert_eq!(made_before(&renderer, &[own]), 0, "whoever it is about sees their own");
+        assert_eq!(made_before(&renderer, &[own]), 0, "the user it is about sees their own");
     }
 
     #[test]

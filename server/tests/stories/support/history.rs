@@ -253,7 +253,7 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
             let expected = log.iter().filter(|(seq, ..)| !was_skipped(*seq));
             assert!(
                 expected.eq(&history.seen),
-                "somebody saw something else than the log, or in another order"
+                "a client saw other events than the log has, or in another order"
             );
             compared.seen += history.seen.len();
             compared.snapshots += history.skipped.len();
