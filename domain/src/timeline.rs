@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, local, said_by};
-pub use window::KEPT_EVENTS;
 
 use crate::{ClientId, Epoch, Event, EventKind, Expiry, Seq, UserId, frame::Cursor, page::History};
 

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use proptest::{collection::vec, prelude::*};
 
-use super::{window::SPARE_EVENTS, *};
+use super::{
+    window::{KEPT_EVENTS, SPARE_EVENTS},
+    *,
+};
 use crate::{
     Body, ChatId, Lifetimes, Message, Nickname, Problem, RemovedBy, Span, Timestamp, User, id::ID_BYTES,
 };
@@ -269,8 +272,8 @@ fn what_is_kept_of_many_messages_is_bounded() {
     for event in &log[50..] {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
         // a reader at the end sees about forty
-        timeline.let_go(|| (Seq(event.seq.0.saturating_sub(40 * 3)), event.seq));
-        assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+        timeline.let_go(|| (Seq(event.seq.0.saturating_sub(39 * 3)), event.seq));
+        assert!(timeline.events.len() <= 40 + KEPT_EVENTS + SPARE_EVENTS);
     }
     assert!(timeline.has_earlier() && !timeline.has_later());
     assert_eq!(timeline.newest(), Some(timeline.cursor().seq));
@@ -289,18 +292,18 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
         timeline.let_go(|| reads);
     }
-    assert_eq!(here(&timeline), (1..=100).collect::<Vec<_>>());
+    assert_eq!(here(&timeline), (1..=101).collect::<Vec<_>>());
     assert!(timeline.has_later() && !timeline.has_earlier());
     assert_eq!(timeline.cursor().seq, log[999].seq);
     let missed = timeline.missed();
     timeline.append(log[149].seq, log[150..200].to_vec());
-    assert_eq!(timeline.newest(), Some(log[99].seq), "that is not the page after the newest one here");
-    for page in log[100..].chunks(50) {
+    assert_eq!(timeline.newest(), Some(log[100].seq), "that is not the page after the newest one here");
+    for page in log[101..].chunks(50) {
         let newest = timeline.newest().unwrap();
         timeline.append(newest, page.to_vec());
         timeline.append(newest, page.to_vec());
         timeline.let_go(|| (newest, newest));
-        assert!(timeline.events.len() <= KEPT_EVENTS + SPARE_EVENTS);
+        assert!(timeline.events.len() <= 1 + 2 * KEPT_EVENTS + SPARE_EVENTS);
     }
     assert!(!timeline.has_later() && timeline.has_earlier());
     assert_eq!((timeline.newest(), timeline.missed()), (Some(log[999].seq), missed));
@@ -317,7 +320,7 @@ fn what_is_in_view_is_kept_beyond_the_bound() {
     let log = log(1_000);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
     timeline.let_go(|| (log[300].seq, log[800].seq));
-    assert_eq!(here(&timeline), (276..=826).collect::<Vec<_>>());
+    assert_eq!(here(&timeline), (251..=851).collect::<Vec<_>>());
 }
 
 #[test]

@@ -5,29 +5,27 @@ use std::sync::Arc;
 use super::{Timeline, redact};
 use crate::{Event, Seq};
 
-/// About how many events are kept, around what is read. Those further away are unloaded and loaded again in pages.
-pub const KEPT_EVENTS: usize = 100;
+/// How many events are kept on either side of what is read. Those further away are unloaded and loaded again in pages.
+pub(super) const KEPT_EVENTS: usize = 50;
 /// How many more events may accumulate before the furthest are unloaded.
 pub(super) const SPARE_EVENTS: usize = 25;
 
 impl Timeline {
-    /// Unloads the events furthest from what is read, if there are too many. About [`KEPT_EVENTS`] stay, and at least
-    /// all between the first and the last event that `read` returns, with some on either side.
+    /// Unloads the events furthest from what is read, if there are too many: more than [`KEPT_EVENTS`] before the first
+    /// or after the last event that `read` returns.
     pub fn let_go(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
         let count = self.events.len();
         if count <= KEPT_EVENTS + SPARE_EVENTS {
             return;
         }
         let (first, last) = read();
-        let from = self.events.partition_point(|event| event.seq < first);
-        let to = self.events.partition_point(|event| event.seq <= last).max(from);
-        let keep = KEPT_EVENTS.max(to - from + 2 * SPARE_EVENTS);
-        if count <= keep + SPARE_EVENTS {
+        let start = self.events.partition_point(|event| event.seq < first).saturating_sub(KEPT_EVENTS);
+        let end = (self.events.partition_point(|event| event.seq <= last) + KEPT_EVENTS).clamp(start, count);
+        if start + (count - end) <= SPARE_EVENTS {
             return;
         }
-        let end = (from.saturating_sub((keep + from - to) / 2) + keep).min(count);
         let after: Vec<_> = self.events.drain(end..).collect();
-        let before: Vec<_> = self.events.drain(..end - keep).collect();
+        let before: Vec<_> = self.events.drain(..start).collect();
         self.later |= !after.is_empty();
         self.earlier |= !before.is_empty();
         self.missed_elsewhere += before.iter().chain(&after).filter(|event| self.is_missed(event)).count();
