@@ -1,4 +1,4 @@
-# The commands of Qchat. Each gets what it needs by itself: see scripts/setup.sh.
+# The commands to build, test and measure Qchat. Each installs what it needs: see scripts/setup.sh.
 
 export PATH := $(CURDIR)/scripts/tools:$(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
@@ -8,24 +8,24 @@ export PATH := $(CURDIR)/scripts/tools:$(CURDIR)/end2end/node_modules/.bin:$(or 
 run: build
 	$(PROGRAM)
 
-# Runs Qchat for those who work on it: builds again whenever a file changes
+# Runs Qchat for development: rebuilds and restarts it whenever a file changes
 watch: setup
 	cargo leptos watch
 
-# Builds target/release/qchat, which carries its site inside, unless nothing it is made of has changed since
+# Builds target/release/qchat, with the site embedded, unless it is newer than all of its sources. Cargo would rebuild the server
+# each time, since cargo-leptos rewrites the site. The modification time of the program is set to the start of the build, so that
+# files changed meanwhile are built the next time.
 SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain engine frontend \
 	server/Cargo.toml server/build.rs server/src style
-# Cargo would build the server anew each time, since cargo-leptos writes the site anew, which is in it: two minutes for nothing.
-# The program is made as old as the moment before the build, so that what is changed meanwhile is built the next time.
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
 		mkdir -p target && touch target/build-began && cargo leptos build --release --precompress && touch -r target/build-began $(PROGRAM); \
 	else \
-		echo "$(PROGRAM) is as new as its sources"; \
+		echo "$(PROGRAM) is up to date"; \
 	fi
 
-# Runs every test
+# Runs all tests
 test: test-rust test-browser
 
 test-rust: setup
@@ -37,8 +37,8 @@ test-browser: build
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
 
-# Tries hard, for half an hour: kills, power cuts, lines that come and go, storms, damage, attacks. What came of it on which
-# machine is in docs/results.
+# Runs the stress tests, for half an hour: kills, power failures, unreliable connections, connection storms, damaged files and
+# attacks. Results, each with its machine, are in docs/results.
 torture: setup
 	QCHAT_KILLS=1000 QCHAT_CLIENTS=50 $(TORTURE) crash
 	QCHAT_CUTS=12000 $(TORTURE) power_cut
@@ -48,16 +48,16 @@ torture: setup
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 
-# An hour under mixed load: what the server takes of the machine does not grow
+# Runs the soak test: an hour of mixed load, in which the resources that the server uses must not grow
 soak: setup
 	QCHAT_SOAK_SECONDS=3600 $(TORTURE) soak
 
-# What is built to try it hard and to measure it has a folder of its own: it has more in it than what is shipped.
+# Stress tests and benchmarks have a target folder of their own: they are built with more dependencies than the program.
 TRIALS := --target-dir target/trials
 TORTURE := cargo test --release $(TRIALS) --package server --test stories -- --nocapture
 
-# Has libFuzzer look for inputs that break what reads from outside, 10 minutes each. What cargo-fuzz asks of a nightly
-# Rust are these flags of the ordinary one. Needs a C++ compiler.
+# Fuzzes the code that reads input from outside, with libFuzzer, 10 minutes for each target. RUSTFLAGS has the instrumentation
+# that cargo-fuzz uses with a nightly Rust; a stable Rust accepts these flags as well. Needs a C++ compiler.
 FUZZ_SECONDS := 600
 fuzz: setup
 	RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
@@ -68,26 +68,27 @@ fuzz: setup
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-# Measures, beside the limit of the machine and peers, for half an hour: `make bench BENCH=--short` for four minutes,
-# `make bench BENCH=fanout` for one part. The report is in target/bench.
+# Runs the benchmarks, for half an hour, and compares Qchat with the limit of the machine and with other servers.
+# `make bench BENCH=--short` takes four minutes, `make bench BENCH=fanout` runs one part. The report is in target/bench.
 BENCH :=
 bench: build
 	scripts/setup.sh bench
 	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(PROGRAM) cargo bench $(TRIALS) --package server --bench bench -- $(BENCH)
 
-# Has Lighthouse judge the home page and a chat as phones see them, and writes what it says into docs/results
+# Rates the home page and a chat with Lighthouse, as on a phone, and writes the results to docs/results
 lighthouse: build
 	scripts/setup.sh browser
 	scripts/setup.sh lighthouse
 	cd end2end/lighthouse && QCHAT_BROWSER=$$(../../scripts/browser.sh) node measure.js $(CURDIR)/docs/results/lighthouse.md
 
-# Takes the pictures of the README anew
+# Takes the screenshots of the README
 pictures: build
 	scripts/setup.sh browser
 	mkdir -p docs/pictures
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) QCHAT_PICTURES=$(CURDIR)/docs/pictures npx playwright test pictures
 
-# Format, lints and documentation, with warnings denied; and what is built in: its licences, sources and known holes
+# Checks formatting, lints and documentation, with warnings denied, and the licences, sources and known vulnerabilities of the
+# dependencies
 check: setup
 	scripts/setup.sh check
 	cargo fmt --check

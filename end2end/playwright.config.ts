@@ -7,13 +7,13 @@ if (!executablePath) throw new Error('QCHAT_BROWSER is not set: run these tests 
 export default defineConfig({
   testDir: 'tests',
   outputDir: 'test-results',
-  // A test that fails once and passes then has found something: nothing is tried twice.
+  // A test that fails once and then passes has found a problem, so no test is retried.
   retries: 0,
   fullyParallel: true,
   workers: 2,
   forbidOnly: !!process.env.CI,
   reporter: [['list']],
-  // far more than any story takes: what is late in one of them is told by what it waits for, in seconds
+  // far more than any story takes: each expectation in a story has its own timeout of some seconds
   timeout: 90_000,
   use: {
     locale: 'en-GB',

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of a Chromium to test with: one that is on the machine, or else Playwright's own.
+# Prints the path of the Chromium for the browser tests: an installed one, or else the one that Playwright downloaded.
 set -euo pipefail
 cd "$(dirname "$0")/../end2end"
 for name in chromium chromium-browser google-chrome; do

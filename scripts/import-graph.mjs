@@ -1,8 +1,8 @@
-// Which module imports which, as docs/architecture.md shows it. Prints the graph, and fails where modules import each other in a
-// circle. With `--check` it also fails where the document shows another graph, and with `--write` it writes the graph into it.
+// Prints the import graph of the modules of each crate, and fails if it has a cycle. With `--check` it also fails if the graph in
+// docs/architecture.md is another one, and with `--write` it writes the graph into that file.
 //
-// A module is a file directly in the `src` of a crate, with all that is in the folder of its name; where a crate has one folder
-// that holds most of it (`WITHIN`), the files in that are. Tests are not looked at.
+// A module is a file directly in the `src` of a crate, together with everything in the folder of the same name. In the folders in
+// `WITHIN`, which hold most of their crate, each file is a module. Tests are ignored.
 
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -12,18 +12,18 @@ const WITHIN = { app: ['view', 'page', 'live'], server: ['http'] };
 const DOCUMENT = 'docs/architecture.md';
 const [BEGIN, END] = ['<!-- import graph: made by scripts/import-graph.mjs -->', '<!-- end of the import graph -->'];
 
-/** All Rust files in a folder but tests. */
+/** Returns the Rust files in a folder and its subfolders, without tests. */
 const files = (folder) =>
   readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
     return statSync(path).isDirectory() ? files(path) : name.endsWith('.rs') && name !== 'tests.rs' ? [path] : [];
   });
 
-/** The paths that a text imports or names from a place, such as `http::client::Client` from the root of its crate. */
+/** Returns the paths that a source text uses relative to `place`, such as `http::client::Client` relative to the crate root. */
 function named(text, place) {
   const paths = [];
   const expand = (prefix, rest) => {
-    // `{a, b::{c, d}}` after a prefix
+    // expands `{a, b::{c, d}}` after a prefix
     let depth = 0;
     let item = '';
     const items = [];
@@ -50,10 +50,10 @@ const graphs = CRATES.map((crate) => {
   const all = files(source);
   const within = WITHIN[crate] ?? [];
   const parts = (path) => path.replace(/\.rs$/, '').slice(source.length + 1).split('/');
-  /** The module that a path leads to. */
+  /** Returns the module that a path is in. */
   const moduleOf = ([first, second]) => (within.includes(first) && second && second !== 'self' ? `${first}::${second}` : first);
   const known = new Set(all.map((path) => moduleOf(parts(path))));
-  // what the root of the crate lets out of its modules
+  // the items that the crate root re-exports from its modules
   const root = readFileSync(join(source, 'lib.rs'), 'utf8').replace(/pub use /g, 'pub use root::');
   const shown = new Map(named(root, 'pub use root').map((path) => [path.at(-1), moduleOf(path)]));
   const edges = new Map();
@@ -73,7 +73,7 @@ const graphs = CRATES.map((crate) => {
   return { crate, edges };
 });
 
-/** The modules of a circle, if there is one. */
+/** Returns the modules of an import cycle, or null if there is none. */
 function circle(edges) {
   const state = new Map();
   const path = [];

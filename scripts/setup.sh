@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Gets what Qchat needs to be built, with `check` also what looks at its dependencies, with `bench` what it is measured
-# against, with `lighthouse` what judges its pages, and with `browser` what its tests need. Says what it does and how long
-# that takes, does nothing twice, and stops with one line when something is missing that it cannot get itself.
+# Installs what is needed to build Qchat; with `check` also the tools of `make check`, with `bench` the servers it is compared
+# with, with `lighthouse` Lighthouse, and with `browser` what the browser tests need. Says what it installs and how long that
+# takes, skips what is installed already, and stops with a one-line message if something is missing that it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# cargo-leptos 0.3.10 is the newest that builds with this Rust; wasm-bindgen has to be the very version of the crate.
+# cargo-leptos 0.3.10 is the newest that builds with this Rust; the version of wasm-bindgen-cli has to be exactly that of the crate.
 readonly CARGO_LEPTOS=0.3.10
 readonly CARGO_DENY=0.20.2
 readonly LEPTOSFMT=0.1.33
@@ -39,7 +39,7 @@ if ! rustup target list --toolchain "$RUST" --installed | grep -qx wasm32-unknow
     || stop "the wasm target could not be added: look at what rustup says above"
 fi
 
-# A tool is optimised for its build, not for its run: as released it would take three times as long to install.
+# Builds a tool with few optimisations: with those of its release profile the installation would take three times as long.
 install() {
   CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
     cargo install --quiet "$@" || stop "$1 could not be installed: look at what cargo says above"
@@ -60,7 +60,7 @@ npm_packages() {
     || stop "the npm packages could not be installed: look at what npm says above"
   cp "$1/package-lock.json" "$1/node_modules/.installed-lock"
 }
-# wasm-opt comes with the packages of end2end.
+# The packages of end2end include wasm-opt.
 npm_packages end2end
 [ "${1:-}" != bench ] || npm_packages server/benches/peers
 [ "${1:-}" != lighthouse ] || npm_packages end2end/lighthouse
@@ -76,7 +76,7 @@ fi
 
 [ "${1:-}" = browser ] || exit 0
 
-# Installs packages of Debian, where that can be done.
+# Installs Debian packages; fails without apt-get or without root.
 debian() {
   has apt-get && [ "$(id -u)" = 0 ] || return 1
   say "installing Debian's $* (about a minute)"
@@ -90,14 +90,14 @@ BROWSER=$(scripts/browser.sh) || stop "no Chromium was found. On Debian, as root
 "$BROWSER" --version >/dev/null 2>&1 \
   || stop "$BROWSER does not start, it may lack libraries. On Debian, as root: apt-get install chromium"
 
-# What Qchat is for is told once for three engines, by the commands of WebDriver, and some stories are told behind a proxy.
+# The main features are tested in three browser engines over WebDriver, and some stories run behind a proxy.
 has chromedriver || debian chromium-driver \
   || say "stories for all engines are skipped in Chromium, since it has no driver. On Debian, as root: apt-get install chromium-driver"
 has firefox-esr || has firefox || debian firefox-esr \
   || say "stories in Firefox are skipped, since it is not installed. On Debian, as root: apt-get install firefox-esr"
 { has WebKitWebDriver && has Xvfb; } || debian webkit2gtk-driver xvfb \
   || say "stories in WebKit are skipped, since it is not installed. On Debian, as root: apt-get install webkit2gtk-driver xvfb"
-# Its program alone: the package as such would have it run as a service.
+# Unpacks only the program: installing the package would also start nginx as a service.
 nginx_program() {
   has apt-get || return 1
   say "getting Debian's nginx (some seconds)"

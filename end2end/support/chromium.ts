@@ -1,4 +1,4 @@
-/** How Chromium is started, whoever drives it. */
+/** The flags with which Chromium is started, by Playwright and by WebDriver. */
 export const chromiumFlags = [
   '--no-sandbox',
   '--disable-gpu',
@@ -7,6 +7,6 @@ export const chromiumFlags = [
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
-  // this machine by a name that browsers do not trust as they trust it by itself
+  // a name for this machine that browsers do not treat as a trustworthy origin, unlike 127.0.0.1
   '--host-resolver-rules=MAP elsewhere.test 127.0.0.1',
 ];

@@ -1,5 +1,5 @@
-// A story that is told in an engine which Playwright does not drive: somebody comes to Qchat with such a browser, and others
-// with the one that all stories have.
+// Fixtures for stories in browser engines that Playwright does not drive: a visitor uses such a browser, and other users the
+// Chromium that all stories have.
 
 import { writeFile } from 'node:fs/promises';
 import { EngineChat, EngineHome } from '../pages/engines.ts';
@@ -9,7 +9,7 @@ import { test as base } from './story.ts';
 
 export { expect } from '@playwright/test';
 
-/** Somebody with a browser of another engine. */
+/** A user with a browser of one of the engines. */
 export class Visitor {
   readonly home: EngineHome;
   readonly chat: EngineChat;
@@ -32,7 +32,7 @@ export class Visitor {
     await this.chat.isConnected();
   }
 
-  /** Starts a chat from the home page; gives its address. */
+  /** Starts a chat from the home page. Returns its address. */
   async startChat(chat: { nickname?: string; title?: string } = {}): Promise<string> {
     await this.visit('/');
     await this.home.isConnected();
@@ -44,7 +44,7 @@ export class Visitor {
     return this.page.url();
   }
 
-  /** What is done opens a window: the same person in it, once its chat is open. */
+  /** Does something that opens a window with a chat. Returns the same user in that window, once the chat is connected. */
   async newWindow(open: () => Promise<void>): Promise<Visitor> {
     const window = new Visitor(await this.page.newWindow(open), this.server);
     await window.chat.isConnected();
@@ -54,7 +54,7 @@ export class Visitor {
 
 type EngineStory = {
   engine: Engine;
-  /** Lets somebody come, with a browser that nobody used before. */
+  /** Creates a user with a new browser profile. */
   visitor: () => Promise<Visitor>;
 };
 
@@ -69,7 +69,7 @@ const test = base.extend<EngineStory>({
       return new Visitor(await browser.page(), server);
     });
     if (info.status !== info.expectedStatus) {
-      // as it was when the story failed, unless the browser itself did
+      // screenshots at the time of the failure, unless the browser itself failed
       const pages = await Promise.all(browsers.map((browser) => browser.pages().catch(() => [])));
       for (const [place, page] of pages.flat().entries()) {
         const path = info.outputPath(`${engine.name}-${place + 1}.png`);
@@ -81,7 +81,7 @@ const test = base.extend<EngineStory>({
   },
 });
 
-/** Tells stories in each of these engines that is on this machine. */
+/** Runs stories in each of these engines; skips those whose engine is not installed. */
 export function inEngines(names: Engine['name'][], stories: (story: typeof test) => void): void {
   for (const engine of engines.filter(({ name }) => names.includes(name))) {
     test.describe(engine.name, () => {

@@ -1,7 +1,7 @@
-// Browsers of three engines by the commands that all of them know, those of W3C WebDriver, so that one description of a story
-// runs in each: Chromium and WebKit by their drivers, and Firefox over Marionette, which is the protocol behind geckodriver.
-// Playwright cannot drive the last two as distributions build them. A page here has the few operations that stories need. A
-// browser has a profile of its own, and ends with the story.
+// Drives browsers of three engines by the commands of W3C WebDriver, so that the same story runs in each: Chromium and WebKit by
+// their drivers, and Firefox over Marionette, the protocol that geckodriver uses. Playwright cannot drive the last two as Linux
+// distributions build them. Pages have only the operations that stories need. Each browser has a profile of its own, and ends
+// with its story.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
@@ -14,17 +14,17 @@ import { chromiumFlags } from './chromium.ts';
 import { firstOf, onPath } from './path.ts';
 import { freePort } from './port.ts';
 
-/** How long is waited for what should be there. */
+/** How long to wait for an expected state. */
 const TIMEOUT_MILLIS = 8_000;
-/** How long a browser may take to start, or over one command. */
+/** How long a browser may take to start, or to answer a command. */
 const COMMAND_MILLIS = 30_000;
-/** What stands for an element in WebDriver (section 12). */
+/** The key of the identifier of an element in WebDriver (section 12). */
 const ELEMENT = 'element-6066-11e4-a52e-4f735466cecf';
 
-/** What a function is refused with, here, that ran in a page which went. */
+/** The error code, defined here, for a function that ran in a page that was unloaded. */
 const UNLOADED = 'document unloaded';
 
-/** The commands that are used: what Marionette calls them, and their method and path in WebDriver. */
+/** The commands in use: the name in Marionette, and the method and path in WebDriver. */
 const commands = {
   start: ['WebDriver:NewSession', 'POST'],
   navigate: ['WebDriver:Navigate', 'POST', '/url'],
@@ -46,13 +46,13 @@ const commands = {
 } as const;
 type Parameters = Record<string, unknown>;
 
-/** A browser to send commands to. */
+/** A connection that sends commands to a browser. */
 type Driver = {
   send: (command: keyof typeof commands, parameters?: Parameters) => Promise<unknown>;
   end: () => Promise<void>;
 };
 
-/** What a browser refused, by the name it has in WebDriver (section 6.6). */
+/** The error of a command, with its code in WebDriver (section 6.6). */
 class Refused extends Error {
   constructor(
     readonly code: string,
@@ -62,10 +62,11 @@ class Refused extends Error {
   }
 }
 
-/** An engine, and what it takes to start a browser of it. */
+/** A browser engine: its name, whether it is installed, and how to start it with a profile folder. */
 export type Engine = { name: 'Chromium' | 'Firefox' | 'WebKit'; isHere: boolean; launch: (folder: string) => Promise<Driver> };
 
-/** Where distributions keep it: beside the library, in a folder named after the machine and the version. */
+/** Returns the path of the MiniBrowser of WebKit. Distributions put it beside the library, in a folder for each architecture and
+ *  version. */
 function miniBrowser(): string | undefined {
   if (!existsSync('/usr/lib')) return undefined;
   const versions = ['webkitgtk-6.0', 'webkit2gtk-4.1', 'webkit2gtk-4.0'];
@@ -76,19 +77,19 @@ const chromium = { driver: onPath('chromedriver'), browser: process.env.QCHAT_BR
 const firefox = onPath('firefox-esr', 'firefox');
 const webKit = { driver: onPath('WebKitWebDriver'), browser: miniBrowser(), display: onPath('Xvfb') };
 
-/** The engines, whether they are on this machine or not. */
+/** All engines, whether or not they are installed. */
 export const engines: Engine[] = [
   { name: 'Chromium', isHere: Object.values(chromium).every(Boolean), launch: launchChromium },
   { name: 'Firefox', isHere: !!firefox, launch: launchFirefox },
   { name: 'WebKit', isHere: Object.values(webKit).every(Boolean), launch: launchWebKit },
 ];
 
-/** Starts a program that ends, with all it started, when it is told to. */
+/** Starts a program. `end` kills it together with its child processes. */
 function start(program: string, parameters: string[], environment: Record<string, string>): { child: ChildProcess; end: () => Promise<void> } {
   const child = spawn(program, parameters, {
     stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
     env: { ...process.env, LANG: 'en_GB.UTF-8', TZ: 'Europe/Berlin', ...environment },
-    // a group of its own, to be ended as one
+    // a process group of its own, so that all of it can be killed at once
     detached: true,
   });
   const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()).once('error', () => resolve()));
@@ -96,14 +97,14 @@ function start(program: string, parameters: string[], environment: Record<string
     try {
       if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
     } catch {
-      // it has ended by itself
+      // it has exited already
     }
     await gone;
   };
   return { child, end };
 }
 
-/** Asks again until there is an answer. */
+/** Calls `ask` until it returns a value. Throws after a timeout. */
 async function until<T>(what: string, ask: () => Promise<T | undefined>, millis = TIMEOUT_MILLIS): Promise<T> {
   const deadline = Date.now() + millis;
   for (;;) {
@@ -121,7 +122,7 @@ async function launchChromium(folder: string): Promise<Driver> {
   return session(driver, { browserName: 'chrome', 'goog:chromeOptions': options }, end);
 }
 
-/** Starts a WebDriver on a free port. Gives its address, and ends it. */
+/** Starts a WebDriver server on a free port. Returns its address, and a function that ends it. */
 async function startDriver(name: string, program: string, environment: Record<string, string>): Promise<{ driver: string; end: () => Promise<void> }> {
   const port = await freePort();
   const { end } = start(program, [`--port=${port}`], environment);
@@ -135,7 +136,7 @@ async function startDriver(name: string, program: string, environment: Record<st
   }
 }
 
-/** Has a WebDriver start a browser. Where it does not, the driver is ended. */
+/** Starts a browser by a WebDriver server. If that fails, ends the server. */
 async function session(driver: string, capabilities: Parameters, end: () => Promise<void>): Promise<Driver> {
   try {
     const { sessionId } = (await ask('POST', `${driver}/session`, { capabilities: { alwaysMatch: capabilities } })) as { sessionId: string };
@@ -152,7 +153,7 @@ async function session(driver: string, capabilities: Parameters, end: () => Prom
 
 async function launchFirefox(folder: string): Promise<Driver> {
   const preferences = {
-    // a free port, which it writes down in its profile
+    // a free port, which Firefox writes to a file in its profile
     'marionette.port': 0,
     'browser.shell.checkDefaultBrowser': false,
     'browser.startup.homepage_override.mstone': 'ignore',
@@ -184,7 +185,7 @@ async function launchFirefox(folder: string): Promise<Driver> {
   }
 }
 
-/** The protocol behind geckodriver: arrays in JSON, each after its length in bytes and a colon. */
+/** A client of the protocol that geckodriver uses: JSON arrays, each preceded by its length in bytes and a colon. */
 class Marionette {
   private received = Buffer.alloc(0);
   private asked = 0;
@@ -198,7 +199,7 @@ class Marionette {
         if (this.received.length < end) return;
         const message: unknown = JSON.parse(this.received.toString('utf8', colon + 1, end));
         this.received = this.received.subarray(end);
-        // the first is who it is, and no answer
+        // the first message is a greeting, an object
         if (Array.isArray(message)) this.answer(message[1], message[2], message[3]);
       }
     });
@@ -255,7 +256,7 @@ async function launchWebKit(folder: string): Promise<Driver> {
       XDG_DATA_HOME: folder,
       GDK_BACKEND: 'x11',
       LIBGL_ALWAYS_SOFTWARE: '1',
-      // it asks for rights that containers do not give, and meets no page but Qchat's
+      // the sandbox needs rights that containers do not have; the browser loads only pages of Qchat
       WEBKIT_DISABLE_SANDBOX_THIS_IS_DANGEROUS: '1',
     });
     const options = { binary: webKit.browser, args: ['--automation'] };
@@ -269,7 +270,7 @@ async function launchWebKit(folder: string): Promise<Driver> {
   }
 }
 
-/** A command of WebDriver. */
+/** Sends a command to a WebDriver server. Returns its result. */
 async function ask(method: string, address: string, parameters: Parameters): Promise<unknown> {
   const body = method === 'POST' ? JSON.stringify(parameters) : undefined;
   const answer = await fetch(address, { method, body: body ?? null, signal: AbortSignal.timeout(COMMAND_MILLIS) });
@@ -279,7 +280,7 @@ async function ask(method: string, address: string, parameters: Parameters): Pro
   throw new Refused(error, message);
 }
 
-/** A browser that nobody used before. */
+/** A browser with a new profile. */
 export class EngineBrowser {
   private current: string | undefined;
 
@@ -298,7 +299,7 @@ export class EngineBrowser {
     }
   }
 
-  /** The page it began with. */
+  /** Returns the page in the first window. */
   async page(): Promise<EnginePage> {
     this.current = (await this.driver.send('window')) as string;
     return new EnginePage(this, this.current);
@@ -308,12 +309,12 @@ export class EngineBrowser {
     return (await this.driver.send('windows')) as string[];
   }
 
-  /** The pages in all its windows. */
+  /** Returns the pages in all windows. */
   async pages(): Promise<EnginePage[]> {
     return (await this.windows()).map((window) => new EnginePage(this, window));
   }
 
-  /** Has a window do something. */
+  /** Sends a command to a window. */
   async send(window: string, command: keyof typeof commands, parameters: Parameters = {}): Promise<unknown> {
     if (this.current !== window) await this.driver.send('switchTo', { handle: window });
     this.current = window;
@@ -326,7 +327,7 @@ export class EngineBrowser {
   }
 }
 
-/** Where elements of a role are looked for. What an element is called is for the engine to say. */
+/** The selectors for the elements of each role. The accessible name of an element is computed by the engine. */
 const selectors = {
   alert: '[role=alert]',
   button: 'button:not([role])',
@@ -345,7 +346,7 @@ const selectors = {
 } as const;
 export type Role = keyof typeof selectors;
 
-/** Keys that are no letters (WebDriver, section 17.4.2). */
+/** The codes of special keys (WebDriver, section 17.4.2). */
 const keys: Record<string, string> = { Enter: '\uE007', Escape: '\uE00C', Shift: '\uE008', Tab: '\uE004' };
 
 /** A page in a window of a browser. */
@@ -379,17 +380,17 @@ export class EnginePage {
     await this.send('reload');
   }
 
-  /** Runs a function in the page; its arguments and what it gives are JSON, or elements. A promise is waited for. WebKit knows
-   *  no elements within arguments. */
+  /** Runs a function in the page. Returns its result, once a promise is settled. Arguments and result are JSON, or elements; WebKit
+   *  does not support elements nested in arguments. */
   async evaluate<A extends unknown[], R>(run: (...values: A) => R, ...values: A): Promise<Awaited<R>> {
     const script = `return Promise.resolve((${run})(...arguments)).then((value) => ({ value }))`;
     const answer = (await this.send('run', { script, args: values })) as { value: Awaited<R> } | null;
-    // Firefox answers with null where the page goes before the function has ended
+    // Firefox answers with null if the page is unloaded before the function has returned
     if (answer === null) throw new Refused(UNLOADED, 'the page went while a function ran in it');
     return answer.value;
   }
 
-  /** Presses a key, such as `Enter` or `Shift+Enter`, wherever the focus is. */
+  /** Presses a key, such as `Enter` or `Shift+Enter`, in the focused element. */
   async press(key: string): Promise<void> {
     const values = key.split('+').map((name) => keys[name] ?? name);
     const down = values.map((value) => ({ type: 'keyDown', value }));
@@ -397,17 +398,17 @@ export class EnginePage {
     await this.send('act', { actions: [{ type: 'key', id: 'keyboard', actions: [...down, ...up] }] });
   }
 
-  /** Makes its window so wide and high, or as narrow as the browser has windows: 500 pixels in Firefox, 447 in WebKit. */
+  /** Resizes the window, in pixels. Its least width is 500 in Firefox and 447 in WebKit. */
   async resize(width: number, height: number): Promise<void> {
     await this.send('resize', { width, height });
   }
 
-  /** What it looks like, as a PNG. */
+  /** Returns a screenshot, as a PNG. */
   async screenshot(): Promise<Buffer> {
     return Buffer.from((await this.send('screenshot')) as string, 'base64');
   }
 
-  /** What is done opens a window: the page in it. */
+  /** Does something that opens a window. Returns the page in that window. */
   async newWindow(open: () => Promise<void>): Promise<EnginePage> {
     const before = await this.browser.windows();
     await open();
@@ -415,31 +416,31 @@ export class EnginePage {
     return new EnginePage(this.browser, window);
   }
 
-  /** What is shown with this role and this very name, as the engine tells it to assistive technology. */
+  /** Returns the visible elements with this role and exactly this accessible name. */
   get(role: Role, name?: string | RegExp): Part {
     return new Part(this, { role, ...(name === undefined ? {} : { name }) });
   }
 }
 
-/** How a thing that is awaited is called, and how long it may take: as long as what is done to it. */
+/** The options of an expectation: its message, and the same timeout as for actions. */
 const said = (part: Part) => ({ message: `${part}`, timeout: TIMEOUT_MILLIS });
 
 type Wanted = { role: Role; name?: string | RegExp; within?: Part; text?: string };
 type Element = { [ELEMENT]: string };
 
-/** What is shown in a page. It is looked for each time, since pages change. */
+/** A locator of visible elements in a page. It is evaluated anew each time, since pages change. */
 export class Part {
   constructor(
     private readonly page: EnginePage,
     private readonly wanted: Wanted,
   ) {}
 
-  /** What is shown within this. */
+  /** Returns the visible elements within this one. */
   get(role: Role, name?: string | RegExp): Part {
     return new Part(this.page, { role, within: this, ...(name === undefined ? {} : { name }) });
   }
 
-  /** Those of them that have this text. */
+  /** Returns those that contain this text. */
   with(text: string): Part {
     return new Part(this.page, { ...this.wanted, text });
   }
@@ -449,7 +450,7 @@ export class Part {
     return [role, name && `“${name}”`, text && `with “${text}”`, within && `in the ${within}`].filter(Boolean).join(' ');
   }
 
-  /** All of them that are shown now. */
+  /** Returns all matching elements that are visible now. */
   private async all(): Promise<Element[]> {
     const { role, name, text, within } = this.wanted;
     const around = within ? await within.all() : [null];
@@ -471,7 +472,7 @@ export class Part {
     return named;
   }
 
-  /** Does something with the one there is, as soon as there is one that lets it. */
+  /** Does something with the only matching element. Waits until there is exactly one, and until that works. */
   private async act<T>(act: (one: Element) => Promise<T>): Promise<T> {
     let why: unknown = 'there is none';
     const done = await until(`${this}`, async () => {
@@ -494,7 +495,7 @@ export class Part {
     return (await this.lately(() => this.all()))?.length ?? -1;
   }
 
-  /** The texts of all of them. */
+  /** Returns the texts of all matching elements. */
   async texts(): Promise<string[]> {
     const read = async () =>
       this.page.evaluate((...all: Element[]) => (all as unknown as HTMLElement[]).map((one) => one.innerText.trim()), ...(await this.all()));
@@ -509,12 +510,12 @@ export class Part {
     await this.act((one) => this.page.send('click', { id: one[ELEMENT] }));
   }
 
-  /** Types at the end of what is there. */
+  /** Types text after the present value. */
   async type(text: string): Promise<void> {
     await this.act((one) => this.page.send('type', { id: one[ELEMENT], text }));
   }
 
-  /** Types instead of what is there. */
+  /** Replaces the value by typing. */
   async fill(text: string): Promise<void> {
     await this.act((one) => this.page.send('clear', { id: one[ELEMENT] }));
     await this.type(text);
@@ -524,22 +525,22 @@ export class Part {
     return this.act((one) => this.page.evaluate(run as unknown as (one: Element) => R, one));
   }
 
-  /** That it is there once, or so often. */
+  /** Expects one matching element, or the given number of them. */
   async isThere(times = 1): Promise<void> {
     await expect.poll(() => this.count(), said(this)).toBe(times);
   }
 
-  /** That it has this text, among others. */
+  /** Expects the text to contain this one. */
   async says(text: string): Promise<void> {
     await expect.poll(() => this.texts().then((texts) => texts.join('\n')), said(this)).toContain(text);
   }
 
-  /** That there is this in it. */
+  /** Expects this value. */
   async holds(value: string): Promise<void> {
     await expect.poll(() => this.value(), said(this)).toBe(value);
   }
 
-  /** Looks, where what is looked at may go in that moment. */
+  /** Reads something. Returns undefined if what is read disappeared meanwhile. */
   private async lately<T>(look: () => Promise<T>): Promise<T | undefined> {
     try {
       return await look();
@@ -550,7 +551,7 @@ export class Part {
   }
 }
 
-/** Whether it was refused for what may be otherwise in a moment. */
+/** Returns whether the same command may succeed a moment later. */
 function isPassing(error: unknown): boolean {
   const codes = ['element click intercepted', 'element not interactable', 'invalid element state', 'no such element', 'stale element reference', UNLOADED];
   return error instanceof Refused && codes.includes(error.code);

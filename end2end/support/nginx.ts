@@ -1,4 +1,4 @@
-// An nginx before a Qchat: one process, which needs no rights, with everything it writes in a folder that goes with it.
+// An nginx in front of a Qchat: a single process that needs no privileges and writes only to a temporary folder.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -8,20 +8,20 @@ import { join } from 'node:path';
 import { firstOf, onPath } from './path.ts';
 import { freePort } from './port.ts';
 
-/** The program, where there is one: see `scripts/setup.sh browser`. */
+/** The path of nginx; undefined if it is not installed: see `scripts/setup.sh browser`. */
 export const nginx = onPath('nginx') ?? firstOf([new URL('../../target/nginx/usr/sbin/nginx', import.meta.url).pathname]);
 
-/** How it passes on what it is asked; as the README says, unless told otherwise. */
+/** Differences from the configuration in docs/operations.md. */
 export type Way = {
-  /** The path under which Qchat is found. */
+  /** The path under which Qchat is served. */
   path?: string;
-  /** What becomes of the host that was asked for. */
+  /** The value of `Host`. */
   host?: string;
-  /** What it says about where a request comes from. */
+  /** The value of `X-Forwarded-For`. */
   forwardedFor?: string;
-  /** What it says about how. */
+  /** The value of `X-Forwarded-Proto`. */
   proto?: string;
-  /** What becomes of a WebSocket. */
+  /** The configuration of `/live`. */
   live?: string;
 };
 
@@ -32,7 +32,7 @@ export class Nginx {
     readonly url: string,
   ) {}
 
-  /** Starts before the Qchat at `url`. */
+  /** Starts an nginx in front of the Qchat at `url`. */
   static async start(url: string, way: Way = {}): Promise<Nginx> {
     const folder = await mkdtemp(join(tmpdir(), 'qchat-nginx-'));
     const port = await freePort();
@@ -58,7 +58,7 @@ export class Nginx {
   }
 }
 
-/** Whether something listens there, looked for a moment after the last time. */
+/** Returns whether the port accepts connections; if not, after a short wait. */
 async function answers(port: number): Promise<boolean> {
   const does = await new Promise<boolean>((resolve) => {
     const socket = connect(port, '127.0.0.1');
@@ -71,7 +71,7 @@ async function answers(port: number): Promise<boolean> {
 
 function configuration(folder: string, port: number, url: string, way: Way): string {
   const path = way.path ?? '';
-  // under a path, it is for nginx to take that path away
+  // under a path, nginx removes that path from the request
   const pass = (target: string) => `
       proxy_pass ${url}${path && target};
       proxy_http_version 1.1;

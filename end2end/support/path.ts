@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** The first of these that is there. */
+/** Returns the first of these paths that exists. */
 export const firstOf = (paths: string[]): string | undefined => paths.find((path) => existsSync(path));
 
-/** The first program of one of these names on the path, or where it is kept for administrators. */
+/** Returns the path of the first of these programs that is found in PATH or in /usr/sbin. */
 export function onPath(...names: string[]): string | undefined {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'];
   return firstOf(folders.flatMap((folder) => names.map((name) => join(folder, name))));

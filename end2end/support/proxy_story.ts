@@ -1,14 +1,14 @@
-// A story with a proxy before the server.
+// Fixtures for stories with a proxy in front of the server.
 
 import { Nginx, type Way, nginx } from './nginx.ts';
 import type { Settings } from './server.ts';
 import { test as base } from './story.ts';
 
-/** What a server is told about the proxy before it. */
+/** The settings of a server behind a proxy. */
 export const inFrontOf: Settings = { QCHAT_TRUSTED_PROXIES: '127.0.0.1' };
 
 type ProxyStory = {
-  /** Puts a proxy before the server. */
+  /** Starts a proxy in front of the server. */
   behind: (way?: Way) => Promise<Nginx>;
 };
 
@@ -26,12 +26,12 @@ export const test = base.extend<ProxyStory>({
       });
       for (const proxy of proxies) await proxy.dispose();
     },
-    // before people come, so that it goes when they have gone
+    // set up before the users, so that the proxy is stopped after they have left
     { auto: true },
   ],
 });
 
-/** Somebody new starts a chat by a form, from an address that the proxy believes; gives the status of the answer. */
+/** Starts a chat by a form as a new user, whose address the proxy takes from `x-from`. Returns the status of the answer. */
 export async function startAsNewcomer(url: string, from: string): Promise<number> {
   const page = await fetch(url, { headers: { 'x-from': from } });
   const cookie = page.headers.get('set-cookie')!.split(';')[0]!;

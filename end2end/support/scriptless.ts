@@ -1,12 +1,12 @@
-// A network on which no script comes: a proxy that finds none, and passes everything else on.
+// A network that loads no scripts: a proxy that answers requests for scripts with 404, and forwards everything else.
 
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What is not found. */
+/** The paths that are answered with 404. */
 const SCRIPTS = /\.(js|wasm)(\?|$)/;
 
-/** Starts before the Qchat at `url`. */
+/** Starts such a proxy in front of the Qchat at `url`. */
 export async function withoutScripts(url: string): Promise<{ url: string } & AsyncDisposable> {
   const target = new URL(url);
   const proxy = createServer((asked, answer) => {

@@ -1,4 +1,4 @@
-// A Qchat of one's own: the release build, with a data folder that goes with the test.
+// A Qchat server for a single test: the release build, with a temporary data folder.
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
-/** Settings by their names in the environment. */
+/** Settings, by their environment variables. */
 export type Settings = Record<string, string>;
 
 const program = new URL('../../target/release/qchat', import.meta.url).pathname;
@@ -27,21 +27,21 @@ export class Server {
     return new Server(folder, process, url, settings);
   }
 
-  /** `kill -9`. */
+  /** Kills the server, as by `kill -9`. */
   async kill(): Promise<void> {
     const gone = once(this.process, 'exit');
     this.process.kill('SIGKILL');
     await gone;
   }
 
-  /** Starts again at the same address: on the same data, or as if there had never been any. */
+  /** Starts the server again at the same address, with the same data or with an empty database. */
   async startAgain({ empty = false } = {}): Promise<void> {
     if (empty) await Promise.all(['redb', 'journal'].map((file) => rm(join(this.folder, `qchat.${file}`))));
     const { process } = await launch(this.folder, new URL(this.url).host, this.settings);
     this.process = process;
   }
 
-  /** Lets it answer nobody, though its sockets stay open. */
+  /** Stops the process, so that it answers nothing while its sockets stay open. */
   freeze(): void {
     this.process.kill('SIGSTOP');
   }

@@ -1,11 +1,11 @@
-// A line between a browser and a server on which an answer comes as far as some word, and the rest of it later.
+// A connection between a browser and a server that delivers an answer up to a certain word, and the rest of it later.
 
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 
-/** Where a browser finds the server at the end of the line, what lets the rest come, and what cuts it. */
+/** The address for the browser, a function that delivers the rest, and one that cuts the connection. */
 export type SlowLine = { url: string; letRestCome: () => void; cut: () => void };
 
-/** A line to `url` that keeps back what follows the first `word` in any answer. */
+/** Opens a connection to `url` that holds back an answer from the first `word` on. */
 export async function slowLine(url: string, word: string): Promise<SlowLine> {
   const { hostname, port } = new URL(url);
   const sockets = new Set<Socket>();
@@ -17,7 +17,7 @@ export async function slowLine(url: string, word: string): Promise<SlowLine> {
       sockets.add(one);
       one.on('error', () => other.destroy()).on('close', () => other.destroy());
     }
-    // words are found in what is not compressed
+    // the answer must not be compressed, so that the word can be found
     browser.on('data', (bytes: Buffer) => server.write(bytes.toString('latin1').replace(/^accept-encoding: .*\r\n/im, ''), 'latin1'));
     browser.on('end', () => server.end());
     let seen = '';

@@ -1,5 +1,5 @@
-// What every story has: a server, and people who come to it, each with a browser of their own. A word in the console
-// of any of them fails the story.
+// The fixtures of every story: a server, and users, each with a browser context of their own. A warning or an error in the
+// console of any of them fails the story.
 
 import { type Browser, type BrowserContextOptions, type Page, expect, test as base } from '@playwright/test';
 import { ChatPage } from '../pages/chat.ts';
@@ -8,7 +8,7 @@ import { Server, type Settings } from './server.ts';
 
 export { expect } from '@playwright/test';
 
-/** Somebody with a browser. */
+/** A user with a browser. */
 export class Person {
   readonly home: HomePage;
   readonly chat: ChatPage;
@@ -25,7 +25,7 @@ export class Person {
     await this.page.goto(new URL(path, this.server.url).href);
   }
 
-  /** Starts a chat from the home page; gives its address. */
+  /** Starts a chat from the home page. Returns its address. */
   async startChat(chat: { nickname?: string; title?: string; private?: boolean } = {}): Promise<string> {
     await this.visit('/');
     await this.home.startChat(chat);
@@ -39,7 +39,7 @@ export class Person {
     await this.chat.isOpen();
   }
 
-  /** What is done opens a window of its own: the same person in it, once its chat is open. */
+  /** Does something that opens a window with a chat. Returns the same user in that window, once the chat is open. */
   async newWindow(open: () => Promise<void>): Promise<Person> {
     const [page] = await Promise.all([this.page.context().waitForEvent('page'), open()]);
     const window = new Person(page, this.server);
@@ -47,7 +47,7 @@ export class Person {
     return window;
   }
 
-  /** The same person in another tab. */
+  /** Opens a chat in another tab. Returns the same user in that tab. */
   async newTab(link: string): Promise<Person> {
     const tab = new Person(await this.page.context().newPage(), this.server);
     await tab.open(link);
@@ -58,7 +58,7 @@ export class Person {
     await this.page.context().setOffline(offline);
   }
 
-  /** Puts another page before this one, or takes it away again. A browser without a screen has to be told. */
+  /** Puts the page in the background, or back in the foreground. The change is simulated, since headless browsers have neither. */
   async lookAway(away: boolean): Promise<void> {
     await this.page.evaluate((state) => {
       Object.defineProperty(document, 'visibilityState', { configurable: true, get: () => state });
@@ -75,11 +75,11 @@ export type Newcomer = (options?: BrowserContextOptions) => Promise<Person>;
 
 type Story = {
   server: Server;
-  /** Lets somebody come, with a browser that nobody used before. */
+  /** Creates a user with a new browser context. */
   person: Newcomer;
-  /** What consoles may say in this story: that a server cannot be reached, where it is killed on purpose. */
+  /** Console messages that are allowed in this story, such as failed requests while the server is killed on purpose. */
   expected: { words: RegExp[] };
-  /** With what the server is started. */
+  /** The settings of the server. */
   settings: Settings;
 };
 

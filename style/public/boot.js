@@ -1,23 +1,23 @@
-// Brings a page to life, keeps it alive, and says so where it cannot.
+// Loads the WASM module, hydrates the page, recovers from failures of the module, and shows whether the page is hydrated.
 //
-// `life`, `isLate`, `stillWorks` and the states of a page are in life.js, which every page has in its head. The addresses of the script and
-// the WASM are with the element that this is run by.
+// `life`, `isLate` and `stillWorks` are defined by life.js, which every page has in its head. The addresses of the script and the
+// WASM are attributes of the element that loads this file.
 (() => {
 const { script, wasm } = document.currentScript.dataset;
-// A page that was not painted within so many milliseconds, or a browser that does not tell, is taken over all the same.
+// The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT = 300;
-// A task lasts about so many milliseconds, or as long as one piece: then the browser may scroll and paint.
+// The length of a hydration task, in milliseconds, unless one piece takes longer.
 const TASK = 5;
 const page = document.documentElement;
 const root = () => document.getElementById('page');
 
-// While somebody writes by an input method, nothing may take the field away.
+// While text is composed with an input method, the field must not be replaced.
 let composing = false;
 addEventListener('compositionstart', () => (composing = true), true);
 addEventListener('compositionend', () => (composing = false), true);
 const composed = () => composing && new Promise((done) => addEventListener('compositionend', () => setTimeout(done), { once: true, capture: true }));
 
-// What a person has written or chosen, and where they are, from one version of the page to the next.
+// Saves what was entered, the focus and the scroll position; the returned function restores them.
 const fields = () => [...root().querySelectorAll('input:not([type=hidden]), textarea')];
 const name = (field) => `${field.closest('form')?.getAttribute('action')} ${field.name || field.ariaLabel}`;
 const keep = () => {
@@ -45,7 +45,7 @@ const keep = () => {
   };
 };
 
-// What was begun before the page is alive is there when one comes back, as what is written later; what was sent is not.
+// Saves the draft of a page that is not hydrated, unless it was sent.
 let sent;
 addEventListener('submit', (event) => (sent = !event.defaultPrevented && event.target));
 addEventListener('pagehide', () => {
@@ -58,30 +58,30 @@ addEventListener('pagehide', () => {
   } catch {}
 });
 
-// Whether everything that the server rendered is there, and nothing else: translators, password managers and filters change
-// pages before they are alive, and what is taken over has to be what it was.
+// Returns whether the page has as many elements and comments as the server rendered: translators, password managers and filters
+// may change a page before it is hydrated, and hydration needs it unchanged.
 const isUntouched = () => {
   const walker = document.createTreeWalker(root(), NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_COMMENT);
   let count = 0;
   while (walker.nextNode()) count += 1;
   return count === Number(root().dataset.nodes);
 };
-// The page as it came, for want of anything newer.
+// The page as the server rendered it, used if no newer one can be fetched.
 let served;
 let touched = false;
-// the words about the life of the page are set meanwhile, and a text alone takes no place
+// only elements and comments count: life.js changes the status text meanwhile
 const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
 const watcher = new MutationObserver((changes) => {
   touched ||= changes.some(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes].some(isNode));
 });
 
-// Each instance of the module is a copy of its own, so that one that failed is left behind whole.
+// Each instance of the module has its own copy of the script and its own memory, so a failed one is discarded as a whole.
 let module;
 let instance;
 let number = 0;
 const start = async () => {
   number += 1;
-  // compiled once: an address with another fragment is another copy of the script
+  // the WASM is compiled once; a different fragment in the address makes the browser load another copy of the script
   const glue = await import(number === 1 ? script : `${script}#${number}`);
   await glue.default({ module_or_path: module });
   instance = glue;
@@ -90,8 +90,8 @@ const start = async () => {
 const turn = () => new Promise((done) => setTimeout(done, 0));
 const acts = ['click', 'keydown', 'input', 'submit'];
 
-// Takes the page over as it is, piece by piece; whoever acts meanwhile acts on a page that is whole. False where it is not as it
-// was rendered.
+// Hydrates the page piece by piece. If the user acts meanwhile, the rest is hydrated first, at once. Returns false if the page is
+// not as the server rendered it.
 const takeOver = async () => {
   watcher.observe(root(), { childList: true, subtree: true });
   let hasBegun = false;
@@ -104,7 +104,7 @@ const takeOver = async () => {
       touched = true;
     }
   };
-  // What the page changes itself is no change from outside, and once it is alive it changes all the time.
+  // Continues while `mayGoOn` is true. Ignores changes by the module itself, and all changes once the page is hydrated.
   const goOn = (mayGoOn) => {
     do goesOn = instance.advance();
     while (goesOn && mayGoOn());
@@ -133,16 +133,16 @@ const takeOver = async () => {
   }
 };
 
-// What follows from what an instance did fails a moment later, where nobody catches it.
+// Errors in tasks and promises of an instance are reported later, by events of the window.
 let broken = false;
 const isBroken = async () => {
   await turn();
   return broken;
 };
 
-// What a person has written, until the page that has it is whole.
+// Restores the state that `keep` saved; set until a page that has it is complete.
 let restore;
-// Renders the page anew from its data, by a fresh instance.
+// Renders the page from its data with a new instance.
 const build = async () => {
   await composed();
   const last = instance;
@@ -169,14 +169,14 @@ const fetchModule = async (again) => {
   try {
     return await WebAssembly.compileStreaming(fetch(wasm, options));
   } catch {
-    // a proxy may have called it something else: then it is compiled once it is there
+    // streaming needs the right content type, which a proxy may have changed: compile after loading
     const answer = await fetch(wasm, options);
     return WebAssembly.compile(await answer.arrayBuffer());
   }
 };
 const begin = async (again) => {
   const compiled = module ? null : fetchModule(again);
-  // a script that did not come is asked for by another address: browsers remember that it failed
+  // a retry uses another address, since browsers remember that an import failed
   const first = import(number || !again ? script : `${script}#again${again}`);
   module ??= await compiled;
   const glue = await first;
@@ -190,7 +190,7 @@ const begin = async (again) => {
   life('alive');
 };
 
-// A page that cannot be alive is as the server renders it: nothing in it listens any more.
+// Replaces a page that cannot be hydrated by one as the server renders it, without event listeners.
 const die = async (why) => {
   let fresh;
   try {
@@ -204,7 +204,7 @@ const die = async (why) => {
   life('dead', 'Not live', `${why} ${stillWorks}`);
 };
 
-// Something in it failed: it begins anew, unless that happens again and again.
+// Renders the page with a new instance after a failure, at most three times within a minute.
 let failures = [];
 const failed = ({ error, reason }) => {
   if (!((error ?? reason) instanceof WebAssembly.RuntimeError)) return;
@@ -217,7 +217,7 @@ const failed = ({ error, reason }) => {
 addEventListener('error', failed);
 addEventListener('unhandledrejection', failed);
 
-// The page is shown before what takes it over is asked for, unless nobody looks at it.
+// Resolves after the first paint: the module is requested only then, unless the page is in the background.
 const shown = () =>
   new Promise((done) => {
     setTimeout(done, PAINT);
@@ -235,7 +235,7 @@ const parsed = () => document.readyState === 'loading' && new Promise((done) => 
     try {
       return await begin(again);
     } catch (error) {
-      // what was not there may come, and what was cut short may come whole
+      // a file that was missing or incomplete may be available later
       const why = 'A part of this page could not be loaded or run in this browser.';
       if (!self.WebAssembly || number) return die(why);
       const wait = waits[again];

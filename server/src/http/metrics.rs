@@ -24,15 +24,31 @@ fn text(state: &AppState) -> String {
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
     };
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    gauge("qchat_people_online", "People with an open page.", count(state.presence.people()));
-    gauge("qchat_chats_open", "Chats that have not expired.", count(state.lobby.counts().chats));
-    gauge("qchat_connections", "Open WebSockets.", count(state.connections.len()));
-    gauge("qchat_ready", "1 if what people say can be stored.", u64::from(state.writer.is_well()));
-    gauge("qchat_stored_bytes", "Bytes that are kept in the database.", state.engine.stored_bytes());
-    gauge("qchat_tasks", "Tasks that go on.", count(Handle::current().metrics().num_alive_tasks()));
+    gauge(
+        "qchat_people_online",
+        "Number of users online, until 3 seconds after their last page was closed.",
+        count(state.presence.people()),
+    );
+    gauge(
+        "qchat_chats_open",
+        "Number of chats that have not expired, private ones included.",
+        count(state.lobby.counts().chats),
+    );
+    gauge("qchat_connections", "Number of open WebSocket connections.", count(state.connections.len()));
+    gauge("qchat_ready", "1 if messages can be stored, 0 otherwise.", u64::from(state.writer.is_well()));
+    gauge(
+        "qchat_stored_bytes",
+        "Size of all stored records in bytes; the database file is larger.",
+        state.engine.stored_bytes(),
+    );
+    gauge(
+        "qchat_tasks",
+        "Number of running asynchronous tasks.",
+        count(Handle::current().metrics().num_alive_tasks()),
+    );
     let Seq(seq) = state.engine.newest_seq().unwrap_or_default();
-    gauge("qchat_log_seq", "The place of the newest entry of the log.", seq);
-    text.push_str("# HELP qchat_task_panics_total Panics of the tasks in the background.\n");
+    gauge("qchat_log_seq", "Sequence number of the newest log entry.", seq);
+    text.push_str("# HELP qchat_task_panics_total Number of panics since the start, by background task.\n");
     text.push_str("# TYPE qchat_task_panics_total counter\n");
     for (task, panics) in state.panics.by_task() {
         let _ = writeln!(text, "qchat_task_panics_total{{task=\"{task}\"}} {panics}");
