@@ -1,15 +1,16 @@
 //! The database: the local state of the log, in redb. It stores records and does not interpret them.
 
 pub mod codec;
+mod error;
 mod integrity;
 mod record_cache;
 mod snapshot;
+mod tables;
 mod transaction;
 mod wal;
 
 use std::{
     fs, io,
-    ops::RangeInclusive,
     panic::catch_unwind,
     path::Path,
     sync::{
@@ -18,56 +19,21 @@ use std::{
     },
 };
 
-use domain::{ChatId, Epoch, Event, Expiry, Lifetimes, Seq, Timestamp, Tracked, UserId, id::ID_BYTES};
+use domain::{Epoch, Expiry, Lifetimes, Seq, Timestamp};
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend, StorageError,
-    TableDefinition, WriteTransaction,
+    Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction,
     backends::{FileBackend, InMemoryBackend},
 };
-use serde::{Deserialize, Serialize};
 
-use crate::{
-    durable_fs::rename_durably,
-    random::{self, NoRandomness},
-};
+use crate::{durable_fs::rename_durably, random};
 use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
 use wal::WriteAheadLog;
 
+pub use error::StoreError;
 pub use snapshot::{ExpiredBatch, Snapshot};
+pub use tables::LogState;
 pub use transaction::Transaction;
-
-type Id = [u8; ID_BYTES];
-
-/// The state of the log: its epoch, and the newest entry that was applied.
-const LOG: TableDefinition<(), &[u8]> = TableDefinition::new("log");
-/// Users who have chosen a nickname, by id.
-const USERS: TableDefinition<Id, &[u8]> = TableDefinition::new("users");
-/// Chats, by id.
-const CHATS: TableDefinition<Id, &[u8]> = TableDefinition::new("chats");
-/// When each user was last active, in milliseconds since 1970.
-const USERS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("users_active");
-/// When each chat was last active, in milliseconds since 1970.
-const CHATS_ACTIVE: TableDefinition<Id, u64> = TableDefinition::new("chats_active");
-/// Direct chats, by both of their users, once in each order.
-const DIRECT_CHATS: TableDefinition<(Id, Id), Id> = TableDefinition::new("pairs");
-/// Events, by chat and sequence number.
-const EVENTS: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("events");
-/// The sequence number of each message, by chat, author and client id.
-const POSTED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("posted");
-
-/// The sequence number of each message that was removed, by the same key. Older versions of Qchat left these in
-/// [`POSTED`].
-const REMOVED: TableDefinition<(Id, Id, Id), u64> = TableDefinition::new("removed");
-
-/// Pairs of a user and a user they have hidden.
-const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("hidden");
-
-/// Users who do not accept invites.
-const UNINVITED: TableDefinition<Id, ()> = TableDefinition::new("uninvited");
-
-/// The number of bytes stored: keys and values of the tables that grow with use.
-const BYTES: TableDefinition<(), u64> = TableDefinition::new("bytes");
 
 /// The size of redb's cache in bytes; its default is 1 GiB. The newest pages of the busy chats fit into this.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -78,87 +44,6 @@ pub const BATCH_BYTES: usize = 128 * 1024;
 
 /// The file name extension of the write-ahead log, which is otherwise named as its database is.
 const WAL_EXTENSION: &str = "journal";
-
-/// Why the database could not be opened, read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process has it open.
-    #[error("another Qchat has it open: stop that one first, or use another data folder")]
-    InUse,
-    /// The file is not a database of Qchat, or is damaged beyond repair.
-    #[error("it is not a Qchat database, or it is damaged ({0}): move it away, or use another data folder")]
-    NotADatabase(String),
-    /// An I/O error.
-    #[error("it could not be read or written: {0}")]
-    Io(#[from] io::Error),
-    /// An error of redb.
-    #[error("the database failed: {0}")]
-    Database(Box<redb::Error>),
-    /// A stored record cannot be decoded.
-    #[error("a stored record cannot be read: {0}")]
-    Record(#[from] codec::RecordError),
-    /// No random epoch could be generated.
-    #[error(transparent)]
-    NoRandomness(#[from] NoRandomness),
-    /// The write-ahead log beside the database cannot be opened or read.
-    #[error("its write-ahead log, beside it, could not be read or written: {0}")]
-    Wal(io::Error),
-    /// The write-ahead log beside the database does not belong to it.
-    #[error(
-        "the write-ahead log beside it belongs to another database, or to another moment of this one: put back the one it \
-         belongs to, or move it away"
-    )]
-    NotItsWal,
-    /// An entry was to be stored, but it is not after the newest one that is stored: the number of the entry, and of
-    /// the newest.
-    #[error("the entry at {0} was to be stored after the one at {1}")]
-    OutOfOrder(Seq, Seq),
-}
-
-macro_rules! from_redb {
-    ($($error:ty),+) => {
-        $(impl From<$error> for StoreError {
-            fn from(error: $error) -> Self {
-                match redb::Error::from(error) {
-                    redb::Error::Io(error) => Self::Io(error),
-                    error => Self::Database(Box::new(error)),
-                }
-            }
-        })+
-    };
-}
-
-from_redb!(
-    StorageError,
-    redb::TransactionError,
-    redb::TableError,
-    redb::CommitError,
-    redb::SetDurabilityError
-);
-
-impl From<DatabaseError> for StoreError {
-    fn from(error: DatabaseError) -> Self {
-        match error {
-            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
-                Self::Io(error)
-            }
-            error => Self::NotADatabase(error.to_string()),
-        }
-    }
-}
-
-/// The state of the log, as far as it was applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogState {
-    /// The epoch, which identifies this history of the log. Generated with the database, and again when entries may
-    /// have been lost.
-    pub epoch: Epoch,
-    /// The sequence number of the newest entry.
-    pub seq: Seq,
-    /// The time of the newest entry.
-    pub at: Timestamp,
-}
 
 /// The open database.
 pub struct Store {
@@ -419,61 +304,4 @@ fn begin_checkpoint(database: &Database) -> Result<WriteTransaction, StoreError>
     // prevents a torn write from being taken for a complete one.
     write.set_quick_repair(true);
     Ok(write)
-}
-
-fn get<T: for<'de> Deserialize<'de>>(
-    table: &impl ReadableTable<Id, &'static [u8]>,
-    id: Id,
-) -> Result<Option<T>, StoreError> {
-    Ok(table.get(id)?.map(|bytes| codec::decode(bytes.value())).transpose()?)
-}
-
-fn kept<T: for<'de> Deserialize<'de>>(
-    table: &impl ReadableTable<Id, &'static [u8]>,
-    active: &impl ReadableTable<Id, u64>,
-    id: Id,
-) -> Result<Option<Tracked<T>>, StoreError> {
-    let Some(value) = get(table, id)? else { return Ok(None) };
-    let active_at = Timestamp(active.get(id)?.map_or(0, |at| at.value()));
-    Ok(Some(Tracked { value, active_at }))
-}
-
-fn event(
-    events: &impl ReadableTable<(Id, u64), &'static [u8]>,
-    chat: ChatId,
-    seq: Seq,
-) -> Result<Option<Event>, StoreError> {
-    Ok(events.get((chat.bytes(), seq.0))?.map(|record| codec::decode(record.value())).transpose()?)
-}
-
-/// Returns the range of all keys that begin with a user.
-fn all_with(user: UserId) -> RangeInclusive<(Id, Id)> {
-    (user.bytes(), [0; ID_BYTES])..=(user.bytes(), [u8::MAX; ID_BYTES])
-}
-
-/// Returns the range of all keys of an author's messages in a chat.
-fn all_of(chat: ChatId, author: UserId) -> RangeInclusive<(Id, Id, Id)> {
-    let (chat, author) = (chat.bytes(), author.bytes());
-    (chat, author, [0; ID_BYTES])..=(chat, author, [u8::MAX; ID_BYTES])
-}
-
-fn hidden_by(hidden: &impl ReadableTable<(Id, Id), ()>, user: UserId) -> Result<Vec<UserId>, StoreError> {
-    let mut found = Vec::new();
-    for pair in hidden.range(all_with(user))? {
-        found.push(UserId::from_bytes(pair?.0.value().1));
-    }
-    Ok(found)
-}
-
-/// Returns the direct chats of a user, each with its other user.
-fn direct_chats_of(
-    direct_chats: &impl ReadableTable<(Id, Id), Id>,
-    user: UserId,
-) -> Result<Vec<(UserId, ChatId)>, StoreError> {
-    let mut found = Vec::new();
-    for pair in direct_chats.range(all_with(user))? {
-        let (key, chat) = pair?;
-        found.push((UserId::from_bytes(key.value().1), ChatId::from_bytes(chat.value())));
-    }
-    Ok(found)
 }

@@ -8,7 +8,8 @@ use redb::{ReadableTable, Table};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Id, StoreError, get,
+    error::StoreError,
+    tables::{Id, get},
     transaction::{ACTIVE_BYTES, put, take, touch, went},
 };
 

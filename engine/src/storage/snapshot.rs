@@ -8,8 +8,12 @@ use domain::{
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
-    BATCH_BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED,
-    StoreError, UNINVITED, USERS, USERS_ACTIVE, all_of, codec, direct_chats_of, event, hidden_by, kept,
+    BATCH_BYTES, codec,
+    error::StoreError,
+    tables::{
+        CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, UNINVITED,
+        USERS, USERS_ACTIVE, all_of, direct_chats_of, event, hidden_by, kept,
+    },
 };
 
 /// The number of records that one sweep removes at once, so that others do not wait for long behind it.

@@ -11,9 +11,13 @@ use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, StoreError,
-    UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, codec, direct_chats_of, event, hidden_by,
+    codec,
+    error::StoreError,
     record_cache::RecordCache,
+    tables::{
+        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED,
+        UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, direct_chats_of, event, hidden_by,
+    },
     wal::{self, Found},
 };
 

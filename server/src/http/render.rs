@@ -2,6 +2,7 @@
 
 mod cache;
 mod packed;
+mod page_renderer;
 mod pool;
 mod template;
 
@@ -24,7 +25,8 @@ use leptos::{
 use serde::Serialize;
 
 pub(in crate::http) use cache::PageKey;
-pub use cache::{PageRenderer, Takes};
+pub use cache::Takes;
+pub use page_renderer::PageRenderer;
 pub use pool::{Asker, Line};
 
 /// Values that are unique to a response.

@@ -1,0 +1,168 @@
+//! What pages show: the home page, a chat for a reader, and the pages of its history.
+
+use domain::{
+    Chat, ChatId, Epoch, Event, EventKind, Message, Problem, Roster, Seq, Tombstone, User, UserId,
+    lobby::LobbyQuery,
+    page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
+};
+
+use super::{Engine, not_readable};
+use crate::storage::{Snapshot, StoreError};
+
+/// A chat as a reader finds it, without its history.
+pub struct ChatView {
+    /// The snapshot that the rest was read from.
+    view: Snapshot,
+    /// The part that all pages share, for this reader.
+    pub visit: Visit,
+    /// The chat.
+    pub chat: Chat,
+    /// The members. The reader is counted, but only named if they are a member already.
+    pub roster: Roster,
+}
+
+/// What a reader wants to see details of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Focus {
+    /// A message, by its sequence number.
+    Message(Seq),
+    /// A user.
+    Person(UserId),
+}
+
+impl Engine {
+    /// Returns the home page for a reader.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`] if the database cannot be read, or those of
+    /// [`Lobby::enter`](crate::lobby::Lobby::enter).
+    pub async fn home_page(&self, reader: UserId, wanted: LobbyQuery) -> Result<HomePage, Problem> {
+        let (_, lobby) = self.lobby.enter(wanted.clone()).await?;
+        let visit = self.visit(&self.read()?, reader, None).map_err(|error| not_readable(&error))?;
+        Ok(HomePage { visit, wanted, lobby })
+    }
+
+    /// Returns a chat for a reader, without its history.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    pub fn chat_view(&self, id: ChatId, reader: UserId) -> Result<ChatView, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, id, reader)?;
+        let visit = self.visit(&view, reader, Some(id)).map_err(|error| not_readable(&error))?;
+        let mut roster: Roster = self.presence.roster(id);
+        roster.count += usize::from(!self.presence.is_in(id, reader));
+        Ok(ChatView { view, visit, chat, roster })
+    }
+
+    /// Completes a chat to a page: adds the newest page of its history, or the one before an event, and the details of
+    /// a subject if there are any.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`] if the database cannot be read.
+    pub fn chat_page(
+        &self,
+        chat_view: ChatView,
+        before: Option<Seq>,
+        subject: Option<Focus>,
+    ) -> Result<ChatPage, Problem> {
+        let ChatView { view, visit, chat, roster } = chat_view;
+        let read = || {
+            let mut history = page(&view, &chat, before, self.epoch())?;
+            if history.events.is_empty() && before.is_some() {
+                // There are no events before that one, so the newest are shown instead.
+                history = page(&view, &chat, None, self.epoch())?;
+            }
+            let about = subject.map(|subject| self.about(&view, &chat, subject)).transpose()?.flatten();
+            Ok((history, about))
+        };
+        let (history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
+        let later = history.seq < chat.seq;
+        Ok(ChatPage { visit, chat, roster, history, later, about })
+    }
+
+    /// Returns the part that all pages share, and notes in presence that a page was loaded: of the given chat, or of
+    /// none.
+    fn visit(&self, view: &Snapshot, reader: UserId, chat: Option<ChatId>) -> Result<Visit, StoreError> {
+        let known = view.known_user(reader)?;
+        // If nothing is stored of the user, nothing has to be kept from expiring.
+        self.presence.looked(known.is_some().then_some(reader), chat);
+        let hidden = if known.is_some() { view.hidden(reader)? } else { Vec::new() };
+        let mut counts = self.lobby.counts();
+        // The reader will be online in a moment, and is counted from the start.
+        counts.people = self.presence.people() + usize::from(!self.presence.is_here(reader));
+        let takes_invites = known.is_none() || view.takes_invites(reader)?;
+        Ok(Visit {
+            me: known.unwrap_or_else(|| User::new(reader)),
+            now: self.now(),
+            counts,
+            invites: view.invites_seen(reader, &hidden)?,
+            hidden,
+            takes_invites,
+            lifetimes: self.lifetimes(),
+        })
+    }
+
+    /// Returns the details of a subject. `None` if the user was never part of the chat, or the message does not exist.
+    fn about(&self, view: &Snapshot, chat: &Chat, subject: Focus) -> Result<Option<About>, StoreError> {
+        Ok(match subject {
+            Focus::Person(id) => {
+                let person = self.has_met(view, chat, id)?.then(|| view.user(id)).transpose()?;
+                person.map(|person| About { person, message: None })
+            }
+            Focus::Message(message) => match view.event(chat.id, message)?.map(|event| event.kind) {
+                Some(EventKind::Posted(Message { author: id, nickname, .. })) => {
+                    Some(About { person: User { id, nickname }, message: Some(message) })
+                }
+                Some(EventKind::Tombstone(Tombstone { author: id, nickname, .. })) => {
+                    Some(About { person: User { id, nickname }, message: None })
+                }
+                _ => None,
+            },
+        })
+    }
+
+    /// Returns the newest page of a chat's history.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`] if the database cannot be read.
+    pub fn history(&self, view: &Snapshot, chat: &Chat) -> Result<History, Problem> {
+        page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// Returns the page of a chat's history before an event, if the chat admits the reader.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, chat, reader)?;
+        page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+    }
+
+    /// Returns the page of a chat's history after an event, if the chat admits the reader.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    pub fn later(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<Vec<Event>, Problem> {
+        let view = self.read()?;
+        self.enter(&view, chat, reader)?;
+        view.events_after(chat, after, PAGE_EVENTS).map_err(|error| not_readable(&error))
+    }
+}
+
+fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
+    let (events, earlier) = match before {
+        Some(before) => view.events_before(chat.id, before, PAGE_EVENTS)?,
+        None => view.newest_events(chat.id, PAGE_EVENTS)?,
+    };
+    let seq = match (before, events.last()) {
+        (Some(_), Some(last)) => last.seq,
+        // If there is nothing before, or everything has expired, the client continues with what comes next.
+        _ => chat.seq,
+    };
+    Ok(History { epoch, seq, events, earlier })
+}

@@ -1,0 +1,78 @@
+//! The error of the database: why it could not be opened, read or written.
+
+use std::io;
+
+use domain::Seq;
+use redb::{DatabaseError, StorageError};
+
+use super::codec;
+use crate::random::NoRandomness;
+
+/// Why the database could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("another Qchat has it open: stop that one first, or use another data folder")]
+    InUse,
+    /// The file is not a database of Qchat, or is damaged beyond repair.
+    #[error("it is not a Qchat database, or it is damaged ({0}): move it away, or use another data folder")]
+    NotADatabase(String),
+    /// An I/O error.
+    #[error("it could not be read or written: {0}")]
+    Io(#[from] io::Error),
+    /// An error of redb.
+    #[error("the database failed: {0}")]
+    Database(Box<redb::Error>),
+    /// A stored record cannot be decoded.
+    #[error("a stored record cannot be read: {0}")]
+    Record(#[from] codec::RecordError),
+    /// No random epoch could be generated.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+    /// The write-ahead log beside the database cannot be opened or read.
+    #[error("its write-ahead log, beside it, could not be read or written: {0}")]
+    Wal(io::Error),
+    /// The write-ahead log beside the database does not belong to it.
+    #[error(
+        "the write-ahead log beside it belongs to another database, or to another moment of this one: put back the one it \
+         belongs to, or move it away"
+    )]
+    NotItsWal,
+    /// An entry was to be stored, but it is not after the newest one that is stored: the number of the entry, and of
+    /// the newest.
+    #[error("the entry at {0} was to be stored after the one at {1}")]
+    OutOfOrder(Seq, Seq),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),+) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                match redb::Error::from(error) {
+                    redb::Error::Io(error) => Self::Io(error),
+                    error => Self::Database(Box::new(error)),
+                }
+            }
+        })+
+    };
+}
+
+from_redb!(
+    StorageError,
+    redb::TransactionError,
+    redb::TableError,
+    redb::CommitError,
+    redb::SetDurabilityError
+);
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::DatabaseAlreadyOpen => Self::InUse,
+            DatabaseError::Storage(StorageError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                Self::Io(error)
+            }
+            error => Self::NotADatabase(error.to_string()),
+        }
+    }
+}

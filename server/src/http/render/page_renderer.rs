@@ -1,0 +1,213 @@
+//! The renderer of pages: from a page to a response, from the cache if other visitors have seen the same.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    env,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use app::shell::Assets;
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{Html, IntoResponse, Response},
+};
+use domain::{
+    Chat, Problem, Roster,
+    page::{ChatPage, Notice, Page, Visit},
+};
+use engine::ChatView;
+use leptos::config::LeptosOptions;
+use lru::LruCache;
+use tokio::time::sleep;
+
+use super::{
+    RequestIds,
+    cache::{CachedPage, Filled, KEPT, PageCache, PageKey, Takes, is_shareable, known},
+    pool::{Asker, Pool},
+    render, render_notice,
+    template::{Template, Visitor, nobody},
+};
+use crate::http::security_headers;
+
+/// The maximum size of the cache of newest pages, in bytes.
+const KEPT_BYTES: usize = 6 * 1024 * 1024;
+/// The maximum size of the cache of other pages, in bytes. They are separate so that readers of history do not evict
+/// the newest pages.
+const KEPT_PARTS_BYTES: usize = 2 * 1024 * 1024;
+/// The maximum number of cached pages with a single notice.
+const KEPT_NOTICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// Renders pages, and caches those that several visitors will see.
+pub struct PageRenderer {
+    assets: Assets,
+    options: LeptosOptions,
+    /// Whether cargo-leptos runs this server in watch mode; pages then wait for new builds.
+    is_watched: bool,
+    newest: Mutex<PageCache>,
+    parts: Mutex<PageCache>,
+    /// Pages with a single notice, by their problem. `None` is the page for unknown addresses.
+    notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
+    pool: Pool,
+}
+
+impl PageRenderer {
+    /// Creates a renderer for the assets that pages load and the options of Leptos.
+    pub fn new(assets: Assets, options: LeptosOptions) -> Self {
+        let is_watched = env::var_os("LEPTOS_WATCH").is_some();
+        Self {
+            assets,
+            options,
+            is_watched,
+            newest: PageCache::new(KEPT_BYTES),
+            parts: PageCache::new(KEPT_PARTS_BYTES),
+            notices: Mutex::new(LruCache::new(KEPT_NOTICES)),
+            pool: Pool::new(),
+        }
+    }
+
+    /// Drops old pages from the cache, until the task is aborted.
+    pub async fn run(&self) {
+        loop {
+            sleep(KEPT).await;
+            for cache in [&self.newest, &self.parts] {
+                lock(cache).forget();
+            }
+        }
+    }
+
+    /// Makes a response that takes a while, once it is the request's turn.
+    ///
+    /// # Errors
+    /// Those of `make`, [`Problem::Busy`] if too many requests wait, [`Problem::NotReadable`] if `make` panics.
+    pub async fn make(
+        self: &Arc<Self>,
+        asker: Asker,
+        make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
+    ) -> Result<Response, Problem> {
+        let renderer = Arc::clone(self);
+        self.pool.run(asker, move || make(&renderer)).await?
+    }
+
+    /// Renders a page and responds with it. Caches it under `key` if other visitors will see the same.
+    pub(in crate::http) fn answer(&self, page: Page, key: Option<PageKey>) -> Response {
+        let once = RequestIds::draw();
+        let html = self.html(page, key, once.clone());
+        self.respond(html, &once)
+    }
+
+    /// Responds with the data of a page, for a live page that polls because its WebSocket does not get through.
+    pub fn answer_data(page: &Page) -> Response {
+        let data = serde_json::to_string(page).unwrap_or_default();
+        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+        (headers, data).into_response()
+    }
+
+    /// Responds with a static page that is the same for everyone: a problem, or `None` for an unknown address.
+    pub fn say(&self, problem: Option<Problem>) -> Response {
+        let once = RequestIds::draw();
+        let known = lock(&self.notices).get(&problem).cloned();
+        let html = known.unwrap_or_else(|| {
+            let notice = problem.map_or(Notice::Missing, Notice::Problem);
+            let html: Arc<str> = render_notice(notice, &once, &self.assets, &self.options).into();
+            // in watch mode, the script that waits for new builds is different in each page
+            if !self.is_watched {
+                lock(&self.notices).put(problem, Arc::clone(&html));
+            }
+            html
+        });
+        self.respond(html.to_string(), &once)
+    }
+
+    /// Responds with a static page.
+    pub fn answer_notice(&self, notice: Notice) -> Response {
+        let once = RequestIds::draw();
+        let html = render_notice(notice, &once, &self.assets, &self.options);
+        self.respond(html, &once)
+    }
+
+    /// Responds with a page of a chat from the cache. Returns `None` if the page is not cached or the visitor needs
+    /// another one.
+    pub(in crate::http) fn answer_from_cache(
+        &self,
+        ChatView { visit, chat, roster, .. }: &ChatView,
+        key: Option<PageKey>,
+        takes: Takes,
+    ) -> Option<Response> {
+        let once = RequestIds::draw();
+        let filled = self.filled_again(visit, chat, roster, key?, (once.clone(), takes))?;
+        Some(match filled {
+            Filled::Html(html) => self.respond(html, &once),
+            Filled::Gzip(file) => {
+                let mut response = self.respond(file, &once);
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+                headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+                response
+            }
+        })
+    }
+
+    fn filled_again(
+        &self,
+        visit: &Visit,
+        chat: &Chat,
+        roster: &Roster,
+        key: PageKey,
+        (once, takes): (RequestIds, Takes),
+    ) -> Option<Filled> {
+        let kept = self.cache(key).get(&key)?;
+        let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster);
+        is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, takes))
+    }
+
+    /// Completes a response with HTML. Nothing else may cache it, since it is for one reader at one moment.
+    fn respond(&self, html: impl Into<Body>, once: &RequestIds) -> Response {
+        let policy = security_headers::page_policy(&once.nonce, self.is_watched);
+        let mut response = Html(html.into()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Ok(policy) = policy.parse() {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+
+    fn html(&self, page: Page, key: Option<PageKey>, once: RequestIds) -> String {
+        if let (Page::Chat(page), Some(key)) = (&page, key)
+            && is_shareable(&page.visit)
+            && let Some(kept) = self.keep(page, key)
+        {
+            return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
+        }
+        render(page, &once, &self.assets, &self.options)
+    }
+
+    /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
+    fn keep(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
+        let known = known(page);
+        if known.contains(&page.visit.me.id) {
+            return None;
+        }
+        let nobody = nobody(&page.visit).ok()?;
+        let theirs = ChatPage { visit: nobody.visit.clone(), ..page.clone() };
+        let rendered =
+            render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
+        let template = Template::of(&rendered, &nobody)?;
+        let kept = Arc::new(CachedPage::new(theirs, known, template));
+        self.cache(key).put(key, Arc::clone(&kept));
+        Some(kept)
+    }
+
+    fn cache(&self, key: PageKey) -> MutexGuard<'_, PageCache> {
+        let is_newest = key.before.is_none() && key.message.is_none();
+        lock(if is_newest { &self.newest } else { &self.parts })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
