@@ -4,9 +4,9 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod hydration;
 pub mod live;
 pub mod page;
 #[cfg(feature = "ssr")]
 pub mod shell;
-pub mod takeover;
 pub mod view;

@@ -20,7 +20,7 @@ use leptos::{
     web_sys::{Element, Event, HtmlElement, MouseEvent, SubmitEvent},
 };
 
-use crate::takeover::HydrationQueue;
+use crate::hydration::HydrationQueue;
 pub use chat::LiveChat;
 pub use lobby::{LiveLobby, address};
 
@@ -54,19 +54,19 @@ pub trait Transport: Send + Sync {
 
     /// Sends a command. It is not queued: `done` is called with [`Problem::NotConnected`] if there is no connection, and
     /// with [`Problem::AnswerLost`] if the connection is lost before the answer.
-    fn ask(&self, ask: Ask, done: Answered);
+    fn ask(&self, ask: Ask, done: AnswerCallback);
 
     /// Tells the other members that the reader is typing. Does nothing without a connection.
-    fn typing(&self);
+    fn send_typing(&self);
 
     /// Requests the page of history before an event. Returns false if there is no connection.
-    fn earlier(&self, before: Seq) -> bool;
+    fn request_earlier(&self, before: Seq) -> bool;
 
     /// Requests the page of history after an event. Returns false if there is no connection.
-    fn later(&self, after: Seq) -> bool;
+    fn request_later(&self, after: Seq) -> bool;
 
     /// Requests another part of the lobby, now or with the next connection. `address` is that of a page that shows it.
-    fn lobby(&self, wanted: &LobbyQuery, address: &str);
+    fn request_lobby(&self, query: &LobbyQuery, address: &str);
 
     /// Reconnects now instead of waiting. If there is a connection, checks whether it is alive.
     fn reconnect_now(&self);
@@ -75,22 +75,22 @@ pub trait Transport: Send + Sync {
     fn check_reachable(&self, done: Box<dyn FnOnce(bool)>);
 
     /// Returns the draft that was saved before the page was reloaded, or `None` if there is none.
-    fn draft(&self) -> Option<String>;
+    fn saved_draft(&self) -> Option<String>;
 
     /// Saves the draft, for after a reload. An empty text removes it.
-    fn keep_draft(&self, text: &str);
+    fn save_draft(&self, text: &str);
 
     /// Returns the reader's own messages of this chat that were not stored when the page was left, oldest first.
-    fn waiting(&self) -> Vec<Pending>;
+    fn saved_waiting(&self) -> Vec<Pending>;
 
     /// Saves the reader's own messages that are not stored yet, for after a reload.
-    fn keep_waiting(&self, waiting: &[Pending]);
+    fn save_waiting(&self, waiting: &[Pending]);
 
     /// Whether the reader can type without an on-screen keyboard that covers the page.
     fn has_keyboard(&self) -> bool;
 
     /// Whether nothing on the page has the focus or is selected.
-    fn is_nowhere(&self) -> bool;
+    fn has_no_focus(&self) -> bool;
 
     /// Copies the address of this page to the clipboard, and calls `done` with whether that worked. On touch devices opens
     /// the share sheet instead, if there is one; `done` is not called then.
@@ -101,7 +101,7 @@ pub trait Transport: Send + Sync {
 const TICK_MILLIS: u64 = 10_000;
 
 /// A callback for the outcome of a command.
-pub type Answered = Box<dyn FnOnce(Result<(), Problem>)>;
+pub type AnswerCallback = Box<dyn FnOnce(Result<(), Problem>)>;
 
 /// Opens the connection of a page. Provided as a context by the browser only.
 #[derive(Clone)]
@@ -131,7 +131,7 @@ pub fn press_once(event: MouseEvent) {
 pub type OffsetMinutes = fn(Timestamp) -> i32;
 
 /// Returns the submit button of a form event, or the link of a click.
-fn pressed(event: &Event) -> Option<HtmlElement> {
+fn pressed_element(event: &Event) -> Option<HtmlElement> {
     let pressed = match event.dyn_ref::<SubmitEvent>() {
         Some(event) => event.submitter().map(Into::into),
         None => event.target()?.dyn_ref::<Element>()?.closest("a").ok()?,
@@ -170,15 +170,15 @@ pub struct Live {
     /// Whether the tab is in the foreground.
     pub is_visible: RwSignal<bool>,
     /// Whether the connection has been lost for so long that presence and counts may be outdated.
-    pub is_in_doubt: RwSignal<bool>,
+    pub is_stale: RwSignal<bool>,
     /// Incremented whenever the page is shown, above all when it is restored from the back/forward cache.
     pub shown_again: RwSignal<u32>,
     /// True while a click that was held back is repeated, since the server turned out to be reachable.
-    goes_on: StoredValue<bool>,
+    is_repeating_click: StoredValue<bool>,
     transport: StoredValue<Option<Arc<dyn Transport>>>,
     /// The last server time received, and the uptime at that moment. The reader's own clock is not used: it may be
     /// wrong, or be set at any moment.
-    told: StoredValue<(Timestamp, u64)>,
+    last_server_time: StoredValue<(Timestamp, u64)>,
 }
 
 /// A live page and its state.
@@ -208,11 +208,11 @@ impl Live {
             offset_minutes: RwSignal::new(|_| 0),
             is_hydrated: RwSignal::new(false),
             is_visible: RwSignal::new(true),
-            is_in_doubt: RwSignal::new(false),
+            is_stale: RwSignal::new(false),
             shown_again: RwSignal::new(0),
-            goes_on: StoredValue::new(false),
+            is_repeating_click: StoredValue::new(false),
             transport: StoredValue::new(None),
-            told: StoredValue::new((now, 0)),
+            last_server_time: StoredValue::new((now, 0)),
         }
     }
 
@@ -220,7 +220,7 @@ impl Live {
     ///
     /// # Panics
     /// Panics outside of a page that provides it.
-    pub fn here() -> Self {
+    pub fn from_context() -> Self {
         expect_context()
     }
 
@@ -240,20 +240,22 @@ impl Live {
     /// Keeps a form or link from navigating to the browser's error page. If the connection is lost, the event is
     /// cancelled, and repeated once the server has answered an ordinary request. If it does not answer, sets `problem`
     /// to [`Problem::NotConnected`].
-    pub fn stay_if_cut_off(self, event: &Event, problem: RwSignal<Option<Problem>>) {
+    pub fn guard_navigation(self, event: &Event, problem: RwSignal<Option<Problem>>) {
         problem.set(None);
-        let is_cut_off =
+        let is_disconnected =
             matches!(self.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
-        let (true, false, Some(transport)) = (is_cut_off, self.goes_on.get_value(), self.transport()) else {
+        let (true, false, Some(transport)) =
+            (is_disconnected, self.is_repeating_click.get_value(), self.transport())
+        else {
             return;
         };
         event.prevent_default();
-        let pressed = pressed(event);
+        let pressed = pressed_element(event);
         transport.check_reachable(Box::new(move |is_reached| match pressed.filter(|_| is_reached) {
             Some(pressed) => {
-                self.goes_on.set_value(true);
+                self.is_repeating_click.set_value(true);
                 pressed.click();
-                self.goes_on.set_value(false);
+                self.is_repeating_click.set_value(false);
             }
             None => problem.set(Some(Problem::NotConnected)),
         }));
@@ -266,15 +268,15 @@ impl Live {
 
     /// Returns the estimated time by the server's clock.
     pub fn server_time(self) -> Timestamp {
-        let (told, then) = self.told.get_value();
+        let (time, then) = self.last_server_time.get_value();
         let passed = self.transport().map_or(0, |transport| transport.uptime_millis().saturating_sub(then));
-        Timestamp(told.0 + passed)
+        Timestamp(time.0 + passed)
     }
 
     fn welcome(self, me: User, now: Timestamp, lifetimes: Lifetimes) {
         self.lifetimes.set(lifetimes);
         if let Some(transport) = self.transport() {
-            self.told.set_value((now, transport.uptime_millis()));
+            self.last_server_time.set_value((now, transport.uptime_millis()));
         }
         self.now.set(now);
         let known = self.me.get_untracked();
@@ -324,22 +326,22 @@ impl LivePage {
     }
 
     /// Returns the part of the lobby to subscribe to: that of the home page, or the default, for the totals.
-    pub fn wanted(self) -> LobbyQuery {
+    pub fn lobby_query(self) -> LobbyQuery {
         match self {
-            Self::Home(lobby) => lobby.wanted.get_untracked(),
+            Self::Home(lobby) => lobby.query.get_untracked(),
             Self::Chat(_) => LobbyQuery::default(),
         }
     }
 
     /// Connects the page once it is hydrated. Does nothing on the server.
     pub fn connect(self) {
-        let (Some(connector), Some(takeover), Some(owner)) =
+        let (Some(connector), Some(queue), Some(owner)) =
             (use_context::<Connector>(), use_context::<HydrationQueue>(), Owner::current())
         else {
             return;
         };
         // The owner of the page, so that what is created then is disposed of with it.
-        takeover.on_complete(move || owner.with(|| self.on_hydrated(&connector)));
+        queue.on_complete(move || owner.with(|| self.on_hydrated(&connector)));
     }
 
     fn on_hydrated(self, connector: &Connector) {
@@ -347,7 +349,7 @@ impl LivePage {
         let transport = (connector.0)(self);
         live.transport.set_value(Some(Arc::clone(&transport)));
         if let Self::Chat(chat) = self {
-            chat.keep_waiting(transport);
+            chat.persist_waiting(transport);
         }
         live.is_hydrated.set(true);
     }
@@ -357,10 +359,10 @@ impl LivePage {
         let live = self.live();
         match frame {
             ServerFrame::Welcome { me, now, lifetimes, .. } => {
-                self.met(me.id);
+                self.update_reader(me.id);
                 if let Self::Chat(chat) = self {
                     let by = now.0.cast_signed().wrapping_sub(live.server_time().0.cast_signed());
-                    chat.timeline.update(|timeline| timeline.clock_set(by));
+                    chat.timeline.update(|timeline| timeline.adjust_clock(by));
                 }
                 live.welcome(me, now, lifetimes);
                 FrameAction::Continue
@@ -372,7 +374,7 @@ impl LivePage {
             ServerFrame::Hidden(hidden) => {
                 live.hidden.set(hidden.clone());
                 if let Self::Chat(chat) = self {
-                    chat.hide(hidden);
+                    chat.set_hidden(hidden);
                 }
                 FrameAction::Continue
             }
@@ -427,27 +429,27 @@ impl LivePage {
         self.receive(ServerFrame::Invites(visit.invites.clone()));
         self.receive(ServerFrame::Hidden(visit.hidden.clone()));
         live.counts.set(visit.counts);
-        self.met(visit.me.id);
+        self.update_reader(visit.me.id);
         live.welcome(visit.me.clone(), visit.now, visit.lifetimes);
         match (self, page) {
             (Self::Home(home), Page::Home(page)) => home.refresh(*page),
             (Self::Chat(chat), Page::Chat(page)) => chat.refresh(*page),
             _ => {}
         }
-        live.is_in_doubt.set(false);
+        live.is_stale.set(false);
         live.connection.set(Connection::Polling);
     }
 
     /// Ends the page: its chat has ended, or the reader may not see it any more.
-    pub fn gone(self, problem: Problem) {
+    pub fn mark_ended(self, problem: Problem) {
         self.end(problem);
     }
 
     /// Handles a change of the session while the page is open: the cookie was cleared or replaced, for example by
     /// another tab, and the reader is another user from now on.
-    fn met(self, me: UserId) {
+    fn update_reader(self, me: UserId) {
         if let (Self::Chat(chat), true) = (self, self.live().me.with_untracked(|known| known.id != me)) {
-            chat.read_by(me);
+            chat.set_reader(me);
         }
     }
 
@@ -455,7 +457,7 @@ impl LivePage {
     pub fn tick(self) {
         self.live().tick();
         if let Self::Chat(chat) = self {
-            chat.forget();
+            chat.drop_expired();
         }
     }
 

@@ -77,7 +77,7 @@ pub fn Shell(
         Content::Page(page, data) => {
             let page = view! { <App page /> }.to_html();
             view! {
-                <div id=PAGE_ID data-nodes=nodes(&page) inner_html=page></div>
+                <div id=PAGE_ID data-nodes=count_nodes(&page) inner_html=page></div>
                 <script type="application/json" id=DATA_ID inner_html=data></script>
             }
             .into_any()
@@ -109,7 +109,7 @@ pub fn Shell(
 
 /// Counts the elements and comments that a browser creates from a rendered page, so that it can check that the page is
 /// complete and unmodified before it is hydrated. With scripts enabled, the contents of `noscript` are text.
-fn nodes(html: &str) -> usize {
+fn count_nodes(html: &str) -> usize {
     const NO_SCRIPT: &str = "</noscript>";
     let (mut nodes, mut rest) = (0, html);
     while let Some(start) = rest.find('<') {
@@ -135,15 +135,15 @@ fn nodes(html: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::nodes;
+    use super::count_nodes;
 
     #[test]
     fn elements_and_comments_are_counted_as_a_browser_makes_them() {
         assert_eq!(
-            nodes(r#"<p title="a <b> c">1 &lt; 2<!>3<br></p><noscript><p>4</p></noscript><i></i>"#),
+            count_nodes(r#"<p title="a <b> c">1 &lt; 2<!>3<br></p><noscript><p>4</p></noscript><i></i>"#),
             5
         );
-        assert_eq!(nodes(""), 0);
-        assert_eq!(nodes("text <unfinished"), 1);
+        assert_eq!(count_nodes(""), 0);
+        assert_eq!(count_nodes("text <unfinished"), 1);
     }
 }

@@ -15,9 +15,9 @@ const SOON_ATTEMPTS: u32 = 66;
 /// The longest wait from then on, in milliseconds, and whenever the device reports that it is offline.
 const LATER_MILLIS: u32 = 15_000;
 
-/// Returns how many milliseconds to wait before attempt number `attempt`, counted from 0. `chance` is a random number
+/// Returns how many milliseconds to wait before attempt number `attempt`, counted from 0. `random` is a random number
 /// from 0 to 1; `online` is whether the device reports a network.
-pub fn wait_millis(attempt: u32, chance: f64, online: bool) -> u32 {
+pub fn wait_millis(attempt: u32, random: f64, online: bool) -> u32 {
     spread(
         match attempt {
             _ if !online => LATER_MILLIS,
@@ -25,18 +25,18 @@ pub fn wait_millis(attempt: u32, chance: f64, online: bool) -> u32 {
             AT_ONCE_ATTEMPTS..SOON_ATTEMPTS => SOON_MILLIS,
             SOON_ATTEMPTS.. => LATER_MILLIS,
         },
-        chance,
+        random,
     )
 }
 
-/// Returns how many milliseconds to wait if the server asked to reconnect within `seconds`. `chance` is a random number
+/// Returns how many milliseconds to wait if the server asked to reconnect within `seconds`. `random` is a random number
 /// from 0 to 1.
-pub fn told_millis(seconds: u32, chance: f64) -> u32 {
-    spread(seconds.saturating_mul(1_000), chance)
+pub fn retry_after_millis(seconds: u32, random: f64) -> u32 {
+    spread(seconds.saturating_mul(1_000), random)
 }
 
-fn spread(longest: u32, chance: f64) -> u32 {
-    (f64::from(longest) * chance.clamp(0.0, 1.0)) as u32
+fn spread(longest: u32, random: f64) -> u32 {
+    (f64::from(longest) * random.clamp(0.0, 1.0)) as u32
 }
 
 #[cfg(test)]
@@ -47,14 +47,14 @@ mod tests {
     fn waits_grow_and_stay_capped() {
         let longest = [0, 1, 35, 36, 65, 66, u32::MAX].map(|attempt| wait_millis(attempt, 1.0, true));
         assert_eq!(longest, [200, 200, 200, 1_500, 1_500, 15_000, 15_000]);
-        assert_eq!(told_millis(1, 2.0), 1_000);
+        assert_eq!(retry_after_millis(1, 2.0), 1_000);
     }
 
     #[test]
     fn waits_are_spread_over_the_whole_range() {
         assert_eq!(wait_millis(40, 0.0, true), 0);
         assert_eq!(wait_millis(40, 0.5, true), 750);
-        assert_eq!((told_millis(1, 0.25), told_millis(u32::MAX, 0.0)), (250, 0));
+        assert_eq!((retry_after_millis(1, 0.25), retry_after_millis(u32::MAX, 0.0)), (250, 0));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub trait StateReader {
     ///
     /// # Errors
     /// If the state cannot be read.
-    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Self::Error>;
+    fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, Self::Error>;
 
     /// Returns the direct chats that this user is part of.
     ///
@@ -203,21 +203,21 @@ impl<S: StateReader> Now<'_, S> {
     }
 
     /// Returns the chat, for actions of users who may enter it.
-    fn entered(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
+    fn accessible_chat(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
         let chat = self.chat(id)?.ok_or(Problem::UnknownChat)?;
         chat.check_access(by)?;
         Ok(chat)
     }
 
     /// Returns the chat, for actions of its owner.
-    fn owned(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
-        let chat = self.entered(id, by)?;
+    fn owned_chat(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
+        let chat = self.accessible_chat(id, by)?;
         if chat.owner == by { Ok(chat) } else { Err(Problem::NotOwner.into()) }
     }
 
     /// Returns the chat, for moderation by its owner: of a user, or of everyone else. Direct chats are not moderated.
-    fn moderated(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
-        let chat = self.owned(id, by)?;
+    fn moderated_chat(&self, id: ChatId, by: UserId) -> Found<Chat, S> {
+        let chat = self.owned_chat(id, by)?;
         if chat.guest.is_none() { Ok(chat) } else { Err(Problem::ChatOfTwo.into()) }
     }
 

@@ -50,9 +50,9 @@ impl StateReader for Model {
         Ok(self.posted.get(&(chat, author, client_id)).copied())
     }
 
-    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
+    fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
         let is_theirs =
-            |event: &Event| matches!(&event.kind, EventKind::Posted(said) if said.author == author);
+            |event: &Event| matches!(&event.kind, EventKind::Posted(message) if message.author == author);
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
@@ -120,10 +120,10 @@ impl Model {
                     }
                 }
                 if let Some((authors, by)) = event.clears() {
-                    for said in self.events.iter_mut().filter(|said| said.chat == event.chat) {
-                        let is_theirs = matches!(&said.kind, EventKind::Posted(message) if authors.contains(&message.author));
+                    for earlier in self.events.iter_mut().filter(|earlier| earlier.chat == event.chat) {
+                        let is_theirs = matches!(&earlier.kind, EventKind::Posted(message) if authors.contains(&message.author));
                         if is_theirs {
-                            *said = said.clone().redact(by);
+                            *earlier = earlier.clone().redact(by);
                         }
                     }
                 }

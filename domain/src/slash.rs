@@ -13,11 +13,11 @@ pub enum ComposerInput {
 
 /// Returns how many more characters the message may have, or as `Err` how many too many it has. `None` for a command.
 pub fn room(line: &str) -> Option<Result<usize, usize>> {
-    posted(line).map(Body::room)
+    message_part(line).map(Body::room)
 }
 
 /// Returns the part of a line that is posted, or `None` if the line is a command.
-fn posted(line: &str) -> Option<&str> {
+fn message_part(line: &str) -> Option<&str> {
     match line.strip_prefix('/') {
         None => Some(line),
         Some(rest) => rest.starts_with('/').then_some(rest),
@@ -25,7 +25,7 @@ fn posted(line: &str) -> Option<&str> {
 }
 
 /// Returns the line to type in order to post a message: a leading slash is doubled.
-pub fn typed(body: &Body) -> String {
+pub fn to_line(body: &Body) -> String {
     let body = body.as_str();
     if body.starts_with('/') { format!("/{body}") } else { body.to_owned() }
 }
@@ -37,7 +37,7 @@ pub fn typed(body: &Body) -> String {
 /// The [`Problem`] of the message or the nickname if it is not valid; [`Problem::NickWithoutName`] if `/nick` stands
 /// alone, [`Problem::SlashHelp`] for `/help`, [`Problem::UnknownSlash`] for other commands.
 pub fn parse(line: &str) -> Result<ComposerInput, Problem> {
-    if let Some(body) = posted(line) {
+    if let Some(body) = message_part(line) {
         return Body::parse(body).map(ComposerInput::Post);
     }
     let (command, argument) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(parse("///"), post("//"));
         assert_eq!(parse("//"), post("/"));
         for text in ["/nick Ana", "hello", "// a"] {
-            assert_eq!(parse(&typed(&Body::parse(text).unwrap())), post(text), "{text}");
+            assert_eq!(parse(&to_line(&Body::parse(text).unwrap())), post(text), "{text}");
         }
     }
 

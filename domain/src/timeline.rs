@@ -9,13 +9,14 @@ mod window;
 use std::sync::Arc;
 
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
-pub use rows::{HiddenMessages, Row, RowContent, RowKey, local, said_by};
+pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
 
 use crate::{ClientId, Epoch, Event, EventKind, Expiry, Seq, UserId, frame::Cursor, page::History};
 
 /// A range of the events of a chat, in order, without a gap and without a duplicate, followed by the reader's own
 /// messages that are not stored yet. It ends with the newest event, unless the reader is further up. Events far from
-/// what is read are unloaded ([`Timeline::let_go`]) and loaded again in pages of history, so that memory stays bounded.
+/// what is read are unloaded ([`Timeline::unload_distant`]) and loaded again in pages of history, so that memory stays
+/// bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     me: UserId,
@@ -32,7 +33,7 @@ pub struct Timeline {
     /// The newest event the reader has seen.
     seen: Seq,
     /// The number of messages of others after `seen` that are not loaded.
-    missed_elsewhere: usize,
+    unread_unloaded: usize,
     /// Recent removals of messages, oldest first, to apply to pages of history that were read before them.
     removals: Vec<Arc<Event>>,
 }
@@ -64,7 +65,7 @@ impl Timeline {
             pending: Vec::new(),
             hidden: Vec::new(),
             seen: history.seq,
-            missed_elsewhere: 0,
+            unread_unloaded: 0,
             removals: Vec::new(),
         };
         timeline.reset(history);
@@ -73,14 +74,14 @@ impl Timeline {
 
     /// Changes the reader, after the browser's session changed. Messages that wait were written by the previous user,
     /// and are held back until the reader decides to send them.
-    pub fn read_by(&mut self, me: UserId) {
+    pub fn set_reader(&mut self, me: UserId) {
         self.me = me;
         self.drop_stored();
         self.hold_back();
     }
 
     /// Replaces the set of users whose messages are not shown.
-    pub fn hide(&mut self, hidden: impl IntoIterator<Item = UserId>) {
+    pub fn set_hidden(&mut self, hidden: impl IntoIterator<Item = UserId>) {
         self.hidden = hidden.into_iter().collect();
     }
 
@@ -109,11 +110,11 @@ impl Timeline {
             return Applied::Gap;
         }
         self.seq = event.seq;
-        if let Some(own) = self.own(&event) {
+        if let Some(own) = self.own_client_id(&event) {
             self.pending.retain(|pending| pending.client_id != own);
         }
         let event = Arc::new(event);
-        if takes_away(&event) {
+        if is_removal(&event) {
             redact(&mut self.events, &event);
             self.removals.push(Arc::clone(&event));
             if self.removals.len() > REMOVALS_LIMIT {
@@ -121,7 +122,7 @@ impl Timeline {
             }
         }
         if self.later {
-            self.missed_elsewhere += usize::from(self.is_missed(&event));
+            self.unread_unloaded += usize::from(self.is_unread(&event));
         } else {
             self.events.push(event);
         }
@@ -129,9 +130,9 @@ impl Timeline {
     }
 
     /// Marks everything up to now as seen by the reader.
-    pub fn see(&mut self) {
+    pub fn mark_seen(&mut self) {
         self.seen = self.seq;
-        self.missed_elsewhere = 0;
+        self.unread_unloaded = 0;
     }
 
     /// Returns the newest event the reader has seen.
@@ -140,14 +141,14 @@ impl Timeline {
     }
 
     /// Whether this is a message of another user that the reader has not seen, and that is not hidden.
-    fn is_missed(&self, event: &Event) -> bool {
+    fn is_unread(&self, event: &Event) -> bool {
         let is_shown = |author| author != self.me && !self.hidden.contains(&author);
         event.seq > self.seen && matches!(&event.kind, EventKind::Posted(message) if is_shown(message.author))
     }
 
     /// Returns the position of a stored message by its author and id, or `None` if it is not loaded. Searches from the newest.
     pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
-        let is_it = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Posted(said) if said.author == author && said.client_id == client_id);
+        let is_it = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Posted(message) if message.author == author && message.client_id == client_id);
         self.events.iter().rev().find(is_it).map(|event| event.seq)
     }
 
@@ -174,8 +175,12 @@ impl Timeline {
             return None;
         }
         let is_shown =
-            |event: &Arc<Event>| said_by(event).is_none_or(|author| !self.hidden.contains(&author));
-        self.told().iter().filter(|event| is_shown(event)).map(|event| event.seq).find(|told| *told > seq)
+            |event: &Arc<Event>| author_of(event).is_none_or(|author| !self.hidden.contains(&author));
+        self.shown_events()
+            .iter()
+            .filter(|event| is_shown(event))
+            .map(|event| event.seq)
+            .find(|next| *next > seq)
     }
 
     /// Whether the event right after this position is not loaded.
@@ -184,22 +189,22 @@ impl Timeline {
     }
 
     /// Returns the number of messages of others that the reader has not seen, leaving out hidden users.
-    pub fn missed(&self) -> usize {
-        self.missed_elsewhere + self.unseen().filter(|event| self.is_missed(event)).count()
+    pub fn unread_count(&self) -> usize {
+        self.unread_unloaded + self.unseen().filter(|event| self.is_unread(event)).count()
     }
 
     /// Whether there are events that the reader has not seen, leaving out hidden users and the reader's own messages.
-    pub fn has_missed(&self) -> bool {
+    pub fn has_unseen(&self) -> bool {
         let is_news = |event: &Arc<Event>| {
-            let author = said_by(event);
+            let author = author_of(event);
             event.seq > self.seen
                 && author != Some(self.me)
                 && author.is_none_or(|author| !self.hidden.contains(&author))
         };
         // Asked for with every event: all rows are looked at only if something may be news that is no message.
-        self.missed_elsewhere > 0
-            || self.unseen().any(|event| self.is_missed(event))
-            || (self.unseen().any(is_news) && self.told().iter().any(is_news))
+        self.unread_unloaded > 0
+            || self.unseen().any(|event| self.is_unread(event))
+            || (self.unseen().any(is_news) && self.shown_events().iter().any(is_news))
     }
 
     /// Returns the loaded events that the reader has not seen, newest first.
@@ -208,8 +213,8 @@ impl Timeline {
     }
 
     /// Whether there are no messages, as far as is loaded.
-    pub fn is_quiet(&self) -> bool {
-        self.pending.is_empty() && !self.events.iter().any(|event| said_by(event).is_some())
+    pub fn has_no_messages(&self) -> bool {
+        self.pending.is_empty() && !self.events.iter().any(|event| author_of(event).is_some())
     }
 
     /// Whether any loaded event has expired.
@@ -218,7 +223,7 @@ impl Timeline {
     }
 
     /// Drops the events that have expired, which are the oldest. Own messages that wait stay.
-    pub fn forget(&mut self, expiry: Expiry) {
+    pub fn drop_expired(&mut self, expiry: Expiry) {
         // The order is by position: where the clock was set back, a later event may have an earlier time.
         let expired =
             self.events.iter().rposition(|event| expiry.of_event(event.at)).map_or(0, |last| last + 1);
@@ -238,20 +243,20 @@ impl Timeline {
         self.earlier = history.earlier;
         self.later = false;
         self.events = history.events.into_iter().map(Arc::new).collect();
-        self.missed_elsewhere = 0;
+        self.unread_unloaded = 0;
         self.removals.clear();
         self.drop_stored();
     }
 
     /// Adjusts to a server clock that is `by` milliseconds ahead of what was known: how long messages have waited does
     /// not change.
-    pub fn clock_set(&mut self, by: i64) {
+    pub fn adjust_clock(&mut self, by: i64) {
         self.pending.iter_mut().for_each(|pending| pending.at = pending.at.moved(by));
     }
 }
 
 /// Whether an event removes earlier messages.
-fn takes_away(event: &Event) -> bool {
+fn is_removal(event: &Event) -> bool {
     matches!(event.kind, EventKind::MessageRemoved { .. }) || event.clears().is_some()
 }
 

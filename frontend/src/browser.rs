@@ -57,7 +57,7 @@ pub(crate) fn offset_minutes(at: Timestamp) -> i32 {
 }
 
 /// Returns a random number from 0 to 1.
-pub(crate) fn chance() -> f64 {
+pub(crate) fn random() -> f64 {
     js_sys::Math::random()
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn client_id() -> ClientId {
         .and_then(|window| window.crypto().ok())
         .and_then(|crypto| crypto.get_random_values_with_u8_array(&mut bytes).ok());
     if drawn.is_none() {
-        bytes.fill_with(|| (chance() * 256.0) as u8);
+        bytes.fill_with(|| (random() * 256.0) as u8);
     }
     ClientId::from_bytes(bytes)
 }
@@ -88,7 +88,7 @@ pub(crate) fn has_keyboard() -> bool {
 }
 
 /// Whether nothing on the page has the focus or is selected.
-pub(crate) fn is_nowhere() -> bool {
+pub(crate) fn has_no_focus() -> bool {
     let Some(window) = window() else { return false };
     let selection = window.get_selection().ok().flatten();
     let document = window.document();
@@ -220,20 +220,20 @@ impl Reply {
 }
 
 /// A callback for a response. It gets `None` if no server answered in time.
-type Replied = Box<dyn FnOnce(Option<Reply>)>;
+type ReplyCallback = Box<dyn FnOnce(Option<Reply>)>;
 
 /// Requests something from the server as JSON, by POST with the JSON text `sent` if there is one, or else by GET. Calls
-/// `done` with the response, or with `None` if no server answered within `patience`.
-pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, done: Replied) {
+/// `done` with the response, or with `None` if no server answered within `timeout`.
+pub(crate) fn request(address: &str, sent: Option<String>, timeout: Duration, done: ReplyCallback) {
     let Some(window) = window() else { return };
     let done = Rc::new(Cell::new(Some(done)));
     let late = Rc::clone(&done);
-    let tell = |done: Rc<Cell<Option<Replied>>>, reply| {
+    let finish = |done: Rc<Cell<Option<ReplyCallback>>>, reply| {
         if let Some(done) = done.take().filter(|_| !is_stopped()) {
             done(reply);
         }
     };
-    let _ = set_timeout(move || tell(late, None), patience);
+    let _ = set_timeout(move || finish(late, None), timeout);
     let options = RequestInit::new();
     let headers = js_sys::Object::new();
     let _ = js_sys::Reflect::set(&headers, &"accept".into(), &"application/json".into());
@@ -256,6 +256,6 @@ pub(crate) fn request(address: &str, sent: Option<String>, patience: Duration, d
             }
             None => None,
         };
-        tell(done, reply);
+        finish(done, reply);
     });
 }

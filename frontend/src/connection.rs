@@ -43,7 +43,7 @@ pub(crate) struct ConnectionState {
     is_paused: bool,
     is_given_up: bool,
     /// When the watchdog last ran, by the clock of the device.
-    looked_at: Timestamp,
+    watched_at: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +62,7 @@ enum Phase {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Open {
-    last_heard: u64,
+    last_received: u64,
     /// When the first frame was sent after the last one was received. `None` if none was sent since.
     unanswered_since: Option<u64>,
     /// The timeout for an answer, in milliseconds.
@@ -102,7 +102,7 @@ enum Purpose {
 
 /// The environment of the connection when an input occurs.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     /// The current moment.
     pub(crate) now: u64,
     /// The time by the clock of the device, which may be set.
@@ -116,7 +116,7 @@ pub(crate) struct Surroundings {
     /// Whether the page cannot go on, for example because its chat has ended.
     pub(crate) is_ended: bool,
     /// A random number from 0 to 1.
-    pub(crate) chance: f64,
+    pub(crate) random: f64,
 }
 
 /// Something that happened.
@@ -136,7 +136,7 @@ pub(crate) enum Input {
     /// A frame was sent.
     Sent,
     /// A frame was received.
-    Heard,
+    Received,
     /// The server has identified the user.
     Welcomed,
     /// The server asked to reconnect within this many seconds.
@@ -152,7 +152,7 @@ pub(crate) enum Input {
     /// The pause is over.
     PauseOver,
     /// The network has probably changed, for better or worse.
-    Hurry,
+    CheckNow,
     /// The watchdog runs, which it does every `every` milliseconds.
     Watch { every: u64 },
     /// The tab has come to the foreground.
@@ -203,7 +203,7 @@ pub(crate) enum Output {
     /// Show this state of the connection, and soon mark presence and counts as possibly outdated.
     Show(Connection),
     /// Mark presence and counts as up to date.
-    Trust,
+    MarkFresh,
 }
 
 impl ConnectionState {
@@ -219,7 +219,7 @@ impl ConnectionState {
             is_answer_due: false,
             is_paused: false,
             is_given_up: false,
-            looked_at: clock,
+            watched_at: clock,
         }
     }
 
@@ -234,9 +234,9 @@ impl ConnectionState {
     }
 
     /// Handles an input. Returns the actions to take, in order.
-    pub(crate) fn on(&mut self, input: Input, around: &Surroundings) -> Vec<Output> {
+    pub(crate) fn on(&mut self, input: Input, environment: &Environment) -> Vec<Output> {
         let mut outputs = Vec::new();
-        Step { state: self, around, outputs: &mut outputs }.on(input);
+        Step { state: self, environment, outputs: &mut outputs }.on(input);
         outputs
     }
 }
@@ -244,24 +244,24 @@ impl ConnectionState {
 /// One input being handled.
 struct Step<'a> {
     state: &'a mut ConnectionState,
-    around: &'a Surroundings,
+    environment: &'a Environment,
     outputs: &'a mut Vec<Output>,
 }
 
 impl Step<'_> {
     fn on(&mut self, input: Input) {
-        let now = self.around.now;
+        let now = self.environment.now;
         match input {
             Input::Connect => self.connect(),
-            Input::ProbeAnswered { number, is_there } => self.probe_answered(number, is_there),
+            Input::ProbeAnswered { number, is_there } => self.handle_probe_answer(number, is_there),
             Input::HandshakeExplained { retry_after: Some(seconds) } => {
-                let jitter = backoff::told_millis(1, self.around.chance);
+                let jitter = backoff::retry_after_millis(1, self.environment.random);
                 self.state.retry_after_millis = Some(seconds.saturating_mul(1_000).saturating_add(jitter));
-                self.lost(true);
+                self.handle_lost(true);
             }
             Input::HandshakeExplained { retry_after: None } => self.open(true),
-            Input::Opened => self.opened(),
-            Input::Lost => self.lost(false),
+            Input::Opened => self.handle_opened(),
+            Input::Lost => self.handle_lost(false),
             Input::Sent => {
                 if let Some(open) = self.open_phase() {
                     // The timeout counts from the first frame that was not answered, however many follow.
@@ -270,9 +270,9 @@ impl Step<'_> {
                     self.expect_answer(timeout, false);
                 }
             }
-            Input::Heard => {
+            Input::Received => {
                 if let Some(open) = self.open_phase() {
-                    open.last_heard = now;
+                    open.last_received = now;
                     open.unanswered_since = None;
                 }
             }
@@ -281,49 +281,50 @@ impl Step<'_> {
                     open.is_welcome = true;
                 }
                 self.state.refused = 0;
-                self.give(Output::StopPolling);
-                self.give(Output::RetryRefused);
-                self.give(Output::SendWaiting);
+                self.emit(Output::StopPolling);
+                self.emit(Output::RetryRefused);
+                self.emit(Output::SendWaiting);
             }
             Input::RetryAfter(seconds) => {
-                self.state.retry_after_millis = Some(backoff::told_millis(seconds, self.around.chance));
+                self.state.retry_after_millis =
+                    Some(backoff::retry_after_millis(seconds, self.environment.random));
             }
             Input::UpToDate(repair) => {
                 if let Some(open) = self.open_phase() {
                     open.repair = repair;
                 }
                 self.state.attempts = 0;
-                self.give(Output::Trust);
+                self.emit(Output::MarkFresh);
             }
-            Input::Gap => self.gap(),
-            Input::AnswerDue { is_ping } => self.answer_due(is_ping),
+            Input::Gap => self.handle_gap(),
+            Input::AnswerDue { is_ping } => self.handle_answer_due(is_ping),
             Input::Pause(seconds) => {
                 if !self.state.is_paused {
                     self.state.is_paused = true;
                     let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
-                    self.give(Output::Pause { millis });
+                    self.emit(Output::Pause { millis });
                 }
             }
             Input::PauseOver => {
                 self.end_pause();
-                self.give(Output::SendWaiting);
+                self.emit(Output::SendWaiting);
             }
-            Input::Hurry => self.hurry(),
+            Input::CheckNow => self.check_now(),
             Input::Watch { every } => self.watch(every),
             Input::Shown => {
-                self.look_for_silence();
-                self.hurry();
+                self.check_silence();
+                self.check_now();
             }
             Input::GiveUp => {
                 self.state.is_given_up = true;
-                self.give(Output::StopPolling);
-                self.give(Output::StopRetry);
-                self.give(Output::Close);
+                self.emit(Output::StopPolling);
+                self.emit(Output::StopRetry);
+                self.emit(Output::Close);
             }
         }
     }
 
-    fn give(&mut self, output: Output) {
+    fn emit(&mut self, output: Output) {
         self.outputs.push(output);
     }
 
@@ -338,32 +339,32 @@ impl Step<'_> {
         if self.state.phase != Phase::Closed || self.state.is_given_up || self.state.probe.is_some() {
             return;
         }
-        self.give(Output::StopRetry);
+        self.emit(Output::StopRetry);
         if self.state.attempts <= PROBE_AFTER { self.open(false) } else { self.probe(Purpose::Connect) }
     }
 
     fn open(&mut self, is_server_there: bool) {
         if self.state.phase == Phase::Closed && !self.state.is_given_up {
-            self.state.phase = Phase::Connecting { since: self.around.now, is_server_there };
-            self.give(Output::Open);
+            self.state.phase = Phase::Connecting { since: self.environment.now, is_server_there };
+            self.emit(Output::Open);
         }
     }
 
     fn probe(&mut self, purpose: Purpose) {
         self.state.probes = self.state.probes.wrapping_add(1);
-        self.state.probe = Some(Probe { since: self.around.now, purpose });
-        self.give(Output::Probe { number: self.state.probes });
+        self.state.probe = Some(Probe { since: self.environment.now, purpose });
+        self.emit(Output::Probe { number: self.state.probes });
     }
 
-    fn probe_answered(&mut self, number: u32, is_there: bool) {
+    fn handle_probe_answer(&mut self, number: u32, is_there: bool) {
         if number != self.state.probes {
             return;
         }
         match self.state.probe.take().map(|probe| probe.purpose) {
-            Some(Purpose::Connect) if !is_there => self.lost(false),
+            Some(Purpose::Connect) if !is_there => self.handle_lost(false),
             Some(Purpose::Connect) if self.state.refused == 0 => self.open(true),
-            Some(Purpose::Connect) => self.give(Output::ExplainHandshake),
-            Some(Purpose::Handshake) if is_there && self.is_connecting() => self.give(Output::StartPolling),
+            Some(Purpose::Connect) => self.emit(Output::ExplainHandshake),
+            Some(Purpose::Handshake) if is_there && self.is_connecting() => self.emit(Output::StartPolling),
             Some(Purpose::Handshake) | None => {}
         }
     }
@@ -372,28 +373,28 @@ impl Step<'_> {
         matches!(self.state.phase, Phase::Connecting { .. })
     }
 
-    fn opened(&mut self) {
-        let now = self.around.now;
+    fn handle_opened(&mut self) {
+        let now = self.environment.now;
         if let Phase::Connecting { since, is_server_there } = self.state.phase {
             let slow = now.saturating_sub(since).saturating_mul(TIMEOUT_HANDSHAKES);
             self.state.phase = Phase::Open(Open {
-                last_heard: now,
+                last_received: now,
                 unanswered_since: None,
                 timeout: slow.clamp(TIMEOUT_MILLIS, LONGEST_TIMEOUT_MILLIS),
                 is_server_there,
                 is_welcome: false,
                 repair: Repair::Whole,
             });
-            self.give(Output::Greet);
+            self.emit(Output::Greet);
         }
     }
 
     /// Handles a lost connection: drops it and schedules the next attempt. If `starts_polling`, the page polls until
     /// then.
-    fn lost(&mut self, starts_polling: bool) {
+    fn handle_lost(&mut self, starts_polling: bool) {
         self.end_pause();
         self.state.is_answer_due = false;
-        self.give(Output::StopExpecting);
+        self.emit(Output::StopExpecting);
         self.state.probe = None;
         let phase = std::mem::replace(&mut self.state.phase, Phase::Closed);
         let was_refused = match phase {
@@ -402,41 +403,42 @@ impl Step<'_> {
             Phase::Closed => false,
         };
         self.state.refused += u32::from(was_refused);
-        self.give(Output::Drop);
-        if self.state.is_given_up || self.around.is_ended {
+        self.emit(Output::Drop);
+        if self.state.is_given_up || self.environment.is_ended {
             return;
         }
         // What the device reports about its network may be wrong: it is shown, but does not prevent attempts.
-        let is_online = self.around.is_online;
+        let is_online = self.environment.is_online;
         let starts_polling = starts_polling || (self.state.refused >= REFUSED_HANDSHAKES && is_online);
         if starts_polling {
-            self.give(Output::StartPolling);
+            self.emit(Output::StartPolling);
         }
-        let is_polling = self.around.is_polling || starts_polling;
+        let is_polling = self.environment.is_polling || starts_polling;
         if !is_polling {
             let shown = if is_online { Connection::Reconnecting } else { Connection::Offline };
-            self.give(Output::Show(shown));
+            self.emit(Output::Show(shown));
         }
         let attempt = self.state.attempts;
         self.state.attempts = attempt.saturating_add(1);
         // A page that polls does not wait for the socket, so attempts can be rare.
         let attempt = if is_polling { u32::MAX } else { attempt };
-        let told = self.state.retry_after_millis.take();
-        let millis = told.unwrap_or_else(|| backoff::wait_millis(attempt, self.around.chance, is_online));
-        self.give(Output::RetryIn { millis });
+        let retry_after = self.state.retry_after_millis.take();
+        let millis =
+            retry_after.unwrap_or_else(|| backoff::wait_millis(attempt, self.environment.random, is_online));
+        self.emit(Output::RetryIn { millis });
     }
 
     fn end_pause(&mut self) {
         self.state.is_paused = false;
-        self.give(Output::Pause { millis: 0 });
+        self.emit(Output::Pause { millis: 0 });
     }
 
-    fn gap(&mut self) {
+    fn handle_gap(&mut self) {
         let Some(open) = self.open_phase() else { return };
         match std::mem::replace(&mut open.repair, Repair::Asked) {
-            Repair::Whole => self.give(Output::Resubscribe { from_cursor: true }),
+            Repair::Whole => self.emit(Output::Resubscribe { from_cursor: true }),
             Repair::Asked => {}
-            Repair::Resumed => self.give(Output::Resubscribe { from_cursor: false }),
+            Repair::Resumed => self.emit(Output::Resubscribe { from_cursor: false }),
         }
     }
 
@@ -444,15 +446,15 @@ impl Step<'_> {
     fn expect_answer(&mut self, millis: u64, is_ping: bool) {
         if is_ping || !self.state.is_answer_due {
             self.state.is_answer_due = true;
-            self.give(Output::ExpectAnswer { millis, is_ping });
+            self.emit(Output::ExpectAnswer { millis, is_ping });
         }
     }
 
     /// Handles the end of the timer for an answer. If something was sent and nothing was received since, the connection
     /// is checked with a ping, and replaced if that was not answered either.
-    fn answer_due(&mut self, is_ping: bool) {
+    fn handle_answer_due(&mut self, is_ping: bool) {
         self.state.is_answer_due = false;
-        let now = self.around.now;
+        let now = self.environment.now;
         let unanswered = self.open_phase().and_then(|open| Some(open.unanswered_since? + open.timeout));
         let Some(deadline) = unanswered else { return };
         let left = deadline.saturating_sub(now);
@@ -465,20 +467,20 @@ impl Step<'_> {
 
     fn ping(&mut self) {
         if let Some(timeout) = self.open_phase().map(|open| open.timeout) {
-            self.give(Output::Ping);
+            self.emit(Output::Ping);
             self.expect_answer(timeout, true);
         }
     }
 
     /// Replaces a dead connection at once.
     fn replace(&mut self) {
-        self.lost(false);
+        self.handle_lost(false);
         self.connect();
     }
 
-    fn hurry(&mut self) {
-        self.give(Output::Poll);
-        let now = self.around.now;
+    fn check_now(&mut self) {
+        self.emit(Output::Poll);
+        let now = self.environment.now;
         let is_slow = |since: u64| now.saturating_sub(since) > TIMEOUT_MILLIS;
         match self.state.phase {
             Phase::Open(_) => self.ping(),
@@ -494,28 +496,28 @@ impl Step<'_> {
 
     fn watch(&mut self, every: u64) {
         // After sleep no event reports that the connection may be dead.
-        let clock = self.around.clock;
-        let passed = clock.millis_since(std::mem::replace(&mut self.state.looked_at, clock));
-        if passed > every + SLEPT_MILLIS && self.around.is_visible {
-            self.hurry();
+        let clock = self.environment.clock;
+        let passed = clock.millis_since(std::mem::replace(&mut self.state.watched_at, clock));
+        if passed > every + SLEPT_MILLIS && self.environment.is_visible {
+            self.check_now();
         }
-        self.look_for_silence();
+        self.check_silence();
     }
 
-    fn look_for_silence(&mut self) {
-        let now = self.around.now;
+    fn check_silence(&mut self) {
+        let now = self.environment.now;
         let (silence, limit) = match self.state.phase {
-            Phase::Open(open) => (now.saturating_sub(open.last_heard), SILENCE_SECONDS * 1_000),
+            Phase::Open(open) => (now.saturating_sub(open.last_received), SILENCE_SECONDS * 1_000),
             Phase::Connecting { since, .. } => (now.saturating_sub(since), HANDSHAKE_MILLIS),
             Phase::Closed => (0, 0),
         };
         let is_unanswered =
             self.state.probe.is_some_and(|probe| now.saturating_sub(probe.since) > HANDSHAKE_MILLIS);
         if silence > limit || is_unanswered {
-            return self.lost(false);
+            return self.handle_lost(false);
         }
         let is_slow = self.is_connecting() && silence > SLOW_HANDSHAKE_MILLIS;
-        if is_slow && self.state.probe.is_none() && !self.around.is_polling {
+        if is_slow && self.state.probe.is_none() && !self.environment.is_polling {
             self.probe(Purpose::Handshake);
         }
     }
@@ -525,25 +527,25 @@ impl Step<'_> {
 mod tests {
     use super::*;
 
-    const AROUND: Surroundings = Surroundings {
+    const ENVIRONMENT: Environment = Environment {
         now: 0,
         clock: Timestamp(0),
         is_online: true,
         is_visible: true,
         is_polling: false,
         is_ended: false,
-        chance: 0.5,
+        random: 0.5,
     };
 
     /// A connection and its environment.
     struct Page {
         state: ConnectionState,
-        around: Surroundings,
+        environment: Environment,
     }
 
     impl Page {
         fn new() -> Self {
-            Self { state: ConnectionState::new(Timestamp(0)), around: AROUND }
+            Self { state: ConnectionState::new(Timestamp(0)), environment: ENVIRONMENT }
         }
 
         /// Returns a connection that is open and up to date.
@@ -556,17 +558,17 @@ mod tests {
         }
 
         fn after(&mut self, millis: u64) -> &mut Self {
-            self.around.now += millis;
-            self.around.clock.0 += millis;
+            self.environment.now += millis;
+            self.environment.clock.0 += millis;
             self
         }
 
         fn on(&mut self, input: Input) -> Vec<Output> {
-            let outputs = self.state.on(input, &self.around);
+            let outputs = self.state.on(input, &self.environment);
             for output in &outputs {
                 match output {
-                    Output::StartPolling => self.around.is_polling = true,
-                    Output::StopPolling => self.around.is_polling = false,
+                    Output::StartPolling => self.environment.is_polling = true,
+                    Output::StopPolling => self.environment.is_polling = false,
                     _ => {}
                 }
             }
@@ -663,7 +665,7 @@ mod tests {
 
         let mut page = Page::connected();
         page.after(1_000).on(Input::Sent);
-        page.after(100).on(Input::Heard);
+        page.after(100).on(Input::Received);
         assert_eq!(page.after(2_000).on(Input::AnswerDue { is_ping: false }), []);
     }
 
@@ -689,9 +691,9 @@ mod tests {
             [Output::Poll, Output::Ping, Output::ExpectAnswer { millis: TIMEOUT_MILLIS, is_ping: true }]
         );
         page.on(Input::Lost);
-        assert_eq!(page.on(Input::Hurry), [Output::Poll, Output::StopRetry, Output::Open]);
-        assert_eq!(page.on(Input::Hurry), [Output::Poll], "it has just begun");
-        let replaced = page.after(TIMEOUT_MILLIS + 1).on(Input::Hurry);
+        assert_eq!(page.on(Input::CheckNow), [Output::Poll, Output::StopRetry, Output::Open]);
+        assert_eq!(page.on(Input::CheckNow), [Output::Poll], "it has just begun");
+        let replaced = page.after(TIMEOUT_MILLIS + 1).on(Input::CheckNow);
         assert!(replaced.contains(&Output::Drop) && replaced.contains(&Output::Open));
     }
 
@@ -721,7 +723,7 @@ mod tests {
         let mut page = Page::connected();
         let every = 5_000;
         assert_eq!(page.after(every).on(Input::Watch { every }), []);
-        page.around.clock.0 += every + SLEPT_MILLIS + 1;
+        page.environment.clock.0 += every + SLEPT_MILLIS + 1;
         assert!(page.on(Input::Watch { every }).contains(&Output::Ping));
     }
 
@@ -747,11 +749,11 @@ mod tests {
     #[test]
     fn what_has_ended_does_not_come_back() {
         let mut page = Page::connected();
-        page.around.is_ended = true;
+        page.environment.is_ended = true;
         assert_eq!(retry_millis(&page.on(Input::Lost)), None);
         let mut page = Page::connected();
         assert_eq!(page.on(Input::GiveUp), [Output::StopPolling, Output::StopRetry, Output::Close]);
         assert_eq!(retry_millis(&page.on(Input::Lost)), None);
-        assert!(!page.on(Input::Hurry).contains(&Output::Open));
+        assert!(!page.on(Input::CheckNow).contains(&Output::Open));
     }
 }

@@ -3,12 +3,12 @@
 
 mod browser;
 mod connection;
+mod hydration;
 mod json;
 mod outbox;
 mod polling;
 mod socket;
 mod storage;
-mod takeover;
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -42,23 +42,23 @@ pub fn load() {
 /// Hydrates the outline of the page as the server rendered it. The elements in it follow by [`advance`].
 #[wasm_bindgen]
 pub fn hydrate() {
-    if let Some((root, page)) = found() {
-        hydrate_from(root, || scene(page)).forget();
+    if let Some((root, page)) = root_and_page() {
+        hydrate_from(root, || page_view(page)).forget();
     }
 }
 
 /// Renders the page from its data into its root element, which has to be empty.
 #[wasm_bindgen]
 pub fn render() {
-    if let Some((root, page)) = found() {
-        mount_to(root, || scene(page)).forget();
+    if let Some((root, page)) = root_and_page() {
+        mount_to(root, || page_view(page)).forget();
     }
 }
 
 /// Runs the next task of the hydration. Returns false once there is none left: then the page is hydrated.
 #[wasm_bindgen]
 pub fn advance() -> bool {
-    takeover::advance()
+    hydration::advance()
 }
 
 /// Stops this instance for good. Another instance may replace it.
@@ -69,14 +69,14 @@ pub fn stop() {
 }
 
 /// Returns the root element of the page, and its data.
-fn found() -> Option<(HtmlElement, Page)> {
+fn root_and_page() -> Option<(HtmlElement, Page)> {
     let root = browser::window()?.document()?.get_element_by_id(PAGE_ID)?.dyn_into().ok()?;
     Some((root, LOADED.take()?))
 }
 
-fn scene(page: Page) -> impl IntoView {
-    provide_context(Connector(Arc::new(|scene| -> Arc<dyn Transport> { Arc::new(Socket::open(scene)) })));
-    provide_context(takeover::begin());
+fn page_view(page: Page) -> impl IntoView {
+    provide_context(Connector(Arc::new(|page| -> Arc<dyn Transport> { Arc::new(Socket::open(page)) })));
+    provide_context(hydration::begin());
     // Makes a form idempotent, however often it is submitted. The page as rendered has an id from the server.
     provide_context(FreshClientId(Some(browser::client_id())));
     view! { <App page /> }

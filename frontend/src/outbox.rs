@@ -1,6 +1,6 @@
 //! The requests of one connection that are not answered yet, by their number.
 
-use app::live::Answered;
+use app::live::AnswerCallback;
 use domain::{
     ChatId, ClientId, Problem, Timestamp,
     frame::{Ask, ClientFrame},
@@ -24,7 +24,7 @@ pub(crate) enum Waiting {
     /// A message in the timeline.
     Message(ClientId),
     /// A callback.
-    Ask(Answered),
+    Ask(AnswerCallback),
 }
 
 impl Outbox {
@@ -32,10 +32,7 @@ impl Outbox {
     /// requested on this connection already.
     pub(crate) fn post(&mut self, chat: ChatId, message: &Pending, now: Timestamp) -> Option<ClientFrame> {
         let Pending { client_id, .. } = message;
-        if self
-            .open
-            .iter()
-            .any(|(_, waiting)| matches!(waiting, Waiting::Message(asked) if asked == client_id))
+        if self.open.iter().any(|(_, waiting)| matches!(waiting, Waiting::Message(open) if open == client_id))
         {
             return None;
         }
@@ -45,7 +42,7 @@ impl Outbox {
 
     /// Returns the frame for another command. Returns `None` if too many are unanswered; `done` is called with
     /// [`Problem::Busy`] then.
-    pub(crate) fn ask(&mut self, ask: Ask, done: Answered) -> Option<ClientFrame> {
+    pub(crate) fn ask(&mut self, ask: Ask, done: AnswerCallback) -> Option<ClientFrame> {
         let asked = self.open.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
         if asked >= OPEN_ASKS {
             done(Err(Problem::Busy));
@@ -62,19 +59,19 @@ impl Outbox {
     }
 
     /// Removes a request that was answered, and returns the receiver. `None` if the number is unknown.
-    pub(crate) fn answered(&mut self, request: u64) -> Option<Waiting> {
+    pub(crate) fn take_answered(&mut self, request: u64) -> Option<Waiting> {
         let place = self.open.iter().position(|(asked, _)| *asked == request)?;
         Some(self.open.remove(place).1)
     }
 
     /// Removes all requests after the connection has ended, and returns the callbacks to call. Messages are dropped:
     /// they wait in the timeline.
-    pub(crate) fn abandon(&mut self) -> Vec<Answered> {
-        let told = |waiting| match waiting {
+    pub(crate) fn abandon(&mut self) -> Vec<AnswerCallback> {
+        let callback = |waiting| match waiting {
             Waiting::Ask(done) => Some(done),
             Waiting::Message(_) => None,
         };
-        self.open.drain(..).filter_map(|(_, waiting)| told(waiting)).collect()
+        self.open.drain(..).filter_map(|(_, waiting)| callback(waiting)).collect()
     }
 }
 
@@ -97,19 +94,19 @@ mod tests {
             panic!("nothing asked")
         };
         assert_eq!(outbox.post(chat, &message, Timestamp(1)), None);
-        assert!(matches!(outbox.answered(request), Some(Waiting::Message(id)) if id == client_id));
-        assert!(outbox.answered(request).is_none());
+        assert!(matches!(outbox.take_answered(request), Some(Waiting::Message(id)) if id == client_id));
+        assert!(outbox.take_answered(request).is_none());
         assert!(outbox.post(chat, &message, Timestamp(1)).is_some());
     }
 
     #[test]
     fn the_caller_is_told_when_the_connection_ends_or_too_much_is_asked() {
-        let told = Rc::new(Cell::new(0));
+        let failed = Rc::new(Cell::new(0));
         let mut outbox = Outbox::default();
         let mut ask = || {
-            let told = Rc::clone(&told);
+            let failed = Rc::clone(&failed);
             let done = Box::new(move |answer: Result<(), Problem>| {
-                told.set(told.get() + u32::from(answer.is_err()));
+                failed.set(failed.get() + u32::from(answer.is_err()));
             });
             outbox.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
         };
@@ -117,8 +114,8 @@ mod tests {
             assert!(ask().is_some());
         }
         assert!(ask().is_none());
-        assert_eq!(told.get(), 1);
+        assert_eq!(failed.get(), 1);
         outbox.abandon().into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
-        assert_eq!(told.get(), 1 + OPEN_ASKS as u32);
+        assert_eq!(failed.get(), 1 + OPEN_ASKS as u32);
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use app::live::{Answered, Connection, LivePage, address};
+use app::live::{AnswerCallback, Connection, LivePage, address};
 use domain::{
     Problem, Seq,
     frame::{Ask, ServerFrame},
@@ -37,11 +37,12 @@ pub(crate) struct Polling {
     is_on: Cell<bool>,
     failures: Cell<u32>,
     /// Whether the page was requested and has not arrived.
-    is_asked: Cell<bool>,
+    is_requested: Cell<bool>,
     next: RefCell<Option<Timer>>,
     /// Whether a message is being sent. One is sent at a time, so that they keep their order.
     is_posting: Cell<bool>,
-    rest: RefCell<Option<Timer>>,
+    /// The timer of a pause after a message could not be stored. `None` if there is no pause.
+    pause: RefCell<Option<Timer>>,
 }
 
 impl Polling {
@@ -51,10 +52,10 @@ impl Polling {
             page,
             is_on: Cell::new(false),
             failures: Cell::new(0),
-            is_asked: Cell::new(false),
+            is_requested: Cell::new(false),
             next: RefCell::new(None),
             is_posting: Cell::new(false),
-            rest: RefCell::new(None),
+            pause: RefCell::new(None),
         })
     }
 
@@ -67,7 +68,7 @@ impl Polling {
     pub(crate) fn start(self: &Rc<Self>) {
         if !self.is_on.replace(true) {
             self.failures.set(0);
-            self.look();
+            self.poll();
         }
     }
 
@@ -75,24 +76,25 @@ impl Polling {
     pub(crate) fn stop(&self) {
         self.is_on.set(false);
         self.next.take();
-        self.rest.take();
+        self.pause.take();
     }
 
     /// Requests the page now, if polling is on and no request is under way.
-    pub(crate) fn look(self: &Rc<Self>) {
-        if !self.is_on.get() || self.is_asked.replace(true) {
+    pub(crate) fn poll(self: &Rc<Self>) {
+        if !self.is_on.get() || self.is_requested.replace(true) {
             return;
         }
         let page = match self.page.chat() {
             Some(chat) => format!("/chat/{}", chat.chat_id()),
-            None => address(&self.page.wanted()),
+            None => address(&self.page.lobby_query()),
         };
         let polling = Rc::clone(self);
-        browser::request(&page, None, TIMEOUT, Box::new(move |reply| polling.looked(reply)));
+        browser::request(&page, None, TIMEOUT, Box::new(move |reply| polling.handle_page(reply)));
     }
 
-    fn looked(self: &Rc<Self>, reply: Option<Reply>) {
-        self.is_asked.set(false);
+    /// Handles the response to a request for the page.
+    fn handle_page(self: &Rc<Self>, reply: Option<Reply>) {
+        self.is_requested.set(false);
         if !self.is_on.get() {
             return;
         }
@@ -111,30 +113,32 @@ impl Polling {
             // The chat has ended, or the reader may not see it any more.
             (None, Some(problem)) if !problem.is_passing() => {
                 self.stop();
-                return self.page.gone(problem);
+                return self.page.mark_ended(problem);
             }
             (None, Some(_)) => {}
             (None, None) => {
                 self.failures.set(self.failures.get() + 1);
                 if self.failures.get() >= FAILURES {
                     self.stop();
-                    self.page.live().is_in_doubt.set(true);
+                    self.page.live().is_stale.set(true);
                     return self.page.live().connection.set(Connection::Reconnecting);
                 }
             }
         }
         let every = EVERY_MILLIS[usize::from(!browser::is_visible())];
-        let told = wait.and_then(|seconds| i32::try_from(seconds).ok()).unwrap_or(0).saturating_mul(1_000);
+        let retry_after =
+            wait.and_then(|seconds| i32::try_from(seconds).ok()).unwrap_or(0).saturating_mul(1_000);
         let polling = Rc::clone(self);
-        *self.next.borrow_mut() = Timer::once(every.max(told), move || polling.look());
+        *self.next.borrow_mut() = Timer::once(every.max(retry_after), move || polling.poll());
     }
 
     /// Sends the oldest message that waits. The others follow once it is answered.
     pub(crate) fn post(self: &Rc<Self>) {
-        let Some(chat) = self.page.chat().filter(|_| self.is_on.get() && self.rest.borrow().is_none()) else {
+        let Some(chat) = self.page.chat().filter(|_| self.is_on.get() && self.pause.borrow().is_none())
+        else {
             return;
         };
-        let Some(message) = chat.on_their_way().into_iter().next() else { return };
+        let Some(message) = chat.outgoing().into_iter().next() else { return };
         if self.is_posting.replace(true) {
             return;
         }
@@ -146,8 +150,8 @@ impl Polling {
             match outcome {
                 // The next message is sent once the page shows this one.
                 Ok(seq) => {
-                    chat.stored(client_id, seq);
-                    polling.look();
+                    chat.mark_stored(client_id, seq);
+                    polling.poll();
                 }
                 Err(problem)
                     if problem == Problem::AnswerLost
@@ -156,13 +160,13 @@ impl Polling {
                     let seconds = problem.retry_after().unwrap_or(PAUSE_SECONDS);
                     let millis = i32::try_from(seconds).unwrap_or(i32::MAX).saturating_mul(1_000);
                     let again = Rc::clone(&polling);
-                    *polling.rest.borrow_mut() = Timer::once(millis, move || {
-                        let _over = again.rest.take();
+                    *polling.pause.borrow_mut() = Timer::once(millis, move || {
+                        let _over = again.pause.take();
                         again.post();
                     });
                 }
                 Err(problem) => {
-                    chat.refused(client_id, problem);
+                    chat.mark_refused(client_id, problem);
                     polling.post();
                 }
             }
@@ -170,10 +174,10 @@ impl Polling {
     }
 
     /// Sends a command that is not a message, and then requests the page.
-    pub(crate) fn ask(self: &Rc<Self>, ask: &Ask, done: Answered) {
+    pub(crate) fn ask(self: &Rc<Self>, ask: &Ask, done: AnswerCallback) {
         let polling = Rc::clone(self);
         self.send(ask, move |outcome| {
-            polling.look();
+            polling.poll();
             done(outcome.map(drop));
         });
     }

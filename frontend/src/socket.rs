@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use app::live::{Answered, Connection, FrameAction, LiveChat, LivePage, Transport};
+use app::live::{AnswerCallback, Connection, FrameAction, LiveChat, LivePage, Transport};
 use domain::{
     ClientId, Problem, Seq,
     frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
@@ -20,7 +20,7 @@ use web_sys::{BeforeUnloadEvent, CloseEvent, Event, EventTarget, MessageEvent, W
 
 use crate::{
     browser::{self, Reply, Timer},
-    connection::{ConnectionState, Input, Output, Repair, Surroundings},
+    connection::{ConnectionState, Environment, Input, Output, Repair},
     json,
     outbox::{Outbox, Waiting},
     polling::Polling,
@@ -33,7 +33,7 @@ const WATCH_MILLIS: i32 = 5_000;
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 /// The time after a lost connection, in milliseconds, before presence and counts are marked as possibly outdated: short
 /// outages, such as in a tunnel, are not shown.
-const DOUBT_MILLIS: i32 = 2_000;
+const STALE_MILLIS: i32 = 2_000;
 /// The delay before a message is retried that could not be stored, in seconds, unless the server names one.
 const PAUSE_SECONDS: u32 = 2;
 /// The path of the WebSocket.
@@ -70,7 +70,7 @@ struct Client {
     /// The timer for an answer.
     answer_due: RefCell<Option<Timer>>,
     /// The timer after which presence and counts are marked as possibly outdated.
-    doubt: RefCell<Option<Timer>>,
+    stale: RefCell<Option<Timer>>,
     _watchdog: RefCell<Option<Timer>>,
     _listeners: RefCell<Vec<Listener>>,
 }
@@ -137,7 +137,7 @@ impl Socket {
             retry: RefCell::new(None),
             pause: RefCell::new(None),
             answer_due: RefCell::new(None),
-            doubt: RefCell::new(None),
+            stale: RefCell::new(None),
             _watchdog: RefCell::new(None),
             _listeners: RefCell::new(Vec::new()),
         });
@@ -161,17 +161,17 @@ impl Transport for Socket {
         self.0.post(message);
     }
 
-    fn ask(&self, ask: Ask, done: Answered) {
+    fn ask(&self, ask: Ask, done: AnswerCallback) {
         self.0.ask(ask, done);
     }
 
-    fn typing(&self) {
+    fn send_typing(&self) {
         if let Some(chat) = self.0.page.chat() {
             self.0.send(&ClientFrame::Typing { chat: chat.chat_id() });
         }
     }
 
-    fn earlier(&self, before: Seq) -> bool {
+    fn request_earlier(&self, before: Seq) -> bool {
         let is_open = self.0.state.borrow().is_open();
         let chat = self.0.page.chat().filter(|_| is_open);
         if let Some(chat) = chat {
@@ -180,7 +180,7 @@ impl Transport for Socket {
         chat.is_some()
     }
 
-    fn later(&self, after: Seq) -> bool {
+    fn request_later(&self, after: Seq) -> bool {
         let is_open = self.0.state.borrow().is_open();
         let chat = self.0.page.chat().filter(|_| is_open);
         if let Some(chat) = chat {
@@ -189,14 +189,14 @@ impl Transport for Socket {
         chat.is_some()
     }
 
-    fn lobby(&self, wanted: &LobbyQuery, address: &str) {
+    fn request_lobby(&self, query: &LobbyQuery, address: &str) {
         browser::show_address(address);
-        self.0.send(&ClientFrame::Lobby(wanted.clone()));
-        self.0.polling.look();
+        self.0.send(&ClientFrame::Lobby(query.clone()));
+        self.0.polling.poll();
     }
 
     fn reconnect_now(&self) {
-        self.0.on(Input::Hurry);
+        self.0.on(Input::CheckNow);
     }
 
     fn check_reachable(&self, done: Box<dyn FnOnce(bool)>) {
@@ -208,23 +208,23 @@ impl Transport for Socket {
         );
     }
 
-    fn draft(&self) -> Option<String> {
-        storage::draft(self.0.page.chat()?.chat_id())
+    fn saved_draft(&self) -> Option<String> {
+        storage::saved_draft(self.0.page.chat()?.chat_id())
     }
 
-    fn keep_draft(&self, text: &str) {
+    fn save_draft(&self, text: &str) {
         if let Some(chat) = self.0.page.chat() {
-            storage::keep_draft(chat.chat_id(), text);
+            storage::save_draft(chat.chat_id(), text);
         }
     }
 
-    fn waiting(&self) -> Vec<Pending> {
-        self.0.page.chat().map(|chat| storage::waiting(chat.chat_id())).unwrap_or_default()
+    fn saved_waiting(&self) -> Vec<Pending> {
+        self.0.page.chat().map(|chat| storage::saved_waiting(chat.chat_id())).unwrap_or_default()
     }
 
-    fn keep_waiting(&self, waiting: &[Pending]) {
+    fn save_waiting(&self, waiting: &[Pending]) {
         if let Some(chat) = self.0.page.chat() {
-            storage::keep_waiting(chat.chat_id(), waiting);
+            storage::save_waiting(chat.chat_id(), waiting);
         }
     }
 
@@ -232,8 +232,8 @@ impl Transport for Socket {
         browser::has_keyboard()
     }
 
-    fn is_nowhere(&self) -> bool {
-        browser::is_nowhere()
+    fn has_no_focus(&self) -> bool {
+        browser::has_no_focus()
     }
 
     fn copy_link(&self, done: Box<dyn FnOnce(bool)>) {
@@ -266,7 +266,7 @@ impl Client {
             });
             self._listeners.borrow_mut().extend(listener);
         };
-        on(window.clone().into(), "online", |client, _| client.on(Input::Hurry));
+        on(window.clone().into(), "online", |client, _| client.on(Input::CheckNow));
         on(window.clone().into(), "offline", |client, _| {
             client.polling.stop();
             client.on(Input::Lost);
@@ -274,7 +274,7 @@ impl Client {
         // The page may have been restored from the back/forward cache.
         on(window.clone().into(), "pageshow", |client, _| {
             client.page.live().shown_again.update(|times| *times += 1);
-            client.on(Input::Hurry);
+            client.on(Input::CheckNow);
         });
         // Messages that wait are kept in the tab's storage, and lost when the tab is closed.
         on(window.into(), "beforeunload", |client, event| {
@@ -298,21 +298,21 @@ impl Client {
 
     /// Handles an input, and takes the actions that follow.
     fn on(self: &Rc<Self>, input: Input) {
-        let surroundings = Surroundings {
+        let environment = Environment {
             now: browser::uptime_millis(),
             clock: browser::now(),
             is_online: browser::is_online(),
             is_visible: browser::is_visible(),
             is_polling: self.polling.is_on(),
             is_ended: self.page.live().ended.with_untracked(Option::is_some),
-            chance: browser::chance(),
+            random: browser::random(),
         };
         // Actions may cause further inputs, so the state must not be borrowed meanwhile.
-        let outputs = self.state.borrow_mut().on(input, &surroundings);
-        outputs.into_iter().for_each(|output| self.act(output));
+        let outputs = self.state.borrow_mut().on(input, &environment);
+        outputs.into_iter().for_each(|output| self.perform(output));
     }
 
-    fn act(self: &Rc<Self>, output: Output) {
+    fn perform(self: &Rc<Self>, output: Output) {
         match output {
             Output::Open => match self.open_socket() {
                 Some(wire) => drop(self.wire.replace(Some(wire))),
@@ -366,14 +366,14 @@ impl Client {
             Output::StopExpecting => drop(self.answer_due.take()),
             Output::StartPolling => self.polling.start(),
             Output::StopPolling => self.polling.stop(),
-            Output::Poll => self.polling.look(),
+            Output::Poll => self.polling.poll(),
             Output::Show(connection) => {
                 self.page.live().connection.set(connection);
-                self.begin_to_doubt();
+                self.mark_stale_later();
             }
-            Output::Trust => {
-                self.doubt.take();
-                self.page.live().is_in_doubt.set(false);
+            Output::MarkFresh => {
+                self.stale.take();
+                self.page.live().is_stale.set(false);
             }
         }
     }
@@ -419,7 +419,7 @@ impl Client {
         let weak = Rc::downgrade(self);
         let on_message = Closure::<dyn FnMut(MessageEvent)>::new(move |event: MessageEvent| {
             if let Some(client) = weak.upgrade() {
-                client.heard(&event.data());
+                client.receive(&event.data());
             }
         });
         let weak = Rc::downgrade(self);
@@ -448,7 +448,7 @@ impl Client {
         abandoned.into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
         if let Some(chat) = self.page.chat() {
             chat.loading.set(false);
-            chat.nobody_types();
+            chat.clear_typing();
         }
     }
 
@@ -459,7 +459,7 @@ impl Client {
         if let Some(chat) = self.page.chat() {
             self.subscribe(chat, Some(chat.cursor()));
         }
-        self.send(&ClientFrame::Lobby(self.page.wanted()));
+        self.send(&ClientFrame::Lobby(self.page.lobby_query()));
     }
 
     fn subscribe(self: &Rc<Self>, chat: LiveChat, after: Option<Cursor>) {
@@ -467,7 +467,7 @@ impl Client {
     }
 
     fn send_waiting(self: &Rc<Self>) {
-        for message in self.page.chat().map(LiveChat::on_their_way).unwrap_or_default() {
+        for message in self.page.chat().map(LiveChat::outgoing).unwrap_or_default() {
             self.post(&message);
         }
     }
@@ -498,7 +498,7 @@ impl Client {
         }
     }
 
-    fn ask(self: &Rc<Self>, ask: Ask, done: Answered) {
+    fn ask(self: &Rc<Self>, ask: Ask, done: AnswerCallback) {
         if self.polling.is_on() {
             return self.polling.ask(&ask, done);
         }
@@ -526,26 +526,26 @@ impl Client {
         self.on(Input::Sent);
     }
 
-    fn heard(self: &Rc<Self>, text: &JsValue) {
+    fn receive(self: &Rc<Self>, text: &JsValue) {
         if browser::is_stopped() {
             return self.on(Input::GiveUp);
         }
-        self.on(Input::Heard);
+        self.on(Input::Received);
         // Unknown frames are ignored. A newer server that does not support this version refuses it in a frame that is
         // known here.
         let Some(frame) = json::parse::<ServerFrame>(text) else { return };
         match frame {
-            ServerFrame::Done { request, seq } => match self.answered(request) {
+            ServerFrame::Done { request, seq } => match self.take_answered(request) {
                 Some(Waiting::Message(client_id)) => {
                     if let Some(chat) = self.page.chat() {
-                        chat.stored(client_id, seq);
+                        chat.mark_stored(client_id, seq);
                     }
                 }
                 Some(Waiting::Ask(done)) => done(Ok(())),
                 None => {}
             },
             ServerFrame::Refused { request: Some(request), problem, .. } => {
-                match (self.answered(request), problem) {
+                match (self.take_answered(request), problem) {
                     // The message waits, and those after it as well, to keep their order.
                     (Some(Waiting::Message(_)), problem)
                         if problem.is_passing() && problem != Problem::StorageFull =>
@@ -554,18 +554,18 @@ impl Client {
                     }
                     (Some(Waiting::Message(client_id)), problem) => {
                         if let Some(chat) = self.page.chat() {
-                            chat.refused(client_id, problem);
+                            chat.mark_refused(client_id, problem);
                         }
                     }
                     (Some(Waiting::Ask(done)), problem) => done(Err(problem)),
                     (None, _) => {}
                 }
             }
-            frame => self.follow(frame),
+            frame => self.apply(frame),
         }
     }
 
-    fn follow(self: &Rc<Self>, frame: ServerFrame) {
+    fn apply(self: &Rc<Self>, frame: ServerFrame) {
         let up_to_date = match &frame {
             ServerFrame::Resumed { .. } => Some(Repair::Resumed),
             ServerFrame::Lobby(_) if self.page.chat().is_none() => Some(Repair::Whole),
@@ -593,21 +593,21 @@ impl Client {
         }
     }
 
-    fn answered(&self, request: u64) -> Option<Waiting> {
-        self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.answered(request))
+    fn take_answered(&self, request: u64) -> Option<Waiting> {
+        self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.take_answered(request))
     }
 
     /// Marks presence and counts as possibly outdated, unless the connection is back soon.
-    fn begin_to_doubt(self: &Rc<Self>) {
-        if self.doubt.borrow().is_some() {
+    fn mark_stale_later(self: &Rc<Self>) {
+        if self.stale.borrow().is_some() {
             return;
         }
         let live = self.page.live();
-        self.set_timer(&self.doubt, DOUBT_MILLIS, move |client| {
-            let _over = client.doubt.take();
-            let is_cut_off =
+        self.set_timer(&self.stale, STALE_MILLIS, move |client| {
+            let _over = client.stale.take();
+            let is_disconnected =
                 matches!(live.connection.get_untracked(), Connection::Reconnecting | Connection::Offline);
-            live.is_in_doubt.set(is_cut_off);
+            live.is_stale.set(is_disconnected);
         });
     }
 }

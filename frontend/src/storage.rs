@@ -1,4 +1,4 @@
-//! What the browser keeps for a tab, in `sessionStorage`: the draft of each chat and the messages that wait to be
+//! What is stored for a tab, in `sessionStorage`: the draft of each chat and the messages that wait to be
 //! stored, so that they survive reloads and navigation. If the browser forbids it, they live as long as the page.
 
 use domain::{ChatId, timeline::Pending};
@@ -11,25 +11,25 @@ fn storage() -> Option<Storage> {
 }
 
 /// Returns the draft of a chat. `None` if there is none.
-pub(crate) fn draft(chat: ChatId) -> Option<String> {
+pub(crate) fn saved_draft(chat: ChatId) -> Option<String> {
     read(&draft_key(chat))
 }
 
 /// Saves the draft of a chat. An empty text removes it.
-pub(crate) fn keep_draft(chat: ChatId, text: &str) {
-    keep(&draft_key(chat), text);
+pub(crate) fn save_draft(chat: ChatId, text: &str) {
+    write(&draft_key(chat), text);
 }
 
 /// Returns the messages that were waiting to be stored in a chat, oldest first. Returns none if the saved data cannot
 /// be parsed.
-pub(crate) fn waiting(chat: ChatId) -> Vec<Pending> {
-    read(&waiting_key(chat)).and_then(|kept| json::parse(&kept.into())).unwrap_or_default()
+pub(crate) fn saved_waiting(chat: ChatId) -> Vec<Pending> {
+    read(&waiting_key(chat)).and_then(|saved| json::parse(&saved.into())).unwrap_or_default()
 }
 
 /// Saves the messages that wait to be stored in a chat. An empty list removes them.
-pub(crate) fn keep_waiting(chat: ChatId, waiting: &[Pending]) {
-    let kept = if waiting.is_empty() { None } else { json::text(waiting) };
-    keep(&waiting_key(chat), &kept.unwrap_or_default());
+pub(crate) fn save_waiting(chat: ChatId, waiting: &[Pending]) {
+    let saved = if waiting.is_empty() { None } else { json::text(waiting) };
+    write(&waiting_key(chat), &saved.unwrap_or_default());
 }
 
 fn draft_key(chat: ChatId) -> String {
@@ -45,7 +45,7 @@ fn read(key: &str) -> Option<String> {
 }
 
 /// Saves a text. An empty text removes what was saved.
-fn keep(key: &str, text: &str) {
+fn write(key: &str, text: &str) {
     let Some(storage) = storage() else { return };
     let _ = if text.is_empty() { storage.remove_item(key) } else { storage.set_item(key, text) };
 }

@@ -27,7 +27,7 @@ pub struct LiveChat {
     /// The members.
     pub roster: RwSignal<Roster>,
     /// The number of messages posted on this page.
-    pub posted: RwSignal<usize>,
+    pub posted_count: RwSignal<usize>,
     /// Whether a page of history is being loaded.
     pub loading: RwSignal<bool>,
     /// Whether messages are held back for a while, since the server cannot take them at the moment.
@@ -35,7 +35,7 @@ pub struct LiveChat {
     /// The user or message whose details are open. `None` if none are.
     pub about: RwSignal<Option<About>>,
     /// How often the timeline was replaced by another part of the history at the reader's request.
-    pub turned: RwSignal<usize>,
+    pub replacement_count: RwSignal<usize>,
     reading: RwSignal<Reading>,
     /// When the last typing signal was sent, in milliseconds of uptime. `None` if the next keystroke sends one.
     typed_at: StoredValue<Option<u64>>,
@@ -48,7 +48,7 @@ struct Reading {
     is_looking: bool,
     /// The event at which a requested page replaces the timeline when it arrives. `None` if no such request is under
     /// way.
-    turns_at: Option<Seq>,
+    page_requested_at: Option<Seq>,
     /// Returns the first and the last event in view. `None` before the timeline is shown.
     in_view: Option<Arc<dyn Fn() -> (Seq, Seq) + Send + Sync>>,
 }
@@ -62,17 +62,17 @@ impl LiveChat {
         let ChatPage { visit, chat, mut roster, history, about, .. } = page;
         roster.name(&visit.me);
         let mut timeline = Timeline::new(visit.me.id, history);
-        timeline.hide(visit.hidden.iter().copied());
+        timeline.set_hidden(visit.hidden.iter().copied());
         Self {
             timeline: RwSignal::new(timeline),
             live: Live::new(visit),
             chat: RwSignal::new(chat),
             roster: RwSignal::new(roster),
-            posted: RwSignal::new(0),
+            posted_count: RwSignal::new(0),
             loading: RwSignal::new(false),
             is_held: RwSignal::new(false),
             about: RwSignal::new(about),
-            turned: RwSignal::new(0),
+            replacement_count: RwSignal::new(0),
             reading: RwSignal::new(Reading::default()),
             typed_at: StoredValue::new(None),
         }
@@ -82,7 +82,7 @@ impl LiveChat {
     ///
     /// # Panics
     /// Panics outside of the chat page, which provides it.
-    pub fn here() -> Self {
+    pub fn from_context() -> Self {
         expect_context()
     }
 
@@ -101,7 +101,7 @@ impl LiveChat {
         match frame {
             ServerFrame::Snapshot { chat, history } => {
                 self.chat.set(chat);
-                self.change(|timeline| timeline.reset(history));
+                self.update_timeline(|timeline| timeline.reset(history));
                 self.live.connection.set(Connection::Connected);
                 FrameAction::Continue
             }
@@ -111,12 +111,12 @@ impl LiveChat {
             }
             ServerFrame::Event(event) => {
                 let mut applied = Applied::Known;
-                self.change(|timeline| applied = timeline.apply(event.clone()));
+                self.update_timeline(|timeline| applied = timeline.apply(event.clone()));
                 match applied {
                     Applied::Gap => FrameAction::Resubscribe,
                     Applied::Known => FrameAction::Continue,
                     Applied::Appended => {
-                        self.follow_rename(&event.kind);
+                        self.apply_own_rename(&event.kind);
                         if !matches!(event.kind, EventKind::Posted(_))
                             && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
                         {
@@ -132,33 +132,33 @@ impl LiveChat {
                 if is_behind { FrameAction::Resubscribe } else { FrameAction::Continue }
             }
             ServerFrame::Earlier { before, events, earlier, .. } => {
-                if self.has_turned(before) {
-                    self.turn_to(events, earlier);
+                if self.take_page_request(before) {
+                    self.replace_timeline(events, earlier);
                 } else {
-                    self.change(|timeline| timeline.prepend(before, events, earlier));
+                    self.update_timeline(|timeline| timeline.prepend(before, events, earlier));
                 }
-                self.loaded();
+                self.end_loading();
                 FrameAction::Continue
             }
             ServerFrame::Later { after, events, .. } => {
-                if self.has_turned(after) {
+                if self.take_page_request(after) {
                     // There are earlier events, unless they have expired since. In that case a request for them returns
                     // none.
-                    self.turn_to(events, true);
+                    self.replace_timeline(events, true);
                 } else {
-                    self.change(|timeline| timeline.append(after, events));
+                    self.update_timeline(|timeline| timeline.append(after, events));
                 }
-                self.loaded();
+                self.end_loading();
                 FrameAction::Continue
             }
             ServerFrame::Roster { roster, .. } => {
                 self.roster.set(roster);
-                self.follow_me();
+                self.sync_own_nickname();
                 FrameAction::Continue
             }
             ServerFrame::RosterChange { change, .. } => {
                 self.roster.update(|roster| roster.apply(change));
-                self.follow_me();
+                self.sync_own_nickname();
                 FrameAction::Continue
             }
             ServerFrame::Refused { chat: Some(_), problem, .. } if problem.is_passing() => {
@@ -170,53 +170,53 @@ impl LiveChat {
     }
 
     /// Changes the timeline, then unloads events that are far from what is read.
-    fn change(self, change: impl FnOnce(&mut Timeline)) {
+    fn update_timeline(self, change: impl FnOnce(&mut Timeline)) {
         let Reading { is_looking, in_view, .. } = self.reading.get_untracked();
         self.timeline.update(|timeline| {
             change(timeline);
             if is_looking {
-                timeline.see();
+                timeline.mark_seen();
             }
-            timeline.let_go(|| in_view.map_or((END, END), |in_view| in_view()));
+            timeline.unload_distant(|| in_view.map_or((END, END), |in_view| in_view()));
         });
     }
 
     /// Records whether the reader is looking at the newest event.
-    pub fn look(self, is_looking: bool) {
+    pub fn set_looking(self, is_looking: bool) {
         self.reading.update(|reading| reading.is_looking = is_looking);
         if is_looking && self.timeline.with_untracked(|timeline| timeline.seen() != timeline.cursor().seq) {
-            self.timeline.update(Timeline::see);
+            self.timeline.update(Timeline::mark_seen);
         }
     }
 
     /// Sets the function that returns the first and the last event in view.
-    pub fn show_by(self, in_view: impl Fn() -> (Seq, Seq) + Send + Sync + 'static) {
+    pub fn set_in_view(self, in_view: impl Fn() -> (Seq, Seq) + Send + Sync + 'static) {
         self.reading.update(|reading| reading.in_view = Some(Arc::new(in_view)));
     }
 
     /// Whether a page of history at this event is the one that replaces the timeline. Clears the request if so.
-    fn has_turned(self, at: Seq) -> bool {
-        let is_it = self.reading.with_untracked(|reading| reading.turns_at == Some(at));
-        if is_it {
-            self.reading.update(|reading| reading.turns_at = None);
+    fn take_page_request(self, at: Seq) -> bool {
+        let is_requested = self.reading.with_untracked(|reading| reading.page_requested_at == Some(at));
+        if is_requested {
+            self.reading.update(|reading| reading.page_requested_at = None);
         }
-        is_it
+        is_requested
     }
 
-    fn turn_to(self, events: Vec<Event>, earlier: bool) {
-        self.timeline.update(|timeline| timeline.turn_to(events, earlier));
-        self.turned.update(|turned| *turned += 1);
+    fn replace_timeline(self, events: Vec<Event>, earlier: bool) {
+        self.timeline.update(|timeline| timeline.replace_with_page(events, earlier));
+        self.replacement_count.update(|count| *count += 1);
     }
 
     /// Ends the loading of a page of history, with the next animation frame: no other page is requested before it is
     /// shown.
-    fn loaded(self) {
+    fn end_loading(self) {
         let _ = request_animation_frame(move || self.loading.set(false));
     }
 
     /// Applies a rename of the reader. In a large chat the roster may not name the reader, so the event is used as
     /// well.
-    fn follow_rename(self, kind: &EventKind) {
+    fn apply_own_rename(self, kind: &EventKind) {
         if let EventKind::Renamed { user, to, .. } = kind
             && self.live.me.with_untracked(|me| me.id == *user && me.nickname != *to)
         {
@@ -225,7 +225,7 @@ impl LiveChat {
     }
 
     /// Updates the reader's nickname from the roster: it may have been changed in another tab.
-    fn follow_me(self) {
+    fn sync_own_nickname(self) {
         let me = self.live.me.get_untracked();
         let seen = self.roster.with_untracked(|roster| {
             roster.members.iter().find(|member| member.id == me.id).map(|member| member.nickname.clone())
@@ -242,7 +242,7 @@ impl LiveChat {
         roster.name(&visit.me);
         self.chat.set(chat);
         self.roster.set(roster);
-        self.change(|timeline| {
+        self.update_timeline(|timeline| {
             let is_same_log = timeline.cursor().epoch == history.epoch;
             let follows = |event: Event| timeline.apply(event) != Applied::Gap;
             if !is_same_log || !history.events.iter().cloned().all(follows) {
@@ -252,7 +252,7 @@ impl LiveChat {
     }
 
     /// Clears the typing state of all members.
-    pub fn nobody_types(self) {
+    pub fn clear_typing(self) {
         if self.roster.with_untracked(|roster| roster.members.iter().any(|member| member.typing)) {
             self.roster.update(|roster| roster.members.iter_mut().for_each(|member| member.typing = false));
         }
@@ -264,8 +264,8 @@ impl LiveChat {
     }
 
     /// Replaces the set of users whose messages are not shown.
-    pub(super) fn hide(self, hidden: Vec<UserId>) {
-        self.timeline.update(|timeline| timeline.hide(hidden));
+    pub(super) fn set_hidden(self, hidden: Vec<UserId>) {
+        self.timeline.update(|timeline| timeline.set_hidden(hidden));
     }
 
     /// Returns why the reader cannot post in this chat at the moment. `None` if they can.
@@ -275,25 +275,25 @@ impl LiveChat {
     }
 
     /// Changes the reader, after the browser's session changed.
-    pub(super) fn read_by(self, me: UserId) {
-        self.timeline.update(|timeline| timeline.read_by(me));
+    pub(super) fn set_reader(self, me: UserId) {
+        self.timeline.update(|timeline| timeline.set_reader(me));
     }
 
     /// Restores the messages that were waiting when the page was left, and saves those that wait from now on.
-    pub(super) fn keep_waiting(self, transport: Arc<dyn Transport>) {
-        let kept = transport.waiting();
-        if !kept.is_empty() {
-            self.timeline.update(|timeline| timeline.restore(kept));
+    pub(super) fn persist_waiting(self, transport: Arc<dyn Transport>) {
+        let saved = transport.saved_waiting();
+        if !saved.is_empty() {
+            self.timeline.update(|timeline| timeline.restore(saved));
         }
         let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
-        Effect::new(move |_| waiting.with(|waiting| transport.keep_waiting(waiting)));
+        Effect::new(move |_| waiting.with(|waiting| transport.save_waiting(waiting)));
     }
 
     /// Drops expired events from the timeline.
-    pub(super) fn forget(self) {
+    pub(super) fn drop_expired(self) {
         let expiry = self.live.expiry();
         if self.timeline.with_untracked(|timeline| timeline.has_expired(expiry)) {
-            self.timeline.update(|timeline| timeline.forget(expiry));
+            self.timeline.update(|timeline| timeline.drop_expired(expiry));
         }
     }
 
@@ -303,27 +303,26 @@ impl LiveChat {
         self.roster.set(Roster::default());
         self.live.ended.set(Some(problem));
         self.live.connection.set(Connection::Ended);
-        let waiting: Vec<ClientId> = self.on_their_way().iter().map(|pending| pending.client_id).collect();
-        waiting.into_iter().for_each(|client_id| self.refused(client_id, problem));
+        let waiting: Vec<ClientId> = self.outgoing().iter().map(|pending| pending.client_id).collect();
+        waiting.into_iter().for_each(|client_id| self.mark_refused(client_id, problem));
         FrameAction::Close
     }
 
     /// Records that an own message is stored.
-    pub fn stored(self, client_id: ClientId, seq: Seq) {
-        self.timeline.update(|timeline| timeline.stored(client_id, seq));
+    pub fn mark_stored(self, client_id: ClientId, seq: Seq) {
+        self.timeline.update(|timeline| timeline.mark_stored(client_id, seq));
     }
 
     /// Records that an own message was refused.
-    pub fn refused(self, client_id: ClientId, problem: Problem) {
-        self.timeline.update(|timeline| timeline.fail(client_id, problem));
+    pub fn mark_refused(self, client_id: ClientId, problem: Problem) {
+        self.timeline.update(|timeline| timeline.mark_refused(client_id, problem));
     }
 
     /// Retries the messages that were refused because of the state of the connection. Messages that may have been
     /// posted already and expired since are held back.
     pub fn retry_transient(self) {
         let expiry = self.live.expiry();
-        if self.timeline.with_untracked(|timeline| timeline.on_their_way().any(|own| expiry.of_event(own.at)))
-        {
+        if self.timeline.with_untracked(|timeline| timeline.outgoing().any(|own| expiry.of_event(own.at))) {
             self.timeline.update(|timeline| timeline.hold_back_old(expiry));
         }
         let has_refused = |pending: &Pending| pending.problem.is_some_and(Problem::is_of_connection);
@@ -333,17 +332,17 @@ impl LiveChat {
     }
 
     /// Returns the own messages being sent, oldest first: those to send again after a reconnect.
-    pub fn on_their_way(self) -> Vec<Pending> {
-        self.timeline.with_untracked(|timeline| timeline.on_their_way().cloned().collect())
+    pub fn outgoing(self) -> Vec<Pending> {
+        self.timeline.with_untracked(|timeline| timeline.outgoing().cloned().collect())
     }
 
     /// Sends a typing signal, at most once a second.
-    pub fn typing(self) {
+    pub fn send_typing(self) {
         let Some(transport) = self.live.transport() else { return };
         let now = transport.uptime_millis();
         if self.typed_at.get_value().is_none_or(|then| now.saturating_sub(then) >= TYPING_SIGNAL_MILLIS) {
             self.typed_at.set_value(Some(now));
-            transport.typing();
+            transport.send_typing();
         }
     }
 
@@ -355,8 +354,9 @@ impl LiveChat {
         }
         let oldest =
             self.timeline.with_untracked(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
-        let asked =
-            oldest.zip(self.live.transport()).is_some_and(|(oldest, transport)| transport.earlier(oldest));
+        let asked = oldest
+            .zip(self.live.transport())
+            .is_some_and(|(oldest, transport)| transport.request_earlier(oldest));
         self.loading.set(asked);
         asked
     }
@@ -370,28 +370,29 @@ impl LiveChat {
         }
         let (has_later, newest) =
             self.timeline.with_untracked(|timeline| (timeline.has_later(), timeline.newest()));
-        let Some(newest) = newest else { return self.turn_to_newest() };
-        let asked = has_later && self.live.transport().is_some_and(|transport| transport.later(newest));
+        let Some(newest) = newest else { return self.request_newest() };
+        let asked =
+            has_later && self.live.transport().is_some_and(|transport| transport.request_later(newest));
         self.loading.set(asked);
         asked
     }
 
     /// Requests the newest events, to replace the timeline. Returns false if they are loaded already or cannot be
     /// requested.
-    pub fn turn_to_newest(self) -> bool {
+    pub fn request_newest(self) -> bool {
         self.timeline.with_untracked(Timeline::has_later)
-            && self.turns(END, |transport| transport.earlier(END))
+            && self.request_replacement(END, |transport| transport.request_earlier(END))
     }
 
     /// Requests the events after a position, to replace the timeline. Returns false if they cannot be requested.
-    pub fn turn_to_after(self, after: Seq) -> bool {
-        self.turns(after, |transport| transport.later(after))
+    pub fn request_after(self, after: Seq) -> bool {
+        self.request_replacement(after, |transport| transport.request_later(after))
     }
 
-    fn turns(self, at: Seq, ask: impl FnOnce(&dyn Transport) -> bool) -> bool {
-        let asked = self.live.transport().is_some_and(|transport| ask(&*transport));
+    fn request_replacement(self, at: Seq, request: impl FnOnce(&dyn Transport) -> bool) -> bool {
+        let asked = self.live.transport().is_some_and(|transport| request(&*transport));
         if asked {
-            self.reading.update(|reading| reading.turns_at = Some(at));
+            self.reading.update(|reading| reading.page_requested_at = Some(at));
             self.loading.set(true);
         }
         asked
@@ -410,11 +411,11 @@ impl LiveChat {
         if !shown {
             return Err(Problem::TooManyWaiting);
         }
-        self.posted.update(|posted| *posted += 1);
+        self.posted_count.update(|count| *count += 1);
         // The next keystroke sends a typing signal at once.
         self.typed_at.set_value(None);
         match self.live.ended.get_untracked() {
-            Some(problem) => self.refused(client_id, problem),
+            Some(problem) => self.mark_refused(client_id, problem),
             None => self.send(client_id),
         }
         Ok(())
@@ -430,7 +431,7 @@ impl LiveChat {
     /// Retries a message under the same id.
     pub fn retry(self, client_id: ClientId) {
         if let Some(problem) = self.live.ended.get_untracked() {
-            return self.refused(client_id, problem);
+            return self.mark_refused(client_id, problem);
         }
         self.send(client_id);
         if let Some(transport) = self.live.transport() {

@@ -17,14 +17,14 @@ pub struct LiveLobby {
     /// The state of the page.
     pub live: Live,
     /// The query of the reader.
-    pub wanted: RwSignal<LobbyQuery>,
+    pub query: RwSignal<LobbyQuery>,
     /// The newest version of the lobby received.
     pub lobby: RwSignal<Lobby>,
     /// Freezes the list while the reader is about to choose a chat.
     pub hold: Hold,
     /// Whether the query has changed and its answer has not come. The answer is shown at once, even if the list is
     /// held.
-    is_asked: StoredValue<bool>,
+    is_requested: StoredValue<bool>,
 }
 
 impl LiveLobby {
@@ -33,10 +33,10 @@ impl LiveLobby {
         let HomePage { visit, wanted, lobby } = page;
         Self {
             live: Live::new(visit),
-            wanted: RwSignal::new(wanted),
+            query: RwSignal::new(wanted),
             lobby: RwSignal::new(lobby),
             hold: Hold::default(),
-            is_asked: StoredValue::new(false),
+            is_requested: StoredValue::new(false),
         }
     }
 
@@ -44,48 +44,48 @@ impl LiveLobby {
     ///
     /// # Panics
     /// Panics outside of the home page, which provides it.
-    pub fn here() -> Self {
+    pub fn from_context() -> Self {
         expect_context()
     }
 
     /// Filters the list by title.
     pub fn filter(self, filter: String) {
-        self.want(LobbyQuery { filter, limit: PAGE_LISTINGS });
+        self.request(LobbyQuery { filter, limit: PAGE_LISTINGS });
     }
 
     /// Requests more chats, if there are more and no request is under way. Returns false if there is no transport, so
     /// that the page has to be reloaded instead.
     pub fn show_more(self) -> bool {
-        let wanted = self.wanted.get_untracked();
+        let query = self.query.get_untracked();
         let shown = self.lobby.with_untracked(|lobby| lobby.listings.len());
         // One page at a time: a request under way has to be answered first.
-        if shown >= wanted.limit && wanted.limit < LISTINGS_LIMIT {
-            let limit = (wanted.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
-            self.want(LobbyQuery { limit, ..wanted });
+        if shown >= query.limit && query.limit < LISTINGS_LIMIT {
+            let limit = (query.limit + PAGE_LISTINGS).min(LISTINGS_LIMIT);
+            self.request(LobbyQuery { limit, ..query });
         }
         self.live.transport().is_some()
     }
 
-    fn want(self, wanted: LobbyQuery) {
+    fn request(self, query: LobbyQuery) {
         if let Some(transport) = self.live.transport() {
-            transport.lobby(&wanted, &address(&wanted));
+            transport.request_lobby(&query, &address(&query));
         }
-        self.wanted.set(wanted);
-        self.is_asked.set_value(true);
+        self.query.set(query);
+        self.is_requested.set_value(true);
     }
 
     /// Applies the lobby of a fresh copy of the page, unless the query has changed since.
     pub(super) fn refresh(self, page: HomePage) {
-        if self.wanted.with_untracked(|wanted| *wanted == page.wanted) {
+        if self.query.with_untracked(|query| *query == page.wanted) {
             self.show(page.lobby);
         }
     }
 
     pub(super) fn show(self, lobby: Lobby) {
         self.lobby.set(lobby);
-        if self.is_asked.get_value() {
-            self.is_asked.set_value(false);
-            self.hold.settle();
+        if self.is_requested.get_value() {
+            self.is_requested.set_value(false);
+            self.hold.update_once();
         }
         self.live.connection.set(Connection::Connected);
     }
@@ -96,8 +96,8 @@ impl LiveLobby {
 }
 
 /// Returns the address of the home page with this query.
-pub fn address(wanted: &LobbyQuery) -> String {
-    match (wanted.limit, wanted.filter.trim()) {
+pub fn address(query: &LobbyQuery) -> String {
+    match (query.limit, query.filter.trim()) {
         (PAGE_LISTINGS, "") => "/".to_owned(),
         (PAGE_LISTINGS, filter) => format!("/?filter={}", percent(filter)),
         (limit, filter) => format!("/?limit={limit}&filter={}", percent(filter)),
@@ -123,9 +123,9 @@ mod tests {
 
     #[test]
     fn a_filter_is_written_into_a_link() {
-        let wanted = |filter: &str, limit| LobbyQuery { filter: filter.to_owned(), limit };
-        assert_eq!(address(&wanted(" a b&é", PAGE_LISTINGS)), "/?filter=a%20b%26%C3%A9");
-        assert_eq!(address(&wanted("", 100)), "/?limit=100&filter=");
-        assert_eq!(address(&wanted("  ", PAGE_LISTINGS)), "/");
+        let query = |filter: &str, limit| LobbyQuery { filter: filter.to_owned(), limit };
+        assert_eq!(address(&query(" a b&é", PAGE_LISTINGS)), "/?filter=a%20b%26%C3%A9");
+        assert_eq!(address(&query("", 100)), "/?limit=100&filter=");
+        assert_eq!(address(&query("  ", PAGE_LISTINGS)), "/");
     }
 }

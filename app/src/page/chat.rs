@@ -4,8 +4,8 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
+    hydration::Deferred,
     live::{LiveChat, LivePage},
-    takeover::Deferred,
     view::{
         about::AboutView,
         composer::{Composer, ComposerField},

@@ -4,8 +4,8 @@ use domain::page;
 use leptos::prelude::*;
 
 use crate::{
+    hydration::Deferred,
     live::{LiveLobby, LivePage},
-    takeover::Deferred,
     view::{
         composer::FreshClientId,
         connection::ConnectionStatus,

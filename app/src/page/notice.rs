@@ -27,7 +27,7 @@ pub fn NoticePage(
 }
 
 #[component]
-fn Said(
+fn NoticeCard(
     /// What happened, in a few words.
     heading: &'static str,
     /// What it means and what to do.
@@ -59,12 +59,12 @@ fn Said(
 #[component]
 fn MissingPage() -> impl IntoView {
     view! {
-        <Said
+        <NoticeCard
             heading="There is nothing here"
             sentence="No page has this address. The link may be incomplete.".to_owned()
         >
             <HomeLink />
-        </Said>
+        </NoticeCard>
     }
 }
 
@@ -80,9 +80,9 @@ fn ProblemPage(
         _ => "That did not work",
     };
     view! {
-        <Said heading sentence=problem.to_string()>
+        <NoticeCard heading sentence=problem.to_string()>
             <HomeLink />
-        </Said>
+        </NoticeCard>
     }
 }
 
@@ -93,10 +93,10 @@ fn RemovedPage(
     chat: ChatId,
 ) -> impl IntoView {
     view! {
-        <Said heading="Removed from this chat" sentence=Problem::Removed.to_string()>
+        <NoticeCard heading="Removed from this chat" sentence=Problem::Removed.to_string()>
             <RemoveOwnForm chat />
             <HomeLink />
-        </Said>
+        </NoticeCard>
     }
 }
 
@@ -110,13 +110,13 @@ fn RefusedPage(
 ) -> impl IntoView {
     match form {
         RefusedForm::StartChat { nickname, title, private, id } => view! {
-            <Said heading="Not started" sentence=problem.to_string() is_refusal=true>
+            <NoticeCard heading="Not started" sentence=problem.to_string() is_refusal=true>
                 <StartForm nickname title private id />
-            </Said>
+            </NoticeCard>
         }
         .into_any(),
         RefusedForm::PostMessage { chat, client_id, body } => view! {
-            <Said heading="Not sent" sentence=problem.to_string() is_refusal=true>
+            <NoticeCard heading="Not sent" sentence=problem.to_string() is_refusal=true>
                 <form method="post" action=PostMessage::PATH class="stack">
                     <input type="hidden" name="chat" value=chat.clone() />
                     <input type="hidden" name="client_id" value=client_id />
@@ -132,19 +132,19 @@ fn RefusedPage(
                         <a href=format!("/chat/{chat}")>"Back to the chat"</a>
                     </div>
                 </form>
-            </Said>
+            </NoticeCard>
         }
         .into_any(),
         RefusedForm::SetNickname { chat, nickname } => view! {
-            <Said heading="Not changed" sentence=problem.to_string() is_refusal=true>
+            <NoticeCard heading="Not changed" sentence=problem.to_string() is_refusal=true>
                 <NameForm action=SetNickname::PATH chat label="Nickname" name="nickname" value=nickname />
-            </Said>
+            </NoticeCard>
         }
         .into_any(),
         RefusedForm::EditTitle { chat, title } => view! {
-            <Said heading="Not changed" sentence=problem.to_string() is_refusal=true>
+            <NoticeCard heading="Not changed" sentence=problem.to_string() is_refusal=true>
                 <NameForm action=EditTitle::PATH chat label="Chat title" name="title" value=title />
-            </Said>
+            </NoticeCard>
         }
         .into_any(),
     }

@@ -18,7 +18,7 @@ use crate::{
         avatar::Avatar,
         body::breakable,
         composer::ComposerField,
-        follow::{Show, part},
+        dynamic::{Show, dynamic_view},
         icon,
         problem_line::ProblemLine,
     },
@@ -66,7 +66,7 @@ pub fn AboutLink(
     #[prop(optional)]
     one_of_many: bool,
 ) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let show = move |event: MouseEvent| {
         if live.is_hydrated.get_untracked() {
@@ -97,7 +97,7 @@ pub fn AboutLink(
 /// The dialog with the details of a user or a message, while it is open.
 #[component]
 pub fn AboutView() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     // One effect for all links: an effect in each link would be one more for each message on the page.
     Effect::new(move |_| {
         if chat.live.is_hydrated.get() {
@@ -108,12 +108,12 @@ pub fn AboutView() -> impl IntoView {
             }
         }
     });
-    part(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
+    dynamic_view(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
 }
 
 #[component]
 fn AboutDialog(about: About) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let About { person, message } = about;
     let (id, name) = (person.id, person.nickname.to_string());
@@ -124,7 +124,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         (None, _) => format!("About {name}"),
     };
     // The message may be removed while the dialog is open.
-    let said = Memo::new(move |_| {
+    let text = Memo::new(move |_| {
         chat.timeline.with(|timeline| match &timeline.event(message?)?.kind {
             EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
             _ => None,
@@ -132,15 +132,15 @@ fn AboutDialog(about: About) -> impl IntoView {
     });
     let dialog = NodeRef::<Dialog>::new();
     // The message keeps its height when it is removed, so that the buttons below it do not move.
-    let words_or_their_place = move || {
-        let said = said.get();
-        let words = dialog.get_untracked().filter(|_| said.is_none());
-        if let Some(words) = words.and_then(|dialog| dialog.query_selector(".about-said").ok()?)
-            && let Ok(words) = words.dyn_into::<HtmlElement>()
+    let text_of_same_height = move || {
+        let text = text.get();
+        let paragraph = dialog.get_untracked().filter(|_| text.is_none());
+        if let Some(paragraph) = paragraph.and_then(|dialog| dialog.query_selector(".about-said").ok()?)
+            && let Ok(paragraph) = paragraph.dyn_into::<HtmlElement>()
         {
-            let _ = words.style().set_property("min-height", &format!("{}px", words.offset_height()));
+            let _ = paragraph.style().set_property("min-height", &format!("{}px", paragraph.offset_height()));
         }
-        said.unwrap_or_default()
+        text.unwrap_or_default()
     };
     let composer = use_context::<ComposerField>();
     Effect::new(move |_| {
@@ -186,10 +186,10 @@ fn AboutDialog(about: About) -> impl IntoView {
         chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
     };
     let problem = RwSignal::new(None::<Problem>);
-    let remove = message.filter(|_| is_me || (is_owner && !is_direct)).map(|message| {
-        let said_still = move || said.with(Option::is_some);
+    let remove_message_button = message.filter(|_| is_me || (is_owner && !is_direct)).map(|message| {
+        let is_still_there = move || text.with(Option::is_some);
         // The buttons below keep their place.
-        let gone = || {
+        let removed = || {
             view! {
                 <form>
                     <button type="button" class="quiet" aria-disabled="true">
@@ -199,7 +199,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             }
         };
         view! {
-            <Show when=said_still fallback=gone>
+            <Show when=is_still_there fallback=removed>
                 <ActionForm
                     action=RemoveMessage::PATH
                     fields=vec![("message", message.to_string())]
@@ -226,19 +226,19 @@ fn AboutDialog(about: About) -> impl IntoView {
             </ActionForm>
         }
     };
-    let hide = (!is_me).then_some(move || {
+    let hide_button = (!is_me).then_some(move || {
         let is_hidden = !live.hidden.with(|hidden| hidden.contains(&id));
         let ask = Ask::SetHidden { person: id, is_hidden };
-        let words = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
-        act_on_person(SetHidden::PATH, ("is_hidden", is_hidden), ask, words)
+        let label = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
+        act_on_person(SetHidden::PATH, ("is_hidden", is_hidden), ask, label)
     });
-    let expel = (!is_me && is_owner && !is_direct).then_some(move || {
+    let remove_person_button = (!is_me && is_owner && !is_direct).then_some(move || {
         let is_removed = !chat.chat.with(|chat| chat.removed.contains(&id));
         let ask = Ask::SetRemoved { chat: chat_id, person: id, is_removed };
-        let words = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
-        act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, words)
+        let label = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
+        act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, label)
     });
-    let expel_all = (!is_me && is_owner && !is_direct).then(|| {
+    let remove_all_button = (!is_me && is_owner && !is_direct).then(|| {
         view! {
             <ActionForm
                 action=RemovePerson::PATH
@@ -271,14 +271,14 @@ fn AboutDialog(about: About) -> impl IntoView {
                 .map(|_| {
                     view! {
                         <p class="about-said soft" dir="auto">
-                            {part(move || breakable(&words_or_their_place()))}
+                            {dynamic_view(move || breakable(&text_of_same_height()))}
                         </p>
                     }
                 })}
-            {remove}
-            {hide}
-            {expel}
-            {expel_all}
+            {remove_message_button}
+            {hide_button}
+            {remove_person_button}
+            {remove_all_button}
             <a
                 class="quiet"
                 role="button"
@@ -312,7 +312,7 @@ pub fn ActionForm(
     is_irreversible: bool,
     children: Children,
 ) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let submit = move |event: SubmitEvent| {
         if !live.is_hydrated.get_untracked() {

@@ -57,7 +57,7 @@ impl Anchor {
     }
 
     /// Sets the positions of the events in the rows, in the order of the rows.
-    pub fn rows_are(self, places: Vec<Seq>) {
+    pub fn set_rows(self, places: Vec<Seq>) {
         self.kept.update(|kept| kept.places = places);
     }
 
@@ -74,24 +74,24 @@ impl Anchor {
 
     /// Handles a scroll event: chooses what to keep in place from now on. Returns the distance between the view and the
     /// end of what is loaded, in pixels. If `has_more`, newer events are not loaded, so the end is not followed.
-    pub fn scrolled(self, has_more: bool) -> f64 {
+    pub fn handle_scroll(self, has_more: bool) -> f64 {
         // Movements that the reader did not cause are corrected first.
-        self.keep();
+        self.restore_place();
         let Some((scroller, rows)) = self.elements() else { return 0.0 };
         let from_end = -scroll_top(&scroller);
         let held = self.kept.with_untracked(|kept| kept.held);
         // A reader who scrolls away by themselves does not follow the end any more.
         let held = held.filter(|held| (held - from_end).abs() <= AT_THE_END);
         if from_end > AT_THE_END || has_more || held.is_some() {
-            self.put(&scroller, &rows, held);
+            self.choose_element(&scroller, &rows, held);
         } else {
-            self.lift();
+            self.follow_end();
         }
         from_end
     }
 
     /// Keeps the focused element in place if it is in view, or else the first row in view.
-    fn put(self, scroller: &HtmlDivElement, rows: &Element, held: Option<f64>) {
+    fn choose_element(self, scroller: &HtmlDivElement, rows: &Element, held: Option<f64>) {
         let view = scroller.get_bounding_client_rect();
         let focused = document().active_element().filter(|element| {
             let place = element.get_bounding_client_rect();
@@ -106,14 +106,14 @@ impl Anchor {
     }
 
     /// Follows the end from now on.
-    pub fn lift(self) {
+    pub fn follow_end(self) {
         self.kept.update(|kept| (kept.element, kept.held) = (None, None));
     }
 
     /// Prepares for a change of the rows. Has to be called before each. The end is not followed while the reader is
     /// about to press something in a row, nor once the reader has scrolled away from it, which the browser reports only
     /// with the next frame.
-    pub fn rows_will_change(self) {
+    pub fn before_rows_change(self) {
         let Some((scroller, rows)) = self.elements() else { return };
         // Checking the list itself first avoids a search through all its elements.
         let is_chosen = rows.matches(":active, :focus-within").is_ok_and(|is| is)
@@ -123,21 +123,21 @@ impl Anchor {
         let top = scroll_top(&scroller);
         let is_at_end = -top <= AT_THE_END;
         if is_free && (is_chosen || !is_at_end) {
-            self.put(&scroller, &rows, Some(-top).filter(|_| is_at_end));
+            self.choose_element(&scroller, &rows, Some(-top).filter(|_| is_at_end));
         } else if is_held && !is_chosen {
-            self.lift();
+            self.follow_end();
             scroller.set_scroll_top(0);
         }
         self.kept.update(|kept| kept.before = Some(top));
         // After the rows have changed, and before the page is painted.
-        queue_microtask(move || self.keep());
+        queue_microtask(move || self.restore_place());
     }
 
     /// Keeps the place whenever the scroller or the list is resized.
     pub fn watch(self) {
         Effect::new(move |_| {
             let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
-            let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.keep());
+            let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.restore_place());
             if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
                 observer.observe(&scroller);
                 observer.observe(&rows);
@@ -147,14 +147,15 @@ impl Anchor {
         });
     }
 
-    fn keep(self) {
+    /// Scrolls back to where the anchor element was, if anything has moved it.
+    fn restore_place(self) {
         let Some((scroller, rows)) = self.elements() else { return };
         let mut kept = None;
         self.kept.update(|all| kept = all.element.clone().zip(Some((all.before.take(), all.held))));
         let Some((element, (before, held))) = kept else { return };
         let (element, was) = element.take();
         if !element.is_connected() {
-            return self.put(&scroller, &rows, held);
+            return self.choose_element(&scroller, &rows, held);
         }
         let (now, top) = (place(&scroller, &element), scroll_top(&scroller));
         let by = before.unwrap_or(top) + now - was - top;

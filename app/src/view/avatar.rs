@@ -13,7 +13,7 @@ pub fn hue_class(id: UserId) -> String {
 }
 
 /// Returns the first letters of the first two words of a nickname.
-pub fn letters(nickname: &Nickname) -> String {
+pub fn initials(nickname: &Nickname) -> String {
     nickname.as_str().split(' ').take(2).filter_map(domain::unicode::first_character).collect()
 }
 
@@ -26,5 +26,5 @@ pub fn Avatar(
     /// The current nickname.
     nickname: Nickname,
 ) -> impl IntoView {
-    view! { <span class=format!("avatar {}", hue_class(id)) data-letters=letters(&nickname) aria-hidden="true"></span> }
+    view! { <span class=format!("avatar {}", hue_class(id)) data-letters=initials(&nickname) aria-hidden="true"></span> }
 }

@@ -22,32 +22,32 @@ use leptos::{
 
 /// Shows a message. A long one is folded, and unfolds without a script.
 pub fn body_view(body: &Body) -> AnyView {
-    let words = body.clone();
-    let said = AsItStands(Box::new(move || {
+    let text = body.clone();
+    let paragraph = StaticView(Box::new(move || {
         view! {
             <p class="body" dir="auto">
-                {words_view(words.as_str())}
+                {linked_text(text.as_str())}
             </p>
         }
         .into_any()
     }));
     if !body.is_long() {
-        return said.into_any();
+        return paragraph.into_any();
     }
     view! {
-        <details class="fold" on:toggle=toggled>
+        <details class="fold" on:toggle=handle_toggle>
             <summary>
                 <span class="more-of-it">"Show all"</span>
                 <span class="less-of-it">"Show less"</span>
             </summary>
         </details>
-        {said}
+        {paragraph}
     }
     .into_any()
 }
 
 /// Scrolls to the beginning of a message when it is unfolded. A list that follows its end would push it out of view.
-fn toggled(event: ToggleEvent) {
+fn handle_toggle(event: ToggleEvent) {
     let details = event.target().and_then(|target| target.dyn_into::<Element>().ok());
     let details = details.filter(|details| details.has_attribute("open"));
     if let Some(message) = details.and_then(|details| details.parent_element()) {
@@ -56,7 +56,7 @@ fn toggled(event: ToggleEvent) {
 }
 
 /// Shows a text with its links. They open in a new window, without access to this one.
-fn words_view(text: &str) -> AnyView {
+fn linked_text(text: &str) -> AnyView {
     let piece_view = |piece: &Segment| match *piece {
         Segment::Text(text) => breakable(text),
         Segment::Link(address) => view! {
@@ -87,24 +87,24 @@ pub fn breakable(text: &str) -> AnyView {
 
 /// A view of a single element in which nothing changes or acts. Hydration skips it: its content may have been changed
 /// by a translator, or split elsewhere by a browser with a newer version of Unicode.
-struct AsItStands(Children);
+struct StaticView(Children);
 
 /// The element on the page: built here, or rendered by the server.
-enum Standing {
+enum StaticViewState {
     Built(AnyViewState),
-    Came(types::Element),
+    Rendered(types::Element),
 }
 
-impl Standing {
+impl StaticViewState {
     fn as_mountable(&mut self) -> &mut dyn Mountable {
         match self {
             Self::Built(view) => view,
-            Self::Came(element) => element,
+            Self::Rendered(element) => element,
         }
     }
 }
 
-impl Mountable for Standing {
+impl Mountable for StaticViewState {
     fn unmount(&mut self) {
         self.as_mountable().unmount();
     }
@@ -116,29 +116,29 @@ impl Mountable for Standing {
     fn insert_before_this(&self, child: &mut dyn Mountable) -> bool {
         match self {
             Self::Built(view) => view.insert_before_this(child),
-            Self::Came(element) => element.insert_before_this(child),
+            Self::Rendered(element) => element.insert_before_this(child),
         }
     }
 
     fn elements(&self) -> Vec<types::Element> {
         match self {
             Self::Built(view) => view.elements(),
-            Self::Came(element) => vec![element.clone()],
+            Self::Rendered(element) => vec![element.clone()],
         }
     }
 }
 
-impl Render for AsItStands {
-    type State = Standing;
+impl Render for StaticView {
+    type State = StaticViewState;
 
     fn build(self) -> Self::State {
-        Standing::Built((self.0)().build())
+        StaticViewState::Built((self.0)().build())
     }
 
     fn rebuild(self, _: &mut Self::State) {}
 }
 
-impl AddAnyAttr for AsItStands {
+impl AddAnyAttr for StaticView {
     type Output<NewAttr: Attribute> = Self;
 
     fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
@@ -146,7 +146,7 @@ impl AddAnyAttr for AsItStands {
     }
 }
 
-impl RenderHtml for AsItStands {
+impl RenderHtml for StaticView {
     type AsyncOutput = Self;
     type Owned = Self;
 
@@ -172,8 +172,8 @@ impl RenderHtml for AsItStands {
         // Skips the element, as hydrating it would.
         cursor.advance_to_placeholder(position);
         match cursor.current().dyn_into() {
-            Ok(element) => Standing::Came(element),
-            Err(_) => Standing::Built((self.0)().build()),
+            Ok(element) => StaticViewState::Rendered(element),
+            Err(_) => StaticViewState::Built((self.0)().build()),
         }
     }
 

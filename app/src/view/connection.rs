@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::{follow::words, problem_line::ProblemLine},
+    view::{dynamic::dynamic_text, problem_line::ProblemLine},
 };
 
 /// The connection line.
@@ -14,7 +14,7 @@ pub fn ConnectionStatus(
     /// What happens while there is no connection.
     meanwhile: &'static str,
 ) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let state = move || match live.connection.get() {
         Connection::Starting => "starting",
         Connection::Connected => "connected",
@@ -30,7 +30,7 @@ pub fn ConnectionStatus(
         Connection::Offline => "Offline",
         Connection::Polling => "Connected, but not live",
     };
-    let said = move || match live.connection.get() {
+    let explanation = move || match live.connection.get() {
         Connection::Starting | Connection::Connected | Connection::Ended => "",
         Connection::Reconnecting | Connection::Offline => meanwhile,
         Connection::Polling => {
@@ -42,11 +42,11 @@ pub fn ConnectionStatus(
         <div class="connection" data-state=state>
             <span role="status" aria-label="Connection">
                 <span class="of-life"></span>
-                <span>{words(word)}</span>
+                <span>{dynamic_text(word)}</span>
             </span>
             <span class="soft">
                 <span class="of-life"></span>
-                <span>{words(said)}</span>
+                <span>{dynamic_text(explanation)}</span>
             </span>
             <a href="">"Load again"</a>
         </div>

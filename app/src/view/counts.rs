@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, view::follow::words};
+use crate::{live::Live, view::dynamic::dynamic_text};
 
 /// Formats the number of people online.
 pub fn people(number: usize) -> String {
@@ -22,17 +22,17 @@ fn unknown(none: &str) -> String {
 /// The totals.
 #[component]
 pub fn CountsView() -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     // Counts that may be outdated are not shown.
-    let counts = Memo::new(move |_| (!live.is_in_doubt.get()).then(|| live.counts.get()));
+    let counts = Memo::new(move |_| (!live.is_stale.get()).then(|| live.counts.get()));
     // A live region would announce every change, and these change all the time, so `aria-live` is off.
     view! {
         <p class="counts soft">
             <span role="status" aria-live="off" aria-label="People online" translate="no">
-                {words(move || counts.get().map_or_else(|| unknown(&people(0)), |counts| people(counts.people)))}
+                {dynamic_text(move || counts.get().map_or_else(|| unknown(&people(0)), |counts| people(counts.people)))}
             </span>
             <span role="status" aria-live="off" aria-label="Open chats" translate="no">
-                {words(move || counts.get().map_or_else(|| unknown(&chats(0)), |counts| chats(counts.chats)))}
+                {dynamic_text(move || counts.get().map_or_else(|| unknown(&chats(0)), |counts| chats(counts.chats)))}
             </span>
         </p>
     }

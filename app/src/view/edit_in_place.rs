@@ -9,7 +9,7 @@ use leptos::{
 
 use crate::{
     live::Live,
-    view::{follow::Show, icon, keys::is_composing, problem_line::ProblemLine},
+    view::{dynamic::Show, icon, keys::is_composing, problem_line::ProblemLine},
 };
 
 /// The ordinary form for a page that is not hydrated.
@@ -39,7 +39,7 @@ pub fn EditInPlace(
     /// The view of the text while it is not edited.
     children: ChildrenFn,
 ) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let open = RwSignal::new(false);
     let problem = RwSignal::new(None::<Problem>);
     let (input, opener) = (NodeRef::<Input>::new(), NodeRef::<Button>::new());

@@ -6,16 +6,16 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::RemoveOwn,
     live::{Live, LiveChat},
-    view::follow::{fixed, part},
+    view::dynamic::{dynamic_view, fixed_text},
 };
 
 /// Why the page cannot go on, and what to do. Empty while the page can.
 #[component]
 pub fn Ended() -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let chat = use_context::<LiveChat>();
-    let said = move || {
-        let said = live.ended.get().map(|problem| {
+    let content = move || {
+        let content = live.ended.get().map(|problem| {
             let (address, verb) = match problem {
                 Problem::ChatEnded => ("/", "Start a new chat"),
                 // An empty address reloads the page.
@@ -28,18 +28,18 @@ pub fn Ended() -> impl IntoView {
             };
             let removed_from = chat.filter(|_| problem == Problem::Removed).map(LiveChat::chat_id);
             view! {
-                <p>{fixed(problem.to_string())}</p>
+                <p>{fixed_text(problem.to_string())}</p>
                 {removed_from.map(|chat| view! { <RemoveOwnForm chat /> })}
                 <a class="primary" href=address>
-                    {fixed(verb)}
+                    {fixed_text(verb)}
                 </a>
             }
         });
-        said.into_any()
+        content.into_any()
     };
     view! {
         <div class="ended" role="alert">
-            {part(said)}
+            {dynamic_view(content)}
         </div>
     }
     .into_any()

@@ -8,7 +8,7 @@ use crate::live::Live;
 
 /// Listens for files for the lifetime of the page.
 pub fn refuse_files() {
-    let live = Live::here();
+    let live = Live::from_context();
     Effect::new(move |_| {
         window_event_listener(ev::dragover, |event| {
             // A `dragover` that is not cancelled is not followed by a `drop` event.

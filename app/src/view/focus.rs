@@ -22,22 +22,22 @@ pub fn keep_focus() {
     Effect::new(|_| {
         let path = Path::default();
         // Called when the focus comes and goes, and when the page changes.
-        let told = Closure::<dyn FnMut(JsValue)>::new(move |kind: JsValue| {
+        let callback = Closure::<dyn FnMut(JsValue)>::new(move |kind: JsValue| {
             match kind.dyn_ref::<Event>() {
                 Some(event) if event.type_() == "focusin" => {
                     let target = event.target().and_then(|target| target.dyn_into().ok());
                     *path.borrow_mut() =
                         std::iter::successors(target, |inner: &Element| inner.parent_element()).collect();
                 }
-                None if path.borrow().is_empty() || !is_nowhere() => {}
+                None if path.borrow().is_empty() || !has_no_focus() => {}
                 _ => {
                     let path = Rc::clone(&path);
                     // The code that removed the element may move the focus elsewhere first.
-                    let _ = request_animation_frame(move || go_home(&path));
+                    let _ = request_animation_frame(move || focus_home(&path));
                 }
             }
         });
-        let (document, listener) = (document(), told.as_ref().unchecked_ref());
+        let (document, listener) = (document(), callback.as_ref().unchecked_ref());
         for event in ["focusin", "focusout"] {
             let _ = document.add_event_listener_with_callback(event, listener);
         }
@@ -47,11 +47,11 @@ pub fn keep_focus() {
             all.set_subtree(true);
             let _ = observer.observe_with_options(&body, &all);
         }
-        told.forget();
+        callback.forget();
     });
 }
 
-fn is_nowhere() -> bool {
+fn has_no_focus() -> bool {
     document().active_element().is_none_or(|element| element.tag_name() == "BODY")
 }
 
@@ -61,8 +61,8 @@ fn is_shown(element: &Element) -> bool {
 }
 
 /// Moves the focus to the nearest home if the element that had it is gone.
-fn go_home(path: &Path) {
-    if !is_nowhere() {
+fn focus_home(path: &Path) {
+    if !has_no_focus() {
         return;
     }
     let path = path.take();

@@ -9,8 +9,8 @@ use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
     view::{
+        dynamic::{Show, dynamic_text, dynamic_view, fixed_text},
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Show, fixed, part, words},
         icon,
         members::MembersButton,
         switch::Switch,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long the result of copying the link is shown.
-const COPIED_SHOWS: Duration = Duration::from_secs(4);
+const RESULT_SHOWN_FOR: Duration = Duration::from_secs(4);
 
 /// The result of copying the link.
 #[derive(Clone, Copy, PartialEq)]
@@ -31,36 +31,36 @@ enum Copied {
 /// The header of a chat.
 #[component]
 pub fn ChatHeader() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let title = Memo::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
     let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
     let heading = move || {
         view! {
             <h1 dir="auto" title=move || title.get()>
-                {words(move || title.get())}
+                {dynamic_text(move || title.get())}
             </h1>
         }
     };
     let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
-    let is_over = Memo::new(move |_| live.ended.with(Option::is_some));
+    let has_ended = Memo::new(move |_| live.ended.with(Option::is_some));
     let is_direct = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
-            <a class="quiet" href="/" on:click=move |event| live.stay_if_cut_off(&event, live.notice)>
+            <a class="quiet" href="/" on:click=move |event| live.guard_navigation(&event, live.notice)>
                 {icon::back()}
                 <span class="hidden">"Home"</span>
             </a>
             <div class="title">
-                <Show when=move || is_owner.get() && !is_over.get() fallback=heading>
+                <Show when=move || is_owner.get() && !has_ended.get() fallback=heading>
                     <EditInPlace button="Edit title" label="Chat title" text=title ask form>
                         {heading()}
                     </EditInPlace>
                 </Show>
             </div>
             <div class="tools">
-                <Show when=move || !is_over.get()>
+                <Show when=move || !has_ended.get()>
                     <VisibilityView is_owner is_direct />
                     <Show when=move || !is_direct.get()>
                         <CopyLink />
@@ -77,7 +77,7 @@ pub fn ChatHeader() -> impl IntoView {
 /// private.
 #[component]
 fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let ask = Callback::new(move |is_public| {
@@ -87,7 +87,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
     view! {
         <Show
             when=move || is_owner.get() && !is_direct.get()
-            fallback=move || view! { <span class="badge">{words(word)}</span> }
+            fallback=move || view! { <span class="badge">{dynamic_text(word)}</span> }
         >
             <Switch
                 label="Public"
@@ -105,28 +105,28 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
 
 #[component]
 fn CopyLink() -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let copied = RwSignal::new(Copied::NotYet);
     let times = StoredValue::new(0_u32);
-    let say = move |kind| {
-        copied.set(kind);
+    let show_result = move |result| {
+        copied.set(result);
         times.update_value(|times| *times += 1);
         let this_time = times.get_value();
-        let unsay = move || {
+        let hide_result = move || {
             // The view may be gone, or the result may have been replaced by a newer one.
             if times.try_get_value() == Some(this_time) {
                 copied.set(Copied::NotYet);
             }
         };
-        let _ = set_timeout(unsay, COPIED_SHOWS);
+        let _ = set_timeout(hide_result, RESULT_SHOWN_FOR);
     };
     let copy = move |_| {
-        let done = Box::new(move |worked| say(if worked { Copied::Yes } else { Copied::No }));
+        let done = Box::new(move |worked| show_result(if worked { Copied::Yes } else { Copied::No }));
         if let Some(transport) = live.transport() {
             transport.copy_link(done);
         }
     };
-    let said = move || match copied.get() {
+    let text = move || match copied.get() {
         Copied::NotYet => None,
         Copied::Yes => Some("Copied"),
         Copied::No => Some("Copy it from the address bar"),
@@ -137,7 +137,7 @@ fn CopyLink() -> impl IntoView {
             "Copy link"
         </button>
         <span class="copied" role="status" aria-label="Link">
-            {part(move || said().map(|said| view! { <span class="note">{fixed(said)}</span> }).into_any())}
+            {dynamic_view(move || text().map(|text| view! { <span class="note">{fixed_text(text)}</span> }).into_any())}
         </span>
     }
     .into_any()

@@ -25,24 +25,24 @@ const EVENTS: [&str; 8] = [
 ];
 
 /// The longest time from lifting a finger until the browser reports the tap.
-const TAP: Duration = Duration::from_millis(500);
+const TAP_DELAY: Duration = Duration::from_millis(500);
 
 /// What holds the list.
 #[derive(Clone, Copy, Default, PartialEq)]
-struct By {
+struct State {
     mouse: bool,
-    finger: bool,
+    touch: bool,
     focus: bool,
     /// The number of touches so far.
-    taps: u32,
+    touches: u32,
     /// Whether the list is updated once, even if it is held.
-    settles: bool,
+    updates_once: bool,
 }
 
 /// The state of a list that can be held.
 #[derive(Clone, Copy)]
 pub struct Hold {
-    by: RwSignal<By>,
+    state: RwSignal<State>,
     is_held: RwSignal<bool>,
     /// The keys of the rows shown, in order.
     shown: RwSignal<Vec<u64>>,
@@ -54,7 +54,7 @@ impl Default for Hold {
     /// Creates a hold that holds nothing.
     fn default() -> Self {
         Self {
-            by: RwSignal::new(By::default()),
+            state: RwSignal::new(State::default()),
             is_held: RwSignal::new(false),
             shown: RwSignal::new(Vec::new()),
             waiting: RwSignal::new(0),
@@ -64,72 +64,73 @@ impl Default for Hold {
 
 impl Hold {
     /// Updates the list once, even if it is held.
-    pub fn settle(self) {
-        self.by.update(|by| by.settles = true);
+    pub fn update_once(self) {
+        self.state.update(|state| state.updates_once = true);
         self.is_held.update(|_| ());
     }
 
     /// Holds the list while the reader is about to choose something in `part`, an element that lives as long as the
     /// page.
     pub fn watch(self, part: &Element) {
-        let heard = Closure::<dyn FnMut(Event)>::new(move |event: Event| self.hear(&event));
+        let listener = Closure::<dyn FnMut(Event)>::new(move |event: Event| self.handle(&event));
         for event in EVENTS {
-            let _ = part.add_event_listener_with_callback(event, heard.as_ref().unchecked_ref());
+            let _ = part.add_event_listener_with_callback(event, listener.as_ref().unchecked_ref());
         }
-        heard.forget();
+        listener.forget();
         // The mouse may have come before the page was hydrated. Its later events are seen.
         if part.matches(":hover").is_ok_and(|is| is) {
-            self.is_by(By { mouse: true, ..By::default() });
+            self.set_state(State { mouse: true, ..State::default() });
         }
     }
 
-    fn hear(self, event: &Event) {
-        let mut by = self.by.get_untracked();
+    fn handle(self, event: &Event) {
+        let mut state = self.state.get_untracked();
         let pointer = event.dyn_ref::<PointerEvent>();
         let is_mouse = pointer.is_some_and(|pointer| pointer.pointer_type() == "mouse");
         match (event.type_().as_str(), is_mouse) {
-            ("pointerenter" | "pointermove", true) => by.mouse = true,
-            ("pointerleave", true) => by.mouse = false,
+            ("pointerenter" | "pointermove", true) => state.mouse = true,
+            ("pointerleave", true) => state.mouse = false,
             ("pointerdown", false) => {
-                by.finger = true;
-                by.taps += 1;
+                state.touch = true;
+                state.touches += 1;
             }
             // The finger is lifted before the browser reports the tap.
-            ("pointerup", false) => drop(set_timeout(move || self.lifted(by.taps), TAP)),
-            ("pointercancel", false) => by.finger = false,
-            ("focusin", _) => by.focus = event.target().is_some_and(|target| is_in_row(&target)),
+            ("pointerup", false) => drop(set_timeout(move || self.end_touch(state.touches), TAP_DELAY)),
+            ("pointercancel", false) => state.touch = false,
+            ("focusin", _) => state.focus = event.target().is_some_and(|target| is_in_row(&target)),
             // Moving from row to row keeps the focus within the list.
             ("focusout", _) => {
                 let to = event.dyn_ref::<FocusEvent>().and_then(FocusEvent::related_target);
                 let part = event.current_target();
                 let part = part.as_ref().and_then(|part| part.dyn_ref::<Node>());
-                by.focus &= to.is_some_and(|to| part.is_some_and(|part| part.contains(to.dyn_ref())));
+                state.focus &= to.is_some_and(|to| part.is_some_and(|part| part.contains(to.dyn_ref())));
             }
             _ => return,
         }
-        self.is_by(by);
+        self.set_state(state);
     }
 
-    /// Ends the hold by a finger, unless it has touched again since.
-    fn lifted(self, taps: u32) {
-        let by = self.by.get_untracked();
-        if by.taps == taps {
-            self.is_by(By { finger: false, ..by });
+    /// Ends the hold by a touch, unless there was another one since.
+    fn end_touch(self, touches: u32) {
+        let state = self.state.get_untracked();
+        if state.touches == touches {
+            self.set_state(State { touch: false, ..state });
         }
     }
 
-    fn is_by(self, by: By) {
-        self.by.set(by);
-        let is_held = by.mouse || by.finger || by.focus;
+    /// Sets what holds the list, and whether it is held.
+    fn set_state(self, state: State) {
+        self.state.set(state);
+        let is_held = state.mouse || state.touch || state.focus;
         if self.is_held.with_untracked(|was_held| *was_held != is_held) {
             self.is_held.set(is_held);
         }
     }
 
     /// Returns the items to show: all of them, or, while the list is held, those shown before, in their order.
-    pub(super) fn still(self, mut items: Vec<Item>) -> Vec<Item> {
-        let is_held = self.is_held.get() && !self.by.with_untracked(|by| by.settles);
-        self.by.update(|by| by.settles = false);
+    pub(super) fn visible_items(self, mut items: Vec<Item>) -> Vec<Item> {
+        let is_held = self.is_held.get() && !self.state.with_untracked(|state| state.updates_once);
+        self.state.update(|state| state.updates_once = false);
         let shown = self.shown.get_untracked();
         let is_waiting = |item: &&Item| is_held && !shown.contains(&item.key);
         let waiting = items.iter().filter(is_waiting).count();

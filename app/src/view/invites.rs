@@ -9,7 +9,7 @@ use crate::{
     view::{
         avatar::Avatar,
         composer::ComposerField,
-        follow::{Show, part, words},
+        dynamic::{Show, dynamic_text, dynamic_view},
         item::Item,
         list::list,
         problem_line::ProblemLine,
@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-fn focus_on(id: &str) {
+fn focus_element(id: &str) {
     let element = document().get_element_by_id(id).and_then(|element| element.dyn_into::<HtmlElement>().ok());
     if let Some(element) = element {
         let _ = element.focus();
@@ -30,7 +30,7 @@ pub fn InvitesView(
     /// The chat of the page they are shown on, to return to. `None` for the home page.
     back: Option<ChatId>,
 ) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let invites =
         move || live.invites.get().into_iter().map(|invite| Item::new(invite.chat, invite)).collect();
     let invite = move |invite| view! { <InviteView invite back /> }.into_any();
@@ -50,7 +50,7 @@ pub fn InvitesView(
 /// reliably.
 #[component]
 fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let chat = invite.with_untracked(|invite| invite.chat);
     // The user who invited the reader may change their nickname meanwhile.
     let who = move || {
@@ -60,7 +60,7 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     let name = move || invite.with(|invite| invite.from.nickname.to_string());
     let problem = RwSignal::new(None::<Problem>);
     let composer = use_context::<ComposerField>();
-    let accept = move |event: SubmitEvent| live.stay_if_cut_off(&event, problem);
+    let accept = move |event: SubmitEvent| live.guard_navigation(&event, problem);
     let decline = move |event: SubmitEvent| {
         if live.is_hydrated.get_untracked() {
             event.prevent_default();
@@ -73,15 +73,15 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
                         let _ = field.focus();
                     }
                 }
-                (Ok(()), None) => focus_on(START_HEADING_ID),
+                (Ok(()), None) => focus_element(START_HEADING_ID),
             });
         }
     };
     view! {
         <li class="invite">
-            {part(who)} <p>
+            {dynamic_view(who)} <p>
                 <strong>
-                    <bdi translate="no">{words(name)}</bdi>
+                    <bdi translate="no">{dynamic_text(name)}</bdi>
                 </strong>
                 " wants to chat with you privately."
             </p> <form method="post" action=AnswerInvite::PATH target="_blank" on:submit=accept>
@@ -108,19 +108,19 @@ pub fn InvitesSetting(
     /// The chat of the page it is on, to return to. `None` for the home page.
     back: Option<ChatId>,
 ) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let problem = RwSignal::new(None::<Problem>);
-    let words = if live.takes_invites { "Take no private invites" } else { "Take private invites again" };
+    let label = if live.takes_invites { "Take no private invites" } else { "Take private invites again" };
     view! {
         <form
             class="invites-setting"
             method="post"
             action=SetInvites::PATH
-            on:submit=move |event: SubmitEvent| live.stay_if_cut_off(&event, problem)
+            on:submit=move |event: SubmitEvent| live.guard_navigation(&event, problem)
         >
             <input type="hidden" name="are_taken" value=(!live.takes_invites).to_string() />
             <input type="hidden" name="back" value=back.map(|back| back.to_string()) />
-            <button class="quiet">{words}</button>
+            <button class="quiet">{label}</button>
             <ProblemLine problem />
         </form>
     }

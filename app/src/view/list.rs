@@ -21,8 +21,8 @@ use leptos::{
 };
 
 use crate::{
-    takeover::DeferredView,
-    view::{follow::part, hold::Hold, item::Item},
+    hydration::DeferredView,
+    view::{dynamic::dynamic_view, hold::Hold, item::Item},
 };
 
 /// The class of a row whose item is gone, in a list that is held still.
@@ -35,18 +35,18 @@ trait Kind: Send + Sync {
     /// Creates the view of a new row.
     fn view(&self, state: &RowState) -> AnyView;
     /// Updates the state of a row.
-    fn tell(&self, state: &RowState, row: Box<dyn Any + Send>);
+    fn update_row(&self, state: &RowState, row: Box<dyn Any + Send>);
 }
 
 /// The signal of a row, type-erased.
 type RowState = Arc<dyn Any + Send + Sync>;
 
-struct Of<T, V> {
+struct TypedKind<T, V> {
     view: V,
     of: PhantomData<fn() -> T>,
 }
 
-impl<T, V> Kind for Of<T, V>
+impl<T, V> Kind for TypedKind<T, V>
 where
     T: PartialEq + Send + Sync + 'static,
     V: Fn(RwSignal<T>) -> AnyView + Send + Sync,
@@ -60,7 +60,7 @@ where
         state.map(|state| (self.view)(state)).into_any()
     }
 
-    fn tell(&self, state: &RowState, row: Box<dyn Any + Send>) {
+    fn update_row(&self, state: &RowState, row: Box<dyn Any + Send>) {
         if let (Some(Some(state)), Ok(row)) =
             (state.downcast_ref::<Option<RwSignal<T>>>(), row.downcast::<T>())
             && state.with_untracked(|before| *before != *row)
@@ -77,7 +77,7 @@ pub fn list<T: PartialEq + Send + Sync + 'static>(
     items: impl Fn() -> Vec<Item> + Send + 'static,
     view: impl Fn(RwSignal<T>) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
-    list_of(hold, Box::new(items), Arc::new(Of { view, of: PhantomData }))
+    list_of(hold, Box::new(items), Arc::new(TypedKind { view, of: PhantomData }))
 }
 
 fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: Arc<dyn Kind>) -> AnyView {
@@ -86,12 +86,12 @@ fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: A
     let show = move || {
         let items = items();
         let items = match hold {
-            Some(hold) => hold.still(items),
+            Some(hold) => hold.visible_items(items),
             None => items,
         };
         List { items, kind: Arc::clone(&kind), owner: owner.clone() }.into_any()
     };
-    part(show).into_any()
+    dynamic_view(show).into_any()
 }
 
 /// The items of a list at one moment.
@@ -110,7 +110,7 @@ struct Slot {
     // Fields are dropped in this order: the view before the signals it reads.
     view: RowView,
     state: RowState,
-    has_gone: bool,
+    is_gone: bool,
     _owner: Owner,
 }
 
@@ -134,7 +134,7 @@ fn slot(
         let shown = Arc::clone(&state);
         (state, show(DeferredView(Box::new(move || kind.view(&shown)))))
     });
-    Some(Slot { key: item.key, view, state, has_gone: false, _owner: owner })
+    Some(Slot { key: item.key, view, state, is_gone: false, _owner: owner })
 }
 
 impl List {
@@ -150,19 +150,19 @@ impl Slot {
         self.view.elements().into_iter().next()
     }
 
-    fn mark(&mut self, has_gone: bool) {
-        if self.has_gone != has_gone
+    fn mark_gone(&mut self, is_gone: bool) {
+        if self.is_gone != is_gone
             && let Some(element) = self.element()
         {
-            self.has_gone = has_gone;
-            let _ = element.class_list().toggle_with_force(GONE, has_gone);
+            self.is_gone = is_gone;
+            let _ = element.class_list().toggle_with_force(GONE, is_gone);
         }
     }
 }
 
 /// Returns which of the new rows stay where they are: as many as possible of those that keep their order (a longest
 /// increasing subsequence). `was` has the place of each row before, or `None` for a new row.
-fn staying(was: &[Option<usize>]) -> Vec<bool> {
+fn unmoved(was: &[Option<usize>]) -> Vec<bool> {
     // For each length, the last row of the best run so far; and for each row, the one before it in its run.
     let mut ends: Vec<usize> = Vec::new();
     let mut before = vec![None; was.len()];
@@ -213,12 +213,12 @@ impl Render for List {
         let focused = document().active_element();
         let parent = state.end.parent_element();
         let mut after: Node = state.end.clone().into();
-        for ((item, slot), stays) in items.into_iter().zip(kept).zip(staying(&was)).rev() {
+        for ((item, slot), stays) in items.into_iter().zip(kept).zip(unmoved(&was)).rev() {
             let slot = match slot {
                 Some(mut slot) => {
-                    slot.mark(item.row.is_none());
+                    slot.mark_gone(item.row.is_none());
                     if let Some(row) = item.row {
-                        kind.tell(&slot.state, row);
+                        kind.update_row(&slot.state, row);
                     }
                     Some(slot)
                 }
@@ -335,7 +335,7 @@ mod tests {
     /// Returns the rows of `after` that stay where they were in `before`.
     fn stays(before: &str, after: &str) -> String {
         let was: Vec<_> = after.chars().map(|row| before.chars().position(|other| other == row)).collect();
-        after.chars().zip(staying(&was)).filter(|(_, stays)| *stays).map(|(row, _)| row).collect()
+        after.chars().zip(unmoved(&was)).filter(|(_, stays)| *stays).map(|(row, _)| row).collect()
     }
 
     #[test]

@@ -16,11 +16,11 @@ use crate::{
     live::{LiveLobby, address},
     view::{
         avatar::Avatar,
-        follow::{Show, fixed, part, words},
+        dynamic::{Show, dynamic_text, dynamic_view, fixed_text},
         icon,
         item::Item,
         list::list,
-        members::here,
+        members::people_here,
     },
 };
 
@@ -29,8 +29,8 @@ const HEADING_ID: &str = "lobby-heading";
 /// The public chats, with a filter.
 #[component]
 pub fn LobbyView() -> impl IntoView {
-    let lobby = LiveLobby::here();
-    // The button for new chats is within the held part as well: it does not move before a click either.
+    let lobby = LiveLobby::from_context();
+    // The button for new chats is within the held element as well: it does not move before a click either.
     let hold = lobby.hold;
     Effect::new(move |_| {
         let heading = document().get_element_by_id(HEADING_ID);
@@ -51,15 +51,15 @@ pub fn LobbyView() -> impl IntoView {
         Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
         Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
     );
-    let is_filtered = move || lobby.wanted.with(|wanted| !wanted.filter.trim().is_empty());
+    let is_filtered = move || lobby.query.with(|query| !query.filter.trim().is_empty());
     let more = move |event: MouseEvent| {
         if lobby.show_more() {
             event.prevent_default();
         }
     };
     let more_link = move || {
-        lobby.wanted.with(|wanted| {
-            address(&LobbyQuery { limit: shown.get() + PAGE_LISTINGS, filter: wanted.filter.clone() })
+        lobby.query.with(|query| {
+            address(&LobbyQuery { limit: shown.get() + PAGE_LISTINGS, filter: query.filter.clone() })
         })
     };
     let count = move || match (matching.get(), is_filtered()) {
@@ -71,17 +71,17 @@ pub fn LobbyView() -> impl IntoView {
         <section class="lobby" aria-labelledby=HEADING_ID>
             <div class="lobby-head">
                 <h2 id=HEADING_ID>"Public chats"</h2>
-                <span class="soft">{words(count)}</span>
+                <span class="soft">{dynamic_text(count)}</span>
                 <Show when=move || { hold.waiting.get() > 0 }>
-                    <button type="button" class="new-rows" on:click=move |_| hold.settle()>
-                        {words(new_chats)}
+                    <button type="button" class="new-rows" on:click=move |_| hold.update_once()>
+                        {dynamic_text(new_chats)}
                     </button>
                 </Show>
                 <FilterField />
             </div>
             <ul
                 class="listings"
-                class:in-doubt=move || lobby.live.is_in_doubt.get()
+                class:in-doubt=move || lobby.live.is_stale.get()
                 aria-label="Public chats"
                 tabindex="-1"
                 data-focus-home=""
@@ -90,7 +90,7 @@ pub fn LobbyView() -> impl IntoView {
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">
-                    {words(move || {
+                    {dynamic_text(move || {
                         if is_filtered() {
                             "No public chat has this in its title."
                         } else {
@@ -117,11 +117,11 @@ pub fn LobbyView() -> impl IntoView {
 /// The filter: an ordinary form, which a live page applies with each keystroke.
 #[component]
 fn FilterField() -> impl IntoView {
-    let lobby = LiveLobby::here();
+    let lobby = LiveLobby::from_context();
     let field = NodeRef::<Input>::new();
     let typed = move || field.get_untracked().map(|field| field.value()).unwrap_or_default();
     let filter = move || {
-        if lobby.wanted.with_untracked(|wanted| wanted.filter != typed()) {
+        if lobby.query.with_untracked(|query| query.filter != typed()) {
             lobby.filter(typed());
         }
     };
@@ -153,7 +153,7 @@ fn FilterField() -> impl IntoView {
                 autocomplete="off"
                 maxlength=FILTER_LIMIT.to_string()
                 dir="auto"
-                value=lobby.wanted.with_untracked(|wanted| wanted.filter.clone())
+                value=lobby.query.with_untracked(|query| query.filter.clone())
                 node_ref=field
                 on:input=input
                 on:compositionend=move |_| filter()
@@ -167,18 +167,18 @@ fn FilterField() -> impl IntoView {
 fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
     let id = listing.with_untracked(|listing| listing.id);
     let title = move || listing.with(|listing| listing.title.to_string());
-    // One part for all the rest of a row, instead of one for each text: there are many rows.
+    // One dynamic view for all the rest of a row, instead of one for each text: there are many rows.
     let about = move || listing.with(|listing| about_view(listing, lobby.live.now.get()));
     view! {
         <li class="listing">
             <a
                 href=format!("/chat/{id}")
                 dir="auto"
-                on:click=move |event| lobby.live.stay_if_cut_off(&event, lobby.live.notice)
+                on:click=move |event| lobby.live.guard_navigation(&event, lobby.live.notice)
             >
                 {title}
             </a>
-            {part(about)}
+            {dynamic_view(about)}
         </li>
     }
     .into_any()
@@ -187,18 +187,18 @@ fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
 fn about_view(listing: &Listing, now: Timestamp) -> AnyView {
     let faces = listing.faces.iter().cloned();
     let faces = faces.map(|User { id, nickname }| view! { <Avatar id nickname /> }).collect_view();
-    let count = if listing.members == 0 { "Nobody here".to_owned() } else { here(listing.members) };
+    let count = if listing.members == 0 { "Nobody here".to_owned() } else { people_here(listing.members) };
     // Small screens show the time only. The word before it stays for assistive technology.
     let event = if listing.said_at.is_some() { "last message " } else { "started " };
     let ago = listing.said_at.unwrap_or(listing.started_at).ago(now);
     view! {
         <span class="soft">
             <span class="count" class:occupied=listing.members != 0 translate="no">
-                {fixed(count)}
+                {fixed_text(count)}
             </span>
             " · "
-            <span class="wide-only">{fixed(event)}</span>
-            <span>{fixed(ago)}</span>
+            <span class="wide-only">{fixed_text(event)}</span>
+            <span>{fixed_text(ago)}</span>
         </span>
         <span class="faces" aria-hidden="true">
             {faces}

@@ -15,8 +15,8 @@ use crate::{
         about::{AboutLink, ActionForm, person_address},
         avatar::Avatar,
         counts::CountsView,
+        dynamic::{Show, dynamic_text, dynamic_view, fixed_text, optional_text},
         edit_in_place::{EditInPlace, PlainForm},
-        follow::{Show, fixed, maybe_words, part, words},
         hold::Hold,
         icon,
         invites::InvitesSetting,
@@ -49,18 +49,18 @@ pub fn people(number: usize) -> String {
 }
 
 /// Formats the number of people in a chat, in words up to twelve.
-pub fn here(members: usize) -> String {
+pub fn people_here(members: usize) -> String {
     format!("{} here", people(members))
 }
 
 /// Returns the heading of the list. A count of 0 means that it is not known, since the reader is counted.
 fn heading(members: usize) -> String {
-    if members == 0 { "People".to_owned() } else { here(members) }
+    if members == 0 { "People".to_owned() } else { people_here(members) }
 }
 
 /// Returns the number of members. 0 if it is not known, since the connection has been lost for a while.
 fn known_count(chat: LiveChat) -> usize {
-    if chat.live.is_in_doubt.get() { 0 } else { chat.roster.with(|roster| roster.count) }
+    if chat.live.is_stale.get() { 0 } else { chat.roster.with(|roster| roster.count) }
 }
 
 /// The member list, for views in it that close it where it is a sheet.
@@ -71,7 +71,7 @@ struct Sheet(NodeRef<Aside>);
 /// is a popover, so that it opens, closes by Escape and returns the focus without a script.
 #[component]
 pub fn Members() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let members = Memo::new(move |_| {
         let (me, owner) = (chat.live.me.get(), chat.chat.with(|chat| chat.owner));
         chat.roster.with(|roster| roster.for_reader(&me, owner))
@@ -120,10 +120,10 @@ pub fn Members() -> impl IntoView {
             ></button>
             <div class="members-sheet">
                 <div class="members-head">
-                    <h2 translate="no">{words(move || heading(count.get()))}</h2>
+                    <h2 translate="no">{dynamic_text(move || heading(count.get()))}</h2>
                     <Show when=move || { hold.waiting.get() > 0 }>
-                        <button type="button" class="new-rows" on:click=move |_| hold.settle()>
-                            {words(new_people)}
+                        <button type="button" class="new-rows" on:click=move |_| hold.update_once()>
+                            {dynamic_text(new_people)}
                         </button>
                     </Show>
                     <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID popovertargetaction="hide">
@@ -132,7 +132,7 @@ pub fn Members() -> impl IntoView {
                 </div>
                 <div
                     class="members-list"
-                    class:in-doubt=move || chat.live.is_in_doubt.get()
+                    class:in-doubt=move || chat.live.is_stale.get()
                     tabindex="0"
                     role="group"
                     aria-label="People here"
@@ -140,7 +140,7 @@ pub fn Members() -> impl IntoView {
                 >
                     <ul aria-label="Members">{list(Some(hold), rows, member)}</ul>
                     <Show when=move || { unnamed() > 0 }>
-                        <p class="soft">{words(move || format!("and {} more", unnamed()))}</p>
+                        <p class="soft">{dynamic_text(move || format!("and {} more", unnamed()))}</p>
                     </Show>
                 </div>
                 <footer class="members-foot">
@@ -158,7 +158,7 @@ pub fn Members() -> impl IntoView {
 /// The switch with which the owner of a group chat locks it, so that nobody else can write.
 #[component]
 fn Lock() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let is_mine = Memo::new(move |_| {
         let me = live.me.with(|me| me.id);
@@ -189,7 +189,7 @@ fn Lock() -> impl IntoView {
 /// messages cannot be restored.
 #[component]
 fn RemoveNewcomersForm() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let problem = RwSignal::new(None::<Problem>);
     let details = NodeRef::<Details>::new();
     let done = Callback::new(move |()| {
@@ -227,16 +227,16 @@ fn RemoveNewcomersForm() -> impl IntoView {
 /// The button that opens the members where they are a sheet.
 #[component]
 pub fn MembersButton() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let count = Memo::new(move |_| known_count(chat));
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
             <span aria-hidden="true">
-                {maybe_words(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}
+                {optional_text(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}
             </span>
             <span class="hidden" translate="no">
-                {words(move || heading(count.get()))}
+                {dynamic_text(move || heading(count.get()))}
             </span>
         </button>
     }
@@ -245,17 +245,17 @@ pub fn MembersButton() -> impl IntoView {
 /// The row of the reader, with a button to edit the nickname.
 #[component]
 fn SelfRow(me: UserId) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let nickname = Memo::new(move |_| live.me.with(|me| me.nickname.to_string()));
     let name = move || {
         view! {
             <span class="name" dir="auto" translate="no">
-                {words(move || nickname.get())}
+                {dynamic_text(move || nickname.get())}
             </span>
         }
     };
-    let avatar = part(move || {
+    let avatar = dynamic_view(move || {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()
     });
@@ -274,7 +274,7 @@ fn SelfRow(me: UserId) -> impl IntoView {
 /// The row of another member, with actions. It stays when their nickname changes, so that it keeps the focus.
 #[component]
 fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let id = member.with_untracked(|member| member.id);
     let name = move || member.with(|member| member.nickname.to_string());
     let who = move || {
@@ -283,7 +283,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         view! {
             <Avatar id nickname />
             <span class="name" dir="auto" translate="no">
-                {fixed(name)}
+                {fixed_text(name)}
             </span>
         }
         .into_any()
@@ -300,7 +300,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         let sheet = sheet.filter(|_| before.is_some()).and_then(|Sheet(sheet)| sheet.get_untracked());
         let link = sheet.and_then(|sheet| sheet.query_selector(&link).ok().flatten());
         if let Some(row) = link.and_then(|link| link.parent_element()) {
-            for (control, label) in [(".over", asks(&name)), (".about-link", about_label(&name))] {
+            for (control, label) in [(".over", chat_label(&name)), (".about-link", about_label(&name))] {
                 if let Ok(Some(control)) = row.query_selector(control) {
                     let _ = control.set_attribute("aria-label", &label);
                     let _ = control.set_attribute("title", &label);
@@ -313,7 +313,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
     // The button for a private chat covers the whole row.
     view! {
         <li class="member">
-            {part(who)} {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })} {marks(id, None)}
+            {dynamic_view(who)} {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })} {marks(id, None)}
             <Show when=move || typing.with(|typing| typing.contains(&id))>
                 <Dots />
             </Show> <AboutLink address label about />
@@ -323,7 +323,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
 }
 
 /// Returns the label of the button that starts a private chat.
-fn asks(name: &str) -> String {
+fn chat_label(name: &str) -> String {
     format!("Chat privately with {name}")
 }
 
@@ -334,7 +334,7 @@ fn about_label(name: &str) -> String {
 
 /// The remarks after a member's name: you, owner, hidden.
 fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let marks = Memo::new(move |_| {
         let owner = chat.chat.with(|chat| chat.owner == id).then_some("owner");
         let hidden = chat.live.hidden.with(|hidden| hidden.contains(&id)).then_some("hidden");
@@ -342,9 +342,9 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     });
     view! {
         <span class="marks soft">
-            {part(move || {
+            {dynamic_view(move || {
                 let marks = marks.get().into_iter().flatten();
-                marks.map(|mark| view! { <span>{fixed(mark)}</span> }).collect_view().into_any()
+                marks.map(|mark| view! { <span>{fixed_text(mark)}</span> }).collect_view().into_any()
             })}
         </span>
     }
@@ -353,11 +353,11 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
 /// A form that starts a direct chat in a new window. It is an ordinary form, which opens one with and without a script.
 #[component]
 fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
-    let live = Live::here();
+    let live = Live::from_context();
     let problem = RwSignal::new(None::<Problem>);
     let sheet = use_context::<Sheet>();
     let submit = move |event: SubmitEvent| {
-        live.stay_if_cut_off(&event, problem);
+        live.guard_navigation(&event, problem);
         // The direct chat opens elsewhere, so the sheet closes and this page shows its chat again.
         if let Some(Sheet(sheet)) = sheet.filter(|_| !event.default_prevented())
             && let Some(sheet) = sheet.get_untracked()
@@ -365,7 +365,7 @@ fn ChatPrivatelyForm(id: UserId, member: RwSignal<User>) -> impl IntoView {
             let _ = sheet.hide_popover();
         }
     };
-    let label = asks(&member.with_untracked(|member| member.nickname.to_string()));
+    let label = chat_label(&member.with_untracked(|member| member.nickname.to_string()));
     view! {
         <form class="ask" method="post" action=ChatPrivately::PATH target="_blank" on:submit=submit>
             <input type="hidden" name="with" value=id.to_string() />
@@ -390,7 +390,7 @@ fn Dots() -> impl IntoView {
 }
 
 /// Returns the parts of the typing line: nicknames, each isolated for its text direction, and the words after them.
-fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
+fn typing_text(names: &[String]) -> Vec<(String, &'static str)> {
     match names {
         [] => Vec::new(),
         [one] => vec![(one.clone(), " is typing")],
@@ -402,7 +402,7 @@ fn who_types(names: &[String]) -> Vec<(String, &'static str)> {
 /// The line above the composer that says who is typing, for screens without the member list.
 #[component]
 pub fn TypingLine() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let names = Memo::new(move |_| {
         let me = chat.live.me.with(|me| me.id);
         chat.roster.with(|roster| {
@@ -413,13 +413,14 @@ pub fn TypingLine() -> impl IntoView {
     });
     view! {
         <p class="typing-line soft">
-            {part(move || {
-                let said = names.with(|names| who_types(names));
-                said.into_iter()
+            {dynamic_view(move || {
+                let parts = names.with(|names| typing_text(names));
+                parts
+                    .into_iter()
                     .map(|(who, did)| {
                         view! {
-                            <bdi translate="no">{fixed(who)}</bdi>
-                            <span>{fixed(did)}</span>
+                            <bdi translate="no">{fixed_text(who)}</bdi>
+                            <span>{fixed_text(did)}</span>
                         }
                     })
                     .collect_view()
@@ -436,19 +437,19 @@ mod tests {
 
     #[test]
     fn small_numbers_are_words() {
-        assert_eq!(here(1), "One person here");
-        assert_eq!(here(12), "Twelve people here");
-        assert_eq!(here(13), "13 people here");
-        assert_eq!(here(0), "No one here");
+        assert_eq!(people_here(1), "One person here");
+        assert_eq!(people_here(12), "Twelve people here");
+        assert_eq!(people_here(13), "13 people here");
+        assert_eq!(people_here(0), "No one here");
     }
 
     #[test]
     fn typing_users_are_named_in_words() {
         let names = ["Ana", "Bea", "Cy"].map(str::to_owned);
-        let said = |names| who_types(names).into_iter().map(|(who, did)| who + did).collect::<String>();
-        assert_eq!(said(&names[..0]), "");
-        assert_eq!(said(&names[..1]), "Ana is typing");
-        assert_eq!(said(&names[..2]), "Ana and Bea are typing");
-        assert_eq!(said(&names), "Three people are typing");
+        let text = |names| typing_text(names).into_iter().map(|(who, did)| who + did).collect::<String>();
+        assert_eq!(text(&names[..0]), "");
+        assert_eq!(text(&names[..1]), "Ana is typing");
+        assert_eq!(text(&names[..2]), "Ana and Bea are typing");
+        assert_eq!(text(&names), "Three people are typing");
     }
 }

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::follow::maybe_words,
+    view::dynamic::optional_text,
 };
 
 /// A line with a problem, empty if there is none. [`Problem::NotConnected`] is cleared once the page is connected.
@@ -24,7 +24,7 @@ pub fn ProblemLine(
     }
     view! {
         <p class="problem" role="alert">
-            {maybe_words(move || problem.get().map(|problem| problem.to_string()))}
+            {optional_text(move || problem.get().map(|problem| problem.to_string()))}
         </p>
     }
     .into_any()

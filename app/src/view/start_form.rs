@@ -69,7 +69,7 @@ pub fn StartForm(
             return event.prevent_default();
         }
         if let Some(live) = live {
-            live.stay_if_cut_off(&event, problem);
+            live.guard_navigation(&event, problem);
         }
         let is_sent = !event.default_prevented();
         // The nickname may have been changed in another tab. A field that the reader has not touched must not change it

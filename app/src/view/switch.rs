@@ -23,7 +23,7 @@ pub fn Switch(
     /// Returns the command that switches it on or off.
     ask: Callback<bool, Ask>,
 ) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let switch = move |event: SubmitEvent| {
         if live.is_hydrated.get_untracked() {

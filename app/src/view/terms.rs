@@ -2,13 +2,13 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, view::follow::words};
+use crate::{live::Live, view::dynamic::dynamic_text};
 
 /// The terms, in plain words.
 #[component]
 pub fn Terms() -> impl IntoView {
-    let live = Live::here();
-    let said = move || {
+    let live = Live::from_context();
+    let text = move || {
         let lifetimes = live.lifetimes.get();
         format!(
             "What is said here is kept on the server and deleted automatically: a message after {}, a chat {} after the last \
@@ -16,5 +16,5 @@ pub fn Terms() -> impl IntoView {
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };
-    view! { <p class="terms soft">{words(said)}</p> }
+    view! { <p class="terms soft">{dynamic_text(text)}</p> }
 }

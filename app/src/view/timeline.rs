@@ -16,17 +16,20 @@ use crate::{
     live::LiveChat,
     view::{
         anchor::Anchor,
-        follow::{Show, maybe_words, words},
+        dynamic::{Show, dynamic_text, optional_text},
         icon,
         item::Item,
         list::list,
-        message::{Line, line_view, lines},
+        message::{
+            line::{Line, lines},
+            line_view,
+        },
     },
 };
 
 /// Returns the title of the tab of a chat, with the number of messages that the reader has not seen.
-pub fn tab_title(title: &str, missed: usize) -> String {
-    if missed == 0 { format!("{title} · Qchat") } else { format!("({missed}) {title} · Qchat") }
+pub fn tab_title(title: &str, unread_count: usize) -> String {
+    if unread_count == 0 { format!("{title} · Qchat") } else { format!("({unread_count}) {title} · Qchat") }
 }
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it opens
@@ -37,17 +40,17 @@ pub fn TimelineView(
     /// Whether there are events after those the page was rendered with. A hydrated page loads them itself.
     later: bool,
 ) -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
     let id = chat.chat_id();
     let scroller = NodeRef::<Div>::new();
     let anchor = Anchor::new(scroller);
     let paging = Paging::new(chat, scroller, anchor);
     let is_away = Memo::new(move |_| paging.is_away());
-    let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_missed));
+    let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_unseen));
     let unread = UnreadLine::new(chat, scroller, is_away);
     let items = move || {
-        anchor.rows_will_change();
+        anchor.before_rows_change();
         let (me, offset) = (live.me.with(|me| me.id), live.offset_minutes.get());
         let first_new = unread.first_new.get();
         let lines = chat.timeline.with(|timeline| lines(timeline, offset, first_new));
@@ -56,54 +59,54 @@ pub fn TimelineView(
             last = line.seq().unwrap_or(last);
             last
         };
-        anchor.rows_are(lines.iter().map(place).collect());
+        anchor.set_rows(lines.iter().map(place).collect());
         lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
     };
     // When a requested part of the history has replaced the timeline, scrolls to what was requested.
     Effect::new(move |before: Option<usize>| {
-        let turned = chat.turned.get();
-        if before.is_some_and(|before| before != turned) {
+        let count = chat.replacement_count.get();
+        if before.is_some_and(|before| before != count) {
             let _ = request_animation_frame(move || {
-                if paging.has_later.get_untracked() { unread.scroll() } else { paging.to_end() }
+                if paging.has_later.get_untracked() { unread.scroll() } else { paging.scroll_to_end() }
             });
         }
-        turned
+        count
     });
     // When the reader posts a message, scrolls to it.
     Effect::new(move |before: Option<usize>| {
-        let posted = chat.posted.get();
-        if before.is_some_and(|before| before != posted) {
+        let count = chat.posted_count.get();
+        if before.is_some_and(|before| before != count) {
             unread.clear();
-            paging.to_newest();
+            paging.go_to_newest();
         }
-        posted
+        count
     });
     // The title of the tab has the current title of the chat and the number of messages not seen.
-    let missed = Memo::new(move |_| chat.timeline.with(Timeline::missed));
+    let unread_count = Memo::new(move |_| chat.timeline.with(Timeline::unread_count));
     Effect::new(move |_| {
         let title = chat.chat.with(|chat| chat.title.to_string());
-        document().set_title(&tab_title(&title, missed.get()));
+        document().set_title(&tab_title(&title, unread_count.get()));
     });
-    let scrolled = move |_| {
-        paging.scrolled();
-        unread.scrolled();
+    let handle_scroll = move |_| {
+        paging.handle_scroll();
+        unread.handle_scroll();
     };
     // What is read stays in place, whatever is added, removed or changed.
     anchor.watch();
-    chat.show_by(move || anchor.in_view());
-    roving::begin(live, scroller);
-    let focused = move |event: FocusEvent| {
+    chat.set_in_view(move || anchor.in_view());
+    roving::start(live, scroller);
+    let handle_focus = move |event: FocusEvent| {
         if let Some(scroller) = scroller.get_untracked() {
-            roving::focused(&scroller, &event);
+            roving::handle_focus(&scroller, &event);
         }
     };
-    let key_down = move |event: KeyboardEvent| {
+    let handle_key = move |event: KeyboardEvent| {
         if let Some(scroller) = scroller.get_untracked() {
-            roving::key_down(&scroller, &event);
+            roving::handle_key(&scroller, &event);
         }
     };
     let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));
-    let load = move |event: MouseEvent| {
+    let load_earlier = move |event: MouseEvent| {
         if chat.load_earlier() {
             event.prevent_default();
         }
@@ -123,9 +126,9 @@ pub fn TimelineView(
                 tabindex="0"
                 data-focus-home=""
                 node_ref=scroller
-                on:scroll=scrolled
-                on:focusin=focused
-                on:keydown=key_down
+                on:scroll=handle_scroll
+                on:focusin=handle_focus
+                on:keydown=handle_key
             >
                 {later
                     .then(|| {
@@ -146,7 +149,10 @@ pub fn TimelineView(
                 <ol class="timeline">{list(None, items, line_view)}</ol>
                 <Show when=move || earlier().is_some()>
                     <p class="more">
-                        <a href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}")) on:click=load>
+                        <a
+                            href=move || earlier().map(|oldest| format!("/chat/{id}?before={oldest}"))
+                            on:click=load_earlier
+                        >
                             "Earlier messages"
                         </a>
                     </p>
@@ -158,7 +164,7 @@ pub fn TimelineView(
                     "First new message"
                 </button>
             </Show>
-            <ToNewest has_unseen is_away go=Callback::new(move |()| paging.to_newest()) />
+            <ToNewest has_unseen is_away go=Callback::new(move |()| paging.go_to_newest()) />
         </div>
     }
     .into_any()
@@ -167,12 +173,12 @@ pub fn TimelineView(
 /// A hint in a chat without messages, for a reader who is alone in it.
 #[component]
 fn Alone() -> impl IntoView {
-    let chat = LiveChat::here();
+    let chat = LiveChat::from_context();
     let live = chat.live;
-    let said = Memo::new(move |_| {
+    let hint = Memo::new(move |_| {
         let is_alone = chat.roster.with(|roster| roster.count) <= 1;
-        let is_quiet = chat.timeline.with(Timeline::is_quiet);
-        if !is_alone || !is_quiet || live.ended.with(Option::is_some) {
+        let has_no_messages = chat.timeline.with(Timeline::has_no_messages);
+        if !is_alone || !has_no_messages || live.ended.with(Option::is_some) {
             return None;
         }
         let peer = chat.chat.with(|chat| chat.peer(live.me.with(|me| me.id)));
@@ -185,8 +191,8 @@ fn Alone() -> impl IntoView {
         })
     });
     view! {
-        <Show when=move || said.get().is_some()>
-            <p class="alone soft">{maybe_words(move || said.get())}</p>
+        <Show when=move || hint.get().is_some()>
+            <p class="alone soft">{optional_text(move || hint.get())}</p>
         </Show>
     }
 }
@@ -199,7 +205,7 @@ fn ToNewest(has_unseen: Memo<bool>, is_away: Memo<bool>, go: Callback<()>) -> im
         <Show when=move || is_away.get()>
             <button type="button" class="to-newest" class:unseen=move || has_unseen.get() on:click=move |_| go.run(())>
                 {icon::down()}
-                <span>{words(label)}</span>
+                <span>{dynamic_text(label)}</span>
             </button>
         </Show>
     }

@@ -45,7 +45,7 @@ impl<S: StateReader> Now<'_, S> {
     }
 
     pub(super) fn edit_title(&self, by: UserId, chat: ChatId, title: &Title) -> Changes<S> {
-        let chat = self.owned(chat, by)?;
+        let chat = self.owned_chat(chat, by)?;
         if chat.title == *title {
             return Ok(Vec::new());
         }
@@ -54,7 +54,7 @@ impl<S: StateReader> Now<'_, S> {
     }
 
     pub(super) fn set_visibility(&self, by: UserId, chat: ChatId, visibility: Visibility) -> Changes<S> {
-        let chat = self.owned(chat, by)?;
+        let chat = self.owned_chat(chat, by)?;
         if chat.visibility == visibility {
             return Ok(Vec::new());
         }

@@ -20,7 +20,7 @@ impl<S: StateReader> Now<'_, S> {
             return Err(Problem::ChatWithOneself.into());
         }
         let theirs = self.direct_chats(with)?;
-        let refusal = self.why_not_invited(with, &theirs, is_near)?;
+        let refusal = self.invite_refusal(with, &theirs, is_near)?;
         if let Some(chat) = theirs.iter().find(|chat| chat.peer(with) == Some(by)) {
             return match chat.invited() {
                 // asking for the same chat accepts the open invite
@@ -62,7 +62,7 @@ impl<S: StateReader> Now<'_, S> {
 
     /// Returns why a user with these direct chats cannot be invited now, or `None` if they can. Invites from users whom the
     /// invited user has hidden do not use up the places of others.
-    fn why_not_invited(&self, with: UserId, theirs: &[Chat], is_near: bool) -> Found<Option<Problem>, S> {
+    fn invite_refusal(&self, with: UserId, theirs: &[Chat], is_near: bool) -> Found<Option<Problem>, S> {
         if !self.takes_invites(with)? {
             return Ok(Some(Problem::InvitesNotTaken));
         }

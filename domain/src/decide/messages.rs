@@ -11,7 +11,7 @@ impl<S: StateReader> Now<'_, S> {
         (client_id, body): (ClientId, &Body),
         waited_millis: u64,
     ) -> Changes<S> {
-        let chat = self.entered(chat, by)?;
+        let chat = self.accessible_chat(chat, by)?;
         if let Some(first) = self.read(|state| state.posted(chat.id, by, client_id))? {
             return Err(Unchanged::Duplicate(first));
         }
@@ -61,7 +61,7 @@ impl<S: StateReader> Now<'_, S> {
         if let Err(problem @ Problem::NotAdmitted) = chat.check_access(by) {
             return Err(problem.into());
         }
-        if !self.read(|state| state.has_said(chat.id, by))? {
+        if !self.read(|state| state.has_messages_by(chat.id, by))? {
             return Ok(Vec::new());
         }
         Ok(self.next(&chat, EventKind::OwnRemoved { user: by }))

@@ -12,7 +12,7 @@ impl<S: StateReader> Now<'_, S> {
         person: UserId,
         is_removed: bool,
     ) -> Changes<S> {
-        let chat = self.moderated(chat, by)?;
+        let chat = self.moderated_chat(chat, by)?;
         if person == by {
             return Err(Problem::OnlyOthers.into());
         }
@@ -33,7 +33,7 @@ impl<S: StateReader> Now<'_, S> {
 
     /// Removes users from a chat with all their messages in it, as many as fit into the list of removed users.
     pub(super) fn remove_people(&self, by: UserId, chat: ChatId, people: &[UserId]) -> Changes<S> {
-        let chat = self.moderated(chat, by)?;
+        let chat = self.moderated_chat(chat, by)?;
         if people == [by] {
             return Err(Problem::OnlyOthers.into());
         }
@@ -45,7 +45,7 @@ impl<S: StateReader> Now<'_, S> {
                 continue;
             }
             if chat.removed.contains(&person) {
-                if self.read(|state| state.has_said(chat.id, person))? {
+                if self.read(|state| state.has_messages_by(chat.id, person))? {
                     removed.push(person);
                 }
             } else if room > 0 {
@@ -64,7 +64,7 @@ impl<S: StateReader> Now<'_, S> {
 
     /// Lets only the owner write in a chat, or everyone again.
     pub(super) fn set_lock(&self, by: UserId, chat: ChatId, is_locked: bool) -> Changes<S> {
-        let chat = self.moderated(chat, by)?;
+        let chat = self.moderated_chat(chat, by)?;
         if chat.is_locked == is_locked {
             return Ok(Vec::new());
         }

@@ -76,7 +76,7 @@ impl Timeline {
     }
 
     pub(super) fn drop_stored(&mut self) {
-        let stored: Vec<_> = self.events.iter().filter_map(|event| self.own(event)).collect();
+        let stored: Vec<_> = self.events.iter().filter_map(|event| self.own_client_id(event)).collect();
         self.pending.retain(|pending| !stored.contains(&pending.client_id));
     }
 
@@ -114,14 +114,14 @@ impl Timeline {
 
     /// Records that an own message is stored at this position. It keeps waiting until its event is applied, unless the
     /// timeline is past that position: then the event will not come again.
-    pub fn stored(&mut self, client_id: ClientId, seq: Seq) {
+    pub fn mark_stored(&mut self, client_id: ClientId, seq: Seq) {
         if seq <= self.seq {
             self.pending.retain(|pending| pending.client_id != client_id);
         }
     }
 
     /// Records that an own message was refused.
-    pub fn fail(&mut self, client_id: ClientId, problem: Problem) {
+    pub fn mark_refused(&mut self, client_id: ClientId, problem: Problem) {
         if let Some(pending) = self.pending.iter_mut().find(|pending| pending.client_id == client_id) {
             pending.problem = Some(problem);
         }
@@ -139,12 +139,12 @@ impl Timeline {
     }
 
     /// Returns the own messages being sent, oldest first: those to send again after a reconnect.
-    pub fn on_their_way(&self) -> impl Iterator<Item = &Pending> {
+    pub fn outgoing(&self) -> impl Iterator<Item = &Pending> {
         self.pending.iter().filter(|pending| pending.problem.is_none())
     }
 
     /// Returns the id if this event is an own message, or one that the reader wrote as another user and that waits here.
-    pub(super) fn own(&self, event: &Event) -> Option<ClientId> {
+    pub(super) fn own_client_id(&self, event: &Event) -> Option<ClientId> {
         let (author, client_id) = match &event.kind {
             EventKind::Posted(message) => (message.author, message.client_id),
             EventKind::Tombstone(tombstone) => (tombstone.author, tombstone.client_id),

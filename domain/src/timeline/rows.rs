@@ -84,10 +84,12 @@ impl Timeline {
                 _ => offset_minutes(at),
             };
             known.set(Some((quarter, offset)));
-            local(at, offset).utc_day()
+            local_time(at, offset).utc_day()
         };
-        let stored =
-            self.told().into_iter().map(|event| (event.at, said_by(&event), RowContent::Stored(event)));
+        let stored = self
+            .shown_events()
+            .into_iter()
+            .map(|event| (event.at, author_of(&event), RowContent::Stored(event)));
         let pending =
             self.pending.iter().map(|own| (own.at, Some(self.me), RowContent::Pending(own.clone())));
         let mut before: Option<(Timestamp, Option<UserId>)> = None;
@@ -98,7 +100,7 @@ impl Timeline {
                 || author.is_none()
                 || before.is_none_or(|(then, who)| who != author || at.0.abs_diff(then.0) > GROUP_MILLIS);
             before = Some((at, author));
-            let content = self.hidden_or(content);
+            let content = self.replace_if_hidden(content);
             match (rows.last_mut().map(|row| &mut row.content), &content) {
                 (Some(RowContent::Hidden(above)), RowContent::Hidden(next))
                     if above.person.id == next.person.id && !starts_day =>
@@ -112,7 +114,8 @@ impl Timeline {
         rows
     }
 
-    pub(super) fn hidden_or(&self, content: RowContent) -> RowContent {
+    /// Returns the content to show: that of the row, or its replacement if it is a message of a hidden user.
+    pub(super) fn replace_if_hidden(&self, content: RowContent) -> RowContent {
         let RowContent::Stored(event) = &content else { return content };
         let (id, nickname) = match &event.kind {
             EventKind::Posted(message) => (message.author, &message.nickname),
@@ -127,32 +130,32 @@ impl Timeline {
     }
 
     /// Returns the events worth showing: renames of one user in a row are merged.
-    pub(super) fn told(&self) -> Vec<Arc<Event>> {
-        let mut told: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());
+    pub(super) fn shown_events(&self) -> Vec<Arc<Event>> {
+        let mut shown: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());
         for event in &self.events {
-            let before = told.last().and_then(|before| renamed(before));
-            match (before, renamed(event)) {
+            let before = shown.last().and_then(|before| as_rename(before));
+            match (before, as_rename(event)) {
                 (Some((who, from, _)), Some((same, _, to))) if who == same => {
                     let kind = EventKind::Renamed { user: who, from: from.clone(), to: to.clone() };
-                    told.pop();
-                    told.push(Arc::new(Event { kind, ..Event::clone(event) }));
+                    shown.pop();
+                    shown.push(Arc::new(Event { kind, ..Event::clone(event) }));
                 }
-                _ => told.push(Arc::clone(event)),
+                _ => shown.push(Arc::clone(event)),
             }
         }
-        told.retain(|event| match &event.kind {
+        shown.retain(|event| match &event.kind {
             // a rename that ends at the first name needs no row, and a hidden user gets none to say things with
             EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
             // shown in place of the message
             EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
             _ => true,
         });
-        told
+        shown
     }
 }
 
 /// Returns the author if the event is a message or a tombstone, or `None`.
-pub fn said_by(event: &Event) -> Option<UserId> {
+pub fn author_of(event: &Event) -> Option<UserId> {
     match &event.kind {
         EventKind::Posted(message) => Some(message.author),
         EventKind::Tombstone(tombstone) => Some(tombstone.author),
@@ -160,7 +163,8 @@ pub fn said_by(event: &Event) -> Option<UserId> {
     }
 }
 
-fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
+/// Returns who was renamed, from what and to what. `None` if the event is no rename.
+fn as_rename(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
     match &event.kind {
         EventKind::Renamed { user, from, to } => Some((*user, from, to)),
         _ => None,
@@ -168,6 +172,6 @@ fn renamed(event: &Event) -> Option<(UserId, &Nickname, &Nickname)> {
 }
 
 /// Returns a point in time moved so that its UTC reading is the local time, `offset_minutes` east of UTC.
-pub fn local(at: Timestamp, offset_minutes: i32) -> Timestamp {
+pub fn local_time(at: Timestamp, offset_minutes: i32) -> Timestamp {
     Timestamp(at.0.saturating_add_signed(i64::from(offset_minutes) * MINUTE_MILLIS))
 }

@@ -67,10 +67,10 @@ fn an_echo_is_replaced_by_its_event() {
     let mut timeline = empty();
     assert!(timeline.echo(client_id(3), body("message 3"), Timestamp(5)));
     let key = timeline.rows(|_| 0)[0].key(ME);
-    timeline.stored(client_id(3), Seq(3));
-    assert_eq!(timeline.on_their_way().count(), 1, "its event is not here yet");
+    timeline.mark_stored(client_id(3), Seq(3));
+    assert_eq!(timeline.outgoing().count(), 1, "its event is not here yet");
     timeline.apply(posted(ME, 3, 0, 6));
-    assert_eq!(timeline.on_their_way().count(), 0);
+    assert_eq!(timeline.outgoing().count(), 0);
     assert_eq!(timeline.rows(|_| 0).len(), 1);
     assert_eq!(timeline.rows(|_| 0)[0].key(ME), key, "the row stays the same row");
 }
@@ -81,8 +81,8 @@ fn a_browser_with_another_session_reads_as_another_user() {
     timeline.echo(client_id(3), body("stored already, by who I am now"), Timestamp(5));
     timeline.echo(client_id(4), body("waits"), Timestamp(5));
     timeline.apply(posted(OTHER, 3, 0, 6));
-    timeline.read_by(OTHER);
-    assert_eq!(timeline.on_their_way().count(), 0, "neither is sent under another name");
+    timeline.set_reader(OTHER);
+    assert_eq!(timeline.outgoing().count(), 0, "neither is sent under another name");
     assert!(timeline.retry(client_id(3), Timestamp(7)).is_none(), "it is stored");
     assert!(timeline.retry(client_id(4), Timestamp(7)).is_some());
     timeline.apply(posted(OTHER, 4, 3, 7));
@@ -95,8 +95,8 @@ fn what_waited_waits_again_unless_it_was_stored() {
     for number in 1..=3 {
         before.echo(client_id(number), body("waits"), Timestamp(5));
     }
-    before.fail(client_id(2), Problem::ChatLocked);
-    before.fail(client_id(3), Problem::UnknownVersion);
+    before.mark_refused(client_id(2), Problem::ChatLocked);
+    before.mark_refused(client_id(3), Problem::UnknownVersion);
     let kept = before.pending().to_vec();
     // the first was stored, although its answer was lost before the page was left
     let mut timeline = Timeline::new(ME, history(vec![posted(ME, 1, 0, 6)], false));
@@ -128,8 +128,8 @@ fn what_was_written_as_another_user_is_held_back_until_the_reader_sends_it() {
     let mut timeline = empty();
     timeline.echo(client_id(1), body("written as ME"), Timestamp(5));
     timeline.echo(client_id(2), body("stored as ME after all"), Timestamp(6));
-    timeline.read_by(OTHER);
-    assert_eq!(timeline.on_their_way().count(), 0);
+    timeline.set_reader(OTHER);
+    assert_eq!(timeline.outgoing().count(), 0);
     let held = Some(Problem::WrittenAsAnother);
     assert!(timeline.pending().iter().all(|own| own.problem == held));
     timeline.retry_transient();
@@ -137,9 +137,9 @@ fn what_was_written_as_another_user_is_held_back_until_the_reader_sends_it() {
     timeline.apply(posted(ME, 2, 0, 7));
     assert_eq!(timeline.pending().len(), 1);
 
-    timeline.read_by(ME);
-    assert_eq!(timeline.on_their_way().count(), 1);
-    timeline.read_by(OTHER);
+    timeline.set_reader(ME);
+    assert_eq!(timeline.outgoing().count(), 1);
+    timeline.set_reader(OTHER);
     let sent = timeline.retry(client_id(1), Timestamp(9)).unwrap();
     assert_eq!((sent.author, sent.problem), (Some(OTHER), None));
     timeline.restore(vec![Pending { client_id: client_id(3), author: Some(ME), ..sent }]);
@@ -164,7 +164,7 @@ fn another_user_cannot_replace_my_echo() {
     let mut timeline = empty();
     timeline.echo(client_id(3), body("mine"), Timestamp(5));
     timeline.apply(posted(OTHER, 3, 0, 6));
-    assert_eq!(timeline.on_their_way().count(), 1);
+    assert_eq!(timeline.outgoing().count(), 1);
 }
 
 #[test]
@@ -174,8 +174,8 @@ fn a_message_stored_before_the_snapshot_is_not_sent_for_ever() {
     timeline.echo(client_id(4), body("older than the snapshot"), Timestamp(5));
     timeline.echo(client_id(5), body("not stored yet"), Timestamp(5));
     timeline.reset(history(vec![posted(ME, 3, 2, 6)], true));
-    timeline.stored(client_id(4), Seq(2));
-    let left: Vec<_> = timeline.on_their_way().map(|pending| pending.client_id).collect();
+    timeline.mark_stored(client_id(4), Seq(2));
+    let left: Vec<_> = timeline.outgoing().map(|pending| pending.client_id).collect();
     assert_eq!(left, [client_id(5)]);
     assert!(timeline.has_earlier());
 }
@@ -186,12 +186,12 @@ fn what_is_new_is_counted_and_found() {
     let timeline = Timeline::new(ME, history(log.clone(), false));
     assert_eq!(timeline.first_after(log[1].seq), Some(log[2].seq));
     assert_eq!(timeline.first_after(log[5].seq), None);
-    assert_eq!((timeline.missed(), timeline.has_missed()), (0, false), "the page was seen as it came");
+    assert_eq!((timeline.unread_count(), timeline.has_unseen()), (0, false), "the page was seen as it came");
     let mut timeline = Timeline::new(ME, history(log[..2].to_vec(), false));
     log[2..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
-    assert_eq!((timeline.missed(), timeline.has_missed()), (2, true), "two of four are one's own");
-    timeline.see();
-    assert_eq!((timeline.missed(), timeline.has_missed()), (0, false));
+    assert_eq!((timeline.unread_count(), timeline.has_unseen()), (2, true), "two of four are one's own");
+    timeline.mark_seen();
+    assert_eq!((timeline.unread_count(), timeline.has_unseen()), (0, false));
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn a_removed_message_leaves_a_tombstone_in_its_place() {
     let log = log(4);
     let mut timeline = Timeline::new(ME, history(log[..1].to_vec(), false));
     log[1..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
-    assert_eq!(timeline.missed(), 2);
+    assert_eq!(timeline.unread_count(), 2);
     let keys = |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
     let before = keys(&timeline);
     for (place, message) in [(20, log[1].seq), (21, log[2].seq)] {
@@ -210,7 +210,7 @@ fn a_removed_message_leaves_a_tombstone_in_its_place() {
     assert_eq!(keys(&timeline), before, "the removals have no lines, and the blanks are the same rows");
     let shown = format!("{timeline:?}");
     assert!(!shown.contains("message 6") && !shown.contains("message 9"), "what was said is nowhere");
-    assert_eq!(timeline.missed(), 1);
+    assert_eq!(timeline.unread_count(), 1);
     let mut own = Timeline::new(ME, history(log[..2].to_vec(), false));
     own.echo(client_id(9), body("message 9"), Timestamp(5));
     own.apply(log[2].clone().redact(RemovedBy::Owner));
@@ -225,7 +225,7 @@ fn a_removed_message_leaves_a_tombstone_in_its_place() {
 fn a_hidden_user_is_counted_and_not_shown() {
     let log = log(6);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
-    timeline.hide([OTHER]);
+    timeline.set_hidden([OTHER]);
     let counts = |timeline: &Timeline| {
         let rows = timeline.rows(|_| 0).into_iter();
         rows.map(|row| if let RowContent::Hidden(hidden) = row.content { hidden.count } else { 0 })
@@ -233,15 +233,15 @@ fn a_hidden_user_is_counted_and_not_shown() {
     };
     assert_eq!(counts(&timeline), [2, 0, 2, 0]);
     let mut later = Timeline::new(ME, history(log[..1].to_vec(), false));
-    later.hide([OTHER]);
+    later.set_hidden([OTHER]);
     log[1..].iter().for_each(|event| assert_eq!(later.apply(event.clone()), Applied::Appended));
-    assert_eq!(later.missed(), 0, "nobody is called for it");
+    assert_eq!(later.unread_count(), 0, "nobody is called for it");
     assert_eq!(timeline.first_after(Seq::ZERO), Some(log[2].seq), "nothing new begins with it");
     assert_eq!(timeline.first_after(log[2].seq), Some(log[5].seq));
     let renamed = EventKind::Renamed { user: OTHER, from: Nickname::friendly(1), to: Nickname::friendly(2) };
     timeline.apply(Event { seq: Seq(30), prev: log[5].seq, kind: renamed, ..log[5].clone() });
     assert_eq!(counts(&timeline), [2, 0, 2, 0]);
-    timeline.hide([]);
+    timeline.set_hidden([]);
     assert_eq!(counts(&timeline), [0; 7]);
 }
 
@@ -272,15 +272,15 @@ fn what_is_kept_of_many_messages_is_bounded() {
     for event in &log[50..] {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
         // a reader at the end sees about forty
-        timeline.let_go(|| (Seq(event.seq.0.saturating_sub(39 * 3)), event.seq));
+        timeline.unload_distant(|| (Seq(event.seq.0.saturating_sub(39 * 3)), event.seq));
         assert!(timeline.events.len() <= 40 + KEPT_EVENTS + SPARE_EVENTS);
     }
     assert!(timeline.has_earlier() && !timeline.has_later());
     assert_eq!(timeline.newest(), Some(timeline.cursor().seq));
-    assert_eq!(timeline.missed(), 3_300, "of 4,950 new ones a third is one's own");
+    assert_eq!(timeline.unread_count(), 3_300, "of 4,950 new ones a third is one's own");
     assert_eq!(timeline.first_after(log[49].seq), None, "which is not here any more");
-    timeline.see();
-    assert!(!timeline.has_missed());
+    timeline.mark_seen();
+    assert!(!timeline.has_unseen());
 }
 
 #[test]
@@ -290,23 +290,23 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
     let reads = (log[10].seq, log[50].seq);
     for event in &log[150..] {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
-        timeline.let_go(|| reads);
+        timeline.unload_distant(|| reads);
     }
     assert_eq!(here(&timeline), (1..=101).collect::<Vec<_>>());
     assert!(timeline.has_later() && !timeline.has_earlier());
     assert_eq!(timeline.cursor().seq, log[999].seq);
-    let missed = timeline.missed();
+    let unread = timeline.unread_count();
     timeline.append(log[149].seq, log[150..200].to_vec());
     assert_eq!(timeline.newest(), Some(log[100].seq), "that is not the page after the newest one here");
     for page in log[101..].chunks(50) {
         let newest = timeline.newest().unwrap();
         timeline.append(newest, page.to_vec());
         timeline.append(newest, page.to_vec());
-        timeline.let_go(|| (newest, newest));
+        timeline.unload_distant(|| (newest, newest));
         assert!(timeline.events.len() <= 1 + 2 * KEPT_EVENTS + SPARE_EVENTS);
     }
     assert!(!timeline.has_later() && timeline.has_earlier());
-    assert_eq!((timeline.newest(), timeline.missed()), (Some(log[999].seq), missed));
+    assert_eq!((timeline.newest(), timeline.unread_count()), (Some(log[999].seq), unread));
     let oldest = timeline.oldest().unwrap();
     let place = log.iter().position(|event| event.seq == oldest).unwrap();
     assert_eq!(here(&timeline), (place as u64 + 1..=1_000).collect::<Vec<_>>());
@@ -319,7 +319,7 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
 fn what_is_in_view_is_kept_beyond_the_bound() {
     let log = log(1_000);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
-    timeline.let_go(|| (log[300].seq, log[800].seq));
+    timeline.unload_distant(|| (log[300].seq, log[800].seq));
     assert_eq!(here(&timeline), (251..=851).collect::<Vec<_>>());
 }
 
@@ -329,14 +329,14 @@ fn one_page_leads_to_the_newest_at_once() {
     let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
     for event in &log[150..400] {
         timeline.apply(event.clone());
-        timeline.let_go(|| (log[0].seq, log[20].seq));
+        timeline.unload_distant(|| (log[0].seq, log[20].seq));
     }
     // the page includes events not yet received
-    timeline.turn_to(log[370..420].to_vec(), true);
+    timeline.replace_with_page(log[370..420].to_vec(), true);
     assert_eq!(here(&timeline), (371..=400).collect::<Vec<_>>());
     assert!(timeline.has_earlier() && !timeline.has_later());
     log[400..].iter().for_each(|event| assert_eq!(timeline.apply(event.clone()), Applied::Appended));
-    timeline.turn_to(log[150..200].to_vec(), true);
+    timeline.replace_with_page(log[150..200].to_vec(), true);
     assert!(timeline.has_later());
     assert_eq!(timeline.first_after(log[149].seq), Some(log[150].seq));
 }
@@ -368,13 +368,13 @@ fn what_has_expired_is_forgotten_and_what_waits_is_not() {
     timeline.echo(client_id(999), body("waits"), Timestamp(0));
     let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
     let expiry = |minutes: u64| Expiry { now: Timestamp(minutes * MINUTE), lifetimes };
-    timeline.forget(expiry(5));
+    timeline.drop_expired(expiry(5));
     assert!(timeline.has_earlier());
     assert_eq!(timeline.oldest(), Some(log[4].seq));
-    timeline.forget(expiry(8));
+    timeline.drop_expired(expiry(8));
     assert!(!timeline.has_earlier());
     assert_eq!(timeline.oldest(), Some(log[7].seq));
-    timeline.forget(expiry(99));
+    timeline.drop_expired(expiry(99));
     assert_eq!((timeline.oldest(), timeline.cursor().seq), (None, log[9].seq), "the cursor stays");
     assert_eq!(timeline.rows(|_| 0).len(), 1);
     assert_eq!(timeline.apply(posted(OTHER, 40, 30, 99 * MINUTE)), Applied::Appended);
@@ -409,7 +409,7 @@ fn where_the_clock_was_set_back_order_is_by_place() {
     let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
     let expiry = Expiry { now: Timestamp(DAY + MINUTE), lifetimes };
     assert!(timeline.has_expired(expiry));
-    timeline.forget(expiry);
+    timeline.drop_expired(expiry);
     assert_eq!(timeline.oldest(), Some(Seq(3)), "what was said before what has expired has expired as well");
 }
 
@@ -437,11 +437,11 @@ fn many_renames_in_a_row_are_one_line() {
 fn a_failed_message_waits_for_a_retry() {
     let mut timeline = empty();
     timeline.echo(client_id(1), body("hello"), Timestamp(5));
-    timeline.fail(client_id(1), Problem::NotStored);
-    assert_eq!(timeline.on_their_way().count(), 0);
+    timeline.mark_refused(client_id(1), Problem::NotStored);
+    assert_eq!(timeline.outgoing().count(), 0);
     assert_eq!(timeline.rows(|_| 0).len(), 1, "it stays visible");
     assert_eq!(timeline.retry(client_id(1), Timestamp(1)).unwrap().body, body("hello"));
-    assert_eq!(timeline.on_their_way().count(), 1);
+    assert_eq!(timeline.outgoing().count(), 1);
 }
 
 #[test]
@@ -530,7 +530,7 @@ proptest! {
                 0 if sent.insert(number) => {
                     timeline.echo(client_id(number), body("own"), Timestamp(number));
                 }
-                1 => timeline.fail(client_id(number), Problem::Busy),
+                1 => timeline.mark_refused(client_id(number), Problem::Busy),
                 2 => {
                     timeline.retry(client_id(number), Timestamp(1));
                 }

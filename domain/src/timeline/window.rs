@@ -11,9 +11,9 @@ pub(super) const KEPT_EVENTS: usize = 50;
 pub(super) const SPARE_EVENTS: usize = 25;
 
 impl Timeline {
-    /// Unloads the events furthest from what is read, if there are too many: more than [`KEPT_EVENTS`] before the first
+    /// Unloads the events furthest from what is read, if there are too many: more than `KEPT_EVENTS` before the first
     /// or after the last event that `read` returns.
-    pub fn let_go(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
+    pub fn unload_distant(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
         let count = self.events.len();
         if count <= KEPT_EVENTS + SPARE_EVENTS {
             return;
@@ -28,7 +28,7 @@ impl Timeline {
         let before: Vec<_> = self.events.drain(..start).collect();
         self.later |= !after.is_empty();
         self.earlier |= !before.is_empty();
-        self.missed_elsewhere += before.iter().chain(&after).filter(|event| self.is_missed(event)).count();
+        self.unread_unloaded += before.iter().chain(&after).filter(|event| self.is_unread(event)).count();
     }
 
     /// Adds the page of history before an event. Does nothing if that is not the oldest event loaded any more.
@@ -56,9 +56,9 @@ impl Timeline {
     }
 
     /// Replaces the loaded events by a page of history.
-    pub fn turn_to(&mut self, events: Vec<Event>, earlier: bool) {
+    pub fn replace_with_page(&mut self, events: Vec<Event>, earlier: bool) {
         let gone = std::mem::take(&mut self.events);
-        self.missed_elsewhere += gone.iter().filter(|event| self.is_missed(event)).count();
+        self.unread_unloaded += gone.iter().filter(|event| self.is_unread(event)).count();
         self.events = self.page(events);
         self.earlier = earlier;
         self.later = self.newest().is_some_and(|newest| newest < self.seq);
@@ -70,8 +70,8 @@ impl Timeline {
         let known = events.into_iter().filter(|event| event.seq <= self.seq);
         let mut page: Vec<_> = known.map(Arc::new).collect();
         self.removals.iter().for_each(|removal| redact(&mut page, removal));
-        let missed = page.iter().filter(|event| self.is_missed(event)).count();
-        self.missed_elsewhere = self.missed_elsewhere.saturating_sub(missed);
+        let unread = page.iter().filter(|event| self.is_unread(event)).count();
+        self.unread_unloaded = self.unread_unloaded.saturating_sub(unread);
         page
     }
 }

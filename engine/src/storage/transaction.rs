@@ -317,7 +317,7 @@ impl StateReader for Transaction<'_> {
         Ok(self.removed.get(key)?.map(|seq| Seq(seq.value())))
     }
 
-    fn has_said(&self, chat: ChatId, author: UserId) -> Result<bool, StoreError> {
+    fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, StoreError> {
         Ok(self.posted.range(all_of(chat, author))?.next().transpose()?.is_some())
     }
 

@@ -211,7 +211,7 @@ async fn a_thousand_renames_in_a_row_are_one_line_and_hold_no_reader_up() {
     }
     restless.answer(5_999).await.unwrap();
     watching.post(chat, client_id(1), "and still one talks").await.unwrap();
-    while timeline.is_quiet() && bodies([&watching.event().await]).is_empty() {}
+    while timeline.has_no_messages() && bodies([&watching.event().await]).is_empty() {}
     let fresh = bea.connect().await.watch(chat, None).await.unwrap();
     timeline.reset(fresh);
     assert_eq!(timeline.rows(|_| 0).len(), 2, "one line for all of them, and one for what was said");

@@ -34,7 +34,7 @@ impl Paging {
         let connection = chat.live.connection;
         Effect::new(move |_| {
             if connection.get() == Connection::Connected && wants_newest.get_value() {
-                paging.to_newest();
+                paging.go_to_newest();
             }
         });
         // Events that are merged into few rows may not fill the view. Then the reader could not scroll to load more.
@@ -54,32 +54,32 @@ impl Paging {
     }
 
     /// Leads to the newest event. If it is not loaded, its page is requested first: now, or with the next connection.
-    pub(super) fn to_newest(self) {
-        let is_asked = self.chat.turn_to_newest();
-        self.wants_newest.set_value(!is_asked && self.has_later.get_untracked());
-        if !is_asked {
-            self.to_end();
+    pub(super) fn go_to_newest(self) {
+        let is_requested = self.chat.request_newest();
+        self.wants_newest.set_value(!is_requested && self.has_later.get_untracked());
+        if !is_requested {
+            self.scroll_to_end();
         }
     }
 
     /// Scrolls to the newest event loaded.
-    pub(super) fn to_end(self) {
-        self.anchor.lift();
+    pub(super) fn scroll_to_end(self) {
+        self.anchor.follow_end();
         if let Some(scroller) = self.element() {
             scroller.set_scroll_top(0);
         }
     }
 
     /// Handles a scroll event: requests the pages above and below before the reader reaches them.
-    pub(super) fn scrolled(self) {
+    pub(super) fn handle_scroll(self) {
         let Some(scroller) = self.element() else { return };
-        let from_end = self.anchor.scrolled(self.has_later.get_untracked());
+        let from_end = self.anchor.handle_scroll(self.has_later.get_untracked());
         let is_up = from_end > NEAR_THE_END;
         if self.is_scrolled_up.get_untracked() != is_up {
             self.is_scrolled_up.set(is_up);
         }
         if is_up {
-            // a reader who reads elsewhere by now is not led away
+            // a reader who reads elsewhere by now stays there
             self.wants_newest.set_value(false);
         }
         let height = f64::from(scroller.client_height());

@@ -12,24 +12,24 @@ use leptos::{
 use crate::{live::Live, view::about::ABOUT_LINK};
 
 /// Makes the newest line the tab stop once the page is hydrated.
-pub(super) fn begin(live: Live, scroller: NodeRef<Div>) {
+pub(super) fn start(live: Live, scroller: NodeRef<Div>) {
     Effect::new(move |_| {
         if live.is_hydrated.get()
             && let Some(scroller) = scroller.get()
             && let Some(newest) = about_links(&scroller).last()
         {
-            rove(&scroller, newest);
+            set_tab_stop(&scroller, newest);
         }
     });
 }
 
 /// Makes the focused link the tab stop, or the newest line if something else is focused.
-pub(super) fn focused(scroller: &HtmlDivElement, event: &FocusEvent) {
+pub(super) fn handle_focus(scroller: &HtmlDivElement, event: &FocusEvent) {
     match element_of(event) {
-        Some(element) if element.class_list().contains(ABOUT_LINK) => rove(scroller, &element),
+        Some(element) if element.class_list().contains(ABOUT_LINK) => set_tab_stop(scroller, &element),
         Some(_) => {
             if let Some(newest) = about_links(scroller).last() {
-                rove(scroller, newest);
+                set_tab_stop(scroller, newest);
             }
         }
         None => {}
@@ -37,7 +37,7 @@ pub(super) fn focused(scroller: &HtmlDivElement, event: &FocusEvent) {
 }
 
 /// Moves between the lines by the arrow keys, Home and End.
-pub(super) fn key_down(scroller: &HtmlDivElement, event: &KeyboardEvent) {
+pub(super) fn handle_key(scroller: &HtmlDivElement, event: &KeyboardEvent) {
     let links = about_links(scroller);
     let focused = element_of(event);
     let Some(place) = links.iter().position(|link| focused.as_ref() == Some(link)) else { return };
@@ -66,7 +66,7 @@ fn about_links(scroller: &HtmlDivElement) -> Vec<HtmlElement> {
 }
 
 /// Makes this link the only tab stop among the lines.
-fn rove(scroller: &HtmlDivElement, link: &HtmlElement) {
+fn set_tab_stop(scroller: &HtmlDivElement, link: &HtmlElement) {
     for other in about_links(scroller) {
         other.set_tab_index(if other == *link { 0 } else { -1 });
     }

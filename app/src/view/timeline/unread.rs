@@ -43,13 +43,13 @@ impl UnreadLine {
             if was_looking == Some(true) && !is_looking {
                 is_old.set_value(true);
             }
-            chat.look(is_looking);
+            chat.set_looking(is_looking);
             is_looking
         });
         Effect::new(move |_| {
-            let (has_missed, newest_seen) =
-                chat.timeline.with(|timeline| (timeline.has_missed(), timeline.seen()));
-            if !is_looking.get() && has_missed && is_old.get_value() {
+            let (has_unseen, newest_seen) =
+                chat.timeline.with(|timeline| (timeline.has_unseen(), timeline.seen()));
+            if !is_looking.get() && has_unseen && is_old.get_value() {
                 is_old.set_value(false);
                 seen.set(Some(newest_seen));
             }
@@ -71,7 +71,7 @@ impl UnreadLine {
     }
 
     /// Handles a scroll event: records whether the reader has reached the line.
-    pub(super) fn scrolled(self) {
+    pub(super) fn handle_scroll(self) {
         if self.is_above.get_untracked() && !self.is_out_of_view() {
             self.is_above.set(false);
         }
@@ -80,7 +80,7 @@ impl UnreadLine {
     /// Leads to the line. If it is in an earlier page of history, that page is requested first.
     pub(super) fn go(self) {
         match self.unloaded() {
-            Some(seen) => drop(self.chat.turn_to_after(seen)),
+            Some(seen) => drop(self.chat.request_after(seen)),
             None => self.scroll(),
         }
     }

@@ -1,7 +1,7 @@
 //! A page that was rendered once, with slots for what differs between visitors.
 
 use app::view::{
-    avatar::{hue_class, letters},
+    avatar::{hue_class, initials},
     counts::{chats, people},
 };
 use domain::{Counts, Nickname, Timestamp, User, UserId, id::ID_BYTES, page::Visit};
@@ -51,7 +51,7 @@ impl Slot {
         match self {
             Self::Visit => as_data(visit),
             Self::Avatar => {
-                let (letters, hue) = (letters(nickname), hue_class(*id));
+                let (letters, hue) = (initials(nickname), hue_class(*id));
                 format!("data-letters=\"{letters}\" aria-hidden=\"true\" class=\"avatar {hue}\"")
             }
             Self::Nickname => nickname.to_string(),

@@ -15,44 +15,44 @@ use leptos::{
 };
 
 /// One task of the hydration.
-type Piece = Box<dyn FnOnce()>;
+type Task = Box<dyn FnOnce()>;
 
 /// The queue of elements that are not hydrated yet. Until it is empty, nothing may change what the page shows, since
 /// each element has to be found as the server rendered it. The connection is therefore opened last, and when the user
 /// acts before that, the rest of the queue is run first.
 #[derive(Clone, Copy)]
-pub struct HydrationQueue(StoredValue<Left, LocalStorage>);
+pub struct HydrationQueue(StoredValue<Tasks, LocalStorage>);
 
 #[derive(Default)]
-struct Left {
+struct Tasks {
     /// The elements to hydrate, at most one task for each element of the page.
-    pieces: VecDeque<Piece>,
-    last: Option<Piece>,
+    deferred: VecDeque<Task>,
+    last: Option<Task>,
 }
 
 impl HydrationQueue {
     /// Creates an empty queue. It is filled as the outline of the page is hydrated.
     pub fn begin() -> Self {
-        Self(StoredValue::new_local(Left::default()))
+        Self(StoredValue::new_local(Tasks::default()))
     }
 
     /// Removes and returns the next task. Returns `None` once the page is hydrated.
-    pub fn next(self) -> Option<Piece> {
-        self.0.try_update_value(|left| left.pieces.pop_front().or_else(|| left.last.take())).flatten()
+    pub fn next(self) -> Option<Task> {
+        self.0.try_update_value(|tasks| tasks.deferred.pop_front().or_else(|| tasks.last.take())).flatten()
     }
 
     /// Whether any task is left.
     pub fn has_more(self) -> bool {
-        self.0.with_value(|left| !left.pieces.is_empty() || left.last.is_some())
+        self.0.with_value(|tasks| !tasks.deferred.is_empty() || tasks.last.is_some())
     }
 
     /// Sets the task to run after all others.
-    pub fn on_complete(self, piece: impl FnOnce() + 'static) {
-        self.0.update_value(|left| left.last = Some(Box::new(piece)));
+    pub fn on_complete(self, task: impl FnOnce() + 'static) {
+        self.0.update_value(|tasks| tasks.last = Some(Box::new(task)));
     }
 
-    fn add(self, piece: Piece) {
-        self.0.update_value(|left| left.pieces.push_back(piece));
+    fn add(self, task: Task) {
+        self.0.update_value(|tasks| tasks.deferred.push_back(task));
     }
 }
 
@@ -114,21 +114,21 @@ impl RenderHtml for DeferredView {
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        let (Some(takeover), Some(owner)) = (use_context::<HydrationQueue>(), Owner::current()) else {
+        let (Some(queue), Some(owner)) = (use_context::<HydrationQueue>(), Owner::current()) else {
             let view = (self.0)().hydrate::<FROM_SERVER>(cursor, position);
             return Rc::new(RefCell::new(Some(view)));
         };
         let state = Rc::new(RefCell::new(None));
         // The position of the element: the node that the cursor was at, and whether the element is its first child or
         // follows it.
-        let (taken, node, place) = (Rc::clone(&state), cursor.current(), position.deep_clone());
+        let (view_state, node, place) = (Rc::clone(&state), cursor.current(), position.deep_clone());
         // Skips the element, as hydrating it would.
         cursor.advance_to_placeholder(position);
-        takeover.add(Box::new(move || {
+        queue.add(Box::new(move || {
             let cursor = Cursor::new(body().into());
             cursor.set(node);
             let view = owner.with(|| (self.0)().hydrate::<FROM_SERVER>(&cursor, &place));
-            *taken.borrow_mut() = Some(view);
+            *view_state.borrow_mut() = Some(view);
         }));
         state
     }
@@ -150,18 +150,18 @@ mod tests {
                 let done = Rc::clone(&done);
                 move || done.borrow_mut().push(kind)
             };
-            let takeover = HydrationQueue::begin();
-            takeover.on_complete(note("alive"));
-            takeover.add(Box::new(note("header")));
+            let queue = HydrationQueue::begin();
+            queue.on_complete(note("alive"));
+            queue.add(Box::new(note("header")));
             let inner = note("a line of it");
-            takeover.add(Box::new(move || takeover.add(Box::new(inner))));
-            takeover.add(Box::new(note("composer")));
-            while let Some(piece) = takeover.next() {
-                piece();
-                assert_eq!(takeover.has_more(), done.borrow().last() != Some(&"alive"));
+            queue.add(Box::new(move || queue.add(Box::new(inner))));
+            queue.add(Box::new(note("composer")));
+            while let Some(task) = queue.next() {
+                task();
+                assert_eq!(queue.has_more(), done.borrow().last() != Some(&"alive"));
             }
             assert_eq!(*done.borrow(), ["header", "composer", "a line of it", "alive"]);
-            assert!(takeover.next().is_none());
+            assert!(queue.next().is_none());
         });
     }
 

@@ -1,4 +1,4 @@
-//! Dynamic texts and parts that keep working when something else changes the page: translators wrap text in other
+//! Dynamic texts and views that keep working when something else changes the page: translators wrap text in other
 //! elements, and some extensions remove comments, by which Leptos finds its places
 //! (docs/adr/0020-a-page-that-others-change.md). They replace Leptos' `Show` and dynamic text. Attributes are plain
 //! closures.
@@ -23,29 +23,31 @@ use leptos::{
 
 /// A text that is the only content of its element. It is set as the text content of the element, and not of a text
 /// node, which a translator may have replaced.
-pub struct Words(String);
+pub struct Text(String);
 
 /// Creates a text that does not change by itself. It has to be the only child of its element.
-pub fn fixed(text: impl Into<String>) -> Words {
-    Words(text.into())
+pub fn fixed_text(text: impl Into<String>) -> Text {
+    Text(text.into())
 }
 
 /// Creates a text that follows the state. It has to be the only child of its element.
-pub fn words<T: Into<String>>(say: impl Fn() -> T + Send + 'static) -> Box<dyn FnMut() -> Words + Send> {
-    Box::new(move || Words(say().into()))
+pub fn dynamic_text<T: Into<String>>(
+    text: impl Fn() -> T + Send + 'static,
+) -> Box<dyn FnMut() -> Text + Send> {
+    Box::new(move || Text(text().into()))
 }
 
 /// Creates a text that follows the state and may be empty. It has to be the only child of its element.
-pub fn maybe_words<T: Into<String>>(
-    say: impl Fn() -> Option<T> + Send + 'static,
-) -> Box<dyn FnMut() -> Words + Send> {
-    words(move || say().map(Into::into).unwrap_or_default())
+pub fn optional_text<T: Into<String>>(
+    text: impl Fn() -> Option<T> + Send + 'static,
+) -> Box<dyn FnMut() -> Text + Send> {
+    dynamic_text(move || text().map(Into::into).unwrap_or_default())
 }
 
 /// A text on the page: its element, once it is mounted or hydrated, and the text last set.
-pub struct WordsState(Option<types::Element>, String);
+pub struct TextState(Option<types::Element>, String);
 
-impl Mountable for WordsState {
+impl Mountable for TextState {
     fn unmount(&mut self) {
         if let Some(element) = self.0.take() {
             element.set_text_content(None);
@@ -66,25 +68,25 @@ impl Mountable for WordsState {
     }
 }
 
-impl Render for Words {
-    type State = WordsState;
+impl Render for Text {
+    type State = TextState;
 
-    fn build(self) -> WordsState {
-        WordsState(None, self.0)
+    fn build(self) -> TextState {
+        TextState(None, self.0)
     }
 
-    fn rebuild(self, WordsState(element, said): &mut WordsState) {
+    fn rebuild(self, TextState(element, last): &mut TextState) {
         // A text that is the same is left alone, since it may have been translated.
-        if *said != self.0 {
-            *said = self.0;
+        if *last != self.0 {
+            *last = self.0;
             if let Some(element) = element {
-                element.set_text_content(Some(said));
+                element.set_text_content(Some(last));
             }
         }
     }
 }
 
-impl AddAnyAttr for Words {
+impl AddAnyAttr for Text {
     type Output<NewAttr: Attribute> = Self;
 
     fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
@@ -92,7 +94,7 @@ impl AddAnyAttr for Words {
     }
 }
 
-impl RenderHtml for Words {
+impl RenderHtml for Text {
     type AsyncOutput = Self;
     type Owned = Self;
 
@@ -117,14 +119,14 @@ impl RenderHtml for Words {
         }
     }
 
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> WordsState {
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> TextState {
         // Before its first child, the cursor is at the element.
         let element = cursor.current().dyn_into().ok();
         if !self.0.is_empty() {
             cursor.child();
             position.set(Position::NextChild);
         }
-        WordsState(element, self.0)
+        TextState(element, self.0)
     }
 
     fn into_owned(self) -> Self {
@@ -132,30 +134,34 @@ impl RenderHtml for Words {
     }
 }
 
-/// The parent element of a part, known once the part is mounted or hydrated.
-type Place = Rc<RefCell<Option<types::Element>>>;
+/// The parent element of a dynamic view, known once the view is mounted or hydrated.
+type ParentElement = Rc<RefCell<Option<types::Element>>>;
 
-/// A part of a page that is rendered again when the signals it reads change. If its place cannot be found any more, it
-/// is put at the end of its parent element.
-pub struct Part(Box<dyn Fn() -> AnyView + Send>);
+/// A view that is rendered again when the signals it reads change. If its place cannot be found any more, it is put at
+/// the end of its parent element.
+pub struct DynamicView(Box<dyn Fn() -> AnyView + Send>);
 
-/// Creates a [`Part`].
-pub fn part(show: impl Fn() -> AnyView + Send + 'static) -> Part {
-    Part(Box::new(show))
+/// Creates a [`DynamicView`].
+pub fn dynamic_view(show: impl Fn() -> AnyView + Send + 'static) -> DynamicView {
+    DynamicView(Box::new(show))
 }
 
-/// The state of a part on the page.
-pub struct PartState {
-    place: Place,
+/// The state of a dynamic view on the page.
+pub struct DynamicViewState {
+    parent: ParentElement,
     effect: RenderEffect<AnyViewState>,
 }
 
-impl Part {
-    fn follow(self, place: Place, first: impl FnOnce(AnyView) -> AnyViewState + 'static) -> PartState {
+impl DynamicView {
+    fn into_state(
+        self,
+        parent: ParentElement,
+        first: impl FnOnce(AnyView) -> AnyViewState + 'static,
+    ) -> DynamicViewState {
         let Self(show) = self;
         let mut first = Some(first);
         let effect = RenderEffect::new({
-            let place = Rc::clone(&place);
+            let parent = Rc::clone(&parent);
             move |before: Option<AnyViewState>| {
                 let view = show();
                 let mut state = match (before, first.take()) {
@@ -165,24 +171,24 @@ impl Part {
                 };
                 view.rebuild(&mut state);
                 let is_lost = state.elements().iter().any(|element| element.parent_node().is_none());
-                if is_lost && let Some(parent) = &*place.borrow() {
+                if is_lost && let Some(parent) = &*parent.borrow() {
                     state.mount(parent, None);
                 }
                 state
             }
         });
-        PartState { place, effect }
+        DynamicViewState { parent, effect }
     }
 }
 
-impl Mountable for PartState {
+impl Mountable for DynamicViewState {
     fn unmount(&mut self) {
-        self.place.take();
+        self.parent.take();
         self.effect.unmount();
     }
 
     fn mount(&mut self, parent: &types::Element, marker: Option<&types::Node>) {
-        self.place.replace(Some(parent.clone()));
+        self.parent.replace(Some(parent.clone()));
         self.effect.mount(parent, marker);
     }
 
@@ -195,33 +201,33 @@ impl Mountable for PartState {
     }
 }
 
-impl Render for Part {
-    type State = PartState;
+impl Render for DynamicView {
+    type State = DynamicViewState;
 
-    fn build(self) -> PartState {
-        self.follow(Place::default(), Render::build)
+    fn build(self) -> DynamicViewState {
+        self.into_state(ParentElement::default(), Render::build)
     }
 
-    fn rebuild(self, state: &mut PartState) {
+    fn rebuild(self, state: &mut DynamicViewState) {
         let new = self.build();
         let mut old = std::mem::replace(state, new);
-        let place = old.place.borrow().clone();
+        let parent = old.parent.borrow().clone();
         old.insert_before_this(state);
-        state.place.replace(place);
+        state.parent.replace(parent);
         old.unmount();
     }
 }
 
-impl AddAnyAttr for Part {
+impl AddAnyAttr for DynamicView {
     type Output<NewAttr: Attribute> = Self;
 
     fn add_any_attr<NewAttr: Attribute>(self, attribute: NewAttr) -> Self {
         let attribute = attribute.into_cloneable_owned();
-        part(move || (self.0)().add_any_attr(attribute.clone()).into_any())
+        dynamic_view(move || (self.0)().add_any_attr(attribute.clone()).into_any())
     }
 }
 
-impl RenderHtml for Part {
+impl RenderHtml for DynamicView {
     type AsyncOutput = AnyView;
     type Owned = Self;
 
@@ -243,14 +249,14 @@ impl RenderHtml for Part {
         (self.0)().to_html_with_buf(html, position, flags, attributes);
     }
 
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> PartState {
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> DynamicViewState {
         let node = cursor.current();
         let parent = match position.get() {
             Position::FirstChild => node.dyn_into().ok(),
             _ => node.parent_element(),
         };
         let (cursor, position) = (cursor.clone(), position.clone());
-        self.follow(Rc::new(RefCell::new(parent)), move |view| {
+        self.into_state(Rc::new(RefCell::new(parent)), move |view| {
             view.hydrate::<FROM_SERVER>(&cursor, &position)
         })
     }
@@ -272,5 +278,5 @@ pub fn Show(
     fallback: ViewFn,
 ) -> impl IntoView {
     let when = Memo::new(move |_| when());
-    part(move || if when.get() { children() } else { fallback.run() })
+    dynamic_view(move || if when.get() { children() } else { fallback.run() })
 }

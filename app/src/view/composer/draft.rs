@@ -1,0 +1,146 @@
+//! The text that the reader is writing: saved for after a reload, counted, parsed, and sent.
+
+use domain::{
+    Problem,
+    frame::Ask,
+    slash::{self, ComposerInput},
+    text,
+};
+use leptos::{html::Textarea, prelude::*, web_sys::HtmlTextAreaElement};
+
+use crate::live::LiveChat;
+
+/// The counter is shown once fewer characters than this are left.
+const COUNTER_FROM: usize = 200;
+
+/// The text in the field of the composer.
+#[derive(Clone, Copy)]
+pub(super) struct Draft {
+    chat: LiveChat,
+    field: NodeRef<Textarea>,
+    /// The text, as the field has it.
+    pub(super) text: RwSignal<String>,
+    /// Why the text was not sent. `None` if there is nothing to show.
+    pub(super) problem: RwSignal<Option<Problem>>,
+    /// Why the reader cannot post at the moment. `None` if they can.
+    pub(super) block: Memo<Option<Problem>>,
+}
+
+impl Draft {
+    /// Creates the draft of a chat. Once the page is hydrated, it is the text saved before a reload.
+    pub(super) fn new(chat: LiveChat, field: NodeRef<Textarea>) -> Self {
+        let text = RwSignal::new(String::new());
+        let problem = RwSignal::new(None::<Problem>);
+        let block = Memo::new(move |_| chat.post_block());
+        let draft = Self { chat, field, text, problem, block };
+        // A message that was refused because of the lock can be posted once it is lifted.
+        Effect::new(move |_| {
+            if block.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
+                problem.set(None);
+            }
+        });
+        Effect::new(move |_| draft.restore());
+        draft
+    }
+
+    /// Restores the draft from before a reload, unless something else was typed meanwhile. The focus moves to the
+    /// composer only if it is nowhere else, and if no on-screen keyboard would cover the page.
+    fn restore(self) {
+        let live = self.chat.live;
+        let (true, Some(field), Some(transport)) =
+            (live.is_hydrated.get(), self.field.get(), live.transport())
+        else {
+            return;
+        };
+        let current = field.value();
+        if !current.is_empty() {
+            transport.save_draft(&current);
+            self.text.set(current);
+        } else if let Some(saved) = transport.saved_draft() {
+            self.fill(&field, saved);
+        }
+        if transport.has_keyboard() && transport.has_no_focus() {
+            let _ = field.focus();
+        }
+    }
+
+    /// Handles an input event of the field.
+    pub(super) fn handle_input(self) {
+        let text = self.field.get_untracked().map(|field| field.value()).unwrap_or_default();
+        // Commands and an emptied field do not count as typing.
+        if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
+            self.chat.send_typing();
+        }
+        self.save(text);
+        self.problem.set(None);
+    }
+
+    /// Posts the text as a message, or runs it as a slash command.
+    pub(super) fn submit(self) {
+        let Some(field) = self.field.get() else { return };
+        let text = field.value();
+        let outcome = match slash::parse(&text) {
+            Ok(ComposerInput::Post(body)) => {
+                self.block.get_untracked().map_or_else(|| self.chat.post(body), Err)
+            }
+            Ok(ComposerInput::Nick(nickname)) => {
+                self.clear(&field);
+                let ask = Ask::SetNickname { nickname: nickname.to_string() };
+                return self.chat.live.ask(ask, move |done| self.restore_refused(text, done.err()));
+            }
+            Err(problem) => Err(problem),
+        };
+        match outcome {
+            Ok(()) => self.clear(&field),
+            // An empty message needs no error.
+            Err(Problem::MessageEmpty) => self.problem.set(None),
+            Err(why) => {
+                // Text after the command is kept.
+                if why == Problem::SlashHelp && text.trim() == "/help" {
+                    self.clear(&field);
+                }
+                self.problem.set(Some(why));
+            }
+        }
+        let _ = field.focus();
+    }
+
+    /// Returns how many characters are left or too many, in words. `None` while there is plenty of room.
+    pub(super) fn counter(self) -> Option<String> {
+        self.text.with(|text| {
+            // Counting takes time in proportion to the length, so it begins near the limit.
+            let is_near = text.len() + COUNTER_FROM > text::BODY_LIMIT;
+            match is_near.then(|| slash::room(text)).flatten()? {
+                Ok(left) => (left < COUNTER_FROM).then(|| format!("{left} left")),
+                Err(too_many) => Some(format!("{too_many} too many")),
+            }
+        })
+    }
+
+    /// Puts a refused text back, unless something else was typed meanwhile.
+    fn restore_refused(self, text: String, why: Option<Problem>) {
+        if why.is_some() {
+            self.problem.set(why);
+            if let Some(field) = self.field.get_untracked().filter(|field| field.value().is_empty()) {
+                self.fill(&field, text);
+            }
+        }
+    }
+
+    fn clear(self, field: &HtmlTextAreaElement) {
+        self.fill(field, String::new());
+        self.problem.set(None);
+    }
+
+    fn fill(self, field: &HtmlTextAreaElement, text: String) {
+        field.set_value(&text);
+        self.save(text);
+    }
+
+    fn save(self, text: String) {
+        if let Some(transport) = self.chat.live.transport() {
+            transport.save_draft(&text);
+        }
+        self.text.set(text);
+    }
+}

@@ -1,0 +1,147 @@
+//! The lines of a timeline.
+
+use std::sync::Arc;
+
+use domain::{
+    Body, ClientId, EventKind, Message, Nickname, RemovedBy, Seq, Timestamp, Tombstone, UserId,
+    timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
+};
+
+/// A line of the timeline.
+#[derive(Clone)]
+pub enum Line {
+    /// The beginning of a day.
+    Day(Timestamp),
+    /// The line above the messages that are new since the reader looked away.
+    New,
+    /// Events between the lines above and below are not loaded.
+    Gap,
+    /// A message, an event or an own message that waits.
+    Row(Row),
+}
+
+/// Identifies a line across versions of the timeline.
+#[derive(PartialEq, Eq, Hash)]
+pub enum LineKey {
+    /// A day, by its number of days since 1970 in the reader's time zone.
+    Day(u64),
+    /// The line above the new messages.
+    New,
+    /// The gap of events that are not loaded.
+    Gap,
+    /// A row.
+    Row(RowKey),
+}
+
+/// Returns the lines of a timeline, in order.
+pub fn lines(
+    timeline: &Timeline,
+    offset: impl Fn(Timestamp) -> i32 + Copy,
+    first_new: Option<Seq>,
+) -> Vec<Line> {
+    let rows = timeline.rows(offset);
+    let mut lines = Vec::with_capacity(rows.len() + 2);
+    let mut has_gap = timeline.has_later();
+    for row in rows {
+        if has_gap && matches!(row.content, RowContent::Pending(_)) {
+            has_gap = false;
+            lines.push(Line::Gap);
+        }
+        let (at, seq) = match &row.content {
+            RowContent::Stored(event) => (event.at, Some(event.seq)),
+            RowContent::Pending(pending) => (pending.at, None),
+            RowContent::Hidden(hidden) => {
+                (timeline.event(hidden.first).map(|event| event.at).unwrap_or_default(), None)
+            }
+        };
+        if row.starts_day {
+            lines.push(Line::Day(at));
+        }
+        if seq.is_some() && seq == first_new {
+            lines.push(Line::New);
+        }
+        lines.push(Line::Row(row));
+    }
+    lines
+}
+
+impl Line {
+    /// Returns the key of the line. `offset` returns the reader's offset from UTC at a point in time, in minutes.
+    pub fn key(&self, me: UserId, offset: impl Fn(Timestamp) -> i32) -> LineKey {
+        match self {
+            Self::Day(at) => LineKey::Day(local_time(*at, offset(*at)).utc_day()),
+            Self::New => LineKey::New,
+            Self::Gap => LineKey::Gap,
+            Self::Row(row) => LineKey::Row(row.key(me)),
+        }
+    }
+
+    /// Returns the position of the stored event that the line shows, the first of several. `None` for other lines.
+    pub fn seq(&self) -> Option<Seq> {
+        match self {
+            Self::Row(Row { content: RowContent::Stored(event), .. }) => Some(event.seq),
+            Self::Row(Row { content: RowContent::Hidden(hidden), .. }) => Some(hidden.first),
+            _ => None,
+        }
+    }
+
+    /// Returns the message that the line shows. `None` if it shows none.
+    pub(super) fn message(&self) -> Option<ShownMessage<'_>> {
+        let Self::Row(row) = self else { return None };
+        let message = |author, nickname, client_id, at, body, delivery| {
+            Some(ShownMessage { author, nickname, client_id, at, body, delivery })
+        };
+        match &row.content {
+            RowContent::Stored(event) => match &event.kind {
+                EventKind::Posted(Message { author, nickname, client_id, body }) => {
+                    let delivery = Delivery::Stored(event.seq);
+                    message(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
+                }
+                EventKind::Tombstone(Tombstone { author, nickname, client_id, by }) => {
+                    let delivery = Delivery::Stored(event.seq);
+                    message(Some(*author), Some(nickname), *client_id, event.at, Err(*by), delivery)
+                }
+                _ => None,
+            },
+            RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
+                message(None, None, *client_id, *at, Ok(body), Delivery::Waits(*problem))
+            }
+            RowContent::Hidden(_) => None,
+        }
+    }
+}
+
+impl PartialEq for Line {
+    /// Whether the line looks the same. Only meaningful for lines with the same key.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Row(one), Self::Row(other)) => {
+                let is_same = match (&one.content, &other.content) {
+                    (RowContent::Stored(one), RowContent::Stored(other)) => Arc::ptr_eq(one, other),
+                    (RowContent::Pending(one), RowContent::Pending(other)) => one.problem == other.problem,
+                    (RowContent::Hidden(one), RowContent::Hidden(other)) => one.count == other.count,
+                    _ => false,
+                };
+                is_same && one.starts_group == other.starts_group
+            }
+            (Self::Day(one), Self::Day(other)) => one == other,
+            _ => true,
+        }
+    }
+}
+
+/// A message, stored or waiting.
+pub(super) struct ShownMessage<'a> {
+    /// The author. `None` if the message waits: then it is the reader's.
+    pub(super) author: Option<UserId>,
+    /// The author's nickname, stored with the message. `None` if the message waits.
+    pub(super) nickname: Option<&'a Nickname>,
+    /// The id that the client made for it.
+    pub(super) client_id: ClientId,
+    /// When it was stored, or written if it waits.
+    pub(super) at: Timestamp,
+    /// The text, or who removed it.
+    pub(super) body: Result<&'a Body, RemovedBy>,
+    /// Whether it is stored.
+    pub(super) delivery: Delivery,
+}

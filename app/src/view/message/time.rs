@@ -1,0 +1,45 @@
+//! Times in the timeline: in the reader's time zone, or in UTC until the page is hydrated.
+
+use domain::{Timestamp, timeline::local_time};
+use leptos::prelude::*;
+
+use crate::{live::Live, view::dynamic::dynamic_text};
+
+/// Shows the time of day, with the date as tooltip and for assistive technology.
+pub(super) fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
+    let live = Live::from_context();
+    move || {
+        let at = at();
+        let there = local_time(at, live.offset_minutes.get()(at));
+        let date = there.utc_date();
+        // `style/timeline.css` shows the same beside the time.
+        let zone = if live.transport().is_none() { " UTC" } else { "" };
+        view! {
+            <time
+                translate="no"
+                datetime=at.to_string()
+                title=format!("{date}, {}{zone}", there.utc_clock_with_seconds())
+            >
+                {there.utc_clock()}
+                <span class="hidden">{format!(", {date}")}</span>
+            </time>
+        }
+    }
+}
+
+/// The line at the beginning of a day.
+#[component]
+pub fn DayLine(
+    /// The time of the first event of the day.
+    at: Timestamp,
+) -> impl IntoView {
+    let live = Live::from_context();
+    let there = move |at| local_time(at, live.offset_minutes.get()(at));
+    view! {
+        <li class="day">
+            <time datetime=at.to_string() title=move || there(at).utc_date()>
+                {dynamic_text(move || there(at).utc_day_in_words(there(live.now.get())))}
+            </time>
+        </li>
+    }
+}
