@@ -1,4 +1,4 @@
-// Qchat behind a proxy, as the README says, and as proxies are.
+// Qchat behind a proxy, as docs/operations.md says, and as proxies are.
 
 import { type Person, expect } from '../support/story.ts';
 import { inFrontOf, startAsNewcomer, test } from '../support/proxy_story.ts';
@@ -11,7 +11,7 @@ async function startChat(one: Person, url: string, title: string): Promise<strin
   return one.page.url();
 }
 
-test('as the README says, two people talk, and stay connected while nothing is said', async ({ person, behind }) => {
+test('as documented, two people talk, and stay connected while nothing is said', async ({ person, behind }) => {
   const { url } = await behind();
   const [ana, bea, cy] = [await person(), await person(), await person()];
   const lines: string[] = [];
