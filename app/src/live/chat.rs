@@ -50,8 +50,11 @@ struct Reading {
     /// way.
     page_requested_at: Option<Seq>,
     /// Returns the first and the last event in view. `None` before the timeline is shown.
-    in_view: Option<Arc<dyn Fn() -> (Seq, Seq) + Send + Sync>>,
+    in_view: Option<Arc<InView>>,
 }
+
+/// Returns the first and the last event in view. `None` before they are shown.
+type InView = dyn Fn() -> Option<(Seq, Seq)> + Send + Sync;
 
 /// A position after every event: the largest integer that is interoperable in JSON (RFC 8259, section 6).
 const END: Seq = Seq((1 << 53) - 1);
@@ -177,7 +180,7 @@ impl LiveChat {
             if is_looking {
                 timeline.mark_seen();
             }
-            timeline.unload_distant(|| in_view.map_or((END, END), |in_view| in_view()));
+            timeline.unload_distant(|| in_view?());
         });
     }
 
@@ -190,7 +193,7 @@ impl LiveChat {
     }
 
     /// Sets the function that returns the first and the last event in view.
-    pub fn set_in_view(self, in_view: impl Fn() -> (Seq, Seq) + Send + Sync + 'static) {
+    pub fn set_in_view(self, in_view: impl Fn() -> Option<(Seq, Seq)> + Send + Sync + 'static) {
         self.reading.update(|reading| reading.in_view = Some(Arc::new(in_view)));
     }
 

@@ -61,15 +61,15 @@ impl Anchor {
         self.kept.update(|kept| kept.places = places);
     }
 
-    /// Returns the positions of the first and the last row in view, or the largest ones if they are not known.
-    pub fn in_view(self) -> (Seq, Seq) {
-        let Some((scroller, rows)) = self.elements() else { return (Seq(u64::MAX), Seq(u64::MAX)) };
+    /// Returns the positions of the first and the last row in view. `None` before the list is shown.
+    pub fn in_view(self) -> Option<(Seq, Seq)> {
+        let (scroller, rows) = self.elements()?;
         let view = scroller.get_bounding_client_rect();
         let place = |height| {
             let row = first_below(&rows, height) as usize;
             self.kept.with_untracked(|kept| kept.places.get(row).copied().unwrap_or(Seq(u64::MAX)))
         };
-        (place(view.top()), place(view.bottom()))
+        Some((place(view.top()), place(view.bottom())))
     }
 
     /// Handles a scroll event: chooses what to keep in place from now on. Returns the distance between the view and the

@@ -129,6 +129,23 @@ impl Timeline {
         RowContent::Hidden(HiddenMessages { person, first: event.seq, count: 1 })
     }
 
+    /// Whether the event at this place ends a row: it has one, which the next event does not share. Renames of one user
+    /// share a row, and messages of a hidden one.
+    pub(super) fn ends_row(&self, place: usize) -> bool {
+        let event = |place: usize| self.events.get(place).map(Arc::as_ref);
+        let author = |event: &Event| author_of(event).filter(|author| self.hidden.contains(author));
+        let Some(this) = event(place) else { return false };
+        let next = event(place + 1);
+        match &this.kind {
+            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
+            EventKind::Renamed { user, .. } => {
+                let next = next.and_then(as_rename).map(|(user, ..)| user);
+                !self.hidden.contains(user) && next != Some(*user)
+            }
+            _ => author(this).is_none_or(|author| next.and_then(author_of) != Some(author)),
+        }
+    }
+
     /// Returns the events worth showing: renames of one user in a row are merged.
     pub(super) fn shown_events(&self) -> Vec<Arc<Event>> {
         let mut shown: Vec<Arc<Event>> = Vec::with_capacity(self.events.len());

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 
 use proptest::{collection::vec, prelude::*};
 
+use std::iter;
+
 use super::{
-    window::{KEPT_EVENTS, SPARE_EVENTS},
+    window::{KEPT_ROWS, SPARE_EVENTS},
     *,
 };
 use crate::{
@@ -272,8 +274,8 @@ fn what_is_kept_of_many_messages_is_bounded() {
     for event in &log[50..] {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
         // a reader at the end sees about forty
-        timeline.unload_distant(|| (Seq(event.seq.0.saturating_sub(39 * 3)), event.seq));
-        assert!(timeline.events.len() <= 40 + KEPT_EVENTS + SPARE_EVENTS);
+        timeline.unload_distant(|| Some((Seq(event.seq.0.saturating_sub(39 * 3)), event.seq)));
+        assert!(timeline.events.len() <= 40 + KEPT_ROWS + SPARE_EVENTS);
     }
     assert!(timeline.has_earlier() && !timeline.has_later());
     assert_eq!(timeline.newest(), Some(timeline.cursor().seq));
@@ -290,7 +292,7 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
     let reads = (log[10].seq, log[50].seq);
     for event in &log[150..] {
         assert_eq!(timeline.apply(event.clone()), Applied::Appended);
-        timeline.unload_distant(|| reads);
+        timeline.unload_distant(|| Some(reads));
     }
     assert_eq!(here(&timeline), (1..=101).collect::<Vec<_>>());
     assert!(timeline.has_later() && !timeline.has_earlier());
@@ -302,8 +304,8 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
         let newest = timeline.newest().unwrap();
         timeline.append(newest, page.to_vec());
         timeline.append(newest, page.to_vec());
-        timeline.unload_distant(|| (newest, newest));
-        assert!(timeline.events.len() <= 1 + 2 * KEPT_EVENTS + SPARE_EVENTS);
+        timeline.unload_distant(|| Some((newest, newest)));
+        assert!(timeline.events.len() <= 1 + 2 * KEPT_ROWS + SPARE_EVENTS);
     }
     assert!(!timeline.has_later() && timeline.has_earlier());
     assert_eq!((timeline.newest(), timeline.unread_count()), (Some(log[999].seq), unread));
@@ -319,7 +321,7 @@ fn what_is_read_stays_and_what_came_meanwhile_comes_back_in_pages() {
 fn what_is_in_view_is_kept_beyond_the_bound() {
     let log = log(1_000);
     let mut timeline = Timeline::new(ME, history(log.clone(), false));
-    timeline.unload_distant(|| (log[300].seq, log[800].seq));
+    timeline.unload_distant(|| Some((log[300].seq, log[800].seq)));
     assert_eq!(here(&timeline), (251..=851).collect::<Vec<_>>());
 }
 
@@ -329,7 +331,7 @@ fn one_page_leads_to_the_newest_at_once() {
     let mut timeline = Timeline::new(ME, history(log[..150].to_vec(), false));
     for event in &log[150..400] {
         timeline.apply(event.clone());
-        timeline.unload_distant(|| (log[0].seq, log[20].seq));
+        timeline.unload_distant(|| Some((log[0].seq, log[20].seq)));
     }
     // the page includes events not yet received
     timeline.replace_with_page(log[370..420].to_vec(), true);
@@ -431,6 +433,32 @@ fn many_renames_in_a_row_are_one_line() {
     let RowContent::Stored(first) = &rows[0].content else { panic!("not stored") };
     let EventKind::Renamed { from, to, .. } = &first.kind else { panic!("not renamed") };
     assert_eq!((from.as_str(), to.as_str()), ("n0", "n3"));
+}
+
+#[test]
+fn events_that_share_a_row_or_have_none_do_not_unload_what_was_said_before_them() {
+    let name = |number: u64| Nickname::parse(&format!("n{number}")).unwrap();
+    let renamed = |seq| Event {
+        kind: EventKind::Renamed { user: OTHER, from: name(seq - 1), to: name(seq) },
+        ..posted(OTHER, seq, seq - 1, seq)
+    };
+    let removed = |seq| Event {
+        kind: EventKind::MessageRemoved { message: Seq(9_000), by: RemovedBy::Author },
+        ..posted(OTHER, seq, seq - 1, seq)
+    };
+    let said = |seq| posted(OTHER, seq, seq - 1, seq);
+    let rows_of = |event: &dyn Fn(u64) -> Event, hidden: &[UserId]| {
+        let events = iter::once(posted(ME, 1, 0, 1)).chain((2..=200).map(event)).collect();
+        let mut timeline = Timeline::new(ME, history(events, false));
+        timeline.set_hidden(hidden.iter().copied());
+        let before = timeline.clone();
+        timeline.unload_distant(|| None);
+        assert_eq!(timeline, before, "nothing is known to be far away");
+        timeline.unload_distant(|| Some((Seq(200), Seq(200))));
+        assert_eq!((timeline.oldest(), timeline.newest()), (Some(Seq(1)), Some(Seq(200))));
+        timeline.rows(|_| 0).len()
+    };
+    assert_eq!((rows_of(&renamed, &[]), rows_of(&removed, &[]), rows_of(&said, &[OTHER])), (2, 1, 2));
 }
 
 #[test]

@@ -5,22 +5,27 @@ use std::sync::Arc;
 use super::{Timeline, redact};
 use crate::{Event, Seq};
 
-/// How many events are kept on either side of what is read. Those further away are unloaded and loaded again in pages.
-pub(super) const KEPT_EVENTS: usize = 50;
+/// How many rows are kept on either side of what is read. Those further away are unloaded and loaded again in pages.
+pub(super) const KEPT_ROWS: usize = 50;
+/// How many events these may have: a row may stand for any number of them.
+const KEPT_EVENTS: usize = 1_000;
 /// How many more events may accumulate before the furthest are unloaded.
 pub(super) const SPARE_EVENTS: usize = 25;
 
 impl Timeline {
-    /// Unloads the events furthest from what is read, if there are too many: more than `KEPT_EVENTS` before the first
-    /// or after the last event that `read` returns.
-    pub fn unload_distant(&mut self, read: impl FnOnce() -> (Seq, Seq)) {
+    /// Unloads the events furthest from what is read, if there are too many: those of more than `KEPT_ROWS` before the
+    /// first or after the last event that `read` returns. Unloads nothing while it returns `None`, before anything is
+    /// shown.
+    pub fn unload_distant(&mut self, read: impl FnOnce() -> Option<(Seq, Seq)>) {
         let count = self.events.len();
-        if count <= KEPT_EVENTS + SPARE_EVENTS {
+        if count <= KEPT_ROWS + SPARE_EVENTS {
             return;
         }
-        let (first, last) = read();
-        let start = self.events.partition_point(|event| event.seq < first).saturating_sub(KEPT_EVENTS);
-        let end = (self.events.partition_point(|event| event.seq <= last) + KEPT_EVENTS).clamp(start, count);
+        let Some((first, last)) = read() else { return };
+        let from = self.events.partition_point(|event| event.seq < first);
+        let to = self.events.partition_point(|event| event.seq <= last).max(from);
+        let start = from - self.events_of_rows((0..from).rev());
+        let end = to + self.events_of_rows(to..count);
         if start + (count - end) <= SPARE_EVENTS {
             return;
         }
@@ -29,6 +34,16 @@ impl Timeline {
         self.later |= !after.is_empty();
         self.earlier |= !before.is_empty();
         self.unread_unloaded += before.iter().chain(&after).filter(|event| self.is_unread(event)).count();
+    }
+
+    /// Returns how many of the events at these places make up the first `KEPT_ROWS` rows.
+    fn events_of_rows(&self, places: impl Iterator<Item = usize>) -> usize {
+        let mut rows = 0;
+        let is_kept = |place: &usize| {
+            rows += usize::from(self.ends_row(*place));
+            rows <= KEPT_ROWS
+        };
+        places.take(KEPT_EVENTS).take_while(is_kept).count()
     }
 
     /// Adds the page of history before an event. Does nothing if that is not the oldest event loaded any more.
