@@ -1,6 +1,6 @@
-// Has Lighthouse judge the home page and a chat of the release build, as phones see them: `make lighthouse`. Each page is
-// judged several times, and the middle one of each figure is written to the file that is named. The home page is visited
-// without the brake of Lighthouse as well, to see which tasks keep it busy once it is alive.
+// Rates the home page and a chat of the release build with Lighthouse and its settings for phones: `make lighthouse`. Each page
+// is rated several times, and the median of each metric is written to the file given as argument. The home page is also loaded
+// without throttling, to measure long tasks before and after hydration.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import puppeteer from 'puppeteer-core';
 
 const RUNS = 5;
 const VISITS = 5;
-/** How long a page is watched once it is alive, in milliseconds. */
+/** How long a page is observed after loading, in milliseconds. */
 const WATCHED = 2_000;
 const MESSAGES = 50;
 const CHATS = 5_000;
@@ -45,7 +45,7 @@ async function address() {
   throw new Error(`${program} did not start`);
 }
 
-/** Sends a form as somebody without a script does, and gives where it leads. */
+/** Sends a form as without JavaScript. Returns the path that it redirects to. */
 async function submit(url, cookie, action, fields) {
   const answer = await fetch(`${url}/api/${action}`, {
     method: 'POST',
@@ -81,7 +81,7 @@ async function judge(url, browser) {
   };
 }
 
-/** Visits a page. Gives after how many milliseconds it is alive, and its tasks of 50 and more, as browsers count long ones. */
+/** Loads a page. Returns the time until it is live, and the durations of its long tasks (50 ms and more), in milliseconds. */
 async function visit(url, browser) {
   const context = await browser.createBrowserContext();
   const page = await context.newPage();

@@ -58,7 +58,7 @@ export class ChatPage {
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
 
-  /** The page is there, and alive where it can be. */
+  /** Waits until the chat is shown and, if JavaScript is enabled, connected. */
   async isOpen(): Promise<void> {
     await expect(this.composer).toBeVisible();
     if (await this.page.evaluate(() => matchMedia('(scripting: enabled)').matches)) await this.isConnected();
@@ -73,7 +73,7 @@ export class ChatPage {
     await this.composer.press('Enter');
   }
 
-  /** Says many things one after the other, as quickly as the page can: some at a time, since so many can wait. */
+  /** Posts many messages as fast as the page can, in batches of 50, since the number of pending messages is limited. */
   async sayAll(texts: string[]): Promise<void> {
     for (let said = 0; said < texts.length; said += 50) {
       await this.composer.evaluate((field, texts) => {
@@ -87,29 +87,29 @@ export class ChatPage {
     }
   }
 
-  /** The line of a message, by its text. */
+  /** Returns the list item of the message with this text. */
   message(text: string): Locator {
     return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
   }
 
-  /** Opens what can be done about a message. */
+  /** Opens the dialog with the actions on a message. */
   async aboutMessage(text: string): Promise<void> {
     await this.message(text).hover();
     const name = 'About this message';
     const line = this.message(text);
-    // without a script it is a link and says so
+    // Without JavaScript it is a link.
     await line.getByRole('button', { name }).or(line.getByRole('link', { name })).click();
     await expect(this.about).toBeVisible();
   }
 
-  /** Opens what can be done about a member. */
+  /** Opens the dialog with the actions on a member. */
   async aboutMember(name: string): Promise<void> {
     const about = { name: `About ${name}`, exact: true };
     await this.members.getByRole('button', about).or(this.members.getByRole('link', about)).click();
     await expect(this.about).toBeVisible();
   }
 
-  /** What can be done, in the dialog that is open. */
+  /** Returns the button of an action in the open dialog. */
   act(name: string): Locator {
     return this.about.getByRole('button', { name });
   }
@@ -118,12 +118,12 @@ export class ChatPage {
     return this.members.filter({ hasText: name });
   }
 
-  /** The button that asks a member for a private chat. */
+  /** Returns the button that invites a member to a private chat. */
   privately(name: string): Locator {
     return this.members.getByRole('button', { name: `Chat privately with ${name}` });
   }
 
-  /** The texts of all stored messages and those on their way, in the order they are shown. */
+  /** Returns the texts of all messages, stored or pending, in the order in which they are shown. */
   async texts(): Promise<string[]> {
     return this.log.locator('.body').allInnerTexts();
   }

@@ -1,9 +1,9 @@
-// The pages as `home.ts` and `chat.ts` know them, by the same names, in browsers that Playwright does not drive.
+// Page objects with the same names as in `home.ts` and `chat.ts`, for browsers that Playwright does not drive.
 
 import { expect } from '@playwright/test';
 import type { EnginePage, Part } from '../support/engines.ts';
 
-/** What both pages have. */
+/** The parts that both pages have. */
 class AnyPage {
   readonly heading: Part;
   readonly connection: Part;
@@ -48,7 +48,7 @@ export class EngineChat extends AnyPage {
     await this.page.press('Enter');
   }
 
-  /** The line of a message. */
+  /** Returns the list item of the message with this text. */
   message(text: string): Part {
     return this.messages.with(text);
   }
@@ -57,12 +57,12 @@ export class EngineChat extends AnyPage {
     return this.members.with(name);
   }
 
-  /** The button that asks a member for a private chat. */
+  /** Returns the button that invites a member to a private chat. */
   privately(name: string): Part {
     return this.page.get('button', `Chat privately with ${name}`);
   }
 
-  /** That these are the messages, in this order. */
+  /** Expects exactly these messages, in this order. */
   async shows(texts: string[]): Promise<void> {
     const bodies = () =>
       this.page.evaluate(() => [...document.querySelectorAll<HTMLElement>('[role=log] .body')].map((body) => body.innerText));

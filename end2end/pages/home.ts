@@ -38,12 +38,12 @@ export class HomePage {
     await expect(this.connection).toHaveText('Connected');
   }
 
-  /** A public chat, by its title. */
+  /** Returns the list item of the public chat with this title. */
   listing(title: string): Locator {
     return this.listings.filter({ has: this.page.getByRole('link', { name: title, exact: true }) });
   }
 
-  /** The titles of the public chats, as they are shown. */
+  /** Returns the titles of the public chats, in the order in which they are shown. */
   async titles(): Promise<string[]> {
     return this.listings.getByRole('link').allTextContents();
   }

@@ -1,6 +1,6 @@
 import type { Locator, Page } from '@playwright/test';
 
-/** The invites that wait for an answer, on whatever page they are shown. */
+/** The pending invites, which are shown on every page. */
 export class Invites {
   readonly region: Locator;
   readonly takeNone: Locator;

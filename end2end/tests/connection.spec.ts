@@ -1,7 +1,7 @@
 import type { Page, WebSocketRoute } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
-// the browser itself says so when a server cannot be reached
+// Browsers log an error when a server cannot be reached.
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
 
 test('a message is shown at once, and says that it is on its way until it is stored', async ({ person, server }) => {
@@ -104,7 +104,7 @@ test('a chat that is gone says so, and keeps what was written', async ({ person,
   await expect(ana.chat.connection).toBeEmpty();
   const message = ana.chat.message('too late');
   await expect(message).toContainText('Not sent');
-  // nothing is offered that cannot be done any more
+  // Controls that no longer work are hidden.
   await expect(message.getByRole('button', { name: 'Retry' })).toHaveCount(0);
   for (const gone of [ana.chat.composer, ana.chat.public, ana.chat.copyLink, ana.chat.editTitle]) {
     await expect(gone).toBeHidden();
@@ -144,7 +144,7 @@ test('without a server the page stays open instead of an error page of the brows
   expect(ana.page.url()).toBe(link);
   await server.startAgain();
   for (const one of [ana.chat, bea.home]) await one.isConnected();
-  // what is no longer so is no longer said
+  // Alerts are removed once their cause is gone.
   await expect(ana.chat.alert).toHaveCount(0);
   await expect(bea.home.problem).toHaveCount(0);
   await bea.home.start.click();
@@ -184,7 +184,7 @@ test('a message that was lost on the way is noticed with the next heartbeat, and
   await expect.poll(() => bea.chat.texts()).toEqual(['the one that is lost']);
 });
 
-/** A line that dies without a word when it is cut: nothing goes through the first connection any more, and neither end is told. */
+/** Routes the WebSocket so that `cut` silently drops all frames of the first connection, without closing it. */
 async function lineThatDies(page: Page): Promise<{ cut: () => void }> {
   let isDead = false;
   await page.routeWebSocket(/\/live$/, (socket) => {
@@ -235,7 +235,7 @@ for (const [how, comeBack] of [
     const ana = await person();
     const link = await ana.startChat();
     const bea = await person();
-    // a clock that is set back by three hours while the page is open
+    // The clock is set back by three hours while the page is open.
     await bea.page.addInitScript(() => {
       const { now } = Date;
       Date.now = () => now() - ((window as unknown as { setBack?: boolean }).setBack ? 3 * 60 * 60 * 1_000 : 0);
@@ -274,7 +274,7 @@ test('all pages reconnect within two seconds of the start of a server', async ({
   for (let time = 0; time < 2; time += 1) {
     await server.kill();
     for (const one of people) await expect(one.chat.connection).toHaveText('Reconnecting');
-    // long enough for every page to wait as long as pages wait
+    // By then every page has reached its longest retry delay.
     await people[0]!.page.waitForTimeout(4_000);
     await server.startAgain();
     const began = Date.now();

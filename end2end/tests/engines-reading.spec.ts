@@ -1,11 +1,10 @@
-// What engines do by themselves, each in its own way: how they scroll, how fields grow, what they keep of a page
-// that was left.
+// Behaviour that differs between engines: scrolling, text areas that grow, and the state of a page restored from history.
 
 import { type Visitor, expect, inEngines } from '../support/engine_story.ts';
 
 const numbered = (word: string, from: number, to: number) => Array.from({ length: to - from + 1 }, (_, place) => `${word} ${from + place}`);
 
-/** Scrolls up by so much, as a wheel does. */
+/** Scrolls the messages up by a number of pixels. Returns after the next scroll event. */
 async function scrollUp(one: Visitor, pixels: number): Promise<void> {
   await one.page.evaluate(
     (pixels) =>
@@ -18,7 +17,7 @@ async function scrollUp(one: Visitor, pixels: number): Promise<void> {
   );
 }
 
-/** How far from the top of the window a message is. */
+/** Returns the distance of a message from the top of the viewport, in pixels. */
 const place = (one: Visitor, text: string) => one.chat.message(text).evaluate((message) => message.getBoundingClientRect().top);
 
 inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {

@@ -1,4 +1,4 @@
-// What Qchat is for, told once and tried in each engine.
+// The main features, tested in each engine.
 
 import { expect, inEngines } from '../support/engine_story.ts';
 import { withoutScripts } from '../support/scriptless.ts';
@@ -124,7 +124,7 @@ inEngines(['Chromium', 'Firefox', 'WebKit'], (test) => {
     await window.chat.say('just the two of us');
     await expect(beas.chat.message('just the two of us')).toBeVisible();
 
-    // and the other way round
+    // An invite in the other direction.
     const cy = await person();
     await cy.startChat({ nickname: 'Cy', private: true });
     await cy.open(link);

@@ -1,19 +1,19 @@
-// A page says the truth about itself: coming alive, alive, or not, and what works then. Whatever becomes of its script, its forms
-// work, and what was written stays.
+// A page shows whether it is loading, live or not live. If its scripts or its WASM module fail, its forms work, and drafts are
+// kept.
 
 import type { Page } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
-// what browsers say of what is done to these pages on purpose
+// The errors that browsers log for the failures caused here.
 test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/] } });
 
-/** A page waits for five seconds for what does not come. */
+/** A timeout longer than the five seconds after which a page that is still loading says so. */
 const patience = { timeout: 10_000 };
 
-/** What is asked of a page that is not alive: it says so, and its ordinary forms do what they do. */
+/** Checks a page that is not live: it says so, and its forms work. */
 async function worksByForms(one: Person, other: Person): Promise<void> {
   await expect(one.chat.connection).toHaveText(/^Not live/, patience);
-  // what would do nothing does not stand there
+  // Controls that need JavaScript are hidden.
   await expect(one.chat.copyLink).toBeHidden();
   await one.chat.composer.fill('by a form');
   await one.chat.send.click();
@@ -69,14 +69,14 @@ test('a page is hydrated as soon as what was missing is there, with what was beg
   await expect(ana.chat.message('half a thought')).toBeVisible();
 });
 
-/** Has the code of the page fail, as a fault in it would: what the browser runs is told that it cannot go on. */
+/** Makes the WASM module fail as a panic does, by throwing a `RuntimeError`. */
 const fail = async (page: Page) => {
   await page.waitForFunction(() => document.documentElement.dataset.life === 'alive');
   await page.evaluate(
     () =>
       new Promise((done) =>
         setTimeout(() => {
-          // once it was heard
+          // Continues after the error event was handled.
           setTimeout(done);
           throw new WebAssembly.RuntimeError('unreachable');
         }),
@@ -121,7 +121,7 @@ test('a page whose code fails again and again works by its forms, and says so', 
   await expect(tab.chat.copyLink).toBeHidden();
   await tab.chat.send.click();
   await expect(ana.chat.message('half a thought')).toBeVisible();
-  // loaded anew, it is alive again, and what was sent is not begun once more
+  // After the reload the page is live again, and the message that was sent is not restored as a draft.
   await tab.chat.isConnected();
   await expect(tab.chat.composer).toHaveValue('');
 });
@@ -164,7 +164,7 @@ test('a page that nothing changed is hydrated as it is', async ({ person }) => {
   for (const address of [link, new URL('/', link).href]) {
     const held: (() => void)[] = [];
     await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
-    // each piece takes a task of its own, as on a slow phone
+    // Each piece is hydrated in a task of its own, as on a slow phone.
     await bea.page.addInitScript(() => {
       let now = 0;
       performance.now = () => (now += 10);
@@ -213,7 +213,7 @@ test('a user who stops a page load, or comes back to a page, can start again', a
   const ana = await person();
   await ana.visit('/');
   await ana.home.isConnected();
-  // as the browser's own button does that stops a page
+  // Aborts the request, as the stop button of the browser does.
   await ana.page.route(/start_chat/, (route) => route.abort('aborted'), { times: 1 });
   await ana.home.start.click();
   await ana.page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })));

@@ -40,7 +40,7 @@ test.describe('with messages that expire soon', () => {
     await ana.startChat({ nickname: 'Ana' });
     await ana.chat.say('gone in a moment');
     await expect(ana.chat.message('gone in a moment')).not.toContainText('Sending');
-    // the page looks every few seconds
+    // The page checks every few seconds.
     await expect(ana.chat.message('gone in a moment')).toHaveCount(0, { timeout: 25_000 });
     await ana.chat.say('here I am');
     await expect(ana.chat.message('here I am')).not.toContainText('Sending');
@@ -63,7 +63,7 @@ test.describe('with nicknames that are forgotten soon', () => {
     await ana.goOffline(true);
     await expect(bea.chat.members).toHaveCount(1);
     await ana.chat.say('written on the way');
-    // a chat that lives longer than a nickname comes and goes meanwhile
+    // Waits until a chat has started and expired, which takes longer than the lifetime of a nickname.
     const stranger = await person();
     await stranger.startChat({ title: 'An hourglass' });
     await stranger.visit('/');

@@ -8,7 +8,7 @@ test.describe('in a chat with room for one member', () => {
     const bea = await person();
     await bea.page.goto(link);
     await expect(bea.chat.alert).toContainText('This chat is full');
-    // whoever is there takes no second place
+    // A second tab of a member does not count as another member.
     await ana.newTab(link);
     await ana.leave();
     await expect(async () => {

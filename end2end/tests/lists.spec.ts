@@ -1,8 +1,8 @@
-// Lists hold still under a hand, what is in them stays what it is, and the focus is never nowhere.
+// Lists do not move under the pointer, their items keep their identity, and the focus is never lost.
 
 import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
-/** Somebody under a name, in a chat. */
+/** Creates a user with a nickname who is in a chat. */
 async function joins(person: Newcomer, link: string, nickname: string): Promise<Person> {
   const one = await person();
   await one.open(link);
@@ -30,7 +30,7 @@ test('a member who is about to be clicked stays in place, and arrivals and depar
   await ana.chat.composer.hover();
   await expect.poll(() => names(ana)).toEqual(['Ana', 'Bea', 'Eve']);
 
-  // as with the keyboard
+  // The same holds for the keyboard focus.
   await ana.chat.members.getByRole('button', { name: 'About Eve' }).focus();
   await joins(person, link, 'Cy');
   await expect(ana.chat.newPeople).toHaveText('1 new');
@@ -62,7 +62,7 @@ for (const [where, options] of [['a desk', {}], ['a phone', { viewport: { width:
     await expect(ana.chat.message('still here')).toBeVisible();
     if (await ana.chat.openMembers.isVisible()) await ana.chat.openMembers.click();
     const summary = ana.page.getByText('Unwelcome visitors');
-    // the sheet of a phone has risen by then
+    // Hovering waits until the sheet of a phone has stopped moving.
     await summary.hover();
     const place = await summary.boundingBox();
     await summary.click();
@@ -101,7 +101,7 @@ test('a message that its author removes leaves the buttons of its dialog where t
   await expect(ana.chat.about).not.toContainText('a long thought');
   expect(await places()).toEqual(before);
   await ana.page.keyboard.press('Escape');
-  // what was asked about has no more to it, and the focus goes to what is around it
+  // A removed message has no actions, so the focus goes to the list of messages.
   await expect(ana.chat.log).toBeFocused();
 });
 

@@ -52,7 +52,7 @@ test('nothing moves that is about to be clicked: new chats wait to be asked for'
   await bea.startChat({ title: 'Coffee' });
   await expect(cy.home.newChats).toHaveText('1 new chat');
   expect(await cy.home.titles()).toEqual(['Tea']);
-  // what is told of the chats themselves goes on
+  // The details of the listed chats are updated meanwhile.
   await ana.chat.say('hello');
   await expect(cy.home.listing('Tea')).toContainText('last message just now');
   await cy.home.newChats.click();
@@ -60,7 +60,7 @@ test('nothing moves that is about to be clicked: new chats wait to be asked for'
   await expect(cy.home.newChats).toHaveCount(0);
   await cy.home.start.hover();
 
-  // as with the keyboard
+  // The same holds for the keyboard focus.
   await cy.home.filter.focus();
   await cy.page.keyboard.press('Tab');
   await expect(cy.home.listing('Coffee').getByRole('link')).toBeFocused();

@@ -1,10 +1,10 @@
-// A tab that is open for long: what is far from what one reads is let go, comes back in pages, and costs nothing meanwhile.
+// Long chats: messages far from the viewport are unloaded, cost nothing meanwhile, and are loaded again in pages.
 
 import { type Person, expect, test } from '../support/story.ts';
 
 test.use({ settings: { QCHAT_MESSAGE_RATE: 'off' } });
 
-/** Says lines of these numbers over a socket of its own, as fast as the server takes them. */
+/** Posts the messages `line from` to `line to` over a separate WebSocket, as fast as the server accepts them. */
 const sayLines = (one: Person, from: number, to: number) =>
   one.page.evaluate(
     ([from, to]) =>
@@ -30,7 +30,7 @@ const sayLines = (one: Person, from: number, to: number) =>
 
 const elements = (one: Person) => one.chat.log.evaluate((log) => log.getElementsByTagName('*').length);
 
-/** Tells how many milliseconds the main thread of a page has been busy: of the processor, whoever else has it meanwhile. */
+/** Returns a function that reads the CPU time of the main thread of a page, in milliseconds. Other processes do not count. */
 const stopwatch = async (one: Person) => {
   const cdp = await one.page.context().newCDPSession(one.page);
   await cdp.send('Performance.enable');
@@ -38,7 +38,7 @@ const stopwatch = async (one: Person) => {
     (await cdp.send('Performance.getMetrics')).metrics.find(({ name }) => name === 'ThreadTime')!.value * 1_000;
 };
 
-/** The numbers of the lines that are in the page. */
+/** Returns the numbers of the messages in the page. */
 const shown = async (one: Person) => (await one.chat.texts()).map((text) => Number(text.slice('line '.length)));
 
 const isWhole = (numbers: number[]) => numbers.every((number, place) => place === 0 || number === numbers[place - 1]! + 1);
@@ -49,7 +49,7 @@ test('after 5,000 messages a page is as large as it was, and one more costs what
   const bea = await person();
   await bea.open(link);
   await sayLines(bea, 1, 5_000);
-  // they were stored, and are yet to be shown
+  // All are stored by now, but not all are shown.
   await expect(ana.chat.message('line 5000')).toBeInViewport({ timeout: 60_000 });
   expect(await elements(ana)).toBeLessThanOrEqual(2_000);
 
@@ -58,14 +58,14 @@ test('after 5,000 messages a page is as large as it was, and one more costs what
   const dan = await person();
   await dan.open(another);
   const [inLong, inNew] = [await stopwatch(ana), await stopwatch(cal)];
-  /** How many milliseconds a page is busy with each of twenty messages. */
+  /** Returns the CPU time for a message, in milliseconds: the mean of twenty. */
   const cost = async (busy: () => Promise<number>, author: Person, reader: Person, from: number) => {
     const before = await busy();
     for (let number = from; number < from + 20; number++) await sayLines(author, number, number);
     await expect(reader.chat.message(`line ${from + 19}`)).toBeInViewport();
     return ((await busy()) - before) / 20;
   };
-  // in turns, since a machine is not as fast at all times
+  // Both chats are measured in turns, since the speed of a machine varies.
   const rounds: { long: number; ratio: number }[] = [];
   for (const from of [1, 21, 41, 61, 81]) {
     const fresh = await cost(inNew, dan, cal, from);
@@ -105,7 +105,7 @@ test('a reader further up stays there while hundreds come, and reads on to the e
   await expect(ana.page.getByRole('link', { name: 'Later messages' })).toHaveCount(0);
   await expect(ana.page).not.toHaveTitle(/^\(/);
 
-  // and back, from page to page, to where nothing is left of what was let go at the other end
+  // Scrolls back to the beginning, page by page, until the newest messages are unloaded.
   await expect(async () => {
     await scroll(-600);
     await expect(ana.chat.message('line 1')).toBeInViewport({ timeout: 1 });

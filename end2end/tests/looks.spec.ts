@@ -3,7 +3,7 @@ import { type Person, expect, test } from '../support/story.ts';
 
 test.use({ expected: { words: [/404/, /WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_INTERNET_DISCONNECTED/] } });
 
-/** A chat with all that is hard to lay out. */
+/** Starts a chat whose title and messages are hard to lay out. Returns its address. */
 async function fillChat(ana: Person): Promise<string> {
   const link = await ana.startChat({ nickname: 'W'.repeat(20), title: `${'Long title '.repeat(8)}👩‍🚀` });
   const texts = ['Hello', 'w'.repeat(200), 'مرحبا بكم في الدردشة', '👨‍👩‍👧‍👦 🎉', 'a\nb\nc', 'https://example.org/'.repeat(12)];
@@ -13,7 +13,7 @@ async function fillChat(ana: Person): Promise<string> {
 }
 
 async function expectAccessible(one: Person): Promise<void> {
-  // what fades in is at its faintest for a moment: what is looked at is what stays
+  // Waits for animations to finish, since text that fades in has too little contrast at first.
   await one.page.evaluate(() => {
     const ending = document.getAnimations().filter((each) => each.effect?.getComputedTiming().endTime !== Infinity);
     return Promise.allSettled(ending.map((each) => each.finished));

@@ -129,7 +129,7 @@ test('a hidden member is not shown to the user who hid them, on any of their pag
   const cy = await person();
   await cy.open(link);
   await cy.chat.say('/nick Cy');
-  // what Cy did would otherwise come between the two messages now and then, which are then not one run
+  // Otherwise the line about Cy's nickname could come between the two messages, which would then not be grouped.
   await expect(bea.chat.member('Cy')).toBeVisible();
   await bea.chat.say('first');
   await bea.chat.say('second');
@@ -191,7 +191,7 @@ test('a dialog that opens as another closes stays, and a message removed meanwhi
   await bea.open(link);
   await ana.chat.say('a secret');
   await bea.chat.aboutMessage('a secret');
-  // the focus is back on the link at once, and a browser tells only later that the dialog is closed
+  // The focus is back on the link at once, but the browser fires the close event later.
   await bea.chat.about.evaluate(async (dialog: HTMLDialogElement) => {
     const told = new Promise((tell) => dialog.addEventListener('close', tell, { once: true }));
     dialog.close();

@@ -1,5 +1,5 @@
-// Others change pages as well: translators, writing helpers, password managers, filters. Whatever they do to one, before it
-// is alive or later, it does its job, and what is being typed into it is kept.
+// Pages changed by translators, writing assistants, password managers and content filters, before or after hydration. They keep
+// working, and text that is being typed is kept.
 
 import type { Page } from '@playwright/test';
 import { type Newcomer, type Person, expect, test } from '../support/story.ts';
@@ -8,9 +8,9 @@ type Moment = 'before' | 'after';
 type Hand = ReturnType<typeof hand>;
 type Change = (hand: Hand) => void;
 
-/** What changes have at hand in the page they are made in. */
+/** The helpers that changes use. They run in the page. */
 const hand = () => ({
-  /** The texts that are shown. */
+  /** Returns the text nodes that are shown. */
   texts(): Text[] {
     const walker = document.createTreeWalker(document.body ?? document, NodeFilter.SHOW_TEXT);
     const texts: Text[] = [];
@@ -20,11 +20,11 @@ const hand = () => ({
     }
     return texts;
   },
-  /** Where one writes. */
+  /** Returns the text fields. */
   fields: () => document.querySelectorAll<HTMLElement>('textarea, input:not([type=hidden], [type=checkbox])'),
-  /** A new element. */
+  /** Creates an element with this text. */
   made: (text = '') => Object.assign(document.createElement('x-helper'), { textContent: text }),
-  /** Does this to what is there, and again whenever something comes. */
+  /** Runs a function now, and again after each change of the document. */
   everOn(act: () => void) {
     const observer = new MutationObserver(look);
     function look() {
@@ -46,7 +46,7 @@ const translate: Change = ({ texts }) => {
   }
 };
 
-/** Those that are made once. */
+/** The changes that are made once. */
 const changes: Record<string, Change> = {
   'an element comes first in the body': ({ made }) => document.body.prepend(made('Translated')),
   'an element comes first in what is main': ({ made }) => document.querySelector('main')!.prepend(made('Look out')),
@@ -109,7 +109,7 @@ const changes: Record<string, Change> = {
   },
 };
 
-/** Those that begin with the page, or when it is alive, and go on with whatever comes. */
+/** The changes that are repeated for new content, from the start of the page or from its hydration. */
 const lastingChanges: Record<string, Change> = {
   'whatever is said is translated as it comes': translate,
   'an element is put into whatever comes': ({ made }) => {
@@ -119,7 +119,7 @@ const lastingChanges: Record<string, Change> = {
   },
 };
 
-/** Opens a page that is changed before or after it is alive, and begins to write in it. */
+/** Opens a page, changes it before or after hydration, and starts typing. */
 async function openChanged(page: Page, address: string, kind: string, moment: Moment, write: () => Promise<void>): Promise<void> {
   const lasts = kind in lastingChanges;
   const change = lasts ? `{ const hand = (${hand})(); hand.everOn(() => (${lastingChanges[kind]})(hand)); }` : `(${changes[kind]})((${hand})())`;
@@ -142,11 +142,11 @@ async function openChanged(page: Page, address: string, kind: string, moment: Mo
   await expect(connection).toContainText('Connected');
 }
 
-/** Does what a form does without a script; gives where it leads. */
+/** Sends a form as without JavaScript. Returns the address of the resulting page. */
 async function send(person: Person, form: string, fields: Record<string, string>): Promise<string> {
   const { url } = person.server;
   const { request } = person.page.context();
-  // who one is comes with a page
+  // The first response sets the session cookie.
   await request.get(url);
   const answer = await request.post(`${url}/api/${form}`, { form: fields, headers: { accept: 'text/html', origin: url } });
   await expect(answer).toBeOK();
@@ -223,9 +223,9 @@ async function chatDoesItsJob(person: Newcomer, kind: string, moment: Moment): P
   await expect(chat.log.getByText('Sending')).toHaveCount(0);
 }
 
-// a page that hangs is not waited for
+// A page that hangs fails its test early.
 test.describe.configure({ timeout: 30_000 });
-// browsers say so themselves when they are cut off
+// Browsers log an error when they are offline.
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /ERR_INTERNET_DISCONNECTED/] } });
 
 for (const kind of [...Object.keys(changes), ...Object.keys(lastingChanges)]) {

@@ -66,7 +66,7 @@ test('with a keyboard over half of the screen the newest message and the compose
   await ana.startChat({ nickname: 'Ana' });
   await ana.chat.sayAll(Array.from({ length: 20 }, (_, index) => `message ${index + 1}`));
   await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });
-  // browsers that resize their content for the keyboard (interactive-widget) give the page this much
+  // The size of the page above the keyboard, in browsers that resize it (`interactive-widget`).
   await ana.page.setViewportSize({ width: 390, height: 380 });
   await expect(ana.chat.composer).toBeInViewport({ ratio: 1 });
   await expect(ana.chat.message('message 20')).toBeInViewport({ ratio: 1 });

@@ -1,4 +1,4 @@
-// The pictures of the README: `make pictures` takes them anew. In every other run they are taken and thrown away.
+// The screenshots of the README. `make pictures` updates them; in all other runs they are discarded.
 
 import { expect, test } from '../support/story.ts';
 

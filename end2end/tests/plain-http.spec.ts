@@ -1,6 +1,6 @@
 import { expect, test } from '../support/story.ts';
 
-// What browsers take for local, such as 127.0.0.1, they trust without TLS, and nothing else. They keep more to themselves there.
+// Without TLS, browsers trust only local addresses such as 127.0.0.1. Elsewhere they ignore some headers.
 test.use({ expected: { words: [/Cross-Origin-Opener-Policy header has been ignored/] } });
 
 for (const javaScriptEnabled of [true, false]) {

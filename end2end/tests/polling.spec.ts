@@ -1,11 +1,11 @@
-// A network that lets pages through, and no WebSocket.
+// A network in which HTTP requests work and WebSockets do not.
 
 import type { Page } from '@playwright/test';
 import { expect, test } from '../support/story.ts';
 
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /Failed to load resource/] } });
 
-/** Lets no WebSocket through, as some proxies do; counts how often it was tried. */
+/** Makes all WebSockets fail, as behind some proxies, and records the time of each attempt. */
 const refuseSockets = (page: Page) =>
   page.addInitScript(() => {
     const { WebSocket } = window;
@@ -34,7 +34,7 @@ test('a page says that it is not live, and does all it does', async ({ person })
   const everything = ['written before', 'one', 'two', 'three', 'from Ana'];
   for (const one of [ana, bea]) await expect.poll(async () => (await one.chat.texts()).sort()).toEqual([...everything].sort());
   expect(await bea.chat.texts()).toEqual(await ana.chat.texts());
-  // what comes into view is seen
+  // Messages in the viewport are not counted as unread.
   await expect(bea.page).toHaveTitle('Tea at five · Qchat');
   await bea.chat.editNickname.click();
   await bea.chat.nickname.fill('Bea');
@@ -45,7 +45,7 @@ test('a page says that it is not live, and does all it does', async ({ person })
   await expect(bea.home.connection).toHaveText('Connected, but not live', { timeout: 10_000 });
   await ana.startChat({ title: 'Coffee' });
   await expect(bea.home.listing('Coffee')).toBeVisible({ timeout: 10_000 });
-  // and holds still under a pointer, while the next looks at it come and go
+  // The list does not move under the pointer during further polls.
   await bea.home.listing('Coffee').hover();
   const looks = async (more: number) => {
     for (let look = 0; look < more; look += 1) await bea.page.waitForResponse((response) => new URL(response.url()).pathname === '/');

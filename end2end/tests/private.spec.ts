@@ -30,7 +30,7 @@ test('clicking a member asks for a private chat in a new window, and Accept open
   await expect(beasWindow.chat.message('just the two of us')).toBeVisible();
   await expect(beasWindow.chat.members).toHaveCount(2);
 
-  // the same chat again, in either direction
+  // Another invite, in either direction, opens the same chat.
   const again = await bea.newWindow(() => bea.chat.privately('Ana').click());
   expect(again.page.url()).toBe(anasWindow.page.url());
   await expect(ana.chat.invites.region).toHaveCount(0);
@@ -50,7 +50,7 @@ test('an invite reaches the invited user on any page, and a refusal reaches its 
   await expect(window.chat.log.getByText('Bea declined the invite')).toBeVisible();
   await expect(bea.chat.heading).toHaveText('Tea');
 
-  // a no is a no: asking again at once leads to the chat, and asks nobody
+  // After a refusal, another attempt opens the chat and sends no invite.
   const again = await ana.newWindow(() => ana.chat.privately('Bea').click());
   expect(again.page.url()).toBe(window.page.url());
   await ana.chat.say('Bea, are you there?');

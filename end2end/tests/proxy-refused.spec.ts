@@ -1,11 +1,11 @@
-// Where a proxy or a network lets pages through and WebSockets not, pages say so, and everything works by forms.
+// Behind a proxy that refuses WebSockets, pages say so and poll. Also: `Host` headers and forwarded addresses in other forms.
 
 import { type Way } from '../support/nginx.ts';
 import { inFrontOf, startAsNewcomer, test } from '../support/proxy_story.ts';
 import { expect } from '../support/story.ts';
 import { freePort } from '../support/port.ts';
 
-// browsers say themselves that a handshake failed
+// Browsers log an error when a handshake fails.
 test.use({ expected: { words: [/WebSocket connection to .* failed/, /Failed to load resource/] } });
 
 const refusals: Record<string, () => Promise<Way>> = {
@@ -28,7 +28,7 @@ for (const [why, way] of Object.entries(refusals)) {
     await isSaid(/live/i);
     await ana.chat.composer.fill('Does anybody see this?');
     await ana.chat.composer.press('Enter');
-    // by itself, as it would come with a line
+    // The message appears without a reload.
     await expect(bea.chat.message('Does anybody see this?')).toBeVisible({ timeout: 20_000 });
     await bea.chat.composer.fill('half a thought');
     await ana.chat.composer.fill('I hope so');

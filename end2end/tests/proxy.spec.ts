@@ -1,9 +1,9 @@
-// Qchat behind a proxy, as docs/operations.md says, and as proxies are.
+// Qchat behind a proxy that is configured as in docs/operations.md, and behind variants of it.
 
 import { type Person, expect } from '../support/story.ts';
 import { inFrontOf, startAsNewcomer, test } from '../support/proxy_story.ts';
 
-/** Starts a chat at the proxy; gives its address. */
+/** Starts a chat through the proxy. Returns its address. */
 async function startChat(one: Person, url: string, title: string): Promise<string> {
   await one.page.goto(url);
   await one.home.startChat({ title });
@@ -22,7 +22,7 @@ test('as documented, two people talk, and stay connected while nothing is said',
   await cy.page.goto(url);
   await cy.home.isConnected();
   const began = lines.length;
-  // longer than the proxy lets a line be silent
+  // Longer than the idle timeout of the proxy.
   await ana.page.waitForTimeout(32_000);
   expect(lines, 'nobody had to come back').toHaveLength(began);
   await ana.chat.say('Are you still there?');

@@ -22,7 +22,7 @@ test('the owner edits the title in place, and all members see it at once', async
   await bea.page.reload();
   await expect(bea.chat.heading).toHaveText('Coffee & <cake>');
 
-  // a click on the title itself does the same
+  // A click on the title starts editing as well.
   const title = (await ana.chat.heading.boundingBox())!;
   await ana.page.mouse.click(title.x + 10, title.y + title.height / 2);
   await ana.chat.title.fill('never');
@@ -55,7 +55,7 @@ test('a nickname is changed by clicking it, in all tabs and lists at once', asyn
   await ana.chat.say('as Ana');
   const otherTab = await ana.newTab(link);
 
-  // anywhere on one's own row
+  // A click anywhere on the user's own row.
   await ana.chat.members.first().click({ position: { x: 20, y: 20 } });
   await expect(ana.chat.nickname).toHaveValue('Ana');
   await ana.chat.nickname.fill('W'.repeat(21));

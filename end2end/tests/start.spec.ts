@@ -43,7 +43,7 @@ test('what is typed before the page is hydrated stays', async ({ person }) => {
   await ana.home.title.fill('Typed early');
   await ana.home.private.check();
   arrive();
-  // alive: the button does something
+  // The page is hydrated once the button works.
   await expect(async () => {
     await ana.home.anotherNickname.click();
     expect(await ana.home.nickname.inputValue()).not.toBe('Ana');
@@ -63,7 +63,7 @@ test('one click too many starts one chat', async ({ person }) => {
     await route.continue();
   });
   await ana.visit('/');
-  // alive: the button does something
+  // The page is hydrated once the button works.
   await expect(async () => {
     const before = await ana.home.nickname.inputValue();
     await ana.home.anotherNickname.click();
@@ -87,7 +87,7 @@ test('a user who stops a start that takes long can start again', async ({ person
   await ana.visit('/');
   await ana.home.isConnected();
   await ana.home.title.fill('Tea');
-  // the button of the browser, pressed while the answer is waited for
+  // Stops loading before the response arrives, as the stop button of the browser does.
   await ana.home.start.evaluate((start) => start.addEventListener('click', () => setTimeout(() => window.stop(), 300), { once: true }));
   await ana.home.start.click();
   await expect.poll(() => asked).toBe(1);

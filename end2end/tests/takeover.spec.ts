@@ -1,5 +1,4 @@
-// A page comes as it is shown, and the browser takes it over afterwards, in many short tasks. Here these are held, to look at a
-// page that is taken over in part.
+// Pages are rendered by the server and hydrated in many short tasks. Here these tasks are held, to test partly hydrated pages.
 
 import type { Page } from '@playwright/test';
 import { slowLine } from '../support/slow_line.ts';
@@ -7,7 +6,7 @@ import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
 type Holding = Window & { held?: (() => void)[]; letAllGo?: () => void };
 
-/** From the next load on, tasks that a page gives itself wait until they are let go, and each thing it does takes long. */
+/** From the next load on, holds tasks that a page schedules without a delay, and makes each piece of hydration seem slow. */
 async function holdTasks(page: Page): Promise<void> {
   await page.addInitScript(() => {
     const holding = window as Holding;
@@ -24,7 +23,7 @@ async function holdTasks(page: Page): Promise<void> {
   });
 }
 
-/** Lets the page do what it does next. */
+/** Runs the next task of the page. */
 async function letOneGo(page: Page): Promise<void> {
   await expect.poll(() => page.evaluate(() => (window as Holding).held?.length)).toBe(1);
   await page.evaluate(() => (window as Holding).held!.shift()!());
@@ -32,12 +31,12 @@ async function letOneGo(page: Page): Promise<void> {
 
 const letAllGo = (page: Page) => page.evaluate(() => (window as Holding).letAllGo!());
 
-/** Lets the page be read, and its outline be taken over. */
+/** Runs the first two tasks of the page: reading its data, and hydrating its outline. */
 async function letItBegin(page: Page): Promise<void> {
   for (const _ of ['read', 'outline']) await letOneGo(page);
 }
 
-/** What moved in a page since it was begun: by how much (Layout Instability, section 2.3), and from where to where. */
+/** Returns the layout shifts of a page: their scores (Layout Instability, section 2.3), and what moved from where to where. */
 const whatMoved = (page: Page): Promise<string[]> =>
   page.evaluate(
     () =>
@@ -55,12 +54,12 @@ const whatMoved = (page: Page): Promise<string[]> =>
             }),
           );
         }).observe({ type: 'layout-shift', buffered: true });
-        // an observer that has nothing to tell is silent
+        // An observer without entries is never called.
         requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve, 0, [])));
       }),
   );
 
-/** Ana asks something, and Bea's page of it has come and is not taken over yet. */
+/** Ana has posted a message, and Bea has a page with it that is not hydrated yet. */
 async function question(person: Newcomer): Promise<{ ana: Person; bea: Person; link: string }> {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
@@ -79,9 +78,9 @@ test('a page is hydrated in many tasks, and is whole then', async ({ person }) =
   await holdTasks(bea.page);
   await bea.page.goto(link);
   await letItBegin(bea.page);
-  // the invites, the header, the talk, the people, the timeline, the composer, two people, and four of seven lines
+  // The invites, the header, the conversation, the members, the timeline, the composer, two members, and four of seven lines.
   for (let piece = 1; piece <= 12; piece++) await letOneGo(bea.page);
-  // on a page that is alive these are buttons
+  // Once hydrated, these are buttons.
   await expect(bea.chat.log.getByRole('link', { name: 'About this message' })).toHaveCount(5);
   await letAllGo(bea.page);
   await bea.chat.isConnected();
@@ -139,7 +138,7 @@ test('nothing moves in a chat whose page arrives bit by bit', async ({ person, s
     await bea.page.goto(new URL(new URL(link).pathname, line.url).href, { waitUntil: 'commit' });
     await expect(bea.chat.composer).toBeAttached();
     await expect(bea.chat.members.getByText('Ana')).toBeAttached();
-    // time in which a page that is shown in part would be painted: that it is not is nothing to wait for
+    // Long enough for a paint of a partly loaded page. A paint that must not happen cannot be awaited.
     await bea.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
     const painted = await bea.page.evaluate(() => [document.readyState, performance.getEntriesByType('paint').length]);
     expect(painted, 'half of it has come, and nothing is painted').toEqual(['loading', 0]);

@@ -164,7 +164,7 @@ test('Shift and Enter begin a new line, a blank message is not sent, and a long 
 
   await ana.chat.composer.fill('x'.repeat(3_990));
   await expect(ana.page.getByText('10 left')).toBeVisible();
-  // characters are counted as people do
+  // Characters are counted as grapheme clusters.
   await ana.chat.composer.fill('x'.repeat(3_990) + '👨‍👩‍👧‍👦e\u0301');
   await expect(ana.page.getByText('8 left')).toBeVisible();
   await ana.chat.say('x'.repeat(4_001));
@@ -214,7 +214,7 @@ test.describe('with a low rate limit for messages', () => {
     for (const text of texts) await bea.chat.say(text);
     expect(await bea.chat.texts()).toEqual(texts);
     await expect(bea.chat.log.getByText('Sending in a moment, since that was much at once')).toBeVisible();
-    // ten at once, and one every six seconds from then on
+    // The rate limit: ten at once, then one every six seconds.
     for (const one of [ana, bea]) await expect.poll(() => one.chat.texts(), { timeout: 20_000 }).toEqual(texts);
     await expect(bea.chat.log.getByText(/Sending|Not sent/)).toHaveCount(0);
   });

@@ -1,10 +1,10 @@
 import { type Page } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
-/** Marks that are stacked as high as a name may have them, on one letter. */
+/** A letter with many combining marks. */
 const TOWER = `a${'\u0301'.repeat(60)}`;
 
-/** What the page looks like but for some of it. */
+/** Returns a screenshot of the page with some elements masked, in Base64. */
 async function around(page: Page, masked: ReturnType<Page['locator']>[]): Promise<string> {
   const mask = masked.map((locator) => locator.filter({ visible: true }));
   return (await page.screenshot({ mask, animations: 'disabled', caret: 'hide' })).toString('base64');
@@ -40,7 +40,7 @@ test('stacked marks paint over no other text', async ({ person }) => {
     else await ana.home.isConnected();
     const towers = ana.page.getByText('\u0301');
     const parents = [towers, ana.chat.messages.filter({ has: towers }), ana.home.listings.filter({ has: towers })];
-    // the page may change for other reasons meanwhile, such as who is counted: that is seen with the marks back in place
+    // The page may change for other reasons meanwhile, such as a counter. A screenshot with the marks restored shows that.
     await expect(async () => {
       const before = await around(ana.page, parents);
       const texts = await ana.page.evaluateHandle(() => {
@@ -74,7 +74,7 @@ test('long texts are broken, and are there at once', async ({ person }) => {
     if (reload) await ana.page.reload();
     await ana.chat.isConnected();
     expect(await ana.chat.log.evaluate((log) => log.scrollWidth - log.clientWidth)).toBe(0);
-    // an engine needs time squared for what it has to break by itself
+    // The time in which an engine breaks a long text is quadratic in its length.
     const longest = await ana.chat.log.evaluate((log) => {
       const texts = [...log.querySelectorAll('.body')].flatMap((body) => [...body.childNodes].map((node) => node.textContent!));
       return Math.max(...texts.map((text) => new TextEncoder().encode(text).length));
@@ -99,7 +99,7 @@ for (const javaScriptEnabled of [true, false]) {
     await expect(long.getByText('Show less')).toBeVisible();
     expect(await height()).toBeGreaterThan(7_000);
     if (javaScriptEnabled) {
-      // it is read from its beginning
+      // The beginning of the message is in view.
       const from = async () => (await long.boundingBox())!.y - (await bea.chat.log.boundingBox())!.y;
       await expect.poll(from).toBeGreaterThanOrEqual(0);
       expect(await from()).toBeLessThan(200);
@@ -242,7 +242,7 @@ for (const viewport of [{ width: 320, height: 256 }, { width: 568, height: 320 }
     await bea.open(link);
     const word = bea.page.getByText('Public', { exact: true });
     await expect(word).toBeInViewport({ ratio: 1 });
-    // a keyboard covers what is below, and what stands above makes room
+    // The keyboard covers the lower part of the page, so controls at the top are hidden.
     await bea.chat.composer.tap();
     await expect(word).toBeHidden();
   });

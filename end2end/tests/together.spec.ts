@@ -1,4 +1,4 @@
-// Several things that go wrong at once.
+// Several failures at once.
 
 import { expect, test } from '../support/story.ts';
 

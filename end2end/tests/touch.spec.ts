@@ -1,4 +1,4 @@
-// By touch there is nothing that hovers, and between a finger that comes down and the click there is time.
+// Touch screens: there is no hover, and the click comes some time after the touch starts.
 
 import { expect, test } from '../support/story.ts';
 
@@ -30,7 +30,7 @@ test('the chat under the finger is the one that opens, even if others come while
   const touchPoints = [{ x: x + width / 2, y: y + height / 2 }];
   await finger.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints });
   letCome();
-  // not so long that it would be another gesture
+  // A short wait, so that the touch does not become a long press.
   await bea.page.waitForFunction(() => document.body.innerText.includes('3 open chats'));
   await finger.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
   await expect(bea.chat.heading).toHaveText('Tea');

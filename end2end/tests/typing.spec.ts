@@ -15,12 +15,12 @@ test('typing shows beside the name, ends when the message is posted, and fades w
   await expect(ana.chat.members.first()).not.toContainText('typing');
   await ana.chat.composer.press('Enter');
   await expect(bea.chat.message('hello')).toBeVisible();
-  // at once, and not with the pause of three seconds
+  // At once, not after the pause of three seconds.
   await expect(bea.chat.member('Ana')).not.toContainText('typing', { timeout: 1_000 });
 
   await ana.chat.composer.pressSequentially('never m');
   await expect(bea.chat.member('Ana')).toContainText('typing');
-  // three seconds after the last key
+  // Three seconds after the last key press.
   await expect(bea.chat.member('Ana')).not.toContainText('typing');
   await expect(cy.page.getByText('Ana is typing')).toBeHidden();
 });

@@ -1,4 +1,4 @@
-// What waits to be stored belongs to who wrote it: it goes out under their name, once, or it is asked what is to become of it.
+// A pending message belongs to its author: it is sent once, under their name, or the user is asked what to do with it.
 
 import { expect, test } from '../support/story.ts';
 
@@ -15,7 +15,7 @@ test('what was written under one name is not sent under another without a notice
   await expect(bea.chat.message('written as who I was')).toContainText('Not sent');
   await bea.page.context().clearCookies();
   await bea.goOffline(false);
-  // the next page of this browser makes it somebody new
+  // The next page of this browser creates a new user.
   const tab = await bea.page.context().newPage();
   await tab.goto(link);
   await tab.close();
@@ -62,7 +62,7 @@ test('what was refused for good can be edited or discarded, and says what is so 
   await bea.chat.composer.pressSequentially(' and a half');
   await bea.chat.composer.press('Enter');
   await bea.chat.message('three').getByRole('button', { name: 'Retry' }).click();
-  // what was no command is none when it is edited
+  // Text that was not a command does not become one when it is edited.
   await bea.chat.message('/nick No').getByRole('button', { name: 'Edit' }).click();
   await expect(bea.chat.composer).toHaveValue('//nick No');
   await bea.chat.composer.press('Enter');
@@ -112,7 +112,7 @@ test('a message written offline while reading further up is in view when it has 
   const bea = await person();
   await bea.open(link);
   await expect(bea.chat.message('line 200')).toBeInViewport();
-  // so far up that the newest are let go
+  // Scrolls up until the newest messages are unloaded.
   await expect(async () => {
     await bea.chat.log.evaluate((log) => log.scrollBy(0, -2_000));
     await expect(bea.chat.message('line 200')).toHaveCount(0, { timeout: 50 });

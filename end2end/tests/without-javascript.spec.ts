@@ -69,7 +69,7 @@ test('a private chat is asked for, accepted and declined by ordinary forms', asy
 
   const cy = await person({ javaScriptEnabled: true });
   await cy.startChat({ nickname: 'Cy' });
-  // whoever is asked needs an open page; without a script that is one with the members of a moment ago
+  // An invited user needs an open page. Without JavaScript it shows the members at the time of loading.
   const bees = await person();
   await bees.page.goto(cy.page.url());
   const third = await bees.newWindow(() => bees.chat.privately('Cy').click());

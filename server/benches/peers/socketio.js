@@ -1,4 +1,4 @@
-// Everybody in a room is told what anybody says.
+// A Socket.IO server that sends each message to all clients in a room.
 const { createServer } = require('node:http');
 const { Server } = require('socket.io');
 

@@ -1,4 +1,4 @@
-// Everybody is told what anybody says.
+// A WebSocket server that sends each message to all clients.
 const { WebSocketServer } = require('ws');
 
 const server = new WebSocketServer({ port: 0, host: '127.0.0.1', perMessageDeflate: false }, () => {
