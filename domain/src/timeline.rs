@@ -16,7 +16,7 @@ use crate::{ClientId, Epoch, Event, EventKind, Expiry, Seq, UserId, frame::Curso
 /// A range of the events of a chat, in order, without a gap and without a duplicate, followed by the reader's own
 /// messages that are not stored yet. It ends with the newest event, unless the reader is further up. Events far from
 /// what is read are unloaded ([`Timeline::unload_distant`]) and loaded again in pages of history, so that memory stays
-/// bounded.
+/// bounded, but for rows in view that stand for many events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     me: UserId,

@@ -129,20 +129,36 @@ impl Timeline {
         RowContent::Hidden(HiddenMessages { person, first: event.seq, count: 1 })
     }
 
-    /// Whether the event at this place ends a row: it has one, which the next event does not share. Renames of one user
-    /// share a row, and messages of a hidden one.
+    /// Whether the event at this place ends a row: it has one, which no later event shares. Renames of one user share a
+    /// row, unless they lead back to the first name, and messages of a hidden user do.
     pub(super) fn ends_row(&self, place: usize) -> bool {
-        let event = |place: usize| self.events.get(place).map(Arc::as_ref);
-        let author = |event: &Event| author_of(event).filter(|author| self.hidden.contains(author));
-        let Some(this) = event(place) else { return false };
-        let next = event(place + 1);
-        match &this.kind {
-            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
-            EventKind::Renamed { user, .. } => {
-                let next = next.and_then(as_rename).map(|(user, ..)| user);
-                !self.hidden.contains(user) && next != Some(*user)
+        let Some((event, later)) = self.events.get(place..).and_then(<[_]>::split_first) else {
+            return false;
+        };
+        match &event.kind {
+            _ if self.has_no_row(event) => false,
+            EventKind::Renamed { user, to, .. } => {
+                let by_them = |event: &Arc<Event>| as_rename(event).is_some_and(|(same, ..)| same == *user);
+                if later.first().is_some_and(by_them) {
+                    return false;
+                }
+                let earlier = self.events[..place].iter().rev().take_while(|event| by_them(event));
+                as_rename(earlier.last().unwrap_or(event)).is_some_and(|(_, from, _)| from != to)
             }
-            _ => author(this).is_none_or(|author| next.and_then(author_of) != Some(author)),
+            _ => author_of(event).filter(|author| self.hidden.contains(author)).is_none_or(|author| {
+                later.iter().find(|event| !self.has_no_row(event)).and_then(|event| author_of(event))
+                    != Some(author)
+            }),
+        }
+    }
+
+    /// Whether an event is not shown, or only in place of a message.
+    fn has_no_row(&self, event: &Event) -> bool {
+        match &event.kind {
+            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => true,
+            // a hidden user gets none to say things with
+            EventKind::Renamed { user, .. } => self.hidden.contains(user),
+            _ => false,
         }
     }
 
@@ -160,12 +176,9 @@ impl Timeline {
                 _ => shown.push(Arc::clone(event)),
             }
         }
-        shown.retain(|event| match &event.kind {
-            // a rename that ends at the first name needs no row, and a hidden user gets none to say things with
-            EventKind::Renamed { user, from, to } => from != to && !self.hidden.contains(user),
-            // shown in place of the message
-            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => false,
-            _ => true,
+        // a rename that ends at the first name needs no row
+        shown.retain(|event| {
+            !self.has_no_row(event) && as_rename(event).is_none_or(|(_, from, to)| from != to)
         });
         shown
     }

@@ -459,6 +459,26 @@ fn events_that_share_a_row_or_have_none_do_not_unload_what_was_said_before_them(
         timeline.rows(|_| 0).len()
     };
     assert_eq!((rows_of(&renamed, &[]), rows_of(&removed, &[]), rows_of(&said, &[OTHER])), (2, 1, 2));
+    let there_and_back = |seq: u64| {
+        let (user, from, to) = (if seq % 4 < 2 { OTHER } else { ME }, name(seq % 2), name(1 - seq % 2));
+        Event { kind: EventKind::Renamed { user, from, to }, ..posted(user, seq, seq - 1, seq) }
+    };
+    let said_and_removed = |seq| if seq % 2 == 0 { said(seq) } else { removed(seq) };
+    // the last rename does not lead back
+    assert_eq!((rows_of(&there_and_back, &[]), rows_of(&said_and_removed, &[OTHER])), (2, 2));
+}
+
+#[test]
+fn a_row_in_view_stays_whole_however_many_events_it_stands_for() {
+    let name = |number: u64| Nickname::parse(&format!("n{number}")).unwrap();
+    let renames = (2..=3_000).map(|seq| Event {
+        kind: EventKind::Renamed { user: OTHER, from: name(seq - 1), to: name(seq) },
+        ..posted(OTHER, seq, seq - 1, seq)
+    });
+    let events = iter::once(posted(OTHER, 1, 0, 1)).chain(renames).collect();
+    let mut timeline = Timeline::new(ME, history(events, false));
+    timeline.unload_distant(|| Some((Seq(3_000), Seq(3_000))));
+    assert_eq!(timeline.oldest(), Some(Seq(1)));
 }
 
 #[test]

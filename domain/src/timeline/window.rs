@@ -22,8 +22,15 @@ impl Timeline {
             return;
         }
         let Some((first, last)) = read() else { return };
-        let from = self.events.partition_point(|event| event.seq < first);
-        let to = self.events.partition_point(|event| event.seq <= last).max(from);
+        let mut from = self.events.partition_point(|event| event.seq < first);
+        let mut to = self.events.partition_point(|event| event.seq <= last).max(from);
+        // Rows in view stay whole: what is cut off them would be loaded again, since it fills no view.
+        while from > 0 && !self.ends_row(from - 1) {
+            from -= 1;
+        }
+        while to > 0 && to < count && !self.ends_row(to - 1) {
+            to += 1;
+        }
         let start = from - self.events_of_rows((0..from).rev());
         let end = to + self.events_of_rows(to..count);
         if start + (count - end) <= SPARE_EVENTS {
