@@ -1,8 +1,9 @@
 //! Data stored by one version can be read by the next. `fixtures` contains data folders of earlier versions, as they
 //! are after a kill: a database with the first half of [`changes`], and a write-ahead log with the second.
 //!
-//! A version that changes the storage format adds a folder of its own, and changes none of the others: `cargo test -p
-//! engine --test upgrade -- --ignored` creates one in the folder that `QCHAT_FIXTURE` names.
+//! A version that stores something else adds a folder named after it, and changes none of the others: `cargo test -p
+//! engine --test upgrade -- --ignored` creates one in the folder that `QCHAT_FIXTURE` names, an absolute path. What the
+//! older folders do not have is then left out of [`changes`] for these.
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
