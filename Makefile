@@ -1,6 +1,6 @@
 # The commands to build, test and measure Qchat. Each installs what it needs: see scripts/setup.sh.
 
-export PATH := $(CURDIR)/scripts/tools:$(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
 .PHONY: run watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
 
@@ -12,15 +12,19 @@ run: build
 watch: setup
 	cargo leptos watch
 
-# Builds target/release/qchat, with the site embedded, unless it is newer than all of its sources. Cargo would rebuild the server
-# each time, since cargo-leptos rewrites the site. The modification time of the program is set to the start of the build, so that
-# files changed meanwhile are built the next time.
-SOURCES := .cargo Cargo.toml Cargo.lock rust-toolchain.toml scripts/setup.sh scripts/tools end2end/package-lock.json app domain engine frontend \
-	server/Cargo.toml server/build.rs server/src style
+# Builds target/release/qchat, with the site embedded, unless it is newer than all of its sources. `cargo leptos build --release`
+# does the same, without reordering the functions of the WASM. It would rebuild the server each time, since it rewrites the site.
+# The modification time of the program is set to the start of the build, so that files changed meanwhile are built the next time.
+SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
+	app domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
-		mkdir -p target && touch target/build-began && cargo leptos build --release --precompress && touch -r target/build-began $(PROGRAM); \
+		mkdir -p target && touch target/build-began \
+			&& cargo leptos build --release --frontend-only --precompress \
+			&& node scripts/order-functions.mjs target/site \
+			&& cargo leptos build --release --server-only \
+			&& touch -r target/build-began $(PROGRAM); \
 	else \
 		echo "$(PROGRAM) is up to date"; \
 	fi
@@ -94,7 +98,7 @@ check: setup
 	cargo fmt --check
 	leptosfmt --quiet --check app/src frontend/src
 	cargo clippy --all-targets -- --deny warnings
-	cargo clippy --package frontend --package wasm-streams --target wasm32-unknown-unknown -- --deny warnings
+	cargo clippy --package frontend --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	node scripts/import-graph.mjs --check

@@ -25,13 +25,8 @@ NODE=$(node --version | sed 's/^v\([0-9]*\).*/\1/')
 
 if ! rustup toolchain list | grep -q "^$RUST-"; then
   say "installing Rust $RUST (about a minute)"
-  rustup toolchain install "$RUST" --profile minimal --component clippy --component rust-src --component rustfmt \
+  rustup toolchain install "$RUST" --profile minimal --component clippy --component rustfmt \
     || stop "Rust $RUST could not be installed: look at what rustup says above"
-fi
-if ! rustup component list --toolchain "$RUST" --installed | grep -qx rust-src; then
-  say "adding the standard library's source to Rust $RUST (some seconds)"
-  rustup component add rust-src --toolchain "$RUST" \
-    || stop "the standard library's source could not be added: look at what rustup says above"
 fi
 if ! rustup target list --toolchain "$RUST" --installed | grep -qx wasm32-unknown-unknown; then
   say "adding the wasm target to Rust $RUST (some seconds)"
