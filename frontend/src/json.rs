@@ -1,7 +1,12 @@
-//! The JSON of the protocol, for the types of the domain only.
+//! The JSON of the protocol.
 
 mod read;
-mod write;
+
+use serde::Serialize;
 
 pub(crate) use read::parse;
-pub(crate) use write::text;
+
+/// Returns a value as JSON. `None` if it contains something that JSON cannot express.
+pub(crate) fn text(value: &(impl Serialize + ?Sized)) -> Option<String> {
+    serde_json::to_string(value).ok()
+}
