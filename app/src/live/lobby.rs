@@ -7,7 +7,7 @@ use domain::{
 };
 use leptos::prelude::*;
 
-use crate::view::hold::Hold;
+use crate::view::list_pause::ListPause;
 
 use super::{Connection, Live};
 
@@ -20,10 +20,10 @@ pub struct LiveLobby {
     pub query: RwSignal<LobbyQuery>,
     /// The newest version of the lobby received.
     pub lobby: RwSignal<Lobby>,
-    /// Freezes the list while the reader is about to choose a chat.
-    pub hold: Hold,
+    /// Pauses the updates of the list while the reader is about to choose a chat.
+    pub list_pause: ListPause,
     /// Whether the query has changed and its answer has not come. The answer is shown at once, even if the list is
-    /// held.
+    /// paused.
     is_requested: StoredValue<bool>,
 }
 
@@ -35,7 +35,7 @@ impl LiveLobby {
             live: Live::new(visit),
             query: RwSignal::new(wanted),
             lobby: RwSignal::new(lobby),
-            hold: Hold::default(),
+            list_pause: ListPause::default(),
             is_requested: StoredValue::new(false),
         }
     }
@@ -85,7 +85,7 @@ impl LiveLobby {
         self.lobby.set(lobby);
         if self.is_requested.get_value() {
             self.is_requested.set_value(false);
-            self.hold.update_once();
+            self.list_pause.update_once();
         }
         self.live.connection.set(Connection::Connected);
     }

@@ -4,7 +4,7 @@
 //! removes rows that stay, and inserts them again (`tachys::view::keyed`). They lose the focus, the selection and their
 //! animations, and a screen reader announces them as new. Here a row is one element for as long as it is shown: rows
 //! that stay in order are not touched, the others are moved with the fewest moves possible, and a changed value is
-//! passed to its row. A list can also be held still ([`Hold`]).
+//! passed to its row. The updates of a list can also be paused ([`ListPause`]).
 
 use std::{any::Any, marker::PhantomData, sync::Arc};
 
@@ -22,10 +22,10 @@ use leptos::{
 
 use crate::{
     hydration::DeferredView,
-    view::{dynamic::dynamic_view, hold::Hold, item::Item},
+    view::{dynamic::dynamic_view, item::Item, list_pause::ListPause},
 };
 
-/// The class of a row whose item is gone, in a list that is held still.
+/// The class of a row whose item was removed while the list is paused.
 const GONE: &str = "has-gone";
 
 /// The type of the items of a list, type-erased.
@@ -71,22 +71,26 @@ where
 }
 
 /// A list of items. Each is shown by `view`, which gets a signal with the current value of the item and has to return a
-/// single element. With a `hold`, the list keeps still while that is held.
+/// single element. With a `pause`, the rows stay as they are while the list is paused.
 pub fn list<T: PartialEq + Send + Sync + 'static>(
-    hold: Option<Hold>,
+    pause: Option<ListPause>,
     items: impl Fn() -> Vec<Item> + Send + 'static,
     view: impl Fn(RwSignal<T>) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
-    list_of(hold, Box::new(items), Arc::new(TypedKind { view, of: PhantomData }))
+    list_of(pause, Box::new(items), Arc::new(TypedKind { view, of: PhantomData }))
 }
 
-fn list_of(hold: Option<Hold>, items: Box<dyn Fn() -> Vec<Item> + Send>, kind: Arc<dyn Kind>) -> AnyView {
+fn list_of(
+    pause: Option<ListPause>,
+    items: Box<dyn Fn() -> Vec<Item> + Send>,
+    kind: Arc<dyn Kind>,
+) -> AnyView {
     // Rows are owned by the surroundings of the list: the closure below is run for each change of the items.
     let owner = Owner::current().unwrap_or_default();
     let show = move || {
         let items = items();
-        let items = match hold {
-            Some(hold) => hold.visible_items(items),
+        let items = match pause {
+            Some(pause) => pause.visible_items(items),
             None => items,
         };
         List { items, kind: Arc::clone(&kind), owner: owner.clone() }.into_any()

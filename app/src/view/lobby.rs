@@ -30,12 +30,12 @@ const HEADING_ID: &str = "lobby-heading";
 #[component]
 pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::from_context();
-    // The button for new chats is within the held element as well: it does not move before a click either.
-    let hold = lobby.hold;
+    // The button for new chats is within the element as well: it does not move before a click either.
+    let pause = lobby.list_pause;
     Effect::new(move |_| {
         let heading = document().get_element_by_id(HEADING_ID);
         if let Some(Ok(Some(section))) = heading.map(|heading| heading.closest("section")) {
-            hold.watch(&section);
+            pause.pause_for(&section);
         }
     });
     let rows = move || {
@@ -43,7 +43,7 @@ pub fn LobbyView() -> impl IntoView {
             lobby.listings.iter().map(|listing| Item::new(listing.id, listing.clone())).collect()
         })
     };
-    let new_chats = move || match hold.waiting.get() {
+    let new_chats = move || match pause.waiting.get() {
         1 => "1 new chat".to_owned(),
         number => format!("{number} new chats"),
     };
@@ -72,8 +72,8 @@ pub fn LobbyView() -> impl IntoView {
             <div class="lobby-head">
                 <h2 id=HEADING_ID>"Public chats"</h2>
                 <span class="soft">{dynamic_text(count)}</span>
-                <Show when=move || { hold.waiting.get() > 0 }>
-                    <button type="button" class="new-rows" on:click=move |_| hold.update_once()>
+                <Show when=move || { pause.waiting.get() > 0 }>
+                    <button type="button" class="new-rows" on:click=move |_| pause.update_once()>
                         {dynamic_text(new_chats)}
                     </button>
                 </Show>
@@ -86,7 +86,7 @@ pub fn LobbyView() -> impl IntoView {
                 tabindex="-1"
                 data-focus-home=""
             >
-                {list(Some(hold), rows, move |listing| listing_view(lobby, listing))}
+                {list(Some(pause), rows, move |listing| listing_view(lobby, listing))}
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">

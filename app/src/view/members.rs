@@ -17,11 +17,11 @@ use crate::{
         counts::CountsView,
         dynamic::{Show, dynamic_text, dynamic_view, fixed_text, optional_text},
         edit_in_place::{EditInPlace, PlainForm},
-        hold::Hold,
         icon,
         invites::InvitesSetting,
         item::Item,
         list::list,
+        list_pause::ListPause,
         problem_line::ProblemLine,
         switch::Switch,
         terms::Terms,
@@ -92,10 +92,10 @@ pub fn Members() -> impl IntoView {
         members.get().into_iter().map(row).collect()
     };
     // A row does not move while the reader is about to click it.
-    let hold = Hold::default();
+    let pause = ListPause::default();
     Effect::new(move |_| {
         if let Some(Ok(Some(rows))) = sheet.get().map(|sheet| sheet.query_selector("ul")) {
-            hold.watch(&rows);
+            pause.pause_for(&rows);
         }
     });
     let member = move |member: RwSignal<User>| {
@@ -106,7 +106,7 @@ pub fn Members() -> impl IntoView {
             view! { <MemberRow member typing /> }.into_any()
         }
     };
-    let new_people = move || format!("{} new", hold.waiting.get());
+    let new_people = move || format!("{} new", pause.waiting.get());
     view! {
         <aside id=MEMBERS_ID class="members" aria-label="People" popover="auto" node_ref=sheet>
             // A tap beside a popover reaches what is below it. This button catches it.
@@ -121,8 +121,8 @@ pub fn Members() -> impl IntoView {
             <div class="members-sheet">
                 <div class="members-head">
                     <h2 translate="no">{dynamic_text(move || heading(count.get()))}</h2>
-                    <Show when=move || { hold.waiting.get() > 0 }>
-                        <button type="button" class="new-rows" on:click=move |_| hold.update_once()>
+                    <Show when=move || { pause.waiting.get() > 0 }>
+                        <button type="button" class="new-rows" on:click=move |_| pause.update_once()>
                             {dynamic_text(new_people)}
                         </button>
                     </Show>
@@ -138,7 +138,7 @@ pub fn Members() -> impl IntoView {
                     aria-label="People here"
                     data-focus-home=""
                 >
-                    <ul aria-label="Members">{list(Some(hold), rows, member)}</ul>
+                    <ul aria-label="Members">{list(Some(pause), rows, member)}</ul>
                     <Show when=move || { unnamed() > 0 }>
                         <p class="soft">{dynamic_text(move || format!("and {} more", unnamed()))}</p>
                     </Show>

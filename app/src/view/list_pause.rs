@@ -1,6 +1,6 @@
-//! Freezes a list while the reader is about to choose something in it: while a mouse is over it, while a finger is on
-//! it or has just tapped it, and while the keyboard focus is in one of its rows. New items wait until then, or until
-//! the reader asks for them. Items that go keep their rows, marked as gone.
+//! Pauses the updates of a list while the reader is about to choose something in it: while a mouse is over it, while a
+//! finger is on it or has just tapped it, and while the keyboard focus is in one of its rows. New items wait until
+//! then, or until the reader asks for them. Removed items keep their rows, marked as removed.
 
 use std::time::Duration;
 
@@ -27,51 +27,54 @@ const EVENTS: [&str; 8] = [
 /// The longest time from lifting a finger until the browser reports the tap.
 const TAP_DELAY: Duration = Duration::from_millis(500);
 
-/// What holds the list.
+/// What pauses the list.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct State {
+    /// Whether a mouse is over the list.
     mouse: bool,
+    /// Whether a finger is on the list, or has just tapped it.
     touch: bool,
+    /// Whether the keyboard focus is in one of the rows.
     focus: bool,
     /// The number of touches so far.
     touches: u32,
-    /// Whether the list is updated once, even if it is held.
+    /// Whether the list is updated once, even if it is paused.
     updates_once: bool,
 }
 
-/// The state of a list that can be held.
+/// The pause of a list: whether its updates are paused, and what waits meanwhile.
 #[derive(Clone, Copy)]
-pub struct Hold {
+pub struct ListPause {
     state: RwSignal<State>,
-    is_held: RwSignal<bool>,
+    is_paused: RwSignal<bool>,
     /// The keys of the rows shown, in order.
     shown: RwSignal<Vec<u64>>,
     /// The number of items that wait to be shown.
     pub waiting: RwSignal<usize>,
 }
 
-impl Default for Hold {
-    /// Creates a hold that holds nothing.
+impl Default for ListPause {
+    /// Creates the pause of a list that is not paused.
     fn default() -> Self {
         Self {
             state: RwSignal::new(State::default()),
-            is_held: RwSignal::new(false),
+            is_paused: RwSignal::new(false),
             shown: RwSignal::new(Vec::new()),
             waiting: RwSignal::new(0),
         }
     }
 }
 
-impl Hold {
-    /// Updates the list once, even if it is held.
+impl ListPause {
+    /// Updates the list once, even if it is paused.
     pub fn update_once(self) {
         self.state.update(|state| state.updates_once = true);
-        self.is_held.update(|_| ());
+        self.is_paused.update(|_| ());
     }
 
-    /// Holds the list while the reader is about to choose something in `part`, an element that lives as long as the
+    /// Pauses the list while the reader is about to choose something in `part`, an element that exists as long as the
     /// page.
-    pub fn watch(self, part: &Element) {
+    pub fn pause_for(self, part: &Element) {
         let listener = Closure::<dyn FnMut(Event)>::new(move |event: Event| self.handle(&event));
         for event in EVENTS {
             let _ = part.add_event_listener_with_callback(event, listener.as_ref().unchecked_ref());
@@ -110,7 +113,7 @@ impl Hold {
         self.set_state(state);
     }
 
-    /// Ends the hold by a touch, unless there was another one since.
+    /// Ends the pause by a touch, unless there was another one since.
     fn end_touch(self, touches: u32) {
         let state = self.state.get_untracked();
         if state.touches == touches {
@@ -118,26 +121,26 @@ impl Hold {
         }
     }
 
-    /// Sets what holds the list, and whether it is held.
+    /// Sets what pauses the list, and whether it is paused.
     fn set_state(self, state: State) {
         self.state.set(state);
-        let is_held = state.mouse || state.touch || state.focus;
-        if self.is_held.with_untracked(|was_held| *was_held != is_held) {
-            self.is_held.set(is_held);
+        let is_paused = state.mouse || state.touch || state.focus;
+        if self.is_paused.with_untracked(|was_paused| *was_paused != is_paused) {
+            self.is_paused.set(is_paused);
         }
     }
 
-    /// Returns the items to show: all of them, or, while the list is held, those shown before, in their order.
+    /// Returns the items to show: all of them, or, while the list is paused, those shown before, in their order.
     pub(super) fn visible_items(self, mut items: Vec<Item>) -> Vec<Item> {
-        let is_held = self.is_held.get() && !self.state.with_untracked(|state| state.updates_once);
+        let is_paused = self.is_paused.get() && !self.state.with_untracked(|state| state.updates_once);
         self.state.update(|state| state.updates_once = false);
         let shown = self.shown.get_untracked();
-        let is_waiting = |item: &&Item| is_held && !shown.contains(&item.key);
+        let is_waiting = |item: &&Item| is_paused && !shown.contains(&item.key);
         let waiting = items.iter().filter(is_waiting).count();
         if self.waiting.with_untracked(|before| *before != waiting) {
             self.waiting.set(waiting);
         }
-        if !is_held {
+        if !is_paused {
             self.shown.set(items.iter().map(|item| item.key).collect());
             return items;
         }
@@ -149,7 +152,7 @@ impl Hold {
     }
 }
 
-/// Whether an element is in a row and has the keyboard focus. A click by mouse does not hold the list.
+/// Whether an element is in a row and has the keyboard focus. A click by mouse does not pause the list.
 fn is_in_row(target: &EventTarget) -> bool {
     let element = target.dyn_ref::<Element>();
     element.is_some_and(|element| element.closest("li :focus-visible").is_ok_and(|row| row.is_some()))
