@@ -1,7 +1,6 @@
 //! The views, one file for each part of a page.
 
 pub mod about;
-pub mod anchor;
 pub mod avatar;
 pub mod body;
 pub mod composer;
@@ -23,6 +22,7 @@ pub mod lobby;
 pub mod members;
 pub mod message;
 pub mod problem_line;
+pub mod scroll_anchor;
 pub mod start_form;
 pub mod switch;
 pub mod terms;

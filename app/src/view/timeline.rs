@@ -15,7 +15,6 @@ use self::{paging::Paging, unread::UnreadLine};
 use crate::{
     live::LiveChat,
     view::{
-        anchor::Anchor,
         dynamic::{Show, dynamic_text, optional_text},
         icon,
         item::Item,
@@ -24,6 +23,7 @@ use crate::{
             line::{Line, lines},
             line_view,
         },
+        scroll_anchor::ScrollAnchor,
     },
 };
 
@@ -34,7 +34,7 @@ pub fn tab_title(title: &str, unread_count: usize) -> String {
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it opens
 /// at the newest event and stays there while messages come, without a script. The place of a reader who has scrolled up
-/// is kept by an [`Anchor`].
+/// is kept by a [`ScrollAnchor`].
 #[component]
 pub fn TimelineView(
     /// Whether there are events after those the page was rendered with. A hydrated page loads them itself.
@@ -44,7 +44,7 @@ pub fn TimelineView(
     let live = chat.live;
     let id = chat.chat_id();
     let scroller = NodeRef::<Div>::new();
-    let anchor = Anchor::new(scroller);
+    let anchor = ScrollAnchor::new(scroller);
     let paging = Paging::new(chat, scroller, anchor);
     let is_away = Memo::new(move |_| paging.is_away());
     let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_unseen));
@@ -55,11 +55,11 @@ pub fn TimelineView(
         let first_new = unread.first_new.get();
         let lines = chat.timeline.with(|timeline| lines(timeline, offset, first_new));
         let mut last = Seq::ZERO;
-        let place = |line: &Line| {
+        let seq = |line: &Line| {
             last = line.seq().unwrap_or(last);
             last
         };
-        anchor.set_rows(lines.iter().map(place).collect());
+        anchor.set_rows(lines.iter().map(seq).collect());
         lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
     };
     // When a requested part of the history has replaced the timeline, scrolls to what was requested.
@@ -92,7 +92,7 @@ pub fn TimelineView(
         unread.handle_scroll();
     };
     // What is read stays in place, whatever is added, removed or changed.
-    anchor.watch();
+    anchor.observe_resizes();
     chat.set_in_view(move || anchor.in_view());
     roving::start(live, scroller);
     let handle_focus = move |event: FocusEvent| {

@@ -5,7 +5,7 @@ use leptos::{html::Div, prelude::*, web_sys::HtmlDivElement};
 
 use crate::{
     live::{Connection, LiveChat},
-    view::anchor::Anchor,
+    view::scroll_anchor::ScrollAnchor,
 };
 
 /// The distance from the end, in pixels, up to which the newest event counts as in view.
@@ -16,7 +16,7 @@ const NEAR_THE_END: f64 = 120.0;
 pub(super) struct Paging {
     chat: LiveChat,
     scroller: NodeRef<Div>,
-    anchor: Anchor,
+    anchor: ScrollAnchor,
     /// Whether there are events after those loaded.
     pub(super) has_later: Memo<bool>,
     is_scrolled_up: RwSignal<bool>,
@@ -25,7 +25,7 @@ pub(super) struct Paging {
 }
 
 impl Paging {
-    pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, anchor: Anchor) -> Self {
+    pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, anchor: ScrollAnchor) -> Self {
         let has_earlier = Memo::new(move |_| chat.timeline.with(Timeline::has_earlier));
         let has_later = Memo::new(move |_| chat.timeline.with(Timeline::has_later));
         let is_scrolled_up = RwSignal::new(false);

@@ -13,40 +13,40 @@ use send_wrapper::SendWrapper;
 use web_sys::ResizeObserver;
 
 /// The maximum distance from the end at which a reader follows it, in pixels.
-const AT_THE_END: f64 = 8.0;
+const END_TOLERANCE: f64 = 8.0;
 
 /// The smallest movement that is corrected, in pixels.
-const MOVED: f64 = 0.5;
+const MIN_SHIFT: f64 = 0.5;
 
-/// The elements in rows that keep the list still: an element while it is pressed, and the element with the keyboard
-/// focus. Hovering does not count: a mouse may rest over a list of links all day.
-const CHOSEN: &str = "a:active, button:active, a:focus-visible, button:focus-visible";
+/// The elements in rows during whose use the end is not followed: an element while it is pressed, and the element with
+/// the keyboard focus. Hovering does not count: a mouse may rest over a list of links all day.
+const IN_USE: &str = "a:active, button:active, a:focus-visible, button:focus-visible";
 
-/// What is kept in place.
+/// The state of a scroll anchor: what is kept in place.
 #[derive(Default)]
-struct Kept {
+struct State {
     /// The anchor element, and its position within the scrolled content. `None` if the end is followed.
     element: Option<SendWrapper<(Element, f64)>>,
     /// The scroll position before rows changed: a browser scrolls by itself if less is left to scroll.
-    before: Option<f64>,
+    scroll_top_before: Option<f64>,
     /// The distance from the end, in pixels, of a reader who would follow it but is about to press something. `None` if
     /// the reader has scrolled away.
-    held: Option<f64>,
+    end_distance: Option<f64>,
     /// For each row, the position of its event, or of the last event before it.
-    places: Vec<Seq>,
+    row_seqs: Vec<Seq>,
 }
 
-/// Keeps the reader's place in a scrolled list.
+/// A scroll anchor: keeps the reader's place in a scrolled list.
 #[derive(Clone, Copy)]
-pub struct Anchor {
+pub struct ScrollAnchor {
     scroller: NodeRef<Div>,
-    kept: RwSignal<Kept>,
+    state: RwSignal<State>,
 }
 
-impl Anchor {
-    /// Creates the anchor of the list in this scroller, at its end.
+impl ScrollAnchor {
+    /// Creates the scroll anchor of the list in this scroller, at its end.
     pub fn new(scroller: NodeRef<Div>) -> Self {
-        Self { scroller, kept: RwSignal::new(Kept::default()) }
+        Self { scroller, state: RwSignal::new(State::default()) }
     }
 
     /// Returns the scroller and its list.
@@ -57,19 +57,19 @@ impl Anchor {
     }
 
     /// Sets the positions of the events in the rows, in the order of the rows.
-    pub fn set_rows(self, places: Vec<Seq>) {
-        self.kept.update(|kept| kept.places = places);
+    pub fn set_rows(self, row_seqs: Vec<Seq>) {
+        self.state.update(|state| state.row_seqs = row_seqs);
     }
 
     /// Returns the positions of the first and the last row in view. `None` before the list is shown.
     pub fn in_view(self) -> Option<(Seq, Seq)> {
         let (scroller, rows) = self.elements()?;
         let view = scroller.get_bounding_client_rect();
-        let place = |height| {
+        let seq_at = |height| {
             let row = first_below(&rows, height) as usize;
-            self.kept.with_untracked(|kept| kept.places.get(row).copied().unwrap_or(Seq(u64::MAX)))
+            self.state.with_untracked(|state| state.row_seqs.get(row).copied().unwrap_or(Seq(u64::MAX)))
         };
-        Some((place(view.top()), place(view.bottom())))
+        Some((seq_at(view.top()), seq_at(view.bottom())))
     }
 
     /// Handles a scroll event: chooses what to keep in place from now on. Returns the distance between the view and the
@@ -79,11 +79,11 @@ impl Anchor {
         self.restore_place();
         let Some((scroller, rows)) = self.elements() else { return 0.0 };
         let from_end = -scroll_top(&scroller);
-        let held = self.kept.with_untracked(|kept| kept.held);
+        let end_distance = self.state.with_untracked(|state| state.end_distance);
         // A reader who scrolls away by themselves does not follow the end any more.
-        let held = held.filter(|held| (held - from_end).abs() <= AT_THE_END);
-        if from_end > AT_THE_END || has_more || held.is_some() {
-            self.choose_element(&scroller, &rows, held);
+        let end_distance = end_distance.filter(|distance| (distance - from_end).abs() <= END_TOLERANCE);
+        if from_end > END_TOLERANCE || has_more || end_distance.is_some() {
+            self.choose_element(&scroller, &rows, end_distance);
         } else {
             self.follow_end();
         }
@@ -91,23 +91,23 @@ impl Anchor {
     }
 
     /// Keeps the focused element in place if it is in view, or else the first row in view.
-    fn choose_element(self, scroller: &HtmlDivElement, rows: &Element, held: Option<f64>) {
+    fn choose_element(self, scroller: &HtmlDivElement, rows: &Element, end_distance: Option<f64>) {
         let view = scroller.get_bounding_client_rect();
         let focused = document().active_element().filter(|element| {
-            let place = element.get_bounding_client_rect();
-            rows.contains(Some(element)) && place.top() >= view.top() && place.bottom() <= view.bottom()
+            let rect = element.get_bounding_client_rect();
+            rows.contains(Some(element)) && rect.top() >= view.top() && rect.bottom() <= view.bottom()
         });
         let element = focused.or_else(|| rows.children().item(first_below(rows, view.top())));
         let element = element.map(|element| {
-            let place = place(scroller, &element);
-            SendWrapper::new((element, place))
+            let bottom = content_bottom(scroller, &element);
+            SendWrapper::new((element, bottom))
         });
-        self.kept.update(|kept| (kept.element, kept.held) = (element, held));
+        self.state.update(|state| (state.element, state.end_distance) = (element, end_distance));
     }
 
     /// Follows the end from now on.
     pub fn follow_end(self) {
-        self.kept.update(|kept| (kept.element, kept.held) = (None, None));
+        self.state.update(|state| (state.element, state.end_distance) = (None, None));
     }
 
     /// Prepares for a change of the rows. Has to be called before each. The end is not followed while the reader is
@@ -116,25 +116,25 @@ impl Anchor {
     pub fn before_rows_change(self) {
         let Some((scroller, rows)) = self.elements() else { return };
         // Checking the list itself first avoids a search through all its elements.
-        let is_chosen = rows.matches(":active, :focus-within").is_ok_and(|is| is)
-            && rows.query_selector(CHOSEN).is_ok_and(|found| found.is_some());
-        let (is_free, is_held) =
-            self.kept.with_untracked(|kept| (kept.element.is_none(), kept.held.is_some()));
+        let is_in_use = rows.matches(":active, :focus-within").is_ok_and(|is| is)
+            && rows.query_selector(IN_USE).is_ok_and(|found| found.is_some());
+        let (follows_end, would_follow_end) =
+            self.state.with_untracked(|state| (state.element.is_none(), state.end_distance.is_some()));
         let top = scroll_top(&scroller);
-        let is_at_end = -top <= AT_THE_END;
-        if is_free && (is_chosen || !is_at_end) {
+        let is_at_end = -top <= END_TOLERANCE;
+        if follows_end && (is_in_use || !is_at_end) {
             self.choose_element(&scroller, &rows, Some(-top).filter(|_| is_at_end));
-        } else if is_held && !is_chosen {
+        } else if would_follow_end && !is_in_use {
             self.follow_end();
             scroller.set_scroll_top(0);
         }
-        self.kept.update(|kept| kept.before = Some(top));
+        self.state.update(|state| state.scroll_top_before = Some(top));
         // After the rows have changed, and before the page is painted.
         queue_microtask(move || self.restore_place());
     }
 
     /// Keeps the place whenever the scroller or the list is resized.
-    pub fn watch(self) {
+    pub fn observe_resizes(self) {
         Effect::new(move |_| {
             let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
             let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.restore_place());
@@ -142,7 +142,7 @@ impl Anchor {
                 observer.observe(&scroller);
                 observer.observe(&rows);
             }
-            // It lives as long as the page.
+            // It exists as long as the page.
             resized.forget();
         });
     }
@@ -150,26 +150,29 @@ impl Anchor {
     /// Scrolls back to where the anchor element was, if anything has moved it.
     fn restore_place(self) {
         let Some((scroller, rows)) = self.elements() else { return };
-        let mut kept = None;
-        self.kept.update(|all| kept = all.element.clone().zip(Some((all.before.take(), all.held))));
-        let Some((element, (before, held))) = kept else { return };
+        let mut anchor = None;
+        self.state.update(|state| {
+            let before = state.scroll_top_before.take();
+            anchor = state.element.clone().map(|element| (element, before, state.end_distance));
+        });
+        let Some((element, scroll_top_before, end_distance)) = anchor else { return };
         let (element, was) = element.take();
         if !element.is_connected() {
-            return self.choose_element(&scroller, &rows, held);
+            return self.choose_element(&scroller, &rows, end_distance);
         }
-        let (now, top) = (place(&scroller, &element), scroll_top(&scroller));
-        let by = before.unwrap_or(top) + now - was - top;
-        if by.abs() > MOVED {
+        let (now, top) = (content_bottom(&scroller, &element), scroll_top(&scroller));
+        let by = scroll_top_before.unwrap_or(top) + now - was - top;
+        if by.abs() > MIN_SHIFT {
             scroller.scroll_by_with_x_and_y(0.0, by);
-            let held = held.map(|_| -scroll_top(&scroller));
+            let end_distance = end_distance.map(|_| -scroll_top(&scroller));
             let element = Some(SendWrapper::new((element, now)));
-            self.kept.update(|kept| (kept.element, kept.held) = (element, held));
+            self.state.update(|state| (state.element, state.end_distance) = (element, end_distance));
         }
     }
 }
 
 /// Returns the bottom edge of an element within the scrolled content, which scrolling does not change.
-fn place(scroller: &HtmlDivElement, element: &Element) -> f64 {
+fn content_bottom(scroller: &HtmlDivElement, element: &Element) -> f64 {
     element.get_bounding_client_rect().bottom() - scroller.get_bounding_client_rect().top()
         + scroll_top(scroller)
 }
