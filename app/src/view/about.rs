@@ -18,9 +18,9 @@ use crate::{
         avatar::Avatar,
         body::breakable,
         composer::ComposerField,
-        dynamic::{Show, dynamic_view},
         icon,
         problem_line::ProblemLine,
+        reactive_view::{Show, reactive_view},
     },
 };
 
@@ -108,7 +108,7 @@ pub fn AboutView() -> impl IntoView {
             }
         }
     });
-    dynamic_view(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
+    reactive_view(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
 }
 
 #[component]
@@ -271,7 +271,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 .map(|_| {
                     view! {
                         <p class="about-said soft" dir="auto">
-                            {dynamic_view(move || breakable(&text_of_same_height()))}
+                            {reactive_view(move || breakable(&text_of_same_height()))}
                         </p>
                     }
                 })}

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::{dynamic::dynamic_text, problem_line::ProblemLine},
+    view::{problem_line::ProblemLine, reactive_view::reactive_text},
 };
 
 /// The connection line.
@@ -42,11 +42,11 @@ pub fn ConnectionStatus(
         <div class="connection" data-state=state>
             <span role="status" aria-label="Connection">
                 <span class="of-life"></span>
-                <span>{dynamic_text(word)}</span>
+                <span>{reactive_text(word)}</span>
             </span>
             <span class="soft">
                 <span class="of-life"></span>
-                <span>{dynamic_text(explanation)}</span>
+                <span>{reactive_text(explanation)}</span>
             </span>
             <a href="">"Load again"</a>
         </div>

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, view::dynamic::dynamic_text};
+use crate::{live::Live, view::reactive_view::reactive_text};
 
 /// Formats the number of people online.
 pub fn people(number: usize) -> String {
@@ -29,10 +29,12 @@ pub fn CountsView() -> impl IntoView {
     view! {
         <p class="counts soft">
             <span role="status" aria-live="off" aria-label="People online" translate="no">
-                {dynamic_text(move || counts.get().map_or_else(|| unknown(&people(0)), |counts| people(counts.people)))}
+                {reactive_text(move || {
+                    counts.get().map_or_else(|| unknown(&people(0)), |counts| people(counts.people))
+                })}
             </span>
             <span role="status" aria-live="off" aria-label="Open chats" translate="no">
-                {dynamic_text(move || counts.get().map_or_else(|| unknown(&chats(0)), |counts| chats(counts.chats)))}
+                {reactive_text(move || counts.get().map_or_else(|| unknown(&chats(0)), |counts| chats(counts.chats)))}
             </span>
         </p>
     }

@@ -6,7 +6,7 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::RemoveOwn,
     live::{Live, LiveChat},
-    view::dynamic::{dynamic_view, fixed_text},
+    view::reactive_view::{reactive_view, static_text},
 };
 
 /// Why the page cannot go on, and what to do. Empty while the page can.
@@ -28,10 +28,10 @@ pub fn Ended() -> impl IntoView {
             };
             let removed_from = chat.filter(|_| problem == Problem::Removed).map(LiveChat::chat_id);
             view! {
-                <p>{fixed_text(problem.to_string())}</p>
+                <p>{static_text(problem.to_string())}</p>
                 {removed_from.map(|chat| view! { <RemoveOwnForm chat /> })}
                 <a class="primary" href=address>
-                    {fixed_text(verb)}
+                    {static_text(verb)}
                 </a>
             }
         });
@@ -39,7 +39,7 @@ pub fn Ended() -> impl IntoView {
     };
     view! {
         <div class="ended" role="alert">
-            {dynamic_view(content)}
+            {reactive_view(content)}
         </div>
     }
     .into_any()

@@ -9,10 +9,10 @@ use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
     view::{
-        dynamic::{Show, dynamic_text, dynamic_view, fixed_text},
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         members::MembersButton,
+        reactive_view::{Show, reactive_text, reactive_view, static_text},
         switch::Switch,
     },
 };
@@ -37,7 +37,7 @@ pub fn ChatHeader() -> impl IntoView {
     let heading = move || {
         view! {
             <h1 dir="auto" title=move || title.get()>
-                {dynamic_text(move || title.get())}
+                {reactive_text(move || title.get())}
             </h1>
         }
     };
@@ -87,7 +87,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
     view! {
         <Show
             when=move || is_owner.get() && !is_direct.get()
-            fallback=move || view! { <span class="badge">{dynamic_text(word)}</span> }
+            fallback=move || view! { <span class="badge">{reactive_text(word)}</span> }
         >
             <Switch
                 label="Public"
@@ -137,7 +137,9 @@ fn CopyLink() -> impl IntoView {
             "Copy link"
         </button>
         <span class="copied" role="status" aria-label="Link">
-            {dynamic_view(move || text().map(|text| view! { <span class="note">{fixed_text(text)}</span> }).into_any())}
+            {reactive_view(move || {
+                text().map(|text| view! { <span class="note">{static_text(text)}</span> }).into_any()
+            })}
         </span>
     }
     .into_any()

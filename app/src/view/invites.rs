@@ -9,10 +9,10 @@ use crate::{
     view::{
         avatar::Avatar,
         composer::ComposerField,
-        dynamic::{Show, dynamic_text, dynamic_view},
         item::Item,
         list::list,
         problem_line::ProblemLine,
+        reactive_view::{Show, reactive_text, reactive_view},
         start_form::START_HEADING_ID,
     },
 };
@@ -79,9 +79,9 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     };
     view! {
         <li class="invite">
-            {dynamic_view(who)} <p>
+            {reactive_view(who)} <p>
                 <strong>
-                    <bdi translate="no">{dynamic_text(name)}</bdi>
+                    <bdi translate="no">{reactive_text(name)}</bdi>
                 </strong>
                 " wants to chat with you privately."
             </p> <form method="post" action=AnswerInvite::PATH target="_blank" on:submit=accept>

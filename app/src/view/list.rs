@@ -22,7 +22,7 @@ use leptos::{
 
 use crate::{
     hydration::DeferredView,
-    view::{dynamic::dynamic_view, item::Item, list_pause::ListPause},
+    view::{item::Item, list_pause::ListPause, reactive_view::reactive_view},
 };
 
 /// The class of a row whose item was removed while the list is paused.
@@ -95,7 +95,7 @@ fn list_of(
         };
         List { items, kind: Arc::clone(&kind), owner: owner.clone() }.into_any()
     };
-    dynamic_view(show).into_any()
+    reactive_view(show).into_any()
 }
 
 /// The items of a list at one moment.

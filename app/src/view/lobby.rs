@@ -16,11 +16,11 @@ use crate::{
     live::{LiveLobby, address},
     view::{
         avatar::Avatar,
-        dynamic::{Show, dynamic_text, dynamic_view, fixed_text},
         icon,
         item::Item,
         list::list,
         members::people_here,
+        reactive_view::{Show, reactive_text, reactive_view, static_text},
     },
 };
 
@@ -71,10 +71,10 @@ pub fn LobbyView() -> impl IntoView {
         <section class="lobby" aria-labelledby=HEADING_ID>
             <div class="lobby-head">
                 <h2 id=HEADING_ID>"Public chats"</h2>
-                <span class="soft">{dynamic_text(count)}</span>
+                <span class="soft">{reactive_text(count)}</span>
                 <Show when=move || { pause.waiting.get() > 0 }>
                     <button type="button" class="new-rows" on:click=move |_| pause.update_once()>
-                        {dynamic_text(new_chats)}
+                        {reactive_text(new_chats)}
                     </button>
                 </Show>
                 <FilterField />
@@ -90,7 +90,7 @@ pub fn LobbyView() -> impl IntoView {
             </ul>
             <Show when=move || shown.get() == 0>
                 <p class="empty soft">
-                    {dynamic_text(move || {
+                    {reactive_text(move || {
                         if is_filtered() {
                             "No public chat has this in its title."
                         } else {
@@ -167,7 +167,7 @@ fn FilterField() -> impl IntoView {
 fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
     let id = listing.with_untracked(|listing| listing.id);
     let title = move || listing.with(|listing| listing.title.to_string());
-    // One dynamic view for all the rest of a row, instead of one for each text: there are many rows.
+    // One reactive view for all the rest of a row, instead of one for each text: there are many rows.
     let about = move || listing.with(|listing| about_view(listing, lobby.live.now.get()));
     view! {
         <li class="listing">
@@ -178,7 +178,7 @@ fn listing_view(lobby: LiveLobby, listing: RwSignal<Listing>) -> AnyView {
             >
                 {title}
             </a>
-            {dynamic_view(about)}
+            {reactive_view(about)}
         </li>
     }
     .into_any()
@@ -194,11 +194,11 @@ fn about_view(listing: &Listing, now: Timestamp) -> AnyView {
     view! {
         <span class="soft">
             <span class="count" class:occupied=listing.members != 0 translate="no">
-                {fixed_text(count)}
+                {static_text(count)}
             </span>
             " · "
-            <span class="wide-only">{fixed_text(event)}</span>
-            <span>{fixed_text(ago)}</span>
+            <span class="wide-only">{static_text(event)}</span>
+            <span>{static_text(ago)}</span>
         </span>
         <span class="faces" aria-hidden="true">
             {faces}

@@ -15,7 +15,6 @@ use crate::{
         about::{AboutLink, ActionForm, person_address},
         avatar::Avatar,
         counts::CountsView,
-        dynamic::{Show, dynamic_text, dynamic_view, fixed_text, optional_text},
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         invites::InvitesSetting,
@@ -23,6 +22,7 @@ use crate::{
         list::list,
         list_pause::ListPause,
         problem_line::ProblemLine,
+        reactive_view::{Show, optional_text, reactive_text, reactive_view, static_text},
         switch::Switch,
         terms::Terms,
     },
@@ -120,10 +120,10 @@ pub fn Members() -> impl IntoView {
             ></button>
             <div class="members-sheet">
                 <div class="members-head">
-                    <h2 translate="no">{dynamic_text(move || heading(count.get()))}</h2>
+                    <h2 translate="no">{reactive_text(move || heading(count.get()))}</h2>
                     <Show when=move || { pause.waiting.get() > 0 }>
                         <button type="button" class="new-rows" on:click=move |_| pause.update_once()>
-                            {dynamic_text(new_people)}
+                            {reactive_text(new_people)}
                         </button>
                     </Show>
                     <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID popovertargetaction="hide">
@@ -140,7 +140,7 @@ pub fn Members() -> impl IntoView {
                 >
                     <ul aria-label="Members">{list(Some(pause), rows, member)}</ul>
                     <Show when=move || { unnamed() > 0 }>
-                        <p class="soft">{dynamic_text(move || format!("and {} more", unnamed()))}</p>
+                        <p class="soft">{reactive_text(move || format!("and {} more", unnamed()))}</p>
                     </Show>
                 </div>
                 <footer class="members-foot">
@@ -236,7 +236,7 @@ pub fn MembersButton() -> impl IntoView {
                 {optional_text(move || Some(count.get()).filter(|count| *count > 0).map(|count| count.to_string()))}
             </span>
             <span class="hidden" translate="no">
-                {dynamic_text(move || heading(count.get()))}
+                {reactive_text(move || heading(count.get()))}
             </span>
         </button>
     }
@@ -251,11 +251,11 @@ fn SelfRow(me: UserId) -> impl IntoView {
     let name = move || {
         view! {
             <span class="name" dir="auto" translate="no">
-                {dynamic_text(move || nickname.get())}
+                {reactive_text(move || nickname.get())}
             </span>
         }
     };
-    let avatar = dynamic_view(move || {
+    let avatar = reactive_view(move || {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()
     });
@@ -283,7 +283,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
         view! {
             <Avatar id nickname />
             <span class="name" dir="auto" translate="no">
-                {fixed_text(name)}
+                {static_text(name)}
             </span>
         }
         .into_any()
@@ -313,7 +313,7 @@ fn MemberRow(member: RwSignal<User>, typing: Memo<Vec<UserId>>) -> impl IntoView
     // The button for a private chat covers the whole row.
     view! {
         <li class="member">
-            {dynamic_view(who)} {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })} {marks(id, None)}
+            {reactive_view(who)} {can_be_asked.then(|| view! { <ChatPrivatelyForm id member /> })} {marks(id, None)}
             <Show when=move || typing.with(|typing| typing.contains(&id))>
                 <Dots />
             </Show> <AboutLink address label about />
@@ -342,9 +342,9 @@ fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     });
     view! {
         <span class="marks soft">
-            {dynamic_view(move || {
+            {reactive_view(move || {
                 let marks = marks.get().into_iter().flatten();
-                marks.map(|mark| view! { <span>{fixed_text(mark)}</span> }).collect_view().into_any()
+                marks.map(|mark| view! { <span>{static_text(mark)}</span> }).collect_view().into_any()
             })}
         </span>
     }
@@ -413,14 +413,14 @@ pub fn TypingLine() -> impl IntoView {
     });
     view! {
         <p class="typing-line soft">
-            {dynamic_view(move || {
+            {reactive_view(move || {
                 let parts = names.with(|names| typing_text(names));
                 parts
                     .into_iter()
                     .map(|(who, did)| {
                         view! {
-                            <bdi translate="no">{fixed_text(who)}</bdi>
-                            <span>{fixed_text(did)}</span>
+                            <bdi translate="no">{static_text(who)}</bdi>
+                            <span>{static_text(did)}</span>
                         }
                     })
                     .collect_view()

@@ -26,7 +26,7 @@ use crate::{
         about::{AboutLink, message_address},
         avatar::Avatar,
         body::body_view,
-        dynamic::{dynamic_text, dynamic_view, fixed_text},
+        reactive_view::{reactive_text, reactive_view, static_text},
     },
 };
 
@@ -64,11 +64,11 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let (avatar, name) = match first.nickname.cloned() {
         Some(nickname) => {
             let name = nickname.to_string();
-            (view! { <Avatar id=author nickname /> }.into_any(), fixed_text(name).into_any())
+            (view! { <Avatar id=author nickname /> }.into_any(), static_text(name).into_any())
         }
         None => {
             let avatar = move || view! { <Avatar id=author nickname=nickname() /> }.into_any();
-            (dynamic_view(avatar).into_any(), dynamic_text(move || nickname().to_string()).into_any())
+            (reactive_view(avatar).into_any(), reactive_text(move || nickname().to_string()).into_any())
         }
     };
     let is_own = me.with_untracked(|me| me.id == author);
@@ -82,7 +82,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                     RemovedBy::Author => "Message removed",
                     RemovedBy::Owner => "Message removed by the owner",
                 };
-                Some(view! { <p class="gone soft">{fixed_text(text)}</p> }.into_any())
+                Some(view! { <p class="gone soft">{static_text(text)}</p> }.into_any())
             }
         })
         .into_any()
@@ -118,7 +118,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                 " "
                 {clock(at)}
             </p>
-            {dynamic_view(body)}
+            {reactive_view(body)}
             {delivery}
             <AboutLink address label="About this message" about one_of_many=true />
         </li>

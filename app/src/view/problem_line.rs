@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
-    view::dynamic::optional_text,
+    view::reactive_view::optional_text,
 };
 
 /// A line with a problem, empty if there is none. [`Problem::NotConnected`] is cleared once the page is connected.

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::{live::Live, view::dynamic::dynamic_text};
+use crate::{live::Live, view::reactive_view::reactive_text};
 
 /// The terms, in plain words.
 #[component]
@@ -16,5 +16,5 @@ pub fn Terms() -> impl IntoView {
             lifetimes.message, lifetimes.chat, lifetimes.user
         )
     };
-    view! { <p class="terms soft">{dynamic_text(text)}</p> }
+    view! { <p class="terms soft">{reactive_text(text)}</p> }
 }

@@ -15,7 +15,6 @@ use self::{paging::Paging, unread::UnreadLine};
 use crate::{
     live::LiveChat,
     view::{
-        dynamic::{Show, dynamic_text, optional_text},
         icon,
         item::Item,
         list::list,
@@ -23,6 +22,7 @@ use crate::{
             line::{Line, lines},
             line_view,
         },
+        reactive_view::{Show, optional_text, reactive_text},
         scroll_anchor::ScrollAnchor,
     },
 };
@@ -205,7 +205,7 @@ fn ToNewest(has_unseen: Memo<bool>, is_away: Memo<bool>, go: Callback<()>) -> im
         <Show when=move || is_away.get()>
             <button type="button" class="to-newest" class:unseen=move || has_unseen.get() on:click=move |_| go.run(())>
                 {icon::down()}
-                <span>{dynamic_text(label)}</span>
+                <span>{reactive_text(label)}</span>
             </button>
         </Show>
     }

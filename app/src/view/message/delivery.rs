@@ -7,7 +7,7 @@ use crate::{
     live::{Connection, LiveChat},
     view::{
         composer::{self, ComposerField},
-        dynamic::{Show, dynamic_text},
+        reactive_view::{Show, reactive_text},
     },
 };
 
@@ -71,10 +71,10 @@ pub fn DeliveryView(
     view! {
         <Show when=move || matches!(delivery.get(), Delivery::Waits(_))>
             <p class="delivery" class:stuck=is_stuck>
-                <span>{dynamic_text(status)}</span>
+                <span>{reactive_text(status)}</span>
                 <Show when=move || is_stuck() && !has_ended()>
                     <button type="button" class="quiet" on:click=retry>
-                        {dynamic_text(retry_label)}
+                        {reactive_text(retry_label)}
                     </button>
                 </Show>
                 <Show when=can_be_dropped>

@@ -10,7 +10,7 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use super::line::Line;
 use crate::{
     api::SetHidden,
-    view::{about::ActionForm, dynamic::dynamic_text, problem_line::ProblemLine},
+    view::{about::ActionForm, problem_line::ProblemLine, reactive_view::reactive_text},
 };
 
 /// A line for messages of a user hidden by the reader, with a button to show them.
@@ -36,7 +36,7 @@ pub fn HiddenView(
     };
     view! {
         <li class="system hidden-messages">
-            <span>{dynamic_text(text)}</span>
+            <span>{reactive_text(text)}</span>
             <bdi translate="no">{name.clone()}</bdi>
             ", whom you have hidden"
             <ActionForm

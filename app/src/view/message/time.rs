@@ -3,7 +3,7 @@
 use domain::{Timestamp, timeline::local_time};
 use leptos::prelude::*;
 
-use crate::{live::Live, view::dynamic::dynamic_text};
+use crate::{live::Live, view::reactive_view::reactive_text};
 
 /// Shows the time of day, with the date as tooltip and for assistive technology.
 pub(super) fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
@@ -38,7 +38,7 @@ pub fn DayLine(
     view! {
         <li class="day">
             <time datetime=at.to_string() title=move || there(at).utc_date()>
-                {dynamic_text(move || there(at).utc_day_in_words(there(live.now.get())))}
+                {reactive_text(move || there(at).utc_day_in_words(there(live.now.get())))}
             </time>
         </li>
     }

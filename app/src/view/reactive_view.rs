@@ -1,6 +1,6 @@
-//! Dynamic texts and views that keep working when something else changes the page: translators wrap text in other
+//! Reactive texts and views that keep working when something else changes the page: translators wrap text in other
 //! elements, and some extensions remove comments, by which Leptos finds its places
-//! (docs/adr/0020-a-page-that-others-change.md). They replace Leptos' `Show` and dynamic text. Attributes are plain
+//! (docs/adr/0020-a-page-that-others-change.md). They replace Leptos' `Show` and reactive text. Attributes are plain
 //! closures.
 
 use std::{cell::RefCell, rc::Rc};
@@ -23,31 +23,31 @@ use leptos::{
 
 /// A text that is the only content of its element. It is set as the text content of the element, and not of a text
 /// node, which a translator may have replaced.
-pub struct Text(String);
+pub struct TextContent(String);
 
 /// Creates a text that does not change by itself. It has to be the only child of its element.
-pub fn fixed_text(text: impl Into<String>) -> Text {
-    Text(text.into())
+pub fn static_text(text: impl Into<String>) -> TextContent {
+    TextContent(text.into())
 }
 
-/// Creates a text that follows the state. It has to be the only child of its element.
-pub fn dynamic_text<T: Into<String>>(
+/// Creates a text that is set again when the signals it reads change. It has to be the only child of its element.
+pub fn reactive_text<T: Into<String>>(
     text: impl Fn() -> T + Send + 'static,
-) -> Box<dyn FnMut() -> Text + Send> {
-    Box::new(move || Text(text().into()))
+) -> Box<dyn FnMut() -> TextContent + Send> {
+    Box::new(move || TextContent(text().into()))
 }
 
-/// Creates a text that follows the state and may be empty. It has to be the only child of its element.
+/// Creates a text as [`reactive_text`] does, which may be empty. It has to be the only child of its element.
 pub fn optional_text<T: Into<String>>(
     text: impl Fn() -> Option<T> + Send + 'static,
-) -> Box<dyn FnMut() -> Text + Send> {
-    dynamic_text(move || text().map(Into::into).unwrap_or_default())
+) -> Box<dyn FnMut() -> TextContent + Send> {
+    reactive_text(move || text().map(Into::into).unwrap_or_default())
 }
 
 /// A text on the page: its element, once it is mounted or hydrated, and the text last set.
-pub struct TextState(Option<types::Element>, String);
+pub struct TextContentState(Option<types::Element>, String);
 
-impl Mountable for TextState {
+impl Mountable for TextContentState {
     fn unmount(&mut self) {
         if let Some(element) = self.0.take() {
             element.set_text_content(None);
@@ -68,14 +68,14 @@ impl Mountable for TextState {
     }
 }
 
-impl Render for Text {
-    type State = TextState;
+impl Render for TextContent {
+    type State = TextContentState;
 
-    fn build(self) -> TextState {
-        TextState(None, self.0)
+    fn build(self) -> TextContentState {
+        TextContentState(None, self.0)
     }
 
-    fn rebuild(self, TextState(element, last): &mut TextState) {
+    fn rebuild(self, TextContentState(element, last): &mut TextContentState) {
         // A text that is the same is left alone, since it may have been translated.
         if *last != self.0 {
             *last = self.0;
@@ -86,7 +86,7 @@ impl Render for Text {
     }
 }
 
-impl AddAnyAttr for Text {
+impl AddAnyAttr for TextContent {
     type Output<NewAttr: Attribute> = Self;
 
     fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
@@ -94,7 +94,7 @@ impl AddAnyAttr for Text {
     }
 }
 
-impl RenderHtml for Text {
+impl RenderHtml for TextContent {
     type AsyncOutput = Self;
     type Owned = Self;
 
@@ -119,14 +119,14 @@ impl RenderHtml for Text {
         }
     }
 
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> TextState {
+    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> TextContentState {
         // Before its first child, the cursor is at the element.
         let element = cursor.current().dyn_into().ok();
         if !self.0.is_empty() {
             cursor.child();
             position.set(Position::NextChild);
         }
-        TextState(element, self.0)
+        TextContentState(element, self.0)
     }
 
     fn into_owned(self) -> Self {
@@ -134,30 +134,30 @@ impl RenderHtml for Text {
     }
 }
 
-/// The parent element of a dynamic view, known once the view is mounted or hydrated.
+/// The parent element of a reactive view, known once the view is mounted or hydrated.
 type ParentElement = Rc<RefCell<Option<types::Element>>>;
 
 /// A view that is rendered again when the signals it reads change. If its place cannot be found any more, it is put at
 /// the end of its parent element.
-pub struct DynamicView(Box<dyn Fn() -> AnyView + Send>);
+pub struct ReactiveView(Box<dyn Fn() -> AnyView + Send>);
 
-/// Creates a [`DynamicView`].
-pub fn dynamic_view(show: impl Fn() -> AnyView + Send + 'static) -> DynamicView {
-    DynamicView(Box::new(show))
+/// Creates a [`ReactiveView`].
+pub fn reactive_view(show: impl Fn() -> AnyView + Send + 'static) -> ReactiveView {
+    ReactiveView(Box::new(show))
 }
 
-/// The state of a dynamic view on the page.
-pub struct DynamicViewState {
+/// The state of a reactive view on the page.
+pub struct ReactiveViewState {
     parent: ParentElement,
     effect: RenderEffect<AnyViewState>,
 }
 
-impl DynamicView {
+impl ReactiveView {
     fn into_state(
         self,
         parent: ParentElement,
         first: impl FnOnce(AnyView) -> AnyViewState + 'static,
-    ) -> DynamicViewState {
+    ) -> ReactiveViewState {
         let Self(show) = self;
         let mut first = Some(first);
         let effect = RenderEffect::new({
@@ -177,11 +177,11 @@ impl DynamicView {
                 state
             }
         });
-        DynamicViewState { parent, effect }
+        ReactiveViewState { parent, effect }
     }
 }
 
-impl Mountable for DynamicViewState {
+impl Mountable for ReactiveViewState {
     fn unmount(&mut self) {
         self.parent.take();
         self.effect.unmount();
@@ -201,14 +201,14 @@ impl Mountable for DynamicViewState {
     }
 }
 
-impl Render for DynamicView {
-    type State = DynamicViewState;
+impl Render for ReactiveView {
+    type State = ReactiveViewState;
 
-    fn build(self) -> DynamicViewState {
+    fn build(self) -> ReactiveViewState {
         self.into_state(ParentElement::default(), Render::build)
     }
 
-    fn rebuild(self, state: &mut DynamicViewState) {
+    fn rebuild(self, state: &mut ReactiveViewState) {
         let new = self.build();
         let mut old = std::mem::replace(state, new);
         let parent = old.parent.borrow().clone();
@@ -218,16 +218,16 @@ impl Render for DynamicView {
     }
 }
 
-impl AddAnyAttr for DynamicView {
+impl AddAnyAttr for ReactiveView {
     type Output<NewAttr: Attribute> = Self;
 
     fn add_any_attr<NewAttr: Attribute>(self, attribute: NewAttr) -> Self {
         let attribute = attribute.into_cloneable_owned();
-        dynamic_view(move || (self.0)().add_any_attr(attribute.clone()).into_any())
+        reactive_view(move || (self.0)().add_any_attr(attribute.clone()).into_any())
     }
 }
 
-impl RenderHtml for DynamicView {
+impl RenderHtml for ReactiveView {
     type AsyncOutput = AnyView;
     type Owned = Self;
 
@@ -249,7 +249,11 @@ impl RenderHtml for DynamicView {
         (self.0)().to_html_with_buf(html, position, flags, attributes);
     }
 
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> DynamicViewState {
+    fn hydrate<const FROM_SERVER: bool>(
+        self,
+        cursor: &Cursor,
+        position: &PositionState,
+    ) -> ReactiveViewState {
         let node = cursor.current();
         let parent = match position.get() {
             Position::FirstChild => node.dyn_into().ok(),
@@ -269,14 +273,14 @@ impl RenderHtml for DynamicView {
 /// Shows `children` while a condition holds, and `fallback` otherwise. Replaces Leptos' `Show`.
 #[component]
 pub fn Show(
-    /// The condition.
+    /// Returns whether the condition holds.
     when: impl Fn() -> bool + Send + Sync + 'static,
-    /// The view while it holds.
+    /// The view while the condition holds.
     children: ChildrenFn,
-    /// The view while it does not hold.
+    /// The view while the condition does not hold.
     #[prop(optional, into)]
     fallback: ViewFn,
 ) -> impl IntoView {
     let when = Memo::new(move |_| when());
-    dynamic_view(move || if when.get() { children() } else { fallback.run() })
+    reactive_view(move || if when.get() { children() } else { fallback.run() })
 }
