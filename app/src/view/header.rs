@@ -13,7 +13,7 @@ use crate::{
         icon,
         members::MembersButton,
         reactive_view::{Show, reactive_text, reactive_view, static_text},
-        switch::Switch,
+        setting_switch::SettingSwitch,
     },
 };
 
@@ -89,7 +89,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
             when=move || is_owner.get() && !is_direct.get()
             fallback=move || view! { <span class="badge">{reactive_text(word)}</span> }
         >
-            <Switch
+            <SettingSwitch
                 label="Public"
                 title="Listed on the home page"
                 action=SetVisibility::PATH

@@ -23,7 +23,7 @@ use crate::{
         list_pause::ListPause,
         problem_line::ProblemLine,
         reactive_view::{Show, optional_text, reactive_text, reactive_view, static_text},
-        switch::Switch,
+        setting_switch::SettingSwitch,
         terms::Terms,
     },
 };
@@ -169,7 +169,7 @@ fn Lock() -> impl IntoView {
     view! {
         <Show when=move || is_mine.get()>
             <div class="lock">
-                <Switch
+                <SettingSwitch
                     label="Locked"
                     title="Only you can write"
                     action=SetLock::PATH

@@ -1,14 +1,14 @@
-//! A switch for a setting of the chat, for its owner.
+//! A switch with which the owner of a chat turns one of its settings on or off.
 
 use domain::frame::Ask;
 use leptos::{ev::SubmitEvent, prelude::*};
 
 use crate::live::LiveChat;
 
-/// A switch. Its command is sent over the socket on a hydrated page, and as an ordinary form otherwise.
+/// A switch for a setting of the chat. Its command is sent over the socket on a hydrated page, and as an ordinary form otherwise.
 #[component]
-pub fn Switch(
-    /// The label.
+pub fn SettingSwitch(
+    /// The label of the switch.
     label: &'static str,
     /// What the setting means, in a few words.
     title: &'static str,
@@ -18,9 +18,9 @@ pub fn Switch(
     name: &'static str,
     /// The values of the field for off and on.
     values: [&'static str; 2],
-    /// Whether it is on.
+    /// Whether the setting is on.
     is_on: Memo<bool>,
-    /// Returns the command that switches it on or off.
+    /// Returns the command that turns the setting on or off.
     ask: Callback<bool, Ask>,
 ) -> impl IntoView {
     let chat = LiveChat::from_context();
