@@ -9,8 +9,8 @@ use crate::{
     view::{
         avatar::Avatar,
         composer::ComposerField,
-        item::Item,
         list::list,
+        list_item::ListItem,
         problem_line::ProblemLine,
         reactive_view::{Show, reactive_text, reactive_view},
         start_form::START_HEADING_ID,
@@ -32,7 +32,7 @@ pub fn InvitesView(
 ) -> impl IntoView {
     let live = Live::from_context();
     let invites =
-        move || live.invites.get().into_iter().map(|invite| Item::new(invite.chat, invite)).collect();
+        move || live.invites.get().into_iter().map(|invite| ListItem::new(invite.chat, invite)).collect();
     let invite = move |invite| view! { <InviteView invite back /> }.into_any();
     view! {
         <div class="invites-place" aria-live="polite">

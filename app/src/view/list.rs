@@ -22,11 +22,11 @@ use leptos::{
 
 use crate::{
     hydration::DeferredView,
-    view::{item::Item, list_pause::ListPause, reactive_view::reactive_view},
+    view::{list_item::ListItem, list_pause::ListPause, reactive_view::reactive_view},
 };
 
 /// The class of a row whose item was removed while the list is paused.
-const GONE: &str = "has-gone";
+const REMOVED: &str = "has-gone";
 
 /// The type of the items of a list, type-erased.
 trait Kind: Send + Sync {
@@ -74,7 +74,7 @@ where
 /// single element. With a `pause`, the rows stay as they are while the list is paused.
 pub fn list<T: PartialEq + Send + Sync + 'static>(
     pause: Option<ListPause>,
-    items: impl Fn() -> Vec<Item> + Send + 'static,
+    items: impl Fn() -> Vec<ListItem> + Send + 'static,
     view: impl Fn(RwSignal<T>) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
     list_of(pause, Box::new(items), Arc::new(TypedKind { view, of: PhantomData }))
@@ -82,7 +82,7 @@ pub fn list<T: PartialEq + Send + Sync + 'static>(
 
 fn list_of(
     pause: Option<ListPause>,
-    items: Box<dyn Fn() -> Vec<Item> + Send>,
+    items: Box<dyn Fn() -> Vec<ListItem> + Send>,
     kind: Arc<dyn Kind>,
 ) -> AnyView {
     // Rows are owned by the surroundings of the list: the closure below is run for each change of the items.
@@ -100,7 +100,7 @@ fn list_of(
 
 /// The items of a list at one moment.
 struct List {
-    items: Vec<Item>,
+    items: Vec<ListItem>,
     kind: Arc<dyn Kind>,
     owner: Owner,
 }
@@ -114,7 +114,7 @@ struct Slot {
     // Fields are dropped in this order: the view before the signals it reads.
     view: RowView,
     state: RowState,
-    is_gone: bool,
+    is_removed: bool,
     _owner: Owner,
 }
 
@@ -124,11 +124,11 @@ struct ListState {
     end: Comment,
 }
 
-/// Creates a row for a new item. Returns `None` if the item is gone.
+/// Creates a row for a new item. Returns `None` if the item was removed.
 fn slot(
     kind: &Arc<dyn Kind>,
     owner: &Owner,
-    item: Item,
+    item: ListItem,
     show: &mut dyn FnMut(DeferredView) -> RowView,
 ) -> Option<Slot> {
     let row = item.row?;
@@ -138,7 +138,7 @@ fn slot(
         let shown = Arc::clone(&state);
         (state, show(DeferredView(Box::new(move || kind.view(&shown)))))
     });
-    Some(Slot { key: item.key, view, state, is_gone: false, _owner: owner })
+    Some(Slot { key: item.key, view, state, is_removed: false, _owner: owner })
 }
 
 impl List {
@@ -154,12 +154,12 @@ impl Slot {
         self.view.elements().into_iter().next()
     }
 
-    fn mark_gone(&mut self, is_gone: bool) {
-        if self.is_gone != is_gone
+    fn mark_removed(&mut self, is_removed: bool) {
+        if self.is_removed != is_removed
             && let Some(element) = self.element()
         {
-            self.is_gone = is_gone;
-            let _ = element.class_list().toggle_with_force(GONE, is_gone);
+            self.is_removed = is_removed;
+            let _ = element.class_list().toggle_with_force(REMOVED, is_removed);
         }
     }
 }
@@ -201,7 +201,7 @@ impl Render for List {
         let Self { items, kind, owner } = self;
         let mut slots: Vec<Option<Slot>> = state.slots.drain(..).map(Some).collect();
         let mut next = 0;
-        let place_of = |item: &Item| {
+        let place_of = |item: &ListItem| {
             let is_it = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.key == item.key);
             // Most rows still follow the row that they followed before.
             let is_next = slots.get(next).is_some_and(is_it);
@@ -211,8 +211,8 @@ impl Render for List {
         };
         let was: Vec<Option<usize>> = items.iter().map(place_of).collect();
         let kept: Vec<Option<Slot>> = was.iter().map(|place| slots[(*place)?].take()).collect();
-        for mut gone in slots.into_iter().flatten() {
-            gone.view.unmount();
+        for mut removed in slots.into_iter().flatten() {
+            removed.view.unmount();
         }
         let focused = document().active_element();
         let parent = state.end.parent_element();
@@ -220,7 +220,7 @@ impl Render for List {
         for ((item, slot), stays) in items.into_iter().zip(kept).zip(unmoved(&was)).rev() {
             let slot = match slot {
                 Some(mut slot) => {
-                    slot.mark_gone(item.row.is_none());
+                    slot.mark_removed(item.row.is_none());
                     if let Some(row) = item.row {
                         kind.update_row(&slot.state, row);
                     }
@@ -359,7 +359,8 @@ mod tests {
     #[test]
     fn a_list_is_rendered_in_its_order() {
         Owner::new().with(|| {
-            let rows = || vec![Item::new(2, "two"), Item::new(1, "one"), Item::new(2, "two again")];
+            let rows =
+                || vec![ListItem::new(2, "two"), ListItem::new(1, "one"), ListItem::new(2, "two again")];
             let row = |row: RwSignal<&'static str>| view! { <li title=row.get()></li> }.into_any();
             let html = view! { <ul>{list(None, rows, row)}</ul> }.to_html();
             let places = ["two", "one", "two again"].map(|row| html.find(&format!("title=\"{row}\"")));

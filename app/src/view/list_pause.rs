@@ -10,7 +10,7 @@ use leptos::{
     web_sys::{Element, Event, EventTarget, FocusEvent, Node, PointerEvent},
 };
 
-use crate::view::item::Item;
+use crate::view::list_item::ListItem;
 
 /// The events that are listened to.
 const EVENTS: [&str; 8] = [
@@ -131,11 +131,11 @@ impl ListPause {
     }
 
     /// Returns the items to show: all of them, or, while the list is paused, those shown before, in their order.
-    pub(super) fn visible_items(self, mut items: Vec<Item>) -> Vec<Item> {
+    pub(super) fn visible_items(self, mut items: Vec<ListItem>) -> Vec<ListItem> {
         let is_paused = self.is_paused.get() && !self.state.with_untracked(|state| state.updates_once);
         self.state.update(|state| state.updates_once = false);
         let shown = self.shown.get_untracked();
-        let is_waiting = |item: &&Item| is_paused && !shown.contains(&item.key);
+        let is_waiting = |item: &&ListItem| is_paused && !shown.contains(&item.key);
         let waiting = items.iter().filter(is_waiting).count();
         if self.waiting.with_untracked(|before| *before != waiting) {
             self.waiting.set(waiting);
@@ -146,7 +146,7 @@ impl ListPause {
         }
         let row = |key: u64| match items.iter().position(|item| item.key == key) {
             Some(place) => items.swap_remove(place),
-            None => Item::gone(key),
+            None => ListItem::removed(key),
         };
         shown.into_iter().map(row).collect()
     }

@@ -17,8 +17,8 @@ use crate::{
     view::{
         avatar::Avatar,
         icon,
-        item::Item,
         list::list,
+        list_item::ListItem,
         members::people_here,
         reactive_view::{Show, reactive_text, reactive_view, static_text},
     },
@@ -40,7 +40,7 @@ pub fn LobbyView() -> impl IntoView {
     });
     let rows = move || {
         lobby.lobby.with(|lobby| {
-            lobby.listings.iter().map(|listing| Item::new(listing.id, listing.clone())).collect()
+            lobby.listings.iter().map(|listing| ListItem::new(listing.id, listing.clone())).collect()
         })
     };
     let new_chats = move || match pause.waiting.get() {

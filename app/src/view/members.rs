@@ -18,8 +18,8 @@ use crate::{
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         invites::InvitesSetting,
-        item::Item,
         list::list,
+        list_item::ListItem,
         list_pause::ListPause,
         problem_line::ProblemLine,
         reactive_view::{Show, optional_text, reactive_text, reactive_view, static_text},
@@ -88,7 +88,7 @@ pub fn Members() -> impl IntoView {
         })
     });
     let rows = move || {
-        let row = |Member { id, nickname, .. }| Item::new(id, User { id, nickname });
+        let row = |Member { id, nickname, .. }| ListItem::new(id, User { id, nickname });
         members.get().into_iter().map(row).collect()
     };
     // A row does not move while the reader is about to click it.

@@ -16,8 +16,8 @@ use crate::{
     live::LiveChat,
     view::{
         icon,
-        item::Item,
         list::list,
+        list_item::ListItem,
         message::{
             line::{Line, lines},
             line_view,
@@ -60,7 +60,7 @@ pub fn TimelineView(
             last
         };
         anchor.set_rows(lines.iter().map(seq).collect());
-        lines.into_iter().map(|line| Item::new(line.key(me, offset), line)).collect()
+        lines.into_iter().map(|line| ListItem::new(line.key(me, offset), line)).collect()
     };
     // When a requested part of the history has replaced the timeline, scrolls to what was requested.
     Effect::new(move |before: Option<usize>| {
