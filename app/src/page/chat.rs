@@ -7,13 +7,13 @@ use crate::{
     hydration::Deferred,
     live::{LiveChat, LivePage},
     view::{
-        about::AboutView,
+        about_dialog::AboutView,
+        chat_header::ChatHeader,
         composer::{Composer, ComposerField},
-        connection::ConnectionStatus,
-        ended::Ended,
-        files::refuse_files,
+        connection_status::ConnectionStatus,
+        ended_notice::EndedNotice,
+        file_rejection::reject_files,
         focus::keep_focus,
-        header::ChatHeader,
         invites::InvitesView,
         members::{Members, TypingLine},
         timeline::TimelineView,
@@ -33,7 +33,7 @@ pub fn ChatPage(
     provide_context(ComposerField(NodeRef::new()));
     keep_focus();
     LivePage::Chat(chat).connect();
-    refuse_files();
+    reject_files();
     view! {
         <Deferred>
             <InvitesView back=Some(chat.chat_id()) />
@@ -53,7 +53,7 @@ pub fn ChatPage(
                         <Deferred>
                             <Composer />
                         </Deferred>
-                        <Ended />
+                        <EndedNotice />
                     </main>
                 </Deferred>
                 <Deferred>

@@ -8,15 +8,15 @@ use crate::{
     live::{LiveLobby, LivePage},
     view::{
         composer::FreshClientId,
-        connection::ConnectionStatus,
-        counts::CountsView,
-        ended::Ended,
-        files::refuse_files,
+        connection_status::ConnectionStatus,
+        ended_notice::EndedNotice,
+        file_rejection::reject_files,
         focus::keep_focus,
         invites::{InvitesSetting, InvitesView},
         lobby::LobbyView,
+        retention_notice::RetentionNotice,
+        site_counts::SiteCounts,
         start_form::{START_HEADING_ID, StartForm},
-        terms::Terms,
         wordmark::Wordmark,
     },
 };
@@ -35,7 +35,7 @@ pub fn HomePage(
     provide_context(lobby);
     keep_focus();
     LivePage::Home(lobby).connect();
-    refuse_files();
+    reject_files();
     view! {
         <Deferred>
             <InvitesView back=None />
@@ -45,11 +45,11 @@ pub fn HomePage(
                 <header class="home-header">
                     <Wordmark />
                     <p class="tagline">"Rooms that vanish when nobody needs them."</p>
-                    <CountsView />
+                    <SiteCounts />
                 </header>
             </Deferred>
             <ConnectionStatus meanwhile="The list of chats goes on when you are back." />
-            <Ended />
+            <EndedNotice />
             <main class="home-columns">
                 <section class="card start" aria-labelledby=START_HEADING_ID>
                     <h1 id=START_HEADING_ID tabindex="-1" data-focus-home="">
@@ -65,7 +65,7 @@ pub fn HomePage(
                 </Deferred>
             </main>
             <footer class="home-footer">
-                <Terms />
+                <RetentionNotice />
                 <InvitesSetting back=None />
             </footer>
         </div>

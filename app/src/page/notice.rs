@@ -9,7 +9,7 @@ use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
-    view::{ended::RemoveOwnForm, icon, start_form::StartForm, wordmark::Wordmark},
+    view::{ended_notice::RemoveOwnForm, icon, start_form::StartForm, wordmark::Wordmark},
 };
 
 /// A page with a single notice.

@@ -15,7 +15,7 @@ use self::draft::Draft;
 use crate::{
     api::PostMessage,
     live::LiveChat,
-    view::{icon, keys::is_composing, problem_line::ProblemLine, reactive_view::optional_text},
+    view::{icon, ime::is_composing, problem_line::ProblemLine, reactive_view::optional_text},
 };
 
 /// The field of the composer, for views that move the focus back to it. Provided by the page as a context.

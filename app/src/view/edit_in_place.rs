@@ -9,7 +9,7 @@ use leptos::{
 
 use crate::{
     live::Live,
-    view::{icon, keys::is_composing, problem_line::ProblemLine, reactive_view::Show},
+    view::{icon, ime::is_composing, problem_line::ProblemLine, reactive_view::Show},
 };
 
 /// The ordinary form for a page that is not hydrated.

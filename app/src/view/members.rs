@@ -12,9 +12,8 @@ use crate::{
     api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
     live::{Live, LiveChat, press_once},
     view::{
-        about::{AboutLink, ActionForm, person_address},
+        about_dialog::{AboutLink, ActionForm, person_address},
         avatar::Avatar,
-        counts::CountsView,
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         invites::InvitesSetting,
@@ -23,8 +22,9 @@ use crate::{
         list_pause::ListPause,
         problem_line::ProblemLine,
         reactive_view::{Show, optional_text, reactive_text, reactive_view, static_text},
+        retention_notice::RetentionNotice,
         setting_switch::SettingSwitch,
-        terms::Terms,
+        site_counts::SiteCounts,
     },
 };
 
@@ -145,8 +145,8 @@ pub fn Members() -> impl IntoView {
                 </div>
                 <footer class="members-foot">
                     <Lock />
-                    <CountsView />
-                    <Terms />
+                    <SiteCounts />
+                    <RetentionNotice />
                     <InvitesSetting back=Some(chat.chat_id()) />
                 </footer>
             </div>

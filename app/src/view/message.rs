@@ -1,7 +1,7 @@
 //! A line of the timeline, most of which are messages.
 
 pub mod delivery;
-pub mod hidden;
+pub mod hidden_messages;
 pub mod line;
 pub mod system_line;
 pub mod time;
@@ -15,7 +15,7 @@ use leptos::prelude::*;
 
 use self::{
     delivery::DeliveryView,
-    hidden::HiddenView,
+    hidden_messages::HiddenMessagesView,
     line::Line,
     system_line::SystemLine,
     time::{DayLine, clock},
@@ -23,9 +23,9 @@ use self::{
 use crate::{
     live::{Live, LiveChat},
     view::{
-        about::{AboutLink, message_address},
+        about_dialog::{AboutLink, message_address},
         avatar::Avatar,
-        body::body_view,
+        message_body::body_view,
         reactive_view::{reactive_text, reactive_view, static_text},
     },
 };
@@ -37,7 +37,7 @@ pub fn line_view(line: RwSignal<Line>) -> AnyView {
         Line::New => view! { <li class="new-since">"New"</li> }.into_any(),
         Line::Gap => view! { <li class="system">"Messages in between are not shown"</li> }.into_any(),
         Line::Row(Row { content: RowContent::Hidden(hidden), .. }) => {
-            view! { <HiddenView line hidden /> }.into_any()
+            view! { <HiddenMessagesView line hidden /> }.into_any()
         }
         Line::Row(Row { content: RowContent::Stored(event), .. }) if author_of(&event).is_none() => {
             let me = Live::from_context().me.with_untracked(|me| me.id);

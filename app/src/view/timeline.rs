@@ -1,7 +1,7 @@
 //! The timeline of a chat, oldest event first, scrolled to the newest.
 
 mod paging;
-mod roving;
+mod roving_tabindex;
 mod unread;
 
 use domain::{Chat, Seq, Timeline};
@@ -94,15 +94,15 @@ pub fn TimelineView(
     // What is read stays in place, whatever is added, removed or changed.
     anchor.observe_resizes();
     chat.set_in_view(move || anchor.in_view());
-    roving::start(live, scroller);
+    roving_tabindex::start(live, scroller);
     let handle_focus = move |event: FocusEvent| {
         if let Some(scroller) = scroller.get_untracked() {
-            roving::handle_focus(&scroller, &event);
+            roving_tabindex::handle_focus(&scroller, &event);
         }
     };
     let handle_key = move |event: KeyboardEvent| {
         if let Some(scroller) = scroller.get_untracked() {
-            roving::handle_key(&scroller, &event);
+            roving_tabindex::handle_key(&scroller, &event);
         }
     };
     let earlier = move || chat.timeline.with(|timeline| timeline.oldest().filter(|_| timeline.has_earlier()));

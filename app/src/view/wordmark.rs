@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-/// The wordmark.
+/// The wordmark: the logo and the name of the site, which lead to the home page.
 #[component]
 pub fn Wordmark() -> impl IntoView {
     view! {

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use crate::{
     live::LiveChat,
     view::{
-        about::{AboutLink, person_address},
+        about_dialog::{AboutLink, person_address},
         members::people,
     },
 };

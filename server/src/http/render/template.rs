@@ -2,7 +2,7 @@
 
 use app::view::{
     avatar::{hue_class, initials},
-    counts::{chats, people},
+    site_counts::{chats, people},
 };
 use domain::{Counts, Nickname, Timestamp, User, UserId, id::ID_BYTES, page::Visit};
 use engine::random::{self, NoRandomness};

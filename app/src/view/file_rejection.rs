@@ -1,4 +1,4 @@
-//! Refuses files that are dropped on a page, and images that are pasted: the page stays open and says that it takes
+//! Rejects files that are dropped on a page, and images that are pasted: the page stays open and says that it takes
 //! text only.
 
 use domain::Problem;
@@ -6,8 +6,8 @@ use leptos::{ev, prelude::*, web_sys::DataTransfer};
 
 use crate::live::Live;
 
-/// Listens for files for the lifetime of the page.
-pub fn refuse_files() {
+/// Rejects dropped and pasted files for the lifetime of the page.
+pub fn reject_files() {
     let live = Live::from_context();
     Effect::new(move |_| {
         window_event_listener(ev::dragover, |event| {

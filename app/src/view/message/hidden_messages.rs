@@ -1,4 +1,4 @@
-//! The line of messages whose author the reader has hidden.
+//! The line that stands for messages whose author the reader has hidden.
 
 use domain::{
     Problem, User,
@@ -10,15 +10,15 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use super::line::Line;
 use crate::{
     api::SetHidden,
-    view::{about::ActionForm, problem_line::ProblemLine, reactive_view::reactive_text},
+    view::{about_dialog::ActionForm, problem_line::ProblemLine, reactive_view::reactive_text},
 };
 
 /// A line for messages of a user hidden by the reader, with a button to show them.
 #[component]
-pub fn HiddenView(
-    /// The line.
+pub fn HiddenMessagesView(
+    /// The line of the timeline, whose number of messages changes.
     line: RwSignal<Line>,
-    /// The messages at first.
+    /// The hidden messages when the line is created.
     hidden: HiddenMessages,
 ) -> impl IntoView {
     let HiddenMessages { person: User { id, nickname }, count: first_count, .. } = hidden;

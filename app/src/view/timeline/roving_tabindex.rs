@@ -9,7 +9,7 @@ use leptos::{
     web_sys::{Event, HtmlDivElement, HtmlElement},
 };
 
-use crate::{live::Live, view::about::ABOUT_LINK};
+use crate::{live::Live, view::about_dialog::ABOUT_LINK};
 
 /// Makes the newest line the tab stop once the page is hydrated.
 pub(super) fn start(live: Live, scroller: NodeRef<Div>) {

@@ -1,12 +1,12 @@
-//! What is kept and for how long, from the settings in force.
+//! A notice of what is kept and for how long, from the settings in force.
 
 use leptos::prelude::*;
 
 use crate::{live::Live, view::reactive_view::reactive_text};
 
-/// The terms, in plain words.
+/// Says in plain words how long messages, chats and nicknames are kept.
 #[component]
-pub fn Terms() -> impl IntoView {
+pub fn RetentionNotice() -> impl IntoView {
     let live = Live::from_context();
     let text = move || {
         let lifetimes = live.lifetimes.get();

@@ -8,7 +8,7 @@ use crate::{
     view::{problem_line::ProblemLine, reactive_view::reactive_text},
 };
 
-/// The connection line.
+/// The connection line: the state of the connection, and what it means for what the reader types.
 #[component]
 pub fn ConnectionStatus(
     /// What happens while there is no connection.

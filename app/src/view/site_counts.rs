@@ -1,4 +1,4 @@
-//! The totals over all chats.
+//! The number of people online and of open chats, over all chats.
 
 use leptos::prelude::*;
 
@@ -19,9 +19,9 @@ fn unknown(none: &str) -> String {
     none.replacen('0', "–", 1)
 }
 
-/// The totals.
+/// The number of people online and of open chats.
 #[component]
-pub fn CountsView() -> impl IntoView {
+pub fn SiteCounts() -> impl IntoView {
     let live = Live::from_context();
     // Counts that may be outdated are not shown.
     let counts = Memo::new(move |_| (!live.is_stale.get()).then(|| live.counts.get()));

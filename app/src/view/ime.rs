@@ -1,4 +1,4 @@
-//! Keys during text composition: an input method handles Enter and Escape itself then.
+//! Keys during text composition: an input method (IME) handles Enter and Escape itself then.
 
 use leptos::ev::KeyboardEvent;
 

@@ -16,9 +16,9 @@ use crate::{
     live::{LiveChat, press_once},
     view::{
         avatar::Avatar,
-        body::breakable,
         composer::ComposerField,
         icon,
+        message_body::breakable,
         problem_line::ProblemLine,
         reactive_view::{Show, reactive_view},
     },

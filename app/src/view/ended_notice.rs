@@ -9,9 +9,9 @@ use crate::{
     view::reactive_view::{reactive_view, static_text},
 };
 
-/// Why the page cannot go on, and what to do. Empty while the page can.
+/// The notice that says why the page cannot go on, and what to do. Empty while the page can.
 #[component]
-pub fn Ended() -> impl IntoView {
+pub fn EndedNotice() -> impl IntoView {
     let live = Live::from_context();
     let chat = use_context::<LiveChat>();
     let content = move || {
@@ -49,7 +49,7 @@ pub fn Ended() -> impl IntoView {
 /// connection.
 #[component]
 pub fn RemoveOwnForm(
-    /// The chat.
+    /// The chat whose messages are removed.
     chat: ChatId,
 ) -> impl IntoView {
     view! {
