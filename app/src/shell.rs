@@ -12,7 +12,7 @@ use crate::{
 /// the connection line for the reader. `starting`: being loaded; `late`: loading takes longer than expected; `alive`:
 /// hydrated; `dead`: it could not run, or failed. A page that is late or dead shows its ordinary forms, as without
 /// JavaScript.
-const LIFE: &str = include_str!("shell/life.js");
+const HYDRATION_STATE_SCRIPT: &str = include_str!("shell/hydration_state.js");
 
 /// The addresses of the files that a page loads.
 #[derive(Debug, Clone, Default)]
@@ -63,7 +63,7 @@ pub fn Shell(
     // Browsers that run no scripts load none of the rest: it is requested by this script.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
-            <script nonce=use_nonce()>{LIFE}</script>
+            <script nonce=use_nonce()>{HYDRATION_STATE_SCRIPT}</script>
             <script async nonce=use_nonce() src=boot data-script=script data-wasm=wasm></script>
         }
     });

@@ -1,6 +1,6 @@
 // Loads the WASM module, hydrates the page, recovers from failures of the module, and shows whether the page is hydrated.
 //
-// `life`, `isLate` and `stillWorks` are defined by life.js, which every page has in its head. The addresses of the script and the
+// `life`, `isLate` and `stillWorks` are defined by hydration_state.js, which every page has in its head. The addresses of the script and the
 // WASM are attributes of the element that loads this file.
 (() => {
 const { script, wasm } = document.currentScript.dataset;
@@ -69,7 +69,7 @@ const isUntouched = () => {
 // The page as the server rendered it, used if no newer one can be fetched.
 let served;
 let touched = false;
-// only elements and comments count: life.js changes the status text meanwhile
+// only elements and comments count: hydration_state.js changes the status text meanwhile
 const isNode = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
 const watcher = new MutationObserver((changes) => {
   touched ||= changes.some(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes].some(isNode));

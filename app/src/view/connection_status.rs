@@ -1,5 +1,5 @@
 //! The connection line: empty while the connection works; otherwise it says what happens to what the reader types.
-//! Until the page is hydrated, or if it cannot be, `life.js` writes here.
+//! Until the page is hydrated, or if it cannot be, `shell/hydration_state.js` writes here.
 
 use leptos::prelude::*;
 
