@@ -1,15 +1,15 @@
-const life = (state, word = '', more = '') => {
+const setHydrationState = (state, label = '', explanation = '') => {
   document.documentElement.dataset.life = state;
   const line = document.querySelector('.connection');
   if (!line) return;
-  if (word) line.dataset.state = state;
-  const [said, besides] = line.querySelectorAll('.of-life');
-  said.textContent = word;
-  besides.textContent = more;
+  if (label) line.dataset.state = state;
+  const [labelElement, explanationElement] = line.querySelectorAll('.of-life');
+  labelElement.textContent = label;
+  explanationElement.textContent = explanation;
 };
-const stillWorks = 'Its buttons and forms work all the same; what is new is there when you load the page again.';
-const isLate = () => {
-  if (document.documentElement.dataset.life === 'starting') life('late', 'Not live yet', `A part of this page is still on its way. ${stillWorks}`);
+const formsWork = 'Its buttons and forms work all the same; what is new is there when you load the page again.';
+const showLate = () => {
+  if (document.documentElement.dataset.life === 'starting') setHydrationState('late', 'Not live yet', `A part of this page is still on its way. ${formsWork}`);
 };
-life('starting');
-setTimeout(isLate, 5000);
+setHydrationState('starting');
+setTimeout(showLate, 5000);
