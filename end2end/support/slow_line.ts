@@ -3,14 +3,14 @@
 import { type AddressInfo, type Socket, connect, createServer } from 'node:net';
 
 /** The address for the browser, a function that delivers the rest, and one that cuts the connection. */
-export type SlowLine = { url: string; letRestCome: () => void; cut: () => void };
+export type SlowLine = { url: string; deliverRest: () => void; cut: () => void };
 
 /** Opens a connection to `url` that holds back an answer from the first `word` on. */
 export async function slowLine(url: string, word: string): Promise<SlowLine> {
   const { hostname, port } = new URL(url);
   const sockets = new Set<Socket>();
-  let letRestCome!: () => void;
-  const rest = new Promise<void>((resolve) => (letRestCome = resolve));
+  let deliverRest!: () => void;
+  const rest = new Promise<void>((resolve) => (deliverRest = resolve));
   const listener = createServer((browser) => {
     const server = connect(Number(port), hostname);
     for (const [one, other] of [[browser, server], [server, browser]] as const) {
@@ -40,5 +40,5 @@ export async function slowLine(url: string, word: string): Promise<SlowLine> {
     listener.close();
     for (const socket of sockets) socket.destroy();
   };
-  return { url: `http://${hostname}:${(listener.address() as AddressInfo).port}`, letRestCome, cut };
+  return { url: `http://${hostname}:${(listener.address() as AddressInfo).port}`, deliverRest, cut };
 }

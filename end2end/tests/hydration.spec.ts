@@ -1,22 +1,22 @@
-// Pages are rendered by the server and hydrated in many short tasks. Here these tasks are held, to test partly hydrated pages.
+// Pages are rendered by the server and hydrated in many short tasks. Here these tasks are paused, to test partly hydrated pages.
 
 import type { Page } from '@playwright/test';
 import { slowLine } from '../support/slow_line.ts';
 import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
-type Holding = Window & { held?: (() => void)[]; letAllGo?: () => void };
+type PausableWindow = Window & { pausedTasks?: (() => void)[]; resumeTasks?: () => void };
 
-/** From the next load on, holds tasks that a page schedules without a delay, and makes each piece of hydration seem slow. */
-async function holdTasks(page: Page): Promise<void> {
+/** From the next load on, pauses tasks that a page schedules without a delay, and makes each piece of hydration seem slow. */
+async function pauseTasks(page: Page): Promise<void> {
   await page.addInitScript(() => {
-    const holding = window as Holding;
-    const held: (() => void)[] = (holding.held = []);
+    const pausable = window as PausableWindow;
+    const pausedTasks: (() => void)[] = (pausable.pausedTasks = []);
     const { setTimeout } = window;
-    const hold = (act: () => void, millis?: number) => (millis === 0 ? held.push(act) : setTimeout(act, millis));
-    window.setTimeout = hold as typeof window.setTimeout;
-    holding.letAllGo = () => {
+    const pausingSetTimeout = (task: () => void, millis?: number) => (millis === 0 ? pausedTasks.push(task) : setTimeout(task, millis));
+    window.setTimeout = pausingSetTimeout as typeof window.setTimeout;
+    pausable.resumeTasks = () => {
       window.setTimeout = setTimeout;
-      for (const act of held.splice(0)) setTimeout(act);
+      for (const task of pausedTasks.splice(0)) setTimeout(task);
     };
     let now = 0;
     performance.now = () => (now += 100);
@@ -24,31 +24,32 @@ async function holdTasks(page: Page): Promise<void> {
 }
 
 /** Runs the next task of the page. */
-async function letOneGo(page: Page): Promise<void> {
-  await expect.poll(() => page.evaluate(() => (window as Holding).held?.length)).toBe(1);
-  await page.evaluate(() => (window as Holding).held!.shift()!());
+async function runNextTask(page: Page): Promise<void> {
+  await expect.poll(() => page.evaluate(() => (window as PausableWindow).pausedTasks?.length)).toBe(1);
+  await page.evaluate(() => (window as PausableWindow).pausedTasks!.shift()!());
 }
 
-const letAllGo = (page: Page) => page.evaluate(() => (window as Holding).letAllGo!());
+/** Runs all tasks of the page, and pauses no more. */
+const resumeTasks = (page: Page) => page.evaluate(() => (window as PausableWindow).resumeTasks!());
 
 /** Runs the first two tasks of the page: reading its data, and hydrating its outline. */
-async function letItBegin(page: Page): Promise<void> {
-  for (const _ of ['read', 'outline']) await letOneGo(page);
+async function hydrateOutline(page: Page): Promise<void> {
+  for (const _ of ['read', 'outline']) await runNextTask(page);
 }
 
 /** Returns the layout shifts of a page: their scores (Layout Instability, section 2.3), and what moved from where to where. */
-const whatMoved = (page: Page): Promise<string[]> =>
+const layoutShifts = (page: Page): Promise<string[]> =>
   page.evaluate(
     () =>
       new Promise((resolve) => {
         new PerformanceObserver((list) => {
           type Shift = PerformanceEntry & { value: number; sources: { node?: Element; previousRect: DOMRect; currentRect: DOMRect }[] };
           const shifts = list.getEntries() as Shift[];
-          const place = ({ y, height }: DOMRect) => `${Math.round(y)}+${Math.round(height)}`;
+          const extent = ({ y, height }: DOMRect) => `${Math.round(y)}+${Math.round(height)}`;
           resolve(
             shifts.map(({ value, sources }) => {
               const moved = sources.map(({ node, previousRect, currentRect }) =>
-                `${node?.nodeName} ${node?.className} ${place(previousRect)} ${place(currentRect)}`,
+                `${node?.nodeName} ${node?.className} ${extent(previousRect)} ${extent(currentRect)}`,
               );
               return [value.toFixed(4), ...moved].join(', ');
             }),
@@ -60,12 +61,12 @@ const whatMoved = (page: Page): Promise<string[]> =>
   );
 
 /** Ana has posted a message, and Bea has a page with it that is not hydrated yet. */
-async function question(person: Newcomer): Promise<{ ana: Person; bea: Person; link: string }> {
+async function chatWithMessage(person: Newcomer): Promise<{ ana: Person; bea: Person; link: string }> {
   const ana = await person();
   const link = await ana.startChat({ nickname: 'Ana' });
   await ana.chat.say('Are you there?');
   const bea = await person();
-  await holdTasks(bea.page);
+  await pauseTasks(bea.page);
   await bea.page.goto(link);
   return { ana, bea, link };
 }
@@ -75,14 +76,14 @@ test('a page is hydrated in many tasks, and is whole then', async ({ person }) =
   const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
   for (let number = 1; number <= 5; number++) await ana.chat.say(`Said as number ${number}`);
   const bea = await person();
-  await holdTasks(bea.page);
+  await pauseTasks(bea.page);
   await bea.page.goto(link);
-  await letItBegin(bea.page);
+  await hydrateOutline(bea.page);
   // The invites, the header, the conversation, the members, the timeline, the composer, two members, and four of seven lines.
-  for (let piece = 1; piece <= 12; piece++) await letOneGo(bea.page);
+  for (let piece = 1; piece <= 12; piece++) await runNextTask(bea.page);
   // Once hydrated, these are buttons.
   await expect(bea.chat.log.getByRole('link', { name: 'About this message' })).toHaveCount(5);
-  await letAllGo(bea.page);
+  await resumeTasks(bea.page);
   await bea.chat.isConnected();
 
   await bea.chat.say('Said as number 6');
@@ -96,9 +97,9 @@ test('a page is hydrated in many tasks, and is whole then', async ({ person }) =
 });
 
 test('a message written before hydration is posted at once', async ({ person }) => {
-  const { ana, bea } = await question(person);
+  const { ana, bea } = await chatWithMessage(person);
   await bea.chat.composer.fill('I am');
-  await letItBegin(bea.page);
+  await hydrateOutline(bea.page);
   await bea.chat.composer.press('Enter');
   await expect(ana.chat.message('I am')).toBeVisible();
   await expect(bea.chat.message('I am')).toBeVisible();
@@ -106,8 +107,8 @@ test('a message written before hydration is posted at once', async ({ person }) 
 });
 
 test('what is pressed before hydration does what it does later', async ({ person }) => {
-  const { bea, link } = await question(person);
-  await letItBegin(bea.page);
+  const { bea, link } = await chatWithMessage(person);
+  await hydrateOutline(bea.page);
   await bea.chat.aboutMessage('Are you there?');
   await expect(bea.chat.about).toContainText('Are you there?');
   expect(bea.page.url()).toBe(link);
@@ -118,9 +119,9 @@ test('what is typed into the filter before hydration counts', async ({ person })
   await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
   await ana.startChat({ title: 'Coffee' });
   const bea = await person();
-  await holdTasks(bea.page);
+  await pauseTasks(bea.page);
   await bea.visit('/');
-  await letItBegin(bea.page);
+  await hydrateOutline(bea.page);
   await expect(bea.home.listings).toHaveCount(2);
   await bea.home.filter.fill('tea');
   await expect(bea.home.listings).toHaveCount(1);
@@ -142,9 +143,9 @@ test('nothing moves in a chat whose page arrives bit by bit', async ({ person, s
     await bea.page.evaluate(() => new Promise((resolve) => setTimeout(resolve, 500)));
     const painted = await bea.page.evaluate(() => [document.readyState, performance.getEntriesByType('paint').length]);
     expect(painted, 'half of it has come, and nothing is painted').toEqual(['loading', 0]);
-    line.letRestCome();
+    line.deliverRest();
     await bea.chat.isConnected();
-    expect(await whatMoved(bea.page)).toEqual([]);
+    expect(await layoutShifts(bea.page)).toEqual([]);
     await bea.chat.say('All of it');
     await expect(ana.chat.message('All of it')).toBeVisible();
   } finally {

@@ -8,25 +8,26 @@ import { type Person, expect, test } from '../support/story.ts';
 test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/] } });
 
 /** A timeout longer than the five seconds after which a page that is still loading says so. */
-const patience = { timeout: 10_000 };
+const longerThanLoading = { timeout: 10_000 };
 
 /** Checks a page that is not live: it says so, and its forms work. */
 async function worksByForms(one: Person, other: Person): Promise<void> {
-  await expect(one.chat.connection).toHaveText(/^Not live/, patience);
+  await expect(one.chat.connection).toHaveText(/^Not live/, longerThanLoading);
   // Controls that need JavaScript are hidden.
   await expect(one.chat.copyLink).toBeHidden();
   await one.chat.composer.fill('by a form');
   await one.chat.send.click();
   await expect(other.chat.message('by a form')).toBeVisible();
   await expect(one.chat.message('by a form')).toBeVisible();
-  await expect(one.chat.connection).toHaveText(/^Not live/, patience);
+  await expect(one.chat.connection).toHaveText(/^Not live/, longerThanLoading);
   await one.chat.editTitle.click();
   await one.chat.title.fill('Called so by a form');
   await one.chat.save.click();
   await expect(other.chat.heading).toHaveText('Called so by a form');
 }
 
-const noLife: [string, (page: Page) => Promise<unknown>][] = [
+/** The failures of loading after which a page is not hydrated: their descriptions, and how to cause them. */
+const failures: [string, (page: Page) => Promise<unknown>][] = [
   ['the WASM is not there', (page) => page.route(/qchat\.wasm/, (route) => route.fulfill({ status: 404, body: '' }))],
   ['the script is not there', (page) => page.route(/qchat\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
   ['what loads both is not there', (page) => page.route(/boot\.js/, (route) => route.fulfill({ status: 404, body: '' }))],
@@ -41,12 +42,12 @@ const noLife: [string, (page: Page) => Promise<unknown>][] = [
   ],
   ['the browser knows no WASM', (page) => page.addInitScript(() => void delete (window as { WebAssembly?: unknown }).WebAssembly)],
 ];
-for (const [what, take] of noLife) {
+for (const [what, cause] of failures) {
   test(`a page says that it is not hydrated, and works by its forms, where ${what}`, async ({ person }) => {
     const ana = await person();
     const link = await ana.startChat({ nickname: 'Ana' });
     const tab = await ana.page.context().newPage();
-    await take(tab);
+    await cause(tab);
     await tab.goto(link);
     await worksByForms(new ((ana.constructor) as typeof Person)(tab, ana.server), ana);
     await tab.unrouteAll({ behavior: 'ignoreErrors' });
@@ -162,8 +163,8 @@ test('a page that nothing changed is hydrated as it is', async ({ person }) => {
   await ana.chat.say('something to see');
   const bea = await person();
   for (const address of [link, new URL('/', link).href]) {
-    const held: (() => void)[] = [];
-    await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
+    const pausedRequests: (() => void)[] = [];
+    await bea.page.route(/qchat\.wasm/, (route) => void pausedRequests.push(() => void route.continue()));
     // Each piece is hydrated in a task of its own, as on a slow phone.
     await bea.page.addInitScript(() => {
       let now = 0;
@@ -172,13 +173,13 @@ test('a page that nothing changed is hydrated as it is', async ({ person }) => {
     await bea.page.goto(address);
     const elements = await bea.page.evaluate(() => {
       const all = [...document.querySelectorAll('#page *')];
-      for (const element of all) (element as Element & { came?: boolean }).came = true;
+      for (const element of all) (element as Element & { isFromServer?: boolean }).isFromServer = true;
       return all.length;
     });
-    await expect.poll(() => held.length).toBe(1);
-    held[0]!();
+    await expect.poll(() => pausedRequests.length).toBe(1);
+    pausedRequests[0]!();
     await bea.chat.isConnected();
-    const kept = await bea.page.evaluate(() => [...document.querySelectorAll('#page *')].filter((element) => (element as Element & { came?: boolean }).came).length);
+    const kept = await bea.page.evaluate(() => [...document.querySelectorAll('#page *')].filter((element) => (element as Element & { isFromServer?: boolean }).isFromServer).length);
     expect(kept).toBeGreaterThan(elements * 0.9);
     await bea.page.unrouteAll({ behavior: 'ignoreErrors' });
   }
@@ -189,22 +190,22 @@ test('hydration leaves the focus and the selection where they are', async ({ per
   const link = await ana.startChat({ nickname: 'Ana' });
   await ana.chat.say('something to select');
   const bea = await person();
-  const held: (() => void)[] = [];
-  await bea.page.route(/qchat\.wasm/, (route) => void held.push(() => void route.continue()));
+  const pausedRequests: (() => void)[] = [];
+  await bea.page.route(/qchat\.wasm/, (route) => void pausedRequests.push(() => void route.continue()));
   await bea.page.goto(link);
   await bea.page.evaluate(() => {
     const text = document.querySelector('[role=log] .body')!.firstChild!;
     getSelection()!.setBaseAndExtent(text, 0, text, 9);
   });
-  await expect.poll(() => held.length).toBe(1);
-  held[0]!();
+  await expect.poll(() => pausedRequests.length).toBe(1);
+  pausedRequests[0]!();
   await bea.chat.isConnected();
   await expect(bea.chat.composer).not.toBeFocused();
   expect(await bea.page.evaluate(() => getSelection()!.toString())).toBe('something');
   await bea.page.reload();
   await bea.chat.goHome.focus();
-  await expect.poll(() => held.length).toBe(2);
-  held[1]!();
+  await expect.poll(() => pausedRequests.length).toBe(2);
+  pausedRequests[1]!();
   await bea.chat.isConnected();
   await expect(bea.chat.goHome).toBeFocused();
 });
