@@ -12,8 +12,8 @@ pub enum ComposerInput {
 }
 
 /// Returns how many more characters the message may have, or as `Err` how many too many it has. `None` for a command.
-pub fn room(line: &str) -> Option<Result<usize, usize>> {
-    message_part(line).map(Body::room)
+pub fn characters_left(line: &str) -> Option<Result<usize, usize>> {
+    message_part(line).map(Body::characters_left)
 }
 
 /// Returns the part of a line that is posted, or `None` if the line is a command.
@@ -86,9 +86,16 @@ mod tests {
             (family.repeat(2_390), Ok(10)),
             (family.repeat(3_000), Err(600)),
         ] {
-            assert_eq!((room(&line), parse(&line).is_ok()), (Some(expected), expected.is_ok()), "{line:.9}");
+            assert_eq!(
+                (characters_left(&line), parse(&line).is_ok()),
+                (Some(expected), expected.is_ok()),
+                "{line:.9}"
+            );
         }
-        assert_eq!((room("/nick Ana"), room("/help"), room("/")), (None, None, None));
+        assert_eq!(
+            (characters_left("/nick Ana"), characters_left("/help"), characters_left("/")),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -169,8 +169,8 @@ impl Body {
     }
 
     /// Returns how many more characters the message may have, or as `Err` how many it has too many.
-    pub fn room(typed: &str) -> Result<usize, usize> {
-        room(&Self::as_posted(typed), BODY_LIMIT, BODY_BYTES)
+    pub fn characters_left(typed: &str) -> Result<usize, usize> {
+        characters_left(&Self::as_posted(typed), BODY_LIMIT, BODY_BYTES)
     }
 
     /// Whether the message would fill more than a screen, at 60 letters a line, and is collapsed at first.
@@ -185,18 +185,19 @@ impl Body {
     }
 }
 
-/// Whether a text exceeds a limit, as [`room`] tells. Bytes are compared first, since counting the characters of a text
-/// of unknown length costs time linear in its length; then code points, of which there are never fewer than characters.
+/// Whether a text exceeds a limit, as [`characters_left`] tells. Bytes are compared first, since counting the characters
+/// of a text of unknown length costs time linear in its length; then code points, of which there are never fewer than
+/// characters.
 fn too_long(text: &str, character_limit: usize, byte_limit: usize) -> bool {
     text.len() > byte_limit
         || (text.len() > character_limit
             && text.chars().count() > character_limit
-            && room(text, character_limit, byte_limit).is_err())
+            && characters_left(text, character_limit, byte_limit).is_err())
 }
 
 /// Returns how many more characters a text may have, or as `Err` how many it has too many. Where the byte limit is what
 /// binds, the number assumes characters of the same average size as those in the text.
-fn room(text: &str, character_limit: usize, byte_limit: usize) -> Result<usize, usize> {
+fn characters_left(text: &str, character_limit: usize, byte_limit: usize) -> Result<usize, usize> {
     let (count, length) = (characters(text), text.len());
     let of_bytes = |bytes: usize| bytes as f64 * count as f64 / length.max(1) as f64;
     let too_many = count.saturating_sub(character_limit);
@@ -324,8 +325,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn there_is_room_for_what_is_taken(text in "(x|é|字|👨‍👩‍👧‍👦){0,12}", (characters, bytes) in (1..12_usize, 1..80_usize)) {
-            prop_assert_eq!(room(&text, characters, bytes).is_err(), too_long(&text, characters, bytes));
+        fn characters_are_left_unless_a_text_is_too_long(text in "(x|é|字|👨‍👩‍👧‍👦){0,12}", (characters, bytes) in (1..12_usize, 1..80_usize)) {
+            prop_assert_eq!(characters_left(&text, characters, bytes).is_err(), too_long(&text, characters, bytes));
         }
 
         #[test]

@@ -37,7 +37,7 @@ impl<S: StateReader> Now<'_, S> {
         if people == [by] {
             return Err(Problem::OnlyOthers.into());
         }
-        let mut room = REMOVED_LIMIT.saturating_sub(chat.removed.len());
+        let mut free_places = REMOVED_LIMIT.saturating_sub(chat.removed.len());
         let mut removed: Vec<UserId> = Vec::new();
         let mut is_full = false;
         for person in people.iter().copied().filter(|person| *person != by) {
@@ -48,8 +48,8 @@ impl<S: StateReader> Now<'_, S> {
                 if self.read(|state| state.has_messages_by(chat.id, person))? {
                     removed.push(person);
                 }
-            } else if room > 0 {
-                room -= 1;
+            } else if free_places > 0 {
+                free_places -= 1;
                 removed.push(person);
             } else {
                 is_full = true;

@@ -82,11 +82,11 @@ impl Timeline {
 
     /// Adds an own message before it is stored. Returns false, and does nothing, if too many wait already.
     pub fn echo(&mut self, client_id: ClientId, body: Body, at: Timestamp) -> bool {
-        let there_is_room = self.pending.len() < PENDING_LIMIT;
-        if there_is_room {
+        let is_accepted = self.pending.len() < PENDING_LIMIT;
+        if is_accepted {
             self.pending.push(Pending { client_id, body, at, author: Some(self.me), problem: None });
         }
-        there_is_room
+        is_accepted
     }
 
     /// Returns the own messages that are not stored yet, oldest first.
@@ -97,8 +97,8 @@ impl Timeline {
     /// Adds the own messages that were waiting when the page was left, before those written since and without those
     /// that turn out to be stored. Beyond [`PENDING_LIMIT`] the newest of them are dropped.
     pub fn restore(&mut self, kept: Vec<Pending>) {
-        let room = PENDING_LIMIT.saturating_sub(self.pending.len());
-        self.pending.splice(..0, kept.into_iter().take(room));
+        let free_places = PENDING_LIMIT.saturating_sub(self.pending.len());
+        self.pending.splice(..0, kept.into_iter().take(free_places));
         self.drop_stored();
         self.retry_transient();
         self.hold_back();

@@ -105,12 +105,12 @@ impl Draft {
         let _ = field.focus();
     }
 
-    /// Returns how many characters are left or too many, in words. `None` while there is plenty of room.
+    /// Returns how many characters are left or too many, in words. `None` while plenty are left.
     pub(super) fn counter(self) -> Option<String> {
         self.text.with(|text| {
             // Counting takes time in proportion to the length, so it begins near the limit.
             let is_near = text.len() + COUNTER_FROM > text::BODY_LIMIT;
-            match is_near.then(|| slash::room(text)).flatten()? {
+            match is_near.then(|| slash::characters_left(text)).flatten()? {
                 Ok(left) => (left < COUNTER_FROM).then(|| format!("{left} left")),
                 Err(too_many) => Some(format!("{too_many} too many")),
             }
