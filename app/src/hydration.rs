@@ -27,6 +27,7 @@ pub struct HydrationQueue(StoredValue<Tasks, LocalStorage>);
 struct Tasks {
     /// The elements to hydrate, at most one task for each element of the page.
     deferred: VecDeque<Task>,
+    /// The task to run after all others. `None` if there is none, or once it was run.
     last: Option<Task>,
 }
 
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn life_comes_last_and_nothing_twice() {
+    fn the_completion_is_run_last_and_each_task_once() {
         Owner::new().with(|| {
             let done = Rc::new(RefCell::new(Vec::new()));
             let note = |kind| {
@@ -151,16 +152,16 @@ mod tests {
                 move || done.borrow_mut().push(kind)
             };
             let queue = HydrationQueue::begin();
-            queue.on_complete(note("alive"));
+            queue.on_complete(note("completion"));
             queue.add(Box::new(note("header")));
             let inner = note("a line of it");
             queue.add(Box::new(move || queue.add(Box::new(inner))));
             queue.add(Box::new(note("composer")));
             while let Some(task) = queue.next() {
                 task();
-                assert_eq!(queue.has_more(), done.borrow().last() != Some(&"alive"));
+                assert_eq!(queue.has_more(), done.borrow().last() != Some(&"completion"));
             }
-            assert_eq!(*done.borrow(), ["header", "composer", "a line of it", "alive"]);
+            assert_eq!(*done.borrow(), ["header", "composer", "a line of it", "completion"]);
             assert!(queue.next().is_none());
         });
     }

@@ -4,8 +4,8 @@
 mod browser;
 mod connection;
 mod hydration;
+mod in_flight;
 mod json;
-mod outbox;
 mod polling;
 mod socket;
 mod storage;

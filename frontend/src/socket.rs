@@ -21,8 +21,8 @@ use web_sys::{BeforeUnloadEvent, CloseEvent, Event, EventTarget, MessageEvent, W
 use crate::{
     browser::{self, Reply, Timer},
     connection::{ConnectionState, Environment, Input, Output, Repair},
+    in_flight::{InFlight, Waiting},
     json,
-    outbox::{Outbox, Waiting},
     polling::Polling,
     storage,
 };
@@ -78,7 +78,7 @@ struct Client {
 /// A WebSocket, and its unanswered requests.
 struct Wire {
     socket: WebSocket,
-    outbox: Outbox,
+    in_flight: InFlight,
     _on_open: Closure<dyn FnMut()>,
     _on_message: Closure<dyn FnMut(MessageEvent)>,
     _on_close: Closure<dyn FnMut(CloseEvent)>,
@@ -433,7 +433,7 @@ impl Client {
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
         Some(Wire {
             socket,
-            outbox: Outbox::default(),
+            in_flight: InFlight::default(),
             _on_open: on_open,
             _on_message: on_message,
             _on_close: on_close,
@@ -444,7 +444,7 @@ impl Client {
     /// connection.
     fn drop_wire(&self) {
         let wire = self.wire.take();
-        let abandoned = wire.map(|mut wire| wire.outbox.abandon()).unwrap_or_default();
+        let abandoned = wire.map(|mut wire| wire.in_flight.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
         if let Some(chat) = self.page.chat() {
             chat.loading.set(false);
@@ -492,7 +492,8 @@ impl Client {
         }
         let Some(chat) = self.page.chat().filter(|_| self.state.borrow().can_post()) else { return };
         let now = self.page.live().server_time();
-        let wire = self.wire.borrow_mut().as_mut().map(|wire| wire.outbox.post(chat.chat_id(), message, now));
+        let wire =
+            self.wire.borrow_mut().as_mut().map(|wire| wire.in_flight.post(chat.chat_id(), message, now));
         if let Some(frame) = wire.flatten() {
             self.send(&frame);
         }
@@ -504,7 +505,7 @@ impl Client {
         }
         let is_open = self.state.borrow().is_open();
         let frame = match self.wire.borrow_mut().as_mut().filter(|_| is_open) {
-            Some(wire) => Ok(wire.outbox.ask(ask, done)),
+            Some(wire) => Ok(wire.in_flight.ask(ask, done)),
             None => Err(done),
         };
         match frame {
@@ -594,7 +595,7 @@ impl Client {
     }
 
     fn take_answered(&self, request: u64) -> Option<Waiting> {
-        self.wire.borrow_mut().as_mut().and_then(|wire| wire.outbox.take_answered(request))
+        self.wire.borrow_mut().as_mut().and_then(|wire| wire.in_flight.take_answered(request))
     }
 
     /// Marks presence and counts as possibly outdated, unless the connection is back soon.

@@ -1,4 +1,4 @@
-//! The requests of one connection that are not answered yet, by their number.
+//! The requests in flight: those of one connection that are not answered yet, by their number.
 
 use app::live::AnswerCallback;
 use domain::{
@@ -8,31 +8,36 @@ use domain::{
 };
 
 /// The maximum number of unanswered requests that are not messages: more than a user can make in the time of an answer.
-const OPEN_ASKS: usize = 32;
+const ASKS_IN_FLIGHT: usize = 32;
 
-/// The unanswered requests of one connection. Bounded by [`OPEN_ASKS`] and by the number of messages that wait
+/// The requests in flight of one connection. Bounded by [`ASKS_IN_FLIGHT`] and by the number of messages that wait
 /// ([`domain::timeline::PENDING_LIMIT`]), each of which is requested once at most. When the connection ends, other
 /// requests fail, and messages wait for the next connection.
 #[derive(Default)]
-pub(crate) struct Outbox {
+pub(crate) struct InFlight {
+    /// The number of the next request.
     next: u64,
-    open: Vec<(u64, Waiting)>,
+    /// The numbers of the requests, and the receivers of their answers.
+    requests: Vec<(u64, Waiting)>,
 }
 
 /// The receiver of an answer.
 pub(crate) enum Waiting {
-    /// A message in the timeline.
+    /// A message in the timeline, by its id.
     Message(ClientId),
-    /// A callback.
+    /// A callback, for a request that is not a message.
     Ask(AnswerCallback),
 }
 
-impl Outbox {
+impl InFlight {
     /// Returns the frame that posts a message, given the current time by the server's clock. Returns `None` if it was
     /// requested on this connection already.
     pub(crate) fn post(&mut self, chat: ChatId, message: &Pending, now: Timestamp) -> Option<ClientFrame> {
         let Pending { client_id, .. } = message;
-        if self.open.iter().any(|(_, waiting)| matches!(waiting, Waiting::Message(open) if open == client_id))
+        if self
+            .requests
+            .iter()
+            .any(|(_, waiting)| matches!(waiting, Waiting::Message(open) if open == client_id))
         {
             return None;
         }
@@ -43,8 +48,8 @@ impl Outbox {
     /// Returns the frame for another command. Returns `None` if too many are unanswered; `done` is called with
     /// [`Problem::Busy`] then.
     pub(crate) fn ask(&mut self, ask: Ask, done: AnswerCallback) -> Option<ClientFrame> {
-        let asked = self.open.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
-        if asked >= OPEN_ASKS {
+        let asked = self.requests.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
+        if asked >= ASKS_IN_FLIGHT {
             done(Err(Problem::Busy));
             return None;
         }
@@ -54,14 +59,14 @@ impl Outbox {
     fn request(&mut self, command: Ask, waiting: Waiting) -> ClientFrame {
         let request = self.next;
         self.next += 1;
-        self.open.push((request, waiting));
+        self.requests.push((request, waiting));
         ClientFrame::Do { request, command }
     }
 
     /// Removes a request that was answered, and returns the receiver. `None` if the number is unknown.
     pub(crate) fn take_answered(&mut self, request: u64) -> Option<Waiting> {
-        let place = self.open.iter().position(|(asked, _)| *asked == request)?;
-        Some(self.open.remove(place).1)
+        let place = self.requests.iter().position(|(asked, _)| *asked == request)?;
+        Some(self.requests.remove(place).1)
     }
 
     /// Removes all requests after the connection has ended, and returns the callbacks to call. Messages are dropped:
@@ -71,7 +76,7 @@ impl Outbox {
             Waiting::Ask(done) => Some(done),
             Waiting::Message(_) => None,
         };
-        self.open.drain(..).filter_map(|(_, waiting)| callback(waiting)).collect()
+        self.requests.drain(..).filter_map(|(_, waiting)| callback(waiting)).collect()
     }
 }
 
@@ -89,33 +94,33 @@ mod tests {
         let client_id = ClientId::from_bytes([2; ID_BYTES]);
         let body = Body::parse("hello").unwrap();
         let message = Pending { client_id, body, at: Timestamp(1), author: None, problem: None };
-        let mut outbox = Outbox::default();
-        let Some(ClientFrame::Do { request, .. }) = outbox.post(chat, &message, Timestamp(1)) else {
+        let mut in_flight = InFlight::default();
+        let Some(ClientFrame::Do { request, .. }) = in_flight.post(chat, &message, Timestamp(1)) else {
             panic!("nothing asked")
         };
-        assert_eq!(outbox.post(chat, &message, Timestamp(1)), None);
-        assert!(matches!(outbox.take_answered(request), Some(Waiting::Message(id)) if id == client_id));
-        assert!(outbox.take_answered(request).is_none());
-        assert!(outbox.post(chat, &message, Timestamp(1)).is_some());
+        assert_eq!(in_flight.post(chat, &message, Timestamp(1)), None);
+        assert!(matches!(in_flight.take_answered(request), Some(Waiting::Message(id)) if id == client_id));
+        assert!(in_flight.take_answered(request).is_none());
+        assert!(in_flight.post(chat, &message, Timestamp(1)).is_some());
     }
 
     #[test]
     fn the_caller_is_told_when_the_connection_ends_or_too_much_is_asked() {
         let failed = Rc::new(Cell::new(0));
-        let mut outbox = Outbox::default();
+        let mut in_flight = InFlight::default();
         let mut ask = || {
             let failed = Rc::clone(&failed);
             let done = Box::new(move |answer: Result<(), Problem>| {
                 failed.set(failed.get() + u32::from(answer.is_err()));
             });
-            outbox.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
+            in_flight.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
         };
-        for _ in 0..OPEN_ASKS {
+        for _ in 0..ASKS_IN_FLIGHT {
             assert!(ask().is_some());
         }
         assert!(ask().is_none());
         assert_eq!(failed.get(), 1);
-        outbox.abandon().into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
-        assert_eq!(failed.get(), 1 + OPEN_ASKS as u32);
+        in_flight.abandon().into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
+        assert_eq!(failed.get(), 1 + ASKS_IN_FLIGHT as u32);
     }
 }
