@@ -110,7 +110,7 @@ pub struct Connector(pub Arc<dyn Fn(LivePage) -> Arc<dyn Transport> + Send + Syn
 /// What the connection has to do after a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameAction {
-    /// Nothing special.
+    /// Continue: nothing has to be done.
     Continue,
     /// Watch the chat again: events are missing.
     Resubscribe,

@@ -51,7 +51,7 @@ fn title(content: &Content) -> String {
 /// The HTML document. Its scripts carry the nonce from the context, without which they are not run.
 #[component]
 pub fn Shell(
-    /// The content.
+    /// The content of the document.
     content: Content,
     /// The addresses of the files to load.
     assets: Assets,

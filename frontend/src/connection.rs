@@ -41,11 +41,13 @@ pub(crate) struct ConnectionState {
     is_answer_due: bool,
     /// Whether messages are held back, since the server cannot take them at the moment.
     is_paused: bool,
+    /// Whether no further connection is wanted.
     is_given_up: bool,
     /// When the watchdog last ran, by the clock of the device.
     watched_at: Timestamp,
 }
 
+/// The phase of the connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
     /// There is no socket.
@@ -60,13 +62,16 @@ enum Phase {
     Open(Open),
 }
 
+/// An open connection.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Open {
+    /// When the last frame was received.
     last_received: u64,
     /// When the first frame was sent after the last one was received. `None` if none was sent since.
     unanswered_since: Option<u64>,
     /// The timeout for an answer, in milliseconds.
     timeout: u64,
+    /// Whether the server had answered another request just before the handshake.
     is_server_there: bool,
     /// Whether the server has identified the user.
     is_welcome: bool,
@@ -92,6 +97,7 @@ struct Probe {
     purpose: Purpose,
 }
 
+/// What follows from the answer to a probe.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Purpose {
     /// Opens a socket if the server answers.

@@ -44,6 +44,7 @@ const TOO_MANY_REQUESTS: u16 = 429;
 const NORMAL_CLOSE: u16 = 1000;
 
 thread_local! {
+    /// The client of this instance, for [`close`].
     static OPEN: RefCell<Weak<Client>> = const { RefCell::new(Weak::new()) };
 }
 
@@ -57,10 +58,12 @@ pub(crate) fn close() {
 /// The socket of a live page. May only be used in the browser's main thread, which is the only one.
 pub(crate) struct Socket(SendWrapper<Rc<Client>>);
 
+/// The connection of a live page, with all that it needs from the browser.
 struct Client {
     page: LivePage,
-    /// Decides what to do.
+    /// The state machine, which decides what to do.
     state: RefCell<ConnectionState>,
+    /// The WebSocket. `None` while there is none.
     wire: RefCell<Option<Wire>>,
     polling: Rc<Polling>,
     /// The timer of the next attempt.

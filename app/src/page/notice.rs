@@ -15,7 +15,7 @@ use crate::{
 /// A page with a single notice.
 #[component]
 pub fn NoticePage(
-    /// The notice.
+    /// The notice to show.
     notice: Notice,
 ) -> impl IntoView {
     match notice {
@@ -26,6 +26,7 @@ pub fn NoticePage(
     }
 }
 
+/// The frame of a notice: the header of the site, and a card with the text.
 #[component]
 fn NoticeCard(
     /// What happened, in a few words.
@@ -35,6 +36,7 @@ fn NoticeCard(
     /// Whether a request of the user was refused.
     #[prop(optional)]
     is_refusal: bool,
+    /// What the user can do, below the text.
     children: Children,
 ) -> impl IntoView {
     view! {
@@ -71,7 +73,7 @@ fn MissingPage() -> impl IntoView {
 /// The page for a problem without anything else to show.
 #[component]
 fn ProblemPage(
-    /// The problem.
+    /// The problem to show.
     problem: Problem,
 ) -> impl IntoView {
     let heading = match problem {
@@ -89,7 +91,7 @@ fn ProblemPage(
 /// The page for a user who was removed from a chat by its owner. They can still remove their own messages there.
 #[component]
 fn RemovedPage(
-    /// The chat.
+    /// The chat from which the user was removed.
     chat: ChatId,
 ) -> impl IntoView {
     view! {
@@ -150,11 +152,14 @@ fn RefusedPage(
     }
 }
 
+/// A refused form with a single name, of a user or a chat, to be corrected.
 #[component]
 fn NameForm(
+    /// The path that the form is posted to.
     action: &'static str,
     /// The id of the chat to return to. Empty for the home page.
     chat: String,
+    /// The label of the field.
     label: &'static str,
     /// The name of the field in the form.
     name: &'static str,
@@ -178,6 +183,7 @@ fn NameForm(
     .into_any()
 }
 
+/// The link to the home page.
 #[component]
 fn HomeLink() -> impl IntoView {
     view! {

@@ -111,6 +111,7 @@ pub fn AboutView() -> impl IntoView {
     reactive_view(move || chat.about.get().map(|about| view! { <AboutDialog about /> }).into_any())
 }
 
+/// An open dialog with the details of a user or a message.
 #[component]
 fn AboutDialog(about: About) -> impl IntoView {
     let chat = LiveChat::from_context();

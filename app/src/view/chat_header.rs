@@ -23,8 +23,11 @@ const RESULT_SHOWN_FOR: Duration = Duration::from_secs(4);
 /// The result of copying the link.
 #[derive(Clone, Copy, PartialEq)]
 enum Copied {
+    /// The link was not copied, or the result is not shown any more.
     NotYet,
+    /// The link is in the clipboard.
     Yes,
+    /// The browser refused to copy the link.
     No,
 }
 
@@ -103,6 +106,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
     .into_any()
 }
 
+/// The button that copies the link of the chat, and the result.
 #[component]
 fn CopyLink() -> impl IntoView {
     let live = Live::from_context();

@@ -41,9 +41,11 @@ trait Kind: Send + Sync {
 /// The signal of a row, type-erased.
 type RowState = Arc<dyn Any + Send + Sync>;
 
+/// The type `T` of the items of a list, with the function that shows one.
 struct TypedKind<T, V> {
+    /// Creates the view of a row.
     view: V,
-    of: PhantomData<fn() -> T>,
+    item: PhantomData<fn() -> T>,
 }
 
 impl<T, V> Kind for TypedKind<T, V>
@@ -77,7 +79,7 @@ pub fn list<T: PartialEq + Send + Sync + 'static>(
     items: impl Fn() -> Vec<ListItem> + Send + 'static,
     view: impl Fn(RwSignal<T>) -> AnyView + Send + Sync + 'static,
 ) -> AnyView {
-    list_of(pause, Box::new(items), Arc::new(TypedKind { view, of: PhantomData }))
+    list_of(pause, Box::new(items), Arc::new(TypedKind { view, item: PhantomData }))
 }
 
 fn list_of(
@@ -102,6 +104,7 @@ fn list_of(
 struct List {
     items: Vec<ListItem>,
     kind: Arc<dyn Kind>,
+    /// The reactive owner of the rows.
     owner: Owner,
 }
 
@@ -110,15 +113,19 @@ type RowView = <DeferredView as Render>::State;
 
 /// A row that is shown.
 struct Slot {
+    /// The key of its item.
     key: u64,
     // Fields are dropped in this order: the view before the signals it reads.
     view: RowView,
     state: RowState,
+    /// Whether the row is marked, since its item was removed.
     is_removed: bool,
     _owner: Owner,
 }
 
+/// The state of a list on the page.
 struct ListState {
+    /// The rows, in order.
     slots: Vec<Slot>,
     /// A placeholder after the rows.
     end: Comment,

@@ -46,6 +46,7 @@ struct State {
 #[derive(Clone, Copy)]
 pub struct ListPause {
     state: RwSignal<State>,
+    /// Whether the updates are paused.
     is_paused: RwSignal<bool>,
     /// The keys of the rows shown, in order.
     shown: RwSignal<Vec<u64>>,

@@ -155,7 +155,7 @@ pub fn Members() -> impl IntoView {
     .into_any()
 }
 
-/// The switch with which the owner of a group chat locks it, so that nobody else can write.
+/// The switch with which the owner of a group chat locks it, so that no one else can write.
 #[component]
 fn Lock() -> impl IntoView {
     let chat = LiveChat::from_context();

@@ -89,9 +89,11 @@ pub fn breakable(text: &str) -> AnyView {
 /// by a translator, or split elsewhere by a browser with a newer version of Unicode.
 struct StaticView(Children);
 
-/// The element on the page: built here, or rendered by the server.
+/// The state of a static view: its element on the page.
 enum StaticViewState {
+    /// The element was built here.
     Built(AnyViewState),
+    /// The element was rendered by the server.
     Rendered(types::Element),
 }
 

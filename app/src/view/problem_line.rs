@@ -11,7 +11,7 @@ use crate::{
 /// A line with a problem, empty if there is none. [`Problem::NotConnected`] is cleared once the page is connected.
 #[component]
 pub fn ProblemLine(
-    /// The problem.
+    /// The problem to show. `None` if there is none.
     problem: RwSignal<Option<Problem>>,
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {

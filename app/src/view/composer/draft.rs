@@ -17,6 +17,7 @@ const COUNTER_FROM: usize = 200;
 #[derive(Clone, Copy)]
 pub(super) struct Draft {
     chat: LiveChat,
+    /// The field of the composer.
     field: NodeRef<Textarea>,
     /// The text, as the field has it.
     pub(super) text: RwSignal<String>,

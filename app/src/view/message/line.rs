@@ -29,7 +29,7 @@ pub enum LineKey {
     New,
     /// The gap of events that are not loaded.
     Gap,
-    /// A row.
+    /// A row, by its key.
     Row(RowKey),
 }
 
