@@ -7,7 +7,7 @@ mod record_cache;
 mod snapshot;
 mod tables;
 mod transaction;
-mod wal;
+mod write_ahead_log;
 
 use std::{
     fs, io,
@@ -28,7 +28,7 @@ use redb::{
 use crate::{durable_fs::rename_durably, random};
 use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
-use wal::WriteAheadLog;
+use write_ahead_log::WriteAheadLog;
 
 pub use error::StoreError;
 pub use snapshot::{ExpiredBatch, Snapshot};

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version of the storage format. Records of any other version are refused.
-pub(super) const VERSION: u8 = 4;
+pub(super) const RECORD_VERSION: u8 = 4;
 
 /// The size in bytes of what precedes the record itself.
 const HEAD: usize = 5;
@@ -18,7 +18,7 @@ pub enum RecordError {
     Empty,
     /// The record was written by another version of Qchat.
     #[error(
-        "it has version {0}, but this Qchat reads version {VERSION}: move the data folder away to start anew"
+        "it has version {0}, but this Qchat reads version {RECORD_VERSION}: move the data folder away to start anew"
     )]
     Version(u8),
     /// The checksum does not match.
@@ -34,7 +34,7 @@ pub enum RecordError {
 /// # Errors
 /// [`RecordError::Malformed`] for types that postcard cannot serialize; Qchat has none.
 pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
-    let mut bytes = postcard::to_extend(value, vec![VERSION, 0, 0, 0, 0])?;
+    let mut bytes = postcard::to_extend(value, vec![RECORD_VERSION, 0, 0, 0, 0])?;
     let checksum = crc32fast::hash(&bytes[HEAD..]).to_le_bytes();
     bytes[1..HEAD].copy_from_slice(&checksum);
     Ok(bytes)
@@ -47,7 +47,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RecordError> {
 pub fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((&VERSION, rest)) => match rest.split_first_chunk() {
+        Some((&RECORD_VERSION, rest)) => match rest.split_first_chunk() {
             Some((checksum, record)) if u32::from_le_bytes(*checksum) == crc32fast::hash(record) => {
                 Ok(postcard::from_bytes(record)?)
             }

@@ -18,7 +18,7 @@ use super::{
         BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED,
         UNINVITED, USERS, USERS_ACTIVE, all_of, all_with, direct_chats_of, event, hidden_by,
     },
-    wal::{self, Found},
+    write_ahead_log::{self, Found},
 };
 
 /// The head of a record of the write-ahead log. The changes of the transaction follow it, up to the end of the record.
@@ -107,7 +107,7 @@ impl<'txn> Transaction<'txn> {
             return Err(StoreError::OutOfOrder(log.seq, after));
         }
         self.advance(log)?;
-        self.record = wal::begin(&Head { after, log })?;
+        self.record = write_ahead_log::begin(&Head { after, log })?;
         Ok(())
     }
 
@@ -120,18 +120,18 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<(LogState, ReplayEnd), StoreError> {
         let mut rest = wal;
         loop {
-            let (record, behind) = match wal::first(rest) {
+            let (record, behind) = match write_ahead_log::first(rest) {
                 Found::Record(record, behind) => (record, behind),
                 Found::End => return Ok((log, ReplayEnd::All)),
                 Found::Torn => return Ok((log, ReplayEnd::Torn)),
             };
-            let (head, mut changes): (Head, _) = wal::head(record)?;
+            let (head, mut changes): (Head, _) = write_ahead_log::head(record)?;
             if head.log.seq > log.seq {
                 if (head.log.epoch, head.after) != (log.epoch, log.seq) {
                     return Ok((log, ReplayEnd::Foreign));
                 }
                 while !changes.is_empty() {
-                    let (change, others) = wal::next(changes)?;
+                    let (change, others) = write_ahead_log::next(changes)?;
                     self.store(&change)?;
                     changes = others;
                 }
@@ -147,7 +147,7 @@ impl<'txn> Transaction<'txn> {
     /// [`StoreError`] if the database cannot be read or written.
     pub fn apply(&mut self, change: &Change) -> Result<(), StoreError> {
         self.store(change)?;
-        self.record = wal::add(std::mem::take(&mut self.record), change)?;
+        self.record = write_ahead_log::add(std::mem::take(&mut self.record), change)?;
         Ok(())
     }
 

@@ -1,8 +1,11 @@
-//! The write-ahead log (WAL): a file beside the database. Every transaction is appended to it and synced before its
-//! result is visible. The database itself is synced at checkpoints, which empty the WAL. When the database is opened,
-//! the records of the WAL that are not in it are applied again. Appending to one file takes one sync, where a durable
-//! commit of the database takes two and about twenty pages. (ARIES, Mohan et al., 1992, of which only the redo pass is
-//! needed here.)
+//! The write-ahead log (WAL): the file `qchat.journal` beside the database. Every transaction is appended to it and
+//! synced before its result is visible. The database itself is synced at checkpoints, which empty the WAL. When the
+//! database is opened, the records of the WAL that are not in it are applied again. Appending to one file takes one
+//! sync, where a durable commit of the database takes two and about twenty pages. (ARIES, Mohan et al., 1992, of which
+//! only the redo pass is needed here.)
+//!
+//! It is not the [`command_log`](crate::command_log), which puts proposals in order and is not a file: the WAL stores
+//! the changes that were decided from them.
 //!
 //! A record is its length and a checksum, four bytes each, followed by its bytes. The header is written last. If it is
 //! zero, the process ended while it wrote the record, which was therefore not acknowledged. If the header is there and
@@ -16,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable_fs::sync_folder_of;
 
 use super::{
-    codec::{RecordError, VERSION},
+    codec::{RECORD_VERSION, RecordError},
     integrity::seal::owned,
 };
 
@@ -116,7 +119,7 @@ impl WriteAheadLog {
 /// # Errors
 /// [`RecordError::Malformed`] for types that postcard cannot serialize; Qchat has none.
 pub(super) fn begin<T: Serialize>(head: &T) -> Result<Vec<u8>, RecordError> {
-    add(vec![VERSION], head)
+    add(vec![RECORD_VERSION], head)
 }
 
 /// Adds a value to a record.
@@ -134,7 +137,7 @@ pub(super) fn add<T: Serialize>(record: Vec<u8>, value: &T) -> Result<Vec<u8>, R
 pub(super) fn head<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<(T, &[u8]), RecordError> {
     match record.split_first() {
         None => Err(RecordError::Empty),
-        Some((&VERSION, rest)) => next(rest),
+        Some((&RECORD_VERSION, rest)) => next(rest),
         Some((&version, _)) => Err(RecordError::Version(version)),
     }
 }
@@ -248,7 +251,7 @@ mod tests {
             rest = behind;
         }
         assert!(rest.is_empty());
-        assert_eq!((VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
+        assert_eq!((RECORD_VERSION, record.len(), crc32fast::hash(&record)), (4, 250, 3_390_969_472));
     }
 
     fn wal_of(bytes: &[u8]) -> WriteAheadLog {
