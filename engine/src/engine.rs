@@ -11,10 +11,10 @@ use domain::{Chat, ChatId, Epoch, Invite, Lifetimes, Problem, Seq, Timestamp, Us
 
 use crate::{
     clock::Clock,
+    command_log::Sequencer,
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
-    log::Sequencer,
     presence::Presence,
     storage::{Snapshot, Store, StoreError},
 };

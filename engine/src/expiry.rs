@@ -8,7 +8,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::{
     clock::{Clock, SteadyClock},
-    log::Sequencer,
+    command_log::Sequencer,
     presence::{Presence, Seen},
     storage::{ExpiredBatch, Store, StoreError},
 };
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
     use crate::{
         clock,
-        log::Outcome,
+        command_log::Outcome,
         presence::{GRACE, NodeId},
     };
 

@@ -1,20 +1,20 @@
 //! The engine of Qchat: one log, one writer, many cursors. It does not depend on HTTP, on pages or on a web framework.
 //!
-//! All durable state takes one path: a [`Command`](domain::Command) is proposed to the [`log`], the [`writer`] decides
-//! and stores it, and the [`publisher`] passes the changes to the [`fanout`], the [`lobby`] and [`presence`]. Every
-//! subscriber reads on from its own cursor. [`presence`] itself is not durable.
+//! All durable state takes one path: a [`Command`](domain::Command) is proposed to the [`command_log`], the [`writer`]
+//! decides and stores it, and the [`publisher`] passes the changes to the [`fanout`], the [`lobby`] and [`presence`].
+//! Every subscriber reads on from its own cursor. [`presence`] itself is not durable.
 
 #![forbid(unsafe_code)]
 
 mod caller;
 pub mod clock;
+pub mod command_log;
 pub mod durable_fs;
 mod engine;
 pub mod expiry;
 pub mod fanout;
 pub mod limits;
 pub mod lobby;
-pub mod log;
 pub mod presence;
 pub mod publisher;
 pub mod random;

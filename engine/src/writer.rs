@@ -14,7 +14,7 @@ use domain::{Decision, Problem, decide};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    log::{Guarded, Log, Next, NotStored, Placed, Stored, Written},
+    command_log::{Guarded, Log, Next, NotStored, Placed, Stored, Written},
     publisher::Publisher,
     storage::{Store, StoreError},
     supervisor::{BackOff, Panics},

@@ -14,9 +14,9 @@ use domain::{
 };
 use engine::{
     clock::{self, SteadyClock},
+    command_log::local,
     expiry::Sweeper,
     lobby::Lobby,
-    log::local,
     presence::{self, Presence},
     storage::Store,
     supervisor::{Panics, Supervisor},

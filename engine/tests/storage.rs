@@ -21,10 +21,10 @@ use domain::{
 use engine::{
     Caller, Engine,
     clock::{self, Clock},
+    command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
-    log::local,
     presence::{GRACE, NodeId, Presence},
     publisher::Publisher,
     storage::{ExpiredBatch, Store, StoreError},

@@ -9,11 +9,11 @@ use domain::{Proposal, Seq};
 use engine::{
     Engine,
     clock::{self, SteadyClock},
+    command_log::{Sequencer, local},
     expiry::Sweeper,
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
-    log::{Sequencer, local},
     presence::{self, Presence},
     publisher::Publisher,
     storage::{Store, StoreError},

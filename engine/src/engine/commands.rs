@@ -11,9 +11,9 @@ use tokio::sync::oneshot;
 use super::{Engine, not_readable};
 use crate::{
     caller::Caller,
+    command_log::Outcome,
     limits::{counter::Counted, network},
     lobby::Lobby,
-    log::Outcome,
     storage::StoreError,
 };
 

@@ -6,7 +6,7 @@ use domain::{
     Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, Seq, Span, Timestamp,
     Title, UserId, Visibility, id::ID_BYTES,
 };
-use engine::{log::local::CHECKPOINT_BYTES, storage::Store};
+use engine::{command_log::local::CHECKPOINT_BYTES, storage::Store};
 use server::start::DATABASE;
 
 use crate::target::body;

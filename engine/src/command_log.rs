@@ -1,9 +1,11 @@
-//! The log: gives every proposal its place, time and epoch, and makes what became of it durable.
+//! The command log ("the log"): gives every proposal its place in one order, a time and an epoch. Proposals are the
+//! commands of users and what the server records by itself.
 //!
 //! It has two ends. Callers [`propose`](Sequencer::propose) at one end; the writer takes [`Placed`] proposals from the
-//! other, in the order of the log, and stores them by it. In a single process the log between them is a bounded queue,
-//! and a write-ahead log beside the database makes entries durable ([`local`]); in a cluster it will be a stream that
-//! every node reads, whose entries are durable before they come.
+//! other, in the order of the log, and stores through it what it decided. In a single process the log between them is a
+//! bounded queue in memory, and the write-ahead log beside the database (`storage::write_ahead_log`) makes the results
+//! durable ([`local`]); in a cluster it will be a stream that every node reads, whose entries are durable before they
+//! come.
 
 pub mod local;
 
@@ -21,7 +23,7 @@ use crate::{
 /// The outcome of a proposal: the sequence number of its stored entry, or why it was refused.
 pub type Outcome = Result<Seq, Problem>;
 
-/// The end of the log where proposals go in.
+/// The end of the log that takes proposals.
 pub trait Sequencer: Send + Sync {
     /// Returns the epoch of the log: a cursor of another epoch does not belong to it.
     fn epoch(&self) -> Epoch;

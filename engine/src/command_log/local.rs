@@ -1,4 +1,5 @@
-//! The log of a single process: a bounded queue, and a write-ahead log beside the database.
+//! The command log of a single process: a bounded queue in memory. What is decided from its entries is made durable by
+//! the write-ahead log of the [`Store`].
 
 use std::{
     sync::Arc,
@@ -34,12 +35,13 @@ pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// text stays in the write-ahead log.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
+/// A proposal in the queue.
 struct Waiting {
     proposal: Proposal,
     outcome: oneshot::Sender<Outcome>,
 }
 
-/// The sequencer of a single process.
+/// The sequencer of a single process, which queues proposals.
 pub struct LocalSequencer {
     queue: mpsc::Sender<Waiting>,
     epoch: Epoch,
@@ -169,8 +171,8 @@ impl LocalLog {
         Written { batch, stored }
     }
 
-    /// Waits for one proposal. Returns `Poll::Pending` when a checkpoint is due. Parks the thread instead of using a timer of the
-    /// async runtime, since the writer continues to work while the runtime is shut down.
+    /// Waits for one proposal. Returns `Poll::Pending` when a checkpoint is due. Parks the thread instead of using a
+    /// timer of the async runtime, since the writer continues to work while the runtime is shut down.
     fn receive(&mut self) -> Poll<Option<Waiting>> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
