@@ -1,12 +1,13 @@
 //! The engine of Qchat: one log, one writer, many cursors. It does not depend on HTTP, on pages or on a web framework.
 //!
 //! All durable state takes one path: a [`Command`](domain::Command) is proposed to the [`command_log`], the [`writer`]
-//! decides and stores it, and the [`publisher`] passes the changes to the [`fanout`], the [`lobby`] and [`presence`].
-//! Every subscriber reads on from its own cursor. [`presence`] itself is not durable.
+//! decides and stores it, and the [`change_dispatcher`] passes the changes to the [`fanout`], the [`lobby`] and
+//! [`presence`]. Every subscriber reads on from its own cursor. [`presence`] itself is not durable.
 
 #![forbid(unsafe_code)]
 
 mod caller;
+pub mod change_dispatcher;
 pub mod clock;
 pub mod command_log;
 pub mod durable_fs;
@@ -16,7 +17,6 @@ pub mod fanout;
 pub mod limits;
 pub mod lobby;
 pub mod presence;
-pub mod publisher;
 pub mod random;
 pub mod storage;
 pub mod supervisor;

@@ -14,8 +14,8 @@ use domain::{Decision, Problem, decide};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    change_dispatcher::ChangeDispatcher,
     command_log::{Guarded, Log, Next, NotStored, Placed, Stored, Written},
-    publisher::Publisher,
     storage::{Store, StoreError},
     supervisor::{BackOff, Panics},
 };
@@ -60,7 +60,7 @@ impl Drop for AliveGuard {
 pub struct Writer<L> {
     log: L,
     store: Arc<Store>,
-    publisher: Publisher,
+    dispatcher: ChangeDispatcher,
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
 }
@@ -70,12 +70,12 @@ impl<L: Log> Writer<L> {
     pub fn new(
         log: L,
         store: Arc<Store>,
-        publisher: Publisher,
+        dispatcher: ChangeDispatcher,
         health: Arc<WriterHealth>,
         panics: Arc<Panics>,
     ) -> Self {
         panics.know(TASK);
-        Self { log, store, publisher, health, panics }
+        Self { log, store, dispatcher, health, panics }
     }
 
     /// Works until the log is closed and all its entries are processed. Blocks the thread, so it needs one of its own.
@@ -91,8 +91,8 @@ impl<L: Log> Writer<L> {
             self.set_failing(true);
             thread::sleep(back_off.after_panic());
             // It is unknown how far the work had come before the panic. The store knows, so all readers are sent there.
-            let Self { store, publisher, panics, .. } = &self;
-            let resynced = Guarded { store, panics, task: TASK }.run(|_| publisher.resync());
+            let Self { store, dispatcher, panics, .. } = &self;
+            let resynced = Guarded { store, panics, task: TASK }.run(|_| dispatcher.resync());
             if let Err(error) = resynced {
                 return self.give_up(&error);
             }
@@ -108,7 +108,7 @@ impl<L: Log> Writer<L> {
                 Next::Nothing => Vec::new(),
                 Next::End => return,
             };
-            written.into_iter().for_each(|written| self.show(written));
+            written.into_iter().for_each(|written| self.publish(written));
             let Self { log, store, panics, .. } = self;
             match log.maintain(&Guarded { store, panics, task: TASK }) {
                 Ok(()) => self.set_failing(false),
@@ -131,14 +131,14 @@ impl<L: Log> Writer<L> {
         }
     }
 
-    /// Publishes what was stored, and answers.
-    fn show(&self, Written { batch, stored }: Written) {
+    /// Dispatches the changes that were stored, and answers the callers.
+    fn publish(&self, Written { batch, stored }: Written) {
         let Ok(Stored { outcomes, changes }) = stored else {
             self.set_failing(true);
             return refuse(batch);
         };
         self.set_failing(false);
-        changes.iter().for_each(|change| self.publisher.show(change));
+        changes.iter().for_each(|change| self.dispatcher.dispatch(change));
         for (placed, outcome) in batch.into_iter().zip(outcomes) {
             placed.answer(outcome);
         }

@@ -20,13 +20,13 @@ use domain::{
 };
 use engine::{
     Caller, Engine,
+    change_dispatcher::ChangeDispatcher,
     clock::{self, Clock},
     command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
     presence::{GRACE, NodeId, Presence},
-    publisher::Publisher,
     storage::{ExpiredBatch, Store, StoreError},
     supervisor::Panics,
     writer::{Writer, WriterHealth},
@@ -510,13 +510,13 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
     let ends = store.read(NOW).unwrap().log().unwrap();
     let after = ends.map_or(Seq::ZERO, |log| log.seq);
     let (sequencer, local) = local::open(Arc::clone(&clock), store.epoch(), after);
-    let publisher = Publisher {
+    let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(local, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
+    let writer = Writer::new(local, Arc::clone(&store), dispatcher, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
     let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
     let service =

@@ -8,6 +8,7 @@ use std::{
 use domain::{Proposal, Seq};
 use engine::{
     Engine,
+    change_dispatcher::ChangeDispatcher,
     clock::{self, SteadyClock},
     command_log::{Sequencer, local},
     expiry::Sweeper,
@@ -15,7 +16,6 @@ use engine::{
     limits::Limits,
     lobby::Lobby,
     presence::{self, Presence},
-    publisher::Publisher,
     storage::{Store, StoreError},
     supervisor::{Panics, Supervisor},
     writer::{Writer, WriterHealth},
@@ -162,13 +162,13 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let after = ends.map_or(Seq::ZERO, |log| log.seq);
     let (sequencer, log) = local::open(Arc::clone(&clock), store.epoch(), after);
     let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
-    let publisher = Publisher {
+    let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
     };
-    let writer = Writer::new(log, Arc::clone(&store), publisher, Arc::clone(&health), Arc::clone(&panics));
+    let writer = Writer::new(log, Arc::clone(&store), dispatcher, Arc::clone(&health), Arc::clone(&panics));
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
     if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {

@@ -1,4 +1,5 @@
-//! The publisher: passes on what was committed, and nothing before that.
+//! The dispatcher of changes: applies each committed change to the state in memory, which is the replay buffers of the
+//! fan-out, presence and the lobby, and wakes the connections of invited users. Nothing comes here before it is durable.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use crate::{
     storage::{Store, StoreError},
 };
 
-/// Where committed changes go: the fan-out, presence, the lobby, and the connections of invited users.
-pub struct Publisher {
+/// Dispatches committed changes to the fan-out, presence, the lobby, and the connections of invited users.
+pub struct ChangeDispatcher {
     /// The database, with what was committed.
     pub store: Arc<Store>,
     /// The replay buffers of watched chats.
@@ -23,9 +24,9 @@ pub struct Publisher {
     pub lobby: Arc<Lobby>,
 }
 
-impl Publisher {
+impl ChangeDispatcher {
     /// Brings all subscribers, rooms and the lobby up to the state of the database. Called when committed changes may
-    /// not have been published.
+    /// not have been dispatched.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
@@ -46,8 +47,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes one change.
-    pub fn show(&self, change: &Change) {
+    /// Dispatches one committed change.
+    pub fn dispatch(&self, change: &Change) {
         match change {
             Change::User { user, at } => {
                 self.presence.rename(user);
