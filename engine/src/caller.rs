@@ -1,10 +1,10 @@
-//! The caller of a command.
+//! The caller of the engine: who makes a request, for the rules and the rate limits.
 
 use std::net::IpAddr;
 
 use domain::UserId;
 
-/// A session at an address.
+/// The caller of the engine: the user of a session, at the address that the request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
     /// The user of the session.

@@ -3,15 +3,15 @@
 //!
 //! A replay buffer is an optimization: a reader whose cursor is behind it reads on from the database. It can therefore
 //! be dropped with its last subscriber, and it starts empty. A connection subscribes first and reads the database
-//! afterwards; each event names the one before it ([`Encoded::prev`]), so the reader can tell whether the buffer
+//! afterwards; each event names the one before it ([`EncodedEvent::prev`]), so the reader can tell whether the buffer
 //! continues where the database ended.
 //!
 //! Connections do not fetch new events themselves, since that would wake a task for each of them. Subscribers are
 //! spread over a few shards. Each shard is a task that writes new events to its share of the subscribers, the same
 //! bytes to all.
 
-mod batch;
-mod buffer;
+mod event_batch;
+mod replay_buffer;
 mod subscriber;
 #[cfg(test)]
 mod tests;
@@ -28,9 +28,9 @@ use std::{
 use domain::{ChatId, Event, EventKind, Seq};
 use tokio::sync::Notify;
 
-pub use batch::{Batch, Encoded};
-pub use buffer::CatchUp;
-use buffer::ReplayBuffer;
+pub use event_batch::{EncodedEvent, EventBatch};
+pub use replay_buffer::CatchUp;
+use replay_buffer::ReplayBuffer;
 pub use subscriber::{FrameSink, Full, Subscriber};
 
 /// The number of subscribers that are written to before the task yields.
@@ -105,7 +105,7 @@ impl Fanout {
     /// nothing if the chat has no subscribers. The events of a chat have to be appended in their order.
     pub fn append(&self, event: &Event) {
         let Some(buffer) = lock(&self.chats).get(&event.chat).cloned() else { return };
-        let Some(encoded) = Encoded::new(event) else { return };
+        let Some(encoded) = EncodedEvent::new(event) else { return };
         let mut held = lock(&buffer);
         let clears = event.clears();
         if matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some() {

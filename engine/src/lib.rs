@@ -20,7 +20,7 @@ pub mod presence;
 pub mod random;
 pub mod storage;
 pub mod supervisor;
-pub mod wire;
+pub mod websocket_frame;
 pub mod writer;
 
 pub use caller::Caller;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use domain::{Seq, UserId};
 use tokio::sync::Notify;
 
-use super::Batch;
+use super::EventBatch;
 
 /// The error of [`FrameSink::try_send`]: the frames were not taken, since others are waiting to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Subscriber {
     /// Writes the events of a batch that are after the cursor, and advances it. Wakes the subscriber's own task instead
     /// if the batch does not continue at the cursor, if the connection is full, or if the cursor is locked. Does
     /// nothing if the cursor is `None` or there is nothing new.
-    pub fn offer(&self, batch: &Batch) {
+    pub fn offer(&self, batch: &EventBatch) {
         let mut cursor = match self.cursor.try_lock() {
             Ok(cursor) => cursor,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use bytes::Bytes;
 
 use super::{
-    buffer::{BUFFER_BYTES, BUFFER_EVENTS},
+    replay_buffer::{BUFFER_BYTES, BUFFER_EVENTS},
     *,
 };
 
@@ -104,12 +104,12 @@ async fn a_cursor_reads_on_from_where_it_is() {
 #[test]
 fn a_batch_is_read_from_any_of_its_places() {
     let events: Vec<_> =
-        [(3, 1), (4, 3), (9, 4)].map(|(seq, prev)| Encoded::new(&event(seq, prev)).unwrap()).into();
-    let batch = Batch::of(&events).unwrap();
+        [(3, 1), (4, 3), (9, 4)].map(|(seq, prev)| EncodedEvent::new(&event(seq, prev)).unwrap()).into();
+    let batch = EventBatch::of(&events).unwrap();
     assert_eq!(batch.after(Seq(1)).as_ref(), Some(batch.frames()));
     assert_eq!(batch.after(Seq(4)), Some(events[2].frame.clone()));
     assert_eq!([0, 2, 9, 12].map(|place| batch.after(Seq(place))), [None, None, None, None]);
-    assert_eq!((batch.last(), Batch::of(&[]).is_none()), (Seq(9), true));
+    assert_eq!((batch.last(), EventBatch::of(&[]).is_none()), (Seq(9), true));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use domain::{
     Problem,
     frame::{CLOSE_NO_SESSION, CLOSE_PROTOCOL, CLOSE_TOO_MANY, ServerFrame},
 };
-use engine::wire::encode;
+use engine::websocket_frame::encode;
 use tokio::time::timeout;
 
 use super::{handshake::ReadHalf, write_half::WriteHalf};

@@ -1,5 +1,5 @@
 //! The server's side of a WebSocket (RFC 6455): the handshake, and incoming messages. tungstenite reads; frames are
-//! written as [`engine::wire`] encodes them, since the same bytes go to thousands.
+//! written as [`engine::websocket_frame`] encodes them, since the same bytes go to thousands.
 
 use std::{
     io::{self, Read, Write},

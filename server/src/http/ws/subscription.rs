@@ -9,10 +9,10 @@ use domain::{
 };
 use engine::{
     Engine,
-    fanout::{Batch, CatchUp, Encoded, FrameSink, Full, Subscriber, Subscription},
+    fanout::{CatchUp, EncodedEvent, EventBatch, FrameSink, Full, Subscriber, Subscription},
     not_readable,
     presence::{MemberGuard, News, TYPING_SIGNALS},
-    wire::encode,
+    websocket_frame::encode,
 };
 use tokio::{sync::Notify, time::Instant};
 
@@ -133,7 +133,7 @@ impl ChatSubscription {
         self.typed_at = None;
     }
 
-    fn news(&mut self, engine: &Engine, after: Seq) -> Result<Option<Batch>, Problem> {
+    fn news(&mut self, engine: &Engine, after: Seq) -> Result<Option<EventBatch>, Problem> {
         if !self.behind {
             match self.subscription.after(after) {
                 CatchUp::Nothing => return Ok(None),
@@ -148,8 +148,8 @@ impl ChatSubscription {
         }
         let stored = view.events_after(self.chat, after, BATCH).map_err(|error| not_readable(&error))?;
         self.behind = !stored.is_empty();
-        let events: Vec<Encoded> = stored.iter().filter_map(Encoded::new).collect();
-        Ok(Batch::of(&events))
+        let events: Vec<EncodedEvent> = stored.iter().filter_map(EncodedEvent::new).collect();
+        Ok(EventBatch::of(&events))
     }
 
     /// Returns the members who joined, left or changed since the last call, encoded, or `None` if there are no changes.

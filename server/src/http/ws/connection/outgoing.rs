@@ -6,7 +6,7 @@ use domain::{
     Problem,
     frame::{BEAT_SECONDS, ServerFrame, VERSION},
 };
-use engine::wire::{self, encode};
+use engine::websocket_frame::{self, encode};
 use futures_util::{FutureExt, StreamExt};
 
 use super::{
@@ -129,7 +129,7 @@ impl Connection {
         // heartbeat only reports what was sent.
         self.deliver().await?;
         // browsers answer the ping, and their pages see the heartbeat
-        let mut beat = OutgoingFrames(wire::ping().into());
+        let mut beat = OutgoingFrames(websocket_frame::ping().into());
         beat.push(&self.reached()).map_err(End::Problem)?;
         // an invite that expires does not wake the connection before it is swept
         if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {

@@ -1,13 +1,13 @@
-//! Events as the bytes that go to all subscribers alike.
+//! Events encoded as WebSocket frames, alone and in batches: the same bytes are written to all subscribers.
 
 use bytes::Bytes;
 use domain::{Event, Seq, frame::ServerFrame};
 
-use crate::wire;
+use crate::websocket_frame;
 
 /// An event encoded as a WebSocket frame.
 #[derive(Debug, Clone)]
-pub struct Encoded {
+pub struct EncodedEvent {
     /// The sequence number of the event.
     pub seq: Seq,
     /// The sequence number of the event before it in the same chat.
@@ -16,17 +16,17 @@ pub struct Encoded {
     pub frame: Bytes,
 }
 
-impl Encoded {
+impl EncodedEvent {
     /// Encodes an event. Returns `None` if it cannot be written as JSON, which is not known to happen for any event.
     pub fn new(event: &Event) -> Option<Self> {
-        let frame = wire::encode(&ServerFrame::Event(event.clone()))?;
+        let frame = websocket_frame::encode(&ServerFrame::Event(event.clone()))?;
         Some(Self { seq: event.seq, prev: event.prev, frame })
     }
 }
 
 /// Consecutive events of a chat, without a gap, as bytes.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct EventBatch {
     /// The sequence number of the event before the first one.
     pub(super) prev: Seq,
     /// The sequence number of each event, and the offset in `frames` at which its frame ends.
@@ -34,9 +34,9 @@ pub struct Batch {
     frames: Bytes,
 }
 
-impl Batch {
+impl EventBatch {
     /// Joins consecutive events. Returns `None` if there are none.
-    pub fn of(events: &[Encoded]) -> Option<Self> {
+    pub fn of(events: &[EncodedEvent]) -> Option<Self> {
         let prev = events.first()?.prev;
         let mut end = 0;
         let ends = events.iter().map(|event| {

@@ -7,7 +7,7 @@ use std::{
 
 use domain::{Seq, UserId};
 
-use super::{Batch, Encoded, Subscriber};
+use super::{EncodedEvent, EventBatch, Subscriber};
 use crate::storage::BATCH_BYTES;
 
 /// The maximum number of events in a replay buffer: more than a connection misses while it writes one batch.
@@ -23,7 +23,7 @@ pub enum CatchUp {
     /// The replay buffer has no events after the cursor.
     Nothing,
     /// The events after the reader's cursor, without a gap.
-    Events(Batch),
+    Events(EventBatch),
     /// Events after the cursor may be missing here: they were evicted, or were never in the replay buffer. They have to
     /// be read from the database.
     Evicted,
@@ -32,7 +32,7 @@ pub enum CatchUp {
 pub(super) struct ReplayBuffer {
     /// Incremented whenever events that are in the database may be missing here.
     pub(super) generation: u64,
-    pub(super) events: VecDeque<Encoded>,
+    pub(super) events: VecDeque<EncodedEvent>,
     pub(super) bytes: usize,
     pub(super) by_shard: Vec<ShardSubscribers>,
     pub(super) next_subscriber: u64,
@@ -59,7 +59,7 @@ impl ReplayBuffer {
         Arc::new(Mutex::new(Self { generation: 0, events, bytes: 0, by_shard, next_subscriber: 0 }))
     }
 
-    pub(super) fn push(&mut self, event: Encoded) {
+    pub(super) fn push(&mut self, event: EncodedEvent) {
         self.bytes += event.frame.len();
         self.events.push_back(event);
         while self.events.len() > BUFFER_EVENTS || (self.bytes > BUFFER_BYTES && self.events.len() > 1) {
@@ -90,18 +90,18 @@ impl ReplayBuffer {
             return CatchUp::Evicted;
         }
         let mut bytes = 0;
-        let fits = |event: &&Encoded| {
+        let fits = |event: &&EncodedEvent| {
             let fits = bytes == 0 || bytes + event.frame.len() <= BATCH_BYTES;
             bytes += event.frame.len();
             fits
         };
-        let events: Vec<Encoded> = self.events.range(start..).take_while(fits).cloned().collect();
-        Batch::of(&events).map_or(CatchUp::Nothing, CatchUp::Events)
+        let events: Vec<EncodedEvent> = self.events.range(start..).take_while(fits).cloned().collect();
+        EventBatch::of(&events).map_or(CatchUp::Nothing, CatchUp::Events)
     }
 
     /// Takes the next events for a shard, and returns them with the subscribers there. Returns `None` if there are
     /// none.
-    pub(super) fn take(&mut self, shard: usize) -> Option<(Batch, NumberedSubscribers)> {
+    pub(super) fn take(&mut self, shard: usize) -> Option<(EventBatch, NumberedSubscribers)> {
         let taken = self.by_shard.get(shard)?.taken;
         // If events were evicted, the subscribers that still need them find the gap.
         let from = match self.events.front() {

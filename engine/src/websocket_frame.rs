@@ -1,4 +1,4 @@
-//! WebSocket frames as bytes that many connections can share (RFC 6455, section 5.2).
+//! The encoding of WebSocket frames (RFC 6455, section 5.2) as bytes, which can be written to many connections.
 
 use bytes::Bytes;
 use domain::frame::ServerFrame;
@@ -55,8 +55,8 @@ mod tests {
     fn what_is_written_is_read_as_it_was() {
         for length in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
             let said = "x".repeat(length);
-            let wire = std::io::Cursor::new([&text(&said)[..], &ping()].concat());
-            let mut client = WebSocket::from_raw_socket(wire, Role::Client, None);
+            let stream = std::io::Cursor::new([&text(&said)[..], &ping()].concat());
+            let mut client = WebSocket::from_raw_socket(stream, Role::Client, None);
             assert_eq!(client.read().unwrap(), Message::text(said), "{length}");
             assert_eq!(client.read().unwrap(), Message::Ping(Bytes::new()));
         }
