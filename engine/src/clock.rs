@@ -133,13 +133,13 @@ mod tests {
     const DAY: u64 = 86_400_000;
 
     /// A wall clock and an uptime in milliseconds, both of which tests can set.
-    struct Hands {
+    struct FakeClock {
         wall: Arc<AtomicU64>,
         passed: Arc<AtomicU64>,
         steady: SteadyClock,
     }
 
-    impl Hands {
+    impl FakeClock {
         fn new() -> Self {
             let (wall, passed) = (Arc::new(AtomicU64::new(BEGUN)), Arc::new(AtomicU64::new(7_000)));
             let (shown, up) = (Arc::clone(&wall), Arc::clone(&passed));
@@ -169,44 +169,44 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_wrong_for_a_moment_is_ignored() {
-        let hands = Hands::new();
+        let fake = FakeClock::new();
         for leap in [2 * DAY as i64, -2 * (DAY as i64)] {
-            let before = hands.seconds();
-            hands.set(leap);
-            hands.pass(2);
-            assert_eq!((hands.seconds(), hands.steady.leap()), (before + 2, None));
-            hands.set(-leap);
-            hands.pass(3_600);
-            assert_eq!((hands.seconds(), hands.steady.leap()), (before + 3_602, None));
+            let before = fake.seconds();
+            fake.set(leap);
+            fake.pass(2);
+            assert_eq!((fake.seconds(), fake.steady.leap()), (before + 2, None));
+            fake.set(-leap);
+            fake.pass(3_600);
+            assert_eq!((fake.seconds(), fake.steady.leap()), (before + 3_602, None));
         }
     }
 
     #[test]
     fn a_leap_that_lasts_is_believed_a_leap_back_sooner() {
-        let hands = Hands::new();
-        hands.set(DAY as i64);
-        hands.pass(59);
-        assert_eq!(hands.steady.leap(), None);
-        hands.pass(1);
-        assert_eq!(hands.steady.leap(), Some(DAY as i64));
-        assert_eq!(hands.seconds(), 60, "not before it is taken");
-        hands.steady.take(DAY as i64);
-        assert_eq!((hands.seconds(), hands.steady.leap()), (60 + DAY / 1_000, None));
-        hands.set(-(DAY as i64));
-        hands.pass(3);
-        assert_eq!(hands.steady.leap(), Some(-(DAY as i64)));
-        hands.steady.take(-(DAY as i64));
-        assert_eq!(hands.seconds(), 63);
+        let fake = FakeClock::new();
+        fake.set(DAY as i64);
+        fake.pass(59);
+        assert_eq!(fake.steady.leap(), None);
+        fake.pass(1);
+        assert_eq!(fake.steady.leap(), Some(DAY as i64));
+        assert_eq!(fake.seconds(), 60, "not before it is taken");
+        fake.steady.take(DAY as i64);
+        assert_eq!((fake.seconds(), fake.steady.leap()), (60 + DAY / 1_000, None));
+        fake.set(-(DAY as i64));
+        fake.pass(3);
+        assert_eq!(fake.steady.leap(), Some(-(DAY as i64)));
+        fake.steady.take(-(DAY as i64));
+        assert_eq!(fake.seconds(), 63);
     }
 
     #[test]
     fn a_clock_that_is_trimmed_is_followed_at_once() {
-        let hands = Hands::new();
+        let fake = FakeClock::new();
         for by in [1_900, -1_900, 1_000, 2_000] {
-            hands.pass(10);
-            hands.set(by);
-            assert_eq!(hands.steady.now().0, hands.wall.load(Ordering::Relaxed));
+            fake.pass(10);
+            fake.set(by);
+            assert_eq!(fake.steady.now().0, fake.wall.load(Ordering::Relaxed));
         }
-        assert_eq!(hands.steady.leap(), None);
+        assert_eq!(fake.steady.leap(), None);
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use crate::{
     clock::{Clock, SteadyClock},
     command_log::Sequencer,
-    presence::{Presence, Seen},
+    presence::{LastActive, Presence},
     storage::{ExpiredBatch, Store, StoreError},
 };
 
@@ -120,7 +120,7 @@ impl Sweeper {
             noted_at.is_none_or(|at| now.millis_since(at) >= moment)
         };
         let view = self.store.read(now)?;
-        let mut later = Seen::default();
+        let mut later = LastActive::default();
         for (user, at) in &seen.users {
             if !is_old(view.user_noted_at(*user)?, lifetimes.user) {
                 later.users.insert(*user, *at);
@@ -139,7 +139,7 @@ impl Sweeper {
     }
 
     /// Notes who was active, except users who are not stored.
-    async fn note(&self, seen: Seen) -> Result<(), NotSwept> {
+    async fn note(&self, seen: LastActive) -> Result<(), NotSwept> {
         let view = self.store.read((self.clock)())?;
         let mut users = Vec::new();
         for (user, at) in seen.users {
@@ -219,18 +219,18 @@ mod tests {
 
     /// A sequencer that records proposals and stores nothing.
     #[derive(Default)]
-    struct Notebook {
+    struct RecordingSequencer {
         noted: Mutex<Vec<Proposal>>,
         proposed: Notify,
     }
 
-    impl Notebook {
+    impl RecordingSequencer {
         fn take(&self) -> Vec<Proposal> {
             std::mem::take(&mut *self.noted.lock().unwrap_or_else(PoisonError::into_inner))
         }
     }
 
-    impl Sequencer for Notebook {
+    impl Sequencer for RecordingSequencer {
         fn epoch(&self) -> domain::Epoch {
             domain::Epoch::from_bytes([1; ID_BYTES])
         }
@@ -245,7 +245,7 @@ mod tests {
     }
 
     struct Work {
-        notebook: Arc<Notebook>,
+        recorder: Arc<RecordingSequencer>,
         presence: Arc<Presence>,
         running: [JoinHandle<()>; 2],
     }
@@ -259,15 +259,15 @@ mod tests {
             .unwrap();
         let steady = Arc::new(SteadyClock::new(clock::system(), clock::uptime()));
         let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
-        let notebook = Arc::new(Notebook::default());
-        let sequencer: Arc<dyn Sequencer> = Arc::clone(&notebook) as _;
+        let recorder = Arc::new(RecordingSequencer::default());
+        let sequencer: Arc<dyn Sequencer> = Arc::clone(&recorder) as _;
         let sweep = Sweeper::new(store, sequencer, Arc::clone(&presence), steady, every);
         let departing = Arc::clone(&presence);
         let running = [
             tokio::spawn(async move { sweep.run().await }),
             tokio::spawn(async move { departing.run().await }),
         ];
-        Work { notebook, presence, running }
+        Work { recorder, presence, running }
     }
 
     impl Drop for Work {
@@ -289,12 +289,12 @@ mod tests {
     async fn a_user_who_comes_is_noted_at_once_and_then_often_enough() {
         let work = work(&[], Span::seconds(3_600));
         sleep(MINUTE).await;
-        assert_eq!(work.notebook.take(), []);
+        assert_eq!(work.recorder.take(), []);
         let _guard = work.presence.join(CHAT, user(1), Arc::default());
         sleep(Duration::from_millis(1)).await;
-        assert_eq!(touched(&work.notebook.take()), 1, "what was entered may have been about to expire");
+        assert_eq!(touched(&work.recorder.take()), 1, "what was entered may have been about to expire");
         sleep(MINUTE * 20).await;
-        let notes = touched(&work.notebook.take());
+        let notes = touched(&work.recorder.take());
         assert!(notes >= NOTES_IN_A_LIFETIME as usize, "{notes} in a lifetime");
     }
 
@@ -310,16 +310,16 @@ mod tests {
         for (at, notes) in [(now, 0), (Timestamp(now.0 - a_while), 3)] {
             let work = work(&[began(at)], Span::seconds(3_600));
             sleep(Duration::from_millis(1)).await;
-            work.notebook.take();
+            work.recorder.take();
             for _ in 0..3 {
                 work.presence.looked(Some(user(1).id), Some(CHAT));
                 sleep(Duration::from_millis(1)).await;
             }
-            // The notebook stores nothing, so an old time stays old.
-            assert_eq!(touched(&work.notebook.take()), notes, "noted at {at:?}");
+            // The sequencer stores nothing, so an old time stays old.
+            assert_eq!(touched(&work.recorder.take()), notes, "noted at {at:?}");
             sleep(MINUTE * 6).await;
             assert_eq!(
-                touched(&work.notebook.take()),
+                touched(&work.recorder.take()),
                 usize::from(notes == 0),
                 "but it is noted, a little later"
             );
@@ -336,11 +336,11 @@ mod tests {
         let work = work(&[old, forgotten], Span::seconds(60));
         let is_expire = |proposal: &Proposal| matches!(proposal, Proposal::Expire { users, chats, events } if *users == [user(1).id] && *chats == [CHAT] && *events == [(CHAT, Seq(1))]);
         tokio::time::advance(MINUTE).await;
-        // The notebook removes nothing, so the next sweep finds the same again.
+        // The sequencer removes nothing, so the next sweep finds the same again.
         let mut found = 0;
         while found < 2 {
-            work.notebook.proposed.notified().await;
-            found += work.notebook.take().iter().filter(|proposal| is_expire(proposal)).count();
+            work.recorder.proposed.notified().await;
+            found += work.recorder.take().iter().filter(|proposal| is_expire(proposal)).count();
         }
     }
 
@@ -355,6 +355,6 @@ mod tests {
         let stays = [1, 2, 3].map(|number| work.presence.arrive(user(number).id, Arc::default()));
         drop(stays);
         sleep(GRACE * 2).await;
-        assert_eq!(work.notebook.take(), [Proposal::UserLeft(user(1).id)]);
+        assert_eq!(work.recorder.take(), [Proposal::UserLeft(user(1).id)]);
     }
 }

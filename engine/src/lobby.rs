@@ -7,8 +7,8 @@
 //! after the other, on threads that serve no connections.
 
 mod index;
+mod listing_quota;
 mod search;
-mod share;
 #[cfg(test)]
 mod tests;
 
@@ -154,7 +154,7 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// Sets the network from which a chat was started. All chats of a network share a part of the list.
+    /// Sets the network from which a chat was started. All chats of a network count against one quota.
     pub fn came_from(&self, chat: ChatId, network: IpAddr) {
         let mut state = self.lock();
         let Some(known) = state.chats.get(&chat) else { return };

@@ -4,8 +4,8 @@
 
 mod event;
 mod guards;
+mod last_active;
 mod room;
-mod seen;
 #[cfg(test)]
 mod tests;
 
@@ -28,9 +28,9 @@ use tokio::{
 use crate::clock::Clock;
 pub use event::{HolderId, NodeId, PresenceEvent};
 pub use guards::{MemberGuard, OnlineGuard};
+pub use last_active::{LastActive, STILL_HERE};
 use room::Room;
 pub use room::{News, SMALL_ROOM};
-pub use seen::{STILL_HERE, Seen};
 
 /// How long a user is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
@@ -87,9 +87,9 @@ struct PresenceState {
     /// The rooms whose members have changed since the lobby last asked.
     moved: HashSet<ChatId>,
     /// The users who have gone and the rooms that have become empty since [`Presence::take_seen`], and when that was.
-    seen: Seen,
+    seen: LastActive,
     /// The users who have come online and the rooms that were entered since [`Presence::take_came`].
-    came: Seen,
+    came: LastActive,
     /// The users who have gone offline since [`Presence::take_gone`].
     gone: Vec<UserId>,
 }

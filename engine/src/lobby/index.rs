@@ -13,14 +13,14 @@ use domain::{
 
 use super::{
     Found,
+    listing_quota::{Freed, ListingQuota},
     search::{self, News},
-    share::{Freed, Shares},
 };
 
 /// How many milliseconds "last said" may be behind, so that a busy chat does not cause an update with every message.
 pub(super) const SAID_MILLIS: u64 = 15_000;
 
-/// The share in the list of all sessions of one network, as a multiple of the share of one session.
+/// The quota of listed chats of one network, as a multiple of that of one session.
 const LISTED_AT_AN_ADDRESS: usize = 4;
 
 pub(super) struct Index {
@@ -30,11 +30,11 @@ pub(super) struct Index {
     /// The number of chats that have not expired, for each user who owns any.
     pub(super) owned: HashMap<UserId, usize>,
     pub(super) expired: usize,
-    /// The public chats that have not expired and are within the shares of their owner and of their network, in the
+    /// The public chats that have not expired and are within the quotas of their owner and of their network, in the
     /// order in which they are listed.
     pub(super) listed: BTreeSet<Place>,
-    pub(super) owners: Shares<UserId>,
-    pub(super) addresses: Shares<IpAddr>,
+    pub(super) owners: ListingQuota<UserId>,
+    pub(super) addresses: ListingQuota<IpAddr>,
     /// The public chats that the searches have not taken in yet: added, removed or changed ones.
     pub(super) news: HashSet<ChatId>,
     /// When each chat that has not expired will expire, unless it is touched before.
@@ -74,8 +74,8 @@ impl Index {
             owned: HashMap::new(),
             expired: 0,
             listed: BTreeSet::new(),
-            owners: Shares::new(listed),
-            addresses: Shares::new(listed.saturating_mul(LISTED_AT_AN_ADDRESS)),
+            owners: ListingQuota::new(listed),
+            addresses: ListingQuota::new(listed.saturating_mul(LISTED_AT_AN_ADDRESS)),
             news: HashSet::new(),
             expiries: BTreeSet::new(),
         }
@@ -133,7 +133,7 @@ impl Index {
         }
     }
 
-    /// Adds a chat to the list, if it is within the shares of its owner and its network.
+    /// Adds a chat to the list, if it is within the quotas of its owner and its network.
     pub(super) fn list(&mut self, place: Place) {
         let Some(owner) = self.chats.get(&place.2).map(|known| known.chat.owner) else { return };
         match self.owners.add(owner, place) {

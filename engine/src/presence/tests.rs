@@ -288,7 +288,7 @@ async fn a_user_who_leaves_was_seen_until_then_and_is_reported_once() {
     assert_eq!(presence.take_gone(), []);
     let seen = presence.take_seen();
     assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
-    assert_eq!(presence.take_seen(), Seen::default());
+    assert_eq!(presence.take_seen(), LastActive::default());
     assert_eq!(presence.take_moved().len(), 1);
 }
 

@@ -1,4 +1,4 @@
-//! Shares of a list: for each key, only the first few of its places are shown.
+//! The quota of listed chats: of the chats of one owner, or of one network, only the first few are listed.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -7,8 +7,8 @@ use std::{
 
 use domain::lobby::Place;
 
-/// The places of each key, of which the first `limit` are shown.
-pub(super) struct Shares<Key> {
+/// The places in the list of the chats of each key, such as an owner, of which the first `limit` are shown.
+pub(super) struct ListingQuota<Key> {
     limit: usize,
     places: HashMap<Key, BTreeSet<Place>>,
 }
@@ -22,12 +22,13 @@ pub(super) struct Freed {
     pub(super) shown_now: Option<Place>,
 }
 
-impl<Key: Hash + Eq> Shares<Key> {
+impl<Key: Hash + Eq> ListingQuota<Key> {
+    /// Creates a quota that shows `limit` places of each key.
     pub(super) fn new(limit: usize) -> Self {
         Self { limit, places: HashMap::new() }
     }
 
-    /// Adds a place. Returns the place that is not shown because of it if the share is used up: the last of those shown
+    /// Adds a place. Returns the place that is not shown because of it if the quota is used up: the last of those shown
     /// so far, or the new one itself.
     pub(super) fn add(&mut self, key: Key, place: Place) -> Option<Place> {
         let places = self.places.entry(key).or_default();
@@ -51,7 +52,7 @@ impl<Key: Hash + Eq> Shares<Key> {
     }
 }
 
-/// Returns the first place that is not shown. Takes time proportional to the limit, or none if the share is not
+/// Returns the first place that is not shown. Takes time proportional to the limit, or none if the quota is not
 /// exceeded.
 fn first_beyond(places: &BTreeSet<Place>, limit: usize) -> Option<Place> {
     if places.len() > limit { places.iter().nth(limit).copied() } else { None }
@@ -69,28 +70,28 @@ mod tests {
         (false, Reverse(Timestamp(0)), ChatId::from_bytes([number; ID_BYTES]))
     }
 
-    /// Whatever is added and removed, the first places of each key are shown.
+    /// However places are added and removed, the first places of each key are shown.
     #[test]
     fn the_first_of_each_are_shown() {
-        let (mut shares, mut shown, mut all) = (Shares::new(2), BTreeSet::new(), BTreeSet::new());
+        let (mut quota, mut shown, mut all) = (ListingQuota::new(2), BTreeSet::new(), BTreeSet::new());
         let steps = [5, 3, 4, 1, 2, 3, 9, 1, 5, 8, 4, 2, 9, 8, 8];
         for number in steps {
             let place = place(number);
             if all.insert(place) {
                 shown.insert(place);
-                if let Some(beyond) = shares.add("ana", place) {
+                if let Some(beyond) = quota.add("ana", place) {
                     shown.remove(&beyond);
                 }
             } else {
                 all.remove(&place);
-                let Freed { was_shown, shown_now } = shares.remove(&"ana", &place);
+                let Freed { was_shown, shown_now } = quota.remove(&"ana", &place);
                 assert_eq!(shown.remove(&place), was_shown);
                 shown.extend(shown_now);
             }
             assert!(shown.iter().eq(all.iter().take(2)), "{number}: {shown:?} of {all:?}");
         }
-        assert_eq!(shares.add("bea", place(7)), None, "others have their own");
+        assert_eq!(quota.add("bea", place(7)), None, "others have their own");
         let nothing = Freed { was_shown: false, shown_now: None };
-        assert_eq!(shares.remove(&"cy", &place(7)), nothing);
+        assert_eq!(quota.remove(&"cy", &place(7)), nothing);
     }
 }

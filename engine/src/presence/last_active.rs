@@ -1,4 +1,4 @@
-//! When users and chats were last in use, for the expiry job.
+//! When users and chats were last active, for the sweep of what has expired.
 
 use std::{collections::HashMap, mem};
 
@@ -11,14 +11,14 @@ pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
 
 /// When users and chats were last active.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct LastActive {
     /// When each user was last online.
     pub users: HashMap<UserId, Timestamp>,
     /// When each chat last had a member.
     pub chats: HashMap<ChatId, Timestamp>,
 }
 
-impl Seen {
+impl LastActive {
     pub(super) fn note(&mut self, user: Option<UserId>, chat: Option<ChatId>, at: Timestamp) {
         if self.users.len() < REMEMBERED_LEFT {
             self.users.extend(user.map(|user| (user, at)));
@@ -55,7 +55,7 @@ impl Presence {
     }
 
     /// Takes the users and rooms that have been here since the last call, those that still are included.
-    pub fn take_seen(&self) -> Seen {
+    pub fn take_seen(&self) -> LastActive {
         let mut state = self.lock();
         let mut seen = mem::take(&mut state.seen);
         seen.users.extend(state.people.keys().map(|user| (*user, STILL_HERE)));
@@ -70,13 +70,13 @@ impl Presence {
 
     /// Takes the users who have come online and the rooms that were entered since the last call. They may be about to
     /// expire.
-    pub fn take_came(&self) -> Seen {
+    pub fn take_came(&self) -> LastActive {
         mem::take(&mut self.lock().came)
     }
 
     /// Puts back some of what [`Presence::take_came`] returned, to be returned by [`Presence::take_seen`]. Users and
     /// rooms that are still here are returned by that anyway.
-    pub fn defer(&self, later: Seen) {
+    pub fn defer(&self, later: LastActive) {
         let mut state = self.lock();
         let looked = |at: &Timestamp| *at != STILL_HERE;
         for (user, at) in later.users.into_iter().filter(|(_, at)| looked(at)) {
