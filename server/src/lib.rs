@@ -4,8 +4,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod control_socket;
 pub mod http;
-pub mod operator;
 pub mod settings;
 pub mod start;
 

@@ -10,10 +10,9 @@ use std::{
 };
 
 use server::{
-    Settings,
+    Settings, control_socket,
     http::assets,
-    operator,
-    settings::{self, Order, SettingsError},
+    settings::{self, Action, SettingsError},
     start,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,16 +26,16 @@ const OTHER_FILES: u64 = 4_500;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let order = match settings::load() {
+    let action = match settings::load() {
         // clap prints its help or the error by itself
         Err(SettingsError::Flags(error)) => error.exit(),
-        order => order,
+        action => action,
     };
-    let done = match order {
-        Ok(Order::EndChat { data_dir, link }) => {
-            return say(operator::end_chat(&data_dir, &link).map_err(Into::into));
+    let done = match action {
+        Ok(Action::EndChat { data_dir, link }) => {
+            return say(control_socket::end_chat(&data_dir, &link).map_err(Into::into));
         }
-        Ok(Order::Serve(settings)) => match init_tracing() {
+        Ok(Action::Serve(settings)) => match init_tracing() {
             Ok(()) => run(&settings).await,
             Err(error) => Err(error),
         },
@@ -52,7 +51,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Prints the result of an operator command.
+/// Prints the answer to a command over the control socket, or why there is none.
 fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
     match answer {
         Ok(answer) => {

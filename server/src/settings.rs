@@ -46,9 +46,9 @@ pub struct Settings {
     pub reload_port: u32,
 }
 
-/// What the program was started to do.
+/// The action that the program was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum Action {
     /// Run a server.
     Serve(Box<Settings>),
     /// Have the running server of a data folder end a chat.
@@ -172,11 +172,11 @@ struct LeptosTable {
     reload_port: Option<u32>,
 }
 
-/// Reads what this process was started to do.
+/// Reads the settings, and the action that this process was started for.
 ///
 /// # Errors
 /// [`SettingsError`] if a setting is invalid; it names the setting.
-pub fn load() -> Result<Order, SettingsError> {
+pub fn load() -> Result<Action, SettingsError> {
     let file = match fs::read_to_string(Path::new(FILE)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -185,7 +185,7 @@ pub fn load() -> Result<Order, SettingsError> {
     read(env::args_os().collect(), &file, true)
 }
 
-fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Order, SettingsError> {
+fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Action, SettingsError> {
     let File { mut qchat, leptos } =
         toml::from_str(file).map_err(|error| SettingsError::File(error.message().to_owned()))?;
     qchat.extend(leptos.site_addr.map(|address| ("site-addr".to_owned(), address.into())));
@@ -210,9 +210,9 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Order
         command.clone().try_get_matches_from(&args).and_then(|matches| Flags::from_arg_matches(&matches));
     let flags = parsed.map_err(|error| explain(error, &command, &args, &qchat))?;
     if let Some(link) = flags.end_chat {
-        return Ok(Order::EndChat { data_dir: flags.data_dir, link });
+        return Ok(Action::EndChat { data_dir: flags.data_dir, link });
     }
-    Ok(Order::Serve(Box::new(Settings {
+    Ok(Action::Serve(Box::new(Settings {
         address: flags.site_addr,
         data_dir: flags.data_dir,
         lifetimes: Lifetimes {
@@ -320,8 +320,8 @@ mod tests {
     fn settings(args: &[&str], file: &str) -> Result<Settings, SettingsError> {
         let args = ["qchat"].iter().chain(args).map(OsString::from).collect();
         match read(args, file, false)? {
-            Order::Serve(settings) => Ok(*settings),
-            order @ Order::EndChat { .. } => panic!("{order:?}"),
+            Action::Serve(settings) => Ok(*settings),
+            action @ Action::EndChat { .. } => panic!("{action:?}"),
         }
     }
 
@@ -370,7 +370,7 @@ mod tests {
     #[test]
     fn a_chat_is_ended_by_a_flag() {
         let args = ["qchat", "--end-chat", "LINK", "--data-dir", "here"].map(OsString::from).into();
-        let expected = Order::EndChat { data_dir: "here".into(), link: "LINK".to_owned() };
+        let expected = Action::EndChat { data_dir: "here".into(), link: "LINK".to_owned() };
         assert_eq!(read(args, "", false).unwrap(), expected);
     }
 

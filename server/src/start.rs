@@ -26,7 +26,7 @@ use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Settings,
+    Settings, control_socket,
     http::{
         self, assets, listener,
         origin::Refusals,
@@ -34,7 +34,6 @@ use crate::{
         session::{KeyError, Sessions},
         state::AppState,
     },
-    operator,
 };
 
 /// The database file in the data folder.
@@ -101,8 +100,8 @@ pub struct Running {
     connections: TaskTracker,
     serving: JoinHandle<()>,
     background: Supervisor,
-    /// `None` if there is no operator socket.
-    operator: Option<JoinHandle<()>>,
+    /// The task that serves the control socket. `None` if there is none.
+    control_socket: Option<JoinHandle<()>>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
     store: Arc<Store>,
@@ -210,8 +209,8 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         clock,
     );
     let engine = Arc::new(engine);
-    let operator = operator::listen(data_dir)
-        .map(|listener| tokio::spawn(operator::serve(listener, Arc::clone(&engine))));
+    let control_socket = control_socket::listen(data_dir)
+        .map(|listener| tokio::spawn(control_socket::serve(listener, Arc::clone(&engine))));
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
@@ -234,7 +233,18 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         stop.clone(),
     ));
     let database = data_dir.join(DATABASE);
-    Ok(Running { address, stop, connections, serving, background, operator, health, writer, store, database })
+    Ok(Running {
+        address,
+        stop,
+        connections,
+        serving,
+        background,
+        control_socket,
+        health,
+        writer,
+        store,
+        database,
+    })
 }
 
 impl Running {
@@ -249,10 +259,10 @@ impl Running {
         // the users of connections that close from here on are back in a moment, and must not be recorded as gone
         self.background.stop().await;
         // aborted, since it holds a sender of the log
-        if let Some(task) = self.operator {
+        if let Some(task) = self.control_socket {
             task.abort();
             let _ = task.await;
-            self.database.parent().into_iter().for_each(operator::close);
+            self.database.parent().into_iter().for_each(control_socket::close);
         }
         self.stop.cancel();
         self.connections.close();

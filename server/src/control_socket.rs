@@ -1,5 +1,5 @@
-//! Commands of the operator to a running server, over a socket in the data folder. Only the owner of the folder can
-//! reach it, so no request from a network does, through any proxy.
+//! The control socket of a running server: a Unix socket in the data folder, over which the operator has it end a chat
+//! (`--end-chat`). Only the owner of the folder can reach it, so no request from a network does, through any proxy.
 
 use std::{
     fs,
@@ -20,26 +20,26 @@ use tokio::{
 
 /// How long to wait after a failed accept.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
-/// The socket's name in the data folder.
+/// The name of the socket in the data folder.
 const SOCKET: &str = "qchat.socket";
 /// The command that ends a chat, followed by its id.
 const END: &str = "end ";
 /// The answer to that command on success.
 const ENDED: &str = "The chat has ended.";
 /// The maximum length of a command, in bytes.
-const QUESTION_BYTES: u64 = 256;
+const COMMAND_BYTES: u64 = 256;
 /// The timeout for reading a command, and for writing its answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The error of an operator command.
+/// Why a command over the control socket failed.
 #[derive(Debug, thiserror::Error)]
-pub enum OperatorError {
+pub enum ControlSocketError {
     /// No server listens on the socket.
     #[error("no running Qchat can be reached in the data folder ({}: {error})", path.display())]
     NotRunning {
-        /// The socket.
+        /// The path of the socket.
         path: PathBuf,
-        /// The cause.
+        /// The error of the connection.
         error: io::Error,
     },
     /// The server did not answer.
@@ -71,7 +71,7 @@ pub fn close(data_dir: &Path) {
     let _ = fs::remove_file(data_dir.join(SOCKET));
 }
 
-/// Executes commands, one at a time, until the task is aborted.
+/// Reads commands from the socket and executes them, one at a time, until the task is aborted.
 pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
     loop {
         let stream = match listener.accept().await {
@@ -84,11 +84,11 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
             }
         };
         let (reader, mut writer) = stream.into_split();
-        let mut question = String::new();
-        let mut reader = AsyncBufReader::new(reader.take(QUESTION_BYTES));
-        let read = timeout(TIMEOUT, reader.read_line(&mut question)).await;
+        let mut command = String::new();
+        let mut reader = AsyncBufReader::new(reader.take(COMMAND_BYTES));
+        let read = timeout(TIMEOUT, reader.read_line(&mut command)).await;
         if matches!(read, Ok(Ok(_))) {
-            let answer = match question.trim().strip_prefix(END).map(str::parse) {
+            let answer = match command.trim().strip_prefix(END).map(str::parse) {
                 Some(Ok(chat)) => engine.end(chat).await,
                 _ => Err(Problem::UnknownChat),
             };
@@ -106,16 +106,17 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
 /// Asks the server of a data folder to end a chat, given its link or id. Returns the answer.
 ///
 /// # Errors
-/// [`OperatorError`] if the server is not running, does not answer or refuses.
-pub fn end_chat(data_dir: &Path, link: &str) -> Result<String, OperatorError> {
+/// [`ControlSocketError`] if the server is not running, does not answer or refuses.
+pub fn end_chat(data_dir: &Path, link: &str) -> Result<String, ControlSocketError> {
     let id = link.trim().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
     let id: ChatId =
-        id.parse().map_err(|_| OperatorError::Refused(format!("{link:?} is no link to a chat")))?;
+        id.parse().map_err(|_| ControlSocketError::Refused(format!("{link:?} is no link to a chat")))?;
     let path = data_dir.join(SOCKET);
-    let mut stream = UnixStream::connect(&path).map_err(|error| OperatorError::NotRunning { path, error })?;
+    let mut stream =
+        UnixStream::connect(&path).map_err(|error| ControlSocketError::NotRunning { path, error })?;
     writeln!(stream, "{END}{id}")?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer)?;
     let answer = answer.trim().to_owned();
-    if answer == ENDED { Ok(answer) } else { Err(OperatorError::Refused(answer)) }
+    if answer == ENDED { Ok(answer) } else { Err(ControlSocketError::Refused(answer)) }
 }
