@@ -23,7 +23,7 @@ use leptos::context::provide_context;
 use super::{
     client::Client,
     error,
-    render::{Asker, Line},
+    render::{QueueKey, Requester},
     state::AppState,
 };
 
@@ -47,11 +47,11 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     let Client { address, .. } = Client::of(&request);
     let session = user_of(&state, &request);
     let is_here = session.is_ok_and(|user| state.presence.is_here(user));
-    let asker = Asker { line: Line::of(address, session.ok()), is_here };
+    let requester = Requester { queue: QueueKey::of(address, session.ok()), is_here };
     let (mut request, is_cut) = match read(request).await {
         Ok(read) => read,
         Err(problem) => {
-            return refuse(&state, is_page, head, asker, Notice::Problem(problem), problem).await;
+            return refuse(&state, is_page, head, requester, Notice::Problem(problem), problem).await;
         }
     };
     // with `text/html` as accepted, Leptos would redirect back to the page before; the response here depends on the
@@ -75,7 +75,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
         Some(form) => Notice::Refused { problem, form: filled_in(&state, session.ok(), form) },
         None => Notice::Problem(problem),
     };
-    refuse(&state, is_page, head, asker, notice, problem).await
+    refuse(&state, is_page, head, requester, notice, problem).await
 }
 
 /// Returns the error in the response of a server function, or [`Problem::BadForm`] if no function of that name ran.
@@ -184,7 +184,7 @@ async fn refuse(
     state: &AppState,
     is_page: bool,
     head: Request,
-    asker: Asker,
+    requester: Requester,
     notice: Notice,
     problem: Problem,
 ) -> Response {
@@ -204,7 +204,7 @@ async fn refuse(
     let mut response = match notice {
         Notice::Refused { .. } => {
             let again = notice.clone();
-            let made = state.renderer.make(asker, |renderer| Ok(renderer.answer_notice(again))).await;
+            let made = state.renderer.make(requester, |renderer| Ok(renderer.answer_notice(again))).await;
             // what was typed is returned even if the server is busy
             made.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }

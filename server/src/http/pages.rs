@@ -22,7 +22,7 @@ use super::{
     assets,
     client::Client,
     error,
-    render::{Asker, Line, PageKey, PageRenderer, Takes},
+    render::{AcceptedEncoding, PageKey, PageRenderer, QueueKey, Requester},
     state::AppState,
 };
 
@@ -57,7 +57,7 @@ pub async fn home(
         if visitor.wants_data {
             return Ok(PageRenderer::answer_data(&page));
         }
-        state.renderer.make(visitor.asker, |renderer| Ok(renderer.answer(page, None))).await
+        state.renderer.make(visitor.requester, |renderer| Ok(renderer.answer(page, None))).await
     };
     let answer = answer.await;
     visitor.answer(&state, answer)
@@ -123,21 +123,21 @@ async fn show(
     let before = before.filter(|before| *before <= chat_view.chat.seq);
     // the details of a user are not cached, since their nickname can change without an event of the chat
     let key = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
-    let mut answer = match state.renderer.answer_from_cache(&chat_view, key, visitor.takes) {
+    let mut answer = match state.renderer.answer_from_cache(&chat_view, key, visitor.accepts) {
         Some(answer) => answer,
         None => {
             // checked again when it is this request's turn: another one may have rendered the page meanwhile
             drop(chat_view);
-            let (engine, user, takes) = (Arc::clone(&state.engine), visitor.user, visitor.takes);
+            let (engine, user, accepts) = (Arc::clone(&state.engine), visitor.user, visitor.accepts);
             let make = move |renderer: &PageRenderer| {
                 let chat_view = engine.chat_view(chat, user)?;
-                if let Some(answer) = renderer.answer_from_cache(&chat_view, key, takes) {
+                if let Some(answer) = renderer.answer_from_cache(&chat_view, key, accepts) {
                     return Ok(answer);
                 }
                 let page = engine.chat_page(chat_view, before, about)?;
                 Ok(renderer.answer(Page::Chat(Box::new(page)), key))
             };
-            state.renderer.make(visitor.asker, make).await?
+            state.renderer.make(visitor.requester, make).await?
         }
     };
     answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
@@ -179,10 +179,10 @@ fn refuse(state: &AppState, request: &Request, problem: Problem) -> Response {
 /// The visitor who loads a page.
 struct Visitor {
     user: UserId,
-    asker: Asker,
+    requester: Requester,
     /// Whether the page's data is requested instead of HTML.
     wants_data: bool,
-    takes: Takes,
+    accepts: AcceptedEncoding,
     /// The cookie to set, if the session is new or renewed.
     cookie: Option<HeaderValue>,
 }
@@ -196,9 +196,13 @@ impl Visitor {
         state.engine.load(known, address, cost)?;
         let (session, cookie) = state.sessions.find_or_start(headers, now, is_secure)?;
         let is_here = known.is_some_and(|user| state.presence.is_here(user));
-        let asker = Asker { line: Line::of(address, known), is_here };
-        let takes = if assets::accepts(headers, "gzip") { Takes::Gzip } else { Takes::Html };
-        Ok(Self { user: session.user(), asker, wants_data: wants_data(request), takes, cookie })
+        let requester = Requester { queue: QueueKey::of(address, known), is_here };
+        let accepts = if assets::accepts(headers, "gzip") {
+            AcceptedEncoding::Gzip
+        } else {
+            AcceptedEncoding::Identity
+        };
+        Ok(Self { user: session.user(), requester, wants_data: wants_data(request), accepts, cookie })
     }
 
     /// Completes the response to the visitor.

@@ -1,9 +1,9 @@
 //! Renders pages to HTML, with the same views that the browser hydrates, and caches them.
 
-mod cache;
-mod packed;
+mod compressed_template;
+mod page_cache;
 mod page_renderer;
-mod pool;
+mod render_pool;
 mod template;
 
 use app::{
@@ -24,10 +24,10 @@ use leptos::{
 };
 use serde::Serialize;
 
-pub(in crate::http) use cache::PageKey;
-pub use cache::Takes;
+pub use page_cache::AcceptedEncoding;
+pub(in crate::http) use page_cache::PageKey;
 pub use page_renderer::PageRenderer;
-pub use pool::{Asker, Line};
+pub use render_pool::{QueueKey, Requester};
 
 /// Values that are unique to a response.
 #[derive(Debug, Clone)]

@@ -26,10 +26,10 @@ use tokio::time::sleep;
 
 use super::{
     RequestIds,
-    cache::{CachedPage, Filled, KEPT, PageCache, PageKey, Takes, is_shareable, known},
-    pool::{Asker, Pool},
+    page_cache::{AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, is_shareable, mentioned},
     render, render_notice,
-    template::{Template, Visitor, nobody},
+    render_pool::{Pool, Requester},
+    template::{Template, Visitor, placeholder},
 };
 use crate::http::security_headers;
 
@@ -85,11 +85,11 @@ impl PageRenderer {
     /// Those of `make`, [`Problem::Busy`] if too many requests wait, [`Problem::NotReadable`] if `make` panics.
     pub async fn make(
         self: &Arc<Self>,
-        asker: Asker,
+        requester: Requester,
         make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let renderer = Arc::clone(self);
-        self.pool.run(asker, move || make(&renderer)).await?
+        self.pool.run(requester, move || make(&renderer)).await?
     }
 
     /// Renders a page and responds with it. Caches it under `key` if other visitors will see the same.
@@ -135,10 +135,10 @@ impl PageRenderer {
         &self,
         ChatView { visit, chat, roster, .. }: &ChatView,
         key: Option<PageKey>,
-        takes: Takes,
+        accepts: AcceptedEncoding,
     ) -> Option<Response> {
         let once = RequestIds::draw();
-        let filled = self.filled_again(visit, chat, roster, key?, (once.clone(), takes))?;
+        let filled = self.filled_again(visit, chat, roster, key?, (once.clone(), accepts))?;
         Some(match filled {
             Filled::Html(html) => self.respond(html, &once),
             Filled::Gzip(file) => {
@@ -157,11 +157,11 @@ impl PageRenderer {
         chat: &Chat,
         roster: &Roster,
         key: PageKey,
-        (once, takes): (RequestIds, Takes),
+        (once, accepts): (RequestIds, AcceptedEncoding),
     ) -> Option<Filled> {
         let kept = self.cache(key).get(&key)?;
         let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster);
-        is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, takes))
+        is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, accepts))
     }
 
     /// Completes a response with HTML. Nothing else may cache it, since it is for one reader at one moment.
@@ -188,16 +188,16 @@ impl PageRenderer {
 
     /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
     fn keep(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
-        let known = known(page);
-        if known.contains(&page.visit.me.id) {
+        let mentioned = mentioned(page);
+        if mentioned.contains(&page.visit.me.id) {
             return None;
         }
-        let nobody = nobody(&page.visit).ok()?;
-        let theirs = ChatPage { visit: nobody.visit.clone(), ..page.clone() };
+        let placeholder = placeholder(&page.visit).ok()?;
+        let theirs = ChatPage { visit: placeholder.visit.clone(), ..page.clone() };
         let rendered =
-            render(Page::Chat(Box::new(theirs.clone())), &nobody.once, &self.assets, &self.options);
-        let template = Template::of(&rendered, &nobody)?;
-        let kept = Arc::new(CachedPage::new(theirs, known, template));
+            render(Page::Chat(Box::new(theirs.clone())), &placeholder.once, &self.assets, &self.options);
+        let template = Template::of(&rendered, &placeholder)?;
+        let kept = Arc::new(CachedPage::new(theirs, mentioned, template));
         self.cache(key).put(key, Arc::clone(&kept));
         Some(kept)
     }

@@ -7,7 +7,7 @@ use app::view::{
 use domain::{Counts, Nickname, Timestamp, User, UserId, id::ID_BYTES, page::Visit};
 use engine::random::{self, NoRandomness};
 
-use super::{RequestIds, as_data, packed::Packed};
+use super::{RequestIds, as_data, compressed_template::CompressedTemplate};
 
 /// What differs between visitors on a page that does not mention them.
 #[derive(Debug, Clone)]
@@ -23,13 +23,19 @@ pub(super) struct Visitor {
 enum Slot {
     /// The data of the visit.
     Visit,
-    /// The visitor's colour and letters.
+    /// The attributes with the colour and the letters of the visitor's avatar.
     Avatar,
+    /// The visitor's nickname.
     Nickname,
+    /// The visitor's id.
     Id,
+    /// The number of users who are online.
     People,
+    /// The number of chats.
     Chats,
+    /// The nonce of the page's script.
     Nonce,
+    /// The id of the message that a page without scripts may post.
     ClientId,
 }
 
@@ -69,12 +75,12 @@ impl Slot {
     }
 }
 
-/// Returns a placeholder visitor, random so that no one can guess it, which shows where a page contains its visitor.
+/// Returns a placeholder visitor, random so that it cannot be guessed, which shows where a page contains its visitor.
 /// The time is that of `like`, and the letters of the nickname are the same in HTML and in JSON.
 ///
 /// # Errors
 /// [`NoRandomness`] if no random values can be drawn.
-pub(super) fn nobody(like: &Visit) -> Result<Visitor, NoRandomness> {
+pub(super) fn placeholder(like: &Visit) -> Result<Visitor, NoRandomness> {
     let [one, other, third] = [random::bytes::<ID_BYTES>()?, random::bytes()?, random::bytes()?];
     let word = UserId::from_bytes(one).to_string();
     // the letters are two of 20,000 characters, since they have to differ from those of everyone on the page
@@ -110,11 +116,11 @@ pub(super) struct Template {
 }
 
 impl Template {
-    /// Creates the template of a page that was rendered for [`nobody`]. Returns `None` if a slot cannot be located.
-    pub(super) fn of(rendered: &str, nobody: &Visitor) -> Option<Self> {
+    /// Creates the template of a page that was rendered for [`placeholder`]. Returns `None` if a slot cannot be located.
+    pub(super) fn of(rendered: &str, placeholder: &Visitor) -> Option<Self> {
         let mut found = Vec::new();
         for slot in SLOTS {
-            let text = slot.text(nobody);
+            let text = slot.text(placeholder);
             let places: Vec<_> = rendered.match_indices(&*text).map(|(place, _)| place).collect();
             if text.is_empty() || (slot.is_one() && places.len() != 1) {
                 return None;
@@ -137,16 +143,16 @@ impl Template {
     }
 
     /// Compresses the parts between the slots. Returns `None` if that fails.
-    pub(super) fn pack(&self) -> Option<Packed> {
+    pub(super) fn compress(&self) -> Option<CompressedTemplate> {
         let begins = [0].into_iter().chain(self.slots.iter().map(|(place, _)| *place));
         let ends = self.slots.iter().map(|(place, _)| *place).chain([self.html.len()]);
-        Packed::of(begins.zip(ends).map(|(begin, end)| &self.html[begin..end]))
+        CompressedTemplate::of(begins.zip(ends).map(|(begin, end)| &self.html[begin..end]))
     }
 
     /// Returns the page for a visitor as a gzip file.
-    pub(super) fn fill_packed(&self, packed: &Packed, visitor: &Visitor) -> Vec<u8> {
+    pub(super) fn fill_compressed(&self, compressed: &CompressedTemplate, visitor: &Visitor) -> Vec<u8> {
         let texts = SLOTS.map(|slot| slot.text(visitor));
-        packed.fill(self.slots.iter().map(|(_, slot)| {
+        compressed.fill(self.slots.iter().map(|(_, slot)| {
             let text = SLOTS.iter().zip(&texts).find(|(known, _)| *known == slot).map(|(_, text)| &**text);
             text.unwrap_or_default()
         }))

@@ -11,7 +11,7 @@ use domain::{
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::http::render::cache::MEMBERS_KEPT;
+use crate::http::render::page_cache::MEMBERS_KEPT;
 
 const HOUR: u64 = 60 * 60 * 1_000;
 
@@ -94,11 +94,11 @@ fn read(filled: Filled) -> String {
 fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
     let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
     let key = sheet_of(page);
-    let again = |takes| {
-        renderer.filled_again(&page.visit, &page.chat, &page.roster, key, (once.clone(), takes)).map(read)
+    let again = |accepts| {
+        renderer.filled_again(&page.visit, &page.chat, &page.roster, key, (once.clone(), accepts)).map(read)
     };
-    let (html, unpacked) = (again(Takes::Html), again(Takes::Gzip));
-    assert_eq!(html, unpacked, "compressed it is the same");
+    let (html, decompressed) = (again(AcceptedEncoding::Identity), again(AcceptedEncoding::Gzip));
+    assert_eq!(html, decompressed, "compressed it is the same");
     let was_made = html.is_some();
     let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(key), once.clone()));
     (made, render(boxed(), &once, &renderer.assets, &renderer.options), was_made)
@@ -176,7 +176,7 @@ async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_el
     let renderer = renderer();
     assert_eq!(made_before(&renderer, &[large(20, 7)]), 0);
     let again = |page: &ChatPage| {
-        let how = (RequestIds::draw(), Takes::Html);
+        let how = (RequestIds::draw(), AcceptedEncoding::Identity);
         renderer.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
     };
     assert!(again(&large(21, 8)).is_some());

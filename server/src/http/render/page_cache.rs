@@ -16,7 +16,7 @@ use lru::LruCache;
 use tokio::time::Instant;
 
 use super::{
-    packed::Packed,
+    compressed_template::CompressedTemplate,
     template::{Template, Visitor, day, is_plain},
 };
 
@@ -29,9 +29,9 @@ pub(super) const MEMBERS_KEPT: Duration = Duration::from_secs(1);
 /// The cache key of a page of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::http) struct PageKey {
-    /// The chat.
+    /// The chat that the page shows.
     pub(in crate::http) chat: ChatId,
-    /// The event it ends before. `None` for the newest page.
+    /// The event that its part of the history ends before. `None` for the newest page.
     pub(in crate::http) before: Option<Seq>,
     /// The message whose details it shows, if any.
     pub(in crate::http) message: Option<Seq>,
@@ -39,10 +39,10 @@ pub(in crate::http) struct PageKey {
 
 /// The encodings that a client accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
-    /// Plain HTML only.
-    Html,
-    /// Compressed with gzip as well.
+pub enum AcceptedEncoding {
+    /// Uncompressed HTML only.
+    Identity,
+    /// HTML compressed with gzip as well.
     Gzip,
 }
 
@@ -61,20 +61,20 @@ pub(super) struct PageCache {
 
 /// A cached page of a chat, for visitors it does not mention.
 pub(super) struct CachedPage {
-    made_at: Instant,
+    rendered_at: Instant,
     /// The data it was rendered from, with the placeholder visitor.
     page: ChatPage,
     /// The users it mentions, who need a page of their own.
-    known: HashSet<UserId>,
+    mentioned: HashSet<UserId>,
     pub(super) template: Template,
     /// The template compressed, on first use. `None` inside if compression failed.
-    packed: OnceLock<Option<Packed>>,
+    compressed: OnceLock<Option<CompressedTemplate>>,
 }
 
 impl CachedPage {
     /// Creates a cached page from what it was rendered from, the users it mentions, and its template.
-    pub(super) fn new(page: ChatPage, known: HashSet<UserId>, template: Template) -> Self {
-        Self { made_at: Instant::now(), page, known, template, packed: OnceLock::new() }
+    pub(super) fn new(page: ChatPage, mentioned: HashSet<UserId>, template: Template) -> Self {
+        Self { rendered_at: Instant::now(), page, mentioned, template, compressed: OnceLock::new() }
     }
 
     /// Returns its size in bytes, as counted against the limit of the cache.
@@ -84,10 +84,10 @@ impl CachedPage {
     }
 
     /// Returns the page filled in for a visitor, compressed if accepted.
-    pub(super) fn fill(&self, visitor: &Visitor, takes: Takes) -> Filled {
-        let packed = || self.packed.get_or_init(|| self.template.pack()).as_ref();
-        match (takes == Takes::Gzip).then(packed).flatten() {
-            Some(packed) => Filled::Gzip(self.template.fill_packed(packed, visitor)),
+    pub(super) fn fill(&self, visitor: &Visitor, accepts: AcceptedEncoding) -> Filled {
+        let compressed = || self.compressed.get_or_init(|| self.template.compress()).as_ref();
+        match (accepts == AcceptedEncoding::Gzip).then(compressed).flatten() {
+            Some(compressed) => Filled::Gzip(self.template.fill_compressed(compressed, visitor)),
             None => Filled::Html(self.template.fill(visitor)),
         }
     }
@@ -96,12 +96,12 @@ impl CachedPage {
     /// nothing has to be read to know that there are no new ones.
     pub(super) fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
         let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
-        let age = self.made_at.elapsed();
+        let age = self.rendered_at.elapsed();
         let is_large = |roster: &Roster| roster.count > SMALL_ROOM;
         let members = &self.page.roster;
         let has_members = roster == members || (is_large(roster) && is_large(members) && age < MEMBERS_KEPT);
         let oldest = self.page.history.events.first();
-        !self.known.contains(&visit.me.id)
+        !self.mentioned.contains(&visit.me.id)
             && chat == &self.page.chat
             && has_members
             && day(self.page.visit.now) == day(visit.now)
@@ -135,7 +135,7 @@ impl PageCache {
 
     /// Drops the pages that are too old to be used.
     pub(super) fn forget(&mut self) {
-        let is_old = |kept: &CachedPage| kept.made_at.elapsed() >= KEPT;
+        let is_old = |kept: &CachedPage| kept.rendered_at.elapsed() >= KEPT;
         let old: Vec<_> = self.pages.iter().filter(|(_, kept)| is_old(kept)).map(|(key, _)| *key).collect();
         for key in old {
             if let Some(kept) = self.pages.pop(&key) {
@@ -151,7 +151,7 @@ pub(super) fn is_shareable(Visit { me, invites, hidden, takes_invites, .. }: &Vi
 }
 
 /// Returns the users that a page mentions.
-pub(super) fn known(page: &ChatPage) -> HashSet<UserId> {
+pub(super) fn mentioned(page: &ChatPage) -> HashSet<UserId> {
     let ChatPage { chat, roster, history, about, .. } = page;
     let guest = chat.guest.map(|guest| guest.id);
     let members = roster.members.iter().map(|member| member.id);

@@ -1,4 +1,4 @@
-//! A page template compressed once for all visitors. What is the same for everyone is in independent blocks of DEFLATE
+//! A page template compressed once for all visitors. What is the same for all of them is in independent blocks of DEFLATE
 //! (RFC 1951, section 3.2.3), the slots between them are filled with stored blocks, and all of it has the header and
 //! the trailer of a gzip file (RFC 1952).
 
@@ -12,10 +12,11 @@ const LAST_BLOCK: [u8; 2] = [0x03, 0x00];
 /// The maximum length of a stored block, in bytes.
 const STORED: usize = u16::MAX as usize;
 
-/// The parts of a page between its template slots, compressed.
+/// A template as the compressed parts between its slots.
 #[derive(Debug)]
-pub(super) struct Packed(Vec<Part>);
+pub(super) struct CompressedTemplate(Vec<Part>);
 
+/// A compressed part of a template.
 #[derive(Debug)]
 struct Part {
     /// Whole blocks that end at a byte boundary and refer to nothing before them.
@@ -25,7 +26,7 @@ struct Part {
     length: usize,
 }
 
-impl Packed {
+impl CompressedTemplate {
     /// Compresses the parts of a page, each of which precedes a slot except the last. Returns `None` if compression
     /// fails, which is not known to happen for any text.
     pub(super) fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
@@ -96,14 +97,14 @@ mod tests {
             .map(|n| char::from(b'!' + u8::try_from(n.wrapping_mul(2_654_435_761) >> 26).unwrap()))
             .collect();
         for parts in [vec![""], vec!["one"], vec!["", "", ""], vec![&long, "x", &odd, &long]] {
-            let packed = Packed::of(parts.iter().copied()).unwrap();
+            let compressed = CompressedTemplate::of(parts.iter().copied()).unwrap();
             for texts in [["", "", ""], ["a", "bc", "é"], [&long, "", &odd]] {
                 let texts = &texts[..parts.len() - 1];
                 let slots = texts.iter().chain([&""]);
                 let expected: String =
                     parts.iter().zip(slots).flat_map(|(part, text)| [*part, *text]).collect();
                 let mut read = String::new();
-                let file = packed.fill(texts.iter().copied());
+                let file = compressed.fill(texts.iter().copied());
                 GzDecoder::new(&file[..]).read_to_string(&mut read).unwrap();
                 assert!(read == expected, "{} {}", read.len(), expected.len());
             }
@@ -113,7 +114,7 @@ mod tests {
     #[test]
     fn what_repeats_itself_is_short() {
         let long = "the same again and again ".repeat(4_000);
-        let packed = Packed::of([&*long, "end"]).unwrap();
-        assert!(packed.fill(["x"]).len() < long.len() / 20);
+        let compressed = CompressedTemplate::of([&*long, "end"]).unwrap();
+        assert!(compressed.fill(["x"]).len() < long.len() / 20);
     }
 }

@@ -16,31 +16,31 @@ use engine::limits::network;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// The maximum number of requests in one queue. Rendering a page takes some milliseconds.
-const IN_LINE: usize = 64;
+const MAX_QUEUED: usize = 64;
 /// The maximum number of requests in all queues.
-const IN_ALL: usize = 1_024;
+const MAX_QUEUED_IN_ALL: usize = 1_024;
 
-/// Identifies the queue of a request.
+/// The key of a queue: which requests wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Line {
-    /// That of the client's address.
+pub enum QueueKey {
+    /// The queue of the requests from an address.
     Address(IpAddr),
-    /// That of the session, if the address is this machine: it may be a proxy that was not configured.
+    /// The queue of a session, if the address is this machine: it may be a proxy that was not configured.
     Session(UserId),
-    /// That of all requests from this machine without a session.
+    /// The queue of all requests from this machine without a session.
     Newcomers,
 }
 
-/// The client of a request for a page, as far as queueing is concerned.
+/// The client of a request for a page, as far as the queues are concerned.
 #[derive(Debug, Clone, Copy)]
-pub struct Asker {
-    /// The queue it belongs to.
-    pub line: Line,
+pub struct Requester {
+    /// The queue that its request joins.
+    pub queue: QueueKey,
     /// Whether the user has a live page open.
     pub is_here: bool,
 }
 
-impl Line {
+impl QueueKey {
     /// Returns the queue of a client, by its address and its user, if it has a session.
     pub fn of(address: IpAddr, known: Option<UserId>) -> Self {
         match known {
@@ -58,23 +58,24 @@ pub(super) struct Pool {
     /// One more, for users with a live page.
     reserved: Arc<Semaphore>,
     at_once: usize,
-    lines: Arc<Lines>,
+    queues: Arc<Queues>,
 }
 
+/// The queues that are not empty.
 #[derive(Default)]
-struct Lines(Mutex<HashMap<Line, Waiting>>);
+struct Queues(Mutex<HashMap<QueueKey, Queue>>);
 
 /// The requests in a queue, including those being rendered.
-struct Waiting {
+struct Queue {
     count: usize,
     /// As many permits as there are threads, for requests of this queue at once.
     turns: Arc<Semaphore>,
 }
 
 /// A slot in a queue, given back when dropped.
-struct Place {
-    lines: Arc<Lines>,
-    line: Line,
+struct QueueSlot {
+    queues: Arc<Queues>,
+    key: QueueKey,
     turns: Arc<Semaphore>,
 }
 
@@ -86,19 +87,19 @@ impl Pool {
 
     fn with(at_once: usize) -> Self {
         let [slots, reserved] = [at_once, 1].map(|count| Arc::new(Semaphore::new(count)));
-        Self { slots, reserved, at_once, lines: Arc::default() }
+        Self { slots, reserved, at_once, queues: Arc::default() }
     }
 
-    /// Runs work that takes a while, once it is the request's turn.
+    /// Runs work on a thread of its own, once it is the turn of the request.
     ///
     /// # Errors
     /// [`Problem::Busy`] if the queues are full, [`Problem::NotReadable`] if the work panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        Asker { line, is_here }: Asker,
+        Requester { queue, is_here }: Requester,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = self.lines.enter(line, self.at_once)?;
+        let place = self.queues.enter(queue, self.at_once)?;
         let turn = Arc::clone(&place.turns).acquire_owned().await;
         let slot = tokio::select! {
             slot = Arc::clone(&self.slots).acquire_owned() => slot,
@@ -117,32 +118,34 @@ impl Pool {
     }
 }
 
-impl Lines {
-    fn enter(self: &Arc<Self>, line: Line, at_once: usize) -> Result<Place, Problem> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize =
-            if lines.len() * IN_LINE < IN_ALL { 0 } else { lines.values().map(|one| one.count).sum() };
-        let waiting = lines
-            .entry(line)
-            .or_insert_with(|| Waiting { count: 0, turns: Arc::new(Semaphore::new(at_once)) });
-        if waiting.count >= IN_LINE || all >= IN_ALL {
-            if waiting.count == 0 {
-                lines.remove(&line);
+impl Queues {
+    fn enter(self: &Arc<Self>, key: QueueKey, at_once: usize) -> Result<QueueSlot, Problem> {
+        let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = if queues.len() * MAX_QUEUED < MAX_QUEUED_IN_ALL {
+            0
+        } else {
+            queues.values().map(|one| one.count).sum()
+        };
+        let queue =
+            queues.entry(key).or_insert_with(|| Queue { count: 0, turns: Arc::new(Semaphore::new(at_once)) });
+        if queue.count >= MAX_QUEUED || all >= MAX_QUEUED_IN_ALL {
+            if queue.count == 0 {
+                queues.remove(&key);
             }
             return Err(Problem::Busy);
         }
-        waiting.count += 1;
-        Ok(Place { lines: Arc::clone(self), line, turns: Arc::clone(&waiting.turns) })
+        queue.count += 1;
+        Ok(QueueSlot { queues: Arc::clone(self), key, turns: Arc::clone(&queue.turns) })
     }
 }
 
-impl Drop for Place {
+impl Drop for QueueSlot {
     fn drop(&mut self) {
-        let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(waiting) = lines.get_mut(&self.line) {
-            waiting.count -= 1;
-            if waiting.count == 0 {
-                lines.remove(&self.line);
+        let mut queues = self.queues.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get_mut(&self.key) {
+            queue.count -= 1;
+            if queue.count == 0 {
+                queues.remove(&self.key);
             }
         }
     }
@@ -157,17 +160,17 @@ mod tests {
 
     use super::*;
 
-    fn address(number: u8) -> Asker {
-        Asker { line: Line::of([192, 0, 2, number].into(), None), is_here: false }
+    fn address(number: u8) -> Requester {
+        Requester { queue: QueueKey::of([192, 0, 2, number].into(), None), is_here: false }
     }
 
     #[test]
-    fn an_address_is_one_line_and_behind_this_machine_a_session_is() {
+    fn an_address_has_one_queue_and_behind_this_machine_a_session_has() {
         let [ana, bea] = [1, 2].map(|number| Some(UserId::from_bytes([number; ID_BYTES])));
         let here = [127, 0, 0, 1].into();
-        assert_eq!(Line::of([192, 0, 2, 1].into(), ana), Line::of([192, 0, 2, 1].into(), bea));
-        assert_ne!(Line::of(here, ana), Line::of(here, bea));
-        assert_eq!(Line::of(here, None), Line::of("::1".parse().unwrap(), None));
+        assert_eq!(QueueKey::of([192, 0, 2, 1].into(), ana), QueueKey::of([192, 0, 2, 1].into(), bea));
+        assert_ne!(QueueKey::of(here, ana), QueueKey::of(here, bea));
+        assert_eq!(QueueKey::of(here, None), QueueKey::of("::1".parse().unwrap(), None));
     }
 
     #[tokio::test]
@@ -175,9 +178,9 @@ mod tests {
         let pool = Arc::new(Pool::with(1));
         let (begin, began) = mpsc::channel();
         let order = Arc::new(Mutex::new(Vec::new()));
-        let ask = |line: u8| {
+        let ask = |number: u8| {
             let (pool, order) = (Arc::clone(&pool), Arc::clone(&order));
-            async move { pool.run(address(line), move || order.lock().unwrap().push(line)).await }
+            async move { pool.run(address(number), move || order.lock().unwrap().push(number)).await }
         };
         // the thread is busy until all requests are queued
         let busy = tokio::spawn({
@@ -194,10 +197,10 @@ mod tests {
         begin.send(()).unwrap();
         busy.await.unwrap().unwrap();
         other.await.unwrap().unwrap();
-        assert_eq!(order.lock().unwrap().iter().position(|line| *line == 2), Some(1));
+        assert_eq!(order.lock().unwrap().iter().position(|number| *number == 2), Some(1));
         let refused = crowd.await.unwrap().into_iter().filter(|done| *done == Err(Problem::Busy));
-        assert_eq!(refused.count(), 6, "so many stand in a line and no more");
-        assert!(pool.lines.0.lock().unwrap().is_empty(), "nobody is left in line");
+        assert_eq!(refused.count(), 6, "the queue has a bound");
+        assert!(pool.queues.0.lock().unwrap().is_empty(), "no request is left in a queue");
     }
 
     #[tokio::test]
@@ -211,7 +214,7 @@ mod tests {
         while pool.slots.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(pool.run(Asker { is_here: true, ..address(1) }, || 7).await, Ok(7));
+        assert_eq!(pool.run(Requester { is_here: true, ..address(1) }, || 7).await, Ok(7));
         begin.send(()).unwrap();
         busy.await.unwrap().unwrap();
     }
