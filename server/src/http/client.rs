@@ -117,8 +117,8 @@ fn warn_once() {
 impl Client {
     /// Returns the client of a request that passed through [`identify`].
     pub fn of(request: &Request) -> Self {
-        let nobody = Self { address: UNKNOWN, is_secure: false };
-        request.extensions().get().copied().unwrap_or(nobody)
+        let unknown = Self { address: UNKNOWN, is_secure: false };
+        request.extensions().get().copied().unwrap_or(unknown)
     }
 }
 
@@ -158,7 +158,11 @@ mod tests {
             "1.1.1.1",
             "an address of both kinds"
         );
-        assert_eq!(address("10.0.0.0/8", "10.0.0.1", "10.0.0.2"), "10.0.0.2", "nobody is left to ask");
+        assert_eq!(
+            address("10.0.0.0/8", "10.0.0.1", "10.0.0.2"),
+            "10.0.0.2",
+            "if all are proxies, the first of them is the client"
+        );
     }
 
     #[test]
