@@ -66,40 +66,44 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     for (target, done) in targets.iter().zip(&done) {
         let name = target.name();
         report.add(Figure::of(
-            format!("{name}: processor a delivery, one message at a time to {members}"),
+            format!("{name}: CPU per delivery, one message at a time, {members} members"),
             "µs",
             &done.cpu_paced,
         ));
         for (part_name, part) in [("p50", 0.5), ("p99", 0.99)] {
-            let label = format!("{name}: post to last of {members}, {part_name}");
+            let label = format!("{name}: latency to the last of {members} members, {part_name}");
             report.add(Figure::of_times(label, part, &done.took));
         }
-        report.add(Figure::of(format!("{name}: processor a delivery, flat out"), "µs", &done.cpu_flat_out));
-        report.add(Figure::of(format!("{name}: deliveries, flat out"), "/s", &done.rate));
-        report.add(Figure::of(format!("{name}: deliveries in one read, flat out"), "", &done.at_once));
+        report.add(Figure::of(
+            format!("{name}: CPU per delivery, maximum throughput"),
+            "µs",
+            &done.cpu_flat_out,
+        ));
+        report.add(Figure::of(format!("{name}: deliveries, maximum throughput"), "/s", &done.rate));
+        report.add(Figure::of(format!("{name}: deliveries per read, maximum throughput"), "", &done.at_once));
     }
     let compare = |label: &str, values: &[f64], of: &[f64], goal| {
         Figure::of(label, "×", &ratios(values, of)).with_goal(goal)
     };
     report.add(compare(
-        &format!("processor a delivery against the bare loop, one message at a time to {members}"),
+        &format!("CPU per delivery relative to the bare loop, one message at a time, {members} members"),
         &qchat.cpu_paced,
         &bare.cpu_paced,
         Goal::AtMost(1.25),
     ));
     report.add(compare(
-        "processor a delivery flat out against the bare loop, one message at a time",
+        "CPU per delivery at maximum throughput relative to the bare loop, one message at a time",
         &qchat.cpu_flat_out,
         &bare.cpu_paced,
         Goal::AtMost(0.25),
     ));
     for (peer, target) in peers.iter().zip(&targets[2..]) {
-        let label = format!("deliveries flat out against {}", target.name());
+        let label = format!("deliveries at maximum throughput relative to {}", target.name());
         report.add(compare(&label, &qchat.rate, &peer.rate, Goal::AtLeast(12.0)));
     }
     for (name, part, most) in [("p50", 0.5, 1.5), ("p99", 0.99, 3.0)] {
         let of = |done: &Done| done.took.iter().map(|took| percentile(took, part)).collect::<Vec<_>>();
-        let label = format!("post to last of {members} against the bare loop, {name}");
+        let label = format!("latency to the last of {members} members relative to the bare loop, {name}");
         report.add(compare(&label, &of(qchat), &of(bare), Goal::AtMost(most)));
     }
     Ok(())

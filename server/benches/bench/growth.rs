@@ -68,20 +68,15 @@ async fn deliveries(form: &Form, report: &mut Report) -> io::Result<()> {
         paced.push((members, qchat.cpu_paced.clone()));
         flat_out.push((members, qchat.cpu_flat_out.clone()));
         let against = Figure::of(
-            format!("members {members}: processor a delivery against the bare loop, one message at a time"),
+            format!("{members} members: CPU per delivery relative to the bare loop, one message at a time"),
             "×",
             &ratios(&qchat.cpu_paced, &bare.cpu_paced),
         );
         // In a large room, more deliveries share the fixed cost of a message.
         report.add(if members >= GOAL_FROM { against.with_goal(Goal::AtMost(1.25)) } else { against });
     }
-    add(
-        report,
-        |members| format!("members {members}: processor a delivery, one message at a time"),
-        0,
-        &paced,
-    );
-    add(report, |members| format!("members {members}: processor a delivery, flat out"), 0, &flat_out);
+    add(report, |members| format!("{members} members: CPU per delivery, one message at a time"), 0, &paced);
+    add(report, |members| format!("{members} members: CPU per delivery, maximum throughput"), 0, &flat_out);
     Ok(())
 }
 
@@ -119,10 +114,10 @@ async fn posts(form: &Form, report: &mut Report) -> io::Result<()> {
             costs.push((chats, vec![cpu.as_secs_f64() * 1e6 / posts as f64]));
         }
     }
-    add(report, |chats| format!("chats {chats}: processor a post, one at a time"), 0, &paced);
+    add(report, |chats| format!("{chats} chats: CPU per post, one at a time"), 0, &paced);
     // With fewer chats than concurrent posts, some posts share a write to the listener and an update of the stored
     // chat.
-    add(report, |chats| format!("chats {chats}: processor a post, {MANY} at once"), MANY, &flat_out);
+    add(report, |chats| format!("{chats} chats: CPU per post, {MANY} at once"), MANY, &flat_out);
     Ok(())
 }
 
@@ -159,9 +154,13 @@ async fn presence(form: &Form, report: &mut Report) -> io::Result<()> {
         took.push((members, began.elapsed().as_secs_f64()));
     }
     // In a small room all members are announced at once, and the first ones bear the fixed costs.
-    add(report, |members| format!("members {members}: processor for each who comes"), MANY, &costs);
+    add(report, |members| format!("{members} members: CPU per join"), MANY, &costs);
     for (members, seconds) in took {
-        report.add(Figure::of(format!("members {members}: until all are there and know"), "s", &[seconds]));
+        report.add(Figure::of(
+            format!("{members} members: time until all have joined and know of each other"),
+            "s",
+            &[seconds],
+        ));
     }
     Ok(())
 }
@@ -190,11 +189,6 @@ async fn lobby(form: &Form, report: &mut Report) -> io::Result<()> {
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
         costs.push((pages, vec![cpu.as_secs_f64() * 1e6 / (pages * NEW_CHATS) as f64]));
     }
-    add(
-        report,
-        |pages| format!("home pages {pages}: processor for each that is told of a new chat"),
-        0,
-        &costs,
-    );
+    add(report, |pages| format!("{pages} home pages: CPU per page that is sent a new chat"), 0, &costs);
     Ok(())
 }

@@ -25,9 +25,8 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     let (empty, cpu, began) = (server.watched.resident()?, server.watched.cpu()?, Instant::now());
     sleep(form.flat_out).await;
     let busy = server.watched.cpu()?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-    report
-        .add(Figure::of("idle server: resident", "MB", &[empty as f64 / 1e6]).with_goal(Goal::AtMost(20.0)));
-    report.add(Figure::of("idle server: processor", "%", &[busy * 100.0]).with_goal(Goal::AtMost(0.1)));
+    report.add(Figure::of("idle server: RSS", "MB", &[empty as f64 / 1e6]).with_goal(Goal::AtMost(20.0)));
+    report.add(Figure::of("idle server: CPU", "%", &[busy * 100.0]).with_goal(Goal::AtMost(0.1)));
     let mut memory = Vec::new();
     for connections in form.connections.iter().copied() {
         let mut members = Vec::new();
@@ -39,14 +38,14 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         memory.push((connections as f64, server.watched.resident()? as f64 / 1e6));
         let each = server.watched.resident()?.saturating_sub(empty) as f64 / connections as f64 / 1e3;
         let figure =
-            Figure::of(format!("memory of each of {connections} idle joined connections"), "kB", &[each]);
+            Figure::of(format!("RSS per connection, {connections} idle joined connections"), "kB", &[each]);
         report.add(if connections >= 10_000 { figure.with_goal(Goal::AtMost(6.0)) } else { figure });
         if let Some(rest) = form.rest.filter(|_| connections >= 10_000) {
             let (cpu, began) = (server.watched.cpu()?, Instant::now());
             sleep(rest).await;
             let busy =
                 server.watched.cpu()?.saturating_sub(cpu).as_secs_f64() / began.elapsed().as_secs_f64();
-            let label = format!("{connections} idle joined connections, heartbeats and all: processor");
+            let label = format!("{connections} idle joined connections with heartbeats: CPU");
             report.add(Figure::of(label, "%", &[busy * 100.0]));
         }
         // All connections are cut at once, and reconnect with their cursors.
@@ -62,10 +61,10 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         settle(&server).await?;
         let cpu = server.watched.cpu()?.saturating_sub(cpu);
         let figure =
-            Figure::of(format!("{connections} connects with resume: processor"), "s", &[cpu.as_secs_f64()]);
+            Figure::of(format!("{connections} reconnects with resume: CPU"), "s", &[cpu.as_secs_f64()]);
         report.add(if connections >= 10_000 { figure.with_goal(Goal::AtMost(2.0)) } else { figure });
         report.add(Figure::of(
-            format!("{connections} connects with resume: until all are back"),
+            format!("{connections} reconnects with resume: time until all are connected"),
             "s",
             &[elapsed.as_secs_f64()],
         ));
@@ -85,9 +84,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     }
     report.plot(Plot {
         file: "memory.svg",
-        title: "Memory of the server while so many are connected and say nothing".to_owned(),
+        title: "RSS of the server by number of idle connections".to_owned(),
         x: "connections",
-        y: "megabytes resident",
+        y: "RSS in MB",
         lines,
     });
     Ok(())
@@ -107,7 +106,7 @@ async fn held_by(peer: Target, form: &Form, report: &mut Report) -> io::Result<V
         let resident = server.watched.resident()?;
         points.push((connections as f64, resident as f64 / 1e6));
         let each = resident.saturating_sub(empty) as f64 / connections as f64 / 1e3;
-        let label = format!("{}: memory of each of {connections} idle connections", peer.name());
+        let label = format!("{}: RSS per connection, {connections} idle connections", peer.name());
         report.add(Figure::of(label, "kB", &[each]));
     }
     Ok(points)

@@ -43,15 +43,15 @@ impl Loaded {
         let name = self.target.name();
         if 2 * tries.iter().filter(|(_, is_kept_up)| *is_kept_up).count() <= tries.len() {
             self.room = None;
-            return report
-                .note(format!("{name} does not keep up with {load} messages a second to {members}."));
+            return report.note(format!("{name} does not keep up with {load} posts/s to {members} members."));
         }
         let took: Vec<_> = tries.into_iter().map(|(heard, _)| heard.took).collect();
         let (half, most) = (&mut self.half, &mut self.most);
         for (part_name, part, line, least) in [("p50", 0.5, half, 1), ("p99", 0.99, most, ENOUGH)] {
             if took.iter().map(Vec::len).sum::<usize>() >= least {
-                let label =
-                    format!("{name}: post to last of {members} at {load} messages a second, {part_name}");
+                let label = format!(
+                    "{name}: latency to the last of {members} members at {load} posts/s, {part_name}"
+                );
                 line.points.push((load, percentile(&took.concat(), part)));
                 report.add(Figure::of_times(label, part, &took));
             }
@@ -82,9 +82,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
     }
     report.plot(Plot {
         file: "latency.svg",
-        title: format!("Post to last of {}: a line ends where it is no longer kept up with", form.members),
-        x: "messages a second",
-        y: "milliseconds",
+        title: format!("Latency to the last of {} members, up to the load it keeps up with", form.members),
+        x: "posts/s",
+        y: "latency in ms",
         lines: loaded.into_iter().flat_map(|loaded| [loaded.half, loaded.most]).collect(),
     });
     Ok(())

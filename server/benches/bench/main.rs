@@ -230,7 +230,7 @@ async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(),
             "idle" => idle::measure(form, &mut report).await?,
             "pages" => pages::measure(form, &mut report).await?,
             "start" => start::measure(form, &mut report).await?,
-            other => return Err(format!("nothing measures the part {other}").into()),
+            other => return Err(format!("there is no benchmark for the part {other}").into()),
         }
     }
     report.write(folder)?;

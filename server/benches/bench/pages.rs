@@ -268,23 +268,26 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         bare_rate.push(ask(&bare, "/", form).await?.a_core);
     }
     report.add(
-        Figure::of("kept page of a chat with 50 messages: pages a core", "/s", &rate)
+        Figure::of("cached page of a chat with 50 messages: pages per core", "/s", &rate)
             .with_goal(Goal::AtLeast(10_000.0)),
     );
-    report.add(Figure::of("bare route with as many bytes: answers a core", "/s", &bare_rate));
-    report.add(Figure::of("kept page against the bare route", "×", &ratios(&rate, &bare_rate)));
-    report.add(Figure::of_times("kept page of a chat, alone, p50", 0.5, &alone).with_goal(Goal::AtMost(0.3)));
-    report.add(Figure::of_times("page of a chat just after a message, alone, p50", 0.5, &anew));
-    let at_home = format!("home page with {} public chats, alone, p50", form.chats);
+    report.add(Figure::of("bare route with as many bytes: responses per core", "/s", &bare_rate));
+    report.add(Figure::of("cached page relative to the bare route", "×", &ratios(&rate, &bare_rate)));
+    report.add(
+        Figure::of_times("cached page of a chat, no other load, p50", 0.5, &alone)
+            .with_goal(Goal::AtMost(0.3)),
+    );
+    report.add(Figure::of_times("page of a chat just after a message, no other load, p50", 0.5, &anew));
+    let at_home = format!("home page with {} public chats, no other load, p50", form.chats);
     report.add(Figure::of_times(at_home, 0.5, &home).with_goal(Goal::AtMost(5.0)));
     let each = |of: fn(&Compared) -> f64| compared.iter().map(of).collect::<Vec<_>>();
     for (label, ratios) in [
-        ("kept page of a chat", each(|of| of.kept)),
-        ("page just after a message of a chat", each(|of| of.anew)),
-        ("to join a chat", each(|of| of.join)),
-        ("to say something in a chat", each(|of| of.post)),
+        ("cached page of a chat", each(|of| of.kept)),
+        ("page just after a message in a chat", each(|of| of.anew)),
+        ("join of a chat", each(|of| of.join)),
+        ("post to a chat", each(|of| of.post)),
     ] {
-        let label = format!("{label} with {} messages against one with 50", form.long);
+        let label = format!("{label} with {} messages relative to one with 50", form.long);
         report.add(Figure::of(label, "× the time", &ratios).with_goal(Goal::AtMost(1.2)));
     }
     match weighs {
@@ -292,7 +295,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
             let label = "WASM, JavaScript and CSS of a first visit, brotli";
             report.add(Figure::of(label, "kB", &[bytes as f64 / 1e3]).with_goal(Goal::AtMost(170.0)));
         }
-        None => report.note("This server was built without its site, which was not weighed.".to_owned()),
+        None => {
+            report.note("This server was built without its site, whose size was not measured.".to_owned())
+        }
     }
     Ok(())
 }

@@ -170,17 +170,18 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         theirs.push(append(1, form.flat_out / 2)?.1);
     }
     report.add(Figure::of(format!("durable posts, {POSTERS} chats"), "/s", &rates));
-    report.add(Figure::of(format!("bare append of {BATCH} records with one fsync: records"), "/s", &bare));
+    report.add(Figure::of(format!("bare append, {BATCH} records per fsync: records"), "/s", &bare));
     let against =
-        |label: &str, of| Figure::of(format!("durable posts against {label}"), "×", &ratios(&rates, of));
+        |label: &str, of| Figure::of(format!("durable posts relative to {label}"), "×", &ratios(&rates, of));
     report.add(against("the bare append", &bare).with_goal(Goal::AtLeast(0.7)));
-    report.add(Figure::of("posts to a program that answers them and stores nothing", "/s", &answered));
-    report.add(against("a program that answers them and stores nothing", &answered));
+    report.add(Figure::of("posts to a server that acknowledges without storing", "/s", &answered));
+    report.add(against("a server that acknowledges without storing", &answered));
     let [all_ours, all_theirs] = [&ours, &theirs].map(|took| percentile(&took.concat(), 0.5));
-    report.add(Figure::of_times("one post until it is acknowledged, p50", 0.5, &ours));
+    report.add(Figure::of_times("one post: time to acknowledgement, p50", 0.5, &ours));
     report.add(Figure::of_times("bare append of one record with fsync, p50", 0.5, &theirs));
     report.add(
-        Figure::of("one post over one fsync", "ms", &[all_ours - all_theirs]).with_goal(Goal::AtMost(1.0)),
+        Figure::of("one post: time beyond one fsync", "ms", &[all_ours - all_theirs])
+            .with_goal(Goal::AtMost(1.0)),
     );
     Ok(())
 }

@@ -146,14 +146,14 @@ impl Report {
         }
         let short = |figure: &&Figure| figure.verdict == Some(Verdict::Missed);
         for (title, figures) in [
-            ("Falls short", self.figures.iter().filter(short).collect::<Vec<_>>()),
-            ("All", self.figures.iter().collect()),
+            ("Goals not reached", self.figures.iter().filter(short).collect::<Vec<_>>()),
+            ("All results", self.figures.iter().collect()),
         ] {
             if figures.is_empty() {
                 continue;
             }
             text.push_str(&format!(
-                "\n{title}\n\n| what | median | least to most | to reach |\n|---|---:|---:|---|\n"
+                "\n{title}\n\n| measurement | median | min to max | goal |\n|---|---:|---:|---|\n"
             ));
             for figure in figures {
                 text.push_str(&format!("{}\n", line(figure)));

@@ -224,7 +224,7 @@ impl Room {
         };
         match timeout(TIMEOUT, waits).await {
             Ok(done) => done,
-            Err(_) => Err(io::Error::other(format!("{} lost something", self.running.target.name()))),
+            Err(_) => Err(io::Error::other(format!("{} lost messages", self.running.target.name()))),
         }
     }
 }
@@ -247,7 +247,7 @@ pub(crate) async fn settle(server: &Running) -> io::Result<()> {
             return Ok(());
         }
     }
-    Err(io::Error::other(format!("{} does not come to rest", server.target.name())))
+    Err(io::Error::other(format!("{} does not become idle", server.target.name())))
 }
 
 struct Before {
@@ -354,7 +354,8 @@ impl Listener {
             }
             Some(expected) if *expected == number => {}
             Some(expected) => {
-                let broken = format!("member {} heard {number} in the place of {expected}", self.member);
+                let broken =
+                    format!("member {} received message {number} instead of {expected}", self.member);
                 progress.broken.get_or_insert(broken);
                 return self.news.notify_one();
             }

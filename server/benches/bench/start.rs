@@ -51,9 +51,9 @@ enum Is {
 impl Before {
     fn name(self) -> &'static str {
         match self {
-            Self::Stop => "after a stop in order",
+            Self::Stop => "after a clean shutdown",
             Self::Kill => "after a kill",
-            Self::Unknown => "with a look at all pages",
+            Self::Unknown => "with a check of all pages",
         }
     }
 }
@@ -62,7 +62,7 @@ impl Is {
     fn name(self) -> &'static str {
         match self {
             Self::InMemory => "",
-            Self::OnDisk => ", nothing of it in memory",
+            Self::OnDisk => ", not in the page cache",
         }
     }
 }
@@ -109,9 +109,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
         }
     }
     for ((before, is), figures) in STARTS.iter().zip(&figures) {
-        let label = format!("start to ready {}, database of {size}{}", before.name(), is.name());
+        let label = format!("time until ready {}, database of {size}{}", before.name(), is.name());
         if figures.len() < form.rounds {
-            report.note(format!("Not measured, since it did not come from a disk: {label}."));
+            report.note(format!("Not measured, since the file was not read from a disk: {label}."));
             continue;
         }
         report.add(Figure::of(label, "s", figures).with_goal(Goal::AtMost(1.0)));
