@@ -20,12 +20,12 @@ const CHATS = 5_000;
 const CHATS_AT_ONCE = 50;
 const CATEGORIES = { performance: 'Performance', accessibility: 'Accessibility', 'best-practices': 'Best practices', seo: 'SEO' };
 const AUDITS = {
-  'first-contentful-paint': 'first paint',
-  'largest-contentful-paint': 'largest paint',
-  'total-blocking-time': 'blocked',
-  'cumulative-layout-shift': 'shift',
-  'speed-index': 'speed index',
-  'total-byte-weight': 'sent',
+  'first-contentful-paint': 'FCP',
+  'largest-contentful-paint': 'LCP',
+  'total-blocking-time': 'TBT',
+  'cumulative-layout-shift': 'CLS',
+  'speed-index': 'Speed Index',
+  'total-byte-weight': 'transferred',
 };
 
 const [file] = process.argv.slice(2);
@@ -58,7 +58,7 @@ async function submit(url, cookie, action, fields) {
   return place;
 }
 
-const middle = (values) => values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)];
+const median = (values) => values.toSorted((one, other) => one - other)[Math.floor(values.length / 2)];
 
 async function judge(url, browser) {
   const runs = [];
@@ -75,8 +75,8 @@ async function judge(url, browser) {
   );
   return {
     version: runs[0].lighthouseVersion,
-    scores: Object.keys(CATEGORIES).map((id) => Math.round(100 * middle(runs.map(({ categories }) => categories[id].score)))),
-    figures: Object.keys(AUDITS).map((id) => middle(runs.map(({ audits }) => audits[id].numericValue))),
+    scores: Object.keys(CATEGORIES).map((id) => Math.round(100 * median(runs.map(({ categories }) => categories[id].score)))),
+    figures: Object.keys(AUDITS).map((id) => median(runs.map(({ audits }) => audits[id].numericValue))),
     failed: [...failed],
   };
 }
@@ -107,8 +107,8 @@ async function visits(url, port) {
   for (let number = 0; number < VISITS; number++) all.push(await visit(url, browser));
   await browser.disconnect();
   const list = (values) => values.join(', ') || 'none';
-  return `${VISITS} visits to that home page on these cores, without a brake: alive after ${list(all.map(({ alive }) => alive))} ms. Tasks of 50 ms
-and more until then: ${list(all.flatMap(({ before }) => before))}; in the ${WATCHED / 1_000} s after it: ${list(all.flatMap(({ after }) => after))}.`;
+  return `${VISITS} visits to that home page on these cores, without throttling: hydrated after ${list(all.map(({ alive }) => alive))} ms. Long
+tasks (50 ms and more) before hydration: ${list(all.flatMap(({ before }) => before))}; in the ${WATCHED / 1_000} s after it: ${list(all.flatMap(({ after }) => after))}.`;
 }
 
 function line(name, { scores, figures }) {
@@ -141,8 +141,8 @@ try {
   const machine = `${cpus().length} cores of ${cpus()[0].model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GiB`;
   const text = `# Lighthouse
 
-${new Date().toISOString().slice(0, 10)}, ${machine}, Lighthouse ${pages.home.version} with its settings for phones (a slow processor and a slow line), the
-release build, the middle of ${RUNS} runs each: a home page with ${CHATS} chats, and a chat with ${MESSAGES} messages. \`make lighthouse\`
+${new Date().toISOString().slice(0, 10)}, ${machine}, Lighthouse ${pages.home.version} with its settings for phones (throttled CPU and
+network), release build, median of ${RUNS} runs: a home page with ${CHATS} chats, and a chat with ${MESSAGES} messages. \`make lighthouse\`
 
 | page | ${heads.join(' | ')} |
 |---|${heads.map(() => '---:|').join('')}
@@ -151,7 +151,7 @@ ${line('chat', pages.chat)}
 
 ${visited}
 
-${failed.length ? `What failed: ${failed.join(', ')}` : 'No audit of accessibility, best practices or SEO failed.'}
+${failed.length ? `Failed audits: ${failed.join(', ')}` : 'No audit of accessibility, best practices or SEO failed.'}
 `;
   if (file) await writeFile(file, text);
   process.stdout.write(text);

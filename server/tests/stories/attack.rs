@@ -186,7 +186,7 @@ fn judge(name: &str, alone: &Waited, beside: &Waited) {
         let [half, most, alone_half, alone_most] =
             [(beside, 50), (beside, 95), (alone, 50), (alone, 95)].map(|(all, of)| percentile(all, of));
         let said = format!(
-            "{name}: {kind} p50 {half:.1?}, p95 {most:.1?}; alone p50 {alone_half:.1?}, p95 {alone_most:.1?}: {:.1} x",
+            "{name}: {kind} p50 {half:.1?}, p95 {most:.1?}; without attack p50 {alone_half:.1?}, p95 {alone_most:.1?}; p95 ratio {:.1}",
             most.as_secs_f64() / alone_most.as_secs_f64()
         );
         println!("{said}");
@@ -391,7 +391,7 @@ async fn silent_connections_do_not_slow_others_down() {
     let alone = quiet.live().await;
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap();
     if files < HALF_OPEN + 1_000 {
-        println!("not tried: this process may have {files} files open");
+        println!("skipped: this process may open {files} files only");
         return;
     }
     let attack = half_open(&attacked);

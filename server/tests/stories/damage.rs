@@ -76,7 +76,10 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     for kept in view.chats()? {
         for event in view.events_after(kept.value.id, Seq::ZERO, 10_000)? {
             if let EventKind::Posted(said) = &event.kind {
-                assert!(said.body.as_str().starts_with("message "), "something is made up: {said:?}");
+                assert!(
+                    said.body.as_str().starts_with("message "),
+                    "a message that was never stored: {said:?}"
+                );
                 there += 1;
             }
         }
@@ -132,7 +135,7 @@ fn damage(bytes: &mut Vec<u8>, used: &[usize], chance: &mut StdRng) -> String {
     if chance.random_ratio(1, 4) {
         let len = chance.random_range(0..bytes.len());
         bytes.truncate(len);
-        return format!("cut to {len}");
+        return format!("truncated to {len} bytes");
     }
     let flips: Vec<(usize, u8)> = (0..chance.random_range(1..9))
         .map(|_| (used[chance.random_range(0..used.len())], chance.random_range(0..8)))
@@ -140,7 +143,7 @@ fn damage(bytes: &mut Vec<u8>, used: &[usize], chance: &mut StdRng) -> String {
     for (place, bit) in &flips {
         bytes[*place] ^= 1 << bit;
     }
-    format!("flipped {flips:?}")
+    format!("bits flipped: {flips:?}")
 }
 
 #[test]
@@ -194,8 +197,8 @@ fn a_damaged_database_is_refused_or_read_as_far_as_it_goes() {
         Files::remove(&damaged);
     }
     println!(
-        "{damages} damages, seed {seed}: {refused} refused at the start, {failed} found while reading, {read} without \
-         consequence, {fewer} with fewer messages and another epoch, {} panics",
+        "{damages} damaged files, seed {seed}: {refused} refused at the start, {failed} detected while reading, {read} \
+         without effect, {fewer} opened with fewer messages and another epoch, {} panics",
         panicked.len()
     );
     assert_eq!(panicked, Vec::<String>::new());

@@ -105,10 +105,10 @@ async fn on_lines_that_come_and_go_everything_is_there_once_in_order_and_soon() 
     ages.sort_unstable();
     let p99 = ages[(ages.len() * 99).div_ceil(100).min(ages.len()) - 1];
     println!(
-        "{lines} lines, each cut {cuts} times for about {outage:?} in {took:.1?}, seed {seed}: {acknowledged} messages \
-         acknowledged, {seen} views of them compared with the log, none lost, repeated or reordered; {snapshots} \
-         snapshots; caught up within {p99:?} of the first message missed (p99 of {} times, the outage included; at most \
-         {:?})",
+        "{lines} clients, each disconnected {cuts} times for about {outage:?} in {took:.1?}, seed {seed}: {acknowledged} \
+         messages acknowledged, {seen} deliveries compared with the log, 0 lost, duplicated or reordered; {snapshots} \
+         snapshots; time from the first message missed until caught up, outage included, {} samples: p99 {p99:?}, max \
+         {:?}",
         ages.len(),
         ages[ages.len() - 1],
     );

@@ -233,7 +233,7 @@ fn newest(store: &Store) -> u64 {
     }
     let chat = view.chat(CHAT).unwrap().map_or(0, |chat| chat.seq.0);
     let log = view.log().unwrap().map_or(0, |log| log.seq.0);
-    assert_eq!((chat, log), (newest, newest), "half of a transaction");
+    assert_eq!((chat, log), (newest, newest), "a transaction is applied in part");
     newest
 }
 
@@ -289,12 +289,12 @@ fn what_was_acknowledged_survives_power_cuts() {
         let left = chance.random_range(0..OPERATIONS);
         disk = disk.after_cut(&mut chance, left);
         let Ok(store) = disk.open() else {
-            assert!(disk.is_dark(), "it does not open although there is power");
+            assert!(disk.is_dark(), "the database does not open, though the power did not fail");
             dark_at_start += 1;
             continue;
         };
         let found = newest(&store);
-        assert!((known..=asked).contains(&found), "{found} are there of {known} acknowledged, {asked} asked");
+        assert!((known..=asked).contains(&found), "{found} found, {known} acknowledged, {asked} posted");
         kept_more += u64::from(found > known);
         torn += u64::from(epoch.is_some_and(|before| before != store.epoch()));
         epoch = Some(store.epoch());
@@ -302,10 +302,12 @@ fn what_was_acknowledged_survives_power_cuts() {
         acknowledged += known - found;
     }
     println!(
-        "{cuts} cuts on {disks} disks, seed {seed}: {acknowledged} messages acknowledged, 0 lost, 0 out of order; in {kept_more} cases a transaction survived whose acknowledgement did not come, in {torn} the end of the journal was torn, {dark_at_start} cuts while opening"
+        "{cuts} power failures on {disks} disks, seed {seed}: {acknowledged} messages acknowledged, 0 lost, 0 reordered; \
+         {kept_more} unacknowledged transactions survived, {torn} times the write-ahead log was torn, {dark_at_start} \
+         failures while the database was opened"
     );
     assert!(
         acknowledged > cuts && kept_more > 0 && torn > 0 && dark_at_start > 0,
-        "the cuts hit every part of it"
+        "power failed in every phase"
     );
 }

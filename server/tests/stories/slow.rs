@@ -99,7 +99,7 @@ async fn a_response_that_is_not_read_is_not_kept() {
     };
     let ended: Result<io::Result<()>, _> = time::timeout(Duration::from_secs(120), asks).await;
     assert!(ended.is_ok_and(|asked| asked.is_err()), "it was not ended within two minutes");
-    println!("it was cut off after {:.1?}", began.elapsed());
+    println!("the slow reader was disconnected after {:.1?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn a_reader_who_takes_nothing_holds_no_other_reader_up() {
         here.post(chat, client_id(number), &text).await.unwrap();
         there.event().await;
     }
-    println!("2,000 messages of 4,000 bytes past a reader who takes nothing: {:.1?}", began.elapsed());
+    println!("2,000 messages of 4,000 bytes with a reader that reads nothing: {:.1?}", began.elapsed());
     // What waits for the stuck client is in the log and not in memory, and the client is disconnected.
     time::pause();
     see_off(&mut here, stuck.me.id).await;

@@ -47,7 +47,7 @@ const SHORT_LIVES: [(&str, &str); 4] = [
 ];
 
 /// The names of the values in a [`Sample`].
-const NAMES: [&str; 6] = ["resident KiB", "open files", "threads", "tasks", "database KiB", "kept KiB"];
+const NAMES: [&str; 6] = ["RSS KiB", "open files", "threads", "tasks", "database KiB", "stored KiB"];
 type Sample = (f64, [f64; NAMES.len()]);
 
 async fn sample(began: Instant, process: &Process, data_dir: &Path, visitor: &Person) -> Sample {
@@ -91,7 +91,11 @@ async fn talk(mut history: History, server: SocketAddr, enough: CancellationToke
                 leave.cancel();
             }
         });
-        assert_eq!(history.live(server, Posting::Every(PACE), &leave).await, Some(()), "cut off");
+        assert_eq!(
+            history.live(server, Posting::Every(PACE), &leave).await,
+            Some(()),
+            "the connection was closed"
+        );
         timer.abort();
     }
 }
@@ -145,7 +149,7 @@ async fn what_the_server_takes_of_the_machine_does_not_grow() {
     })
     .await;
     let left = sample(began, &process, folder.path(), &watcher).await;
-    assert!(left.1[1] <= idle.1[1] + 8.0, "{} files are open, and were {} at first", left.1[1], idle.1[1]);
+    assert!(left.1[1] <= idle.1[1] + 8.0, "{} files are open, {} when idle", left.1[1], idle.1[1]);
     assert!(
         watcher
             .get("/metrics")
@@ -158,14 +162,14 @@ async fn what_the_server_takes_of_the_machine_does_not_grow() {
     // The first third is for warming up.
     let warm = &samples[samples.len() / 3..];
     let mut table =
-        format!("{seconds} seconds, {TALKERS} people who talk and one after the other who visit:\n");
-    writeln!(table, "{:<14}{:>12}{:>12}{:>12}{:>16}", "", "idle", "warm", "end", "growth an hour").unwrap();
+        format!("{seconds} s, {TALKERS} users who post, and new users who visit one after another:\n");
+    writeln!(table, "{:<14}{:>12}{:>12}{:>12}{:>16}", "", "idle", "warm", "end", "growth/h").unwrap();
     for (which, name) in NAMES.iter().enumerate() {
         let (first, last) = (warm[0].1[which], warm[warm.len() - 1].1[which]);
         let growth = slope(warm, which);
         writeln!(table, "{name:<14}{:>12.0}{first:>12.0}{last:>12.0}{growth:>16.0}", idle.1[which]).unwrap();
         if seconds >= LONG {
-            assert!(growth < GROWTH * first, "{name} grows by {growth:.0} an hour\n{table}");
+            assert!(growth < GROWTH * first, "{name} grows by {growth:.0}/h\n{table}");
         }
     }
     println!("{table}");

@@ -55,12 +55,12 @@ async fn many_connect_at_once_and_all_get_in() {
         said += 1;
         longest = longest.max(asked.elapsed());
         while let Some(came) = coming.try_join_next() {
-            inside.push(came.unwrap().expect("a connection that was not let in"));
+            inside.push(came.unwrap().expect("a connection was not accepted"));
         }
     }
     println!(
-        "{connects} connects at once: all in after {:.1?}; meanwhile {said} messages of somebody else, each acknowledged \
-         within {longest:.0?}",
+        "{connects} connections at once: all open after {:.1?}; meanwhile {said} messages of another user, each \
+         acknowledged within {longest:.0?}",
         began.elapsed()
     );
     assert!(longest < TIMEOUT, "{longest:?}");
@@ -96,7 +96,7 @@ async fn a_user_who_comes_and_goes_all_the_time_does_not_slow_others_down() {
     let took = began.elapsed();
     let restless = soon(coming_and_going).await.unwrap();
     println!(
-        "{visits} visits in {took:.1?} ({:.0} a second); meanwhile {said} messages, each there within {longest:.0?}",
+        "{visits} joins and leaves in {took:.1?} ({:.0}/s); meanwhile {said} messages of another user, each delivered within {longest:.0?}",
         visits as f64 / took.as_secs_f64()
     );
     assert!(longest < TIMEOUT, "{longest:?}");

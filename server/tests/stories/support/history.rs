@@ -113,8 +113,8 @@ impl History {
     }
 
     fn take(&mut self, event: &Event) {
-        assert!(event.seq > self.cursor.seq, "a repeat at {}", event.seq);
-        assert_eq!(event.prev, self.cursor.seq, "a hole before {}", event.seq);
+        assert!(event.seq > self.cursor.seq, "duplicate at {}", event.seq);
+        assert_eq!(event.prev, self.cursor.seq, "gap before {}", event.seq);
         self.cursor.seq = event.seq;
         self.seen.extend(said(event));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -245,7 +245,7 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
         let mut places = HashMap::new();
         for (seq, author, message) in &log {
             let before = places.insert((*author, *message), *seq);
-            assert_eq!(before, None, "{message} of {author} is there twice, once at {seq}");
+            assert_eq!(before, None, "message {message} of {author} is stored twice, once at {seq}");
         }
         for history in &here {
             let was_skipped =
@@ -259,14 +259,22 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
             compared.snapshots += history.skipped.len();
         }
         let authors: HashSet<_> = log.iter().map(|(_, author, _)| *author).collect();
-        assert_eq!(authors.len(), here.len(), "everybody said something");
+        assert_eq!(authors.len(), here.len(), "every client posted");
         let there: HashMap<Seq, ClientId> = log.iter().map(|(seq, _, message)| (*seq, *message)).collect();
         let mut acknowledged = 0;
         for (message, seq) in here.iter().flat_map(|history| &history.acknowledged) {
-            assert_eq!(there.get(seq), Some(message), "{message} was acknowledged at {seq} and is not there");
+            assert_eq!(
+                there.get(seq),
+                Some(message),
+                "message {message} was acknowledged at {seq} and is lost"
+            );
             acknowledged += 1;
         }
-        assert_eq!(acknowledged, log.len(), "what is there was acknowledged: it was sent until it was");
+        assert_eq!(
+            acknowledged,
+            log.len(),
+            "clients post until they are acknowledged, so everything stored was"
+        );
         compared.acknowledged += acknowledged;
     }
     compared
@@ -279,7 +287,7 @@ fn read(store: &Store, chat: ChatId) -> Vec<Said> {
     loop {
         let page = view.events_after(chat, cursor, PAGE).unwrap();
         let Some(last) = page.last() else { return log };
-        assert!(page.windows(2).all(|pair| pair[1].prev == pair[0].seq), "a hole on the disk");
+        assert!(page.windows(2).all(|pair| pair[1].prev == pair[0].seq), "gap in the stored events");
         cursor = last.seq;
         log.extend(page.iter().filter_map(said));
     }
