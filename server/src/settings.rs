@@ -1,4 +1,5 @@
-//! Settings: from flags, then the environment, then Leptos.toml, then defaults.
+//! The settings of the server: from flags, environment variables, `Leptos.toml` and defaults, in this order of
+//! precedence.
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ use crate::http::client::TrustedProxies;
 /// The settings file, in the current folder.
 pub const FILE: &str = "Leptos.toml";
 
+/// The port on which `cargo leptos watch` announces new builds, unless `Leptos.toml` has another.
 const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// The settings of a server.
@@ -68,7 +70,7 @@ pub enum SettingsError {
     Value {
         /// The setting and where it was found.
         name: String,
-        /// The value.
+        /// The invalid value.
         value: String,
         /// What is expected.
         wanted: String,
@@ -89,16 +91,16 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "A TIME is a number with a unit, such as 90s, 30m, 24h or 7d. A RATE is so many in a time, such as 5/s, 30/m or 100/h, or off; from one address twenty times as many. QCHAT_LOG says what is logged to the standard error, such as warn [default: info]. Flags come before the environment, that before Leptos.toml in the current folder, that before the defaults."
+    after_help = "TIME is a number with a unit, such as 90s, 30m, 24h or 7d. RATE is a number of actions per second, minute or hour, such as 5/s, 30/m or 100/h, or off for no limit. The rate limits per IP address are twenty times those per session. The environment variable QCHAT_LOG sets the level of the log on standard error, such as warn [default: info]. Flags override environment variables, which override Leptos.toml in the current folder, which overrides the defaults."
 )]
 struct Flags {
-    /// The address to listen on
+    /// Address and port to listen on; port 0 picks a free port
     #[arg(long, env = "LEPTOS_SITE_ADDR", hide_env_values = true, value_name = "ADDRESS:PORT", value_parser = address, default_value = "127.0.0.1:3000")]
     site_addr: SocketAddr,
-    /// The folder of the database and the session key
+    /// Folder of the database and the session key
     #[arg(long, env = "QCHAT_DATA_DIR", hide_env_values = true, value_name = "FOLDER", value_parser = folder, default_value = "./data")]
     data_dir: PathBuf,
-    /// How long an empty chat is kept
+    /// How long a chat without members is kept
     #[arg(long, env = "QCHAT_CHAT_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "30m")]
     chat_lifetime: Span,
     /// How long the nickname of an offline user is kept
@@ -110,50 +112,50 @@ struct Flags {
     /// How often expired data is deleted from the database; it is hidden as soon as it expires
     #[arg(long, env = "QCHAT_SWEEP_INTERVAL", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "60s")]
     sweep_interval: Span,
-    /// Proxies that are trusted: addresses and networks, separated by commas
+    /// Trusted reverse proxies: IP addresses and networks, separated by commas
     #[arg(long, env = "QCHAT_TRUSTED_PROXIES", hide_env_values = true, value_name = "ADDRESSES", value_parser = proxies, default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// How often a session may load a page; a list of more than 50 chats counts as one page for every 50
+    /// Rate limit per session for loading pages; a list of more than 50 chats counts as one page for every 50
     #[arg(long, env = "QCHAT_PAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     page_rate: Rate,
-    /// How often a session may open a socket
+    /// Rate limit per session for opening WebSocket connections
     #[arg(long, env = "QCHAT_CONNECT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "120/m")]
     connect_rate: Rate,
-    /// How often a session may start a chat
+    /// Rate limit per session for starting chats
     #[arg(long, env = "QCHAT_CHAT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     chat_rate: Rate,
-    /// How often a session may post or remove a message
+    /// Rate limit per session for posting and removing messages
     #[arg(long, env = "QCHAT_MESSAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     message_rate: Rate,
-    /// How often a session may change a nickname, a title or a visibility, hide a user, or turn invites on or off; locking
-    /// and removing have the same rate, each counted by itself
+    /// Rate limit per session for changing a nickname or the title or visibility of a chat, hiding users, and turning
+    /// invites on or off; locking chats and removing users have the same limit, each counted separately
     #[arg(long, env = "QCHAT_RENAME_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     rename_rate: Rate,
-    /// How often a session may invite to a private chat, or answer an invite
+    /// Rate limit per session for inviting to private chats and answering invites
     #[arg(long, env = "QCHAT_INVITE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     invite_rate: Rate,
-    /// How many sockets may be open at once in total
+    /// Maximum number of open WebSocket connections in total
     #[arg(long, env = "QCHAT_MAX_SOCKETS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "15000")]
     max_sockets: usize,
-    /// How many sockets of one session may be open at once
+    /// Maximum number of open WebSocket connections per session
     #[arg(long, env = "QCHAT_MAX_SESSION_SOCKETS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "100")]
     max_session_sockets: usize,
-    /// How many members a chat may have at once
+    /// Maximum number of members of a chat
     #[arg(long, env = "QCHAT_MAX_MEMBERS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "10000")]
     max_members: usize,
-    /// How many chats one session may own at once
+    /// Maximum number of chats that a session may own
     #[arg(long, env = "QCHAT_MAX_USER_CHATS", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "100")]
     max_user_chats: usize,
-    /// How many public chats of one session the unfiltered list shows; four times as many of one address
+    /// Maximum number of chats per session in the unfiltered list of public chats; four times as many per IP address
     #[arg(long, env = "QCHAT_MAX_LISTED", hide_env_values = true, value_name = "NUMBER", value_parser = count, default_value = "5")]
     max_listed: usize,
-    /// How many MiB may be stored in total; the database file takes about three times as much
+    /// Maximum size of all stored data, in MiB; the database file takes about three times as much
     #[arg(long, env = "QCHAT_MAX_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
     max_storage: u64,
-    /// How many MiB a session may store within one message lifetime
+    /// Maximum size of what a session may store within one message lifetime, in MiB
     #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
     max_session_storage: NonZeroU32,
-    /// Have the Qchat that runs on this data folder end a chat for all its members, and exit
+    /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
 }
