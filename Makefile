@@ -13,8 +13,8 @@ watch: setup
 	cargo leptos watch
 
 # Builds target/release/qchat, with the site embedded, unless it is newer than all of its sources. `cargo leptos build --release`
-# does the same, without reordering the functions of the WASM. It would rebuild the server each time, since it rewrites the site.
-# The modification time of the program is set to the start of the build, so that files changed meanwhile are built the next time.
+# does the same, but does not reorder the functions of the WASM, and rebuilds the server each time, since it rewrites the site.
+# The modification time of the binary is set to the start of the build, so that files changed during a build are built next time.
 SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
 	app domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
@@ -52,15 +52,15 @@ torture: setup
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 
-# Runs the soak test: an hour of mixed load, in which the resources that the server uses must not grow
+# Runs the soak test: one hour of mixed load, during which the resource usage of the server must not grow
 soak: setup
 	QCHAT_SOAK_SECONDS=3600 $(TORTURE) soak
 
-# Stress tests and benchmarks have a target folder of their own: they are built with more dependencies than the program.
+# Stress tests and benchmarks have a target folder of their own, since they are built with the dependencies of tests as well.
 TRIALS := --target-dir target/trials
 TORTURE := cargo test --release $(TRIALS) --package server --test stories -- --nocapture
 
-# Fuzzes the code that reads input from outside, with libFuzzer, 10 minutes for each target. RUSTFLAGS has the instrumentation
+# Fuzzes the code that reads untrusted input, with libFuzzer, 10 minutes for each target. RUSTFLAGS has the instrumentation
 # that cargo-fuzz uses with a nightly Rust; a stable Rust accepts these flags as well. Needs a C++ compiler.
 FUZZ_SECONDS := 600
 fuzz: setup
@@ -72,14 +72,14 @@ fuzz: setup
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-# Runs the benchmarks, for half an hour, and compares Qchat with the limit of the machine and with other servers.
+# Runs the benchmarks, for half an hour, and compares Qchat with the limits of the machine and with other servers.
 # `make bench BENCH=--short` takes four minutes, `make bench BENCH=fanout` runs one part. The report is in target/bench.
 BENCH :=
 bench: build
 	scripts/setup.sh bench
 	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(PROGRAM) cargo bench $(TRIALS) --package server --bench bench -- $(BENCH)
 
-# Rates the home page and a chat with Lighthouse, as on a phone, and writes the results to docs/results
+# Audits the home page and a chat with Lighthouse, emulating a phone, and writes the results to docs/results
 lighthouse: build
 	scripts/setup.sh browser
 	scripts/setup.sh lighthouse
