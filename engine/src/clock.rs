@@ -1,4 +1,4 @@
-//! The clock: the one place that reads the wall clock.
+//! The clock of the server: the only place that reads the wall clock.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -169,44 +169,44 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_wrong_for_a_moment_is_ignored() {
-        let fake = FakeClock::new();
+        let fake_clock = FakeClock::new();
         for leap in [2 * DAY as i64, -2 * (DAY as i64)] {
-            let before = fake.seconds();
-            fake.set(leap);
-            fake.pass(2);
-            assert_eq!((fake.seconds(), fake.steady.leap()), (before + 2, None));
-            fake.set(-leap);
-            fake.pass(3_600);
-            assert_eq!((fake.seconds(), fake.steady.leap()), (before + 3_602, None));
+            let before = fake_clock.seconds();
+            fake_clock.set(leap);
+            fake_clock.pass(2);
+            assert_eq!((fake_clock.seconds(), fake_clock.steady.leap()), (before + 2, None));
+            fake_clock.set(-leap);
+            fake_clock.pass(3_600);
+            assert_eq!((fake_clock.seconds(), fake_clock.steady.leap()), (before + 3_602, None));
         }
     }
 
     #[test]
     fn a_leap_that_lasts_is_believed_a_leap_back_sooner() {
-        let fake = FakeClock::new();
-        fake.set(DAY as i64);
-        fake.pass(59);
-        assert_eq!(fake.steady.leap(), None);
-        fake.pass(1);
-        assert_eq!(fake.steady.leap(), Some(DAY as i64));
-        assert_eq!(fake.seconds(), 60, "not before it is taken");
-        fake.steady.take(DAY as i64);
-        assert_eq!((fake.seconds(), fake.steady.leap()), (60 + DAY / 1_000, None));
-        fake.set(-(DAY as i64));
-        fake.pass(3);
-        assert_eq!(fake.steady.leap(), Some(-(DAY as i64)));
-        fake.steady.take(-(DAY as i64));
-        assert_eq!(fake.seconds(), 63);
+        let fake_clock = FakeClock::new();
+        fake_clock.set(DAY as i64);
+        fake_clock.pass(59);
+        assert_eq!(fake_clock.steady.leap(), None);
+        fake_clock.pass(1);
+        assert_eq!(fake_clock.steady.leap(), Some(DAY as i64));
+        assert_eq!(fake_clock.seconds(), 60, "not before it is taken");
+        fake_clock.steady.take(DAY as i64);
+        assert_eq!((fake_clock.seconds(), fake_clock.steady.leap()), (60 + DAY / 1_000, None));
+        fake_clock.set(-(DAY as i64));
+        fake_clock.pass(3);
+        assert_eq!(fake_clock.steady.leap(), Some(-(DAY as i64)));
+        fake_clock.steady.take(-(DAY as i64));
+        assert_eq!(fake_clock.seconds(), 63);
     }
 
     #[test]
     fn a_clock_that_is_trimmed_is_followed_at_once() {
-        let fake = FakeClock::new();
+        let fake_clock = FakeClock::new();
         for by in [1_900, -1_900, 1_000, 2_000] {
-            fake.pass(10);
-            fake.set(by);
-            assert_eq!(fake.steady.now().0, fake.wall.load(Ordering::Relaxed));
+            fake_clock.pass(10);
+            fake_clock.set(by);
+            assert_eq!(fake_clock.steady.now().0, fake_clock.wall.load(Ordering::Relaxed));
         }
-        assert_eq!(fake.steady.leap(), None);
+        assert_eq!(fake_clock.steady.leap(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Changes of folders that survive a power failure.
+//! Durable file system operations: renames and new files that survive a power failure.
 
 use std::{fs, io, path::Path};
 

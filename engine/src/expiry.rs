@@ -1,5 +1,5 @@
-//! The sweep: notes in the log who is active, so that nothing in use expires, and removes what has expired. What has
-//! expired is not shown even before it is removed; the sweep only frees the space.
+//! Expiry: the sweep, which notes in the log who is active, so that nothing in use expires, and removes what has
+//! expired. What has expired is not shown even before it is removed; the sweep only frees the space.
 
 use std::{future::ready, sync::Arc, time::Duration};
 

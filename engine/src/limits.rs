@@ -1,4 +1,4 @@
-//! Limits: how often users may do what costs others something, and how much of it there may be at a time.
+//! Limits: rate limits, and quotas for what there may be at a time.
 //!
 //! Rates are limited for each session, and for each network, which sessions share, by the generic cell rate algorithm
 //! (ITU-T I.371) of `governor`: the full count is permitted at once, and after that one more each time the period

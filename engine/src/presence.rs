@@ -123,7 +123,7 @@ impl Presence {
         Self { state, sooner, moved, left, came, grace, clock, clock_sets, begun, node, next_holder }
     }
 
-    /// Applies what another node told of its connections.
+    /// Applies an event of a connection of another node.
     pub fn apply(&self, event: PresenceEvent) {
         self.take(event, None, None);
     }

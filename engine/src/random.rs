@@ -1,4 +1,4 @@
-//! The one source of randomness.
+//! The only source of randomness: random bytes of the operating system, and ids and nonces made of them.
 
 use domain::{ChatId, ClientId, Epoch, id::ID_BYTES};
 

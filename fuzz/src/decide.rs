@@ -135,8 +135,8 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
         let is_owner = chat.owner == *by;
         match kind {
             EventKind::Posted(message) => {
-                assert_eq!(message.author, *by, "nobody speaks for somebody else");
-                assert!(is_owner || !chat.is_locked, "nobody else writes in a locked chat");
+                assert_eq!(message.author, *by, "a user posts as another");
+                assert!(is_owner || !chat.is_locked, "a user other than the owner posts in a locked chat");
             }
             EventKind::TitleEdited { .. }
             | EventKind::VisibilitySet { .. }

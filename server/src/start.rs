@@ -1,4 +1,4 @@
-//! Starts a server from settings, and stops it in order.
+//! Startup and shutdown: assembles a server from its settings, and stops it in order.
 
 use std::{
     fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,

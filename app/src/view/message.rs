@@ -16,7 +16,7 @@ use leptos::prelude::*;
 use self::{
     delivery::DeliveryView,
     hidden_messages::HiddenMessagesView,
-    line::Line,
+    line::{Line, ShownBody},
     system_line::SystemLine,
     time::{DayLine, clock},
 };
@@ -76,8 +76,8 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.body {
-            Ok(body) => Some(body_view(body)),
-            Err(by) => {
+            ShownBody::Text(body) => Some(body_view(body)),
+            ShownBody::Removed(by) => {
                 let text = match by {
                     RemovedBy::Author => "Message removed",
                     RemovedBy::Owner => "Message removed by the owner",

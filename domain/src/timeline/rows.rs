@@ -184,7 +184,7 @@ impl Timeline {
     }
 }
 
-/// Returns the author if the event is a message or a tombstone, or `None`.
+/// Returns the author of the message that an event is, stored or removed. `None` if the event is another.
 pub fn author_of(event: &Event) -> Option<UserId> {
     match &event.kind {
         EventKind::Posted(message) => Some(message.author),

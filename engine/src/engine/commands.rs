@@ -1,4 +1,4 @@
-//! Commands: how they are proposed, and how the operator ends a chat.
+//! Commands: proposes those of users to the log, and ends chats for the operator.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 

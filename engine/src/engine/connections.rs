@@ -1,4 +1,4 @@
-//! Requests and connections: how they count against the limits, and how users come online and into chats.
+//! Requests and connections: counts them against the limits, brings users online, and lets them join chats.
 
 use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 

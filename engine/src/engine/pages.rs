@@ -1,4 +1,4 @@
-//! What pages show: the home page, a chat for a reader, and the pages of its history.
+//! The data that pages show: the home page, a chat for a reader, and the pages of its history.
 
 use domain::{
     Chat, ChatId, Epoch, Event, EventKind, Message, Problem, Roster, Seq, Tombstone, User, UserId,

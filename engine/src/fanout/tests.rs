@@ -245,6 +245,6 @@ async fn a_replay_buffer_is_dropped_with_its_last_subscriber() {
     drop(second);
     assert_eq!(fanout.watched_chats(), 0);
     fanout.append(&event(2, 1));
-    assert_eq!(fanout.watched_chats(), 0, "events nobody follows are not kept");
+    assert_eq!(fanout.watched_chats(), 0, "events of chats without subscribers are not kept");
     assert!(fanout.shards.iter().all(|shard| shard.subscribers.load(Ordering::Relaxed) == 0));
 }

@@ -1,4 +1,4 @@
-//! The settings of the limits: how often something may be done, and how much of it there may be.
+//! The settings of the limits: rate limits and quotas.
 
 use std::{num::NonZeroU32, str::FromStr, time::Duration};
 
@@ -49,18 +49,18 @@ impl FromStr for Rate {
 /// The rate limits for each kind of action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rates {
-    /// Loading a page.
+    /// How often pages may be loaded.
     pub page: Rate,
-    /// Opening a WebSocket.
+    /// How often WebSockets may be opened.
     pub connect: Rate,
-    /// Starting a chat.
+    /// How often chats may be started.
     pub chat: Rate,
-    /// Posting or removing messages.
+    /// How often messages may be posted or removed.
     pub message: Rate,
-    /// Changing a nickname, the title or the visibility of a chat, whether invites are accepted, or whether a user is
-    /// hidden. The same rate, counted apart, limits locking chats, and removing users.
+    /// How often a nickname, the title or the visibility of a chat, whether invites are accepted, or whether a user is
+    /// hidden may be changed. The same rate, counted separately, limits locking chats, and removing users.
     pub rename: Rate,
-    /// Asking for a direct chat, or answering an invite.
+    /// How often users may be invited to a direct chat, or invites be answered.
     pub invite: Rate,
 }
 
@@ -76,27 +76,27 @@ impl Rates {
     };
 }
 
-/// How much there may be at a time.
+/// The quotas: how much there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// WebSockets in all.
+    /// The maximum number of WebSockets in total.
     pub sockets: usize,
-    /// WebSockets of one session.
+    /// The maximum number of WebSockets of one session.
     pub session_sockets: usize,
-    /// Members of one chat.
+    /// The maximum number of members of one chat.
     pub members: usize,
-    /// Chats of one user.
+    /// The maximum number of chats that one user owns.
     pub user_chats: usize,
-    /// Public chats of one user in the list, while it is not filtered.
+    /// The maximum number of public chats of one user in the list, while it is not filtered.
     pub listed: usize,
-    /// Bytes stored in all.
+    /// The maximum number of bytes stored in total.
     pub storage: u64,
-    /// Bytes that one session may store in the lifetime of a message, at once or spread out. `None` means unlimited.
+    /// The maximum number of bytes that one session may store in the lifetime of a message, at once or spread out. `None` means unlimited.
     pub session_storage: Option<NonZeroU32>,
 }
 
 impl Caps {
-    /// No caps, for measurements.
+    /// No quotas, for measurements.
     pub const OFF: Self = Self {
         sockets: usize::MAX,
         session_sockets: usize::MAX,

@@ -1,5 +1,5 @@
-//! What guards tell presence. Presence knows nothing else of connections, so the events of another node can be applied as
-//! those of this one are, and everything that a node told can be forgotten with it.
+//! The events of connections that change presence. It depends on nothing else, so the events of another node can be
+//! applied as those of this one are, and all connections of a node that is gone can be closed.
 
 use domain::{ChatId, User, UserId};
 

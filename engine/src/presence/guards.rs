@@ -1,4 +1,4 @@
-//! What keeps a user online, and a member in a chat, until it is dropped.
+//! The guards that keep a user online, and a member in a chat, until they are dropped.
 
 use std::sync::Arc;
 

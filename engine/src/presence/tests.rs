@@ -56,7 +56,7 @@ async fn a_person_with_three_tabs_is_one_member_until_the_last_closes() {
     holders.truncate(1);
     advance(GRACE * 2).await;
     presence.depart(Instant::now());
-    assert_eq!(presence.roster(CHAT).version, version, "nobody sees tabs come and go");
+    assert_eq!(presence.roster(CHAT).version, version, "tabs that open and close do not change the roster");
     drop(holders);
     presence.depart(Instant::now() + GRACE);
     assert_eq!(names(&presence), [""; 0]);

@@ -87,11 +87,11 @@ pub fn serve(path: &str, wanted: Option<&str>, headers: &HeaderMap) -> Response 
     let kind = mime_guess::from_path(path).first_or_octet_stream().to_string();
     let accepted =
         headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let packed = ENCODINGS
+    let compressed = ENCODINGS
         .iter()
-        .filter(|(name, _)| takes(accepted, name))
+        .filter(|(name, _)| header_accepts(accepted, name))
         .find_map(|(name, ending)| Site::get(&format!("{path}{ending}")).map(|file| (*name, file)));
-    match packed {
+    match compressed {
         Some((encoding, file)) => (
             common,
             [(header::CONTENT_TYPE, kind), (header::CONTENT_ENCODING, encoding.to_owned())],
@@ -114,11 +114,11 @@ fn keep(wanted: Option<&str>, version: &str) -> &'static str {
 /// Whether a request accepts this encoding.
 pub fn accepts(headers: &HeaderMap, encoding: &str) -> bool {
     let accepted = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|accepted| takes(accepted, encoding))
+    accepted.is_some_and(|accepted| header_accepts(accepted, encoding))
 }
 
 /// Whether an `Accept-Encoding` names `encoding`, unless with the weight 0, which excludes it (RFC 9110, 12.4.2).
-fn takes(accepted: &str, encoding: &str) -> bool {
+fn header_accepts(accepted: &str, encoding: &str) -> bool {
     accepted.split(',').any(|each| {
         let mut parts = each.split(';').map(str::trim);
         parts.next().is_some_and(|name| name.eq_ignore_ascii_case(encoding)) && !parts.any(is_weight_zero)
@@ -145,7 +145,7 @@ fn version(file: &EmbeddedFile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{FOR_AN_HOUR, FOR_GOOD, NEVER, keep, takes};
+    use super::{FOR_AN_HOUR, FOR_GOOD, NEVER, header_accepts, keep};
 
     #[test]
     fn only_what_an_address_says_is_kept_for_good_and_what_it_does_not_say_never() {
@@ -158,11 +158,11 @@ mod tests {
 
     #[test]
     fn an_encoding_is_taken_when_it_is_named_and_not_ruled_out() {
-        assert!(takes("gzip, deflate, br, zstd", "br"));
-        assert!(takes("gzip;q=0.5,BR ; q=1.0", "br"));
-        assert!(!takes("gzip, deflate", "br"));
-        assert!(!takes("gzip, br;q=0", "br"));
-        assert!(!takes("gzip, br ; Q=0.000", "br"));
-        assert!(!takes("", "br"));
+        assert!(header_accepts("gzip, deflate, br, zstd", "br"));
+        assert!(header_accepts("gzip;q=0.5,BR ; q=1.0", "br"));
+        assert!(!header_accepts("gzip, deflate", "br"));
+        assert!(!header_accepts("gzip, br;q=0", "br"));
+        assert!(!header_accepts("gzip, br ; Q=0.000", "br"));
+        assert!(!header_accepts("", "br"));
     }
 }

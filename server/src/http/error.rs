@@ -1,4 +1,4 @@
-//! Problems as HTTP responses, for clients that are not pages.
+//! Problems as HTTP statuses and JSON responses.
 
 use axum::{
     http::{StatusCode, header},

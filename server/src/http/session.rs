@@ -278,7 +278,7 @@ mod tests {
     fn of_several_cookies_the_one_that_holds_counts_and_two_that_differ_are_refused() {
         let sessions = sessions();
         let ((ana, hers), (_, others)) = (start(&sessions, NOW), start(&sessions, NOW));
-        let junk = format!("{COOKIE}=somebody-elses");
+        let junk = format!("{COOKIE}=of-another");
         for cookies in [[&*junk, &*hers], [&*hers, &*junk], [&*hers, &*hers]] {
             let found = sessions.find(&both(&cookies), NOW).unwrap().unwrap();
             assert_eq!(found.user(), ana.user(), "{cookies:?}");

@@ -13,7 +13,7 @@ pub struct AppState {
     pub engine: Arc<Engine>,
     /// The lobby.
     pub lobby: Arc<Lobby>,
-    /// Who is online, and in which chats.
+    /// The users who are online, and the chats they are in.
     pub presence: Arc<Presence>,
     /// The panics of background tasks.
     pub panics: Arc<Panics>,

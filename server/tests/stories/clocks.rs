@@ -4,7 +4,7 @@
 use domain::{Lifetimes, Span, Timestamp, frame::ServerFrame};
 use reqwest::StatusCode;
 
-use crate::support::{Client, Hands, TestServer, bodies, client_id};
+use crate::support::{Client, FakeClock, TestServer, bodies, client_id};
 
 const DAY: i64 = 86_400_000;
 
@@ -25,29 +25,29 @@ fn is_about(at: Timestamp, wall: Timestamp) -> bool {
 
 #[tokio::test]
 async fn a_user_who_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() {
-    let hands = Hands::default();
-    let server = TestServer::start_at(&hands, |_| {}).await;
+    let fake_clock = FakeClock::default();
+    let server = TestServer::start_at(&fake_clock, |_| {}).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let (chat, left) = (ana.start_chat("Ana", "Tea").await, bea.start_chat("Bea", "Left a moment ago").await);
     let mut here = ana.watch(chat).await;
     here.post(chat, client_id(1), "before").await.unwrap();
 
     // For a moment: no effect.
-    hands.set(2 * DAY);
+    fake_clock.set(2 * DAY);
     here.post(chat, client_id(2), "meanwhile").await.unwrap();
     let said = here.events(2).await;
-    assert!(is_about(said[1].at, hands.wall().moved(-2 * DAY)), "{said:?}");
-    hands.set(-2 * DAY);
+    assert!(is_about(said[1].at, fake_clock.wall().moved(-2 * DAY)), "{said:?}");
+    fake_clock.set(-2 * DAY);
     here.post(chat, client_id(3), "as before").await.unwrap();
 
     // For good, by two hours: no user counts as absent meanwhile.
-    hands.set(DAY / 12);
+    fake_clock.set(DAY / 12);
     here.post(chat, client_id(4), "at once").await.unwrap();
-    hands.pass(61_000);
-    assert!(is_about(told(&mut here).await, hands.wall()));
+    fake_clock.pass(61_000);
+    assert!(is_about(told(&mut here).await, fake_clock.wall()));
     here.post(chat, client_id(5), "afterwards").await.unwrap();
     let said = here.events(3).await;
-    assert!(is_about(said[2].at, hands.wall()), "{said:?}");
+    assert!(is_about(said[2].at, fake_clock.wall()), "{said:?}");
     for chat in [chat, left] {
         let page = bea.get(&format!("/chat/{chat}")).await;
         assert_eq!(page.status, StatusCode::OK, "{}", page.text);
@@ -57,53 +57,53 @@ async fn a_user_who_is_here_keeps_chat_and_name_when_the_clock_is_set_forward() 
         assert!(page.contains(text), "{text}: {page}");
     }
     assert_eq!(ana.connect().await.me.nickname.as_str(), "Ana");
-    let server = server.restart_at(&hands).await;
+    let server = server.restart_at(&fake_clock).await;
     assert_eq!(server.person().await.get(&format!("/chat/{chat}")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_clock_that_was_ahead_comes_back_and_all_later_messages_are_kept() {
-    let hands = Hands::default();
-    hands.set(2 * DAY);
-    let server = TestServer::start_at(&hands, |_| {}).await;
+    let fake_clock = FakeClock::default();
+    fake_clock.set(2 * DAY);
+    let server = TestServer::start_at(&fake_clock, |_| {}).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut here = ana.watch(chat).await;
     here.post(chat, client_id(1), "two days ahead").await.unwrap();
-    hands.set(-2 * DAY);
+    fake_clock.set(-2 * DAY);
     assert_eq!(bea.get("/").await.status, StatusCode::OK);
-    hands.pass(4_000);
-    assert!(is_about(told(&mut here).await, hands.wall()));
+    fake_clock.pass(4_000);
+    assert!(is_about(told(&mut here).await, fake_clock.wall()));
     here.post(chat, client_id(2), "at the right time").await.unwrap();
     let said = here.events(2).await;
     assert_eq!(bodies(&said), ["two days ahead", "at the right time"]);
-    assert!(is_about(said[1].at, hands.wall()) && said[0].seq < said[1].seq, "{said:?}");
+    assert!(is_about(said[1].at, fake_clock.wall()) && said[0].seq < said[1].seq, "{said:?}");
     let history = bea.connect().await.watch(chat, None).await.unwrap();
     assert_eq!(bodies(&history.events), bodies(&said), "order is by place");
 
-    let server = server.restart_at(&hands).await;
+    let server = server.restart_at(&fake_clock).await;
     let mut here = server.person().await.watch(chat).await;
     here.post(chat, client_id(3), "after a start").await.unwrap();
-    assert!(is_about(here.event().await.at, hands.wall()));
+    assert!(is_about(here.event().await.at, fake_clock.wall()));
 }
 
 #[tokio::test]
 async fn what_a_clock_that_was_ahead_left_behind_goes_when_its_time_has_come() {
-    let hands = Hands::default();
-    hands.set(2 * DAY);
+    let fake_clock = FakeClock::default();
+    fake_clock.set(2 * DAY);
     let long = Span::seconds(3_600);
     let lifetimes = Lifetimes { chat: long, user: long, message: long };
-    let server = TestServer::start_at(&hands, |settings| settings.lifetimes = lifetimes).await;
+    let server = TestServer::start_at(&fake_clock, |settings| settings.lifetimes = lifetimes).await;
     let ana = server.person().await;
     let chat = format!("/chat/{}", ana.start_chat("Ana", "Tea").await);
-    hands.set(-2 * DAY);
-    let server = server.restart_at(&hands).await;
+    fake_clock.set(-2 * DAY);
+    let server = server.restart_at(&fake_clock).await;
     let bea = server.person().await;
-    hands.pass(3_500_000);
+    fake_clock.pass(3_500_000);
     assert_eq!(bea.get("/").await.status, StatusCode::OK);
     let mut lobby = bea.connect().await.enter_lobby("", 10).await;
     assert_eq!(lobby.counts.chats, 1);
-    hands.pass(101_000);
+    fake_clock.pass(101_000);
     assert_eq!(bea.get(&chat).await.status, StatusCode::NOT_FOUND, "an hour later, and not two days");
     let mut watching = bea.connect().await;
     lobby = watching.enter_lobby("", 10).await;

@@ -6,7 +6,7 @@ use domain::{
 };
 use reqwest::StatusCode;
 
-use crate::support::{Client, Hands, Person, TestServer, bodies, client_id};
+use crate::support::{Client, FakeClock, Person, TestServer, bodies, client_id};
 
 /// Starts a chat of Ana's, with Ana and another user in it.
 async fn two_in_a_chat(server: &TestServer) -> (ChatId, (Person, Client), (Person, Client)) {
@@ -287,11 +287,11 @@ async fn a_lock_is_never_refused_for_what_was_done_before_it() {
 
 #[tokio::test]
 async fn newcomers_are_removed_with_all_their_messages_and_earlier_members_stay() {
-    let hands = Hands::default();
-    let server = TestServer::start_at(&hands, |_| {}).await;
+    let fake_clock = FakeClock::default();
+    let server = TestServer::start_at(&fake_clock, |_| {}).await;
     let (chat, (ana, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
     bea_here.post(chat, client_id(1), "from before").await.unwrap();
-    hands.pass(700_000);
+    fake_clock.pass(700_000);
     let mut raiders = Vec::new();
     for _ in 0..5 {
         let raider = server.person().await;
@@ -322,7 +322,7 @@ async fn newcomers_are_removed_with_all_their_messages_and_earlier_members_stay(
     let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
     let left = bodies(&history.events).into_iter().filter(|body| body == "a raid").count();
     assert_eq!(left, 0);
-    let server = server.restart_at(&hands).await;
+    let server = server.restart_at(&fake_clock).await;
     let ana = Person { address: server.address(), ..ana };
     let page = ana.get(&format!("/chat/{chat}")).await.text;
     assert!(page.contains("from before") && page.contains("meanwhile") && !page.contains("a raid"), "{page}");

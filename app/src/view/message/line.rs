@@ -95,16 +95,30 @@ impl Line {
             RowContent::Stored(event) => match &event.kind {
                 EventKind::Posted(Message { author, nickname, client_id, body }) => {
                     let delivery = Delivery::Stored(event.seq);
-                    message(Some(*author), Some(nickname), *client_id, event.at, Ok(body), delivery)
+                    message(
+                        Some(*author),
+                        Some(nickname),
+                        *client_id,
+                        event.at,
+                        ShownBody::Text(body),
+                        delivery,
+                    )
                 }
                 EventKind::Tombstone(Tombstone { author, nickname, client_id, by }) => {
                     let delivery = Delivery::Stored(event.seq);
-                    message(Some(*author), Some(nickname), *client_id, event.at, Err(*by), delivery)
+                    message(
+                        Some(*author),
+                        Some(nickname),
+                        *client_id,
+                        event.at,
+                        ShownBody::Removed(*by),
+                        delivery,
+                    )
                 }
                 _ => None,
             },
             RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
-                message(None, None, *client_id, *at, Ok(body), Delivery::Waits(*problem))
+                message(None, None, *client_id, *at, ShownBody::Text(body), Delivery::Waits(*problem))
             }
             RowContent::Hidden(_) => None,
         }
@@ -140,8 +154,16 @@ pub(super) struct ShownMessage<'a> {
     pub(super) client_id: ClientId,
     /// When it was stored, or written if it waits.
     pub(super) at: Timestamp,
-    /// The text, or who removed it.
-    pub(super) body: Result<&'a Body, RemovedBy>,
+    /// The text, unless it was removed.
+    pub(super) body: ShownBody<'a>,
     /// Whether it is stored.
     pub(super) delivery: Delivery,
+}
+
+/// What is shown of the text of a message.
+pub(super) enum ShownBody<'a> {
+    /// The text.
+    Text(&'a Body),
+    /// The text was removed, by the author or by the owner of the chat.
+    Removed(RemovedBy),
 }

@@ -1,4 +1,4 @@
-//! A connection: what it reads, what it writes, and when it ends.
+//! The task of a WebSocket connection: the loop that reads and writes, until the connection ends.
 
 mod incoming;
 mod lobby;

@@ -96,12 +96,12 @@ pub(crate) fn write(store: &Store, changes: &[Change]) -> Result<(), StoreError>
 
 /// The clock of a machine, which can be set and moved on while a server runs by it. Otherwise it follows real time.
 #[derive(Clone, Default)]
-pub(crate) struct Hands {
+pub(crate) struct FakeClock {
     set: Arc<AtomicI64>,
     passed: Arc<AtomicI64>,
 }
 
-impl Hands {
+impl FakeClock {
     /// Sets the wall clock forward or back, in milliseconds.
     pub(crate) fn set(&self, by: i64) {
         self.set.fetch_add(by, Ordering::SeqCst);
@@ -147,11 +147,11 @@ impl TestServer {
 
     /// Starts with other settings.
     pub(crate) async fn start_by(change: impl FnOnce(&mut Settings)) -> Self {
-        Self::start_at(&Hands::default(), change).await
+        Self::start_at(&FakeClock::default(), change).await
     }
 
     /// Starts with other settings, by this clock.
-    pub(crate) async fn start_at(hands: &Hands, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn start_at(fake_clock: &FakeClock, change: impl FnOnce(&mut Settings)) -> Self {
         let panic_watch = PanicWatch::keep();
         let folder = tempfile::tempdir().unwrap();
         let mut settings = Settings {
@@ -165,15 +165,15 @@ impl TestServer {
             reload_port: 0,
         };
         change(&mut settings);
-        let running = start_by(&settings, hands.clock()).await.unwrap();
+        let running = start_by(&settings, fake_clock.clock()).await.unwrap();
         Self { running, folder, settings, panic_watch }
     }
 
     /// Shuts down gracefully, and starts again on the same data by this clock.
-    pub(crate) async fn restart_at(self, hands: &Hands) -> Self {
+    pub(crate) async fn restart_at(self, fake_clock: &FakeClock) -> Self {
         let Self { running, folder, settings, panic_watch } = self;
         running.stop().await;
-        let running = start_by(&settings, hands.clock()).await.unwrap();
+        let running = start_by(&settings, fake_clock.clock()).await.unwrap();
         Self { running, folder, settings, panic_watch }
     }
 

@@ -1,4 +1,4 @@
-//! What a client sends.
+//! Incoming frames: what a client sends on a connection, and the answers.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! The part of the lobby that a client follows.
+//! The lobby subscription of a connection: searches for what the client asks for, and sends it changes.
 
 use std::{sync::Arc, time::Duration};
 

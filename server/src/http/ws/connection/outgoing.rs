@@ -1,4 +1,4 @@
-//! What a client is sent.
+//! Outgoing frames: what a client is sent on a connection.
 
 use std::io;
 
@@ -34,7 +34,7 @@ impl OutgoingFrames {
     }
 }
 
-/// The client knows best why the connection ended.
+/// Maps an I/O error to the end of the connection. It is not logged: the client knows best why the connection ended.
 fn gone(_: io::Error) -> End {
     End::Gone
 }
