@@ -1,5 +1,5 @@
-//! The rules, on arbitrary logs: the same log gives the same state, the events of a chat are chained without a gap, and
-//! no user does what they may not.
+//! The fuzz target of the rules, on arbitrary logs: the same log gives the same state, the events of a chat are chained
+//! without a gap, and no user does what they may not.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! The code that reads data from outside, with the properties that have to hold for any input. A target fails by
-//! panicking.
+//! The fuzz targets: the code that reads untrusted input, with the properties that have to hold for any input. A target
+//! fails by panicking.
 //!
 //! `make fuzz` searches for failing inputs with libFuzzer, using the same Rust that builds Qchat; the flags for
 //! coverage are in the Makefile. Interesting inputs are kept in `corpus`, and every run of the tests tries these and

@@ -1,4 +1,4 @@
-//! Counters by key, for as long as guards are kept.
+//! Counters by key: each counts the guards that exist for its key.
 
 use std::{
     collections::HashMap,
