@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Message, Nickname, Seq, Timestamp, Title, Tombstone, User, UserId, Visibility,
+    Chat, ChatId, Message, MessageRef, Nickname, Seq, Timestamp, Title, Tombstone, User, UserId, Visibility,
     chat::{Declined, Guest},
     invite::Answer,
     message::RemovedBy,
@@ -138,6 +138,41 @@ pub enum EventKind {
     },
 }
 
+impl EventKind {
+    /// Returns the message that this event posted. `None` for a message that was removed, and for other kinds of events.
+    ///
+    /// This is the one place that says which kinds are messages. Whatever follows from that, such as what is removed,
+    /// hidden, counted as unread and not posted twice, asks it.
+    pub fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Posted(message) => Some(message),
+            Self::Started { .. }
+            | Self::Renamed { .. }
+            | Self::TitleEdited { .. }
+            | Self::VisibilitySet { .. }
+            | Self::Invited { .. }
+            | Self::InviteAnswered { .. }
+            | Self::InviteWithdrawn { .. }
+            | Self::MessageRemoved { .. }
+            | Self::Tombstone(_)
+            | Self::PersonRemoved { .. }
+            | Self::PersonAdmitted { .. }
+            | Self::LockSet { .. }
+            | Self::PeopleRemoved { .. }
+            | Self::OwnRemoved { .. } => None,
+        }
+    }
+
+    /// Returns the message that this event posted, removed or not. `None` for other kinds of events.
+    pub fn message_or_tombstone(&self) -> Option<MessageRef<'_>> {
+        if let Self::Tombstone(Tombstone { author, nickname, client_id, by }) = self {
+            return Some(MessageRef { author: *author, nickname, client_id: *client_id, body: Err(*by) });
+        }
+        let Message { author, nickname, client_id, body } = self.message()?;
+        Some(MessageRef { author: *author, nickname, client_id: *client_id, body: Ok(body) })
+    }
+}
+
 impl Event {
     /// Returns the chat after this event, given the chat before it. `None` for an event of a chat that was never started.
     pub fn apply_to(&self, chat: Option<Chat>) -> Option<Chat> {
@@ -256,11 +291,10 @@ impl Event {
     /// Returns the event of a message after the message was removed: at the same position, without the text. Other
     /// events are returned unchanged.
     pub fn redact(self, by: RemovedBy) -> Self {
-        match self.kind {
-            EventKind::Posted(message) => {
-                Self { kind: EventKind::Tombstone(Tombstone::of(message, by)), ..self }
-            }
-            kind => Self { kind, ..self },
+        let tombstone = self.kind.message().map(|message| Tombstone::of(message, by));
+        match tombstone {
+            Some(tombstone) => Self { kind: EventKind::Tombstone(tombstone), ..self },
+            None => self,
         }
     }
 }

@@ -30,6 +30,19 @@ pub struct Tombstone {
     pub by: RemovedBy,
 }
 
+/// A message as its event holds it: with its text, or removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageRef<'a> {
+    /// The author.
+    pub author: UserId,
+    /// The author's nickname when it was posted.
+    pub nickname: &'a Nickname,
+    /// The id that the client made for it.
+    pub client_id: ClientId,
+    /// The text, or who removed it.
+    pub body: Result<&'a Body, RemovedBy>,
+}
+
 /// Who removed a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,8 +54,8 @@ pub enum RemovedBy {
 }
 
 impl Tombstone {
-    pub(crate) fn of(message: Message, by: RemovedBy) -> Self {
+    pub(crate) fn of(message: &Message, by: RemovedBy) -> Self {
         let Message { author, nickname, client_id, .. } = message;
-        Self { author, nickname, client_id, by }
+        Self { author: *author, nickname: nickname.clone(), client_id: *client_id, by }
     }
 }

@@ -51,8 +51,7 @@ impl StateReader for Model {
     }
 
     fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
-        let is_theirs =
-            |event: &Event| matches!(&event.kind, EventKind::Posted(message) if message.author == author);
+        let is_theirs = |event: &Event| event.kind.message().is_some_and(|message| message.author == author);
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
@@ -109,7 +108,7 @@ impl Model {
                 if let Some(value) = event.apply_to(before.map(|kept| kept.value.clone())) {
                     self.chats.insert(event.chat, Tracked { value, active_at });
                 }
-                if let EventKind::Posted(message) = &event.kind {
+                if let Some(message) = event.kind.message() {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                 }
                 if let EventKind::MessageRemoved { message, by } = &event.kind {
@@ -121,8 +120,8 @@ impl Model {
                 }
                 if let Some((authors, by)) = event.clears() {
                     for earlier in self.events.iter_mut().filter(|earlier| earlier.chat == event.chat) {
-                        let is_theirs = matches!(&earlier.kind, EventKind::Posted(message) if authors.contains(&message.author));
-                        if is_theirs {
+                        let message = earlier.kind.message();
+                        if message.is_some_and(|message| authors.contains(&message.author)) {
                             *earlier = earlier.clone().redact(by);
                         }
                     }

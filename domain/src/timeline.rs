@@ -143,12 +143,15 @@ impl Timeline {
     /// Whether this is a message of another user that the reader has not seen, and that is not hidden.
     fn is_unread(&self, event: &Event) -> bool {
         let is_shown = |author| author != self.me && !self.hidden.contains(&author);
-        event.seq > self.seen && matches!(&event.kind, EventKind::Posted(message) if is_shown(message.author))
+        event.seq > self.seen && event.kind.message().is_some_and(|message| is_shown(message.author))
     }
 
     /// Returns the position of a stored message by its author and id, or `None` if it is not loaded. Searches from the newest.
     pub fn place(&self, author: UserId, client_id: ClientId) -> Option<Seq> {
-        let is_it = |event: &&Arc<Event>| matches!(&event.kind, EventKind::Posted(message) if message.author == author && message.client_id == client_id);
+        let is_it = |event: &&Arc<Event>| {
+            let message = event.kind.message();
+            message.is_some_and(|message| message.author == author && message.client_id == client_id)
+        };
         self.events.iter().rev().find(is_it).map(|event| event.seq)
     }
 
@@ -269,7 +272,7 @@ fn redact(events: &mut [Arc<Event>], removal: &Event) {
     }
     let Some((authors, by)) = removal.clears() else { return };
     for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
-        if matches!(&event.kind, EventKind::Posted(message) if authors.contains(&message.author)) {
+        if event.kind.message().is_some_and(|message| authors.contains(&message.author)) {
             *event = Arc::new(Event::clone(event).redact(by));
         }
     }

@@ -1,7 +1,7 @@
 //! Messages: who posts them, and who removes them.
 
 use super::{Changes, Now, StateReader, Unchanged};
-use crate::{Body, ChatId, ClientId, EventKind, Message, Problem, RemovedBy, Seq, User, UserId};
+use crate::{Body, ChatId, ClientId, EventKind, Message, MessageRef, Problem, RemovedBy, Seq, User, UserId};
 
 impl<S: StateReader> Now<'_, S> {
     pub(super) fn post(
@@ -35,10 +35,9 @@ impl<S: StateReader> Now<'_, S> {
         }
         let found = self.read(|state| state.event(chat.id, message))?;
         let found = found.filter(|event| !self.expiry.of_event(event.at));
-        let (author, is_there) = match found.map(|event| event.kind) {
-            Some(EventKind::Posted(found)) => (found.author, true),
-            Some(EventKind::Tombstone(found)) => (found.author, false),
-            _ => return Err(access.err().unwrap_or(Problem::MessageGone).into()),
+        let found = found.as_ref().and_then(|event| event.kind.message_or_tombstone());
+        let Some(MessageRef { author, body, .. }) = found else {
+            return Err(access.err().unwrap_or(Problem::MessageGone).into());
         };
         let removed_by = if author == by {
             RemovedBy::Author
@@ -49,7 +48,7 @@ impl<S: StateReader> Now<'_, S> {
             }
             RemovedBy::Owner
         };
-        if !is_there {
+        if body.is_err() {
             return Ok(Vec::new());
         }
         Ok(self.next(&chat, EventKind::MessageRemoved { message, by: removed_by }))

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timeline;
-use crate::{Body, ChatId, ClientId, Event, EventKind, Expiry, Problem, Seq, Timestamp, UserId, frame::Ask};
+use crate::{Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId, frame::Ask};
 
 /// The maximum number of own messages waiting to be stored; further ones stay in the composer.
 pub const PENDING_LIMIT: usize = 100;
@@ -145,11 +145,7 @@ impl Timeline {
 
     /// Returns the id if this event is an own message, or one that the reader wrote as another user and that waits here.
     pub(super) fn own_client_id(&self, event: &Event) -> Option<ClientId> {
-        let (author, client_id) = match &event.kind {
-            EventKind::Posted(message) => (message.author, message.client_id),
-            EventKind::Tombstone(tombstone) => (tombstone.author, tombstone.client_id),
-            _ => return None,
-        };
+        let MessageRef { author, client_id, .. } = event.kind.message_or_tombstone()?;
         let waits = |own: &Pending| own.client_id == client_id && own.author.unwrap_or(self.me) == author;
         (author == self.me || self.pending.iter().any(waits)).then_some(client_id)
     }

@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{Pending, Timeline};
-use crate::{ClientId, Event, EventKind, Nickname, Seq, Timestamp, User, UserId};
+use crate::{ClientId, Event, EventKind, MessageRef, Nickname, Seq, Timestamp, User, UserId};
 
 /// The longest time between two messages of one author in the same group, in milliseconds.
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
@@ -62,9 +62,8 @@ impl Row {
         match &self.content {
             RowContent::Pending(pending) => RowKey::Own(pending.client_id),
             RowContent::Hidden(hidden) => RowKey::Hidden(hidden.first),
-            RowContent::Stored(event) => match &event.kind {
-                EventKind::Posted(message) if message.author == me => RowKey::Own(message.client_id),
-                EventKind::Tombstone(tombstone) if tombstone.author == me => RowKey::Own(tombstone.client_id),
+            RowContent::Stored(event) => match event.kind.message_or_tombstone() {
+                Some(message) if message.author == me => RowKey::Own(message.client_id),
                 _ => RowKey::Seq(event.seq),
             },
         }
@@ -117,10 +116,8 @@ impl Timeline {
     /// Returns the content to show: that of the row, or its replacement if it is a message of a hidden user.
     pub(super) fn replace_if_hidden(&self, content: RowContent) -> RowContent {
         let RowContent::Stored(event) = &content else { return content };
-        let (id, nickname) = match &event.kind {
-            EventKind::Posted(message) => (message.author, &message.nickname),
-            EventKind::Tombstone(tombstone) => (tombstone.author, &tombstone.nickname),
-            _ => return content,
+        let Some(MessageRef { author: id, nickname, .. }) = event.kind.message_or_tombstone() else {
+            return content;
         };
         if !self.hidden.contains(&id) {
             return content;
@@ -186,11 +183,7 @@ impl Timeline {
 
 /// Returns the author of the message that an event is, stored or removed. `None` if the event is another.
 pub fn author_of(event: &Event) -> Option<UserId> {
-    match &event.kind {
-        EventKind::Posted(message) => Some(message.author),
-        EventKind::Tombstone(tombstone) => Some(tombstone.author),
-        _ => None,
-    }
+    event.kind.message_or_tombstone().map(|message| message.author)
 }
 
 /// Returns who was renamed, from what and to what. `None` if the event is no rename.
