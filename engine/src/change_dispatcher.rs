@@ -59,7 +59,7 @@ impl ChangeDispatcher {
                 }
             }
             Change::Chat(event) => {
-                if let EventKind::Posted(message) = &event.kind {
+                if let Some(message) = event.kind.message() {
                     self.presence.said(event.chat, message.author);
                 }
                 self.fanout.append(event);

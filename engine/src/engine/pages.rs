@@ -1,7 +1,7 @@
 //! The data that pages show: the home page, a chat for a reader, and the pages of its history.
 
 use domain::{
-    Chat, ChatId, Epoch, Event, EventKind, Message, Problem, Roster, Seq, Tombstone, User, UserId,
+    Chat, ChatId, Epoch, Event, MessageRef, Problem, Roster, Seq, User, UserId,
     lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
 };
@@ -111,15 +111,11 @@ impl Engine {
                 let person = self.has_met(view, chat, id)?.then(|| view.user(id)).transpose()?;
                 person.map(|person| About { person, message: None })
             }
-            Focus::Message(message) => match view.event(chat.id, message)?.map(|event| event.kind) {
-                Some(EventKind::Posted(Message { author: id, nickname, .. })) => {
-                    Some(About { person: User { id, nickname }, message: Some(message) })
-                }
-                Some(EventKind::Tombstone(Tombstone { author: id, nickname, .. })) => {
-                    Some(About { person: User { id, nickname }, message: None })
-                }
-                _ => None,
-            },
+            Focus::Message(message) => view.event(chat.id, message)?.and_then(|event| {
+                let MessageRef { author: id, nickname, body, .. } = event.kind.message_or_tombstone()?;
+                let person = User { id, nickname: nickname.clone() };
+                Some(About { person, message: body.is_ok().then_some(message) })
+            }),
         })
     }
 

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{
-    Chat, ChatId, Event, EventKind, Expiry, Invite, Message, Seq, Timestamp, Tombstone, Tracked, User, UserId,
-};
+use domain::{Chat, ChatId, Event, Expiry, Invite, Seq, Timestamp, Tracked, User, UserId};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
@@ -144,13 +142,7 @@ impl Snapshot {
                 break;
             }
             begins = Seq(place.value().1);
-            match event.kind {
-                EventKind::Posted(Message { author, .. })
-                | EventKind::Tombstone(Tombstone { author, .. }) => {
-                    authors.insert(author);
-                }
-                _ => {}
-            }
+            authors.extend(event.kind.message_or_tombstone().map(|message| message.author));
         }
         Ok((authors.into_iter().collect(), begins))
     }

@@ -4,8 +4,8 @@
 use std::borrow::Borrow;
 
 use domain::{
-    Change, Chat, ChatId, ClientId, Event, EventKind, Message, RemovedBy, Seq, StateReader, Timestamp,
-    Tombstone, Tracked, User, UserId,
+    Change, Chat, ChatId, ClientId, Event, EventKind, Message, MessageRef, RemovedBy, Seq, StateReader,
+    Timestamp, Tracked, User, UserId,
 };
 use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
@@ -227,7 +227,7 @@ impl<'txn> Transaction<'txn> {
             }
         }
         put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
-        if let EventKind::Posted(Message { author, client_id, .. }) = &event.kind {
+        if let Some(Message { author, client_id, .. }) = event.kind.message() {
             let was_there =
                 self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
             came(&mut self.bytes, was_there, POSTED_BYTES);
@@ -240,7 +240,7 @@ impl<'txn> Transaction<'txn> {
 
     fn redact(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
         let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
-        if let EventKind::Posted(Message { author, client_id, .. }) = &event.kind {
+        if let Some(Message { author, client_id, .. }) = event.kind.message() {
             let key = (chat.bytes(), author.bytes(), client_id.bytes());
             if self.posted.remove(key)?.is_some() {
                 self.removed.insert(key, message.0)?;
@@ -281,12 +281,9 @@ impl<'txn> Transaction<'txn> {
         for gone in self.events.extract_from_if((id, 0)..=(id, through.0), |_, _| true)? {
             let (_, record) = gone?;
             self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
-            match codec::decode::<Event>(record.value())?.kind {
-                EventKind::Posted(Message { author, client_id, .. })
-                | EventKind::Tombstone(Tombstone { author, client_id, .. }) => {
-                    posted.push((id, author.bytes(), client_id.bytes()));
-                }
-                _ => {}
+            let event: Event = codec::decode(record.value())?;
+            if let Some(MessageRef { author, client_id, .. }) = event.kind.message_or_tombstone() {
+                posted.push((id, author.bytes(), client_id.bytes()));
             }
         }
         for key in posted {
