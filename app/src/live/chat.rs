@@ -120,7 +120,7 @@ impl LiveChat {
                     Applied::Known => FrameAction::Continue,
                     Applied::Appended => {
                         self.apply_own_rename(&event.kind);
-                        if !matches!(event.kind, EventKind::Posted(_))
+                        if event.kind.message().is_none()
                             && let Some(chat) = event.apply_to(Some(self.chat.get_untracked()))
                         {
                             self.chat.set(chat);

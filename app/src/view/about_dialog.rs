@@ -1,7 +1,7 @@
 //! The details of a user or a message, with what the reader can do about it. Each link to it is the address of a page
 //! with the same forms, so that it works without a script.
 
-use domain::{ChatId, EventKind, Message, Problem, Seq, UserId, frame::Ask, page::About};
+use domain::{ChatId, Problem, Seq, UserId, frame::Ask, page::About};
 use leptos::{
     ev::{KeyboardEvent, MouseEvent, SubmitEvent},
     html::Dialog,
@@ -126,9 +126,9 @@ fn AboutDialog(about: About) -> impl IntoView {
     };
     // The message may be removed while the dialog is open.
     let text = Memo::new(move |_| {
-        chat.timeline.with(|timeline| match &timeline.event(message?)?.kind {
-            EventKind::Posted(Message { body, .. }) => Some(body.to_string()),
-            _ => None,
+        chat.timeline.with(|timeline| {
+            let shown = timeline.event(message?)?.kind.message()?;
+            Some(shown.body.to_string())
         })
     });
     let dialog = NodeRef::<Dialog>::new();

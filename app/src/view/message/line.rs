@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, ClientId, EventKind, Message, Nickname, RemovedBy, Seq, Timestamp, Tombstone, UserId,
+    Body, ClientId, MessageRef, Nickname, RemovedBy, Seq, Timestamp, UserId,
     timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
 };
 
@@ -92,31 +92,11 @@ impl Line {
             Some(ShownMessage { author, nickname, client_id, at, body, delivery })
         };
         match &row.content {
-            RowContent::Stored(event) => match &event.kind {
-                EventKind::Posted(Message { author, nickname, client_id, body }) => {
-                    let delivery = Delivery::Stored(event.seq);
-                    message(
-                        Some(*author),
-                        Some(nickname),
-                        *client_id,
-                        event.at,
-                        ShownBody::Text(body),
-                        delivery,
-                    )
-                }
-                EventKind::Tombstone(Tombstone { author, nickname, client_id, by }) => {
-                    let delivery = Delivery::Stored(event.seq);
-                    message(
-                        Some(*author),
-                        Some(nickname),
-                        *client_id,
-                        event.at,
-                        ShownBody::Removed(*by),
-                        delivery,
-                    )
-                }
-                _ => None,
-            },
+            RowContent::Stored(event) => {
+                let MessageRef { author, nickname, client_id, body } = event.kind.message_or_tombstone()?;
+                let delivery = Delivery::Stored(event.seq);
+                message(Some(author), Some(nickname), client_id, event.at, body, delivery)
+            }
             RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
                 message(None, None, *client_id, *at, ShownBody::Text(body), Delivery::Waits(*problem))
             }
