@@ -133,11 +133,11 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
     for change in changes {
         let Change::Chat(Event { kind, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
+        if let Some(message) = kind.message() {
+            assert_eq!(message.author, *by, "a user posts as another");
+            assert!(is_owner || !chat.is_locked, "a user other than the owner posts in a locked chat");
+        }
         match kind {
-            EventKind::Posted(message) => {
-                assert_eq!(message.author, *by, "a user posts as another");
-                assert!(is_owner || !chat.is_locked, "a user other than the owner posts in a locked chat");
-            }
             EventKind::TitleEdited { .. }
             | EventKind::VisibilitySet { .. }
             | EventKind::LockSet { .. }
@@ -169,11 +169,8 @@ fn check_state(model: &Model) {
     }
     for ((chat, author, client_id), seq) in &model.posted {
         let found = model.events.iter().find(|event| event.chat == *chat && event.seq == *seq);
-        let said = found.and_then(|event| match &event.kind {
-            EventKind::Posted(message) => Some((message.author, message.client_id)),
-            EventKind::Tombstone(tombstone) => Some((tombstone.author, tombstone.client_id)),
-            _ => None,
-        });
+        let said = found.and_then(|event| event.kind.message_or_tombstone());
+        let said = said.map(|message| (message.author, message.client_id));
         assert_eq!(said, Some((*author, *client_id)), "what was posted at {seq} is there");
     }
 }

@@ -75,7 +75,7 @@ fn use_it(store: &Store) -> Result<u64, StoreError> {
     let mut there = 0;
     for kept in view.chats()? {
         for event in view.events_after(kept.value.id, Seq::ZERO, 10_000)? {
-            if let EventKind::Posted(said) = &event.kind {
+            if let Some(said) = event.kind.message() {
                 assert!(
                     said.body.as_str().starts_with("message "),
                     "a message that was never stored: {said:?}"

@@ -8,7 +8,7 @@ use std::{
 };
 
 use domain::{
-    ChatId, ClientId, Event, EventKind, Lifetimes, Seq, Timestamp, UserId,
+    ChatId, ClientId, Event, Lifetimes, Seq, Timestamp, UserId,
     frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
@@ -30,10 +30,7 @@ const PAGE: usize = 1_000;
 type Said = (Seq, UserId, ClientId);
 
 fn said(event: &Event) -> Option<Said> {
-    match &event.kind {
-        EventKind::Posted(message) => Some((event.seq, message.author, message.client_id)),
-        _ => None,
-    }
+    event.kind.message().map(|message| (event.seq, message.author, message.client_id))
 }
 
 /// How a client posts.

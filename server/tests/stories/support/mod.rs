@@ -308,9 +308,6 @@ pub(crate) fn client_id(number: u64) -> ClientId {
 pub(crate) fn bodies<'a>(events: impl IntoIterator<Item = &'a domain::Event>) -> Vec<String> {
     events
         .into_iter()
-        .filter_map(|event| match &event.kind {
-            domain::EventKind::Posted(message) => Some(message.body.to_string()),
-            _ => None,
-        })
+        .filter_map(|event| event.kind.message().map(|message| message.body.to_string()))
         .collect()
 }
