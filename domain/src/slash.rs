@@ -16,6 +16,11 @@ pub fn characters_left(line: &str) -> Option<Result<usize, usize>> {
     message_part(line).map(Body::characters_left)
 }
 
+/// Whether writing this line is shown to others as typing: it is neither empty nor a command.
+pub fn counts_as_typing(line: &str) -> bool {
+    !line.is_empty() && message_part(line).is_some()
+}
+
 /// Returns the part of a line that is posted, or `None` if the line is a command.
 fn message_part(line: &str) -> Option<&str> {
     match line.strip_prefix('/') {
@@ -96,6 +101,16 @@ mod tests {
             (characters_left("/nick Ana"), characters_left("/help"), characters_left("/")),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn others_are_shown_who_writes_a_message_and_not_who_writes_a_command() {
+        for line in ["h", " ", "a/b", " /nick Ana", "//", "//nick Ana"] {
+            assert!(counts_as_typing(line), "{line:?}");
+        }
+        for line in ["", "/", "/n", "/nick Ana", "/help"] {
+            assert!(!counts_as_typing(line), "{line:?}");
+        }
     }
 
     #[test]
