@@ -68,8 +68,7 @@ impl Draft {
     /// Handles an input event of the field.
     pub(super) fn handle_input(self) {
         let text = self.field.get_untracked().map(|field| field.value()).unwrap_or_default();
-        // Commands and an emptied field do not count as typing.
-        if !text.is_empty() && (!text.starts_with('/') || text.starts_with("//")) {
+        if slash::counts_as_typing(&text) {
             self.chat.send_typing();
         }
         self.save(text);
