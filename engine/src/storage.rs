@@ -62,9 +62,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::InUse`] if another process has it open, [`StoreError::NotADatabase`] if it is not a database of
-    /// Qchat or is damaged, [`StoreError::Record`] if another version of Qchat wrote its records, [`StoreError::Wal`]
-    /// or [`StoreError::NotItsWal`] if the write-ahead log cannot be read or belongs to another database, and any
-    /// other error of the file system or of redb.
+    /// Qchat or is damaged, [`StoreError::Record`] if its records are of a version of Qchat that is not read,
+    /// [`StoreError::Wal`] or [`StoreError::NotItsWal`] if the write-ahead log cannot be read or belongs to another
+    /// database, and any other error of the file system or of redb.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let beside = path.with_extension(WAL_EXTENSION);
         let is_new = !path.exists();

@@ -363,6 +363,39 @@ fn a_write_ahead_log_that_does_not_fit_is_refused_and_left() {
 }
 
 #[test]
+fn what_a_newer_version_wrote_is_refused_in_one_sentence_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("this.redb");
+    let store = Store::open(&path, Lifetimes::default()).unwrap();
+    write(&store, &[started(CHAT, 1)]);
+    let wal = fs::read(path.with_extension("journal")).unwrap();
+    // What follows the length and the checksum begins with the version of the record.
+    let record = &wal[8..];
+    let of_version = |version: u8| [&[version][..], &record[1..]].concat();
+    let with_an_unknown_change = [record, &[100][..]].concat();
+    let another = "or use another data folder";
+    for (name, record, words) in [
+        ("older", of_version(1), ["version 1", "reads version", "move the data folder away"]),
+        ("newer", of_version(200), ["version 200", "reads version", another]),
+        ("added", with_an_unknown_change, ["a kind that this Qchat", "a newer one wrote it", another]),
+    ] {
+        let other = folder.path().join(name).with_extension("redb");
+        fs::copy(&path, &other).unwrap();
+        let length = u32::try_from(record.len()).unwrap().to_le_bytes();
+        let written = [&length[..], &crc32fast::hash(&record).to_le_bytes(), &record[..]].concat();
+        fs::write(other.with_extension("journal"), &written).unwrap();
+        let refused = Store::open(&other, Lifetimes::default()).map(|_| ());
+        assert!(matches!(refused, Err(StoreError::Record(_))), "{name}: {refused:?}");
+        let said = refused.unwrap_err().to_string();
+        for word in words {
+            assert!(said.contains(word), "{word:?} is not in {said:?}");
+        }
+        assert!(!said.contains('\n') && !said.contains("Serde"), "{said:?}");
+        assert_eq!(fs::read(other.with_extension("journal")).unwrap(), written, "{name}");
+    }
+}
+
+#[test]
 fn without_the_write_ahead_log_the_log_begins_another_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("test.redb");

@@ -127,27 +127,27 @@ pub(super) fn begin<T: Serialize>(head: &T) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// As [`begin`].
 pub(super) fn add<T: Serialize>(record: Vec<u8>, value: &T) -> Result<Vec<u8>, RecordError> {
-    Ok(postcard::to_extend(value, record)?)
+    postcard::to_extend(value, record).map_err(RecordError::Malformed)
 }
 
 /// Reads the head of a record, and returns it with the remaining bytes.
 ///
 /// # Errors
-/// [`RecordError`] if the record is empty, was written by another version of Qchat, or is malformed.
+/// [`RecordError`] if the record is empty, or was written by a version of Qchat whose records are not read.
 pub(super) fn head<T: for<'de> Deserialize<'de>>(record: &[u8]) -> Result<(T, &[u8]), RecordError> {
     match record.split_first() {
         None => Err(RecordError::Empty),
         Some((&RECORD_VERSION, rest)) => next(rest),
-        Some((&version, _)) => Err(RecordError::Version(version)),
+        Some((&version, _)) => Err(RecordError::of_version(version)),
     }
 }
 
-/// Reads the next value of a record, and returns it with the remaining bytes.
+/// Reads the next value of a record whose checksum matches, and returns it with the remaining bytes.
 ///
 /// # Errors
-/// [`RecordError::Malformed`] if the bytes do not begin with a value of this type.
+/// [`RecordError::Unknown`] if the bytes do not begin with a value of this type.
 pub(super) fn next<T: for<'de> Deserialize<'de>>(rest: &[u8]) -> Result<(T, &[u8]), RecordError> {
-    Ok(postcard::take_from_bytes(rest)?)
+    postcard::take_from_bytes(rest).map_err(RecordError::Unknown)
 }
 
 /// What the remaining contents of a write-ahead log begin with.
