@@ -1,13 +1,17 @@
-//! Data stored by one version can be read by the next. `fixtures` contains data folders of earlier versions, as they
-//! are after a kill: a database with the first half of [`changes`], and a write-ahead log with the second.
+//! Data stored by one version can be read by the next. `fixtures` contains a data folder of each version in [`VERSIONS`], as
+//! it is after a kill: a database with the first half of its [`changes`], and a write-ahead log with the second.
 //!
-//! A version that stores something else adds a folder named after it, and changes none of the others: `cargo test -p
-//! engine --test upgrade -- --ignored` creates one in the folder that `QCHAT_FIXTURE` names, an absolute path. What the
-//! older folders do not have is then left out of [`changes`] for these.
+//! A version that stores something else adds an entry to [`VERSIONS`], and what is read of it to [`contents`]. Then `cargo
+//! test -p engine --test upgrade -- --ignored` makes its fixture. Those of versions that were released never change.
 
 #![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
-use std::{env, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use domain::{
     Answer, Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, RemovedBy, Seq,
@@ -20,6 +24,18 @@ const NOW: Timestamp = Timestamp(1_900_000_000_000);
 const LIFETIMES: Lifetimes =
     Lifetimes { chat: Span::seconds(3_600), user: Span::seconds(3_600), message: Span::seconds(3_600) };
 const FILES: [&str; 2] = ["qchat.redb", "qchat.journal"];
+
+/// The versions that store something that none before them did, oldest first, each with the steps that store what is new:
+/// every kind of change and of event that it adds.
+const VERSIONS: &[(&str, fn() -> Vec<Step>)] = &[("0.1.0", in_0_1_0)];
+
+/// A step of a fixture.
+enum Step {
+    /// An event in a chat. Its position follows from the events before it.
+    Event(ChatId, EventKind),
+    /// Any other change.
+    Other(Change),
+}
 
 const ROOM: ChatId = ChatId::from_bytes([1; ID_BYTES]);
 const DIRECT: ChatId = ChatId::from_bytes([2; ID_BYTES]);
@@ -46,8 +62,8 @@ fn message(author: u8, number: u8) -> EventKind {
     })
 }
 
-/// Returns each kind of change, with each kind of event, in order.
-fn changes() -> Vec<Change> {
+/// Returns the steps of version 0.1.0.
+fn in_0_1_0() -> Vec<Step> {
     let [ana, bea, cy, dee] = [0, 1, 2, 3].map(user);
     let started = |owner: &User, title: &str, visibility, guest| EventKind::Started {
         owner: owner.id,
@@ -57,6 +73,7 @@ fn changes() -> Vec<Change> {
         guest,
     };
     let owner = || name("Ana");
+    let users = [&ana, &bea, &dee].map(|user| Change::User { user: user.clone(), at: NOW });
     let events = [
         (ROOM, started(&ana, "Tea at five", Visibility::Public, None)),
         (DIRECT, started(&ana, "Ana & Bea", Visibility::Private, Some(bea.clone()))),
@@ -77,19 +94,7 @@ fn changes() -> Vec<Change> {
         (ROOM, EventKind::PeopleRemoved { nickname: owner(), first: cy, others: vec![dee.id] }),
         (ROOM, EventKind::OwnRemoved { user: bea.id }),
     ];
-    let mut newest = [(ROOM, Seq::ZERO), (DIRECT, Seq::ZERO)];
-    let mut all = vec![
-        Change::User { user: ana.clone(), at: NOW },
-        Change::User { user: bea.clone(), at: NOW },
-        Change::User { user: dee.clone(), at: NOW },
-    ];
-    for (seq, (chat, kind)) in (1..).zip(events) {
-        let (_, newest) = newest.iter_mut().find(|(of, _)| *of == chat).unwrap();
-        let event = Event { chat, seq: Seq(seq), prev: *newest, at: Timestamp(NOW.0 + seq), kind };
-        *newest = event.seq;
-        all.push(Change::Chat(event));
-    }
-    all.extend([
+    let others = [
         Change::Hidden { from: ana.id, person: bea.id, is_hidden: true },
         Change::InvitesSet { user: bea.id, are_taken: false },
         Change::UserTouched(ana.id, Timestamp(NOW.0 + 100)),
@@ -97,8 +102,33 @@ fn changes() -> Vec<Change> {
         Change::UserExpired(dee.id),
         Change::Expired { chat: DIRECT, through: Seq(2) },
         Change::ClockSet(1_000),
-    ]);
-    all
+    ];
+    let events = events.into_iter().map(|(chat, kind)| Step::Event(chat, kind));
+    users.into_iter().map(Step::Other).chain(events).chain(others.into_iter().map(Step::Other)).collect()
+}
+
+/// Returns the changes that the fixture of a version contains, in order: its own steps, after those of all versions before
+/// it.
+fn changes(version: &str) -> Vec<Change> {
+    let newest = VERSIONS.iter().position(|(name, _)| *name == version).unwrap();
+    let steps = VERSIONS[..=newest].iter().flat_map(|(_, steps)| steps());
+    let (mut last, mut prev_in) = (Seq::ZERO, [(ROOM, Seq::ZERO), (DIRECT, Seq::ZERO)]);
+    let change = |step| match step {
+        Step::Event(chat, kind) => {
+            let (_, prev) = prev_in.iter_mut().find(|(of, _)| *of == chat).unwrap();
+            last = last.next();
+            let event = Event { chat, seq: last, prev: *prev, at: Timestamp(NOW.0 + last.0), kind };
+            *prev = last;
+            Change::Chat(event)
+        }
+        Step::Other(change) => change,
+    };
+    steps.map(change).collect()
+}
+
+/// Returns the folder with the fixture of a version.
+fn fixture(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(version)
 }
 
 /// Stores each change as an entry of its own.
@@ -128,43 +158,47 @@ fn contents(store: &Store) -> String {
 
 #[test]
 fn every_earlier_version_is_read() {
-    let expected = Store::in_memory(LIFETIMES).unwrap();
-    write(&expected, &changes());
-    let expected = contents(&expected);
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let mut versions = 0;
-    for folder in fs::read_dir(&fixtures).unwrap_or_else(|_| panic!("{} is missing", fixtures.display())) {
-        let folder = folder.unwrap().path();
+    for (version, _) in VERSIONS {
+        let expected = Store::in_memory(LIFETIMES).unwrap();
+        write(&expected, &changes(version));
         let copy = tempfile::tempdir().unwrap();
         for file in FILES {
-            fs::copy(folder.join(file), copy.path().join(file)).unwrap();
+            let copied = fs::copy(fixture(version).join(file), copy.path().join(file));
+            assert!(copied.is_ok(), "no fixture of {version} with {file}: {copied:?}");
         }
         let store = Store::open(&copy.path().join(FILES[0]), LIFETIMES).unwrap();
-        assert_eq!(contents(&store), expected, "{}", folder.display());
+        assert_eq!(contents(&store), contents(&expected), "{version}");
         // The database can be written, also after the next start.
         write(&store, &[Change::User { user: user(3), at: NOW }]);
         drop(store);
         let store = Store::open(&copy.path().join(FILES[0]), LIFETIMES).unwrap();
         assert_eq!(store.read(NOW).unwrap().known_user(user(3).id).unwrap(), Some(user(3)));
-        versions += 1;
     }
-    assert!(versions > 0);
 }
 
 #[test]
-#[ignore = "makes a fixture"]
+fn every_fixture_is_of_a_version() {
+    let folders = fs::read_dir(fixture("")).unwrap();
+    let folders: BTreeSet<OsString> = folders.map(|folder| folder.unwrap().file_name()).collect();
+    let versions: BTreeSet<OsString> = VERSIONS.iter().map(|(version, _)| OsString::from(version)).collect();
+    assert_eq!(folders, versions);
+}
+
+#[test]
+#[ignore = "makes the fixture of the newest version"]
 fn make_a_fixture() {
-    let Some(folder) = env::var_os("QCHAT_FIXTURE") else { panic!("QCHAT_FIXTURE does not name a folder") };
+    let (version, _) = VERSIONS.last().unwrap();
+    let folder = fixture(version);
     fs::create_dir(&folder).unwrap();
     let work = tempfile::tempdir().unwrap();
     let store = Store::open(&work.path().join(FILES[0]), LIFETIMES).unwrap();
-    let changes = changes();
+    let changes = changes(version);
     let (first, second) = changes.split_at(changes.len() / 2);
     write(&store, first);
     store.checkpoint().unwrap();
     write(&store, second);
     // As they are after a kill.
     for file in FILES {
-        fs::copy(work.path().join(file), Path::new(&folder).join(file)).unwrap();
+        fs::copy(work.path().join(file), folder.join(file)).unwrap();
     }
 }
