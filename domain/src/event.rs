@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Message, MessageRef, Nickname, Seq, Timestamp, Title, Tombstone, User, UserId, Visibility,
+    Chat, ChatId, Message, MessageContent, MessageRef, Nickname, Seq, Timestamp, Title, Tombstone, User,
+    UserId, Visibility,
     chat::{Declined, Guest},
     invite::Answer,
     message::RemovedBy,
@@ -166,10 +167,20 @@ impl EventKind {
     /// Returns the message that this event posted, removed or not. `None` for other kinds of events.
     pub fn message_or_tombstone(&self) -> Option<MessageRef<'_>> {
         if let Self::Tombstone(Tombstone { author, nickname, client_id, by }) = self {
-            return Some(MessageRef { author: *author, nickname, client_id: *client_id, body: Err(*by) });
+            return Some(MessageRef {
+                author: *author,
+                nickname,
+                client_id: *client_id,
+                content: MessageContent::Removed(*by),
+            });
         }
         let Message { author, nickname, client_id, body } = self.message()?;
-        Some(MessageRef { author: *author, nickname, client_id: *client_id, body: Ok(body) })
+        Some(MessageRef {
+            author: *author,
+            nickname,
+            client_id: *client_id,
+            content: MessageContent::Text(body),
+        })
     }
 }
 

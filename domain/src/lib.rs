@@ -38,7 +38,7 @@ pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use invite::{Answer, Invite};
 pub use lifetime::{Expiry, Lifetimes, Span};
 pub use lobby::{Counts, Listing, Lobby};
-pub use message::{Message, MessageRef, RemovedBy, Tombstone};
+pub use message::{Message, MessageContent, MessageRef, RemovedBy, Tombstone};
 pub use problem::Problem;
 pub use roster::{Member, Roster};
 pub use text::{Body, Nickname, Title};

@@ -39,8 +39,24 @@ pub struct MessageRef<'a> {
     pub nickname: &'a Nickname,
     /// The id that the client made for it.
     pub client_id: ClientId,
-    /// The text, or who removed it.
-    pub body: Result<&'a Body, RemovedBy>,
+    /// The text, unless it was removed.
+    pub content: MessageContent<'a>,
+}
+
+/// What is left of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageContent<'a> {
+    /// The text.
+    Text(&'a Body),
+    /// It was removed.
+    Removed(RemovedBy),
+}
+
+impl MessageContent<'_> {
+    /// Whether the message was removed.
+    pub fn is_removed(self) -> bool {
+        matches!(self, Self::Removed(_))
+    }
 }
 
 /// Who removed a message.

@@ -13,13 +13,13 @@ use domain::{
 };
 use engine::{
     Engine, Focus,
+    change_dispatcher::ChangeDispatcher,
     clock::Clock,
+    command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
     lobby::Lobby,
-    log::local,
     presence::{GRACE, NodeId, Presence},
-    publisher::Publisher,
     storage::Store,
 };
 
@@ -296,7 +296,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, Arc::clone(&clock)));
         let lobby = Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX);
         let lobby = Arc::new(lobby);
-        let publisher = Publisher {
+        let dispatcher = ChangeDispatcher {
             store: Arc::clone(&store),
             fanout: Arc::clone(&fanout),
             presence: Arc::clone(&presence),
@@ -312,7 +312,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         in_chat.typing();
         let is_typing = || presence.roster(CHAT).members.iter().any(|member| member.typing);
         assert!(is_typing());
-        publisher.show(&changes[2]);
+        dispatcher.dispatch(&changes[2]);
         assert_eq!(frame(&subscription.after(BEFORE)), ServerFrame::Event(event.clone()));
         assert_eq!(is_typing(), kind.message().is_none(), "{kind:?}");
 
@@ -325,7 +325,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         assert_eq!(page.history.events.last(), Some(event));
         let about = kind.message_or_tombstone().map(|message| About {
             person: User { id: message.author, nickname: message.nickname.clone() },
-            message: message.body.is_ok().then_some(EXAMPLE),
+            message: (!message.content.is_removed()).then_some(EXAMPLE),
         });
         assert_eq!(page.about, about, "{kind:?}");
     }

@@ -27,7 +27,10 @@ const FILES: [&str; 2] = ["qchat.redb", "qchat.journal"];
 
 /// The versions that store something that none before them did, oldest first, each with the steps that store what is new:
 /// every kind of change and of event that it adds.
-const VERSIONS: &[(&str, fn() -> Vec<Step>)] = &[("0.1.0", in_0_1_0)];
+const VERSIONS: &[(&str, Steps)] = &[("0.1.0", in_0_1_0)];
+
+/// Returns the steps that store what a version adds.
+type Steps = fn() -> Vec<Step>;
 
 /// A step of a fixture.
 enum Step {

@@ -7,7 +7,7 @@ pub mod system_line;
 pub mod time;
 
 use domain::{
-    RemovedBy, User,
+    MessageContent, RemovedBy, User,
     page::About,
     timeline::{Delivery, Row, RowContent, author_of},
 };
@@ -16,7 +16,7 @@ use leptos::prelude::*;
 use self::{
     delivery::DeliveryView,
     hidden_messages::HiddenMessagesView,
-    line::{Line, ShownBody},
+    line::Line,
     system_line::SystemLine,
     time::{DayLine, clock},
 };
@@ -75,9 +75,9 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let starts_group = move || line.with(|line| matches!(line, Line::Row(row) if row.starts_group));
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
-        line.with(|line| match line.message()?.body {
-            ShownBody::Text(body) => Some(body_view(body)),
-            ShownBody::Removed(by) => {
+        line.with(|line| match line.message()?.content {
+            MessageContent::Text(body) => Some(body_view(body)),
+            MessageContent::Removed(by) => {
                 let text = match by {
                     RemovedBy::Author => "Message removed",
                     RemovedBy::Owner => "Message removed by the owner",

@@ -36,7 +36,7 @@ impl<S: StateReader> Now<'_, S> {
         let found = self.read(|state| state.event(chat.id, message))?;
         let found = found.filter(|event| !self.expiry.of_event(event.at));
         let found = found.as_ref().and_then(|event| event.kind.message_or_tombstone());
-        let Some(MessageRef { author, body, .. }) = found else {
+        let Some(MessageRef { author, content, .. }) = found else {
             return Err(access.err().unwrap_or(Problem::MessageGone).into());
         };
         let removed_by = if author == by {
@@ -48,7 +48,7 @@ impl<S: StateReader> Now<'_, S> {
             }
             RemovedBy::Owner
         };
-        if body.is_err() {
+        if content.is_removed() {
             return Ok(Vec::new());
         }
         Ok(self.next(&chat, EventKind::MessageRemoved { message, by: removed_by }))

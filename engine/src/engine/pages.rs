@@ -112,9 +112,9 @@ impl Engine {
                 person.map(|person| About { person, message: None })
             }
             Focus::Message(message) => view.event(chat.id, message)?.and_then(|event| {
-                let MessageRef { author: id, nickname, body, .. } = event.kind.message_or_tombstone()?;
+                let MessageRef { author: id, nickname, content, .. } = event.kind.message_or_tombstone()?;
                 let person = User { id, nickname: nickname.clone() };
-                Some(About { person, message: body.is_ok().then_some(message) })
+                Some(About { person, message: (!content.is_removed()).then_some(message) })
             }),
         })
     }

@@ -296,7 +296,7 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> Result<(), Box<
             report.add(Figure::of(label, "kB", &[bytes as f64 / 1e3]).with_goal(Goal::AtMost(170.0)));
         }
         None => {
-            report.note("This server was built without its site, whose size was not measured.".to_owned())
+            report.note("This server was built without its site, whose size was not measured.".to_owned());
         }
     }
     Ok(())

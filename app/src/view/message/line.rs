@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    Body, ClientId, MessageRef, Nickname, RemovedBy, Seq, Timestamp, UserId,
+    ClientId, MessageContent, MessageRef, Nickname, Seq, Timestamp, UserId,
     timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
 };
 
@@ -88,17 +88,18 @@ impl Line {
     /// Returns the message that the line shows. `None` if it shows none.
     pub(super) fn message(&self) -> Option<ShownMessage<'_>> {
         let Self::Row(row) = self else { return None };
-        let message = |author, nickname, client_id, at, body, delivery| {
-            Some(ShownMessage { author, nickname, client_id, at, body, delivery })
+        let message = |author, nickname, client_id, at, content, delivery| {
+            Some(ShownMessage { author, nickname, client_id, at, content, delivery })
         };
         match &row.content {
             RowContent::Stored(event) => {
-                let MessageRef { author, nickname, client_id, body } = event.kind.message_or_tombstone()?;
+                let MessageRef { author, nickname, client_id, content } =
+                    event.kind.message_or_tombstone()?;
                 let delivery = Delivery::Stored(event.seq);
-                message(Some(author), Some(nickname), client_id, event.at, body, delivery)
+                message(Some(author), Some(nickname), client_id, event.at, content, delivery)
             }
             RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
-                message(None, None, *client_id, *at, ShownBody::Text(body), Delivery::Waits(*problem))
+                message(None, None, *client_id, *at, MessageContent::Text(body), Delivery::Waits(*problem))
             }
             RowContent::Hidden(_) => None,
         }
@@ -135,15 +136,7 @@ pub(super) struct ShownMessage<'a> {
     /// When it was stored, or written if it waits.
     pub(super) at: Timestamp,
     /// The text, unless it was removed.
-    pub(super) body: ShownBody<'a>,
+    pub(super) content: MessageContent<'a>,
     /// Whether it is stored.
     pub(super) delivery: Delivery,
-}
-
-/// What is shown of the text of a message.
-pub(super) enum ShownBody<'a> {
-    /// The text.
-    Text(&'a Body),
-    /// The text was removed, by the author or by the owner of the chat.
-    Removed(RemovedBy),
 }
