@@ -8,6 +8,7 @@
 //! come.
 
 pub mod local;
+pub mod transport;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

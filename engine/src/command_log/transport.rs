@@ -1,0 +1,100 @@
+//! What the replicated log needs of the system that carries its messages between nodes: a stream of messages in one order
+//! that is durable on a quorum of disks.
+
+use std::{fmt, path::PathBuf};
+
+use bytes::Bytes;
+use domain::{Timestamp, id::ID_BYTES};
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+/// Identifies one run of one process: 80 random bits, drawn at each start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Incarnation([u8; ID_BYTES]);
+
+impl Incarnation {
+    /// Creates it from its bytes.
+    pub const fn from_bytes(bytes: [u8; ID_BYTES]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns its bytes.
+    pub const fn as_bytes(&self) -> &[u8; ID_BYTES] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Identifies a message, however often it is published. Its `Display` form is the `Nats-Msg-Id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageId {
+    /// The sender.
+    pub from: Incarnation,
+    /// The number of the message among those of the sender, from 1.
+    pub number: u64,
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, number } = self;
+        write!(f, "{from}.{number}")
+    }
+}
+
+/// Publishes messages of the log.
+pub trait Transport: Send + Sync + 'static {
+    /// Appends a message to the stream. It may be called again with the same id: the message then takes effect once or
+    /// twice, which the log tells apart.
+    ///
+    /// # Errors
+    /// [`NotPublished`]: it is unknown whether the message is in the stream, unless the error says that it cannot be.
+    fn publish(&self, id: MessageId, payload: Bytes) -> BoxFuture<'_, Result<(), NotPublished>>;
+}
+
+/// Why a message was not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotPublished {
+    /// There is no connection, or no answer came in time.
+    #[error("the stream does not answer")]
+    NoAnswer,
+    /// The stream has no leader, or does not exist.
+    #[error("no server takes messages for the stream")]
+    NoStream,
+    /// The stream or the disks below it are full.
+    #[error("the stream is full")]
+    Full,
+    /// The message is larger than the servers accept.
+    #[error("the message is larger than the servers accept")]
+    TooLarge,
+    /// The servers refuse it for another reason.
+    #[error("the servers refuse it: {0}")]
+    Refused(String),
+}
+
+/// What is read from the stream, in its order.
+#[derive(Debug)]
+pub enum Delivery {
+    /// The next message.
+    Message {
+        /// Its place in the stream, from 1, without gaps.
+        place: u64,
+        /// When the stream took it, by the clock of its leader.
+        at: Timestamp,
+        /// Its content.
+        payload: Bytes,
+        /// The number of messages that are in the stream after it.
+        behind: u64,
+    },
+    /// Messages are missing here, so a snapshot replaces the database.
+    Replace {
+        /// The file with the snapshot.
+        file: PathBuf,
+        /// The place of the newest message that is part of it.
+        place: u64,
+    },
+}
