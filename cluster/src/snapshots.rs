@@ -1,0 +1,428 @@
+//! Snapshots of the state in an object store of JetStream: upload, list, download, delete.
+//!
+//! A snapshot is a file whose content is not looked at here. Its name is the place of the newest message that is part of
+//! it, so the order of the names is that of the log. What else has to be known before it is downloaded is in its metadata.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    object_store::{self, InfoErrorKind, ObjectInfo, ObjectMetadata, ObjectStore},
+    stream::{Info, StorageType},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
+use domain::{Epoch, Seq};
+use futures_util::StreamExt;
+use tokio::{
+    fs,
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use crate::{
+    bucket,
+    connection::Connection,
+    settings::{NatsSettings, Replicas},
+    trouble::{self, Trouble},
+};
+
+/// The size of the parts in which a snapshot is stored, in bytes. Each is acknowledged before the next is sent.
+const PART_BYTES: usize = 512 * 1024;
+/// The time without any progress after which a transfer is given up.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The number of snapshots of one place that may be there: one digit, so that names sort.
+const MAX_SAME_PLACE: u32 = 9;
+/// The keys of the metadata.
+const FORMAT: &str = "format";
+const EPOCH: &str = "epoch";
+const SEQ: &str = "seq";
+const RULES: &str = "rules";
+
+/// What is known of a snapshot without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// The version of its format.
+    pub format: u8,
+    /// The log that it is of.
+    pub epoch: Epoch,
+    /// The place of the newest message that is part of it.
+    pub place: u64,
+    /// The sequence number of the newest entry that is part of it.
+    pub seq: Seq,
+    /// The rules in force at that place.
+    pub rules: u16,
+}
+
+/// A snapshot in the object store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What is known of it.
+    pub about: About,
+    /// Its size in bytes.
+    pub bytes: u64,
+    name: String,
+    /// The part of the subject of its chunks that is its own.
+    nuid: String,
+}
+
+/// A file could not be moved between this node and the object store.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// JetStream does not do it.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    /// The file cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// What was read is not what was written.
+    #[error("the snapshot {0} is damaged")]
+    Damaged(String),
+    /// The object store stopped in the midst of it.
+    #[error("the transfer of the snapshot {name} stopped: {reason}")]
+    Stopped {
+        /// The name of the snapshot.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The snapshots in the object store. Clones share the connection.
+#[derive(Clone)]
+pub struct Snapshots {
+    connection: Connection,
+    bucket: String,
+    wanted: String,
+    replicas: Replicas,
+}
+
+impl Snapshots {
+    /// The snapshots of the log that the settings name.
+    pub fn new(connection: Connection, settings: &NatsSettings) -> Self {
+        Self {
+            connection,
+            bucket: settings.name.snapshots(),
+            wanted: settings.name.snapshot_wanted(),
+            replicas: settings.replicas,
+        }
+    }
+
+    /// Returns the subject on which a node asks for a new snapshot, if it has a hole that none of those there fills. The
+    /// message is empty, and sent again every few seconds.
+    pub fn wanted(&self) -> &str {
+        &self.wanted
+    }
+
+    /// Uploads a file as a snapshot. Others see it when all of it is there. If there is a snapshot of that place already, this is
+    /// another one beside it.
+    ///
+    /// # Errors
+    /// [`TransferError`]. What was uploaded of it is an orphan then: see [`Snapshots::orphans`].
+    pub async fn upload(&self, file: &Path, about: About) -> Result<Snapshot, TransferError> {
+        let store = self.open_or_create().await?;
+        let name = self.free_name(&store, about.place).await?;
+        let of_file = |error| TransferError::File { path: file.to_owned(), error };
+        let mut source = fs::File::open(file).await.map_err(of_file)?;
+        source.set_max_buf_size(PART_BYTES);
+        let size = source.metadata().await.map_err(of_file)?.len();
+        let metadata = ObjectMetadata {
+            name: name.clone(),
+            chunk_size: Some(PART_BYTES),
+            metadata: about.metadata(),
+            ..ObjectMetadata::default()
+        };
+        let stopped = |reason: String| TransferError::Stopped { name: name.clone(), reason };
+        let put = store.put(metadata, &mut source).await.map_err(|error| stopped(error.to_string()))?;
+        let stored = store.info(&name).await.map_err(|error| stopped(error.to_string()))?;
+        if stored.digest != put.digest || stored.size as u64 != size || put.size as u64 != size {
+            return Err(TransferError::Damaged(name));
+        }
+        Snapshot::of(&stored).ok_or(TransferError::Damaged(name))
+    }
+
+    /// Returns all snapshots, the newest first. What is in the bucket and is no snapshot is left out.
+    ///
+    /// # Errors
+    /// [`Trouble`] if the object store does not answer. That there is none is no error.
+    pub async fn list(&self) -> Result<Vec<Snapshot>, Trouble> {
+        let Some(store) = self.get().await? else { return Ok(Vec::new()) };
+        let list = async {
+            let mut objects = store.list().await.map_err(|_| self.connection.silence())?;
+            let mut found = Vec::new();
+            while let Some(object) = objects.next().await {
+                let object = object.map_err(|_| self.connection.silence())?;
+                found.extend(Snapshot::of(&object));
+            }
+            Ok(found)
+        };
+        // The list never ends if the last object in it is replaced meanwhile.
+        let mut found = timeout(PATIENCE, list).await.unwrap_or_else(|_| Err(self.connection.silence()))?;
+        found.sort_by(|one, other| other.name.cmp(&one.name));
+        Ok(found)
+    }
+
+    /// Downloads a snapshot to a file, which is there only if all of it is right. A file of that name is replaced.
+    ///
+    /// # Errors
+    /// [`TransferError::Damaged`] if it is not as it was uploaded, or else another [`TransferError`].
+    pub async fn download(&self, snapshot: &Snapshot, file: &Path) -> Result<(), TransferError> {
+        let part = file.with_extension("part");
+        let done = self.fetch(snapshot, &part).await;
+        let of_file = |error| TransferError::File { path: file.to_owned(), error };
+        match done {
+            Ok(()) => fs::rename(&part, file).await.map_err(of_file),
+            Err(error) => {
+                // It may not be there, and it is replaced by the next download.
+                let _ = fs::remove_file(&part).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn fetch(&self, snapshot: &Snapshot, part: &Path) -> Result<(), TransferError> {
+        let name = &snapshot.name;
+        let stopped = |reason: &str| TransferError::Stopped { name: name.clone(), reason: reason.to_owned() };
+        let of_file = |error| TransferError::File { path: part.to_owned(), error };
+        let store = self.get().await?.ok_or_else(|| stopped("it has been deleted"))?;
+        let mut object = store.get(name).await.map_err(|error| stopped(&error.to_string()))?;
+        let mut target = fs::File::create(part).await.map_err(of_file)?;
+        let mut buffer = vec![0; PART_BYTES];
+        let mut bytes: u64 = 0;
+        loop {
+            // Parts that are missing at the end never come.
+            let read = timeout(PATIENCE, object.read(&mut buffer)).await;
+            let count = match read.map_err(|_| stopped("nothing came any more"))? {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    return Err(TransferError::Damaged(name.clone()));
+                }
+                Err(error) => return Err(stopped(&error.to_string())),
+            };
+            bytes += count as u64;
+            if bytes > snapshot.bytes {
+                return Err(TransferError::Damaged(name.clone()));
+            }
+            target.write_all(buffer.get(..count).unwrap_or_default()).await.map_err(of_file)?;
+        }
+        if bytes != snapshot.bytes || object.info.digest.is_none() {
+            return Err(TransferError::Damaged(name.clone()));
+        }
+        target.sync_all().await.map_err(of_file)
+    }
+
+    /// Deletes a snapshot. It is no error if it is not there.
+    ///
+    /// # Errors
+    /// [`Trouble`] if the object store does not do it.
+    pub async fn delete(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
+        // The name first: a snapshot that is listed is whole. Deleting through the object store would leave a note for
+        // each name that ever was, and names do not come again.
+        let name = URL_SAFE.encode(&snapshot.name);
+        self.purge(format!("$O.{}.M.{name}", self.bucket)).await?;
+        self.delete_orphan(&snapshot.nuid).await
+    }
+
+    /// Returns the ids of what was uploaded and belongs to no snapshot: uploads that were broken off, and those that are
+    /// under way.
+    ///
+    /// # Errors
+    /// [`Trouble`] if the object store does not answer.
+    pub async fn orphans(&self) -> Result<BTreeSet<String>, Trouble> {
+        let Some(mut uploads) = self.uploads().await? else { return Ok(BTreeSet::new()) };
+        for snapshot in self.list().await? {
+            uploads.remove(&snapshot.nuid);
+        }
+        Ok(uploads)
+    }
+
+    /// Deletes what belongs to no snapshot, by an id that [`Snapshots::orphans`] has returned long enough ago that it is no
+    /// upload under way.
+    ///
+    /// # Errors
+    /// [`Trouble`] if the object store does not do it.
+    pub async fn delete_orphan(&self, id: &str) -> Result<(), Trouble> {
+        self.purge(format!("$O.{}.C.{id}", self.bucket)).await
+    }
+
+    async fn uploads(&self) -> Result<Option<BTreeSet<String>>, Trouble> {
+        if let Some(trouble) = self.connection.trouble() {
+            return Err(trouble);
+        }
+        let prefix = format!("$O.{}.C.", self.bucket);
+        let list = async {
+            let stream = self.connection.api().get_stream_no_info(self.stream()).await.ok()?;
+            let mut subjects = stream.info_with_subjects(format!("{prefix}>")).await.ok()?;
+            let mut found = BTreeSet::new();
+            while let Some(subject) = subjects.next().await {
+                found.extend(subject.ok()?.0.strip_prefix(&prefix).map(str::to_owned));
+            }
+            Some(found)
+        };
+        let found = timeout(PATIENCE, list).await.ok().flatten();
+        match found {
+            Some(found) => Ok(Some(found)),
+            None if self.get().await?.is_none() => Ok(None),
+            None => Err(self.connection.silence()),
+        }
+    }
+
+    async fn purge(&self, filter: String) -> Result<(), Trouble> {
+        let subject = format!("STREAM.PURGE.{}", self.stream());
+        let request = HashMap::from([("filter", filter)]);
+        let answer = self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &request);
+        match answer.await? {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
+    fn stream(&self) -> String {
+        format!("OBJ_{}", self.bucket)
+    }
+
+    fn explain(&self, error: &jetstream::Error) -> Trouble {
+        self.connection.explain(trouble::of_jetstream(error, self.replicas.get()))
+    }
+
+    /// Returns the object store, after comparing its configuration with what is needed. `None` if there is none.
+    async fn get(&self) -> Result<Option<ObjectStore>, Trouble> {
+        let subject = format!("STREAM.INFO.{}", self.stream());
+        match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
+            Ok(info) => bucket::verify(&info.config, self.replicas)?,
+            Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
+            Err(error) => return Err(self.explain(&error)),
+        }
+        let store = self.connection.transfers().get_object_store(&self.bucket).await;
+        store.map(Some).map_err(|_| self.connection.silence())
+    }
+
+    async fn open_or_create(&self) -> Result<ObjectStore, Trouble> {
+        if let Some(store) = self.get().await? {
+            return Ok(store);
+        }
+        let config = object_store::Config {
+            bucket: self.bucket.clone(),
+            description: Some("Snapshots of Qchat. Made and deleted by its nodes.".to_owned()),
+            max_bytes: -1,
+            storage: StorageType::File,
+            num_replicas: self.replicas.get(),
+            ..object_store::Config::default()
+        };
+        let Err(error) = self.connection.transfers().create_object_store(config).await else {
+            // Another node may have made it with other settings at the same time.
+            return self.get().await?.ok_or_else(|| self.connection.silence());
+        };
+        // It is unknown what the error means: another node may have been faster.
+        self.get().await?.ok_or_else(|| Trouble::Refused(error.to_string()))
+    }
+
+    /// Returns a name for a new snapshot of a place.
+    async fn free_name(&self, store: &ObjectStore, place: u64) -> Result<String, TransferError> {
+        for number in 1..=MAX_SAME_PLACE {
+            let name = name(place, number);
+            match store.info(&name).await {
+                Ok(_) => {}
+                Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(name),
+                Err(_) => return Err(self.connection.silence().into()),
+            }
+        }
+        Err(Trouble::Refused(format!("there are {MAX_SAME_PLACE} snapshots of place {place} already")).into())
+    }
+}
+
+/// Returns the name of the snapshot of a place that is the `number`th of it. Names sort as places and numbers do.
+fn name(place: u64, number: u32) -> String {
+    if number == 1 { format!("{place:020}") } else { format!("{place:020}-{number}") }
+}
+
+/// Returns the place that a name tells.
+fn place(name: &str) -> Option<u64> {
+    let digits = name.split_once('-').map_or(name, |(digits, _)| digits);
+    digits.parse().ok().filter(|_| digits.len() == 20)
+}
+
+impl About {
+    fn metadata(&self) -> HashMap<String, String> {
+        HashMap::from([
+            (FORMAT.to_owned(), self.format.to_string()),
+            (EPOCH.to_owned(), self.epoch.to_string()),
+            (SEQ.to_owned(), self.seq.0.to_string()),
+            (RULES.to_owned(), self.rules.to_string()),
+        ])
+    }
+
+    fn of(name: &str, metadata: &HashMap<String, String>) -> Option<Self> {
+        Some(Self {
+            format: metadata.get(FORMAT)?.parse().ok()?,
+            epoch: metadata.get(EPOCH)?.parse().ok()?,
+            place: place(name)?,
+            seq: Seq(metadata.get(SEQ)?.parse().ok()?),
+            rules: metadata.get(RULES)?.parse().ok()?,
+        })
+    }
+}
+
+impl Snapshot {
+    /// `None` if it is not a snapshot of Qchat.
+    fn of(object: &ObjectInfo) -> Option<Self> {
+        Some(Self {
+            about: About::of(&object.name, &object.metadata)?,
+            bytes: object.size as u64,
+            name: object.name.clone(),
+            nuid: object.nuid.clone(),
+        })
+    }
+
+    /// Returns its name in the object store.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about() -> About {
+        About { format: 1, epoch: Epoch::from_bytes([7; 10]), place: 42, seq: Seq(99), rules: 3 }
+    }
+
+    #[test]
+    fn what_is_known_of_a_snapshot_is_read_back() {
+        assert_eq!(About::of(&name(42, 1), &about().metadata()), Some(about()));
+        assert_eq!(About::of(&name(42, 2), &about().metadata()), Some(about()));
+    }
+
+    #[test]
+    fn names_sort_as_places_do() {
+        let names = [(9, 1), (9, 2), (10, 1), (u64::MAX, 1), (u64::MAX, 9)].map(|(place, n)| name(place, n));
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names.map(|name| place(&name)), [9, 9, 10, u64::MAX, u64::MAX].map(Some));
+    }
+
+    #[test]
+    fn what_is_no_snapshot_is_told() {
+        for name in ["", "42", "0000000000000000004x", "000000000000000000042", "notes.txt"] {
+            assert_eq!(About::of(name, &about().metadata()), None, "{name}");
+        }
+        for key in [FORMAT, EPOCH, SEQ, RULES] {
+            let mut metadata = about().metadata();
+            metadata.remove(key);
+            assert_eq!(About::of(&name(42, 1), &metadata), None, "{key}");
+            metadata.insert(key.to_owned(), "x".to_owned());
+            assert_eq!(About::of(&name(42, 1), &metadata), None, "{key}");
+        }
+    }
+}

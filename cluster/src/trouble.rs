@@ -1,0 +1,192 @@
+//! What keeps a node from working with NATS, each in a sentence for the operator that says what to do.
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{PublishError, PublishErrorKind, RequestError, RequestErrorKind},
+};
+use engine::command_log::transport::NotPublished;
+
+/// What keeps a node from working with NATS. Its `Display` form is a sentence for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// There is no connection.
+    #[error("NATS at {servers} cannot be reached: {reason}")]
+    NotConnected {
+        /// The servers that were named.
+        servers: String,
+        /// Why, as far as it is known.
+        reason: &'static str,
+    },
+    /// The login is refused.
+    #[error(
+        "NATS refuses the login: look at the user and password, the token or the credentials file of this node"
+    )]
+    LoginRefused,
+    /// The login is valid, and something is not allowed to it.
+    #[error("NATS does not allow something that Qchat needs: {0}")]
+    NotAllowed(String),
+    /// There is a connection, and no answer.
+    #[error("the NATS servers do not answer: two of three have to run for the log to go on")]
+    NoAnswer,
+    /// No server that can be reached has JetStream.
+    #[error(
+        "the NATS servers run without JetStream, or without it for this account: start them with a `jetstream` block"
+    )]
+    NoJetStream,
+    /// The server is too old.
+    #[error("the NATS server has version {0}, and 2.10 or newer is needed")]
+    OldServer(String),
+    /// The server takes no message of the size that is needed.
+    #[error("NATS takes messages of up to {allowed} bytes, and {needed} are needed: raise its `max_payload`")]
+    SmallPayload {
+        /// What the server takes.
+        allowed: usize,
+        /// What is needed.
+        needed: usize,
+    },
+    /// There are too few servers for the replicas.
+    #[error(
+        "{replicas} replicas need {replicas} NATS servers with JetStream and free disk space: start them, or use --nats-replicas 1 with a single one"
+    )]
+    TooFewServers {
+        /// The replicas that are wanted.
+        replicas: usize,
+    },
+    /// There is no room on the disks of the servers, or in the limits of the account.
+    #[error("NATS has no room: {0}")]
+    NoRoom(String),
+    /// The stream or bucket of that name is not one of Qchat, or was changed.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
+    /// Another stream takes the messages of the subject of the log.
+    #[error("the subject {subject} belongs to another stream: delete that one, or use another --nats-name")]
+    SubjectTaken {
+        /// The subject.
+        subject: String,
+    },
+    /// The stream has been deleted.
+    #[error("the stream {stream} has been deleted: restore it from a backup, or found the log again")]
+    Deleted {
+        /// Its name.
+        stream: String,
+    },
+    /// The stream ends before the place that this node has applied.
+    #[error(
+        "the stream {stream} ends at place {last}, and this node has applied {reached}: messages were lost, or an old backup was restored"
+    )]
+    Shorter {
+        /// Its name.
+        stream: String,
+        /// The place of the newest message in it.
+        last: u64,
+        /// The place that this node has applied.
+        reached: u64,
+    },
+    /// The stream holds another log than the one that this node has applied.
+    #[error("the stream {stream} holds another log than this node: it was founded anew")]
+    OtherLog {
+        /// Its name.
+        stream: String,
+    },
+    /// Messages that this node has not applied are gone, and there is no snapshot that has them.
+    #[error(
+        "the stream {stream} begins at place {first}, this node has applied {reached}, and there is no snapshot in between: waiting for a node to make one"
+    )]
+    Hole {
+        /// Its name.
+        stream: String,
+        /// The place of the oldest message in it.
+        first: u64,
+        /// The place that this node has applied.
+        reached: u64,
+    },
+    /// A snapshot could not be loaded.
+    #[error("the snapshot of place {place} could not be loaded: {reason}")]
+    Snapshot {
+        /// Its place.
+        place: u64,
+        /// Why.
+        reason: String,
+    },
+    /// The servers refuse something for another reason.
+    #[error("NATS refuses it: {0}")]
+    Refused(String),
+}
+
+/// A stream that is not one of Qchat, or was changed since.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stream {stream} is not as Qchat made it: {field} is {is}, and has to be {wanted}")]
+pub struct Foreign {
+    /// Its name.
+    pub stream: String,
+    /// The setting that is wrong.
+    pub field: &'static str,
+    /// What it is.
+    pub is: String,
+    /// What it has to be.
+    pub wanted: String,
+}
+
+/// Returns what an error of JetStream means for something that is kept `replicas` times.
+pub(crate) fn of_jetstream(error: &jetstream::Error, replicas: usize) -> Trouble {
+    match error.error_code() {
+        ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+            Trouble::NoJetStream
+        }
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED | ErrorCode::CLUSTER_NO_PEERS => {
+            Trouble::TooFewServers { replicas }
+        }
+        ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => Trouble::NoAnswer,
+        _ if is_full(error) => Trouble::NoRoom(error.to_string()),
+        _ => Trouble::Refused(error.to_string()),
+    }
+}
+
+/// Tells whether an error of JetStream says that a stream, an account or a disk is full.
+fn is_full(error: &jetstream::Error) -> bool {
+    matches!(
+        error.error_code(),
+        ErrorCode::STREAM_STORE_FAILED
+            | ErrorCode::STORAGE_RESOURCES_EXCEEDED
+            | ErrorCode::INSUFFICIENT_RESOURCES
+            | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED
+            | ErrorCode::MEMORY_RESOURCES_EXCEEDED
+    )
+}
+
+/// Returns what it means that a request to JetStream was not answered.
+pub(crate) fn of_request(error: &RequestError) -> Trouble {
+    match error.kind() {
+        RequestErrorKind::NoResponders => Trouble::NoJetStream,
+        RequestErrorKind::TimedOut | RequestErrorKind::Other => Trouble::NoAnswer,
+        RequestErrorKind::InvalidSubject => Trouble::Refused(error.to_string()),
+    }
+}
+
+/// Returns what an error of a publication means for the log.
+pub(crate) fn not_published(error: &PublishError) -> NotPublished {
+    match error.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe | PublishErrorKind::MaxAckPending => {
+            NotPublished::NoAnswer
+        }
+        // Nobody takes the subject. So it is too for some seconds while the servers elect a leader.
+        PublishErrorKind::StreamNotFound => NotPublished::NoStream,
+        PublishErrorKind::MaxPayloadExceeded => NotPublished::TooLarge,
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::Other => refused(error),
+    }
+}
+
+fn refused(error: &PublishError) -> NotPublished {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref());
+    let Some(jetstream) = source.map(|error: &jetstream::Error| error) else {
+        return NotPublished::Refused(error.to_string());
+    };
+    match jetstream.error_code() {
+        _ if is_full(jetstream) => NotPublished::Full,
+        ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => NotPublished::TooLarge,
+        ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => NotPublished::NoStream,
+        _ => NotPublished::Refused(jetstream.to_string()),
+    }
+}

@@ -1,0 +1,11 @@
+//! What the crate does with real NATS servers on loopback.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+mod connecting;
+mod faults;
+mod founding;
+mod keys;
+mod reading;
+mod snapshots;
+mod support;

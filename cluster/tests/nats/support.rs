@@ -1,0 +1,259 @@
+//! A node as far as this crate goes: it publishes, and reads.
+
+use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use cluster::{
+    Connection, NatsSettings,
+    reader::{Reader, Reading, Start},
+    snapshots::Snapshots,
+    stream::LogStream,
+    transport::NatsTransport,
+};
+use domain::Epoch;
+use engine::command_log::transport::{Delivery, Incarnation, MessageId, NotPublished, Transport};
+use nats_fixture::Nats;
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
+};
+
+/// How long something may take on a busy machine before the test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+/// The time between two attempts.
+const BETWEEN: Duration = Duration::from_millis(50);
+/// The epoch of the log of the tests.
+pub(crate) const EPOCH: Epoch = Epoch::from_bytes([7; 10]);
+/// The node that publishes.
+pub(crate) const NODE: Incarnation = Incarnation::from_bytes([1; 10]);
+
+/// Returns settings for servers, with as many replicas as there are servers.
+pub(crate) fn settings(nats: &Nats) -> NatsSettings {
+    let urls = nats.urls();
+    let mut settings = NatsSettings::of(urls.join(",").parse().unwrap());
+    settings.replicas = urls.len().to_string().parse().unwrap();
+    settings.max_log_bytes = 64 << 20;
+    settings
+}
+
+/// Connects.
+pub(crate) async fn connect(settings: &NatsSettings) -> Connection {
+    let connection = Connection::open(settings).await.unwrap();
+    within(connection.connected()).await;
+    connection
+}
+
+/// Awaits something that has to happen.
+pub(crate) async fn within<T>(happens: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, happens).await.unwrap()
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "it does not happen");
+        sleep(BETWEEN).await;
+    }
+}
+
+/// Returns a message of a log that has a number in it.
+pub(crate) fn message_of(epoch: Epoch, number: u64) -> Bytes {
+    [b"QCLG\x01".as_slice(), &[0; 4], &epoch.bytes(), &number.to_be_bytes()].concat().into()
+}
+
+/// Returns a message of the log of the tests.
+pub(crate) fn message(number: u64) -> Bytes {
+    message_of(EPOCH, number)
+}
+
+/// Returns the number in a message.
+pub(crate) fn number(message: &[u8]) -> u64 {
+    u64::from_be_bytes(message[19..].try_into().unwrap())
+}
+
+/// A node that publishes and reads.
+pub(crate) struct Node {
+    pub(crate) settings: NatsSettings,
+    pub(crate) stream: LogStream,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) transport: NatsTransport,
+    pub(crate) folder: TempDir,
+}
+
+/// A reader that runs. It ends when it is dropped.
+pub(crate) struct Running {
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Node {
+    /// Connects and waits until the stream is there.
+    pub(crate) async fn join(nats: &Nats) -> Self {
+        Self::with(settings(nats)).await
+    }
+
+    /// As [`Node::join`], with these settings.
+    pub(crate) async fn with(settings: NatsSettings) -> Self {
+        let connection = connect(&settings).await;
+        let stream = LogStream::new(connection.clone(), &settings);
+        until(async || stream.open().await.ok()).await;
+        Self {
+            snapshots: Snapshots::new(connection, &settings),
+            transport: NatsTransport::new(stream.clone()),
+            stream,
+            folder: TempDir::new().unwrap(),
+            settings,
+        }
+    }
+
+    /// Publishes a message once.
+    pub(crate) async fn try_publish(&self, number: u64) -> Result<(), NotPublished> {
+        self.transport.publish(MessageId { from: NODE, number }, message(number)).await
+    }
+
+    /// Publishes a message again and again until it is acknowledged, as the log does.
+    pub(crate) async fn publish(&self, number: u64) {
+        let again_and_again = async {
+            while self.try_publish(number).await.is_err() {
+                sleep(BETWEEN).await;
+            }
+        };
+        within(again_and_again).await;
+    }
+
+    /// Publishes messages one after the other.
+    pub(crate) async fn publish_all(&self, numbers: Range<u64>) {
+        for number in numbers {
+            self.publish(number).await;
+        }
+    }
+
+    /// Begins to read after a place.
+    pub(crate) async fn read_after(&self, reached: u64) -> Running {
+        let (reader, deliveries) = Reader::new(Start {
+            stream: self.stream.clone(),
+            snapshots: self.snapshots.clone(),
+            folder: self.folder.path().to_owned(),
+            epoch: EPOCH,
+            reached,
+        })
+        .await;
+        let task = tokio::spawn(Arc::clone(&reader).run());
+        Running { reader, deliveries, task }
+    }
+}
+
+impl Running {
+    /// Waits for what is read next.
+    pub(crate) async fn next(&mut self) -> Delivery {
+        within(self.deliveries.recv()).await.unwrap()
+    }
+
+    /// Waits for the next message, and returns its place and the number in it.
+    pub(crate) async fn next_message(&mut self) -> (u64, u64) {
+        match self.next().await {
+            Delivery::Message { place, payload, .. } => (place, number(&payload)),
+            Delivery::Replace { .. } => panic!("a snapshot"),
+        }
+    }
+
+    /// Waits for messages, and asserts that they come in their order from a place on, with this number first.
+    pub(crate) async fn expect(&mut self, place: u64, numbers: Range<u64>) {
+        for (place, number) in (place..).zip(numbers) {
+            assert_eq!(self.next_message().await, (place, number));
+        }
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn ended(&mut self) {
+        (&mut self.task).await.unwrap();
+    }
+
+    /// Waits until it does something.
+    pub(crate) async fn until(&self, is_it: impl FnMut(&Reading) -> bool) -> Reading {
+        within(self.reader.reading().wait_for(is_it)).await.unwrap().clone()
+    }
+
+    /// Waits until it does not read, and returns the line for the operator.
+    pub(crate) async fn complaint(&self) -> String {
+        match self.until(|reading| matches!(reading, Reading::Waiting(_))).await {
+            Reading::Waiting(trouble) => trouble.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Waits until it has said this to the operator.
+    pub(crate) async fn until_it_says(&self, line: &str) {
+        self.until(|reading| matches!(reading, Reading::Waiting(trouble) if trouble.to_string() == line))
+            .await;
+    }
+}
+
+/// A network that delays everything in both directions. It ends when it is dropped.
+pub(crate) struct Slow {
+    pub(crate) address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Slow {
+    /// Delays what goes to a server, and what comes from it.
+    pub(crate) async fn to(server: String, delay: Duration) -> Self {
+        let server = server.trim_start_matches("nats://").to_owned();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let Ok(server) = TcpStream::connect(&server).await else { continue };
+                let (client_in, client_out) = client.into_split();
+                let (server_in, server_out) = server.into_split();
+                tokio::spawn(pass(client_in, server_out, delay));
+                tokio::spawn(pass(server_in, client_out, delay));
+            }
+        });
+        Self { address, task }
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncReadExt + Unpin + Send + 'static,
+    mut to: impl AsyncWriteExt + Unpin,
+    delay: Duration,
+) {
+    let (sender, mut receiver) = mpsc::channel(1_024);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            if sender.send((Instant::now() + delay, buffer[..count].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some((due, bytes)) = receiver.recv().await {
+        sleep_until(due).await;
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
