@@ -33,6 +33,7 @@ build: setup
 test: test-rust test-browser
 
 test-rust: setup
+	scripts/setup.sh nats
 	cargo test
 	cargo test --package frontend
 	cargo test --package server --test stories attack -- --ignored --test-threads 1

