@@ -7,7 +7,7 @@
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
-const CRATES = ['domain', 'engine', 'app', 'frontend', 'server'];
+const CRATES = ['domain', 'engine', 'cluster', 'app', 'frontend', 'server'];
 const WITHIN = { app: ['view', 'page', 'live'], server: ['http'] };
 const DOCUMENT = 'docs/architecture.md';
 const [BEGIN, END] = ['<!-- import graph: made by scripts/import-graph.mjs -->', '<!-- end of the import graph -->'];
