@@ -258,10 +258,10 @@ impl Link {
             Event::ClientError(ClientError::Other(error)) if !self.is_up => self.reason = Reason::of(error),
             // A login that expires or is withdrawn.
             Event::ServerError(ServerError::AuthorizationViolation) => self.reason = Reason::Login,
-            Event::ServerError(ServerError::Other(error)) => {
-                if error.to_ascii_lowercase().starts_with("permissions violation") {
-                    self.not_allowed = Some(error.clone());
-                }
+            Event::ServerError(ServerError::Other(error))
+                if error.to_ascii_lowercase().starts_with("permissions violation") =>
+            {
+                self.not_allowed = Some(error.clone());
             }
             _ => {}
         }

@@ -7,7 +7,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     io::Write as _,
     net::{Ipv4Addr, TcpListener},
@@ -249,19 +248,17 @@ fn prepare(folder: &Path, count: usize, has_jetstream: bool, more: &str) -> Vec<
         );
         if has_jetstream {
             let store = store.display();
-            write!(
-                text,
+            text.push_str(&format!(
                 "jetstream {{ store_dir: \"{store}\", sync_interval: always, max_memory_store: 64MB, max_file_store: 8GB }}\n"
-            )
-            .unwrap();
+            ));
         }
         if count > 1 {
             // Without advertising, nodes reach the servers by the addresses they are given, which may be those of a proxy.
-            write!(text, "cluster {{\n  name: qchat\n  listen: \"127.0.0.1:{route}\"\n  no_advertise: true\n  routes: [").unwrap();
-            for route in &routes {
-                write!(text, "\"nats://127.0.0.1:{route}\" ").unwrap();
-            }
-            text.push_str("]\n}\n");
+            let routes: Vec<_> = routes.iter().map(|route| format!("\"nats://127.0.0.1:{route}\"")).collect();
+            let routes = routes.join(", ");
+            text.push_str(&format!(
+                "cluster {{ name: qchat, listen: \"127.0.0.1:{route}\", no_advertise: true, routes: [{routes}] }}\n"
+            ));
         }
         let configuration = folder.join(format!("{port}.conf"));
         fs::write(&configuration, text).unwrap();

@@ -1,80 +1,84 @@
 //! Three servers, one of which dies or freezes while messages are published.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use engine::command_log::transport::Delivery;
 use nats_fixture::Nats;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use crate::support::{Node, Running, number, within};
+use crate::support::{Node, number, within};
 
 /// How long it may take until messages are taken and read again.
 const BACK: Duration = Duration::from_secs(10);
 
 /// A node that publishes without pause, and one that reads.
 struct Load {
+    /// The newest number that was acknowledged.
     acknowledged: watch::Receiver<u64>,
+    /// The newest number that was read.
+    read: watch::Receiver<u64>,
     stop: watch::Sender<bool>,
     publishing: JoinHandle<()>,
-    reading: Running,
-    read: Vec<u64>,
+    reading: JoinHandle<Vec<u64>>,
 }
 
 impl Load {
     async fn begin(nats: &Nats) -> Self {
-        let publisher = Arc::new(Node::join(nats).await);
-        let (sender, acknowledged) = watch::channel(0);
+        let (publisher, reader) = (Node::join(nats).await, Node::join(nats).await);
+        let (acknowledge, acknowledged) = watch::channel(0);
         let (stop, stopped) = watch::channel(false);
         let publishing = tokio::spawn(async move {
             let mut number = 0;
             while !*stopped.borrow() {
                 number += 1;
                 publisher.publish(number).await;
-                sender.send_replace(number);
+                acknowledge.send_replace(number);
             }
         });
-        let reading = Node::join(nats).await.read_after(0).await;
-        Self { acknowledged, stop, publishing, reading, read: Vec::new() }
-    }
-
-    /// Waits until so many more messages have been acknowledged. Returns the longest time between two of them.
-    async fn acknowledged(&mut self, more: u64) -> Duration {
-        let (mut longest, mut before) = (Duration::ZERO, Instant::now());
-        for _ in 0..more {
-            within(self.acknowledged.changed()).await.unwrap();
-            longest = longest.max(before.elapsed());
-            before = Instant::now();
-        }
-        longest
-    }
-
-    /// Reads everything that has been acknowledged. Returns the longest time between two messages.
-    async fn catch_up(&mut self) -> Duration {
-        let newest = *self.acknowledged.borrow();
-        let (mut longest, mut before) = (Duration::ZERO, Instant::now());
-        while self.read.last().is_none_or(|read| *read < newest) {
-            match self.reading.next().await {
-                Delivery::Message { payload, .. } => self.read.push(number(&payload)),
-                Delivery::Replace { .. } => panic!("a snapshot"),
+        let (note, read) = watch::channel(0);
+        let mut published = acknowledged.clone();
+        let reading = tokio::spawn(async move {
+            let mut running = reader.read_after(0).await;
+            let mut all = Vec::new();
+            // Until nothing more is published, and all of it has been read.
+            while published.has_changed().is_ok() || *note.borrow() < *published.borrow_and_update() {
+                let Delivery::Message { payload, .. } = running.next().await else { panic!("a snapshot") };
+                all.push(number(&payload));
+                note.send_replace(number(&payload));
             }
-            longest = longest.max(before.elapsed());
-            before = Instant::now();
-        }
-        longest
+            all
+        });
+        Self { acknowledged, read, stop, publishing, reading }
+    }
+
+    /// Waits until so many more messages have been acknowledged and read. Returns the longest time between two of them.
+    async fn goes_on(&mut self, more: u64) -> (Duration, Duration) {
+        tokio::join!(longest(&mut self.acknowledged, more), longest(&mut self.read, more))
     }
 
     /// Stops, and asserts that everything that was acknowledged was read, in its order. What was published twice, since its
     /// acknowledgement was lost, may be there twice.
-    async fn end(mut self) {
+    async fn end(self) {
         self.stop.send_replace(true);
-        within(&mut self.publishing).await.unwrap();
-        self.catch_up().await;
+        within(self.publishing).await.unwrap();
+        let read = within(self.reading).await.unwrap();
         let newest = *self.acknowledged.borrow();
         let mut seen = BTreeSet::new();
-        let once: Vec<_> = self.read.iter().copied().filter(|number| seen.insert(*number)).collect();
-        assert!(once.iter().copied().eq(1..=newest), "lost or reordered: {:?}", &self.read);
-        assert!(self.read.len() < once.len() + 5, "repeated: {}", self.read.len() - once.len());
+        let once: Vec<_> = read.iter().copied().filter(|number| seen.insert(*number)).collect();
+        assert!(once.iter().copied().eq(1..=newest), "lost or reordered: {read:?}");
+        assert!(read.len() < once.len() + 5, "repeated: {}", read.len() - once.len());
     }
+}
+
+/// Waits until a number has changed so often. Returns the longest time between two changes.
+async fn longest(numbers: &mut watch::Receiver<u64>, changes: u64) -> Duration {
+    let (mut longest, mut before) = (Duration::ZERO, Instant::now());
+    for _ in 0..changes {
+        within(numbers.changed()).await.unwrap();
+        longest = longest.max(before.elapsed());
+        before = Instant::now();
+    }
+    longest
 }
 
 #[tokio::test]
@@ -82,11 +86,10 @@ async fn nothing_acknowledged_is_lost_when_leaders_die() {
     let Some(mut nats) = Nats::three().await else { return };
     let mut load = Load::begin(&nats).await;
     for _ in 0..2 {
-        load.acknowledged(100).await;
-        load.catch_up().await;
+        load.goes_on(100).await;
         let leader = nats.leader("qchat_log").await;
         nats.kill(leader);
-        let (unacknowledged, unread) = (load.acknowledged(100).await, load.catch_up().await);
+        let (unacknowledged, unread) = load.goes_on(100).await;
         println!("leader killed: not acknowledged for {unacknowledged:?}, not read for {unread:?}");
         assert!(unacknowledged < BACK && unread < BACK, "{unacknowledged:?}, {unread:?}");
         nats.start(leader).await;
@@ -98,15 +101,14 @@ async fn nothing_acknowledged_is_lost_when_leaders_die() {
 async fn nothing_acknowledged_is_lost_when_a_leader_freezes() {
     let Some(nats) = Nats::three().await else { return };
     let mut load = Load::begin(&nats).await;
-    load.acknowledged(100).await;
-    load.catch_up().await;
+    load.goes_on(100).await;
     let leader = nats.leader("qchat_log").await;
     nats.freeze(leader);
-    let (unacknowledged, unread) = (load.acknowledged(100).await, load.catch_up().await);
+    let (unacknowledged, unread) = load.goes_on(100).await;
     println!("leader frozen: not acknowledged for {unacknowledged:?}, not read for {unread:?}");
     assert!(unacknowledged < 2 * BACK && unread < 2 * BACK, "{unacknowledged:?}, {unread:?}");
     nats.thaw(leader);
-    load.acknowledged(100).await;
+    load.goes_on(100).await;
     load.end().await;
 }
 
@@ -114,12 +116,12 @@ async fn nothing_acknowledged_is_lost_when_a_leader_freezes() {
 async fn a_server_that_follows_may_die_without_anyone_noticing() {
     let Some(mut nats) = Nats::three().await else { return };
     let mut load = Load::begin(&nats).await;
-    load.acknowledged(100).await;
+    load.goes_on(100).await;
     let follower = (nats.leader("qchat_log").await + 1) % 3;
     nats.kill(follower);
-    let unacknowledged = load.acknowledged(200).await;
-    println!("follower killed: not acknowledged for {unacknowledged:?}");
-    assert!(unacknowledged < BACK, "{unacknowledged:?}");
+    let (unacknowledged, unread) = load.goes_on(200).await;
+    println!("follower killed: not acknowledged for {unacknowledged:?}, not read for {unread:?}");
+    assert!(unacknowledged < BACK && unread < BACK, "{unacknowledged:?}, {unread:?}");
     load.end().await;
 }
 
@@ -127,7 +129,7 @@ async fn a_server_that_follows_may_die_without_anyone_noticing() {
 async fn without_a_majority_nothing_is_acknowledged_and_everything_goes_on_with_one() {
     let Some(mut nats) = Nats::three().await else { return };
     let mut load = Load::begin(&nats).await;
-    load.acknowledged(20).await;
+    load.goes_on(20).await;
     nats.kill(0);
     nats.kill(1);
     // What is under way may still be acknowledged.
@@ -136,7 +138,7 @@ async fn without_a_majority_nothing_is_acknowledged_and_everything_goes_on_with_
         async { while tokio::time::timeout(Duration::from_secs(5), acknowledged.changed()).await.is_ok() {} };
     within(silent).await;
     nats.start(0).await;
-    load.acknowledged(100).await;
+    load.goes_on(100).await;
     nats.start(1).await;
     load.end().await;
 }
