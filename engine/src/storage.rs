@@ -4,6 +4,7 @@ pub mod codec;
 mod error;
 mod integrity;
 mod record_cache;
+mod replica;
 mod snapshot;
 mod tables;
 mod transaction;
@@ -14,12 +15,12 @@ use std::{
     panic::catch_unwind,
     path::Path,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use domain::{Epoch, Expiry, Lifetimes, Seq, Timestamp};
+use domain::{Epoch, Expiry, Lifetimes, LogSettings, Seq, Timestamp};
 use redb::{
     Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction,
     backends::{FileBackend, InMemoryBackend},
@@ -31,6 +32,7 @@ use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
 
 pub use error::StoreError;
+pub use replica::ReplicaState;
 pub use snapshot::{ExpiredBatch, Snapshot};
 pub use tables::LogState;
 pub use transaction::Transaction;
@@ -52,7 +54,7 @@ pub struct Store {
     wal: Mutex<WriteAheadLog>,
     mark: Mark,
     epoch: Epoch,
-    lifetimes: Lifetimes,
+    settings: RwLock<LogSettings>,
     bytes: AtomicU64,
 }
 
@@ -180,8 +182,14 @@ impl Store {
         let bytes = batch.close()?;
         write.commit()?;
         wal.empty()?;
-        let (wal, bytes) = (Mutex::new(wal), AtomicU64::new(bytes));
-        Ok(Self { database, wal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
+        Ok(Self {
+            database,
+            wal: Mutex::new(wal),
+            mark: Mark::NONE,
+            epoch: log.epoch,
+            settings: RwLock::new(lifetimes.into()),
+            bytes: AtomicU64::new(bytes),
+        })
     }
 
     /// Makes a checkpoint, closes the database file and seals it, so that the next start need not check all of it. To
@@ -209,9 +217,14 @@ impl Store {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the settings by which the next entry of the log is decided.
+    pub fn settings(&self) -> LogSettings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the lifetimes after which users, chats and events expire.
     pub fn lifetimes(&self) -> Lifetimes {
-        self.lifetimes
+        self.settings().lifetimes
     }
 
     /// Returns a consistent snapshot of everything committed so far, without what has expired by `now`.
@@ -219,7 +232,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database cannot be read.
     pub fn read(&self, now: Timestamp) -> Result<Snapshot, StoreError> {
-        let expiry = Expiry { now, lifetimes: self.lifetimes };
+        let expiry = Expiry { now, lifetimes: self.lifetimes() };
         Ok(Snapshot { read: self.database.begin_read()?, expiry })
     }
 
