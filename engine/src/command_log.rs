@@ -7,8 +7,13 @@
 //! durable ([`local`]); in a cluster it will be a stream that every node reads, whose entries are durable before they
 //! come.
 
+pub mod batcher;
+pub mod envelope;
 pub mod local;
 pub mod parking;
+mod queue;
+pub mod replicated;
+pub mod status;
 pub mod transport;
 
 use std::{
@@ -21,7 +26,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::{
-    storage::{ReplicaState, Store, StoreError},
+    storage::{Advance, Store, StoreError},
     supervisor::Panics,
 };
 
@@ -132,14 +137,14 @@ pub struct Batch {
     /// The entries. They are decided by the settings that hold before the batch. A batch of a replicated log may have
     /// none, and then only its state moves on.
     pub entries: Vec<Placed>,
-    /// The state of a replicated log after the batch. `None` in the log of a single process.
-    pub replica: Option<ReplicaState>,
+    /// How far the batch takes a replicated log. `None` in the log of a single process.
+    pub advance: Option<Advance>,
 }
 
 impl Batch {
     /// Creates a batch of the log of a single process.
     pub const fn local(entries: Vec<Placed>) -> Self {
-        Self { entries, replica: None }
+        Self { entries, advance: None }
     }
 }
 

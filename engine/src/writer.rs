@@ -158,14 +158,17 @@ impl<L: Log> Writer<L> {
 }
 
 /// Decides and applies a batch in one transaction.
-fn commit(store: &Store, batch: &Batch) -> Result<Stored, StoreError> {
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read or written. Nothing is changed then.
+pub fn commit(store: &Store, batch: &Batch) -> Result<Stored, StoreError> {
     let settings = store.settings();
     let work = |write: &mut Transaction<'_>| decide_all(write, &batch.entries, settings);
     let newest = batch.entries.last().map(|placed| &placed.entry);
-    match (batch.replica, newest) {
-        (Some(state), newest) => {
+    match (&batch.advance, newest) {
+        (Some(advance), newest) => {
             let log = newest.map(|entry| LogState { epoch: store.epoch(), seq: entry.seq, at: entry.at });
-            store.write_replica(log, state, work)
+            store.write_replica(log, advance, work)
         }
         (None, Some(newest)) => store.write(newest.seq, newest.at, work),
         (None, None) => Ok(Stored::default()),

@@ -8,24 +8,18 @@ use std::{
 
 use domain::{Entry, Epoch, Problem, Proposal, Seq};
 use futures_util::future::BoxFuture;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::oneshot;
 
 use super::{
     Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Sequencer, Stored, Written,
     parking::Parked,
+    queue::{ProposalQueue, Waiting, queue},
 };
 use crate::{
     clock::Clock,
     storage::{Store, StoreError},
 };
 
-/// The number of proposals that wait for the writer. When the queue is full, callers wait.
-const QUEUE: usize = 1_024;
-/// How long a caller waits for room in the queue before it is refused with [`Problem::Busy`].
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of proposals in a transaction. A transaction of 256 costs about as much as eight transactions of
 /// one, and takes 2 ms.
 const BATCH: usize = 256;
@@ -36,15 +30,9 @@ pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// text stays in the write-ahead log.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
-/// A proposal in the queue.
-struct Waiting {
-    proposal: Proposal,
-    outcome: oneshot::Sender<Outcome>,
-}
-
 /// The sequencer of a single process, which queues proposals.
 pub struct LocalSequencer {
-    queue: mpsc::Sender<Waiting>,
+    queue: ProposalQueue,
     epoch: Epoch,
 }
 
@@ -62,9 +50,8 @@ pub struct LocalLog {
 
 /// Creates both ends of a log of this epoch, whose first sequence number is the one after `after`.
 pub fn open(clock: Clock, epoch: Epoch, after: Seq) -> (LocalSequencer, LocalLog) {
-    let (sender, queue) = mpsc::channel(QUEUE);
-    let queue = Parked::new(queue);
-    let log = LocalLog { queue, clock, last: after, checkpoint: None, is_failing: false };
+    let (sender, queue) = queue();
+    let log = LocalLog { queue: Parked::new(queue), clock, last: after, checkpoint: None, is_failing: false };
     (LocalSequencer { queue: sender, epoch }, log)
 }
 
@@ -74,12 +61,7 @@ impl Sequencer for LocalSequencer {
     }
 
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
-        Box::pin(async move {
-            let (outcome, receiver) = oneshot::channel();
-            let place = timeout(TIMEOUT, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
-            place.map_err(|_| Problem::NotStored)?.send(Waiting { proposal, outcome });
-            Ok(receiver)
-        })
+        Box::pin(self.queue.propose(proposal))
     }
 }
 
