@@ -147,6 +147,9 @@ impl<L: Log> Writer<L> {
         };
         self.set_failing(false);
         changes.iter().for_each(|change| self.dispatcher.dispatch(change));
+        if let Some(newest) = entries.last() {
+            self.dispatcher.progress.set(newest.entry.seq);
+        }
         for (placed, outcome) in entries.into_iter().zip(outcomes) {
             placed.answer(outcome);
         }
