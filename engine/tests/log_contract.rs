@@ -74,7 +74,9 @@ impl Harness for Local {
     }
 
     fn fail_disk(&self) {
-        [&self.database, &self.wal].map(|disk| disk.fails.store(true, Ordering::SeqCst));
+        for disk in [&self.database, &self.wal] {
+            disk.fails.store(true, Ordering::SeqCst);
+        }
     }
 }
 
