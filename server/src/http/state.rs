@@ -7,6 +7,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
 
+/// Returns in one line why a part of the server is not ready. `None` if it is.
+pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// The state that handlers share.
 pub struct AppState {
     /// The engine.
@@ -23,6 +26,8 @@ pub struct AppState {
     pub refusals: Refusals,
     /// The health of the writer.
     pub writer: Arc<WriterHealth>,
+    /// Why the log of a cluster is not ready. `None` in a single process.
+    pub log_check: Option<Check>,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
     /// The open WebSockets, for which a stopping server waits.
