@@ -1,8 +1,8 @@
 //! Many nodes of Qchat with one log: NATS JetStream behind the interfaces of the engine.
 //!
-//! The log is a stream ([`stream`]). A node publishes what its users ask for ([`transport`]), reads everything in the order
-//! of the stream ([`reader`]), and loads a [snapshot](snapshots) where the stream does not reach back far enough. The keys
-//! of the sessions are shared as well ([`keys`]).
+//! The log is a stream ([`stream`]), which a node founds or [joins](join). It publishes what its users ask for
+//! ([`transport`]), reads everything in the order of the stream ([`reader`]), and loads a [snapshot](snapshots) where the
+//! stream does not reach back far enough. The keys of the sessions are shared as well ([`keys`]).
 //!
 //! What the messages mean is none of this crate's business: that is the replicated log of the engine, which knows nothing of
 //! NATS. Whatever goes wrong is a [`Trouble`], a sentence for the operator, and goes on by itself when its cause is gone.
@@ -11,7 +11,7 @@
 
 mod bucket;
 pub mod connection;
-mod head;
+pub mod join;
 pub mod keys;
 pub mod reader;
 pub mod settings;

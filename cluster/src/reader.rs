@@ -6,10 +6,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -20,7 +17,11 @@ use async_nats::jetstream::{
 };
 use bytes::Bytes;
 use domain::{Epoch, Timestamp};
-use engine::command_log::transport::Delivery;
+use engine::command_log::{
+    envelope,
+    status::{LogStatus, Part, StatusSender},
+    transport::Delivery,
+};
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
@@ -29,7 +30,6 @@ use tokio::{
 
 use crate::{
     connection::Connection,
-    head,
     snapshots::{Snapshot, Snapshots, TransferError},
     stream::{LogStream, StreamState},
     trouble::Trouble,
@@ -67,29 +67,21 @@ const LOOK: Duration = Duration::from_secs(5);
 const BELIEVED_AFTER: Duration = Duration::from_secs(5);
 /// The number of silences after which the server is asked for a sign of life.
 const SILENCES: u32 = 2;
+/// The number of consumers without any message, one after the other, that is told to the operator.
+const TOLD_FAILURES: u32 = 5;
 /// The number of messages at the end of the stream that are looked at to know which log it is.
 const RECOGNISED_BY: u64 = 16;
 
-/// What the reader does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
-    /// It begins to read.
-    Starting,
-    /// It reads.
-    On {
-        /// The number of messages that are in the stream after the newest one that was handed over.
-        behind: u64,
-    },
-    /// It loads a snapshot.
-    Loading {
-        /// The place of the snapshot.
-        place: u64,
-    },
-    /// It does not read, and tries again and again.
-    Waiting(Trouble),
+/// What the reader has seen of the stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// What was in the stream at the newest look. `None` before the first.
+    pub stream: Option<StreamState>,
+    /// How often reading began anew.
+    pub restarts: u64,
 }
 
-/// Reads the log from a place on.
+/// Reads the log from a place on. What it reads ends when it is dropped.
 pub struct Reader {
     stream: LogStream,
     snapshots: Snapshots,
@@ -100,9 +92,8 @@ pub struct Reader {
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
     deliveries: mpsc::Sender<Delivery>,
-    reading: watch::Sender<Reading>,
-    state: watch::Sender<Option<StreamState>>,
-    restarts: AtomicU64,
+    status: StatusSender,
+    seen: watch::Sender<Seen>,
 }
 
 /// Where and what to read.
@@ -117,6 +108,8 @@ pub struct Start {
     pub epoch: Epoch,
     /// The place of the newest message that this node has applied, or 0.
     pub reached: u64,
+    /// Where the reader tells how the stream is doing.
+    pub status: StatusSender,
 }
 
 /// Why reading stopped.
@@ -127,6 +120,8 @@ enum Stop {
     Trouble(Trouble),
     /// The consumer is of no use any more. A new one may be.
     Again,
+    /// The stream is away, or shorter than it was, and that is not to be believed yet.
+    Doubt,
     /// The servers say nothing.
     Silence,
 }
@@ -154,13 +149,14 @@ enum Plan {
 /// How often and how long in a row something did not work.
 struct Patience {
     silences: u32,
+    failures: u32,
     wait: Duration,
     gone_since: Option<Instant>,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { silences: 0, wait: FIRST_WAIT, gone_since: None }
+        Self { silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None }
     }
 
     /// Returns how long an answer may take.
@@ -175,8 +171,16 @@ impl Patience {
         self.silences >= SILENCES
     }
 
+    /// Takes note that a consumer was of no use. Returns whether that is worth telling: one fails whenever the servers elect
+    /// a leader, or the stream was purged.
+    fn failed(&mut self) -> bool {
+        self.failures = self.failures.saturating_add(1);
+        self.failures >= TOLD_FAILURES
+    }
+
     /// Takes note of something that worked.
     fn heard(&mut self) {
+        self.failures = 0;
         self.wait = FIRST_WAIT;
     }
 
@@ -200,7 +204,7 @@ impl Patience {
 
 impl Reader {
     /// Creates a reader, and the channel for what it reads. Removes snapshots that an earlier process left.
-    pub async fn new(start: Start) -> (Arc<Self>, mpsc::Receiver<Delivery>) {
+    pub async fn new(start: Start) -> (Self, mpsc::Receiver<Delivery>) {
         remove_snapshots(&start.folder).await;
         let (deliveries, receiver) = mpsc::channel(MAX_WAITING);
         let reader = Self {
@@ -210,30 +214,19 @@ impl Reader {
             epoch: start.epoch,
             reached: AtomicU64::new(start.reached),
             deliveries,
-            reading: watch::Sender::new(Reading::Starting),
-            state: watch::Sender::new(None),
-            restarts: AtomicU64::new(0),
+            status: start.status,
+            seen: watch::Sender::default(),
         };
-        (Arc::new(reader), receiver)
+        (reader, receiver)
     }
 
-    /// Returns what it does, and the changes of it.
-    pub fn reading(&self) -> watch::Receiver<Reading> {
-        self.reading.subscribe()
-    }
-
-    /// Returns what was in the stream at the newest look, and the changes of it. `None` before the first.
-    pub fn state(&self) -> watch::Receiver<Option<StreamState>> {
-        self.state.subscribe()
-    }
-
-    /// Returns how often it began to read anew.
-    pub fn restarts(&self) -> u64 {
-        self.restarts.load(Ordering::Relaxed)
+    /// Returns what it has seen of the stream, and the changes of it.
+    pub fn seen(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
     }
 
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
-    pub async fn run(self: Arc<Self>) {
+    pub async fn run(&self) {
         let mut patience = Patience::new();
         loop {
             let began = Instant::now();
@@ -244,21 +237,26 @@ impl Reader {
             if began.elapsed() >= CALM {
                 patience = Patience::new();
             }
-            self.restarts.fetch_add(1, Ordering::Relaxed);
+            self.seen.send_modify(|seen| seen.restarts += 1);
             let wait = match stopped {
                 Stop::Closed => return,
-                Stop::Again => patience.next_wait(),
+                Stop::Doubt => patience.next_wait(),
+                Stop::Again => {
+                    if patience.failed() {
+                        self.complain(&self.connection().silence());
+                    }
+                    patience.next_wait()
+                }
                 Stop::Silence => {
-                    self.tell(Reading::Waiting(self.connection().silence()));
+                    self.complain(&self.connection().silence());
                     if patience.silent() {
                         self.connection().leave_if_frozen().await;
                     }
                     patience.next_wait()
                 }
                 Stop::Trouble(trouble) => {
-                    let wait = if is_lasting(&trouble) { LASTING_WAIT } else { patience.next_wait() };
-                    self.tell(Reading::Waiting(trouble));
-                    wait
+                    self.complain(&trouble);
+                    if is_lasting(&trouble) { LASTING_WAIT } else { patience.next_wait() }
                 }
             };
             tokio::select! {
@@ -269,27 +267,16 @@ impl Reader {
         }
     }
 
-    fn connection(&self) -> &Connection {
-        self.stream.connection()
+    fn complain(&self, trouble: &Trouble) {
+        self.tell(LogStatus::Trouble(trouble.to_string()));
     }
 
-    /// Tells what it does, and logs it if it is something else than before.
-    fn tell(&self, reading: Reading) {
-        let is_new = |now: &Reading| match (&reading, now) {
-            (Reading::On { .. }, Reading::On { .. }) => false,
-            (new, now) => new != now,
-        };
-        self.reading.send_if_modified(|now| {
-            if is_new(now) {
-                match &reading {
-                    Reading::Waiting(trouble) => tracing::warn!("the log is not read: {trouble}"),
-                    Reading::Loading { place } => tracing::info!(place, "loading a snapshot"),
-                    Reading::On { behind } => tracing::info!(behind, "reading the log"),
-                    Reading::Starting => {}
-                }
-            }
-            std::mem::replace(now, reading.clone()) != reading
-        });
+    fn tell(&self, status: LogStatus) {
+        self.status.set(Part::Stream, status);
+    }
+
+    fn connection(&self) -> &Connection {
+        self.stream.connection()
     }
 
     fn reached(&self) -> u64 {
@@ -316,7 +303,7 @@ impl Reader {
                     reached: self.reached(),
                 }));
             }
-            Plan::Shorter => return Ok(Stop::Again),
+            Plan::Shorter => return Ok(Stop::Doubt),
         }
         patience.is_there();
         let consumer = self.consumer(patience.silence()).await?;
@@ -330,7 +317,7 @@ impl Reader {
             .messages()
             .await;
         let mut messages = messages.map_err(|_| Stop::Silence)?;
-        self.tell(Reading::On { behind: state.last.saturating_sub(self.reached()) });
+        self.tell(LogStatus::Well);
         let changed = self.keep_looking();
         tokio::pin!(changed);
         loop {
@@ -361,10 +348,6 @@ impl Reader {
             let payload = message.message.payload;
             self.hand_over(Delivery::Message { place, at, payload, behind }, place).await?;
             patience.heard();
-            self.reading.send_if_modified(|now| {
-                let new = Reading::On { behind };
-                std::mem::replace(now, new.clone()) != new
-            });
         }
     }
 
@@ -378,13 +361,13 @@ impl Reader {
     /// Looks at the stream.
     async fn look(&self, patience: &mut Patience) -> Result<StreamState, Stop> {
         if let Some(state) = self.stream.look_within(patience.silence()).await? {
-            self.state.send_replace(Some(state));
+            self.seen.send_modify(|seen| seen.stream = Some(state));
             return Ok(state);
         }
         Err(if patience.is_gone() {
             Stop::Trouble(Trouble::Deleted { stream: self.stream.name().to_owned() })
         } else {
-            Stop::Again
+            Stop::Doubt
         })
     }
 
@@ -395,7 +378,7 @@ impl Reader {
             let reached = self.reached();
             match self.stream.look_within(LONGEST_PATIENCE).await {
                 Ok(Some(state)) => {
-                    self.state.send_replace(Some(state));
+                    self.seen.send_modify(|seen| seen.stream = Some(state));
                     // Meanwhile more may have been read, but then it was there to be read.
                     if state.last < reached || state.first > self.reached() + 1 {
                         return Stop::Again;
@@ -414,7 +397,7 @@ impl Reader {
         let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
         for place in (oldest..=state.last).rev() {
             let Some(message) = self.stream.message(place).await? else { return Ok(()) };
-            match head::epoch(&message) {
+            match envelope::epoch(&message) {
                 Some(epoch) if epoch == self.epoch => return Ok(()),
                 Some(_) => {
                     return Err(Stop::Trouble(Trouble::OtherLog { stream: self.stream.name().to_owned() }));
@@ -460,7 +443,7 @@ impl Reader {
         };
         for snapshot in self.snapshots.list().await?.into_iter().filter(fits) {
             let place = snapshot.about.place;
-            self.tell(Reading::Loading { place });
+            self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
             match self.snapshots.download(&snapshot, &file).await {
                 Ok(()) => {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 mod connecting;
+mod contract;
 mod faults;
 mod founding;
 mod keys;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, stream::DiscardPolicy};
 use bytes::Bytes;
-use cluster::{Trouble, reader::Reading};
+use cluster::Trouble;
 use domain::Epoch;
 use engine::command_log::transport::{Delivery, MessageId, NotPublished, Transport};
 use futures_util::StreamExt;
@@ -22,8 +22,8 @@ async fn what_is_published_is_read_in_its_order_by_all() {
     let mut late = node.read_after(0).await;
     early.expect(1, 1..301).await;
     late.expect(1, 1..301).await;
-    late.until(|reading| *reading == Reading::On { behind: 0 }).await;
-    assert_eq!(late.reader.restarts(), 0);
+    late.reads().await;
+    assert_eq!(late.seen.borrow().restarts, 0);
 }
 
 #[tokio::test]
@@ -64,9 +64,7 @@ async fn a_reader_that_is_not_read_from_waits_and_loses_nothing() {
     let node = Node::join(&nats).await;
     let mut reader = node.read_after(0).await;
     node.publish_all(1..1_001).await;
-    let other = node.read_after(0).await;
-    other.until(|reading| matches!(reading, Reading::On { behind } if *behind < 1_000)).await;
-    drop(other);
+    reader.reads().await;
     reader.expect(1, 1..1_001).await;
 }
 
@@ -131,7 +129,7 @@ async fn a_server_that_is_away_for_a_while_is_waited_for() {
     nats.start(0).await;
     node.publish_all(11..21).await;
     reader.expect(11, 11..21).await;
-    reader.until(|reading| *reading == Reading::On { behind: 0 }).await;
+    reader.reads().await;
     assert_eq!(node.stream.connection().connects(), 2);
 }
 
@@ -150,7 +148,7 @@ async fn a_slow_network_is_read_over() {
     far.publish_all(11..14).await;
     reader.expect(11, 11..14).await;
     // Nothing is said for a while, which must not be taken for a silence of the servers.
-    reader.until(|reading| *reading == Reading::On { behind: 0 }).await;
+    reader.reads().await;
     near.publish_all(14..17).await;
     reader.expect(14, 14..17).await;
 }
@@ -208,7 +206,7 @@ async fn a_stream_whose_settings_are_changed_is_told_and_read_again_when_they_ar
     );
     config.discard = DiscardPolicy::New;
     jetstream.update_stream(&config).await.unwrap();
-    reader.until(|reading| *reading == Reading::On { behind: 0 }).await;
+    reader.reads().await;
     node.publish(2).await;
     reader.expect(2, 2..3).await;
 }
@@ -223,7 +221,7 @@ async fn a_purge_asks_for_a_snapshot() {
     node.stream.purge_before(6).await.unwrap();
     let mut up_to_date = node.read_after(5).await;
     up_to_date.expect(6, 6..11).await;
-    let reader = node.read_after(2).await;
+    let mut reader = node.read_after(2).await;
     let hole = "the stream qchat_log begins at place 6, this node has applied 2, and there is no snapshot in between: waiting for a node to make one";
     assert_eq!(reader.complaint().await, hole);
     within(asked.next()).await.unwrap();
@@ -301,7 +299,7 @@ async fn a_log_of_another_epoch_is_not_read() {
     let node = Node::join(&nats).await;
     let other = message_of(Epoch::from_bytes([8; 10]), 1);
     node.transport.publish(MessageId { from: NODE, number: 1 }, other).await.unwrap();
-    let reader = node.read_after(0).await;
+    let mut reader = node.read_after(0).await;
     let trouble = Trouble::OtherLog { stream: "qchat_log".to_owned() };
     assert_eq!(reader.complaint().await, trouble.to_string());
 }

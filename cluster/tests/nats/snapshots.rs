@@ -4,10 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use cluster::{
-    reader::Reading,
-    snapshots::{About, Snapshot, TransferError},
-};
+use cluster::snapshots::{About, Snapshot, TransferError};
 use domain::{Epoch, Seq};
 use engine::command_log::transport::Delivery;
 use futures_util::StreamExt;
@@ -195,5 +192,5 @@ async fn a_reader_waits_for_a_snapshot_that_is_of_its_log_and_leaves_no_hole() {
     upload(&node, about(6)).await;
     let Delivery::Replace { place: 6, .. } = reader.next().await else { panic!("another snapshot") };
     reader.expect(7, 7..11).await;
-    reader.until(|reading| *reading == Reading::On { behind: 0 }).await;
+    reader.reads().await;
 }

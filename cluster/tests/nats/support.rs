@@ -1,23 +1,27 @@
 //! A node as far as this crate goes: it publishes, and reads.
 
-use std::{net::SocketAddr, ops::Range, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
     Connection, NatsSettings,
-    reader::{Reader, Reading, Start},
+    reader::{Reader, Seen, Start},
     snapshots::Snapshots,
     stream::LogStream,
     transport::NatsTransport,
 };
 use domain::Epoch;
-use engine::command_log::transport::{Delivery, Incarnation, MessageId, NotPublished, Transport};
+use engine::command_log::{
+    envelope::{Content, Decoded, Envelope, decode, encode, epoch},
+    status::{self, LogStatus, Part, StatusReceiver},
+    transport::{Delivery, Incarnation, MessageId, NotPublished, Transport},
+};
 use nats_fixture::Nats;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
@@ -66,7 +70,8 @@ pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 
 /// Returns a message of a log that has a number in it.
 pub(crate) fn message_of(epoch: Epoch, number: u64) -> Bytes {
-    [b"QCLG\x01".as_slice(), &[0; 4], &epoch.bytes(), &number.to_be_bytes()].concat().into()
+    let content = Content::Proposals(Vec::new());
+    encode(epoch, &Envelope { from: NODE, number, uptime_millis: 0, content }).unwrap()
 }
 
 /// Returns a message of the log of the tests.
@@ -76,7 +81,10 @@ pub(crate) fn message(number: u64) -> Bytes {
 
 /// Returns the number in a message.
 pub(crate) fn number(message: &[u8]) -> u64 {
-    u64::from_be_bytes(message[19..].try_into().unwrap())
+    match decode(epoch(message).unwrap(), message) {
+        Ok(Decoded::Envelope(envelope)) => envelope.number,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A node that publishes and reads.
@@ -90,8 +98,9 @@ pub(crate) struct Node {
 
 /// A reader that runs. It ends when it is dropped.
 pub(crate) struct Running {
-    pub(crate) reader: Arc<Reader>,
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) seen: watch::Receiver<Seen>,
+    status: StatusReceiver,
     task: JoinHandle<()>,
 }
 
@@ -145,16 +154,19 @@ impl Node {
 
     /// Begins to read after a place.
     pub(crate) async fn read_after(&self, reached: u64) -> Running {
+        let (sender, status) = status::channel();
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
             folder: self.folder.path().to_owned(),
             epoch: EPOCH,
             reached,
+            status: sender,
         })
         .await;
-        let task = tokio::spawn(Arc::clone(&reader).run());
-        Running { reader, deliveries, task }
+        let seen = reader.seen();
+        let task = tokio::spawn(async move { reader.run().await });
+        Running { deliveries, seen, status, task }
     }
 }
 
@@ -184,23 +196,30 @@ impl Running {
         (&mut self.task).await.unwrap();
     }
 
-    /// Waits until it does something.
-    pub(crate) async fn until(&self, is_it: impl FnMut(&Reading) -> bool) -> Reading {
-        within(self.reader.reading().wait_for(is_it)).await.unwrap().clone()
-    }
-
-    /// Waits until it does not read, and returns the line for the operator.
-    pub(crate) async fn complaint(&self) -> String {
-        match self.until(|reading| matches!(reading, Reading::Waiting(_))).await {
-            Reading::Waiting(trouble) => trouble.to_string(),
-            other => panic!("{other:?}"),
+    /// Waits until it has this status.
+    async fn until(&mut self, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
+        loop {
+            let status = self.status.of(Part::Stream);
+            if is_it(&status) {
+                return status;
+            }
+            within(self.status.changed()).await;
         }
     }
 
+    /// Waits until it reads.
+    pub(crate) async fn reads(&mut self) {
+        self.until(|status| *status == LogStatus::Well).await;
+    }
+
+    /// Waits until it does not read, and returns the line for the operator.
+    pub(crate) async fn complaint(&mut self) -> String {
+        self.until(|status| matches!(status, LogStatus::Trouble(_))).await.to_string()
+    }
+
     /// Waits until it has said this to the operator.
-    pub(crate) async fn until_it_says(&self, line: &str) {
-        self.until(|reading| matches!(reading, Reading::Waiting(trouble) if trouble.to_string() == line))
-            .await;
+    pub(crate) async fn until_it_says(&mut self, line: &str) {
+        self.until(|status| status.to_string() == line).await;
     }
 }
 

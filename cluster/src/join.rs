@@ -1,0 +1,143 @@
+//! The first thing that a node does: it finds the log, or founds it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use domain::Epoch;
+use engine::command_log::{
+    envelope::{self, Content, Decoded, Envelope, Founding, encode},
+    status::{LogStatus, Part, StatusSender},
+    transport::{Incarnation, MessageId},
+};
+use tokio::time::sleep;
+
+use crate::{
+    snapshots::Snapshots,
+    stream::{Founded, LogStream, StreamState},
+    trouble::Trouble,
+};
+
+/// The wait after trouble.
+const WAIT: Duration = Duration::from_secs(1);
+/// The number of messages at either end of the stream that are looked at to know which log it is. Those of others are
+/// skipped.
+const RECOGNISED_BY: u64 = 16;
+
+/// A log that a node founds if there is none.
+#[derive(Debug, Clone, Copy)]
+pub struct Founder {
+    /// The node.
+    pub me: Incarnation,
+    /// How long it has been running, in milliseconds.
+    pub uptime_millis: u64,
+    /// The epoch of the log.
+    pub epoch: Epoch,
+    /// How it begins.
+    pub founding: Founding,
+}
+
+/// The log of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// How it began. `None` if that is not in the stream any more: a snapshot has what came of it.
+    pub founding: Option<Founding>,
+    /// Whether this node founded it, with its message number 1.
+    pub is_founder: bool,
+    /// What was in the stream just now.
+    pub stream: StreamState,
+}
+
+/// Finds the log, or founds it. Tries until that works, and tells what keeps it from it.
+pub async fn join(
+    stream: &LogStream,
+    snapshots: &Snapshots,
+    founder: &Founder,
+    status: &StatusSender,
+) -> Joined {
+    loop {
+        match try_join(stream, snapshots, founder).await {
+            Ok(joined) => {
+                status.set(Part::Stream, LogStatus::Well);
+                return joined;
+            }
+            Err(trouble) => status.set(Part::Stream, LogStatus::Trouble(trouble.to_string())),
+        }
+        tokio::select! {
+            () = sleep(WAIT) => {}
+            () = stream.connection().changed() => {}
+        }
+    }
+}
+
+/// Finds the log, or founds it.
+///
+/// # Errors
+/// What keeps it from it. It may be called again, with the same founder.
+pub async fn try_join(
+    stream: &LogStream,
+    snapshots: &Snapshots,
+    founder: &Founder,
+) -> Result<Joined, Trouble> {
+    let mut state = stream.open().await?;
+    let mut is_founder = false;
+    if state.is_unfounded() {
+        let id = MessageId { from: founder.me, number: 1 };
+        is_founder = stream.found(&state, id, first_message(founder)?).await? == Founded::Here;
+        state = stream.look().await?.ok_or(Trouble::NoAnswer)?;
+    }
+    let epoch = match newest_epoch(stream, &state).await? {
+        Some(epoch) => epoch,
+        // All of it was purged, which is only done after a snapshot.
+        None => {
+            let newest = snapshots.list().await?.into_iter().next();
+            newest.map(|snapshot| snapshot.about.epoch).ok_or_else(|| Trouble::Hole {
+                stream: stream.name().to_owned(),
+                first: state.first,
+                reached: 0,
+            })?
+        }
+    };
+    let founding = founding(stream, &state, epoch).await?;
+    Ok(Joined { epoch, founding, is_founder, stream: state })
+}
+
+fn first_message(founder: &Founder) -> Result<Bytes, Trouble> {
+    let Founder { me, uptime_millis, epoch, founding } = *founder;
+    let envelope = Envelope { from: me, number: 1, uptime_millis, content: Content::Founded(founding) };
+    encode(epoch, &envelope).map_err(|error| Trouble::Refused(error.to_string()))
+}
+
+/// Returns the epoch of the newest message of a log. `None` if there is none near the end.
+async fn newest_epoch(stream: &LogStream, state: &StreamState) -> Result<Option<Epoch>, Trouble> {
+    let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
+    for place in (oldest..=state.last).rev() {
+        let message = stream.message(place).await?;
+        if let Some(epoch) = message.and_then(|message| envelope::epoch(&message)) {
+            return Ok(Some(epoch));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns how the log of an epoch began. `None` if that was purged.
+async fn founding(
+    stream: &LogStream,
+    state: &StreamState,
+    epoch: Epoch,
+) -> Result<Option<Founding>, Trouble> {
+    for place in state.begins..state.begins + RECOGNISED_BY {
+        if !(state.first..=state.last).contains(&place) {
+            break;
+        }
+        let Some(message) = stream.message(place).await? else { break };
+        // A founding of a format that this node does not know is not found: the log halts before it, and says why.
+        if let Ok(Decoded::Envelope(Envelope { content: Content::Founded(founding), .. })) =
+            envelope::decode(epoch, &message)
+        {
+            return Ok(Some(founding));
+        }
+    }
+    Ok(None)
+}
