@@ -19,6 +19,7 @@ use domain::{
     Rules, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES, model,
 };
 use engine::{
+    clock::ReplicaClock,
     command_log::{
         Guarded, Log, Next, NotStored, Outcome, Sequencer,
         envelope::{Content, Envelope, encode},
@@ -133,7 +134,7 @@ impl Node {
             deliveries: receiver,
             newest: stream.length(),
             rules: RULES,
-            uptime: stream.uptime(),
+            clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
@@ -351,7 +352,7 @@ fn dump(disk: &Disk) -> Vec<String> {
 /// Runs a cluster, lets it become quiet, and checks all that is promised.
 fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let runtime = runtime();
-    let stream = MemoryStream::new(seed, true, BEGUN);
+    let stream = MemoryStream::new(seed, 16, BEGUN);
     stream.found(EPOCH, settings());
     let mut incarnations = (0_u8..).map(|number| Incarnation::from_bytes([number; ID_BYTES]));
     let mut start = |disk| Node::start(&runtime, &stream, disk, incarnations.next().unwrap());
@@ -480,7 +481,7 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+        let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
         stream.found(EPOCH, settings());
         let node = Node::start(&runtime, &stream, Disk::default(), Incarnation::from_bytes([1; ID_BYTES]));
         Self { runtime, stream, node }
@@ -566,7 +567,7 @@ fn a_message_that_is_missing_stops_a_node() {
 
 #[test]
 fn a_log_that_does_not_begin_with_its_founding_stops_a_node() {
-    let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+    let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
     let node = Node::start(&runtime, &stream, Disk::default(), FOUNDER);
     let alone = Alone { runtime, stream, node };
     alone.append(1, Content::Proposals(vec![start_chat()]));

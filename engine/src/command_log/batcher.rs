@@ -22,7 +22,7 @@ use super::{
     status::{LogStatus, Part, StatusSender},
     transport::{Incarnation, MessageId, Transport},
 };
-use crate::clock::Uptime;
+use crate::clock::ReplicaClock;
 
 /// The maximum number of proposals in a message.
 const MESSAGE_PROPOSALS: usize = 256;
@@ -113,7 +113,7 @@ pub struct Batcher<T> {
     transport: T,
     in_flight: Arc<InFlight>,
     from: Incarnation,
-    uptime: Uptime,
+    clock: Arc<ReplicaClock>,
     status: StatusSender,
 }
 
@@ -133,11 +133,11 @@ impl<T: Transport> Batcher<T> {
         transport: T,
         in_flight: Arc<InFlight>,
         (from, published): (Incarnation, u64),
-        uptime: Uptime,
+        clock: Arc<ReplicaClock>,
         status: StatusSender,
     ) -> Self {
         let work = Mutex::new(Work { queue, current: None, number: published });
-        Self { work, transport, in_flight, from, uptime, status }
+        Self { work, transport, in_flight, from, clock, status }
     }
 
     /// Publishes what is proposed, until nobody can propose any more and all messages of this node have been read back,
@@ -194,7 +194,7 @@ impl<T: Transport> Batcher<T> {
         let MessageId { from, number } = MessageId { from: self.from, number: message.number };
         let mut wait = FIRST_WAIT;
         loop {
-            message.uptime_millis = u64::try_from((self.uptime)().as_millis()).unwrap_or(u64::MAX);
+            message.uptime_millis = u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX);
             let payload = match encode(self.in_flight.epoch(), message) {
                 Ok(payload) => payload,
                 Err(error) => {

@@ -30,7 +30,7 @@ use super::{
     transport::{Delivery, Incarnation, Transport},
 };
 use crate::{
-    clock::Uptime,
+    clock::ReplicaClock,
     storage::{Advance, MARK_PLACES, Producer, Store, StoreError},
 };
 
@@ -66,8 +66,8 @@ pub struct Opening<T> {
     pub newest: u64,
     /// The oldest and the newest rules by which this process can decide.
     pub rules: (Rules, Rules),
-    /// How long this process has been running.
-    pub uptime: Uptime,
+    /// The clock of this node, which the log keeps at the time of the stream.
+    pub clock: Arc<ReplicaClock>,
     /// Where the log tells how it is doing.
     pub status: StatusSender,
 }
@@ -80,19 +80,26 @@ pub fn open<T: Transport>(
     store: &Store,
     opening: Opening<T>,
 ) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
-    let Opening { me, published, transport, deliveries, newest, rules, uptime, status } = opening;
+    let Opening { me, published, transport, deliveries, newest, rules, clock, status } = opening;
     let applied = Applied::of(store)?;
     let in_flight = Arc::new(InFlight::new(applied.epoch, published));
     let (sender, receiver) = queue();
     let sequencer = ReplicatedSequencer { queue: sender, in_flight: Arc::clone(&in_flight) };
-    let batcher =
-        Batcher::new(receiver, transport, Arc::clone(&in_flight), (me, published), uptime, status.clone());
+    let batcher = Batcher::new(
+        receiver,
+        transport,
+        Arc::clone(&in_flight),
+        (me, published),
+        Arc::clone(&clock),
+        status.clone(),
+    );
     let progress = if newest <= applied.place { Progress::Live } else { Progress::CatchingUp };
     let mut log = ReplicatedLog {
         deliveries: Parked::new(deliveries),
         pending: None,
         me,
         rules,
+        clock,
         applied,
         parts: Vec::new(),
         in_flight,
@@ -130,6 +137,7 @@ pub struct ReplicatedLog {
     pending: Option<Delivery>,
     me: Incarnation,
     rules: (Rules, Rules),
+    clock: Arc<ReplicaClock>,
     applied: Applied,
     /// The messages of the batch that was handed out.
     parts: Vec<MessagePart>,
@@ -317,6 +325,9 @@ impl Log for ReplicatedLog {
             Err(error) => self.stopped = Some(Stopped::Failing(error)),
         }
         if self.stopped.is_none() {
+            if self.behind == 0 {
+                self.clock.follow(self.applied.clock.last());
+            }
             self.tell_progress();
         }
         written
