@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use domain::{Epoch, Lifetimes, LogClock, LogSettings, Rules, Seq, Timestamp, id::ID_BYTES};
@@ -81,6 +82,8 @@ struct Local {
 }
 
 impl Harness for Local {
+    const IS_DURABLE_ELSEWHERE: bool = false;
+
     async fn start(&self) -> Node {
         let store = Store::open_on(self.database.clone(), self.wal.clone(), Lifetimes::default()).unwrap();
         let clock = clock::system();
@@ -105,13 +108,15 @@ struct Replicated {
 
 impl Replicated {
     fn new(draws: u32) -> Self {
-        let stream = MemoryStream::new(rand::random(), draws, clock::system()());
+        let stream = MemoryStream::new(7, draws, clock::system()());
         stream.found(EPOCH, LogSettings::default());
         Self { database: Disk::default(), stream }
     }
 }
 
 impl Harness for Replicated {
+    const IS_DURABLE_ELSEWHERE: bool = true;
+
     async fn start(&self) -> Node {
         let store = Store::open_replica_on(self.database.clone()).unwrap();
         if store.replica().unwrap().is_none() {
@@ -130,6 +135,7 @@ impl Harness for Replicated {
             deliveries: receiver,
             newest: self.stream.length(),
             rules: (Rules::OLDEST, Rules::NEWEST),
+            checkpoint_after: Duration::from_millis(500),
             clock: Arc::clone(&clock),
             status: sender.clone(),
         };

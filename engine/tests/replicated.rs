@@ -23,7 +23,7 @@ use engine::{
     command_log::{
         Guarded, Log, Next, NotStored, Outcome, Sequencer,
         envelope::{Content, Envelope, encode},
-        replicated::{self, Opening, ReplicatedLog, ReplicatedSequencer},
+        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, ReplicatedSequencer},
         status::{self, LogStatus, Part, StatusReceiver},
         transport::{Delivery, Incarnation},
     },
@@ -134,6 +134,7 @@ impl Node {
             deliveries: receiver,
             newest: stream.length(),
             rules: RULES,
+            checkpoint_after: CHECKPOINT_AFTER,
             clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
         };

@@ -42,8 +42,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const PRODUCERS: usize = 1_024;
 /// The maximum size of the changes since a checkpoint, in bytes, at which the next one is made.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
-/// The maximum time from the first change after a checkpoint to the next checkpoint.
-const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
+/// The maximum time from the first change after a checkpoint to the next checkpoint. After a kill as much is read from the
+/// stream again.
+pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 /// How often it is tried to write to the database. redb accepts nothing more after some errors, so the process has to be
 /// started again then.
 const TRIES: u32 = 3;
@@ -68,6 +69,9 @@ pub struct Opening<T> {
     pub rules: (Rules, Rules),
     /// The clock of this node, which the log keeps at the time of the stream.
     pub clock: Arc<ReplicaClock>,
+    /// The maximum time from the first change after a checkpoint to the next checkpoint: [`CHECKPOINT_AFTER`], except in
+    /// tests.
+    pub checkpoint_after: Duration,
     /// Where the log tells how it is doing.
     pub status: StatusSender,
 }
@@ -80,7 +84,8 @@ pub fn open<T: Transport>(
     store: &Store,
     opening: Opening<T>,
 ) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
-    let Opening { me, published, transport, deliveries, newest, rules, clock, status } = opening;
+    let Opening { me, published, transport, deliveries, newest, rules, clock, .. } = opening;
+    let Opening { checkpoint_after, status, .. } = opening;
     let applied = Applied::of(store)?;
     let in_flight = Arc::new(InFlight::new(applied.epoch, published));
     let (sender, receiver) = queue();
@@ -104,6 +109,7 @@ pub fn open<T: Transport>(
         parts: Vec::new(),
         in_flight,
         status,
+        checkpoint_after,
         checkpoint: None,
         stopped: None,
         progress,
@@ -143,6 +149,7 @@ pub struct ReplicatedLog {
     parts: Vec<MessagePart>,
     in_flight: Arc<InFlight>,
     status: StatusSender,
+    checkpoint_after: Duration,
     /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
     checkpoint: Option<Instant>,
     stopped: Option<Stopped>,
@@ -357,7 +364,13 @@ impl Log for ReplicatedLog {
         let is_due = self.checkpoint.is_some_and(|at| at <= Instant::now());
         if is_due || store.store.unsaved_bytes() >= self.checkpoint_bytes() {
             self.checkpoint = None;
-            return self.persistently(store, Store::checkpoint);
+            if let Err(error) = self.persistently(store, Store::checkpoint) {
+                self.stopped = Some(Stopped::Failed);
+                self.in_flight.halt();
+                return Err(error);
+            }
+            // It may have failed before.
+            self.tell_progress();
         }
         Ok(())
     }
@@ -537,7 +550,7 @@ impl ReplicatedLog {
     /// Returns the time from the first change to a checkpoint. It differs from node to node, so that not all of them make
     /// theirs, which takes a moment, at the same time.
     fn checkpoint_after(&self) -> Duration {
-        CHECKPOINT_AFTER - Duration::from_millis(10 * u64::from(self.stagger()))
+        self.checkpoint_after - self.checkpoint_after * u32::from(self.stagger()) / 1_024
     }
 
     /// Returns the size of the changes at which a checkpoint is made. It differs likewise.
