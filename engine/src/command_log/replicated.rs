@@ -369,8 +369,10 @@ impl Log for ReplicatedLog {
                 self.in_flight.halt();
                 return Err(error);
             }
-            // It may have failed before.
-            self.tell_progress();
+            if self.stopped.is_none() {
+                // It may have failed before.
+                self.tell_progress();
+            }
         }
         Ok(())
     }
