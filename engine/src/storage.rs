@@ -2,7 +2,9 @@
 
 pub mod codec;
 mod error;
+pub mod export;
 mod integrity;
+mod overlay;
 mod record_cache;
 mod snapshot;
 mod tables;
@@ -14,7 +16,7 @@ use std::{
     panic::catch_unwind,
     path::Path,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -27,6 +29,7 @@ use redb::{
 
 use crate::{durable_fs::rename_durably, random};
 use integrity::mark::{Mark, Marked};
+use overlay::Overlay;
 use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
 
@@ -51,7 +54,7 @@ pub struct Store {
     /// Held during every write.
     wal: Mutex<WriteAheadLog>,
     mark: Mark,
-    epoch: Epoch,
+    epoch: RwLock<Epoch>,
     lifetimes: Lifetimes,
     bytes: AtomicU64,
 }
@@ -99,7 +102,50 @@ impl Store {
             mark.set();
             Ok(Self { mark, ..store })
         });
-        opened.unwrap_or_else(|_| Err(StoreError::NotADatabase("its pages contradict each other".to_owned())))
+        opened.unwrap_or_else(|_| Err(contradicting()))
+    }
+
+    /// Opens an existing database that no process has open, with its write-ahead log, and changes nothing on the disk:
+    /// what opening it repairs or writes, and what is stored later, is kept in memory. It is checked as in
+    /// [`Store::open`].
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::Io`] if there is no database.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let is_as_closed = integrity::seal::holds(path)?;
+        let is_known = is_as_closed || integrity::mark::holds(path);
+        let (store, is_whole) = Self::open_overlaid(path, is_as_closed, !is_known)?;
+        if !is_whole {
+            tracing::warn!("the database is damaged and was repaired in memory: what was stored last may be missing");
+        }
+        Ok(store)
+    }
+
+    /// As [`Store::open_read_only`], after a check of all pages.
+    ///
+    /// # Errors
+    /// As [`Store::open_read_only`], and [`StoreError::NotADatabase`] if a page is damaged.
+    fn open_checked(path: &Path) -> Result<Self, StoreError> {
+        let (store, is_whole) = Self::open_overlaid(path, integrity::seal::holds(path)?, true)?;
+        if is_whole { Ok(store) } else { Err(StoreError::NotADatabase("some of its pages are damaged".to_owned())) }
+    }
+
+    /// Opens a database without changing it, and returns whether its pages were intact, if they were to be checked.
+    fn open_overlaid(path: &Path, is_as_closed: bool, checks: bool) -> Result<(Self, bool), StoreError> {
+        let beside = path.with_extension(WAL_EXTENSION);
+        let opened = catch_unwind(|| {
+            let mut database =
+                Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Overlay::open(path)?)?;
+            let is_intact = !checks || database.check_integrity()?;
+            let (wal, has_wal) = if beside.exists() {
+                (Overlay::open(&beside).and_then(WriteAheadLog::on).map_err(StoreError::Wal)?, true)
+            } else {
+                (WriteAheadLog::on(InMemoryBackend::new())?, false)
+            };
+            let is_whole = is_intact && (is_as_closed || has_wal);
+            Ok((Self::with(database, wal, Lifetimes::default(), is_whole)?, is_intact))
+        });
+        opened.unwrap_or_else(|_| Err(contradicting()))
     }
 
     /// Creates a database and its write-ahead log. The database is written to a temporary file and renamed, so that a
@@ -180,8 +226,8 @@ impl Store {
         let bytes = batch.close()?;
         write.commit()?;
         wal.empty()?;
-        let (wal, bytes) = (Mutex::new(wal), AtomicU64::new(bytes));
-        Ok(Self { database, wal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
+        let (wal, bytes, epoch) = (Mutex::new(wal), AtomicU64::new(bytes), RwLock::new(log.epoch));
+        Ok(Self { database, wal, mark: Mark::NONE, epoch, lifetimes, bytes })
     }
 
     /// Makes a checkpoint, closes the database file and seals it, so that the next start need not check all of it. To
@@ -200,7 +246,13 @@ impl Store {
 
     /// Returns the epoch of the log.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that everything was replaced.
+    fn replaced(&self, epoch: Epoch, bytes: u64) {
+        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Returns the number of bytes stored. The file is about three times as large (measured with 100,000 short
@@ -243,7 +295,7 @@ impl Store {
         // The write-ahead log makes the transaction durable.
         write.set_durability(Durability::None)?;
         let mut batch = Transaction::open(&write)?;
-        batch.begin(LogState { epoch: self.epoch, seq, at })?;
+        batch.begin(LogState { epoch: self.epoch(), seq, at })?;
         let done = work(&mut batch)?;
         let record = std::mem::take(&mut batch.record);
         let bytes = batch.close()?;
@@ -274,7 +326,10 @@ impl Store {
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database or the write-ahead log cannot be written. The
     /// write-ahead log then keeps its records.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut wal = self.wal();
+        self.checkpoint_with(&mut self.wal())
+    }
+
+    fn checkpoint_with(&self, wal: &mut WriteAheadLog) -> Result<(), StoreError> {
         wal.cut()?;
         self.mark.clear();
         begin_checkpoint(&self.database)?.commit()?;
@@ -295,6 +350,11 @@ impl Store {
     fn wal(&self) -> MutexGuard<'_, WriteAheadLog> {
         self.wal.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the error for a database whose pages redb cannot follow.
+fn contradicting() -> StoreError {
+    StoreError::NotADatabase("its pages contradict each other".to_owned())
 }
 
 /// Begins a transaction whose commit makes it, and all commits before it, durable in the database itself.

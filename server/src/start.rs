@@ -1,7 +1,7 @@
 //! Startup and shutdown: assembles a server from its settings, and stops it in order.
 
 use std::{
-    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,
+    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::{Path, PathBuf}, sync::Arc, thread,
     time::Duration,
 };
 
@@ -124,10 +124,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
     let data_dir = &settings.data_dir;
-    // only Qchat itself may read what users write
-    let mut folder = fs::DirBuilder::new();
-    folder.recursive(true).mode(0o700);
-    folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
+    make_data_dir(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
     let store = Arc::new(open(settings)?);
     let key = data_dir.join(SESSION_KEY);
     let old = data_dir.join(OLD_SESSION_KEY);
@@ -295,6 +292,11 @@ impl Running {
             tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
         }
     }
+}
+
+/// Creates a data folder, if it does not exist, for Qchat's user alone: nobody else may read what users write.
+pub(crate) fn make_data_dir(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn open(settings: &Settings) -> Result<Store, StartError> {
