@@ -9,7 +9,7 @@ mod moderation;
 mod tests;
 
 use crate::{
-    Change, Chat, ChatId, ClientId, Command, Entry, Event, EventKind, Expiry, Lifetimes, Problem, Proposal,
+    Change, Chat, ChatId, ClientId, Command, Entry, Event, EventKind, Expiry, LogSettings, Problem, Proposal,
     Seq, Timestamp, User, UserId,
 };
 
@@ -87,12 +87,14 @@ pub enum Decision {
     Rejected(Problem),
 }
 
-/// Decides what an entry of the log does to the state before it. Deterministic: the same state, entry and lifetimes
+/// Decides what an entry of the log does to the state before it. Deterministic: the same state, entry and settings
 /// always give the same decision, on every machine.
 ///
 /// # Errors
 /// If the state cannot be read; nothing is decided then.
-pub fn decide<S: StateReader>(state: &S, entry: &Entry, lifetimes: Lifetimes) -> Result<Decision, S::Error> {
+pub fn decide<S: StateReader>(state: &S, entry: &Entry, settings: LogSettings) -> Result<Decision, S::Error> {
+    // There is one version of the rules so far. Where versions differ, this asks `settings.rules`.
+    let LogSettings { lifetimes, rules: _ } = settings;
     let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
     let decided = match &entry.proposal {
         Proposal::Command { by, command } => now.command(*by, command),

@@ -17,6 +17,8 @@ pub mod invite;
 pub mod lifetime;
 pub mod link;
 pub mod lobby;
+pub mod log_clock;
+pub mod log_settings;
 pub mod message;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
@@ -38,6 +40,8 @@ pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use invite::{Answer, Invite};
 pub use lifetime::{Expiry, Lifetimes, Span};
 pub use lobby::{Counts, Listing, Lobby};
+pub use log_clock::{LogClock, SenderClock};
+pub use log_settings::{LogSettings, Rules};
 pub use message::{Message, MessageContent, MessageRef, RemovedBy, Tombstone};
 pub use problem::Problem;
 pub use roster::{Member, Roster};

@@ -88,7 +88,7 @@ impl Model {
     pub fn propose(&mut self, proposal: Proposal) -> Decision {
         self.last += 1;
         let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
-        let Ok(decision) = decide(self, &entry, LIFETIMES);
+        let Ok(decision) = decide(self, &entry, LIFETIMES.into());
         if let Decision::Accepted(changes) = &decision {
             changes.iter().for_each(|change| self.apply(change));
         }

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use domain::{Change, Chat, EventKind, Timestamp};
+use domain::{Change, Chat, EventKind, Seq, Timestamp};
 
 use crate::{
+    clock::SteadyClock,
     fanout::Fanout,
     lobby::Lobby,
     presence::Presence,
+    progress::Progress,
     storage::{Store, StoreError},
 };
 
@@ -22,6 +24,11 @@ pub struct ChangeDispatcher {
     pub presence: Arc<Presence>,
     /// The public chats.
     pub lobby: Arc<Lobby>,
+    /// How far the log was applied.
+    pub progress: Arc<Progress>,
+    /// The clock of this machine, which is set forward once the log has noted that. `None` if the log does not take its
+    /// times from it.
+    pub steady: Option<Arc<SteadyClock>>,
 }
 
 impl ChangeDispatcher {
@@ -44,6 +51,7 @@ impl ChangeDispatcher {
             self.presence.rename(&view.user(user)?);
             self.presence.wake_user(user);
         }
+        self.progress.set(view.log()?.map_or(Seq::ZERO, |log| log.seq));
         Ok(())
     }
 
@@ -96,5 +104,12 @@ impl ChangeDispatcher {
             | Change::ClockSet(_) => {}
         }
         self.lobby.apply(change);
+        if let Change::ClockSet(by) = change {
+            // Nothing seems to have expired meanwhile: the times of what is in use were moved before.
+            if let Some(steady) = self.steady.as_ref().filter(|_| *by > 0) {
+                steady.take(*by);
+            }
+            self.presence.tell_time();
+        }
     }
 }

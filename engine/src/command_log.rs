@@ -7,17 +7,26 @@
 //! durable ([`local`]); in a cluster it will be a stream that every node reads, whose entries are durable before they
 //! come.
 
+pub mod batcher;
+pub mod envelope;
 pub mod local;
+pub mod parking;
+mod queue;
+pub mod replicated;
+pub mod status;
 pub mod transport;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
 
 use domain::{Change, Entry, Epoch, Problem, Proposal, Seq};
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use crate::{
-    storage::{Store, StoreError},
+    storage::{Advance, Store, StoreError},
     supervisor::Panics,
 };
 
@@ -48,7 +57,16 @@ pub trait Log: Send {
     /// Stores entries in the database by `commit`, so that their outcomes are durable and can be published. Returns the
     /// entries in parts, in their order, each stored or not: if a batch fails, a faulty entry must not prevent the
     /// others from being stored.
-    fn store(&mut self, store: &Guarded<'_>, batch: Vec<Placed>, commit: Commit) -> Vec<Written>;
+    fn store(&mut self, store: &Guarded<'_>, batch: Batch, commit: Commit) -> Vec<Written>;
+
+    /// Replaces the database by a snapshot that [`next`](Self::next) returned. The default does nothing, for logs that
+    /// return none.
+    ///
+    /// # Errors
+    /// [`NotStored`] if the database could not be replaced. It is then as before.
+    fn replace(&mut self, _store: &Guarded<'_>, _replacement: Replacement) -> Result<(), NotStored> {
+        Ok(())
+    }
 
     /// Does what is due after entries were stored, or failed to be.
     ///
@@ -58,7 +76,7 @@ pub trait Log: Send {
 }
 
 /// Applies a batch to the database in one transaction. On an error nothing is changed.
-pub type Commit = fn(&Store, &[Placed]) -> Result<Stored, StoreError>;
+pub type Commit = fn(&Store, &Batch) -> Result<Stored, StoreError>;
 
 /// What became of a batch that was stored.
 #[derive(Default)]
@@ -72,7 +90,7 @@ pub struct Stored {
 /// Some of the entries that were to be stored, and whether they were.
 pub struct Written {
     /// The entries.
-    pub batch: Vec<Placed>,
+    pub entries: Vec<Placed>,
     /// What became of them. On an error none of them was stored.
     pub stored: Result<Stored, NotStored>,
 }
@@ -114,6 +132,31 @@ impl Guarded<'_> {
     }
 }
 
+/// Entries that are decided and stored in one transaction, in the order of the log.
+pub struct Batch {
+    /// The entries. They are decided by the settings that hold before the batch. A batch of a replicated log may have
+    /// none, and then only its state moves on.
+    pub entries: Vec<Placed>,
+    /// How far the batch takes a replicated log. `None` in the log of a single process.
+    pub advance: Option<Advance>,
+}
+
+impl Batch {
+    /// Creates a batch of the log of a single process.
+    pub const fn local(entries: Vec<Placed>) -> Self {
+        Self { entries, advance: None }
+    }
+}
+
+/// A snapshot that replaces the database, since entries before it are not to be had any more.
+#[derive(Debug)]
+pub struct Replacement {
+    /// The file with the snapshot.
+    pub file: PathBuf,
+    /// The place of the newest message of the stream that is part of it.
+    pub place: u64,
+}
+
 /// A proposal with its place in the log, and the channel for its outcome.
 pub struct Placed {
     /// The proposal with its sequence number and time.
@@ -135,7 +178,9 @@ impl Placed {
 /// The result of [`Log::next`].
 pub enum Next {
     /// Entries to decide and store.
-    Batch(Vec<Placed>),
+    Batch(Batch),
+    /// A snapshot, with which [`Log::replace`] is to be called.
+    Replace(Replacement),
     /// There are none, and [`Log::maintain`] has something to do.
     Nothing,
     /// The log is closed: nothing will be proposed any more.

@@ -14,13 +14,39 @@ use crate::{
     command_log::Sequencer,
     fanout::Fanout,
     limits::Limits,
-    lobby::Lobby,
+    lobby::{Lobby, OriginKey},
     presence::Presence,
+    progress::Progress,
     storage::{Snapshot, Store, StoreError},
 };
 
 pub use commands::Proposed;
 pub use pages::{ChatView, Focus};
+
+/// What an [`Engine`] is made of.
+pub struct EngineParts {
+    /// The database.
+    pub store: Arc<Store>,
+    /// The end of the log that takes proposals.
+    pub sequencer: Arc<dyn Sequencer>,
+    /// The replay buffers of watched chats.
+    pub fanout: Arc<Fanout>,
+    /// The users who are online.
+    pub presence: Arc<Presence>,
+    /// The public chats.
+    pub lobby: Arc<Lobby>,
+    /// The rate limits and quotas.
+    pub limits: Arc<Limits>,
+    /// How far the log was applied.
+    pub progress: Arc<Progress>,
+    /// Whether other nodes apply the same log, so that a user may have been shown by one of them what is not applied
+    /// here yet.
+    pub is_shared: bool,
+    /// The time.
+    pub clock: Clock,
+    /// The key of the origins of chats.
+    pub origin_key: OriginKey,
+}
 
 /// Takes commands, and returns views of the state.
 pub struct Engine {
@@ -30,21 +56,39 @@ pub struct Engine {
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
     limits: Arc<Limits>,
+    progress: Arc<Progress>,
+    is_shared: bool,
     clock: Clock,
+    origin_key: OriginKey,
 }
 
 impl Engine {
     /// Creates an engine from its parts.
-    pub fn new(
-        store: Arc<Store>,
-        sequencer: Arc<dyn Sequencer>,
-        fanout: Arc<Fanout>,
-        presence: Arc<Presence>,
-        lobby: Arc<Lobby>,
-        limits: Arc<Limits>,
-        clock: Clock,
-    ) -> Self {
-        Self { store, sequencer, fanout, presence, lobby, limits, clock }
+    pub fn new(parts: EngineParts) -> Self {
+        let EngineParts { store, sequencer, fanout, presence, lobby, .. } = parts;
+        let EngineParts { limits, progress, is_shared, clock, origin_key, .. } = parts;
+        Self { store, sequencer, fanout, presence, lobby, limits, progress, is_shared, clock, origin_key }
+    }
+
+    /// Returns whether other nodes apply the same log, so that a user may have been shown by one of them what is not
+    /// applied here yet.
+    pub fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// Returns the sequence number of the newest entry that was applied here and sent to the readers.
+    pub fn reached(&self) -> Seq {
+        self.progress.reached()
+    }
+
+    /// Returns whether an entry of a shared log is known elsewhere and not applied here yet.
+    pub fn is_behind(&self, epoch: Epoch, seq: Seq) -> bool {
+        self.is_shared && epoch == self.epoch() && seq > self.reached()
+    }
+
+    /// Waits until an entry is applied here, at most 2 seconds. Returns whether it is.
+    pub async fn wait_for(&self, seq: Seq) -> bool {
+        self.progress.wait_for(seq).await
     }
 
     /// Returns how often the clock was set since this server started.

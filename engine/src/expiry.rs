@@ -4,7 +4,10 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
 use domain::{Problem, Proposal, Span, Timestamp};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 
 use crate::{
     clock::{Clock, SteadyClock},
@@ -21,13 +24,39 @@ const NOTES_IN_A_LIFETIME: u32 = 4;
 /// How often to check whether the wall clock was set.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whether this node does what one node of a cluster does for all: it removes what has expired, and follows the clock.
+#[derive(Debug, Clone)]
+pub enum Duty {
+    /// There is no other node.
+    Alone,
+    /// The nodes have agreed on one, which may change. Two nodes may both have the duty for a moment, or none.
+    Shared(watch::Receiver<bool>),
+}
+
+impl Duty {
+    /// Returns whether other nodes apply the same log.
+    pub const fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
+    /// Returns whether it is this node's duty now.
+    pub fn is_mine(&self) -> bool {
+        match self {
+            Self::Alone => true,
+            Self::Shared(is_mine) => *is_mine.borrow(),
+        }
+    }
+}
+
 /// The sweep and what it needs.
 pub struct Sweeper {
     store: Arc<Store>,
     sequencer: Arc<dyn Sequencer>,
     presence: Arc<Presence>,
-    steady: Arc<SteadyClock>,
     clock: Clock,
+    /// The clock of this machine. `None` if the log does not take its times from it.
+    steady: Option<Arc<SteadyClock>>,
+    duty: Duty,
     every: Duration,
 }
 
@@ -41,17 +70,19 @@ enum NotSwept {
 }
 
 impl Sweeper {
-    /// Creates a sweeper that removes what has expired at the given interval, and notes who is active at least as
-    /// often.
+    /// Creates a sweeper that removes what has expired at the given interval, if that is its duty, and notes who is
+    /// active at least as often. It follows `steady`, the clock of this machine, if the log takes its times from it.
     pub fn new(
         store: Arc<Store>,
         sequencer: Arc<dyn Sequencer>,
         presence: Arc<Presence>,
-        steady: Arc<SteadyClock>,
+        clock: Clock,
+        steady: Option<Arc<SteadyClock>>,
+        duty: Duty,
         every: Span,
     ) -> Self {
-        let (every, clock) = (Duration::from_millis(every.millis()), steady.clock());
-        Self { store, sequencer, presence, steady, clock, every }
+        let every = Duration::from_millis(every.millis());
+        Self { store, sequencer, presence, clock, steady, duty, every }
     }
 
     /// Sweeps periodically. Never returns. What is in use is noted before anything is removed, and between any two
@@ -74,10 +105,12 @@ impl Sweeper {
                 () = self.presence.user_came() => self.note_new().await,
                 () = self.presence.user_left() => self.withdraw_invites().await,
                 _ = sweeps.tick(), if !is_sweeping => {
-                    is_sweeping = true;
+                    is_sweeping = self.duty.is_mine();
                     self.note(self.presence.take_seen()).await
                 }
-                () = ready(()), if is_sweeping => self.purge().await.map(|more| is_sweeping = more),
+                () = ready(()), if is_sweeping => {
+                    self.purge().await.map(|more| is_sweeping = more && self.duty.is_mine())
+                }
             };
             if let Err(error) = done {
                 tracing::warn!(%error, "expiry failed for now and will be retried");
@@ -88,25 +121,22 @@ impl Sweeper {
 
     /// Follows the wall clock if it was set. The times when users and chats were last active are moved by the same
     /// amount, so that none of them expires sooner or later because of it. They are moved before the clock is set
-    /// forward, or after it is set back, so that nothing seems to have expired in between. Then all pages are told the
-    /// time.
+    /// forward, or after it is set back, so that nothing seems to have expired in between. The change dispatcher sets it
+    /// forward, and has all pages told the time.
     async fn follow_clock(&self) -> Result<(), NotSwept> {
-        let Some(leap) = self.steady.leap() else { return Ok(()) };
+        let Some(steady) = self.steady.as_ref().filter(|_| self.duty.is_mine()) else { return Ok(()) };
+        let Some(leap) = steady.leap() else { return Ok(()) };
         if leap < 0 {
-            self.steady.take(leap);
+            steady.take(leap);
         }
         if let Err(problem) = self.propose(Proposal::ClockSet(leap)).await {
             if leap < 0 {
                 // Undone until it can be noted in the log.
-                self.steady.take(leap.saturating_neg());
+                steady.take(leap.saturating_neg());
             }
             return Err(problem.into());
         }
-        if leap > 0 {
-            self.steady.take(leap);
-        }
         tracing::warn!(seconds = leap / 1_000, "the system clock was set, and Qchat follows it");
-        self.presence.tell_time();
         Ok(())
     }
 
@@ -251,6 +281,10 @@ mod tests {
     }
 
     fn work(changes: &[Change], every: Span) -> Work {
+        work_with(Duty::Alone, changes, every)
+    }
+
+    fn work_with(duty: Duty, changes: &[Change], every: Span) -> Work {
         let store = Arc::new(Store::in_memory(LIFETIMES).unwrap());
         store
             .write(Seq(1), Timestamp::default(), |batch| {
@@ -261,7 +295,8 @@ mod tests {
         let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
         let recorder = Arc::new(RecordingSequencer::default());
         let sequencer: Arc<dyn Sequencer> = Arc::clone(&recorder) as _;
-        let sweep = Sweeper::new(store, sequencer, Arc::clone(&presence), steady, every);
+        let (presence_of_work, clock) = (Arc::clone(&presence), steady.clock());
+        let sweep = Sweeper::new(store, sequencer, presence_of_work, clock, Some(steady), duty, every);
         let departing = Arc::clone(&presence);
         let running = [
             tokio::spawn(async move { sweep.run().await }),
@@ -342,6 +377,32 @@ mod tests {
             work.recorder.proposed.notified().await;
             found += work.recorder.take().iter().filter(|proposal| is_expire(proposal)).count();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_expired_is_removed_by_the_node_whose_duty_it_is_and_only_while_it_is() {
+        let forgotten = Change::User { user: user(1), at: Timestamp(0) };
+        let (tell, is_mine) = watch::channel(false);
+        let work = work_with(Duty::Shared(is_mine), &[forgotten], Span::seconds(60));
+        let expires = |work: &Work| {
+            let noted = work.recorder.take();
+            noted.iter().filter(|proposal| matches!(proposal, Proposal::Expire { .. })).count()
+        };
+        sleep(MINUTE * 10).await;
+        assert_eq!(expires(&work), 0);
+        tell.send(true).unwrap();
+        while expires(&work) == 0 {
+            work.recorder.proposed.notified().await;
+        }
+        // The sequencer removes nothing, so the sweep would go on as long as it may.
+        tell.send(false).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        work.recorder.take();
+        sleep(MINUTE * 10).await;
+        assert_eq!(expires(&work), 0);
+        let _guard = work.presence.join(CHAT, user(2), Arc::default());
+        sleep(Duration::from_secs(1)).await;
+        assert_ne!(touched(&work.recorder.take()), 0, "who is active is noted all the same");
     }
 
     #[tokio::test(start_paused = true)]

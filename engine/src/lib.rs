@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod limits;
 pub mod lobby;
 pub mod presence;
+pub mod progress;
 pub mod random;
 pub mod storage;
 pub mod supervisor;
@@ -24,4 +25,4 @@ pub mod websocket_frame;
 pub mod writer;
 
 pub use caller::Caller;
-pub use engine::{ChatView, Engine, Focus, Proposed, not_readable};
+pub use engine::{ChatView, Engine, EngineParts, Focus, Proposed, not_readable};

@@ -8,6 +8,7 @@
 
 mod index;
 mod listing_quota;
+mod origin;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,6 @@ mod tests;
 use std::{
     cmp::Ordering,
     collections::HashSet,
-    net::IpAddr,
     panic::resume_unwind,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -35,6 +35,8 @@ use tokio::{
 use crate::{clock::Clock, limits::counter, presence::Presence};
 use index::{Entry, Index};
 use search::Searches;
+
+pub use origin::{Origin, OriginKey};
 
 /// The minimum time between two updates to pages.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -155,7 +157,7 @@ impl Lobby {
     }
 
     /// Sets the network from which a chat was started. All chats of a network count against one quota.
-    pub fn came_from(&self, chat: ChatId, network: IpAddr) {
+    pub fn came_from(&self, chat: ChatId, network: Origin) {
         let mut state = self.lock();
         let Some(known) = state.chats.get(&chat) else { return };
         let place = known.entry.as_ref().map(|entry| entry.listing.place());

@@ -6,6 +6,7 @@ pub mod export;
 mod integrity;
 mod overlay;
 mod record_cache;
+mod replica;
 mod snapshot;
 mod tables;
 mod transaction;
@@ -21,7 +22,7 @@ use std::{
     },
 };
 
-use domain::{Epoch, Expiry, Lifetimes, Seq, Timestamp};
+use domain::{Epoch, Expiry, Lifetimes, LogSettings, Seq, Timestamp};
 use redb::{
     Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction,
     backends::{FileBackend, InMemoryBackend},
@@ -29,11 +30,11 @@ use redb::{
 
 use crate::{durable_fs::rename_durably, random};
 use integrity::mark::{Mark, Marked};
-use overlay::Overlay;
 use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
 
 pub use error::StoreError;
+pub use replica::{Advance, MARK_PLACES, Producer, ReplicaState};
 pub use snapshot::{ExpiredBatch, Snapshot};
 pub use tables::LogState;
 pub use transaction::Transaction;
@@ -51,12 +52,24 @@ const WAL_EXTENSION: &str = "journal";
 /// The open database.
 pub struct Store {
     database: Database,
-    /// Held during every write.
-    wal: Mutex<WriteAheadLog>,
+    /// Held during every write. `None` in the view of a replicated log.
+    wal: Mutex<Option<WriteAheadLog>>,
     mark: Mark,
     epoch: RwLock<Epoch>,
-    lifetimes: Lifetimes,
+    settings: RwLock<LogSettings>,
     bytes: AtomicU64,
+    /// The size in bytes of the changes since the last checkpoint, in the view of a replicated log.
+    unsaved: AtomicU64,
+}
+
+/// The file of a database that has been opened.
+struct OpenFile {
+    database: Database,
+    mark: Mark,
+    /// Whether the database was closed in an orderly way.
+    is_as_closed: bool,
+    /// Whether nothing was lost, as far as the file shows.
+    is_whole: bool,
 }
 
 impl Store {
@@ -67,29 +80,25 @@ impl Store {
     /// [`StoreError::InUse`] if another process has it open, [`StoreError::NotADatabase`] if it is not a database of
     /// Qchat or is damaged, [`StoreError::Record`] if its records are of a version of Qchat that is not read,
     /// [`StoreError::Wal`] or [`StoreError::NotItsWal`] if the write-ahead log cannot be read or belongs to another
-    /// database, and any other error of the file system or of redb.
+    /// database, [`StoreError::OfCluster`] if it is the view of a replicated log, and any other error of the file system
+    /// or of redb.
     pub fn open(path: &Path, lifetimes: Lifetimes) -> Result<Self, StoreError> {
         let beside = path.with_extension(WAL_EXTENSION);
         let is_new = !path.exists();
         if is_new {
             Self::make(path, &beside, lifetimes)?;
         }
-        let is_as_closed = integrity::seal::holds(path)?;
-        integrity::seal::remove(path)?;
-        let is_known = is_as_closed || is_new || integrity::mark::holds(path);
         // redb trusts the contents of its pages, and panics if they contradict each other.
         let opened = catch_unwind(|| {
-            let mut is_whole = is_known || integrity::check::check(path)?;
+            let OpenFile { database, mark, is_as_closed, mut is_whole } = Self::open_file(path, is_new)?;
+            if replica::replica(&database)?.is_some() {
+                return Err(StoreError::OfCluster);
+            }
             if !is_whole {
                 tracing::warn!(
                     "the database was damaged and has been repaired: what was stored last may be missing"
                 );
             }
-            let file = fs::File::options().read(true).write(true).open(path)?;
-            let mark = Mark::of(path, &file);
-            let file = Marked { file: FileBackend::new(file)?, mark: mark.clone() };
-            let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)?;
-            mark.clear();
             if !is_as_closed && !beside.exists() {
                 tracing::warn!(
                     "there is no write-ahead log beside the database: what was stored last may be missing"
@@ -102,50 +111,21 @@ impl Store {
             mark.set();
             Ok(Self { mark, ..store })
         });
-        opened.unwrap_or_else(|_| Err(contradicting()))
+        opened.unwrap_or_else(|_| Err(StoreError::contradictory()))
     }
 
-    /// Opens an existing database that no process has open, with its write-ahead log, and changes nothing on the disk:
-    /// what opening it repairs or writes, and what is stored later, is kept in memory. It is checked as in
-    /// [`Store::open`].
-    ///
-    /// # Errors
-    /// As [`Store::open`], and [`StoreError::Io`] if there is no database.
-    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+    /// Opens the file of a database, after a check of all pages unless it is known to be intact.
+    fn open_file(path: &Path, is_new: bool) -> Result<OpenFile, StoreError> {
         let is_as_closed = integrity::seal::holds(path)?;
-        let is_known = is_as_closed || integrity::mark::holds(path);
-        let (store, is_whole) = Self::open_overlaid(path, is_as_closed, !is_known)?;
-        if !is_whole {
-            tracing::warn!("the database is damaged and was repaired in memory: what was stored last may be missing");
-        }
-        Ok(store)
-    }
-
-    /// As [`Store::open_read_only`], after a check of all pages.
-    ///
-    /// # Errors
-    /// As [`Store::open_read_only`], and [`StoreError::NotADatabase`] if a page is damaged.
-    fn open_checked(path: &Path) -> Result<Self, StoreError> {
-        let (store, is_whole) = Self::open_overlaid(path, integrity::seal::holds(path)?, true)?;
-        if is_whole { Ok(store) } else { Err(StoreError::NotADatabase("some of its pages are damaged".to_owned())) }
-    }
-
-    /// Opens a database without changing it, and returns whether its pages were intact, if they were to be checked.
-    fn open_overlaid(path: &Path, is_as_closed: bool, checks: bool) -> Result<(Self, bool), StoreError> {
-        let beside = path.with_extension(WAL_EXTENSION);
-        let opened = catch_unwind(|| {
-            let mut database =
-                Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Overlay::open(path)?)?;
-            let is_intact = !checks || database.check_integrity()?;
-            let (wal, has_wal) = if beside.exists() {
-                (Overlay::open(&beside).and_then(WriteAheadLog::on).map_err(StoreError::Wal)?, true)
-            } else {
-                (WriteAheadLog::on(InMemoryBackend::new())?, false)
-            };
-            let is_whole = is_intact && (is_as_closed || has_wal);
-            Ok((Self::with(database, wal, Lifetimes::default(), is_whole)?, is_intact))
-        });
-        opened.unwrap_or_else(|_| Err(contradicting()))
+        integrity::seal::remove(path)?;
+        let is_known = is_as_closed || is_new || integrity::mark::holds(path);
+        let is_whole = is_known || integrity::check::check(path)?;
+        let file = fs::File::options().read(true).write(true).open(path)?;
+        let mark = Mark::of(path, &file);
+        let file = Marked { file: FileBackend::new(file)?, mark: mark.clone() };
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)?;
+        mark.clear();
+        Ok(OpenFile { database, mark, is_as_closed, is_whole })
     }
 
     /// Creates a database and its write-ahead log. The database is written to a temporary file and renamed, so that a
@@ -226,8 +206,15 @@ impl Store {
         let bytes = batch.close()?;
         write.commit()?;
         wal.empty()?;
-        let (wal, bytes, epoch) = (Mutex::new(wal), AtomicU64::new(bytes), RwLock::new(log.epoch));
-        Ok(Self { database, wal, mark: Mark::NONE, epoch, lifetimes, bytes })
+        Ok(Self {
+            database,
+            wal: Mutex::new(Some(wal)),
+            mark: Mark::NONE,
+            epoch: RwLock::new(log.epoch),
+            settings: RwLock::new(lifetimes.into()),
+            bytes: AtomicU64::new(bytes),
+            unsaved: AtomicU64::new(0),
+        })
     }
 
     /// Makes a checkpoint, closes the database file and seals it, so that the next start need not check all of it. To
@@ -244,15 +231,9 @@ impl Store {
         Ok(integrity::seal::put(path)?)
     }
 
-    /// Returns the epoch of the log.
+    /// Returns the epoch of the log. It is all zeros in an empty view of a replicated log.
     pub fn epoch(&self) -> Epoch {
         *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that everything was replaced.
-    fn replaced(&self, epoch: Epoch, bytes: u64) {
-        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
-        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Returns the number of bytes stored. The file is about three times as large (measured with 100,000 short
@@ -261,9 +242,14 @@ impl Store {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns the settings by which the next entry of the log is decided.
+    pub fn settings(&self) -> LogSettings {
+        *self.settings.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the lifetimes after which users, chats and events expire.
     pub fn lifetimes(&self) -> Lifetimes {
-        self.lifetimes
+        self.settings().lifetimes
     }
 
     /// Returns a consistent snapshot of everything committed so far, without what has expired by `now`.
@@ -271,7 +257,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database cannot be read.
     pub fn read(&self, now: Timestamp) -> Result<Snapshot, StoreError> {
-        let expiry = Expiry { now, lifetimes: self.lifetimes };
+        let expiry = Expiry { now, lifetimes: self.lifetimes() };
         Ok(Snapshot { read: self.database.begin_read()?, expiry })
     }
 
@@ -279,8 +265,8 @@ impl Store {
     /// changed.
     ///
     /// # Errors
-    /// Those of `work`; [`StoreError::OutOfOrder`] if `seq` was applied before; [`StoreError::Io`] or
-    /// [`StoreError::Database`] if the changes cannot be written. If the disk is full, a
+    /// Those of `work`; [`StoreError::OutOfOrder`] if `seq` was applied before; [`StoreError::OfCluster`] in the view of a
+    /// replicated log; [`StoreError::Io`] or [`StoreError::Database`] if the changes cannot be written. If the disk is full, a
     /// [checkpoint](Store::checkpoint) makes room in the write-ahead log. After an error the write-ahead log has to be
     /// [rolled back](Store::rollback) before the failure is reported to any caller.
     pub fn write<T>(
@@ -290,6 +276,7 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut wal = self.wal();
+        let wal = wal.as_mut().ok_or(StoreError::OfCluster)?;
         wal.cut()?;
         let mut write = self.database.begin_write()?;
         // The write-ahead log makes the transaction durable.
@@ -306,9 +293,10 @@ impl Store {
         Ok(done)
     }
 
-    /// Returns the size of the write-ahead log in bytes: what was written since the last checkpoint.
+    /// Returns the size of the write-ahead log in bytes: what was written since the last checkpoint. It is 0 if there is
+    /// none.
     pub fn wal_bytes(&self) -> u64 {
-        self.wal().bytes()
+        self.wal().as_ref().map_or(0, WriteAheadLog::bytes)
     }
 
     /// Removes a transaction that failed from the write-ahead log, so that it is not applied at the next start.
@@ -317,10 +305,10 @@ impl Store {
     /// [`StoreError::Io`] if the write-ahead log cannot be written. It is then unknown whether the transaction will be
     /// applied.
     pub fn rollback(&self) -> Result<(), StoreError> {
-        Ok(self.wal().cut()?)
+        self.wal().as_mut().map_or(Ok(()), |wal| Ok(wal.cut()?))
     }
 
-    /// Makes a checkpoint: makes the database itself durable, and empties the write-ahead log.
+    /// Makes a checkpoint: makes the database itself durable, and empties the write-ahead log, if there is one.
     ///
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database or the write-ahead log cannot be written. The
@@ -329,12 +317,15 @@ impl Store {
         self.checkpoint_with(&mut self.wal())
     }
 
-    fn checkpoint_with(&self, wal: &mut WriteAheadLog) -> Result<(), StoreError> {
-        wal.cut()?;
+    fn checkpoint_with(&self, wal: &mut Option<WriteAheadLog>) -> Result<(), StoreError> {
+        if let Some(wal) = wal.as_mut() {
+            wal.cut()?;
+        }
         self.mark.clear();
         begin_checkpoint(&self.database)?.commit()?;
         self.mark.set();
-        Ok(wal.empty()?)
+        self.unsaved.store(0, Ordering::Relaxed);
+        wal.as_mut().map_or(Ok(()), |wal| Ok(wal.empty()?))
     }
 
     /// Checks whether anything can be stored: makes a checkpoint, and appends a block to the write-ahead log, which it
@@ -344,17 +335,12 @@ impl Store {
     /// The error of the checkpoint or of the write-ahead log.
     pub fn probe(&self) -> Result<(), StoreError> {
         self.checkpoint()?;
-        Ok(self.wal().probe()?)
+        self.wal().as_mut().map_or(Ok(()), |wal| Ok(wal.probe()?))
     }
 
-    fn wal(&self) -> MutexGuard<'_, WriteAheadLog> {
+    fn wal(&self) -> MutexGuard<'_, Option<WriteAheadLog>> {
         self.wal.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Returns the error for a database whose pages redb cannot follow.
-fn contradicting() -> StoreError {
-    StoreError::NotADatabase("its pages contradict each other".to_owned())
 }
 
 /// Begins a transaction whose commit makes it, and all commits before it, durable in the database itself.

@@ -10,13 +10,13 @@ use std::{
     thread,
 };
 
-use domain::{Decision, Problem, decide};
+use domain::{Decision, LogSettings, Problem, decide};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     change_dispatcher::ChangeDispatcher,
-    command_log::{Guarded, Log, Next, NotStored, Placed, Stored, Written},
-    storage::{Store, StoreError},
+    command_log::{Batch, Guarded, Log, Next, NotStored, Placed, Stored, Written},
+    storage::{LogState, Store, StoreError, Transaction},
     supervisor::{BackOff, Panics},
 };
 
@@ -102,9 +102,17 @@ impl<L: Log> Writer<L> {
 
     fn work(&mut self) {
         loop {
-            let Self { log, store, panics, .. } = self;
+            let Self { log, store, panics, dispatcher, .. } = self;
+            let store = Guarded { store, panics, task: TASK };
             let written = match log.next() {
-                Next::Batch(batch) => log.store(&Guarded { store, panics, task: TASK }, batch, commit),
+                Next::Batch(batch) => log.store(&store, batch, commit),
+                Next::Replace(replacement) => {
+                    let replaced = log.replace(&store, replacement);
+                    if let Err(error) = replaced.and_then(|()| store.run(|_| dispatcher.resync())) {
+                        return self.give_up(&error);
+                    }
+                    Vec::new()
+                }
                 Next::Nothing => Vec::new(),
                 Next::End => return,
             };
@@ -124,22 +132,25 @@ impl<L: Log> Writer<L> {
         self.health.cannot_go_on.cancel();
         loop {
             match self.log.next() {
-                Next::Batch(batch) => refuse(batch),
-                Next::Nothing => {}
+                Next::Batch(batch) => refuse(batch.entries),
+                Next::Replace(_) | Next::Nothing => {}
                 Next::End => return,
             }
         }
     }
 
     /// Dispatches the changes that were stored, and answers the callers.
-    fn publish(&self, Written { batch, stored }: Written) {
+    fn publish(&self, Written { entries, stored }: Written) {
         let Ok(Stored { outcomes, changes }) = stored else {
             self.set_failing(true);
-            return refuse(batch);
+            return refuse(entries);
         };
         self.set_failing(false);
         changes.iter().for_each(|change| self.dispatcher.dispatch(change));
-        for (placed, outcome) in batch.into_iter().zip(outcomes) {
+        if let Some(newest) = entries.last() {
+            self.dispatcher.progress.set(newest.entry.seq);
+        }
+        for (placed, outcome) in entries.into_iter().zip(outcomes) {
             placed.answer(outcome);
         }
     }
@@ -149,29 +160,47 @@ impl<L: Log> Writer<L> {
     }
 }
 
-fn commit(store: &Store, batch: &[Placed]) -> Result<Stored, StoreError> {
-    let Some(newest) = batch.last().map(|placed| &placed.entry) else { return Ok(Default::default()) };
-    let lifetimes = store.lifetimes();
-    store.write(newest.seq, newest.at, |write| {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        let mut changes = Vec::with_capacity(batch.len());
-        for Placed { entry, .. } in batch {
-            outcomes.push(match decide(write, entry, lifetimes)? {
-                Decision::Accepted(made) => {
-                    made.iter().try_for_each(|change| write.apply(change))?;
-                    changes.extend(made);
-                    Ok(entry.seq)
-                }
-                Decision::Duplicate(first) => Ok(first),
-                Decision::Rejected(problem) => Err(problem),
-            });
+/// Decides and applies a batch in one transaction.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read or written. Nothing is changed then.
+pub fn commit(store: &Store, batch: &Batch) -> Result<Stored, StoreError> {
+    let settings = store.settings();
+    let work = |write: &mut Transaction<'_>| decide_all(write, &batch.entries, settings);
+    let newest = batch.entries.last().map(|placed| &placed.entry);
+    match (&batch.advance, newest) {
+        (Some(advance), newest) => {
+            let log = newest.map(|entry| LogState { epoch: store.epoch(), seq: entry.seq, at: entry.at });
+            store.write_replica(log, advance, work)
         }
-        Ok(Stored { outcomes, changes })
-    })
+        (None, Some(newest)) => store.write(newest.seq, newest.at, work),
+        (None, None) => Ok(Stored::default()),
+    }
 }
 
-fn refuse(batch: Vec<Placed>) {
-    for placed in batch {
+fn decide_all(
+    write: &mut Transaction<'_>,
+    entries: &[Placed],
+    settings: LogSettings,
+) -> Result<Stored, StoreError> {
+    let mut outcomes = Vec::with_capacity(entries.len());
+    let mut changes = Vec::with_capacity(entries.len());
+    for Placed { entry, .. } in entries {
+        outcomes.push(match decide(write, entry, settings)? {
+            Decision::Accepted(made) => {
+                made.iter().try_for_each(|change| write.apply(change))?;
+                changes.extend(made);
+                Ok(entry.seq)
+            }
+            Decision::Duplicate(first) => Ok(first),
+            Decision::Rejected(problem) => Err(problem),
+        });
+    }
+    Ok(Stored { outcomes, changes })
+}
+
+fn refuse(entries: Vec<Placed>) {
+    for placed in entries {
         placed.answer(Err(Problem::NotStored));
     }
 }

@@ -15,7 +15,7 @@ use domain::{
 use engine::{
     clock::{self, SteadyClock},
     command_log::local,
-    expiry::Sweeper,
+    expiry::{Duty, Sweeper},
     lobby::Lobby,
     presence::{self, Presence},
     storage::Store,
@@ -43,11 +43,14 @@ async fn a_background_task_that_panics_goes_on_and_no_other_task_notices() {
     let lobby =
         Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
     let (sequencer, _log) = local::open(clock::system(), store.epoch(), Seq::ZERO);
+    let steady = Arc::new(SteadyClock::new(panicking(&sweep_panics), clock::uptime()));
     let sweep = Arc::new(Sweeper::new(
         store,
         Arc::new(sequencer),
         Arc::clone(&presence),
-        Arc::new(SteadyClock::new(panicking(&sweep_panics), clock::uptime())),
+        steady.clock(),
+        Some(Arc::clone(&steady)),
+        Duty::Alone,
         Span::seconds(3_600),
     ));
     let panics = Arc::new(Panics::default());

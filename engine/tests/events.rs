@@ -12,14 +12,15 @@ use domain::{
     model::Model, page::About,
 };
 use engine::{
-    Engine, Focus,
+    Engine, EngineParts, Focus,
     change_dispatcher::ChangeDispatcher,
     clock::Clock,
     command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
-    lobby::Lobby,
+    lobby::{Lobby, OriginKey},
     presence::{GRACE, NodeId, Presence},
+    progress::Progress,
     storage::Store,
 };
 
@@ -296,11 +297,14 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, Arc::clone(&clock)));
         let lobby = Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX);
         let lobby = Arc::new(lobby);
+        let progress = Arc::new(Progress::new(EXAMPLE));
         let dispatcher = ChangeDispatcher {
             store: Arc::clone(&store),
             fanout: Arc::clone(&fanout),
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            progress: Arc::clone(&progress),
+            steady: None,
         };
         let changes = changes(&kind);
         let [Change::Chat(_), Change::Chat(_), Change::Chat(event)] = &changes else { panic!("no event") };
@@ -318,8 +322,18 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
 
         let (sequencer, _log) = local::open(Arc::clone(&clock), store.epoch(), EXAMPLE);
         let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60)));
-        let engine =
-            Engine::new(store, Arc::new(sequencer), Arc::clone(&fanout), presence, lobby, limits, clock);
+        let engine = Engine::new(EngineParts {
+            store,
+            sequencer: Arc::new(sequencer),
+            fanout: Arc::clone(&fanout),
+            presence,
+            lobby,
+            limits,
+            progress,
+            is_shared: false,
+            clock,
+            origin_key: OriginKey::new(b"secret"),
+        });
         let view = engine.chat_view(CHAT, ana.id).unwrap();
         let page = engine.chat_page(view, None, Some(Focus::Message(EXAMPLE))).unwrap();
         assert_eq!(page.history.events.last(), Some(event));

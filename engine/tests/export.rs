@@ -129,17 +129,25 @@ fn what_was_exported_is_there_again_in_another_database() {
 
     let other = filled(3);
     assert_eq!(other.replace(&path).unwrap(), contents);
-    assert!(bytes_of(&other) == exported, "a node that loads a snapshot has the same rows as one that wrote it");
+    assert!(
+        bytes_of(&other) == exported,
+        "a node that loads a snapshot has the same rows as one that wrote it"
+    );
     assert_eq!((other.epoch(), other.bytes()), (log.epoch, store.bytes()));
 
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join(DATABASE);
     Store::restore(&path, &database, false).unwrap();
     let restored = Store::open(&database, Lifetimes::default()).unwrap();
-    assert_ne!(restored.epoch(), store.epoch(), "what was stored later is missing, so no cursor of before holds");
+    assert_ne!(
+        restored.epoch(),
+        store.epoch(),
+        "what was stored later is missing, so no cursor of before holds"
+    );
     assert_eq!(restored.bytes(), store.bytes());
     for number in [0, 1, 2, 9] {
-        let events = |store: &Store| store.read(NOW).unwrap().events_after(chat(number), Seq::ZERO, 9_999).unwrap();
+        let events =
+            |store: &Store| store.read(NOW).unwrap().events_after(chat(number), Seq::ZERO, 9_999).unwrap();
         assert_eq!(events(&restored), events(&store));
     }
     // The two differ by the epoch alone.
@@ -319,7 +327,11 @@ fn a_database_is_restored_over_another_only_if_that_is_asked_for_and_never_while
     drop(store);
     fs::remove_file(&database).unwrap();
     let empty = fs::metadata(database.with_extension("journal")).unwrap().len() == 0;
-    assert_eq!(Store::restore(&path, &database, false).is_ok(), empty, "a write-ahead log may be all that is left");
+    assert_eq!(
+        Store::restore(&path, &database, false).is_ok(),
+        empty,
+        "a write-ahead log may be all that is left"
+    );
 }
 
 #[test]

@@ -19,14 +19,15 @@ use domain::{
     RemovedBy, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{
-    Caller, Engine,
+    Caller, Engine, EngineParts,
     change_dispatcher::ChangeDispatcher,
     clock::{self, Clock},
     command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
     limits::{Caps, Limits, Rates},
-    lobby::Lobby,
+    lobby::{Lobby, OriginKey},
     presence::{GRACE, NodeId, Presence},
+    progress::Progress,
     storage::{ExpiredBatch, Store, StoreError},
     supervisor::Panics,
     writer::{Writer, WriterHealth},
@@ -543,17 +544,30 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
     let ends = store.read(NOW).unwrap().log().unwrap();
     let after = ends.map_or(Seq::ZERO, |log| log.seq);
     let (sequencer, local) = local::open(Arc::clone(&clock), store.epoch(), after);
+    let progress = Arc::new(Progress::new(after));
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        progress: Arc::clone(&progress),
+        steady: None,
     };
     let writer = Writer::new(local, Arc::clone(&store), dispatcher, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
     let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
-    let service =
-        Engine::new(store, Arc::new(sequencer), Arc::clone(&fanout), presence, lobby, limits, clock);
+    let service = Engine::new(EngineParts {
+        store,
+        sequencer: Arc::new(sequencer),
+        fanout: Arc::clone(&fanout),
+        presence,
+        lobby,
+        limits,
+        progress,
+        is_shared: false,
+        clock,
+        origin_key: OriginKey::new(b"secret"),
+    });
     Work { service, fanout, health, panics, writer }
 }
 

@@ -19,7 +19,7 @@ use engine::{
 
 use crate::{
     control_socket::{self, ControlSocketError},
-    start::{DATABASE, SESSION_KEY, make_data_dir},
+    start::{DATABASE, SESSION_KEY, StartError, make_folder},
 };
 
 /// The number of bytes that are copied at once.
@@ -73,13 +73,8 @@ pub enum BackupError {
     )]
     Occupied(PathBuf),
     /// The data folder cannot be created.
-    #[error("the data folder {} cannot be used: {error}", path.display())]
-    DataDir {
-        /// The folder.
-        path: PathBuf,
-        /// The cause.
-        error: io::Error,
-    },
+    #[error(transparent)]
+    DataDir(#[from] StartError),
     /// The running server refused.
     #[error(transparent)]
     Server(ControlSocketError),
@@ -92,7 +87,9 @@ pub enum BackupError {
 /// [`BackupError`]; no file is left then, and one that was there is as it was.
 pub fn backup(data_dir: &Path, path: &Path) -> Result<String, BackupError> {
     let is_ours = match fs::metadata(path) {
-        Ok(found) => found.is_file() && (found.len() == 0 || export::is_export(path).is_ok_and(|is_export| is_export)),
+        Ok(found) => {
+            found.is_file() && (found.len() == 0 || export::is_export(path).is_ok_and(|is_export| is_export))
+        }
         Err(_) => true,
     };
     if !is_ours {
@@ -121,7 +118,9 @@ fn backup_of_files(data_dir: &Path, path: &Path) -> Result<String, BackupError> 
         match exporting.join() {
             Ok(Err(ExportError::Store(error))) => Err(failed(ExportError::Store(error))),
             Ok(_) => written,
-            Err(_) => Err(failed(StoreError::NotADatabase("its pages contradict each other".to_owned()).into())),
+            Err(_) => {
+                Err(failed(StoreError::NotADatabase("its pages contradict each other".to_owned()).into()))
+            }
         }
     })
 }
@@ -159,7 +158,7 @@ fn write(path: &Path, mut sent: impl Read) -> Result<String, BackupError> {
 pub fn restore(data_dir: &Path, path: &Path, replaces: bool) -> Result<String, BackupError> {
     // no folder is created for a file that is no backup
     fs::File::open(path).map_err(|error| of_backup(path, ExportError::Io(error)))?;
-    make_data_dir(data_dir).map_err(|error| BackupError::DataDir { path: data_dir.to_owned(), error })?;
+    make_folder(data_dir)?;
     let database = data_dir.join(DATABASE);
     let contents = Store::restore(path, &database, replaces).map_err(|error| match error {
         ExportError::Occupied => BackupError::Occupied(data_dir.to_owned()),
@@ -196,7 +195,9 @@ pub fn check(data_dir: &Path, path: Option<&Path>) -> Result<String, BackupError
             Err(BackupError::NoDatabase(folder.to_owned()))
         }
         Err(ControlSocketError::NotRunning { .. }) => match Store::check(&database) {
-            Ok(contents) => Ok(format!("The database {} is intact. It has {}.", database.display(), contents)),
+            Ok(contents) => {
+                Ok(format!("The database {} is intact. It has {}.", database.display(), contents))
+            }
             Err(error) => Err(BackupError::Database { path: database, error }),
         },
         Err(error) => Err(BackupError::Server(error)),

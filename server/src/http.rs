@@ -5,6 +5,7 @@ pub mod client;
 pub mod csrf;
 pub mod error;
 pub mod forms;
+pub mod freshness;
 pub mod health;
 pub mod listener;
 pub mod metrics;
@@ -53,12 +54,16 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT),
         DefaultBodyLimit::max(forms::FORM_LIMIT),
     );
-    Router::new()
+    let mut shown = Router::new()
         .route("/", get(pages::home))
         .route("/chat/{*id}", get(pages::chat))
-        .route("/live", get(ws::upgrade))
         .route("/api/ask", post(forms::ask).get(forms::redirect_home))
-        .route("/api/{function}", post(forms::submit).get(forms::redirect_home))
+        .route("/api/{function}", post(forms::submit).get(forms::redirect_home));
+    if state.engine.is_shared() {
+        shown = shown.layer(middleware::from_fn_with_state(Arc::clone(&state.engine), freshness::keep));
+    }
+    shown
+        .route("/live", get(ws::upgrade))
         .route("/pkg/{*file}", get(assets::package))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))

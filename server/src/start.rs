@@ -1,21 +1,31 @@
-//! Startup and shutdown: assembles a server from its settings, and stops it in order.
+//! Startup and shutdown: assembles a server from its settings, and stops it in order. Where its log is decides how it
+//! begins ([`local`]), and nothing after that.
+
+pub mod local;
 
 use std::{
-    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::{Path, PathBuf}, sync::Arc, thread,
+    fs, io,
+    net::SocketAddr,
+    num::NonZero,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
 use domain::{Proposal, Seq};
 use engine::{
-    Engine,
+    Engine, EngineParts,
     change_dispatcher::ChangeDispatcher,
-    clock::{self, SteadyClock},
-    command_log::{Sequencer, local},
-    expiry::Sweeper,
+    clock::{self, Clock, SteadyClock},
+    command_log::{Log, Sequencer},
+    expiry::{Duty, Sweeper},
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
     presence::{self, Presence},
+    progress::Progress,
     storage::{Store, StoreError},
     supervisor::{Panics, Supervisor},
     writer::{Writer, WriterHealth},
@@ -28,7 +38,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets, listener,
+        self, assets,
+        health::Check,
+        listener,
         origin::Refusals,
         render::PageRenderer,
         session::{KeyError, Sessions},
@@ -92,6 +104,33 @@ pub enum StartError {
     Writer(io::Error),
 }
 
+impl StartError {
+    /// Returns the error for a database that cannot be read.
+    fn unreadable(settings: &Settings, error: StoreError) -> Self {
+        Self::Database { path: settings.data_dir.join(DATABASE), error }
+    }
+}
+
+/// The log of a server and its database, and what differs with the kind of log.
+pub struct LogParts<L> {
+    /// The database, as far as the log was applied.
+    pub store: Arc<Store>,
+    /// The end of the log that takes proposals.
+    pub sequencer: Arc<dyn Sequencer>,
+    /// The end of the log that the writer reads.
+    pub log: L,
+    /// The time.
+    pub clock: Clock,
+    /// The clock of this machine, if the log takes its times from it.
+    pub steady: Option<Arc<SteadyClock>>,
+    /// Whether this node does what one of a cluster does for all.
+    pub duty: Duty,
+    /// What has to be proposed before anything else.
+    pub first: Option<Proposal>,
+    /// Why the log is not ready. `None` in a single process, whose log is ready whenever its writer is well.
+    pub check: Option<Check>,
+}
+
 /// A running server.
 pub struct Running {
     /// The address it listens on.
@@ -121,28 +160,32 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
 /// # Errors
 /// [`StartError`] if it cannot be started.
 pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running, StartError> {
+    make_folder(&settings.data_dir)?;
+    start_on(settings, local::open(settings, clock)?).await
+}
+
+/// Starts a server on a log whose database is in the data folder.
+///
+/// # Errors
+/// [`StartError`] if it cannot be started.
+pub async fn start_on<L: Log + 'static>(
+    settings: &Settings,
+    parts: LogParts<L>,
+) -> Result<Running, StartError> {
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
+    let LogParts { store, sequencer, log, clock, steady, duty, first, check } = parts;
     let data_dir = &settings.data_dir;
-    make_data_dir(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })?;
-    let store = Arc::new(open(settings)?);
-    let key = data_dir.join(SESSION_KEY);
-    let old = data_dir.join(OLD_SESSION_KEY);
-    let sessions = Sessions::open(&key).map_err(|error| StartError::Key { path: key, error })?;
-    let sessions = sessions.holding(&old).map_err(|error| StartError::Key { path: old, error })?;
+    let sessions = sessions(settings)?;
     let address = settings.address;
     let listener = listen(address).map_err(|error| StartError::Listen { address, error })?;
     let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
 
-    let steady = Arc::new(clock);
-    let clock = steady.clock();
-    let unreadable = |error| StartError::Database { path: data_dir.join(DATABASE), error };
-    let view = store.read(clock()).map_err(unreadable)?;
-    let chats = view.chats().map_err(unreadable)?;
-    // how far the clock is behind the newest entry of the log, if it was set back
-    let ends = view.log().map_err(unreadable)?;
-    let set_back = ends.map(|log| clock::difference(clock(), log.at));
+    let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
+    let chats = view.chats().map_err(|error| StartError::unreadable(settings, error))?;
+    let ends = view.log().map_err(|error| StartError::unreadable(settings, error))?;
     drop(view);
+    let lifetimes = store.settings().lifetimes;
     // one for each thread that can run in parallel
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let fanout = Arc::new(Fanout::new(shards));
@@ -150,38 +193,39 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     let lobby = Arc::new(Lobby::new(
         chats,
         Arc::clone(&presence),
-        settings.lifetimes,
+        lifetimes,
         Arc::clone(&clock),
         settings.caps.listed,
     ));
+    let progress = Arc::new(Progress::new(ends.map_or(Seq::ZERO, |log| log.seq)));
     let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
-    let after = ends.map_or(Seq::ZERO, |log| log.seq);
-    let (sequencer, log) = local::open(Arc::clone(&clock), store.epoch(), after);
-    let sequencer: Arc<dyn Sequencer> = Arc::new(sequencer);
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        progress: Arc::clone(&progress),
+        steady: steady.clone(),
     };
     let writer = Writer::new(log, Arc::clone(&store), dispatcher, Arc::clone(&health), Arc::clone(&panics));
     let writer =
         thread::Builder::new().name("writer".into()).spawn(|| writer.run()).map_err(StartError::Writer)?;
-    if let Some(leap) = set_back.filter(|leap| *leap < 0 && clock::is_leap(*leap)) {
-        tracing::warn!(seconds = leap / 1_000, "the system clock was set back since Qchat last ran");
-        // times recorded by the other clock would postpone expiry until this one has caught up
-        if let Ok(outcome) = sequencer.propose(Proposal::ClockSet(leap)).await {
-            let _ = outcome.await;
-        }
+    if let Some(first) = first
+        && let Ok(outcome) = sequencer.propose(first).await
+    {
+        let _ = outcome.await;
     }
+    let is_shared = duty.is_shared();
     let sweep = Arc::new(Sweeper::new(
         Arc::clone(&store),
         Arc::clone(&sequencer),
         Arc::clone(&presence),
+        Arc::clone(&clock),
         steady,
+        duty,
         settings.sweep_interval,
     ));
-    let kept_for = Duration::from_millis(settings.lifetimes.message.millis());
+    let kept_for = Duration::from_millis(lifetimes.message.millis());
     let limits = Arc::new(Limits::new(settings.rates, settings.caps, kept_for));
     let renderer = Arc::new(PageRenderer::new(
         assets::assets(),
@@ -196,16 +240,18 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
     for shard in 0..fanout.shards() {
         background.spawn("fanout", &fanout, move |fanout| async move { fanout.run(shard).await });
     }
-    let engine = Engine::new(
-        Arc::clone(&store),
+    let engine = Arc::new(Engine::new(EngineParts {
+        store: Arc::clone(&store),
         sequencer,
         fanout,
-        Arc::clone(&presence),
-        Arc::clone(&lobby),
+        presence: Arc::clone(&presence),
+        lobby: Arc::clone(&lobby),
         limits,
+        progress,
+        is_shared,
         clock,
-    );
-    let engine = Arc::new(engine);
+        origin_key: sessions.origin_key(),
+    }));
     let control_socket = control_socket::listen(data_dir)
         .map(|listener| tokio::spawn(control_socket::serve(listener, Arc::clone(&engine))));
 
@@ -219,6 +265,7 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         sessions,
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
+        log_check: check,
         stop: stop.clone(),
         connections: connections.clone(),
         renderer,
@@ -294,20 +341,18 @@ impl Running {
     }
 }
 
-/// Creates a data folder, if it does not exist, for Qchat's user alone: nobody else may read what users write.
-pub(crate) fn make_data_dir(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+/// Creates a data folder, which only Qchat itself may read, since it has what users write.
+pub(crate) fn make_folder(data_dir: &Path) -> Result<(), StartError> {
+    let mut folder = fs::DirBuilder::new();
+    folder.recursive(true).mode(0o700);
+    folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.to_owned(), error })
 }
 
-fn open(settings: &Settings) -> Result<Store, StartError> {
-    let data_dir = &settings.data_dir;
-    let path = data_dir.join(DATABASE);
-    Store::open(&path, settings.lifetimes).map_err(|error| match error {
-        StoreError::Io(error) | StoreError::Wal(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            StartError::DataDir { path: data_dir.clone(), error }
-        }
-        error => StartError::Database { path, error },
-    })
+/// Opens the keys of sessions in the data folder.
+fn sessions(settings: &Settings) -> Result<Sessions, StartError> {
+    let [key, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| settings.data_dir.join(name));
+    let sessions = Sessions::open(&key).map_err(|error| StartError::Key { path: key, error })?;
+    sessions.holding(&old).map_err(|error| StartError::Key { path: old, error })
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {

@@ -2,29 +2,24 @@
 //! the write-ahead log of the [`Store`].
 
 use std::{
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use domain::{Entry, Epoch, Problem, Proposal, Seq};
 use futures_util::future::BoxFuture;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::oneshot;
 
-use super::{Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Sequencer, Stored, Written};
+use super::{
+    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Sequencer, Stored, Written,
+    parking::Parked,
+    queue::{ProposalQueue, Waiting, queue},
+};
 use crate::{
     clock::Clock,
     storage::{Store, StoreError},
 };
 
-/// The number of proposals that wait for the writer. When the queue is full, callers wait.
-const QUEUE: usize = 1_024;
-/// How long a caller waits for room in the queue before it is refused with [`Problem::Busy`].
-const TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum number of proposals in a transaction. A transaction of 256 costs about as much as eight transactions of
 /// one, and takes 2 ms.
 const BATCH: usize = 256;
@@ -35,21 +30,15 @@ pub const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// text stays in the write-ahead log.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(5);
 
-/// A proposal in the queue.
-struct Waiting {
-    proposal: Proposal,
-    outcome: oneshot::Sender<Outcome>,
-}
-
 /// The sequencer of a single process, which queues proposals.
 pub struct LocalSequencer {
-    queue: mpsc::Sender<Waiting>,
+    queue: ProposalQueue,
     epoch: Epoch,
 }
 
 /// The reading end of the log of a single process.
 pub struct LocalLog {
-    queue: mpsc::Receiver<Waiting>,
+    queue: Parked<Waiting>,
     clock: Clock,
     /// The last sequence number that was given out. The number of an entry that could not be stored is not used again.
     last: Seq,
@@ -61,8 +50,8 @@ pub struct LocalLog {
 
 /// Creates both ends of a log of this epoch, whose first sequence number is the one after `after`.
 pub fn open(clock: Clock, epoch: Epoch, after: Seq) -> (LocalSequencer, LocalLog) {
-    let (sender, queue) = mpsc::channel(QUEUE);
-    let log = LocalLog { queue, clock, last: after, checkpoint: None, is_failing: false };
+    let (sender, queue) = queue();
+    let log = LocalLog { queue: Parked::new(queue), clock, last: after, checkpoint: None, is_failing: false };
     (LocalSequencer { queue: sender, epoch }, log)
 }
 
@@ -72,12 +61,7 @@ impl Sequencer for LocalSequencer {
     }
 
     fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
-        Box::pin(async move {
-            let (outcome, receiver) = oneshot::channel();
-            let place = timeout(TIMEOUT, self.queue.reserve()).await.map_err(|_| Problem::Busy)?;
-            place.map_err(|_| Problem::NotStored)?.send(Waiting { proposal, outcome });
-            Ok(receiver)
-        })
+        Box::pin(self.queue.propose(proposal))
     }
 }
 
@@ -85,32 +69,32 @@ impl Log for LocalLog {
     /// Takes all proposals that are waiting, up to 256. Each gets the next sequence number; all of them get the
     /// current time.
     fn next(&mut self) -> Next {
-        let first = match self.receive() {
+        let first = match self.queue.receive(self.checkpoint) {
             Poll::Ready(Some(first)) => first,
             Poll::Ready(None) => return Next::End,
             Poll::Pending => return Next::Nothing,
         };
         let at = (self.clock)();
         let (queue, last) = (&mut self.queue, &mut self.last);
-        let waiting = std::iter::from_fn(|| queue.try_recv().ok());
+        let waiting = std::iter::from_fn(|| queue.take());
         let placed =
             std::iter::once(first).chain(waiting).take(BATCH).map(|Waiting { proposal, outcome }| {
                 *last = last.next();
                 Placed { entry: Entry { seq: *last, at, proposal }, outcome: Some(outcome) }
             });
-        Next::Batch(placed.collect())
+        Next::Batch(Batch::local(placed.collect()))
     }
 
     /// A commit makes its changes durable by the write-ahead log. If a batch fails as a whole, its entries are written
     /// one by one.
-    fn store(&mut self, store: &Guarded<'_>, batch: Vec<Placed>, commit: Commit) -> Vec<Written> {
+    fn store(&mut self, store: &Guarded<'_>, batch: Batch, commit: Commit) -> Vec<Written> {
         let stored = store.run(|store| commit(store, &batch));
         if let Err(error) = &stored
-            && batch.len() > 1
+            && batch.entries.len() > 1
         {
-            tracing::warn!(%error, commands = batch.len(), "a transaction failed, its commands are tried one by one");
-            let alone = |placed| self.store(store, vec![placed], commit);
-            return batch.into_iter().flat_map(alone).collect();
+            tracing::warn!(%error, commands = batch.entries.len(), "a transaction failed, its commands are tried one by one");
+            let alone = |placed| self.store(store, Batch::local(vec![placed]), commit);
+            return batch.entries.into_iter().flat_map(alone).collect();
         }
         vec![self.written(store, batch, stored, commit)]
     }
@@ -146,7 +130,7 @@ impl LocalLog {
     fn written(
         &mut self,
         store: &Guarded<'_>,
-        batch: Vec<Placed>,
+        batch: Batch,
         mut stored: Result<Stored, NotStored>,
         commit: Commit,
     ) -> Written {
@@ -168,38 +152,14 @@ impl LocalLog {
                 }
             }
         }
-        Written { batch, stored }
-    }
-
-    /// Waits for one proposal. Returns `Poll::Pending` when a checkpoint is due. Parks the thread instead of using a
-    /// timer of the async runtime, since the writer continues to work while the runtime is shut down.
-    fn receive(&mut self) -> Poll<Option<Waiting>> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut context = Context::from_waker(&waker);
-        loop {
-            let received = self.queue.poll_recv(&mut context);
-            let left = self.checkpoint.map(|until| until.saturating_duration_since(Instant::now()));
-            match left {
-                _ if received.is_ready() => return received,
-                Some(Duration::ZERO) => return Poll::Pending,
-                Some(left) => thread::park_timeout(left),
-                None => thread::park(),
-            }
-        }
-    }
-}
-
-/// Wakes a parked thread.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        Written { entries: batch.entries, stored }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use domain::{UserId, id::ID_BYTES};
 
     use super::*;
@@ -207,8 +167,8 @@ mod tests {
 
     fn places(next: Next) -> Option<Vec<u64>> {
         match next {
-            Next::Batch(batch) => Some(batch.iter().map(|placed| placed.entry.seq.0).collect()),
-            Next::Nothing => Some(Vec::new()),
+            Next::Batch(batch) => Some(batch.entries.iter().map(|placed| placed.entry.seq.0).collect()),
+            Next::Nothing | Next::Replace(_) => Some(Vec::new()),
             Next::End => None,
         }
     }

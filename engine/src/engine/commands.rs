@@ -1,19 +1,19 @@
 //! Commands: proposes those of users to the log, and ends chats for the operator.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     ChatId, ClientId, Command, Problem, Proposal, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES,
 };
 use sha2::{Digest, Sha256};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Engine, not_readable};
 use crate::{
     caller::Caller,
     command_log::Outcome,
     limits::{counter::Counted, network},
-    lobby::Lobby,
+    lobby::{Lobby, Origin},
     storage::StoreError,
 };
 
@@ -21,6 +21,10 @@ use crate::{
 const ENDED_AT_ONCE: usize = 512;
 /// The number of the newest events of a chat that are searched for the authors among its newcomers.
 const NEWCOMERS_EVENTS: usize = 20_000;
+
+/// How long [`Engine::execute`] waits for the outcome of a command. A log in a cluster stores nothing while its stream
+/// has no quorum, and a form cannot wait for as long as a page that is open.
+const EXECUTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command that was proposed and is not decided yet.
 pub struct Proposed(oneshot::Receiver<Outcome>);
@@ -30,7 +34,7 @@ struct Starting {
     _counted: Counted<UserId>,
     chat: ChatId,
     /// The network of the client. `None` if it is this machine, which may be a proxy that is not configured.
-    from: Option<IpAddr>,
+    from: Option<Origin>,
     lobby: Arc<Lobby>,
 }
 
@@ -83,7 +87,7 @@ impl Engine {
                 // The same form sent again starts no further chat.
                 if there.is_none_or(|there| there.owner != by) {
                     let counted = self.limits.start(by, || self.lobby.owned_by(by))?;
-                    let from = (!address.is_loopback()).then(|| network(address));
+                    let from = (!address.is_loopback()).then(|| self.origin_key.origin(network(address)));
                     let lobby = Arc::clone(&self.lobby);
                     starting = Some(Starting { _counted: counted, chat: *chat, from, lobby });
                 }
@@ -146,12 +150,15 @@ impl Engine {
         looking.await.map_err(|_| Problem::NotReadable)?.map_err(|error: StoreError| not_readable(&error))
     }
 
-    /// Proposes a command, and waits until it is stored.
+    /// Proposes a command, and waits until it is stored, at most 10 seconds. Whoever does not know the outcome may send
+    /// it again: it takes effect once.
     ///
     /// # Errors
-    /// Those of [`Engine::propose`] and [`Proposed::outcome`].
+    /// Those of [`Engine::propose`] and [`Proposed::outcome`], and [`Problem::NotStored`] after that time. It may still
+    /// be stored then.
     pub async fn execute(&self, by: Caller, command: Command) -> Outcome {
-        self.propose(by, command).await?.outcome().await
+        let executing = async { self.propose(by, command).await?.outcome().await };
+        timeout(EXECUTE_TIMEOUT, executing).await.unwrap_or(Err(Problem::NotStored))
     }
 
     /// Returns the id of the chat that a form starts. It depends only on the user, the id of the form and its contents,

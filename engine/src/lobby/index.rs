@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry as MapEntry},
-    net::IpAddr,
     sync::Arc,
 };
 
@@ -14,6 +13,7 @@ use domain::{
 use super::{
     Found,
     listing_quota::{Freed, ListingQuota},
+    origin::Origin,
     search::{self, News},
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Index {
     /// order in which they are listed.
     pub(super) listed: BTreeSet<Place>,
     pub(super) owners: ListingQuota<UserId>,
-    pub(super) addresses: ListingQuota<IpAddr>,
+    pub(super) addresses: ListingQuota<Origin>,
     /// The public chats that the searches have not taken in yet: added, removed or changed ones.
     pub(super) news: HashSet<ChatId>,
     /// When each chat that has not expired will expire, unless it is touched before.
@@ -52,7 +52,7 @@ pub(super) struct Known {
     pub(super) said_at: Option<Timestamp>,
     /// The network from which the chat was started. `None` if that was before this process started, or from this
     /// machine.
-    pub(super) from: Option<IpAddr>,
+    pub(super) from: Option<Origin>,
     /// The chat as it is shown. `None` if it is private or has expired.
     pub(super) entry: Option<Arc<Entry>>,
 }
@@ -173,7 +173,7 @@ impl Index {
         }
     }
 
-    pub(super) fn from(&self, place: Place) -> Option<IpAddr> {
+    pub(super) fn from(&self, place: Place) -> Option<Origin> {
         self.chats.get(&place.2)?.from
     }
 

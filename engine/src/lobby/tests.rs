@@ -153,7 +153,7 @@ async fn people_come_first_and_one_owner_or_address_has_a_share_of_the_list() {
     let lobby = lobby_at(Arc::new(|| Timestamp(1_000)), 2);
     for number in 1..=20 {
         lobby.apply(&started_by(number as u8, number, Visibility::Public));
-        lobby.came_from(id(number), [192, 0, 2, 1].into());
+        lobby.came_from(id(number), Origin(1));
     }
     lobby.apply(&started_by(21, 21, Visibility::Public));
     let (_, page) = enter(&lobby, "", 100).await;

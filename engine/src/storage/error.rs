@@ -42,6 +42,23 @@ pub enum StoreError {
     /// the newest.
     #[error("the entry at {0} was to be stored after the one at {1}")]
     OutOfOrder(Seq, Seq),
+    /// Messages of the stream were to be applied, but they are not the next ones: the place after which they come, and the
+    /// newest place that was applied.
+    #[error("messages after place {0} of the log were to be applied after place {1}")]
+    OutOfPlace(u64, u64),
+    /// It is the view of a replicated log, and cannot be used without the cluster.
+    #[error("it belongs to a cluster: set --nats-url, or make it leave the cluster with --leave-cluster")]
+    OfCluster,
+    /// It is not the view of a replicated log.
+    #[error("it does not belong to a cluster")]
+    NotAReplica,
+}
+
+impl StoreError {
+    /// Returns the error for a database whose pages contradict each other, so that redb panics.
+    pub(super) fn contradictory() -> Self {
+        Self::NotADatabase("its pages contradict each other".to_owned())
+    }
 }
 
 macro_rules! from_redb {

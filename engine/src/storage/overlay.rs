@@ -6,15 +6,78 @@ use std::{
     collections::HashMap,
     fs::File,
     io,
-    ops::Bound,
+    ops::{Bound, Range},
+    panic::catch_unwind,
     path::Path,
     sync::{Mutex, PoisonError},
 };
 
-use redb::{BackendError, StorageBackend, backends::FileBackend};
+use domain::Lifetimes;
+use redb::{
+    BackendError, Database, StorageBackend,
+    backends::{FileBackend, InMemoryBackend},
+};
+
+use super::{
+    CACHE_BYTES, Store, StoreError, WAL_EXTENSION, integrity, replica, write_ahead_log::WriteAheadLog,
+};
 
 /// The unit in which written bytes are kept.
 const BLOCK_BYTES: u64 = 4096;
+
+impl Store {
+    /// Opens an existing database that no process has open, with its write-ahead log, and changes nothing on the disk:
+    /// what opening it repairs or writes, and what is stored later, is kept in memory. It may be the view of a replicated
+    /// log. All its pages are checked unless it is known to be intact.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`StoreError::Io`] if there is no database.
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let is_as_closed = integrity::seal::holds(path)?;
+        let is_known = is_as_closed || integrity::mark::holds(path);
+        let (store, is_intact) = open_overlaid(path, is_as_closed, !is_known)?;
+        if !is_intact {
+            tracing::warn!(
+                "the database is damaged and was repaired in memory: what was stored last may be missing"
+            );
+        }
+        Ok(store)
+    }
+
+    /// Opens a database as [`Store::open_read_only`] does, after a check of all pages.
+    pub(super) fn open_checked(path: &Path) -> Result<Self, StoreError> {
+        let (store, is_intact) = open_overlaid(path, integrity::seal::holds(path)?, true)?;
+        if is_intact {
+            Ok(store)
+        } else {
+            Err(StoreError::NotADatabase("some of its pages are damaged".to_owned()))
+        }
+    }
+}
+
+/// Opens a database without changing it, and returns whether its pages were intact, if they were to be checked.
+fn open_overlaid(path: &Path, is_as_closed: bool, checks: bool) -> Result<(Store, bool), StoreError> {
+    let beside = path.with_extension(WAL_EXTENSION);
+    // redb trusts the contents of its pages, and panics if they contradict each other.
+    let opened = catch_unwind(|| {
+        let mut database =
+            Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Overlay::open(path)?)?;
+        let is_intact = !checks || database.check_integrity()?;
+        if replica::replica(&database)?.is_some() {
+            return Ok((Store::view(database)?, is_intact));
+        }
+        let has_wal = beside.exists();
+        let wal = if has_wal {
+            Overlay::open(&beside).and_then(WriteAheadLog::on)
+        } else {
+            WriteAheadLog::on(InMemoryBackend::new())
+        };
+        let is_whole = is_intact && (is_as_closed || has_wal);
+        let store = Store::with(database, wal.map_err(StoreError::Wal)?, Lifetimes::default(), is_whole)?;
+        Ok((store, is_intact))
+    });
+    opened.unwrap_or_else(|_| Err(StoreError::contradictory()))
+}
 
 /// A file, and what would be different in it.
 #[derive(Debug)]
@@ -60,7 +123,7 @@ impl Overlay {
 fn in_blocks(
     offset: u64,
     length: usize,
-    mut each: impl FnMut(u64, std::ops::Range<usize>) -> io::Result<()>,
+    mut each: impl FnMut(u64, Range<usize>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut done = 0;
     while done < length {

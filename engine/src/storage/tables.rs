@@ -38,6 +38,12 @@ pub(super) const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("h
 /// Users who do not accept invites.
 pub(super) const UNINVITED: TableDefinition<Id, ()> = TableDefinition::new("uninvited");
 
+/// The state of a replicated log. Only in the view of one.
+pub(super) const REPLICA: TableDefinition<(), &[u8]> = TableDefinition::new("replica");
+
+/// What is known of the senders of the messages of a replicated log, by incarnation. Only in the view of one.
+pub(super) const PRODUCERS: TableDefinition<Id, &[u8]> = TableDefinition::new("producers");
+
 /// The number of bytes stored: keys and values of the tables that grow with use.
 pub(super) const BYTES: TableDefinition<(), u64> = TableDefinition::new("bytes");
 

@@ -15,11 +15,31 @@ pub async fn alive() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "alive\n")
 }
 
-/// Handles `/readyz`: answers 503 if commands cannot be stored, if stored data cannot be read, or if the server is stopping.
+/// Returns in one line why a part of the server is not ready. `None` if it is.
+pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// Handles `/readyz`: answers 503 with a line for each reason if commands cannot be stored, if stored data cannot be
+/// read, if the log is not ready, or if the server is stopping.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
-    let stopping = state.stop.is_cancelled();
-    if !stopping && state.writer.is_well() && state.engine.newest_seq().is_ok() {
+    let reasons = reasons(&state);
+    if reasons.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
+    let lines: String = reasons.iter().map(|reason| format!("not ready: {reason}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
+}
+
+/// Returns why this server is not ready, or nothing if it is.
+fn reasons(state: &AppState) -> Vec<String> {
+    let writer = if !state.writer.can_store() {
+        Some("messages cannot be stored")
+    } else if !state.writer.is_well() {
+        Some("the writer has ended")
+    } else {
+        None
+    };
+    let stops = state.stop.is_cancelled().then_some("Qchat is stopping");
+    let unreadable = state.engine.newest_seq().is_err().then_some("what is stored cannot be read");
+    let of_log = state.log_check.as_ref().and_then(|check| check());
+    [stops, writer, unreadable].into_iter().flatten().map(str::to_owned).chain(of_log).collect()
 }

@@ -8,6 +8,7 @@ use cookie::{Cookie, CookieJar, Key, SameSite};
 use domain::{Problem, Timestamp, UserId, id::ID_BYTES};
 use engine::{
     durable_fs::rename_durably,
+    lobby::OriginKey,
     random::{self, NoRandomness},
 };
 use sha2::{Digest, Sha256};
@@ -89,6 +90,11 @@ impl Sessions {
     /// [`KeyError`] if the file exists and cannot be read or is not a key.
     pub fn holding(self, old: &Path) -> Result<Self, KeyError> {
         Ok(Self { old: read_key(old)?, ..self })
+    }
+
+    /// Returns a key for the origins of chats, which is the same on all nodes with the same session key.
+    pub fn origin_key(&self) -> OriginKey {
+        OriginKey::new(self.key.signing())
     }
 
     /// Returns the session of a request, or `None` if it has none that is valid. Other sites can set cookies that are

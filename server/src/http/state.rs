@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
+use crate::http::{health::Check, origin::Refusals, render::PageRenderer, session::Sessions};
 
 /// The state that handlers share.
 pub struct AppState {
@@ -23,6 +23,8 @@ pub struct AppState {
     pub refusals: Refusals,
     /// The health of the writer.
     pub writer: Arc<WriterHealth>,
+    /// Why the log of a cluster is not ready. `None` in a single process.
+    pub log_check: Option<Check>,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
     /// The open WebSockets, for which a stopping server waits.

@@ -23,7 +23,8 @@ use crate::support::{Person, bodies, client::soon, client_id, process::Process};
 
 /// Runs a `qchat` on a data folder, while the runtime of the test goes on.
 async fn run(data_dir: &Path, args: &[&str]) -> (Option<i32>, String) {
-    let (data_dir, args) = (data_dir.to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
+    let (data_dir, args) =
+        (data_dir.to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
     let run = move || Process::run(&data_dir, &args.iter().map(String::as_str).collect::<Vec<_>>());
     spawn_blocking(run).await.unwrap()
 }
@@ -146,11 +147,16 @@ async fn a_backup_of_a_server_under_load_is_its_state_at_one_moment_and_is_serve
         newest = newest.max(saved.last().unwrap().seq);
         for ((_, seq), message) in before.iter().filter(|((of, _), _)| of == chat) {
             let found = saved.iter().find(|event| event.seq == *seq).and_then(|event| event.kind.message());
-            assert_eq!(found.map(|message| message.client_id), Some(*message), "acknowledged before, and missing");
+            assert_eq!(
+                found.map(|message| message.client_id),
+                Some(*message),
+                "acknowledged before, and missing"
+            );
         }
     }
     for chat in &chats {
-        let first_later = events(folder.path(), *chat).into_iter().find(|event| event.seq > newest).map(|event| event.seq);
+        let first_later =
+            events(folder.path(), *chat).into_iter().find(|event| event.seq > newest).map(|event| event.seq);
         let saved = events(&restored, *chat).len();
         let until = events(folder.path(), *chat).iter().take_while(|event| event.seq <= newest).count();
         assert_eq!(saved, until, "all chats are as at one moment: {newest}, {first_later:?}");
@@ -209,7 +215,10 @@ async fn no_database_is_replaced_unless_that_is_asked_for_and_none_of_a_running_
     done(run(folder.path(), &["backup", text(&file)]).await);
     refused(run(folder.path(), &["restore", text(&file)]).await, &["already", "--replace"]);
     let process = Process::start(folder.path());
-    refused(run(folder.path(), &["restore", "--replace", text(&file)]).await, &["qchat.redb", "another Qchat"]);
+    refused(
+        run(folder.path(), &["restore", "--replace", text(&file)]).await,
+        &["qchat.redb", "another Qchat"],
+    );
     let bea = Person::arrive(process.address).await;
     bea.watch(chat).await.post(chat, client_id(9), "after the backup").await.unwrap();
     process.kill();

@@ -24,7 +24,9 @@ async fn see_it_stop(process: Process, ana: &Person, chat: ChatId, said: u64) ->
         }
     };
     assert_eq!(problem, Problem::NotStored, "after {stored} messages");
-    assert_eq!(ana.get("/readyz").await.status, 503);
+    let ready = ana.get("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text.contains("not ready: messages cannot be stored\n"), "{}", ready.text);
     assert_eq!(ana.get("/healthz").await.status, 200);
     let refused = here
         .find(|frame| match frame {

@@ -17,6 +17,7 @@ mod limits;
 mod live;
 mod lobby;
 mod moderation;
+mod node;
 mod operator;
 mod pages;
 mod polling;

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read},
     ops::Bound,
     path::Path,
+    sync::atomic::Ordering,
 };
 
 use redb::{Database, Key, StorageBackend, TableDefinition, Value, WriteTransaction, backends::FileBackend};
@@ -69,11 +70,13 @@ fn insert(write: &WriteTransaction, input: impl Read) -> Result<Contents, Export
 
 impl Store {
     /// Replaces everything that is stored by the contents of a snapshot file, in one durable transaction: readers see all
-    /// of the old state, or all of the new one. The log continues with the state and the epoch of the file.
+    /// of the old state, or all of the new one. The log continues with the state and the epoch of the file, and in the view
+    /// of a replicated log with its place and settings.
     ///
     /// # Errors
     /// [`ExportError`] if the file cannot be read or loaded, as for [`check`](super::check), or if the database cannot be
-    /// written. Nothing is changed then.
+    /// written; [`StoreError::NotAReplica`] if this is a view of a replicated log and the file is not of one, and
+    /// [`StoreError::OfCluster`] the other way round. Nothing is changed then.
     pub fn replace(&self, file: &Path) -> Result<Contents, ExportError> {
         let input = open(file)?;
         let mut wal = self.wal();
@@ -83,17 +86,24 @@ impl Store {
         Table::ALL.iter().try_for_each(|table| table.visit(&mut Delete(&write)))?;
         let contents = insert(&write, input)?;
         let log = contents.log.ok_or(ExportError::Incomplete)?;
+        let settings = match (&contents.replica, wal.is_some()) {
+            (Some(replica), false) => replica.settings,
+            (None, true) => self.settings(),
+            (None, false) => return Err(StoreError::NotAReplica.into()),
+            (Some(_), true) => return Err(StoreError::OfCluster.into()),
+        };
         let bytes = Transaction::open(&write)?.close()?;
         self.mark.clear();
         write.commit()?;
         self.mark.set();
-        self.replaced(log.epoch, bytes);
+        self.know(log.epoch, settings);
+        self.bytes.store(bytes, Ordering::Relaxed);
         Ok(contents)
     }
 
-    /// Creates a database from a snapshot file. The log gets a new epoch, since what was stored after the file was written
-    /// is missing in it: clients do not resume from cursors that were given out by then. The new database is complete
-    /// before it gets its name, and no process can have the one open that it replaces.
+    /// Creates a database of a single process from a snapshot file. The log gets a new epoch, since what was stored after
+    /// the file was written is missing in it: clients do not resume from cursors that were given out by then. The new
+    /// database is complete before it gets its name, and no process can have the one open that it replaces.
     ///
     /// # Errors
     /// [`ExportError::Occupied`] if there is a database and `replaces` is not set, [`StoreError::InUse`] if a process has
@@ -136,9 +146,13 @@ fn fill(input: impl Read, path: &Path) -> Result<Contents, ExportError> {
     let mut batch = Transaction::open(&write)?;
     batch.advance(log)?;
     batch.close()?;
+    // A cluster that goes on from it begins another log.
+    for table in [Table::Replica, Table::Producers] {
+        table.visit(&mut Delete(&write))?;
+    }
     write.commit()?;
     database.close()?;
-    Ok(Contents { log: Some(log), ..contents })
+    Ok(Contents { log: Some(log), replica: None, ..contents })
 }
 
 /// Locks a database, if there is one, so that no other process can open it. The lock ends when it is dropped.

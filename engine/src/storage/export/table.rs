@@ -8,10 +8,10 @@ use serde::Deserialize;
 
 use super::{ExportError, Head, Rows};
 use crate::storage::{
-    codec,
+    LogState, Producer, ReplicaState, codec,
     tables::{
-        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED,
-        UNINVITED, USERS, USERS_ACTIVE,
+        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, POSTED, PRODUCERS, REMOVED,
+        REPLICA, UNINVITED, USERS, USERS_ACTIVE,
     },
 };
 
@@ -31,6 +31,8 @@ pub(super) enum Table {
     Hidden,
     Uninvited,
     Bytes,
+    Replica,
+    Producers,
 }
 
 /// Does something with a table.
@@ -48,7 +50,7 @@ pub(super) trait Sink {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Log,
         Self::Users,
         Self::UsersActive,
@@ -61,6 +63,8 @@ impl Table {
         Self::Hidden,
         Self::Uninvited,
         Self::Bytes,
+        Self::Replica,
+        Self::Producers,
     ];
 
     pub(super) fn of(number: u8) -> Option<Self> {
@@ -86,6 +90,8 @@ impl Table {
             Self::Hidden => "hidden",
             Self::Uninvited => "uninvited",
             Self::Bytes => "bytes",
+            Self::Replica => "replica",
+            Self::Producers => "producers",
         }
     }
 
@@ -103,6 +109,8 @@ impl Table {
             Self::Hidden => visitor.visit(self, HIDDEN),
             Self::Uninvited => visitor.visit(self, UNINVITED),
             Self::Bytes => visitor.visit(self, BYTES),
+            Self::Replica => visitor.visit(self, REPLICA),
+            Self::Producers => visitor.visit(self, PRODUCERS),
         }
     }
 }
@@ -114,6 +122,8 @@ pub struct Contents {
     pub made_by: String,
     /// The state of the log. `None` if nothing was ever stored.
     pub log: Option<LogState>,
+    /// The state of the replicated log. `None` if it is not that of a node of a cluster.
+    pub replica: Option<ReplicaState>,
     /// The number of users with a nickname.
     pub users: u64,
     /// The number of chats.
@@ -177,6 +187,14 @@ impl RecordCheck {
                 let before = self.event.replace((event.chat, event.seq));
                 let follows = before.is_none_or(|(of, seq)| of != event.chat || seq == event.prev);
                 (event.chat.bytes(), event.seq.0) == (chat, seq) && follows
+            }
+            Table::Replica => {
+                self.contents.replica = Some(decode(table, value)?);
+                true
+            }
+            Table::Producers => {
+                decode::<Producer>(table, value)?;
+                true
             }
             Table::UsersActive
             | Table::ChatsActive

@@ -20,6 +20,7 @@ use std::{
 use domain::{Change, ChatId, ClientId, Lifetimes, Seq, Span, Timestamp, UserId, id::ID_BYTES};
 use engine::{
     clock::{self, SteadyClock},
+    expiry::Duty,
     limits::{Caps, Rates},
     storage::{Store, StoreError},
 };
@@ -31,9 +32,10 @@ use reqwest::{
 use server::{
     Running, Settings,
     http::client::TrustedProxies,
-    start::{DATABASE, start, start_by},
+    start::{DATABASE, local, start, start_by, start_on},
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 pub(crate) use client::Client;
 
@@ -127,6 +129,20 @@ impl FakeClock {
     }
 }
 
+/// Returns the settings of a test server with this data folder.
+fn settings(data_dir: &Path) -> Settings {
+    Settings {
+        address: ([127, 0, 0, 1], 0).into(),
+        data_dir: data_dir.into(),
+        lifetimes: Lifetimes::default(),
+        sweep_interval: Span::seconds(1),
+        trusted_proxies: TrustedProxies::default(),
+        rates: Rates::OFF,
+        caps: Caps::OFF,
+        reload_port: 0,
+    }
+}
+
 /// A server for one test, with its own database.
 pub(crate) struct TestServer {
     running: Running,
@@ -154,18 +170,20 @@ impl TestServer {
     pub(crate) async fn start_at(fake_clock: &FakeClock, change: impl FnOnce(&mut Settings)) -> Self {
         let panic_watch = PanicWatch::keep();
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = Settings {
-            address: ([127, 0, 0, 1], 0).into(),
-            data_dir: folder.path().into(),
-            lifetimes: Lifetimes::default(),
-            sweep_interval: Span::seconds(1),
-            trusted_proxies: TrustedProxies::default(),
-            rates: Rates::OFF,
-            caps: Caps::OFF,
-            reload_port: 0,
-        };
+        let mut settings = settings(folder.path());
         change(&mut settings);
         let running = start_by(&settings, fake_clock.clock()).await.unwrap();
+        Self { running, folder, settings, panic_watch }
+    }
+
+    /// Starts as one node of several, whose log no other node applies.
+    pub(crate) async fn start_as_node() -> Self {
+        let panic_watch = PanicWatch::keep();
+        let folder = tempfile::tempdir().unwrap();
+        let settings = settings(folder.path());
+        let mut parts = local::open(&settings, FakeClock::default().clock()).unwrap();
+        parts.duty = Duty::Shared(watch::Sender::new(true).subscribe());
+        let running = start_on(&settings, parts).await.unwrap();
         Self { running, folder, settings, panic_watch }
     }
 

@@ -21,10 +21,22 @@ use super::{
     outgoing::OutgoingFrames,
 };
 
-/// A command, with the client's number for it.
-pub(super) struct PendingCommand {
-    request: u64,
-    command: Ask,
+/// What a frame asks for that may have to wait, before the next frame is read.
+pub(super) enum Pending {
+    /// A command, with the client's number for it.
+    Command {
+        /// The number.
+        request: u64,
+        /// The command.
+        command: Ask,
+    },
+    /// A chat to watch from a cursor that is ahead of this node.
+    Watch {
+        /// The chat.
+        chat: ChatId,
+        /// The cursor.
+        after: Cursor,
+    },
 }
 
 /// A message was refused with a delay. Messages behind it are refused as well, so that they keep their order, until it
@@ -64,10 +76,11 @@ impl Connection {
         self.write(answers).await?;
         match heard {
             Ok(None) => Ok(()),
-            Ok(Some(PendingCommand { request, command })) => {
+            Ok(Some(Pending::Command { request, command })) => {
                 self.propose(request, command).await;
                 Ok(())
             }
+            Ok(Some(Pending::Watch { chat, after })) => self.catch_up(chat, after).await,
             Err(end) => {
                 if matches!(end, End::Gone) {
                     self.read_half.finish_close();
@@ -81,7 +94,7 @@ impl Connection {
         &mut self,
         message: Result<Message, Error>,
         answers: &mut OutgoingFrames,
-    ) -> Result<Option<PendingCommand>, End> {
+    ) -> Result<Option<Pending>, End> {
         match message {
             Ok(Message::Text(text)) => match self.take(&text, answers) {
                 Err(problem) if !close::ends(problem) => {
@@ -101,18 +114,22 @@ impl Connection {
         }
     }
 
-    /// Handles a frame and adds its answer. Returns the command if it is one.
+    /// Handles a frame and adds its answer. Returns what it asks for if that may have to wait.
     pub(super) fn take(
         &mut self,
         text: &str,
         answers: &mut OutgoingFrames,
-    ) -> Result<Option<PendingCommand>, Problem> {
+    ) -> Result<Option<Pending>, Problem> {
         match serde_json::from_str(text).map_err(|_| Problem::BadFrame)? {
             ClientFrame::Hello { version: VERSION } => self.greet(answers)?,
             ClientFrame::Hello { .. } => return Err(Problem::UnknownVersion),
             _ if self.online.is_none() => return Err(Problem::HelloFirst),
             ClientFrame::Watch { chat, after } => {
                 self.pace();
+                let engine = &self.state.engine;
+                if let Some(after) = after.filter(|after| engine.is_behind(after.epoch, after.seq)) {
+                    return Ok(Some(Pending::Watch { chat, after }));
+                }
                 let answer = self.watch(chat, after);
                 answers.push(&answer)?;
             }
@@ -141,7 +158,7 @@ impl Connection {
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }
-            ClientFrame::Do { request, command } => return Ok(Some(PendingCommand { request, command })),
+            ClientFrame::Do { request, command } => return Ok(Some(Pending::Command { request, command })),
         }
         Ok(None)
     }
@@ -207,6 +224,17 @@ impl Connection {
             }
             Err(problem) => ServerFrame::refused_chat(chat, problem),
         }
+    }
+
+    /// Waits until this node has come as far as a cursor, which another node has sent, and starts to watch the chat from
+    /// there. A snapshot of before would take back what the client shows. If this node does not come as far, the client
+    /// is sent away, to another one.
+    async fn catch_up(&mut self, chat: ChatId, after: Cursor) -> Result<(), End> {
+        if !self.state.engine.wait_for(after.seq).await {
+            return Err(End::Problem(Problem::Restarting));
+        }
+        let answer = self.watch(chat, Some(after));
+        self.send(&answer).await
     }
 
     /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.

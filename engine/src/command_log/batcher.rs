@@ -1,0 +1,214 @@
+//! The batcher of a replicated log: puts the proposals that wait into one message, and publishes one message after the
+//! other. The next one goes out when the one before is in the stream, so that the order is kept.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use domain::{Epoch, Proposal};
+use postcard::ser_flavors::Size;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Outcome,
+    envelope::{Content, Envelope, MESSAGE_BYTES, encode},
+    queue::Waiting,
+    status::{LogStatus, Part, StatusSender},
+    transport::{Incarnation, MessageId, Transport},
+};
+use crate::clock::Uptime;
+
+/// The maximum number of proposals in a message.
+const MESSAGE_PROPOSALS: usize = 256;
+/// The maximum number of messages of this node that are in the stream and have not been read yet. The next one waits.
+const UNREAD: u64 = 64;
+/// The wait before a message is published again. It doubles with every further attempt.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The maximum wait before a message is published again.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// The messages of this node that have not been read from the stream yet. Shared by both ends of the log.
+pub(super) struct InFlight {
+    /// The callers that wait for the outcomes of each message, by its number, in order.
+    callers: SyncMutex<VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>>,
+    /// The number of the newest message of this node that was read.
+    read: watch::Sender<u64>,
+    epoch: RwLock<Epoch>,
+    halted: CancellationToken,
+}
+
+impl InFlight {
+    /// Creates it for a node that has published `published` messages.
+    pub(super) fn new(epoch: Epoch, published: u64) -> Self {
+        Self {
+            callers: SyncMutex::default(),
+            read: watch::Sender::new(published),
+            epoch: RwLock::new(epoch),
+            halted: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn epoch(&self) -> Epoch {
+        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_epoch(&self, epoch: Epoch) {
+        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+    }
+
+    fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) {
+        self.lock().push_back((number, callers));
+    }
+
+    /// Notes that a message of this node was read, and returns those who wait for its outcomes. Those who wait for
+    /// earlier messages are dropped: their outcome is unknown.
+    pub(super) fn take(&self, number: u64) -> Vec<oneshot::Sender<Outcome>> {
+        let mut taken = Vec::new();
+        let mut callers = self.lock();
+        while let Some((of, waiting)) = callers.pop_front_if(|(of, _)| *of <= number) {
+            if of == number {
+                taken = waiting;
+            }
+        }
+        drop(callers);
+        self.read.send_if_modified(|read| {
+            let is_newer = number > *read;
+            *read = number.max(*read);
+            is_newer
+        });
+        taken
+    }
+
+    /// Stops the log: nothing is published any more.
+    pub(super) fn halt(&self) {
+        self.halted.cancel();
+        self.lock().clear();
+    }
+
+    /// Waits until a message of this node was read.
+    async fn has_read(&self, number: u64) {
+        // The sender is part of `self`, so it is not gone.
+        let _ = self.read.subscribe().wait_for(|read| *read >= number).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>> {
+        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes the proposals of this node.
+pub struct Batcher<T> {
+    /// Held while it runs, so that there is one at a time.
+    work: Mutex<Work>,
+    transport: T,
+    in_flight: Arc<InFlight>,
+    from: Incarnation,
+    uptime: Uptime,
+    status: StatusSender,
+}
+
+/// What is to be published.
+struct Work {
+    queue: mpsc::Receiver<Waiting>,
+    /// The message that is being published. It is kept here, so that it is not lost by a panic.
+    current: Option<Envelope>,
+    /// The number of the newest message.
+    number: u64,
+}
+
+impl<T: Transport> Batcher<T> {
+    /// Creates a batcher for an incarnation that has published a number of messages.
+    pub(super) fn new(
+        queue: mpsc::Receiver<Waiting>,
+        transport: T,
+        in_flight: Arc<InFlight>,
+        (from, published): (Incarnation, u64),
+        uptime: Uptime,
+        status: StatusSender,
+    ) -> Self {
+        let work = Mutex::new(Work { queue, current: None, number: published });
+        Self { work, transport, in_flight, from, uptime, status }
+    }
+
+    /// Publishes what is proposed, until nobody can propose any more and all messages of this node have been read back,
+    /// or until the log is halted. A message is published until it is in the stream, and never skipped. May be called
+    /// again after a panic, and goes on where it was.
+    pub async fn run(&self) {
+        let mut work = self.work.lock().await;
+        tokio::select! {
+            () = self.publish_all(&mut work) => {}
+            () = self.in_flight.halted.cancelled() => work.queue.close(),
+        }
+        // Whoever still waits in a log that is halted asks another node.
+        while work.queue.try_recv().is_ok() {}
+    }
+
+    async fn publish_all(&self, work: &mut Work) {
+        loop {
+            if work.current.is_none() {
+                let Some(proposals) = self.next(work).await else { break };
+                let (from, number) = (self.from, work.number);
+                let content = Content::Proposals(proposals);
+                work.current = Some(Envelope { from, number, uptime_millis: 0, content });
+            }
+            if let Some(message) = work.current.as_mut() {
+                self.in_flight.has_read(message.number.saturating_sub(UNREAD)).await;
+                self.publish(message).await;
+            }
+            work.current = None;
+        }
+        self.in_flight.has_read(work.number).await;
+    }
+
+    /// Waits for proposals, and takes those that are waiting. `None` if there are none and nobody can propose any more.
+    async fn next(&self, work: &mut Work) -> Option<Vec<Proposal>> {
+        let mut waiting = Some(work.queue.recv().await?);
+        let (mut proposals, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while let Some(Waiting { proposal, outcome }) = waiting {
+            // A proposal that cannot be encoded counts as nothing here, and is refused when its message is.
+            bytes += postcard::serialize_with_flavor(&proposal, Size::default()).unwrap_or(0);
+            proposals.push(proposal);
+            callers.push(outcome);
+            let is_full = bytes >= MESSAGE_BYTES || proposals.len() >= MESSAGE_PROPOSALS;
+            waiting = if is_full { None } else { work.queue.try_recv().ok() };
+        }
+        work.number += 1;
+        self.in_flight.push(work.number, callers);
+        Some(proposals)
+    }
+
+    /// Publishes a message until it is in the stream: until that is acknowledged, or the message was read back, since an
+    /// answer may be lost.
+    async fn publish(&self, message: &mut Envelope) {
+        let MessageId { from, number } = MessageId { from: self.from, number: message.number };
+        let mut wait = FIRST_WAIT;
+        loop {
+            message.uptime_millis = u64::try_from((self.uptime)().as_millis()).unwrap_or(u64::MAX);
+            let payload = match encode(self.in_flight.epoch(), message) {
+                Ok(payload) => payload,
+                Err(error) => {
+                    tracing::error!(%error, "a message of the log could not be encoded, and is dropped");
+                    drop(self.in_flight.take(number));
+                    return;
+                }
+            };
+            let published = tokio::select! {
+                published = self.transport.publish(MessageId { from, number }, payload) => published,
+                () = self.in_flight.has_read(number) => Ok(()),
+            };
+            let Err(error) = published else { break };
+            self.status.set(Part::Publisher, LogStatus::Waiting(error));
+            tokio::select! {
+                () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
+                () = self.in_flight.has_read(number) => break,
+            }
+        }
+        self.status.set(Part::Publisher, LogStatus::Well);
+    }
+}

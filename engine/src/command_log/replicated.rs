@@ -1,0 +1,550 @@
+//! The command log of a cluster: a stream that every node reads in the same order, and whose messages are durable before
+//! they are read. What this node's callers propose is put into it by the [`Batcher`]; what any node has put into it is
+//! taken from it by the [`ReplicatedLog`], on each node alike.
+//!
+//! A message takes effect once, however often it is in the stream: it has the incarnation of its sender and a number, and
+//! what was applied of each sender is part of the state. So a sender repeats a message until it is sure that it is there.
+//!
+//! A node that cannot tell what to do with a message stops before it, and does not guess: it would differ from the others.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use domain::{Entry, Epoch, LogClock, LogSettings, Problem, Proposal, Rules, Seq, Timestamp};
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Replacement, Sequencer, Written,
+    batcher::{Batcher, InFlight},
+    envelope::{Content, Decoded, Envelope, Founding, NotDecodable, decode},
+    parking::Parked,
+    queue::{ProposalQueue, queue},
+    status::{LogStatus, Part, StatusSender},
+    transport::{Delivery, Incarnation, Transport},
+};
+use crate::{
+    clock::Uptime,
+    storage::{Advance, MARK_PLACES, Producer, Store, StoreError},
+};
+
+/// The number of proposals after which a transaction is not made larger.
+const BATCH_PROPOSALS: usize = 1_024;
+/// The size in bytes of the messages after which a transaction is not made larger.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// The maximum number of senders that are known: the one that has been silent for the longest is forgotten.
+const PRODUCERS: usize = 1_024;
+/// The maximum size of the changes since a checkpoint, in bytes, at which the next one is made.
+const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
+/// The maximum time from the first change after a checkpoint to the next checkpoint.
+const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
+/// How often it is tried to write to the database. redb accepts nothing more after some errors, so the process has to be
+/// started again then.
+const TRIES: u32 = 3;
+/// The wait before the second try. It doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// How long a node may always have something still to read before it counts as not ready.
+const LAG: Duration = Duration::from_secs(5);
+
+/// What a replicated log is opened with.
+pub struct Opening<T> {
+    /// The incarnation of this process.
+    pub me: Incarnation,
+    /// The number of messages that this incarnation has published already: 1 if it founded the log, else 0.
+    pub published: u64,
+    /// What publishes messages.
+    pub transport: T,
+    /// What was read from the stream, beginning after the place that the store has reached. The log ends when this does.
+    pub deliveries: mpsc::Receiver<Delivery>,
+    /// The place of the newest message in the stream now.
+    pub newest: u64,
+    /// The oldest and the newest rules by which this process can decide.
+    pub rules: (Rules, Rules),
+    /// How long this process has been running.
+    pub uptime: Uptime,
+    /// Where the log tells how it is doing.
+    pub status: StatusSender,
+}
+
+/// Opens a replicated log, which goes on where the store ends.
+///
+/// # Errors
+/// [`StoreError::NotAReplica`] if the store is not the view of a replicated log, or any error of reading it.
+pub fn open<T: Transport>(
+    store: &Store,
+    opening: Opening<T>,
+) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
+    let Opening { me, published, transport, deliveries, newest, rules, uptime, status } = opening;
+    let applied = Applied::of(store)?;
+    let in_flight = Arc::new(InFlight::new(applied.epoch, published));
+    let (sender, receiver) = queue();
+    let sequencer = ReplicatedSequencer { queue: sender, in_flight: Arc::clone(&in_flight) };
+    let batcher =
+        Batcher::new(receiver, transport, Arc::clone(&in_flight), (me, published), uptime, status.clone());
+    let progress = if newest <= applied.place { Progress::Live } else { Progress::CatchingUp };
+    let mut log = ReplicatedLog {
+        deliveries: Parked::new(deliveries),
+        pending: None,
+        me,
+        rules,
+        applied,
+        parts: Vec::new(),
+        in_flight,
+        status,
+        checkpoint: None,
+        stopped: None,
+        progress,
+        behind: 0,
+    };
+    log.behind = newest.saturating_sub(log.applied.place);
+    log.tell_progress();
+    Ok((sequencer, log, batcher))
+}
+
+/// The end of a replicated log that takes proposals.
+pub struct ReplicatedSequencer {
+    queue: ProposalQueue,
+    in_flight: Arc<InFlight>,
+}
+
+impl Sequencer for ReplicatedSequencer {
+    fn epoch(&self) -> Epoch {
+        self.in_flight.epoch()
+    }
+
+    fn propose(&self, proposal: Proposal) -> BoxFuture<'_, Result<oneshot::Receiver<Outcome>, Problem>> {
+        Box::pin(self.queue.propose(proposal))
+    }
+}
+
+/// The end of a replicated log that the writer reads.
+pub struct ReplicatedLog {
+    deliveries: Parked<Delivery>,
+    /// What was taken from the channel and could not be part of the batch.
+    pending: Option<Delivery>,
+    me: Incarnation,
+    rules: (Rules, Rules),
+    applied: Applied,
+    /// The messages of the batch that was handed out.
+    parts: Vec<MessagePart>,
+    in_flight: Arc<InFlight>,
+    status: StatusSender,
+    /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
+    checkpoint: Option<Instant>,
+    stopped: Option<Stopped>,
+    progress: Progress,
+    /// The number of messages that are in the stream after the newest one that was taken.
+    behind: u64,
+}
+
+/// The state of the log as the store will have it after what was handed out.
+struct Applied {
+    epoch: Epoch,
+    seq: Seq,
+    place: u64,
+    settings: LogSettings,
+    clock: LogClock,
+    producers: HashMap<Incarnation, Producer>,
+}
+
+impl Applied {
+    /// Reads it from the store.
+    fn of(store: &Store) -> Result<Self, StoreError> {
+        let state = store.replica()?.ok_or(StoreError::NotAReplica)?;
+        let log = store.read(Timestamp::default())?.log()?.ok_or(StoreError::NotAReplica)?;
+        Ok(Self {
+            epoch: log.epoch,
+            seq: log.seq,
+            place: state.place,
+            settings: state.settings,
+            clock: state.clock,
+            producers: store.producers()?.into_iter().collect(),
+        })
+    }
+
+    /// Moves on to the next place. `producers` is what has become known there.
+    fn advance(&mut self, producers: Vec<(Incarnation, Option<Producer>)>) -> Advance {
+        let after = self.place;
+        self.place += 1;
+        Advance { after, place: self.place, settings: self.settings, clock: self.clock, producers }
+    }
+
+    /// Notes the newest message of a sender. Returns what has become known.
+    fn note(&mut self, from: Incarnation, producer: Producer) -> Vec<(Incarnation, Option<Producer>)> {
+        let mut noted = vec![(from, Some(producer))];
+        self.producers.insert(from, producer);
+        if self.producers.len() > PRODUCERS {
+            // The order is the same on all nodes.
+            let others = self.producers.iter().filter(|(id, _)| **id != from);
+            if let Some(oldest) = others.min_by_key(|(id, known)| (known.at, **id)).map(|(id, _)| *id) {
+                self.producers.remove(&oldest);
+                noted.push((oldest, None));
+            }
+        }
+        noted
+    }
+}
+
+/// One message of a batch.
+struct MessagePart {
+    /// The number of its entries.
+    entries: usize,
+    advance: Advance,
+}
+
+/// Why nothing more is applied.
+enum Stopped {
+    /// There is a message that cannot be applied. The database stays as it is.
+    Halted,
+    /// The database could not be written. The writer has not been told yet.
+    Failing(NotStored),
+    /// The writer has been told.
+    Failed,
+}
+
+/// How far this node is behind the stream.
+enum Progress {
+    /// It has not reached the end of the stream yet.
+    CatchingUp,
+    /// It has just been at the end.
+    Live,
+    /// It was at the end, and has had something to read since this moment.
+    Late(Instant),
+}
+
+/// A batch that is being put together.
+#[derive(Default)]
+struct Gathered {
+    entries: Vec<Placed>,
+    parts: Vec<MessagePart>,
+    bytes: usize,
+    /// Whether the settings have changed, so that what follows is decided otherwise.
+    ends: bool,
+}
+
+impl Gathered {
+    fn is_full(&self) -> bool {
+        let is_marked = self.parts.last().is_some_and(|part| part.advance.place.is_multiple_of(MARK_PLACES));
+        self.ends || is_marked || self.entries.len() >= BATCH_PROPOSALS || self.bytes >= BATCH_BYTES
+    }
+
+    fn add(&mut self, entries: Vec<Placed>, advance: Advance) {
+        self.parts.push(MessagePart { entries: entries.len(), advance });
+        self.entries.extend(entries);
+    }
+}
+
+impl Log for ReplicatedLog {
+    /// Takes the messages that are waiting, up to about 1,024 proposals. Each proposal gets the next sequence number; all
+    /// of a message get its time.
+    fn next(&mut self) -> Next {
+        loop {
+            let first = match self.pending.take() {
+                Some(first) => first,
+                None => match self.deliveries.receive(self.checkpoint) {
+                    Poll::Ready(Some(first)) => first,
+                    Poll::Ready(None) => return Next::End,
+                    Poll::Pending => return Next::Nothing,
+                },
+            };
+            let mut gathered = Gathered::default();
+            let mut delivery = Some(first);
+            while let Some(taken) = delivery {
+                // After a stop everything is taken and dropped, until the log is closed.
+                match taken {
+                    _ if self.stopped.is_some() => {}
+                    Delivery::Message { place, at, payload, behind } => {
+                        self.take(&mut gathered, place, at, &payload);
+                        self.behind = behind;
+                    }
+                    Delivery::Replace { file, place } if gathered.parts.is_empty() => {
+                        self.status.set(Part::Applier, LogStatus::Loading { place });
+                        return Next::Replace(Replacement { file, place });
+                    }
+                    replacement @ Delivery::Replace { .. } => {
+                        self.pending = Some(replacement);
+                        break;
+                    }
+                }
+                if gathered.is_full() {
+                    break;
+                }
+                delivery = self.deliveries.take();
+            }
+            let Gathered { entries, parts, .. } = gathered;
+            if let Some(advance) = merged(&parts) {
+                self.parts = parts;
+                return Next::Batch(Batch { entries, advance: Some(advance) });
+            }
+        }
+    }
+
+    /// Entries are in the stream, so none is refused and none is left out. If a batch panics, its messages are stored one
+    /// by one, and the log halts before the one that panics alone.
+    fn store(&mut self, store: &Guarded<'_>, batch: Batch, commit: Commit) -> Vec<Written> {
+        let parts = std::mem::take(&mut self.parts);
+        let mut written = Vec::new();
+        match self.stored(store, &batch, commit) {
+            Ok(stored) => written.push(Written { entries: batch.entries, stored: Ok(stored) }),
+            Err(NotStored::Panicked) => {
+                tracing::warn!(messages = parts.len(), "messages of the log are tried one by one");
+                let mut entries = batch.entries.into_iter();
+                for MessagePart { entries: count, advance } in parts {
+                    let place = advance.place;
+                    let entries = entries.by_ref().take(count).collect();
+                    let batch = Batch { entries, advance: Some(advance) };
+                    match self.stored(store, &batch, commit) {
+                        Ok(stored) => written.push(Written { entries: batch.entries, stored: Ok(stored) }),
+                        Err(NotStored::Panicked) => {
+                            let reason = "to decide it panics, which is a fault in Qchat".to_owned();
+                            self.halt(LogStatus::Halted { place, reason });
+                            break;
+                        }
+                        Err(error) => {
+                            self.stopped = Some(Stopped::Failing(error));
+                            break;
+                        }
+                    }
+                }
+            }
+            // Nobody is told that the entries were not stored: they are in the stream, and will be.
+            Err(error) => self.stopped = Some(Stopped::Failing(error)),
+        }
+        if self.stopped.is_none() {
+            self.tell_progress();
+        }
+        written
+    }
+
+    fn replace(&mut self, store: &Guarded<'_>, replacement: Replacement) -> Result<(), NotStored> {
+        let Replacement { file, place } = replacement;
+        let _ = file;
+        tracing::info!(place, "the database is replaced by a snapshot of the cluster");
+        self.applied = store.run(Applied::of)?;
+        self.in_flight.set_epoch(self.applied.epoch);
+        if let Some(known) = self.applied.producers.get(&self.me) {
+            // Their outcomes are not known here.
+            drop(self.in_flight.take(known.number));
+        }
+        Ok(())
+    }
+
+    /// Makes a checkpoint when it is due.
+    fn maintain(&mut self, store: &Guarded<'_>) -> Result<(), NotStored> {
+        if let Some(Stopped::Failing(_)) = self.stopped
+            && let Some(Stopped::Failing(error)) = self.stopped.replace(Stopped::Failed)
+        {
+            self.in_flight.halt();
+            return Err(error);
+        }
+        let is_due = self.checkpoint.is_some_and(|at| at <= Instant::now());
+        if is_due || store.store.unsaved_bytes() >= self.checkpoint_bytes() {
+            self.checkpoint = None;
+            return self.persistently(store, Store::checkpoint);
+        }
+        Ok(())
+    }
+}
+
+impl ReplicatedLog {
+    /// Adds the next message to a batch, unless it is none for this node, or was added before.
+    fn take(&mut self, gathered: &mut Gathered, place: u64, at: Timestamp, payload: &Bytes) {
+        let reached = self.applied.place;
+        if place <= reached {
+            return;
+        }
+        if place != reached + 1 {
+            return self.halt(LogStatus::Gap { after: reached, place });
+        }
+        gathered.bytes += payload.len();
+        match decode(self.applied.epoch, payload) {
+            Ok(Decoded::Envelope(envelope)) => self.accept(gathered, at, envelope),
+            Ok(Decoded::Skipped(reason)) => {
+                tracing::warn!(place, %reason, "a message of the stream is skipped");
+                gathered.add(Vec::new(), self.applied.advance(Vec::new()));
+            }
+            Err(NotDecodable::Newer { format }) => self.halt(LogStatus::NeedsFormat { place, format }),
+            Err(error @ NotDecodable::Malformed) => {
+                self.halt(LogStatus::Halted { place, reason: error.to_string() });
+            }
+        }
+    }
+
+    /// Adds a message that can be read to a batch.
+    fn accept(&mut self, gathered: &mut Gathered, stream_time: Timestamp, envelope: Envelope) {
+        let Envelope { from, number, uptime_millis, content } = envelope;
+        let known = self.applied.producers.get(&from).copied();
+        let is_repeated = known.is_some_and(|known| number <= known.number);
+        let is_first = self.applied.producers.is_empty();
+        match &content {
+            _ if is_repeated => {}
+            Content::Founded(founding) if is_first => {
+                if let Some(trouble) = self.trouble_with(founding) {
+                    return self.halt(trouble);
+                }
+                self.applied.settings = founding.settings;
+                self.applied.clock = LogClock::new(founding.at, founding.clock_offset);
+                gathered.ends = true;
+            }
+            _ if is_first => {
+                let place = self.applied.place + 1;
+                let reason = "the log does not begin with how it was founded".to_owned();
+                return self.halt(LogStatus::Halted { place, reason });
+            }
+            Content::Rules(rules) => {
+                if let Some(trouble) = self.trouble_with_rules(*rules) {
+                    return self.halt(trouble);
+                }
+                self.applied.settings.rules = self.applied.settings.rules.max(*rules);
+                gathered.ends = true;
+            }
+            Content::Founded(_) | Content::Proposals(_) => {}
+        }
+        let callers = if from == self.me { self.in_flight.take(number) } else { Vec::new() };
+        if is_repeated {
+            return gathered.add(Vec::new(), self.applied.advance(Vec::new()));
+        }
+        let mut clock = known.map(|known| known.clock);
+        let at = self.applied.clock.at(stream_time, &mut clock, uptime_millis);
+        let entries = match content {
+            Content::Proposals(proposals) => self.place(proposals, callers),
+            Content::Founded(_) | Content::Rules(_) => Vec::new(),
+        };
+        let noted = clock.map(|clock| self.applied.note(from, Producer { number, at, clock }));
+        gathered.add(entries, self.applied.advance(noted.unwrap_or_default()));
+    }
+
+    /// Gives the proposals of a message their sequence numbers and the time of the message.
+    fn place(&mut self, proposals: Vec<Proposal>, callers: Vec<oneshot::Sender<Outcome>>) -> Vec<Placed> {
+        let mut callers = callers.into_iter();
+        let mut placed = Vec::with_capacity(proposals.len());
+        for mut proposal in proposals {
+            if let Proposal::ClockSet(by) = proposal {
+                if by == self.applied.clock.away().saturating_neg() && by != 0 {
+                    self.applied.clock.set(by);
+                } else {
+                    // It was proposed twice: the clock is right already. An entry that changes nothing takes its place.
+                    proposal = Proposal::Touch { users: Vec::new(), chats: Vec::new() };
+                }
+            }
+            self.applied.seq = self.applied.seq.next();
+            let entry = Entry { seq: self.applied.seq, at: self.applied.clock.last(), proposal };
+            placed.push(Placed { entry, outcome: callers.next() });
+        }
+        placed
+    }
+
+    /// Returns why this node cannot apply the founding of the log, or `None` if it can.
+    fn trouble_with(&self, founding: &Founding) -> Option<LogStatus> {
+        if founding.seq != self.applied.seq {
+            let (place, Seq(has), Seq(needs)) = (self.applied.place + 1, self.applied.seq, founding.seq);
+            let reason = format!("the log was founded with {needs} entries, and this node has {has}");
+            return Some(LogStatus::Halted { place, reason });
+        }
+        self.trouble_with_rules(founding.settings.rules)
+    }
+
+    /// Returns why this node cannot decide by these rules, or `None` if it can.
+    fn trouble_with_rules(&self, rules: Rules) -> Option<LogStatus> {
+        let (oldest, newest) = self.rules;
+        let is_known = (oldest..=newest).contains(&rules);
+        let place = self.applied.place + 1;
+        (!is_known).then_some(LogStatus::NeedsRules { place, rules, known: self.rules })
+    }
+
+    /// Stops before a message. What is stored stays.
+    fn halt(&mut self, status: LogStatus) {
+        self.status.set(Part::Applier, status);
+        self.in_flight.halt();
+        self.stopped = Some(Stopped::Halted);
+    }
+
+    /// Stores a batch, or fails when that has failed several times.
+    fn stored(
+        &mut self,
+        store: &Guarded<'_>,
+        batch: &Batch,
+        commit: Commit,
+    ) -> Result<super::Stored, NotStored> {
+        let stored = self.persistently(store, |store| commit(store, batch))?;
+        let after = self.checkpoint_after();
+        self.checkpoint.get_or_insert_with(|| Instant::now() + after);
+        Ok(stored)
+    }
+
+    /// Tries something several times, with a checkpoint in between, which makes room in the database. A panic is not tried
+    /// again.
+    fn persistently<R>(
+        &self,
+        store: &Guarded<'_>,
+        work: impl Fn(&Store) -> Result<R, StoreError>,
+    ) -> Result<R, NotStored> {
+        let mut wait = FIRST_WAIT;
+        let mut tries = 1;
+        loop {
+            let error = match store.run(&work) {
+                Err(NotStored::Store(error)) => error,
+                done => return done,
+            };
+            tracing::error!(%error, tries, "the database cannot be written");
+            self.status.set(Part::Applier, LogStatus::DiskFailing(error.to_string()));
+            if tries == TRIES {
+                return Err(error.into());
+            }
+            if let Err(error) = store.run(Store::checkpoint) {
+                tracing::error!(%error, "no checkpoint of the database can be made");
+            }
+            thread::sleep(wait);
+            wait *= 2;
+            tries += 1;
+        }
+    }
+
+    /// Tells how far behind the stream this node is, after something was stored.
+    fn tell_progress(&mut self) {
+        let behind = self.behind;
+        self.progress = match self.progress {
+            _ if behind == 0 => Progress::Live,
+            Progress::CatchingUp => Progress::CatchingUp,
+            Progress::Live => Progress::Late(Instant::now()),
+            Progress::Late(since) if since.elapsed() >= LAG => Progress::CatchingUp,
+            Progress::Late(since) => Progress::Late(since),
+        };
+        let status = match self.progress {
+            Progress::CatchingUp => LogStatus::CatchingUp { behind },
+            Progress::Live | Progress::Late(_) => LogStatus::Live { behind },
+        };
+        self.status.set(Part::Applier, status);
+    }
+
+    /// Returns the time from the first change to a checkpoint. It differs from node to node, so that not all of them make
+    /// theirs, which takes a moment, at the same time.
+    fn checkpoint_after(&self) -> Duration {
+        CHECKPOINT_AFTER - Duration::from_millis(10 * u64::from(self.stagger()))
+    }
+
+    /// Returns the size of the changes at which a checkpoint is made. It differs likewise.
+    fn checkpoint_bytes(&self) -> u64 {
+        CHECKPOINT_BYTES - 32 * 1024 * u64::from(self.stagger())
+    }
+
+    /// Returns a number that is fixed for this incarnation and random among others.
+    fn stagger(&self) -> u8 {
+        let [first, ..] = self.me.as_bytes();
+        *first
+    }
+}
+
+/// Returns how far several messages take the log, one after the other. `None` if there are none.
+fn merged(parts: &[MessagePart]) -> Option<Advance> {
+    let (first, last) = (parts.first()?, parts.last()?);
+    let producers = parts.iter().flat_map(|part| part.advance.producers.iter().copied()).collect();
+    let Advance { place, settings, clock, .. } = last.advance;
+    Some(Advance { after: first.advance.after, place, settings, clock, producers })
+}
