@@ -226,9 +226,10 @@ impl<R: Read> Reader<R> {
         }
         reader.checksum.update(&start);
         reader.at = limit;
-        match reader.next()? {
-            (Part::Head(head), _) => Ok((reader, head)),
-            _ => Err(ExportError::Damaged(limit)),
+        let (part, _) = reader.next()?;
+        match part {
+            Part::Head(head) => Ok((reader, head)),
+            Part::Rows(_) | Part::End { .. } => Err(ExportError::Damaged(limit)),
         }
     }
 
@@ -296,16 +297,17 @@ fn read(
     let (mut reader, head) = Reader::begin(input)?;
     loop {
         let begins = reader.at;
-        match reader.next()? {
-            (Part::Rows(number), rest) => {
+        let (part, rest) = reader.next()?;
+        match part {
+            Part::Rows(number) => {
                 let table = Table::of(number).ok_or(ExportError::Newer)?;
                 rows(table, Rows(rest))?;
             }
-            (Part::End { rows }, _) => {
+            Part::End { rows } => {
                 reader.end()?;
                 return Ok((head, rows));
             }
-            (Part::Head(_), _) => return Err(ExportError::Damaged(begins)),
+            Part::Head(_) => return Err(ExportError::Damaged(begins)),
         }
     }
 }
@@ -469,7 +471,7 @@ mod tests {
         let parts = [log_with(&[]), rows(1, &[(&id.bytes(), &user)]), rows(6, &[(&key, &event)]), end(3)];
         let bytes = file(&parts);
         assert_eq!(bytes[..5], *b"QCSN\x01");
-        assert_eq!(bytes[5..13], [7, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[5..13], [7, 0, 0, 0, 89, 168, 202, 224]);
         assert_eq!((bytes.len(), crc32fast::hash(&bytes)), (0, 0));
         let contents = check(&bytes).unwrap();
         assert_eq!(

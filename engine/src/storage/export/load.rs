@@ -11,8 +11,8 @@ use std::{
 use redb::{Database, Key, StorageBackend, TableDefinition, Value, WriteTransaction, backends::FileBackend};
 
 use super::{
-    Contents, ExportError, open, read,
-    table::{RecordCheck, Rows, Sink, Table, Visitor},
+    Contents, ExportError, Rows, open, read,
+    table::{RecordCheck, Sink, Table, Visitor},
 };
 use crate::{
     durable_fs::rename_durably,
