@@ -118,7 +118,7 @@ mod tests {
         /// way for `late`.
         fn message(&mut self, sender: u8, true_time: u64, wrong: i64, late: u64) -> u64 {
             // Each has started at another time.
-            let uptime = true_time - late - BEGUN + 1_000_000 * (1 + u64::from(sender));
+            let uptime = true_time + 1_000_000 * (1 + u64::from(sender)) - late - BEGUN;
             let stream_time = Timestamp(true_time).moved(wrong);
             self.clock.at(stream_time, self.senders.entry(sender).or_default(), uptime).0
         }

@@ -12,12 +12,15 @@ use std::{
 };
 
 use domain::{
-    Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, RemovedBy, Seq,
-    StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
+    Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Lifetimes, LogClock, Message, Nickname,
+    RemovedBy, SenderClock, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
 };
-use engine::storage::{
-    Store, StoreError,
-    export::{self, ExportError},
+use engine::{
+    command_log::transport::Incarnation,
+    storage::{
+        Advance, LogState, Producer, ReplicaState, Store, StoreError,
+        export::{self, ExportError},
+    },
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -160,6 +163,84 @@ fn what_was_exported_is_there_again_in_another_database() {
     assert_eq!(again.log.unwrap().seq, log.seq);
     let different = bytes_of(&restored).len();
     assert_eq!(different, exported.len());
+}
+
+/// The state of a view that has applied nothing, at a place of the stream.
+fn state(place: u64) -> ReplicaState {
+    let lifetimes = Lifetimes { message: Span::seconds(99), ..Lifetimes::default() };
+    ReplicaState::beginning(place, lifetimes.into(), LogClock::new(NOW, 0))
+}
+
+/// Returns an empty view of a replicated log, at a place of the stream.
+fn view_at(place: u64) -> Store {
+    let store = Store::replica_in_memory().unwrap();
+    let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(100), at: NOW };
+    store.begin_replica(None, log, &state(place)).unwrap();
+    store
+}
+
+/// Applies the next message of the stream, which starts a chat.
+fn apply_next(store: &Store) {
+    let before = store.replica().unwrap().unwrap();
+    let log = store.read(NOW).unwrap().log().unwrap().unwrap();
+    let log = LogState { seq: log.seq.next(), ..log };
+    let sender = Incarnation::from_bytes([6; ID_BYTES]);
+    let clock = SenderClock { uptime_millis: 7, steady: NOW };
+    let advance = Advance {
+        after: before.place,
+        place: before.place + 1,
+        settings: before.settings,
+        clock: before.clock,
+        producers: vec![(sender, Some(Producer { number: before.place, at: NOW, clock }))],
+    };
+    let event = Event { chat: chat(0), seq: log.seq, prev: Seq::ZERO, at: NOW, kind: started(0) };
+    store.write_replica(Some(log), &advance, |batch| batch.apply(&Change::Chat(event))).unwrap();
+}
+
+#[test]
+fn a_node_that_loads_a_snapshot_goes_on_at_its_place_with_its_settings_and_senders() {
+    let store = view_at(40);
+    apply_next(&store);
+    let (_folder, path) = file_of(&bytes_of(&store));
+    let contents = export::check(&path).unwrap();
+    assert_eq!(contents.replica.map(|replica| replica.place), Some(41));
+    let other = Store::replica_in_memory().unwrap();
+    assert_eq!(other.replace(&path).unwrap(), contents);
+    assert_eq!(other.replica().unwrap(), store.replica().unwrap());
+    assert_eq!(other.producers().unwrap(), store.producers().unwrap());
+    assert_eq!((other.epoch(), other.settings()), (store.epoch(), state(0).settings));
+    apply_next(&store);
+    apply_next(&other);
+    assert!(bytes_of(&other) == bytes_of(&store), "the same rows and the same digest");
+
+    // Neither takes the place of the other.
+    let alone = filled(1);
+    let refused = alone.replace(&path);
+    assert!(matches!(refused, Err(ExportError::Store(StoreError::OfCluster))), "{refused:?}");
+    let (_alone, of_alone) = file_of(&bytes_of(&alone));
+    let refused = other.replace(&of_alone);
+    assert!(matches!(refused, Err(ExportError::Store(StoreError::NotAReplica))), "{refused:?}");
+    assert_eq!(other.replica().unwrap().unwrap().place, 42);
+}
+
+#[test]
+fn a_backup_of_a_node_is_restored_as_the_database_of_a_single_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let of_node = folder.path().join("node.redb");
+    let store = Store::open_replica(&of_node).unwrap();
+    let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(100), at: NOW };
+    store.begin_replica(Some(&of_node), log, &state(40)).unwrap();
+    apply_next(&store);
+    store.close(&of_node).unwrap();
+    assert_eq!(Store::check(&of_node).unwrap().replica.unwrap().place, 41);
+    let store = Store::open_read_only(&of_node).unwrap();
+    let (_folder, path) = file_of(&bytes_of(&store));
+    let database = folder.path().join(DATABASE);
+    Store::restore(&path, &database, false).unwrap();
+    let restored = Store::open(&database, Lifetimes::default()).unwrap();
+    assert_eq!((restored.replica().unwrap(), restored.producers().unwrap()), (None, Vec::new()));
+    assert_ne!(restored.epoch(), log.epoch);
+    assert_eq!(put(&restored, chat(0), posted(0, 1)), Seq(102));
 }
 
 #[test]

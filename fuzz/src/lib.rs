@@ -6,15 +6,20 @@
 //! variations of them.
 
 mod decide;
+
 use domain::{
-    Body, Chat, Command, Event, Nickname, Title, User,
+    Body, Chat, Command, Epoch, Event, Nickname, Title, User,
     frame::{Ask, ClientFrame, ServerFrame},
+    id::ID_BYTES,
     link::{self, Segment},
     slash::{self, ComposerInput},
     text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
     unicode::characters,
 };
-use engine::storage::codec;
+use engine::{
+    command_log::envelope::{self, Decoded, NotDecodable},
+    storage::codec,
+};
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeTuple};
 
 pub use decide::decide;
@@ -89,6 +94,36 @@ fn stored<T: Serialize + for<'de> Deserialize<'de> + PartialEq>(bytes: &[u8]) {
     if let Ok(read) = codec::decode::<T>(&record) {
         let again = codec::encode(&read).map(|written| codec::decode::<T>(&written));
         assert!(matches!(again, Ok(Ok(again)) if again == read), "{bytes:?}");
+    }
+}
+
+/// Messages of a replicated log: any bytes are skipped, refused or read, and a message that can be read is the same after
+/// it is written and read again. Whether a message is skipped does not depend on its format, so that nodes of different
+/// versions skip the same.
+pub fn envelope(bytes: &[u8]) {
+    const EPOCH: Epoch = Epoch::from_bytes([1; ID_BYTES]);
+    let _ = envelope::decode(EPOCH, bytes);
+    // Random bytes have no valid checksum, so they are put after a head with one. The first chooses the format.
+    let Some((format, rest)) = bytes.split_first() else { return };
+    let message = |format: u8| {
+        let mut checked = vec![format];
+        checked.extend(EPOCH.bytes());
+        checked.extend(rest);
+        let checksum = crc32fast::hash(&checked).to_le_bytes();
+        [b"QCLG".as_slice(), &[format], &checksum, &checked[1..]].concat()
+    };
+    match envelope::decode(EPOCH, &message(*format % 4)) {
+        Ok(Decoded::Skipped(reason)) => assert_eq!(bytes, [], "{reason}"),
+        Ok(Decoded::Envelope(read)) => {
+            let again = envelope::encode(EPOCH, &read).map(|written| envelope::decode(EPOCH, &written));
+            assert!(matches!(again, Ok(Ok(Decoded::Envelope(again))) if again == read), "{bytes:?}");
+        }
+        Err(NotDecodable::Newer { format }) => assert!(format > envelope::FORMAT),
+        Err(NotDecodable::Malformed) => {}
+    }
+    for format in [0, 1, u8::MAX] {
+        let elsewhere = envelope::decode(Epoch::from_bytes([2; ID_BYTES]), &message(format));
+        assert!(matches!(elsewhere, Ok(Decoded::Skipped(_))), "{bytes:?}");
     }
 }
 

@@ -77,3 +77,8 @@ fn records() {
 fn decisions() {
     run("decide", fuzz::decide);
 }
+
+#[test]
+fn envelopes() {
+    run("envelope", fuzz::envelope);
+}

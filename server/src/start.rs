@@ -38,13 +38,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets,
-        health::Check,
-        listener,
+        self, assets, listener,
         origin::Refusals,
         render::PageRenderer,
         session::{KeyError, Sessions},
-        state::AppState,
+        state::{AppState, Check},
     },
 };
 

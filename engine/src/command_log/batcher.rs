@@ -62,8 +62,12 @@ impl InFlight {
         *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
     }
 
+    /// Notes who waits for the outcomes of a message. In a log that is halted nobody can.
     fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) {
-        self.lock().push_back((number, callers));
+        let mut all = self.lock();
+        if !self.halted.is_cancelled() {
+            all.push_back((number, callers));
+        }
     }
 
     /// Notes that a message of this node was read, and returns those who wait for its outcomes. Those who wait for
@@ -142,8 +146,9 @@ impl<T: Transport> Batcher<T> {
     pub async fn run(&self) {
         let mut work = self.work.lock().await;
         tokio::select! {
-            () = self.publish_all(&mut work) => {}
+            biased;
             () = self.in_flight.halted.cancelled() => work.queue.close(),
+            () = self.publish_all(&mut work) => {}
         }
         // Whoever still waits in a log that is halted asks another node.
         while work.queue.try_recv().is_ok() {}

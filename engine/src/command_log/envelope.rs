@@ -231,13 +231,14 @@ mod tests {
         posted.extend([5, b'h', b'e', b'l', b'l', b'o', 7, 3]);
         posted.extend([1; ID_BYTES]);
         posted.extend([5, 3]);
-        let mut settings = vec![1];
+        let mut founded_bytes = vec![1];
         // 1,800,000, 300,000 and 86,400,000 milliseconds, and rules 1.
-        settings.extend([0xc0, 0xee, 0x6d, 0xe0, 0xa7, 0x12, 0x80, 0xb8, 0x99, 0x29, 1, 8, 9, 1, 0xac, 2, 1]);
+        founded_bytes
+            .extend([0xc0, 0xee, 0x6d, 0xe0, 0xa7, 0x12, 0x80, 0xb8, 0x99, 0x29, 1, 8, 9, 1, 0xac, 2, 1]);
         let cases = [
-            (proposals(), 0x7ca0_4d5c_u32, posted),
-            (founded(), 0x2_u32, settings),
-            (Content::Rules(Rules(1)), 0x3_u32, vec![2, 1]),
+            (proposals(), 0xe3eb_f38b_u32, posted),
+            (founded(), 0xd4e2_edfa_u32, founded_bytes),
+            (Content::Rules(Rules(1)), 0xe4c2_70f0_u32, vec![2, 1]),
         ];
         for (content, checksum, bytes) in cases {
             let written = encode(EPOCH, &envelope(content)).unwrap();

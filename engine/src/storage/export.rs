@@ -86,6 +86,16 @@ pub enum ExportError {
     Store(StoreError),
 }
 
+impl ExportError {
+    /// Returns it as an error of the database into which a file was to be loaded.
+    pub fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Store(error) => error,
+            error => StoreError::Snapshot(Box::new(error)),
+        }
+    }
+}
+
 /// Errors of the database, of redb among them. Those of the file are converted by hand.
 impl<E> From<E> for ExportError
 where

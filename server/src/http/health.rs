@@ -15,9 +15,6 @@ pub async fn alive() -> impl IntoResponse {
     ([(header::CACHE_CONTROL, "no-store")], "alive\n")
 }
 
-/// Returns in one line why a part of the server is not ready. `None` if it is.
-pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
 /// Handles `/readyz`: answers 503 with a line for each reason if commands cannot be stored, if stored data cannot be
 /// read, if the log is not ready, or if the server is stopping.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{health::Check, origin::Refusals, render::PageRenderer, session::Sessions};
+use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
+
+/// Returns in one line why a part of the server is not ready. `None` if it is.
+pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The state that handlers share.
 pub struct AppState {

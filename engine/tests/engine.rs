@@ -1,0 +1,115 @@
+//! What the engine promises beside what it stores: how long it waits, and what it tells of the log.
+
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use domain::{
+    Change, ChatId, Command, Epoch, Lifetimes, Problem, Seq, Timestamp, UserId, Visibility, id::ID_BYTES,
+};
+use engine::{
+    Caller, Engine, EngineParts,
+    change_dispatcher::ChangeDispatcher,
+    clock::{self, SteadyClock},
+    command_log::local::{self, LocalLog},
+    fanout::Fanout,
+    limits::{Caps, Limits, Rates},
+    lobby::{Lobby, OriginKey},
+    presence::{GRACE, NodeId, Presence},
+    progress::Progress,
+    storage::Store,
+};
+use tokio::time::Instant;
+
+const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+const ANA: UserId = UserId::from_bytes([1; ID_BYTES]);
+const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHOST) };
+
+/// An engine whose log nobody reads.
+struct Work {
+    engine: Engine,
+    dispatcher: ChangeDispatcher,
+    _log: LocalLog,
+}
+
+fn work(is_shared: bool, steady: Option<Arc<SteadyClock>>) -> Work {
+    let (clock, lifetimes) = (clock::system(), Lifetimes::default());
+    let store = Arc::new(Store::in_memory(lifetimes).unwrap());
+    let fanout = Arc::new(Fanout::new(1));
+    let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, Arc::clone(&clock)));
+    let lobby =
+        Arc::new(Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, Arc::clone(&clock), usize::MAX));
+    let progress = Arc::new(Progress::new(Seq(4)));
+    let (sequencer, log) = local::open(Arc::clone(&clock), store.epoch(), Seq(4));
+    let dispatcher = ChangeDispatcher {
+        store: Arc::clone(&store),
+        fanout: Arc::clone(&fanout),
+        presence: Arc::clone(&presence),
+        lobby: Arc::clone(&lobby),
+        progress: Arc::clone(&progress),
+        steady,
+    };
+    let engine = Engine::new(EngineParts {
+        store,
+        sequencer: Arc::new(sequencer),
+        fanout,
+        presence,
+        lobby,
+        limits: Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60))),
+        progress,
+        is_shared,
+        clock,
+        origin_key: OriginKey::new(b"secret"),
+    });
+    Work { engine, dispatcher, _log: log }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_is_answered_after_ten_seconds_even_if_the_log_tells_no_outcome() {
+    let work = work(true, None);
+    let begun = Instant::now();
+    let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
+    assert_eq!(work.engine.execute(CALLER, start).await, Err(Problem::NotStored));
+    assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn only_a_node_that_shares_its_log_can_be_behind_and_only_in_that_log() {
+    for is_shared in [false, true] {
+        let engine = work(is_shared, None).engine;
+        let other = Epoch::from_bytes([0; ID_BYTES]);
+        let is_behind = [(engine.epoch(), 4), (engine.epoch(), 5), (other, 5)]
+            .map(|(epoch, seq)| engine.is_behind(epoch, Seq(seq)));
+        assert_eq!(is_behind, [false, is_shared, false]);
+    }
+}
+
+#[test]
+fn a_clock_is_set_forward_when_the_log_has_noted_it_and_then_the_time_is_told() {
+    const HOUR: u64 = 3_600_000;
+    let (wall, passed) = (Arc::new(AtomicU64::new(1_000 * HOUR)), Arc::new(AtomicU64::new(0)));
+    let (shown, up) = (Arc::clone(&wall), Arc::clone(&passed));
+    let steady = Arc::new(SteadyClock::new(
+        Arc::new(move || Timestamp(shown.load(Ordering::SeqCst))),
+        Arc::new(move || Duration::from_millis(up.load(Ordering::SeqCst))),
+    ));
+    let work = work(false, Some(Arc::clone(&steady)));
+    wall.fetch_add(HOUR, Ordering::SeqCst);
+    assert_eq!(steady.leap(), None);
+    wall.fetch_add(61_000, Ordering::SeqCst);
+    passed.fetch_add(61_000, Ordering::SeqCst);
+    let leap = steady.leap().unwrap();
+    assert_eq!((steady.now(), work.engine.clock_sets()), (Timestamp(1_000 * HOUR + 61_000), 0));
+    work.dispatcher.dispatch(&Change::ClockSet(leap));
+    assert_eq!((steady.now(), work.engine.clock_sets()), (Timestamp(1_001 * HOUR + 61_000), 1));
+    // Back it was set before.
+    work.dispatcher.dispatch(&Change::ClockSet(-5));
+    assert_eq!((steady.now(), work.engine.clock_sets()), (Timestamp(1_001 * HOUR + 61_000), 2));
+}

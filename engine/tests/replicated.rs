@@ -1,0 +1,730 @@
+//! The replicated log: whatever happens to messages and nodes, all nodes come to the same state, and what was
+//! acknowledged is in it once and in order.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+
+#[path = "support/memory_stream.rs"]
+mod memory_stream;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use domain::{
+    Body, Chat, ChatId, ClientId, Command, Entry, Epoch, Event, LogClock, LogSettings, Nickname, Proposal,
+    Rules, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES, model,
+};
+use engine::{
+    command_log::{
+        Guarded, Log, Next, NotStored, Outcome, Sequencer,
+        envelope::{Content, Envelope, encode},
+        replicated::{self, Opening, ReplicatedLog, ReplicatedSequencer},
+        status::{self, LogStatus, Part, StatusReceiver},
+        transport::{Delivery, Incarnation},
+    },
+    storage::{Advance, LogState, MARK_PLACES, ReplicaState, Store, StoreError},
+    supervisor::Panics,
+    writer::commit,
+};
+use memory_stream::{FOUNDER, MemoryStream};
+use proptest::prelude::*;
+use redb::{
+    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition, Value,
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::sleep,
+};
+
+const EPOCH: Epoch = Epoch::from_bytes([9; ID_BYTES]);
+const BEGUN: Timestamp = Timestamp(1_800_000_000_000);
+const RULES: (Rules, Rules) = (Rules::OLDEST, Rules::NEWEST);
+
+fn settings() -> LogSettings {
+    model::LIFETIMES.into()
+}
+
+/// A disk in memory, which knows what it would still have after a power cut.
+#[derive(Debug, Clone, Default)]
+struct Disk {
+    now: Arc<Mutex<Vec<u8>>>,
+    synced: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Disk {
+    /// Returns a copy, as it would be after the process was killed, or the power was cut.
+    fn copy(&self, is_power_cut: bool) -> Self {
+        let bytes = if is_power_cut { self.synced.lock().unwrap() } else { self.now.lock().unwrap() };
+        Self { now: Arc::new(Mutex::new(bytes.clone())), synced: Arc::new(Mutex::new(bytes.clone())) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.now.lock().unwrap().len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let bytes = self.now.lock().unwrap();
+        let begin = usize::try_from(offset).unwrap();
+        out.copy_from_slice(bytes.get(begin..begin + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.now.lock().unwrap().resize(usize::try_from(len).unwrap(), 0);
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.synced.lock().unwrap().clone_from(&self.now.lock().unwrap());
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let begin = usize::try_from(offset).unwrap();
+        self.now.lock().unwrap()[begin..begin + data.len()].copy_from_slice(data);
+        Ok(())
+    }
+}
+
+/// Opens the view of a log that begins with nothing.
+fn view(disk: Disk) -> Store {
+    let store = Store::open_replica_on(disk).unwrap();
+    if store.replica().unwrap().is_none() {
+        let log = LogState { epoch: EPOCH, seq: Seq::ZERO, at: Timestamp::default() };
+        let state = ReplicaState::beginning(0, LogSettings::default(), LogClock::default());
+        store.begin_replica(None, log, &state).unwrap();
+    }
+    store
+}
+
+/// A node whose log is taken step by step.
+struct Node {
+    disk: Disk,
+    store: Store,
+    log: ReplicatedLog,
+    sequencer: ReplicatedSequencer,
+    batching: JoinHandle<()>,
+    deliveries: mpsc::Sender<Delivery>,
+    status: StatusReceiver,
+    panics: Panics,
+    /// The newest place that was delivered.
+    delivered: u64,
+    /// The messages that were posted here, and where their outcomes come.
+    posted: Vec<(Option<ClientId>, oneshot::Receiver<Outcome>)>,
+}
+
+impl Node {
+    fn start(runtime: &Runtime, stream: &MemoryStream, disk: Disk, me: Incarnation) -> Self {
+        let store = view(disk.clone());
+        let (deliveries, receiver) = mpsc::channel(64);
+        let (sender, status) = status::channel();
+        let opening = Opening {
+            me,
+            published: 0,
+            transport: stream.clone(),
+            deliveries: receiver,
+            newest: stream.length(),
+            rules: RULES,
+            uptime: stream.uptime(),
+            status: sender,
+        };
+        let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
+        let batching = runtime.spawn(async move { batcher.run().await });
+        let delivered = store.replica().unwrap().unwrap().place;
+        Self {
+            disk,
+            store,
+            log,
+            sequencer,
+            batching,
+            deliveries,
+            status,
+            panics: Panics::default(),
+            delivered,
+            posted: Vec::new(),
+        }
+    }
+
+    /// Delivers the next messages, at most `count`, and applies them. Returns the entries with their outcomes.
+    fn apply(&mut self, stream: &MemoryStream, count: u64) -> Vec<(Entry, Outcome)> {
+        for _ in 0..count {
+            let next = self.delivered + 1;
+            let Some(delivery) = stream.delivery(next) else { break };
+            if self.deliveries.capacity() < 2 {
+                break;
+            }
+            if let Some(again) = stream.again(next) {
+                self.deliveries.try_send(stream.delivery(again).unwrap()).unwrap();
+            }
+            self.deliveries.try_send(delivery).unwrap();
+            self.delivered = next;
+        }
+        let mut applied = Vec::new();
+        while self.store.replica().unwrap().unwrap().place < self.delivered {
+            applied.extend(self.step());
+        }
+        applied
+    }
+
+    /// Applies what was delivered, or some of it.
+    fn step(&mut self) -> Vec<(Entry, Outcome)> {
+        let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
+        let Next::Batch(batch) = self.log.next() else { panic!("there was something to apply") };
+        let mut applied = Vec::new();
+        for written in self.log.store(&guarded, batch, commit) {
+            for (placed, outcome) in written.entries.into_iter().zip(written.stored.unwrap().outcomes) {
+                applied.push((placed.entry.clone(), outcome.clone()));
+                placed.answer(outcome);
+            }
+        }
+        self.log.maintain(&guarded).unwrap();
+        applied
+    }
+
+    fn propose(&mut self, runtime: &Runtime, proposal: Proposal) {
+        let client_id = match &proposal {
+            Proposal::Command { command: Command::Post { client_id, .. }, .. } => Some(*client_id),
+            _ => None,
+        };
+        let outcome = runtime.block_on(self.sequencer.propose(proposal)).unwrap();
+        self.posted.push((client_id, outcome));
+    }
+
+    /// Returns the posts that were acknowledged, in the order in which they were proposed.
+    fn acknowledged(&mut self) -> Vec<(ClientId, Seq)> {
+        let mut acknowledged = Vec::new();
+        for (client_id, outcome) in &mut self.posted {
+            if let (Some(client_id), Ok(Ok(seq))) = (*client_id, outcome.try_recv()) {
+                acknowledged.push((client_id, seq));
+            }
+        }
+        acknowledged
+    }
+
+    /// Ends the node as a kill or a power cut does. Returns its disk.
+    fn kill(self, is_power_cut: bool) -> Disk {
+        self.batching.abort();
+        self.disk.copy(is_power_cut)
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+/// Lets the tasks work for a while.
+fn pass(runtime: &Runtime, time: Duration) {
+    runtime.block_on(async { sleep(time).await });
+}
+
+fn user(number: u8) -> UserId {
+    UserId::from_bytes([number % 4; ID_BYTES])
+}
+
+fn chat(number: u8) -> ChatId {
+    ChatId::from_bytes([100 + number % 3; ID_BYTES])
+}
+
+/// Returns a proposal: the bytes choose its kind, the user, the chat and an argument.
+fn proposal([kind, who, place, with]: [u8; 4], number: u64, stream: &MemoryStream) -> Proposal {
+    let (by, chat) = (user(who), chat(place));
+    let now = stream.now();
+    let command = match kind % 16 {
+        0 | 1 => Command::StartChat { chat, title: None, visibility: Visibility::Public },
+        2 => Command::SetNickname { nickname: Nickname::friendly(with.into()), chats: vec![chat] },
+        3 => Command::EditTitle { chat, title: Title::for_chat_of(&Nickname::friendly(with.into())) },
+        4 => Command::SetLock { chat, is_locked: with % 2 == 0 },
+        5 => Command::RemovePerson { chat, person: user(with) },
+        6 => Command::ChatPrivately {
+            with: user(with),
+            chat: ChatId::from_bytes([200 + with % 8; ID_BYTES]),
+            is_there: false,
+            is_near: true,
+        },
+        7 => Command::RemoveMessage { chat, message: Seq(number.saturating_sub(with.into())) },
+        8 => return Proposal::UserLeft(by),
+        9 => return Proposal::Touch { users: vec![(by, now)], chats: vec![(chat, now)] },
+        10 => {
+            let events = vec![(chat, Seq(u64::from(with) / 2))];
+            return Proposal::Expire { users: vec![by], chats: vec![chat], events };
+        }
+        11 => return Proposal::ClockSet((i64::from(with) - 128) * 1_000),
+        _ => {
+            let mut id = [0; ID_BYTES];
+            id[2..].copy_from_slice(&number.to_be_bytes());
+            let body = Body::parse(&format!("message {number}")).unwrap();
+            Command::Post { chat, client_id: ClientId::from_bytes(id), body, waited_millis: 0 }
+        }
+    };
+    Proposal::Command { by, command }
+}
+
+/// What happens next in a cluster.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A node proposes something.
+    Propose(usize, [u8; 4]),
+    /// The nodes publish what they can for a while.
+    Publish,
+    /// A node applies the next messages, at most this many.
+    Apply(usize, u64),
+    /// A node makes a checkpoint.
+    Checkpoint(usize),
+    /// A node is killed, or its power is cut, and it is started again.
+    Restart(usize, bool),
+    /// Another server leads the stream, whose clock is wrong by this much.
+    Leap(i64),
+    /// True time passes.
+    Pass(u64),
+}
+
+fn step(nodes: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => (0..nodes, any::<[u8; 4]>()).prop_map(|(node, bytes)| Step::Propose(node, bytes)),
+        4 => Just(Step::Publish),
+        6 => (0..nodes, 1_u64..9).prop_map(|(node, count)| Step::Apply(node, count)),
+        1 => (0..nodes).prop_map(Step::Checkpoint),
+        1 => (0..nodes, any::<bool>()).prop_map(|(node, is_power_cut)| Step::Restart(node, is_power_cut)),
+        1 => (-3_600_000..3_600_000_i64).prop_map(Step::Leap),
+        1 => (0_u64..200_000).prop_map(Step::Pass),
+    ]
+}
+
+/// What all nodes have to agree on, and has been acknowledged.
+#[derive(Default)]
+struct Agreed {
+    entries: BTreeMap<Seq, (Entry, Outcome)>,
+}
+
+impl Agreed {
+    /// Adds what a node has applied, which has to be what others have.
+    fn add(&mut self, applied: Vec<(Entry, Outcome)>) {
+        for (entry, outcome) in applied {
+            let seq = entry.seq;
+            let first = self.entries.entry(seq).or_insert_with(|| (entry.clone(), outcome.clone()));
+            assert_eq!(*first, (entry, outcome), "two nodes differ at {seq}");
+        }
+    }
+}
+
+fn rows<K: Key + 'static, V: Value + 'static>(read: &ReadTransaction, name: &str) -> Vec<String> {
+    let table = read.open_table(TableDefinition::<K, V>::new(name)).unwrap();
+    let row = |row: Result<(redb::AccessGuard<'_, K>, redb::AccessGuard<'_, V>), _>| {
+        let (key, value) = row.unwrap();
+        format!("{name} {:?} {:?}", key.value(), value.value())
+    };
+    table.iter().unwrap().map(row).collect()
+}
+
+/// Returns everything that is stored.
+fn dump(disk: &Disk) -> Vec<String> {
+    type Id = [u8; ID_BYTES];
+    let database = Database::builder().create_with_backend(disk.clone()).unwrap();
+    let read = database.begin_read().unwrap();
+    [
+        rows::<(), &[u8]>(&read, "log"),
+        rows::<(), &[u8]>(&read, "replica"),
+        rows::<Id, &[u8]>(&read, "producers"),
+        rows::<Id, &[u8]>(&read, "users"),
+        rows::<Id, &[u8]>(&read, "chats"),
+        rows::<Id, u64>(&read, "users_active"),
+        rows::<Id, u64>(&read, "chats_active"),
+        rows::<(Id, Id), Id>(&read, "pairs"),
+        rows::<(Id, u64), &[u8]>(&read, "events"),
+        rows::<(Id, Id, Id), u64>(&read, "posted"),
+        rows::<(Id, Id, Id), u64>(&read, "removed"),
+        rows::<(Id, Id), ()>(&read, "hidden"),
+        rows::<Id, ()>(&read, "uninvited"),
+        rows::<(), u64>(&read, "bytes"),
+    ]
+    .concat()
+}
+
+/// Runs a cluster, lets it become quiet, and checks all that is promised.
+fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
+    let runtime = runtime();
+    let stream = MemoryStream::new(seed, true, BEGUN);
+    stream.found(EPOCH, settings());
+    let mut incarnations = (0_u8..).map(|number| Incarnation::from_bytes([number; ID_BYTES]));
+    let mut start = |disk| Node::start(&runtime, &stream, disk, incarnations.next().unwrap());
+    let mut nodes: Vec<Node> = (0..count).map(|_| start(Disk::default())).collect();
+    let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
+    for step in steps {
+        match step {
+            Step::Propose(node, bytes) => {
+                number += 1;
+                nodes[node].propose(&runtime, proposal(bytes, number, &stream));
+            }
+            Step::Publish => pass(&runtime, Duration::from_millis(700)),
+            Step::Apply(node, count) => agreed.add(nodes[node].apply(&stream, count)),
+            Step::Checkpoint(node) => nodes[node].store.checkpoint().unwrap(),
+            Step::Restart(node, is_power_cut) => {
+                acknowledged.push(nodes[node].acknowledged());
+                let disk = nodes.remove(node).kill(is_power_cut);
+                nodes.insert(node, start(disk));
+            }
+            Step::Leap(wrong) => stream.leap(wrong),
+            Step::Pass(millis) => stream.pass(millis),
+        }
+    }
+    // Until nothing comes any more.
+    loop {
+        let length = stream.length();
+        pass(&runtime, Duration::from_secs(60));
+        for node in &mut nodes {
+            while node.delivered < stream.length() {
+                agreed.add(node.apply(&stream, u64::MAX));
+            }
+        }
+        if stream.length() == length {
+            break;
+        }
+    }
+    acknowledged.extend(nodes.iter_mut().map(Node::acknowledged));
+    let last = nodes.iter().map(|node| node.store.replica().unwrap().unwrap()).collect::<Vec<_>>();
+    assert!(last.iter().all(|state| state == &last[0] && state.place == stream.length()), "{last:?}");
+
+    // Every outcome that can be known is known, and nothing was lost, repeated or reordered.
+    for node in &mut nodes {
+        assert_eq!(node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+        for (_, outcome) in &mut node.posted {
+            assert_ne!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Empty), "it still waits");
+        }
+    }
+    for acknowledged in &acknowledged {
+        assert!(acknowledged.is_sorted_by_key(|(_, seq)| seq));
+        for (client_id, seq) in acknowledged {
+            let (entry, outcome) = &agreed.entries[seq];
+            assert_eq!(*outcome, Ok(*seq));
+            assert!(
+                matches!(&entry.proposal, Proposal::Command { command: Command::Post { client_id: at, .. }, .. } if at == client_id)
+            );
+        }
+    }
+    let mut posted = BTreeMap::new();
+    for (entry, _) in agreed.entries.values() {
+        if let Proposal::Command { command: Command::Post { client_id, .. }, .. } = &entry.proposal {
+            assert_eq!(posted.insert(*client_id, entry.seq), None, "it is in the log twice");
+        }
+    }
+    let entries = agreed.entries.len() as u64;
+    assert!(agreed.entries.keys().copied().eq((1..=entries).map(Seq)), "numbers are dense");
+
+    // A model that never was killed decides the same.
+    let mut model = model::Model::default();
+    for (entry, outcome) in agreed.entries.values() {
+        let Ok(decision) = domain::decide(&model, entry, settings());
+        let decided = match &decision {
+            domain::Decision::Accepted(changes) => {
+                changes.iter().for_each(|change| model.apply(change));
+                Ok(entry.seq)
+            }
+            domain::Decision::Duplicate(first) => Ok(*first),
+            domain::Decision::Rejected(problem) => Err(problem.clone()),
+        };
+        assert_eq!(decided, *outcome);
+    }
+    for node in &nodes {
+        let view = node.store.read(Timestamp::default()).unwrap();
+        let chats: BTreeMap<ChatId, Chat> =
+            view.chats().unwrap().into_iter().map(|kept| (kept.value.id, kept.value)).collect();
+        let expected: BTreeMap<_, _> =
+            model.chats.iter().map(|(id, kept)| (*id, kept.value.clone())).collect();
+        assert_eq!(chats, expected);
+        let mut events: Vec<Event> =
+            chats.keys().flat_map(|chat| view.events_after(*chat, Seq::ZERO, 1 << 30).unwrap()).collect();
+        events.sort_by_key(|event| event.seq);
+        let of_chats = model.events.iter().filter(|event| chats.contains_key(&event.chat));
+        assert!(events.iter().eq(of_chats));
+    }
+    let dumps: Vec<_> = nodes
+        .into_iter()
+        .map(|node| {
+            node.store.checkpoint().unwrap();
+            dump(&node.kill(true))
+        })
+        .collect();
+    for other in &dumps {
+        assert_eq!(*other, dumps[0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn replicas_agree_and_nothing_acknowledged_is_lost_repeated_or_reordered(
+        seed: u64,
+        (count, steps) in (2_usize..4).prop_flat_map(|count| {
+            (Just(count), prop::collection::vec(step(count), 1..120))
+        }),
+    ) {
+        run_cluster(seed, count, steps);
+    }
+}
+
+/// A node whose messages are given to it one by one.
+struct Alone {
+    runtime: Runtime,
+    stream: MemoryStream,
+    node: Node,
+}
+
+impl Alone {
+    fn new() -> Self {
+        let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+        stream.found(EPOCH, settings());
+        let node = Node::start(&runtime, &stream, Disk::default(), Incarnation::from_bytes([1; ID_BYTES]));
+        Self { runtime, stream, node }
+    }
+
+    /// Appends a message of another sender.
+    fn append(&self, number: u64, content: Content) {
+        let from = Incarnation::from_bytes([2; ID_BYTES]);
+        self.stream
+            .append(encode(EPOCH, &Envelope { from, number, uptime_millis: number, content }).unwrap());
+    }
+
+    fn apply(&mut self) -> Vec<(Entry, Outcome)> {
+        self.node.apply(&self.stream, u64::MAX)
+    }
+
+    /// Delivers what is in the stream, which stops the log, and closes it. Returns the status.
+    fn stops(mut self) -> LogStatus {
+        while let Some(delivery) = self.stream.delivery(self.node.delivered + 1) {
+            self.node.deliveries.try_send(delivery).unwrap();
+            self.node.delivered += 1;
+        }
+        let before = self.node.store.replica().unwrap();
+        self.node.posted.clear();
+        self.node.propose(&self.runtime, start_chat());
+        let (closed, _) = mpsc::channel(1);
+        self.node.deliveries = closed;
+        let guarded = Guarded { store: &self.node.store, panics: &self.node.panics, task: "test" };
+        loop {
+            match self.node.log.next() {
+                Next::Batch(batch) => drop(self.node.log.store(&guarded, batch, commit)),
+                Next::End => break,
+                Next::Nothing | Next::Replace(_) => {}
+            }
+            self.node.log.maintain(&guarded).unwrap();
+        }
+        // The database is kept, what was to be published is not, and nothing is any more.
+        assert!(self.node.store.replica().unwrap().unwrap().place >= before.unwrap().place);
+        self.runtime.block_on(&mut self.node.batching).unwrap();
+        let (_, mut outcome) = self.node.posted.pop().unwrap();
+        assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        let refused = self.runtime.block_on(self.node.sequencer.propose(start_chat()));
+        assert_eq!(refused.map(drop), Err(domain::Problem::NotStored));
+        self.node.status.of(Part::Applier)
+    }
+}
+
+fn start_chat() -> Proposal {
+    let command = Command::StartChat { chat: chat(0), title: None, visibility: Visibility::Public };
+    Proposal::Command { by: user(1), command }
+}
+
+#[test]
+fn a_message_of_a_newer_format_stops_a_node_before_it() {
+    let alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    let mut newer = vec![7_u8];
+    newer.extend(EPOCH.bytes());
+    let checksum = crc32fast::hash(&newer).to_le_bytes();
+    alone.stream.append([b"QCLG\x07".as_slice(), &checksum, &newer[1..]].concat().into());
+    assert_eq!(alone.stops(), LogStatus::NeedsFormat { place: 3, format: 7 });
+}
+
+#[test]
+fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Rules(Rules(1)));
+    alone.append(2, Content::Proposals(vec![start_chat()]));
+    assert_eq!(alone.apply().len(), 1);
+    alone.append(3, Content::Rules(Rules(2)));
+    alone.append(4, Content::Proposals(vec![start_chat()]));
+    assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 4, rules: Rules(2), known: RULES });
+}
+
+#[test]
+fn a_message_that_is_missing_stops_a_node() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.append(2, Content::Proposals(Vec::new()));
+    alone.node.delivered = 2;
+    assert_eq!(alone.stops(), LogStatus::Gap { after: 0, place: 3 });
+}
+
+#[test]
+fn a_log_that_does_not_begin_with_its_founding_stops_a_node() {
+    let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+    let node = Node::start(&runtime, &stream, Disk::default(), FOUNDER);
+    let alone = Alone { runtime, stream, node };
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    assert!(matches!(alone.stops(), LogStatus::Halted { place: 1, .. }));
+}
+
+#[test]
+fn what_is_not_of_this_log_is_skipped_and_so_is_a_second_founding() {
+    let mut alone = Alone::new();
+    alone.stream.append(Bytes::from_static(b"hello"));
+    alone.stream.append(Bytes::new());
+    let other = Envelope {
+        from: FOUNDER,
+        number: 7,
+        uptime_millis: 0,
+        content: Content::Proposals(vec![start_chat()]),
+    };
+    alone.stream.append(encode(Epoch::from_bytes([8; ID_BYTES]), &other).unwrap());
+    alone.stream.found(EPOCH, LogSettings::default());
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    let applied = alone.apply();
+    assert_eq!(applied.iter().map(|(entry, _)| entry.seq).collect::<Vec<_>>(), [Seq(1)]);
+    assert_eq!(alone.node.store.settings(), settings());
+    assert_eq!(alone.node.store.replica().unwrap().unwrap().place, 7);
+}
+
+/// However the messages are put into batches, the marks are of the same places and equal.
+#[test]
+fn a_mark_is_made_at_every_multiple_of_1024_places() {
+    let marks = |at_once: u64| {
+        let mut alone = Alone::new();
+        for number in 1..=2 * MARK_PLACES + 100 {
+            let nickname = Nickname::friendly(number);
+            let command = Command::SetNickname { nickname, chats: Vec::new() };
+            alone.append(number, Content::Proposals(vec![Proposal::Command { by: user(1), command }]));
+        }
+        let mut marks = Vec::new();
+        while alone.node.delivered < alone.stream.length() {
+            alone.node.apply(&alone.stream, at_once);
+            marks.push(alone.node.store.replica().unwrap().unwrap().mark);
+        }
+        marks.dedup();
+        marks
+    };
+    let one_by_one = marks(1);
+    let places = one_by_one.iter().map(|(place, _)| *place).collect::<Vec<_>>();
+    assert_eq!(places, [0, MARK_PLACES, 2 * MARK_PLACES]);
+    assert!(one_by_one.windows(2).all(|pair| pair[0].1 != pair[1].1));
+    assert_eq!(marks(50), one_by_one);
+}
+
+#[test]
+fn the_sender_that_was_silent_for_the_longest_is_forgotten() {
+    let mut alone = Alone::new();
+    for number in 0..1_500_u64 {
+        let mut from = [3; ID_BYTES];
+        from[..8].copy_from_slice(&number.to_be_bytes());
+        let (from, content) = (Incarnation::from_bytes(from), Content::Proposals(Vec::new()));
+        let message = Envelope { from, number: 1, uptime_millis: 0, content };
+        alone.stream.append(encode(EPOCH, &message).unwrap());
+    }
+    while alone.node.delivered < alone.stream.length() {
+        alone.apply();
+    }
+    let mut producers = alone.node.store.producers().unwrap();
+    producers.sort_by_key(|(_, producer)| producer.at);
+    let first = u64::from_be_bytes(*producers[0].0.as_bytes().first_chunk().unwrap());
+    assert_eq!((producers.len(), first), (1_024, 1_500 - 1_024));
+}
+
+#[test]
+fn a_clock_is_set_once_however_often_that_is_proposed() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.apply();
+    alone.stream.leap(3_600_000);
+    alone.append(2, Content::Proposals(Vec::new()));
+    alone.apply();
+    let away = alone.node.store.replica().unwrap().unwrap().clock.away();
+    assert!((-3_600_010..=-3_599_990).contains(&away), "{away}");
+    let set = Proposal::ClockSet(-away);
+    alone.append(3, Content::Proposals(vec![set.clone(), set.clone(), start_chat()]));
+    let applied = alone.apply();
+    let is_set = |(entry, _): &(Entry, Outcome)| matches!(entry.proposal, Proposal::ClockSet(_));
+    assert_eq!(applied.iter().filter(|applied| is_set(applied)).count(), 1);
+    assert!(
+        applied.iter().all(|(_, outcome)| outcome.is_ok() || outcome == &Err(domain::Problem::ChatExists))
+    );
+    assert_eq!(alone.node.store.replica().unwrap().unwrap().clock.away(), 0);
+    assert!(applied[2].0.at >= BEGUN.moved(3_600_000));
+}
+
+/// What cannot be decided is found alone, and what was before it is stored.
+#[test]
+fn a_node_halts_before_a_message_that_panics_and_stores_what_is_before_it() {
+    fn panicking(
+        store: &Store,
+        batch: &engine::command_log::Batch,
+    ) -> Result<engine::command_log::Stored, StoreError> {
+        let is_bad = |entry: &Entry| matches!(entry.proposal, Proposal::UserLeft(_));
+        assert!(!batch.entries.iter().any(|placed| is_bad(&placed.entry)), "on purpose");
+        commit(store, batch)
+    }
+    let mut alone = Alone::new();
+    alone.apply();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.append(2, Content::Proposals(vec![start_chat(), Proposal::UserLeft(user(1))]));
+    alone.append(3, Content::Proposals(vec![start_chat()]));
+    for place in 2..=4 {
+        alone.node.deliveries.try_send(alone.stream.delivery(place).unwrap()).unwrap();
+    }
+    alone.node.delivered = 4;
+    let guarded = Guarded { store: &alone.node.store, panics: &alone.node.panics, task: "test" };
+    let Next::Batch(batch) = alone.node.log.next() else { panic!("nothing comes") };
+    let written = alone.node.log.store(&guarded, batch, panicking);
+    assert_eq!(written.iter().map(|written| written.entries.len()).collect::<Vec<_>>(), [1]);
+    assert!(written.iter().all(|written| written.stored.is_ok()));
+    alone.node.log.maintain(&guarded).unwrap();
+    assert_eq!(alone.node.store.replica().unwrap().unwrap().place, 2);
+    assert!(matches!(alone.stops(), LogStatus::Halted { place: 3, .. }));
+}
+
+#[test]
+fn a_transaction_that_fails_is_tried_again_and_nobody_is_refused() {
+    fn failing(_: &Store, _: &engine::command_log::Batch) -> Result<engine::command_log::Stored, StoreError> {
+        Err(StoreError::Io(io::Error::other("on purpose")))
+    }
+    let mut alone = Alone::new();
+    alone.apply();
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_millis(1));
+    alone.node.deliveries.try_send(alone.stream.delivery(2).unwrap()).unwrap();
+    let guarded = Guarded { store: &alone.node.store, panics: &alone.node.panics, task: "test" };
+    let Next::Batch(batch) = alone.node.log.next() else { panic!("nothing comes") };
+    assert!(alone.node.log.store(&guarded, batch, failing).is_empty());
+    assert!(matches!(alone.node.status.of(Part::Applier), LogStatus::DiskFailing(_)));
+    assert!(matches!(alone.node.log.maintain(&guarded), Err(NotStored::Store(_))));
+    let (_, outcome) = &mut alone.node.posted[0];
+    assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
+}
+
+#[test]
+fn messages_are_applied_in_order_or_not_at_all() {
+    let store = view(Disk::default());
+    let state = store.replica().unwrap().unwrap();
+    let advance = |after, place| Advance {
+        after,
+        place,
+        settings: state.settings,
+        clock: state.clock,
+        producers: Vec::new(),
+    };
+    let write = |after, place| store.write_replica(None, &advance(after, place), |_| Ok(()));
+    write(0, 3).unwrap();
+    for (after, place) in [(0, 3), (3, 3), (4, 5), (2, 4)] {
+        assert!(matches!(write(after, place), Err(StoreError::OutOfPlace(..))), "{after} {place}");
+    }
+    write(3, 4).unwrap();
+    assert_eq!(store.replica().unwrap().unwrap().place, 4);
+}
