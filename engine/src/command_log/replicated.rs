@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     clock::ReplicaClock,
-    storage::{Advance, MARK_PLACES, Producer, Store, StoreError},
+    storage::{Advance, MARK_PLACES, Producer, Store, StoreError, export::ExportError},
 };
 
 /// The number of proposals after which a transaction is not made larger.
@@ -342,9 +342,11 @@ impl Log for ReplicatedLog {
 
     fn replace(&mut self, store: &Guarded<'_>, replacement: Replacement) -> Result<(), NotStored> {
         let Replacement { file, place } = replacement;
-        let _ = file;
         tracing::info!(place, "the database is replaced by a snapshot of the cluster");
-        self.applied = store.run(Applied::of)?;
+        self.applied = store.run(|store| {
+            store.replace(&file).map_err(ExportError::into_store_error)?;
+            Applied::of(store)
+        })?;
         self.in_flight.set_epoch(self.applied.epoch);
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
