@@ -8,7 +8,9 @@ mod memory_stream;
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
     io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -176,6 +178,23 @@ impl Node {
         applied
     }
 
+    /// Writes a snapshot of what was applied. Returns its place.
+    fn snapshot(&self, file: &Path) -> u64 {
+        // Nothing is applied meanwhile.
+        self.store.read(Timestamp::default()).unwrap().export(File::create(file).unwrap()).unwrap();
+        self.store.replica().unwrap().unwrap().place
+    }
+
+    /// Delivers a snapshot, and loads it.
+    fn load(&mut self, file: &Path, place: u64) {
+        self.deliveries.try_send(Delivery::Replace { file: file.to_owned(), place }).unwrap();
+        let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
+        let Next::Replace(replacement) = self.log.next() else { panic!("a snapshot was to be loaded") };
+        self.log.replace(&guarded, replacement).unwrap();
+        assert_eq!(self.store.replica().unwrap().unwrap().place, place);
+        self.delivered = place;
+    }
+
     /// Applies what was delivered, or some of it.
     fn step(&mut self) -> Vec<(Entry, Outcome)> {
         let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
@@ -282,6 +301,10 @@ enum Step {
     Checkpoint(usize),
     /// A node is killed, or its power is cut, and it is started again.
     Restart(usize, bool),
+    /// A node makes a snapshot.
+    Snapshot(usize),
+    /// A node loads the newest snapshot, if it is behind it.
+    Load(usize),
     /// Another server leads the stream, whose clock is wrong by this much.
     Leap(i64),
     /// True time passes.
@@ -295,6 +318,8 @@ fn step(nodes: usize) -> impl Strategy<Value = Step> {
         6 => (0..nodes, 1_u64..9).prop_map(|(node, count)| Step::Apply(node, count)),
         1 => (0..nodes).prop_map(Step::Checkpoint),
         1 => (0..nodes, any::<bool>()).prop_map(|(node, is_power_cut)| Step::Restart(node, is_power_cut)),
+        1 => (0..nodes).prop_map(Step::Snapshot),
+        1 => (0..nodes).prop_map(Step::Load),
         1 => (-3_600_000..3_600_000_i64).prop_map(Step::Leap),
         1 => (0_u64..200_000).prop_map(Step::Pass),
     ]
@@ -359,6 +384,8 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let mut start = |disk| Node::start(&runtime, &stream, disk, incarnations.next().unwrap());
     let mut nodes: Vec<Node> = (0..count).map(|_| start(Disk::default())).collect();
     let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let mut snapshots: Vec<(u64, PathBuf)> = Vec::new();
     for step in steps {
         match step {
             Step::Propose(node, bytes) => {
@@ -372,6 +399,16 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
                 acknowledged.push(nodes[node].acknowledged());
                 let disk = nodes.remove(node).kill(is_power_cut);
                 nodes.insert(node, start(disk));
+            }
+            Step::Snapshot(node) => {
+                let file = folder.path().join(snapshots.len().to_string());
+                snapshots.push((nodes[node].snapshot(&file), file));
+            }
+            Step::Load(node) => {
+                let newest = snapshots.iter().max().filter(|(place, _)| *place > nodes[node].delivered);
+                if let Some((place, file)) = newest {
+                    nodes[node].load(file, *place);
+                }
             }
             Step::Leap(wrong) => stream.leap(wrong),
             Step::Pass(millis) => stream.pass(millis),
@@ -447,6 +484,13 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
         let of_chats = model.events.iter().filter(|event| chats.contains_key(&event.chat));
         assert!(events.iter().eq(of_chats));
     }
+    let exports = nodes.iter().map(|node| {
+        let file = folder.path().join("last");
+        node.snapshot(&file);
+        fs::read(file).unwrap()
+    });
+    let exports: Vec<_> = exports.collect();
+    assert!(exports.iter().all(|export| *export == exports[0]), "the snapshots differ");
     let dumps: Vec<_> = nodes
         .into_iter()
         .map(|node| {
