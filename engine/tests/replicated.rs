@@ -602,6 +602,23 @@ fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
 }
 
 #[test]
+fn rules_are_proposed_between_proposals_and_hold_once() {
+    let mut alone = Alone::new();
+    let rules = alone.node.sequencer.rules();
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    for _ in 0..2 {
+        rules.propose(Rules(1));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!((alone.stream.length(), alone.apply().len()), (4, 2));
+    assert_eq!(alone.node.store.settings(), settings());
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+}
+
+#[test]
 fn a_message_that_is_missing_stops_a_node() {
     let mut alone = Alone::new();
     alone.append(1, Content::Proposals(vec![start_chat()]));

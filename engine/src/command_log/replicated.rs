@@ -6,6 +6,9 @@
 //! what was applied of each sender is part of the state. So a sender repeats a message until it is sure that it is there.
 //!
 //! A node that cannot tell what to do with a message stops before it, and does not guess: it would differ from the others.
+//!
+//! It stops in this order: the [`ReplicatedSequencer`] is dropped; [`Batcher::run`] publishes what waits, and returns when
+//! that has been read back; then whatever reads the stream drops its end of [`Opening::deliveries`], and the log ends.
 
 use std::{
     collections::HashMap,
@@ -113,9 +116,8 @@ pub fn open<T: Transport>(
         checkpoint: None,
         stopped: None,
         progress,
-        behind: 0,
+        newest,
     };
-    log.behind = newest.saturating_sub(log.applied.place);
     log.tell_progress();
     Ok((sequencer, log, batcher))
 }
@@ -124,6 +126,25 @@ pub fn open<T: Transport>(
 pub struct ReplicatedSequencer {
     queue: ProposalQueue,
     in_flight: Arc<InFlight>,
+}
+
+impl ReplicatedSequencer {
+    /// Returns what proposes rules. It does not keep the log open.
+    pub fn rules(&self) -> RulesProposer {
+        RulesProposer(Arc::clone(&self.in_flight))
+    }
+}
+
+/// Proposes rules.
+#[derive(Clone)]
+pub struct RulesProposer(Arc<InFlight>);
+
+impl RulesProposer {
+    /// Proposes that rules hold from some place of the log on. If they hold already, or newer ones do, nothing changes. A
+    /// node that does not know them stops there.
+    pub fn propose(&self, rules: Rules) {
+        self.0.propose_rules(rules);
+    }
 }
 
 impl Sequencer for ReplicatedSequencer {
@@ -154,8 +175,8 @@ pub struct ReplicatedLog {
     checkpoint: Option<Instant>,
     stopped: Option<Stopped>,
     progress: Progress,
-    /// The number of messages that are in the stream after the newest one that was taken.
-    behind: u64,
+    /// The newest place of the stream that is known.
+    newest: u64,
 }
 
 /// The state of the log as the store will have it after what was handed out.
@@ -276,7 +297,7 @@ impl Log for ReplicatedLog {
                     _ if self.stopped.is_some() => {}
                     Delivery::Message { place, at, payload, behind } => {
                         self.take(&mut gathered, place, at, &payload);
-                        self.behind = behind;
+                        self.newest = self.newest.max(place.saturating_add(behind));
                     }
                     Delivery::Replace { file, place } if gathered.parts.is_empty() => {
                         self.status.set(Part::Applier, LogStatus::Loading { place });
@@ -332,7 +353,7 @@ impl Log for ReplicatedLog {
             Err(error) => self.stopped = Some(Stopped::Failing(error)),
         }
         if self.stopped.is_none() {
-            if self.behind == 0 {
+            if self.behind() == 0 {
                 self.clock.follow(self.applied.clock.last());
             }
             self.tell_progress();
@@ -352,6 +373,7 @@ impl Log for ReplicatedLog {
             // Their outcomes are not known here.
             drop(self.in_flight.take(known.number));
         }
+        self.tell_progress();
         Ok(())
     }
 
@@ -534,9 +556,14 @@ impl ReplicatedLog {
         }
     }
 
+    /// Returns the number of messages that are in the stream after what was handed out.
+    fn behind(&self) -> u64 {
+        self.newest.saturating_sub(self.applied.place)
+    }
+
     /// Tells how far behind the stream this node is, after something was stored.
     fn tell_progress(&mut self) {
-        let behind = self.behind;
+        let behind = self.behind();
         self.progress = match self.progress {
             _ if behind == 0 => Progress::Live,
             Progress::CatchingUp => Progress::CatchingUp,
