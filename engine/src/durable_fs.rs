@@ -1,6 +1,65 @@
 //! Durable file system operations: renames and new files that survive a power failure.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+/// A file that is written beside its place and gets its name when it is complete, so that there is either all of it or
+/// what was there before. Only its owner can read it. If it is dropped before it is complete, nothing is left of it.
+#[derive(Debug)]
+pub struct NewFile {
+    file: File,
+    /// Where it is written.
+    part: PathBuf,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Begins a file that is to have this path. What an interrupted process has left of it is removed.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = PathBuf::from(part);
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = File::options().write(true).create_new(true).mode(0o600).open(&part)?;
+        Ok(Self { file, part, path: path.to_owned() })
+    }
+
+    /// Returns the file, to be written.
+    pub fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Returns the path of the file while it is written.
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Makes what was written durable and gives it its name. A file that has the name is replaced.
+    ///
+    /// # Errors
+    /// Any error of the file system.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        rename_durably(&self.part, &self.path)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // Fails once it has its name.
+        let _ = fs::remove_file(&self.part);
+    }
+}
 
 /// Renames a file durably: the folder is synced as well, so that the new name survives a power failure (fsync(2)).
 ///

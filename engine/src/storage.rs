@@ -2,7 +2,9 @@
 
 pub mod codec;
 mod error;
+pub mod export;
 mod integrity;
+mod overlay;
 mod record_cache;
 mod replica;
 mod snapshot;
@@ -312,7 +314,10 @@ impl Store {
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database or the write-ahead log cannot be written. The
     /// write-ahead log then keeps its records.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
-        let mut wal = self.wal();
+        self.checkpoint_with(&mut self.wal())
+    }
+
+    fn checkpoint_with(&self, wal: &mut Option<WriteAheadLog>) -> Result<(), StoreError> {
         if let Some(wal) = wal.as_mut() {
             wal.cut()?;
         }

@@ -1,6 +1,8 @@
 //! Data stored by one version can be read by the next. `fixtures` contains a data folder of each version in [`VERSIONS`], as
 //! it is after a kill: a database with the first half of its [`changes`], and a write-ahead log with the second.
 //!
+//! Beside them is a backup of it, `qchat.backup`.
+//!
 //! A version that stores something else adds an entry to [`VERSIONS`], and what is read of it to [`contents`]. Then `cargo
 //! test -p engine --test upgrade -- --ignored` makes its fixture. Those of versions that were released never change.
 
@@ -24,6 +26,7 @@ const NOW: Timestamp = Timestamp(1_900_000_000_000);
 const LIFETIMES: Lifetimes =
     Lifetimes { chat: Span::seconds(3_600), user: Span::seconds(3_600), message: Span::seconds(3_600) };
 const FILES: [&str; 2] = ["qchat.redb", "qchat.journal"];
+const BACKUP: &str = "qchat.backup";
 
 /// The versions that store something that none before them did, oldest first, each with the steps that store what is new:
 /// every kind of change and of event that it adds.
@@ -180,6 +183,29 @@ fn every_earlier_version_is_read() {
 }
 
 #[test]
+fn every_backup_of_an_earlier_version_is_restored() {
+    for (version, _) in VERSIONS {
+        let expected = Store::in_memory(LIFETIMES).unwrap();
+        write(&expected, &changes(version));
+        let file = fixture(version).join(BACKUP);
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join(FILES[0]);
+        let had = Store::restore(&file, &database, false).unwrap();
+        assert_eq!(had.made_by, *version);
+        let store = Store::open(&database, LIFETIMES).unwrap();
+        assert_eq!(contents(&store), contents(&expected), "{version}");
+        let replaced = Store::in_memory(LIFETIMES).unwrap();
+        replaced.replace(&file).unwrap();
+        assert_eq!(contents(&replaced), contents(&expected), "{version}");
+        if *version == env!("CARGO_PKG_VERSION") {
+            let mut again = Vec::new();
+            replaced.read(NOW).unwrap().export(&mut again).unwrap();
+            assert!(again == fs::read(&file).unwrap(), "it is written as it was");
+        }
+    }
+}
+
+#[test]
 fn every_fixture_is_of_a_version() {
     let folders = fs::read_dir(fixture("")).unwrap();
     let folders: BTreeSet<OsString> = folders.map(|folder| folder.unwrap().file_name()).collect();
@@ -204,4 +230,5 @@ fn make_a_fixture() {
     for file in FILES {
         fs::copy(work.path().join(file), folder.join(file)).unwrap();
     }
+    store.read(NOW).unwrap().export(fs::File::create(folder.join(BACKUP)).unwrap()).unwrap();
 }

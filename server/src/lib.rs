@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod control_socket;
 pub mod http;
 pub mod settings;

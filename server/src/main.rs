@@ -10,7 +10,7 @@ use std::{
 };
 
 use server::{
-    Settings, control_socket,
+    Settings, backup, control_socket,
     http::assets,
     settings::{self, Action, SettingsError},
     start,
@@ -35,7 +35,16 @@ async fn main() -> ExitCode {
         Ok(Action::EndChat { data_dir, link }) => {
             return say(control_socket::end_chat(&data_dir, &link).map_err(Into::into));
         }
-        Ok(Action::Serve(settings)) => match init_tracing() {
+        Ok(Action::Backup { data_dir, file }) => {
+            return run_command(|| Ok(backup::backup(&data_dir, &file)?));
+        }
+        Ok(Action::Restore { data_dir, file, replaces }) => {
+            return run_command(|| Ok(backup::restore(&data_dir, &file, replaces)?));
+        }
+        Ok(Action::Check { data_dir, path }) => {
+            return run_command(|| Ok(backup::check(&data_dir, path.as_deref())?));
+        }
+        Ok(Action::Serve(settings)) => match init_tracing("info") {
             Ok(()) => run(&settings).await,
             Err(error) => Err(error),
         },
@@ -51,7 +60,12 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Prints the answer to a command over the control socket, or why there is none.
+/// Runs a command that an operator waits for, and prints what it answers. Only warnings and errors are logged.
+fn run_command(command: impl FnOnce() -> Result<String, Box<dyn std::error::Error>>) -> ExitCode {
+    say(init_tracing("warn").and_then(|()| command()))
+}
+
+/// Prints the answer to a command, or why there is none.
 fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
     match answer {
         Ok(answer) => {
@@ -65,9 +79,9 @@ fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
     }
 }
 
-/// Logs to the standard error what `QCHAT_LOG` asks for, in colour on a terminal.
-fn init_tracing() -> Result<(), Box<dyn std::error::Error>> {
-    let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| "info".to_owned());
+/// Logs to the standard error what `QCHAT_LOG` asks for, or a default, in colour on a terminal.
+fn init_tracing(default: &str) -> Result<(), Box<dyn std::error::Error>> {
+    let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| default.to_owned());
     let filter = EnvFilter::builder()
         .parse(&wanted)
         .map_err(|_| format!("QCHAT_LOG is {wanted:?}, which is not a level such as info or warn"))?;

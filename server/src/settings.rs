@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{
-    CommandFactory, FromArgMatches, Parser,
+    CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
 };
 use domain::{Lifetimes, Span};
@@ -60,6 +60,29 @@ pub enum Action {
         /// The link of the chat, or its id.
         link: String,
     },
+    /// Write everything that is stored to a file.
+    Backup {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Create the database of a data folder from a backup.
+    Restore {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// The backup.
+        file: PathBuf,
+        /// Whether a database that is there is replaced.
+        replaces: bool,
+    },
+    /// Check a data folder or a backup.
+    Check {
+        /// The data folder.
+        data_dir: PathBuf,
+        /// The backup, or another data folder. `None` for the data folder of the settings.
+        path: Option<PathBuf>,
+    },
 }
 
 /// The error for settings that cannot be used.
@@ -98,7 +121,7 @@ struct Flags {
     #[arg(long, env = "LEPTOS_SITE_ADDR", hide_env_values = true, value_name = "ADDRESS:PORT", value_parser = address, default_value = "127.0.0.1:3000")]
     site_addr: SocketAddr,
     /// Folder of the database and the session key
-    #[arg(long, env = "QCHAT_DATA_DIR", hide_env_values = true, value_name = "FOLDER", value_parser = folder, default_value = "./data")]
+    #[arg(long, global = true, env = "QCHAT_DATA_DIR", hide_env_values = true, value_name = "FOLDER", value_parser = folder, default_value = "./data")]
     data_dir: PathBuf,
     /// How long a chat without members is kept
     #[arg(long, env = "QCHAT_CHAT_LIFETIME", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "30m")]
@@ -158,6 +181,39 @@ struct Flags {
     /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+/// What is done instead of running a server.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Write everything that is stored to a file, whether the server runs or not
+    ///
+    /// The file is complete and on the disk before it gets its name, and only its owner can read it. It holds the texts of
+    /// messages, and no session key. An earlier backup of that name is replaced.
+    Backup {
+        /// The file to be written
+        file: PathBuf,
+    },
+    /// Create the database of a data folder from a backup
+    ///
+    /// The server that is to use it must not run. What has expired since the backup was made is not shown, and is deleted
+    /// soon after the start.
+    Restore {
+        /// The backup
+        file: PathBuf,
+        /// Delete the database that the data folder has, and put the backup in its place
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Check all pages and records of a data folder, or of a backup, and change nothing
+    ///
+    /// If the server of the data folder runs, it checks its records, and its pages remain unchecked.
+    Check {
+        /// A backup, or a data folder [default: the data folder of the settings]
+        path: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -213,6 +269,15 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
     let flags = parsed.map_err(|error| explain(error, &command, &args, &qchat))?;
     if let Some(link) = flags.end_chat {
         return Ok(Action::EndChat { data_dir: flags.data_dir, link });
+    }
+    let data_dir = flags.data_dir.clone();
+    match flags.task {
+        Some(Task::Backup { file }) => return Ok(Action::Backup { data_dir, file }),
+        Some(Task::Restore { file, replace: replaces }) => {
+            return Ok(Action::Restore { data_dir, file, replaces });
+        }
+        Some(Task::Check { path }) => return Ok(Action::Check { data_dir, path }),
+        None => {}
     }
     Ok(Action::Serve(Box::new(Settings {
         address: flags.site_addr,
@@ -323,7 +388,7 @@ mod tests {
         let args = ["qchat"].iter().chain(args).map(OsString::from).collect();
         match read(args, file, false)? {
             Action::Serve(settings) => Ok(*settings),
-            action @ Action::EndChat { .. } => panic!("{action:?}"),
+            action => panic!("{action:?}"),
         }
     }
 
@@ -374,6 +439,30 @@ mod tests {
         let args = ["qchat", "--end-chat", "LINK", "--data-dir", "here"].map(OsString::from).into();
         let expected = Action::EndChat { data_dir: "here".into(), link: "LINK".to_owned() };
         assert_eq!(read(args, "", false).unwrap(), expected);
+    }
+
+    #[test]
+    fn backups_are_commands_and_the_data_folder_may_come_before_or_after_them() {
+        let action = |args: &[&str], file: &str| {
+            read(["qchat"].iter().chain(args).map(OsString::from).collect(), file, false).unwrap()
+        };
+        let data_dir = || PathBuf::from("here");
+        let backup = Action::Backup { data_dir: data_dir(), file: "f".into() };
+        assert_eq!(action(&["--data-dir", "here", "backup", "f"], FILE_TEXT), backup);
+        assert_eq!(action(&["backup", "f", "--data-dir", "here"], FILE_TEXT), backup);
+        let of_file = Action::Backup { data_dir: "/from-file".into(), file: "f".into() };
+        assert_eq!(action(&["backup", "f"], FILE_TEXT), of_file);
+        for (flags, replaces) in [(&["restore", "f"][..], false), (&["restore", "--replace", "f"], true)] {
+            let restore = Action::Restore { data_dir: "./data".into(), file: "f".into(), replaces };
+            assert_eq!(action(flags, ""), restore);
+        }
+        for (flags, path) in [(&["check"][..], None), (&["check", "f"], Some("f".into()))] {
+            assert_eq!(action(flags, ""), Action::Check { data_dir: "./data".into(), path });
+        }
+        for wrong in [&["backup"][..], &["restore"], &["check", "f", "g"], &["backup", "f", "--replace"]] {
+            let args = ["qchat"].iter().chain(wrong).map(OsString::from).collect();
+            assert!(matches!(read(args, "", false), Err(SettingsError::Flags(_))), "{wrong:?}");
+        }
     }
 
     /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: keys in both have the same value.

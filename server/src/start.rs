@@ -4,7 +4,13 @@
 pub mod local;
 
 use std::{
-    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,
+    fs, io,
+    net::SocketAddr,
+    num::NonZero,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -152,7 +158,7 @@ pub async fn start(settings: &Settings) -> Result<Running, StartError> {
 /// # Errors
 /// [`StartError`] if it cannot be started.
 pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running, StartError> {
-    make_folder(settings)?;
+    make_folder(&settings.data_dir)?;
     start_on(settings, local::open(settings, clock)?).await
 }
 
@@ -333,12 +339,11 @@ impl Running {
     }
 }
 
-/// Creates the data folder, which only Qchat itself may read, since it has what users write.
-fn make_folder(settings: &Settings) -> Result<(), StartError> {
-    let data_dir = &settings.data_dir;
+/// Creates a data folder, which only Qchat itself may read, since it has what users write.
+pub(crate) fn make_folder(data_dir: &Path) -> Result<(), StartError> {
     let mut folder = fs::DirBuilder::new();
     folder.recursive(true).mode(0o700);
-    folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.clone(), error })
+    folder.create(data_dir).map_err(|error| StartError::DataDir { path: data_dir.to_owned(), error })
 }
 
 /// Opens the keys of sessions in the data folder.

@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use cluster::{
@@ -22,7 +23,7 @@ use cluster::{
 };
 use domain::{LogClock, LogSettings, Rules, Seq, Timestamp};
 use engine::{
-    clock,
+    clock::{self, ReplicaClock},
     command_log::{
         envelope::Founding,
         replicated::{self, Opening},
@@ -92,12 +93,13 @@ impl Streamed {
 }
 
 impl Harness for Streamed {
+    const IS_DURABLE_ELSEWHERE: bool = true;
+
     async fn start(&self) -> Node {
         let connection = connect(&self.settings).await;
         let stream = LogStream::new(connection.clone(), &self.settings);
         let snapshots = Snapshots::new(connection, &self.settings);
         let (sender, mut status) = status::channel();
-        let uptime = clock::uptime();
         let founding = Founding {
             settings: LogSettings::default(),
             seq: Seq::ZERO,
@@ -129,6 +131,7 @@ impl Harness for Streamed {
             status: sender.clone(),
         })
         .await;
+        let newest = store.replica().unwrap().unwrap().clock.last();
         let opening = Opening {
             me: founder.me,
             published: u64::from(joined.is_founder),
@@ -136,7 +139,8 @@ impl Harness for Streamed {
             deliveries,
             newest: joined.stream.last,
             rules: (Rules::OLDEST, Rules::NEWEST),
-            uptime,
+            checkpoint_after: Duration::from_millis(500),
+            clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
             status: sender,
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();

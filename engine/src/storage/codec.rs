@@ -11,7 +11,7 @@ pub(super) const RECORD_VERSION: u8 = 4;
 const HEAD: usize = 5;
 
 /// The version of this Qchat.
-const QCHAT: &str = env!("CARGO_PKG_VERSION");
+pub(super) const QCHAT: &str = env!("CARGO_PKG_VERSION");
 
 /// Why bytes could not be encoded to a record or decoded from one.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,7 @@ use std::io;
 use domain::Seq;
 use redb::{DatabaseError, StorageError};
 
-use super::codec;
+use super::{codec, export::ExportError};
 use crate::random::NoRandomness;
 
 /// Why the database could not be opened, read or written.
@@ -49,6 +49,9 @@ pub enum StoreError {
     /// It is the view of a replicated log, and cannot be used without the cluster.
     #[error("it belongs to a cluster: set --nats-url, or make it leave the cluster with --leave-cluster")]
     OfCluster,
+    /// A snapshot file cannot be loaded.
+    #[error("a snapshot cannot be loaded: {0}")]
+    Snapshot(Box<ExportError>),
     /// It is not the view of a replicated log.
     #[error("it does not belong to a cluster")]
     NotAReplica,

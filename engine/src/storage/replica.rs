@@ -25,7 +25,7 @@ use super::{
     tables::{LOG, PRODUCERS, REPLICA},
     write_ahead_log::WriteAheadLog,
 };
-use crate::{command_log::transport::Incarnation, durable_fs::rename_durably, random};
+use crate::{durable_fs::rename_durably, incarnation::Incarnation, random};
 
 /// The number of places from one mark to the next.
 pub const MARK_PLACES: u64 = 1_024;
@@ -144,7 +144,7 @@ impl Store {
         Self::open_replica_on(InMemoryBackend::new())
     }
 
-    fn view(database: Database) -> Result<Self, StoreError> {
+    pub(super) fn view(database: Database) -> Result<Self, StoreError> {
         let write = begin_checkpoint(&database)?;
         // Opening the transaction also creates the tables, which readers need.
         let batch = Transaction::open(&write)?;
@@ -304,7 +304,7 @@ impl Store {
     }
 
     /// Notes the epoch and the settings of the log that this database now has.
-    fn know(&self, epoch: Epoch, settings: LogSettings) {
+    pub(super) fn know(&self, epoch: Epoch, settings: LogSettings) {
         *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }

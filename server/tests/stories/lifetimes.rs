@@ -1,8 +1,12 @@
 //! Expiry: what is not used any more is removed, and nothing else is. Lifetimes of two seconds stand for those of
 //! minutes. The tests wait until the lobby reports that a chat is gone.
 
+use std::path::Path;
+
 use domain::{Lifetimes, Problem, Span, User, frame::Ask};
 use reqwest::StatusCode;
+use server::backup;
+use tokio::task::spawn_blocking;
 
 use crate::support::{Client, TestServer, bodies, client_id};
 
@@ -111,4 +115,37 @@ async fn an_invite_goes_with_its_chat() {
     assert_eq!(bea_here.invites().await.len(), 1);
     // Ana is still online, but never opened the direct chat.
     assert_eq!(bea_here.invites().await, []);
+}
+
+/// Makes a backup of a server that runs on the same runtime.
+async fn back_up(data_dir: &Path, file: &Path) {
+    let (data_dir, file) = (data_dir.to_owned(), file.to_owned());
+    spawn_blocking(move || backup::backup(&data_dir, &file)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_has_expired_since_a_backup_is_not_shown_when_it_is_restored() {
+    let lifetimes = Lifetimes { chat: SHORT, user: LONG, message: LONG };
+    let server = TestServer::start_with(lifetimes).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Short").await;
+    ana.connect().await.post(chat, client_id(1), "a secret").await.unwrap();
+    let file = server.folder().join("backup");
+    back_up(server.folder(), &file).await;
+    let has_it = || std::fs::read(&file).unwrap().windows(8).any(|part| part == b"a secret");
+    assert!(has_it(), "it had not expired then");
+    a_chats_lifetime(&server).await;
+    backup::restore(&server.folder().join("restored"), &file, false).unwrap();
+    let restored = TestServer::start_by(|settings| {
+        settings.lifetimes = lifetimes;
+        settings.data_dir = server.folder().join("restored");
+    })
+    .await;
+    let visitor = restored.person().await;
+    assert_eq!(visitor.get(&format!("/chat/{chat}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(visitor.connect().await.enter_lobby("", 10).await.counts.chats, 0);
+    // And it is gone from the database soon.
+    a_chats_lifetime(&restored).await;
+    back_up(&server.folder().join("restored"), &file).await;
+    assert!(!has_it());
 }

@@ -36,6 +36,22 @@ fn command(data_dir: &Path, address: &str) -> Command {
     command
 }
 
+/// Returns a command that runs a program with a file size limit, in blocks of 512 bytes.
+fn limited(program: &Command, blocks: u32) -> Command {
+    let mut shell = Command::new("sh");
+    // With the signal ignored, exceeding the limit fails as on a full disk.
+    shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]);
+    shell.arg(program.get_program()).args(program.get_args());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell.stdout(Stdio::piped());
+    shell
+}
+
 impl Process {
     /// Starts on a free port and waits until it listens.
     pub(crate) fn start(data_dir: &Path) -> Self {
@@ -58,19 +74,7 @@ impl Process {
 
     /// As [`Process::start`], with a file size limit, in blocks of 512 bytes.
     pub(crate) fn start_with_file_limit(data_dir: &Path, blocks: u32) -> Self {
-        let program = command(data_dir, "127.0.0.1:0");
-        let mut shell = Command::new("sh");
-        // With the signal ignored, exceeding the limit fails as on a full disk.
-        shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]);
-        shell.arg(program.get_program()).args(program.get_args());
-        for (name, value) in program.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell.stdout(Stdio::piped());
-        Self::launch(shell)
+        Self::launch(limited(&command(data_dir, "127.0.0.1:0"), blocks))
     }
 
     fn launch(mut command: Command) -> Self {
@@ -88,7 +92,23 @@ impl Process {
     /// output.
     #[expect(clippy::unused_self, reason = "it is this one that is asked")]
     pub(crate) fn end_chat(&self, data_dir: &Path, link: &str) -> (Option<i32>, String) {
-        let asked = command(data_dir, "127.0.0.1:0").args(["--end-chat", link]).output().unwrap();
+        Self::run(data_dir, &["--end-chat", link])
+    }
+
+    /// Runs a `qchat` that does something else than serve, such as `backup FILE`. Returns its exit code and its output.
+    pub(crate) fn run(data_dir: &Path, args: &[&str]) -> (Option<i32>, String) {
+        Self::output(command(data_dir, "127.0.0.1:0").args(args))
+    }
+
+    /// As [`Process::run`], with a file size limit, in blocks of 512 bytes.
+    pub(crate) fn run_with_file_limit(data_dir: &Path, args: &[&str], blocks: u32) -> (Option<i32>, String) {
+        let mut program = command(data_dir, "127.0.0.1:0");
+        program.args(args);
+        Self::output(&mut limited(&program, blocks))
+    }
+
+    fn output(command: &mut Command) -> (Option<i32>, String) {
+        let asked = command.output().unwrap();
         let said = [asked.stdout, asked.stderr].concat();
         (asked.status.code(), String::from_utf8(said).unwrap())
     }
