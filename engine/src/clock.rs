@@ -1,7 +1,7 @@
 //! The clock of the server: the only place that reads the wall clock.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -105,6 +105,45 @@ impl SteadyClock {
     }
 }
 
+/// The time of a node that reads a replicated log: the time of the newest message that was applied as it came, and what
+/// has passed here since. No wall clock is read.
+pub struct ReplicaClock {
+    uptime: Uptime,
+    /// The time of that message, and the uptime when it was applied.
+    newest: RwLock<(Timestamp, Duration)>,
+}
+
+impl ReplicaClock {
+    /// Creates a clock that starts with the time of the newest message that is stored.
+    pub fn new(newest: Timestamp, uptime: Uptime) -> Self {
+        let now = uptime();
+        Self { uptime, newest: RwLock::new((newest, now)) }
+    }
+
+    /// Notes the time of a message that was applied as it came.
+    pub fn follow(&self, newest: Timestamp) {
+        let now = (self.uptime)();
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = (newest, now);
+    }
+
+    /// Returns the current time.
+    pub fn now(&self) -> Timestamp {
+        let (newest, then) = *self.newest.read().unwrap_or_else(PoisonError::into_inner);
+        newest.moved(millis((self.uptime)().saturating_sub(then)))
+    }
+
+    /// Returns how long the process has been running.
+    pub fn uptime(&self) -> Duration {
+        (self.uptime)()
+    }
+
+    /// Returns this as a [`Clock`].
+    pub fn clock(self: &Arc<Self>) -> Clock {
+        let replica = Arc::clone(self);
+        Arc::new(move || replica.now())
+    }
+}
+
 /// Returns `to - from` in milliseconds, saturating at the bounds of the type.
 pub fn difference(to: Timestamp, from: Timestamp) -> i64 {
     i64::try_from(i128::from(to.0) - i128::from(from.0)).unwrap_or(if to > from {
@@ -197,6 +236,20 @@ mod tests {
         assert_eq!(fake_clock.steady.leap(), Some(-(DAY as i64)));
         fake_clock.steady.take(-(DAY as i64));
         assert_eq!(fake_clock.seconds(), 63);
+    }
+
+    #[test]
+    fn the_time_of_a_replica_goes_on_from_the_newest_message() {
+        let passed = Arc::new(AtomicU64::new(7_000));
+        let up = Arc::clone(&passed);
+        let uptime: Uptime = Arc::new(move || Duration::from_millis(up.load(Ordering::Relaxed)));
+        let clock = Arc::new(ReplicaClock::new(Timestamp(BEGUN), uptime));
+        passed.fetch_add(500, Ordering::Relaxed);
+        assert_eq!(clock.now(), Timestamp(BEGUN + 500));
+        clock.follow(Timestamp(BEGUN + DAY));
+        passed.fetch_add(20, Ordering::Relaxed);
+        assert_eq!((clock.clock())(), Timestamp(BEGUN + DAY + 20));
+        assert_eq!(clock.uptime(), Duration::from_millis(7_520));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
+#[path = "support/memory_stream.rs"]
+mod memory_stream;
 #[path = "log_contract/suite.rs"]
 mod suite;
 
@@ -11,13 +13,29 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use domain::{Lifetimes, Seq};
-use engine::{clock, command_log::local, storage::Store};
+use domain::{Epoch, Lifetimes, LogClock, LogSettings, Rules, Seq, Timestamp, id::ID_BYTES};
+use engine::{
+    clock::{self, ReplicaClock},
+    command_log::{
+        local,
+        replicated::{self, Opening},
+        status,
+        transport::Incarnation,
+    },
+    random,
+    storage::{LogState, ReplicaState, Store},
+};
 use redb::{StorageBackend, backends::InMemoryBackend};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
+use memory_stream::MemoryStream;
 use suite::{Harness, Node, suite};
+
+const EPOCH: Epoch = Epoch::from_bytes([9; ID_BYTES]);
 
 /// A file in memory that stays when it is closed, and can be made to fail.
 #[derive(Debug, Clone, Default)]
@@ -64,6 +82,8 @@ struct Local {
 }
 
 impl Harness for Local {
+    const IS_DURABLE_ELSEWHERE: bool = false;
+
     async fn start(&self) -> Node {
         let store = Store::open_on(self.database.clone(), self.wal.clone(), Lifetimes::default()).unwrap();
         let clock = clock::system();
@@ -78,6 +98,76 @@ impl Harness for Local {
             disk.fails.store(true, Ordering::SeqCst);
         }
     }
+}
+
+/// The replicated log of one node, over a stream in memory.
+struct Replicated {
+    database: Disk,
+    stream: MemoryStream,
+}
+
+impl Replicated {
+    fn new(draws: u32) -> Self {
+        let stream = MemoryStream::new(7, draws, clock::system()());
+        stream.found(EPOCH, LogSettings::default());
+        Self { database: Disk::default(), stream }
+    }
+}
+
+impl Harness for Replicated {
+    const IS_DURABLE_ELSEWHERE: bool = true;
+
+    async fn start(&self) -> Node {
+        let store = Store::open_replica_on(self.database.clone()).unwrap();
+        if store.replica().unwrap().is_none() {
+            let log = LogState { epoch: EPOCH, seq: Seq::ZERO, at: Timestamp::default() };
+            let state = ReplicaState::beginning(0, LogSettings::default(), LogClock::default());
+            store.begin_replica(None, log, &state).unwrap();
+        }
+        let (deliveries, receiver) = mpsc::channel(64);
+        let (sender, mut status) = status::channel();
+        let newest = store.replica().unwrap().unwrap().clock.last();
+        let clock = Arc::new(ReplicaClock::new(newest, self.stream.uptime()));
+        let opening = Opening {
+            me: Incarnation::from_bytes(random::bytes().unwrap()),
+            published: 0,
+            transport: self.stream.clone(),
+            deliveries: receiver,
+            newest: self.stream.length(),
+            rules: (Rules::OLDEST, Rules::NEWEST),
+            checkpoint_after: Duration::from_millis(500),
+            clock: Arc::clone(&clock),
+            status: sender.clone(),
+        };
+        let place = store.replica().unwrap().unwrap().place;
+        let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
+        let stopped = CancellationToken::new();
+        let reading = tokio::spawn(self.stream.clone().read(place, deliveries, stopped.clone()));
+        let batching = tokio::spawn(async move {
+            batcher.run().await;
+            stopped.cancel();
+        });
+        let node =
+            Node::new(Arc::new(store), Arc::new(sequencer), log, clock::system(), vec![batching, reading]);
+        sender.set(status::Part::Stream, status::LogStatus::Well);
+        status.ready().await;
+        node
+    }
+
+    fn fail_disk(&self) {
+        self.database.fails.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn the_replicated_log_keeps_the_promises_of_every_log() {
+    suite(|| Replicated::new(0)).await;
+}
+
+/// Faults make it slower, and nothing else.
+#[tokio::test]
+async fn the_replicated_log_keeps_them_over_a_stream_that_fails() {
+    suite(|| Replicated::new(100)).await;
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ mod memory_stream;
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
     io,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,10 +21,11 @@ use domain::{
     Rules, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES, model,
 };
 use engine::{
+    clock::ReplicaClock,
     command_log::{
         Guarded, Log, Next, NotStored, Outcome, Sequencer,
         envelope::{Content, Envelope, encode},
-        replicated::{self, Opening, ReplicatedLog, ReplicatedSequencer},
+        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, ReplicatedSequencer},
         status::{self, LogStatus, Part, StatusReceiver},
         transport::{Delivery, Incarnation},
     },
@@ -133,7 +136,8 @@ impl Node {
             deliveries: receiver,
             newest: stream.length(),
             rules: RULES,
-            uptime: stream.uptime(),
+            checkpoint_after: CHECKPOINT_AFTER,
+            clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
@@ -172,6 +176,23 @@ impl Node {
             applied.extend(self.step());
         }
         applied
+    }
+
+    /// Writes a snapshot of what was applied. Returns its place.
+    fn snapshot(&self, file: &Path) -> u64 {
+        // Nothing is applied meanwhile.
+        self.store.read(Timestamp::default()).unwrap().export(File::create(file).unwrap()).unwrap();
+        self.store.replica().unwrap().unwrap().place
+    }
+
+    /// Delivers a snapshot, and loads it.
+    fn load(&mut self, file: &Path, place: u64) {
+        self.deliveries.try_send(Delivery::Replace { file: file.to_owned(), place }).unwrap();
+        let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
+        let Next::Replace(replacement) = self.log.next() else { panic!("a snapshot was to be loaded") };
+        self.log.replace(&guarded, replacement).unwrap();
+        assert_eq!(self.store.replica().unwrap().unwrap().place, place);
+        self.delivered = place;
     }
 
     /// Applies what was delivered, or some of it.
@@ -280,6 +301,10 @@ enum Step {
     Checkpoint(usize),
     /// A node is killed, or its power is cut, and it is started again.
     Restart(usize, bool),
+    /// A node makes a snapshot.
+    Snapshot(usize),
+    /// A node loads the newest snapshot, if it is behind it.
+    Load(usize),
     /// Another server leads the stream, whose clock is wrong by this much.
     Leap(i64),
     /// True time passes.
@@ -293,6 +318,8 @@ fn step(nodes: usize) -> impl Strategy<Value = Step> {
         6 => (0..nodes, 1_u64..9).prop_map(|(node, count)| Step::Apply(node, count)),
         1 => (0..nodes).prop_map(Step::Checkpoint),
         1 => (0..nodes, any::<bool>()).prop_map(|(node, is_power_cut)| Step::Restart(node, is_power_cut)),
+        1 => (0..nodes).prop_map(Step::Snapshot),
+        1 => (0..nodes).prop_map(Step::Load),
         1 => (-3_600_000..3_600_000_i64).prop_map(Step::Leap),
         1 => (0_u64..200_000).prop_map(Step::Pass),
     ]
@@ -351,12 +378,14 @@ fn dump(disk: &Disk) -> Vec<String> {
 /// Runs a cluster, lets it become quiet, and checks all that is promised.
 fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let runtime = runtime();
-    let stream = MemoryStream::new(seed, true, BEGUN);
+    let stream = MemoryStream::new(seed, 16, BEGUN);
     stream.found(EPOCH, settings());
     let mut incarnations = (0_u8..).map(|number| Incarnation::from_bytes([number; ID_BYTES]));
     let mut start = |disk| Node::start(&runtime, &stream, disk, incarnations.next().unwrap());
     let mut nodes: Vec<Node> = (0..count).map(|_| start(Disk::default())).collect();
     let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
+    let folder = tempfile::tempdir().unwrap();
+    let mut snapshots: Vec<(u64, PathBuf)> = Vec::new();
     for step in steps {
         match step {
             Step::Propose(node, bytes) => {
@@ -370,6 +399,16 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
                 acknowledged.push(nodes[node].acknowledged());
                 let disk = nodes.remove(node).kill(is_power_cut);
                 nodes.insert(node, start(disk));
+            }
+            Step::Snapshot(node) => {
+                let file = folder.path().join(snapshots.len().to_string());
+                snapshots.push((nodes[node].snapshot(&file), file));
+            }
+            Step::Load(node) => {
+                let newest = snapshots.iter().max().filter(|(place, _)| *place > nodes[node].delivered);
+                if let Some((place, file)) = newest {
+                    nodes[node].load(file, *place);
+                }
             }
             Step::Leap(wrong) => stream.leap(wrong),
             Step::Pass(millis) => stream.pass(millis),
@@ -445,6 +484,13 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
         let of_chats = model.events.iter().filter(|event| chats.contains_key(&event.chat));
         assert!(events.iter().eq(of_chats));
     }
+    let exports = nodes.iter().map(|node| {
+        let file = folder.path().join("last");
+        node.snapshot(&file);
+        fs::read(file).unwrap()
+    });
+    let exports: Vec<_> = exports.collect();
+    assert!(exports.iter().all(|export| *export == exports[0]), "the snapshots differ");
     let dumps: Vec<_> = nodes
         .into_iter()
         .map(|node| {
@@ -480,7 +526,7 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
-        let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+        let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
         stream.found(EPOCH, settings());
         let node = Node::start(&runtime, &stream, Disk::default(), Incarnation::from_bytes([1; ID_BYTES]));
         Self { runtime, stream, node }
@@ -556,6 +602,23 @@ fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
 }
 
 #[test]
+fn rules_are_proposed_between_proposals_and_hold_once() {
+    let mut alone = Alone::new();
+    let rules = alone.node.sequencer.rules();
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    for _ in 0..2 {
+        rules.propose(Rules(1));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!((alone.stream.length(), alone.apply().len()), (4, 2));
+    assert_eq!(alone.node.store.settings(), settings());
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+}
+
+#[test]
 fn a_message_that_is_missing_stops_a_node() {
     let mut alone = Alone::new();
     alone.append(1, Content::Proposals(vec![start_chat()]));
@@ -566,7 +629,7 @@ fn a_message_that_is_missing_stops_a_node() {
 
 #[test]
 fn a_log_that_does_not_begin_with_its_founding_stops_a_node() {
-    let (runtime, stream) = (runtime(), MemoryStream::new(1, false, BEGUN));
+    let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
     let node = Node::start(&runtime, &stream, Disk::default(), FOUNDER);
     let alone = Alone { runtime, stream, node };
     alone.append(1, Content::Proposals(vec![start_chat()]));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Epoch, Proposal};
+use domain::{Epoch, Rules};
 use postcard::ser_flavors::Size;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
@@ -22,7 +22,7 @@ use super::{
     status::{LogStatus, Part, StatusSender},
     transport::{Incarnation, MessageId, Transport},
 };
-use crate::clock::Uptime;
+use crate::clock::ReplicaClock;
 
 /// The maximum number of proposals in a message.
 const MESSAGE_PROPOSALS: usize = 256;
@@ -39,6 +39,8 @@ pub(super) struct InFlight {
     callers: SyncMutex<VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>>,
     /// The number of the newest message of this node that was read.
     read: watch::Sender<u64>,
+    /// The newest rules that were proposed here.
+    rules: watch::Sender<Option<Rules>>,
     epoch: RwLock<Epoch>,
     halted: CancellationToken,
 }
@@ -49,6 +51,7 @@ impl InFlight {
         Self {
             callers: SyncMutex::default(),
             read: watch::Sender::new(published),
+            rules: watch::Sender::new(None),
             epoch: RwLock::new(epoch),
             halted: CancellationToken::new(),
         }
@@ -89,6 +92,17 @@ impl InFlight {
         taken
     }
 
+    pub(super) fn propose_rules(&self, rules: Rules) {
+        self.rules.send_replace(Some(rules));
+    }
+
+    /// Waits until other rules are proposed than these.
+    async fn rules_after(&self, proposed: Option<Rules>) -> Option<Rules> {
+        let mut rules = self.rules.subscribe();
+        // The sender is part of `self`, so it is not gone.
+        rules.wait_for(|rules| *rules != proposed).await.ok().and_then(|rules| *rules)
+    }
+
     /// Stops the log: nothing is published any more.
     pub(super) fn halt(&self) {
         self.halted.cancel();
@@ -113,7 +127,7 @@ pub struct Batcher<T> {
     transport: T,
     in_flight: Arc<InFlight>,
     from: Incarnation,
-    uptime: Uptime,
+    clock: Arc<ReplicaClock>,
     status: StatusSender,
 }
 
@@ -124,6 +138,8 @@ struct Work {
     current: Option<Envelope>,
     /// The number of the newest message.
     number: u64,
+    /// The rules that were proposed last.
+    rules: Option<Rules>,
 }
 
 impl<T: Transport> Batcher<T> {
@@ -133,11 +149,11 @@ impl<T: Transport> Batcher<T> {
         transport: T,
         in_flight: Arc<InFlight>,
         (from, published): (Incarnation, u64),
-        uptime: Uptime,
+        clock: Arc<ReplicaClock>,
         status: StatusSender,
     ) -> Self {
-        let work = Mutex::new(Work { queue, current: None, number: published });
-        Self { work, transport, in_flight, from, uptime, status }
+        let work = Mutex::new(Work { queue, current: None, number: published, rules: None });
+        Self { work, transport, in_flight, from, clock, status }
     }
 
     /// Publishes what is proposed, until nobody can propose any more and all messages of this node have been read back,
@@ -157,9 +173,8 @@ impl<T: Transport> Batcher<T> {
     async fn publish_all(&self, work: &mut Work) {
         loop {
             if work.current.is_none() {
-                let Some(proposals) = self.next(work).await else { break };
+                let Some(content) = self.next(work).await else { break };
                 let (from, number) = (self.from, work.number);
-                let content = Content::Proposals(proposals);
                 work.current = Some(Envelope { from, number, uptime_millis: 0, content });
             }
             if let Some(message) = work.current.as_mut() {
@@ -171,9 +186,17 @@ impl<T: Transport> Batcher<T> {
         self.in_flight.has_read(work.number).await;
     }
 
-    /// Waits for proposals, and takes those that are waiting. `None` if there are none and nobody can propose any more.
-    async fn next(&self, work: &mut Work) -> Option<Vec<Proposal>> {
-        let mut waiting = Some(work.queue.recv().await?);
+    /// Waits for proposals, and takes those that are waiting, or for rules. `None` if there are no proposals and nobody can
+    /// make any more.
+    async fn next(&self, work: &mut Work) -> Option<Content> {
+        let mut waiting = tokio::select! {
+            waiting = work.queue.recv() => Some(waiting?),
+            Some(rules) = self.in_flight.rules_after(work.rules) => {
+                work.rules = Some(rules);
+                work.number += 1;
+                return Some(Content::Rules(rules));
+            }
+        };
         let (mut proposals, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
         while let Some(Waiting { proposal, outcome }) = waiting {
             // A proposal that cannot be encoded counts as nothing here, and is refused when its message is.
@@ -185,7 +208,7 @@ impl<T: Transport> Batcher<T> {
         }
         work.number += 1;
         self.in_flight.push(work.number, callers);
-        Some(proposals)
+        Some(Content::Proposals(proposals))
     }
 
     /// Publishes a message until it is in the stream: until that is acknowledged, or the message was read back, since an
@@ -194,7 +217,7 @@ impl<T: Transport> Batcher<T> {
         let MessageId { from, number } = MessageId { from: self.from, number: message.number };
         let mut wait = FIRST_WAIT;
         loop {
-            message.uptime_millis = u64::try_from((self.uptime)().as_millis()).unwrap_or(u64::MAX);
+            message.uptime_millis = u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX);
             let payload = match encode(self.in_flight.epoch(), message) {
                 Ok(payload) => payload,
                 Err(error) => {

@@ -6,6 +6,9 @@
 //! what was applied of each sender is part of the state. So a sender repeats a message until it is sure that it is there.
 //!
 //! A node that cannot tell what to do with a message stops before it, and does not guess: it would differ from the others.
+//!
+//! It stops in this order: the [`ReplicatedSequencer`] is dropped; [`Batcher::run`] publishes what waits, and returns when
+//! that has been read back; then whatever reads the stream drops its end of [`Opening::deliveries`], and the log ends.
 
 use std::{
     collections::HashMap,
@@ -30,7 +33,7 @@ use super::{
     transport::{Delivery, Incarnation, Transport},
 };
 use crate::{
-    clock::Uptime,
+    clock::ReplicaClock,
     storage::{Advance, MARK_PLACES, Producer, Store, StoreError, export::ExportError},
 };
 
@@ -42,8 +45,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const PRODUCERS: usize = 1_024;
 /// The maximum size of the changes since a checkpoint, in bytes, at which the next one is made.
 const CHECKPOINT_BYTES: u64 = 32 * 1024 * 1024;
-/// The maximum time from the first change after a checkpoint to the next checkpoint.
-const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
+/// The maximum time from the first change after a checkpoint to the next checkpoint. After a kill as much is read from the
+/// stream again.
+pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 /// How often it is tried to write to the database. redb accepts nothing more after some errors, so the process has to be
 /// started again then.
 const TRIES: u32 = 3;
@@ -66,8 +70,11 @@ pub struct Opening<T> {
     pub newest: u64,
     /// The oldest and the newest rules by which this process can decide.
     pub rules: (Rules, Rules),
-    /// How long this process has been running.
-    pub uptime: Uptime,
+    /// The clock of this node, which the log keeps at the time of the stream.
+    pub clock: Arc<ReplicaClock>,
+    /// The maximum time from the first change after a checkpoint to the next checkpoint: [`CHECKPOINT_AFTER`], except in
+    /// tests.
+    pub checkpoint_after: Duration,
     /// Where the log tells how it is doing.
     pub status: StatusSender,
 }
@@ -80,29 +87,37 @@ pub fn open<T: Transport>(
     store: &Store,
     opening: Opening<T>,
 ) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
-    let Opening { me, published, transport, deliveries, newest, rules, uptime, status } = opening;
+    let Opening { me, published, transport, deliveries, newest, rules, clock, .. } = opening;
+    let Opening { checkpoint_after, status, .. } = opening;
     let applied = Applied::of(store)?;
     let in_flight = Arc::new(InFlight::new(applied.epoch, published));
     let (sender, receiver) = queue();
     let sequencer = ReplicatedSequencer { queue: sender, in_flight: Arc::clone(&in_flight) };
-    let batcher =
-        Batcher::new(receiver, transport, Arc::clone(&in_flight), (me, published), uptime, status.clone());
+    let batcher = Batcher::new(
+        receiver,
+        transport,
+        Arc::clone(&in_flight),
+        (me, published),
+        Arc::clone(&clock),
+        status.clone(),
+    );
     let progress = if newest <= applied.place { Progress::Live } else { Progress::CatchingUp };
     let mut log = ReplicatedLog {
         deliveries: Parked::new(deliveries),
         pending: None,
         me,
         rules,
+        clock,
         applied,
         parts: Vec::new(),
         in_flight,
         status,
+        checkpoint_after,
         checkpoint: None,
         stopped: None,
         progress,
-        behind: 0,
+        newest,
     };
-    log.behind = newest.saturating_sub(log.applied.place);
     log.tell_progress();
     Ok((sequencer, log, batcher))
 }
@@ -111,6 +126,25 @@ pub fn open<T: Transport>(
 pub struct ReplicatedSequencer {
     queue: ProposalQueue,
     in_flight: Arc<InFlight>,
+}
+
+impl ReplicatedSequencer {
+    /// Returns what proposes rules. It does not keep the log open.
+    pub fn rules(&self) -> RulesProposer {
+        RulesProposer(Arc::clone(&self.in_flight))
+    }
+}
+
+/// Proposes rules.
+#[derive(Clone)]
+pub struct RulesProposer(Arc<InFlight>);
+
+impl RulesProposer {
+    /// Proposes that rules hold from some place of the log on. If they hold already, or newer ones do, nothing changes. A
+    /// node that does not know them stops there.
+    pub fn propose(&self, rules: Rules) {
+        self.0.propose_rules(rules);
+    }
 }
 
 impl Sequencer for ReplicatedSequencer {
@@ -130,17 +164,19 @@ pub struct ReplicatedLog {
     pending: Option<Delivery>,
     me: Incarnation,
     rules: (Rules, Rules),
+    clock: Arc<ReplicaClock>,
     applied: Applied,
     /// The messages of the batch that was handed out.
     parts: Vec<MessagePart>,
     in_flight: Arc<InFlight>,
     status: StatusSender,
+    checkpoint_after: Duration,
     /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
     checkpoint: Option<Instant>,
     stopped: Option<Stopped>,
     progress: Progress,
-    /// The number of messages that are in the stream after the newest one that was taken.
-    behind: u64,
+    /// The newest place of the stream that is known.
+    newest: u64,
 }
 
 /// The state of the log as the store will have it after what was handed out.
@@ -261,7 +297,7 @@ impl Log for ReplicatedLog {
                     _ if self.stopped.is_some() => {}
                     Delivery::Message { place, at, payload, behind } => {
                         self.take(&mut gathered, place, at, &payload);
-                        self.behind = behind;
+                        self.newest = self.newest.max(place.saturating_add(behind));
                     }
                     Delivery::Replace { file, place } if gathered.parts.is_empty() => {
                         self.status.set(Part::Applier, LogStatus::Loading { place });
@@ -317,6 +353,9 @@ impl Log for ReplicatedLog {
             Err(error) => self.stopped = Some(Stopped::Failing(error)),
         }
         if self.stopped.is_none() {
+            if self.behind() == 0 {
+                self.clock.follow(self.applied.clock.last());
+            }
             self.tell_progress();
         }
         written
@@ -334,6 +373,7 @@ impl Log for ReplicatedLog {
             // Their outcomes are not known here.
             drop(self.in_flight.take(known.number));
         }
+        self.tell_progress();
         Ok(())
     }
 
@@ -348,7 +388,15 @@ impl Log for ReplicatedLog {
         let is_due = self.checkpoint.is_some_and(|at| at <= Instant::now());
         if is_due || store.store.unsaved_bytes() >= self.checkpoint_bytes() {
             self.checkpoint = None;
-            return self.persistently(store, Store::checkpoint);
+            if let Err(error) = self.persistently(store, Store::checkpoint) {
+                self.stopped = Some(Stopped::Failed);
+                self.in_flight.halt();
+                return Err(error);
+            }
+            if self.stopped.is_none() {
+                // It may have failed before.
+                self.tell_progress();
+            }
         }
         Ok(())
     }
@@ -508,9 +556,14 @@ impl ReplicatedLog {
         }
     }
 
+    /// Returns the number of messages that are in the stream after what was handed out.
+    fn behind(&self) -> u64 {
+        self.newest.saturating_sub(self.applied.place)
+    }
+
     /// Tells how far behind the stream this node is, after something was stored.
     fn tell_progress(&mut self) {
-        let behind = self.behind;
+        let behind = self.behind();
         self.progress = match self.progress {
             _ if behind == 0 => Progress::Live,
             Progress::CatchingUp => Progress::CatchingUp,
@@ -528,7 +581,7 @@ impl ReplicatedLog {
     /// Returns the time from the first change to a checkpoint. It differs from node to node, so that not all of them make
     /// theirs, which takes a moment, at the same time.
     fn checkpoint_after(&self) -> Duration {
-        CHECKPOINT_AFTER - Duration::from_millis(10 * u64::from(self.stagger()))
+        self.checkpoint_after - self.checkpoint_after * u32::from(self.stagger()) / 1_024
     }
 
     /// Returns the size of the changes at which a checkpoint is made. It differs likewise.

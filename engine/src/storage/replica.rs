@@ -25,7 +25,7 @@ use super::{
     tables::{LOG, PRODUCERS, REPLICA},
     write_ahead_log::WriteAheadLog,
 };
-use crate::{command_log::transport::Incarnation, durable_fs::rename_durably, random};
+use crate::{durable_fs::rename_durably, incarnation::Incarnation, random};
 
 /// The number of places from one mark to the next.
 pub const MARK_PLACES: u64 = 1_024;

@@ -37,8 +37,8 @@ struct State {
     /// Copies of messages that were on their way for longer than those after them.
     late: Vec<Bytes>,
     chance: StdRng,
-    /// Whether anything goes wrong.
-    has_faults: bool,
+    /// What goes wrong is drawn from this many, of which 9 are faults. 0 if nothing does.
+    draws: u32,
     /// The true time in milliseconds, which passes with each message.
     now: u64,
     /// By how much the clock of the server that leads the stream is wrong, in milliseconds.
@@ -47,7 +47,7 @@ struct State {
 
 impl State {
     fn append(&mut self, message: Bytes) {
-        let step = if self.has_faults { self.chance.random_range(0..3_000) } else { 1 };
+        let step = if self.draws > 0 { self.chance.random_range(0..3_000) } else { 1 };
         self.now += step;
         self.messages.push((Timestamp(self.now).moved(self.wrong), message));
     }
@@ -80,11 +80,10 @@ impl State {
 }
 
 impl MemoryStream {
-    /// Creates an empty stream, whose clock begins at `now`.
-    pub(crate) fn new(seed: u64, has_faults: bool, now: Timestamp) -> Self {
+    /// Creates an empty stream, whose clock begins at `now`. 9 of `draws` messages meet a fault, or none if it is 0.
+    pub(crate) fn new(seed: u64, draws: u32, now: Timestamp) -> Self {
         let chance = StdRng::seed_from_u64(seed);
-        let state =
-            State { messages: Vec::new(), late: Vec::new(), chance, has_faults, now: now.0, wrong: 0 };
+        let state = State { messages: Vec::new(), late: Vec::new(), chance, draws, now: now.0, wrong: 0 };
         Self(Arc::new(Shared { state: Mutex::new(state), length: watch::Sender::new(0) }))
     }
 
@@ -169,7 +168,7 @@ impl MemoryStream {
     /// Returns an earlier place that is delivered once more before this one, if chance has it.
     pub(crate) fn again(&self, place: u64) -> Option<u64> {
         let mut state = self.lock();
-        let is_again = state.has_faults && place > 1 && state.chance.random_bool(0.1);
+        let is_again = state.draws > 0 && place > 1 && state.chance.random_bool(0.1);
         is_again.then(|| state.chance.random_range(1..place))
     }
 
@@ -187,9 +186,9 @@ impl Transport for MemoryStream {
     fn publish(&self, _: MessageId, payload: Bytes) -> BoxFuture<'_, Result<(), NotPublished>> {
         Box::pin(async move {
             let mut state = self.lock();
-            let fault = if state.has_faults { state.chance.random_range(0..16) } else { 99 };
+            let fault = if state.draws > 0 { state.chance.random_range(0..state.draws) } else { u32::MAX };
             let mut late = std::mem::take(&mut state.late);
-            if state.has_faults && state.chance.random_bool(0.5) {
+            if state.draws > 0 && state.chance.random_bool(0.5) {
                 late.drain(..).for_each(|late| state.append(late));
             }
             let published = match fault {
