@@ -85,7 +85,9 @@ async fn post(
         }
         let message = client_id(number);
         let seq = client.post(chat, message, &format!("message {number}")).await.unwrap();
-        all.send_modify(|all| drop(all.insert((chat, seq), message)));
+        all.send_modify(|all| {
+            all.insert((chat, seq), message);
+        });
     }
 }
 
