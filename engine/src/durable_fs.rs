@@ -80,3 +80,32 @@ pub fn sync_folder_of(file: &Path) -> io::Result<()> {
         None => fs::File::open(".")?.sync_all(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_new_file_is_there_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let part = folder.path().join("file.part");
+        fs::write(&path, "before").unwrap();
+        // As an interrupted process leaves it, and others may read it.
+        fs::write(&part, "something longer").unwrap();
+        let mut new = NewFile::create(&path).unwrap();
+        new.file().write_all(b"after").unwrap();
+        assert_eq!((new.part(), fs::read_to_string(&part).unwrap().as_str()), (part.as_path(), "after"));
+        drop(new);
+        assert_eq!((part.exists(), fs::read_to_string(&path).unwrap().as_str()), (false, "before"));
+
+        let mut new = NewFile::create(&path).unwrap();
+        new.file().write_all(b"after").unwrap();
+        new.finish().unwrap();
+        assert_eq!((part.exists(), fs::read_to_string(&path).unwrap().as_str()), (false, "after"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(NewFile::create(&folder.path().join("missing/file")).is_err());
+    }
+}

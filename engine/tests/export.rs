@@ -16,7 +16,7 @@ use domain::{
     RemovedBy, SenderClock, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{
-    command_log::transport::Incarnation,
+    incarnation::Incarnation,
     storage::{
         Advance, LogState, Producer, ReplicaState, Store, StoreError,
         export::{self, ExportError},
@@ -204,6 +204,7 @@ fn a_node_that_loads_a_snapshot_goes_on_at_its_place_with_its_settings_and_sende
     let (_folder, path) = file_of(&bytes_of(&store));
     let contents = export::check(&path).unwrap();
     assert_eq!(contents.replica.map(|replica| replica.place), Some(41));
+    assert_eq!(store.read(NOW).unwrap().replica().unwrap(), contents.replica);
     let other = Store::replica_in_memory().unwrap();
     assert_eq!(other.replace(&path).unwrap(), contents);
     assert_eq!(other.replica().unwrap(), store.replica().unwrap());

@@ -148,7 +148,7 @@ fn write(path: &Path, mut sent: impl Read) -> Result<String, BackupError> {
         error => BackupError::Backup { path: path.to_owned(), error },
     })?;
     new.finish().map_err(failed)?;
-    Ok(format!("The backup {} has {}.", path.display(), contents))
+    Ok(format!("The backup {} is complete ({contents}).", path.display()))
 }
 
 /// Creates the database of a data folder from a backup. Returns lines about it.
@@ -165,7 +165,7 @@ pub fn restore(data_dir: &Path, path: &Path, replaces: bool) -> Result<String, B
         error @ ExportError::Store(_) => BackupError::Database { path: database.clone(), error },
         error => of_backup(path, error),
     })?;
-    let mut said = format!("The backup {} is restored. It had {}.", path.display(), contents);
+    let mut said = format!("The backup {} is restored ({contents}).", path.display());
     if !data_dir.join(SESSION_KEY).exists() {
         said += "\nBackups have no session key: copy session.key as well, or all users will be new ones.";
     }
@@ -181,7 +181,7 @@ pub fn check(data_dir: &Path, path: Option<&Path>) -> Result<String, BackupError
     let folder = match path {
         Some(path) if !path.is_dir() => {
             let contents = export::check(path).map_err(|error| of_backup(path, error))?;
-            return Ok(format!("The backup {} is intact. It has {}.", path.display(), contents));
+            return Ok(format!("The backup {} is intact ({contents}).", path.display()));
         }
         Some(folder) => folder,
         None => data_dir,
@@ -189,15 +189,13 @@ pub fn check(data_dir: &Path, path: Option<&Path>) -> Result<String, BackupError
     let database = folder.join(DATABASE);
     match control_socket::check(folder) {
         Ok(contents) => Ok(format!(
-            "All records of the running server are intact: {contents}. Its pages are checked only while it does not run."
+            "All records of the running server are intact ({contents}). Its pages are checked only while it does not run."
         )),
         Err(ControlSocketError::NotRunning { .. }) if !database.exists() => {
             Err(BackupError::NoDatabase(folder.to_owned()))
         }
         Err(ControlSocketError::NotRunning { .. }) => match Store::check(&database) {
-            Ok(contents) => {
-                Ok(format!("The database {} is intact. It has {}.", database.display(), contents))
-            }
+            Ok(contents) => Ok(format!("The database {} is intact ({contents}).", database.display())),
             Err(error) => Err(BackupError::Database { path: database, error }),
         },
         Err(error) => Err(BackupError::Server(error)),

@@ -14,13 +14,13 @@ use std::{
 
 use domain::{Epoch, Lifetimes, LogClock, LogSettings, SenderClock, Timestamp, id::ID_BYTES};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableError,
+    Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend, TableError,
     backends::InMemoryBackend,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CACHE_BYTES, LogState, Store, StoreError, Transaction, WAL_EXTENSION, begin_checkpoint, codec,
+    CACHE_BYTES, LogState, Snapshot, Store, StoreError, Transaction, WAL_EXTENSION, begin_checkpoint, codec,
     integrity::{self, mark::Mark},
     tables::{LOG, PRODUCERS, REPLICA},
     write_ahead_log::WriteAheadLog,
@@ -310,9 +310,23 @@ impl Store {
     }
 }
 
+impl Snapshot {
+    /// Returns the state of the replicated log as it is in this snapshot. `None` if the database is not a view of one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub fn replica(&self) -> Result<Option<ReplicaState>, StoreError> {
+        replica_in(&self.read)
+    }
+}
+
 /// Reads the state of the replicated log. `None` if the database is not a view of one.
 pub(super) fn replica(database: &Database) -> Result<Option<ReplicaState>, StoreError> {
-    let table = match database.begin_read()?.open_table(REPLICA) {
+    replica_in(&database.begin_read()?)
+}
+
+fn replica_in(read: &ReadTransaction) -> Result<Option<ReplicaState>, StoreError> {
+    let table = match read.open_table(REPLICA) {
         Err(TableError::TableDoesNotExist(_)) => return Ok(None),
         table => table?,
     };

@@ -136,7 +136,7 @@ impl fmt::Display for Contents {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { users, chats, events, log, .. } = self;
         let seq = log.map_or(Seq::ZERO, |log| log.seq);
-        write!(to, "{users} users, {chats} chats and {events} events, up to entry {seq} of the log")
+        write!(to, "users: {users}, chats: {chats}, events: {events}, newest entry of the log: {seq}")
     }
 }
 
