@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod fanout;
 pub mod limits;
 pub mod lobby;
+pub mod nodes;
 pub mod presence;
 pub mod progress;
 pub mod random;
