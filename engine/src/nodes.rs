@@ -70,7 +70,9 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// Creates the view of a node that has heard no other yet, and lets presence collect what it has to tell.
+    /// Creates the view of a node that has heard no other yet, and lets presence collect what it has to tell. What was known
+    /// of others is forgotten. If this is done again in one process, as by a task that is restarted after a panic, the
+    /// others find the node silent for a moment, and meet it anew; nobody is seen to leave.
     pub fn new(
         me: Incarnation,
         name: String,
@@ -79,6 +81,7 @@ impl Nodes {
         now: Instant,
     ) -> Self {
         presence.report();
+        presence.forget_others();
         Self {
             me,
             members: Members::new(me, name, versions, now),

@@ -186,6 +186,12 @@ impl Presence {
         }
     }
 
+    /// Does the same for all other nodes.
+    pub fn forget_others(&self) {
+        let others: Vec<_> = self.lock().nodes.keys().copied().filter(|node| *node != self.node).collect();
+        others.into_iter().for_each(|node| self.forget_node(node));
+    }
+
     /// Applies an event of this node, which may come with what is notified of changes, and with the chat as it was read.
     fn take(&self, event: PresenceEvent, wake: Option<Arc<Notify>>, known: Option<&Chat>) {
         let mut state = self.lock();

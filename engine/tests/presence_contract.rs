@@ -167,10 +167,6 @@ impl Node {
             origin_key: OriginKey::new(b"secret"),
         });
         let incarnation = Incarnation::from_bytes([number; ID_BYTES]);
-        let versions = Versions { formats: (1, 1), rules: (Rules(1), Rules(1)) };
-        let parts = (Arc::clone(&presence), Arc::clone(&store), Arc::clone(&lobby));
-        let nodes = is_cluster
-            .then(|| Nodes::new(incarnation, format!("node {number}"), versions, parts, Instant::now()));
         let running = [
             tokio::spawn({
                 let presence = Arc::clone(&presence);
@@ -181,22 +177,33 @@ impl Node {
                 async move { lobby.run().await }
             }),
         ];
-        let duty = nodes.as_ref().map(Nodes::duty);
-        Self {
+        let mut node = Self {
             incarnation,
             presence,
             store,
             lobby,
             dispatcher,
             engine,
-            nodes,
-            duty,
+            nodes: None,
+            duty: None,
             applied: 0,
             frozen_until: None,
             cut_until: None,
             queued: VecDeque::new(),
             _running: running.map(AbortOnDropHandle::new),
+        };
+        if is_cluster {
+            let nodes = node.introduce(number);
+            node.duty = Some(nodes.duty());
+            node.nodes = Some(nodes);
         }
+        node
+    }
+
+    fn introduce(&self, number: u8) -> Nodes {
+        let versions = Versions { formats: (1, 1), rules: (Rules(1), Rules(1)) };
+        let parts = (Arc::clone(&self.presence), Arc::clone(&self.store), Arc::clone(&self.lobby));
+        Nodes::new(self.incarnation, format!("node {number}"), versions, parts, Instant::now())
     }
 
     fn is_frozen(&self) -> bool {
@@ -753,6 +760,27 @@ async fn after_more_changes_than_are_kept_the_others_are_told_the_whole() {
     assert_eq!(world.nodes[1].presence.people(), 0);
     world.run(GRACE + Duration::from_secs(2)).await;
     world.check(&BTreeSet::new(), "after the storm").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_whose_task_is_restarted_shows_and_is_shown_without_a_flicker() {
+    let mut world = World::new(3, Faults::NONE, 1).await;
+    for user in 0..USERS {
+        world.open(usize::from(user) % 2, 0, user);
+    }
+    world.run(Duration::from_secs(5)).await;
+    let rosters = |world: &World| [0, 1].map(|node| world.nodes[node].presence.roster(chat_id(0)));
+    let there = rosters(&world);
+    let node = &mut world.nodes[0];
+    node.nodes = None;
+    let nodes = node.introduce(0);
+    node.duty = Some(nodes.duty());
+    node.nodes = Some(nodes);
+    for _ in 0..QUIET.as_millis() / STEP.as_millis() {
+        world.step().await;
+        assert_eq!(rosters(&world), there);
+    }
+    world.check(&BTreeSet::new(), "restarted").await;
 }
 
 /// Ten thousand users with a page each are told in parts to a node that has just come, and back after a cut.
