@@ -78,6 +78,7 @@ impl ChangeDispatcher {
                             self.presence.remove(event.chat, *person);
                         }
                     }
+                    EventKind::Started { owner, .. } => self.presence.started(event.chat, *owner),
                     EventKind::LockSet { is_locked, .. } => {
                         self.presence.lock_names(event.chat, *is_locked, event.seq);
                     }

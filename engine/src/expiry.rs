@@ -203,9 +203,10 @@ impl Sweeper {
         Ok(true)
     }
 
-    /// Withdraws the invites of users who have gone offline. If this fails, their invites end when the user expires.
+    /// Withdraws the invites of users who have gone offline: each node those of its own, and the one on duty all. If this
+    /// fails, their invites end when the user expires.
     async fn withdraw_invites(&self) -> Result<(), NotSwept> {
-        for user in self.presence.take_gone() {
+        for user in self.presence.take_gone_for(self.duty.is_mine()) {
             if self.store.read((self.clock)())?.has_invited(user)? {
                 self.propose(Proposal::UserLeft(user)).await?;
             }

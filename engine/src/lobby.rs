@@ -156,19 +156,32 @@ impl Lobby {
         self.changed.notify_one();
     }
 
-    /// Sets the network from which a chat was started. All chats of a network count against one quota.
+    /// Sets the network from which a chat was started on this node, and reports it to the others. All chats of a network
+    /// count against one quota.
     pub fn came_from(&self, chat: ChatId, network: Origin) {
         let mut state = self.lock();
-        let Some(known) = state.chats.get(&chat) else { return };
-        let place = known.entry.as_ref().map(|entry| entry.listing.place());
-        place.into_iter().for_each(|place| state.unlist(place));
-        if let Some(known) = state.chats.get_mut(&chat) {
-            known.from = Some(network);
+        let is_known = state.came_from(chat, network);
+        if is_known {
+            state.started_here.insert(chat);
         }
-        place.into_iter().for_each(|place| state.list(place));
-        state.version += 1;
         drop(state);
-        self.changed.notify_one();
+        if is_known {
+            self.changed.notify_one();
+            self.presence.report_origin(chat, network.0);
+        }
+    }
+
+    /// Sets the network from which a chat was started, as another node has told. If the chat is not known yet, since this
+    /// node reads the log a little later, it is set once it is.
+    pub fn came_from_elsewhere(&self, chat: ChatId, network: Origin) {
+        if self.lock().came_from_elsewhere(chat, network) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Returns the networks of the public chats that were started on this node since it started, 65,536 at most.
+    pub fn own_origins(&self) -> Vec<(ChatId, Origin)> {
+        self.lock().own_origins()
     }
 
     /// Publishes changes to pages. Never returns. The whole list does not wait for the searches.

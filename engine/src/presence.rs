@@ -5,6 +5,7 @@
 mod event;
 mod guards;
 mod last_active;
+mod report;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,8 @@ use crate::clock::Clock;
 pub use event::{HolderId, NodeId, PresenceEvent};
 pub use guards::{MemberGuard, OnlineGuard};
 pub use last_active::{LastActive, STILL_HERE};
+use report::{Holders, Outgoing};
+pub use report::{REPORTS_LIMIT, Report, ReportSummary, Reports};
 use room::Room;
 pub use room::{News, SMALL_ROOM};
 
@@ -61,6 +64,8 @@ pub struct Presence {
     left: Notify,
     /// Notified when a user has come online, or when a chat has its first member.
     came: Notify,
+    /// Notified when there is something to report to other nodes.
+    reported: Notify,
     grace: Duration,
     clock: Clock,
     clock_sets: AtomicU64,
@@ -90,8 +95,13 @@ struct PresenceState {
     seen: LastActive,
     /// The users who have come online and the rooms that were entered since [`Presence::take_came`].
     came: LastActive,
-    /// The users who have gone offline since [`Presence::take_gone`].
-    gone: Vec<UserId>,
+    /// The users who have gone offline since [`Presence::take_gone`], each with whether their last connection was one of
+    /// this node.
+    gone: Vec<(UserId, bool)>,
+    /// The connections and subscriptions that each node has reported. Those of this node only if it reports them.
+    nodes: HashMap<NodeId, Holders>,
+    /// What this node has to report. `None` if it reports nothing, since it is alone.
+    outgoing: Option<Outgoing>,
 }
 
 /// Who has to be notified of a change.
@@ -103,6 +113,8 @@ struct Effects {
     came: bool,
     /// [`Presence::run`]: its next deadline may be sooner than before.
     sooner: bool,
+    /// Nobody: it was a typing signal that has no effect.
+    is_ignored: bool,
 }
 
 /// A user with at least one open page, or who had one until less than the grace period ago.
@@ -111,53 +123,94 @@ struct Person {
     /// The connections on all nodes, each of this node with what is notified when their invites may have changed.
     connections: Vec<(HolderId, Option<Arc<Notify>>)>,
     leaves_at: Option<Instant>,
+    /// Whether the connection that closed last was one of this node.
+    left_here: bool,
+}
+
+impl Person {
+    /// Returns whether this node has to note that the user is online: they have a connection of this node, or may come
+    /// back to any.
+    fn is_used_here(&self) -> bool {
+        self.connections.is_empty() || self.connections.iter().any(|(_, wake_user)| wake_user.is_some())
+    }
 }
 
 impl Presence {
     /// Creates the empty presence of a node. Users whose last guard is dropped are shown for `grace` longer.
     pub fn new(node: NodeId, grace: Duration, clock: Clock) -> Self {
-        let [sooner, moved, left, came] = [(); 4].map(|()| Notify::new());
+        let [sooner, moved, left, came, reported] = [(); 5].map(|()| Notify::new());
         let clock_sets = AtomicU64::new(0);
         let (begun, next_holder) = (Instant::now(), AtomicU64::new(0));
         let state = Mutex::default();
-        Self { state, sooner, moved, left, came, grace, clock, clock_sets, begun, node, next_holder }
+        Self {
+            state,
+            sooner,
+            moved,
+            left,
+            came,
+            reported,
+            grace,
+            clock,
+            clock_sets,
+            begun,
+            node,
+            next_holder,
+        }
     }
 
-    /// Applies an event of a connection of another node.
-    pub fn apply(&self, event: PresenceEvent) {
-        self.take(event, None, None);
+    /// Applies an event of a connection of another node, with the chat as it was read here if one has joined. An event
+    /// that was applied before has no effect, and neither has one of this node.
+    pub fn apply(&self, event: PresenceEvent, known: Option<&Chat>) {
+        let mut state = self.lock();
+        if let Some(holder) = event.holder()
+            && (holder.node() == self.node
+                || !state.nodes.entry(holder.node()).or_default().note(Report::of(&event)))
+        {
+            return;
+        }
+        let effects = state.change(event, None, known, self.grace);
+        drop(state);
+        self.tell(&effects);
     }
 
     /// Closes all connections of a node that is gone, as if each had closed by itself.
     pub fn forget_node(&self, node: NodeId) {
-        let state = self.lock();
-        let opened = state.people.iter().flat_map(|(user, person)| {
-            let of_node = person.connections.iter().filter(|(holder, _)| holder.node() == node);
-            of_node.map(|(holder, _)| PresenceEvent::Closed { holder: *holder, user: *user })
-        });
-        let joined = state.rooms.iter().flat_map(|(chat, room)| {
-            let of_node = room.holders().filter(|(holder, _)| holder.node() == node);
-            of_node.map(|(holder, user)| PresenceEvent::Left { holder, chat: *chat, user })
-        });
-        let events: Vec<_> = opened.chain(joined).collect();
-        drop(state);
-        events.into_iter().for_each(|event| self.apply(event));
+        if node == self.node {
+            return;
+        }
+        let Some(holders) = self.lock().nodes.remove(&node) else { return };
+        for event in holders.ends().into_iter().filter_map(|report| report.event(node, User::new)) {
+            // Locked for each, since others must not wait for all of them.
+            let effects = self.lock().change(event, None, None, self.grace);
+            self.tell(&effects);
+        }
     }
 
-    /// Applies an event. One of this node may come with what is notified of changes, and with the chat as it was read.
+    /// Does the same for all other nodes.
+    pub fn forget_others(&self) {
+        let others: Vec<_> = self.lock().nodes.keys().copied().filter(|node| *node != self.node).collect();
+        others.into_iter().for_each(|node| self.forget_node(node));
+    }
+
+    /// Applies an event of this node, which may come with what is notified of changes, and with the chat as it was read.
     fn take(&self, event: PresenceEvent, wake: Option<Arc<Notify>>, known: Option<&Chat>) {
-        let now = Instant::now();
         let mut state = self.lock();
-        let Effects { moved, came, sooner } = match event {
-            PresenceEvent::Opened { holder, user } => state.open(holder, user, wake),
-            PresenceEvent::Closed { holder, user } => state.close(holder, user, now + self.grace),
-            PresenceEvent::Joined { holder, chat, user } => {
-                state.join((holder, wake), chat, user, known, now)
-            }
-            PresenceEvent::Left { holder, chat, user } => state.unjoin(holder, chat, user, now + self.grace),
-            PresenceEvent::Typing { chat, user } => state.typing(chat, user, now),
-        };
+        let report = state.outgoing.is_some().then(|| Report::of(&event));
+        let effects = state.change(event, wake, known, self.grace);
+        // Under the lock, so that reports have the order in which the events were applied.
+        let report = report.filter(|_| !effects.is_ignored);
+        if let Some(report) = report {
+            state.report(self.node, report);
+        }
         drop(state);
+        self.tell(&effects);
+        if report.is_some() {
+            self.reported.notify_one();
+        }
+    }
+
+    fn tell(&self, effects: &Effects) {
+        let Effects { moved, came, sooner, .. } = *effects;
         for (is_due, notify) in [(moved, &self.moved), (came, &self.came), (sooner, &self.sooner)] {
             if is_due {
                 notify.notify_one();
@@ -233,7 +286,7 @@ impl Presence {
     ) -> MemberGuard {
         // Unique among all rooms, since a guard can outlive its room, and a new room may have taken its place.
         let (holder, id) = (self.new_holder(), user.id);
-        self.take(PresenceEvent::Joined { holder, chat, user }, Some(wake), known);
+        self.take(PresenceEvent::Joined { holder, chat, user, here_for: Duration::ZERO }, Some(wake), known);
         MemberGuard { presence: Arc::clone(self), chat, user: id, holder }
     }
 
@@ -268,6 +321,13 @@ impl Presence {
         }
         drop(state);
         self.sooner.notify_one();
+    }
+
+    /// Gives the room of a chat its owner, if users were there before the chat was known here.
+    pub fn started(&self, chat: ChatId, owner: UserId) {
+        if let Some(room) = self.lock().rooms.get_mut(&chat) {
+            room.owner = Some(owner);
+        }
     }
 
     /// Returns the members of a chat who came at most `since` ago. Members who come within 30 seconds after the server
@@ -426,20 +486,47 @@ impl Presence {
 }
 
 impl PresenceState {
+    /// Applies an event. One of this node comes with what is notified of changes, if it begins something.
+    fn change(
+        &mut self,
+        event: PresenceEvent,
+        wake: Option<Arc<Notify>>,
+        known: Option<&Chat>,
+        grace: Duration,
+    ) -> Effects {
+        let now = Instant::now();
+        match event {
+            PresenceEvent::Opened { holder, user } => self.open(holder, user, wake),
+            PresenceEvent::Closed { holder, user } => self.close(holder, user, now + grace),
+            PresenceEvent::Joined { holder, chat, user, here_for } => {
+                let came_at = now.checked_sub(here_for).unwrap_or(now);
+                self.join((holder, wake), chat, user, known, (now, came_at))
+            }
+            PresenceEvent::Left { holder, chat, user } => self.unjoin(holder, chat, user, now + grace),
+            PresenceEvent::Typing { chat, user } => self.typing(chat, user, now),
+        }
+    }
+
     fn open(&mut self, holder: HolderId, user: UserId, wake_user: Option<Arc<Notify>>) -> Effects {
         let is_new = !self.people.contains_key(&user);
+        // Another node notes its own.
+        let came = is_new && wake_user.is_some();
         let person = self.people.entry(user).or_default();
         person.connections.push((holder, wake_user));
         person.leaves_at = None;
-        if is_new {
+        if came {
             self.came.note(Some(user), None, STILL_HERE);
         }
-        Effects { moved: is_new, came: is_new, sooner: false }
+        Effects { moved: is_new, came, ..Effects::default() }
     }
 
     fn close(&mut self, holder: HolderId, user: UserId, offline_at: Instant) -> Effects {
         let Some(person) = self.people.get_mut(&user) else { return Effects::default() };
-        person.connections.retain(|(other, _)| *other != holder);
+        let Some(at) = person.connections.iter().position(|(other, _)| *other == holder) else {
+            return Effects::default();
+        };
+        let (_, wake_user) = person.connections.swap_remove(at);
+        person.left_here = wake_user.is_some();
         let is_last = person.connections.is_empty();
         if is_last {
             person.leaves_at = Some(offline_at);
@@ -454,11 +541,12 @@ impl PresenceState {
         chat: ChatId,
         user: User,
         known: Option<&Chat>,
-        now: Instant,
+        (now, came_at): (Instant, Instant),
     ) -> Effects {
         self.places.entry(user.id).or_default().insert(chat);
         let room = self.rooms.entry(chat).or_default();
-        let is_first = room.is_empty();
+        // Another node notes its own.
+        let is_first = room.is_empty() && wake.is_some();
         if is_first {
             self.came.note(None, Some(chat), STILL_HERE);
         }
@@ -469,12 +557,12 @@ impl PresenceState {
             room.owner = Some(known.owner);
             room.lock_names(known.is_locked, known.seq);
         }
-        let is_new = room.add_holder(holder, user, now);
+        let is_new = room.add_holder(holder, user, came_at);
         if is_new {
             self.moved.insert(chat);
         }
         self.wakes.extend(room.wake(now).map(|at| (at, chat)));
-        Effects { moved: is_new, came: is_first, sooner: true }
+        Effects { moved: is_new, came: is_first, sooner: true, ..Effects::default() }
     }
 
     fn unjoin(&mut self, holder: HolderId, chat: ChatId, user: UserId, leaves_at: Instant) -> Effects {
@@ -486,12 +574,16 @@ impl PresenceState {
         Effects { sooner: is_last, ..Effects::default() }
     }
 
-    /// Shows a member as typing. A signal less than a second after the last one, of any of their connections, has no effect.
+    /// Shows a member as typing. A signal less than a second after the last one, of any of their connections, is ignored,
+    /// and so is one of a user who is not a member.
     fn typing(&mut self, chat: ChatId, user: UserId, now: Instant) -> Effects {
+        let ignored = Effects { is_ignored: true, ..Effects::default() };
         let until = now + TYPING;
-        let Some(room) = self.rooms.get_mut(&chat) else { return Effects::default() };
+        let Some(room) = self.rooms.get_mut(&chat).filter(|room| room.came_at(user).is_some()) else {
+            return ignored;
+        };
         if room.typing_until(user).is_some_and(|last| until < last + TYPING_SIGNALS) {
-            return Effects::default();
+            return ignored;
         }
         if room.type_until(user, Some(until)) {
             self.wakes.extend(room.wake(now).map(|at| (at, chat)));
@@ -536,14 +628,14 @@ impl PresenceState {
 
     /// Lets a user go offline who was to go at `at`. Returns `false` if they have returned.
     fn go(&mut self, user: UserId, at: Instant, time: Timestamp) -> bool {
-        if self.people.get(&user).is_none_or(|person| person.leaves_at != Some(at)) {
+        let Some(person) = self.people.get(&user).filter(|person| person.leaves_at == Some(at)) else {
             return false;
+        };
+        if self.gone.len() < REMEMBERED_LEFT {
+            self.gone.push((user, person.left_here));
         }
         self.people.remove(&user);
         self.seen.note(Some(user), None, time);
-        if self.gone.len() < REMEMBERED_LEFT {
-            self.gone.push(user);
-        }
         true
     }
 }

@@ -23,6 +23,11 @@ pub(super) const SAID_MILLIS: u64 = 15_000;
 /// The quota of listed chats of one network, as a multiple of that of one session.
 const LISTED_AT_AN_ADDRESS: usize = 4;
 
+/// The maximum number of networks that are kept for chats that are not known here yet. Nodes are milliseconds apart.
+const EARLY_ORIGINS: usize = 1_024;
+/// The maximum number of networks of chats that one node tells.
+const OWN_ORIGINS: usize = 65_536;
+
 pub(super) struct Index {
     pub(super) version: u64,
     pub(super) people: usize,
@@ -37,6 +42,10 @@ pub(super) struct Index {
     pub(super) addresses: ListingQuota<Origin>,
     /// The public chats that the searches have not taken in yet: added, removed or changed ones.
     pub(super) news: HashSet<ChatId>,
+    /// The chats that were started on this node, from a network that is known.
+    pub(super) started_here: HashSet<ChatId>,
+    /// The networks of chats that other nodes have told and that are not known here yet.
+    pub(super) early_origins: HashMap<ChatId, Origin>,
     /// When each chat that has not expired will expire, unless it is touched before.
     pub(super) expiries: BTreeSet<(Timestamp, ChatId)>,
 }
@@ -77,6 +86,8 @@ impl Index {
             owners: ListingQuota::new(listed),
             addresses: ListingQuota::new(listed.saturating_mul(LISTED_AT_AN_ADDRESS)),
             news: HashSet::new(),
+            started_here: HashSet::new(),
+            early_origins: HashMap::new(),
             expiries: BTreeSet::new(),
         }
     }
@@ -177,6 +188,41 @@ impl Index {
         self.chats.get(&place.2)?.from
     }
 
+    /// Sets the network from which a chat was started. Returns whether the chat is known.
+    pub(super) fn came_from(&mut self, chat: ChatId, network: Origin) -> bool {
+        let Some(known) = self.chats.get(&chat) else { return false };
+        if known.from == Some(network) {
+            return true;
+        }
+        let place = known.entry.as_ref().map(|entry| entry.listing.place());
+        place.into_iter().for_each(|place| self.unlist(place));
+        if let Some(known) = self.chats.get_mut(&chat) {
+            known.from = Some(network);
+        }
+        place.into_iter().for_each(|place| self.list(place));
+        self.version += 1;
+        true
+    }
+
+    /// Does the same for a chat that may become known later.
+    pub(super) fn came_from_elsewhere(&mut self, chat: ChatId, network: Origin) -> bool {
+        let is_known = self.came_from(chat, network);
+        if !is_known {
+            if self.early_origins.len() >= EARLY_ORIGINS {
+                // The nodes tell all of them again within a minute.
+                self.early_origins.clear();
+            }
+            self.early_origins.insert(chat, network);
+        }
+        is_known
+    }
+
+    pub(super) fn own_origins(&self) -> Vec<(ChatId, Origin)> {
+        let known = self.started_here.iter().filter_map(|chat| self.chats.get(chat));
+        let public = known.filter(|known| known.entry.is_some());
+        public.filter_map(|known| Some((known.chat.id, known.from?))).take(OWN_ORIGINS).collect()
+    }
+
     pub(super) fn put(&mut self, chat: Chat, active_at: Timestamp, lifetimes: Lifetimes) {
         let id = chat.id;
         if let Some(known) = self.chats.get_mut(&id) {
@@ -203,7 +249,7 @@ impl Index {
                 members: 0,
                 faces: Vec::new(),
                 said_at: chat.said_at,
-                from: None,
+                from: self.early_origins.remove(&id),
                 entry: None,
                 chat,
             };
@@ -276,6 +322,7 @@ impl Index {
             self.disown(owner);
         }
         self.chats.remove(&id);
+        self.started_here.remove(&id);
     }
 
     pub(super) fn disown(&mut self, owner: UserId) {

@@ -1,6 +1,8 @@
 //! The events of connections that change presence. It depends on nothing else, so the events of another node can be
 //! applied as those of this one are, and all connections of a node that is gone can be closed.
 
+use std::time::Duration;
+
 use domain::{ChatId, User, UserId};
 
 /// A node of a cluster.
@@ -29,6 +31,11 @@ impl HolderId {
     pub const fn node(self) -> NodeId {
         NodeId((self.0 >> Self::NUMBER_BITS) as u16)
     }
+
+    /// Returns the number, which is unique on its node.
+    pub const fn number(self) -> u64 {
+        self.0 & ((1 << Self::NUMBER_BITS) - 1)
+    }
 }
 
 /// Something that happened to a connection.
@@ -56,6 +63,8 @@ pub enum PresenceEvent {
         chat: ChatId,
         /// The user, with their nickname as of now.
         user: User,
+        /// For how long the user has been in the chat, by other connections or on another node.
+        here_for: Duration,
     },
     /// A subscription has ended.
     Left {
@@ -73,4 +82,17 @@ pub enum PresenceEvent {
         /// The member.
         user: UserId,
     },
+}
+
+impl PresenceEvent {
+    /// Returns the connection or subscription that it begins or ends. `None` for typing.
+    pub(super) const fn holder(&self) -> Option<HolderId> {
+        match self {
+            Self::Opened { holder, .. }
+            | Self::Closed { holder, .. }
+            | Self::Joined { holder, .. }
+            | Self::Left { holder, .. } => Some(*holder),
+            Self::Typing { .. } => None,
+        }
+    }
 }

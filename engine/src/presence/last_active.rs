@@ -43,10 +43,17 @@ impl Presence {
 
     /// Takes the users who have gone offline since the last call, without those who have returned.
     pub fn take_gone(&self) -> Vec<UserId> {
+        self.take_gone_for(true)
+    }
+
+    /// Does the same, without those whose last connection was on another node unless `is_on_duty`. So if each node does
+    /// what is due for its own, and one on duty does it for all, it is done although a node has died; and a node that
+    /// does not hear the others does not take their users for gone.
+    pub fn take_gone_for(&self, is_on_duty: bool) -> Vec<UserId> {
         let mut state = self.lock();
         let mut gone = mem::take(&mut state.gone);
-        gone.retain(|user| !state.people.contains_key(user));
-        gone
+        gone.retain(|(user, left_here)| (*left_here || is_on_duty) && !state.people.contains_key(user));
+        gone.into_iter().map(|(user, _)| user).collect()
     }
 
     /// Waits until a user has gone offline.
@@ -54,12 +61,15 @@ impl Presence {
         self.left.notified().await;
     }
 
-    /// Takes the users and rooms that have been here since the last call, those that still are included.
+    /// Takes the users and rooms that have been here since the last call, those that still are included. Those that are
+    /// only on other nodes are left to these.
     pub fn take_seen(&self) -> LastActive {
         let mut state = self.lock();
         let mut seen = mem::take(&mut state.seen);
-        seen.users.extend(state.people.keys().map(|user| (*user, STILL_HERE)));
-        seen.chats.extend(state.rooms.keys().map(|chat| (*chat, STILL_HERE)));
+        let people = state.people.iter().filter(|(_, person)| person.is_used_here());
+        seen.users.extend(people.map(|(user, _)| (*user, STILL_HERE)));
+        let rooms = state.rooms.iter().filter(|(_, room)| room.is_used_here());
+        seen.chats.extend(rooms.map(|(chat, _)| (*chat, STILL_HERE)));
         seen
     }
 

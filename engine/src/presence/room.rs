@@ -81,17 +81,18 @@ impl Room {
         self.watchers.insert(holder, wake);
     }
 
-    /// Adds a connection of a user. Returns whether the user is a new member.
-    pub(super) fn add_holder(&mut self, holder: HolderId, user: User, now: Instant) -> bool {
+    /// Adds a connection of a user who came at `came_at`. Returns whether the user is a new member.
+    pub(super) fn add_holder(&mut self, holder: HolderId, user: User, came_at: Instant) -> bool {
         let id = user.id;
         if let Some(member) = self.members.get_mut(&id) {
             member.holders.push(holder);
             member.leaves_at = None;
+            member.came_at = member.came_at.min(came_at);
             return false;
         }
         let present = Present {
             member: user.into(),
-            came_at: now,
+            came_at,
             arrival: None,
             later: None,
             holders: vec![holder],
@@ -179,6 +180,17 @@ impl Room {
             return false;
         }
         self.remove(user)
+    }
+
+    /// Returns when a member came. `None` if the user is not a member.
+    pub(super) fn came_at(&self, user: UserId) -> Option<Instant> {
+        self.members.get(&user).map(|present| present.came_at)
+    }
+
+    /// Returns whether this node has to note that the room is in use: it has a connection of this node, or a member who
+    /// may come back to any.
+    pub(super) fn is_used_here(&self) -> bool {
+        !self.watchers.is_empty() || self.members.values().any(|present| present.holders.is_empty())
     }
 
     /// Returns whether the guard with this number is still valid.

@@ -297,6 +297,10 @@ fn elsewhere(number: u64) -> HolderId {
     HolderId::new(NodeId(7), number)
 }
 
+fn joined(holder: HolderId, user: User) -> PresenceEvent {
+    PresenceEvent::Joined { holder, chat: CHAT, user, here_for: Duration::ZERO }
+}
+
 #[test]
 fn a_holder_has_its_node() {
     for (node, number) in [(0, 0), (7, 9), (u16::MAX, (1 << 48) - 1)] {
@@ -311,17 +315,17 @@ async fn a_user_on_two_nodes_is_one_member_for_as_long_as_one_of_them_has_a_conn
     let ana = user(1, "Ana");
     let here = presence.join(CHAT, ana.clone(), Arc::default());
     let online = presence.arrive(ana.id, Arc::default());
-    presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: ana.id });
-    presence.apply(PresenceEvent::Joined { holder: elsewhere(2), chat: CHAT, user: ana.clone() });
+    presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: ana.id }, None);
+    presence.apply(joined(elsewhere(2), ana.clone()), None);
     assert_eq!((presence.people(), names(&presence)), (1, vec!["Ana".to_owned()]));
     drop((here, online));
     presence.depart(Instant::now() + 2 * GRACE);
     assert_eq!((presence.people(), names(&presence).len()), (1, 1), "she is here on the other node");
 
-    presence.apply(PresenceEvent::Typing { chat: CHAT, user: ana.id });
+    presence.apply(PresenceEvent::Typing { chat: CHAT, user: ana.id }, None);
     assert!(presence.roster(CHAT).members[0].typing);
-    presence.apply(PresenceEvent::Left { holder: elsewhere(2), chat: CHAT, user: ana.id });
-    presence.apply(PresenceEvent::Closed { holder: elsewhere(1), user: ana.id });
+    presence.apply(PresenceEvent::Left { holder: elsewhere(2), chat: CHAT, user: ana.id }, None);
+    presence.apply(PresenceEvent::Closed { holder: elsewhere(1), user: ana.id }, None);
     assert_eq!(presence.people(), 1, "for the grace");
     presence.depart(Instant::now() + 2 * GRACE);
     assert_eq!((presence.people(), names(&presence).len()), (0, 0));
@@ -336,8 +340,8 @@ async fn users_that_a_node_reported_go_with_it_and_no_others() {
     let _online = presence.arrive(user(1, "Ana").id, Arc::default());
     for (number, other) in [(2, user(2, "Bea")), (3, user(3, "Cy"))] {
         let node = if number == 2 { NodeId(7) } else { NodeId(8) };
-        presence.apply(PresenceEvent::Opened { holder: HolderId::new(node, 1), user: other.id });
-        presence.apply(PresenceEvent::Joined { holder: HolderId::new(node, 2), chat: CHAT, user: other });
+        presence.apply(PresenceEvent::Opened { holder: HolderId::new(node, 1), user: other.id }, None);
+        presence.apply(joined(HolderId::new(node, 2), other), None);
     }
     assert_eq!((presence.people(), names(&presence).len()), (3, 3));
     while wake.notified().now_or_never().is_some() {}
@@ -347,4 +351,163 @@ async fn users_that_a_node_reported_go_with_it_and_no_others() {
     assert!(wake.notified().now_or_never().is_some(), "who is here is told");
     presence.forget_node(NodeId(7));
     assert_eq!(presence.people(), 2);
+}
+
+/// Returns what was reported since the last call.
+fn reports(presence: &Presence) -> (u64, Vec<Report>) {
+    match presence.take_reports() {
+        Reports::Changes { first, reports } => (first, reports),
+        Reports::Overflowed => panic!("overflowed"),
+    }
+}
+
+/// Applies what another node has reported.
+fn apply(presence: &Presence, reports: &[Report]) {
+    for report in reports {
+        let event = report.event(NodeId(7), User::new).unwrap();
+        presence.apply(event, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_here_is_reported_in_its_order_with_numbers() {
+    let presence = presence();
+    let ana = user(1, "Ana").id;
+    drop(presence.arrive(ana, Arc::default()));
+    assert_eq!(reports(&presence), (1, vec![]), "a node that is alone reports nothing");
+    let online = presence.arrive(ana, Arc::default());
+    presence.report();
+    let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
+    member_guard.typing();
+    member_guard.typing();
+    presence.apply(joined(elsewhere(9), user(2, "Bea")), None);
+    presence.apply(PresenceEvent::Typing { chat: CHAT, user: user(2, "Bea").id }, None);
+    assert!(presence.reported().now_or_never().is_some());
+    let (first, told) = reports(&presence);
+    let [Report::Joined { holder, chat: CHAT, user, seconds: 0 }, Report::Typing { chat: CHAT, .. }] =
+        told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!((first, user), (1, ana), "what others do is not reported, nor is a signal that has no effect");
+    drop(member_guard);
+    drop(online);
+    let (first, told) = reports(&presence);
+    assert_eq!((first, told[0]), (3, Report::Left { holder, chat: CHAT, user }));
+    assert!(matches!(told[1..], [Report::Closed { .. }]), "what was there before has its end, too");
+    assert_eq!(presence.summary(), ReportSummary { told: 4, digest: 0 });
+    assert_eq!(presence.whole(), (4, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_reports_are_dropped_and_the_numbers_go_on() {
+    let presence = presence();
+    presence.report();
+    for number in 0..=REPORTS_LIMIT as u64 {
+        presence.report_origin(CHAT, number);
+    }
+    presence.report_origin(CHAT, 7);
+    assert_eq!(presence.take_reports(), Reports::Overflowed);
+    assert_eq!(reports(&presence), (REPORTS_LIMIT as u64 + 3, vec![]));
+    presence.report_origin(CHAT, 8);
+    let next = vec![Report::ChatFrom { chat: CHAT, origin: 8 }];
+    assert_eq!(reports(&presence), (REPORTS_LIMIT as u64 + 3, next));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_was_told_all_changes_and_one_that_was_told_the_whole_know_the_same() {
+    let [here, one, other] = [(); 3].map(|()| presence());
+    here.report();
+    let mut guards = Vec::new();
+    for number in 0..50 {
+        guards.push((
+            here.arrive(numbered(number).id, Arc::default()),
+            here.join(CHAT, numbered(number), Arc::default()),
+        ));
+        apply(&one, &reports(&here).1);
+        advance(Duration::from_secs(1)).await;
+    }
+    // What the log removes stays reported until its connection notices.
+    here.remove(CHAT, numbered(10).id);
+    guards.drain(..5).for_each(drop);
+    apply(&one, &reports(&here).1);
+    one.remove(CHAT, numbered(10).id);
+    let (told, whole) = here.whole();
+    assert_eq!(ReportSummary { told, digest: one.digest_of(NodeId(7)) }, here.summary());
+    apply(&other, &other.changes_to(NodeId(7), &whole));
+    other.remove(CHAT, numbered(10).id);
+    assert_eq!(other.digest_of(NodeId(7)), here.summary().digest);
+    assert_eq!((one.whole_of(NodeId(7)).len(), other.whole_of(NodeId(7)).len()), (90, 90));
+    // Who has been there for longest comes first.
+    one.depart(Instant::now() + GRACE);
+    assert_eq!(other.preview(CHAT).1, one.preview(CHAT).1);
+    advance(COMING_BACK + Duration::from_secs(5)).await;
+    let newcomers = |presence: &Presence| {
+        let newcomers = presence.newcomers(CHAT, Duration::from_secs(50));
+        newcomers.into_iter().collect::<HashSet<_>>()
+    };
+    here.depart(Instant::now() + GRACE);
+    assert_eq!(newcomers(&one).len(), 15);
+    assert_eq!([newcomers(&one), newcomers(&other)], [newcomers(&here), newcomers(&here)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_ends_what_is_not_in_it_begins_what_is_and_leaves_the_rest() {
+    let presence = presence();
+    let opened = |holder, number| Report::Opened { holder, user: numbered(number).id };
+    let joined =
+        |holder, number| Report::Joined { holder, chat: CHAT, user: numbered(number).id, seconds: number };
+    apply(&presence, &[opened(1, 1), joined(2, 1), joined(3, 2), opened(4, 3)]);
+    let whole = [opened(1, 1), joined(2, 1), joined(5, 9), joined(6, 90), opened(4, 4), joined(6, 90)];
+    let changes = presence.changes_to(NodeId(7), &whole);
+    let left = Report::Left { holder: 3, chat: CHAT, user: numbered(2).id };
+    let closed = Report::Closed { holder: 4, user: numbered(3).id };
+    assert_eq!(changes, [joined(6, 90), joined(5, 9), closed, opened(4, 4), left]);
+    apply(&presence, &changes);
+    assert_eq!(presence.changes_to(NodeId(7), &whole), []);
+    apply(&presence, &changes);
+    assert_eq!(
+        presence.changes_to(NodeId(7), &whole),
+        [],
+        "what is applied twice has no effect the second time"
+    );
+    presence.depart(Instant::now() + 2 * GRACE);
+    assert_eq!((presence.people(), presence.roster(CHAT).count), (2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_notes_as_active_what_is_used_here_and_leaves_the_rest_to_the_others() {
+    let presence = presence();
+    let other = ChatId::from_bytes([8; ID_BYTES]);
+    let [ana, bea] = [user(1, "Ana"), user(2, "Bea")];
+    let here = presence.join(CHAT, ana.clone(), Arc::default());
+    let online = presence.arrive(ana.id, Arc::default());
+    presence.take_came();
+    presence.apply(joined(elsewhere(1), bea.clone()), None);
+    presence.apply(PresenceEvent::Opened { holder: elsewhere(2), user: bea.id }, None);
+    let here_for = Duration::ZERO;
+    let there = PresenceEvent::Joined { holder: elsewhere(3), chat: other, user: bea.clone(), here_for };
+    presence.apply(there, None);
+    assert_eq!(presence.take_came(), LastActive::default());
+    let seen = presence.take_seen();
+    assert_eq!((seen.users.keys().collect::<Vec<_>>(), seen.chats.len()), (vec![&ana.id], 1));
+    presence.forget_node(NodeId(7));
+    let seen = presence.take_seen();
+    assert_eq!((seen.users.len(), seen.chats.len()), (2, 2), "they may come back to any node");
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!(presence.take_gone_for(false), [], "whoever is on duty takes care of those of a dead node");
+    drop((here, online));
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!(presence.take_gone_for(false), [ana.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_owner_of_a_chat_that_becomes_known_later_keeps_their_name_in_the_lock() {
+    let presence = presence();
+    let ana = user(1, "Ana");
+    presence.apply(joined(elsewhere(1), ana.clone()), None);
+    presence.started(CHAT, ana.id);
+    presence.lock_names(CHAT, true, Seq(2));
+    presence.rename(&user(1, "Anna"));
+    assert_eq!(names(&presence), ["Anna"]);
 }
