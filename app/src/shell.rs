@@ -14,6 +14,10 @@ use crate::{
 /// JavaScript.
 const HYDRATION_STATE_SCRIPT: &str = include_str!("shell/hydration_state.js");
 
+/// A script that requests the module while the page is still being loaded, with low priority, since `boot.js` uses it after
+/// the first paint. Its element has the addresses, which `boot.js` uses as well.
+const PRELOAD_SCRIPT: &str = include_str!("shell/preload.js");
+
 /// The addresses of the files that a page loads.
 #[derive(Debug, Clone, Default)]
 pub struct Assets {
@@ -60,11 +64,14 @@ pub fn Shell(
 ) -> impl IntoView {
     let Assets { boot, script, wasm, style } = assets;
     let title = title(&content);
-    // Browsers that run no scripts load none of the rest: it is requested by this script.
+    // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{HYDRATION_STATE_SCRIPT}</script>
-            <script async nonce=use_nonce() src=boot data-script=script data-wasm=wasm></script>
+            <script nonce=use_nonce() data-script=script data-wasm=wasm>
+                {PRELOAD_SCRIPT}
+            </script>
+            <script async nonce=use_nonce() src=boot></script>
         }
     });
     // The newest messages are at the bottom, so that everything that is parsed later moves all of them: a chat is

@@ -5,7 +5,7 @@ import type { Page } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
 // The errors that browsers log for the failures caused here.
-test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/] } });
+test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/, /preloaded using link preload/] } });
 
 /** A timeout longer than the five seconds after which a page that is still loading says so. */
 const longerThanLoading = { timeout: 10_000 };

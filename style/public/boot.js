@@ -1,9 +1,8 @@
 // Loads the WASM module, hydrates the page, recovers from failures of the module, and shows whether the page is hydrated.
 //
-// `setHydrationState`, `showLate` and `formsWork` are defined by app/src/shell/hydration_state.js, which every page has in its
-// head. The addresses of the script and the WASM are attributes of the element that loads this file.
+// Every page has in its head what is used here of preload.js (`script` and `wasm`, the addresses of the module) and of
+// hydration_state.js (`setHydrationState`, `showLate` and `formsWork`), both in app/src/shell.
 (() => {
-const { script, wasm } = document.currentScript.dataset;
 // The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
