@@ -15,7 +15,7 @@ use crate::{
 const HYDRATION_STATE_SCRIPT: &str = include_str!("shell/hydration_state.js");
 
 /// A script that requests the module while the page is still being loaded, with low priority, since `boot.js` uses it after
-/// the first paint. Its element has the addresses, which `boot.js` uses as well.
+/// the first paint. The addresses are attributes of its element, where `boot.js` finds them too.
 const PRELOAD_SCRIPT: &str = include_str!("shell/preload.js");
 
 /// The addresses of the files that a page loads.

@@ -1,8 +1,9 @@
 // Loads the WASM module, hydrates the page, recovers from failures of the module, and shows whether the page is hydrated.
 //
-// Every page has in its head what is used here of preload.js (`script` and `wasm`, the addresses of the module) and of
-// hydration_state.js (`setHydrationState`, `showLate` and `formsWork`), both in app/src/shell.
+// Uses two inline scripts in the head of every live page, both in app/src/shell: the addresses that the element of preload.js
+// has, and the functions of hydration_state.js.
 (() => {
+const { script, wasm } = document.querySelector('script[data-wasm]').dataset;
 // The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
@@ -222,7 +223,8 @@ const handleFailure = ({ error, reason }) => {
 addEventListener('error', handleFailure);
 addEventListener('unhandledrejection', handleFailure);
 
-// Resolves after the first paint: the module is requested only then, unless the page is in the background.
+// Resolves after the first paint: the module, which preload.js has requested, is compiled only then, unless the page is in the
+// background.
 const firstPaint = () =>
   new Promise((resolve) => {
     setTimeout(resolve, PAINT_MILLIS);
