@@ -1,5 +1,5 @@
 // Reorders the functions of the site's WASM so that similar ones are next to each other, and compresses it again: brotli
-// finds repetition best when it is near. It makes 13 kB of a first visit (docs/performance.md); the site works without it.
+// finds repetition best when it is near. It saves 13 kB of a first visit (docs/performance.md); the site works without it.
 // `order-functions.mjs SITE`, after `cargo leptos build --frontend-only --precompress`.
 
 import { execFileSync } from 'node:child_process';
