@@ -32,7 +32,7 @@ pub use render_pool::{QueueKey, Requester};
 /// Values that are unique to a response.
 #[derive(Debug, Clone)]
 struct RequestIds {
-    /// The nonce of the page's script. If none could be drawn, no script runs, and the page works without it.
+    /// The nonce of the page's scripts. If none could be drawn, no inline script runs, and the page works by its forms.
     nonce: String,
     /// The id of the message that a page without scripts may post.
     client_id: Option<ClientId>,

@@ -33,7 +33,7 @@ enum Slot {
     People,
     /// The number of chats.
     Chats,
-    /// The nonce of the page's script.
+    /// The nonce of the page's scripts.
     Nonce,
     /// The id of the message that a page without scripts may post.
     ClientId,
