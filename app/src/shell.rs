@@ -8,10 +8,10 @@ use crate::{
     view::timeline::tab_title,
 };
 
-/// A script that keeps the hydration state of a live page: in `data-life` on the root element for the styles, and in
-/// the connection line for the reader. `starting`: being loaded; `late`: loading takes longer than expected; `alive`:
-/// hydrated; `dead`: it could not run, or failed. A page that is late or dead shows its ordinary forms, as without
-/// JavaScript.
+/// A script that keeps the hydration state of a live page: in `data-hydration` on the root element for the styles, and
+/// in the connection line for the reader. `loading`: being loaded; `slow`: loading takes longer than expected;
+/// `hydrated`: hydrated, or rendered by the browser; `failed`: it could not run, or failed. A page that is slow or has
+/// failed shows its ordinary forms, as without JavaScript.
 const HYDRATION_STATE_SCRIPT: &str = include_str!("shell/hydration_state.js");
 
 /// A script that requests the module while the page is still being loaded, with low priority, since `boot.js` uses it after

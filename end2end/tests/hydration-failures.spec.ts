@@ -72,7 +72,7 @@ test('a page is hydrated as soon as what was missing is there, with what was beg
 
 /** Makes the WASM module fail as a panic does, by throwing a `RuntimeError`. */
 const fail = async (page: Page) => {
-  await page.waitForFunction(() => document.documentElement.dataset.life === 'alive');
+  await page.waitForFunction(() => document.documentElement.dataset.hydration === 'hydrated');
   await page.evaluate(
     () =>
       new Promise((done) =>
@@ -96,7 +96,7 @@ test('a page whose code fails begins anew, and loses nothing', async ({ person }
   await ana.chat.say('from Ana');
   await expect(bea.chat.message('from Ana')).toBeVisible();
   await fail(bea.page);
-  await expect.poll(() => bea.page.evaluate(() => document.documentElement.dataset.life)).toBe('alive');
+  await expect.poll(() => bea.page.evaluate(() => document.documentElement.dataset.hydration)).toBe('hydrated');
   await bea.chat.isConnected();
   await expect(bea.chat.composer).toHaveValue('half a thought');
   await expect(bea.chat.composer).toBeFocused();
