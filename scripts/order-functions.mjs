@@ -1,5 +1,5 @@
 // Reorders the functions of the site's WASM so that similar ones are next to each other, and compresses it again: brotli
-// finds repetition best when it is near. It makes 13 kB of a first visit (docs/performance.md); the site works without it.
+// finds repetition best when it is near. It saves 13 kB of a first visit (docs/performance.md); the site works without it.
 // `order-functions.mjs SITE`, after `cargo leptos build --frontend-only --precompress`.
 
 import { execFileSync } from 'node:child_process';
@@ -19,14 +19,14 @@ const FEATURES = ['bulk-memory', 'multivalue', 'mutable-globals', 'nontrapping-f
   (feature) => `--enable-${feature}`,
 );
 
-/** The similarity of two functions is the share of runs of this many bytes that they have in common. */
-const RUN = 4;
-/** Runs that are in more functions than this are ignored. */
-const COMMON = 3_000;
-/** The number of functions, with the most runs in common, among which the most similar is searched. */
+/** The similarity of two functions is the Jaccard index of their byte n-grams, which have this length. */
+const NGRAM_BYTES = 4;
+/** N-grams that are in more functions than this are not counted as shared. */
+const MAX_FUNCTIONS_PER_NGRAM = 3_000;
+/** The number of functions, with the most n-grams in common, among which the most similar is searched. */
 const CANDIDATES = 40;
-/** The least similarity that counts, from 0 to 1. */
-const SIMILAR = 0.05;
+/** The similarity that functions have to exceed to be put next to each other, from 0 to 1. */
+const MIN_SIMILARITY = 0.05;
 
 /** Reads numbers, texts and vectors from bytes. */
 class Reader {
@@ -58,8 +58,8 @@ class Reader {
     if (flags & 1) this.integer();
   }
 
-  /** Reads an import and returns whether it is a function. */
-  isFunctionImport() {
+  /** Reads an import and returns its kind. */
+  readImport() {
     this.take(this.integer());
     this.take(this.integer());
     const kind = this.take(1)[0];
@@ -68,7 +68,7 @@ class Reader {
     else if (kind === A_MEMORY) this.skipLimits();
     else if (kind === A_GLOBAL) this.take(2);
     else throw new Error(`imports of kind ${kind} are not supported`);
-    return kind === A_FUNCTION;
+    return kind;
   }
 
   /** Reads a vector, each item by `item`. */
@@ -93,7 +93,7 @@ function parse(wasm) {
     const id = all.take(1)[0];
     const content = all.take(all.integer());
     const reader = new Reader(content);
-    if (id === IMPORT) module.imported = reader.vector(() => reader.isFunctionImport()).filter(Boolean).length;
+    if (id === IMPORT) module.imported = reader.vector(() => reader.readImport()).filter((kind) => kind === A_FUNCTION).length;
     if (id === FUNCTION) module.types = reader.vector(() => reader.integer());
     if (id === CODE) module.bodies = reader.vector(() => reader.take(reader.integer()));
     if (id !== CUSTOM) module.sections.push(section(id, content));
@@ -103,30 +103,30 @@ function parse(wasm) {
 
 /** Returns the indices of the functions in their new order: each is followed by the most similar one that is left. */
 function ordered({ types, bodies }) {
-  const runsOf = bodies.map((body) => {
-    const runs = new Set();
-    for (let at = 0; at + RUN <= body.length; at++) runs.add(body.readUIntBE(at, RUN));
-    return runs;
+  const ngramsOf = bodies.map((body) => {
+    const ngrams = new Set();
+    for (let at = 0; at + NGRAM_BYTES <= body.length; at++) ngrams.add(body.readUIntBE(at, NGRAM_BYTES));
+    return ngrams;
   });
   const functionsWith = new Map();
-  runsOf.forEach((runs, index) => {
-    for (const run of runs) {
-      if (!functionsWith.has(run)) functionsWith.set(run, []);
-      functionsWith.get(run).push(index);
+  ngramsOf.forEach((ngrams, index) => {
+    for (const ngram of ngrams) {
+      if (!functionsWith.has(ngram)) functionsWith.set(ngram, []);
+      functionsWith.get(ngram).push(index);
     }
   });
   const isPlaced = new Uint8Array(bodies.length);
   const mostSimilar = (index) => {
     const shared = new Map();
-    for (const run of runsOf[index]) {
-      const others = functionsWith.get(run);
-      if (others.length > COMMON) continue;
+    for (const ngram of ngramsOf[index]) {
+      const others = functionsWith.get(ngram);
+      if (others.length > MAX_FUNCTIONS_PER_NGRAM) continue;
       for (const other of others) if (!isPlaced[other]) shared.set(other, (shared.get(other) ?? 0) + 1);
     }
-    let [found, most] = [undefined, SIMILAR];
+    let [found, most] = [undefined, MIN_SIMILARITY];
     const candidates = [...shared].sort(([a, inA], [b, inB]) => inB - inA || a - b).slice(0, CANDIDATES);
     for (const [other, count] of candidates) {
-      const similarity = count / (runsOf[index].size + runsOf[other].size - count);
+      const similarity = count / (ngramsOf[index].size + ngramsOf[other].size - count);
       if (similarity > most) [found, most] = [other, similarity];
     }
     return found;

@@ -8,11 +8,15 @@ use crate::{
     view::timeline::tab_title,
 };
 
-/// A script that keeps the hydration state of a live page: in `data-life` on the root element for the styles, and in
-/// the connection line for the reader. `starting`: being loaded; `late`: loading takes longer than expected; `alive`:
-/// hydrated; `dead`: it could not run, or failed. A page that is late or dead shows its ordinary forms, as without
-/// JavaScript.
+/// A script that keeps the hydration state of a live page: in `data-hydration` on the root element for the styles, and
+/// in the connection line for the reader. `loading`: being loaded; `slow`: loading takes longer than expected;
+/// `hydrated`: hydrated, or rendered by the browser; `failed`: it could not run, or failed. A page that is slow or has
+/// failed shows its ordinary forms, as without JavaScript.
 const HYDRATION_STATE_SCRIPT: &str = include_str!("shell/hydration_state.js");
+
+/// A script that requests the module while the page is still being loaded, with low priority, since `boot.js` uses it after
+/// the first paint. The addresses are attributes of its element, where `boot.js` finds them too.
+const PRELOAD_SCRIPT: &str = include_str!("shell/preload.js");
 
 /// The addresses of the files that a page loads.
 #[derive(Debug, Clone, Default)]
@@ -60,11 +64,14 @@ pub fn Shell(
 ) -> impl IntoView {
     let Assets { boot, script, wasm, style } = assets;
     let title = title(&content);
-    // Browsers that run no scripts load none of the rest: it is requested by this script.
+    // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{HYDRATION_STATE_SCRIPT}</script>
-            <script async nonce=use_nonce() src=boot data-script=script data-wasm=wasm></script>
+            <script nonce=use_nonce() data-script=script data-wasm=wasm>
+                {PRELOAD_SCRIPT}
+            </script>
+            <script async nonce=use_nonce() src=boot></script>
         }
     });
     // The newest messages are at the bottom, so that everything that is parsed later moves all of them: a chat is

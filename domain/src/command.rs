@@ -20,26 +20,26 @@ pub enum Command {
         chat: ChatId,
         /// The title. `None` names the chat after its owner.
         title: Option<Title>,
-        /// The visibility.
+        /// Whether the chat is listed publicly.
         visibility: Visibility,
     },
     /// Changes the title of a chat. Owner only.
     EditTitle {
-        /// The chat.
+        /// The chat to rename.
         chat: ChatId,
         /// The new title.
         title: Title,
     },
     /// Lists a chat publicly, or makes it reachable by its link only. Owner only.
     SetVisibility {
-        /// The chat.
+        /// The chat to list, or to list no longer.
         chat: ChatId,
-        /// The visibility.
+        /// Whether the chat is listed publicly from now on.
         visibility: Visibility,
     },
     /// Posts a message.
     Post {
-        /// The chat.
+        /// The chat to post to.
         chat: ChatId,
         /// An id made by the client, the same for every retry of this message.
         client_id: ClientId,
@@ -63,7 +63,7 @@ pub enum Command {
     AnswerInvite {
         /// The chat it leads to.
         chat: ChatId,
-        /// The answer.
+        /// Whether the invite is accepted.
         answer: Answer,
     },
     /// Allows or refuses invites from others.
@@ -73,14 +73,14 @@ pub enum Command {
     },
     /// Removes a message: the user's own, or, as the owner of a group chat, anyone's.
     RemoveMessage {
-        /// The chat.
+        /// The chat that the message is in.
         chat: ChatId,
         /// The sequence number of the message.
         message: Seq,
     },
     /// Removes a user from a chat, or lets them return. Owner only.
     SetRemoved {
-        /// The chat.
+        /// The chat from which the user is removed, or to which they may return.
         chat: ChatId,
         /// The user to remove or readmit.
         person: UserId,
@@ -89,14 +89,14 @@ pub enum Command {
     },
     /// Removes a user from a chat, with all their messages in it. Owner only.
     RemovePerson {
-        /// The chat.
+        /// The chat to remove the user from.
         chat: ChatId,
         /// The user to remove.
         person: UserId,
     },
     /// Removes everyone who joined a chat recently, with all their messages in it. Owner only.
     RemoveNewcomers {
-        /// The chat.
+        /// The chat to remove them from.
         chat: ChatId,
         /// How far back to look, in seconds.
         seconds: u64,
@@ -105,12 +105,12 @@ pub enum Command {
     },
     /// Removes all of the user's own messages in a chat, even if the user may no longer enter it.
     RemoveOwn {
-        /// The chat.
+        /// The chat to remove the messages from.
         chat: ChatId,
     },
     /// Locks a chat, so that only its owner can write, or unlocks it. Owner only.
     SetLock {
-        /// The chat.
+        /// The chat to lock or unlock.
         chat: ChatId,
         /// Whether the chat is locked.
         is_locked: bool,
@@ -129,9 +129,9 @@ pub enum Command {
 pub enum Proposal {
     /// A command of a user.
     Command {
-        /// The user.
+        /// The user who asks for it.
         by: UserId,
-        /// The command.
+        /// What the user asks for.
         command: Command,
     },
     /// Records who was seen, and in which chats, since the last such entry. An open page keeps its user and its chat
@@ -144,9 +144,9 @@ pub enum Proposal {
     },
     /// Removes what has expired. What has been used again meanwhile stays.
     Expire {
-        /// The users.
+        /// The expired users.
         users: Vec<UserId>,
-        /// The chats.
+        /// The expired chats.
         chats: Vec<ChatId>,
         /// The chats whose events go, each with the last sequence number to remove.
         events: Vec<(ChatId, Seq)>,
@@ -155,7 +155,7 @@ pub enum Proposal {
     UserLeft(UserId),
     /// The operator ends a chat: its events up to `through` are removed, and the chat with the last of them.
     End {
-        /// The chat.
+        /// The chat to end.
         chat: ChatId,
         /// The last sequence number to remove.
         through: Seq,
@@ -172,6 +172,6 @@ pub struct Entry {
     pub seq: Seq,
     /// When it got its position. Can be earlier than the entry before it, if the clock was set back: `seq` gives the order.
     pub at: Timestamp,
-    /// The proposal.
+    /// What was proposed.
     pub proposal: Proposal,
 }

@@ -14,7 +14,7 @@ use crate::{
 /// identify an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The chat.
+    /// The chat in which it happened.
     pub chat: ChatId,
     /// The position in the log.
     pub seq: Seq,
@@ -48,7 +48,7 @@ pub enum EventKind {
     Posted(Message),
     /// A member changed their nickname.
     Renamed {
-        /// The member.
+        /// The member whose nickname changed.
         user: UserId,
         /// The old nickname.
         from: Nickname,
@@ -80,7 +80,7 @@ pub enum EventKind {
     InviteAnswered {
         /// The user who answered, with their nickname then.
         by: User,
-        /// The answer.
+        /// Whether the invite was accepted.
         answer: Answer,
     },
     /// The inviting user went offline before the invite was answered.
@@ -111,7 +111,7 @@ pub enum EventKind {
     PersonAdmitted {
         /// The owner's nickname then.
         nickname: Nickname,
-        /// The user, with their nickname then.
+        /// The user who may return, with their nickname then.
         person: User,
     },
     /// The owner locked or unlocked the chat.
@@ -134,7 +134,7 @@ pub enum EventKind {
     /// A user removed all their messages. The texts are not kept anywhere: each of those messages becomes an
     /// [`EventKind::Tombstone`].
     OwnRemoved {
-        /// The user.
+        /// The user who removed them.
         user: UserId,
     },
 }
@@ -341,7 +341,7 @@ pub enum Change {
     ChatExpired(Chat),
     /// The events of a chat are removed, up to a position.
     Expired {
-        /// The chat.
+        /// The chat whose events are removed.
         chat: ChatId,
         /// The last sequence number removed.
         through: Seq,
@@ -351,7 +351,7 @@ pub enum Change {
     ClockSet(i64),
     /// A user accepts or refuses invites from now on.
     InvitesSet {
-        /// The user.
+        /// The user who accepts or refuses.
         user: UserId,
         /// Whether invites are accepted.
         are_taken: bool,

@@ -43,7 +43,7 @@ pub enum ClientFrame {
     },
     /// Subscribes to a chat, as one of its members.
     Watch {
-        /// The chat.
+        /// The chat to subscribe to.
         chat: ChatId,
         /// The last event that the client has. `None` starts with a snapshot.
         #[serde(default)]
@@ -51,19 +51,19 @@ pub enum ClientFrame {
     },
     /// Unsubscribes from a chat.
     Unwatch {
-        /// The chat.
+        /// The chat to unsubscribe from.
         chat: ChatId,
     },
     /// The user is typing in a watched chat. More than one a second is ignored.
     Typing {
-        /// The chat.
+        /// The chat in which the user is typing.
         chat: ChatId,
     },
     /// Subscribes to the lobby: the totals, and the public chats that match the query. A further frame replaces the query.
     Lobby(LobbyQuery),
     /// Requests the page of history before an event.
     Earlier {
-        /// The chat.
+        /// The chat whose history is requested.
         chat: ChatId,
         /// The oldest event that the client has.
         before: Seq,
@@ -72,7 +72,7 @@ pub enum ClientFrame {
     Ping {},
     /// Requests the page of history after an event.
     Later {
-        /// The chat.
+        /// The chat whose history is requested.
         chat: ChatId,
         /// The newest event that the client still has.
         after: Seq,
@@ -81,7 +81,7 @@ pub enum ClientFrame {
     Do {
         /// Any number. The answer carries it.
         request: u64,
-        /// The command.
+        /// What the user asks for.
         command: Ask,
     },
 }
@@ -106,21 +106,21 @@ pub enum Ask {
     },
     /// Changes the title of a chat. Owner only.
     EditTitle {
-        /// The chat.
+        /// The chat to rename.
         chat: ChatId,
         /// The title as typed.
         title: String,
     },
     /// Lists a chat publicly, or makes it reachable by its link only. Owner only.
     SetVisibility {
-        /// The chat.
+        /// The chat to list, or to list no longer.
         chat: ChatId,
-        /// The visibility.
+        /// Whether the chat is listed publicly from now on.
         visibility: Visibility,
     },
     /// Posts a message.
     Post {
-        /// The chat.
+        /// The chat to post to.
         chat: ChatId,
         /// An id made by the client, the same for every retry of this message.
         client_id: ClientId,
@@ -134,19 +134,19 @@ pub enum Ask {
     AnswerInvite {
         /// The chat it leads to.
         chat: ChatId,
-        /// The answer.
+        /// Whether the invite is accepted.
         answer: Answer,
     },
     /// Removes a message: the user's own, or, as the owner of a group chat, anyone's.
     RemoveMessage {
-        /// The chat.
+        /// The chat that the message is in.
         chat: ChatId,
         /// The sequence number of the message.
         message: Seq,
     },
     /// Removes a user from a chat, or lets them return. Owner only.
     SetRemoved {
-        /// The chat.
+        /// The chat from which the user is removed, or to which they may return.
         chat: ChatId,
         /// The user to remove or readmit.
         person: UserId,
@@ -155,26 +155,26 @@ pub enum Ask {
     },
     /// Removes a user from a chat, with all their messages in it. Owner only.
     RemovePerson {
-        /// The chat.
+        /// The chat to remove the user from.
         chat: ChatId,
         /// The user to remove.
         person: UserId,
     },
     /// Removes everyone who joined a chat recently, with all their messages in it. Owner only.
     RemoveNewcomers {
-        /// The chat.
+        /// The chat to remove them from.
         chat: ChatId,
         /// How far back to look, in seconds.
         seconds: u64,
     },
     /// Removes all of the user's own messages in a chat.
     RemoveOwn {
-        /// The chat.
+        /// The chat to remove the messages from.
         chat: ChatId,
     },
     /// Locks a chat, so that only its owner can write, or unlocks it. Owner only.
     SetLock {
-        /// The chat.
+        /// The chat to lock or unlock.
         chat: ChatId,
         /// Whether the chat is locked.
         is_locked: bool,
@@ -255,14 +255,14 @@ pub enum ServerFrame {
     },
     /// Answers a watch whose cursor is valid: every event after it follows.
     Resumed {
-        /// The chat.
+        /// The chat whose events follow.
         chat: ChatId,
         /// The position of the cursor.
         seq: Seq,
     },
     /// Answers a request for earlier events.
     Earlier {
-        /// The chat.
+        /// The chat of the events.
         chat: ChatId,
         /// The event they precede.
         before: Seq,
@@ -273,7 +273,7 @@ pub enum ServerFrame {
     },
     /// Answers a request for later events.
     Later {
-        /// The chat.
+        /// The chat of the events.
         chat: ChatId,
         /// The event they follow.
         after: Seq,
@@ -284,14 +284,14 @@ pub enum ServerFrame {
     Event(Event),
     /// All members of a watched chat.
     Roster {
-        /// The chat.
+        /// The watched chat.
         chat: ChatId,
         /// The members.
         roster: Roster,
     },
     /// The members who joined, left or changed since the last roster or change.
     RosterChange {
-        /// The chat.
+        /// The watched chat.
         chat: ChatId,
         /// The difference.
         change: RosterChange,
@@ -320,7 +320,7 @@ pub enum ServerFrame {
 /// The position of a client in a watched chat, if nothing was lost on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
-    /// The chat.
+    /// The watched chat.
     pub chat: ChatId,
     /// The newest event that was sent.
     pub seq: Seq,

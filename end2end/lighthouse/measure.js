@@ -92,13 +92,13 @@ async function visit(url, browser) {
     }).observe({ type: 'longtask', buffered: true });
   });
   await page.goto(url);
-  const isAlive = () => document.querySelector('[role=status][aria-label=Connection]')?.textContent === 'Connected' && performance.now();
-  const alive = await (await page.waitForFunction(isAlive, { polling: 'mutation' })).jsonValue();
+  const isLive = () => document.querySelector('[role=status][aria-label=Connection]')?.textContent === 'Connected' && performance.now();
+  const liveAt = await (await page.waitForFunction(isLive, { polling: 'mutation' })).jsonValue();
   const tasks = await page.evaluate((watched) => new Promise((done) => setTimeout(() => done(window.longTasks), watched)), WATCHED);
   await context.close();
   const millis = (some) => some.map(({ duration }) => Math.round(duration));
-  const isBefore = ({ startTime }) => startTime < alive;
-  return { alive: Math.round(alive), before: millis(tasks.filter(isBefore)), after: millis(tasks.filter((task) => !isBefore(task))) };
+  const isBefore = ({ startTime }) => startTime < liveAt;
+  return { liveAt: Math.round(liveAt), before: millis(tasks.filter(isBefore)), after: millis(tasks.filter((task) => !isBefore(task))) };
 }
 
 async function visits(url, port) {
@@ -107,7 +107,7 @@ async function visits(url, port) {
   for (let number = 0; number < VISITS; number++) all.push(await visit(url, browser));
   await browser.disconnect();
   const list = (values) => values.join(', ') || 'none';
-  return `${VISITS} visits to that home page on these cores, without throttling: hydrated after ${list(all.map(({ alive }) => alive))} ms. Long
+  return `${VISITS} visits to that home page on these cores, without throttling: hydrated after ${list(all.map(({ liveAt }) => liveAt))} ms. Long
 tasks (50 ms and more) before hydration: ${list(all.flatMap(({ before }) => before))}; in the ${WATCHED / 1_000} s after it: ${list(all.flatMap(({ after }) => after))}.`;
 }
 

@@ -5,7 +5,7 @@ import type { Page } from '@playwright/test';
 import { type Person, expect, test } from '../support/story.ts';
 
 // The errors that browsers log for the failures caused here.
-test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/] } });
+test.use({ expected: { words: [/Failed to load resource/, /RuntimeError|unreachable/, /WebAssembly/, /ERR_FAILED/, /Failed to fetch/, /expected magic word/, /closed before the connection is established/, /preloaded using link preload/] } });
 
 /** A timeout longer than the five seconds after which a page that is still loading says so. */
 const longerThanLoading = { timeout: 10_000 };
@@ -72,7 +72,7 @@ test('a page is hydrated as soon as what was missing is there, with what was beg
 
 /** Makes the WASM module fail as a panic does, by throwing a `RuntimeError`. */
 const fail = async (page: Page) => {
-  await page.waitForFunction(() => document.documentElement.dataset.life === 'alive');
+  await page.waitForFunction(() => document.documentElement.dataset.hydration === 'hydrated');
   await page.evaluate(
     () =>
       new Promise((done) =>
@@ -96,7 +96,7 @@ test('a page whose code fails begins anew, and loses nothing', async ({ person }
   await ana.chat.say('from Ana');
   await expect(bea.chat.message('from Ana')).toBeVisible();
   await fail(bea.page);
-  await expect.poll(() => bea.page.evaluate(() => document.documentElement.dataset.life)).toBe('alive');
+  await expect.poll(() => bea.page.evaluate(() => document.documentElement.dataset.hydration)).toBe('hydrated');
   await bea.chat.isConnected();
   await expect(bea.chat.composer).toHaveValue('half a thought');
   await expect(bea.chat.composer).toBeFocused();

@@ -200,9 +200,9 @@ pub(crate) enum Output {
     ExpectAnswer { millis: u64, is_ping: bool },
     /// Cancel the timer for an answer.
     StopExpecting,
-    /// Start polling.
+    /// Fall back to polling: the server answers other requests, but no WebSocket gets through.
     StartPolling,
-    /// Stop polling.
+    /// Stop polling: the socket is open and the user identified, or no further connection is wanted.
     StopPolling,
     /// Poll now, if the page is polling.
     Poll,

@@ -3,7 +3,7 @@
 
 mod browser;
 mod connection;
-mod hydration;
+mod hydration_runner;
 mod in_flight;
 mod json;
 mod polling;
@@ -58,7 +58,7 @@ pub fn render() {
 /// Runs the next task of the hydration. Returns false once there is none left: then the page is hydrated.
 #[wasm_bindgen]
 pub fn advance() -> bool {
-    hydration::advance()
+    hydration_runner::advance()
 }
 
 /// Stops this instance for good. Another instance may replace it.
@@ -76,7 +76,7 @@ fn root_and_page() -> Option<(HtmlElement, Page)> {
 
 fn page_view(page: Page) -> impl IntoView {
     provide_context(Connector(Arc::new(|page| -> Arc<dyn Transport> { Arc::new(Socket::open(page)) })));
-    provide_context(hydration::begin());
+    provide_context(hydration_runner::begin());
     // Makes a form idempotent, however often it is submitted. The page as rendered has an id from the server.
     provide_context(FreshClientId(Some(browser::client_id())));
     view! { <App page /> }

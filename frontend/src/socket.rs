@@ -64,7 +64,7 @@ struct Client {
     /// The state machine, which decides what to do.
     state: RefCell<ConnectionState>,
     /// The WebSocket. `None` while there is none.
-    wire: RefCell<Option<Wire>>,
+    socket: RefCell<Option<OpenSocket>>,
     polling: Rc<Polling>,
     /// The timer of the next attempt.
     retry: RefCell<Option<Timer>>,
@@ -79,7 +79,7 @@ struct Client {
 }
 
 /// A WebSocket, and its unanswered requests.
-struct Wire {
+struct OpenSocket {
     socket: WebSocket,
     in_flight: InFlight,
     _on_open: Closure<dyn FnMut()>,
@@ -87,7 +87,7 @@ struct Wire {
     _on_close: Closure<dyn FnMut(CloseEvent)>,
 }
 
-impl Drop for Wire {
+impl Drop for OpenSocket {
     fn drop(&mut self) {
         self.socket.set_onopen(None);
         self.socket.set_onmessage(None);
@@ -135,7 +135,7 @@ impl Socket {
         let client = Rc::new(Client {
             page,
             state: RefCell::new(ConnectionState::new(browser::now())),
-            wire: RefCell::new(None),
+            socket: RefCell::new(None),
             polling: Polling::new(page),
             retry: RefCell::new(None),
             pause: RefCell::new(None),
@@ -318,13 +318,13 @@ impl Client {
     fn perform(self: &Rc<Self>, output: Output) {
         match output {
             Output::Open => match self.open_socket() {
-                Some(wire) => drop(self.wire.replace(Some(wire))),
+                Some(open) => drop(self.socket.replace(Some(open))),
                 None => self.on(Input::Lost),
             },
-            Output::Drop => self.drop_wire(),
+            Output::Drop => self.drop_socket(),
             Output::Close => {
-                if let Some(wire) = self.wire.borrow().as_ref() {
-                    let _ = wire.socket.close_with_code(NORMAL_CLOSE);
+                if let Some(open) = self.socket.borrow().as_ref() {
+                    let _ = open.socket.close_with_code(NORMAL_CLOSE);
                 }
             }
             Output::Probe { number } => {
@@ -408,7 +408,7 @@ impl Client {
         timer.replace(new);
     }
 
-    fn open_socket(self: &Rc<Self>) -> Option<Wire> {
+    fn open_socket(self: &Rc<Self>) -> Option<OpenSocket> {
         let location = browser::window()?.location();
         let scheme = if location.protocol().ok()? == "https:" { "wss" } else { "ws" };
         let socket = WebSocket::new(&format!("{scheme}://{}{ADDRESS}", location.host().ok()?)).ok()?;
@@ -434,7 +434,7 @@ impl Client {
         socket.set_onopen(Some(on_open.as_ref().unchecked_ref()));
         socket.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
         socket.set_onclose(Some(on_close.as_ref().unchecked_ref()));
-        Some(Wire {
+        Some(OpenSocket {
             socket,
             in_flight: InFlight::default(),
             _on_open: on_open,
@@ -445,9 +445,9 @@ impl Client {
 
     /// Drops the socket. Commands that wait for an answer fail with [`Problem::AnswerLost`]; messages wait for the next
     /// connection.
-    fn drop_wire(&self) {
-        let wire = self.wire.take();
-        let abandoned = wire.map(|mut wire| wire.in_flight.abandon()).unwrap_or_default();
+    fn drop_socket(&self) {
+        let open = self.socket.take();
+        let abandoned = open.map(|mut open| open.in_flight.abandon()).unwrap_or_default();
         abandoned.into_iter().for_each(|done| done(Err(Problem::AnswerLost)));
         if let Some(chat) = self.page.chat() {
             chat.loading.set(false);
@@ -495,9 +495,9 @@ impl Client {
         }
         let Some(chat) = self.page.chat().filter(|_| self.state.borrow().can_post()) else { return };
         let now = self.page.live().server_time();
-        let wire =
-            self.wire.borrow_mut().as_mut().map(|wire| wire.in_flight.post(chat.chat_id(), message, now));
-        if let Some(frame) = wire.flatten() {
+        let frame =
+            self.socket.borrow_mut().as_mut().map(|open| open.in_flight.post(chat.chat_id(), message, now));
+        if let Some(frame) = frame.flatten() {
             self.send(&frame);
         }
     }
@@ -507,8 +507,8 @@ impl Client {
             return self.polling.ask(&ask, done);
         }
         let is_open = self.state.borrow().is_open();
-        let frame = match self.wire.borrow_mut().as_mut().filter(|_| is_open) {
-            Some(wire) => Ok(wire.in_flight.ask(ask, done)),
+        let frame = match self.socket.borrow_mut().as_mut().filter(|_| is_open) {
+            Some(open) => Ok(open.in_flight.ask(ask, done)),
             None => Err(done),
         };
         match frame {
@@ -523,9 +523,9 @@ impl Client {
             return;
         }
         let Some(text) = json::text(frame) else { return };
-        if let Some(wire) = self.wire.borrow().as_ref() {
+        if let Some(open) = self.socket.borrow().as_ref() {
             // A frame that cannot be sent now is sent again after the reconnect that follows.
-            let _ = wire.socket.send_with_str(&text);
+            let _ = open.socket.send_with_str(&text);
         }
         self.on(Input::Sent);
     }
@@ -598,7 +598,7 @@ impl Client {
     }
 
     fn take_answered(&self, request: u64) -> Option<Waiting> {
-        self.wire.borrow_mut().as_mut().and_then(|wire| wire.in_flight.take_answered(request))
+        self.socket.borrow_mut().as_mut().and_then(|open| open.in_flight.take_answered(request))
     }
 
     /// Marks presence and counts as possibly outdated, unless the connection is back soon.

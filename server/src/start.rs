@@ -92,7 +92,7 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// The address.
+        /// The address that was to be listened on.
         address: SocketAddr,
         /// The cause.
         error: io::Error,

@@ -1,9 +1,9 @@
 // Loads the WASM module, hydrates the page, recovers from failures of the module, and shows whether the page is hydrated.
 //
-// `setHydrationState`, `showLate` and `formsWork` are defined by app/src/shell/hydration_state.js, which every page has in its
-// head. The addresses of the script and the WASM are attributes of the element that loads this file.
+// Uses two inline scripts in the head of every live page, both in app/src/shell: the addresses that the element of preload.js
+// has, and the functions of hydration_state.js.
 (() => {
-const { script, wasm } = document.currentScript.dataset;
+const { script, wasm } = document.querySelector('script[data-wasm]').dataset;
 // The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
@@ -11,7 +11,7 @@ const TASK_MILLIS = 5;
 // The delays before the module is loaded again, in seconds. After the last one only a change of the network is waited for.
 const RETRY_SECONDS = [1, 2, 4, 8, 15, 30];
 const root = () => document.getElementById('page');
-const hydrationState = () => document.documentElement.dataset.life;
+const hydrationState = () => document.documentElement.dataset.hydration;
 
 // While text is composed with an input method, the field must not be replaced.
 let isComposing = false;
@@ -53,7 +53,7 @@ const saveInput = () => {
 let submittedForm;
 addEventListener('submit', (event) => (submittedForm = !event.defaultPrevented && event.target));
 addEventListener('pagehide', () => {
-  const field = hydrationState() !== 'alive' && document.querySelector('textarea[name=body]');
+  const field = hydrationState() !== 'hydrated' && document.querySelector('textarea[name=body]');
   if (!field) return;
   const key = `draft ${field.form.elements.chat.value}`;
   try {
@@ -193,7 +193,7 @@ const loadAndHydrate = async (attempt) => {
   }
   const isHydrated = isUnchanged() && (await hydrate().catch(() => false)) && !(await hasFailedByNow());
   if (!isHydrated) await render();
-  setHydrationState('alive');
+  setHydrationState('hydrated');
 };
 
 // Replaces a page that cannot be hydrated by one as the server renders it, without event listeners.
@@ -207,23 +207,24 @@ const giveUp = async (reason) => {
   restoreInput ??= saveInput();
   root().replaceWith(newPage ?? serverPage);
   restoreInput();
-  setHydrationState('dead', 'Not live', `${reason} ${formsWork}`);
+  setHydrationState('failed', 'Not live', `${reason} ${formsWork}`);
 };
 
 // Renders the page with a new instance after a failure, at most three times within a minute.
 let failureTimes = [];
 const handleFailure = ({ error, reason }) => {
   if (!((error ?? reason) instanceof WebAssembly.RuntimeError)) return;
-  if (hydrationState() !== 'alive') return void (hasFailed = true);
+  if (hydrationState() !== 'hydrated') return void (hasFailed = true);
   failureTimes = [...failureTimes.filter((time) => performance.now() - time < 60_000), performance.now()];
-  setHydrationState('starting');
+  setHydrationState('loading');
   const rendered = failureTimes.length > 3 ? Promise.reject() : render();
-  rendered.then(() => setHydrationState('alive')).catch(() => giveUp('Something on this page failed.'));
+  rendered.then(() => setHydrationState('hydrated')).catch(() => giveUp('Something on this page failed.'));
 };
 addEventListener('error', handleFailure);
 addEventListener('unhandledrejection', handleFailure);
 
-// Resolves after the first paint: the module is requested only then, unless the page is in the background.
+// Resolves after the first paint: the module, which preload.js has requested, is compiled only then, unless the page is in the
+// background.
 const firstPaint = () =>
   new Promise((resolve) => {
     setTimeout(resolve, PAINT_MILLIS);
@@ -245,8 +246,8 @@ const domContentLoaded = () =>
       const reason = 'A part of this page could not be loaded or run in this browser.';
       if (!self.WebAssembly || instanceCount) return giveUp(reason);
       const seconds = RETRY_SECONDS[attempt];
-      if (seconds) showLate();
-      else setHydrationState('dead', 'Not live', `${reason} ${formsWork}`);
+      if (seconds) showSlow();
+      else setHydrationState('failed', 'Not live', `${reason} ${formsWork}`);
       await new Promise((resolve) => {
         if (seconds) setTimeout(resolve, seconds * 1_000);
         addEventListener('online', resolve, { once: true });

@@ -20,9 +20,10 @@ const TYPING_SIGNAL_MILLIS: u64 = 1_000;
 pub struct LiveChat {
     /// The state of the page.
     pub live: Live,
-    /// The chat.
+    /// The chat as it is now: its title, its owner, whether it is locked, and so on. Only its `seq` and `said_at` may be
+    /// older, since messages do not change it here.
     pub chat: RwSignal<Chat>,
-    /// The timeline.
+    /// The loaded events, and the reader's messages that wait.
     pub timeline: RwSignal<Timeline>,
     /// The members.
     pub roster: RwSignal<Roster>,

@@ -136,7 +136,7 @@ fn CopyLink() -> impl IntoView {
         Copied::No => Some("Copy it from the address bar"),
     };
     view! {
-        <button type="button" class="quiet needs-life" on:click=copy>
+        <button type="button" class="quiet needs-hydration" on:click=copy>
             {icon::link()}
             "Copy link"
         </button>

@@ -41,11 +41,11 @@ pub fn ConnectionStatus(
     view! {
         <div class="connection" data-state=state>
             <span role="status" aria-label="Connection">
-                <span class="of-life"></span>
+                <span class="hydration-text"></span>
                 <span>{reactive_text(word)}</span>
             </span>
             <span class="soft">
-                <span class="of-life"></span>
+                <span class="hydration-text"></span>
                 <span>{reactive_text(explanation)}</span>
             </span>
             <a href="">"Load again"</a>

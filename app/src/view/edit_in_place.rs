@@ -95,7 +95,7 @@ pub fn EditInPlace(
                         {shown()}
                         <button
                             type="button"
-                            class="quiet needs-life edit over"
+                            class="quiet needs-hydration edit over"
                             aria-label=button
                             title=button
                             node_ref=opener
@@ -141,7 +141,7 @@ fn PlainEdit(
     view! {
         <button
             type="button"
-            class="quiet without-life edit over"
+            class="quiet without-hydration edit over"
             aria-label=button
             title=button
             popovertarget=id.clone()

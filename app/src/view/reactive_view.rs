@@ -1,6 +1,6 @@
 //! Reactive texts and views that keep working when something else changes the page: translators wrap text in other
 //! elements, and some extensions remove comments, by which Leptos finds its places
-//! (docs/adr/0020-a-page-that-others-change.md). They replace Leptos' `Show` and reactive text. Attributes are plain
+//! (docs/adr/0020-changed-pages-are-rendered-again.md). They replace Leptos' `Show` and reactive text. Attributes are plain
 //! closures.
 
 use std::{cell::RefCell, rc::Rc};

@@ -113,7 +113,7 @@ pub fn StartForm(
                         .is_some()
                         .then(|| {
                             view! {
-                                <button type="button" class="quiet needs-life" on:click=another_name>
+                                <button type="button" class="quiet needs-hydration" on:click=another_name>
                                     {icon::reroll()}
                                     <span class="hidden">"Another nickname"</span>
                                 </button>

@@ -133,7 +133,7 @@ pub fn TimelineView(
                 {later
                     .then(|| {
                         view! {
-                            <p class="more without-life">
+                            <p class="more without-hydration">
                                 <a href=format!("/chat/{id}")>"Newest messages"</a>
                             </p>
                         }

@@ -26,8 +26,8 @@ pub enum RecordError {
     Older(u8),
     /// A newer version of Qchat wrote the record: it has a later version of the storage format.
     #[error(
-        "it has version {0}, which a newer Qchat wrote, but this Qchat {QCHAT} reads version {RECORD_VERSION}: run the newer one, \
-         or use another data folder"
+        "it has version {0}, but this Qchat {QCHAT} reads version {RECORD_VERSION}, so a newer one wrote it, or it is damaged: \
+         run the newer one, or use another data folder"
     )]
     Newer(u8),
     /// A newer version of Qchat wrote the record: its checksum matches, but it is none that this version could have

@@ -44,7 +44,7 @@ pub async fn settle(State(state): State<Arc<AppState>>, mut request: Request, ne
     if !is_shown {
         return response;
     }
-    let mut page = state.renderer.say(Some(Problem::CrossOrigin));
+    let mut page = state.renderer.respond_problem(Some(Problem::CrossOrigin));
     error::mark(Problem::CrossOrigin, &mut page);
     page
 }

@@ -194,7 +194,7 @@ async fn refuse(
     let client = Client::of(&head);
     // a refusal costs a page, and would be free of rate limits if the form is refused before it counts
     if let Err(problem) = state.engine.load(user_of(state, &head).ok(), client.address, NonZeroU32::MIN) {
-        let mut response = state.renderer.say(Some(problem));
+        let mut response = state.renderer.respond_problem(Some(problem));
         error::mark(problem, &mut response);
         return response;
     }
@@ -204,11 +204,14 @@ async fn refuse(
     let mut response = match notice {
         Notice::Refused { .. } => {
             let again = notice.clone();
-            let made = state.renderer.make(requester, |renderer| Ok(renderer.answer_notice(again))).await;
+            let queued =
+                state.renderer.run_queued(requester, |renderer| Ok(renderer.answer_notice(again))).await;
             // what was typed is returned even if the server is busy
-            made.unwrap_or_else(|_| state.renderer.answer_notice(notice))
+            queued.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }
-        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => state.renderer.say(Some(problem)),
+        Notice::Removed(_) | Notice::Problem(_) | Notice::Missing => {
+            state.renderer.respond_problem(Some(problem))
+        }
     };
     error::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {

@@ -57,7 +57,7 @@ pub async fn home(
         if visitor.wants_data {
             return Ok(PageRenderer::answer_data(&page));
         }
-        state.renderer.make(visitor.requester, |renderer| Ok(renderer.answer(page, None))).await
+        state.renderer.run_queued(visitor.requester, |renderer| Ok(renderer.answer(page, None))).await
     };
     let answer = answer.await;
     visitor.answer(&state, answer)
@@ -129,7 +129,7 @@ async fn show(
             // checked again when it is this request's turn: another one may have rendered the page meanwhile
             drop(chat_view);
             let (engine, user, accepts) = (Arc::clone(&state.engine), visitor.user, visitor.accepts);
-            let make = move |renderer: &PageRenderer| {
+            let work = move |renderer: &PageRenderer| {
                 let chat_view = engine.chat_view(chat, user)?;
                 if let Some(answer) = renderer.answer_from_cache(&chat_view, key, accepts) {
                     return Ok(answer);
@@ -137,7 +137,7 @@ async fn show(
                 let page = engine.chat_page(chat_view, before, about)?;
                 Ok(renderer.answer(Page::Chat(Box::new(page)), key))
             };
-            state.renderer.make(visitor.requester, make).await?
+            state.renderer.run_queued(visitor.requester, work).await?
         }
     };
     answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
@@ -161,7 +161,7 @@ pub async fn elsewhere(State(state): State<Arc<AppState>>, uri: Uri, request: Re
     if file.status() != StatusCode::NOT_FOUND {
         return file;
     }
-    let mut response = state.renderer.say(None);
+    let mut response = state.renderer.respond_problem(None);
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
@@ -220,7 +220,7 @@ impl Visitor {
 
 /// Responds with a page that shows a problem.
 fn say(state: &AppState, problem: Problem) -> Response {
-    let mut response = state.renderer.say(Some(problem));
+    let mut response = state.renderer.respond_problem(Some(problem));
     error::mark(problem, &mut response);
     response
 }

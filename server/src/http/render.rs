@@ -32,7 +32,7 @@ pub use render_pool::{QueueKey, Requester};
 /// Values that are unique to a response.
 #[derive(Debug, Clone)]
 struct RequestIds {
-    /// The nonce of the page's script. If none could be drawn, no script runs, and the page works without it.
+    /// The nonce of the page's scripts. If none could be drawn, no inline script runs, and the page works by its forms.
     nonce: String,
     /// The id of the message that a page without scripts may post.
     client_id: Option<ClientId>,
@@ -51,21 +51,21 @@ fn as_data(value: &impl Serialize) -> String {
 }
 
 /// Renders the whole document of a live page.
-fn render(page: Page, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
+fn render(page: Page, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     let data = as_data(&page);
-    document(Content::Page(page, data), once, assets, options)
+    document(Content::Page(page, data), ids, assets, options)
 }
 
 /// Renders the whole document of a static page.
-fn render_notice(notice: Notice, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
-    document(Content::Notice(notice), once, assets, options)
+fn render_notice(notice: Notice, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
+    document(Content::Notice(notice), ids, assets, options)
 }
 
-fn document(content: Content, once: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
+fn document(content: Content, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     let (assets, options) = (assets.clone(), options.clone());
     Owner::new().with(|| {
-        provide_context(Nonce::from_value(once.nonce.as_str()));
-        provide_context(FreshClientId(once.client_id));
+        provide_context(Nonce::from_value(ids.nonce.as_str()));
+        provide_context(FreshClientId(ids.client_id));
         view! { <Shell content assets options /> }.to_html()
     })
 }

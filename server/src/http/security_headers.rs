@@ -34,9 +34,9 @@ pub async fn protect(mut answer: Response) -> Response {
     answer
 }
 
-/// Returns the Content-Security-Policy of a page: it may run its own script and what that imports from this server,
-/// compile WASM, and connect to this server. Under `cargo leptos watch` (`is_watched`), it may also connect to the
-/// socket that announces new builds.
+/// Returns the Content-Security-Policy of a page: it may run its inline scripts that have the nonce and scripts from
+/// this server, compile WASM, and connect to this server. Under `cargo leptos watch` (`is_watched`), it may also
+/// connect to the socket that announces new builds.
 pub fn page_policy(nonce: &str, is_watched: bool) -> String {
     let elsewhere = if is_watched { " ws:" } else { "" };
     format!(

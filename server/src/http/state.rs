@@ -12,9 +12,9 @@ pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The state that handlers share.
 pub struct AppState {
-    /// The engine.
+    /// Takes the commands of users, and returns what pages and connections show.
     pub engine: Arc<Engine>,
-    /// The lobby.
+    /// Where connections search for public chats and follow what changes, and where the chats are counted.
     pub lobby: Arc<Lobby>,
     /// The users who are online, and the chats they are in.
     pub presence: Arc<Presence>,

@@ -1,6 +1,6 @@
 //! The mark of an open database, in a file beside it. If the database file is as the mark describes it, no other
 //! process has written to it since, and the machine has not been restarted
-//! (`docs/adr/0018-a-kill-is-not-a-power-cut.md`).
+//! (`docs/adr/0018-database-trusted-after-a-kill.md`).
 
 use std::{
     fs::{self, File, Metadata},

@@ -79,24 +79,24 @@ impl PageRenderer {
         }
     }
 
-    /// Makes a response that takes a while, once it is the request's turn.
+    /// Runs work that takes a while, once it is the request's turn, and returns its response.
     ///
     /// # Errors
-    /// Those of `make`, [`Problem::Busy`] if too many requests wait, [`Problem::NotReadable`] if `make` panics.
-    pub async fn make(
+    /// Those of `work`, [`Problem::Busy`] if too many requests wait, [`Problem::NotReadable`] if `work` panics.
+    pub async fn run_queued(
         self: &Arc<Self>,
         requester: Requester,
-        make: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
+        work: impl FnOnce(&Self) -> Result<Response, Problem> + Send + 'static,
     ) -> Result<Response, Problem> {
         let renderer = Arc::clone(self);
-        self.pool.run(requester, move || make(&renderer)).await?
+        self.pool.run(requester, move || work(&renderer)).await?
     }
 
     /// Renders a page and responds with it. Caches it under `key` if other visitors will see the same.
     pub(in crate::http) fn answer(&self, page: Page, key: Option<PageKey>) -> Response {
-        let once = RequestIds::draw();
-        let html = self.html(page, key, once.clone());
-        self.respond(html, &once)
+        let ids = RequestIds::draw();
+        let html = self.html(page, key, ids.clone());
+        self.respond(html, &ids)
     }
 
     /// Responds with the data of a page, for a live page that polls because its WebSocket does not get through.
@@ -107,26 +107,26 @@ impl PageRenderer {
     }
 
     /// Responds with a static page that is the same for everyone: a problem, or `None` for an unknown address.
-    pub fn say(&self, problem: Option<Problem>) -> Response {
-        let once = RequestIds::draw();
+    pub fn respond_problem(&self, problem: Option<Problem>) -> Response {
+        let ids = RequestIds::draw();
         let known = lock(&self.notices).get(&problem).cloned();
         let html = known.unwrap_or_else(|| {
             let notice = problem.map_or(Notice::Missing, Notice::Problem);
-            let html: Arc<str> = render_notice(notice, &once, &self.assets, &self.options).into();
+            let html: Arc<str> = render_notice(notice, &ids, &self.assets, &self.options).into();
             // in watch mode, the script that waits for new builds is different in each page
             if !self.is_watched {
                 lock(&self.notices).put(problem, Arc::clone(&html));
             }
             html
         });
-        self.respond(html.to_string(), &once)
+        self.respond(html.to_string(), &ids)
     }
 
     /// Responds with a static page.
     pub fn answer_notice(&self, notice: Notice) -> Response {
-        let once = RequestIds::draw();
-        let html = render_notice(notice, &once, &self.assets, &self.options);
-        self.respond(html, &once)
+        let ids = RequestIds::draw();
+        let html = render_notice(notice, &ids, &self.assets, &self.options);
+        self.respond(html, &ids)
     }
 
     /// Responds with a page of a chat from the cache. Returns `None` if the page is not cached or the visitor needs
@@ -137,12 +137,12 @@ impl PageRenderer {
         key: Option<PageKey>,
         accepts: AcceptedEncoding,
     ) -> Option<Response> {
-        let once = RequestIds::draw();
-        let filled = self.filled_again(visit, chat, roster, key?, (once.clone(), accepts))?;
+        let ids = RequestIds::draw();
+        let filled = self.fill_cached(visit, chat, roster, key?, (ids.clone(), accepts))?;
         Some(match filled {
-            Filled::Html(html) => self.respond(html, &once),
+            Filled::Html(html) => self.respond(html, &ids),
             Filled::Gzip(file) => {
-                let mut response = self.respond(file, &once);
+                let mut response = self.respond(file, &ids);
                 let headers = response.headers_mut();
                 headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
                 headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
@@ -151,22 +151,23 @@ impl PageRenderer {
         })
     }
 
-    fn filled_again(
+    /// Fills a cached page for a visitor. Returns `None` if it is not cached or the visitor needs another one.
+    fn fill_cached(
         &self,
         visit: &Visit,
         chat: &Chat,
         roster: &Roster,
         key: PageKey,
-        (once, accepts): (RequestIds, AcceptedEncoding),
+        (ids, accepts): (RequestIds, AcceptedEncoding),
     ) -> Option<Filled> {
         let kept = self.cache(key).get(&key)?;
         let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster);
-        is_it.then(|| kept.fill(&Visitor { once, visit: visit.clone() }, accepts))
+        is_it.then(|| kept.fill(&Visitor { ids, visit: visit.clone() }, accepts))
     }
 
     /// Completes a response with HTML. Nothing else may cache it, since it is for one reader at one moment.
-    fn respond(&self, html: impl Into<Body>, once: &RequestIds) -> Response {
-        let policy = security_headers::page_policy(&once.nonce, self.is_watched);
+    fn respond(&self, html: impl Into<Body>, ids: &RequestIds) -> Response {
+        let policy = security_headers::page_policy(&ids.nonce, self.is_watched);
         let mut response = Html(html.into()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -176,18 +177,18 @@ impl PageRenderer {
         response
     }
 
-    fn html(&self, page: Page, key: Option<PageKey>, once: RequestIds) -> String {
+    fn html(&self, page: Page, key: Option<PageKey>, ids: RequestIds) -> String {
         if let (Page::Chat(page), Some(key)) = (&page, key)
             && is_shareable(&page.visit)
-            && let Some(kept) = self.keep(page, key)
+            && let Some(kept) = self.render_for_cache(page, key)
         {
-            return kept.template.fill(&Visitor { once, visit: page.visit.clone() });
+            return kept.template.fill(&Visitor { ids, visit: page.visit.clone() });
         }
-        render(page, &once, &self.assets, &self.options)
+        render(page, &ids, &self.assets, &self.options)
     }
 
     /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
-    fn keep(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
+    fn render_for_cache(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
         let mentioned = mentioned(page);
         if mentioned.contains(&page.visit.me.id) {
             return None;
@@ -195,7 +196,7 @@ impl PageRenderer {
         let placeholder = placeholder(&page.visit).ok()?;
         let theirs = ChatPage { visit: placeholder.visit.clone(), ..page.clone() };
         let rendered =
-            render(Page::Chat(Box::new(theirs.clone())), &placeholder.once, &self.assets, &self.options);
+            render(Page::Chat(Box::new(theirs.clone())), &placeholder.ids, &self.assets, &self.options);
         let template = Template::of(&rendered, &placeholder)?;
         let kept = Arc::new(CachedPage::new(theirs, mentioned, template));
         self.cache(key).put(key, Arc::clone(&kept));

@@ -13,7 +13,7 @@ use super::{RequestIds, as_data, compressed_template::CompressedTemplate};
 #[derive(Debug, Clone)]
 pub(super) struct Visitor {
     /// The values that are unique to a response.
-    pub(super) once: RequestIds,
+    pub(super) ids: RequestIds,
     /// The reader and the time.
     pub(super) visit: Visit,
 }
@@ -33,7 +33,7 @@ enum Slot {
     People,
     /// The number of chats.
     Chats,
-    /// The nonce of the page's script.
+    /// The nonce of the page's scripts.
     Nonce,
     /// The id of the message that a page without scripts may post.
     ClientId,
@@ -52,7 +52,7 @@ const SLOTS: [Slot; 8] = [
 
 impl Slot {
     /// Returns the text of this slot for a visitor.
-    fn text(self, Visitor { once, visit }: &Visitor) -> String {
+    fn text(self, Visitor { ids, visit }: &Visitor) -> String {
         let User { id, nickname } = &visit.me;
         match self {
             Self::Visit => as_data(visit),
@@ -64,8 +64,8 @@ impl Slot {
             Self::Id => id.to_string(),
             Self::People => people(visit.counts.people),
             Self::Chats => chats(visit.counts.chats),
-            Self::Nonce => once.nonce.clone(),
-            Self::ClientId => once.client_id.map(|id| id.to_string()).unwrap_or_default(),
+            Self::Nonce => ids.nonce.clone(),
+            Self::ClientId => ids.client_id.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 
@@ -99,7 +99,7 @@ pub(super) fn placeholder(like: &Visit) -> Result<Visitor, NoRandomness> {
         counts: Counts { people: number(one), chats: number(third) },
         ..like.clone()
     };
-    Ok(Visitor { once: RequestIds { nonce: random::nonce()?, client_id: Some(random::client_id()?) }, visit })
+    Ok(Visitor { ids: RequestIds { nonce: random::nonce()?, client_id: Some(random::client_id()?) }, visit })
 }
 
 /// Whether a nickname is written the same as text, as an attribute and as JSON.

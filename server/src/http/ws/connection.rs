@@ -40,6 +40,7 @@ pub(super) struct Connection {
     write_half: Arc<WriteHalf>,
     caller: Caller,
     state: Arc<AppState>,
+    /// Notified when there may be something new in a watched chat.
     wake: Arc<Notify>,
     /// Notified when the user's invites or hidden users may have changed.
     wake_user: Arc<Notify>,
@@ -51,19 +52,23 @@ pub(super) struct Connection {
     invites: Option<Vec<Invite>>,
     /// The hidden users that were sent last.
     hidden: Option<Vec<UserId>>,
+    /// What the client was last sent of the lobby. `None` until it was sent any of it.
     lobby: Option<LobbyCursor>,
     /// Counts a filtered subscription to the lobby against the quota.
     filtering: Option<Filtering>,
-    /// A few at most, mostly one.
+    /// The watched chats: mostly one, at most `WATCH_LIMIT`.
     watches: Vec<ChatSubscription>,
     /// The lobby query that was requested last, until it is answered.
     wanted: Option<LobbyQuery>,
-    /// The search for it.
+    /// The search that is under way for a lobby query. `None` if there is none.
     search: Option<BoxFuture<'static, Entered>>,
     /// The lobby is not answered before this time.
     lobby_paused_until: Instant,
+    /// The answers to commands, in the order in which the commands were received.
     answers: FuturesOrdered<BoxFuture<'static, ServerFrame>>,
+    /// When the client last sent anything.
     last_heard: Instant,
+    /// The pause after a message that was refused with a delay. `None` if the last message was not.
     send_pause: Option<SendPause>,
     /// Nothing is read before this time, since the client exceeded the rate limit.
     reads_at: Option<Instant>,

@@ -92,16 +92,16 @@ fn read(filled: Filled) -> String {
 
 /// Returns the page as served, as rendered for its reader alone, and whether it came from the cache.
 fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
-    let (once, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
+    let (ids, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
     let key = sheet_of(page);
     let again = |accepts| {
-        renderer.filled_again(&page.visit, &page.chat, &page.roster, key, (once.clone(), accepts)).map(read)
+        renderer.fill_cached(&page.visit, &page.chat, &page.roster, key, (ids.clone(), accepts)).map(read)
     };
     let (html, decompressed) = (again(AcceptedEncoding::Identity), again(AcceptedEncoding::Gzip));
     assert_eq!(html, decompressed, "compressed it is the same");
     let was_made = html.is_some();
-    let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(key), once.clone()));
-    (made, render(boxed(), &once, &renderer.assets, &renderer.options), was_made)
+    let made = html.unwrap_or_else(|| renderer.html(boxed(), Some(key), ids.clone()));
+    (made, render(boxed(), &ids, &renderer.assets, &renderer.options), was_made)
 }
 
 /// Counts the pages that came from the cache. Each has to equal what is rendered for its reader alone.
@@ -141,7 +141,7 @@ fn other_pages_of_a_chat_are_kept_as_well_and_apart() {
 fn a_message_to_all_readers_is_rendered_once() {
     let renderer = renderer();
     for problem in [None, Some(Problem::Busy)] {
-        let said = [renderer.say(problem), renderer.say(problem)];
+        let said = [renderer.respond_problem(problem), renderer.respond_problem(problem)];
         assert_eq!(lock(&renderer.notices).len(), 1 + usize::from(problem.is_some()));
         assert!(said.iter().all(|said| said.status() == axum::http::StatusCode::OK));
     }
@@ -177,7 +177,7 @@ async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_el
     assert_eq!(made_before(&renderer, &[large(20, 7)]), 0);
     let again = |page: &ChatPage| {
         let how = (RequestIds::draw(), AcceptedEncoding::Identity);
-        renderer.filled_again(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
+        renderer.fill_cached(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
     };
     assert!(again(&large(21, 8)).is_some());
     let mut said = large(21, 8);
@@ -226,7 +226,7 @@ fn what_is_kept_is_bounded() {
         let mut id = [0; ID_BYTES];
         id[..8].copy_from_slice(&number.to_be_bytes());
         page.chat.id = ChatId::from_bytes(id);
-        renderer.keep(&page, sheet_of(&page)).unwrap();
+        renderer.render_for_cache(&page, sheet_of(&page)).unwrap();
     }
     let cache = lock(&renderer.newest);
     assert!(cache.bytes <= KEPT_BYTES && cache.bytes > KEPT_BYTES / 2, "{}", cache.bytes);
