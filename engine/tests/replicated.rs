@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
 #[path = "support/memory_stream.rs"]
+#[expect(dead_code, reason = "each test uses another part of it")]
 mod memory_stream;
 
 use std::{

@@ -186,7 +186,8 @@ impl Transport for MemoryStream {
     fn publish(&self, _: MessageId, payload: Bytes) -> BoxFuture<'_, Result<(), NotPublished>> {
         Box::pin(async move {
             let mut state = self.lock();
-            let fault = if state.draws > 0 { state.chance.random_range(0..state.draws) } else { u32::MAX };
+            let draws = state.draws;
+            let fault = if draws > 0 { state.chance.random_range(0..draws) } else { u32::MAX };
             let mut late = std::mem::take(&mut state.late);
             if state.draws > 0 && state.chance.random_bool(0.5) {
                 late.drain(..).for_each(|late| state.append(late));
