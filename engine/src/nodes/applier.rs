@@ -79,8 +79,10 @@ impl Applier {
         if view.seq() == before.seq() {
             return;
         }
-        for (chat, user) in joined {
-            self.presence.rename(&view.user(user));
+        for (_, user) in &joined {
+            self.presence.rename(&view.user(*user));
+        }
+        for (chat, _) in joined {
             if let Some(chat) = view.chat(chat) {
                 self.presence.started(chat.id, chat.owner);
                 self.presence.lock_names(chat.id, chat.is_locked, chat.seq);
