@@ -32,7 +32,12 @@ impl Applier {
     /// Applies changes of a node, in their order.
     pub(super) fn apply(&self, node: NodeId, reports: &[Report]) {
         let has_joined = |report: &Report| matches!(report, Report::Joined { .. });
-        let mut view = reports.iter().any(has_joined).then(|| self.view());
+        let view = reports.iter().any(has_joined).then(|| self.view());
+        self.apply_with(view, node, reports);
+    }
+
+    /// Applies changes with what was read for those who have joined, if any have.
+    fn apply_with(&self, mut view: Option<View>, node: NodeId, reports: &[Report]) {
         let mut joined = Vec::new();
         for report in reports {
             if let Report::ChatFrom { chat, origin } = *report {
@@ -74,8 +79,10 @@ impl Applier {
         if view.seq() == before.seq() {
             return;
         }
-        for (chat, user) in joined {
-            self.presence.rename(&view.user(user));
+        for (_, user) in &joined {
+            self.presence.rename(&view.user(*user));
+        }
+        for (chat, _) in joined {
             if let Some(chat) = view.chat(chat) {
                 self.presence.started(chat.id, chat.owner);
                 self.presence.lock_names(chat.id, chat.is_locked, chat.seq);
@@ -114,4 +121,66 @@ impl View {
 /// Returns what was read. If it cannot be read, users are still there, by another name.
 fn readable<T>(read: Result<T, StoreError>) -> Option<T> {
     read.inspect_err(|error| tracing::warn!(%error, "could not read who is on another node")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Change, Event, EventKind, Lifetimes, Nickname, Title, Visibility, id::ID_BYTES};
+
+    use super::*;
+    use crate::{
+        change_dispatcher::ChangeDispatcher, clock, fanout::Fanout, presence::GRACE, progress::Progress,
+    };
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+    const OWNER: UserId = UserId::from_bytes([1; ID_BYTES]);
+
+    fn named(name: &str) -> User {
+        User { id: UserId::from_bytes([2; ID_BYTES]), nickname: Nickname::parse(name).unwrap() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_committed_between_reading_and_applying_is_not_missed() {
+        let lifetimes = Lifetimes::default();
+        let store = Arc::new(Store::in_memory(lifetimes).unwrap());
+        let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
+        let lobby = Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, clock::system(), usize::MAX);
+        let lobby = Arc::new(lobby);
+        let dispatcher = ChangeDispatcher {
+            store: Arc::clone(&store),
+            fanout: Arc::new(Fanout::new(1)),
+            presence: Arc::clone(&presence),
+            lobby: Arc::clone(&lobby),
+            progress: Arc::new(Progress::new(Seq::ZERO)),
+            steady: None,
+        };
+        let commit = |seq: u64, change: Change| {
+            store.write(Seq(seq), Timestamp(seq), |batch| batch.apply(&change)).unwrap();
+            dispatcher.dispatch(&change);
+        };
+        let happened = |seq, kind| {
+            commit(
+                seq,
+                Change::Chat(Event { chat: CHAT, seq: Seq(seq), prev: Seq::ZERO, at: Timestamp(seq), kind }),
+            );
+        };
+        let applier = Applier::new(Arc::clone(&presence), Arc::clone(&store), lobby);
+        commit(1, Change::User { user: named("Bea"), at: Timestamp(1) });
+        let view = applier.view();
+        let (nickname, title) = (Nickname::friendly(1), Title::parse("Tea").unwrap());
+        let (visibility, guest) = (Visibility::Public, None);
+        happened(
+            2,
+            EventKind::Started { owner: OWNER, nickname: nickname.clone(), title, visibility, guest },
+        );
+        commit(3, Change::User { user: named("Beatrix"), at: Timestamp(3) });
+        happened(4, EventKind::LockSet { nickname, is_locked: true });
+        let joined = |number, user| Report::Joined { holder: number, chat: CHAT, user, seconds: 0 };
+        applier.apply_with(Some(view), NodeId(1), &[joined(1, named("x").id), joined(2, OWNER)]);
+        // The names are locked from now on, except that of the owner.
+        presence.rename(&named("Message"));
+        presence.rename(&User { id: OWNER, nickname: Nickname::parse("Ana").unwrap() });
+        let names = presence.roster(CHAT).members.into_iter().map(|member| member.nickname.to_string());
+        assert_eq!(names.collect::<Vec<_>>(), ["Ana", "Beatrix"]);
+    }
 }
