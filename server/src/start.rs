@@ -2,6 +2,7 @@
 //! begins ([`local`]), and nothing after that.
 
 pub mod local;
+pub mod session_keys;
 
 use std::{
     fs, io,
@@ -174,7 +175,7 @@ pub async fn start_on<L: Log + 'static>(
     let _ = any_spawner::Executor::init_tokio();
     let LogParts { store, sequencer, log, clock, steady, duty, first, check } = parts;
     let data_dir = &settings.data_dir;
-    let sessions = sessions(settings)?;
+    let sessions = Arc::new(sessions(settings)?);
     let address = settings.address;
     let listener = listen(address).map_err(|error| StartError::Listen { address, error })?;
     let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
