@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     connection::Connection,
-    snapshots::{Snapshot, Snapshots, TransferError},
+    snapshots::{FILE, Snapshot, Snapshots, TransferError},
     stream::{LogStream, StreamState},
     trouble::Trouble,
 };
@@ -460,9 +460,6 @@ impl Reader {
         Err(Stop::Trouble(hole))
     }
 }
-
-/// The beginning of the names of the files with snapshots. The place follows.
-const FILE: &str = "qchat.snapshot.";
 
 /// Removes the snapshots that an earlier process left in a folder.
 async fn remove_snapshots(folder: &Path) {

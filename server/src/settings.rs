@@ -685,7 +685,7 @@ mod tests {
     #[test]
     fn a_node_knows_which_lifetimes_it_was_told() {
         let told = |args: &[&str], file: &str| {
-            settings(&[&["--nats-url", "a"], args].concat(), file).unwrap().cluster.unwrap().told
+            settings(&[&["--nats-url", "a"][..], args].concat(), file).unwrap().cluster.unwrap().told
         };
         assert_eq!(told(&["--page-rate", "off"], ""), ToldLifetimes::default());
         let expected = ToldLifetimes { chat: Some(Span::seconds(1_800)), ..ToldLifetimes::default() };
@@ -697,7 +697,7 @@ mod tests {
     #[test]
     fn settings_of_a_cluster_that_cannot_be_used_are_named_and_no_secret_is_shown() {
         let said = |args: &[&str]| {
-            let error = settings(&[&["--nats-url", "a"], args].concat(), "").unwrap_err().to_string();
+            let error = settings(&[&["--nats-url", "a"][..], args].concat(), "").unwrap_err().to_string();
             assert!(!error.contains("hunter2"), "{error}");
             error
         };

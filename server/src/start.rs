@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local;
+pub mod session_keys;
 
 use std::{
     fs, io,
@@ -38,7 +39,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::cluster::LogTasks;
+use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
@@ -104,6 +105,9 @@ pub enum StartError {
     /// The writer's thread cannot be started.
     #[error("the writer cannot be started: {0}")]
     Writer(io::Error),
+    /// A file with a session key of a node of a cluster cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
     /// A file for the connection to NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] CannotConnect),
@@ -246,7 +250,7 @@ pub async fn start_on<L: Log + 'static>(
     settings: &Settings,
     parts: LogParts<L>,
 ) -> Result<Running, StartError> {
-    let sessions = sessions(settings)?;
+    let sessions = Arc::new(sessions(settings)?);
     let (listener, address) = listen(settings.address)?;
     let watched = Watched::default();
     let (node, state) = assemble(settings, parts, sessions, &watched).await?;
@@ -260,7 +264,7 @@ pub async fn start_on<L: Log + 'static>(
 async fn assemble<L: Log + 'static>(
     settings: &Settings,
     parts: LogParts<L>,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     watched: &Watched,
 ) -> Result<(Box<Node>, Arc<AppState>), StartError> {
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
@@ -437,6 +441,9 @@ impl Node {
         node.connections.close();
         if timeout(STOP_TIMEOUT, node.connections.wait()).await.is_err() {
             tracing::warn!(left = node.connections.len(), "some connections did not close in time");
+        }
+        if let Some(tasks) = &node.log_tasks {
+            tasks.leave().await;
         }
         // The state of the router holds the last senders of the log; without them the writer ends.
         end_serving(serving).await;

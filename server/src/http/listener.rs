@@ -295,8 +295,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(serve_limited(listener, watch::channel(router).1, TrustedProxies::default(), stop.clone(), 3));
+        let serving = tokio::spawn(serve_limited(
+            listener,
+            watch::channel(router).1,
+            TrustedProxies::default(),
+            stop.clone(),
+            3,
+        ));
         let ask = async |stream: &mut TcpStream| {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             let mut answer = vec![0; 1024];

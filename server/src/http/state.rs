@@ -21,7 +21,7 @@ pub struct AppState {
     /// The panics of background tasks.
     pub panics: Arc<Panics>,
     /// Sessions of browsers.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// Requests refused as cross-origin.
     pub refusals: Refusals,
     /// The health of the writer.

@@ -14,9 +14,14 @@ use std::{
 
 use ::cluster::{
     Connection, NatsSettings, Trouble,
+    ephemeral::{Ephemeral, EphemeralParts},
     join::{Founder, Joined, try_join},
+    keys::SharedKeys,
     reader::{Reader, Start},
-    snapshots::{About, Snapshot, Snapshots, TransferError},
+    snapshots::{
+        About, LoadError, Snapshots, TransferError,
+        maker::{MakerParts, SnapshotMaker},
+    },
     stream::LogStream,
     transport::NatsTransport,
 };
@@ -26,12 +31,13 @@ use engine::{
     command_log::{
         Sequencer,
         batcher::Batcher,
-        envelope::Founding,
+        envelope::{FORMAT, Founding, OLDEST_FORMAT},
         replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog},
         status::{self, LogStatus, Part, StatusReceiver, StatusSender},
         transport::Incarnation,
     },
     expiry::Duty,
+    nodes::message::Versions,
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -42,13 +48,14 @@ use engine::{
 use tokio::{
     sync::watch,
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     DATABASE, LogParts, Node, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched, assemble, listen,
-    make_folder, serve, sessions,
+    make_folder, serve,
+    session_keys::{self, KeyFileError, SharedSessionKeys},
 };
 use crate::{
     Settings,
@@ -68,13 +75,18 @@ const WAIT: Duration = Duration::from_secs(1);
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The beginning of the names of snapshots in the data folder. What an earlier process left is removed by the reader.
 const SNAPSHOT: &str = "qchat.snapshot.";
+/// The oldest and the newest rules by which this program can decide.
+const RULES: (Rules, Rules) = (Rules::OLDEST, Rules::NEWEST);
 /// The name of a machine whose name is not known.
 const UNKNOWN: &str = "qchat";
 
-/// The tasks between the two ends of the log. They end after everything that proposes.
+/// The tasks between the two ends of the log, which end after everything that proposes, and what this node tells the others
+/// when it stops.
 pub struct LogTasks {
     publishing: Supervisor,
     reading: Supervisor,
+    /// `None` before there is anything to tell.
+    ephemeral: Option<Arc<Ephemeral>>,
 }
 
 impl LogTasks {
@@ -83,12 +95,20 @@ impl LogTasks {
         let [mut publishing, mut reading] = [(); 2].map(|()| Supervisor::new(Arc::clone(panics)));
         publishing.spawn("publisher", &Arc::new(batcher), |batcher| async move { batcher.run().await });
         reading.spawn("reader", &Arc::new(reader), |reader| async move { reader.run().await });
-        Self { publishing, reading }
+        Self { publishing, reading, ephemeral: None }
+    }
+
+    /// Tells the other nodes that this one stops. Its users have been told to go elsewhere, and its background tasks do not
+    /// run any more.
+    pub(super) async fn leave(&self) {
+        if let Some(ephemeral) = &self.ephemeral {
+            ephemeral.leave().await;
+        }
     }
 
     /// Publishes what waits, and ends the log. All that proposes has to be gone.
     pub(super) async fn end(self) {
-        let Self { mut publishing, reading } = self;
+        let Self { mut publishing, reading, .. } = self;
         if timeout(STOP_TIMEOUT, publishing.ended()).await.is_err() {
             tracing::warn!("what was written last could not be published: its pages send it again");
         }
@@ -104,7 +124,7 @@ impl LogTasks {
 pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Running, StartError> {
     make_folder(&settings.data_dir)?;
     let store = open_store(settings)?;
-    let sessions = sessions(settings)?;
+    let given = cluster.session_key.as_deref().map(session_keys::given).transpose()?;
     let (listener, address) = listen(settings.address)?;
     let node = cluster.node.clone().unwrap_or_else(|| format!("{}:{}", machine(), address.port()));
     let nats = NatsSettings { node, ..cluster.nats.clone() };
@@ -122,6 +142,9 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
     let joining = Joining {
         settings: settings.clone(),
         told: cluster.told,
+        given: given.map(Arc::new),
+        snapshot_interval: Duration::from_millis(cluster.snapshot_interval.millis()),
+        nats: nats.clone(),
         me: Incarnation::from_bytes(me),
         uptime: clock::uptime(),
         store: Arc::new(store),
@@ -140,7 +163,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
         let show = move |state| {
             routers.send_replace(http::router(state, proxies));
         };
-        match joining.run(sessions, check, show).await {
+        match joining.run(check, show).await {
             Ok(node) => node,
             Err(error) => {
                 failed.send_replace(Some(error.to_string()));
@@ -162,6 +185,10 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
 struct Joining {
     settings: Settings,
     told: ToldLifetimes,
+    /// The sessions by the key that the operator gave. `None` if the nodes share theirs.
+    given: Option<Arc<Sessions>>,
+    snapshot_interval: Duration,
+    nats: NatsSettings,
     me: Incarnation,
     uptime: clock::Uptime,
     store: Arc<Store>,
@@ -203,10 +230,10 @@ impl Joining {
     /// `None` if it was interrupted before there was anything to stop.
     async fn run(
         self,
-        sessions: Sessions,
         check: Check,
         show: impl FnOnce(Arc<AppState>),
     ) -> Result<Option<Box<Node>>, StartError> {
+        let deadline = Instant::now() + CATCH_UP_TIMEOUT;
         let is_view = self.has_begun().map_err(|error| self.unreadable(error))?;
         let begun = if is_view {
             Begun { published: 0, newest: None }
@@ -215,14 +242,16 @@ impl Joining {
             joined?
         };
         self.compare_lifetimes()?;
+        let Some(keys) = self.interrupt.run_until_cancelled(self.keys()).await else { return Ok(None) };
+        let (sessions, shared_keys) = keys?;
         let (parts, duty) = self.open_log(begun, check).await?;
         let sequencer = Arc::clone(&parts.sequencer);
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        self.start_members(&mut node.background, &state, duty);
+        self.start_members(&mut node, &state, duty, shared_keys);
         let caught_up = self.caught_up(sequencer);
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
-                let _ = timeout(CATCH_UP_TIMEOUT, caught_up).await;
+                let _ = timeout_at(deadline, caught_up).await;
             } else {
                 caught_up.await;
             }
@@ -233,15 +262,56 @@ impl Joining {
         Ok(Some(node))
     }
 
+    /// Returns the sessions of this node, and what keeps their keys as the nodes share them, unless the operator gave one.
+    async fn keys(&self) -> Result<(Arc<Sessions>, Option<SharedSessionKeys>), KeyFileError> {
+        if let Some(given) = &self.given {
+            return Ok((Arc::clone(given), None));
+        }
+        let shared = SharedKeys::new(self.connection.clone(), &self.nats);
+        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir).await?;
+        Ok((shared.sessions(), Some(shared)))
+    }
+
     /// Starts what a node does as one of several, beside the log. These tasks end with those of the background, which is
-    /// before users are told to reconnect. They may propose.
-    ///
-    /// What belongs here: presence of other nodes (`engine::nodes::Nodes`, with the presence and the lobby of the state), which
-    /// decides who has the duty and sets [`Part::Membership`]; making snapshots on duty; following the keys of sessions. Until
-    /// then every node has the duty, which is safe: whatever is done on duty may be done twice.
-    #[expect(clippy::unused_self, reason = "the tasks that belong here need what a node knows")]
-    fn start_members(&self, _tasks: &mut Supervisor, _state: &Arc<AppState>, duty: watch::Sender<bool>) {
-        duty.send_replace(true);
+    /// before users are told to reconnect.
+    fn start_members(
+        &self,
+        node: &mut Node,
+        state: &AppState,
+        duty: watch::Sender<bool>,
+        keys: Option<SharedSessionKeys>,
+    ) {
+        let is_mine = duty.subscribe();
+        let ephemeral = Arc::new(Ephemeral::new(
+            self.connection.clone(),
+            &self.nats,
+            EphemeralParts {
+                me: self.me,
+                versions: Versions { formats: (OLDEST_FORMAT, FORMAT), rules: RULES },
+                presence: Arc::clone(&state.presence),
+                store: Arc::clone(&self.store),
+                lobby: Arc::clone(&state.lobby),
+                status: self.status.clone(),
+                duty,
+            },
+        ));
+        let maker = Arc::new(SnapshotMaker::new(MakerParts {
+            stream: self.stream.clone(),
+            snapshots: self.snapshots.clone(),
+            store: Arc::clone(&self.store),
+            duty: is_mine,
+            folder: self.settings.data_dir.clone(),
+            interval: self.snapshot_interval,
+        }));
+        let tasks = &mut node.background;
+        tasks.spawn("nodes", &ephemeral, |ephemeral| async move { ephemeral.run().await });
+        tasks.spawn("snapshots", &maker, |maker| async move { maker.run().await });
+        if let Some(keys) = keys {
+            tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
+        }
+        if let Some(tasks) = &mut node.log_tasks {
+            tasks.ephemeral = Some(ephemeral);
+        }
     }
 
     /// Waits until everything has been read, a message of this node included: it proves that the node can write, and brings
@@ -378,25 +448,20 @@ impl Joining {
 
     /// Makes an empty database a view of the log: of its newest snapshot, or of how it was founded.
     async fn begin(&self, joined: &Joined) -> Result<(), NotJoined> {
-        let mut trouble = None;
-        let all = self.snapshots.list().await?;
-        for snapshot in all.into_iter().filter(|snapshot| snapshot.about.epoch == joined.epoch) {
-            match self.load(&snapshot).await {
-                Ok(()) => return Ok(()),
-                // The one before it may do: the stream reaches back to it.
-                Err(error) => trouble = Some(error),
+        let failed = |error| NotJoined::Failed(self.unreadable(error));
+        let loaded = self.snapshots.load_newest(joined.epoch, &self.store, &self.settings.data_dir).await;
+        match loaded {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(LoadError::Trouble(trouble)) => return Err(trouble.into()),
+            Err(LoadError::Unusable { place, reason }) => {
+                return Err(Trouble::Snapshot { place, reason }.into());
             }
+            Err(LoadError::Store(error)) => return Err(failed(error)),
         }
-        let founding = match (trouble, joined.founding) {
-            (None, Some(founding)) if founding.base.is_none() => founding,
-            (trouble, _) => {
-                let hole = || Trouble::Hole {
-                    stream: self.stream.name().to_owned(),
-                    first: joined.stream.first,
-                    reached: 0,
-                };
-                return Err(trouble.unwrap_or_else(hole).into());
-            }
+        let Some(founding) = joined.founding.filter(|founding| founding.base.is_none()) else {
+            let (stream, first) = (self.stream.name().to_owned(), joined.stream.first);
+            return Err(Trouble::Hole { stream, first, reached: 0 }.into());
         };
         let log = LogState { epoch: joined.epoch, seq: founding.seq, at: founding.at };
         let clock = LogClock::new(founding.at, founding.clock_offset);
@@ -404,25 +469,7 @@ impl Joining {
         let (store, path) = (Arc::clone(&self.store), self.path.clone());
         let begun = spawn_blocking(move || store.begin_replica(Some(&path), log, &state)).await;
         let begun = begun.map_err(|error| StoreError::from(io::Error::other(error))).flatten();
-        begun.map_err(|error| NotJoined::Failed(self.unreadable(error)))
-    }
-
-    /// Loads a snapshot into the database.
-    async fn load(&self, snapshot: &Snapshot) -> Result<(), Trouble> {
-        let place = snapshot.about.place;
-        self.status.set(Part::Applier, LogStatus::Loading { place });
-        let file = self.settings.data_dir.join(format!("{SNAPSHOT}{place}"));
-        self.snapshots.download(snapshot, &file).await.map_err(|error| of_transfer(place, error))?;
-        let (store, from) = (Arc::clone(&self.store), file.clone());
-        let loaded = spawn_blocking(move || store.replace(&from).map_err(|error| error.to_string())).await;
-        let _ = fs::remove_file(&file);
-        let reason = match loaded {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(reason)) => reason,
-            Err(error) => error.to_string(),
-        };
-        self.status.set(Part::Applier, LogStatus::Starting);
-        Err(Trouble::Snapshot { place, reason })
+        begun.map_err(failed)
     }
 
     /// Opens the log where the database ends. Also returns what tells the duty of this node.
@@ -451,7 +498,7 @@ impl Joining {
             deliveries,
             // Where it is not known, this node puts a message into the stream that it has then to read.
             newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
-            rules: (Rules::OLDEST, Rules::NEWEST),
+            rules: RULES,
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,
             status: self.status.clone(),

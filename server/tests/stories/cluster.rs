@@ -4,7 +4,6 @@
 //! `QCHAT_KILLS=100 cargo test -p server --test stories cluster -- --nocapture` is a longer run.
 
 use std::{
-    fs,
     net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
@@ -61,11 +60,6 @@ impl Cluster {
 
     /// Starts a node, which may not be ready yet.
     fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
-        // All nodes have one key, so that a session holds on all.
-        let key = folder.join("session.key");
-        if !key.exists() {
-            fs::write(key, [7; 64]).unwrap();
-        }
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Process::start_with(folder, &[&settings, more].concat())
     }
@@ -175,10 +169,8 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered_when_a_node_is_kille
     let [one, another] = [(); 2].map(|()| folder());
     let (mut a, b) = (cluster.node(one.path()).await, cluster.node(another.path()).await);
     let ana = Person::arrive(a.address).await;
-    let (chat, _) = start_chat(&ana).await;
-    // The other node has the chat when a message in it has arrived there.
-    let first = ana.watch(chat).await.post(chat, client_id(u64::MAX), "hello").await.unwrap();
-    until_applied(&b, &ana, chat, first.0).await;
+    let (chat, reached) = start_chat(&ana).await;
+    until_applied(&b, &ana, chat, reached.rsplit('.').next().unwrap().parse().unwrap()).await;
 
     let (tell, at_a) = watch::channel(Some(a.address));
     let (_running, at_b) = watch::channel(Some(b.address));
@@ -263,7 +255,7 @@ async fn while_nats_is_away_people_read_on_and_what_they_write_waits() {
     assert_eq!(read(a.address).await, (StatusCode::OK, true));
 
     // One that is started meanwhile shows what it has.
-    b.kill();
+    b.stop();
     let b = cluster.begin(another.path(), &[]);
     assert!(reasons(b.address).await.iter().any(|reason| reason.contains("cannot be reached")));
     let deadline = Instant::now() + PATIENCE;
@@ -327,13 +319,9 @@ async fn a_stream_that_is_not_as_it_has_to_be_is_told_to_the_operator() {
     until_ready(node.address).await;
     node.stop();
     // Its database is not one of the first.
-    let failure = cluster.begin(another.path(), &[]).end();
-    assert_eq!(
-        (failure.code, failure.said.contains("has another chat than the cluster")),
-        (Some(1), true),
-        "{}",
-        failure.said
-    );
+    let node = cluster.begin(another.path(), &[]);
+    until_said(node.address, "the stream qchat_log holds another log than this node").await;
+    node.stop();
 }
 
 #[tokio::test]
@@ -354,7 +342,6 @@ async fn lifetimes_that_differ_from_those_of_the_log_end_a_node() {
 async fn a_qchat_that_was_alone_takes_its_chats_into_a_cluster_and_out_again() {
     let Some(cluster) = Cluster::start().await else { return };
     let [one, another] = [(); 2].map(|()| folder());
-    fs::write(one.path().join("session.key"), [7; 64]).unwrap();
     let alone = Process::start(one.path());
     let ana = Person::arrive(alone.address).await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -370,6 +357,15 @@ async fn a_qchat_that_was_alone_takes_its_chats_into_a_cluster_and_out_again() {
     }
     a.stop();
     b.stop();
+
+    let third = folder();
+    let alone = Process::start(third.path());
+    Person::arrive(alone.address).await.start_chat("Bob", "Coffee").await;
+    alone.stop();
+    let failure = cluster.begin(third.path(), &[]).end();
+    let is_refused = failure.said.contains("has another chat than the cluster");
+    assert_eq!((failure.code, is_refused), (Some(1), true), "{}", failure.said);
+    Process::start(third.path()).stop();
 
     let failure = Process::fail(one.path(), "127.0.0.1:0");
     assert!(failure.said.contains("it belongs to a cluster: set --nats-url, or"), "{}", failure.said);
