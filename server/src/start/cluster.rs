@@ -19,7 +19,7 @@ use ::cluster::{
     keys::SharedKeys,
     reader::{Reader, Start},
     snapshots::{
-        About, LoadError, Snapshots, TransferError,
+        About, FILE, LoadError, Snapshots, TransferError,
         maker::{MakerParts, SnapshotMaker},
     },
     stream::LogStream,
@@ -73,8 +73,6 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long a node that has been a view of the log before waits until it has read everything. After that it shows what it
 /// has, though it is not ready.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The beginning of the names of snapshots in the data folder. What an earlier process left is removed by the reader.
-const SNAPSHOT: &str = "qchat.snapshot.";
 /// The oldest and the newest rules by which this program can decide.
 const RULES: (Rules, Rules) = (Rules::OLDEST, Rules::NEWEST);
 /// The name of a machine whose name is not known.
@@ -134,11 +132,11 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
         let readiness = readiness.clone();
         Arc::new(move || readiness.troubles())
     };
+    let me = random::bytes().map_err(|error| StartError::unreadable(settings, error.into()))?;
     let watched = Watched::default();
     let (routers, router) = watch::channel(starting::router(Arc::clone(&check)));
     let serving = serve(settings, listener, router, &watched.stop);
     let interrupt = CancellationToken::new();
-    let me = random::bytes().map_err(|error| StartError::unreadable(settings, error.into()))?;
     let joining = Joining {
         settings: settings.clone(),
         told: cluster.told,
@@ -159,17 +157,19 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
     };
     let (failed, failure) = watch::channel(None);
     let proxies = settings.trusted_proxies.clone();
+    let show = move |state| {
+        routers.send_replace(http::router(state, proxies));
+    };
+    let joining = tokio::spawn(joining.run(check, show));
     let task = tokio::spawn(async move {
-        let show = move |state| {
-            routers.send_replace(http::router(state, proxies));
+        let why = match joining.await {
+            Ok(Ok(node)) => return node,
+            Ok(Err(error)) => error.to_string(),
+            // It panicked.
+            Err(error) => format!("it could not be started: {error}"),
         };
-        match joining.run(check, show).await {
-            Ok(node) => node,
-            Err(error) => {
-                failed.send_replace(Some(error.to_string()));
-                None
-            }
-        }
+        failed.send_replace(Some(why));
+        None
     });
     let Watched { health, stop, .. } = watched;
     Ok(Running {
@@ -424,7 +424,7 @@ impl Joining {
     async fn upload_base(&self, log: LogState, place: u64) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
         let settings = self.settings.lifetimes.into();
-        let file = self.settings.data_dir.join(format!("{SNAPSHOT}{place}"));
+        let file = self.settings.data_dir.join(format!("{FILE}{place}"));
         let (store, path, into) = (Arc::clone(&self.store), self.path.clone(), file.clone());
         let written = spawn_blocking(move || {
             let state = ReplicaState::beginning(place, settings, LogClock::new(log.at, 0));
