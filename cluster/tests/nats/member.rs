@@ -176,12 +176,17 @@ impl Member {
             interval,
         });
         let made = maker.made();
-        let telling = Arc::clone(&ephemeral);
+        let (telling, standing) = (Arc::clone(&ephemeral), ephemeral.standing());
         let present = Arc::clone(&presence);
         let tasks = vec![
             // The first, which ends when the node says goodbye.
             tokio::spawn(async move { telling.run().await }),
-            tokio::spawn(async move { reader.run().await }),
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = reader.run() => {}
+                    () = reader.mend(standing) => {}
+                }
+            }),
             tokio::spawn(async move { batcher.run().await }),
             tokio::spawn(async move { maker.run().await }),
             tokio::spawn(async move { present.run().await }),
