@@ -326,7 +326,9 @@ impl Reader {
             Plan::Read => {}
             Plan::Load => {
                 let stream = self.stream.name().to_owned();
-                return self.load(&state, reached, Trouble::Hole { stream, first: state.first, reached }).await;
+                return self
+                    .load(&state, reached, Trouble::Hole { stream, first: state.first, reached })
+                    .await;
             }
             Plan::Shorter if patience.is_gone() => {
                 return Err(Stop::Trouble(Trouble::Shorter {
@@ -479,7 +481,8 @@ impl Reader {
             match self.snapshots.download(&snapshot, &file).await {
                 Ok(()) => {
                     self.hand_over(Delivery::Replace { file, place }, place).await?;
-                    self.replaced_after.send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
+                    self.replaced_after
+                        .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
                 }
                 Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),

@@ -1,27 +1,58 @@
-//! The session keys that nodes share over a real NATS server.
-
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
-
-use std::{fs, time::Duration};
+use std::fs;
 
 use axum::http::{HeaderMap, header};
-use cluster::{Connection, NatsSettings, keys::SharedKeys};
+use cluster::{Connection, NatsSettings};
 use domain::{Timestamp, UserId};
 use nats_fixture::Nats;
-use server::{
-    http::session::Sessions,
-    start::{OLD_SESSION_KEY, SESSION_KEY, session_keys::SharedSessionKeys},
-};
-use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep},
 };
 
+use super::*;
+use crate::http::session::KEY_BYTES;
+
+fn files(folder: &TempDir) -> Files {
+    let [current, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| folder.path().join(name));
+    Files { current, old }
+}
+
+fn key(byte: u8) -> SessionKey {
+    SessionKey([byte; KEY_BYTES])
+}
+
+#[test]
+fn the_folder_has_a_copy_of_the_keys_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(&folder);
+    let has = || files.read().map(|own| (own.current, own.old)).unwrap();
+    assert_eq!(has(), (None, None));
+    for (current, old) in [(key(1), None), (key(2), Some(key(1))), (key(3), Some(key(2))), (key(3), None)] {
+        files.write(SessionKeys { current, old }).unwrap();
+        assert_eq!(has(), (Some(current), old));
+    }
+}
+
+#[test]
+fn a_file_that_is_given_has_to_be_there_and_to_be_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    assert!(matches!(given(&path), Err(KeyFileError { error: KeyError::Io(_), .. })));
+    assert!(!path.exists());
+    std::fs::write(&path, "short").unwrap();
+    assert!(matches!(given(&path), Err(KeyFileError { error: KeyError::NotAKey, .. })));
+    std::fs::write(&path, [1; KEY_BYTES]).unwrap();
+    assert!(given(&path).is_ok());
+    let old = folder.path().join("secret.old");
+    std::fs::write(&old, "short").unwrap();
+    let refused = given(&path).err().map(|refused| refused.path);
+    assert_eq!(refused, Some(old));
+}
+
 const NOW: Timestamp = Timestamp(1_800_000_000_000);
 /// How long something may take on a busy machine before the test fails.
-const PATIENCE: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// The keys of a node that runs. It ends when it is dropped, and its folder stays.
 struct Node {
@@ -59,7 +90,7 @@ fn user(node: &Node, cookie: &HeaderMap) -> Option<UserId> {
 
 /// Waits until a node has this user for a cookie.
 async fn until(node: &Node, cookie: &HeaderMap, expected: Option<UserId>) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LIMIT;
     while user(node, cookie) != expected {
         assert!(Instant::now() < deadline, "it does not happen");
         sleep(Duration::from_millis(20)).await;
