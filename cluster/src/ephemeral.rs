@@ -227,7 +227,8 @@ impl Ephemeral {
     async fn take(&self, payload: &Bytes) {
         self.act(|state| {
             let mut receive = || state.nodes.receive(payload, Instant::now());
-            let received = if payload.len() >= LARGE && may_block() { block_in_place(receive) } else { receive() };
+            let received =
+                if payload.len() >= LARGE && may_block() { block_in_place(receive) } else { receive() };
             received.unwrap_or_else(|error| {
                 tracing::debug!(%error, "a message of another node is ignored");
                 Vec::new()
@@ -299,7 +300,8 @@ impl Ephemeral {
     }
 
     fn set_duty(&self, is_mine: bool) {
-        let has_changed = self.parts.duty.send_if_modified(|duty| std::mem::replace(duty, is_mine) != is_mine);
+        let has_changed =
+            self.parts.duty.send_if_modified(|duty| std::mem::replace(duty, is_mine) != is_mine);
         match (has_changed, is_mine) {
             (true, true) => tracing::info!("this node now sweeps and makes snapshots for all nodes"),
             (true, false) => tracing::info!("this node does not sweep and make snapshots any more"),
@@ -359,7 +361,10 @@ mod tests {
         let subjects = Subjects::of(&NatsSettings::of("localhost".parse().unwrap()));
         let me = "a1".repeat(ID_BYTES);
         let topics = [Topic::Beat, Topic::Told(ME), Topic::Ask(ME)].map(|topic| subjects.of_topic(topic));
-        assert_eq!(topics, ["qchat.beat".to_owned(), format!("qchat.told.{me}"), format!("qchat.whole.{me}")]);
+        assert_eq!(
+            topics,
+            ["qchat.beat".to_owned(), format!("qchat.told.{me}"), format!("qchat.whole.{me}")]
+        );
         let heard = ["qchat.beat".to_owned(), "qchat.told.*".to_owned(), format!("qchat.whole.{me}")];
         assert_eq!(subjects.heard_by(ME), heard);
     }

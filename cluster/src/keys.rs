@@ -190,7 +190,9 @@ impl SharedKeys {
     /// Deletes the old key, if the keys are still these. Returns the keys in force afterwards.
     async fn forget_old(&self, shared: SessionKeys) -> Result<SessionKeys, Trouble> {
         let store = self.open_or_create().await?;
-        let Some(old) = store.entry(OLD).await.map_err(|_| self.connection.silence())? else { return Ok(shared) };
+        let Some(old) = store.entry(OLD).await.map_err(|_| self.connection.silence())? else {
+            return Ok(shared);
+        };
         if shared.old.is_some_and(|key| key.0[..] == old.value[..]) {
             // By its revision: another node may rotate at the same time. If it does, it is as if this had not been asked.
             let _ = store.purge_expect_revision(OLD, Some(old.revision)).await;

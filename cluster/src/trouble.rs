@@ -109,7 +109,9 @@ pub enum Trouble {
         reason: String,
     },
     /// An older node of the cluster has the name of this one.
-    #[error("another node of the cluster is called {name:?} as well, and is older: give this one another name")]
+    #[error(
+        "another node of the cluster is called {name:?} as well, and is older: give this one another name"
+    )]
     SameName {
         /// The name.
         name: String,

@@ -64,8 +64,6 @@ async fn the_stream_is_purged_up_to_the_snapshot_before_and_a_new_node_begins_wi
     })
     .await;
     assert!(oldest(&members[0]).await <= places[0] + 1, "what is not in a snapshot is in the stream");
-    let by_each = [0, 1].map(|index: usize| members[index].made.borrow().made);
-    assert!(by_each.contains(&0), "only one of them makes snapshots: {by_each:?}");
     let newest = within(members[1].made.wait_for(|made| made.newest.is_some())).await.unwrap().newest;
     assert_eq!(newest.map(|About { epoch, .. }| epoch), Some(members[1].store.epoch()));
 
@@ -85,7 +83,8 @@ async fn a_text_that_was_removed_is_gone_when_two_snapshots_have_been_made() {
     // It is everywhere.
     let place = members[0].place();
     assert!(is_in_stream(&members[0], "qchat_log", TEXT).await);
-    until(async || places(&members[0]).await.first().is_some_and(|newest| *newest >= place).then_some(())).await;
+    until(async || places(&members[0]).await.first().is_some_and(|newest| *newest >= place).then_some(()))
+        .await;
     assert!(is_in_stream(&members[0], "OBJ_qchat_snapshots", TEXT).await);
     settled(&members).await;
     assert!(members.iter().all(|member| has(&member.export(), TEXT)));

@@ -14,8 +14,8 @@ use cluster::{
     transport::NatsTransport,
 };
 use domain::{
-    Body, ChatId, ClientId, Command, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp, User, UserId,
-    Visibility, id::ID_BYTES,
+    Body, ChatId, Command, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp, User, UserId, Visibility,
+    id::ID_BYTES,
 };
 use engine::{
     change_dispatcher::ChangeDispatcher,
@@ -24,7 +24,7 @@ use engine::{
         Outcome, Sequencer,
         envelope::{FORMAT, Founding},
         replicated::{self, Opening},
-        status::{self, StatusReceiver},
+        status::{self, Part, StatusReceiver},
         transport::Incarnation,
     },
     fanout::Fanout,
@@ -80,7 +80,7 @@ pub(crate) fn user(number: u8) -> UserId {
 }
 
 impl Member {
-    /// Starts a node of this name, and waits until it is ready.
+    /// Starts a node of this name, and waits until it reads the log.
     pub(crate) async fn start(nats: &Nats, name: &str, interval: Duration) -> Self {
         let mut settings = settings(nats);
         settings.node = name.to_owned();
@@ -156,7 +156,7 @@ impl Member {
         thread::spawn(|| writer.run());
 
         let duty = watch::Sender::new(false);
-        let made_on = duty.subscribe();
+        let on_duty = duty.subscribe();
         let parts = EphemeralParts {
             me,
             versions: Versions { formats: (FORMAT, FORMAT), rules: (Rules::OLDEST, Rules::NEWEST) },
@@ -171,23 +171,31 @@ impl Member {
             stream: stream.clone(),
             snapshots: snapshots.clone(),
             store: Arc::clone(&store),
-            duty: made_on.clone(),
+            duty: on_duty.clone(),
             folder: folder.path().to_owned(),
             interval,
         });
         let made = maker.made();
-        let telling = Arc::clone(&ephemeral);
+        let (telling, standing) = (Arc::clone(&ephemeral), ephemeral.standing());
         let present = Arc::clone(&presence);
         let tasks = vec![
             // The first, which ends when the node says goodbye.
             tokio::spawn(async move { telling.run().await }),
-            tokio::spawn(async move { reader.run().await }),
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = reader.run() => {}
+                    () = reader.mend(standing) => {}
+                }
+            }),
             tokio::spawn(async move { batcher.run().await }),
             tokio::spawn(async move { maker.run().await }),
             tokio::spawn(async move { present.run().await }),
             tokio::spawn(async move { lobby.run().await }),
         ];
-        within(status.ready()).await;
+        // Its place among the others may keep it from being ready.
+        while [Part::Stream, Part::Applier].iter().any(|part| !status.of(*part).is_ready()) {
+            within(status.changed()).await;
+        }
         Self {
             me,
             stream,
@@ -195,7 +203,7 @@ impl Member {
             store,
             standing: ephemeral.standing(),
             ephemeral,
-            duty: made_on,
+            duty: on_duty,
             made,
             status,
             presence,
@@ -224,9 +232,7 @@ impl Member {
 
     /// Says goodbye, as a node does that stops in order, and ends.
     pub(crate) async fn leave(self) {
-        for task in self.tasks.iter().take(1) {
-            task.abort();
-        }
+        self.tasks[0].abort();
         self.ephemeral.leave().await;
     }
 
@@ -246,7 +252,7 @@ impl Member {
     /// Posts a text as user 1. Returns its sequence number.
     pub(crate) async fn post(&self, text: &str) -> Seq {
         let (client_id, body) = (random::client_id().unwrap(), Body::parse(text).unwrap());
-        let post = Command::Post { chat: CHAT, client_id: ClientId::from_bytes(client_id.bytes()), body, waited_millis: 0 };
+        let post = Command::Post { chat: CHAT, client_id, body, waited_millis: 0 };
         self.execute(1, post).await.unwrap()
     }
 

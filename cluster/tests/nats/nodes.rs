@@ -10,7 +10,7 @@ use async_nats::Client;
 use bytes::Bytes;
 use engine::{
     command_log::{
-        status::{LogStatus, Part},
+        status::{LogStatus, Part, StatusReceiver},
         transport::Incarnation,
     },
     nodes::{Topic, message::Message},
@@ -150,17 +150,13 @@ async fn exactly_one_node_does_what_one_does_for_all() {
     let Some(nats) = Nats::one().await else { return };
     let mut members = Member::start_all(&nats, &["a", "b", "c"], NEVER).await;
     let beats = Beats::listen(&nats).await;
-    for left in [2, 1] {
+    for _killed in 0..2 {
         let one = on_duty(&members).await;
         beats.pass(&members[one], 3).await;
         assert_eq!(on_duty(&members).await, one, "it stays so");
-        let killed = members.remove(one);
-        let duty = killed.duty.clone();
-        drop(killed);
-        on_duty(&members).await;
-        assert_eq!(members.len(), left);
-        drop(duty);
+        drop(members.remove(one));
     }
+    on_duty(&members).await;
     let mut duty = members[0].duty.clone();
     within(members.remove(0).leave()).await;
     assert!(!*duty.borrow_and_update(), "a node that stops has no duty");
@@ -229,10 +225,10 @@ async fn of_two_nodes_of_one_name_the_younger_is_not_ready() {
     let Some(nats) = Nats::one().await else { return };
     let mut first = Member::start(&nats, "a", NEVER).await;
     let mut second = Member::start(&nats, "a", NEVER).await;
-    let line = "another node of the cluster is called \"a\" as well, and is older: give this one another name";
-    let is_told = |status: &engine::command_log::status::StatusReceiver| {
-        status.of(Part::Membership) == LogStatus::Trouble(line.to_owned())
-    };
+    let line =
+        "another node of the cluster is called \"a\" as well, and is older: give this one another name";
+    let is_told =
+        |status: &StatusReceiver| status.of(Part::Membership) == LogStatus::Trouble(line.to_owned());
     let younger = until(async || {
         let told = [&first, &second].map(|member| is_told(&member.status));
         told.iter().position(|is_told| *is_told)

@@ -83,6 +83,7 @@ const UNKNOWN: &str = "qchat";
 pub struct LogTasks {
     publishing: Supervisor,
     reading: Supervisor,
+    reader: Arc<Reader>,
     /// `None` before there is anything to tell.
     ephemeral: Option<Arc<Ephemeral>>,
 }
@@ -92,8 +93,9 @@ impl LogTasks {
     fn start(panics: &Arc<Panics>, batcher: Batcher<NatsTransport>, reader: Reader) -> Self {
         let [mut publishing, mut reading] = [(); 2].map(|()| Supervisor::new(Arc::clone(panics)));
         publishing.spawn("publisher", &Arc::new(batcher), |batcher| async move { batcher.run().await });
-        reading.spawn("reader", &Arc::new(reader), |reader| async move { reader.run().await });
-        Self { publishing, reading, ephemeral: None }
+        let reader = Arc::new(reader);
+        reading.spawn("reader", &reader, |reader| async move { reader.run().await });
+        Self { publishing, reading, reader, ephemeral: None }
     }
 
     /// Tells the other nodes that this one stops. Its users have been told to go elsewhere, and its background tasks do not
@@ -106,12 +108,14 @@ impl LogTasks {
 
     /// Publishes what waits, and ends the log. All that proposes has to be gone.
     pub(super) async fn end(self) {
-        let Self { mut publishing, reading, .. } = self;
+        let Self { mut publishing, reading, reader, .. } = self;
         if timeout(STOP_TIMEOUT, publishing.ended()).await.is_err() {
             tracing::warn!("what was written last could not be published: its pages send it again");
         }
         publishing.stop().await;
         reading.stop().await;
+        // The log ends with the last of it.
+        drop(reader);
     }
 }
 
@@ -309,8 +313,13 @@ impl Joining {
         if let Some(keys) = keys {
             tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
         }
-        if let Some(tasks) = &mut node.log_tasks {
-            tasks.ephemeral = Some(ephemeral);
+        if let Some(LogTasks { reading, reader, ephemeral: of_log, .. }) = &mut node.log_tasks {
+            let standing = ephemeral.standing();
+            reading.spawn("mending", reader, move |reader| {
+                let standing = standing.clone();
+                async move { reader.mend(standing).await }
+            });
+            *of_log = Some(ephemeral);
         }
     }
 

@@ -190,47 +190,4 @@ impl Files {
 }
 
 #[cfg(test)]
-mod tests {
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::http::session::KEY_BYTES;
-
-    fn files(folder: &TempDir) -> Files {
-        let [current, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| folder.path().join(name));
-        Files { current, old }
-    }
-
-    fn key(byte: u8) -> SessionKey {
-        SessionKey([byte; KEY_BYTES])
-    }
-
-    #[test]
-    fn the_folder_has_a_copy_of_the_keys_in_force() {
-        let folder = tempfile::tempdir().unwrap();
-        let files = files(&folder);
-        let has = || files.read().map(|own| (own.current, own.old)).unwrap();
-        assert_eq!(has(), (None, None));
-        for (current, old) in [(key(1), None), (key(2), Some(key(1))), (key(3), Some(key(2))), (key(3), None)]
-        {
-            files.write(SessionKeys { current, old }).unwrap();
-            assert_eq!(has(), (Some(current), old));
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_given_has_to_be_there_and_to_be_a_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("secret");
-        assert!(matches!(given(&path), Err(KeyFileError { error: KeyError::Io(_), .. })));
-        assert!(!path.exists());
-        std::fs::write(&path, "short").unwrap();
-        assert!(matches!(given(&path), Err(KeyFileError { error: KeyError::NotAKey, .. })));
-        std::fs::write(&path, [1; KEY_BYTES]).unwrap();
-        assert!(given(&path).is_ok());
-        let old = folder.path().join("secret.old");
-        std::fs::write(&old, "short").unwrap();
-        let refused = given(&path).err().map(|refused| refused.path);
-        assert_eq!(refused, Some(old));
-    }
-}
+mod tests;
