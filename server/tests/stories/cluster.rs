@@ -216,19 +216,50 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered_when_a_node_is_kille
     }
 }
 
-/// Waits until a node has applied an entry, by loading a page that waits for it.
-async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
+#[tokio::test]
+async fn users_of_all_nodes_are_online_on_each_and_their_sessions_hold_there() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let [one, another] = [(); 2].map(|()| folder());
+    let (a, b) = (cluster.node(one.path()).await, cluster.node(another.path()).await);
+    let (ana, bob) = (Person::arrive(a.address).await, Person::arrive(b.address).await);
+    let (at_a, at_b) = (ana.connect().await, bob.connect().await);
+    for node in [&a, &b] {
+        until_metric(node.address, "qchat_people_online", |people| people == 2).await;
+    }
+    let elsewhere = Person { address: b.address, ..ana }.connect().await;
+    assert_eq!(elsewhere.me.id, at_a.me.id);
+    assert_ne!(elsewhere.me.id, at_b.me.id);
+    // A user of two nodes is one.
+    for node in [&a, &b] {
+        until_metric(node.address, "qchat_people_online", |people| people == 2).await;
+    }
+    drop((elsewhere, at_a));
+    until_metric(b.address, "qchat_people_online", |people| people == 1).await;
+    drop(at_b);
+    // One that is killed takes its users with it.
+    let _at_b = bob.connect().await;
+    b.kill();
+    until_metric(a.address, "qchat_people_online", |people| people == 0).await;
+    a.stop();
+}
+
+/// Waits until a metric of a node is as expected.
+async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnMut(u64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await.unwrap();
-        let metrics = metrics.text().await.unwrap();
-        let reached = metrics.lines().find_map(|line| line.strip_prefix("qchat_log_seq ")).unwrap();
-        if reached.parse::<u64>().unwrap() >= seq {
-            break;
+        let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap();
+        if is_expected(value) {
+            return;
         }
-        assert!(Instant::now() < deadline, "it has applied {reached} of {seq}");
+        assert!(Instant::now() < deadline, "{name} is {value}");
         sleep(BETWEEN).await;
     }
+}
+
+/// Waits until a node has applied an entry, and shows a chat.
+async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
+    until_metric(node.address, "qchat_log_seq", |reached| reached >= seq).await;
     let person = Person { address: node.address, ..person.clone() };
     assert_eq!(person.get(&format!("/chat/{chat}")).await.status, StatusCode::OK);
 }
