@@ -362,7 +362,8 @@ async fn lifetimes_that_differ_from_those_of_the_log_end_a_node() {
     let first = cluster.begin(one.path(), &[("QCHAT_CHAT_LIFETIME", "20m")]);
     until_ready(first.address).await;
     let failure = cluster.begin(another.path(), &[("QCHAT_CHAT_LIFETIME", "10m")]).end();
-    let expected = "--chat-lifetime is 10m, but the log of this cluster has 20m, set by its first node";
+    let expected =
+        "--chat-lifetime is 10 minutes, but the log of this cluster has 20 minutes, set by its first node";
     assert_eq!((failure.code, failure.said.contains(expected)), (Some(1), true), "{}", failure.said);
     // Not told, it takes what holds.
     cluster.node(another.path()).await.stop();
