@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// The number of snapshots of one place that may be there: one digit, so that names sort.
 const MAX_SAME_PLACE: u32 = 9;
 /// The beginning of the names of the files with snapshots. The place follows. What an earlier process left is removed.
-pub(crate) const FILE: &str = "qchat.snapshot.";
+pub const FILE: &str = "qchat.snapshot.";
 /// The keys of the metadata.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";

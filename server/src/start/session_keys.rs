@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use cluster::keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys};
+use ::cluster::keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys};
 use engine::random;
 use tokio::{
     sync::watch,
