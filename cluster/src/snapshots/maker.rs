@@ -37,8 +37,6 @@ use crate::{
 
 /// The interval between two snapshots, unless the operator says otherwise.
 pub const INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// The version of the format of snapshots.
-const FORMAT: u8 = 1;
 /// The number of looks at the snapshots within an interval.
 const LOOKS: u32 = 10;
 /// The longest time between two looks.
@@ -274,7 +272,7 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
     drop(view);
     export::check(path)?;
     Ok(Some(About {
-        format: FORMAT,
+        format: export::FORMAT,
         epoch: log.epoch,
         place: replica.place,
         seq: log.seq,
