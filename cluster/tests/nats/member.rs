@@ -67,7 +67,10 @@ pub(crate) struct Member {
 }
 
 /// A page that is open in the chat.
-pub(crate) struct Page(OnlineGuard, MemberGuard);
+pub(crate) struct Page {
+    _online: OnlineGuard,
+    _member: MemberGuard,
+}
 
 impl Drop for Member {
     fn drop(&mut self) {
@@ -263,8 +266,11 @@ impl Member {
 
     /// Opens a page of a user in the chat.
     pub(crate) fn open(&self, number: u8) -> Page {
-        let online = self.presence.arrive(user(number), Arc::new(Notify::new()));
-        Page(online, self.presence.join(CHAT, User::new(user(number)), Arc::new(Notify::new())))
+        let wake = || Arc::new(Notify::new());
+        Page {
+            _online: self.presence.arrive(user(number), wake()),
+            _member: self.presence.join(CHAT, User::new(user(number)), wake()),
+        }
     }
 
     /// Returns the members of the chat, and the number of users who are online.
