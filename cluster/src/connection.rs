@@ -3,7 +3,10 @@
 use std::{
     cmp::min,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,6 +59,7 @@ pub struct Connection {
     client: Client,
     servers: Arc<str>,
     link: watch::Receiver<Link>,
+    dropped: Arc<AtomicU64>,
     publishing: Context,
     transfers: Context,
     api: Context,
@@ -101,7 +105,12 @@ impl Connection {
     /// [`Connection::trouble`].
     pub async fn open(settings: &NatsSettings) -> Result<Self, CannotConnect> {
         let (link, is_up) = watch::channel(Link::new());
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
         let options = options(settings).await?.event_callback(move |event| {
+            if matches!(event, Event::SlowConsumer(_)) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
             link.send_if_modified(|link| link.hear(&event));
             async {}
         });
@@ -118,6 +127,7 @@ impl Connection {
             client,
             servers,
             link: is_up,
+            dropped,
         })
     }
 
@@ -151,7 +161,13 @@ impl Connection {
 
     /// Returns how often it was connected, with the first time.
     pub fn connects(&self) -> u64 {
-        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
+    /// Returns a count that grows whenever messages were dropped because they were not taken in fast enough. It is not the
+    /// number of these messages: many may count as one.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Returns what keeps the connection from being of use: that there is none, or that the server is not one that can be

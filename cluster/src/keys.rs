@@ -68,6 +68,44 @@ pub struct SessionKeys {
     pub old: Option<SessionKey>,
 }
 
+/// The keys that a node has in its folder when it starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnKeys {
+    /// The key that signed when it stopped. `None` if it has none: it is new, or its operator has put the key aside.
+    pub current: Option<SessionKey>,
+    /// The key before it, or that was put aside.
+    pub old: Option<SessionKey>,
+    /// A key that was drawn just now, for when another is needed.
+    pub drawn: SessionKey,
+}
+
+/// What a node does about the keys in force when it starts.
+#[derive(Debug, PartialEq, Eq)]
+enum Wish {
+    /// It takes them.
+    Take,
+    /// Its operator has put the key aside, so that another takes its place.
+    Rotate,
+    /// Its operator has removed the key before it, so that its cookies are refused.
+    ForgetOld,
+}
+
+impl OwnKeys {
+    fn wish(&self, shared: SessionKeys) -> Wish {
+        match (self.current, self.old) {
+            (None, Some(aside)) if aside == shared.current => Wish::Rotate,
+            // A node writes the old one first, so that it has both whenever it has this one.
+            (Some(current), None) if current == shared.current && shared.old.is_some() => Wish::ForgetOld,
+            _ => Wish::Take,
+        }
+    }
+
+    /// Returns the keys for a cluster that has none.
+    fn first(&self) -> SessionKeys {
+        SessionKeys { current: self.current.unwrap_or(self.drawn), old: self.old }
+    }
+}
+
 /// The session keys in the key-value store. Clones share the connection.
 #[derive(Clone)]
 pub struct SharedKeys {
@@ -132,6 +170,35 @@ impl SharedKeys {
             Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => self.read_soon(&store).await,
             Err(_) => Err(self.connection.silence()),
         }
+    }
+
+    /// Returns the keys in force for a node that starts with these. It has the effects that changes in the folder of a node
+    /// have where it is alone: if the key was put aside, another is put in force for all nodes, and if the one before it was
+    /// removed, its cookies are refused by all.
+    ///
+    /// # Errors
+    /// As [`SharedKeys::read`].
+    pub async fn settle(&self, own: OwnKeys) -> Result<SessionKeys, Trouble> {
+        let shared = self.agree(own.first()).await?;
+        match own.wish(shared) {
+            Wish::Take => Ok(shared),
+            Wish::Rotate => self.rotate(shared.current, own.drawn).await,
+            Wish::ForgetOld => self.forget_old(shared).await,
+        }
+    }
+
+    /// Deletes the old key, if the keys are still these. Returns the keys in force afterwards.
+    async fn forget_old(&self, shared: SessionKeys) -> Result<SessionKeys, Trouble> {
+        let store = self.open_or_create().await?;
+        let Some(old) = store.entry(OLD).await.map_err(|_| self.connection.silence())? else {
+            return Ok(shared);
+        };
+        if shared.old.is_some_and(|key| key.0[..] == old.value[..]) {
+            // By its revision: another node may rotate at the same time. If it does, it is as if this had not been asked.
+            let _ = store.purge_expect_revision(OLD, Some(old.revision)).await;
+        }
+        let keys = self.read_from(&store).await?;
+        keys.map(|(keys, _)| keys).ok_or_else(|| self.connection.silence())
     }
 
     /// Keeps `keys` as they are in the key-value store, for ever. Changes arrive within milliseconds, and within half a minute
@@ -229,6 +296,31 @@ impl SharedKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_done_to_the_files_of_a_node_is_done_for_all() {
+        let [a, b, c] = [1, 2, 3].map(|byte| SessionKey([byte; KEY_BYTES]));
+        let own = |current, old| OwnKeys { current, old, drawn: c };
+        let alone = SessionKeys { current: a, old: None };
+        let rotated = SessionKeys { current: b, old: Some(a) };
+        for (own, shared, wish) in [
+            (own(None, None), alone, Wish::Take),
+            (own(Some(a), None), alone, Wish::Take),
+            (own(None, Some(a)), alone, Wish::Rotate),
+            (own(Some(b), Some(a)), rotated, Wish::Take),
+            (own(None, Some(b)), rotated, Wish::Rotate),
+            // It was put aside here, and another node was faster.
+            (own(None, Some(a)), rotated, Wish::Take),
+            (own(Some(b), None), rotated, Wish::ForgetOld),
+            // It was away while the key was rotated.
+            (own(Some(a), None), rotated, Wish::Take),
+            (own(Some(c), None), rotated, Wish::Take),
+        ] {
+            assert_eq!(own.wish(shared), wish, "{:?}", own.current.is_some());
+        }
+        assert_eq!(own(None, Some(a)).first(), SessionKeys { current: c, old: Some(a) });
+        assert_eq!(own(Some(b), None).first(), SessionKeys { current: b, old: None });
+    }
 
     #[test]
     fn a_key_is_not_shown_and_has_its_size() {

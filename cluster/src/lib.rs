@@ -2,7 +2,9 @@
 //!
 //! The log is a stream ([`stream`]), which a node founds or [joins](join). It publishes what its users ask for
 //! ([`transport`]), reads everything in the order of the stream ([`reader`]), and loads a [snapshot](snapshots) where the
-//! stream does not reach back far enough. The keys of the sessions are shared as well ([`keys`]).
+//! stream does not reach back far enough. One of the nodes makes the snapshots ([`snapshots::maker`]). What is not part of the
+//! log, such as who is online, goes from node to node at once ([`ephemeral`]). The keys of the sessions are shared as well
+//! ([`keys`]).
 //!
 //! What the messages mean is none of this crate's business: that is the replicated log of the engine, which knows nothing of
 //! NATS. Whatever goes wrong is a [`Trouble`], a sentence for the operator, and goes on by itself when its cause is gone.
@@ -11,6 +13,7 @@
 
 mod bucket;
 pub mod connection;
+pub mod ephemeral;
 pub mod join;
 pub mod keys;
 pub mod reader;

@@ -17,10 +17,13 @@ use async_nats::jetstream::{
 };
 use bytes::Bytes;
 use domain::{Epoch, Timestamp};
-use engine::command_log::{
-    envelope,
-    status::{LogStatus, Part, StatusSender},
-    transport::Delivery,
+use engine::{
+    command_log::{
+        envelope,
+        status::{LogStatus, Part, StatusSender},
+        transport::Delivery,
+    },
+    nodes::members::Standing,
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -30,7 +33,7 @@ use tokio::{
 
 use crate::{
     connection::Connection,
-    snapshots::{Snapshot, Snapshots, TransferError},
+    snapshots::{FILE, Snapshot, Snapshots, TransferError},
     stream::{LogStream, StreamState},
     trouble::Trouble,
 };
@@ -94,6 +97,8 @@ pub struct Reader {
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
     seen: watch::Sender<Seen>,
+    /// The place after which a snapshot has to be that takes the place of the database. `None` if none has to.
+    replaced_after: watch::Sender<Option<u64>>,
 }
 
 /// Where and what to read.
@@ -216,6 +221,7 @@ impl Reader {
             deliveries,
             status: start.status,
             seen: watch::Sender::default(),
+            replaced_after: watch::Sender::default(),
         };
         (reader, receiver)
     }
@@ -267,6 +273,23 @@ impl Reader {
         }
     }
 
+    /// Reads a snapshot in place of what this node has decided, whenever that differs from what most others have. The
+    /// snapshot is one that another node makes afterwards, of a place that this one has not reached: it may have made the
+    /// others itself. So nothing is read while nothing new is in the log. Never returns.
+    pub async fn mend(&self, mut standing: watch::Receiver<Standing>) {
+        let mut differed = None;
+        loop {
+            let differs_at = standing.borrow_and_update().differs_at;
+            if differs_at != differed {
+                differed = differs_at;
+                self.replaced_after.send_replace(differs_at.map(|_| self.reached()));
+            }
+            if standing.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     fn complain(&self, trouble: &Trouble) {
         self.tell(LogStatus::Trouble(trouble.to_string()));
     }
@@ -293,9 +316,20 @@ impl Reader {
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
         let state = self.look(patience).await?;
         self.recognise(&state).await?;
-        match plan(&state, self.reached()) {
+        let mut replaced_after = self.replaced_after.subscribe();
+        let after = *replaced_after.borrow_and_update();
+        if let Some(after) = after {
+            return self.load(&state, after, Trouble::Differs { place: after }).await;
+        }
+        let reached = self.reached();
+        match plan(&state, reached) {
             Plan::Read => {}
-            Plan::Load => return self.load(&state).await,
+            Plan::Load => {
+                let stream = self.stream.name().to_owned();
+                return self
+                    .load(&state, reached, Trouble::Hole { stream, first: state.first, reached })
+                    .await;
+            }
             Plan::Shorter if patience.is_gone() => {
                 return Err(Stop::Trouble(Trouble::Shorter {
                     stream: self.stream.name().to_owned(),
@@ -324,6 +358,7 @@ impl Reader {
             let message = tokio::select! {
                 message = messages.next() => message,
                 stop = &mut changed => return Ok(stop),
+                Ok(()) = replaced_after.changed() => return Ok(Stop::Again),
             };
             let message = match message {
                 Some(Ok(message)) => message,
@@ -433,13 +468,11 @@ impl Reader {
         self.stream.explain(error).into()
     }
 
-    /// Loads a snapshot in place of messages that are missing.
-    async fn load(&self, state: &StreamState) -> Result<Stop, Stop> {
-        let reached = self.reached();
-        let mut hole = Trouble::Hole { stream: self.stream.name().to_owned(), first: state.first, reached };
+    /// Loads a snapshot of a place after this one. `trouble` is why, and what is told if there is none.
+    async fn load(&self, state: &StreamState, after: u64, mut trouble: Trouble) -> Result<Stop, Stop> {
         let fits = |snapshot: &Snapshot| {
             let about = snapshot.about;
-            about.epoch == self.epoch && about.place > reached && about.place + 1 >= state.first
+            about.epoch == self.epoch && about.place > after && about.place + 1 >= state.first
         };
         for snapshot in self.snapshots.list().await?.into_iter().filter(fits) {
             let place = snapshot.about.place;
@@ -448,21 +481,20 @@ impl Reader {
             match self.snapshots.download(&snapshot, &file).await {
                 Ok(()) => {
                     self.hand_over(Delivery::Replace { file, place }, place).await?;
+                    self.replaced_after
+                        .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
                 }
                 Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
                 // The one before it may do: the stream reaches back to it.
-                Err(error) => hole = Trouble::Snapshot { place, reason: error.to_string() },
+                Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
             }
         }
         // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
         let _ = self.connection().client().publish(self.snapshots.wanted().to_owned(), Bytes::new()).await;
-        Err(Stop::Trouble(hole))
+        Err(Stop::Trouble(trouble))
     }
 }
-
-/// The beginning of the names of the files with snapshots. The place follows.
-const FILE: &str = "qchat.snapshot.";
 
 /// Removes the snapshots that an earlier process left in a folder.
 async fn remove_snapshots(folder: &Path) {

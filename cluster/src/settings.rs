@@ -10,7 +10,7 @@ const MAX_NAME_BYTES: usize = 64;
 const MAX_REPLICAS: usize = 5;
 
 /// How to reach the NATS servers, and what is asked of them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsSettings {
     /// The servers. Any of them will do, and more are found through it.
     pub servers: Servers,
@@ -112,7 +112,7 @@ pub enum WrongServers {
 }
 
 /// How to log in.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
     /// A file with a JWT and the seed of an NKey.
     Credentials(PathBuf),
@@ -150,7 +150,7 @@ impl fmt::Debug for Secret {
 }
 
 /// What is asked of TLS.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Whether a connection without TLS is refused. TLS is used anyway where a server asks for it or its address begins with
     /// `tls://`.

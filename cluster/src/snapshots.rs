@@ -3,10 +3,13 @@
 //! A snapshot is a file whose content is not looked at here. Its name is the place of the newest message that is part of
 //! it, so the order of the names is that of the log. What else has to be known before it is downloaded is in its metadata.
 
+pub mod maker;
+
 use std::{
     collections::{BTreeSet, HashMap},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,10 +20,12 @@ use async_nats::jetstream::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use domain::{Epoch, Seq};
+use engine::storage::{Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
 use tokio::{
     fs,
     io::{AsyncReadExt, AsyncWriteExt},
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -37,6 +42,8 @@ const PART_BYTES: usize = 512 * 1024;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The number of snapshots of one place that may be there: one digit, so that names sort.
 const MAX_SAME_PLACE: u32 = 9;
+/// The beginning of the names of the files with snapshots. The place follows. What an earlier process left is removed.
+pub const FILE: &str = "qchat.snapshot.";
 /// The keys of the metadata.
 const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
@@ -95,6 +102,25 @@ pub enum TransferError {
         /// Why.
         reason: String,
     },
+}
+
+/// A snapshot could not be put in the place of a database.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// JetStream does not answer.
+    #[error(transparent)]
+    Trouble(#[from] Trouble),
+    /// There are snapshots, and none of them can be used. This is what is wrong with the oldest.
+    #[error("the snapshot of place {place} could not be loaded: {reason}")]
+    Unusable {
+        /// Its place.
+        place: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database of this node cannot be written.
+    #[error("the database of this node cannot be written: {0}")]
+    Store(StoreError),
 }
 
 /// The snapshots in the object store. Clones share the connection.
@@ -221,6 +247,39 @@ impl Snapshots {
         target.sync_all().await.map_err(of_file)
     }
 
+    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new, before
+    /// it opens the log. Returns what was loaded. `None` if there is no snapshot of that log. The file is put in `folder`
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The database is as it was then.
+    pub async fn load_newest(
+        &self,
+        epoch: Epoch,
+        store: &Arc<Store>,
+        folder: &Path,
+    ) -> Result<Option<About>, LoadError> {
+        let mut unusable = None;
+        let of_log = |snapshot: &Snapshot| snapshot.about.epoch == epoch;
+        for snapshot in self.list().await?.into_iter().filter(of_log) {
+            let place = snapshot.about.place;
+            let file = folder.join(format!("{FILE}{place}"));
+            let reason = match self.download(&snapshot, &file).await {
+                Ok(()) => match replace(store, file).await {
+                    Ok(()) => return Ok(Some(snapshot.about)),
+                    Err(ExportError::Store(error)) => return Err(LoadError::Store(error)),
+                    Err(error) => error.to_string(),
+                },
+                Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
+                Err(error) => error.to_string(),
+            };
+            // The one before it may do: the stream reaches back to it.
+            tracing::warn!(place, reason, "a snapshot could not be loaded");
+            unusable = Some(LoadError::Unusable { place, reason });
+        }
+        unusable.map_or(Ok(None), Err)
+    }
+
     /// Deletes a snapshot. It is no error if it is not there.
     ///
     /// # Errors
@@ -328,18 +387,33 @@ impl Snapshots {
         self.get().await?.ok_or_else(|| Trouble::Refused(error.to_string()))
     }
 
-    /// Returns a name for a new snapshot of a place.
+    /// Returns a name for a new snapshot of a place, which is after those of all others of that place.
     async fn free_name(&self, store: &ObjectStore, place: u64) -> Result<String, TransferError> {
-        for number in 1..=MAX_SAME_PLACE {
+        let mut free = None;
+        for number in (1..=MAX_SAME_PLACE).rev() {
             let name = name(place, number);
             match store.info(&name).await {
-                Ok(_) => {}
-                Err(error) if error.kind() == InfoErrorKind::NotFound => return Ok(name),
+                Ok(_) => break,
+                Err(error) if error.kind() == InfoErrorKind::NotFound => free = Some(name),
                 Err(_) => return Err(self.connection.silence().into()),
             }
         }
-        Err(Trouble::Refused(format!("there are {MAX_SAME_PLACE} snapshots of place {place} already")).into())
+        free.ok_or_else(|| {
+            Trouble::Refused(format!("there are {MAX_SAME_PLACE} snapshots of place {place} already")).into()
+        })
     }
+}
+
+/// Replaces all that is in a database by the content of a file, and removes the file.
+async fn replace(store: &Arc<Store>, file: PathBuf) -> Result<(), ExportError> {
+    let store = Arc::clone(store);
+    let replaced = spawn_blocking(move || {
+        let replaced = store.replace(&file).map(drop);
+        // It is only in the way, and has what users may remove later.
+        let _ = std::fs::remove_file(&file);
+        replaced
+    });
+    replaced.await.unwrap_or_else(|error| Err(ExportError::Io(io::Error::other(error))))
 }
 
 /// Returns the name of the snapshot of a place that is the `number`th of it. Names sort as places and numbers do.

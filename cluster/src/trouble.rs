@@ -108,6 +108,22 @@ pub enum Trouble {
         /// Why.
         reason: String,
     },
+    /// An older node of the cluster has the name of this one.
+    #[error(
+        "another node of the cluster is called {name:?} as well, and is older: give this one another name"
+    )]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// This node has decided differently from most others.
+    #[error(
+        "this node has decided differently from most others up to place {place} of the log: a snapshot takes the place of its database"
+    )]
+    Differs {
+        /// The place at which it was noticed.
+        place: u64,
+    },
     /// The servers refuse something for another reason.
     #[error("NATS refuses it: {0}")]
     Refused(String),

@@ -188,10 +188,13 @@ impl Node {
 
     /// Delivers a snapshot, and loads it.
     fn load(&mut self, file: &Path, place: u64) {
-        self.deliveries.try_send(Delivery::Replace { file: file.to_owned(), place }).unwrap();
+        let copy = file.with_extension("copy");
+        fs::copy(file, &copy).unwrap();
+        self.deliveries.try_send(Delivery::Replace { file: copy.clone(), place }).unwrap();
         let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
         let Next::Replace(replacement) = self.log.next() else { panic!("a snapshot was to be loaded") };
         self.log.replace(&guarded, replacement).unwrap();
+        assert!(!copy.exists(), "what is removed later would still be in it");
         assert_eq!(self.store.replica().unwrap().unwrap().place, place);
         self.delivered = place;
     }

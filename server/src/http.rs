@@ -14,6 +14,7 @@ pub mod pages;
 pub mod render;
 pub mod security_headers;
 pub mod session;
+pub mod starting;
 pub mod state;
 pub mod ws;
 

@@ -5,21 +5,26 @@
 use std::{
     io,
     io::{IsTerminal, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
 
+use engine::storage::Store;
 use server::{
     Settings, backup, control_socket,
     http::assets,
     settings::{self, Action, SettingsError},
-    start,
+    start::{CannotGoOn, DATABASE, StartError, start},
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// How long users are told that nothing can be stored before the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// What is logged by default. The client of NATS repeats what the status of the log says better.
+const DEFAULT_LEVEL: &str = "info,async_nats=warn";
 
 /// The number of open files besides the sockets of `--max-sockets`: HTTP connections, the database and the like.
 const OTHER_FILES: u64 = 4_500;
@@ -44,7 +49,8 @@ async fn main() -> ExitCode {
         Ok(Action::Check { data_dir, path }) => {
             return run_command(|| Ok(backup::check(&data_dir, path.as_deref())?));
         }
-        Ok(Action::Serve(settings)) => match init_tracing("info") {
+        Ok(Action::LeaveCluster { data_dir }) => return run_command(|| Ok(leave_cluster(&data_dir)?)),
+        Ok(Action::Serve(settings)) => match init_tracing(DEFAULT_LEVEL) {
             Ok(()) => run(&settings).await,
             Err(error) => Err(error),
         },
@@ -57,6 +63,15 @@ async fn main() -> ExitCode {
             let _ = writeln!(io::stderr(), "qchat: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Makes the data folder of a node of a cluster one of a Qchat that is alone. Returns a line about it.
+fn leave_cluster(data_dir: &Path) -> Result<String, StartError> {
+    let path = data_dir.join(DATABASE);
+    match Store::leave_cluster(&path) {
+        Ok(()) => Ok(format!("{} has left its cluster.", data_dir.display())),
+        Err(error) => Err(StartError::Database { path, error }),
     }
 }
 
@@ -119,10 +134,12 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn std::error::Error>> {
     let stored = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
-        () = server.cannot_go_on() => {
-            // clients learn that their last messages were not stored before they are told to reconnect
-            tokio::time::sleep(LAST_ANSWERS).await;
-            Err("nothing can be stored any more (the log above says why): see to the disk and start again")
+        why = server.cannot_go_on() => {
+            if matches!(why, CannotGoOn::NotStored) {
+                // clients learn that their last messages were not stored before they are told to reconnect
+                tokio::time::sleep(LAST_ANSWERS).await;
+            }
+            Err(why)
         }
     };
     tracing::info!("stopping");

@@ -12,8 +12,13 @@ use std::{
 };
 
 use clap::{
-    CommandFactory, FromArgMatches, Parser, Subcommand,
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
+use cluster::{
+    NatsSettings,
+    settings::{Login, Name, Replicas, Secret, Servers, Tls, WrongServers},
 };
 use domain::{Lifetimes, Span};
 use engine::limits::{Caps, Rate, Rates};
@@ -26,6 +31,9 @@ pub const FILE: &str = "Leptos.toml";
 
 /// The port on which `cargo leptos watch` announces new builds, unless `Leptos.toml` has another.
 const DEFAULT_RELOAD_PORT: u32 = 3001;
+
+/// The longest name of a node, in bytes.
+const MAX_NODE_BYTES: usize = 128;
 
 /// The settings of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +54,34 @@ pub struct Settings {
     pub caps: Caps,
     /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
+    /// The cluster that this server is a node of. `None` if it is alone.
+    pub cluster: Option<ClusterSettings>,
+}
+
+/// The settings of a node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// How to reach NATS, and what is asked of it. The name of the node in it is not used.
+    pub nats: NatsSettings,
+    /// What the node is called. `None` for the name of the machine and the port that it listens on.
+    pub node: Option<String>,
+    /// The interval at which one of the nodes makes a snapshot.
+    pub snapshot_interval: Span,
+    /// The file with the key that signs sessions. `None` for the one that the nodes share through NATS.
+    pub session_key: Option<PathBuf>,
+    /// The lifetimes that were set for this node. They have to be those of the log.
+    pub told: ToldLifetimes,
+}
+
+/// Lifetimes that were set by a flag, the environment or the file. `None` for those that were not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ToldLifetimes {
+    /// That of a chat without members.
+    pub chat: Option<Span>,
+    /// That of an offline user.
+    pub user: Option<Span>,
+    /// That of a message.
+    pub message: Option<Span>,
 }
 
 /// The action that the program was started for.
@@ -59,6 +95,11 @@ pub enum Action {
         data_dir: PathBuf,
         /// The link of the chat, or its id.
         link: String,
+    },
+    /// Make the data folder of a node of a cluster one of a Qchat that is alone.
+    LeaveCluster {
+        /// The data folder.
+        data_dir: PathBuf,
     },
     /// Write everything that is stored to a file.
     Backup {
@@ -98,6 +139,9 @@ pub enum SettingsError {
         /// What is expected.
         wanted: String,
     },
+    /// Settings do not go together.
+    #[error("{0}")]
+    Together(&'static str),
     /// The settings file exists but cannot be read.
     #[error("{FILE} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -181,8 +225,112 @@ struct Flags {
     /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
+    /// Make the data folder of a node of a cluster one of a Qchat that is alone and goes on from what the node had, then exit;
+    /// the node must not run
+    #[arg(long)]
+    leave_cluster: bool,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     #[command(subcommand)]
     task: Option<Task>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cluster")]
+struct ClusterFlags {
+    /// Addresses of NATS servers with JetStream, separated by commas; all Qchats with the same NATS and --nats-name are one
+    /// cluster, with the same chats
+    #[arg(long, env = "QCHAT_NATS_URL", hide_env_values = true, value_name = "ADDRESSES", value_parser = servers)]
+    nats_url: Option<Servers>,
+    /// File with the credentials for NATS (a JWT and the seed of an NKey)
+    #[arg(long, env = "QCHAT_NATS_CREDENTIALS", hide_env_values = true, value_name = "FILE", value_parser = file)]
+    nats_credentials: Option<PathBuf>,
+    /// User for NATS; --nats-password has to be set as well
+    #[arg(long, env = "QCHAT_NATS_USER", hide_env_values = true, value_name = "USER")]
+    nats_user: Option<String>,
+    /// Password for NATS; better set in the environment, since flags are seen in the list of processes
+    #[arg(long, env = "QCHAT_NATS_PASSWORD", hide_env_values = true, value_name = "PASSWORD", value_parser = secret)]
+    nats_password: Option<Secret>,
+    /// Token for NATS; better set in the environment, too
+    #[arg(long, env = "QCHAT_NATS_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = secret)]
+    nats_token: Option<Secret>,
+    /// Refuse connections to NATS without TLS; it is used anyway where a server asks for it or its address begins with tls://
+    #[arg(long, env = "QCHAT_NATS_TLS", hide_env_values = true)]
+    nats_tls: bool,
+    /// File with the certificates of the authorities to trust for NATS [default: those of the system]
+    #[arg(long, env = "QCHAT_NATS_CA", hide_env_values = true, value_name = "FILE", value_parser = file)]
+    nats_ca: Option<PathBuf>,
+    /// File with a certificate of this node, for NATS servers that ask for one; --nats-key has to be set as well
+    #[arg(long, env = "QCHAT_NATS_CERTIFICATE", hide_env_values = true, value_name = "FILE", value_parser = file)]
+    nats_certificate: Option<PathBuf>,
+    /// File with the key of that certificate
+    #[arg(long, env = "QCHAT_NATS_KEY", hide_env_values = true, value_name = "FILE", value_parser = file)]
+    nats_key: Option<PathBuf>,
+    /// Beginning of the names of everything in NATS: clusters with different names have nothing in common
+    #[arg(long, env = "QCHAT_NATS_NAME", hide_env_values = true, value_name = "NAME", value_parser = name, default_value = "qchat")]
+    nats_name: Name,
+    /// Number of NATS servers that keep each message: 1, 3 or 5
+    #[arg(long, env = "QCHAT_NATS_REPLICAS", hide_env_values = true, value_name = "NUMBER", value_parser = replicas, default_value = "3")]
+    nats_replicas: Replicas,
+    /// Maximum size of the log in NATS, in MiB; each NATS server reserves it
+    #[arg(long, env = "QCHAT_NATS_MAX_LOG", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
+    nats_max_log: u64,
+    /// Use no other NATS servers than those of --nats-url, even if these tell of more
+    #[arg(long, env = "QCHAT_NATS_ONLY", hide_env_values = true)]
+    nats_only: bool,
+    /// Name of this node, which no other node may have [default: the name of the machine, and the port]
+    #[arg(long, env = "QCHAT_NODE", hide_env_values = true, value_name = "NAME", value_parser = node)]
+    node: Option<String>,
+    /// How often one of the nodes makes a snapshot, from which others start; removed texts are gone from NATS after three
+    #[arg(long, env = "QCHAT_SNAPSHOT_INTERVAL", hide_env_values = true, value_name = "TIME", value_parser = span, default_value = "15m")]
+    snapshot_interval: Span,
+    /// File with the key that signs sessions, the same for all nodes [default: one that they share through NATS]
+    #[arg(long, env = "QCHAT_SESSION_KEY", hide_env_values = true, value_name = "FILE", value_parser = file)]
+    session_key: Option<PathBuf>,
+}
+
+impl ClusterFlags {
+    /// Returns the settings of a node. `None` if there is no cluster.
+    fn settings(self, told: ToldLifetimes) -> Result<Option<ClusterSettings>, SettingsError> {
+        let Some(servers) = self.nats_url else { return Ok(None) };
+        let login = match (self.nats_credentials, self.nats_user, self.nats_password, self.nats_token) {
+            (None, None, None, None) => None,
+            (Some(credentials), None, None, None) => Some(Login::Credentials(credentials)),
+            (None, Some(user), Some(password), None) => Some(Login::Password { user, password }),
+            (None, None, None, Some(token)) => Some(Login::Token(token)),
+            (None, Some(_), None, None) | (None, None, Some(_), None) => {
+                return Err(SettingsError::Together("--nats-user and --nats-password have to be set both"));
+            }
+            _ => {
+                return Err(SettingsError::Together(
+                    "only one of --nats-credentials, --nats-token, and --nats-user with --nats-password can be set",
+                ));
+            }
+        };
+        let identity = match (self.nats_certificate, self.nats_key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => {
+                return Err(SettingsError::Together("--nats-certificate and --nats-key have to be set both"));
+            }
+        };
+        let nats = NatsSettings {
+            discover: !self.nats_only,
+            login,
+            tls: Tls { required: self.nats_tls, authorities: self.nats_ca, identity },
+            name: self.nats_name,
+            replicas: self.nats_replicas,
+            max_log_bytes: self.nats_max_log,
+            ..NatsSettings::of(servers)
+        };
+        Ok(Some(ClusterSettings {
+            nats,
+            node: self.node,
+            snapshot_interval: self.snapshot_interval,
+            session_key: self.session_key,
+            told,
+        }))
+    }
 }
 
 /// What is done instead of running a server.
@@ -257,6 +405,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         let value = match value {
             toml::Value::String(text) => text.clone(),
             toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(is_set) => is_set.to_string(),
             other => other.type_str().to_owned(),
         };
         command = command.mut_arg(id, |argument| argument.default_value(value));
@@ -264,13 +413,16 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
     if !with_environment {
         command = command.mut_args(|argument| argument.env(None::<&str>));
     }
-    let parsed =
-        command.clone().try_get_matches_from(&args).and_then(|matches| Flags::from_arg_matches(&matches));
-    let flags = parsed.map_err(|error| explain(error, &command, &args, &qchat))?;
+    let matches = command.clone().try_get_matches_from(&args);
+    let parsed = matches.and_then(|matches| Flags::from_arg_matches(&matches).map(|flags| (flags, matches)));
+    let (flags, matches) = parsed.map_err(|error| explain(error, &command, &args, &qchat))?;
     if let Some(link) = flags.end_chat {
         return Ok(Action::EndChat { data_dir: flags.data_dir, link });
     }
     let data_dir = flags.data_dir.clone();
+    if flags.leave_cluster {
+        return Ok(Action::LeaveCluster { data_dir });
+    }
     match flags.task {
         Some(Task::Backup { file }) => return Ok(Action::Backup { data_dir, file }),
         Some(Task::Restore { file, replace: replaces }) => {
@@ -279,6 +431,12 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         Some(Task::Check { path }) => return Ok(Action::Check { data_dir, path }),
         None => {}
     }
+    let told = |setting: &str, value| is_told(setting, &matches, &qchat).then_some(value);
+    let told = ToldLifetimes {
+        chat: told("chat-lifetime", flags.chat_lifetime),
+        user: told("user-lifetime", flags.user_lifetime),
+        message: told("message-lifetime", flags.message_lifetime),
+    };
     Ok(Action::Serve(Box::new(Settings {
         address: flags.site_addr,
         data_dir: flags.data_dir,
@@ -307,7 +465,15 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             session_storage: Some(flags.max_session_storage),
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
+        cluster: flags.cluster.settings(told)?,
     })))
+}
+
+/// Returns whether a setting was set, even if to its default.
+fn is_told(setting: &str, matches: &ArgMatches, file: &BTreeMap<String, toml::Value>) -> bool {
+    // The values of the file are defaults to clap.
+    let source = matches.value_source(&setting.replace('-', "_"));
+    source.is_some_and(|source| source != ValueSource::DefaultValue) || file.contains_key(setting)
 }
 
 /// Names the source of an invalid value: clap only knows it by its flag.
@@ -341,6 +507,8 @@ fn explain(
         None if file.contains_key(&long) => format!("{long} in {FILE}"),
         None => "a default".to_owned(),
     };
+    // An address of NATS may have a password in it.
+    let value = if long == "nats-url" && value.contains('@') { "...".to_owned() } else { value };
     SettingsError::Value { name, value, wanted }
 }
 
@@ -350,6 +518,38 @@ fn address(text: &str) -> Result<SocketAddr, &'static str> {
 
 fn folder(text: &str) -> Result<PathBuf, &'static str> {
     if text.is_empty() { Err("a folder, such as ./data") } else { Ok(text.into()) }
+}
+
+fn file(text: &str) -> Result<PathBuf, &'static str> {
+    if text.is_empty() { Err("a file") } else { Ok(text.into()) }
+}
+
+fn servers(text: &str) -> Result<Servers, &'static str> {
+    text.parse().map_err(|wrong| match wrong {
+        WrongServers::None | WrongServers::NoAddress(_) => {
+            "a list of addresses of NATS servers, such as nats://10.0.0.1:4222, tls://nats.example.org"
+        }
+        WrongServers::HasSecrets => {
+            "an address without user, password or token, which have settings of their own"
+        }
+    })
+}
+
+fn secret(text: &str) -> Result<Secret, &'static str> {
+    if text.is_empty() { Err("at least one character") } else { Ok(text.to_owned().into()) }
+}
+
+fn name(text: &str) -> Result<Name, &'static str> {
+    text.parse().map_err(|_| "a name of 1 to 64 letters, digits, hyphens and underscores")
+}
+
+fn replicas(text: &str) -> Result<Replicas, &'static str> {
+    text.parse().map_err(|_| "a number of servers, which is 1, 3 or 5")
+}
+
+fn node(text: &str) -> Result<String, &'static str> {
+    let is_name = (1..=MAX_NODE_BYTES).contains(&text.len()) && !text.contains(char::is_control);
+    if is_name { Ok(text.to_owned()) } else { Err("a name of 1 to 128 bytes") }
 }
 
 fn span(text: &str) -> Result<Span, &'static str> {
@@ -439,6 +639,8 @@ mod tests {
         let args = ["qchat", "--end-chat", "LINK", "--data-dir", "here"].map(OsString::from).into();
         let expected = Action::EndChat { data_dir: "here".into(), link: "LINK".to_owned() };
         assert_eq!(read(args, "", false).unwrap(), expected);
+        let args = ["qchat", "--leave-cluster", "--data-dir", "here"].map(OsString::from).into();
+        assert_eq!(read(args, "", false).unwrap(), Action::LeaveCluster { data_dir: "here".into() });
     }
 
     #[test]
@@ -463,6 +665,68 @@ mod tests {
             let args = ["qchat"].iter().chain(wrong).map(OsString::from).collect();
             assert!(matches!(read(args, "", false), Err(SettingsError::Flags(_))), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_cluster_is_set_by_its_addresses_and_nothing_else_is_needed() {
+        let cluster = |args: &[&str], file: &str| settings(args, file).unwrap().cluster;
+        assert_eq!(cluster(&["--nats-user", "a", "--nats-replicas", "5"], ""), None);
+        let node = cluster(&["--nats-url", "nats://a,tls://b:1"], "").unwrap();
+        assert_eq!(node.nats, NatsSettings::of("nats://a,tls://b:1".parse().unwrap()));
+        assert_eq!((node.node, node.snapshot_interval), (None, Span::seconds(900)));
+        let file = "[qchat]\nnats-url = \"a\"\nnats-tls = true\nnats-name = \"tea\"\nnats-replicas = 1\nnode = \"n1\"";
+        let node = cluster(&["--nats-user", "ana", "--nats-password", "hunter2"], file).unwrap();
+        assert!(node.nats.tls.required && node.nats.discover && node.nats.replicas == Replicas::ONE);
+        assert_eq!((node.nats.name.stream().as_str(), node.node.as_deref()), ("tea_log", Some("n1")));
+        assert!(matches!(&node.nats.login, Some(Login::Password { user, .. }) if user == "ana"));
+        assert!(!format!("{node:?}").contains("hunter2"), "{node:?}");
+    }
+
+    #[test]
+    fn a_node_knows_which_lifetimes_it_was_told() {
+        let told = |args: &[&str], file: &str| {
+            settings(&[&["--nats-url", "a"][..], args].concat(), file).unwrap().cluster.unwrap().told
+        };
+        assert_eq!(told(&["--page-rate", "off"], ""), ToldLifetimes::default());
+        let expected = ToldLifetimes { chat: Some(Span::seconds(1_800)), ..ToldLifetimes::default() };
+        assert_eq!(told(&["--chat-lifetime", "30m"], ""), expected, "though it is the default");
+        let expected = ToldLifetimes { user: Some(Span::seconds(9)), ..ToldLifetimes::default() };
+        assert_eq!(told(&[], "[qchat]\nuser-lifetime = \"9s\""), expected);
+    }
+
+    #[test]
+    fn settings_of_a_cluster_that_cannot_be_used_are_named_and_no_secret_is_shown() {
+        let said = |args: &[&str]| {
+            let error = settings(&[&["--nats-url", "a"][..], args].concat(), "").unwrap_err().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+            error
+        };
+        for (flag, value) in [
+            ("--nats-name", "a.b"),
+            ("--nats-replicas", "2"),
+            ("--nats-max-log", "0"),
+            ("--nats-token", ""),
+            ("--node", ""),
+            ("--snapshot-interval", "often"),
+        ] {
+            let error = said(&[flag, value]);
+            assert!(error.starts_with(&format!("{flag} is {value:?}, which is not a")), "{error}");
+        }
+        for alone in [
+            &["--nats-user", "ana"][..],
+            &["--nats-password", "hunter2"],
+            &["--nats-certificate", "c"],
+            &["--nats-key", "k"],
+        ] {
+            assert!(said(alone).ends_with("have to be set both"));
+        }
+        let two = ["--nats-token", "hunter2", "--nats-credentials", "c"];
+        assert!(said(&two).starts_with("only one of --nats-credentials, --nats-token, and"));
+        let both = ["--nats-token", "hunter2", "--nats-user", "u", "--nats-password", "hunter2"];
+        assert!(said(&both).starts_with("only one of"));
+        let inside = settings(&["--nats-url", "nats://ana:hunter2@host"], "").unwrap_err().to_string();
+        assert!(inside.contains("--nats-url") && inside.contains("of their own"), "{inside}");
+        assert!(!inside.contains("hunter2") && !inside.contains("ana"), "{inside}");
     }
 
     /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: keys in both have the same value.

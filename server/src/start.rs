@@ -1,7 +1,9 @@
 //! Startup and shutdown: assembles a server from its settings, and stops it in order. Where its log is decides how it
-//! begins ([`local`]), and nothing after that.
+//! begins ([`local`] or [`cluster`]), and in which order it stops.
 
+pub mod cluster;
 pub mod local;
+pub mod session_keys;
 
 use std::{
     fs, io,
@@ -14,7 +16,9 @@ use std::{
     time::Duration,
 };
 
-use domain::{Proposal, Seq};
+use ::cluster::connection::CannotConnect;
+use axum::Router;
+use domain::{Proposal, Seq, Span};
 use engine::{
     Engine, EngineParts,
     change_dispatcher::ChangeDispatcher,
@@ -32,9 +36,10 @@ use engine::{
 };
 use leptos::config::LeptosOptions;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
@@ -100,6 +105,30 @@ pub enum StartError {
     /// The writer's thread cannot be started.
     #[error("the writer cannot be started: {0}")]
     Writer(io::Error),
+    /// A file with a session key of a node of a cluster cannot be used.
+    #[error(transparent)]
+    KeyFile(#[from] KeyFileError),
+    /// A file for the connection to NATS cannot be used.
+    #[error(transparent)]
+    Nats(#[from] CannotConnect),
+    /// The database belongs to another log than the stream.
+    #[error(
+        "the data folder {} has another chat than the cluster: use an empty folder to join it, or another --nats-name to found one with this folder",
+        .0.display()
+    )]
+    OtherLog(PathBuf),
+    /// A lifetime was set that differs from the one in the log.
+    #[error(
+        "--{setting} is {told}, but the log of this cluster has {holds}, set by its first node: leave it out, or use another --nats-name"
+    )]
+    ToldOtherwise {
+        /// The setting.
+        setting: &'static str,
+        /// The lifetime that was set for this node.
+        told: Span,
+        /// The lifetime that holds.
+        holds: Span,
+    },
 }
 
 impl StartError {
@@ -127,33 +156,84 @@ pub struct LogParts<L> {
     pub first: Option<Proposal>,
     /// Why the log is not ready. `None` in a single process, whose log is ready whenever its writer is well.
     pub check: Option<Check>,
+    /// The tasks between the two ends of the log. `None` in a single process, where nothing is between them.
+    pub tasks: Option<LogTasks>,
 }
 
 /// A running server.
 pub struct Running {
     /// The address it listens on.
     pub address: SocketAddr,
+    /// Cancelled when it stops.
     stop: CancellationToken,
-    connections: TaskTracker,
     serving: JoinHandle<()>,
+    health: Arc<WriterHealth>,
+    stage: Stage,
+}
+
+/// How far a running server has come.
+enum Stage {
+    /// All of it is there.
+    Started(Box<Node>),
+    /// It waits for its cluster, in a task.
+    Starting(Starting),
+}
+
+/// A server whose engine starts in a task.
+struct Starting {
+    /// Cancelled if the task is not to go on.
+    interrupt: CancellationToken,
+    /// The task, which returns `None` if it has failed or was interrupted.
+    task: JoinHandle<Option<Box<Node>>>,
+    /// Why it has failed.
+    failure: watch::Receiver<Option<String>>,
+}
+
+/// Why a server has to be stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotGoOn {
+    /// Nothing can be stored any more. From now on every command is refused.
+    #[error("nothing can be stored any more (the log above says why): see to the disk and start again")]
+    NotStored,
+    /// It could not join its cluster.
+    #[error("{0}")]
+    NotStarted(String),
+}
+
+/// What is behind the listener of a server.
+struct Node {
+    connections: TaskTracker,
     background: Supervisor,
     /// The task that serves the control socket. `None` if there is none.
     control_socket: Option<JoinHandle<()>>,
+    log_tasks: Option<LogTasks>,
     health: Arc<WriterHealth>,
     writer: thread::JoinHandle<()>,
     store: Arc<Store>,
     database: PathBuf,
 }
 
-/// Starts a server. It is listening when this returns.
+/// What is known of the work of a server from its start.
+#[derive(Default, Clone)]
+struct Watched {
+    health: Arc<WriterHealth>,
+    panics: Arc<Panics>,
+    stop: CancellationToken,
+}
+
+/// Starts a server. It is listening when this returns. In a cluster its engine may start later, and until then it answers
+/// requests with 503.
 ///
 /// # Errors
 /// [`StartError`] if it cannot be started; everything opened by then is closed.
 pub async fn start(settings: &Settings) -> Result<Running, StartError> {
-    start_by(settings, SteadyClock::new(clock::system(), clock::uptime())).await
+    match &settings.cluster {
+        Some(cluster) => cluster::start(settings, cluster).await,
+        None => start_by(settings, SteadyClock::new(clock::system(), clock::uptime())).await,
+    }
 }
 
-/// Starts a server with another clock, as [`start`] does.
+/// Starts a server that is alone with another clock, as [`start`] does.
 ///
 /// # Errors
 /// [`StartError`] if it cannot be started.
@@ -170,15 +250,28 @@ pub async fn start_on<L: Log + 'static>(
     settings: &Settings,
     parts: LogParts<L>,
 ) -> Result<Running, StartError> {
+    let sessions = Arc::new(sessions(settings)?);
+    let (listener, address) = listen(settings.address)?;
+    let watched = Watched::default();
+    let (node, state) = assemble(settings, parts, sessions, &watched).await?;
+    let router = http::router(state, settings.trusted_proxies.clone());
+    let Watched { health, stop, .. } = watched;
+    let serving = serve(settings, listener, watch::channel(router).1, &stop);
+    Ok(Running { address, stop, serving, health, stage: Stage::Started(node) })
+}
+
+/// Starts everything that is behind the listener.
+async fn assemble<L: Log + 'static>(
+    settings: &Settings,
+    parts: LogParts<L>,
+    sessions: Arc<Sessions>,
+    watched: &Watched,
+) -> Result<(Box<Node>, Arc<AppState>), StartError> {
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
-    let LogParts { store, sequencer, log, clock, steady, duty, first, check } = parts;
+    let LogParts { store, sequencer, log, clock, steady, duty, first, check, tasks: log_tasks } = parts;
+    let Watched { health, panics, stop } = watched.clone();
     let data_dir = &settings.data_dir;
-    let sessions = sessions(settings)?;
-    let address = settings.address;
-    let listener = listen(address).map_err(|error| StartError::Listen { address, error })?;
-    let address = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
-
     let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
     let chats = view.chats().map_err(|error| StartError::unreadable(settings, error))?;
     let ends = view.log().map_err(|error| StartError::unreadable(settings, error))?;
@@ -196,7 +289,6 @@ pub async fn start_on<L: Log + 'static>(
         settings.caps.listed,
     ));
     let progress = Arc::new(Progress::new(ends.map_or(Seq::ZERO, |log| log.seq)));
-    let (health, panics) = (Arc::new(WriterHealth::default()), Arc::new(Panics::default()));
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
@@ -253,7 +345,6 @@ pub async fn start_on<L: Log + 'static>(
     let control_socket = control_socket::listen(data_dir)
         .map(|listener| tokio::spawn(control_socket::serve(listener, Arc::clone(&engine))));
 
-    let stop = CancellationToken::new();
     let connections = TaskTracker::new();
     let state = Arc::new(AppState {
         engine,
@@ -264,75 +355,116 @@ pub async fn start_on<L: Log + 'static>(
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
         log_check: check,
-        stop: stop.clone(),
+        stop,
         connections: connections.clone(),
         renderer,
     });
-    let serving = tokio::spawn(listener::serve(
-        listener,
-        http::router(state, settings.trusted_proxies.clone()),
-        settings.trusted_proxies.clone(),
-        stop.clone(),
-    ));
     let database = data_dir.join(DATABASE);
-    Ok(Running {
-        address,
-        stop,
-        connections,
-        serving,
-        background,
-        control_socket,
-        health,
-        writer,
-        store,
-        database,
-    })
+    let node = Node { connections, background, control_socket, log_tasks, health, writer, store, database };
+    Ok((Box::new(node), state))
+}
+
+/// Serves requests by the newest router, until the server stops.
+fn serve(
+    settings: &Settings,
+    listener: TcpListener,
+    router: watch::Receiver<Router>,
+    stop: &CancellationToken,
+) -> JoinHandle<()> {
+    tokio::spawn(listener::serve(listener, router, settings.trusted_proxies.clone(), stop.clone()))
 }
 
 impl Running {
-    /// Waits until nothing can be stored any more. From then on every command is refused, and the server should be stopped.
-    pub async fn cannot_go_on(&self) {
-        self.health.cannot_go_on().await;
+    /// Waits until the server has to be stopped, and returns why.
+    pub async fn cannot_go_on(&self) -> CannotGoOn {
+        tokio::select! {
+            () = self.health.cannot_go_on() => CannotGoOn::NotStored,
+            why = self.not_started() => CannotGoOn::NotStarted(why),
+        }
+    }
+
+    /// Waits until the server fails to start, and returns why. Never returns if it does not fail.
+    async fn not_started(&self) -> String {
+        if let Stage::Starting(Starting { failure, .. }) = &self.stage {
+            let mut failure = failure.clone();
+            // An error means that it has started.
+            if let Ok(failed) = failure.wait_for(Option::is_some).await
+                && let Some(why) = &*failed
+            {
+                return why.clone();
+            }
+        }
+        std::future::pending().await
     }
 
     /// Stops in order: accepts no requests, tells connections to reconnect, decides and stores all proposals, and
     /// closes the database.
     pub async fn stop(self) {
+        let node = match self.stage {
+            Stage::Started(node) => Some(node),
+            Stage::Starting(Starting { interrupt, task, .. }) => {
+                interrupt.cancel();
+                task.await.ok().flatten()
+            }
+        };
+        match node {
+            Some(node) => node.stop(&self.stop, self.serving).await,
+            None => {
+                self.stop.cancel();
+                end_serving(self.serving).await;
+            }
+        }
+    }
+}
+
+/// Waits until all requests were answered, for a while.
+async fn end_serving(mut serving: JoinHandle<()>) {
+    if timeout(STOP_TIMEOUT, &mut serving).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+        serving.abort();
+        let _ = serving.await;
+    }
+}
+
+impl Node {
+    async fn stop(self: Box<Self>, stop: &CancellationToken, serving: JoinHandle<()>) {
+        let node = *self;
         // the users of connections that close from here on are back in a moment, and must not be recorded as gone
-        self.background.stop().await;
+        node.background.stop().await;
         // aborted, since it holds a sender of the log
-        if let Some(task) = self.control_socket {
+        if let Some(task) = node.control_socket {
             task.abort();
             let _ = task.await;
-            self.database.parent().into_iter().for_each(control_socket::close);
+            node.database.parent().into_iter().for_each(control_socket::close);
         }
-        self.stop.cancel();
-        self.connections.close();
-        if timeout(STOP_TIMEOUT, self.connections.wait()).await.is_err() {
-            tracing::warn!(left = self.connections.len(), "some connections did not close in time");
+        stop.cancel();
+        node.connections.close();
+        if timeout(STOP_TIMEOUT, node.connections.wait()).await.is_err() {
+            tracing::warn!(left = node.connections.len(), "some connections did not close in time");
+        }
+        if let Some(tasks) = &node.log_tasks {
+            tasks.leave().await;
         }
         // The state of the router holds the last senders of the log; without them the writer ends.
-        let mut serving = self.serving;
-        if timeout(STOP_TIMEOUT, &mut serving).await.is_err() {
-            tracing::warn!("some requests did not finish in time");
-            serving.abort();
-            let _ = serving.await;
+        end_serving(serving).await;
+        if let Some(tasks) = node.log_tasks {
+            tasks.end().await;
         }
-        let writer = self.writer;
+        let writer = node.writer;
         let joined = tokio::task::spawn_blocking(move || writer.join());
         match timeout(STOP_TIMEOUT, joined).await {
             Ok(Ok(Ok(()))) => {}
             _ => return tracing::error!("the writer did not stop cleanly"),
         }
-        if !self.health.can_store() {
+        if !node.health.can_store() {
             return;
         }
-        let Some(store) = Arc::into_inner(self.store) else {
+        let Some(store) = Arc::into_inner(node.store) else {
             return tracing::warn!(
                 "the database is still being read: the next start may have to check all pages"
             );
         };
-        let closed = tokio::task::spawn_blocking(move || store.close(&self.database)).await;
+        let closed = tokio::task::spawn_blocking(move || store.close(&node.database)).await;
         if let Ok(Err(error)) = closed {
             tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
         }
@@ -353,7 +485,14 @@ fn sessions(settings: &Settings) -> Result<Sessions, StartError> {
     sessions.holding(&old).map_err(|error| StartError::Key { path: old, error })
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on an address. Returns also the address itself, which has the port that was free.
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let listening =
+        open_listener(address).and_then(|listener| listener.local_addr().map(|local| (listener, local)));
+    listening.map_err(|error| StartError::Listen { address, error })
+}
+
+fn open_listener(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // allows a restart while connections of the previous process are in TIME_WAIT
     socket.set_reuse_address(true)?;

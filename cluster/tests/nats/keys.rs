@@ -1,7 +1,7 @@
 //! Session keys that nodes share.
 
 use async_nats::jetstream;
-use cluster::keys::{KEY_BYTES, SessionKey, SessionKeys, SharedKeys};
+use cluster::keys::{KEY_BYTES, OwnKeys, SessionKey, SessionKeys, SharedKeys};
 use futures_util::future::join_all;
 use nats_fixture::Nats;
 use tokio::sync::watch;
@@ -53,6 +53,24 @@ async fn a_rotation_on_one_node_holds_on_all() {
     let twice = one.rotate(keys(3).current, keys(5).current).await.unwrap();
     within(seen.wait_for(|keys| *keys == twice)).await.unwrap();
     follower.abort();
+}
+
+#[tokio::test]
+async fn what_is_done_to_the_files_of_one_node_is_done_for_all() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = shared(&nats).await;
+    let [a, b, c] = [1, 2, 3].map(|byte| keys(byte).current);
+    let own = |current, old, drawn| OwnKeys { current, old, drawn };
+    assert_eq!(node.settle(own(None, None, a)).await, Ok(keys(1)));
+    assert_eq!(node.settle(own(None, None, b)).await, Ok(keys(1)), "a new node");
+    let rotated = SessionKeys { current: b, old: Some(a) };
+    assert_eq!(node.settle(own(None, Some(a), b)).await, Ok(rotated), "it was put aside");
+    assert_eq!(node.settle(own(Some(a), None, c)).await, Ok(rotated), "it was away meanwhile");
+    assert_eq!(node.settle(own(Some(b), Some(a), c)).await, Ok(rotated));
+    assert_eq!(node.settle(own(Some(b), None, c)).await, Ok(keys(2)), "the old one was removed");
+    assert_eq!(node.read().await, Ok(Some(keys(2))));
+    let again = SessionKeys { current: c, old: Some(b) };
+    assert_eq!(node.settle(own(None, Some(b), c)).await, Ok(again));
 }
 
 #[tokio::test]

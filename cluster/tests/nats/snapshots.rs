@@ -194,3 +194,27 @@ async fn a_reader_waits_for_a_snapshot_that_is_of_its_log_and_leaves_no_hole() {
     reader.expect(7, 7..11).await;
     reader.reads().await;
 }
+
+#[tokio::test]
+async fn a_reader_of_a_node_that_differs_from_the_others_reads_a_snapshot_that_is_made_afterwards() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    node.publish_all(1..11).await;
+    // This node may have made it, before it was known that it differs.
+    upload(&node, about(10)).await;
+    let mut reader = node.read_after(0).await;
+    reader.expect(1, 1..11).await;
+    reader.standing.send_modify(|standing| standing.differs_at = Some(8));
+    let line = "this node has decided differently from most others up to place 10 of the log: a snapshot takes the place of its database";
+    reader.until_it_says(line).await;
+    node.publish_all(11..14).await;
+    upload(&node, about(12)).await;
+    let Delivery::Replace { place: 12, .. } = reader.next().await else { panic!("another snapshot") };
+    reader.expect(13, 13..14).await;
+    // That it still differs, as long as the others have not heard more of it, is not news.
+    reader.standing.send_modify(|_| {});
+    node.publish_all(14..16).await;
+    reader.expect(14, 14..16).await;
+    reader.standing.send_modify(|standing| standing.differs_at = None);
+    reader.reads().await;
+}

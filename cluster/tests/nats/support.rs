@@ -11,10 +11,13 @@ use cluster::{
     transport::NatsTransport,
 };
 use domain::Epoch;
-use engine::command_log::{
-    envelope::{Content, Decoded, Envelope, decode, encode, epoch},
-    status::{self, LogStatus, Part, StatusReceiver},
-    transport::{Delivery, Incarnation, MessageId, NotPublished, Transport},
+use engine::{
+    command_log::{
+        envelope::{Content, Decoded, Envelope, decode, encode, epoch},
+        status::{self, LogStatus, Part, StatusReceiver},
+        transport::{Delivery, Incarnation, MessageId, NotPublished, Transport},
+    },
+    nodes::members::Standing,
 };
 use nats_fixture::Nats;
 use tempfile::TempDir;
@@ -100,6 +103,8 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
     pub(crate) seen: watch::Receiver<Seen>,
+    /// What the reader is told of this node among the others.
+    pub(crate) standing: watch::Sender<Standing>,
     status: StatusReceiver,
     task: JoinHandle<()>,
 }
@@ -165,8 +170,15 @@ impl Node {
         })
         .await;
         let seen = reader.seen();
-        let task = tokio::spawn(async move { reader.run().await });
-        Running { deliveries, seen, status, task }
+        let standing = watch::Sender::default();
+        let told = standing.subscribe();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = reader.run() => {}
+                () = reader.mend(told) => {}
+            }
+        });
+        Running { deliveries, seen, standing, status, task }
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     sync::Arc,
     task::Poll,
     thread,
@@ -368,6 +369,10 @@ impl Log for ReplicatedLog {
             store.replace(&file).map_err(ExportError::into_store_error)?;
             Applied::of(store)
         })?;
+        // It is only in the way, and has what users may remove later. What is left is removed by the next start.
+        if let Err(error) = fs::remove_file(&file) {
+            tracing::warn!(%error, "the file of the snapshot could not be removed");
+        }
         self.in_flight.set_epoch(self.applied.epoch);
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.

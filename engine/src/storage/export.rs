@@ -41,7 +41,7 @@ pub use table::Contents;
 /// What every snapshot file begins with.
 const MAGIC: &[u8; 4] = b"QCSN";
 /// The version of the layout of the file. Files of a later one are refused.
-const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 1;
 /// The number of bytes of rows after which a frame is written. It exceeds this by its last row at most.
 const FRAME_BYTES: usize = 256 * 1024;
 /// The maximum size of a part in bytes. The largest row, an event that removes 20,000 users, is far smaller.

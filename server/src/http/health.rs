@@ -18,7 +18,11 @@ pub async fn alive() -> impl IntoResponse {
 /// Handles `/readyz`: answers 503 with a line for each reason if commands cannot be stored, if stored data cannot be
 /// read, if the log is not ready, or if the server is stopping.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
-    let reasons = reasons(&state);
+    readiness(&reasons(&state))
+}
+
+/// Returns the answer of `/readyz` for the reasons why a server is not ready.
+pub fn readiness(reasons: &[String]) -> Response {
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
@@ -37,6 +41,6 @@ fn reasons(state: &AppState) -> Vec<String> {
     };
     let stops = state.stop.is_cancelled().then_some("Qchat is stopping");
     let unreadable = state.engine.newest_seq().is_err().then_some("what is stored cannot be read");
-    let of_log = state.log_check.as_ref().and_then(|check| check());
+    let of_log = state.log_check.as_ref().map(|check| check()).unwrap_or_default();
     [stops, writer, unreadable].into_iter().flatten().map(str::to_owned).chain(of_log).collect()
 }

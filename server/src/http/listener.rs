@@ -25,7 +25,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -46,14 +46,20 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept, such as when too many files are open.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Accepts and serves connections until `stop` is cancelled, and then completes the responses that have begun.
-pub async fn serve(listener: TcpListener, router: Router, proxies: TrustedProxies, stop: CancellationToken) {
+/// Accepts and serves connections until `stop` is cancelled, and then completes the responses that have begun. Each
+/// connection is served by the router that was the newest when it was accepted.
+pub async fn serve(
+    listener: TcpListener,
+    router: watch::Receiver<Router>,
+    proxies: TrustedProxies,
+    stop: CancellationToken,
+) {
     serve_limited(listener, router, proxies, stop, CONNECTIONS).await;
 }
 
 async fn serve_limited(
     listener: TcpListener,
-    router: Router,
+    router: watch::Receiver<Router>,
     proxies: TrustedProxies,
     stop: CancellationToken,
     connections: usize,
@@ -74,7 +80,8 @@ async fn serve_limited(
             () = stop.cancelled() => break,
             Ok(place) = Arc::clone(&places).acquire_owned() => place,
         };
-        let service = TowerToHyperService::new(AddExtension::new(router.clone(), ConnectInfo(peer)));
+        let newest = router.borrow().clone();
+        let service = TowerToHyperService::new(AddExtension::new(newest, ConnectInfo(peer)));
         let address = of_address.as_ref().map(|_| network(peer.ip().to_canonical()));
         let silence = Arc::new(Silence::begin(&silent, address));
         let cut = silence.cut.clone();
@@ -288,8 +295,13 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "here" }));
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(serve_limited(listener, router, TrustedProxies::default(), stop.clone(), 3));
+        let serving = tokio::spawn(serve_limited(
+            listener,
+            watch::channel(router).1,
+            TrustedProxies::default(),
+            stop.clone(),
+            3,
+        ));
         let ask = async |stream: &mut TcpStream| {
             stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
             let mut answer = vec![0; 1024];

@@ -35,7 +35,8 @@ fn text(state: &AppState) -> String {
         count(state.lobby.counts().chats),
     );
     gauge("qchat_connections", "Number of open WebSocket connections.", count(state.connections.len()));
-    gauge("qchat_ready", "1 if messages can be stored, 0 otherwise.", u64::from(state.writer.is_well()));
+    let is_ready = state.writer.is_well() && state.log_check.as_ref().is_none_or(|check| check().is_empty());
+    gauge("qchat_ready", "1 if messages can be stored, 0 otherwise.", u64::from(is_ready));
     gauge(
         "qchat_stored_bytes",
         "Size of all stored records in bytes; the database file is larger.",

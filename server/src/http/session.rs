@@ -1,7 +1,14 @@
 //! Sessions of browsers. A session is a random secret in a signed, HttpOnly cookie; the public [`UserId`] is a hash of
 //! the secret and reveals nothing about it. Nothing is stored for a session.
 
-use std::{fs, io, io::Write, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use cookie::{Cookie, CookieJar, Key, SameSite};
@@ -26,7 +33,7 @@ const RENEW_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// The number of bytes in a secret: 128 bits.
 const SECRET_BYTES: usize = 16;
 /// The number of bytes in a key, as the cookie crate needs them: half to sign, half (unused here) to encrypt.
-const KEY_BYTES: usize = 64;
+pub const KEY_BYTES: usize = 64;
 
 /// The error of a key that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,12 +51,23 @@ pub enum KeyError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Issues and validates sessions.
-pub struct Sessions {
-    key: Key,
+/// The keys of sessions.
+#[derive(Clone)]
+pub struct Keys {
+    current: Key,
     /// The previous key. Sessions signed with it are valid, and are signed anew when their browser loads a page.
     old: Option<Key>,
 }
+
+impl Keys {
+    /// Returns the keys with these bytes: the one that signs, and the one before it, if its sessions are still valid.
+    pub fn new(current: &[u8; KEY_BYTES], old: Option<&[u8; KEY_BYTES]>) -> Self {
+        Self { current: Key::from(current), old: old.map(|old| Key::from(old)) }
+    }
+}
+
+/// Issues and validates sessions.
+pub struct Sessions(RwLock<Arc<Keys>>);
 
 /// A valid session.
 pub struct Session {
@@ -79,9 +97,18 @@ impl Sessions {
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         let key = match read_key(path)? {
             Some(key) => key,
-            None => make_key(path)?,
+            None => {
+                let key = random::bytes()?;
+                write_key(path, &key)?;
+                key
+            }
         };
-        Ok(Self { key, old: None })
+        Ok(Self::new(Keys::new(&key, None)))
+    }
+
+    /// Creates sessions with these keys.
+    pub fn new(keys: Keys) -> Self {
+        Self(RwLock::new(Arc::new(keys)))
     }
 
     /// Also accepts sessions signed with the previous key, if its file exists.
@@ -89,12 +116,23 @@ impl Sessions {
     /// # Errors
     /// [`KeyError`] if the file exists and cannot be read or is not a key.
     pub fn holding(self, old: &Path) -> Result<Self, KeyError> {
-        Ok(Self { old: read_key(old)?, ..self })
+        let current = self.keys().current.clone();
+        Ok(Self::new(Keys { current, old: read_key(old)?.map(|old| Key::from(&old)) }))
+    }
+
+    /// Puts other keys in force. Sessions of requests that are being answered may still be signed with those before.
+    pub fn replace(&self, keys: Keys) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+    }
+
+    /// Returns the keys in force.
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns a key for the origins of chats, which is the same on all nodes with the same session key.
     pub fn origin_key(&self) -> OriginKey {
-        OriginKey::new(self.key.signing())
+        OriginKey::new(self.keys().current.signing())
     }
 
     /// Returns the session of a request, or `None` if it has none that is valid. Other sites can set cookies that are
@@ -124,11 +162,12 @@ impl Sessions {
 
     /// Returns the session in a cookie's value, or `None` if it is not valid.
     fn check(&self, value: &str, is_sure: bool, now: Timestamp) -> Option<Session> {
+        let keys = self.keys();
         let mut jar = CookieJar::new();
         jar.add_original(Cookie::new(COOKIE, value.to_owned()));
-        let current = jar.signed(&self.key).get(COOKIE);
+        let current = jar.signed(&keys.current).get(COOKIE);
         let is_current = current.is_some();
-        let cookie = current.or_else(|| jar.signed(self.old.as_ref()?).get(COOKIE))?;
+        let cookie = current.or_else(|| jar.signed(keys.old.as_ref()?).get(COOKIE))?;
         let (secret, issued_at) = cookie.value().split_once('.')?;
         let issued_at = Timestamp(issued_at.parse().ok()?);
         let session = Session { secret: unhex(secret)?, issued_at, is_current, is_sure };
@@ -182,7 +221,7 @@ impl Sessions {
             .same_site(SameSite::Lax)
             .build();
         let mut jar = CookieJar::new();
-        jar.signed_mut(&self.key).add(cookie);
+        jar.signed_mut(&self.keys().current).add(cookie);
         let header = jar.get(name).and_then(|cookie| HeaderValue::from_str(&cookie.to_string()).ok());
         (session, header)
     }
@@ -193,25 +232,24 @@ fn age(session: &Session, now: Timestamp) -> Duration {
 }
 
 /// Returns the key in a file, or `None` if there is no file.
-fn read_key(path: &Path) -> Result<Option<Key>, KeyError> {
+pub(crate) fn read_key(path: &Path) -> Result<Option<[u8; KEY_BYTES]>, KeyError> {
     match fs::read(path) {
-        Ok(bytes) if bytes.len() == KEY_BYTES => Ok(Some(Key::from(&bytes))),
-        Ok(_) => Err(KeyError::NotAKey),
+        Ok(bytes) => bytes.try_into().map(Some).map_err(|_| KeyError::NotAKey),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Creates a key. It is written to another file and renamed, so that a crash leaves either no key or a whole one.
-fn make_key(path: &Path) -> Result<Key, KeyError> {
-    let bytes = random::bytes::<KEY_BYTES>()?;
+/// Writes a key to a file that only its owner may read. It is written to another file and renamed, so that a crash leaves
+/// either what was there before or a whole key.
+pub(crate) fn write_key(path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), KeyError> {
     let unfinished = path.with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    file.write_all(&bytes)?;
+    file.write_all(key)?;
     file.sync_all()?;
     rename_durably(&unfinished, path)?;
-    Ok(Key::from(&bytes))
+    Ok(())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -236,7 +274,7 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_800_000_000_000);
 
     fn sessions() -> Sessions {
-        Sessions { key: Key::from(&[7; KEY_BYTES]), old: None }
+        Sessions::new(Keys::new(&[7; KEY_BYTES], None))
     }
 
     fn start(sessions: &Sessions, now: Timestamp) -> (Session, String) {
@@ -328,7 +366,7 @@ mod tests {
             forged[place] = if forged[place] == b'0' { b'1' } else { b'0' };
             assert!(sessions.find(&sent(&String::from_utf8(forged).unwrap()), NOW).unwrap().is_none());
         }
-        let others = Sessions { key: Key::from(&[8; KEY_BYTES]), old: None };
+        let others = Sessions::new(Keys::new(&[8; KEY_BYTES], None));
         assert!(others.find(&sent(&cookie), NOW).unwrap().is_none());
         for nonsense in ["qchat_session=", "qchat_session=x", "qchat_session=é", "qchat_session"] {
             let headers = HeaderMap::from_iter([(
@@ -348,6 +386,19 @@ mod tests {
         assert_eq!(again.user(), session.user());
         let renewed = renewed.unwrap().to_str().unwrap().to_owned();
         assert!(sessions.find(&sent(&renewed), later(LIFETIME)).unwrap().is_some());
+    }
+
+    #[test]
+    fn other_keys_hold_from_the_moment_they_are_put_in_force() {
+        let sessions = sessions();
+        let (session, cookie) = start(&sessions, NOW);
+        sessions.replace(Keys::new(&[8; KEY_BYTES], Some(&[7; KEY_BYTES])));
+        let (again, renewed) = sessions.find_or_start(&sent(&cookie), NOW, false).unwrap();
+        assert_eq!(again.user(), session.user());
+        let renewed = renewed.unwrap().to_str().unwrap().to_owned();
+        sessions.replace(Keys::new(&[8; KEY_BYTES], None));
+        assert!(sessions.find(&sent(&cookie), NOW).unwrap().is_none());
+        assert_eq!(sessions.find(&sent(&renewed), NOW).unwrap().unwrap().user(), session.user());
     }
 
     #[test]

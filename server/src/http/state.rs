@@ -7,8 +7,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
 
-/// Returns in one line why a part of the server is not ready. `None` if it is.
-pub type Check = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+/// Returns why a part of the server is not ready, in a line for each reason. None if it is.
+pub type Check = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// The state that handlers share.
 pub struct AppState {
@@ -21,7 +21,7 @@ pub struct AppState {
     /// The panics of background tasks.
     pub panics: Arc<Panics>,
     /// Sessions of browsers.
-    pub sessions: Sessions,
+    pub sessions: Arc<Sessions>,
     /// Requests refused as cross-origin.
     pub refusals: Refusals,
     /// The health of the writer.

@@ -29,9 +29,10 @@ const IN_FLIGHT: usize = 8;
 const LIFE: Duration = Duration::from_millis(60);
 
 /// The address of the server. `None` while it is down.
-type Where = watch::Receiver<Option<SocketAddr>>;
+pub(crate) type Where = watch::Receiver<Option<SocketAddr>>;
 
-async fn client(mut history: History, mut server: Where, enough: CancellationToken) -> History {
+/// Posts for as long as the server is there, and waits while it is down.
+pub(crate) async fn client(mut history: History, mut server: Where, enough: CancellationToken) -> History {
     while !enough.is_cancelled() {
         let address = tokio::select! {
             found = server.wait_for(Option::is_some) => (*found.unwrap()).unwrap(),

@@ -6,6 +6,7 @@ mod attack;
 mod backup;
 mod bad_input;
 mod clocks;
+mod cluster;
 mod crash;
 mod damage;
 mod ending;

@@ -63,6 +63,12 @@ fn a_wrong_value_in_the_environment_is_named() {
         ("QCHAT_MAX_LISTED", "many"),
         ("QCHAT_MAX_STORAGE", "many"),
         ("QCHAT_MAX_SESSION_STORAGE", "5000"),
+        ("QCHAT_NATS_URL", "http://nats"),
+        ("QCHAT_NATS_NAME", "a.b"),
+        ("QCHAT_NATS_REPLICAS", "2"),
+        ("QCHAT_NATS_MAX_LOG", "0"),
+        ("QCHAT_NODE", ""),
+        ("QCHAT_SNAPSHOT_INTERVAL", "often"),
     ] {
         let failure = Process::fail_with(folder.path(), "127.0.0.1:0", &[(setting, value)]);
         assert_says(&failure, &[&format!("{setting} is {value:?}, which is not a")]);

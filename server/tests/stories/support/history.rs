@@ -12,7 +12,7 @@ use domain::{
     frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
-use engine::storage::Store;
+use engine::storage::{Store, StoreError};
 use server::start::DATABASE;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -233,7 +233,11 @@ pub(crate) struct Compared {
 /// Compares what every client received, and what was acknowledged to it, with the database. The server has to be
 /// stopped.
 pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
-    let store = Store::open(&data_dir.join(DATABASE), Lifetimes::default()).unwrap();
+    let path = data_dir.join(DATABASE);
+    let store = match Store::open(&path, Lifetimes::default()) {
+        Err(StoreError::OfCluster) => Store::open_read_only(&path).unwrap(),
+        store => store.unwrap(),
+    };
     let mut compared = Compared::default();
     let chats: HashSet<ChatId> = histories.iter().map(|history| history.chat).collect();
     for chat in chats {

@@ -140,6 +140,7 @@ fn settings(data_dir: &Path) -> Settings {
         rates: Rates::OFF,
         caps: Caps::OFF,
         reload_port: 0,
+        cluster: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn command(data_dir: &Path, address: &str) -> Command {
         .env("QCHAT_MESSAGE_RATE", "off")
         .env_remove("LEPTOS_SITE_ADDR")
         .env_remove("QCHAT_DATA_DIR")
+        .env_remove("QCHAT_NATS_URL")
         .stdout(Stdio::piped());
     command
 }
