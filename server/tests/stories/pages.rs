@@ -54,7 +54,7 @@ async fn strangers_get_the_same_page_as_members_and_what_is_new_is_on_it() {
             assert!(page.text.contains(&format!("value=\"{nickname}\"")), "{}", page.text);
             let policy = page.headers[CONTENT_SECURITY_POLICY].to_str().unwrap();
             let nonce = policy.split_once("'nonce-").unwrap().1.split_once('\'').unwrap().0.to_owned();
-            assert_eq!(page.text.matches(&format!("nonce=\"{nonce}\"")).count(), 2);
+            assert_eq!(page.text.matches(&format!("nonce=\"{nonce}\"")).count(), 3);
             drawn.push((
                 page.text.split_once("name=\"client_id\" value=\"").unwrap().1[..16].to_owned(),
                 nonce,
