@@ -82,9 +82,8 @@ mod tests {
         let page = ask("/chat/x").await;
         assert!(page.starts_with("HTTP/1.1 503") && page.contains("retry-after: 2\r\n"), "{page}");
         assert!(page.contains("x-content-type-options: nosniff"), "{page}");
-        routers.send_replace(
-            Router::new().route("/", get(|| async { ([(header::CONNECTION, "close")], "here") })),
-        );
+        let page = get(|| async { ([(header::CONNECTION, "close")], "here") });
+        drop(routers.send_replace(Router::new().route("/", page)));
         assert!(ask("/").await.ends_with("here"));
         stop.cancel();
         serving.await.unwrap();

@@ -162,7 +162,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
     let (failed, failure) = watch::channel(None);
     let proxies = settings.trusted_proxies.clone();
     let show = move |state| {
-        routers.send_replace(http::router(state, proxies));
+        drop(routers.send_replace(http::router(state, proxies)));
     };
     let joining = tokio::spawn(joining.run(check, show));
     let task = tokio::spawn(async move {

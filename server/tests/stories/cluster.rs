@@ -288,7 +288,7 @@ async fn while_nats_is_away_people_read_on_and_what_they_write_waits() {
     // One that is started meanwhile shows what it has.
     b.stop();
     let b = cluster.begin(another.path(), &[]);
-    assert!(reasons(b.address).await.iter().any(|reason| reason.contains("cannot be reached")));
+    until_said(b.address, "cannot be reached").await;
     let deadline = Instant::now() + PATIENCE;
     while read(b.address).await != (StatusCode::OK, true) {
         assert!(Instant::now() < deadline, "it shows nothing");
