@@ -289,7 +289,7 @@ fn every_flipped_byte_every_cut_and_every_addition_is_refused() {
 fn frames_that_are_missing_repeated_or_moved_are_refused() {
     let store = filled(3);
     for number in 0..200 {
-        put(&store, chat(0), long(0, 1_000 + number, 4_000));
+        put(&store, chat(0), long(0, 1_000 + number, 3_900));
     }
     let bytes = bytes_of(&store);
     let (mut frames, mut at) = (Vec::new(), 5);
