@@ -246,7 +246,9 @@ impl Joining {
             joined?
         };
         self.compare_lifetimes()?;
-        let Some(keys) = self.interrupt.run_until_cancelled(self.keys()).await else { return Ok(None) };
+        // On the heap, since it is large.
+        let keys = self.interrupt.run_until_cancelled(Box::pin(self.keys()));
+        let Some(keys) = keys.await else { return Ok(None) };
         let (sessions, shared_keys) = keys?;
         let (parts, duty) = self.open_log(begun, check).await?;
         let sequencer = Arc::clone(&parts.sequencer);
