@@ -1,5 +1,5 @@
 //! The replicated log: whatever happens to messages and nodes, all nodes come to the same state, and what was
-//! acknowledged is in it once and in order.
+//! acknowledged is in it once and in order. `QCHAT_CASES=5000` tries as many clusters instead of 64.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
@@ -203,7 +203,7 @@ impl Node {
         let mut applied = Vec::new();
         for written in self.log.store(&guarded, batch, commit) {
             for (placed, outcome) in written.entries.into_iter().zip(written.stored.unwrap().outcomes) {
-                applied.push((placed.entry.clone(), outcome.clone()));
+                applied.push((placed.entry.clone(), outcome));
                 placed.answer(outcome);
             }
         }
@@ -337,7 +337,7 @@ impl Agreed {
     fn add(&mut self, applied: Vec<(Entry, Outcome)>) {
         for (entry, outcome) in applied {
             let seq = entry.seq;
-            let first = self.entries.entry(seq).or_insert_with(|| (entry.clone(), outcome.clone()));
+            let first = self.entries.entry(seq).or_insert_with(|| (entry.clone(), outcome));
             assert_eq!(*first, (entry, outcome), "two nodes differ at {seq}");
         }
     }
@@ -468,7 +468,7 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
                 Ok(entry.seq)
             }
             domain::Decision::Duplicate(first) => Ok(*first),
-            domain::Decision::Rejected(problem) => Err(problem.clone()),
+            domain::Decision::Rejected(problem) => Err(*problem),
         };
         assert_eq!(decided, *outcome);
     }
@@ -504,8 +504,12 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     }
 }
 
+fn cases() -> u32 {
+    std::env::var("QCHAT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_agree_and_nothing_acknowledged_is_lost_repeated_or_reordered(
