@@ -255,22 +255,29 @@ fn chat(number: u8) -> ChatId {
     ChatId::from_bytes([100 + number % 3; ID_BYTES])
 }
 
-/// Returns a proposal: the bytes choose its kind, the user, the chat and an argument.
-fn proposal([kind, who, place, with]: [u8; 4], number: u64, stream: &MemoryStream) -> Proposal {
-    let (by, chat) = (user(who), chat(place));
+/// Returns the proposal of a number: the bytes choose its kind, the user, one of the newest chats and an argument.
+fn proposal(
+    [kind, who, place, with]: [u8; 4],
+    number: u64,
+    chats: &mut Vec<ChatId>,
+    stream: &MemoryStream,
+) -> Proposal {
+    let mut fresh = [0; ID_BYTES];
+    fresh[2..].copy_from_slice(&number.to_be_bytes());
+    let fresh_chat = ChatId::from_bytes(fresh);
+    let newest = chats.iter().rev().nth((place % 3).into());
+    let (by, chat) = (user(who), newest.copied().unwrap_or(fresh_chat));
     let now = stream.now();
     let command = match kind % 16 {
-        0 | 1 => Command::StartChat { chat, title: None, visibility: Visibility::Public },
+        0 | 1 => {
+            chats.push(fresh_chat);
+            Command::StartChat { chat: fresh_chat, title: None, visibility: Visibility::Public }
+        }
         2 => Command::SetNickname { nickname: Nickname::friendly(with.into()), chats: vec![chat] },
         3 => Command::EditTitle { chat, title: Title::for_chat_of(&Nickname::friendly(with.into())) },
         4 => Command::SetLock { chat, is_locked: with % 2 == 0 },
         5 => Command::RemovePerson { chat, person: user(with) },
-        6 => Command::ChatPrivately {
-            with: user(with),
-            chat: ChatId::from_bytes([200 + with % 8; ID_BYTES]),
-            is_there: false,
-            is_near: true,
-        },
+        6 => Command::ChatPrivately { with: user(with), chat: fresh_chat, is_there: false, is_near: true },
         7 => Command::RemoveMessage { chat, message: Seq(number.saturating_sub(with.into())) },
         8 => return Proposal::UserLeft(by),
         9 => return Proposal::Touch { users: vec![(by, now)], chats: vec![(chat, now)] },
@@ -280,10 +287,8 @@ fn proposal([kind, who, place, with]: [u8; 4], number: u64, stream: &MemoryStrea
         }
         11 => return Proposal::ClockSet((i64::from(with) - 128) * 1_000),
         _ => {
-            let mut id = [0; ID_BYTES];
-            id[2..].copy_from_slice(&number.to_be_bytes());
             let body = Body::parse(&format!("message {number}")).unwrap();
-            Command::Post { chat, client_id: ClientId::from_bytes(id), body, waited_millis: 0 }
+            Command::Post { chat, client_id: ClientId::from_bytes(fresh), body, waited_millis: 0 }
         }
     };
     Proposal::Command { by, command }
@@ -387,11 +392,12 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
     let folder = tempfile::tempdir().unwrap();
     let mut snapshots: Vec<(u64, PathBuf)> = Vec::new();
+    let mut chats = Vec::new();
     for step in steps {
         match step {
             Step::Propose(node, bytes) => {
                 number += 1;
-                nodes[node].propose(&runtime, proposal(bytes, number, &stream));
+                nodes[node].propose(&runtime, proposal(bytes, number, &mut chats, &stream));
             }
             Step::Publish => pass(&runtime, Duration::from_millis(700)),
             Step::Apply(node, count) => agreed.add(nodes[node].apply(&stream, count)),
