@@ -251,10 +251,6 @@ fn user(number: u8) -> UserId {
     UserId::from_bytes([number % 4; ID_BYTES])
 }
 
-fn chat(number: u8) -> ChatId {
-    ChatId::from_bytes([100 + number % 3; ID_BYTES])
-}
-
 /// Returns the proposal of a number: the bytes choose its kind, the user, one of the newest chats and an argument.
 fn proposal(
     [kind, who, place, with]: [u8; 4],
@@ -586,7 +582,11 @@ impl Alone {
 }
 
 fn start_chat() -> Proposal {
-    let command = Command::StartChat { chat: chat(0), title: None, visibility: Visibility::Public };
+    let command = Command::StartChat {
+        chat: ChatId::from_bytes([7; ID_BYTES]),
+        title: None,
+        visibility: Visibility::Public,
+    };
     Proposal::Command { by: user(1), command }
 }
 
