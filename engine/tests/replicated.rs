@@ -1,5 +1,5 @@
 //! The replicated log: whatever happens to messages and nodes, all nodes come to the same state, and what was
-//! acknowledged is in it once and in order.
+//! acknowledged is in it once and in order. `QCHAT_CASES=5000` tries as many clusters instead of 64.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
 
@@ -206,7 +206,7 @@ impl Node {
         let mut applied = Vec::new();
         for written in self.log.store(&guarded, batch, commit) {
             for (placed, outcome) in written.entries.into_iter().zip(written.stored.unwrap().outcomes) {
-                applied.push((placed.entry.clone(), outcome.clone()));
+                applied.push((placed.entry.clone(), outcome));
                 placed.answer(outcome);
             }
         }
@@ -254,26 +254,29 @@ fn user(number: u8) -> UserId {
     UserId::from_bytes([number % 4; ID_BYTES])
 }
 
-fn chat(number: u8) -> ChatId {
-    ChatId::from_bytes([100 + number % 3; ID_BYTES])
-}
-
-/// Returns a proposal: the bytes choose its kind, the user, the chat and an argument.
-fn proposal([kind, who, place, with]: [u8; 4], number: u64, stream: &MemoryStream) -> Proposal {
-    let (by, chat) = (user(who), chat(place));
+/// Returns the proposal of a number: the bytes choose its kind, the user, one of the newest chats and an argument.
+fn proposal(
+    [kind, who, place, with]: [u8; 4],
+    number: u64,
+    chats: &mut Vec<ChatId>,
+    stream: &MemoryStream,
+) -> Proposal {
+    let mut fresh = [0; ID_BYTES];
+    fresh[2..].copy_from_slice(&number.to_be_bytes());
+    let fresh_chat = ChatId::from_bytes(fresh);
+    let newest = chats.iter().rev().nth((place % 3).into());
+    let (by, chat) = (user(who), newest.copied().unwrap_or(fresh_chat));
     let now = stream.now();
     let command = match kind % 16 {
-        0 | 1 => Command::StartChat { chat, title: None, visibility: Visibility::Public },
+        0 | 1 => {
+            chats.push(fresh_chat);
+            Command::StartChat { chat: fresh_chat, title: None, visibility: Visibility::Public }
+        }
         2 => Command::SetNickname { nickname: Nickname::friendly(with.into()), chats: vec![chat] },
         3 => Command::EditTitle { chat, title: Title::for_chat_of(&Nickname::friendly(with.into())) },
         4 => Command::SetLock { chat, is_locked: with % 2 == 0 },
         5 => Command::RemovePerson { chat, person: user(with) },
-        6 => Command::ChatPrivately {
-            with: user(with),
-            chat: ChatId::from_bytes([200 + with % 8; ID_BYTES]),
-            is_there: false,
-            is_near: true,
-        },
+        6 => Command::ChatPrivately { with: user(with), chat: fresh_chat, is_there: false, is_near: true },
         7 => Command::RemoveMessage { chat, message: Seq(number.saturating_sub(with.into())) },
         8 => return Proposal::UserLeft(by),
         9 => return Proposal::Touch { users: vec![(by, now)], chats: vec![(chat, now)] },
@@ -283,10 +286,8 @@ fn proposal([kind, who, place, with]: [u8; 4], number: u64, stream: &MemoryStrea
         }
         11 => return Proposal::ClockSet((i64::from(with) - 128) * 1_000),
         _ => {
-            let mut id = [0; ID_BYTES];
-            id[2..].copy_from_slice(&number.to_be_bytes());
             let body = Body::parse(&format!("message {number}")).unwrap();
-            Command::Post { chat, client_id: ClientId::from_bytes(id), body, waited_millis: 0 }
+            Command::Post { chat, client_id: ClientId::from_bytes(fresh), body, waited_millis: 0 }
         }
     };
     Proposal::Command { by, command }
@@ -340,7 +341,7 @@ impl Agreed {
     fn add(&mut self, applied: Vec<(Entry, Outcome)>) {
         for (entry, outcome) in applied {
             let seq = entry.seq;
-            let first = self.entries.entry(seq).or_insert_with(|| (entry.clone(), outcome.clone()));
+            let first = self.entries.entry(seq).or_insert_with(|| (entry.clone(), outcome));
             assert_eq!(*first, (entry, outcome), "two nodes differ at {seq}");
         }
     }
@@ -390,11 +391,12 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
     let folder = tempfile::tempdir().unwrap();
     let mut snapshots: Vec<(u64, PathBuf)> = Vec::new();
+    let mut chats = Vec::new();
     for step in steps {
         match step {
             Step::Propose(node, bytes) => {
                 number += 1;
-                nodes[node].propose(&runtime, proposal(bytes, number, &stream));
+                nodes[node].propose(&runtime, proposal(bytes, number, &mut chats, &stream));
             }
             Step::Publish => pass(&runtime, Duration::from_millis(700)),
             Step::Apply(node, count) => agreed.add(nodes[node].apply(&stream, count)),
@@ -471,7 +473,7 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
                 Ok(entry.seq)
             }
             domain::Decision::Duplicate(first) => Ok(*first),
-            domain::Decision::Rejected(problem) => Err(problem.clone()),
+            domain::Decision::Rejected(problem) => Err(*problem),
         };
         assert_eq!(decided, *outcome);
     }
@@ -507,8 +509,12 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     }
 }
 
+fn cases() -> u32 {
+    std::env::var("QCHAT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(64)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn replicas_agree_and_nothing_acknowledged_is_lost_repeated_or_reordered(
@@ -579,7 +585,11 @@ impl Alone {
 }
 
 fn start_chat() -> Proposal {
-    let command = Command::StartChat { chat: chat(0), title: None, visibility: Visibility::Public };
+    let command = Command::StartChat {
+        chat: ChatId::from_bytes([7; ID_BYTES]),
+        title: None,
+        visibility: Visibility::Public,
+    };
     Proposal::Command { by: user(1), command }
 }
 

@@ -3,7 +3,11 @@
 //!
 //!     cargo test --release -p engine --test write_speed -- --ignored --nocapture
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "it prints what it measures, and says what went wrong by failing"
+)]
 
 use std::{
     path::Path,
