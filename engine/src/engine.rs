@@ -8,6 +8,7 @@ mod pages;
 use std::sync::Arc;
 
 use domain::{Chat, ChatId, Epoch, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId};
+use prometheus_client::registry::Registry;
 
 use crate::{
     clock::Clock,
@@ -15,6 +16,7 @@ use crate::{
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
+    metrics::LogMetrics,
     presence::Presence,
     storage::{Snapshot, Store, StoreError},
 };
@@ -31,6 +33,7 @@ pub struct Engine {
     lobby: Arc<Lobby>,
     limits: Arc<Limits>,
     clock: Clock,
+    metrics: LogMetrics,
 }
 
 impl Engine {
@@ -44,7 +47,20 @@ impl Engine {
         limits: Arc<Limits>,
         clock: Clock,
     ) -> Self {
-        Self { store, sequencer, fanout, presence, lobby, limits, clock }
+        let metrics = LogMetrics::default();
+        Self { store, sequencer, fanout, presence, lobby, limits, clock, metrics }
+    }
+
+    /// Returns what is measured of the log.
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.metrics
+    }
+
+    /// Adds all that the engine counts and measures to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.fanout.metrics().register(registry);
+        self.store.metrics().register(registry);
     }
 
     /// Returns how often the clock was set since this server started.

@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod fanout;
 pub mod limits;
 pub mod lobby;
+pub mod metrics;
 pub mod presence;
 pub mod random;
 pub mod storage;

@@ -17,6 +17,7 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use domain::{Epoch, Expiry, Lifetimes, Seq, Timestamp};
@@ -25,7 +26,11 @@ use redb::{
     backends::{FileBackend, InMemoryBackend},
 };
 
-use crate::{durable_fs::rename_durably, random};
+use crate::{
+    durable_fs::rename_durably,
+    metrics::{self, StoreMetrics},
+    random,
+};
 use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
@@ -54,6 +59,7 @@ pub struct Store {
     epoch: Epoch,
     lifetimes: Lifetimes,
     bytes: AtomicU64,
+    metrics: StoreMetrics,
 }
 
 impl Store {
@@ -181,7 +187,8 @@ impl Store {
         write.commit()?;
         wal.empty()?;
         let (wal, bytes) = (Mutex::new(wal), AtomicU64::new(bytes));
-        Ok(Self { database, wal, mark: Mark::NONE, epoch: log.epoch, lifetimes, bytes })
+        let (mark, metrics) = (Mark::NONE, StoreMetrics::default());
+        Ok(Self { database, wal, mark, epoch: log.epoch, lifetimes, bytes, metrics })
     }
 
     /// Makes a checkpoint, closes the database file and seals it, so that the next start need not check all of it. To
@@ -196,6 +203,11 @@ impl Store {
         let Self { database, .. } = self;
         database.close()?;
         Ok(integrity::seal::put(path)?)
+    }
+
+    /// Returns what the database measures.
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     /// Returns the epoch of the log.
@@ -238,6 +250,7 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut wal = self.wal();
+        let begun = Instant::now();
         wal.cut()?;
         let mut write = self.database.begin_write()?;
         // The write-ahead log makes the transaction durable.
@@ -247,9 +260,12 @@ impl Store {
         let done = work(&mut batch)?;
         let record = std::mem::take(&mut batch.record);
         let bytes = batch.close()?;
-        wal.append(&record)?;
+        let synced = wal.append(&record)?;
         write.commit()?;
         wal.keep();
+        metrics::observe(&self.metrics.fsync, synced);
+        metrics::observe(&self.metrics.transaction, begun.elapsed());
+        self.metrics.set_write_ahead_log(wal.bytes());
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(done)
     }
@@ -275,11 +291,15 @@ impl Store {
     /// write-ahead log then keeps its records.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let mut wal = self.wal();
+        let begun = Instant::now();
         wal.cut()?;
         self.mark.clear();
         begin_checkpoint(&self.database)?.commit()?;
         self.mark.set();
-        Ok(wal.empty()?)
+        wal.empty()?;
+        metrics::observe(&self.metrics.checkpoint, begun.elapsed());
+        self.metrics.set_write_ahead_log(wal.bytes());
+        Ok(())
     }
 
     /// Checks whether anything can be stored: makes a checkpoint, and appends a block to the write-ahead log, which it

@@ -1,10 +1,15 @@
 //! Commands: proposes those of users to the log, and ends chats for the operator.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::{
     ChatId, ClientId, Command, Problem, Proposal, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES,
 };
+use prometheus_client::metrics::histogram::Histogram;
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
@@ -14,6 +19,7 @@ use crate::{
     command_log::Outcome,
     limits::{counter::Counted, network},
     lobby::Lobby,
+    metrics,
     storage::StoreError,
 };
 
@@ -23,7 +29,12 @@ const ENDED_AT_ONCE: usize = 512;
 const NEWCOMERS_EVENTS: usize = 20_000;
 
 /// A command that was proposed and is not decided yet.
-pub struct Proposed(oneshot::Receiver<Outcome>);
+pub struct Proposed {
+    outcome: oneshot::Receiver<Outcome>,
+    asked: Instant,
+    /// How long it takes until a command is stored.
+    durable: Histogram,
+}
 
 /// A chat that is being started, which already counts towards its owner's limit.
 struct Starting {
@@ -40,7 +51,11 @@ impl Proposed {
     /// # Errors
     /// The [`Problem`] it was refused with, or [`Problem::NotStored`] if the outcome is unknown.
     pub async fn outcome(self) -> Outcome {
-        self.0.await.unwrap_or(Err(Problem::NotStored))
+        let outcome = self.outcome.await.unwrap_or(Err(Problem::NotStored));
+        if outcome.is_ok() {
+            metrics::observe(&self.durable, self.asked.elapsed());
+        }
+        outcome
     }
 }
 
@@ -69,6 +84,7 @@ impl Engine {
     /// reached; [`Problem::UserGone`] if an invited user is not online, or a user to be removed has never been in the
     /// chat; [`Problem::NotReadable`] or [`Problem::NotStored`] if the database or the log fails.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
+        let asked = Instant::now();
         self.limits.ask(by, &command)?;
         if let Command::SetNickname { chats, .. } = &mut command {
             *chats = self.presence.chats_of(by.user);
@@ -114,10 +130,11 @@ impl Engine {
             _ => {}
         }
         let outcome = self.sequencer.propose(Proposal::Command { by, command }).await?;
-        Ok(Proposed(match starting {
+        let outcome = match starting {
             Some(starting) => starting.follow(outcome),
             None => outcome,
-        }))
+        };
+        Ok(Proposed { outcome, asked, durable: self.metrics.durable.clone() })
     }
 
     /// Returns the users who have come into a chat within the last `seconds`: members who have joined since then, and
