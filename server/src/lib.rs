@@ -6,6 +6,7 @@
 
 pub mod control_socket;
 pub mod http;
+pub mod logging;
 pub mod settings;
 pub mod start;
 

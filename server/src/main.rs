@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io,
-    io::{IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
     time::Duration,
 };
@@ -12,11 +11,11 @@ use std::{
 use server::{
     Settings, control_socket,
     http::assets,
+    logging,
     settings::{self, Action, SettingsError},
     start,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How long users are told that nothing can be stored before the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
@@ -35,9 +34,9 @@ async fn main() -> ExitCode {
         Ok(Action::EndChat { data_dir, link }) => {
             return say(control_socket::end_chat(&data_dir, &link).map_err(Into::into));
         }
-        Ok(Action::Serve(settings)) => match init_tracing() {
+        Ok(Action::Serve(settings, log)) => match logging::init(&log) {
             Ok(()) => run(&settings).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),
     };
@@ -63,17 +62,6 @@ fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs to the standard error what `QCHAT_LOG` asks for, in colour on a terminal.
-fn init_tracing() -> Result<(), Box<dyn std::error::Error>> {
-    let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| "info".to_owned());
-    let filter = EnvFilter::builder()
-        .parse(&wanted)
-        .map_err(|_| format!("QCHAT_LOG is {wanted:?}, which is not a level such as info or warn"))?;
-    let colour = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
-    Ok(())
 }
 
 /// Raises the limit of open files as far as the system allows: each socket is one.

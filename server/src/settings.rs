@@ -19,7 +19,10 @@ use domain::{Lifetimes, Span};
 use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
 
-use crate::http::client::TrustedProxies;
+use crate::{
+    http::client::TrustedProxies,
+    logging::{LogFilter, LogFormat, LogSettings, NoFilter},
+};
 
 /// The settings file, in the current folder.
 pub const FILE: &str = "Leptos.toml";
@@ -51,8 +54,8 @@ pub struct Settings {
 /// The action that the program was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Run a server.
-    Serve(Box<Settings>),
+    /// Run a server, and log by these settings.
+    Serve(Box<Settings>, LogSettings),
     /// Have the running server of a data folder end a chat.
     EndChat {
         /// The data folder.
@@ -91,7 +94,7 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "TIME is a number with a unit, such as 90s, 30m, 24h or 7d. RATE is a number of actions per second, minute or hour, such as 5/s, 30/m or 100/h, or off for no limit. The rate limits per IP address are twenty times those per session. The environment variable QCHAT_LOG sets the level of the log on standard error, such as warn [default: info]. Flags override environment variables, which override Leptos.toml in the current folder, which overrides the defaults."
+    after_help = "TIME is a number with a unit, such as 90s, 30m, 24h or 7d. RATE is a number of actions per second, minute or hour, such as 5/s, 30/m or 100/h, or off for no limit. The rate limits per IP address are twenty times those per session. Flags override environment variables, which override Leptos.toml in the current folder, which overrides the defaults."
 )]
 struct Flags {
     /// Address and port to listen on; port 0 picks a free port
@@ -155,6 +158,12 @@ struct Flags {
     /// Maximum size of what a session may store within one message lifetime, in MiB
     #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
     max_session_storage: NonZeroU32,
+    /// Level of the log on standard error: error, warn, info, debug or trace; also for modules, such as info,engine=debug
+    #[arg(long, env = "QCHAT_LOG", hide_env_values = true, value_name = "LEVEL", value_parser = log_filter, default_value = "info")]
+    log: LogFilter,
+    /// Format of the log: text or json
+    #[arg(long, env = "QCHAT_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_parser = log_format, default_value = "text")]
+    log_format: LogFormat,
     /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
@@ -214,7 +223,8 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
     if let Some(link) = flags.end_chat {
         return Ok(Action::EndChat { data_dir: flags.data_dir, link });
     }
-    Ok(Action::Serve(Box::new(Settings {
+    let log = LogSettings { filter: flags.log, format: flags.log_format };
+    let settings = Settings {
         address: flags.site_addr,
         data_dir: flags.data_dir,
         lifetimes: Lifetimes {
@@ -242,7 +252,8 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             session_storage: Some(flags.max_session_storage),
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
-    })))
+    };
+    Ok(Action::Serve(Box::new(settings), log))
 }
 
 /// Names the source of an invalid value: clap only knows it by its flag.
@@ -299,6 +310,14 @@ fn rate(text: &str) -> Result<Rate, &'static str> {
     text.parse().map_err(|_| "a rate such as 5/s, 30/m, 100/h, or off")
 }
 
+fn log_filter(text: &str) -> Result<LogFilter, NoFilter> {
+    text.parse()
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    text.parse()
+}
+
 fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1")
 }
@@ -322,7 +341,7 @@ mod tests {
     fn settings(args: &[&str], file: &str) -> Result<Settings, SettingsError> {
         let args = ["qchat"].iter().chain(args).map(OsString::from).collect();
         match read(args, file, false)? {
-            Action::Serve(settings) => Ok(*settings),
+            Action::Serve(settings, _) => Ok(*settings),
             action @ Action::EndChat { .. } => panic!("{action:?}"),
         }
     }
@@ -357,6 +376,7 @@ mod tests {
             ("--data-dir", ""),
             ("--site-addr", "everywhere"),
             ("--trusted-proxies", "10.0.0.0/8, all"),
+            ("--log", "wran"),
         ] {
             let error = said(&[flag, value], "");
             assert!(error.starts_with(&format!("{flag} is {value:?}, which is not a")), "{error}");

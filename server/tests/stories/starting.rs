@@ -63,6 +63,8 @@ fn a_wrong_value_in_the_environment_is_named() {
         ("QCHAT_MAX_LISTED", "many"),
         ("QCHAT_MAX_STORAGE", "many"),
         ("QCHAT_MAX_SESSION_STORAGE", "5000"),
+        ("QCHAT_LOG", "wran"),
+        ("QCHAT_LOG", ""),
     ] {
         let failure = Process::fail_with(folder.path(), "127.0.0.1:0", &[(setting, value)]);
         assert_says(&failure, &[&format!("{setting} is {value:?}, which is not a")]);
