@@ -1,8 +1,14 @@
 //! Startup and shutdown: assembles a server from its settings, and stops it in order.
 
 use std::{
-    fs, io, net::SocketAddr, num::NonZero, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc, thread,
-    time::Duration,
+    fs, io,
+    net::SocketAddr,
+    num::NonZero,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use domain::{Proposal, Seq};
@@ -21,6 +27,7 @@ use engine::{
     writer::{Writer, WriterHealth},
 };
 use leptos::config::LeptosOptions;
+use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,6 +36,7 @@ use crate::{
     Settings, control_socket,
     http::{
         self, assets, listener,
+        metrics::{Metrics, Observed},
         origin::Refusals,
         render::PageRenderer,
         session::{KeyError, Sessions},
@@ -214,6 +222,25 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
 
     let stop = CancellationToken::new();
     let connections = TaskTracker::new();
+    let database = data_dir.join(DATABASE);
+    let mut registry = Registry::default();
+    engine.register_metrics(&mut registry);
+    renderer.register_metrics(&mut registry);
+    let metrics = Metrics::new(
+        registry,
+        Observed {
+            engine: Arc::clone(&engine),
+            presence: Arc::clone(&presence),
+            lobby: Arc::clone(&lobby),
+            panics: Arc::clone(&panics),
+            writer: Arc::clone(&health),
+            connections: connections.clone(),
+            database: database.clone(),
+            caps: settings.caps,
+            started_at: SystemTime::now(),
+        },
+    );
+    let of_listener = metrics.listener.clone();
     let state = Arc::new(AppState {
         engine,
         lobby,
@@ -225,14 +252,15 @@ pub async fn start_by(settings: &Settings, clock: SteadyClock) -> Result<Running
         stop: stop.clone(),
         connections: connections.clone(),
         renderer,
+        metrics,
     });
     let serving = tokio::spawn(listener::serve(
         listener,
         http::router(state, settings.trusted_proxies.clone()),
         settings.trusted_proxies.clone(),
         stop.clone(),
+        of_listener,
     ));
-    let database = data_dir.join(DATABASE);
     Ok(Running {
         address,
         stop,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
+use crate::http::{metrics::Metrics, origin::Refusals, render::PageRenderer, session::Sessions};
 
 /// The state that handlers share.
 pub struct AppState {
@@ -29,4 +29,6 @@ pub struct AppState {
     pub connections: TaskTracker,
     /// Renders and caches pages.
     pub renderer: Arc<PageRenderer>,
+    /// What is counted and measured.
+    pub metrics: Metrics,
 }
