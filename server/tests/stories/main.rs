@@ -16,6 +16,7 @@ mod limits;
 mod live;
 mod lobby;
 mod moderation;
+mod monitoring;
 mod operator;
 mod pages;
 mod polling;
