@@ -98,6 +98,7 @@ check: setup
 	cargo fmt --check
 	leptosfmt --quiet --check app/src frontend/src
 	cargo clippy --all-targets -- --deny warnings
+	cargo clippy --package server --all-targets --features otel -- --deny warnings
 	cargo clippy --package frontend --target wasm32-unknown-unknown -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items

@@ -9,6 +9,8 @@ pub mod http;
 pub mod logging;
 pub mod settings;
 pub mod start;
+#[cfg(feature = "otel")]
+pub mod traces;
 
 pub use settings::Settings;
 pub use start::{Running, StartError, start};

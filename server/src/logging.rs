@@ -23,6 +23,36 @@ pub struct LogSettings {
     pub filter: LogFilter,
     /// The format of a line.
     pub format: LogFormat,
+    /// Where traces are sent. `None` if they are not.
+    #[cfg(feature = "otel")]
+    pub traces: Option<String>,
+}
+
+/// The log of this process, which has to be [ended](Logging::end) for the last traces to be sent.
+#[derive(Debug)]
+pub struct Logging {
+    #[cfg(feature = "otel")]
+    traces: Option<crate::traces::Traces>,
+}
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// This process logs already.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+    /// Traces cannot be sent to the given address.
+    #[cfg(feature = "otel")]
+    #[error("traces cannot be sent to the address of --traces: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+impl Logging {
+    /// Sends the last traces, if there are any. Blocks for some seconds at most.
+    pub fn end(self) {
+        #[cfg(feature = "otel")]
+        self.traces.into_iter().for_each(crate::traces::Traces::end);
+    }
 }
 
 /// Which lines are logged: those of a level and all that are more severe, and other levels for parts of the program.
@@ -112,14 +142,25 @@ impl FromStr for LogFormat {
 /// Begins to log what is asked for to the standard error.
 ///
 /// # Errors
-/// [`TryInitError`] if this process logs already.
-pub fn init(settings: &LogSettings) -> Result<(), TryInitError> {
+/// [`LogError`] if this process logs already, or traces cannot be sent.
+pub fn init(settings: &LogSettings) -> Result<Logging, LogError> {
     let lines = fmt::layer().with_writer(io::stderr);
     let lines = match settings.format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    tracing_subscriber::registry().with(settings.filter.targets()).with(lines).try_init()
+    let subscriber = tracing_subscriber::registry().with(settings.filter.targets()).with(lines);
+    #[cfg(feature = "otel")]
+    {
+        let traces = settings.traces.as_deref().map(crate::traces::Traces::begin).transpose()?;
+        subscriber.with(traces.as_ref().map(crate::traces::Traces::layer)).try_init()?;
+        Ok(Logging { traces })
+    }
+    #[cfg(not(feature = "otel"))]
+    {
+        subscriber.try_init()?;
+        Ok(Logging {})
+    }
 }
 
 #[cfg(test)]

@@ -35,7 +35,11 @@ async fn main() -> ExitCode {
             return say(control_socket::end_chat(&data_dir, &link).map_err(Into::into));
         }
         Ok(Action::Serve(settings, log)) => match logging::init(&log) {
-            Ok(()) => run(&settings).await,
+            Ok(logging) => {
+                let done = run(&settings).await;
+                logging.end();
+                done
+            }
             Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),

@@ -164,6 +164,10 @@ struct Flags {
     /// Format of the log: text or json
     #[arg(long, env = "QCHAT_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_parser = log_format, default_value = "text")]
     log_format: LogFormat,
+    /// Collector of OpenTelemetry to send traces to, such as http://127.0.0.1:4318/v1/traces
+    #[cfg(feature = "otel")]
+    #[arg(long, env = "QCHAT_TRACES", hide_env_values = true, value_name = "URL")]
+    traces: Option<String>,
     /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
@@ -223,7 +227,12 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
     if let Some(link) = flags.end_chat {
         return Ok(Action::EndChat { data_dir: flags.data_dir, link });
     }
-    let log = LogSettings { filter: flags.log, format: flags.log_format };
+    let log = LogSettings {
+        filter: flags.log,
+        format: flags.log_format,
+        #[cfg(feature = "otel")]
+        traces: flags.traces,
+    };
     let settings = Settings {
         address: flags.site_addr,
         data_dir: flags.data_dir,

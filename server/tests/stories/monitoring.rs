@@ -221,3 +221,56 @@ async fn what_is_logged_of_a_request_has_its_id_at_every_level() {
         process.kill();
     }
 }
+
+/// Reads one request of HTTP, and answers that all is well.
+#[cfg(feature = "otel")]
+fn collect(collector: &std::net::TcpListener) -> Vec<u8> {
+    use std::io::{Read, Write};
+
+    let (mut stream, _) = collector.accept().unwrap();
+    let (mut request, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&request).to_ascii_lowercase();
+        let length = text
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.lines().next()?.parse::<usize>().ok());
+        let head = request.windows(4).position(|end| end == b"\r\n\r\n");
+        if let (Some(length), Some(head)) = (length, head)
+            && request.len() >= head + 4 + length
+        {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+            return request;
+        }
+        let count = stream.read(&mut part).unwrap();
+        assert!(count > 0, "{text}");
+        request.extend_from_slice(&part[..count]);
+    }
+}
+
+#[cfg(feature = "otel")]
+#[tokio::test]
+async fn traces_of_requests_are_sent_to_a_collector() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start_with(folder.path(), &[("QCHAT_TRACES", &url)]);
+    let ana = Person::arrive(process.address).await;
+    let id = ana.get("/healthz").await.headers["x-request-id"].to_str().unwrap().to_owned();
+    let has = |sent: &[u8], part: &str| sent.windows(part.len()).any(|found| found == part.as_bytes());
+    let wanted = id.clone();
+    let collecting = tokio::task::spawn_blocking(move || {
+        let mut sent = Vec::new();
+        while !has(&sent, &wanted) {
+            sent.extend(collect(&collector));
+        }
+        sent
+    });
+    // the last ones are sent before it ends
+    tokio::task::spawn_blocking(|| process.stop()).await.unwrap();
+    let sent = soon(collecting).await.unwrap();
+    for part in ["POST /v1/traces", "request", "/healthz", &id] {
+        assert!(has(&sent, part), "{part} is not in {}", String::from_utf8_lossy(&sent));
+    }
+    let wrong = Process::fail_with(folder.path(), "127.0.0.1:0", &[("QCHAT_TRACES", "nowhere at all")]);
+    assert!(wrong.said.contains("--traces"), "{}", wrong.said);
+}
