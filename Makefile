@@ -92,8 +92,8 @@ pictures: build
 	mkdir -p docs/pictures
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) QCHAT_PICTURES=$(CURDIR)/docs/pictures npx playwright test pictures
 
-# Checks formatting, lints and documentation, with warnings denied, and the licences, sources and known vulnerabilities of the
-# dependencies
+# Checks formatting, lints and documentation, with warnings denied, the licences, sources and known vulnerabilities of the
+# dependencies, and the files of deploy/, with the linters for these that are on this machine
 check: setup
 	scripts/setup.sh check
 	cargo fmt --check
@@ -104,6 +104,7 @@ check: setup
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	node scripts/import-graph.mjs --check
 	cd end2end && npx tsc --noEmit
+	scripts/check-deploy.sh
 	cargo deny check bans licenses sources
 	scripts/advisories.sh
 

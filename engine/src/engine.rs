@@ -8,6 +8,7 @@ mod pages;
 use std::sync::Arc;
 
 use domain::{Chat, ChatId, Epoch, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId};
+use prometheus_client::registry::Registry;
 
 use crate::{
     clock::Clock,
@@ -15,6 +16,7 @@ use crate::{
     fanout::Fanout,
     limits::Limits,
     lobby::{Lobby, OriginKey},
+    metrics::LogMetrics,
     presence::Presence,
     progress::Progress,
     storage::{Snapshot, Store, StoreError},
@@ -60,6 +62,7 @@ pub struct Engine {
     is_shared: bool,
     clock: Clock,
     origin_key: OriginKey,
+    metrics: LogMetrics,
 }
 
 impl Engine {
@@ -67,7 +70,20 @@ impl Engine {
     pub fn new(parts: EngineParts) -> Self {
         let EngineParts { store, sequencer, fanout, presence, lobby, .. } = parts;
         let EngineParts { limits, progress, is_shared, clock, origin_key, .. } = parts;
-        Self { store, sequencer, fanout, presence, lobby, limits, progress, is_shared, clock, origin_key }
+        let metrics = LogMetrics::default();
+        Self { store, sequencer, fanout, presence, lobby, limits, progress, is_shared, clock, origin_key, metrics }
+    }
+
+    /// Returns what is measured of the log.
+    pub fn metrics(&self) -> &LogMetrics {
+        &self.metrics
+    }
+
+    /// Adds all that the engine counts and measures to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+        self.fanout.metrics().register(registry);
+        self.store.metrics().register(registry);
     }
 
     /// Returns whether other nodes apply the same log, so that a user may have been shown by one of them what is not

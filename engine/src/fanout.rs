@@ -23,14 +23,17 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use domain::{ChatId, Event, EventKind, Seq};
 use tokio::sync::Notify;
 
+use crate::metrics::{self, FanoutMetrics};
+
 pub use event_batch::{EncodedEvent, EventBatch};
 pub use replay_buffer::CatchUp;
-use replay_buffer::ReplayBuffer;
+use replay_buffer::{ReplayBuffer, Taken};
 pub use subscriber::{FrameSink, Full, Subscriber};
 
 /// The number of subscribers that are written to before the task yields.
@@ -43,6 +46,7 @@ const PREFETCHED: usize = 32;
 pub struct Fanout {
     chats: Mutex<HashMap<ChatId, Arc<Mutex<ReplayBuffer>>>>,
     shards: Vec<Shard>,
+    metrics: FanoutMetrics,
 }
 
 /// A share of all subscribers, written to by one task.
@@ -67,7 +71,13 @@ pub struct Subscription {
 impl Fanout {
     /// Creates a fan-out without replay buffers and with the given number of shards, at least 1.
     pub fn new(shards: usize) -> Self {
-        Self { chats: Mutex::default(), shards: (0..shards.max(1)).map(|_| Shard::default()).collect() }
+        let shards = (0..shards.max(1)).map(|_| Shard::default()).collect();
+        Self { chats: Mutex::default(), shards, metrics: FanoutMetrics::default() }
+    }
+
+    /// Returns what the fan-out counts and measures.
+    pub fn metrics(&self) -> &FanoutMetrics {
+        &self.metrics
     }
 
     /// Returns the number of shards. Each of them has to be [run](Fanout::run).
@@ -104,6 +114,9 @@ impl Fanout {
     /// Adds a committed event to the replay buffer of its chat and wakes the shards that have subscribers there. Does
     /// nothing if the chat has no subscribers. The events of a chat have to be appended in their order.
     pub fn append(&self, event: &Event) {
+        if event.kind.message().is_some() {
+            self.metrics.posts.inc();
+        }
         let Some(buffer) = lock(&self.chats).get(&event.chat).cloned() else { return };
         let Some(encoded) = EncodedEvent::new(event) else { return };
         let mut held = lock(&buffer);
@@ -119,8 +132,13 @@ impl Fanout {
             (EventKind::PeopleRemoved { .. }, Some((people, _))) => held.unsubscribe_user(&people),
             _ => {}
         }
+        let now = Instant::now();
         for (in_shard, shard) in held.by_shard.iter_mut().zip(&self.shards) {
-            if !in_shard.subscribers.is_empty() && !mem::replace(&mut in_shard.is_told, true) {
+            if in_shard.subscribers.is_empty() {
+                continue;
+            }
+            in_shard.appended_at.get_or_insert(now);
+            if !mem::replace(&mut in_shard.is_told, true) {
                 lock(&shard.waiting).push(Arc::clone(&buffer));
                 shard.wake.notify_one();
             }
@@ -154,7 +172,7 @@ impl Fanout {
         loop {
             let next = lock(waiting).pop();
             match next {
-                Some(buffer) => offer_all(&buffer, shard).await,
+                Some(buffer) => offer_all(&buffer, shard, &self.metrics).await,
                 None => wake.notified().await,
             }
         }
@@ -162,19 +180,24 @@ impl Fanout {
 }
 
 /// Writes what is new in one chat to its subscribers in one shard.
-async fn offer_all(buffer: &Mutex<ReplayBuffer>, shard: usize) {
+async fn offer_all(buffer: &Mutex<ReplayBuffer>, shard: usize, metrics: &FanoutMetrics) {
     // Reset before anything is taken, so that an event appended meanwhile wakes the shard again, even if this panics.
     if let Some(in_shard) = lock(buffer).by_shard.get_mut(shard) {
         in_shard.is_told = false;
     }
     loop {
-        let Some((batch, subscribers)) = lock(buffer).take(shard) else { return };
+        let Some(Taken { batch, subscribers, appended_at }) = lock(buffer).take(shard) else { return };
         for turn in subscribers.chunks(WRITES_A_TURN) {
+            let mut written = 0;
             for few in turn.chunks(PREFETCHED) {
                 few.iter().for_each(|(_, subscriber)| subscriber.touch());
-                few.iter().for_each(|(_, subscriber)| subscriber.offer(&batch));
+                written += few.iter().map(|(_, subscriber)| subscriber.offer(&batch)).sum::<usize>();
             }
+            metrics.count_deliveries(written);
             tokio::task::yield_now().await;
+        }
+        if let Some(appended_at) = appended_at {
+            metrics::observe(&metrics.delivery, appended_at.elapsed());
         }
     }
 }
@@ -185,9 +208,21 @@ impl Subscription {
         let buffer = lock(&self.buffer);
         if buffer.generation != self.generation {
             self.generation = buffer.generation;
-            return CatchUp::Evicted;
+            return self.missed();
         }
-        buffer.after(cursor)
+        let found = buffer.after(cursor);
+        drop(buffer);
+        if let CatchUp::Evicted = found { self.missed() } else { found }
+    }
+
+    /// Counts the events of a batch that the subscriber's own task has written, those after `cursor`.
+    pub fn count_deliveries(&self, batch: &EventBatch, cursor: Seq) {
+        self.fanout.metrics.count_deliveries(batch.count_after(cursor));
+    }
+
+    fn missed(&self) -> CatchUp {
+        self.fanout.metrics.misses.inc();
+        CatchUp::Evicted
     }
 }
 

@@ -17,6 +17,7 @@ pub mod fanout;
 pub mod incarnation;
 pub mod limits;
 pub mod lobby;
+pub mod metrics;
 pub mod nodes;
 pub mod presence;
 pub mod progress;

@@ -239,6 +239,11 @@ impl Presence {
         self.lock().people.len()
     }
 
+    /// Returns the number of members of all chats; a user counts once for each chat they are in.
+    pub fn members(&self) -> usize {
+        self.lock().places.values().map(HashSet::len).sum()
+    }
+
     /// Returns how often the clock was set.
     pub fn clock_sets(&self) -> u64 {
         self.clock_sets.load(Ordering::Relaxed)

@@ -20,6 +20,7 @@ use std::{
         Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use domain::{Epoch, Expiry, Lifetimes, LogSettings, Seq, Timestamp};
@@ -28,7 +29,11 @@ use redb::{
     backends::{FileBackend, InMemoryBackend},
 };
 
-use crate::{durable_fs::rename_durably, random};
+use crate::{
+    durable_fs::rename_durably,
+    metrics::{self, StoreMetrics},
+    random,
+};
 use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
@@ -60,6 +65,7 @@ pub struct Store {
     bytes: AtomicU64,
     /// The size in bytes of the changes since the last checkpoint, in the view of a replicated log.
     unsaved: AtomicU64,
+    metrics: StoreMetrics,
 }
 
 /// The file of a database that has been opened.
@@ -214,6 +220,7 @@ impl Store {
             settings: RwLock::new(lifetimes.into()),
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
+            metrics: StoreMetrics::default(),
         })
     }
 
@@ -229,6 +236,11 @@ impl Store {
         let Self { database, .. } = self;
         database.close()?;
         Ok(integrity::seal::put(path)?)
+    }
+
+    /// Returns what the database measures.
+    pub fn metrics(&self) -> &StoreMetrics {
+        &self.metrics
     }
 
     /// Returns the epoch of the log. It is all zeros in an empty view of a replicated log.
@@ -277,6 +289,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut wal = self.wal();
         let wal = wal.as_mut().ok_or(StoreError::OfCluster)?;
+        let begun = Instant::now();
         wal.cut()?;
         let mut write = self.database.begin_write()?;
         // The write-ahead log makes the transaction durable.
@@ -286,9 +299,12 @@ impl Store {
         let done = work(&mut batch)?;
         let record = std::mem::take(&mut batch.record);
         let bytes = batch.close()?;
-        wal.append(&record)?;
+        let synced = wal.append(&record)?;
         write.commit()?;
         wal.keep();
+        metrics::observe(&self.metrics.fsync, synced);
+        metrics::observe(&self.metrics.transaction, begun.elapsed());
+        self.metrics.set_write_ahead_log(wal.bytes());
         self.bytes.store(bytes, Ordering::Relaxed);
         Ok(done)
     }
@@ -318,6 +334,7 @@ impl Store {
     }
 
     fn checkpoint_with(&self, wal: &mut Option<WriteAheadLog>) -> Result<(), StoreError> {
+        let begun = Instant::now();
         if let Some(wal) = wal.as_mut() {
             wal.cut()?;
         }
@@ -325,7 +342,12 @@ impl Store {
         begin_checkpoint(&self.database)?.commit()?;
         self.mark.set();
         self.unsaved.store(0, Ordering::Relaxed);
-        wal.as_mut().map_or(Ok(()), |wal| Ok(wal.empty()?))
+        if let Some(wal) = wal.as_mut() {
+            wal.empty()?;
+            self.metrics.set_write_ahead_log(wal.bytes());
+        }
+        metrics::observe(&self.metrics.checkpoint, begun.elapsed());
+        Ok(())
     }
 
     /// Checks whether anything can be stored: makes a checkpoint, and appends a block to the write-ahead log, which it

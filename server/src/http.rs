@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod health;
 pub mod listener;
 pub mod metrics;
+mod observe;
 pub mod origin;
 pub mod pages;
 pub mod render;
@@ -45,7 +46,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
     // One layer of several, since each layer of the router itself boxes every request. The first sees a request first
     // and its response last.
+    let observer = observe::Observer { state: Arc::clone(&state), proxies: proxies.clone() };
     let layers = (
+        middleware::from_fn_with_state(observer, observe::observe),
         middleware::map_response(security_headers::protect),
         middleware::from_fn_with_state(proxies, client::identify),
         middleware::from_fn_with_state(Arc::clone(&state), csrf::settle),

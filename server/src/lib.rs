@@ -7,8 +7,10 @@
 pub mod backup;
 pub mod control_socket;
 pub mod http;
+pub mod logging;
 pub mod settings;
 pub mod start;
+pub mod traces;
 
 pub use settings::Settings;
 pub use start::{Running, StartError, start};

@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    io,
-    io::{IsTerminal, Write},
+    io::{self, Write},
     path::Path,
     process::ExitCode,
     time::Duration,
@@ -14,17 +13,14 @@ use engine::storage::Store;
 use server::{
     Settings, backup, control_socket,
     http::assets,
+    logging,
     settings::{self, Action, SettingsError},
     start::{CannotGoOn, DATABASE, StartError, start},
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 /// How long users are told that nothing can be stored before the server stops.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
-/// What is logged by default. The client of NATS repeats what the status of the log says better.
-const DEFAULT_LEVEL: &str = "info,async_nats=warn";
 
 /// The number of open files besides the sockets of `--max-sockets`: HTTP connections, the database and the like.
 const OTHER_FILES: u64 = 4_500;
@@ -50,9 +46,13 @@ async fn main() -> ExitCode {
             return run_command(|| Ok(backup::check(&data_dir, path.as_deref())?));
         }
         Ok(Action::LeaveCluster { data_dir }) => return run_command(|| Ok(leave_cluster(&data_dir)?)),
-        Ok(Action::Serve(settings)) => match init_tracing(DEFAULT_LEVEL) {
-            Ok(()) => run(&settings).await,
-            Err(error) => Err(error),
+        Ok(Action::Serve(settings, log)) => match logging::init(&log) {
+            Ok(logging) => {
+                let done = run(&settings).await;
+                logging.end();
+                done
+            }
+            Err(error) => Err(error.into()),
         },
         Err(error) => Err(error.into()),
     };
@@ -77,7 +77,7 @@ fn leave_cluster(data_dir: &Path) -> Result<String, StartError> {
 
 /// Runs a command that an operator waits for, and prints what it answers. Only warnings and errors are logged.
 fn run_command(command: impl FnOnce() -> Result<String, Box<dyn std::error::Error>>) -> ExitCode {
-    say(init_tracing("warn").and_then(|()| command()))
+    say(logging::init(&logging::LogSettings::default()).map_err(Into::into).and_then(|_logging| command()))
 }
 
 /// Prints the answer to a command, or why there is none.
@@ -92,17 +92,6 @@ fn say(answer: Result<String, Box<dyn std::error::Error>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Logs to the standard error what `QCHAT_LOG` asks for, or a default, in colour on a terminal.
-fn init_tracing(default: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let wanted = std::env::var("QCHAT_LOG").unwrap_or_else(|_| default.to_owned());
-    let filter = EnvFilter::builder()
-        .parse(&wanted)
-        .map_err(|_| format!("QCHAT_LOG is {wanted:?}, which is not a level such as info or warn"))?;
-    let colour = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colour).with_writer(io::stderr).init();
-    Ok(())
 }
 
 /// Raises the limit of open files as far as the system allows: each socket is one.

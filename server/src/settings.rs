@@ -24,7 +24,10 @@ use domain::{Lifetimes, Span};
 use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
 
-use crate::http::client::TrustedProxies;
+use crate::{
+    http::client::TrustedProxies,
+    logging::{LogFilter, LogFormat, LogSettings, NoFilter},
+};
 
 /// The settings file, in the current folder.
 pub const FILE: &str = "Leptos.toml";
@@ -87,8 +90,8 @@ pub struct ToldLifetimes {
 /// The action that the program was started for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Run a server.
-    Serve(Box<Settings>),
+    /// Run a server, and log by these settings.
+    Serve(Box<Settings>, LogSettings),
     /// Have the running server of a data folder end a chat.
     EndChat {
         /// The data folder.
@@ -158,7 +161,7 @@ pub enum SettingsError {
 #[command(
     name = "qchat",
     version,
-    after_help = "TIME is a number with a unit, such as 90s, 30m, 24h or 7d. RATE is a number of actions per second, minute or hour, such as 5/s, 30/m or 100/h, or off for no limit. The rate limits per IP address are twenty times those per session. The environment variable QCHAT_LOG sets the level of the log on standard error, such as warn [default: info]. Flags override environment variables, which override Leptos.toml in the current folder, which overrides the defaults."
+    after_help = "TIME is a number with a unit, such as 90s, 30m, 24h or 7d. RATE is a number of actions per second, minute or hour, such as 5/s, 30/m or 100/h, or off for no limit. The rate limits per IP address are twenty times those per session. Flags override environment variables, which override Leptos.toml in the current folder, which overrides the defaults."
 )]
 struct Flags {
     /// Address and port to listen on; port 0 picks a free port
@@ -222,6 +225,15 @@ struct Flags {
     /// Maximum size of what a session may store within one message lifetime, in MiB
     #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
     max_session_storage: NonZeroU32,
+    /// Level of the log on standard error: error, warn, info, debug or trace; also for modules, such as info,engine=debug
+    #[arg(long, env = "QCHAT_LOG", hide_env_values = true, value_name = "LEVEL", value_parser = log_filter, default_value = "info")]
+    log: LogFilter,
+    /// Format of the log: text or json
+    #[arg(long, env = "QCHAT_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", value_parser = log_format, default_value = "text")]
+    log_format: LogFormat,
+    /// Collector of OpenTelemetry to send traces to, such as http://127.0.0.1:4318/v1/traces
+    #[arg(long, env = "QCHAT_TRACES", hide_env_values = true, value_name = "URL")]
+    traces: Option<String>,
     /// Tell the server that runs on this data folder to end a chat for all its members, then exit
     #[arg(long, value_name = "LINK")]
     end_chat: Option<String>,
@@ -420,6 +432,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         return Ok(Action::EndChat { data_dir: flags.data_dir, link });
     }
     let data_dir = flags.data_dir.clone();
+    let log = LogSettings { filter: flags.log, format: flags.log_format, traces: flags.traces };
     if flags.leave_cluster {
         return Ok(Action::LeaveCluster { data_dir });
     }
@@ -437,7 +450,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         user: told("user-lifetime", flags.user_lifetime),
         message: told("message-lifetime", flags.message_lifetime),
     };
-    Ok(Action::Serve(Box::new(Settings {
+    let settings = Settings {
         address: flags.site_addr,
         data_dir: flags.data_dir,
         lifetimes: Lifetimes {
@@ -466,7 +479,8 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told)?,
-    })))
+    };
+    Ok(Action::Serve(Box::new(settings), log))
 }
 
 /// Returns whether a setting was set, even if to its default.
@@ -564,6 +578,14 @@ fn rate(text: &str) -> Result<Rate, &'static str> {
     text.parse().map_err(|_| "a rate such as 5/s, 30/m, 100/h, or off")
 }
 
+fn log_filter(text: &str) -> Result<LogFilter, NoFilter> {
+    text.parse()
+}
+
+fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    text.parse()
+}
+
 fn count(text: &str) -> Result<usize, &'static str> {
     text.parse().ok().filter(|count| *count > 0).ok_or("a whole number from 1")
 }
@@ -587,7 +609,7 @@ mod tests {
     fn settings(args: &[&str], file: &str) -> Result<Settings, SettingsError> {
         let args = ["qchat"].iter().chain(args).map(OsString::from).collect();
         match read(args, file, false)? {
-            Action::Serve(settings) => Ok(*settings),
+            Action::Serve(settings, _) => Ok(*settings),
             action => panic!("{action:?}"),
         }
     }
@@ -622,6 +644,7 @@ mod tests {
             ("--data-dir", ""),
             ("--site-addr", "everywhere"),
             ("--trusted-proxies", "10.0.0.0/8, all"),
+            ("--log", "wran"),
         ] {
             let error = said(&[flag, value], "");
             assert!(error.starts_with(&format!("{flag} is {value:?}, which is not a")), "{error}");

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use ::cluster::connection::CannotConnect;
@@ -35,6 +35,7 @@ use engine::{
     writer::{Writer, WriterHealth},
 };
 use leptos::config::LeptosOptions;
+use prometheus_client::registry::Registry;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -43,7 +44,9 @@ use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets, listener,
+        self, assets,
+        listener::{self, ListenerMetrics},
+        metrics::{Metrics, Observed},
         origin::Refusals,
         render::PageRenderer,
         session::{KeyError, Sessions},
@@ -219,6 +222,7 @@ struct Watched {
     health: Arc<WriterHealth>,
     panics: Arc<Panics>,
     stop: CancellationToken,
+    listener_metrics: ListenerMetrics,
 }
 
 /// Starts a server. It is listening when this returns. In a cluster its engine may start later, and until then it answers
@@ -255,8 +259,8 @@ pub async fn start_on<L: Log + 'static>(
     let watched = Watched::default();
     let (node, state) = assemble(settings, parts, sessions, &watched).await?;
     let router = http::router(state, settings.trusted_proxies.clone());
+    let serving = serve(settings, listener, watch::channel(router).1, &watched);
     let Watched { health, stop, .. } = watched;
-    let serving = serve(settings, listener, watch::channel(router).1, &stop);
     Ok(Running { address, stop, serving, health, stage: Stage::Started(node) })
 }
 
@@ -270,7 +274,7 @@ async fn assemble<L: Log + 'static>(
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
     let LogParts { store, sequencer, log, clock, steady, duty, first, check, tasks: log_tasks } = parts;
-    let Watched { health, panics, stop } = watched.clone();
+    let Watched { health, panics, stop, listener_metrics } = watched.clone();
     let data_dir = &settings.data_dir;
     let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
     let chats = view.chats().map_err(|error| StartError::unreadable(settings, error))?;
@@ -346,6 +350,26 @@ async fn assemble<L: Log + 'static>(
         .map(|listener| tokio::spawn(control_socket::serve(listener, Arc::clone(&engine))));
 
     let connections = TaskTracker::new();
+    let database = data_dir.join(DATABASE);
+    let mut registry = Registry::default();
+    engine.register_metrics(&mut registry);
+    renderer.register_metrics(&mut registry);
+    listener_metrics.register(&mut registry);
+    let metrics = Metrics::new(
+        registry,
+        Observed {
+            engine: Arc::clone(&engine),
+            presence: Arc::clone(&presence),
+            lobby: Arc::clone(&lobby),
+            panics: Arc::clone(&panics),
+            writer: Arc::clone(&health),
+            log_check: check.clone(),
+            connections: connections.clone(),
+            database: database.clone(),
+            caps: settings.caps,
+            started_at: SystemTime::now(),
+        },
+    );
     let state = Arc::new(AppState {
         engine,
         lobby,
@@ -358,8 +382,8 @@ async fn assemble<L: Log + 'static>(
         stop,
         connections: connections.clone(),
         renderer,
+        metrics,
     });
-    let database = data_dir.join(DATABASE);
     let node = Node { connections, background, control_socket, log_tasks, health, writer, store, database };
     Ok((Box::new(node), state))
 }
@@ -369,9 +393,10 @@ fn serve(
     settings: &Settings,
     listener: TcpListener,
     router: watch::Receiver<Router>,
-    stop: &CancellationToken,
+    Watched { stop, listener_metrics, .. }: &Watched,
 ) -> JoinHandle<()> {
-    tokio::spawn(listener::serve(listener, router, settings.trusted_proxies.clone(), stop.clone()))
+    let proxies = settings.trusted_proxies.clone();
+    tokio::spawn(listener::serve(listener, router, proxies, stop.clone(), listener_metrics.clone()))
 }
 
 impl Running {

@@ -1,10 +1,14 @@
 //! Commands: proposes those of users to the log, and ends chats for the operator.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use domain::{
     ChatId, ClientId, Command, Problem, Proposal, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES,
 };
+use prometheus_client::metrics::histogram::Histogram;
 use sha2::{Digest, Sha256};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -14,6 +18,7 @@ use crate::{
     command_log::Outcome,
     limits::{counter::Counted, network},
     lobby::{Lobby, Origin},
+    metrics,
     storage::StoreError,
 };
 
@@ -27,7 +32,12 @@ const NEWCOMERS_EVENTS: usize = 20_000;
 const EXECUTE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A command that was proposed and is not decided yet.
-pub struct Proposed(oneshot::Receiver<Outcome>);
+pub struct Proposed {
+    outcome: oneshot::Receiver<Outcome>,
+    asked: Instant,
+    /// How long it takes until a command is stored.
+    durable: Histogram,
+}
 
 /// A chat that is being started, which already counts towards its owner's limit.
 struct Starting {
@@ -44,7 +54,11 @@ impl Proposed {
     /// # Errors
     /// The [`Problem`] it was refused with, or [`Problem::NotStored`] if the outcome is unknown.
     pub async fn outcome(self) -> Outcome {
-        self.0.await.unwrap_or(Err(Problem::NotStored))
+        let outcome = self.outcome.await.unwrap_or(Err(Problem::NotStored));
+        if outcome.is_ok() {
+            metrics::observe(&self.durable, self.asked.elapsed());
+        }
+        outcome
     }
 }
 
@@ -73,6 +87,7 @@ impl Engine {
     /// reached; [`Problem::UserGone`] if an invited user is not online, or a user to be removed has never been in the
     /// chat; [`Problem::NotReadable`] or [`Problem::NotStored`] if the database or the log fails.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
+        let asked = Instant::now();
         self.limits.ask(by, &command)?;
         if let Command::SetNickname { chats, .. } = &mut command {
             *chats = self.presence.chats_of(by.user);
@@ -118,10 +133,11 @@ impl Engine {
             _ => {}
         }
         let outcome = self.sequencer.propose(Proposal::Command { by, command }).await?;
-        Ok(Proposed(match starting {
+        let outcome = match starting {
             Some(starting) => starting.follow(outcome),
             None => outcome,
-        }))
+        };
+        Ok(Proposed { outcome, asked, durable: self.metrics.durable.clone() })
     }
 
     /// Returns the users who have come into a chat within the last `seconds`: members who have joined since then, and

@@ -60,6 +60,11 @@ impl EventBatch {
         self.ends.last().map_or(self.prev, |(seq, _)| *seq)
     }
 
+    /// Returns the number of events after `cursor`.
+    pub(super) fn count_after(&self, cursor: Seq) -> usize {
+        self.ends.len() - self.ends.partition_point(|(seq, _)| *seq <= cursor)
+    }
+
     /// Returns the frames of all events.
     pub fn frames(&self) -> &Bytes {
         &self.frames

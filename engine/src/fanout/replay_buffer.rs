@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use domain::{Seq, UserId};
@@ -50,6 +51,16 @@ pub(super) struct ShardSubscribers {
     pub(super) taken: Seq,
     /// Whether the buffer is waiting in the shard's list.
     pub(super) is_told: bool,
+    /// When the oldest event that the shard has not taken was appended. `None` if it has taken all of them.
+    pub(super) appended_at: Option<Instant>,
+}
+
+/// What a shard has taken to write.
+pub(super) struct Taken {
+    pub(super) batch: EventBatch,
+    pub(super) subscribers: NumberedSubscribers,
+    /// When the oldest of the events was appended. `None` if they have been taken before in part.
+    pub(super) appended_at: Option<Instant>,
 }
 
 impl ReplayBuffer {
@@ -101,7 +112,7 @@ impl ReplayBuffer {
 
     /// Takes the next events for a shard, and returns them with the subscribers there. Returns `None` if there are
     /// none.
-    pub(super) fn take(&mut self, shard: usize) -> Option<(EventBatch, NumberedSubscribers)> {
+    pub(super) fn take(&mut self, shard: usize) -> Option<Taken> {
         let taken = self.by_shard.get(shard)?.taken;
         // If events were evicted, the subscribers that still need them find the gap.
         let from = match self.events.front() {
@@ -111,6 +122,7 @@ impl ReplayBuffer {
         let CatchUp::Events(batch) = self.after(from) else { return None };
         let in_shard = self.by_shard.get_mut(shard)?;
         in_shard.taken = batch.last();
-        Some((batch, Arc::clone(&in_shard.subscribers)))
+        let appended_at = in_shard.appended_at.take();
+        Some(Taken { batch, subscribers: Arc::clone(&in_shard.subscribers), appended_at })
     }
 }

@@ -64,21 +64,30 @@ impl Subscriber {
 
     /// Writes the events of a batch that are after the cursor, and advances it. Wakes the subscriber's own task instead
     /// if the batch does not continue at the cursor, if the connection is full, or if the cursor is locked. Does
-    /// nothing if the cursor is `None` or there is nothing new.
-    pub fn offer(&self, batch: &EventBatch) {
+    /// nothing if the cursor is `None` or there is nothing new. Returns the number of events that were written.
+    pub fn offer(&self, batch: &EventBatch) -> usize {
         let mut cursor = match self.cursor.try_lock() {
             Ok(cursor) => cursor,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             // Its own task holds the cursor, and may have checked for new events already.
-            Err(TryLockError::WouldBlock) => return self.wake(),
+            Err(TryLockError::WouldBlock) => {
+                self.wake();
+                return 0;
+            }
         };
-        let Some(before) = *cursor else { return };
+        let Some(before) = *cursor else { return 0 };
         if before >= batch.last() {
-            return;
+            return 0;
         }
         match batch.after(before).map(|frames| self.sink.try_send(&frames)) {
-            Some(Ok(())) => *cursor = Some(batch.last()),
-            Some(Err(Full)) | None => self.wake(),
+            Some(Ok(())) => {
+                *cursor = Some(batch.last());
+                batch.count_after(before)
+            }
+            Some(Err(Full)) | None => {
+                self.wake();
+                0
+            }
         }
     }
 

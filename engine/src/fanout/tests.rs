@@ -108,6 +108,7 @@ fn a_batch_is_read_from_any_of_its_places() {
     let batch = EventBatch::of(&events).unwrap();
     assert_eq!(batch.after(Seq(1)).as_ref(), Some(batch.frames()));
     assert_eq!(batch.after(Seq(4)), Some(events[2].frame.clone()));
+    assert_eq!([0, 1, 3, 4, 9, 10].map(|cursor| batch.count_after(Seq(cursor))), [3, 3, 2, 1, 0, 0]);
     assert_eq!([0, 2, 9, 12].map(|place| batch.after(Seq(place))), [None, None, None, None]);
     assert_eq!((batch.last(), EventBatch::of(&[]).is_none()), (Seq(9), true));
 }
@@ -247,4 +248,20 @@ async fn a_replay_buffer_is_dropped_with_its_last_subscriber() {
     fanout.append(&event(2, 1));
     assert_eq!(fanout.watched_chats(), 0, "events of chats without subscribers are not kept");
     assert!(fanout.shards.iter().all(|shard| shard.subscribers.load(Ordering::Relaxed) == 0));
+}
+
+#[tokio::test]
+async fn deliveries_are_counted_for_each_connection_and_measured_for_each_batch() {
+    let fanout = Arc::new(Fanout::new(1));
+    let (here, mut line, _) = subscriber(1, 1);
+    let (behind, ..) = subscriber(2, 0);
+    let (full, ..) = subscriber_with_room(3, 1, 0);
+    let _kept = [here, behind, full].map(|subscriber| fanout.subscribe(CHAT, subscriber));
+    for (seq, prev) in [(2, 1), (3, 2)] {
+        fanout.append(&event(seq, prev));
+    }
+    let _running = run(&fanout);
+    assert_eq!(heard(&mut line, 2).await, [2, 3]);
+    let metrics = fanout.metrics();
+    assert_eq!((metrics.posts.get(), metrics.deliveries.get()), (2, 2), "two connections took nothing");
 }

@@ -537,7 +537,7 @@ mod tests {
             assert!(matches!(refused, Err(ExportError::Newer)), "{refused:?}");
         }
         let refused = check(&file(&[log_with(&[]), record, end(2)])).unwrap_err().to_string();
-        assert!(refused.contains("users") && refused.contains("a newer Qchat wrote"), "{refused}");
+        assert!(refused.contains("users") && refused.contains("a newer one wrote"), "{refused}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
         Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use domain::{Epoch, Lifetimes, LogClock, LogSettings, SenderClock, Timestamp, id::ID_BYTES};
@@ -25,7 +26,12 @@ use super::{
     tables::{LOG, PRODUCERS, REPLICA},
     write_ahead_log::WriteAheadLog,
 };
-use crate::{durable_fs::rename_durably, incarnation::Incarnation, random};
+use crate::{
+    durable_fs::rename_durably,
+    incarnation::Incarnation,
+    metrics::{self, StoreMetrics},
+    random,
+};
 
 /// The number of places from one mark to the next.
 pub const MARK_PLACES: u64 = 1_024;
@@ -161,6 +167,7 @@ impl Store {
             settings: RwLock::new(settings),
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
+            metrics: StoreMetrics::default(),
         })
     }
 
@@ -257,6 +264,7 @@ impl Store {
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let _writing = self.wal();
+        let begun = Instant::now();
         let mut write = self.database.begin_write()?;
         write.set_durability(Durability::None)?;
         let mut replica = write.open_table(REPLICA)?;
@@ -291,6 +299,7 @@ impl Store {
         }
         drop(producers);
         write.commit()?;
+        metrics::observe(&self.metrics.transaction, begun.elapsed());
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
         self.bytes.store(bytes, Ordering::Relaxed);
         self.unsaved.fetch_add(changes.len() as u64, Ordering::Relaxed);

@@ -11,7 +11,12 @@
 //! zero, the process ended while it wrote the record, which was therefore not acknowledged. If the header is there and
 //! the bytes do not match it, there was a power failure, or the disk has lost data.
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use redb::{StorageBackend, backends::FileBackend};
 use serde::{Deserialize, Serialize};
@@ -67,8 +72,8 @@ impl WriteAheadLog {
     }
 
     /// Appends a record and syncs. The record has to be [kept](Self::keep) or [cut](Self::cut) off afterwards. If the
-    /// process ends before either, the record is found at the next start.
-    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<()> {
+    /// process ends before either, the record is found at the next start. Returns how long the sync took.
+    pub(super) fn append(&mut self, record: &[u8]) -> io::Result<Duration> {
         let length = u32::try_from(record.len()).map_err(io::Error::other)?;
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&length.to_le_bytes());
@@ -76,7 +81,9 @@ impl WriteAheadLog {
         self.grow(HEAD + record.len())?;
         self.storage.write(self.end + HEAD as u64, record)?;
         self.storage.write(self.end, &head)?;
-        self.storage.sync_data()
+        let begun = Instant::now();
+        self.storage.sync_data()?;
+        Ok(begun.elapsed())
     }
 
     /// Keeps the record that was appended last.

@@ -6,6 +6,8 @@ use axum::{
 };
 use domain::{Problem, frame::ServerFrame};
 
+use super::observe::Refused;
+
 /// Returns the HTTP status of a problem.
 const fn status(problem: Problem) -> u16 {
     match problem {
@@ -64,6 +66,7 @@ const fn status(problem: Problem) -> u16 {
 pub fn mark(problem: Problem, response: &mut Response) {
     *response.status_mut() =
         StatusCode::from_u16(status(problem)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.extensions_mut().insert(Refused(problem));
     if let Some(seconds) = problem.retry_after() {
         response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }

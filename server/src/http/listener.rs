@@ -23,6 +23,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -46,6 +47,30 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait after a failed accept, such as when too many files are open.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// What the accept loop counts.
+#[derive(Debug, Clone, Default)]
+pub struct ListenerMetrics {
+    cut: Counter,
+    too_many: Counter,
+}
+
+impl ListenerMetrics {
+    /// Adds what the accept loop counts to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { cut, too_many } = self;
+        registry.register(
+            "qchat_http_connections_cut",
+            "Number of idle HTTP connections that were closed to make room for another",
+            cut.clone(),
+        );
+        registry.register(
+            "qchat_http_connections_refused",
+            "Number of HTTP connections that were closed since their address had too many, none of them idle",
+            too_many.clone(),
+        );
+    }
+}
+
 /// Accepts and serves connections until `stop` is cancelled, and then completes the responses that have begun. Each
 /// connection is served by the router that was the newest when it was accepted.
 pub async fn serve(
@@ -53,8 +78,9 @@ pub async fn serve(
     router: watch::Receiver<Router>,
     proxies: TrustedProxies,
     stop: CancellationToken,
+    metrics: ListenerMetrics,
 ) {
-    serve_limited(listener, router, proxies, stop, CONNECTIONS).await;
+    serve_limited(listener, router, proxies, stop, metrics, CONNECTIONS).await;
 }
 
 async fn serve_limited(
@@ -62,17 +88,22 @@ async fn serve_limited(
     router: watch::Receiver<Router>,
     proxies: TrustedProxies,
     stop: CancellationToken,
+    metrics: ListenerMetrics,
     connections: usize,
 ) {
     let places = Arc::new(Semaphore::new(connections));
-    let (addresses, silent) = (Arc::new(Counts::default()), Arc::new(Silent::default()));
+    let (addresses, silent) =
+        (Arc::new(Counts::default()), Arc::new(Silent { cut: metrics.cut, ..Silent::default() }));
     let open = TaskTracker::new();
     loop {
         let (stream, peer) = tokio::select! {
             () = stop.cancelled() => break,
             next = accept(&listener) => next,
         };
-        let Ok(of_address) = admit(peer.ip(), &addresses, &silent, &proxies) else { continue };
+        let Ok(of_address) = admit(peer.ip(), &addresses, &silent, &proxies) else {
+            metrics.too_many.inc();
+            continue;
+        };
         if places.available_permits() == 0 {
             silent.cut_oldest(|_| true);
         }
@@ -122,7 +153,11 @@ async fn serve_limited(
 /// The connections that are idle. Those that never had a request come first, and within each group those idle for the
 /// longest time.
 #[derive(Default)]
-struct Silent(Mutex<Waiting>);
+struct Silent {
+    waiting: Mutex<Waiting>,
+    /// The number of connections that were closed to make room.
+    cut: Counter,
+}
 
 #[derive(Default)]
 struct Waiting {
@@ -145,11 +180,12 @@ struct Silence {
 impl Silent {
     /// Closes the oldest idle connection whose address matches. Returns false if there is none.
     fn cut_oldest(&self, is_meant: impl Fn(Option<IpAddr>) -> bool) -> bool {
-        let mut waiting = lock(&self.0);
+        let mut waiting = lock(&self.waiting);
         let oldest = waiting.connections.iter().find(|(_, (address, _))| is_meant(*address));
         let Some(place) = oldest.map(|(place, _)| *place) else { return false };
         if let Some((_, cut)) = waiting.connections.remove(&place) {
             cut.cancel();
+            self.cut.inc();
         }
         true
     }
@@ -164,7 +200,7 @@ impl Silence {
     }
 
     fn begins(&self, has_asked: HasAsked) {
-        let mut waiting = lock(&self.silent.0);
+        let mut waiting = lock(&self.silent.waiting);
         let place = (has_asked, waiting.next);
         waiting.next += 1;
         waiting.connections.insert(place, (self.address, self.cut.clone()));
@@ -179,7 +215,7 @@ impl Silence {
     fn ends(&self) {
         let place = lock(&self.place).take();
         if let Some(place) = place {
-            lock(&self.silent.0).connections.remove(&place);
+            lock(&self.silent.waiting).connections.remove(&place);
         }
     }
 }
@@ -300,6 +336,7 @@ mod tests {
             watch::channel(router).1,
             TrustedProxies::default(),
             stop.clone(),
+            ListenerMetrics::default(),
             3,
         ));
         let ask = async |stream: &mut TcpStream| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{origin::Refusals, render::PageRenderer, session::Sessions};
+use crate::http::{metrics::Metrics, origin::Refusals, render::PageRenderer, session::Sessions};
 
 /// Returns why a part of the server is not ready, in a line for each reason. None if it is.
 pub type Check = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -34,4 +34,6 @@ pub struct AppState {
     pub connections: TaskTracker,
     /// Renders and caches pages.
     pub renderer: Arc<PageRenderer>,
+    /// What is counted and measured.
+    pub metrics: Metrics,
 }

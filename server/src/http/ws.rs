@@ -64,7 +64,11 @@ pub async fn upgrade(
                 connection::run(Connection::new(write_half, read_half, caller, state)).await;
             }
             // boxed, since this is rare and would enlarge the future of every connection
-            Err(problem) => Box::pin(close::refuse(&write_half, read_half, problem)).await,
+            Err(problem) => {
+                state.metrics.connection_closed(problem.code());
+                state.metrics.refused(problem);
+                Box::pin(close::refuse(&write_half, read_half, problem)).await;
+            }
         }
     });
     answer

@@ -139,7 +139,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
     let me = random::bytes().map_err(|error| StartError::unreadable(settings, error.into()))?;
     let watched = Watched::default();
     let (routers, router) = watch::channel(starting::router(Arc::clone(&check)));
-    let serving = serve(settings, listener, router, &watched.stop);
+    let serving = serve(settings, listener, router, &watched);
     let interrupt = CancellationToken::new();
     let joining = Joining {
         settings: settings.clone(),

@@ -18,6 +18,7 @@ mod limits;
 mod live;
 mod lobby;
 mod moderation;
+mod monitoring;
 mod node;
 mod operator;
 mod pages;

@@ -63,6 +63,8 @@ fn a_wrong_value_in_the_environment_is_named() {
         ("QCHAT_MAX_LISTED", "many"),
         ("QCHAT_MAX_STORAGE", "many"),
         ("QCHAT_MAX_SESSION_STORAGE", "5000"),
+        ("QCHAT_LOG", "wran"),
+        ("QCHAT_LOG", ""),
         ("QCHAT_NATS_URL", "http://nats"),
         ("QCHAT_NATS_NAME", "a.b"),
         ("QCHAT_NATS_REPLICAS", "2"),

@@ -7,6 +7,7 @@ use std::{
     env,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use app::shell::Assets;
@@ -19,9 +20,16 @@ use domain::{
     Chat, Problem, Roster,
     page::{ChatPage, Notice, Page, Visit},
 };
-use engine::ChatView;
+use engine::{
+    ChatView,
+    metrics::{self, seconds},
+};
 use leptos::config::LeptosOptions;
 use lru::LruCache;
+use prometheus_client::{
+    metrics::{counter::Counter, histogram::Histogram},
+    registry::Registry,
+};
 use tokio::time::sleep;
 
 use super::{
@@ -52,6 +60,8 @@ pub struct PageRenderer {
     /// Pages with a single notice, by their problem. `None` is the page for unknown addresses.
     notices: Mutex<LruCache<Option<Problem>, Arc<str>>>,
     pool: Pool,
+    rendering: Histogram,
+    from_cache: Counter,
 }
 
 impl PageRenderer {
@@ -66,7 +76,23 @@ impl PageRenderer {
             parts: PageCache::new(KEPT_PARTS_BYTES),
             notices: Mutex::new(LruCache::new(KEPT_NOTICES)),
             pool: Pool::new(),
+            rendering: seconds(),
+            from_cache: Counter::default(),
         }
+    }
+
+    /// Adds what is counted and measured of pages to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        registry.register(
+            "qchat_page_render_seconds",
+            "Time to render a page to HTML, without the wait for a turn and without reading what it shows",
+            self.rendering.clone(),
+        );
+        registry.register(
+            "qchat_pages_from_cache",
+            "Number of pages that were filled in from the cache instead of rendered",
+            self.from_cache.clone(),
+        );
     }
 
     /// Drops old pages from the cache, until the task is aborted.
@@ -139,6 +165,7 @@ impl PageRenderer {
     ) -> Option<Response> {
         let ids = RequestIds::draw();
         let filled = self.fill_cached(visit, chat, roster, key?, (ids.clone(), accepts))?;
+        self.from_cache.inc();
         Some(match filled {
             Filled::Html(html) => self.respond(html, &ids),
             Filled::Gzip(file) => {
@@ -184,7 +211,14 @@ impl PageRenderer {
         {
             return kept.template.fill(&Visitor { ids, visit: page.visit.clone() });
         }
-        render(page, &ids, &self.assets, &self.options)
+        self.render(page, &ids)
+    }
+
+    fn render(&self, page: Page, ids: &RequestIds) -> String {
+        let begun = Instant::now();
+        let html = render(page, ids, &self.assets, &self.options);
+        metrics::observe(&self.rendering, begun.elapsed());
+        html
     }
 
     /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
@@ -195,8 +229,7 @@ impl PageRenderer {
         }
         let placeholder = placeholder(&page.visit).ok()?;
         let theirs = ChatPage { visit: placeholder.visit.clone(), ..page.clone() };
-        let rendered =
-            render(Page::Chat(Box::new(theirs.clone())), &placeholder.ids, &self.assets, &self.options);
+        let rendered = self.render(Page::Chat(Box::new(theirs.clone())), &placeholder.ids);
         let template = Template::of(&rendered, &placeholder)?;
         let kept = Arc::new(CachedPage::new(theirs, mentioned, template));
         self.cache(key).put(key, Arc::clone(&kept));

@@ -14,6 +14,7 @@ use std::{
 use domain::{Problem, UserId};
 use engine::limits::network;
 use tokio::{sync::Semaphore, task::spawn_blocking};
+use tracing::Span;
 
 /// The maximum number of requests in one queue. Rendering a page takes some milliseconds.
 const MAX_QUEUED: usize = 64;
@@ -106,8 +107,9 @@ impl Pool {
             slot = Arc::clone(&self.reserved).acquire_owned(), if is_here => slot,
         };
         // moved into the task, since the request may be cancelled while the work goes on
+        let span = Span::current();
         let done = spawn_blocking(move || {
-            let done = work();
+            let done = span.in_scope(work);
             drop((slot, turn, place));
             done
         });

@@ -32,6 +32,27 @@ pub(super) enum End {
     Silent,
 }
 
+impl End {
+    /// Returns the reason in a word, for the count of connections that ended.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Problem(problem) => problem.code(),
+            Self::NotUtf8 => "not_utf8",
+            Self::Silent => "silent",
+        }
+    }
+
+    /// Returns the problem that the client is told. `None` if there is none.
+    pub(super) fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Problem(problem) => Some(*problem),
+            Self::NotUtf8 => Some(Problem::BadFrame),
+            Self::Gone | Self::Silent => None,
+        }
+    }
+}
+
 /// Returns the close code for a problem, or `None` if the connection goes on.
 const fn code_of(problem: Problem) -> Option<u16> {
     match problem {

@@ -78,6 +78,11 @@ pub(super) struct Connection {
 /// there are thousands of both.
 pub(super) async fn run(mut connection: Box<Connection>) {
     let end = connection.serve().await;
+    let metrics = &connection.state.metrics;
+    metrics.connection_closed(end.reason());
+    if let Some(problem) = end.problem() {
+        metrics.refused(problem);
+    }
     // guards are released before the closing handshake
     connection.watches.clear();
     connection.online = None;

@@ -99,6 +99,7 @@ impl ChatSubscription {
         let Some(batch) = batch else { return Ok(Sent::Nothing) };
         Ok(match write_half.try_send(batch.frames()) {
             Ok(()) => {
+                self.subscription.count_deliveries(&batch, after);
                 *cursor = Some(batch.last());
                 Sent::Batch
             }

@@ -114,6 +114,12 @@ impl Process {
         (asked.status.code(), String::from_utf8(said).unwrap())
     }
 
+    /// Returns what `qchat --help` prints.
+    pub(crate) fn help(data_dir: &Path) -> String {
+        let asked = command(data_dir, "127.0.0.1:0").arg("--help").output().unwrap();
+        String::from_utf8(asked.stdout).unwrap()
+    }
+
     /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

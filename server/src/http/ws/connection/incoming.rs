@@ -65,10 +65,10 @@ impl Connection {
         let mut next = Some(message);
         let mut heard = Ok(None);
         while let Some(message) = next.take() {
-            let before = answers.0.len();
+            let before = answers.bytes.len();
             heard = self.hear(message, &mut answers);
             let goes_on = matches!(heard, Ok(None)) && self.reads_at.is_none();
-            if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.0.len()) {
+            if goes_on && (before + 1..GATHERED_BYTES).contains(&answers.bytes.len()) {
                 next = self.read_half.next().now_or_never();
             }
         }

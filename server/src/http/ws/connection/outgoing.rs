@@ -19,16 +19,23 @@ use super::{
 
 /// Frames that are sent with one write.
 #[derive(Default)]
-pub(super) struct OutgoingFrames(pub(super) Vec<u8>);
+pub(super) struct OutgoingFrames {
+    pub(super) bytes: Vec<u8>,
+    /// The problems that they tell.
+    refused: Vec<Problem>,
+}
 
 impl OutgoingFrames {
     pub(super) fn push(&mut self, frame: &ServerFrame) -> Result<(), Problem> {
+        if let ServerFrame::Refused { problem, .. } = frame {
+            self.refused.push(*problem);
+        }
         let frame = encode(frame).ok_or(Problem::NotReadable)?;
-        if self.0.is_empty() {
+        if self.bytes.is_empty() {
             // a single frame is not copied
-            self.0 = frame.into();
+            self.bytes = frame.into();
         } else {
-            self.0.extend_from_slice(&frame);
+            self.bytes.extend_from_slice(&frame);
         }
         Ok(())
     }
@@ -129,7 +136,7 @@ impl Connection {
         // heartbeat only reports what was sent.
         self.deliver().await?;
         // browsers answer the ping, and their pages see the heartbeat
-        let mut beat = OutgoingFrames(websocket_frame::ping().into());
+        let mut beat = OutgoingFrames { bytes: websocket_frame::ping().into(), ..OutgoingFrames::default() };
         beat.push(&self.reached()).map_err(End::Problem)?;
         // an invite that expires does not wake the connection before it is swept
         if self.invites.as_ref().is_some_and(|invites| !invites.is_empty()) {
@@ -149,11 +156,15 @@ impl Connection {
         self.write(frames).await
     }
 
-    pub(super) async fn write(&mut self, OutgoingFrames(frames): OutgoingFrames) -> Result<(), End> {
-        if frames.is_empty() {
+    pub(super) async fn write(
+        &mut self,
+        OutgoingFrames { bytes, refused }: OutgoingFrames,
+    ) -> Result<(), End> {
+        if bytes.is_empty() {
             return Ok(());
         }
-        self.write_half.send(&frames.into()).await.map_err(gone)
+        refused.into_iter().for_each(|problem| self.state.metrics.refused(problem));
+        self.write_half.send(&bytes.into()).await.map_err(gone)
     }
 
     pub(super) async fn flush(&mut self) -> Result<(), End> {
