@@ -71,7 +71,19 @@ impl Engine {
         let EngineParts { store, sequencer, fanout, presence, lobby, .. } = parts;
         let EngineParts { limits, progress, is_shared, clock, origin_key, .. } = parts;
         let metrics = LogMetrics::default();
-        Self { store, sequencer, fanout, presence, lobby, limits, progress, is_shared, clock, origin_key, metrics }
+        Self {
+            store,
+            sequencer,
+            fanout,
+            presence,
+            lobby,
+            limits,
+            progress,
+            is_shared,
+            clock,
+            origin_key,
+            metrics,
+        }
     }
 
     /// Returns what is measured of the log.

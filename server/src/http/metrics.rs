@@ -170,7 +170,8 @@ impl Collector for Observed {
             "Number of WebSocket connections that may be open (--max-sockets).",
             count(self.caps.sockets),
         )?;
-        let is_ready = self.writer.is_well() && self.log_check.as_ref().is_none_or(|check| check().is_empty());
+        let is_ready =
+            self.writer.is_well() && self.log_check.as_ref().is_none_or(|check| check().is_empty());
         gauge("qchat_ready", "1 if messages can be stored, 0 otherwise.", u64::from(is_ready))?;
         gauge(
             "qchat_stored_bytes",

@@ -56,7 +56,10 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::http::{client::TrustedProxies, listener};
+    use crate::http::{
+        client::TrustedProxies,
+        listener::{self, ListenerMetrics},
+    };
 
     #[tokio::test]
     async fn a_node_that_starts_says_why_it_is_not_ready_and_is_asked_anew_when_it_is() {
@@ -65,8 +68,13 @@ mod tests {
         let check: Check = Arc::new(|| vec!["one".to_owned(), "another".to_owned()]);
         let (routers, newest) = watch::channel(router(check));
         let stop = CancellationToken::new();
-        let serving =
-            tokio::spawn(listener::serve(listener, newest, TrustedProxies::default(), stop.clone()));
+        let serving = tokio::spawn(listener::serve(
+            listener,
+            newest,
+            TrustedProxies::default(),
+            stop.clone(),
+            ListenerMetrics::default(),
+        ));
         let ask = async |path: &str| {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await.unwrap();
