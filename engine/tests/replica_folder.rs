@@ -1,6 +1,6 @@
 //! The data folder of a node of a cluster: what is opened as what, and what is refused.
 
-#![expect(clippy::panic, reason = "a test says what went wrong by failing")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use std::{fs, path::Path};
 
