@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Replacement, Sequencer, Written,
     batcher::{Batcher, InFlight},
-    envelope::{Content, Decoded, Envelope, Founding, NotDecodable, decode},
+    envelope::{Content, Decoded, Envelope, Founding, NotDecodable, Skipped, decode},
     parking::Parked,
     queue::{ProposalQueue, queue},
     status::{LogStatus, Part, StatusSender},
@@ -54,6 +54,8 @@ pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 const TRIES: u32 = 3;
 /// The wait before the second try. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The time between two lines of the log about messages that are skipped.
+const TELLING: Duration = Duration::from_secs(60);
 /// How long a node may always have something still to read before it counts as not ready.
 const LAG: Duration = Duration::from_secs(5);
 
@@ -118,6 +120,7 @@ pub fn open<T: Transport>(
         stopped: None,
         progress,
         newest,
+        skipped: Skipping::default(),
     };
     log.tell_progress();
     Ok((sequencer, log, batcher))
@@ -178,6 +181,7 @@ pub struct ReplicatedLog {
     progress: Progress,
     /// The newest place of the stream that is known.
     newest: u64,
+    skipped: Skipping,
 }
 
 /// The state of the log as the store will have it after what was handed out.
@@ -243,6 +247,26 @@ enum Stopped {
     Failing(NotStored),
     /// The writer has been told.
     Failed,
+}
+
+/// The messages that are skipped, of which there may be many.
+#[derive(Default)]
+struct Skipping {
+    /// The number since the operator was told.
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl Skipping {
+    /// Notes that a message was skipped. Tells it to the operator, but not more often than once a minute.
+    fn note(&mut self, place: u64, reason: Skipped) {
+        self.untold += 1;
+        if self.told_at.is_none_or(|at| at.elapsed() >= TELLING) {
+            let messages = self.untold;
+            tracing::warn!(place, messages, %reason, "messages of the stream are skipped, by all nodes alike");
+            *self = Self { untold: 0, told_at: Some(Instant::now()) };
+        }
+    }
 }
 
 /// How far this node is behind the stream.
@@ -421,7 +445,7 @@ impl ReplicatedLog {
         match decode(self.applied.epoch, payload) {
             Ok(Decoded::Envelope(envelope)) => self.accept(gathered, at, envelope),
             Ok(Decoded::Skipped(reason)) => {
-                tracing::warn!(place, %reason, "a message of the stream is skipped");
+                self.skipped.note(place, reason);
                 gathered.add(Vec::new(), self.applied.advance(Vec::new()));
             }
             Err(NotDecodable::Newer { format }) => self.halt(LogStatus::NeedsFormat { place, format }),

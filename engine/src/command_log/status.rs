@@ -16,10 +16,12 @@ pub enum Part {
     Applier,
     /// The place of this node among the others.
     Membership,
+    /// The keys of sessions that all nodes share.
+    SessionKeys,
 }
 
 /// The number of [`Part`]s.
-const PARTS: usize = 4;
+const PARTS: usize = 5;
 
 /// How a part of the replicated log is doing. Its `Display` form is a line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +36,7 @@ pub enum LogStatus {
         behind: u64,
     },
     /// The messages of the log are read, and there are older ones to come.
-    #[error("{behind} messages of the log are still to be read")]
+    #[error("the log is being read, and the number of messages to come is {behind}")]
     CatchingUp {
         /// The number of messages that are in the stream after the newest one that was taken.
         behind: u64,
@@ -104,6 +106,14 @@ impl LogStatus {
         matches!(self, Self::Well | Self::Live { .. })
     }
 
+    /// Returns whether an operator should look at it. What passes by itself at each start is none of that.
+    const fn is_alarming(&self) -> bool {
+        !matches!(
+            self,
+            Self::Well | Self::Live { .. } | Self::CatchingUp { .. } | Self::Starting | Self::Loading { .. }
+        )
+    }
+
     /// Returns whether it tells an operator the same as another one. Counts do not matter.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -127,7 +137,7 @@ pub struct StatusReceiver(watch::Receiver<[LogStatus; PARTS]>);
 pub fn channel() -> (StatusSender, StatusReceiver) {
     use LogStatus::{Starting, Well};
     // In the order of `Part`.
-    let (sender, receiver) = watch::channel([Starting, Well, Starting, Well]);
+    let (sender, receiver) = watch::channel([Starting, Well, Starting, Well, Well]);
     (StatusSender(sender), StatusReceiver(receiver))
 }
 
@@ -135,14 +145,16 @@ impl StatusSender {
     /// Sets the status of a part.
     pub fn set(&self, part: Part, status: LogStatus) {
         self.0.send_if_modified(|parts| {
+            // What keeps several parts from their work is logged by the first of them.
+            let is_known = !status.is_ready() && parts.contains(&status);
             let Some(now) = parts.get_mut(part as usize) else { return false };
             if *now == status {
                 return false;
             }
-            if !now.is_like(&status) {
-                match status.is_ready() {
-                    true => tracing::info!(?part, "the replicated log: {status}"),
-                    false => tracing::warn!(?part, "the replicated log: {status}"),
+            if !is_known && !now.is_like(&status) {
+                match status.is_alarming() {
+                    false => tracing::info!(?part, "the replicated log: {status}"),
+                    true => tracing::warn!(?part, "the replicated log: {status}"),
                 }
             }
             *now = status;
@@ -167,9 +179,16 @@ impl StatusReceiver {
         self.0.borrow().iter().all(LogStatus::is_ready)
     }
 
-    /// Returns why the log is not ready, one line for each part that is not.
+    /// Returns why the log is not ready, one line for each reason.
     pub fn troubles(&self) -> Vec<String> {
-        self.0.borrow().iter().filter(|status| !status.is_ready()).map(ToString::to_string).collect()
+        let mut troubles = Vec::new();
+        for status in self.0.borrow().iter().filter(|status| !status.is_ready()) {
+            let line = status.to_string();
+            if !troubles.contains(&line) {
+                troubles.push(line);
+            }
+        }
+        troubles
     }
 
     /// Waits until the status of a part changes. Returns at once if it has changed since the last call, and never again
@@ -198,12 +217,26 @@ mod tests {
         assert!(!receiver.is_ready());
         sender.set(Part::Stream, LogStatus::Well);
         sender.set(Part::Applier, LogStatus::CatchingUp { behind: 8 });
-        assert_eq!(receiver.troubles(), ["8 messages of the log are still to be read"]);
+        assert_eq!(receiver.troubles(), ["the log is being read, and the number of messages to come is 8"]);
         sender.set(Part::Applier, LogStatus::Live { behind: 0 });
         receiver.ready().await;
         sender.set(Part::Publisher, LogStatus::Waiting(NotPublished::Full));
         assert_eq!(receiver.troubles(), ["what people write waits: the stream is full"]);
         assert_eq!(receiver.of(Part::Applier), LogStatus::Live { behind: 0 });
+    }
+
+    #[test]
+    fn a_reason_of_several_parts_is_told_once() {
+        let (sender, receiver) = channel();
+        for part in [Part::Stream, Part::SessionKeys] {
+            sender.set(part, LogStatus::Trouble("it is away".to_owned()));
+        }
+        sender.set(Part::Applier, LogStatus::Live { behind: 0 });
+        assert_eq!(receiver.troubles(), ["it is away"]);
+        sender.set(Part::Stream, LogStatus::Well);
+        assert_eq!(receiver.troubles(), ["it is away"]);
+        sender.set(Part::SessionKeys, LogStatus::Well);
+        assert!(receiver.is_ready());
     }
 
     #[test]

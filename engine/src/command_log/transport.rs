@@ -50,6 +50,9 @@ pub enum NotPublished {
     /// The message is larger than the servers accept.
     #[error("the message is larger than the servers accept")]
     TooLarge,
+    /// The stream is not the one that this node has read, or not as it has to be: nothing may be added to it.
+    #[error("the stream is not the one that it was")]
+    OtherStream,
     /// The servers refuse it for another reason.
     #[error("the servers refuse it: {0}")]
     Refused(String),
