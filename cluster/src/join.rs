@@ -56,13 +56,17 @@ pub async fn join(
     founder: &Founder,
     status: &StatusSender,
 ) -> Joined {
+    stream.connection().settled().await;
     loop {
         match try_join(stream, snapshots, founder).await {
             Ok(joined) => {
                 status.set(Part::Stream, LogStatus::Well);
                 return joined;
             }
-            Err(trouble) => status.set(Part::Stream, LogStatus::Trouble(trouble.to_string())),
+            Err(trouble) => {
+                let Some(trouble) = stream.connection().settle(trouble).await else { continue };
+                status.set(Part::Stream, LogStatus::Trouble(trouble.to_string()));
+            }
         }
         tokio::select! {
             () = sleep(WAIT) => {}
@@ -71,7 +75,7 @@ pub async fn join(
     }
 }
 
-/// Finds the log, or founds it.
+/// Finds the log, or founds it. An empty log is not founded in the place of one that is gone.
 ///
 /// # Errors
 /// What keeps it from it. It may be called again, with the same founder.
@@ -80,7 +84,20 @@ pub async fn try_join(
     snapshots: &Snapshots,
     founder: &Founder,
 ) -> Result<Joined, Trouble> {
-    let mut state = stream.open().await?;
+    let is_unfounded = |found: Option<StreamState>| found.is_none_or(|state| state.is_unfounded());
+    let mut found = stream.look().await?;
+    if is_unfounded(found) && founder.founding.base.is_none() && stream.has_left_traces().await? {
+        // Another node may have founded it just now.
+        found = stream.look().await?;
+        // Its nodes still have what was in it, and would have to go on from an empty log.
+        if is_unfounded(found) {
+            return Err(Trouble::Emptied { stream: stream.name().to_owned() });
+        }
+    }
+    let mut state = match found {
+        Some(state) => state,
+        None => stream.open().await?,
+    };
     let mut is_founder = false;
     if state.is_unfounded() {
         let id = MessageId { from: founder.me, number: 1 };
@@ -90,14 +107,14 @@ pub async fn try_join(
     let epoch = match newest_epoch(stream, &state).await? {
         Some(epoch) => epoch,
         // All of it was purged, which is only done after a snapshot.
-        None => {
-            let newest = snapshots.list().await?.into_iter().next();
-            newest.map(|snapshot| snapshot.about.epoch).ok_or_else(|| Trouble::Hole {
-                stream: stream.name().to_owned(),
-                first: state.first,
-                reached: 0,
-            })?
-        }
+        None => match snapshots.list().await?.first() {
+            Some(newest) => newest.about.epoch,
+            None => {
+                snapshots.ask().await;
+                let (stream, first) = (stream.name().to_owned(), state.first);
+                return Err(Trouble::Hole { stream, first, reached: 0 });
+            }
+        },
     };
     let founding = founding(stream, &state, epoch).await?;
     Ok(Joined { epoch, founding, is_founder, stream: state })

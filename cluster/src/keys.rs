@@ -120,6 +120,11 @@ impl SharedKeys {
         Self { connection, bucket: settings.name.keys(), replicas: settings.replicas }
     }
 
+    /// Returns the connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Returns the keys in force. `None` if no node has written any.
     ///
     /// # Errors
@@ -139,13 +144,17 @@ impl SharedKeys {
         if let Some((keys, _)) = self.read_from(&store).await? {
             return Ok(keys);
         }
-        match store.create(CURRENT, mine.current.bytes()).await {
-            Ok(_) => {
-                if let Some(old) = mine.old {
-                    store.put(OLD, old.bytes()).await.map_err(|_| self.connection.silence())?;
+        // The old one first: that there is a current one means that all is written.
+        if let Some(old) = mine.old {
+            match store.create(OLD, old.bytes()).await {
+                Err(error) if error.kind() != CreateErrorKind::AlreadyExists => {
+                    return Err(self.connection.silence());
                 }
-                Ok(mine)
+                _ => {}
             }
+        }
+        match store.create(CURRENT, mine.current.bytes()).await {
+            Ok(_) => Ok(mine),
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.read_soon(&store).await,
             Err(_) => Err(self.connection.silence()),
         }
@@ -202,7 +211,8 @@ impl SharedKeys {
     }
 
     /// Keeps `keys` as they are in the key-value store, for ever. Changes arrive within milliseconds, and within half a minute
-    /// if the news of one was lost.
+    /// if the news of one was lost. Where the keys were deleted, these are put back: with others all users would be somebody
+    /// else.
     pub async fn follow(&self, keys: &watch::Sender<SessionKeys>) {
         loop {
             let wait = match self.follow_once(keys).await {
@@ -215,13 +225,19 @@ impl SharedKeys {
 
     async fn follow_once(&self, keys: &watch::Sender<SessionKeys>) -> Result<(), Trouble> {
         self.connection.connected().await;
-        let Some(store) = self.get().await? else { return Err(Trouble::NoAnswer) };
+        let store = match self.get().await? {
+            Some(store) => store,
+            None => self.open_or_create().await?,
+        };
         let mut changes = store.watch_all().await.map_err(|_| self.connection.silence())?;
         // Read after the watch has begun, so that nothing is missed between the two.
         loop {
-            if let Some((found, _)) = self.read_from(&store).await? {
-                keys.send_if_modified(|keys| std::mem::replace(keys, found) != found);
-            }
+            let known = *keys.borrow();
+            let found = match self.read_from(&store).await? {
+                Some((found, _)) => found,
+                None => self.agree(known).await?,
+            };
+            keys.send_if_modified(|keys| std::mem::replace(keys, found) != found);
             match timeout(REREAD, changes.next()).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return Err(self.connection.silence()),

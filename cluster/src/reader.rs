@@ -5,8 +5,12 @@
 //! end. Where messages are missing, a snapshot takes their place.
 
 use std::{
+    collections::HashMap,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -19,15 +23,17 @@ use bytes::Bytes;
 use domain::{Epoch, Timestamp};
 use engine::{
     command_log::{
-        envelope,
+        envelope::{self, Decoded},
         status::{LogStatus, Part, StatusSender},
-        transport::Delivery,
+        transport::{Delivery, Incarnation},
     },
     nodes::members::Standing,
+    storage::export::ExportError,
 };
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
+    task::spawn_blocking,
     time::{Instant, sleep},
 };
 
@@ -50,6 +56,8 @@ const INACTIVE: Duration = Duration::from_secs(10);
 /// How long the servers may be silent at first. Most silences are those of a server that died, and end when it has been
 /// replaced, which is asked for again and again.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// The number of round trips to a server that it may be silent for. The first patience is longer than that in most networks.
+const ROUND_TRIPS: u32 = 3;
 /// The number of silences after which patience is doubled: the network may be slow.
 const DOUBLED_AFTER: u32 = 3;
 /// How long the servers may be silent at most.
@@ -94,6 +102,9 @@ pub struct Reader {
     epoch: Epoch,
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
+    /// What is known of that message.
+    newest: Mutex<Newest>,
+    check: CheckSnapshot,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
     seen: watch::Sender<Seen>,
@@ -113,8 +124,43 @@ pub struct Start {
     pub epoch: Epoch,
     /// The place of the newest message that this node has applied, or 0.
     pub reached: u64,
+    /// The newest message of each sender among those that this node has applied.
+    pub applied: HashMap<Incarnation, u64>,
+    /// What tells whether a file is a snapshot that this node can load: `engine::storage::export::check`.
+    pub check: CheckSnapshot,
     /// Where the reader tells how the stream is doing.
     pub status: StatusSender,
+}
+
+/// Tells whether a file is a snapshot that can be loaded.
+pub type CheckSnapshot = fn(&Path) -> Result<(), ExportError>;
+
+/// What is known of the newest message that this node has, by which it is found that the stream has another one there.
+enum Newest {
+    Unknown,
+    /// It was handed over.
+    HandedOver(Bytes),
+    /// It was applied by an earlier process, as the newest one of its sender.
+    Applied(HashMap<Incarnation, u64>),
+}
+
+impl Newest {
+    /// Returns whether a message of this epoch can be the newest one.
+    fn can_be(&self, epoch: Epoch, message: &Bytes) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::HandedOver(known) => known == message,
+            Self::Applied(senders) => match envelope::decode(epoch, message) {
+                Ok(Decoded::Envelope(envelope)) => {
+                    senders.get(&envelope.from).is_some_and(|number| envelope.number <= *number)
+                }
+                // It was skipped.
+                Ok(Decoded::Skipped(_)) => true,
+                // It was applied, so it could be read.
+                Err(_) => false,
+            },
+        }
+    }
 }
 
 /// Why reading stopped.
@@ -153,6 +199,9 @@ enum Plan {
 
 /// How often and how long in a row something did not work.
 struct Patience {
+    /// How long an answer takes at least, and the number of connections when that was measured.
+    round_trip: Duration,
+    measured: u64,
     silences: u32,
     failures: u32,
     wait: Duration,
@@ -161,13 +210,15 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        Self { silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None }
+        let (round_trip, measured) = (Duration::ZERO, 0);
+        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None }
     }
 
     /// Returns how long an answer may take.
     fn silence(&self) -> Duration {
         let doublings = (self.silences / DOUBLED_AFTER).min(u32::BITS - 1);
-        FIRST_PATIENCE.saturating_mul(1 << doublings).min(LONGEST_PATIENCE)
+        let first = FIRST_PATIENCE.max(self.round_trip.saturating_mul(ROUND_TRIPS));
+        first.saturating_mul(1 << doublings).min(LONGEST_PATIENCE)
     }
 
     /// Takes note of a silence. Returns whether it was one of several.
@@ -211,6 +262,8 @@ impl Reader {
     /// Creates a reader, and the channel for what it reads. Removes snapshots that an earlier process left.
     pub async fn new(start: Start) -> (Self, mpsc::Receiver<Delivery>) {
         remove_snapshots(&start.folder).await;
+        // Nothing is to be added before it was seen to be the right one.
+        start.stream.open_gate(0);
         let (deliveries, receiver) = mpsc::channel(MAX_WAITING);
         let reader = Self {
             stream: start.stream,
@@ -218,6 +271,8 @@ impl Reader {
             folder: start.folder,
             epoch: start.epoch,
             reached: AtomicU64::new(start.reached),
+            newest: Mutex::new(Newest::Applied(start.applied)),
+            check: start.check,
             deliveries,
             status: start.status,
             seen: watch::Sender::default(),
@@ -234,6 +289,7 @@ impl Reader {
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
     pub async fn run(&self) {
         let mut patience = Patience::new();
+        self.connection().settled().await;
         loop {
             let began = Instant::now();
             let stopped = tokio::select! {
@@ -244,6 +300,18 @@ impl Reader {
                 patience = Patience::new();
             }
             self.seen.send_modify(|seen| seen.restarts += 1);
+            let is_other = match &stopped {
+                Stop::Doubt => true,
+                Stop::Trouble(trouble) => is_of_another_stream(trouble),
+                Stop::Closed | Stop::Again | Stop::Silence => false,
+            };
+            if is_other {
+                self.stream.shut_gate();
+            }
+            // It may be back at once.
+            if !self.connection().is_up() && self.connection().settle(Trouble::NoAnswer).await.is_none() {
+                continue;
+            }
             let wait = match stopped {
                 Stop::Closed => return,
                 Stop::Doubt => patience.next_wait(),
@@ -314,17 +382,25 @@ impl Reader {
     }
 
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
+        let connects = self.connection().connects();
+        if patience.measured != connects
+            && let Some(round_trip) = self.connection().round_trip().await
+        {
+            (patience.round_trip, patience.measured) = (round_trip, connects);
+        }
         let state = self.look(patience).await?;
         self.recognise(&state).await?;
         let mut replaced_after = self.replaced_after.subscribe();
         let after = *replaced_after.borrow_and_update();
         if let Some(after) = after {
+            self.stream.open_gate(connects);
             return self.load(&state, after, Trouble::Differs { place: after }).await;
         }
         let reached = self.reached();
         match plan(&state, reached) {
-            Plan::Read => {}
+            Plan::Read => self.compare(&state).await?,
             Plan::Load => {
+                self.stream.open_gate(connects);
                 let stream = self.stream.name().to_owned();
                 return self
                     .load(&state, reached, Trouble::Hole { stream, first: state.first, reached })
@@ -340,6 +416,7 @@ impl Reader {
             Plan::Shorter => return Ok(Stop::Doubt),
         }
         patience.is_there();
+        self.stream.open_gate(connects);
         let consumer = self.consumer(patience.silence()).await?;
         let messages = consumer
             .stream()
@@ -352,7 +429,7 @@ impl Reader {
             .await;
         let mut messages = messages.map_err(|_| Stop::Silence)?;
         self.tell(LogStatus::Well);
-        let changed = self.keep_looking();
+        let changed = self.keep_looking(connects);
         tokio::pin!(changed);
         loop {
             let message = tokio::select! {
@@ -381,16 +458,23 @@ impl Reader {
                 u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
             );
             let payload = message.message.payload;
-            self.hand_over(Delivery::Message { place, at, payload, behind }, place).await?;
+            let newest = Newest::HandedOver(payload.clone());
+            self.hand_over(Delivery::Message { place, at, payload, behind }, place, newest).await?;
             patience.heard();
         }
     }
 
     /// Hands over what was read up to a place.
-    async fn hand_over(&self, delivery: Delivery, place: u64) -> Result<(), Stop> {
+    async fn hand_over(&self, delivery: Delivery, place: u64, newest: Newest) -> Result<(), Stop> {
         self.deliveries.send(delivery).await.map_err(|_| Stop::Closed)?;
+        let mut known = self.newest();
+        *known = newest;
         self.reached.store(place, Ordering::Release);
         Ok(())
+    }
+
+    fn newest(&self) -> MutexGuard<'_, Newest> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the stream.
@@ -407,9 +491,21 @@ impl Reader {
     }
 
     /// Looks at the stream again and again, until there is something to see for which reading has to begin anew.
-    async fn keep_looking(&self) -> Stop {
+    async fn keep_looking(&self, connects: u64) -> Stop {
         loop {
-            sleep(LOOK).await;
+            let next = sleep(LOOK);
+            tokio::pin!(next);
+            loop {
+                tokio::select! {
+                    () = &mut next => break,
+                    // What was asked of the last connection is not answered, and the servers may have less than they had.
+                    () = self.connection().changed() => {
+                        if self.connection().connects() != connects {
+                            return Stop::Again;
+                        }
+                    }
+                }
+            }
             let reached = self.reached();
             match self.stream.look_within(LONGEST_PATIENCE).await {
                 Ok(Some(state)) => {
@@ -442,6 +538,21 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Makes sure that the newest message that this node has is the one at that place of the stream. One that lost its end
+    /// and went on has others there, and the same epoch.
+    async fn compare(&self, state: &StreamState) -> Result<(), Stop> {
+        let reached = self.reached();
+        if !(state.first..=state.last).contains(&reached) {
+            return Ok(());
+        }
+        let Some(message) = self.stream.message(reached).await? else { return Ok(()) };
+        if self.newest().can_be(self.epoch, &message) {
+            return Ok(());
+        }
+        let stream = self.stream.name().to_owned();
+        Err(Stop::Trouble(Trouble::Rewritten { stream, place: reached }))
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
@@ -478,22 +589,43 @@ impl Reader {
             let place = snapshot.about.place;
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
-            match self.snapshots.download(&snapshot, &file).await {
+            match self.fetch(&snapshot, &file).await {
                 Ok(()) => {
-                    self.hand_over(Delivery::Replace { file, place }, place).await?;
+                    self.hand_over(Delivery::Replace { file, place }, place, Newest::Unknown).await?;
                     self.replaced_after
                         .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
                 }
-                Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
+                Err(Unfit::Transfer(TransferError::Trouble(trouble))) => return Err(trouble.into()),
                 // The one before it may do: the stream reaches back to it.
                 Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
             }
         }
-        // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
-        let _ = self.connection().client().publish(self.snapshots.wanted().to_owned(), Bytes::new()).await;
+        self.snapshots.ask().await;
         Err(Stop::Trouble(trouble))
     }
+
+    /// Downloads a snapshot, and makes sure that it can be loaded: the log could not go on with half of one.
+    async fn fetch(&self, snapshot: &Snapshot, file: &Path) -> Result<(), Unfit> {
+        self.snapshots.download(snapshot, file).await?;
+        let (check, path) = (self.check, file.to_owned());
+        let checked = spawn_blocking(move || check(&path)).await;
+        let checked = checked.unwrap_or_else(|error| Err(ExportError::Io(std::io::Error::other(error))));
+        if checked.is_err() {
+            // It is only in the way, and has what users may remove later.
+            let _ = tokio::fs::remove_file(file).await;
+        }
+        Ok(checked?)
+    }
+}
+
+/// Why a snapshot is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error(transparent)]
+    Transfer(#[from] TransferError),
+    #[error(transparent)]
+    Content(#[from] ExportError),
 }
 
 /// Removes the snapshots that an earlier process left in a folder.
@@ -523,9 +655,51 @@ fn is_lasting(trouble: &Trouble) -> bool {
     !matches!(trouble, Trouble::NoAnswer | Trouble::NotConnected { .. })
 }
 
+/// Tells whether trouble means that the stream is not the one that was read, or not as it has to be.
+fn is_of_another_stream(trouble: &Trouble) -> bool {
+    matches!(
+        trouble,
+        Trouble::Foreign(_)
+            | Trouble::Deleted { .. }
+            | Trouble::Shorter { .. }
+            | Trouble::Rewritten { .. }
+            | Trouble::OtherLog { .. }
+    )
+}
+
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use engine::command_log::envelope::{Content, Envelope, encode};
+
     use super::*;
+
+    #[test]
+    fn another_message_at_the_newest_place_is_found() {
+        let (epoch, sender) = (Epoch::from_bytes([7; 10]), Incarnation::from_bytes([1; 10]));
+        let message = |from, number| {
+            let content = Content::Proposals(Vec::new());
+            encode(epoch, &Envelope { from, number, uptime_millis: 0, content }).unwrap()
+        };
+        let foreign = Bytes::from_static(b"hello");
+        let other = Incarnation::from_bytes([2; 10]);
+        let handed_over = Newest::HandedOver(message(sender, 5));
+        let applied = Newest::Applied(HashMap::from([(sender, 5)]));
+        for (newest, message, can_be) in [
+            (&handed_over, message(sender, 5), true),
+            (&handed_over, message(sender, 4), false),
+            (&handed_over, foreign.clone(), false),
+            (&applied, message(sender, 5), true),
+            // It was published twice.
+            (&applied, message(sender, 4), true),
+            (&applied, message(sender, 6), false),
+            (&applied, message(other, 1), false),
+            (&applied, foreign, true),
+            (&Newest::Unknown, message(other, 9), true),
+        ] {
+            assert_eq!(newest.can_be(epoch, &message), can_be, "{message:?}");
+        }
+    }
 
     fn state(first: u64, last: u64) -> StreamState {
         StreamState { begins: 1, first, last, bytes: 0, max_bytes: None }
@@ -561,6 +735,9 @@ mod tests {
             patience.silent();
         }
         assert_eq!(seen, [1, 1, 1, 2, 2, 2, 4, 4]);
+        patience.round_trip = Duration::from_millis(600);
+        patience.silences = 0;
+        assert_eq!(patience.silence(), Duration::from_millis(1_800), "a slow network is not silent");
         patience.silences = u32::MAX;
         patience.silent();
         assert_eq!(patience.silence(), LONGEST_PATIENCE);

@@ -19,6 +19,7 @@ use async_nats::jetstream::{
     stream::{Info, StorageType},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
+use bytes::Bytes;
 use domain::{Epoch, Seq};
 use engine::storage::{Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
@@ -147,6 +148,14 @@ impl Snapshots {
     /// message is empty, and sent again every few seconds.
     pub fn wanted(&self) -> &str {
         &self.wanted
+    }
+
+    /// Asks for a new snapshot, of whichever node makes them. Nobody may hear it, so it has to be asked again.
+    pub async fn ask(&self) {
+        // Without a connection it would go out much later. It only fails if the client has ended.
+        if self.connection.is_up() {
+            let _ = self.connection.client().publish(self.wanted.clone(), Bytes::new()).await;
+        }
     }
 
     /// Uploads a file as a snapshot. Others see it when all of it is there. If there is a snapshot of that place already, this is

@@ -1,6 +1,6 @@
 //! The stream of the log: how it is made, how it is recognised, and how a log is founded in it.
 
-use std::{collections::HashMap, fmt::Display, time::Duration};
+use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self, Context, ErrorCode,
@@ -13,6 +13,7 @@ use async_nats::jetstream::{
 };
 use bytes::Bytes;
 use engine::command_log::transport::{MessageId, NotPublished};
+use tokio::{sync::watch, time::timeout};
 
 use crate::{
     connection::{Connection, NEEDED_PAYLOAD},
@@ -22,16 +23,33 @@ use crate::{
 
 /// How long the servers remember the ids of messages. It saves the log a second copy, and nothing depends on it.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// How long a message waits until it is known whether it may be added. The reader tells sooner what is wrong.
+const GATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a node sends on the subject on which snapshots are asked for, if the stream is full.
+pub(crate) const ROOM_WANTED: &[u8] = b"room";
 /// The key and the value of the metadata by which the stream is recognised.
 const KIND: (&str, &str) = ("qchat", "log");
 /// The key and the value of the metadata that say how its messages are read.
 const FORMAT: (&str, &str) = ("qchat.format", "1");
 
-/// The stream of the log. Clones share the connection.
+/// The stream of the log. Clones share the connection, and whether messages may be added.
 #[derive(Clone)]
 pub struct LogStream {
     connection: Connection,
     wanted: Wanted,
+    gate: Arc<watch::Sender<Gate>>,
+}
+
+/// Whether messages may be added to the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    /// Nobody reads it, so nobody has seen anything that speaks against it.
+    Unread,
+    /// It is the one that was read when this was the number of connections, or it has not been looked at if that is 0. After the
+    /// next connection it may be another: servers can come back with less than they had.
+    Open(u64),
+    /// It is not the one that was read, or not as it has to be.
+    Shut,
 }
 
 /// What the stream has to be.
@@ -39,6 +57,10 @@ pub struct LogStream {
 struct Wanted {
     stream: String,
     subject: String,
+    /// The subject on which snapshots are asked for.
+    snapshot: String,
+    /// The streams behind the snapshots and the session keys.
+    buckets: [String; 2],
     replicas: Replicas,
     max_bytes: i64,
 }
@@ -94,10 +116,12 @@ impl LogStream {
         let wanted = Wanted {
             stream: settings.name.stream(),
             subject: settings.name.subject(),
+            snapshot: settings.name.snapshot_wanted(),
+            buckets: [format!("OBJ_{}", settings.name.snapshots()), format!("KV_{}", settings.name.keys())],
             replicas: settings.replicas,
             max_bytes: i64::try_from(settings.max_log_bytes).unwrap_or(i64::MAX),
         };
-        Self { connection, wanted }
+        Self { connection, wanted, gate: Arc::new(watch::Sender::new(Gate::Unread)) }
     }
 
     /// Returns its name.
@@ -113,6 +137,41 @@ impl LogStream {
     /// Returns the connection.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Waits until messages may be added. A stream that is not the one that was read takes none: they would be lost with it, or hide
+    /// that others are missing.
+    ///
+    /// # Errors
+    /// [`NotPublished::OtherStream`] if it is not, or [`NotPublished::NoAnswer`] if that is not known within some seconds.
+    pub(crate) async fn takes_messages(&self) -> Result<(), NotPublished> {
+        let is_known = |gate: &Gate| match gate {
+            Gate::Unread | Gate::Shut => true,
+            Gate::Open(connects) => *connects == self.connection.connects(),
+        };
+        let mut gate = self.gate.subscribe();
+        match timeout(GATE_TIMEOUT, gate.wait_for(is_known)).await {
+            Ok(Ok(gate)) if *gate == Gate::Shut => Err(NotPublished::OtherStream),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(NotPublished::NoAnswer),
+        }
+    }
+
+    /// Notes that the stream was the one that is read, when this was the number of connections.
+    pub(crate) fn open_gate(&self, connects: u64) {
+        self.gate.send_replace(Gate::Open(connects));
+    }
+
+    /// Notes that the stream is not the one that is read, or not as it has to be.
+    pub(crate) fn shut_gate(&self) {
+        self.gate.send_replace(Gate::Shut);
+    }
+
+    /// Asks whoever makes snapshots to make room in the stream. Nobody may hear it, so it has to be asked again.
+    pub(crate) async fn ask_for_room(&self) {
+        let room = Bytes::from_static(ROOM_WANTED);
+        // It only fails if the client has ended.
+        let _ = self.connection.client().publish(self.wanted.snapshot.clone(), room).await;
     }
 
     /// Returns what is in the stream, after comparing its configuration with what is needed. `None` if there is no stream of
@@ -139,6 +198,24 @@ impl LogStream {
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
             Err(error) => Err(self.explain(&error)),
         }
+    }
+
+    /// Returns whether there is something of a log that was in the stream before: snapshots of it, or the session keys of its
+    /// nodes.
+    ///
+    /// # Errors
+    /// What keeps JetStream from answering.
+    pub(crate) async fn has_left_traces(&self) -> Result<bool, Trouble> {
+        for bucket in &self.wanted.buckets {
+            let subject = format!("STREAM.INFO.{bucket}");
+            match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
+                Ok(info) if info.state.messages > 0 => return Ok(true),
+                Ok(_) => {}
+                Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
+                Err(error) => return Err(self.explain(&error)),
+            }
+        }
+        Ok(false)
     }
 
     /// Returns what is in the stream. It is created if there is none: of several nodes that do so at once one succeeds,
@@ -212,9 +289,10 @@ impl LogStream {
             Err(error) => Err(match not_published(&error) {
                 NotPublished::Full => Trouble::NoRoom(error.to_string()),
                 NotPublished::Refused(reason) => Trouble::Refused(reason),
-                NotPublished::NoAnswer | NotPublished::NoStream | NotPublished::TooLarge => {
-                    self.connection.silence()
-                }
+                NotPublished::NoAnswer
+                | NotPublished::NoStream
+                | NotPublished::OtherStream
+                | NotPublished::TooLarge => self.connection.silence(),
             }),
         }
     }
@@ -372,6 +450,8 @@ mod tests {
         Wanted {
             stream: "qchat_log".to_owned(),
             subject: "qchat.log".to_owned(),
+            snapshot: "qchat.snapshot.wanted".to_owned(),
+            buckets: ["OBJ_qchat_snapshots", "KV_qchat_keys"].map(str::to_owned),
             replicas: Replicas::default(),
             max_bytes: 1 << 30,
         }

@@ -23,6 +23,7 @@ impl NatsTransport {
         if !connection.is_up() {
             return Err(NotPublished::NoAnswer);
         }
+        self.0.takes_messages().await?;
         let message = PublishMessage::build()
             .payload(payload)
             .message_id(id.to_string())
@@ -32,7 +33,11 @@ impl NatsTransport {
             Ok(acknowledgement) => acknowledgement.await,
             Err(error) => Err(error),
         };
-        acknowledged.map(drop).map_err(|error| not_published(&error))
+        let published = acknowledged.map(drop).map_err(|error| not_published(&error));
+        if published == Err(NotPublished::Full) {
+            self.0.ask_for_room().await;
+        }
+        published
     }
 }
 

@@ -82,6 +82,24 @@ pub enum Trouble {
         /// The place that this node has applied.
         reached: u64,
     },
+    /// The stream has another message at a place than this node has applied.
+    #[error(
+        "the stream {stream} has another message at place {place} than this node has applied: an old backup of it was restored, and the log went on from there. Go on from this node by founding the log again, or give this node an empty data folder to take over what is in the stream"
+    )]
+    Rewritten {
+        /// Its name.
+        stream: String,
+        /// The place.
+        place: u64,
+    },
+    /// There is no log, and there are snapshots or session keys of one.
+    #[error(
+        "the stream {stream} is missing or empty, and there are snapshots or session keys of a log that was in it: restore it from a backup, or found the log again from a node that had it; to begin with nothing, delete the buckets of snapshots and keys as well"
+    )]
+    Emptied {
+        /// Its name.
+        stream: String,
+    },
     /// The stream holds another log than the one that this node has applied.
     #[error("the stream {stream} holds another log than this node: it was founded anew")]
     OtherLog {

@@ -1,8 +1,8 @@
 //! Making snapshots: what one node does for all, so that the stream does not grow for ever, a new node does not read it from
 //! the beginning, and what was removed is gone from it after a while.
 //!
-//! A snapshot is made when the newest one is an interval old, when the stream has grown by a quarter of what it may hold, or
-//! when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all snapshots but
+//! A snapshot is made when the newest one is an interval old, when the stream has grown by a quarter of what it may hold, when
+//! it is half full and another snapshot makes room in it, or when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all snapshots but
 //! the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
 //! turns out to be damaged is made up for by the one before and the stream.
 //!
@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{About, FILE, Snapshot, Snapshots, TransferError};
 use crate::{
-    stream::{LogStream, StreamState},
+    stream::{LogStream, ROOM_WANTED, StreamState},
     trouble::Trouble,
 };
 
@@ -41,6 +41,8 @@ pub const INTERVAL: Duration = Duration::from_secs(15 * 60);
 const LOOKS: u32 = 10;
 /// The longest time between two looks.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// The shortest time between two looks because a node asks.
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 /// The shortest time between two snapshots that are made because a node asks.
 const ASKED_INTERVAL: Duration = Duration::from_secs(30);
 /// The part of what the stream may hold by which it grows before a snapshot is made at once.
@@ -90,6 +92,9 @@ pub struct Made {
 /// Why a snapshot was not made, or what is old was not deleted.
 #[derive(Debug, thiserror::Error)]
 enum NotMade {
+    /// The reader has the same trouble with the stream, and tells it.
+    #[error(transparent)]
+    Stream(Trouble),
     #[error(transparent)]
     Trouble(#[from] Trouble),
     #[error(transparent)]
@@ -130,7 +135,14 @@ impl SnapshotMaker {
             loop {
                 tokio::select! {
                     () = sleep_until(next) => break,
-                    Some(_) = wanted.next() => if schedule.ask(Instant::now()) { break },
+                    Some(asked) = wanted.next() => {
+                        let now = Instant::now();
+                        // Where room is wanted, what there is decides.
+                        let is_full = asked.payload == ROOM_WANTED && now >= next - look + SHORTEST_LOOK;
+                        if is_full || (asked.payload.is_empty() && schedule.ask(now)) {
+                            break;
+                        }
+                    }
                     Ok(()) = duty.changed() => break,
                 }
             }
@@ -138,7 +150,7 @@ impl SnapshotMaker {
             match done {
                 Ok(()) => told = None,
                 // There will be another look when there is a connection, and the reader tells what is wrong with it.
-                Err(NotMade::Trouble(Trouble::NotConnected { .. })) => {}
+                Err(NotMade::Trouble(Trouble::NotConnected { .. }) | NotMade::Stream(_)) => {}
                 Err(error) => {
                     self.made.send_modify(|made| made.failed += 1);
                     let error = error.to_string();
@@ -153,20 +165,34 @@ impl SnapshotMaker {
 
     /// Looks at what there is, and does what is due.
     async fn look(&self, schedule: &mut Schedule) -> Result<(), NotMade> {
+        // One more than are kept, so that a stream that is full has room afterwards.
+        for _ in 0..=KEPT {
+            if !self.look_once(schedule).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what there is, and does what is due. Returns whether it made a snapshot because the stream is crowded, so that
+    /// another may be of use at once.
+    async fn look_once(&self, schedule: &mut Schedule) -> Result<bool, NotMade> {
         let MakerParts { stream, duty, .. } = &self.parts;
         let is_mine = || *duty.borrow();
-        let state = stream.look().await?;
-        let state = state.ok_or_else(|| Trouble::Deleted { stream: stream.name().to_owned() })?;
+        let state = stream.look().await.map_err(NotMade::Stream)?;
+        let deleted = || NotMade::Stream(Trouble::Deleted { stream: stream.name().to_owned() });
+        let state = state.ok_or_else(deleted)?;
         let mut listed = self.list().await?;
         schedule.saw(listed.first().map(Snapshot::name), state.bytes, Instant::now());
         if !is_mine() {
-            return Ok(());
+            return Ok(false);
         }
-        let is_due = schedule.is_due(state.max_bytes, Instant::now());
+        let is_crowded = is_crowded(&state, listed.first().map(|newest| newest.about.place));
+        let is_due = is_crowded || schedule.is_due(state.max_bytes, Instant::now());
         // What a node asks for may replace one that is damaged.
         if is_due && (schedule.is_asked || self.has_more(&state, listed.first())?) {
             if !self.make().await? {
-                return Ok(());
+                return Ok(false);
             }
             schedule.made(Instant::now());
             listed = self.list().await?;
@@ -177,7 +203,7 @@ impl SnapshotMaker {
             self.purge(&listed).await?;
             self.delete_orphans(schedule).await?;
         }
-        Ok(())
+        Ok(is_crowded)
     }
 
     /// Returns the snapshots of the log, the newest first. Those of another log, that was in the stream before, are left
@@ -278,6 +304,13 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
         seq: log.seq,
         rules: replica.settings.rules.0,
     }))
+}
+
+/// Returns whether a stream is half full, and has messages that are purged with the next snapshot: because there is none yet, or
+/// because they are in the newest one, up to this place.
+fn is_crowded(state: &StreamState, newest: Option<u64>) -> bool {
+    let is_half_full = state.max_bytes.is_some_and(|max| state.bytes >= max / 2);
+    is_half_full && newest.is_none_or(|place| state.first <= place)
 }
 
 /// When a snapshot is due. Pure: it is told what is seen, and the time.
@@ -396,6 +429,19 @@ mod tests {
         assert!(!schedule.is_due(None, begun), "it may grow without a limit");
         schedule.saw(Some("2"), 1_500, begun);
         assert!(!schedule.is_due(MAX, begun), "there is a new one");
+    }
+
+    #[test]
+    fn a_stream_is_crowded_if_it_is_half_full_and_another_snapshot_makes_room() {
+        let state = |bytes, first| StreamState { begins: 1, first, last: 90, bytes, max_bytes: MAX };
+        assert!(!is_crowded(&state(1_999, 10), None));
+        assert!(is_crowded(&state(2_000, 10), None));
+        assert!(is_crowded(&state(4_000, 10), Some(50)));
+        assert!(
+            !is_crowded(&state(4_000, 51), Some(50)),
+            "the newest snapshot has nothing that is in the stream"
+        );
+        assert!(!is_crowded(&StreamState { max_bytes: None, ..state(4_000, 10) }, None));
     }
 
     #[test]

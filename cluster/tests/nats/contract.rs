@@ -31,7 +31,7 @@ use engine::{
         transport::Incarnation,
     },
     random,
-    storage::{LogState, ReplicaState, Store},
+    storage::{LogState, ReplicaState, Store, export},
 };
 use nats_fixture::Nats;
 use redb::{StorageBackend, backends::InMemoryBackend};
@@ -128,6 +128,13 @@ impl Harness for Streamed {
             folder: self.folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
+            applied: store
+                .producers()
+                .unwrap()
+                .into_iter()
+                .map(|(sender, known)| (sender, known.number))
+                .collect(),
+            check: |file| export::check(file).map(drop),
             status: sender.clone(),
         })
         .await;

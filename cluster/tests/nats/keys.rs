@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use nats_fixture::Nats;
 use tokio::sync::watch;
 
-use crate::support::{connect, settings, within};
+use crate::support::{connect, settings, until, within};
 
 fn keys(byte: u8) -> SessionKeys {
     SessionKeys { current: SessionKey([byte; KEY_BYTES]), old: None }
@@ -87,6 +87,26 @@ async fn of_two_rotations_at_once_one_holds() {
     assert_eq!(rotated[0], rotated[1]);
     assert_eq!(rotated[0].old, Some(keys(1).current));
     assert_eq!(nodes[0].read().await, Ok(Some(rotated[0])));
+}
+
+#[tokio::test]
+async fn keys_that_are_deleted_are_put_back_by_a_node_that_has_them() {
+    let Some(nats) = Nats::one().await else { return };
+    let (node, other) = (shared(&nats).await, shared(&nats).await);
+    let both = SessionKeys { old: Some(keys(1).current), ..keys(2) };
+    let followed = watch::Sender::new(node.agree(both).await.unwrap());
+    let kept = followed.subscribe();
+    let follower = tokio::spawn(async move { node.follow(&followed).await });
+    let client = connect(&settings(&nats)).await;
+    let jetstream = jetstream::new(client.client().clone());
+    let put_back = async || until(async || (other.read().await == Ok(Some(both))).then_some(())).await;
+    let bucket = jetstream.get_key_value("qchat_keys").await.unwrap();
+    bucket.purge("current").await.unwrap();
+    put_back().await;
+    jetstream.delete_key_value("qchat_keys").await.unwrap();
+    put_back().await;
+    assert_eq!(*kept.borrow(), both);
+    follower.abort();
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ use engine::{
     presence::{GRACE, MemberGuard, NodeId, OnlineGuard, Presence},
     progress::Progress,
     random,
-    storage::{LogState, ReplicaState, Store},
+    storage::{LogState, ReplicaState, Store, export},
     writer::{Writer, WriterHealth},
 };
 use nats_fixture::Nats;
@@ -124,6 +124,13 @@ impl Member {
             folder: folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
+            applied: store
+                .producers()
+                .unwrap()
+                .into_iter()
+                .map(|(sender, known)| (sender, known.number))
+                .collect(),
+            check: |file| export::check(file).map(drop),
             status: sender.clone(),
         })
         .await;

@@ -8,10 +8,10 @@ use cluster::Trouble;
 use domain::Epoch;
 use engine::command_log::transport::{Delivery, MessageId, NotPublished, Transport};
 use futures_util::StreamExt;
-use nats_fixture::Nats;
+use nats_fixture::{Nats, Slow};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{EPOCH, NODE, Node, Slow, message_of, settings, until, within};
+use crate::support::{EPOCH, NODE, Node, message_of, settings, until, within};
 
 #[tokio::test]
 async fn what_is_published_is_read_in_its_order_by_all() {
@@ -164,18 +164,19 @@ async fn a_stream_that_is_deleted_is_told_and_so_is_one_that_is_made_anew() {
     jetstream.delete_stream("qchat_log").await.unwrap();
     let deleted = "the stream qchat_log has been deleted: restore it from a backup, or found the log again";
     assert_eq!(reader.complaint().await, deleted);
-    assert_eq!(node.try_publish(11).await, Err(NotPublished::NoStream));
-
-    node.stream.create(1).await.unwrap();
-    node.publish_all(1..4).await;
+    // Nor is anything put into what takes its place.
+    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
+    let other = Node::join(&nats).await;
+    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
+    other.publish_all(1..4).await;
     reader
         .until_it_says("the stream qchat_log ends at place 3, and this node has applied 10: messages were lost, or an old backup was restored")
         .await;
 
     for number in 4..20 {
         let id = MessageId { from: NODE, number };
-        let other = message_of(Epoch::from_bytes([8; 10]), number);
-        node.transport.publish(id, other).await.unwrap();
+        let message = message_of(Epoch::from_bytes([8; 10]), number);
+        other.transport.publish(id, message).await.unwrap();
     }
     reader.until_it_says("the stream qchat_log holds another log than this node: it was founded anew").await;
 
@@ -184,9 +185,34 @@ async fn a_stream_that_is_deleted_is_told_and_so_is_one_that_is_made_anew() {
     node.stream.create(1).await.unwrap();
     for number in 1..13 {
         let id = MessageId { from: NODE, number: number + 100 };
-        node.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
+        other.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
     }
     reader.expect(11, 11..13).await;
+    node.publish(13).await;
+    reader.expect(13, 13..14).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_lost_its_end_and_went_on_is_not_taken_for_the_one_that_was_read() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let mut reader = node.read_after(0).await;
+    node.publish_all(1..11).await;
+    reader.expect(1, 1..11).await;
+    let jetstream = jetstream::new(node.stream.connection().client().clone());
+    jetstream.delete_stream("qchat_log").await.unwrap();
+    // An old backup is restored, and a node that had no more goes on from it.
+    let other = Node::join(&nats).await;
+    let publish = async |number| {
+        let id = MessageId { from: NODE, number: number + 100 };
+        other.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
+    };
+    for number in (1..6).chain(21..31) {
+        publish(number).await;
+    }
+    let line = "the stream qchat_log has another message at place 10 than this node has applied: an old backup of it was restored, and the log went on from there. Go on from this node by founding the log again, or give this node an empty data folder to take over what is in the stream";
+    reader.until_it_says(line).await;
+    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
 }
 
 #[tokio::test]

@@ -6,12 +6,12 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use cluster::snapshots::{About, Snapshot, TransferError};
 use domain::{Epoch, Seq};
-use engine::command_log::transport::Delivery;
+use engine::{command_log::transport::Delivery, storage::export::ExportError};
 use futures_util::StreamExt;
 use nats_fixture::Nats;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{EPOCH, Node};
+use crate::support::{EPOCH, Node, UNFIT};
 
 /// More than five parts, the last of which is not full.
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
@@ -171,6 +171,34 @@ async fn a_reader_loads_the_snapshot_before_a_damaged_one() {
     let mut reader = node.read_after(0).await;
     let Delivery::Replace { place: 5, .. } = reader.next().await else { panic!("another snapshot") };
     reader.expect(6, 6..11).await;
+}
+
+#[tokio::test]
+async fn a_reader_loads_the_snapshot_before_one_that_this_version_cannot_load_and_asks_for_another() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let client = node.stream.connection().client();
+    let mut asked = client.subscribe(node.snapshots.wanted().to_owned()).await.unwrap();
+    node.publish_all(1..11).await;
+    upload(&node, about(5)).await;
+    let file = node.folder.path().join("made");
+    fs::write(&file, UNFIT).unwrap();
+    node.snapshots.upload(&file, about(8)).await.unwrap();
+    node.stream.purge_before(6).await.unwrap();
+    let mut reader = node.read_after(0).await;
+    let Delivery::Replace { place: 5, .. } = reader.next().await else { panic!("another snapshot") };
+    reader.expect(6, 6..11).await;
+    // Where that one is no help.
+    node.stream.purge_before(8).await.unwrap();
+    let mut reader = node.read_after(0).await;
+    assert_eq!(
+        reader.complaint().await,
+        format!("the snapshot of place 8 could not be loaded: {}", ExportError::Newer)
+    );
+    crate::support::within(asked.next()).await.unwrap();
+    upload(&node, about(9)).await;
+    let Delivery::Replace { place: 9, .. } = reader.next().await else { panic!("another snapshot") };
+    reader.expect(10, 10..11).await;
 }
 
 #[tokio::test]

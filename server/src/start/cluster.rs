@@ -274,7 +274,7 @@ impl Joining {
             return Ok((Arc::clone(given), None));
         }
         let shared = SharedKeys::new(self.connection.clone(), &self.nats);
-        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir).await?;
+        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir, self.status.clone()).await?;
         Ok((shared.sessions(), Some(shared)))
     }
 
@@ -371,6 +371,7 @@ impl Joining {
     /// from it.
     async fn join(&self) -> Result<Begun, StartError> {
         let mut base = None;
+        self.connection.settled().await;
         loop {
             match self.try_to_join(&mut base).await {
                 Ok(begun) => {
@@ -379,6 +380,7 @@ impl Joining {
                 }
                 Err(NotJoined::Failed(error)) => return Err(error),
                 Err(NotJoined::Trouble(trouble)) => {
+                    let Some(trouble) = self.connection.settle(trouble).await else { continue };
                     self.status.set(Part::Stream, LogStatus::Trouble(trouble.to_string()));
                 }
             }
@@ -393,10 +395,10 @@ impl Joining {
     async fn try_to_join(&self, base: &mut Option<u64>) -> Result<Begun, NotJoined> {
         let unreadable = |error| NotJoined::Failed(self.unreadable(error));
         let stored = self.stored().map_err(unreadable)?;
-        let state = self.stream.open().await?;
+        let state = self.stream.look().await?;
         let founder = match stored {
-            Some(log) if state.is_unfounded() => {
-                let place = state.begins - 1;
+            Some(log) if state.is_none_or(|state| state.is_unfounded()) => {
+                let place = state.map_or(0, |state| state.begins - 1);
                 if *base != Some(place) {
                     self.upload_base(log, place).await?;
                     *base = Some(place);
@@ -461,18 +463,18 @@ impl Joining {
     async fn begin(&self, joined: &Joined) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
         let loaded = self.snapshots.load_newest(joined.epoch, &self.store, &self.settings.data_dir).await;
-        match loaded {
+        let unusable = match loaded {
             Ok(Some(_)) => return Ok(()),
-            Ok(None) => {}
+            Ok(None) => None,
             Err(LoadError::Trouble(trouble)) => return Err(trouble.into()),
-            Err(LoadError::Unusable { place, reason }) => {
-                return Err(Trouble::Snapshot { place, reason }.into());
-            }
+            Err(LoadError::Unusable { place, reason }) => Some(Trouble::Snapshot { place, reason }),
             Err(LoadError::Store(error)) => return Err(failed(error)),
-        }
+        };
+        // Where all of the log is in the stream, no snapshot is needed.
         let Some(founding) = joined.founding.filter(|founding| founding.base.is_none()) else {
+            self.snapshots.ask().await;
             let (stream, first) = (self.stream.name().to_owned(), joined.stream.first);
-            return Err(Trouble::Hole { stream, first, reached: 0 }.into());
+            return Err(unusable.unwrap_or(Trouble::Hole { stream, first, reached: 0 }).into());
         };
         let log = LogState { epoch: joined.epoch, seq: founding.seq, at: founding.at };
         let clock = LogClock::new(founding.at, founding.clock_offset);
@@ -492,6 +494,7 @@ impl Joining {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
+        let applied = self.store.producers().map_err(unreadable)?;
         let clock = Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime)));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
@@ -499,6 +502,8 @@ impl Joining {
             folder: self.settings.data_dir.clone(),
             epoch: self.store.epoch(),
             reached: state.place,
+            applied: applied.into_iter().map(|(sender, newest)| (sender, newest.number)).collect(),
+            check: |file| export::check(file).map(drop),
             status: self.status.clone(),
         })
         .await;

@@ -8,7 +8,10 @@ use std::{
 };
 
 use ::cluster::keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys};
-use engine::random;
+use engine::{
+    command_log::status::{LogStatus, Part, StatusSender},
+    random,
+};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -50,6 +53,7 @@ pub fn given(path: &Path) -> Result<Sessions, KeyFileError> {
 /// Session keys that all nodes share. The data folder has a copy of them.
 pub struct SharedSessionKeys {
     shared: SharedKeys,
+    status: StatusSender,
     sessions: Arc<Sessions>,
     files: Files,
     /// What to ask for. `None` as soon as the keys in force are known.
@@ -73,13 +77,17 @@ impl SharedSessionKeys {
     ///
     /// # Errors
     /// [`KeyFileError`] if the files cannot be used.
-    pub async fn open(shared: SharedKeys, data_dir: &Path) -> Result<Self, KeyFileError> {
+    pub async fn open(
+        shared: SharedKeys,
+        data_dir: &Path,
+        status: StatusSender,
+    ) -> Result<Self, KeyFileError> {
         let [current, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| data_dir.join(name));
         let files = Files { current, old };
         let own = files.read()?;
         let settled = match own.current {
-            Some(_) => timeout(PATIENCE, settle(&shared, own)).await.ok(),
-            None => Some(settle(&shared, own).await),
+            Some(_) => timeout(PATIENCE, settle(&shared, own, &status)).await.ok(),
+            None => Some(settle(&shared, own, &status).await),
         };
         if let Some(settled) = settled {
             files.write(settled)?;
@@ -88,6 +96,7 @@ impl SharedSessionKeys {
         let in_force = settled.unwrap_or_else(|| begin_with(own.current.unwrap_or(own.drawn)));
         Ok(Self {
             shared,
+            status,
             sessions: Arc::new(Sessions::new(keys(&in_force))),
             files,
             own: watch::Sender::new(settled.is_none().then_some(own)),
@@ -104,7 +113,7 @@ impl SharedSessionKeys {
     pub async fn run(&self) {
         let own = *self.own.borrow();
         if let Some(own) = own {
-            let settled = settle(&self.shared, own).await;
+            let settled = settle(&self.shared, own, &self.status).await;
             self.put_in_force(settled).await;
             self.known.send_replace(settled);
             self.own.send_replace(None);
@@ -132,16 +141,17 @@ impl SharedSessionKeys {
     }
 }
 
-/// Asks for the keys in force until they are known.
-async fn settle(shared: &SharedKeys, own: OwnKeys) -> SessionKeys {
-    let mut told = None;
+/// Asks for the keys in force until they are known, and tells what keeps them from being known.
+async fn settle(shared: &SharedKeys, own: OwnKeys, status: &StatusSender) -> SessionKeys {
     loop {
         match shared.settle(own).await {
-            Ok(keys) => return keys,
-            Err(trouble) if told.as_ref() == Some(&trouble) => {}
+            Ok(keys) => {
+                status.set(Part::SessionKeys, LogStatus::Well);
+                return keys;
+            }
             Err(trouble) => {
-                tracing::warn!(%trouble, "the session keys of all nodes are not known yet");
-                told = Some(trouble);
+                let Some(trouble) = shared.connection().settle(trouble).await else { continue };
+                status.set(Part::SessionKeys, LogStatus::Trouble(trouble.to_string()));
             }
         }
         sleep(RETRY).await;
