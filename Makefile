@@ -52,6 +52,7 @@ torture: setup
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
+	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored disk_of_nats
 
 # Runs the soak test: one hour of mixed load, during which the resource usage of the server must not grow
 soak: setup

@@ -30,26 +30,26 @@ use crate::{
 };
 
 /// How long something between processes may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two questions.
-const BETWEEN: Duration = Duration::from_millis(20);
+pub(crate) const BETWEEN: Duration = Duration::from_millis(20);
 /// The number of kills.
 const KILLS: u64 = 5;
 /// The number of clients of each node.
 const CLIENTS: usize = 3;
 
 /// A NATS server, and what its nodes are told.
-struct Cluster {
-    nats: Nats,
-    settings: Vec<(&'static str, String)>,
+pub(crate) struct Cluster {
+    pub(crate) nats: Nats,
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         Some(Self::of(Nats::one().await?))
     }
 
-    fn of(nats: Nats) -> Self {
+    pub(crate) fn of(nats: Nats) -> Self {
         let settings = vec![
             ("QCHAT_NATS_URL", nats.urls().join(",")),
             ("QCHAT_NATS_REPLICAS", "1".to_owned()),
@@ -59,32 +59,35 @@ impl Cluster {
     }
 
     /// Starts a node, which may not be ready yet.
-    fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
+    pub(crate) fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Process::start_with(folder, &[settings.as_slice(), more].concat())
     }
 
     /// Starts a node, and waits until it is ready.
-    async fn node(&self, folder: &Path) -> Process {
+    pub(crate) async fn node(&self, folder: &Path) -> Process {
         let node = self.begin(folder, &[]);
         until_ready(node.address).await;
         node
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// Returns what `/readyz` says, without `not ready: `, one reason after the other.
-async fn reasons(address: SocketAddr) -> Vec<String> {
+pub(crate) async fn reasons(address: SocketAddr) -> Vec<String> {
     let said = reqwest::get(format!("http://{address}/readyz")).await.unwrap().text().await.unwrap();
     let lines = said.lines().filter(|line| *line != "ready");
     lines.map(|line| line.strip_prefix("not ready: ").unwrap().to_owned()).collect()
 }
 
 /// Waits until a node has these reasons not to be ready.
-async fn until(address: SocketAddr, mut are_expected: impl FnMut(&[String]) -> bool) -> Vec<String> {
+pub(crate) async fn until(
+    address: SocketAddr,
+    mut are_expected: impl FnMut(&[String]) -> bool,
+) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let now = reasons(address).await;
@@ -96,17 +99,17 @@ async fn until(address: SocketAddr, mut are_expected: impl FnMut(&[String]) -> b
     }
 }
 
-async fn until_ready(address: SocketAddr) {
+pub(crate) async fn until_ready(address: SocketAddr) {
     until(address, <[String]>::is_empty).await;
 }
 
 /// Waits until a node says a sentence among others.
-async fn until_said(address: SocketAddr, sentence: &str) {
+pub(crate) async fn until_said(address: SocketAddr, sentence: &str) {
     until(address, |reasons| reasons.iter().any(|reason| reason.contains(sentence))).await;
 }
 
 /// Starts a chat. Returns also the cookie that says how far the log is.
-async fn start_chat(person: &Person) -> (ChatId, String) {
+pub(crate) async fn start_chat(person: &Person) -> (ChatId, String) {
     let answer = person.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     let path = answer.headers[LOCATION].to_str().unwrap();
@@ -244,7 +247,7 @@ async fn users_of_all_nodes_are_online_on_each_and_their_sessions_hold_there() {
 }
 
 /// Waits until a metric of a node is as expected.
-async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnMut(u64) -> bool) {
+pub(crate) async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnMut(u64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
@@ -258,7 +261,7 @@ async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnM
 }
 
 /// Waits until a node has applied an entry, and shows a chat.
-async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
+pub(crate) async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
     until_metric(node.address, "qchat_log_seq", |reached| reached >= seq).await;
     let person = Person { address: node.address, ..person.clone() };
     assert_eq!(person.get(&format!("/chat/{chat}")).await.status, StatusCode::OK);
