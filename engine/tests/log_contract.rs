@@ -26,6 +26,7 @@ use engine::{
         status,
         transport::Incarnation,
     },
+    metrics::ReplicationMetrics,
     random,
     storage::{LogState, ReplicaState, Store},
 };
@@ -139,6 +140,7 @@ impl Harness for Replicated {
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::clone(&clock),
             status: sender.clone(),
+            metrics: ReplicationMetrics::default(),
         };
         let place = store.replica().unwrap().unwrap().place;
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();

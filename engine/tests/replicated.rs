@@ -30,6 +30,7 @@ use engine::{
         status::{self, LogStatus, Part, StatusReceiver},
         transport::{Delivery, Incarnation},
     },
+    metrics::ReplicationMetrics,
     storage::{Advance, LogState, MARK_PLACES, ReplicaState, Store, StoreError},
     supervisor::Panics,
     writer::commit,
@@ -140,6 +141,7 @@ impl Node {
             checkpoint_after: CHECKPOINT_AFTER,
             clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         let batching = runtime.spawn(async move { batcher.run().await });

@@ -46,7 +46,7 @@ use crate::{
     http::{
         self, assets,
         listener::{self, ListenerMetrics},
-        metrics::{Metrics, Observed},
+        metrics::{Metrics, Observed, cluster::ClusterMetrics},
         origin::Refusals,
         render::PageRenderer,
         session::{KeyError, Sessions},
@@ -159,6 +159,8 @@ pub struct LogParts<L> {
     pub first: Option<Proposal>,
     /// Why the log is not ready. `None` in a single process, whose log is ready whenever its writer is well.
     pub check: Option<Check>,
+    /// What is measured of a node of a cluster. `None` in a single process.
+    pub metrics: Option<Arc<ClusterMetrics>>,
     /// The tasks between the two ends of the log. `None` in a single process, where nothing is between them.
     pub tasks: Option<LogTasks>,
 }
@@ -273,7 +275,8 @@ async fn assemble<L: Log + 'static>(
 ) -> Result<(Box<Node>, Arc<AppState>), StartError> {
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
-    let LogParts { store, sequencer, log, clock, steady, duty, first, check, tasks: log_tasks } = parts;
+    let LogParts { store, sequencer, log, clock, steady, duty, first, check, .. } = parts;
+    let LogParts { metrics: cluster_metrics, tasks: log_tasks, .. } = parts;
     let Watched { health, panics, stop, listener_metrics } = watched.clone();
     let data_dir = &settings.data_dir;
     let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
@@ -355,6 +358,9 @@ async fn assemble<L: Log + 'static>(
     engine.register_metrics(&mut registry);
     renderer.register_metrics(&mut registry);
     listener_metrics.register(&mut registry);
+    if let Some(metrics) = cluster_metrics {
+        metrics.register(&mut registry);
+    }
     let metrics = Metrics::new(
         registry,
         Observed {

@@ -81,6 +81,10 @@ pub struct SnapshotMaker {
 pub struct Made {
     /// The newest snapshot of the log. `None` if there is none, or none has been seen.
     pub newest: Option<About>,
+    /// The size of the newest snapshot in bytes, or 0.
+    pub bytes: u64,
+    /// When this node saw the newest snapshot first. `None` if it has not seen one.
+    pub seen_at: Option<Instant>,
     /// The number of snapshots that this node has made.
     pub made: u64,
     /// The number of times that this node could not make one, or not delete what is old.
@@ -187,7 +191,15 @@ impl SnapshotMaker {
         let mut listed = self.parts.snapshots.list().await?;
         listed.retain(|snapshot| snapshot.about.epoch == epoch);
         let newest = listed.first().map(|snapshot| snapshot.about);
-        self.made.send_if_modified(|made| std::mem::replace(&mut made.newest, newest) != newest);
+        self.made.send_if_modified(|made| {
+            if made.newest == newest {
+                return false;
+            }
+            made.newest = newest;
+            made.bytes = listed.first().map_or(0, |snapshot| snapshot.bytes);
+            made.seen_at = newest.map(|_| Instant::now());
+            true
+        });
         Ok(listed)
     }
 

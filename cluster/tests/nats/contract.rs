@@ -30,6 +30,7 @@ use engine::{
         status,
         transport::Incarnation,
     },
+    metrics::ReplicationMetrics,
     random,
     storage::{LogState, ReplicaState, Store},
 };
@@ -142,6 +143,7 @@ impl Harness for Streamed {
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
             status: sender,
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         // The reader ends when everything of this node was published and read back.

@@ -29,6 +29,7 @@ use engine::{
     },
     fanout::Fanout,
     lobby::Lobby,
+    metrics::ReplicationMetrics,
     nodes::{members::Standing, message::Versions},
     presence::{GRACE, MemberGuard, NodeId, OnlineGuard, Presence},
     progress::Progress,
@@ -138,6 +139,7 @@ impl Member {
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
             status: sender.clone(),
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         let clock = clock::system();

@@ -11,7 +11,7 @@ use domain::{Epoch, Rules};
 use postcard::ser_flavors::Size;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,10 @@ use super::{
     status::{LogStatus, Part, StatusSender},
     transport::{Incarnation, MessageId, Transport},
 };
-use crate::clock::ReplicaClock;
+use crate::{
+    clock::ReplicaClock,
+    metrics::{self, ReplicationMetrics},
+};
 
 /// The maximum number of proposals in a message.
 const MESSAGE_PROPOSALS: usize = 256;
@@ -129,6 +132,7 @@ pub struct Batcher<T> {
     from: Incarnation,
     clock: Arc<ReplicaClock>,
     status: StatusSender,
+    metrics: ReplicationMetrics,
 }
 
 /// What is to be published.
@@ -150,10 +154,10 @@ impl<T: Transport> Batcher<T> {
         in_flight: Arc<InFlight>,
         (from, published): (Incarnation, u64),
         clock: Arc<ReplicaClock>,
-        status: StatusSender,
+        (status, metrics): (StatusSender, ReplicationMetrics),
     ) -> Self {
         let work = Mutex::new(Work { queue, current: None, number: published, rules: None });
-        Self { work, transport, in_flight, from, clock, status }
+        Self { work, transport, in_flight, from, clock, status, metrics }
     }
 
     /// Publishes what is proposed, until nobody can propose any more and all messages of this node have been read back,
@@ -215,7 +219,10 @@ impl<T: Transport> Batcher<T> {
     /// answer may be lost.
     async fn publish(&self, message: &mut Envelope) {
         let MessageId { from, number } = MessageId { from: self.from, number: message.number };
-        let mut wait = FIRST_WAIT;
+        let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
+        if let Content::Proposals(proposals) = &message.content {
+            self.metrics.proposals.observe(f64::from(u32::try_from(proposals.len()).unwrap_or(u32::MAX)));
+        }
         loop {
             message.uptime_millis = u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX);
             let payload = match encode(self.in_flight.epoch(), message) {
@@ -231,12 +238,14 @@ impl<T: Transport> Batcher<T> {
                 () = self.in_flight.has_read(number) => Ok(()),
             };
             let Err(error) = published else { break };
+            self.metrics.publish_failures.inc();
             self.status.set(Part::Publisher, LogStatus::Waiting(error));
             tokio::select! {
                 () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
                 () = self.in_flight.has_read(number) => break,
             }
         }
+        metrics::observe(&self.metrics.publish, begun.elapsed());
         self.status.set(Part::Publisher, LogStatus::Well);
     }
 }

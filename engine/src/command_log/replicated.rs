@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     clock::ReplicaClock,
+    metrics::ReplicationMetrics,
     storage::{Advance, MARK_PLACES, Producer, Store, StoreError, export::ExportError},
 };
 
@@ -78,6 +79,8 @@ pub struct Opening<T> {
     pub checkpoint_after: Duration,
     /// Where the log tells how it is doing.
     pub status: StatusSender,
+    /// Where the log counts and measures.
+    pub metrics: ReplicationMetrics,
 }
 
 /// Opens a replicated log, which goes on where the store ends.
@@ -89,7 +92,7 @@ pub fn open<T: Transport>(
     opening: Opening<T>,
 ) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
     let Opening { me, published, transport, deliveries, newest, rules, clock, .. } = opening;
-    let Opening { checkpoint_after, status, .. } = opening;
+    let Opening { checkpoint_after, status, metrics, .. } = opening;
     let applied = Applied::of(store)?;
     let in_flight = Arc::new(InFlight::new(applied.epoch, published));
     let (sender, receiver) = queue();
@@ -100,7 +103,7 @@ pub fn open<T: Transport>(
         Arc::clone(&in_flight),
         (me, published),
         Arc::clone(&clock),
-        status.clone(),
+        (status.clone(), metrics.clone()),
     );
     let progress = if newest <= applied.place { Progress::Live } else { Progress::CatchingUp };
     let mut log = ReplicatedLog {
@@ -113,6 +116,7 @@ pub fn open<T: Transport>(
         parts: Vec::new(),
         in_flight,
         status,
+        metrics,
         checkpoint_after,
         checkpoint: None,
         stopped: None,
@@ -171,6 +175,7 @@ pub struct ReplicatedLog {
     parts: Vec<MessagePart>,
     in_flight: Arc<InFlight>,
     status: StatusSender,
+    metrics: ReplicationMetrics,
     checkpoint_after: Duration,
     /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
     checkpoint: Option<Instant>,
@@ -422,6 +427,7 @@ impl ReplicatedLog {
             Ok(Decoded::Envelope(envelope)) => self.accept(gathered, at, envelope),
             Ok(Decoded::Skipped(reason)) => {
                 tracing::warn!(place, %reason, "a message of the stream is skipped");
+                self.metrics.skipped.inc();
                 gathered.add(Vec::new(), self.applied.advance(Vec::new()));
             }
             Err(NotDecodable::Newer { format }) => self.halt(LogStatus::NeedsFormat { place, format }),
@@ -463,6 +469,7 @@ impl ReplicatedLog {
         }
         let callers = if from == self.me { self.in_flight.take(number) } else { Vec::new() };
         if is_repeated {
+            self.metrics.repeated.inc();
             return gathered.add(Vec::new(), self.applied.advance(Vec::new()));
         }
         let mut clock = known.map(|known| known.clock);

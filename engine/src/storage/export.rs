@@ -7,7 +7,7 @@
 //! frames             each: length of the part (u32), checksum (u32), part; numbers are little endian
 //! ```
 //!
-//! A part is postcard. [`Part::Head`] is the first, [`Part::End`] the last, and nothing follows it. Between them are parts
+//! A part is postcard. The head is the first, the end the last, and nothing follows it. Between them are parts
 //! with the rows of the tables, in the order of their numbers and of their keys. Each checksum is the CRC-32 of the file
 //! up to there without the other checksums, so that a frame is refused that is damaged, missing, repeated or moved.
 //!

@@ -1,6 +1,8 @@
 //! `/metrics`: metrics for the operator, in the text format of Prometheus. Names, labels and what to do about them are in
 //! `docs/operations.md`.
 
+pub mod cluster;
+
 use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use axum::{
@@ -193,6 +195,9 @@ impl Collector for Observed {
             "Number of running asynchronous tasks.",
             count(Handle::current().metrics().num_alive_tasks()),
         )?;
+        if self.log_check.is_none() {
+            gauge(cluster::BEHIND, cluster::BEHIND_HELP, 0)?;
+        }
         let Seq(seq) = self.engine.newest_seq().unwrap_or_default();
         gauge("qchat_log_seq", "Sequence number of the newest log entry.", seq)?;
         let started_at = self.started_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -8,7 +8,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use ::cluster::{
     reader::{Reader, Start},
     snapshots::{
         About, FILE, LoadError, Snapshots, TransferError,
-        maker::{MakerParts, SnapshotMaker},
+        maker::{Made, MakerParts, SnapshotMaker},
     },
     stream::LogStream,
     transport::NatsTransport,
@@ -37,7 +37,8 @@ use engine::{
         transport::Incarnation,
     },
     expiry::Duty,
-    nodes::message::Versions,
+    metrics::ReplicationMetrics,
+    nodes::{members::Standing, message::Versions},
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -61,6 +62,7 @@ use crate::{
     Settings,
     http::{
         self,
+        metrics::cluster::ClusterMetrics,
         session::Sessions,
         starting,
         state::{AppState, Check},
@@ -251,9 +253,13 @@ impl Joining {
         let Some(keys) = keys.await else { return Ok(None) };
         let (sessions, shared_keys) = keys?;
         let (parts, duty) = self.open_log(begun, check).await?;
-        let sequencer = Arc::clone(&parts.sequencer);
+        let (sequencer, metrics) = (Arc::clone(&parts.sequencer), parts.metrics.clone());
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        self.start_members(&mut node, &state, duty, shared_keys);
+        let members = self.start_members(&mut node, &state, duty, shared_keys);
+        if let Some(metrics) = metrics {
+            // It is set once.
+            let _ = metrics.members.set(members);
+        }
         let caught_up = self.caught_up(sequencer);
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
@@ -279,14 +285,14 @@ impl Joining {
     }
 
     /// Starts what a node does as one of several, beside the log. These tasks end with those of the background, which is
-    /// before users are told to reconnect.
+    /// before users are told to reconnect. Returns what becomes known of the other nodes and of the snapshots.
     fn start_members(
         &self,
         node: &mut Node,
         state: &AppState,
         duty: watch::Sender<bool>,
         keys: Option<SharedSessionKeys>,
-    ) {
+    ) -> (watch::Receiver<Standing>, watch::Receiver<Made>) {
         let is_mine = duty.subscribe();
         let ephemeral = Arc::new(Ephemeral::new(
             self.connection.clone(),
@@ -315,6 +321,7 @@ impl Joining {
         if let Some(keys) = keys {
             tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
         }
+        let known = (ephemeral.standing(), maker.made());
         if let Some(LogTasks { reading, reader, ephemeral: of_log, .. }) = &mut node.log_tasks {
             let standing = ephemeral.standing();
             reading.spawn("mending", reader, move |reader| {
@@ -323,6 +330,7 @@ impl Joining {
             });
             *of_log = Some(ephemeral);
         }
+        known
     }
 
     /// Waits until everything has been read, a message of this node included: it proves that the node can write, and brings
@@ -502,6 +510,7 @@ impl Joining {
             status: self.status.clone(),
         })
         .await;
+        let replication = ReplicationMetrics::default();
         let opening = Opening {
             me: self.me,
             published: begun.published,
@@ -513,9 +522,18 @@ impl Joining {
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,
             status: self.status.clone(),
+            metrics: replication.clone(),
         };
         let (sequencer, log, batcher) = replicated::open(&self.store, opening).map_err(unreadable)?;
         let (duty, is_mine) = watch::channel(false);
+        let metrics = Arc::new(ClusterMetrics {
+            replication,
+            connection: self.connection.clone(),
+            status: self.readiness.clone(),
+            seen: reader.seen(),
+            duty: is_mine.clone(),
+            members: OnceLock::new(),
+        });
         let parts = LogParts {
             store: Arc::clone(&self.store),
             sequencer: Arc::new(sequencer),
@@ -525,6 +543,7 @@ impl Joining {
             duty: Duty::Shared(is_mine),
             first: None,
             check: Some(check),
+            metrics: Some(metrics),
             tasks: Some(LogTasks::start(&self.watched.panics, batcher, reader)),
         };
         Ok((parts, duty))
