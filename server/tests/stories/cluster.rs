@@ -39,13 +39,13 @@ const KILLS: u64 = 5;
 const CLIENTS: usize = 3;
 
 /// A NATS server, and what its nodes are told.
-struct Cluster {
+pub(crate) struct Cluster {
     nats: Nats,
     settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         Some(Self::of(Nats::one().await?))
     }
 
@@ -59,7 +59,7 @@ impl Cluster {
     }
 
     /// Starts a node, which may not be ready yet.
-    fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
+    pub(crate) fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Process::start_with(folder, &[settings.as_slice(), more].concat())
     }
@@ -96,7 +96,7 @@ async fn until(address: SocketAddr, mut are_expected: impl FnMut(&[String]) -> b
     }
 }
 
-async fn until_ready(address: SocketAddr) {
+pub(crate) async fn until_ready(address: SocketAddr) {
     until(address, <[String]>::is_empty).await;
 }
 
