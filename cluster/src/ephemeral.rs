@@ -73,6 +73,8 @@ pub struct EphemeralParts {
     pub lobby: Arc<Lobby>,
     /// How the log is doing, and where it is told what keeps this node from being one of the others.
     pub status: StatusSender,
+    /// Whether this node leaves what one does for all to another.
+    pub resigned: watch::Receiver<bool>,
     /// Whether this node does what one does for all. It begins with `false`.
     pub duty: watch::Sender<bool>,
 }
@@ -259,7 +261,9 @@ impl Ephemeral {
         })?;
         let position = replica.zip(log).map(|(replica, log)| Position {
             epoch: log.epoch,
-            is_ready: self.connection.is_up() && is_of_use(&self.parts.status.subscribe()),
+            is_ready: self.connection.is_up()
+                && is_of_use(&self.parts.status.subscribe())
+                && !*self.parts.resigned.borrow(),
             place: replica.place,
             seq: log.seq,
             mark: Mark { place: replica.mark.0, digest: replica.mark.1 },

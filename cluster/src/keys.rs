@@ -139,13 +139,15 @@ impl SharedKeys {
         if let Some((keys, _)) = self.read_from(&store).await? {
             return Ok(keys);
         }
+        // The old one first: whoever sees the current one alone takes it that there is no other, and forgets it.
+        if let Some(old) = mine.old
+            && let Err(error) = store.create(OLD, old.bytes()).await
+            && error.kind() != CreateErrorKind::AlreadyExists
+        {
+            return Err(self.connection.silence());
+        }
         match store.create(CURRENT, mine.current.bytes()).await {
-            Ok(_) => {
-                if let Some(old) = mine.old {
-                    store.put(OLD, old.bytes()).await.map_err(|_| self.connection.silence())?;
-                }
-                Ok(mine)
-            }
+            Ok(_) => self.read_soon(&store).await,
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.read_soon(&store).await,
             Err(_) => Err(self.connection.silence()),
         }
@@ -215,7 +217,15 @@ impl SharedKeys {
 
     async fn follow_once(&self, keys: &watch::Sender<SessionKeys>) -> Result<(), Trouble> {
         self.connection.connected().await;
-        let Some(store) = self.get().await? else { return Err(Trouble::NoAnswer) };
+        let store = match self.get().await? {
+            Some(store) => store,
+            // It was deleted. The next node that is new would draw a key, and every user would be somebody new.
+            None => {
+                let known = *keys.borrow();
+                self.agree(known).await?;
+                self.open_or_create().await?
+            }
+        };
         let mut changes = store.watch_all().await.map_err(|_| self.connection.silence())?;
         // Read after the watch has begun, so that nothing is missed between the two.
         loop {

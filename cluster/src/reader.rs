@@ -15,7 +15,6 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
     stream::ConsumerErrorKind,
 };
-use bytes::Bytes;
 use domain::{Epoch, Timestamp};
 use engine::{
     command_log::{
@@ -491,7 +490,7 @@ impl Reader {
             }
         }
         // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
-        let _ = self.connection().client().publish(self.snapshots.wanted().to_owned(), Bytes::new()).await;
+        self.snapshots.ask().await;
         Err(Stop::Trouble(trouble))
     }
 }

@@ -19,7 +19,8 @@ use async_nats::jetstream::{
     stream::{Info, StorageType},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
-use domain::{Epoch, Seq};
+use bytes::Bytes;
+use domain::{Epoch, Seq, Timestamp};
 use engine::storage::{Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
 use tokio::{
@@ -49,6 +50,7 @@ const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
 const RULES: &str = "rules";
+const AT: &str = "at";
 
 /// What is known of a snapshot without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,8 @@ pub struct About {
     pub seq: Seq,
     /// The rules in force at that place.
     pub rules: u16,
+    /// The time of the log at that place.
+    pub at: Timestamp,
 }
 
 /// A snapshot in the object store.
@@ -147,6 +151,12 @@ impl Snapshots {
     /// message is empty, and sent again every few seconds.
     pub fn wanted(&self) -> &str {
         &self.wanted
+    }
+
+    /// Asks for a new snapshot. It is not known whether anybody hears it.
+    pub async fn ask(&self) {
+        // It fails if the client has ended.
+        let _ = self.connection.client().publish(self.wanted.clone(), Bytes::new()).await;
     }
 
     /// Uploads a file as a snapshot. Others see it when all of it is there. If there is a snapshot of that place already, this is
@@ -434,6 +444,7 @@ impl About {
             (EPOCH.to_owned(), self.epoch.to_string()),
             (SEQ.to_owned(), self.seq.0.to_string()),
             (RULES.to_owned(), self.rules.to_string()),
+            (AT.to_owned(), self.at.0.to_string()),
         ])
     }
 
@@ -444,6 +455,7 @@ impl About {
             place: place(name)?,
             seq: Seq(metadata.get(SEQ)?.parse().ok()?),
             rules: metadata.get(RULES)?.parse().ok()?,
+            at: Timestamp(metadata.get(AT)?.parse().ok()?),
         })
     }
 }
@@ -470,7 +482,14 @@ mod tests {
     use super::*;
 
     fn about() -> About {
-        About { format: 1, epoch: Epoch::from_bytes([7; 10]), place: 42, seq: Seq(99), rules: 3 }
+        About {
+            format: 1,
+            epoch: Epoch::from_bytes([7; 10]),
+            place: 42,
+            seq: Seq(99),
+            rules: 3,
+            at: Timestamp(7),
+        }
     }
 
     #[test]
@@ -491,7 +510,7 @@ mod tests {
         for name in ["", "42", "0000000000000000004x", "000000000000000000042", "notes.txt"] {
             assert_eq!(About::of(name, &about().metadata()), None, "{name}");
         }
-        for key in [FORMAT, EPOCH, SEQ, RULES] {
+        for key in [FORMAT, EPOCH, SEQ, RULES, AT] {
             let mut metadata = about().metadata();
             metadata.remove(key);
             assert_eq!(About::of(&name(42, 1), &metadata), None, "{key}");

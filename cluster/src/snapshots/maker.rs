@@ -6,7 +6,9 @@
 //! the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
 //! turns out to be damaged is made up for by the one before and the stream.
 //!
-//! How old the newest snapshot is, each node knows from having seen it come. No clock of a server is trusted.
+//! How old the newest snapshot is, is told by the log: it has a time at each place. No clock of a server is trusted.
+//!
+//! A node that cannot make one, because its disk is full, leaves that to another for a while.
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +47,14 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 const ASKED_INTERVAL: Duration = Duration::from_secs(30);
 /// The part of what the stream may hold by which it grows before a snapshot is made at once.
 const GROWTH: u64 = 4;
+/// The part of what the stream may hold from which on a snapshot is made at once, so that room is made.
+const FULL: u64 = 2;
+/// The number of times that this node cannot make a snapshot, one after the other, before it leaves that to another.
+const FAILURES: u32 = 3;
+/// How long it does.
+const RESIGNED_FOR: Duration = Duration::from_secs(120);
+/// How long the snapshots of another log are kept, by the time of this one: they may be all that is left of it.
+const OTHER_LOGS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The shortest time after which what belongs to no snapshot is taken to be left by an upload that was broken off.
 const ORPHANED_AFTER: Duration = Duration::from_secs(60);
 /// The maximum number of broken uploads that are remembered.
@@ -74,6 +84,7 @@ pub struct MakerParts {
 pub struct SnapshotMaker {
     parts: MakerParts,
     made: watch::Sender<Made>,
+    resigned: watch::Sender<bool>,
 }
 
 /// What is known of snapshots and of making them.
@@ -104,10 +115,26 @@ enum NotMade {
     Broken(io::Error),
 }
 
+impl NotMade {
+    /// Returns whether it is the fault of this node, so that another one may be able to.
+    fn is_own(&self) -> bool {
+        match self {
+            Self::Trouble(_) => false,
+            Self::Transfer(error) => matches!(error, TransferError::File { .. }),
+            Self::Export(_) | Self::Broken(_) => true,
+        }
+    }
+}
+
 impl SnapshotMaker {
     /// Creates it. Nothing is made before [`SnapshotMaker::run`].
     pub fn new(parts: MakerParts) -> Self {
-        Self { parts, made: watch::Sender::default() }
+        Self { parts, made: watch::Sender::default(), resigned: watch::Sender::default() }
+    }
+
+    /// Returns whether this node leaves the duty to another for now, since it cannot make snapshots.
+    pub fn resigned(&self) -> watch::Receiver<bool> {
+        self.resigned.subscribe()
     }
 
     /// Returns what is known of snapshots, now and from now on.
@@ -120,7 +147,7 @@ impl SnapshotMaker {
     pub async fn run(&self) {
         let look = (self.parts.interval / LOOKS).min(LONGEST_LOOK);
         let mut schedule = Schedule::new(self.parts.interval, Instant::now());
-        let mut told = None;
+        let (mut told, mut failures, mut resigned_at) = (None, 0, None);
         let connection = self.parts.stream.connection();
         let mut wanted = loop {
             match connection.client().subscribe(self.parts.snapshots.wanted().to_owned()).await {
@@ -138,7 +165,17 @@ impl SnapshotMaker {
                     Ok(()) = duty.changed() => break,
                 }
             }
+            if resigned_at.is_some_and(|at: Instant| at.elapsed() >= RESIGNED_FOR) {
+                resigned_at = None;
+                self.resigned.send_replace(false);
+            }
             let done = self.look(&mut schedule).await;
+            failures = if done.as_ref().is_err_and(NotMade::is_own) { failures + 1 } else { 0 };
+            if failures >= FAILURES {
+                (failures, resigned_at) = (0, Some(Instant::now()));
+                self.resigned.send_replace(true);
+                tracing::warn!("this node leaves it to others to make snapshots for a while");
+            }
             match done {
                 Ok(()) => told = None,
                 // There will be another look when there is a connection, and the reader tells what is wrong with it.
@@ -162,7 +199,8 @@ impl SnapshotMaker {
         let state = stream.look().await?;
         let state = state.ok_or_else(|| Trouble::Deleted { stream: stream.name().to_owned() })?;
         let mut listed = self.list().await?;
-        schedule.saw(listed.first().map(Snapshot::name), state.bytes, Instant::now());
+        let now = self.log_time()?;
+        schedule.saw(listed.first(), now, state.bytes, Instant::now());
         if !is_mine() {
             return Ok(());
         }
@@ -174,7 +212,7 @@ impl SnapshotMaker {
             }
             schedule.made(Instant::now());
             listed = self.list().await?;
-            schedule.saw(listed.first().map(Snapshot::name), state.bytes, Instant::now());
+            schedule.saw(listed.first(), now, state.bytes, Instant::now());
         }
         // Not if another node has the duty meanwhile, and also if nothing was made: it may not have worked before.
         if is_mine() {
@@ -184,8 +222,13 @@ impl SnapshotMaker {
         Ok(())
     }
 
-    /// Returns the snapshots of the log, the newest first. Those of another log, that was in the stream before, are left
-    /// alone: they may be all that is left of it.
+    /// Returns the time of the log, as far as it was applied here.
+    fn log_time(&self) -> Result<Timestamp, NotMade> {
+        let replica = self.parts.store.replica().map_err(ExportError::Store)?;
+        Ok(replica.map(|replica| replica.clock.last()).unwrap_or_default())
+    }
+
+    /// Returns the snapshots of the log, the newest first.
     async fn list(&self) -> Result<Vec<Snapshot>, NotMade> {
         let epoch = self.parts.store.epoch();
         let mut listed = self.parts.snapshots.list().await?;
@@ -251,6 +294,18 @@ impl SnapshotMaker {
         Ok(())
     }
 
+    /// Deletes the snapshots of other logs, which were in the stream before or were not founded, after a week.
+    async fn delete_other_logs(&self) -> Result<(), NotMade> {
+        let MakerParts { store, snapshots, .. } = &self.parts;
+        let (epoch, now) = (store.epoch(), self.log_time()?);
+        for snapshot in snapshots.list().await? {
+            if snapshot.about.epoch != epoch && since(snapshot.about.at, now) >= OTHER_LOGS_KEPT_FOR {
+                snapshots.delete(&snapshot).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Deletes what uploads left that were broken off: it has what users may have removed.
     async fn delete_orphans(&self, schedule: &mut Schedule) -> Result<(), NotMade> {
         let now = Instant::now();
@@ -258,6 +313,7 @@ impl SnapshotMaker {
             return Ok(());
         }
         schedule.orphans_at = now + self.parts.interval;
+        self.delete_other_logs().await?;
         let orphans = self.parts.snapshots.orphans().await?;
         schedule.orphans.retain(|id, _| orphans.contains(id));
         for id in orphans {
@@ -289,7 +345,13 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
         place: replica.place,
         seq: log.seq,
         rules: replica.settings.rules.0,
+        at: replica.clock.last(),
     }))
+}
+
+/// Returns the time from one moment of the log to another. None is before.
+fn since(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(now.0.saturating_sub(at.0))
 }
 
 /// When a snapshot is due. Pure: it is told what is seen, and the time.
@@ -298,12 +360,14 @@ struct Schedule {
     interval: Duration,
     /// The name of the newest snapshot.
     newest: Option<String>,
-    /// When the newest was seen first, or the first look.
+    /// When the newest was made, or the first look was.
     since: Instant,
     /// The smallest size of the stream since then, in bytes. `None` before the first look.
     least_bytes: Option<u64>,
     /// The growth of the stream since then, in bytes.
     growth: u64,
+    /// The size of the stream, in bytes.
+    bytes: u64,
     /// Whether a node has asked for one since the newest was seen.
     is_asked: bool,
     /// When this node made one.
@@ -322,6 +386,7 @@ impl Schedule {
             since: now,
             least_bytes: None,
             growth: 0,
+            bytes: 0,
             is_asked: false,
             made_at: None,
             orphans_at: now,
@@ -329,11 +394,17 @@ impl Schedule {
         }
     }
 
-    /// Takes note of the newest snapshot, and of the size of the stream.
-    fn saw(&mut self, newest: Option<&str>, bytes: u64, now: Instant) {
+    /// Takes note of the newest snapshot, at a time of the log, and of the size of the stream.
+    fn saw(&mut self, newest: Option<&Snapshot>, log_time: Timestamp, bytes: u64, now: Instant) {
+        let age = newest.map(|newest| since(newest.about.at, log_time));
+        self.note(newest.map(Snapshot::name), age.unwrap_or_default(), bytes, now);
+    }
+
+    fn note(&mut self, newest: Option<&str>, age: Duration, bytes: u64, now: Instant) {
+        self.bytes = bytes;
         if self.newest.as_deref() != newest {
             self.newest = newest.map(str::to_owned);
-            self.since = now;
+            self.since = now.checked_sub(age).unwrap_or(now);
             self.least_bytes = None;
             self.is_asked = false;
         }
@@ -358,7 +429,7 @@ impl Schedule {
 
     /// Returns whether a snapshot is due, in a stream that may hold so many bytes.
     fn is_due(&self, max_bytes: Option<u64>, now: Instant) -> bool {
-        let has_grown = max_bytes.is_some_and(|max| self.growth >= max / GROWTH);
+        let has_grown = max_bytes.is_some_and(|max| self.growth >= max / GROWTH || self.bytes >= max / FULL);
         now.duration_since(self.since) >= self.interval || has_grown || self.is_asked
     }
 }
@@ -374,13 +445,13 @@ mod tests {
     fn a_snapshot_is_due_when_the_newest_is_an_interval_old() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 0, begun);
+        schedule.note(Some("1"), Duration::ZERO, 0, begun);
         let later = begun + EVERY - Duration::from_secs(1);
         assert!(!schedule.is_due(MAX, later));
         assert!(schedule.is_due(MAX, begun + EVERY));
-        schedule.saw(Some("1"), 0, later);
+        schedule.note(Some("1"), Duration::ZERO, 0, later);
         assert!(schedule.is_due(MAX, begun + EVERY), "it was seen before");
-        schedule.saw(Some("2"), 0, later);
+        schedule.note(Some("2"), Duration::ZERO, 0, later);
         assert!(!schedule.is_due(MAX, begun + EVERY), "another node has made one");
         assert!(schedule.is_due(MAX, later + EVERY));
     }
@@ -389,7 +460,7 @@ mod tests {
     fn the_first_snapshot_is_due_an_interval_after_the_start() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(None, 0, begun + Duration::from_secs(9));
+        schedule.note(None, Duration::ZERO, 0, begun + Duration::from_secs(9));
         assert!(!schedule.is_due(MAX, begun + EVERY / 2));
         assert!(schedule.is_due(MAX, begun + EVERY));
     }
@@ -398,28 +469,51 @@ mod tests {
     fn a_snapshot_is_due_when_the_stream_has_grown_by_a_quarter_of_what_it_may_hold() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 3_500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_900, begun);
         assert!(!schedule.is_due(MAX, begun), "it is not known when that came");
-        schedule.saw(Some("1"), 500, begun);
-        schedule.saw(Some("1"), 1_499, begun);
+        schedule.note(Some("1"), Duration::ZERO, 500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_499, begun);
         assert!(!schedule.is_due(MAX, begun));
-        schedule.saw(Some("1"), 1_500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_500, begun);
         assert!(schedule.is_due(MAX, begun));
         assert!(!schedule.is_due(None, begun), "it may grow without a limit");
-        schedule.saw(Some("2"), 1_500, begun);
+        schedule.note(Some("2"), Duration::ZERO, 1_500, begun);
         assert!(!schedule.is_due(MAX, begun), "there is a new one");
+    }
+
+    #[test]
+    fn a_snapshot_is_due_while_the_stream_has_half_of_what_it_may_hold() {
+        let begun = Instant::now();
+        let mut schedule = Schedule::new(EVERY, begun);
+        schedule.note(Some("1"), Duration::ZERO, 2_000, begun);
+        assert!(schedule.is_due(MAX, begun));
+        schedule.note(Some("2"), Duration::ZERO, 2_000, begun);
+        assert!(schedule.is_due(MAX, begun), "the second makes room");
+        schedule.note(Some("3"), Duration::ZERO, 1_999, begun);
+        assert!(!schedule.is_due(MAX, begun));
+        assert!(!schedule.is_due(None, begun), "it may grow without a limit");
+    }
+
+    #[test]
+    fn the_age_of_a_snapshot_counts_though_this_node_has_just_started() {
+        let begun = Instant::now() + EVERY;
+        let mut schedule = Schedule::new(EVERY, begun);
+        let left = Duration::from_secs(1);
+        schedule.note(Some("1"), EVERY - left, 0, begun);
+        assert!(!schedule.is_due(MAX, begun));
+        assert!(schedule.is_due(MAX, begun + left));
     }
 
     #[test]
     fn a_snapshot_is_due_when_a_node_asks_but_not_again_at_once() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 0, begun);
+        schedule.note(Some("1"), Duration::ZERO, 0, begun);
         assert!(schedule.ask(begun));
         assert!(!schedule.ask(begun), "it is known");
         assert!(schedule.is_due(MAX, begun));
         schedule.made(begun);
-        schedule.saw(Some("2"), 0, begun);
+        schedule.note(Some("2"), Duration::ZERO, 0, begun);
         assert!(!schedule.is_due(MAX, begun));
         assert!(!schedule.ask(begun + ASKED_INTERVAL / 2));
         assert!(!schedule.is_due(MAX, begun + ASKED_INTERVAL / 2));

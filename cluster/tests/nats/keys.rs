@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use nats_fixture::Nats;
 use tokio::sync::watch;
 
-use crate::support::{connect, settings, within};
+use crate::support::{connect, settings, until, within};
 
 fn keys(byte: u8) -> SessionKeys {
     SessionKeys { current: SessionKey([byte; KEY_BYTES]), old: None }
@@ -52,6 +52,19 @@ async fn a_rotation_on_one_node_holds_on_all() {
     assert_eq!(one.rotate(keys(1).current, keys(4).current).await, Ok(rotated));
     let twice = one.rotate(keys(3).current, keys(5).current).await.unwrap();
     within(seen.wait_for(|keys| *keys == twice)).await.unwrap();
+    follower.abort();
+}
+
+#[tokio::test]
+async fn keys_that_are_deleted_while_nodes_run_are_put_back() {
+    let Some(nats) = Nats::one().await else { return };
+    let (one, other) = (shared(&nats).await, shared(&nats).await);
+    let both = SessionKeys { old: Some(keys(1).current), ..keys(2) };
+    let followed = watch::Sender::new(one.agree(both).await.unwrap());
+    let follower = tokio::spawn(async move { one.follow(&followed).await });
+    let context = jetstream::new(connect(&settings(&nats)).await.client().clone());
+    context.delete_key_value("qchat_keys").await.unwrap();
+    until(async || (other.read().await == Ok(Some(both))).then_some(())).await;
     follower.abort();
 }
 

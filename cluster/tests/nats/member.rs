@@ -1,6 +1,6 @@
 //! A node of a cluster with everything but its pages: its log, who is online, and what it does for all.
 
-use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use cluster::{
     ephemeral::{Ephemeral, EphemeralParts},
@@ -64,6 +64,8 @@ pub(crate) struct Member {
     presence: Arc<Presence>,
     sequencer: Arc<dyn Sequencer>,
     tasks: Vec<JoinHandle<()>>,
+    /// Where it makes snapshots. It cannot if this is removed.
+    pub(crate) for_snapshots: PathBuf,
     _folder: TempDir,
 }
 
@@ -162,6 +164,16 @@ impl Member {
 
         let duty = watch::Sender::new(false);
         let on_duty = duty.subscribe();
+        let for_snapshots = folder.path().join("made");
+        fs::create_dir(&for_snapshots).unwrap();
+        let maker = SnapshotMaker::new(MakerParts {
+            stream: stream.clone(),
+            snapshots: snapshots.clone(),
+            store: Arc::clone(&store),
+            duty: on_duty.clone(),
+            folder: for_snapshots.clone(),
+            interval,
+        });
         let parts = EphemeralParts {
             me,
             versions: Versions { formats: (FORMAT, FORMAT), rules: (Rules::OLDEST, Rules::NEWEST) },
@@ -169,17 +181,10 @@ impl Member {
             store: Arc::clone(&store),
             lobby: Arc::clone(&lobby),
             status: sender,
+            resigned: maker.resigned(),
             duty,
         };
         let ephemeral = Arc::new(Ephemeral::new(connection, &settings, parts));
-        let maker = SnapshotMaker::new(MakerParts {
-            stream: stream.clone(),
-            snapshots: snapshots.clone(),
-            store: Arc::clone(&store),
-            duty: on_duty.clone(),
-            folder: folder.path().to_owned(),
-            interval,
-        });
         let made = maker.made();
         let (telling, standing) = (Arc::clone(&ephemeral), ephemeral.standing());
         let present = Arc::clone(&presence);
@@ -214,6 +219,7 @@ impl Member {
             presence,
             sequencer: Arc::new(sequencer),
             tasks,
+            for_snapshots,
             _folder: folder,
         }
     }

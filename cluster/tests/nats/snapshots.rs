@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use async_nats::jetstream;
 use bytes::Bytes;
 use cluster::snapshots::{About, Snapshot, TransferError};
-use domain::{Epoch, Seq};
+use domain::{Epoch, Seq, Timestamp};
 use engine::command_log::transport::Delivery;
 use futures_util::StreamExt;
 use nats_fixture::Nats;
@@ -17,7 +17,7 @@ use crate::support::{EPOCH, Node};
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
 
 fn about(place: u64) -> About {
-    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1 }
+    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1, at: Timestamp(place) }
 }
 
 fn content(place: u64) -> Vec<u8> {

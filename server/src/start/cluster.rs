@@ -280,7 +280,11 @@ impl Joining {
             return Ok((Arc::clone(given), None));
         }
         let shared = SharedKeys::new(self.connection.clone(), &self.nats);
-        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir).await?;
+        let tell = |trouble: &Trouble| {
+            let waits = format!("the session keys of all nodes are not known yet: {trouble}");
+            self.status.set(Part::Stream, LogStatus::Trouble(waits));
+        };
+        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir, tell).await?;
         Ok((shared.sessions(), Some(shared)))
     }
 
@@ -294,6 +298,14 @@ impl Joining {
         keys: Option<SharedSessionKeys>,
     ) -> (watch::Receiver<Standing>, watch::Receiver<Made>) {
         let is_mine = duty.subscribe();
+        let maker = Arc::new(SnapshotMaker::new(MakerParts {
+            stream: self.stream.clone(),
+            snapshots: self.snapshots.clone(),
+            store: Arc::clone(&self.store),
+            duty: is_mine,
+            folder: self.settings.data_dir.clone(),
+            interval: self.snapshot_interval,
+        }));
         let ephemeral = Arc::new(Ephemeral::new(
             self.connection.clone(),
             &self.nats,
@@ -304,17 +316,10 @@ impl Joining {
                 store: Arc::clone(&self.store),
                 lobby: Arc::clone(&state.lobby),
                 status: self.status.clone(),
+                resigned: maker.resigned(),
                 duty,
             },
         ));
-        let maker = Arc::new(SnapshotMaker::new(MakerParts {
-            stream: self.stream.clone(),
-            snapshots: self.snapshots.clone(),
-            store: Arc::clone(&self.store),
-            duty: is_mine,
-            folder: self.settings.data_dir.clone(),
-            interval: self.snapshot_interval,
-        }));
         let tasks = &mut node.background;
         tasks.spawn("nodes", &ephemeral, |ephemeral| async move { ephemeral.run().await });
         tasks.spawn("snapshots", &maker, |maker| async move { maker.run().await });
@@ -458,6 +463,7 @@ impl Joining {
             place,
             seq: log.seq,
             rules: self.store.settings().rules.0,
+            at: log.at,
         };
         let uploaded = self.snapshots.upload(&file, about).await;
         // It is removed by the reader if that fails.
@@ -474,11 +480,13 @@ impl Joining {
             Ok(None) => {}
             Err(LoadError::Trouble(trouble)) => return Err(trouble.into()),
             Err(LoadError::Unusable { place, reason }) => {
+                self.snapshots.ask().await;
                 return Err(Trouble::Snapshot { place, reason }.into());
             }
             Err(LoadError::Store(error)) => return Err(failed(error)),
         }
         let Some(founding) = joined.founding.filter(|founding| founding.base.is_none()) else {
+            self.snapshots.ask().await;
             let (stream, first) = (self.stream.name().to_owned(), joined.stream.first);
             return Err(Trouble::Hole { stream, first, reached: 0 }.into());
         };

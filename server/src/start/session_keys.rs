@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use ::cluster::keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys};
+use ::cluster::{
+    Trouble,
+    keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys},
+};
 use engine::random;
 use tokio::{
     sync::watch,
@@ -69,17 +72,21 @@ impl SharedSessionKeys {
     /// cannot reach them for some seconds begins with the keys in its folder, and one that has none waits.
     ///
     /// What was done to the files of one node, as the documentation says, is done for all: a key that was renamed to the
-    /// old one is replaced, and an old one that was removed is forgotten.
+    /// old one is replaced, and an old one that was removed is forgotten. `tell` is called with what is waited for.
     ///
     /// # Errors
     /// [`KeyFileError`] if the files cannot be used.
-    pub async fn open(shared: SharedKeys, data_dir: &Path) -> Result<Self, KeyFileError> {
+    pub async fn open(
+        shared: SharedKeys,
+        data_dir: &Path,
+        tell: impl Fn(&Trouble),
+    ) -> Result<Self, KeyFileError> {
         let [current, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| data_dir.join(name));
         let files = Files { current, old };
         let own = files.read()?;
         let settled = match own.current {
-            Some(_) => timeout(PATIENCE, settle(&shared, own)).await.ok(),
-            None => Some(settle(&shared, own).await),
+            Some(_) => timeout(PATIENCE, settle(&shared, own, tell)).await.ok(),
+            None => Some(settle(&shared, own, tell).await),
         };
         if let Some(settled) = settled {
             files.write(settled)?;
@@ -104,7 +111,7 @@ impl SharedSessionKeys {
     pub async fn run(&self) {
         let own = *self.own.borrow();
         if let Some(own) = own {
-            let settled = settle(&self.shared, own).await;
+            let settled = settle(&self.shared, own, |_| {}).await;
             self.put_in_force(settled).await;
             self.known.send_replace(settled);
             self.own.send_replace(None);
@@ -132,8 +139,8 @@ impl SharedSessionKeys {
     }
 }
 
-/// Asks for the keys in force until they are known.
-async fn settle(shared: &SharedKeys, own: OwnKeys) -> SessionKeys {
+/// Asks for the keys in force until they are known. `tell` is called once with each thing that is in the way.
+async fn settle(shared: &SharedKeys, own: OwnKeys, tell: impl Fn(&Trouble)) -> SessionKeys {
     let mut told = None;
     loop {
         match shared.settle(own).await {
@@ -141,6 +148,7 @@ async fn settle(shared: &SharedKeys, own: OwnKeys) -> SessionKeys {
             Err(trouble) if told.as_ref() == Some(&trouble) => {}
             Err(trouble) => {
                 tracing::warn!(%trouble, "the session keys of all nodes are not known yet");
+                tell(&trouble);
                 told = Some(trouble);
             }
         }

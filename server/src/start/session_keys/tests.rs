@@ -71,7 +71,7 @@ async fn start(nats: &Nats, folder: &TempDir) -> Node {
     settings.replicas = "1".parse().unwrap();
     let connection = Connection::open(&settings).await.unwrap();
     let shared = SharedKeys::new(connection, &settings);
-    let keys = SharedSessionKeys::open(shared, folder.path()).await.unwrap();
+    let keys = SharedSessionKeys::open(shared, folder.path(), |_| {}).await.unwrap();
     let sessions = keys.sessions();
     Node { sessions, task: tokio::spawn(async move { keys.run().await }) }
 }
