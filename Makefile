@@ -2,11 +2,17 @@
 
 export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: run watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
+.PHONY: run cluster watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
 	$(PROGRAM)
+
+# Builds Qchat and runs a cluster of it on this machine: three nodes, at http://127.0.0.1:3001 and the two ports after it, with
+# three NATS servers
+cluster: build
+	scripts/setup.sh nats
+	scripts/cluster.sh
 
 # Runs Qchat for development: rebuilds and restarts it whenever a file changes
 watch: setup
