@@ -465,7 +465,8 @@ impl Step<'_> {
         let Some(deadline) = unanswered else { return };
         let left = deadline.saturating_sub(now);
         match (left, is_ping) {
-            (1.., _) => self.expect_answer(left, is_ping),
+            // Something was received after the ping, so what was sent since then gets a ping of its own.
+            (1.., _) => self.expect_answer(left, false),
             (0, true) => self.replace(),
             (0, false) => self.ping(),
         }
@@ -673,6 +674,21 @@ mod tests {
         page.after(1_000).on(Input::Sent);
         page.after(100).on(Input::Received);
         assert_eq!(page.after(2_000).on(Input::AnswerDue { is_ping: false }), []);
+    }
+
+    #[test]
+    fn what_is_sent_after_the_answer_to_a_ping_is_asked_for_by_another_ping() {
+        let mut page = Page::connected();
+        let expects = |millis, is_ping| Output::ExpectAnswer { millis, is_ping };
+        page.after(1_000).on(Input::Sent);
+        let asked = page.after(TIMEOUT_MILLIS).on(Input::AnswerDue { is_ping: false });
+        assert_eq!(asked, [Output::Ping, expects(TIMEOUT_MILLIS, true)]);
+        page.on(Input::Sent);
+        page.after(100).on(Input::Received);
+        page.after(1_500).on(Input::Sent);
+        assert_eq!(page.after(400).on(Input::AnswerDue { is_ping: true }), [expects(1_600, false)]);
+        let asked_again = page.after(1_600).on(Input::AnswerDue { is_ping: false });
+        assert_eq!(asked_again, [Output::Ping, expects(TIMEOUT_MILLIS, true)]);
     }
 
     #[test]
