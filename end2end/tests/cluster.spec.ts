@@ -5,7 +5,7 @@ import { type Cluster, type Seen, expect, fixtures, test, watch } from '../suppo
 import type { Newcomer, Person } from '../support/story.ts';
 
 /** What browsers log while a node is away. */
-const away = [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_CONNECTION_RESET/];
+const away = [/WebSocket connection to .* failed/, /ERR_CONNECTION_REFUSED/, /ERR_CONNECTION_RESET/, /status of (400|503)/];
 
 /** Two people in a chat of the first, each on a node of their own. */
 async function twoPeople(person: Newcomer, { nodes }: Cluster): Promise<{ ana: Person; bea: Person; link: string }> {
@@ -263,6 +263,30 @@ test.describe('when a node goes', () => {
     expect(shown.states.map(({ state }) => state)).not.toContain('Offline');
     expect(shownToBea.states.map(({ state }) => state)).toEqual(['Connected']);
     expect(shownToBea.fewest, 'nobody seems to have left').toBe(2);
+  });
+
+  test('and its people know no other, they are back as soon as it has started', async ({ person, cluster }) => {
+    const { nats, nodes } = cluster;
+    const { ana, bea } = await twoPeople(person, cluster);
+    const seen = await watch(ana);
+    await nodes[0]!.kill();
+    await expect(ana.chat.connection).toHaveText('Reconnecting');
+    await ana.chat.say('meanwhile');
+    // It answers before it has started, which takes as long as there is no NATS.
+    await nats.kill();
+    await nodes[0]!.startAgain();
+    const refused = () => ana.page.waitForResponse((answer) => answer.url().endsWith('/live') && answer.status() === 503);
+    await refused();
+    await refused();
+    await nats.startAgain();
+    await ana.chat.isConnected();
+    await allShow([ana, bea], ['meanwhile']);
+    for (const one of [ana, bea]) await expect(one.chat.members).toHaveCount(2);
+    expect((await seen()).states.map(({ state }) => state), 'it never looks for news only every few seconds').toEqual([
+      'Connected',
+      'Reconnecting',
+      'Connected',
+    ]);
   });
 
   test.describe('of three', () => {

@@ -135,6 +135,8 @@ pub(crate) enum Input {
     /// An ordinary request for the address of the socket has ended. `retry_after` is the number of seconds to wait, if
     /// the rate limit was exceeded.
     HandshakeExplained { retry_after: Option<u32> },
+    /// An ordinary request for the address of the socket was answered by a server that is still starting.
+    ServerStarting,
     /// The handshake was answered.
     Opened,
     /// The socket could not be opened, or was closed.
@@ -266,6 +268,13 @@ impl Step<'_> {
                 self.handle_lost(true);
             }
             Input::HandshakeExplained { retry_after: None } => self.open(true),
+            Input::ServerStarting => {
+                // It refused the handshake itself, and no network did.
+                self.state.refused = 0;
+                if self.state.phase == Phase::Closed {
+                    self.handle_lost(false);
+                }
+            }
             Input::Opened => self.handle_opened(),
             Input::Lost => self.handle_lost(false),
             Input::Sent => {
@@ -640,6 +649,22 @@ mod tests {
         assert!(
             lost.contains(&Output::StartPolling) && !lost.contains(&Output::Show(Connection::Reconnecting))
         );
+    }
+
+    #[test]
+    fn a_server_that_is_still_starting_is_asked_until_it_has_started() {
+        let mut page = Page::new();
+        (0..3).for_each(|_| drop(page.fail()));
+        for number in (1..20).step_by(2) {
+            page.on(Input::Connect);
+            assert_eq!(page.on(Input::ProbeAnswered { number, is_there: true }), [Output::Open]);
+            assert!(!page.on(Input::Lost).contains(&Output::StartPolling));
+            page.on(Input::Connect);
+            let explained = page.on(Input::ProbeAnswered { number: number + 1, is_there: true });
+            assert_eq!(explained, [Output::ExplainHandshake]);
+            let lost = page.on(Input::ServerStarting);
+            assert!(lost.contains(&Output::Show(Connection::Reconnecting)) && retry_millis(&lost).is_some());
+        }
     }
 
     #[test]
