@@ -70,6 +70,8 @@ use crate::{
     settings::{ClusterSettings, ToldLifetimes},
 };
 
+/// How long a node waits for its first connection to NATS before it looks what is wrong.
+const FIRST_CONNECT: Duration = Duration::from_secs(1);
 /// The wait after trouble with joining the log.
 const WAIT: Duration = Duration::from_secs(1);
 /// How long a node that has been a view of the log before waits until it has read everything. After that it shows what it
@@ -240,6 +242,8 @@ impl Joining {
         show: impl FnOnce(Arc<AppState>),
     ) -> Result<Option<Box<Node>>, StartError> {
         let deadline = Instant::now() + CATCH_UP_TIMEOUT;
+        let connected = timeout(FIRST_CONNECT, self.connection.connected());
+        let _ = self.interrupt.run_until_cancelled(connected).await;
         let is_view = self.has_begun().map_err(|error| self.unreadable(error))?;
         let begun = if is_view {
             Begun { published: 0, newest: None }
