@@ -313,6 +313,7 @@ test.describe('when a node goes', () => {
       for (const shown of await Promise.all(seen.map((read) => read()))) {
         expect(longest(shown, 'Reconnecting')).toBeLessThan(3_000);
         expect(shown.states.map(({ state }) => state)).not.toContain('Offline');
+        expect(shown.fewest, 'nobody seems to have left').toBe(2);
       }
     });
   });

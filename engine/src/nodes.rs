@@ -37,7 +37,7 @@ pub mod message;
 pub mod peers;
 pub mod teller;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -55,6 +55,12 @@ use teller::Teller;
 
 pub use message::Topic;
 
+/// How long a node that knows no other listens before it takes those that it has heard for all: longer than the time
+/// between two beats.
+const FIRST_BEATS: Duration = Duration::from_millis(1_200);
+/// How long such a node waits for what the others have to tell.
+const FIRST_WHOLES: Duration = Duration::from_secs(3);
+
 /// What this node and the others tell each other beside the log.
 pub struct Nodes {
     me: Incarnation,
@@ -65,6 +71,11 @@ pub struct Nodes {
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
     beat_at: Instant,
+    /// When this node began to listen for others.
+    begun_at: Instant,
+    /// Until when it listens. `None` once that is over.
+    listens_until: Option<Instant>,
+    is_complete: watch::Sender<bool>,
     duty: watch::Sender<bool>,
     standing: watch::Sender<Standing>,
 }
@@ -91,6 +102,9 @@ impl Nodes {
             presence,
             lobby,
             beat_at: now,
+            begun_at: now,
+            listens_until: Some(now + FIRST_BEATS),
+            is_complete: watch::Sender::new(false),
             duty: watch::Sender::new(false),
             standing: watch::Sender::default(),
         }
@@ -99,6 +113,12 @@ impl Nodes {
     /// Returns whether this node does what one node does for all, now and from now on.
     pub fn duty(&self) -> watch::Receiver<bool> {
         self.duty.subscribe()
+    }
+
+    /// Returns whether this node knows who is online on all others. At the latest three seconds after its start it is taken
+    /// to be so.
+    pub fn is_complete(&self) -> watch::Receiver<bool> {
+        self.is_complete.subscribe()
     }
 
     /// Returns what follows from the beats for this node, now and from now on.
@@ -113,7 +133,8 @@ impl Nodes {
 
     /// Returns when [`Nodes::advance`] is due.
     pub fn deadline(&self) -> Instant {
-        self.beat_at.min(self.teller.due_at())
+        let due_at = self.beat_at.min(self.teller.due_at());
+        self.listens_until.map_or(due_at, |until| due_at.min(until))
     }
 
     /// Takes in a message. Returns the messages to publish.
@@ -156,6 +177,7 @@ impl Nodes {
     /// publish.
     pub fn advance(&mut self, position: Position, now: Instant) -> Vec<Message> {
         let mut messages = Vec::new();
+        self.listens_until = self.listens_until.filter(|until| now < *until);
         if now >= self.beat_at {
             // Not two in a row after a beat that was late.
             self.beat_at = (self.beat_at + BEAT).max(now + BEAT / 2);
@@ -182,6 +204,11 @@ impl Nodes {
     /// directions. Returns the messages to publish.
     pub fn missed(&mut self, now: Instant) -> Vec<Message> {
         self.teller.ask(now);
+        if self.members.others().next().is_none() {
+            // As at the start: there may be others now.
+            self.begun_at = now;
+            self.listens_until = Some(now + FIRST_BEATS);
+        }
         let steps = self.peers.missed(now);
         self.perform(steps)
     }
@@ -236,6 +263,9 @@ impl Nodes {
     fn publish_standing(&self, now: Instant) {
         let is_eldest = self.members.is_eldest(now);
         self.duty.send_if_modified(|duty| std::mem::replace(duty, is_eldest) != is_eldest);
+        let has_heard_all = self.listens_until.is_none() && self.peers.have_told();
+        let is_complete = has_heard_all || now >= self.begun_at + FIRST_WHOLES;
+        self.is_complete.send_if_modified(|known| std::mem::replace(known, is_complete) != is_complete);
         let standing = self.members.standing(now);
         self.standing.send_if_modified(|known| {
             *known != standing && {

@@ -259,12 +259,16 @@ impl Joining {
         let (parts, duty) = self.open_log(begun, check).await?;
         let (sequencer, metrics) = (Arc::clone(&parts.sequencer), parts.metrics.clone());
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        let members = self.start_members(&mut node, &state, duty, shared_keys);
+        let (members, made) = self.start_members(&mut node, &state, duty, shared_keys);
         if let Some(metrics) = metrics {
             // It is set once.
-            let _ = metrics.members.set(members);
+            let _ = metrics.members.set((members.standing(), made));
         }
-        let caught_up = self.caught_up(sequencer);
+        let caught_up = async {
+            self.caught_up(sequencer).await;
+            // Pages that come from another node would miss members otherwise.
+            members.complete().await;
+        };
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
                 let _ = timeout_at(deadline, caught_up).await;
@@ -300,7 +304,7 @@ impl Joining {
         state: &AppState,
         duty: watch::Sender<bool>,
         keys: Option<SharedSessionKeys>,
-    ) -> (watch::Receiver<Standing>, watch::Receiver<Made>) {
+    ) -> (Arc<Ephemeral>, watch::Receiver<Made>) {
         let is_mine = duty.subscribe();
         let maker = Arc::new(SnapshotMaker::new(MakerParts {
             stream: self.stream.clone(),
@@ -330,16 +334,16 @@ impl Joining {
         if let Some(keys) = keys {
             tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
         }
-        let known = (ephemeral.standing(), maker.made());
+        let made = maker.made();
         if let Some(LogTasks { reading, reader, ephemeral: of_log, .. }) = &mut node.log_tasks {
             let standing = ephemeral.standing();
             reading.spawn("mending", reader, move |reader| {
                 let standing = standing.clone();
                 async move { reader.mend(standing).await }
             });
-            *of_log = Some(ephemeral);
+            *of_log = Some(Arc::clone(&ephemeral));
         }
-        known
+        (ephemeral, made)
     }
 
     /// Waits until everything has been read, a message of this node included: it proves that the node can write, and brings
