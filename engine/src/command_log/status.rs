@@ -104,6 +104,11 @@ impl LogStatus {
         matches!(self, Self::Well | Self::Live { .. })
     }
 
+    /// Returns whether it belongs to each start, and to whatever is made up for: nothing has to be done about it.
+    const fn is_start(&self) -> bool {
+        matches!(self, Self::Starting | Self::CatchingUp { .. } | Self::Loading { .. })
+    }
+
     /// Returns whether it tells an operator the same as another one. Counts do not matter.
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
@@ -140,7 +145,7 @@ impl StatusSender {
                 return false;
             }
             if !now.is_like(&status) {
-                match status.is_ready() {
+                match status.is_ready() || status.is_start() {
                     true => tracing::info!(?part, "the replicated log: {status}"),
                     false => tracing::warn!(?part, "the replicated log: {status}"),
                 }
