@@ -38,7 +38,7 @@ use engine::{
     },
     expiry::Duty,
     metrics::ReplicationMetrics,
-    nodes::{members::Standing, message::Versions},
+    nodes::message::Versions,
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -297,7 +297,7 @@ impl Joining {
     }
 
     /// Starts what a node does as one of several, beside the log. These tasks end with those of the background, which is
-    /// before users are told to reconnect. Returns what becomes known of the other nodes and of the snapshots.
+    /// before users are told to reconnect. Returns what tells the other nodes who is online here, and what becomes known of snapshots.
     fn start_members(
         &self,
         node: &mut Node,
