@@ -21,7 +21,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
 
 use crate::{
-    settings::{Login, NatsSettings},
+    settings::{Login, NatsSettings, Replicas},
     trouble::{self, Trouble},
 };
 
@@ -168,6 +168,13 @@ impl Connection {
     /// number of these messages: many may count as one.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many servers have to keep each message: as many as were asked for, or else three if the servers are a
+    /// cluster and one if they are not. That is known once it has been connected.
+    pub(crate) fn replicas(&self, asked: Option<Replicas>) -> Replicas {
+        let is_cluster = || self.client.server_info().cluster.is_some_and(|name| !name.is_empty());
+        asked.unwrap_or_else(|| if is_cluster() { Replicas::THREE } else { Replicas::ONE })
     }
 
     /// Returns what keeps the connection from being of use: that there is none, or that the server is not one that can be

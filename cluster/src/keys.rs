@@ -111,7 +111,7 @@ impl OwnKeys {
 pub struct SharedKeys {
     connection: Connection,
     bucket: String,
-    replicas: Replicas,
+    replicas: Option<Replicas>,
 }
 
 impl SharedKeys {
@@ -263,15 +263,19 @@ impl SharedKeys {
         Ok(Some((SessionKeys { current: SessionKey::of(&current.value)?, old }, current.revision)))
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.replicas)
+    }
+
     fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
 
     /// Returns the key-value store, after comparing its configuration with what is needed. `None` if there is none.
     async fn get(&self) -> Result<Option<Store>, Trouble> {
         let subject = format!("STREAM.INFO.KV_{}", self.bucket);
         match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
-            Ok(info) => bucket::verify(&info.config, self.replicas)?,
+            Ok(info) => bucket::verify(&info.config, self.replicas())?,
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
             Err(error) => return Err(self.explain(&error)),
         }
@@ -290,7 +294,7 @@ impl SharedKeys {
             max_bytes: -1,
             max_value_size: -1,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: self.replicas().get(),
             ..kv::Config::default()
         };
         let created = self.connection.api().create_key_value(config).await;

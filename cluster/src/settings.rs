@@ -23,17 +23,18 @@ pub struct NatsSettings {
     pub tls: Tls,
     /// The prefix of the names of everything that is kept in NATS.
     pub name: Name,
-    /// The number of servers that have to keep each message.
-    pub replicas: Replicas,
-    /// The size that the log may reach, in bytes. Each server reserves it.
-    pub max_log_bytes: u64,
+    /// The number of servers that have to keep each message. `None` for three if the servers are a cluster, and else for
+    /// the one that there is.
+    pub replicas: Option<Replicas>,
+    /// The size that the log may reach, in bytes. Each server reserves it. `None` for 4 GiB, or less if they have not as much.
+    pub max_log_bytes: Option<u64>,
     /// What this node is called, for people who look at the list of connections.
     pub node: String,
 }
 
 impl NatsSettings {
     /// Returns settings with defaults for everything but the servers: no login, TLS if the servers ask for it, names that
-    /// begin with `qchat`, three replicas, and 4 GiB.
+    /// begin with `qchat`, and as many replicas and as large a log as fit the servers.
     pub fn of(servers: Servers) -> Self {
         Self {
             servers,
@@ -41,8 +42,8 @@ impl NatsSettings {
             login: None,
             tls: Tls::default(),
             name: Name::default(),
-            replicas: Replicas::default(),
-            max_log_bytes: 4 << 30,
+            replicas: None,
+            max_log_bytes: None,
             node: "qchat".to_owned(),
         }
     }
@@ -232,16 +233,12 @@ pub struct Replicas(usize);
 impl Replicas {
     /// The only server there is.
     pub const ONE: Self = Self(1);
+    /// What bears the loss of one server.
+    pub const THREE: Self = Self(3);
 
     /// Returns the number.
     pub const fn get(self) -> usize {
         self.0
-    }
-}
-
-impl Default for Replicas {
-    fn default() -> Self {
-        Self(3)
     }
 }
 

@@ -133,7 +133,7 @@ pub struct Snapshots {
     connection: Connection,
     bucket: String,
     wanted: String,
-    replicas: Replicas,
+    replicas: Option<Replicas>,
 }
 
 impl Snapshots {
@@ -361,15 +361,19 @@ impl Snapshots {
         format!("OBJ_{}", self.bucket)
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.replicas)
+    }
+
     fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
 
     /// Returns the object store, after comparing its configuration with what is needed. `None` if there is none.
     async fn get(&self) -> Result<Option<ObjectStore>, Trouble> {
         let subject = format!("STREAM.INFO.{}", self.stream());
         match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
-            Ok(info) => bucket::verify(&info.config, self.replicas)?,
+            Ok(info) => bucket::verify(&info.config, self.replicas())?,
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
             Err(error) => return Err(self.explain(&error)),
         }
@@ -386,7 +390,7 @@ impl Snapshots {
             description: Some("Snapshots of Qchat. Made and deleted by its nodes.".to_owned()),
             max_bytes: -1,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: self.replicas().get(),
             ..object_store::Config::default()
         };
         let Err(error) = self.connection.transfers().create_object_store(config).await else {

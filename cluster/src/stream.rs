@@ -26,6 +26,8 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const KIND: (&str, &str) = ("qchat", "log");
 /// The key and the value of the metadata that say how its messages are read.
 const FORMAT: (&str, &str) = ("qchat.format", "1");
+/// The sizes in bytes that the log may reach if none is asked for: the first that the servers have room for.
+const MAX_BYTES: [i64; 3] = [4 << 30, 1 << 30, 256 << 20];
 
 /// The stream of the log. Clones share the connection.
 #[derive(Clone)]
@@ -39,8 +41,10 @@ pub struct LogStream {
 struct Wanted {
     stream: String,
     subject: String,
-    replicas: Replicas,
-    max_bytes: i64,
+    /// `None` for what fits the servers.
+    replicas: Option<Replicas>,
+    /// `None` for what fits the servers.
+    max_bytes: Option<i64>,
 }
 
 /// What is in the stream.
@@ -95,7 +99,7 @@ impl LogStream {
             stream: settings.name.stream(),
             subject: settings.name.subject(),
             replicas: settings.replicas,
-            max_bytes: i64::try_from(settings.max_log_bytes).unwrap_or(i64::MAX),
+            max_bytes: settings.max_log_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         };
         Self { connection, wanted }
     }
@@ -133,7 +137,7 @@ impl LogStream {
         let subject = format!("STREAM.INFO.{}", self.wanted.stream);
         match self.connection.ask::<Info>(api, subject, &()).await? {
             Ok(info) => {
-                self.wanted.verify(&info.config)?;
+                self.wanted.verify(&info.config, self.replicas())?;
                 Ok(Some(StreamState::of(&info)))
             }
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
@@ -158,11 +162,24 @@ impl LogStream {
     /// # Errors
     /// As [`LogStream::open`].
     pub async fn create(&self, begins: u64) -> Result<StreamState, Trouble> {
-        let config = self.wanted.config(begins);
+        let sizes = self.wanted.max_bytes.map_or_else(|| MAX_BYTES.to_vec(), |size| vec![size]);
+        let mut created = Err(Trouble::NoAnswer);
+        for max_bytes in sizes {
+            created = self.try_create(begins, max_bytes).await;
+            match &created {
+                Err(Trouble::NoRoom(_)) => {}
+                _ => break,
+            }
+        }
+        created
+    }
+
+    async fn try_create(&self, begins: u64, max_bytes: i64) -> Result<StreamState, Trouble> {
+        let config = self.wanted.config(begins, self.replicas(), max_bytes);
         let subject = format!("STREAM.CREATE.{}", self.wanted.stream);
         match self.connection.ask::<Info>(self.connection.api(), subject, &config).await? {
             Ok(info) => {
-                self.wanted.verify(&info.config)?;
+                self.wanted.verify(&info.config, self.replicas())?;
                 Ok(StreamState::of(&info))
             }
             Err(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
@@ -260,25 +277,29 @@ impl LogStream {
         stream.map_err(|error| Trouble::Refused(error.to_string()))
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.wanted.replicas)
+    }
+
     /// Returns what an error of JetStream means.
     pub(crate) fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.wanted.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
 }
 
 impl Wanted {
     /// The configuration of a new stream.
-    fn config(&self, begins: u64) -> Config {
+    fn config(&self, begins: u64, replicas: Replicas, max_bytes: i64) -> Config {
         Config {
             name: self.stream.clone(),
             description: Some("The log of Qchat. Made and purged by its nodes.".to_owned()),
             subjects: vec![self.subject.clone()],
             retention: RetentionPolicy::Limits,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: replicas.get(),
             // A full log refuses new messages. With the old ones deleted, nodes that have not read them could not go on.
             discard: DiscardPolicy::New,
-            max_bytes: self.max_bytes,
+            max_bytes,
             max_messages: -1,
             max_messages_per_subject: -1,
             max_consumers: -1,
@@ -293,7 +314,7 @@ impl Wanted {
     }
 
     /// Compares the configuration of a stream with what is needed. Names what is wrong first.
-    fn verify(&self, config: &Config) -> Result<(), Foreign> {
+    fn verify(&self, config: &Config, replicas: Replicas) -> Result<(), Foreign> {
         let of = |key: &str| config.metadata.get(key).map_or("missing", String::as_str);
         let need = |is_right: bool, field, is: &dyn Display, wanted: &dyn Display| {
             let foreign = || Foreign {
@@ -328,10 +349,10 @@ impl Wanted {
             &"New",
         )?;
         need(
-            config.num_replicas >= self.replicas.get(),
+            config.num_replicas >= replicas.get(),
             "the number of its replicas",
             &config.num_replicas,
-            &format!("{} or more (or --nats-replicas {})", self.replicas, config.num_replicas),
+            &format!("{replicas} or more (or --nats-replicas {})", config.num_replicas),
         )?;
         need(
             config.max_age.is_zero(),
@@ -372,25 +393,29 @@ mod tests {
         Wanted {
             stream: "qchat_log".to_owned(),
             subject: "qchat.log".to_owned(),
-            replicas: Replicas::default(),
-            max_bytes: 1 << 30,
+            replicas: None,
+            max_bytes: None,
         }
+    }
+
+    fn config(begins: u64) -> Config {
+        wanted().config(begins, Replicas::THREE, 1 << 30)
     }
 
     #[test]
     fn a_stream_as_it_was_made_is_accepted() {
         for begins in [1, 1_000] {
-            assert_eq!(wanted().verify(&wanted().config(begins)), Ok(()));
+            assert_eq!(wanted().verify(&config(begins), Replicas::THREE), Ok(()));
         }
         // As a server returns it, and with what does no harm.
-        let mut config = wanted().config(1);
+        let mut config = config(1);
         config.max_messages = 0;
         config.num_replicas = 5;
         config.max_bytes = -1;
         config.sources = Some(Vec::new());
         config.persist_mode = Some(PersistenceMode::Default);
         config.metadata.insert("_nats.req.level".to_owned(), "0".to_owned());
-        assert_eq!(wanted().verify(&config), Ok(()));
+        assert_eq!(wanted().verify(&config, Replicas::THREE), Ok(()));
     }
 
     #[test]
@@ -458,9 +483,9 @@ mod tests {
             ),
         ];
         for (break_it, complaint) in broken {
-            let mut config = wanted().config(1);
+            let mut config = config(1);
             break_it(&mut config);
-            let said = wanted().verify(&config).unwrap_err().to_string();
+            let said = wanted().verify(&config, Replicas::THREE).unwrap_err().to_string();
             assert_eq!(said, format!("the stream qchat_log is not as Qchat made it: {complaint}"));
         }
     }

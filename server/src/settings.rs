@@ -281,12 +281,13 @@ struct ClusterFlags {
     /// Beginning of the names of everything in NATS: clusters with different names have nothing in common
     #[arg(long, env = "QCHAT_NATS_NAME", hide_env_values = true, value_name = "NAME", value_parser = name, default_value = "qchat")]
     nats_name: Name,
-    /// Number of NATS servers that keep each message: 1, 3 or 5
-    #[arg(long, env = "QCHAT_NATS_REPLICAS", hide_env_values = true, value_name = "NUMBER", value_parser = replicas, default_value = "3")]
-    nats_replicas: Replicas,
-    /// Maximum size of the log in NATS, in MiB; each NATS server reserves it
-    #[arg(long, env = "QCHAT_NATS_MAX_LOG", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
-    nats_max_log: u64,
+    /// Number of NATS servers that keep each message: 1, 3 or 5 [default: 3 if the servers are a cluster, 1 if not]
+    #[arg(long, env = "QCHAT_NATS_REPLICAS", hide_env_values = true, value_name = "NUMBER", value_parser = replicas)]
+    nats_replicas: Option<Replicas>,
+    /// Maximum size of the log in NATS, in MiB; each NATS server reserves it [default: 4096, or 1024 or 256 where they have no
+    /// room for that]
+    #[arg(long, env = "QCHAT_NATS_MAX_LOG", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes)]
+    nats_max_log: Option<u64>,
     /// Use no other NATS servers than those of --nats-url, even if these tell of more
     #[arg(long, env = "QCHAT_NATS_ONLY", hide_env_values = true)]
     nats_only: bool,
@@ -699,7 +700,7 @@ mod tests {
         assert_eq!((node.node, node.snapshot_interval), (None, Span::seconds(900)));
         let file = "[qchat]\nnats-url = \"a\"\nnats-tls = true\nnats-name = \"tea\"\nnats-replicas = 1\nnode = \"n1\"";
         let node = cluster(&["--nats-user", "ana", "--nats-password", "hunter2"], file).unwrap();
-        assert!(node.nats.tls.required && node.nats.discover && node.nats.replicas == Replicas::ONE);
+        assert!(node.nats.tls.required && node.nats.discover && node.nats.replicas == Some(Replicas::ONE));
         assert_eq!((node.nats.name.stream().as_str(), node.node.as_deref()), ("tea_log", Some("n1")));
         assert!(matches!(&node.nats.login, Some(Login::Password { user, .. }) if user == "ana"));
         assert!(!format!("{node:?}").contains("hunter2"), "{node:?}");

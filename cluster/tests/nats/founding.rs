@@ -115,7 +115,7 @@ async fn a_stream_with_weaker_settings_is_named_and_left_alone() {
     let Some(nats) = Nats::one().await else { return };
     let node = Node::join(&nats).await;
     let mut strict = node.settings.clone();
-    strict.replicas = "3".parse().unwrap();
+    strict.replicas = Some(cluster::settings::Replicas::THREE);
     let strict = LogStream::new(node.stream.connection().clone(), &strict);
     assert_eq!(
         strict.open().await.unwrap_err().to_string(),

@@ -264,7 +264,7 @@ async fn a_purge_beyond_what_was_read_is_noticed_though_no_message_follows() {
 async fn a_full_stream_is_told_and_takes_messages_again_when_it_was_purged() {
     let Some(nats) = Nats::one().await else { return };
     let mut settings = settings(&nats);
-    settings.max_log_bytes = 1 << 20;
+    settings.max_log_bytes = Some(1 << 20);
     let node = Node::with(settings).await;
     let big = Bytes::from(vec![0; 100 * 1024]);
     let mut number = 0;

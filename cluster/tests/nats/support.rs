@@ -38,12 +38,11 @@ pub(crate) const EPOCH: Epoch = Epoch::from_bytes([7; 10]);
 /// The node that publishes.
 pub(crate) const NODE: Incarnation = Incarnation::from_bytes([1; 10]);
 
-/// Returns settings for servers, with as many replicas as there are servers.
+/// Returns settings for servers.
 pub(crate) fn settings(nats: &Nats) -> NatsSettings {
     let urls = nats.urls();
     let mut settings = NatsSettings::of(urls.join(",").parse().unwrap());
-    settings.replicas = urls.len().to_string().parse().unwrap();
-    settings.max_log_bytes = 64 << 20;
+    settings.max_log_bytes = Some(64 << 20);
     settings
 }
 

@@ -67,8 +67,7 @@ impl Drop for Node {
 }
 
 async fn start(nats: &Nats, folder: &TempDir) -> Node {
-    let mut settings = NatsSettings::of(nats.url(0).parse().unwrap());
-    settings.replicas = "1".parse().unwrap();
+    let settings = NatsSettings::of(nats.url(0).parse().unwrap());
     let connection = Connection::open(&settings).await.unwrap();
     let shared = SharedKeys::new(connection, &settings);
     let keys = SharedSessionKeys::open(shared, folder.path(), |_| {}).await.unwrap();
