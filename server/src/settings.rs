@@ -320,6 +320,14 @@ impl ClusterFlags {
                 ));
             }
         };
+        let login = match (login, servers.login()) {
+            (Some(_), Some(_)) => {
+                return Err(SettingsError::Together(
+                    "--nats-url has a user, password or token in it, and there is another login beside it",
+                ));
+            }
+            (login, in_address) => login.or_else(|| in_address.cloned()),
+        };
         let identity = match (self.nats_certificate, self.nats_key) {
             (None, None) => None,
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -544,9 +552,8 @@ fn servers(text: &str) -> Result<Servers, &'static str> {
         WrongServers::None | WrongServers::NoAddress(_) => {
             "a list of addresses of NATS servers, such as nats://10.0.0.1:4222, tls://nats.example.org"
         }
-        WrongServers::HasSecrets => {
-            "an address without user, password or token, which have settings of their own"
-        }
+        WrongServers::Login => "an address whose user, password or token is percent-encoded",
+        WrongServers::Logins => "a list of addresses with the same user, password or token, or with none",
     })
 }
 
@@ -748,9 +755,14 @@ mod tests {
         assert!(said(&two).starts_with("only one of --nats-credentials, --nats-token, and"));
         let both = ["--nats-token", "hunter2", "--nats-user", "u", "--nats-password", "hunter2"];
         assert!(said(&both).starts_with("only one of"));
-        let inside = settings(&["--nats-url", "nats://ana:hunter2@host"], "").unwrap_err().to_string();
-        assert!(inside.contains("--nats-url") && inside.contains("of their own"), "{inside}");
-        assert!(!inside.contains("hunter2") && !inside.contains("ana"), "{inside}");
+        let inside = settings(&["--nats-url", "nats://ana:hunter2@host"], "").unwrap().cluster.unwrap();
+        assert!(matches!(inside.nats.login, Some(Login::Password { .. })));
+        for more in ["--nats-token", "--nats-credentials"] {
+            let twice = settings(&["--nats-url", "nats://ana:hunter2@host", more, "t"], "").unwrap_err();
+            assert!(twice.to_string().contains("another login"), "{twice}");
+        }
+        let wrong = settings(&["--nats-url", "nats://ana:hunter2@host:x"], "").unwrap_err().to_string();
+        assert!(!wrong.contains("hunter2") && !wrong.contains("ana"), "{wrong}");
     }
 
     /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: keys in both have the same value.
