@@ -16,7 +16,7 @@ use async_nats::jetstream::{
     stream::ConsumerErrorKind,
 };
 use bytes::Bytes;
-use domain::{Epoch, Timestamp};
+use domain::{Epoch, Rules, Timestamp};
 use engine::{
     command_log::{
         envelope,
@@ -92,6 +92,7 @@ pub struct Reader {
     folder: PathBuf,
     /// The log that is read.
     epoch: Epoch,
+    rules: (Rules, Rules),
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
     deliveries: mpsc::Sender<Delivery>,
@@ -113,6 +114,8 @@ pub struct Start {
     pub epoch: Epoch,
     /// The place of the newest message that this node has applied, or 0.
     pub reached: u64,
+    /// The oldest and the newest rules by which this node can decide.
+    pub rules: (Rules, Rules),
     /// Where the reader tells how the stream is doing.
     pub status: StatusSender,
 }
@@ -217,6 +220,7 @@ impl Reader {
             snapshots: start.snapshots,
             folder: start.folder,
             epoch: start.epoch,
+            rules: start.rules,
             reached: AtomicU64::new(start.reached),
             deliveries,
             status: start.status,
@@ -476,6 +480,10 @@ impl Reader {
         };
         for snapshot in self.snapshots.list().await?.into_iter().filter(fits) {
             let place = snapshot.about.place;
+            if let Err(needs_rules) = snapshot.about.check_rules(self.rules) {
+                trouble = needs_rules;
+                continue;
+            }
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
             match self.snapshots.download(&snapshot, &file).await {

@@ -19,7 +19,7 @@ use async_nats::jetstream::{
     stream::{Info, StorageType},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
-use domain::{Epoch, Seq};
+use domain::{Epoch, Rules, Seq};
 use engine::storage::{Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
 use tokio::{
@@ -130,6 +130,18 @@ pub struct Snapshots {
     bucket: String,
     wanted: String,
     replicas: Replicas,
+}
+
+impl About {
+    /// Makes sure that a node that decides by these rules, the oldest and the newest, can go on from the snapshot.
+    ///
+    /// # Errors
+    /// [`Trouble::NeedsRules`] if it cannot.
+    pub fn check_rules(&self, known: (Rules, Rules)) -> Result<(), Trouble> {
+        let rules = Rules(self.rules);
+        let is_known = (known.0..=known.1).contains(&rules);
+        if is_known { Ok(()) } else { Err(Trouble::NeedsRules { place: self.place, rules, known }) }
+    }
 }
 
 impl Snapshots {
@@ -247,15 +259,16 @@ impl Snapshots {
         target.sync_all().await.map_err(of_file)
     }
 
-    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new, before
-    /// it opens the log. Returns what was loaded. `None` if there is no snapshot of that log. The file is put in `folder`
-    /// meanwhile.
+    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new and
+    /// decides by these rules, the oldest and the newest, before it opens the log. Returns what was loaded. `None` if there
+    /// is no snapshot of that log. The file is put in `folder` meanwhile.
     ///
     /// # Errors
     /// [`LoadError`]. The database is as it was then.
     pub async fn load_newest(
         &self,
         epoch: Epoch,
+        rules: (Rules, Rules),
         store: &Arc<Store>,
         folder: &Path,
     ) -> Result<Option<About>, LoadError> {
@@ -263,6 +276,10 @@ impl Snapshots {
         let of_log = |snapshot: &Snapshot| snapshot.about.epoch == epoch;
         for snapshot in self.list().await?.into_iter().filter(of_log) {
             let place = snapshot.about.place;
+            if let Err(trouble) = snapshot.about.check_rules(rules) {
+                unusable = Some(trouble.into());
+                continue;
+            }
             let file = folder.join(format!("{FILE}{place}"));
             let reason = match self.download(&snapshot, &file).await {
                 Ok(()) => match replace(store, file).await {

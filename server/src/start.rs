@@ -44,7 +44,9 @@ use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets,
+        self,
+        admission::Admission,
+        assets,
         listener::{self, ListenerMetrics},
         metrics::{Metrics, Observed},
         origin::Refusals,
@@ -379,6 +381,7 @@ async fn assemble<L: Log + 'static>(
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
         log_check: check,
+        admission: Admission::new(stop.clone()),
         stop,
         connections: connections.clone(),
         renderer,

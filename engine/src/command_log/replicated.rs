@@ -119,7 +119,11 @@ pub fn open<T: Transport>(
         progress,
         newest,
     };
-    log.tell_progress();
+    match log.trouble_with_rules(log.applied.settings.rules) {
+        // A newer program has applied what is stored.
+        Some(trouble) => log.halt(trouble),
+        None => log.tell_progress(),
+    }
     Ok((sequencer, log, batcher))
 }
 
@@ -373,6 +377,10 @@ impl Log for ReplicatedLog {
         if let Err(error) = fs::remove_file(&file) {
             tracing::warn!(%error, "the file of the snapshot could not be removed");
         }
+        if let Some(trouble) = self.trouble_with_rules(self.applied.settings.rules) {
+            self.halt(trouble);
+            return Ok(());
+        }
         self.in_flight.set_epoch(self.applied.epoch);
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
@@ -455,6 +463,9 @@ impl ReplicatedLog {
             Content::Rules(rules) => {
                 if let Some(trouble) = self.trouble_with_rules(*rules) {
                     return self.halt(trouble);
+                }
+                if *rules > self.applied.settings.rules {
+                    tracing::info!(place = self.applied.place + 1, %rules, "newer rules hold from here on");
                 }
                 self.applied.settings.rules = self.applied.settings.rules.max(*rules);
                 gathered.ends = true;

@@ -70,6 +70,13 @@ pub struct Standing {
     pub rules: Option<Rules>,
 }
 
+impl Standing {
+    /// Returns the rules that can come into force, since all nodes know them. `None` if those in force are as new.
+    pub fn rules_due(&self, in_force: Rules) -> Option<Rules> {
+        self.rules.filter(|known| *known > in_force)
+    }
+}
+
 /// The nodes of a cluster, as one of them sees them.
 pub struct Members {
     me: Incarnation,
@@ -498,6 +505,25 @@ mod tests {
         assert!(members.all_know(Rules(2), after(begun, 16)));
         members.heard(beat(3, 1, 9), after(begun, 17));
         assert!(!members.all_know(Rules(2), after(begun, 18)), "one has just come");
+    }
+
+    #[test]
+    fn newer_rules_are_due_when_the_last_node_that_does_not_know_them_is_gone() {
+        let begun = Instant::now();
+        let mut members = members(1, begun);
+        let older = Versions { formats: (1, 1), rules: (Rules(1), Rules(1)) };
+        let old = |count| Beat { versions: older, ..beat(2, count, 5) };
+        let due =
+            |members: &Members, second, in_force| members.standing(after(begun, second)).rules_due(in_force);
+        members.heard(old(1), begun);
+        for second in 1..60 {
+            members.tick(position(7), after(begun, second));
+            members.heard(old(u64::from(second) + 1), after(begun, second));
+            assert_eq!(due(&members, second, Rules(1)), None, "{second}");
+        }
+        members.heard(Beat { is_last: true, ..old(61) }, after(begun, 60));
+        assert_eq!(due(&members, 60, Rules(1)), Some(Rules(2)));
+        assert_eq!(due(&members, 60, Rules(2)), None, "they are in force");
     }
 
     fn marked(place: u64, digest: u32) -> Position {

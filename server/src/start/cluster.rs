@@ -25,19 +25,19 @@ use ::cluster::{
     stream::LogStream,
     transport::NatsTransport,
 };
-use domain::{Epoch, LogClock, Proposal, Rules, Seq, Timestamp};
+use domain::{Epoch, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp};
 use engine::{
     clock::{self, ReplicaClock},
     command_log::{
         Sequencer,
         batcher::Batcher,
         envelope::{FORMAT, Founding, OLDEST_FORMAT},
-        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog},
+        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, RulesProposer},
         status::{self, LogStatus, Part, StatusReceiver, StatusSender},
         transport::Incarnation,
     },
     expiry::Duty,
-    nodes::message::Versions,
+    nodes::{members::Standing, message::Versions},
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -61,6 +61,7 @@ use crate::{
     Settings,
     http::{
         self,
+        admission::Admission,
         session::Sessions,
         starting,
         state::{AppState, Check},
@@ -73,8 +74,6 @@ const WAIT: Duration = Duration::from_secs(1);
 /// How long a node that has been a view of the log before waits until it has read everything. After that it shows what it
 /// has, though it is not ready.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The oldest and the newest rules by which this program can decide.
-const RULES: (Rules, Rules) = (Rules::OLDEST, Rules::NEWEST);
 /// The name of a machine whose name is not known.
 const UNKNOWN: &str = "qchat";
 
@@ -146,6 +145,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
         told: cluster.told,
         given: given.map(Arc::new),
         snapshot_interval: Duration::from_millis(cluster.snapshot_interval.millis()),
+        rules: cluster.rules,
         nats: nats.clone(),
         me: Incarnation::from_bytes(me),
         uptime: clock::uptime(),
@@ -192,6 +192,8 @@ struct Joining {
     /// The sessions by the key that the operator gave. `None` if the nodes share theirs.
     given: Option<Arc<Sessions>>,
     snapshot_interval: Duration,
+    /// The oldest and the newest rules by which this node can decide.
+    rules: (Rules, Rules),
     nats: NatsSettings,
     me: Incarnation,
     uptime: clock::Uptime,
@@ -250,10 +252,10 @@ impl Joining {
         let keys = self.interrupt.run_until_cancelled(Box::pin(self.keys()));
         let Some(keys) = keys.await else { return Ok(None) };
         let (sessions, shared_keys) = keys?;
-        let (parts, duty) = self.open_log(begun, check).await?;
+        let (parts, duty, rules) = self.open_log(begun, check).await?;
         let sequencer = Arc::clone(&parts.sequencer);
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        self.start_members(&mut node, &state, duty, shared_keys);
+        self.start_members(&mut node, &state, duty, rules, shared_keys);
         let caught_up = self.caught_up(sequencer);
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
@@ -285,6 +287,7 @@ impl Joining {
         node: &mut Node,
         state: &AppState,
         duty: watch::Sender<bool>,
+        proposer: RulesProposer,
         keys: Option<SharedSessionKeys>,
     ) {
         let is_mine = duty.subscribe();
@@ -293,7 +296,7 @@ impl Joining {
             &self.nats,
             EphemeralParts {
                 me: self.me,
-                versions: Versions { formats: (OLDEST_FORMAT, FORMAT), rules: RULES },
+                versions: Versions { formats: (OLDEST_FORMAT, FORMAT), rules: self.rules },
                 presence: Arc::clone(&state.presence),
                 store: Arc::clone(&self.store),
                 lobby: Arc::clone(&state.lobby),
@@ -305,13 +308,26 @@ impl Joining {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
             store: Arc::clone(&self.store),
-            duty: is_mine,
+            duty: is_mine.clone(),
             folder: self.settings.data_dir.clone(),
             interval: self.snapshot_interval,
         }));
         let tasks = &mut node.background;
         tasks.spawn("nodes", &ephemeral, |ephemeral| async move { ephemeral.run().await });
         tasks.spawn("snapshots", &maker, |maker| async move { maker.run().await });
+        let admitting = Admitting {
+            admission: state.admission.clone(),
+            readiness: self.readiness.clone(),
+            store: Arc::clone(&self.store),
+        };
+        tasks.spawn("admission", &Arc::new(admitting), |admitting| async move { admitting.run().await });
+        let raising = RaisingRules {
+            proposer,
+            duty: is_mine,
+            standing: ephemeral.standing(),
+            store: Arc::clone(&self.store),
+        };
+        tasks.spawn("rules", &Arc::new(raising), |raising| async move { raising.run().await });
         if let Some(keys) = keys {
             tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
         }
@@ -407,7 +423,7 @@ impl Joining {
             }
             // What is stored belongs to a log that was founded, or there is nothing.
             _ => {
-                let settings = self.settings.lifetimes.into();
+                let settings = self.log_settings();
                 let (seq, at) = (Seq::ZERO, Timestamp::default());
                 let epoch = random::epoch().map_err(|error| unreadable(error.into()))?;
                 self.founder(epoch, Founding { settings, seq, at, base: None, clock_offset: 0 })
@@ -425,6 +441,11 @@ impl Joining {
         Ok(Begun { published: 1, newest: Some(joined.stream.last) })
     }
 
+    /// Returns the settings of a log that this node founds.
+    fn log_settings(&self) -> LogSettings {
+        LogSettings { lifetimes: self.settings.lifetimes, rules: self.rules.1 }
+    }
+
     /// Returns how this node founds a log if there is none.
     fn founder(&self, epoch: Epoch, founding: Founding) -> Founder {
         let uptime_millis = u64::try_from((self.uptime)().as_millis()).unwrap_or(u64::MAX);
@@ -434,7 +455,7 @@ impl Joining {
     /// Makes a database that is not empty the beginning of a log: a snapshot of it is what the other nodes begin with.
     async fn upload_base(&self, log: LogState, place: u64) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
-        let settings = self.settings.lifetimes.into();
+        let settings = self.log_settings();
         let file = self.settings.data_dir.join(format!("{FILE}{place}"));
         let (store, path, into) = (Arc::clone(&self.store), self.path.clone(), file.clone());
         let written = spawn_blocking(move || {
@@ -460,7 +481,8 @@ impl Joining {
     /// Makes an empty database a view of the log: of its newest snapshot, or of how it was founded.
     async fn begin(&self, joined: &Joined) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
-        let loaded = self.snapshots.load_newest(joined.epoch, &self.store, &self.settings.data_dir).await;
+        let loaded =
+            self.snapshots.load_newest(joined.epoch, self.rules, &self.store, &self.settings.data_dir).await;
         match loaded {
             Ok(Some(_)) => return Ok(()),
             Ok(None) => {}
@@ -483,12 +505,12 @@ impl Joining {
         begun.map_err(failed)
     }
 
-    /// Opens the log where the database ends. Also returns what tells the duty of this node.
+    /// Opens the log where the database ends. Also returns what tells the duty of this node, and what proposes rules.
     async fn open_log(
         &self,
         begun: Begun,
         check: Check,
-    ) -> Result<(LogParts<ReplicatedLog>, watch::Sender<bool>), StartError> {
+    ) -> Result<(LogParts<ReplicatedLog>, watch::Sender<bool>, RulesProposer), StartError> {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
@@ -499,6 +521,7 @@ impl Joining {
             folder: self.settings.data_dir.clone(),
             epoch: self.store.epoch(),
             reached: state.place,
+            rules: self.rules,
             status: self.status.clone(),
         })
         .await;
@@ -509,13 +532,14 @@ impl Joining {
             deliveries,
             // Where it is not known, this node puts a message into the stream that it has then to read.
             newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
-            rules: RULES,
+            rules: self.rules,
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,
             status: self.status.clone(),
         };
         let (sequencer, log, batcher) = replicated::open(&self.store, opening).map_err(unreadable)?;
         let (duty, is_mine) = watch::channel(false);
+        let proposer = sequencer.rules();
         let parts = LogParts {
             store: Arc::clone(&self.store),
             sequencer: Arc::new(sequencer),
@@ -527,7 +551,68 @@ impl Joining {
             check: Some(check),
             tasks: Some(LogTasks::start(&self.watched.panics, batcher, reader)),
         };
-        Ok((parts, duty))
+        Ok((parts, duty, proposer))
+    }
+}
+
+/// Brings newer rules into force when all nodes know them, if that is the duty of this node.
+struct RaisingRules {
+    proposer: RulesProposer,
+    duty: watch::Receiver<bool>,
+    standing: watch::Receiver<Standing>,
+    store: Arc<Store>,
+}
+
+impl RaisingRules {
+    /// Never returns.
+    async fn run(&self) {
+        let (mut duty, mut standing) = (self.duty.clone(), self.standing.clone());
+        let mut proposed = None;
+        loop {
+            let is_mine = *duty.borrow_and_update();
+            let due = standing.borrow_and_update().rules_due(self.store.settings().rules);
+            if let Some(rules) = due.filter(|rules| is_mine && proposed < Some(*rules)) {
+                tracing::info!(
+                    "all nodes know the rules {rules}, which come into force: from now on there is no way back to a Qchat that does not know them"
+                );
+                self.proposer.propose(rules);
+                proposed = due;
+            }
+            tokio::select! {
+                Ok(()) = duty.changed() => {}
+                Ok(()) = standing.changed() => {}
+                // The node stops.
+                else => std::future::pending().await,
+            }
+        }
+    }
+}
+
+/// Sends people to another node while this one's log has stopped, and once when it has become another log: their pages
+/// then begin anew with what that has.
+struct Admitting {
+    admission: Admission,
+    readiness: StatusReceiver,
+    store: Arc<Store>,
+}
+
+impl Admitting {
+    /// Never returns.
+    async fn run(&self) {
+        let mut readiness = self.readiness.clone();
+        let mut epoch = self.store.epoch();
+        loop {
+            let now = self.store.epoch();
+            let sends_away = readiness.sends_people_away();
+            if sends_away || now != epoch {
+                self.admission.suspend();
+            }
+            epoch = now;
+            if !sends_away {
+                self.admission.resume();
+            }
+            readiness.changed().await;
+        }
     }
 }
 
