@@ -20,7 +20,7 @@ use async_nats::jetstream::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use domain::{Epoch, Rules, Seq};
-use engine::storage::{Store, StoreError, export::ExportError};
+use engine::storage::{Predecessor, Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
 use tokio::{
     fs,
@@ -49,6 +49,7 @@ const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
 const RULES: &str = "rules";
+const FOLLOWS: &str = "follows";
 
 /// What is known of a snapshot without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct About {
     pub seq: Seq,
     /// The rules in force at that place.
     pub rules: u16,
+    /// The log that its log goes on from. `None` if it is the first one.
+    pub follows: Option<Predecessor>,
 }
 
 /// A snapshot in the object store.
@@ -446,21 +449,32 @@ fn place(name: &str) -> Option<u64> {
 
 impl About {
     fn metadata(&self) -> HashMap<String, String> {
-        HashMap::from([
+        let follows = self.follows.map(|Predecessor { epoch, place }| format!("{epoch}.{place}"));
+        let mut metadata = HashMap::from([
             (FORMAT.to_owned(), self.format.to_string()),
             (EPOCH.to_owned(), self.epoch.to_string()),
             (SEQ.to_owned(), self.seq.0.to_string()),
             (RULES.to_owned(), self.rules.to_string()),
-        ])
+        ]);
+        metadata.extend(follows.map(|follows| (FOLLOWS.to_owned(), follows)));
+        metadata
     }
 
     fn of(name: &str, metadata: &HashMap<String, String>) -> Option<Self> {
+        let predecessor = |follows: &String| {
+            let (epoch, place) = follows.split_once('.')?;
+            Some(Predecessor { epoch: epoch.parse().ok()?, place: place.parse().ok()? })
+        };
         Some(Self {
             format: metadata.get(FORMAT)?.parse().ok()?,
             epoch: metadata.get(EPOCH)?.parse().ok()?,
             place: place(name)?,
             seq: Seq(metadata.get(SEQ)?.parse().ok()?),
             rules: metadata.get(RULES)?.parse().ok()?,
+            follows: match metadata.get(FOLLOWS) {
+                Some(follows) => Some(predecessor(follows)?),
+                None => None,
+            },
         })
     }
 }
@@ -487,13 +501,17 @@ mod tests {
     use super::*;
 
     fn about() -> About {
-        About { format: 1, epoch: Epoch::from_bytes([7; 10]), place: 42, seq: Seq(99), rules: 3 }
+        let epoch = Epoch::from_bytes([7; 10]);
+        About { format: 1, epoch, place: 42, seq: Seq(99), rules: 3, follows: None }
     }
 
     #[test]
     fn what_is_known_of_a_snapshot_is_read_back() {
         assert_eq!(About::of(&name(42, 1), &about().metadata()), Some(about()));
         assert_eq!(About::of(&name(42, 2), &about().metadata()), Some(about()));
+        let follows = Some(Predecessor { epoch: Epoch::from_bytes([8; 10]), place: 41 });
+        let about = About { follows, ..about() };
+        assert_eq!(About::of(&name(42, 1), &about.metadata()), Some(about));
     }
 
     #[test]
@@ -508,6 +526,9 @@ mod tests {
         for name in ["", "42", "0000000000000000004x", "000000000000000000042", "notes.txt"] {
             assert_eq!(About::of(name, &about().metadata()), None, "{name}");
         }
+        let mut metadata = about().metadata();
+        metadata.insert(FOLLOWS.to_owned(), "x".to_owned());
+        assert_eq!(About::of(&name(42, 1), &metadata), None);
         for key in [FORMAT, EPOCH, SEQ, RULES] {
             let mut metadata = about().metadata();
             metadata.remove(key);

@@ -12,6 +12,7 @@ use async_nats::jetstream::{
     },
 };
 use bytes::Bytes;
+use domain::Epoch;
 use engine::command_log::transport::{MessageId, NotPublished};
 
 use crate::{
@@ -26,6 +27,8 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const KIND: (&str, &str) = ("qchat", "log");
 /// The key and the value of the metadata that say how its messages are read.
 const FORMAT: (&str, &str) = ("qchat.format", "1");
+/// The key of the metadata that has the epoch of a log that goes on from another one.
+const EPOCH: &str = "qchat.epoch";
 
 /// The stream of the log. Clones share the connection.
 #[derive(Clone)]
@@ -46,6 +49,9 @@ struct Wanted {
 /// What is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamState {
+    /// The epoch of the log that the stream was made for, which goes on from another one: what is in the stream of the
+    /// epoch of that one does not count. `None` if the messages tell which log it is.
+    pub epoch: Option<Epoch>,
     /// The place of its very first message, whether it has come or not, and whether it is still there or not.
     pub begins: u64,
     /// The place of the oldest message that is there. One after `last` if there is none.
@@ -61,7 +67,7 @@ pub struct StreamState {
 impl StreamState {
     /// Tells whether nothing was ever published, so that a log can be founded in it.
     pub fn is_unfounded(&self) -> bool {
-        self.last < self.begins
+        self.epoch.is_none() && self.last < self.begins
     }
 
     /// Tells whether there is no message.
@@ -75,7 +81,8 @@ impl StreamState {
         let last = state.last_sequence.max(begins - 1);
         let first = if state.messages == 0 { last + 1 } else { state.first_sequence };
         let max_bytes = u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0);
-        Self { begins, first, last, bytes: state.bytes, max_bytes }
+        let epoch = info.config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
+        Self { epoch, begins, first, last, bytes: state.bytes, max_bytes }
     }
 }
 
@@ -153,12 +160,41 @@ impl LogStream {
         self.create(1).await
     }
 
+    /// Creates the stream of a log that goes on from another one, whose newest place is the one before `begins`. It is
+    /// founded by that.
+    ///
+    /// # Errors
+    /// As [`LogStream::open`], or [`Trouble::OtherLog`] if another node has made a stream meanwhile.
+    pub async fn create_successor(&self, begins: u64, epoch: Epoch) -> Result<(), Trouble> {
+        let mut config = self.wanted.config(begins);
+        config.metadata.insert(EPOCH.to_owned(), epoch.to_string());
+        let state = self.create_by(config).await?;
+        let is_made = (state.epoch, state.begins) == (Some(epoch), begins);
+        if is_made { Ok(()) } else { Err(Trouble::OtherLog { stream: self.name().to_owned() }) }
+    }
+
+    /// Deletes the stream. It is no error if there is none.
+    ///
+    /// # Errors
+    /// What keeps JetStream from doing so.
+    pub async fn delete(&self) -> Result<(), Trouble> {
+        let subject = format!("STREAM.DELETE.{}", self.wanted.stream);
+        match self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &()).await? {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
     /// Creates the stream, so that its first message will have the place `begins`. If there is one, returns what is in it.
     ///
     /// # Errors
     /// As [`LogStream::open`].
     pub async fn create(&self, begins: u64) -> Result<StreamState, Trouble> {
-        let config = self.wanted.config(begins);
+        self.create_by(self.wanted.config(begins)).await
+    }
+
+    async fn create_by(&self, config: Config) -> Result<StreamState, Trouble> {
         let subject = format!("STREAM.CREATE.{}", self.wanted.stream);
         match self.connection.ask::<Info>(self.connection.api(), subject, &config).await? {
             Ok(info) => {

@@ -89,6 +89,18 @@ pub enum Trouble {
         /// Its name.
         stream: String,
     },
+    /// The log was founded again from the state of a node that had not applied all that this one has.
+    #[error(
+        "the log in the stream {stream} was founded again from place {place}, and this node has applied {reached}: what it has beyond that would be lost, so it stays as it is"
+    )]
+    FoundedBehind {
+        /// The name of the stream.
+        stream: String,
+        /// The place from which the log was founded again.
+        place: u64,
+        /// The place that this node has applied.
+        reached: u64,
+    },
     /// Messages that this node has not applied are gone, and there is no snapshot that has them.
     #[error(
         "the stream {stream} begins at place {first}, this node has applied {reached}, and there is no snapshot in between: waiting for a node to make one"

@@ -109,6 +109,8 @@ pub enum Action {
         /// The data folder.
         data_dir: PathBuf,
     },
+    /// Found the log of a cluster again from what a node of it has.
+    FoundAgain(Box<Settings>),
     /// Write everything that is stored to a file.
     Backup {
         /// The data folder.
@@ -246,6 +248,10 @@ struct Flags {
     /// the node must not run
     #[arg(long)]
     leave_cluster: bool,
+    /// Found the log of a cluster again from what this node has, if it is gone from NATS for good, then exit; the node must not
+    /// run
+    #[arg(long)]
+    found_again: bool,
     #[command(flatten)]
     cluster: ClusterFlags,
     #[command(subcommand)]
@@ -490,7 +496,11 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told, rules(with_environment))?,
     };
-    Ok(Action::Serve(Box::new(settings), log))
+    match (flags.found_again, &settings.cluster) {
+        (true, None) => Err(SettingsError::Together("--found-again needs --nats-url as well")),
+        (true, Some(_)) => Ok(Action::FoundAgain(Box::new(settings))),
+        (false, _) => Ok(Action::Serve(Box::new(settings), log)),
+    }
 }
 
 /// Returns the oldest and the newest rules by which this program decides. Tests of upgrades have it pretend to be another
@@ -724,6 +734,16 @@ mod tests {
         assert_eq!((node.nats.name.stream().as_str(), node.node.as_deref()), ("tea_log", Some("n1")));
         assert!(matches!(&node.nats.login, Some(Login::Password { user, .. }) if user == "ana"));
         assert!(!format!("{node:?}").contains("hunter2"), "{node:?}");
+    }
+
+    #[test]
+    fn a_log_is_founded_again_by_a_flag_of_a_node() {
+        let action =
+            |args: &[&str]| read(["qchat"].iter().chain(args).map(OsString::from).collect(), "", false);
+        let done = action(&["--found-again", "--nats-url", "a"]).unwrap();
+        assert!(matches!(done, Action::FoundAgain(settings) if settings.cluster.is_some()));
+        let refused = action(&["--found-again"]).unwrap_err();
+        assert_eq!(refused.to_string(), "--found-again needs --nats-url as well");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::cluster::connection::CannotConnect;
+use ::cluster::{connection::CannotConnect, found_again::NotFoundedAgain};
 use axum::Router;
 use domain::{Proposal, Seq, Span};
 use engine::{
@@ -116,6 +116,9 @@ pub enum StartError {
     /// A file for the connection to NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] CannotConnect),
+    /// The log of a cluster was not founded again.
+    #[error(transparent)]
+    FoundAgain(#[from] NotFoundedAgain),
     /// The database belongs to another log than the stream.
     #[error(
         "the data folder {} has another chat than the cluster: use an empty folder to join it, or another --nats-name to found one with this folder",

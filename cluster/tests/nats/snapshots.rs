@@ -17,7 +17,7 @@ use crate::support::{EPOCH, Node};
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
 
 fn about(place: u64) -> About {
-    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1 }
+    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1, follows: None }
 }
 
 fn content(place: u64) -> Vec<u8> {

@@ -381,7 +381,10 @@ impl Log for ReplicatedLog {
             self.halt(trouble);
             return Ok(());
         }
-        self.in_flight.set_epoch(self.applied.epoch);
+        if self.applied.epoch != self.in_flight.epoch() {
+            tracing::info!(place, "the log was founded again, and goes on");
+            self.in_flight.begin_epoch(self.applied.epoch);
+        }
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
             drop(self.in_flight.take(known.number));

@@ -15,6 +15,7 @@ use std::{
 use ::cluster::{
     Connection, NatsSettings, Trouble,
     ephemeral::{Ephemeral, EphemeralParts},
+    found_again::{FoundAgain, FoundedAgain, NotFoundedAgain},
     join::{Founder, Joined, try_join},
     keys::SharedKeys,
     reader::{Reader, Start},
@@ -217,6 +218,15 @@ struct Begun {
     newest: Option<u64>,
 }
 
+/// The log of a node, and what belongs to it.
+struct Opened {
+    parts: LogParts<ReplicatedLog>,
+    /// Tells the duty of the node.
+    duty: watch::Sender<bool>,
+    proposer: RulesProposer,
+    clock: Arc<ReplicaClock>,
+}
+
 /// Why a node could not join.
 enum NotJoined {
     /// It tries again.
@@ -252,10 +262,18 @@ impl Joining {
         let keys = self.interrupt.run_until_cancelled(Box::pin(self.keys()));
         let Some(keys) = keys.await else { return Ok(None) };
         let (sessions, shared_keys) = keys?;
-        let (parts, duty, rules) = self.open_log(begun, check).await?;
+        let Opened { parts, duty, proposer, clock } = self.open_log(begun, check).await?;
         let sequencer = Arc::clone(&parts.sequencer);
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        self.start_members(&mut node, &state, duty, rules, shared_keys);
+        self.start_members(&mut node, &state, duty, proposer, shared_keys);
+        let telling = Arc::new((clock, Arc::clone(&state.presence)));
+        node.background.spawn("time", &telling, |telling| async move {
+            let (clock, presence) = &*telling;
+            loop {
+                clock.leapt().await;
+                presence.tell_time();
+            }
+        });
         let caught_up = self.caught_up(sequencer);
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
@@ -471,6 +489,7 @@ impl Joining {
             place,
             seq: log.seq,
             rules: self.store.settings().rules.0,
+            follows: None,
         };
         let uploaded = self.snapshots.upload(&file, about).await;
         // It is removed by the reader if that fails.
@@ -505,12 +524,8 @@ impl Joining {
         begun.map_err(failed)
     }
 
-    /// Opens the log where the database ends. Also returns what tells the duty of this node, and what proposes rules.
-    async fn open_log(
-        &self,
-        begun: Begun,
-        check: Check,
-    ) -> Result<(LogParts<ReplicatedLog>, watch::Sender<bool>, RulesProposer), StartError> {
+    /// Opens the log where the database ends.
+    async fn open_log(&self, begun: Begun, check: Check) -> Result<Opened, StartError> {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
@@ -551,8 +566,40 @@ impl Joining {
             check: Some(check),
             tasks: Some(LogTasks::start(&self.watched.panics, batcher, reader)),
         };
-        Ok((parts, duty, proposer))
+        Ok(Opened { parts, duty, proposer, clock })
     }
+}
+
+/// Founds the log of a cluster again, from what a node has that does not run. Returns a line about it.
+///
+/// # Errors
+/// [`StartError`] if it was not founded again. It can be tried again.
+pub async fn found_again(settings: &Settings) -> Result<String, StartError> {
+    let Some(ClusterSettings { nats, rules, .. }) = &settings.cluster else {
+        return Err(NotFoundedAgain::NoLog.into());
+    };
+    let path = settings.data_dir.join(DATABASE);
+    if !path.exists() {
+        return Err(NotFoundedAgain::NoLog.into());
+    }
+    let store = Arc::new(open_store(settings)?);
+    let folder = &settings.data_dir;
+    let founded = FoundAgain { settings: nats, store: &store, folder, rules: *rules }.run().await;
+    if let Some(store) = Arc::into_inner(store) {
+        let closed = spawn_blocking(move || store.close(&path)).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
+        }
+    }
+    let FoundedAgain { place, lost } = founded?;
+    let stream = nats.name.stream();
+    let lost = lost.map(|(first, last)| {
+        format!(" What was in it from place {first} to {last} is lost, since what was before is missing.")
+    });
+    Ok(format!(
+        "The log in the stream {stream} goes on from place {place}. Start this node; the others go on by themselves.{}",
+        lost.unwrap_or_default()
+    ))
 }
 
 /// Brings newer rules into force when all nodes know them, if that is the duty of this node.
