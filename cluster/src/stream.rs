@@ -179,7 +179,8 @@ impl LogStream {
     /// What keeps JetStream from doing so.
     pub async fn delete(&self) -> Result<(), Trouble> {
         let subject = format!("STREAM.DELETE.{}", self.wanted.stream);
-        match self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &()).await? {
+        let nothing = HashMap::<&str, &str>::new();
+        match self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &nothing).await? {
             Ok(_) => Ok(()),
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
             Err(error) => Err(self.explain(&error)),

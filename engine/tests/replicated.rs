@@ -748,6 +748,57 @@ fn a_clock_is_set_once_however_often_that_is_proposed() {
     assert!(applied[2].0.at >= BEGUN.moved(3_600_000));
 }
 
+#[test]
+fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
+    const MINUTE: u64 = 60_000;
+    let (chat, used_now) = (ChatId::from_bytes([7; ID_BYTES]), Timestamp(u64::MAX));
+    let propose = |alone: &mut Alone, proposal| {
+        alone.node.propose(&alone.runtime, proposal);
+        pass(&alone.runtime, Duration::from_secs(1));
+        alone.apply().pop().unwrap()
+    };
+    for (leap, kind) in [(3_600_000, 0), (3_600_000, 1), (3_600_000, 2), (-3_600_000, 0), (-3_600_000, 2)] {
+        let lifetimes = model::LIFETIMES;
+        let lifetime = [lifetimes.user, lifetimes.chat, lifetimes.message][kind].millis();
+        let mut alone = Alone::new();
+        let nickname = Nickname::friendly(1);
+        let rename = Command::SetNickname { nickname, chats: Vec::new() };
+        propose(&mut alone, Proposal::Command { by: user(1), command: rename });
+        propose(&mut alone, start_chat());
+        let body = Body::parse("hello").unwrap();
+        let post =
+            Command::Post { chat, client_id: ClientId::from_bytes([1; ID_BYTES]), body, waited_millis: 0 };
+        let (_, said) = propose(&mut alone, Proposal::Command { by: user(1), command: post });
+        let said = said.unwrap();
+        alone.stream.leap(leap);
+        let there = |alone: &Alone| {
+            let view = alone.node.store.read(Timestamp::default()).unwrap();
+            let events = view.events_after(chat, Seq::ZERO, 100).unwrap();
+            [
+                view.user_noted_at(user(1)).unwrap().is_some(),
+                view.chat(chat).unwrap().is_some(),
+                events.iter().any(|event| event.seq == said),
+            ][kind]
+        };
+        let expire =
+            || Proposal::Expire { users: vec![user(1)], chats: vec![chat], events: vec![(chat, said)] };
+        let mut passed = 0;
+        while passed < lifetime - MINUTE {
+            let step = (lifetimes.user.millis() / 2).min(lifetime - MINUTE - passed);
+            passed += step;
+            alone.stream.pass(step);
+            let users = if kind == 0 { Vec::new() } else { vec![(user(1), used_now)] };
+            let chats = if kind == 1 { Vec::new() } else { vec![(chat, used_now)] };
+            propose(&mut alone, Proposal::Touch { users, chats });
+        }
+        propose(&mut alone, expire());
+        assert!(there(&alone), "{leap} {kind}: it is gone too early");
+        alone.stream.pass(2 * MINUTE);
+        propose(&mut alone, expire());
+        assert!(!there(&alone), "{leap} {kind}: it is there for too long");
+    }
+}
+
 /// A node that lags behind another goes on with the log that was founded from that one's state.
 #[test]
 fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_waited_twice_or_out_of_order() {
@@ -829,6 +880,7 @@ fn a_node_does_not_begin_with_rules_that_it_does_not_know() {
     alone.append(1, Content::Proposals(vec![start_chat()]));
     alone.apply();
     let place = alone.node.store.replica().unwrap().unwrap().place;
+    alone.node.store.checkpoint().unwrap();
     let (runtime, stream) = (alone.runtime, alone.stream);
     let disk = alone.node.kill(false);
     let older = (Rules(0), Rules(0));

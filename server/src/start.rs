@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local;
+mod node_tasks;
 pub mod session_keys;
 
 use std::{

@@ -38,7 +38,7 @@ use engine::{
         transport::Incarnation,
     },
     expiry::Duty,
-    nodes::{members::Standing, message::Versions},
+    nodes::message::Versions,
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -55,14 +55,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     DATABASE, LogParts, Node, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched, assemble, listen,
-    make_folder, serve,
+    make_folder,
+    node_tasks::{self, Admitting, KeepingTime, RaisingRules, TIME},
+    serve,
     session_keys::{self, KeyFileError, SharedSessionKeys},
 };
 use crate::{
     Settings,
     http::{
         self,
-        admission::Admission,
         session::Sessions,
         starting,
         state::{AppState, Check},
@@ -266,14 +267,13 @@ impl Joining {
         let sequencer = Arc::clone(&parts.sequencer);
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
         self.start_members(&mut node, &state, duty, proposer, shared_keys);
-        let telling = Arc::new((clock, Arc::clone(&state.presence)));
-        node.background.spawn("time", &telling, |telling| async move {
-            let (clock, presence) = &*telling;
-            loop {
-                clock.leapt().await;
-                presence.tell_time();
-            }
-        });
+        let keeping = KeepingTime {
+            clock,
+            presence: Arc::clone(&state.presence),
+            readiness: self.readiness.clone(),
+            file: self.settings.data_dir.join(TIME),
+        };
+        node.background.spawn("time", &Arc::new(keeping), |keeping| async move { keeping.run().await });
         let caught_up = self.caught_up(sequencer);
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
@@ -529,7 +529,8 @@ impl Joining {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
-        let clock = Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime)));
+        let newest = state.clock.last().max(node_tasks::noted(&self.settings.data_dir.join(TIME)));
+        let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime)));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
@@ -600,67 +601,6 @@ pub async fn found_again(settings: &Settings) -> Result<String, StartError> {
         "The log in the stream {stream} goes on from place {place}. Start this node; the others go on by themselves.{}",
         lost.unwrap_or_default()
     ))
-}
-
-/// Brings newer rules into force when all nodes know them, if that is the duty of this node.
-struct RaisingRules {
-    proposer: RulesProposer,
-    duty: watch::Receiver<bool>,
-    standing: watch::Receiver<Standing>,
-    store: Arc<Store>,
-}
-
-impl RaisingRules {
-    /// Never returns.
-    async fn run(&self) {
-        let (mut duty, mut standing) = (self.duty.clone(), self.standing.clone());
-        let mut proposed = None;
-        loop {
-            let is_mine = *duty.borrow_and_update();
-            let due = standing.borrow_and_update().rules_due(self.store.settings().rules);
-            if let Some(rules) = due.filter(|rules| is_mine && proposed < Some(*rules)) {
-                tracing::info!(
-                    "all nodes know the rules {rules}, which come into force: from now on there is no way back to a Qchat that does not know them"
-                );
-                self.proposer.propose(rules);
-                proposed = due;
-            }
-            tokio::select! {
-                Ok(()) = duty.changed() => {}
-                Ok(()) = standing.changed() => {}
-                // The node stops.
-                else => std::future::pending().await,
-            }
-        }
-    }
-}
-
-/// Sends people to another node while this one's log has stopped, and once when it has become another log: their pages
-/// then begin anew with what that has.
-struct Admitting {
-    admission: Admission,
-    readiness: StatusReceiver,
-    store: Arc<Store>,
-}
-
-impl Admitting {
-    /// Never returns.
-    async fn run(&self) {
-        let mut readiness = self.readiness.clone();
-        let mut epoch = self.store.epoch();
-        loop {
-            let now = self.store.epoch();
-            let sends_away = readiness.sends_people_away();
-            if sends_away || now != epoch {
-                self.admission.suspend();
-            }
-            epoch = now;
-            if !sends_away {
-                self.admission.resume();
-            }
-            readiness.changed().await;
-        }
-    }
 }
 
 /// Opens the database of a node, whether it has been one before or not.

@@ -30,22 +30,22 @@ use crate::{
 };
 
 /// How long something between processes may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two questions.
-const BETWEEN: Duration = Duration::from_millis(20);
+pub(crate) const BETWEEN: Duration = Duration::from_millis(20);
 /// The number of kills.
 const KILLS: u64 = 5;
 /// The number of clients of each node.
 const CLIENTS: usize = 3;
 
 /// A NATS server, and what its nodes are told.
-struct Cluster {
-    nats: Nats,
-    settings: Vec<(&'static str, String)>,
+pub(crate) struct Cluster {
+    pub(crate) nats: Nats,
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
-    async fn start() -> Option<Self> {
+    pub(crate) async fn start() -> Option<Self> {
         Some(Self::of(Nats::one().await?))
     }
 
@@ -59,20 +59,20 @@ impl Cluster {
     }
 
     /// Starts a node, which may not be ready yet.
-    fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
+    pub(crate) fn begin(&self, folder: &Path, more: &[(&str, &str)]) -> Process {
         let settings: Vec<_> = self.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
         Process::start_with(folder, &[settings.as_slice(), more].concat())
     }
 
     /// Starts a node, and waits until it is ready.
-    async fn node(&self, folder: &Path) -> Process {
+    pub(crate) async fn node(&self, folder: &Path) -> Process {
         let node = self.begin(folder, &[]);
         until_ready(node.address).await;
         node
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -96,17 +96,17 @@ async fn until(address: SocketAddr, mut are_expected: impl FnMut(&[String]) -> b
     }
 }
 
-async fn until_ready(address: SocketAddr) {
+pub(crate) async fn until_ready(address: SocketAddr) {
     until(address, <[String]>::is_empty).await;
 }
 
 /// Waits until a node says a sentence among others.
-async fn until_said(address: SocketAddr, sentence: &str) {
+pub(crate) async fn until_said(address: SocketAddr, sentence: &str) {
     until(address, |reasons| reasons.iter().any(|reason| reason.contains(sentence))).await;
 }
 
 /// Starts a chat. Returns also the cookie that says how far the log is.
-async fn start_chat(person: &Person) -> (ChatId, String) {
+pub(crate) async fn start_chat(person: &Person) -> (ChatId, String) {
     let answer = person.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     let path = answer.headers[LOCATION].to_str().unwrap();
@@ -258,7 +258,7 @@ async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnM
 }
 
 /// Waits until a node has applied an entry, and shows a chat.
-async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
+pub(crate) async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
     until_metric(node.address, "qchat_log_seq", |reached| reached >= seq).await;
     let person = Person { address: node.address, ..person.clone() };
     assert_eq!(person.get(&format!("/chat/{chat}")).await.status, StatusCode::OK);
