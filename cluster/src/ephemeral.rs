@@ -304,12 +304,13 @@ impl Ephemeral {
             return;
         }
         let standing = state.standing.borrow_and_update().clone();
-        let trouble = match standing {
-            Standing { differs_at: Some(place), .. } => Some(Trouble::Differs { place }),
-            Standing { has_older_namesake: true, .. } => Some(Trouble::SameName { name: self.name.clone() }),
-            _ => None,
+        let status = match standing {
+            Standing { differs_at: Some(place), .. } => LogStatus::Differs { place },
+            Standing { has_older_namesake: true, .. } => {
+                LogStatus::Trouble(Trouble::SameName { name: self.name.clone() }.to_string())
+            }
+            _ => LogStatus::Well,
         };
-        let status = trouble.map_or(LogStatus::Well, |trouble| LogStatus::Trouble(trouble.to_string()));
         self.parts.status.set(Part::Membership, status);
         self.standing.send_replace(standing);
     }

@@ -109,8 +109,12 @@ fn first_message(founder: &Founder) -> Result<Bytes, Trouble> {
     encode(epoch, &envelope).map_err(|error| Trouble::Refused(error.to_string()))
 }
 
-/// Returns the epoch of the newest message of a log. `None` if there is none near the end.
-async fn newest_epoch(stream: &LogStream, state: &StreamState) -> Result<Option<Epoch>, Trouble> {
+/// Returns the epoch of the log that a stream was made for, or else of its newest message. `None` if there is none near the
+/// end.
+pub(crate) async fn newest_epoch(stream: &LogStream, state: &StreamState) -> Result<Option<Epoch>, Trouble> {
+    if state.epoch.is_some() {
+        return Ok(state.epoch);
+    }
     let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
     for place in (oldest..=state.last).rev() {
         let message = stream.message(place).await?;

@@ -6,7 +6,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +18,7 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
     stream::ConsumerErrorKind,
 };
-use domain::{Epoch, Timestamp};
+use domain::{Epoch, Rules, Timestamp};
 use engine::{
     command_log::{
         envelope,
@@ -23,6 +26,7 @@ use engine::{
         transport::Delivery,
     },
     nodes::members::Standing,
+    storage::Predecessor,
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -90,7 +94,8 @@ pub struct Reader {
     /// The folder for snapshots.
     folder: PathBuf,
     /// The log that is read.
-    epoch: Epoch,
+    epoch: RwLock<Epoch>,
+    rules: (Rules, Rules),
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
     deliveries: mpsc::Sender<Delivery>,
@@ -112,6 +117,8 @@ pub struct Start {
     pub epoch: Epoch,
     /// The place of the newest message that this node has applied, or 0.
     pub reached: u64,
+    /// The oldest and the newest rules by which this node can decide.
+    pub rules: (Rules, Rules),
     /// Where the reader tells how the stream is doing.
     pub status: StatusSender,
 }
@@ -215,7 +222,8 @@ impl Reader {
             stream: start.stream,
             snapshots: start.snapshots,
             folder: start.folder,
-            epoch: start.epoch,
+            epoch: RwLock::new(start.epoch),
+            rules: start.rules,
             reached: AtomicU64::new(start.reached),
             deliveries,
             status: start.status,
@@ -301,6 +309,10 @@ impl Reader {
         self.stream.connection()
     }
 
+    fn epoch(&self) -> Epoch {
+        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reached(&self) -> u64 {
         self.reached.load(Ordering::Acquire)
     }
@@ -314,7 +326,9 @@ impl Reader {
 
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
         let state = self.look(patience).await?;
-        self.recognise(&state).await?;
+        if let Some(epoch) = self.other_epoch(&state).await? {
+            return self.follow(&state, epoch).await;
+        }
         let mut replaced_after = self.replaced_after.subscribe();
         let after = *replaced_after.borrow_and_update();
         if let Some(after) = after {
@@ -414,7 +428,8 @@ impl Reader {
                 Ok(Some(state)) => {
                     self.seen.send_modify(|seen| seen.stream = Some(state));
                     // Meanwhile more may have been read, but then it was there to be read.
-                    if state.last < reached || state.first > self.reached() + 1 {
+                    let is_other = state.epoch.is_some_and(|epoch| epoch != self.epoch());
+                    if is_other || state.last < reached || state.first > self.reached() + 1 {
                         return Stop::Again;
                     }
                 }
@@ -426,21 +441,46 @@ impl Reader {
         }
     }
 
-    /// Makes sure that the stream holds the log that is read, and not one that was founded after it.
-    async fn recognise(&self, state: &StreamState) -> Result<(), Stop> {
+    /// Returns the epoch of the log in the stream, if it is another one than that is read, and was founded after it.
+    async fn other_epoch(&self, state: &StreamState) -> Result<Option<Epoch>, Stop> {
+        let is_other = |epoch: &Epoch| *epoch != self.epoch();
+        if state.epoch.is_some() {
+            return Ok(state.epoch.filter(is_other));
+        }
         let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
         for place in (oldest..=state.last).rev() {
-            let Some(message) = self.stream.message(place).await? else { return Ok(()) };
-            match envelope::epoch(&message) {
-                Some(epoch) if epoch == self.epoch => return Ok(()),
-                Some(_) => {
-                    return Err(Stop::Trouble(Trouble::OtherLog { stream: self.stream.name().to_owned() }));
-                }
-                // Somebody else's message, which is skipped.
-                None => {}
+            let Some(message) = self.stream.message(place).await? else { break };
+            // Somebody else's messages are skipped.
+            if let Some(epoch) = envelope::epoch(&message) {
+                return Ok(Some(epoch).filter(is_other));
             }
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Goes on with the log in the stream, if it was founded from the one that is read, with all that was read of it. Then a
+    /// snapshot of it is loaded.
+    async fn follow(&self, state: &StreamState, epoch: Epoch) -> Result<Stop, Stop> {
+        let (stream, reached) = (self.stream.name().to_owned(), self.reached());
+        let mut trouble = Trouble::OtherLog { stream: stream.clone() };
+        let mut fitting = Vec::new();
+        for snapshot in self.snapshots.list().await? {
+            let about = snapshot.about;
+            let follows = about.follows.filter(|follows| follows.epoch == self.epoch());
+            match follows {
+                Some(Predecessor { place, .. }) if about.epoch == epoch && about.place + 1 >= state.first => {
+                    if place >= reached {
+                        fitting.push(snapshot);
+                    } else {
+                        trouble = Trouble::FoundedBehind { stream: stream.clone(), place, reached };
+                    }
+                }
+                _ => {}
+            }
+        }
+        let stop = self.load_first(fitting, trouble).await?;
+        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+        Ok(stop)
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
@@ -468,13 +508,29 @@ impl Reader {
     }
 
     /// Loads a snapshot of a place after this one. `trouble` is why, and what is told if there is none.
-    async fn load(&self, state: &StreamState, after: u64, mut trouble: Trouble) -> Result<Stop, Stop> {
+    async fn load(&self, state: &StreamState, after: u64, trouble: Trouble) -> Result<Stop, Stop> {
         let fits = |snapshot: &Snapshot| {
             let about = snapshot.about;
-            about.epoch == self.epoch && about.place > after && about.place + 1 >= state.first
+            about.epoch == self.epoch() && about.place > after && about.place + 1 >= state.first
         };
-        for snapshot in self.snapshots.list().await?.into_iter().filter(fits) {
+        let mut fitting = self.snapshots.list().await?;
+        fitting.retain(fits);
+        let loaded = self.load_first(fitting, trouble).await;
+        if matches!(loaded, Err(Stop::Trouble(_))) && self.connection().is_up() {
+            // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
+            self.snapshots.ask().await;
+        }
+        loaded
+    }
+
+    /// Loads the first of some snapshots that can be used. `trouble` is what is told if there is none.
+    async fn load_first(&self, fitting: Vec<Snapshot>, mut trouble: Trouble) -> Result<Stop, Stop> {
+        for snapshot in fitting {
             let place = snapshot.about.place;
+            if let Err(needs_rules) = snapshot.about.check_rules(self.rules) {
+                trouble = needs_rules;
+                continue;
+            }
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
             match self.snapshots.download(&snapshot, &file).await {
@@ -489,8 +545,6 @@ impl Reader {
                 Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
             }
         }
-        // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
-        self.snapshots.ask().await;
         Err(Stop::Trouble(trouble))
     }
 }
@@ -527,7 +581,7 @@ mod tests {
     use super::*;
 
     fn state(first: u64, last: u64) -> StreamState {
-        StreamState { begins: 1, first, last, bytes: 0, max_bytes: None }
+        StreamState { epoch: None, begins: 1, first, last, bytes: 0, max_bytes: None }
     }
 
     #[test]

@@ -20,8 +20,8 @@ use async_nats::jetstream::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
-use domain::{Epoch, Seq, Timestamp};
-use engine::storage::{Store, StoreError, export::ExportError};
+use domain::{Epoch, Rules, Seq, Timestamp};
+use engine::storage::{Predecessor, Store, StoreError, export::ExportError};
 use futures_util::StreamExt;
 use tokio::{
     fs,
@@ -51,6 +51,7 @@ const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
 const RULES: &str = "rules";
 const AT: &str = "at";
+const FOLLOWS: &str = "follows";
 
 /// What is known of a snapshot without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,8 @@ pub struct About {
     pub rules: u16,
     /// The time of the log at that place.
     pub at: Timestamp,
+    /// The log that its log goes on from. `None` if it is the first one.
+    pub follows: Option<Predecessor>,
 }
 
 /// A snapshot in the object store.
@@ -134,6 +137,18 @@ pub struct Snapshots {
     bucket: String,
     wanted: String,
     replicas: Option<Replicas>,
+}
+
+impl About {
+    /// Makes sure that a node that decides by these rules, the oldest and the newest, can go on from the snapshot.
+    ///
+    /// # Errors
+    /// [`Trouble::NeedsRules`] if it cannot.
+    pub fn check_rules(&self, known: (Rules, Rules)) -> Result<(), Trouble> {
+        let rules = Rules(self.rules);
+        let is_known = (known.0..=known.1).contains(&rules);
+        if is_known { Ok(()) } else { Err(Trouble::NeedsRules { place: self.place, rules, known }) }
+    }
 }
 
 impl Snapshots {
@@ -257,15 +272,16 @@ impl Snapshots {
         target.sync_all().await.map_err(of_file)
     }
 
-    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new, before
-    /// it opens the log. Returns what was loaded. `None` if there is no snapshot of that log. The file is put in `folder`
-    /// meanwhile.
+    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new and
+    /// decides by these rules, the oldest and the newest, before it opens the log. Returns what was loaded. `None` if there
+    /// is no snapshot of that log. The file is put in `folder` meanwhile.
     ///
     /// # Errors
     /// [`LoadError`]. The database is as it was then.
     pub async fn load_newest(
         &self,
         epoch: Epoch,
+        rules: (Rules, Rules),
         store: &Arc<Store>,
         folder: &Path,
     ) -> Result<Option<About>, LoadError> {
@@ -273,6 +289,10 @@ impl Snapshots {
         let of_log = |snapshot: &Snapshot| snapshot.about.epoch == epoch;
         for snapshot in self.list().await?.into_iter().filter(of_log) {
             let place = snapshot.about.place;
+            if let Err(trouble) = snapshot.about.check_rules(rules) {
+                unusable = Some(trouble.into());
+                continue;
+            }
             let file = folder.join(format!("{FILE}{place}"));
             let reason = match self.download(&snapshot, &file).await {
                 Ok(()) => match replace(store, file).await {
@@ -443,16 +463,23 @@ fn place(name: &str) -> Option<u64> {
 
 impl About {
     fn metadata(&self) -> HashMap<String, String> {
-        HashMap::from([
+        let follows = self.follows.map(|Predecessor { epoch, place }| format!("{epoch}.{place}"));
+        let mut metadata = HashMap::from([
             (FORMAT.to_owned(), self.format.to_string()),
             (EPOCH.to_owned(), self.epoch.to_string()),
             (SEQ.to_owned(), self.seq.0.to_string()),
             (RULES.to_owned(), self.rules.to_string()),
             (AT.to_owned(), self.at.0.to_string()),
-        ])
+        ]);
+        metadata.extend(follows.map(|follows| (FOLLOWS.to_owned(), follows)));
+        metadata
     }
 
     fn of(name: &str, metadata: &HashMap<String, String>) -> Option<Self> {
+        let predecessor = |follows: &String| {
+            let (epoch, place) = follows.split_once('.')?;
+            Some(Predecessor { epoch: epoch.parse().ok()?, place: place.parse().ok()? })
+        };
         Some(Self {
             format: metadata.get(FORMAT)?.parse().ok()?,
             epoch: metadata.get(EPOCH)?.parse().ok()?,
@@ -460,6 +487,10 @@ impl About {
             seq: Seq(metadata.get(SEQ)?.parse().ok()?),
             rules: metadata.get(RULES)?.parse().ok()?,
             at: Timestamp(metadata.get(AT)?.parse().ok()?),
+            follows: match metadata.get(FOLLOWS) {
+                Some(follows) => Some(predecessor(follows)?),
+                None => None,
+            },
         })
     }
 }
@@ -486,20 +517,17 @@ mod tests {
     use super::*;
 
     fn about() -> About {
-        About {
-            format: 1,
-            epoch: Epoch::from_bytes([7; 10]),
-            place: 42,
-            seq: Seq(99),
-            rules: 3,
-            at: Timestamp(7),
-        }
+        let epoch = Epoch::from_bytes([7; 10]);
+        About { format: 1, epoch, place: 42, seq: Seq(99), rules: 3, at: Timestamp(7), follows: None }
     }
 
     #[test]
     fn what_is_known_of_a_snapshot_is_read_back() {
         assert_eq!(About::of(&name(42, 1), &about().metadata()), Some(about()));
         assert_eq!(About::of(&name(42, 2), &about().metadata()), Some(about()));
+        let follows = Some(Predecessor { epoch: Epoch::from_bytes([8; 10]), place: 41 });
+        let about = About { follows, ..about() };
+        assert_eq!(About::of(&name(42, 1), &about.metadata()), Some(about));
     }
 
     #[test]
@@ -514,6 +542,9 @@ mod tests {
         for name in ["", "42", "0000000000000000004x", "000000000000000000042", "notes.txt"] {
             assert_eq!(About::of(name, &about().metadata()), None, "{name}");
         }
+        let mut metadata = about().metadata();
+        metadata.insert(FOLLOWS.to_owned(), "x".to_owned());
+        assert_eq!(About::of(&name(42, 1), &metadata), None);
         for key in [FORMAT, EPOCH, SEQ, RULES, AT] {
             let mut metadata = about().metadata();
             metadata.remove(key);

@@ -12,6 +12,7 @@ use async_nats::jetstream::{
     },
 };
 use bytes::Bytes;
+use domain::Epoch;
 use engine::command_log::transport::{MessageId, NotPublished};
 
 use crate::{
@@ -28,6 +29,8 @@ const KIND: (&str, &str) = ("qchat", "log");
 const FORMAT: (&str, &str) = ("qchat.format", "1");
 /// The sizes in bytes that the log may reach if none is asked for: the first that the servers have room for.
 const MAX_BYTES: [i64; 3] = [4 << 30, 1 << 30, 256 << 20];
+/// The key of the metadata that has the epoch of a log that goes on from another one.
+const EPOCH: &str = "qchat.epoch";
 
 /// The stream of the log. Clones share the connection.
 #[derive(Clone)]
@@ -50,6 +53,9 @@ struct Wanted {
 /// What is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamState {
+    /// The epoch of the log that the stream was made for, which goes on from another one: what is in the stream of the
+    /// epoch of that one does not count. `None` if the messages tell which log it is.
+    pub epoch: Option<Epoch>,
     /// The place of its very first message, whether it has come or not, and whether it is still there or not.
     pub begins: u64,
     /// The place of the oldest message that is there. One after `last` if there is none.
@@ -65,7 +71,7 @@ pub struct StreamState {
 impl StreamState {
     /// Tells whether nothing was ever published, so that a log can be founded in it.
     pub fn is_unfounded(&self) -> bool {
-        self.last < self.begins
+        self.epoch.is_none() && self.last < self.begins
     }
 
     /// Tells whether there is no message.
@@ -79,7 +85,8 @@ impl StreamState {
         let last = state.last_sequence.max(begins - 1);
         let first = if state.messages == 0 { last + 1 } else { state.first_sequence };
         let max_bytes = u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0);
-        Self { begins, first, last, bytes: state.bytes, max_bytes }
+        let epoch = info.config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
+        Self { epoch, begins, first, last, bytes: state.bytes, max_bytes }
     }
 }
 
@@ -157,15 +164,49 @@ impl LogStream {
         self.create(1).await
     }
 
+    /// Creates the stream of a log that goes on from another one, whose newest place is the one before `begins`. It is
+    /// founded by that.
+    ///
+    /// # Errors
+    /// As [`LogStream::open`], or [`Trouble::OtherLog`] if another node has made a stream meanwhile.
+    pub async fn create_successor(&self, begins: u64, epoch: Epoch) -> Result<(), Trouble> {
+        let config = |replicas, max_bytes| {
+            let mut config = self.wanted.config(begins, replicas, max_bytes);
+            config.metadata.insert(EPOCH.to_owned(), epoch.to_string());
+            config
+        };
+        let state = self.create_by(config).await?;
+        let is_made = (state.epoch, state.begins) == (Some(epoch), begins);
+        if is_made { Ok(()) } else { Err(Trouble::OtherLog { stream: self.name().to_owned() }) }
+    }
+
+    /// Deletes the stream. It is no error if there is none.
+    ///
+    /// # Errors
+    /// What keeps JetStream from doing so.
+    pub async fn delete(&self) -> Result<(), Trouble> {
+        let subject = format!("STREAM.DELETE.{}", self.wanted.stream);
+        let nothing = HashMap::<&str, &str>::new();
+        match self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &nothing).await? {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
     /// Creates the stream, so that its first message will have the place `begins`. If there is one, returns what is in it.
     ///
     /// # Errors
     /// As [`LogStream::open`].
     pub async fn create(&self, begins: u64) -> Result<StreamState, Trouble> {
+        self.create_by(|replicas, max_bytes| self.wanted.config(begins, replicas, max_bytes)).await
+    }
+
+    async fn create_by(&self, config: impl Fn(Replicas, i64) -> Config) -> Result<StreamState, Trouble> {
         let sizes = self.wanted.max_bytes.map_or_else(|| MAX_BYTES.to_vec(), |size| vec![size]);
         let mut created = Err(Trouble::NoAnswer);
         for max_bytes in sizes {
-            created = self.try_create(begins, max_bytes).await;
+            created = self.try_create(config(self.replicas(), max_bytes)).await;
             match &created {
                 Err(Trouble::NoRoom(_)) => {}
                 _ => break,
@@ -174,8 +215,7 @@ impl LogStream {
         created
     }
 
-    async fn try_create(&self, begins: u64, max_bytes: i64) -> Result<StreamState, Trouble> {
-        let config = self.wanted.config(begins, self.replicas(), max_bytes);
+    async fn try_create(&self, config: Config) -> Result<StreamState, Trouble> {
         let subject = format!("STREAM.CREATE.{}", self.wanted.stream);
         match self.connection.ask::<Info>(self.connection.api(), subject, &config).await? {
             Ok(info) => {

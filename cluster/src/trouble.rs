@@ -4,7 +4,8 @@ use async_nats::jetstream::{
     self, ErrorCode,
     context::{PublishError, PublishErrorKind, RequestError, RequestErrorKind},
 };
-use engine::command_log::transport::NotPublished;
+use domain::Rules;
+use engine::command_log::{status::LogStatus, transport::NotPublished};
 
 /// What keeps a node from working with NATS. Its `Display` form is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +89,18 @@ pub enum Trouble {
         /// Its name.
         stream: String,
     },
+    /// The log was founded again from the state of a node that had not applied all that this one has.
+    #[error(
+        "the log in the stream {stream} was founded again from place {place}, and this node has applied {reached}: what it has beyond that would be lost, so it stays as it is"
+    )]
+    FoundedBehind {
+        /// The name of the stream.
+        stream: String,
+        /// The place from which the log was founded again.
+        place: u64,
+        /// The place that this node has applied.
+        reached: u64,
+    },
     /// Messages that this node has not applied are gone, and there is no snapshot that has them.
     #[error(
         "the stream {stream} begins at place {first}, this node has applied {reached}, and there is no snapshot in between: waiting for a node to make one"
@@ -108,6 +121,19 @@ pub enum Trouble {
         /// Why.
         reason: String,
     },
+    /// A snapshot needs newer rules than this node knows.
+    #[error(
+        "the snapshot of place {place} needs the rules {rules}, and this Qchat decides by the rules {} to {}: upgrade this node",
+        known.0, known.1
+    )]
+    NeedsRules {
+        /// Its place.
+        place: u64,
+        /// The rules.
+        rules: Rules,
+        /// The oldest and the newest rules that this node knows.
+        known: (Rules, Rules),
+    },
     /// An older node of the cluster has the name of this one.
     #[error(
         "another node of the cluster is called {name:?} as well, and is older: give this one another name"
@@ -117,9 +143,7 @@ pub enum Trouble {
         name: String,
     },
     /// This node has decided differently from most others.
-    #[error(
-        "this node has decided differently from most others up to place {place} of the log: a snapshot takes the place of its database"
-    )]
+    #[error("{}", LogStatus::Differs { place: *place })]
     Differs {
         /// The place at which it was noticed.
         place: u64,

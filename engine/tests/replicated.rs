@@ -31,7 +31,7 @@ use engine::{
         transport::{Delivery, Incarnation},
     },
     metrics::ReplicationMetrics,
-    storage::{Advance, LogState, MARK_PLACES, ReplicaState, Store, StoreError},
+    storage::{Advance, LogState, MARK_PLACES, Predecessor, ReplicaState, Store, StoreError},
     supervisor::Panics,
     writer::commit,
 };
@@ -128,6 +128,17 @@ struct Node {
 
 impl Node {
     fn start(runtime: &Runtime, stream: &MemoryStream, disk: Disk, me: Incarnation) -> Self {
+        Self::start_by(runtime, stream, disk, me, RULES)
+    }
+
+    /// Starts a node that knows these rules.
+    fn start_by(
+        runtime: &Runtime,
+        stream: &MemoryStream,
+        disk: Disk,
+        me: Incarnation,
+        rules: (Rules, Rules),
+    ) -> Self {
         let store = view(disk.clone());
         let (deliveries, receiver) = mpsc::channel(64);
         let (sender, status) = status::channel();
@@ -137,7 +148,7 @@ impl Node {
             transport: stream.clone(),
             deliveries: receiver,
             newest: stream.length(),
-            rules: RULES,
+            rules,
             checkpoint_after: CHECKPOINT_AFTER,
             clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
@@ -737,6 +748,150 @@ fn a_clock_is_set_once_however_often_that_is_proposed() {
     );
     assert_eq!(alone.node.store.replica().unwrap().unwrap().clock.away(), 0);
     assert!(applied[2].0.at >= BEGUN.moved(3_600_000));
+}
+
+#[test]
+fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
+    const MINUTE: u64 = 60_000;
+    let (chat, used_now) = (ChatId::from_bytes([7; ID_BYTES]), Timestamp(u64::MAX));
+    let propose = |alone: &mut Alone, proposal| {
+        alone.node.propose(&alone.runtime, proposal);
+        pass(&alone.runtime, Duration::from_secs(1));
+        alone.apply().pop().unwrap()
+    };
+    for (leap, kind) in [(3_600_000, 0), (3_600_000, 1), (3_600_000, 2), (-3_600_000, 0), (-3_600_000, 2)] {
+        let lifetimes = model::LIFETIMES;
+        let lifetime = [lifetimes.user, lifetimes.chat, lifetimes.message][kind].millis();
+        let mut alone = Alone::new();
+        let nickname = Nickname::friendly(1);
+        let rename = Command::SetNickname { nickname, chats: Vec::new() };
+        propose(&mut alone, Proposal::Command { by: user(1), command: rename });
+        propose(&mut alone, start_chat());
+        let body = Body::parse("hello").unwrap();
+        let post =
+            Command::Post { chat, client_id: ClientId::from_bytes([1; ID_BYTES]), body, waited_millis: 0 };
+        let (_, said) = propose(&mut alone, Proposal::Command { by: user(1), command: post });
+        let said = said.unwrap();
+        alone.stream.leap(leap);
+        let there = |alone: &Alone| {
+            let view = alone.node.store.read(Timestamp::default()).unwrap();
+            let events = view.events_after(chat, Seq::ZERO, 100).unwrap();
+            [
+                view.user_noted_at(user(1)).unwrap().is_some(),
+                view.chat(chat).unwrap().is_some(),
+                events.iter().any(|event| event.seq == said),
+            ][kind]
+        };
+        let expire =
+            || Proposal::Expire { users: vec![user(1)], chats: vec![chat], events: vec![(chat, said)] };
+        let mut passed = 0;
+        while passed < lifetime - MINUTE {
+            let step = (lifetimes.user.millis() / 2).min(lifetime - MINUTE - passed);
+            passed += step;
+            alone.stream.pass(step);
+            let users = if kind == 0 { Vec::new() } else { vec![(user(1), used_now)] };
+            let chats = if kind == 1 { Vec::new() } else { vec![(chat, used_now)] };
+            propose(&mut alone, Proposal::Touch { users, chats });
+        }
+        propose(&mut alone, expire());
+        assert!(there(&alone), "{leap} {kind}: it is gone too early");
+        alone.stream.pass(2 * MINUTE);
+        propose(&mut alone, expire());
+        assert!(!there(&alone), "{leap} {kind}: it is there for too long");
+    }
+}
+
+/// A node that lags behind another goes on with the log that was founded from that one's state.
+#[test]
+fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_waited_twice_or_out_of_order() {
+    const AGAIN: Epoch = Epoch::from_bytes([8; ID_BYTES]);
+    let post = |number: u64| {
+        let body = Body::parse(&format!("message {number}")).unwrap();
+        let mut client_id = [0; ID_BYTES];
+        client_id[2..].copy_from_slice(&number.to_be_bytes());
+        let (chat, client_id) = (ChatId::from_bytes([7; ID_BYTES]), ClientId::from_bytes(client_id));
+        let command = Command::Post { chat, client_id, body, waited_millis: 0 };
+        Proposal::Command { by: user(1), command }
+    };
+    let mut alone = Alone::new();
+    let mut other =
+        Node::start(&alone.runtime, &alone.stream, Disk::default(), Incarnation::from_bytes([5; ID_BYTES]));
+    for proposal in [start_chat(), post(1)] {
+        alone.node.propose(&alone.runtime, proposal);
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    alone.apply();
+    assert_eq!(alone.node.acknowledged().len(), 1);
+    // The other node has applied one message that this one has not, and the stream is gone with the last of them.
+    alone.node.propose(&alone.runtime, post(2));
+    pass(&alone.runtime, Duration::from_secs(1));
+    other.apply(&alone.stream, u64::MAX);
+    let place = alone.stream.length();
+    for number in [3, 4] {
+        alone.node.propose(&alone.runtime, post(number));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    assert_eq!(alone.stream.length(), place + 2);
+    alone.stream.cut(place);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("base");
+    let view = other.store.read(Timestamp::default()).unwrap();
+    view.export_successor(AGAIN, File::create(&file).unwrap()).unwrap();
+    drop(view);
+    // It goes into the stream before this node knows of the other log, so all nodes skip it.
+    alone.node.propose(&alone.runtime, post(5));
+    pass(&alone.runtime, Duration::from_secs(1));
+    for node in [&mut alone.node, &mut other] {
+        node.load(&file, place);
+        assert_eq!((node.store.epoch(), node.sequencer.epoch()), (AGAIN, AGAIN));
+        let follows = node.store.replica().unwrap().unwrap().follows;
+        assert_eq!(follows, Some(Predecessor { epoch: EPOCH, place }));
+    }
+    pass(&alone.runtime, Duration::from_secs(1));
+    for (_, outcome) in &mut alone.node.posted[2..] {
+        assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
+    }
+    alone.node.posted.clear();
+    // Whoever does not know the outcome asks again.
+    for number in 1..=6 {
+        alone.node.propose(&alone.runtime, post(number));
+    }
+    pass(&alone.runtime, Duration::from_secs(1));
+    let applied = alone.apply();
+    assert_eq!(applied.len(), 6);
+    let acknowledged = alone.node.acknowledged();
+    assert_eq!(acknowledged.len(), 6);
+    assert!(acknowledged.is_sorted_by_key(|(_, seq)| seq));
+    other.apply(&alone.stream, u64::MAX);
+    let said = |node: &Node| {
+        let view = node.store.read(Timestamp::default()).unwrap();
+        let events = view.events_after(ChatId::from_bytes([7; ID_BYTES]), Seq::ZERO, 100).unwrap();
+        let said = events.iter().filter_map(|event| event.kind.message().map(|said| said.body.to_string()));
+        said.collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = (1..=6).map(|number| format!("message {number}")).collect();
+    assert_eq!((said(&alone.node), said(&other)), (expected.clone(), expected));
+    assert_eq!(alone.node.store.replica().unwrap(), other.store.replica().unwrap());
+}
+
+/// A node whose database a newer program has used keeps it, and does not decide by rules that it does not know.
+#[test]
+fn a_node_does_not_begin_with_rules_that_it_does_not_know() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.apply();
+    let place = alone.node.store.replica().unwrap().unwrap().place;
+    alone.node.store.checkpoint().unwrap();
+    let (runtime, stream) = (alone.runtime, alone.stream);
+    let disk = alone.node.kill(false);
+    let older = (Rules(0), Rules(0));
+    let me = Incarnation::from_bytes([9; ID_BYTES]);
+    let node = Node::start_by(&runtime, &stream, disk, me, older);
+    let expected = LogStatus::NeedsRules { place: place + 1, rules: Rules(1), known: older };
+    assert_eq!(node.status.of(Part::Applier), expected);
+    assert!(node.status.sends_people_away());
+    assert_eq!(Alone { runtime, stream, node }.stops(), expected);
 }
 
 /// What cannot be decided is found alone, and what was before it is stored.

@@ -1,5 +1,6 @@
 //! HTTP: the routes and their handlers.
 
+pub mod admission;
 pub mod assets;
 pub mod client;
 pub mod csrf;

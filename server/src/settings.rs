@@ -20,7 +20,7 @@ use cluster::{
     NatsSettings,
     settings::{Login, Name, Replicas, Secret, Servers, Tls, WrongServers},
 };
-use domain::{Lifetimes, Span};
+use domain::{Lifetimes, Rules, Span};
 use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
 
@@ -34,6 +34,9 @@ pub const FILE: &str = "Leptos.toml";
 
 /// The port on which `cargo leptos watch` announces new builds, unless `Leptos.toml` has another.
 const DEFAULT_RELOAD_PORT: u32 = 3001;
+
+/// The variable that has the rules, such as `1..=2`, in a program that is built for tests.
+const TEST_RULES: &str = "QCHAT_TEST_RULES";
 
 /// The longest name of a node, in bytes.
 const MAX_NODE_BYTES: usize = 128;
@@ -74,6 +77,8 @@ pub struct ClusterSettings {
     pub session_key: Option<PathBuf>,
     /// The lifetimes that were set for this node. They have to be those of the log.
     pub told: ToldLifetimes,
+    /// The oldest and the newest rules by which the node decides: all that this program knows, except in tests of upgrades.
+    pub rules: (Rules, Rules),
 }
 
 /// Lifetimes that were set by a flag, the environment or the file. `None` for those that were not.
@@ -104,6 +109,8 @@ pub enum Action {
         /// The data folder.
         data_dir: PathBuf,
     },
+    /// Found the log of a cluster again from what a node of it has.
+    FoundAgain(Box<Settings>),
     /// Write everything that is stored to a file.
     Backup {
         /// The data folder.
@@ -241,6 +248,10 @@ struct Flags {
     /// the node must not run
     #[arg(long)]
     leave_cluster: bool,
+    /// Found the log of a cluster again from what this node has, if it is gone from NATS for good, then exit; the node must not
+    /// run
+    #[arg(long)]
+    found_again: bool,
     #[command(flatten)]
     cluster: ClusterFlags,
     #[command(subcommand)]
@@ -304,7 +315,11 @@ struct ClusterFlags {
 
 impl ClusterFlags {
     /// Returns the settings of a node. `None` if there is no cluster.
-    fn settings(self, told: ToldLifetimes) -> Result<Option<ClusterSettings>, SettingsError> {
+    fn settings(
+        self,
+        told: ToldLifetimes,
+        rules: (Rules, Rules),
+    ) -> Result<Option<ClusterSettings>, SettingsError> {
         let Some(servers) = self.nats_url else { return Ok(None) };
         let login = match (self.nats_credentials, self.nats_user, self.nats_password, self.nats_token) {
             (None, None, None, None) => None,
@@ -350,6 +365,7 @@ impl ClusterFlags {
             snapshot_interval: self.snapshot_interval,
             session_key: self.session_key,
             told,
+            rules,
         }))
     }
 }
@@ -487,9 +503,24 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             session_storage: Some(flags.max_session_storage),
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
-        cluster: flags.cluster.settings(told)?,
+        cluster: flags.cluster.settings(told, rules(with_environment))?,
     };
-    Ok(Action::Serve(Box::new(settings), log))
+    match (flags.found_again, &settings.cluster) {
+        (true, None) => Err(SettingsError::Together("--found-again needs --nats-url as well")),
+        (true, Some(_)) => Ok(Action::FoundAgain(Box::new(settings))),
+        (false, _) => Ok(Action::Serve(Box::new(settings), log)),
+    }
+}
+
+/// Returns the oldest and the newest rules by which this program decides. Tests of upgrades have it pretend to be another
+/// version.
+fn rules(with_environment: bool) -> (Rules, Rules) {
+    let told = (with_environment && cfg!(debug_assertions)).then(|| env::var(TEST_RULES).ok()).flatten();
+    let told = told.and_then(|told| {
+        let (oldest, newest) = told.split_once("..=")?;
+        Some((Rules(oldest.parse().ok()?), Rules(newest.parse().ok()?)))
+    });
+    told.unwrap_or((Rules::OLDEST, Rules::NEWEST))
 }
 
 /// Returns whether a setting was set, even if to its default.
@@ -711,6 +742,16 @@ mod tests {
         assert_eq!((node.nats.name.stream().as_str(), node.node.as_deref()), ("tea_log", Some("n1")));
         assert!(matches!(&node.nats.login, Some(Login::Password { user, .. }) if user == "ana"));
         assert!(!format!("{node:?}").contains("hunter2"), "{node:?}");
+    }
+
+    #[test]
+    fn a_log_is_founded_again_by_a_flag_of_a_node() {
+        let action =
+            |args: &[&str]| read(["qchat"].iter().chain(args).map(OsString::from).collect(), "", false);
+        let done = action(&["--found-again", "--nats-url", "a"]).unwrap();
+        assert!(matches!(done, Action::FoundAgain(settings) if settings.cluster.is_some()));
+        let refused = action(&["--found-again"]).unwrap_err();
+        assert_eq!(refused.to_string(), "--found-again needs --nats-url as well");
     }
 
     #[test]

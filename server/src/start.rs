@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local;
+mod node_tasks;
 pub mod session_keys;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::cluster::connection::CannotConnect;
+use ::cluster::{connection::CannotConnect, found_again::NotFoundedAgain};
 use axum::Router;
 use domain::{Proposal, Seq, Span};
 use engine::{
@@ -44,7 +45,9 @@ use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets,
+        self,
+        admission::Admission,
+        assets,
         listener::{self, ListenerMetrics},
         metrics::{Metrics, Observed, cluster::ClusterMetrics},
         origin::Refusals,
@@ -114,6 +117,9 @@ pub enum StartError {
     /// A file for the connection to NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] CannotConnect),
+    /// The log of a cluster was not founded again.
+    #[error(transparent)]
+    FoundAgain(#[from] NotFoundedAgain),
     /// The database belongs to another log than the stream.
     #[error(
         "the data folder {} has another chat than the cluster: use an empty folder to join it, or another --nats-name to found one with this folder",
@@ -385,6 +391,7 @@ async fn assemble<L: Log + 'static>(
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
         log_check: check,
+        admission: Admission::new(stop.clone()),
         stop,
         connections: connections.clone(),
         renderer,

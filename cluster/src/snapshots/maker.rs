@@ -102,6 +102,14 @@ pub struct Made {
     pub failed: u64,
 }
 
+/// The snapshots that there are.
+struct Listed {
+    /// Those of the log, the newest first.
+    own: Vec<Snapshot>,
+    /// Those of the log that it goes on from.
+    of_predecessor: Vec<Snapshot>,
+}
+
 /// Why a snapshot was not made, or what is old was not deleted.
 #[derive(Debug, thiserror::Error)]
 enum NotMade {
@@ -198,21 +206,25 @@ impl SnapshotMaker {
         let is_mine = || *duty.borrow();
         let state = stream.look().await?;
         let state = state.ok_or_else(|| Trouble::Deleted { stream: stream.name().to_owned() })?;
+        if state.epoch.is_some_and(|epoch| epoch != self.parts.store.epoch()) {
+            // The reader is about to go on with that log.
+            return Ok(());
+        }
         let mut listed = self.list().await?;
         let now = self.log_time()?;
-        schedule.saw(listed.first(), now, state.bytes, Instant::now());
+        schedule.saw(listed.own.first(), now, state.bytes, Instant::now());
         if !is_mine() {
             return Ok(());
         }
         let is_due = schedule.is_due(state.max_bytes, Instant::now());
         // What a node asks for may replace one that is damaged.
-        if is_due && (schedule.is_asked || self.has_more(&state, listed.first())?) {
+        if is_due && (schedule.is_asked || self.has_more(&state, listed.own.first())?) {
             if !self.make().await? {
                 return Ok(());
             }
             schedule.made(Instant::now());
             listed = self.list().await?;
-            schedule.saw(listed.first(), now, state.bytes, Instant::now());
+            schedule.saw(listed.own.first(), now, state.bytes, Instant::now());
         }
         // Not if another node has the duty meanwhile, and also if nothing was made: it may not have worked before.
         if is_mine() {
@@ -228,10 +240,13 @@ impl SnapshotMaker {
         Ok(replica.map(|replica| replica.clock.last()).unwrap_or_default())
     }
 
-    /// Returns the snapshots of the log, the newest first.
-    async fn list(&self) -> Result<Vec<Snapshot>, NotMade> {
+    /// Returns the snapshots of the log, the newest first, and those of the log that it goes on from.
+    async fn list(&self) -> Result<Listed, NotMade> {
         let epoch = self.parts.store.epoch();
+        let replica = self.parts.store.replica().map_err(ExportError::Store)?;
+        let before = replica.and_then(|replica| replica.follows).map(|follows| follows.epoch);
         let mut listed = self.parts.snapshots.list().await?;
+        let of_predecessor = listed.extract_if(.., |snapshot| Some(snapshot.about.epoch) == before).collect();
         listed.retain(|snapshot| snapshot.about.epoch == epoch);
         let newest = listed.first().map(|snapshot| snapshot.about);
         self.made.send_if_modified(|made| {
@@ -243,7 +258,7 @@ impl SnapshotMaker {
             made.seen_at = newest.map(|_| Instant::now());
             true
         });
-        Ok(listed)
+        Ok(Listed { own: listed, of_predecessor })
     }
 
     /// Returns whether a snapshot would be of use: there is something after the newest one, or something in the stream that
@@ -280,15 +295,15 @@ impl SnapshotMaker {
     }
 
     /// Deletes what nobody needs any more: what the snapshot before the newest has is purged from the stream, and those
-    /// before it are deleted.
-    async fn purge(&self, listed: &[Snapshot]) -> Result<(), NotMade> {
-        let Some(before) = listed.get(KEPT - 1) else { return Ok(()) };
+    /// before it are deleted, with those of the log that this one goes on from.
+    async fn purge(&self, Listed { own, of_predecessor }: &Listed) -> Result<(), NotMade> {
+        let Some(before) = own.get(KEPT - 1) else { return Ok(()) };
         let MakerParts { stream, snapshots, .. } = &self.parts;
         let next = before.about.place + 1;
         if stream.look().await?.is_some_and(|state| state.first < next && state.last >= before.about.place) {
             stream.purge_before(next).await?;
         }
-        for old in listed.iter().skip(KEPT) {
+        for old in own.iter().skip(KEPT).chain(of_predecessor) {
             snapshots.delete(old).await?;
         }
         Ok(())
@@ -346,6 +361,7 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
         seq: log.seq,
         rules: replica.settings.rules.0,
         at: replica.clock.last(),
+        follows: replica.follows,
     }))
 }
 

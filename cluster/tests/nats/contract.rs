@@ -129,6 +129,7 @@ impl Harness for Streamed {
             folder: self.folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
+            rules: (Rules::OLDEST, Rules::NEWEST),
             status: sender.clone(),
         })
         .await;

@@ -117,7 +117,10 @@ impl Member {
             }
             // Its beginning was purged, so there is a snapshot.
             None => {
-                let loaded = snapshots.load_newest(joined.epoch, &store, folder.path()).await.unwrap();
+                let loaded = snapshots
+                    .load_newest(joined.epoch, (Rules::OLDEST, Rules::NEWEST), &store, folder.path())
+                    .await
+                    .unwrap();
                 assert_eq!(loaded.map(|about| about.epoch), Some(joined.epoch));
             }
         }
@@ -127,6 +130,7 @@ impl Member {
             folder: folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
+            rules: (Rules::OLDEST, Rules::NEWEST),
             status: sender.clone(),
         })
         .await;

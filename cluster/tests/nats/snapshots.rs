@@ -17,7 +17,8 @@ use crate::support::{EPOCH, Node};
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
 
 fn about(place: u64) -> About {
-    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1, at: Timestamp(place) }
+    let (epoch, at) = (EPOCH, Timestamp(place));
+    About { format: 1, epoch, place, seq: Seq(place * 10), rules: 1, at, follows: None }
 }
 
 fn content(place: u64) -> Vec<u8> {

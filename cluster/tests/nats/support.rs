@@ -10,7 +10,7 @@ use cluster::{
     stream::LogStream,
     transport::NatsTransport,
 };
-use domain::Epoch;
+use domain::{Epoch, Rules};
 use engine::{
     command_log::{
         envelope::{Content, Decoded, Envelope, decode, encode, epoch},
@@ -165,6 +165,7 @@ impl Node {
             folder: self.folder.path().to_owned(),
             epoch: EPOCH,
             reached,
+            rules: (Rules::OLDEST, Rules::NEWEST),
             status: sender,
         })
         .await;

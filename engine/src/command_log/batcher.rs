@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -38,41 +38,56 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The messages of this node that have not been read from the stream yet. Shared by both ends of the log.
 pub(super) struct InFlight {
-    /// The callers that wait for the outcomes of each message, by its number, in order.
-    callers: SyncMutex<VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>>,
+    unread: SyncMutex<Unread>,
     /// The number of the newest message of this node that was read.
     read: watch::Sender<u64>,
     /// The newest rules that were proposed here.
     rules: watch::Sender<Option<Rules>>,
-    epoch: RwLock<Epoch>,
     halted: CancellationToken,
+}
+
+/// The messages that have not been read.
+struct Unread {
+    /// The log that they are for.
+    epoch: Epoch,
+    /// The number of the newest message.
+    newest: u64,
+    /// The callers that wait for the outcomes of each message, by its number, in order.
+    callers: VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>,
 }
 
 impl InFlight {
     /// Creates it for a node that has published `published` messages.
     pub(super) fn new(epoch: Epoch, published: u64) -> Self {
         Self {
-            callers: SyncMutex::default(),
+            unread: SyncMutex::new(Unread { epoch, newest: published, callers: VecDeque::new() }),
             read: watch::Sender::new(published),
             rules: watch::Sender::new(None),
-            epoch: RwLock::new(epoch),
             halted: CancellationToken::new(),
         }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+        self.lock().epoch
     }
 
-    pub(super) fn set_epoch(&self, epoch: Epoch) {
-        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+    /// Begins with another log, which goes on from the one before. Everything that was not read from that is dropped: the
+    /// outcomes are unknown, and whoever wants them asks again, in the order in which they asked first.
+    pub(super) fn begin_epoch(&self, epoch: Epoch) {
+        let mut unread = self.lock();
+        unread.epoch = epoch;
+        unread.callers.clear();
+        let newest = unread.newest;
+        drop(unread);
+        self.note_read(newest);
     }
 
     /// Notes who waits for the outcomes of a message. In a log that is halted nobody can.
     fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) {
-        let mut all = self.lock();
+        let mut unread = self.lock();
+        unread.newest = number;
         if !self.halted.is_cancelled() {
-            all.push_back((number, callers));
+            unread.callers.push_back((number, callers));
         }
     }
 
@@ -80,19 +95,23 @@ impl InFlight {
     /// earlier messages are dropped: their outcome is unknown.
     pub(super) fn take(&self, number: u64) -> Vec<oneshot::Sender<Outcome>> {
         let mut taken = Vec::new();
-        let mut callers = self.lock();
-        while let Some((of, waiting)) = callers.pop_front_if(|(of, _)| *of <= number) {
+        let mut unread = self.lock();
+        while let Some((of, waiting)) = unread.callers.pop_front_if(|(of, _)| *of <= number) {
             if of == number {
                 taken = waiting;
             }
         }
-        drop(callers);
+        drop(unread);
+        self.note_read(number);
+        taken
+    }
+
+    fn note_read(&self, number: u64) {
         self.read.send_if_modified(|read| {
             let is_newer = number > *read;
             *read = number.max(*read);
             is_newer
         });
-        taken
     }
 
     pub(super) fn propose_rules(&self, rules: Rules) {
@@ -109,7 +128,7 @@ impl InFlight {
     /// Stops the log: nothing is published any more.
     pub(super) fn halt(&self) {
         self.halted.cancel();
-        self.lock().clear();
+        self.lock().callers.clear();
     }
 
     /// Waits until a message of this node was read.
@@ -118,8 +137,8 @@ impl InFlight {
         let _ = self.read.subscribe().wait_for(|read| *read >= number).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -144,6 +163,8 @@ struct Work {
     number: u64,
     /// The rules that were proposed last.
     rules: Option<Rules>,
+    /// The log that the current message is for.
+    epoch: Epoch,
 }
 
 impl<T: Transport> Batcher<T> {
@@ -156,7 +177,8 @@ impl<T: Transport> Batcher<T> {
         clock: Arc<ReplicaClock>,
         (status, metrics): (StatusSender, ReplicationMetrics),
     ) -> Self {
-        let work = Mutex::new(Work { queue, current: None, number: published, rules: None });
+        let epoch = in_flight.epoch();
+        let work = Mutex::new(Work { queue, current: None, number: published, rules: None, epoch });
         Self { work, transport, in_flight, from, clock, status, metrics }
     }
 
@@ -179,6 +201,7 @@ impl<T: Transport> Batcher<T> {
             if work.current.is_none() {
                 let Some(content) = self.next(work).await else { break };
                 let (from, number) = (self.from, work.number);
+                work.epoch = self.in_flight.epoch();
                 work.current = Some(Envelope { from, number, uptime_millis: 0, content });
             }
             if let Some(message) = work.current.as_mut() {
@@ -186,6 +209,10 @@ impl<T: Transport> Batcher<T> {
                 self.publish(message).await;
             }
             work.current = None;
+            if self.in_flight.epoch() != work.epoch {
+                // What waits may follow what was dropped with the log before.
+                while work.queue.try_recv().is_ok() {}
+            }
         }
         self.in_flight.has_read(work.number).await;
     }
@@ -198,6 +225,7 @@ impl<T: Transport> Batcher<T> {
             Some(rules) = self.in_flight.rules_after(work.rules) => {
                 work.rules = Some(rules);
                 work.number += 1;
+                self.in_flight.push(work.number, Vec::new());
                 return Some(Content::Rules(rules));
             }
         };
@@ -216,7 +244,7 @@ impl<T: Transport> Batcher<T> {
     }
 
     /// Publishes a message until it is in the stream: until that is acknowledged, or the message was read back, since an
-    /// answer may be lost.
+    /// answer may be lost. It is dropped when another log begins.
     async fn publish(&self, message: &mut Envelope) {
         let MessageId { from, number } = MessageId { from: self.from, number: message.number };
         let (begun, mut wait) = (Instant::now(), FIRST_WAIT);

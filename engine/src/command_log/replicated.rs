@@ -123,7 +123,11 @@ pub fn open<T: Transport>(
         progress,
         newest,
     };
-    log.tell_progress();
+    match log.trouble_with_rules(log.applied.settings.rules) {
+        // A newer program has applied what is stored.
+        Some(trouble) => log.halt(trouble),
+        None => log.tell_progress(),
+    }
     Ok((sequencer, log, batcher))
 }
 
@@ -378,7 +382,14 @@ impl Log for ReplicatedLog {
         if let Err(error) = fs::remove_file(&file) {
             tracing::warn!(%error, "the file of the snapshot could not be removed");
         }
-        self.in_flight.set_epoch(self.applied.epoch);
+        if let Some(trouble) = self.trouble_with_rules(self.applied.settings.rules) {
+            self.halt(trouble);
+            return Ok(());
+        }
+        if self.applied.epoch != self.in_flight.epoch() {
+            tracing::info!(place, "the log was founded again, and goes on");
+            self.in_flight.begin_epoch(self.applied.epoch);
+        }
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
             drop(self.in_flight.take(known.number));
@@ -461,6 +472,9 @@ impl ReplicatedLog {
             Content::Rules(rules) => {
                 if let Some(trouble) = self.trouble_with_rules(*rules) {
                     return self.halt(trouble);
+                }
+                if *rules > self.applied.settings.rules {
+                    tracing::info!(place = self.applied.place + 1, %rules, "newer rules hold from here on");
                 }
                 self.applied.settings.rules = self.applied.settings.rules.max(*rules);
                 gathered.ends = true;

@@ -88,6 +88,14 @@ pub enum LogStatus {
     /// The database cannot be written.
     #[error("the database of this node cannot be written: {0}")]
     DiskFailing(String),
+    /// What this node has stored is not what most others have.
+    #[error(
+        "this node has decided differently from most others up to place {place} of the log: a snapshot takes the place of its database"
+    )]
+    Differs {
+        /// The place at which it was noticed.
+        place: u64,
+    },
     /// A message cannot be applied. Nothing from it on is applied.
     #[error("place {place} of the log cannot be applied, and this node has stopped there: {reason}")]
     Halted {
@@ -107,6 +115,19 @@ impl LogStatus {
     /// Returns whether it belongs to each start, and to whatever is made up for: nothing has to be done about it.
     const fn is_start(&self) -> bool {
         matches!(self, Self::Starting | Self::CatchingUp { .. } | Self::Loading { .. })
+    }
+
+    /// Returns whether people have to go to another node: this one does not apply what they write, or shows them what the
+    /// others do not have. With any other status they can stay, and what they write waits.
+    pub const fn sends_people_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Gap { .. }
+                | Self::NeedsFormat { .. }
+                | Self::NeedsRules { .. }
+                | Self::Differs { .. }
+                | Self::Halted { .. }
+        )
     }
 
     /// Returns whether it tells an operator the same as another one. Counts do not matter.
@@ -172,6 +193,11 @@ impl StatusReceiver {
         self.0.borrow().iter().all(LogStatus::is_ready)
     }
 
+    /// Returns whether people have to go to another node.
+    pub fn sends_people_away(&self) -> bool {
+        self.0.borrow().iter().any(LogStatus::sends_people_away)
+    }
+
     /// Returns why the log is not ready, one line for each part that is not.
     pub fn troubles(&self) -> Vec<String> {
         self.0.borrow().iter().filter(|status| !status.is_ready()).map(ToString::to_string).collect()
@@ -209,6 +235,20 @@ mod tests {
         sender.set(Part::Publisher, LogStatus::Waiting(NotPublished::Full));
         assert_eq!(receiver.troubles(), ["what people write waits: the stream is full"]);
         assert_eq!(receiver.of(Part::Applier), LogStatus::Live { behind: 0 });
+    }
+
+    #[test]
+    fn people_stay_while_the_log_waits_and_go_elsewhere_when_it_has_stopped() {
+        let (sender, receiver) = channel();
+        sender.set(Part::Stream, LogStatus::Trouble("NATS is away".to_owned()));
+        sender.set(Part::Publisher, LogStatus::Waiting(NotPublished::NoAnswer));
+        assert!(!receiver.sends_people_away());
+        sender.set(Part::Membership, LogStatus::Differs { place: 1_024 });
+        assert!(receiver.sends_people_away());
+        sender.set(Part::Membership, LogStatus::Well);
+        assert!(!receiver.sends_people_away());
+        sender.set(Part::Applier, LogStatus::NeedsFormat { place: 9, format: 2 });
+        assert!(receiver.sends_people_away());
     }
 
     #[test]

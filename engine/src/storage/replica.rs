@@ -50,12 +50,23 @@ pub struct ReplicaState {
     /// The newest place that was a multiple of 1,024, and the digest at that place. Where two nodes have the same place
     /// and another digest, they have decided differently.
     pub mark: (u64, u32),
+    /// The log that this one goes on from. `None` if it was founded as the first one.
+    pub follows: Option<Predecessor>,
+}
+
+/// A log that is gone, from which another one goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The place of its newest message that the other one has. The places go on after it.
+    pub place: u64,
 }
 
 impl ReplicaState {
     /// Returns the state of a view that has applied everything up to a place, and begins there.
     pub const fn beginning(place: u64, settings: LogSettings, clock: LogClock) -> Self {
-        Self { place, settings, clock, digest: 0, mark: (0, 0) }
+        Self { place, settings, clock, digest: 0, mark: (0, 0), follows: None }
     }
 }
 
@@ -287,7 +298,7 @@ impl Store {
         let digest = digest.finalize();
         let Advance { place, settings, clock, .. } = *advance;
         let mark = if place.is_multiple_of(MARK_PLACES) { (place, digest) } else { before.mark };
-        let state = ReplicaState { place, settings, clock, digest, mark };
+        let state = ReplicaState { place, settings, clock, digest, mark, ..before };
         replica.insert((), codec::encode(&state)?.as_slice())?;
         drop(replica);
         let mut producers = write.open_table(PRODUCERS)?;

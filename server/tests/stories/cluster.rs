@@ -30,9 +30,9 @@ use crate::{
 };
 
 /// How long something between processes may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two questions.
-const BETWEEN: Duration = Duration::from_millis(20);
+pub(crate) const BETWEEN: Duration = Duration::from_millis(20);
 /// The number of kills.
 const KILLS: u64 = 5;
 /// The number of clients of each node.
@@ -40,8 +40,8 @@ const CLIENTS: usize = 3;
 
 /// A NATS server, and what its nodes are told.
 pub(crate) struct Cluster {
-    nats: Nats,
-    settings: Vec<(&'static str, String)>,
+    pub(crate) nats: Nats,
+    pub(crate) settings: Vec<(&'static str, String)>,
 }
 
 impl Cluster {
@@ -65,14 +65,14 @@ impl Cluster {
     }
 
     /// Starts a node, and waits until it is ready.
-    async fn node(&self, folder: &Path) -> Process {
+    pub(crate) async fn node(&self, folder: &Path) -> Process {
         let node = self.begin(folder, &[]);
         until_ready(node.address).await;
         node
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
@@ -101,12 +101,12 @@ pub(crate) async fn until_ready(address: SocketAddr) {
 }
 
 /// Waits until a node says a sentence among others.
-async fn until_said(address: SocketAddr, sentence: &str) {
+pub(crate) async fn until_said(address: SocketAddr, sentence: &str) {
     until(address, |reasons| reasons.iter().any(|reason| reason.contains(sentence))).await;
 }
 
 /// Starts a chat. Returns also the cookie that says how far the log is.
-async fn start_chat(person: &Person) -> (ChatId, String) {
+pub(crate) async fn start_chat(person: &Person) -> (ChatId, String) {
     let answer = person.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     let path = answer.headers[LOCATION].to_str().unwrap();
@@ -258,7 +258,7 @@ async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnM
 }
 
 /// Waits until a node has applied an entry, and shows a chat.
-async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
+pub(crate) async fn until_applied(node: &Process, person: &Person, chat: ChatId, seq: u64) {
     until_metric(node.address, "qchat_log_seq", |reached| reached >= seq).await;
     let person = Person { address: node.address, ..person.clone() };
     assert_eq!(person.get(&format!("/chat/{chat}")).await.status, StatusCode::OK);

@@ -17,6 +17,7 @@ mod lifetimes;
 mod limits;
 mod live;
 mod lobby;
+mod log_life;
 mod moderation;
 mod monitoring;
 mod node;
