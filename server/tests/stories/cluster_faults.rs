@@ -52,12 +52,17 @@ const LASTS: (f64, f64) = (1.0, 3.0);
 /// How long it lasts in a run of many, in seconds.
 const MAY_LAST: (f64, f64) = (1.0, 8.0);
 const CLIENTS: u64 = 9;
-/// How each client posts. Fewer messages are in flight than a node takes before it reads on.
-const POSTING: Posting = Posting::Paced(Duration::from_millis(100), 16);
+/// The number of messages of a client in flight: less than a node takes before it reads on.
+const IN_FLIGHT: usize = 16;
+/// How often the first client posts: so often that clients that were away for long are sent a snapshot.
+const FAST: Duration = Duration::from_millis(10);
+/// How often every other client posts.
+const PACE: Duration = Duration::from_millis(100);
 /// The time without faults after all nodes are ready again.
 const CALM: Duration = Duration::from_millis(500);
-/// The time between two snapshots of the cluster: there are some during a run.
-const SNAPSHOT_INTERVAL: &str = "10s";
+/// The time between two snapshots of the cluster. What is in the second one before is gone from the log, so a node that was
+/// away for longer begins with a snapshot.
+const SNAPSHOT_INTERVAL: &str = "2s";
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -272,12 +277,13 @@ impl Servers {
 /// Posts and reads at any of the nodes, until there was enough.
 async fn client(
     mut history: History,
+    pace: Duration,
     nodes: watch::Receiver<Vec<SocketAddr>>,
     enough: CancellationToken,
 ) -> History {
     while !enough.is_cancelled() {
         let addresses = nodes.borrow().clone();
-        if history.live_at_any(&addresses, POSTING, &enough).await.is_none() {
+        if history.live_at_any(&addresses, Posting::Paced(pace, IN_FLIGHT), &enough).await.is_none() {
             let wait = backoff::wait_millis(history.attempts, rand::random(), true);
             sleep(Duration::from_millis(wait.into())).await;
         }
@@ -363,8 +369,9 @@ async fn begin(nodes: &Nodes, chat: ChatId, enough: &CancellationToken) -> JoinS
         histories.push(History::begin(address, chat).await);
     }
     let mut living = JoinSet::new();
-    for history in histories {
-        living.spawn(client(history, nodes.addresses.subscribe(), enough.clone()));
+    for (number, history) in histories.into_iter().enumerate() {
+        let pace = if number == 0 { FAST } else { PACE };
+        living.spawn(client(history, pace, nodes.addresses.subscribe(), enough.clone()));
     }
     living
 }
