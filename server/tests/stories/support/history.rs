@@ -287,8 +287,13 @@ impl History {
                 ServerFrame::Event(event) => self.take(&event),
                 ServerFrame::Done { request, seq } => self.acknowledge(client_id(request), seq),
                 ServerFrame::Snapshot { history, .. } => self.start_over(history),
-                // This node stops, or is not as far as another one that the client was at.
-                ServerFrame::Refused { problem: Problem::Restarting, .. } if node.is_some() => return None,
+                // This node stops, or is not as far as another one that the client was at; or the node cannot know what
+                // came of a message, since a snapshot took the place of the log that it was to read it in.
+                ServerFrame::Refused { problem: Problem::Restarting | Problem::NotStored, .. }
+                    if node.is_some() =>
+                {
+                    return None;
+                }
                 ServerFrame::Refused { problem, .. } => panic!("refused: {problem:?}"),
                 _ => {}
             }
@@ -349,9 +354,18 @@ fn open_store(data_dir: &Path) -> Store {
     }
 }
 
-/// Returns all events of a chat in the database of a server that is stopped.
-pub(crate) fn stored(data_dir: &Path, chat: ChatId) -> Vec<Event> {
-    events(&open_store(data_dir), chat)
+/// What is in the database of a node that is stopped.
+pub(crate) struct Stored {
+    /// All events of a chat.
+    pub(crate) events: Vec<Event>,
+    /// A place of the log, and the digest of all changes up to it. The place is the same for nodes that are nearly as far.
+    pub(crate) mark: (u64, u32),
+}
+
+/// Reads the database of a node that is stopped.
+pub(crate) fn stored(data_dir: &Path, chat: ChatId) -> Stored {
+    let store = open_store(data_dir);
+    Stored { events: events(&store, chat), mark: store.replica().unwrap().unwrap().mark }
 }
 
 /// Compares what every client received, and what was acknowledged to it, with the database. The server has to be
