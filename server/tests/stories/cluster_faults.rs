@@ -43,14 +43,8 @@ use crate::{
 const SIZE: usize = 3;
 /// The number of faults in a short run: each kind at least once.
 const FAULTS: u64 = 12;
-/// The number of faults from which on two may come at the same time, and last longer.
+/// The number of faults from which on a run is a long one.
 const MANY: u64 = 50;
-/// In a run of many, one in so many faults of a node comes with one of a server.
-const TOGETHER_ONE_IN: u32 = 3;
-/// How long a fault lasts, in seconds.
-const LASTS: (f64, f64) = (1.0, 3.0);
-/// How long it lasts in a run of many, in seconds.
-const MAY_LAST: (f64, f64) = (1.0, 8.0);
 const CLIENTS: u64 = 9;
 /// The number of messages of a client in flight: less than a node takes before it reads on.
 const IN_FLIGHT: usize = 16;
@@ -60,15 +54,35 @@ const FAST: Duration = Duration::from_millis(10);
 const PACE: Duration = Duration::from_millis(100);
 /// The time without faults after all nodes are ready again.
 const CALM: Duration = Duration::from_millis(500);
-/// The time between two snapshots of the cluster. What is in the second one before is gone from the log, so a node that was
-/// away for longer begins with a snapshot.
-const SNAPSHOT_INTERVAL: &str = "2s";
+/// What differs in a longer run.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    /// How long a fault lasts, in seconds.
+    lasts: (f64, f64),
+    /// One in so many faults of a node comes with one of a server. `None` if there is one at a time.
+    together_one_in: Option<u32>,
+    /// The time between two snapshots of the cluster. What is in the second one before is gone from the log, so a node that
+    /// was away for longer begins with a snapshot.
+    snapshot_interval: &'static str,
+}
+
+impl Form {
+    fn of(count: u64) -> Self {
+        if count < MANY {
+            Self { lasts: (1.0, 3.0), together_one_in: None, snapshot_interval: "2s" }
+        } else {
+            Self { lasts: (1.0, 8.0), together_one_in: Some(3), snapshot_interval: "4s" }
+        }
+    }
+}
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fault {
     /// A node is killed, and started again.
     KillNode,
+    /// A node is killed, and another one begins in its place, with an empty data folder.
+    ReplaceNode,
     /// A node is frozen.
     FreezeNode,
     /// The connections of a node to all servers end, and it gets no new ones.
@@ -79,23 +93,30 @@ enum Fault {
     KillLeader,
     /// Any server is killed, and started again.
     KillServer,
+    /// Two servers are killed, so that there is no quorum, and started again.
+    KillTwoServers,
     /// A server is frozen, in half of the cases the one that leads the log.
     FreezeServer,
 }
 
-const KINDS: [Fault; 7] = [
+const KINDS: [Fault; 9] = [
     Fault::KillNode,
+    Fault::ReplaceNode,
     Fault::FreezeNode,
     Fault::CutNode,
     Fault::SilenceNode,
     Fault::KillLeader,
     Fault::KillServer,
+    Fault::KillTwoServers,
     Fault::FreezeServer,
 ];
 
 impl Fault {
     fn is_of_node(self) -> bool {
-        matches!(self, Self::KillNode | Self::FreezeNode | Self::CutNode | Self::SilenceNode)
+        matches!(
+            self,
+            Self::KillNode | Self::ReplaceNode | Self::FreezeNode | Self::CutNode | Self::SilenceNode
+        )
     }
 }
 
@@ -140,6 +161,7 @@ struct Nodes {
     kills: Vec<(SocketAddr, Instant)>,
     /// What those have said that were killed.
     said: Vec<String>,
+    snapshot_interval: &'static str,
 }
 
 impl Drop for Nodes {
@@ -152,7 +174,7 @@ impl Drop for Nodes {
 }
 
 impl Nodes {
-    async fn start(nats: &Nats) -> Self {
+    async fn start(nats: &Nats, snapshot_interval: &'static str) -> Self {
         let servers: Vec<SocketAddr> =
             nats.urls().iter().map(|url| url.strip_prefix("nats://").unwrap().parse().unwrap()).collect();
         let mut lines = Vec::new();
@@ -170,6 +192,7 @@ impl Nodes {
             addresses: watch::Sender::default(),
             kills: Vec::new(),
             said: Vec::new(),
+            snapshot_interval,
         };
         for index in 0..SIZE {
             nodes.launch(index).await;
@@ -181,7 +204,8 @@ impl Nodes {
     async fn launch(&mut self, index: usize) {
         let folder = self.folders[index].path().to_owned();
         let urls = self.lines[index].each_ref().map(|line| format!("nats://{}", line.address)).join(",");
-        let process = spawn_blocking(move || launch(&folder, &urls)).await.unwrap();
+        let interval = self.snapshot_interval;
+        let process = spawn_blocking(move || launch(&folder, &urls, interval)).await.unwrap();
         self.addresses.send_modify(|addresses| match addresses.get_mut(index) {
             Some(address) => *address = process.address,
             None => addresses.push(process.address),
@@ -204,11 +228,14 @@ impl Nodes {
         sleep(after).await;
         let process = &mut self.processes[index];
         match fault {
-            Fault::KillNode => {
+            Fault::KillNode | Fault::ReplaceNode => {
                 let mut process = process.take().unwrap();
                 self.said.push(process.said());
                 self.kills.push((process.address, Instant::now()));
                 process.kill();
+                if fault == Fault::ReplaceNode {
+                    self.folders[index] = tempfile::tempdir().unwrap();
+                }
                 sleep(lasts).await;
                 self.launch(index).await;
             }
@@ -223,7 +250,7 @@ impl Nodes {
                 sleep(lasts).await;
                 self.lines[index].iter().for_each(Line::mend);
             }
-            Fault::KillLeader | Fault::KillServer | Fault::FreezeServer => panic!("{fault:?} is of a server"),
+            _ => panic!("{fault:?} is of a server"),
         }
     }
 
@@ -233,12 +260,12 @@ impl Nodes {
     }
 }
 
-fn launch(folder: &Path, urls: &str) -> Process {
+fn launch(folder: &Path, urls: &str, snapshot_interval: &str) -> Process {
     let settings = [
         ("QCHAT_LOG", "info"),
         ("QCHAT_NATS_URL", urls),
         ("QCHAT_NATS_MAX_LOG", "256"),
-        ("QCHAT_SNAPSHOT_INTERVAL", SNAPSHOT_INTERVAL),
+        ("QCHAT_SNAPSHOT_INTERVAL", snapshot_interval),
     ];
     Process::start_with(folder, &settings)
 }
@@ -263,6 +290,14 @@ impl Servers {
                 self.nats.kill(index);
                 sleep(lasts).await;
                 self.nats.start(index).await;
+            }
+            Fault::KillTwoServers => {
+                let two = [index, (index + 1) % SIZE];
+                two.iter().for_each(|index| self.nats.kill(*index));
+                sleep(lasts).await;
+                for index in two {
+                    self.nats.start(index).await;
+                }
             }
             Fault::FreezeServer => {
                 self.nats.freeze(index);
@@ -292,8 +327,8 @@ async fn client(
 }
 
 /// Draws faults: as many of each kind, in any order.
-fn draw(count: u64, random: &mut StdRng) -> Vec<(Option<Step>, Option<Step>)> {
-    let lasts = if count < MANY { LASTS } else { MAY_LAST };
+fn draw(count: u64, form: Form, random: &mut StdRng) -> Vec<(Option<Step>, Option<Step>)> {
+    let lasts = form.lasts;
     let mut kinds: Vec<Fault> = KINDS.iter().copied().cycle().take(usize::try_from(count).unwrap()).collect();
     kinds.shuffle(random);
     let (mut of_nodes, mut of_servers): (Vec<_>, Vec<_>) = kinds
@@ -305,7 +340,7 @@ fn draw(count: u64, random: &mut StdRng) -> Vec<(Option<Step>, Option<Step>)> {
         let is_of_node = random.random_range(0..of_nodes.len() + of_servers.len()) < of_nodes.len();
         let (mut of_node, mut of_server) =
             if is_of_node { (of_nodes.pop(), None) } else { (None, of_servers.pop()) };
-        if count >= MANY && is_of_node && random.random_ratio(1, TOGETHER_ONE_IN) {
+        if is_of_node && form.together_one_in.is_some_and(|one_in| random.random_ratio(1, one_in)) {
             of_server = of_servers.pop();
             for step in [&mut of_node, &mut of_server].into_iter().flatten() {
                 step.after = Duration::from_millis(random.random_range(0..1_000));
@@ -382,8 +417,9 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered_whichever_process_or
     let count = number("QCHAT_FAULTS", FAULTS);
     let seed = number("QCHAT_SEED", rand::random());
     println!("QCHAT_SEED={seed}");
-    let steps = draw(count, &mut StdRng::seed_from_u64(seed));
-    let mut nodes = Nodes::start(&nats).await;
+    let form = Form::of(count);
+    let steps = draw(count, form, &mut StdRng::seed_from_u64(seed));
+    let mut nodes = Nodes::start(&nats, form.snapshot_interval).await;
     let mut servers = Servers { nats, leader_kills: Vec::new() };
     let chat = Person::arrive(nodes.addresses()[0]).await.start_chat("Ana", "Faults").await;
     for address in nodes.addresses() {
