@@ -48,14 +48,16 @@ test-browser: build
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
 
-# Runs the stress tests, for half an hour: kills, power failures, unreliable connections, connection storms, damaged files and
-# attacks. Results, each with its machine, are in docs/results.
+# Runs the stress tests, for an hour: kills, power failures, unreliable connections, connection storms, damaged files, attacks,
+# and faults of the nodes and servers of a cluster. Results, each with its machine, are in docs/results.
 torture: setup
+	scripts/setup.sh nats
 	QCHAT_KILLS=1000 QCHAT_CLIENTS=50 $(TORTURE) crash
 	QCHAT_CUTS=12000 $(TORTURE) power_cut
 	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
 	QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 $(TORTURE) storm
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
+	QCHAT_FAULTS=200 $(TORTURE) cluster_faults
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 

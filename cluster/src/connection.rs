@@ -17,8 +17,9 @@ use async_nats::{
 };
 use bytes::Bytes;
 use engine::random;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
     settings::{Login, NatsSettings, Replicas},
@@ -50,6 +51,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
 /// The number of publications that may wait for an acknowledgement. The log has one under way, or two if it gave up one.
 const MAX_UNACKNOWLEDGED: usize = 16;
+/// The time after which something is asked for again that must not wait for longer than it has to.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a server that works may take to answer a request for which there is nobody.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -264,6 +267,19 @@ impl Connection {
     }
 }
 
+/// Asks for something again and again, and returns the first answer, or what the first request returns when it is given up:
+/// each of them needs a timeout. Servers that have no leader drop what they are asked, and may have one in the next moment.
+pub(crate) async fn ask_again_and_again<F: Future>(ask: impl Fn() -> F) -> F::Output {
+    let mut asked = FuturesUnordered::new();
+    loop {
+        asked.push(ask());
+        tokio::select! {
+            Some(answer) = asked.next() => return answer,
+            () = sleep(ASK_AGAIN) => {}
+        }
+    }
+}
+
 impl Link {
     fn new() -> Self {
         Self { is_up: false, reason: Reason::Other("no answer yet"), not_allowed: None }
@@ -367,7 +383,34 @@ fn delay(attempt: usize, chance: u8) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::{Instant, timeout};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_is_asked_for_again_before_it_is_given_up() {
+        // The servers have a leader after 1.2 seconds, which answers at once.
+        let (begun, asked) = (Instant::now(), Cell::new(0));
+        let ask = || async {
+            asked.set(asked.get() + 1);
+            let is_dropped = begun.elapsed() < Duration::from_millis(1_200);
+            let answer = async {
+                if is_dropped {
+                    std::future::pending().await
+                }
+            };
+            timeout(Duration::from_secs(4), answer).await
+        };
+        assert!(ask_again_and_again(ask).await.is_ok());
+        assert_eq!((asked.get(), begun.elapsed()), (4, ASK_AGAIN * 3));
+
+        let begun = Instant::now();
+        let nobody = || timeout(Duration::from_secs(4), std::future::pending::<()>());
+        assert!(ask_again_and_again(nobody).await.is_err());
+        assert_eq!(begun.elapsed(), Duration::from_secs(4));
+    }
 
     #[test]
     fn waits_between_attempts_grow_and_are_bounded() {

@@ -35,7 +35,7 @@ use tokio::{
 };
 
 use crate::{
-    connection::Connection,
+    connection::{Connection, ask_again_and_again},
     snapshots::{FILE, Snapshot, Snapshots, TransferError},
     stream::{LogStream, StreamState},
     trouble::Trouble,
@@ -265,7 +265,8 @@ impl Reader {
                     if patience.silent() {
                         self.connection().leave_if_frozen().await;
                     }
-                    patience.next_wait()
+                    // It has been waited for already.
+                    FIRST_WAIT
                 }
                 Stop::Trouble(trouble) => {
                     self.complain(&trouble);
@@ -484,7 +485,10 @@ impl Reader {
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
+        // With a name it is made once, however often that is asked for.
+        let name = self.connection().client().new_inbox().rsplit('.').next().map(str::to_owned);
         let config = pull::Config {
+            name,
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.reached() + 1 },
             ack_policy: AckPolicy::None,
             memory_storage: true,
@@ -493,7 +497,8 @@ impl Reader {
             ..pull::Config::default()
         };
         let api = self.connection().api_within(within);
-        let created = api.create_consumer_on_stream(config, self.stream.name()).await;
+        let create = || api.create_consumer_on_stream(config.clone(), self.stream.name());
+        let created = ask_again_and_again(create).await;
         created.map_err(|error| match error.kind() {
             ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 Stop::Again
@@ -573,7 +578,8 @@ fn plan(state: &StreamState, reached: u64) -> Plan {
 
 /// Tells whether trouble goes on until somebody does something about it.
 fn is_lasting(trouble: &Trouble) -> bool {
-    !matches!(trouble, Trouble::NoAnswer | Trouble::NotConnected { .. })
+    // A server that has just been started says for a moment that there is no JetStream.
+    !matches!(trouble, Trouble::NoAnswer | Trouble::NoJetStream | Trouble::NotConnected { .. })
 }
 
 #[cfg(test)]

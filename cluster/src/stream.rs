@@ -16,7 +16,7 @@ use domain::Epoch;
 use engine::command_log::transport::{MessageId, NotPublished};
 
 use crate::{
-    connection::{Connection, NEEDED_PAYLOAD},
+    connection::{Connection, NEEDED_PAYLOAD, ask_again_and_again},
     settings::{NatsSettings, Replicas},
     trouble::{self, Foreign, Trouble, not_published},
 };
@@ -135,9 +135,10 @@ impl LogStream {
         self.look_by(self.connection.api()).await
     }
 
-    /// As [`LogStream::look`], with another time for the answer.
+    /// As [`LogStream::look`], with another time for the answer, which is asked for again and again meanwhile.
     pub(crate) async fn look_within(&self, timeout: Duration) -> Result<Option<StreamState>, Trouble> {
-        self.look_by(&self.connection.api_within(timeout)).await
+        let api = self.connection.api_within(timeout);
+        ask_again_and_again(|| self.look_by(&api)).await
     }
 
     async fn look_by(&self, api: &Context) -> Result<Option<StreamState>, Trouble> {

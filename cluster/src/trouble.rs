@@ -1,5 +1,7 @@
 //! What keeps a node from working with NATS, each in a sentence for the operator that says what to do.
 
+use std::fmt::Display;
+
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{PublishError, PublishErrorKind, RequestError, RequestErrorKind},
@@ -177,15 +179,15 @@ pub(crate) fn of_jetstream(error: &jetstream::Error, replicas: usize) -> Trouble
             Trouble::TooFewServers { replicas }
         }
         ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => Trouble::NoAnswer,
-        _ if is_full(error) => Trouble::NoRoom(error.to_string()),
+        code if is_full(code) => Trouble::NoRoom(error.to_string()),
         _ => Trouble::Refused(error.to_string()),
     }
 }
 
 /// Tells whether an error of JetStream says that a stream, an account or a disk is full.
-fn is_full(error: &jetstream::Error) -> bool {
+fn is_full(code: ErrorCode) -> bool {
     matches!(
-        error.error_code(),
+        code,
         ErrorCode::STREAM_STORE_FAILED
             | ErrorCode::STORAGE_RESOURCES_EXCEEDED
             | ErrorCode::INSUFFICIENT_RESOURCES
@@ -223,10 +225,29 @@ fn refused(error: &PublishError) -> NotPublished {
     let Some(jetstream) = source.map(|error: &jetstream::Error| error) else {
         return NotPublished::Refused(error.to_string());
     };
-    match jetstream.error_code() {
-        _ if is_full(jetstream) => NotPublished::Full,
+    of_refusal(jetstream.error_code(), jetstream)
+}
+
+/// Returns what it means for the log that JetStream refused a publication.
+fn of_refusal(code: ErrorCode, error: &dyn Display) -> NotPublished {
+    match code {
+        _ if is_full(code) => NotPublished::Full,
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => NotPublished::TooLarge,
         ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => NotPublished::NoStream,
-        _ => NotPublished::Refused(jetstream.to_string()),
+        // An earlier attempt has arrived, and is not on enough servers yet.
+        ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => NotPublished::NoAnswer,
+        _ => NotPublished::Refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_is_still_being_stored_is_not_told_as_refused() {
+        let refusal = |code| of_refusal(ErrorCode(code), &"duplicate message id is in process");
+        assert_eq!(refusal(10_158), NotPublished::NoAnswer);
+        assert!(matches!(refusal(10_060), NotPublished::Refused(_)));
     }
 }

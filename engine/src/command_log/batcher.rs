@@ -33,8 +33,9 @@ const MESSAGE_PROPOSALS: usize = 256;
 const UNREAD: u64 = 64;
 /// The wait before a message is published again. It doubles with every further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The maximum wait before a message is published again.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The maximum wait before a message is published again. Most that fail do so while the servers elect a leader, and people
+/// wait for it.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// The messages of this node that have not been read from the stream yet. Shared by both ends of the log.
 pub(super) struct InFlight {

@@ -244,7 +244,7 @@ async fn users_of_all_nodes_are_online_on_each_and_their_sessions_hold_there() {
 }
 
 /// Waits until a metric of a node is as expected.
-async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnMut(u64) -> bool) {
+pub(crate) async fn until_metric(address: SocketAddr, name: &str, mut is_expected: impl FnMut(u64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let metrics = reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
