@@ -27,7 +27,7 @@ use super::{
     write_ahead_log::WriteAheadLog,
 };
 use crate::{
-    durable_fs::rename_durably,
+    durable_fs::{rename_durably, sync_folder_of},
     incarnation::Incarnation,
     metrics::{self, StoreMetrics},
     random,
@@ -108,7 +108,12 @@ impl Store {
         // Only a database of a single process has one.
         let is_alone = path.with_extension(WAL_EXTENSION).exists();
         if is_alone {
-            Self::open(path, Lifetimes::default())?.close(path)?;
+            match Self::open(path, Lifetimes::default()) {
+                Ok(store) => store.close(path)?,
+                // It has just become a view, and the process ended before the log beside it was removed.
+                Err(StoreError::OfCluster) => remove_journal(path)?,
+                Err(error) => return Err(error),
+            }
         }
         match Self::open_view(path) {
             Err(StoreError::NotADatabase(reason)) if !is_alone => {
@@ -230,10 +235,7 @@ impl Store {
         write.commit()?;
         self.mark.set();
         if let Some(path) = path {
-            match fs::remove_file(path.with_extension(WAL_EXTENSION)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            remove_journal(path)?;
         }
         self.know(log.epoch, state.settings);
         Ok(())
@@ -351,6 +353,14 @@ fn replica_in(read: &ReadTransaction) -> Result<Option<ReplicaState>, StoreError
         table => table?,
     };
     Ok(table.get(())?.map(|bytes| codec::decode(bytes.value())).transpose()?)
+}
+
+/// Removes the write-ahead log beside a database that has all that is in it, durably. It is no error if there is none.
+fn remove_journal(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path.with_extension(WAL_EXTENSION)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.and_then(|()| sync_folder_of(path))?),
+    }
 }
 
 /// Renames a damaged database, in place of an earlier one that was damaged, and returns its new name.
