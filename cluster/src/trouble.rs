@@ -203,6 +203,8 @@ fn refused(error: &PublishError) -> NotPublished {
         _ if is_full(jetstream) => NotPublished::Full,
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => NotPublished::TooLarge,
         ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => NotPublished::NoStream,
+        // The same message was published before, and waits for a quorum.
+        ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => NotPublished::NoAnswer,
         _ => NotPublished::Refused(jetstream.to_string()),
     }
 }
