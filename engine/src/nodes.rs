@@ -55,9 +55,9 @@ use teller::Teller;
 
 pub use message::Topic;
 
-/// How long a node that knows no other listens before it takes those that it has heard for all: longer than the time
-/// between two beats.
-const FIRST_BEATS: Duration = Duration::from_millis(1_200);
+/// How long a node that knows no other listens before it takes those that it has heard for all. They answer its first beat
+/// at once.
+const FIRST_BEATS: Duration = Duration::from_millis(500);
 /// How long such a node waits for what the others have to tell.
 const FIRST_WHOLES: Duration = Duration::from_secs(3);
 
@@ -76,6 +76,8 @@ pub struct Nodes {
     /// Until when it listens. `None` once that is over.
     listens_until: Option<Instant>,
     is_complete: watch::Sender<bool>,
+    /// Whether a node was heard that has just started, and waits for a beat of this one.
+    is_awaited: bool,
     duty: watch::Sender<bool>,
     standing: watch::Sender<Standing>,
 }
@@ -105,6 +107,7 @@ impl Nodes {
             begun_at: now,
             listens_until: Some(now + FIRST_BEATS),
             is_complete: watch::Sender::new(false),
+            is_awaited: false,
             duty: watch::Sender::new(false),
             standing: watch::Sender::default(),
         }
@@ -157,9 +160,12 @@ impl Nodes {
                 Vec::new()
             }
         };
-        let asks = self.perform(steps);
+        let mut messages = self.perform(steps);
+        if std::mem::take(&mut self.is_awaited) {
+            messages.extend(self.beat(now, false));
+        }
         self.publish_standing(now);
-        Ok(asks)
+        Ok(messages)
     }
 
     /// Returns the messages to publish for what has happened to the connections of this node.
@@ -185,9 +191,7 @@ impl Nodes {
             let mut steps: Vec<_> = events.into_iter().flat_map(|event| self.follow(event, now)).collect();
             steps.extend(self.peers.tick(now));
             messages.extend(self.perform(steps));
-            // The beat says how many changes there were, so they go before it.
-            messages.extend(self.flush(now));
-            messages.extend(self.members.beat(self.presence.summary(), false).map(Message::Beat));
+            messages.extend(self.beat(now, false));
         }
         let whole = || {
             let (upto, mut whole) = self.presence.whole();
@@ -215,14 +219,21 @@ impl Nodes {
 
     /// Returns the last messages of a node that stops in order: the others forget it at once.
     pub fn leave(&mut self, now: Instant) -> Vec<Message> {
+        self.beat(now, true)
+    }
+
+    /// Returns a beat, which says how many changes there were, and before it the changes that were not told yet.
+    fn beat(&mut self, now: Instant, is_last: bool) -> Vec<Message> {
         let mut messages = self.flush(now);
-        messages.extend(self.members.beat(self.presence.summary(), true).map(Message::Beat));
+        messages.extend(self.members.beat(self.presence.summary(), is_last).map(Message::Beat));
         messages
     }
 
     fn heard(&mut self, beat: Beat, now: Instant) -> Vec<Step> {
         let (from, told) = (beat.from, beat.summary());
+        let is_new = beat.number == 1 || beat.born.is_none();
         let event = self.members.heard(beat, now);
+        self.is_awaited |= is_new && matches!(event, Some(MemberEvent::Met { .. }));
         let mut steps: Vec<_> = event.into_iter().flat_map(|event| self.follow(event, now)).collect();
         if let Some(node) = self.members.node(from) {
             steps.extend(self.peers.compare(from, told, self.presence.digest_of(node), now));

@@ -198,9 +198,17 @@ impl StatusReceiver {
         self.0.borrow().iter().any(LogStatus::sends_people_away)
     }
 
-    /// Returns why the log is not ready, one line for each part that is not.
+    /// Returns why the log is not ready, one line for each reason.
     pub fn troubles(&self) -> Vec<String> {
-        self.0.borrow().iter().filter(|status| !status.is_ready()).map(ToString::to_string).collect()
+        let mut lines = Vec::new();
+        for status in self.0.borrow().iter().filter(|status| !status.is_ready()) {
+            let line = status.to_string();
+            // At the start, two parts have the same.
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+        lines
     }
 
     /// Waits until the status of a part changes. Returns at once if it has changed since the last call, and never again
@@ -227,6 +235,7 @@ mod tests {
     async fn the_log_is_ready_when_all_its_parts_are() {
         let (sender, mut receiver) = channel();
         assert!(!receiver.is_ready());
+        assert_eq!(receiver.troubles(), ["the log has not been read yet"]);
         sender.set(Part::Stream, LogStatus::Well);
         sender.set(Part::Applier, LogStatus::CatchingUp { behind: 8 });
         assert_eq!(receiver.troubles(), ["8 messages of the log are still to be read"]);
