@@ -6,11 +6,9 @@ use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, write
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::http::{
-    admission::Admission, metrics::Metrics, origin::Refusals, render::PageRenderer, session::Sessions,
+    admission::Admission, metrics::Metrics, origin::Refusals, readiness::Check, render::PageRenderer,
+    session::Sessions,
 };
-
-/// Returns why a part of the server is not ready, in a line for each reason. None if it is.
-pub type Check = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// The state that handlers share.
 pub struct AppState {
