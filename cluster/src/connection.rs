@@ -154,6 +154,14 @@ impl Connection {
         }
     }
 
+    /// Waits until it is connected, and was connected anew since it had been connected so often.
+    pub(crate) async fn reconnected(&self, connects: u64) {
+        let mut link = self.link.clone();
+        if link.wait_for(|link| link.is_up && self.connects() != connects).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Tells whether it is connected.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -251,6 +259,13 @@ impl Connection {
         let Err(error) = self.client.send_request(self.client.new_inbox(), echo).await else { return };
         if error.kind() == RequestErrorKind::TimedOut && self.is_up() {
             tracing::warn!("the NATS server does not answer, connecting to another");
+            self.leave().await;
+        }
+    }
+
+    /// Connects anew, if it is connected: with some luck to another server.
+    pub(crate) async fn leave(&self) {
+        if self.is_up() {
             // It only fails if the client has ended.
             let _ = self.client.force_reconnect().await;
         }

@@ -34,7 +34,7 @@ use engine::{
         envelope::{FORMAT, Founding, OLDEST_FORMAT},
         replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog},
         status::{self, LogStatus, Part, StatusReceiver, StatusSender},
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     expiry::Duty,
     metrics::ReplicationMetrics,
@@ -401,9 +401,13 @@ impl Joining {
     async fn try_to_join(&self, base: &mut Option<u64>) -> Result<Begun, NotJoined> {
         let unreadable = |error| NotJoined::Failed(self.unreadable(error));
         let stored = self.stored().map_err(unreadable)?;
-        let state = self.stream.open().await?;
-        let founder = match stored {
-            Some(log) if state.is_unfounded() => {
+        // A node with nothing does not even create the stream where another was lost.
+        let unfounded = match stored {
+            Some(log) => Some((log, self.stream.open().await?)).filter(|(_, state)| state.is_unfounded()),
+            None => None,
+        };
+        let founder = match unfounded {
+            Some((log, state)) => {
                 let place = state.begins - 1;
                 if *base != Some(place) {
                     self.upload_base(log, place).await?;
@@ -414,7 +418,7 @@ impl Joining {
                 self.founder(log.epoch, Founding { settings, seq, at, base: *base, clock_offset: 0 })
             }
             // What is stored belongs to a log that was founded, or there is nothing.
-            _ => {
+            None => {
                 let settings = self.settings.lifetimes.into();
                 let (seq, at) = (Seq::ZERO, Timestamp::default());
                 let epoch = random::epoch().map_err(|error| unreadable(error.into()))?;
@@ -501,12 +505,17 @@ impl Joining {
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
         let clock = Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime)));
+        let applied = self.store.producers().map_err(unreadable)?;
+        // Where it is not known, this node puts a message into the stream that it has then to read.
+        let end = StreamEnd::at(begun.newest.unwrap_or_else(|| state.place.saturating_add(1)));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
             folder: self.settings.data_dir.clone(),
             epoch: self.store.epoch(),
             reached: state.place,
+            applied: applied.into_iter().map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: self.status.clone(),
         })
         .await;
@@ -514,10 +523,9 @@ impl Joining {
         let opening = Opening {
             me: self.me,
             published: begun.published,
-            transport: NatsTransport::new(self.stream.clone()),
+            transport: reader.transport(),
             deliveries,
-            // Where it is not known, this node puts a message into the stream that it has then to read.
-            newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
+            end,
             rules: RULES,
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,
