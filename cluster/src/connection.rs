@@ -157,6 +157,14 @@ impl Connection {
         }
     }
 
+    /// Waits until it is connected, and was connected anew since it had been connected so often.
+    pub(crate) async fn reconnected(&self, connects: u64) {
+        let mut link = self.link.clone();
+        if link.wait_for(|link| link.is_up && self.connects() != connects).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Tells whether it is connected.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -261,6 +269,13 @@ impl Connection {
         let Err(error) = self.client.send_request(self.client.new_inbox(), echo).await else { return };
         if error.kind() == RequestErrorKind::TimedOut && self.is_up() {
             tracing::warn!("the NATS server does not answer, connecting to another");
+            self.leave().await;
+        }
+    }
+
+    /// Connects anew, if it is connected: with some luck to another server.
+    pub(crate) async fn leave(&self) {
+        if self.is_up() {
             // It only fails if the client has ended.
             let _ = self.client.force_reconnect().await;
         }
@@ -398,7 +413,7 @@ mod tests {
             let is_dropped = begun.elapsed() < Duration::from_millis(1_200);
             let answer = async {
                 if is_dropped {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             };
             timeout(Duration::from_secs(4), answer).await

@@ -82,12 +82,16 @@ pub async fn join(
 /// Finds the log, or founds it.
 ///
 /// # Errors
-/// What keeps it from it. It may be called again, with the same founder.
+/// What keeps it from it: [`Trouble::Emptied`] if the founder has nothing, and there are snapshots of a log. It may be called
+/// again, with the same founder.
 pub async fn try_join(
     stream: &LogStream,
     snapshots: &Snapshots,
     founder: &Founder,
 ) -> Result<Joined, Trouble> {
+    if founder.founding.base.is_none() {
+        refuse_if_emptied(stream, snapshots).await?;
+    }
     let mut state = stream.open().await?;
     let mut is_founder = false;
     if state.is_unfounded() {
@@ -120,6 +124,18 @@ pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSett
     let has_a_log = |beat: &Beat| beat.position.epoch != Epoch::from_bytes([0; ID_BYTES]);
     match first_beat(stream.connection(), settings, LISTENING, has_a_log).await? {
         Some(Beat { name, .. }) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to found a log with nothing where there are snapshots of one: the stream was lost, and other nodes have what was
+/// in it.
+async fn refuse_if_emptied(stream: &LogStream, snapshots: &Snapshots) -> Result<(), Trouble> {
+    if stream.look().await?.is_some_and(|state| !state.is_unfounded()) {
+        return Ok(());
+    }
+    match snapshots.list().await?.first() {
+        Some(newest) => Err(Trouble::Emptied { stream: stream.name().to_owned(), place: newest.about.place }),
         None => Ok(()),
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! The reader has its own ephemeral consumer and makes it anew whenever something is wrong with it. It does not trust what it
 //! is sent: a consumer whose first message was purged begins later and says nothing, and so does one that begins beyond the
-//! end. Where messages are missing, a snapshot takes their place.
+//! end. Where messages are missing, a snapshot takes their place. Nor does it trust the stream: one that has lost its end, and
+//! was written to since, looks as if nothing had been, and is recognised by the newest message that was read.
 
 use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::{
-        PoisonError, RwLock,
+        Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,12 +21,13 @@ use async_nats::jetstream::{
     consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
     stream::ConsumerErrorKind,
 };
+use bytes::Bytes;
 use domain::{Epoch, Rules, Timestamp};
 use engine::{
     command_log::{
-        envelope,
+        envelope::{self, Decoded},
         status::{LogStatus, Part, StatusSender},
-        transport::Delivery,
+        transport::{Delivery, Incarnation, StreamEnd},
     },
     nodes::members::Standing,
     storage::Predecessor,
@@ -36,8 +40,9 @@ use tokio::{
 
 use crate::{
     connection::{Connection, ask_again_and_again},
-    snapshots::{FILE, Snapshot, Snapshots, TransferError},
+    snapshots::{FILE, Snapshot, Snapshots, Unusable},
     stream::{LogStream, StreamState},
+    transport::NatsTransport,
     trouble::Trouble,
 };
 
@@ -68,6 +73,16 @@ const LASTING_WAIT: Duration = Duration::from_secs(2);
 /// The time between two looks at the stream while it is read from. Some things do not show in what is read: its
 /// settings, and that it was purged beyond this place.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same while the looks are not answered.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long the stream may be read from though it has no leader. An election takes less. A server that is cut off from the
+/// others goes on as if nothing were, and never gets what they do without it.
+const LEADERLESS: Duration = Duration::from_secs(10);
+/// How long the servers may be silent before another one is tried, and then another one.
+const LEFT_AFTER: Duration = Duration::from_secs(10);
+/// The number of messages that may have come while the stream was not read for a moment. With more of them, this node is not
+/// ready before it has applied them.
+const FEW: u64 = 512;
 /// How long a stream has to be away, or shorter than it was, for that to be believed. A server that has just become its
 /// leader may not know better for a moment.
 const BELIEVED_AFTER: Duration = Duration::from_secs(5);
@@ -98,6 +113,11 @@ pub struct Reader {
     rules: (Rules, Rules),
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
+    /// What is known of the message at that place.
+    known: Mutex<Known>,
+    end: StreamEnd,
+    /// The number of the connection by which the stream was recognised, while it is read.
+    recognised: watch::Sender<Option<u64>>,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
     seen: watch::Sender<Seen>,
@@ -119,8 +139,22 @@ pub struct Start {
     pub reached: u64,
     /// The oldest and the newest rules by which this node can decide.
     pub rules: (Rules, Rules),
+    /// The number of the newest message of each sender up to there.
+    pub applied: HashMap<Incarnation, u64>,
+    /// Where the reader notes how far the stream goes.
+    pub end: StreamEnd,
     /// Where the reader tells how the stream is doing.
     pub status: StatusSender,
+}
+
+/// What is known of the newest message that was handed over.
+enum Known {
+    /// It was applied before this process began, after these messages of each sender.
+    Applied(HashMap<Incarnation, u64>),
+    /// It was read, and this is the hash of its content.
+    Read(u64),
+    /// It is part of a snapshot.
+    Nothing,
 }
 
 /// Why reading stopped.
@@ -131,16 +165,23 @@ enum Stop {
     Trouble(Trouble),
     /// The consumer is of no use any more. A new one may be.
     Again,
+    /// There is another connection to the servers, which may have lost something.
+    Reconnected,
     /// The stream is away, or shorter than it was, and that is not to be believed yet.
     Doubt,
     /// The servers say nothing.
     Silence,
+    /// The stream has no leader.
+    NoLeader,
+    /// It was read from, and has not had one for longer than an election takes.
+    Leaderless,
 }
 
 impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::NoAnswer => Self::Silence,
+            Trouble::NoLeader => Self::NoLeader,
             other => Self::Trouble(other),
         }
     }
@@ -163,11 +204,13 @@ struct Patience {
     failures: u32,
     wait: Duration,
     gone_since: Option<Instant>,
+    /// Since when the servers have been of no use, or another one was tried.
+    silent_since: Option<Instant>,
 }
 
 impl Patience {
     fn new() -> Self {
-        Self { silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None }
+        Self { silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None, silent_since: None }
     }
 
     /// Returns how long an answer may take.
@@ -180,6 +223,20 @@ impl Patience {
     fn silent(&mut self) -> bool {
         self.silences = self.silences.saturating_add(1);
         self.silences >= SILENCES
+    }
+
+    /// Takes note that the stream has had no leader for longer than an election takes.
+    fn is_led_elsewhere(&mut self) {
+        self.silent_since = Instant::now().checked_sub(LEFT_AFTER);
+    }
+
+    /// Takes note that the servers are of no use now. Returns whether to try another one.
+    fn leaves(&mut self) -> bool {
+        let is_over = self.silent_since.get_or_insert_with(Instant::now).elapsed() >= LEFT_AFTER;
+        if is_over {
+            self.silent_since = Some(Instant::now());
+        }
+        is_over
     }
 
     /// Takes note that a consumer was of no use. Returns whether that is worth telling: one fails whenever the servers elect
@@ -210,6 +267,7 @@ impl Patience {
     /// Takes note that the stream is there.
     fn is_there(&mut self) {
         self.gone_since = None;
+        self.silent_since = None;
     }
 }
 
@@ -225,6 +283,9 @@ impl Reader {
             epoch: RwLock::new(start.epoch),
             rules: start.rules,
             reached: AtomicU64::new(start.reached),
+            known: Mutex::new(Known::Applied(start.applied)),
+            end: start.end,
+            recognised: watch::Sender::default(),
             deliveries,
             status: start.status,
             seen: watch::Sender::default(),
@@ -238,21 +299,29 @@ impl Reader {
         self.seen.subscribe()
     }
 
+    /// Returns what publishes to the stream, while it is the one that is read.
+    pub fn transport(&self) -> NatsTransport {
+        NatsTransport::beside(self.stream.clone(), self.recognised.subscribe())
+    }
+
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
     pub async fn run(&self) {
         let mut patience = Patience::new();
         loop {
             let began = Instant::now();
+            self.recognised.send_replace(None);
             let stopped = tokio::select! {
                 stopped = self.read(&mut patience) => stopped,
                 () = self.deliveries.closed() => Stop::Closed,
             };
+            self.recognised.send_replace(None);
             if began.elapsed() >= CALM {
                 patience = Patience::new();
             }
             self.seen.send_modify(|seen| seen.restarts += 1);
             let wait = match stopped {
                 Stop::Closed => return,
+                Stop::Reconnected => Duration::ZERO,
                 Stop::Doubt => patience.next_wait(),
                 Stop::Again => {
                     if patience.failed() {
@@ -265,8 +334,24 @@ impl Reader {
                     if patience.silent() {
                         self.connection().leave_if_frozen().await;
                     }
+                    if patience.leaves() {
+                        self.connection().leave().await;
+                    }
                     // It has been waited for already.
                     FIRST_WAIT
+                }
+                // The next look tells what there is to tell.
+                Stop::Leaderless => {
+                    patience.is_led_elsewhere();
+                    Duration::ZERO
+                }
+                // It is not a silence: the next answer may be as quick.
+                Stop::NoLeader => {
+                    self.complain(&Trouble::NoLeader);
+                    if patience.leaves() {
+                        self.connection().leave().await;
+                    }
+                    patience.next_wait()
                 }
                 Stop::Trouble(trouble) => {
                     self.complain(&trouble);
@@ -326,6 +411,7 @@ impl Reader {
     }
 
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
+        let connects = self.connection().connects();
         let state = self.look(patience).await?;
         if let Some(epoch) = self.other_epoch(&state).await? {
             return self.follow(&state, epoch).await;
@@ -337,8 +423,14 @@ impl Reader {
         }
         let reached = self.reached();
         match plan(&state, reached) {
-            Plan::Read => {}
+            Plan::Read => {
+                let is_first = self.end.owed() == 0;
+                if is_first || state.last - reached > FEW {
+                    self.owe(&state);
+                }
+            }
             Plan::Load => {
+                self.owe(&state);
                 let stream = self.stream.name().to_owned();
                 return self
                     .load(&state, reached, Trouble::Hole { stream, first: state.first, reached })
@@ -353,6 +445,7 @@ impl Reader {
             }
             Plan::Shorter => return Ok(Stop::Doubt),
         }
+        self.compare(&state, reached).await?;
         patience.is_there();
         let consumer = self.consumer(patience.silence()).await?;
         let messages = consumer
@@ -365,8 +458,9 @@ impl Reader {
             .messages()
             .await;
         let mut messages = messages.map_err(|_| Stop::Silence)?;
+        self.recognised.send_replace(Some(connects));
         self.tell(LogStatus::Well);
-        let changed = self.keep_looking();
+        let changed = self.keep_looking(connects);
         tokio::pin!(changed);
         loop {
             let message = tokio::select! {
@@ -395,22 +489,41 @@ impl Reader {
                 u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
             );
             let payload = message.message.payload;
-            self.hand_over(Delivery::Message { place, at, payload, behind }, place).await?;
+            let known = Known::Read(hash(&payload));
+            self.end.saw(place.saturating_add(behind));
+            tokio::select! {
+                done = self.hand_over(Delivery::Message { place, at, payload, behind }, place, known) => done?,
+                stop = &mut changed => return Ok(stop),
+            }
             patience.heard();
         }
     }
 
-    /// Hands over what was read up to a place.
-    async fn hand_over(&self, delivery: Delivery, place: u64) -> Result<(), Stop> {
+    /// Hands over what was read up to a place, and notes what is known of the message there.
+    async fn hand_over(&self, delivery: Delivery, place: u64, known: Known) -> Result<(), Stop> {
         self.deliveries.send(delivery).await.map_err(|_| Stop::Closed)?;
+        *self.known() = known;
         self.reached.store(place, Ordering::Release);
         Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that all that is in the stream has to be applied before this node is ready.
+    fn owe(&self, state: &StreamState) {
+        self.end.owe(state.last);
+        let behind = state.last.saturating_sub(self.reached());
+        if behind > 0 {
+            self.status.overtaken(behind);
+        }
     }
 
     /// Looks at the stream.
     async fn look(&self, patience: &mut Patience) -> Result<StreamState, Stop> {
         if let Some(state) = self.stream.look_within(patience.silence()).await? {
-            self.seen.send_modify(|seen| seen.stream = Some(state));
+            self.saw(state);
             return Ok(state);
         }
         Err(if patience.is_gone() {
@@ -420,14 +533,25 @@ impl Reader {
         })
     }
 
+    fn saw(&self, state: StreamState) {
+        self.end.saw(state.last);
+        self.seen.send_modify(|seen| seen.stream = Some(state));
+    }
+
     /// Looks at the stream again and again, until there is something to see for which reading has to begin anew.
-    async fn keep_looking(&self) -> Stop {
+    async fn keep_looking(&self, connects: u64) -> Stop {
+        let mut unanswered_since = None;
         loop {
-            sleep(LOOK).await;
-            let reached = self.reached();
+            let wait = if unanswered_since.is_none() { LOOK } else { LOOK_AGAIN };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.connection().reconnected(connects) => return Stop::Reconnected,
+            }
+            let (reached, asked_at) = (self.reached(), Instant::now());
             match self.stream.look_within(LONGEST_PATIENCE).await {
                 Ok(Some(state)) => {
-                    self.seen.send_modify(|seen| seen.stream = Some(state));
+                    unanswered_since = None;
+                    self.saw(state);
                     // Meanwhile more may have been read, but then it was there to be read.
                     let is_other = state.epoch.is_some_and(|epoch| epoch != self.epoch());
                     if is_other || state.last < reached || state.first > self.reached() + 1 {
@@ -435,8 +559,17 @@ impl Reader {
                     }
                 }
                 Ok(None) => return Stop::Again,
-                // Reading goes on without a leader, and tells by itself if it does not.
-                Err(Trouble::NoAnswer | Trouble::NotConnected { .. } | Trouble::NoJetStream) => {}
+                // Reading goes on without a leader for a while.
+                Err(
+                    Trouble::NoAnswer
+                    | Trouble::NoLeader
+                    | Trouble::NotConnected { .. }
+                    | Trouble::NoJetStream,
+                ) => {
+                    if unanswered_since.get_or_insert(asked_at).elapsed() >= LEADERLESS {
+                        return Stop::Leaderless;
+                    }
+                }
                 Err(trouble) => return Stop::Trouble(trouble),
             }
         }
@@ -482,6 +615,26 @@ impl Reader {
         let stop = self.load_first(fitting, trouble).await?;
         *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
         Ok(stop)
+    }
+
+    /// Makes sure that what is at the place that was reached is what was read there, if it is still there: the stream may
+    /// have lost its end, and have got another one.
+    async fn compare(&self, state: &StreamState, reached: u64) -> Result<(), Stop> {
+        let is_known = !matches!(*self.known(), Known::Nothing);
+        let oldest = state.first.max(reached.saturating_sub(RECOGNISED_BY - 1)).max(1);
+        for place in (oldest..=reached).rev().take_while(|_| is_known) {
+            let Some(message) = self.stream.message(place).await? else { return Ok(()) };
+            match self.known().recognises(self.epoch(), &message) {
+                Some(true) => return Ok(()),
+                Some(false) => {
+                    let stream = self.stream.name().to_owned();
+                    return Err(Stop::Trouble(Trouble::OtherHistory { stream, place }));
+                }
+                // Somebody else's message, which is skipped.
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
@@ -538,20 +691,44 @@ impl Reader {
             }
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
-            match self.snapshots.download(&snapshot, &file).await {
+            match self.snapshots.usable(&snapshot, &file).await {
                 Ok(()) => {
-                    self.hand_over(Delivery::Replace { file, place }, place).await?;
+                    self.hand_over(Delivery::Replace { file, place }, place, Known::Nothing).await?;
                     self.replaced_after
                         .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
                 }
-                Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
+                Err(Unusable::Trouble(trouble)) => return Err(trouble.into()),
                 // The one before it may do: the stream reaches back to it.
-                Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
+                Err(Unusable::For(reason)) => trouble = Trouble::Snapshot { place, reason },
             }
         }
         Err(Stop::Trouble(trouble))
     }
+}
+
+impl Known {
+    /// Returns whether the message at the place that was reached, or one shortly before it, is what was there. `None` if it
+    /// says nothing about that.
+    fn recognises(&self, epoch: Epoch, message: &Bytes) -> Option<bool> {
+        match self {
+            Self::Read(known) => Some(*known == hash(message)),
+            Self::Applied(senders) => match envelope::decode(epoch, message) {
+                Ok(Decoded::Envelope(envelope)) => {
+                    Some(senders.get(&envelope.from).is_some_and(|newest| envelope.number <= *newest))
+                }
+                Ok(Decoded::Skipped(_)) | Err(_) => None,
+            },
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Returns a hash of what is in a message.
+fn hash(payload: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    payload.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Removes the snapshots that an earlier process left in a folder.
@@ -579,7 +756,10 @@ fn plan(state: &StreamState, reached: u64) -> Plan {
 /// Tells whether trouble goes on until somebody does something about it.
 fn is_lasting(trouble: &Trouble) -> bool {
     // A server that has just been started says for a moment that there is no JetStream.
-    !matches!(trouble, Trouble::NoAnswer | Trouble::NoJetStream | Trouble::NotConnected { .. })
+    !matches!(
+        trouble,
+        Trouble::NoAnswer | Trouble::NoLeader | Trouble::NoJetStream | Trouble::NotConnected { .. }
+    )
 }
 
 #[cfg(test)]
@@ -628,6 +808,22 @@ mod tests {
         }
         patience.heard();
         assert_eq!(patience.next_wait(), FIRST_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_server_is_tried_again_and_again_while_there_is_no_leader() {
+        let mut patience = Patience::new();
+        assert!(!patience.leaves());
+        tokio::time::advance(LEFT_AFTER).await;
+        assert!(patience.leaves());
+        assert!(!patience.leaves());
+        tokio::time::advance(LEFT_AFTER).await;
+        assert!(patience.leaves());
+        patience.is_there();
+        assert!(!patience.leaves());
+        patience.is_led_elsewhere();
+        assert!(patience.leaves());
+        assert_eq!(patience.silence(), FIRST_PATIENCE, "the servers are not slow because of that");
     }
 
     #[tokio::test(start_paused = true)]

@@ -21,7 +21,10 @@ use async_nats::jetstream::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
 use domain::{Epoch, Rules, Seq, Timestamp};
-use engine::storage::{Predecessor, Store, StoreError, export::ExportError};
+use engine::storage::{
+    Predecessor, Store, StoreError,
+    export::{self, ExportError},
+};
 use futures_util::StreamExt;
 use tokio::{
     fs,
@@ -128,6 +131,14 @@ pub enum LoadError {
     /// The database of this node cannot be written.
     #[error("the database of this node cannot be written: {0}")]
     Store(StoreError),
+}
+
+/// Why a snapshot cannot be put in the place of a database.
+pub(crate) enum Unusable {
+    /// JetStream does not answer.
+    Trouble(Trouble),
+    /// The snapshot itself, for this reason.
+    For(String),
 }
 
 /// The snapshots in the object store. Clones share the connection.
@@ -240,6 +251,26 @@ impl Snapshots {
         }
     }
 
+    /// Downloads a snapshot that can be put in the place of a database. The file is there only if it can be.
+    pub(crate) async fn usable(&self, snapshot: &Snapshot, file: &Path) -> Result<(), Unusable> {
+        if let Some(reason) = snapshot.about.too_new() {
+            return Err(Unusable::For(reason));
+        }
+        match self.download(snapshot, file).await {
+            Ok(()) => {}
+            Err(TransferError::Trouble(trouble)) => return Err(Unusable::Trouble(trouble)),
+            Err(error) => return Err(Unusable::For(error.to_string())),
+        }
+        let (about, path) = (snapshot.about, file.to_owned());
+        let checked = spawn_blocking(move || check(&about, &path)).await;
+        let checked = checked.unwrap_or_else(|error| Err(error.to_string()));
+        if checked.is_err() {
+            // It is only in the way, and has what users may remove later.
+            let _ = fs::remove_file(file).await;
+        }
+        checked.map_err(Unusable::For)
+    }
+
     async fn fetch(&self, snapshot: &Snapshot, part: &Path) -> Result<(), TransferError> {
         let name = &snapshot.name;
         let stopped = |reason: &str| TransferError::Stopped { name: name.clone(), reason: reason.to_owned() };
@@ -294,14 +325,14 @@ impl Snapshots {
                 continue;
             }
             let file = folder.join(format!("{FILE}{place}"));
-            let reason = match self.download(&snapshot, &file).await {
+            let reason = match self.usable(&snapshot, &file).await {
                 Ok(()) => match replace(store, file).await {
                     Ok(()) => return Ok(Some(snapshot.about)),
                     Err(ExportError::Store(error)) => return Err(LoadError::Store(error)),
                     Err(error) => error.to_string(),
                 },
-                Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
-                Err(error) => error.to_string(),
+                Err(Unusable::Trouble(trouble)) => return Err(trouble.into()),
+                Err(Unusable::For(reason)) => reason,
             };
             // The one before it may do: the stream reaches back to it.
             tracing::warn!(place, reason, "a snapshot could not be loaded");
@@ -438,6 +469,21 @@ impl Snapshots {
     }
 }
 
+/// Checks all that is in the file of a snapshot. Returns why it cannot be put in the place of a database.
+fn check(about: &About, file: &Path) -> Result<(), String> {
+    let contents = export::check(file).map_err(|error| error.to_string())?;
+    let found = contents.replica.zip(contents.log).map(|(replica, log)| About {
+        format: about.format,
+        epoch: log.epoch,
+        place: replica.place,
+        seq: log.seq,
+        rules: replica.settings.rules.0,
+        at: replica.clock.last(),
+        follows: replica.follows,
+    });
+    if found == Some(*about) { Ok(()) } else { Err("it has something else than its name says".to_owned()) }
+}
+
 /// Replaces all that is in a database by the content of a file, and removes the file.
 async fn replace(store: &Arc<Store>, file: PathBuf) -> Result<(), ExportError> {
     let store = Arc::clone(store);
@@ -462,6 +508,13 @@ fn place(name: &str) -> Option<u64> {
 }
 
 impl About {
+    /// Returns why only a newer Qchat can read it. `None` if this one can.
+    fn too_new(&self) -> Option<String> {
+        let (format, known) = (self.format, export::FORMAT);
+        (format > known)
+            .then(|| format!("it has format {format}, and this Qchat reads up to {known}: upgrade this node"))
+    }
+
     fn metadata(&self) -> HashMap<String, String> {
         let follows = self.follows.map(|Predecessor { epoch, place }| format!("{epoch}.{place}"));
         let mut metadata = HashMap::from([

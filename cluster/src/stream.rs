@@ -130,7 +130,8 @@ impl LogStream {
     /// that name.
     ///
     /// # Errors
-    /// [`Trouble::Foreign`] if it is not one of Qchat or was changed, or what else keeps JetStream from answering.
+    /// [`Trouble::Foreign`] if it is not one of Qchat or was changed, [`Trouble::NoLeader`] if it has no leader, or what else
+    /// keeps JetStream from answering.
     pub async fn look(&self) -> Result<Option<StreamState>, Trouble> {
         self.look_by(self.connection.api()).await
     }
@@ -146,7 +147,8 @@ impl LogStream {
         match self.connection.ask::<Info>(api, subject, &()).await? {
             Ok(info) => {
                 self.wanted.verify(&info.config, self.replicas())?;
-                Ok(Some(StreamState::of(&info)))
+                // A server that is cut off from the others goes on saying what it saw last.
+                if has_leader(&info) { Ok(Some(StreamState::of(&info))) } else { Err(Trouble::NoLeader) }
             }
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
             Err(error) => Err(self.explain(&error)),
@@ -270,9 +272,10 @@ impl LogStream {
             Err(error) => Err(match not_published(&error) {
                 NotPublished::Full => Trouble::NoRoom(error.to_string()),
                 NotPublished::Refused(reason) => Trouble::Refused(reason),
-                NotPublished::NoAnswer | NotPublished::NoStream | NotPublished::TooLarge => {
-                    self.connection.silence()
-                }
+                NotPublished::NoAnswer
+                | NotPublished::NoStream
+                | NotPublished::NotRead
+                | NotPublished::TooLarge => self.connection.silence(),
             }),
         }
     }
@@ -326,6 +329,12 @@ impl LogStream {
     pub(crate) fn explain(&self, error: &jetstream::Error) -> Trouble {
         self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
+}
+
+/// Tells whether a stream has a server that leads it. One that is kept once has no other than the one that answers.
+fn has_leader(info: &Info) -> bool {
+    let led = || info.cluster.as_ref().and_then(|cluster| cluster.leader.as_ref());
+    info.config.num_replicas <= 1 || led().is_some_and(|leader| !leader.is_empty())
 }
 
 impl Wanted {

@@ -31,6 +31,11 @@ pub enum Trouble {
     /// There is a connection, and no answer.
     #[error("the NATS servers do not answer: two of three have to run for the log to go on")]
     NoAnswer,
+    /// The stream has no leader, as far as the server knows that this node is connected to.
+    #[error(
+        "the NATS servers have no leader for the log: two of three have to run, and to reach each other, for it to go on"
+    )]
+    NoLeader,
     /// No server that can be reached has JetStream.
     #[error(
         "the NATS servers run without JetStream, or without it for this account: start them with a `jetstream` block"
@@ -94,6 +99,26 @@ pub enum Trouble {
         last: u64,
         /// The place that this node has applied.
         reached: u64,
+    },
+    /// The stream has another message at a place than the one that this node has applied.
+    #[error(
+        "the stream {stream} has another message at place {place} than this node has applied: messages were lost and others took their places, or an old backup was restored"
+    )]
+    OtherHistory {
+        /// Its name.
+        stream: String,
+        /// The place.
+        place: u64,
+    },
+    /// Nothing is in the stream, and there are snapshots of a log that was in it.
+    #[error(
+        "the stream {stream} is empty, but there is a snapshot of place {place} of its log: restore it from a backup, found the log again from a node that has it, or delete the bucket of the snapshots to begin with nothing"
+    )]
+    Emptied {
+        /// Its name.
+        stream: String,
+        /// The place of the newest snapshot.
+        place: u64,
     },
     /// The stream holds another log than the one that this node has applied.
     #[error("the stream {stream} holds another log than this node: it was founded anew")]

@@ -28,7 +28,7 @@ use engine::{
         envelope::{Content, Envelope, encode},
         replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, ReplicatedSequencer},
         status::{self, LogStatus, Part, StatusReceiver},
-        transport::{Delivery, Incarnation},
+        transport::{Delivery, Incarnation, NotPublished, StreamEnd},
     },
     metrics::ReplicationMetrics,
     storage::{Advance, LogState, MARK_PLACES, Predecessor, ReplicaState, Store, StoreError},
@@ -119,6 +119,7 @@ struct Node {
     batching: JoinHandle<()>,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusReceiver,
+    end: StreamEnd,
     panics: Panics,
     /// The newest place that was delivered.
     delivered: u64,
@@ -139,6 +140,7 @@ impl Node {
         me: Incarnation,
         rules: (Rules, Rules),
     ) -> Self {
+        let end = StreamEnd::at(stream.length());
         let store = view(disk.clone());
         let (deliveries, receiver) = mpsc::channel(64);
         let (sender, status) = status::channel();
@@ -147,7 +149,7 @@ impl Node {
             published: 0,
             transport: stream.clone(),
             deliveries: receiver,
-            newest: stream.length(),
+            end: end.clone(),
             rules,
             checkpoint_after: CHECKPOINT_AFTER,
             clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
@@ -165,6 +167,7 @@ impl Node {
             batching,
             deliveries,
             status,
+            end,
             panics: Panics::default(),
             delivered,
             posted: Vec::new(),
@@ -549,9 +552,15 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
+        Self::with(settings(), Disk::default(), RULES)
+    }
+
+    /// A node that can decide by these rules and has this disk. The log is founded with settings.
+    fn with(settings: LogSettings, disk: Disk, rules: (Rules, Rules)) -> Self {
         let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
-        stream.found(EPOCH, settings());
-        let node = Node::start(&runtime, &stream, Disk::default(), Incarnation::from_bytes([1; ID_BYTES]));
+        stream.found(EPOCH, settings);
+        let me = Incarnation::from_bytes([1; ID_BYTES]);
+        let node = Node::start_by(&runtime, &stream, disk, me, rules);
         Self { runtime, stream, node }
     }
 
@@ -626,6 +635,132 @@ fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
     alone.append(3, Content::Rules(Rules(2)));
     alone.append(4, Content::Proposals(vec![start_chat()]));
     assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 4, rules: Rules(2), known: RULES });
+}
+
+/// Returns a disk with a view that has applied everything up to a place from which on these rules hold.
+fn disk_with_rules(place: u64, rules: Rules) -> Disk {
+    let disk = Disk::default();
+    let store = Store::open_replica_on(disk.clone()).unwrap();
+    let log = LogState { epoch: EPOCH, seq: Seq::ZERO, at: Timestamp::default() };
+    let state = ReplicaState::beginning(place, LogSettings { rules, ..settings() }, LogClock::default());
+    store.begin_replica(None, log, &state).unwrap();
+    drop(store);
+    disk
+}
+
+#[test]
+fn a_database_whose_rules_are_not_known_is_kept_and_nothing_is_applied_to_it() {
+    let alone = Alone::with(settings(), disk_with_rules(0, Rules(9)), RULES);
+    let needed = LogStatus::NeedsRules { place: 1, rules: Rules(9), known: RULES };
+    assert_eq!(alone.node.status.of(Part::Applier), needed);
+    let disk = alone.node.disk.clone();
+    assert_eq!(alone.stops(), needed);
+    assert_eq!(view(disk).replica().unwrap().unwrap().place, 0);
+}
+
+#[test]
+fn a_snapshot_whose_rules_are_not_known_stops_a_node_there() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.apply();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot");
+    let other = view(disk_with_rules(5, Rules(9)));
+    other.read(Timestamp::default()).unwrap().export(File::create(&file).unwrap()).unwrap();
+    alone.node.load(&file, 5);
+    for number in 2..6 {
+        alone.append(number, Content::Proposals(Vec::new()));
+    }
+    assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 6, rules: Rules(9), known: RULES });
+}
+
+#[test]
+fn older_rules_than_those_that_hold_change_nothing_and_need_not_be_known() {
+    let newer = LogSettings { rules: Rules(2), ..settings() };
+    let mut alone = Alone::with(newer, disk_with_rules(0, Rules(2)), (Rules(2), Rules(3)));
+    alone.append(1, Content::Rules(Rules(1)));
+    alone.append(2, Content::Proposals(vec![start_chat()]));
+    assert_eq!(alone.apply().len(), 1);
+    assert_eq!(alone.node.store.settings(), newer);
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+}
+
+#[test]
+fn a_node_is_ready_while_it_reaches_in_time_what_was_the_newest_place() {
+    let mut alone = Alone::new();
+    alone.apply();
+    let mut number = 0;
+    let mut seconds = |alone: &mut Alone, seconds: u64, appended: u64, applied: u64| {
+        for _ in 0..seconds {
+            for _ in 0..appended {
+                number += 1;
+                alone.append(number, Content::Proposals(Vec::new()));
+            }
+            alone.stream.pass(1_000);
+            alone.node.apply(&alone.stream, applied);
+        }
+        alone.node.status.of(Part::Applier)
+    };
+    // There is always one more, and it is never at the end.
+    seconds(&mut alone, 1, 2, 1);
+    assert_eq!(seconds(&mut alone, 60, 1, 1), LogStatus::Live { behind: 1 });
+    // It gets further and further behind.
+    assert!(matches!(seconds(&mut alone, 3, 30, 1), LogStatus::Live { .. }), "for a moment only");
+    assert!(matches!(seconds(&mut alone, 10, 30, 1), LogStatus::CatchingUp { .. }));
+    // It is faster again, and still not at the end.
+    assert!(matches!(seconds(&mut alone, 17, 30, 50), LogStatus::Live { behind: 1.. }));
+}
+
+#[test]
+fn a_node_that_was_away_is_ready_when_it_has_applied_all_that_came_meanwhile() {
+    let mut alone = Alone::new();
+    alone.apply();
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+    for number in 1..=40 {
+        alone.append(number, Content::Proposals(Vec::new()));
+    }
+    // Somebody else has said more since.
+    alone.node.end.owe(31);
+    for _ in 0..6 {
+        alone.node.apply(&alone.stream, 4);
+        assert!(matches!(alone.node.status.of(Part::Applier), LogStatus::CatchingUp { .. }));
+    }
+    alone.node.apply(&alone.stream, 6);
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 10 });
+}
+
+#[test]
+fn who_waits_for_a_message_that_the_servers_lost_learns_that_though_nobody_writes() {
+    let mut alone = Alone::new();
+    alone.apply();
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!(alone.stream.length(), 2);
+    alone.stream.cut(1);
+    pass(&alone.runtime, Duration::from_secs(45));
+    alone.apply();
+    let (_, outcome) = &mut alone.node.posted[0];
+    assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
+    pass(&alone.runtime, Duration::from_secs(600));
+    assert_eq!(alone.stream.length(), 2, "nothing is overdue any more");
+}
+
+#[test]
+fn a_node_whose_messages_are_not_read_stops_publishing_and_says_so() {
+    let mut alone = Alone::new();
+    for _ in 0..70 {
+        alone.node.propose(&alone.runtime, start_chat());
+        pass(&alone.runtime, Duration::from_millis(10));
+    }
+    assert_eq!(alone.stream.length(), 65);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Well);
+    pass(&alone.runtime, Duration::from_secs(6));
+    assert_eq!(alone.stream.length(), 65);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Waiting(NotPublished::NotRead));
+    let applied = alone.apply().len();
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!(applied + alone.apply().len(), 70);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Well);
 }
 
 #[test]

@@ -19,7 +19,6 @@ use cluster::{
     reader::{Reader, Start},
     snapshots::Snapshots,
     stream::LogStream,
-    transport::NatsTransport,
 };
 use domain::{LogClock, LogSettings, Rules, Seq, Timestamp};
 use engine::{
@@ -28,7 +27,7 @@ use engine::{
         envelope::Founding,
         replicated::{self, Opening},
         status,
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     metrics::ReplicationMetrics,
     random,
@@ -123,6 +122,8 @@ impl Harness for Streamed {
             let state = ReplicaState::beginning(0, founding.settings, LogClock::default());
             store.begin_replica(None, log, &state).unwrap();
         }
+        let end = StreamEnd::at(joined.stream.last);
+        let applied = store.producers().unwrap().into_iter();
         let (reader, deliveries) = Reader::new(Start {
             stream: stream.clone(),
             snapshots,
@@ -130,6 +131,8 @@ impl Harness for Streamed {
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
             rules: (Rules::OLDEST, Rules::NEWEST),
+            applied: applied.map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: sender.clone(),
         })
         .await;
@@ -137,9 +140,9 @@ impl Harness for Streamed {
         let opening = Opening {
             me: founder.me,
             published: u64::from(joined.is_founder),
-            transport: NatsTransport::new(stream),
+            transport: reader.transport(),
             deliveries,
-            newest: joined.stream.last,
+            end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),

@@ -11,7 +11,6 @@ use cluster::{
         maker::{Made, MakerParts, SnapshotMaker},
     },
     stream::LogStream,
-    transport::NatsTransport,
 };
 use domain::{
     Body, ChatId, Command, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp, User, UserId, Visibility,
@@ -25,7 +24,7 @@ use engine::{
         envelope::{FORMAT, Founding},
         replicated::{self, Opening},
         status::{self, Part, StatusReceiver},
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     fanout::Fanout,
     lobby::Lobby,
@@ -124,6 +123,8 @@ impl Member {
                 assert_eq!(loaded.map(|about| about.epoch), Some(joined.epoch));
             }
         }
+        let end = StreamEnd::at(joined.stream.last);
+        let applied = store.producers().unwrap().into_iter();
         let (reader, deliveries) = Reader::new(Start {
             stream: stream.clone(),
             snapshots: snapshots.clone(),
@@ -131,6 +132,8 @@ impl Member {
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
             rules: (Rules::OLDEST, Rules::NEWEST),
+            applied: applied.map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: sender.clone(),
         })
         .await;
@@ -138,9 +141,9 @@ impl Member {
         let opening = Opening {
             me,
             published: u64::from(joined.is_founder),
-            transport: NatsTransport::new(stream.clone()),
+            transport: reader.transport(),
             deliveries,
-            newest: joined.stream.last,
+            end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),

@@ -1,6 +1,6 @@
 //! A node as far as this crate goes: it publishes, and reads.
 
-use std::{net::SocketAddr, ops::Range, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
@@ -14,8 +14,8 @@ use domain::{Epoch, Rules};
 use engine::{
     command_log::{
         envelope::{Content, Decoded, Envelope, decode, encode, epoch},
-        status::{self, LogStatus, Part, StatusReceiver},
-        transport::{Delivery, Incarnation, MessageId, NotPublished, Transport},
+        status::{self, LogStatus, Part, StatusReceiver, StatusSender},
+        transport::{Delivery, Incarnation, MessageId, NotPublished, StreamEnd, Transport},
     },
     nodes::members::Standing,
 };
@@ -104,6 +104,12 @@ pub(crate) struct Running {
     pub(crate) seen: watch::Receiver<Seen>,
     /// What the reader is told of this node among the others.
     pub(crate) standing: watch::Sender<Standing>,
+    /// How far the stream goes, as far as the reader knows.
+    pub(crate) end: StreamEnd,
+    /// What publishes beside the reader.
+    pub(crate) transport: NatsTransport,
+    /// How the log is doing.
+    pub(crate) told: StatusSender,
     status: StatusReceiver,
     task: JoinHandle<()>,
 }
@@ -159,6 +165,7 @@ impl Node {
     /// Begins to read after a place.
     pub(crate) async fn read_after(&self, reached: u64) -> Running {
         let (sender, status) = status::channel();
+        let end = StreamEnd::default();
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
@@ -166,19 +173,21 @@ impl Node {
             epoch: EPOCH,
             reached,
             rules: (Rules::OLDEST, Rules::NEWEST),
-            status: sender,
+            applied: HashMap::from([(NODE, reached)]),
+            end: end.clone(),
+            status: sender.clone(),
         })
         .await;
         let seen = reader.seen();
         let standing = watch::Sender::default();
-        let told = standing.subscribe();
+        let (told, transport) = (standing.subscribe(), reader.transport());
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = reader.run() => {}
                 () = reader.mend(told) => {}
             }
         });
-        Running { deliveries, seen, standing, status, task }
+        Running { deliveries, seen, standing, end, transport, told: sender, status, task }
     }
 }
 
@@ -208,15 +217,20 @@ impl Running {
         (&mut self.task).await.unwrap();
     }
 
-    /// Waits until it has this status.
-    async fn until(&mut self, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
+    /// Waits until a part has this status.
+    pub(crate) async fn until_part(&mut self, part: Part, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
         loop {
-            let status = self.status.of(Part::Stream);
+            let status = self.status.of(part);
             if is_it(&status) {
                 return status;
             }
             within(self.status.changed()).await;
         }
+    }
+
+    /// Waits until it has this status.
+    async fn until(&mut self, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
+        self.until_part(Part::Stream, is_it).await
     }
 
     /// Waits until it reads.

@@ -11,7 +11,7 @@ use domain::{Epoch, Rules};
 use postcard::ser_flavors::Size;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +20,7 @@ use super::{
     envelope::{Content, Envelope, MESSAGE_BYTES, encode},
     queue::Waiting,
     status::{LogStatus, Part, StatusSender},
-    transport::{Incarnation, MessageId, Transport},
+    transport::{Incarnation, MessageId, NotPublished, Transport},
 };
 use crate::{
     clock::ReplicaClock,
@@ -31,6 +31,10 @@ use crate::{
 const MESSAGE_PROPOSALS: usize = 256;
 /// The maximum number of messages of this node that are in the stream and have not been read yet. The next one waits.
 const UNREAD: u64 = 64;
+/// How long the next message may wait for that before it is told to the operator.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a message that is in the stream may take to be read, if none follows it. The servers may have lost it.
+const OVERDUE: Duration = Duration::from_secs(30);
 /// The wait before a message is published again. It doubles with every further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The maximum wait before a message is published again. Most that fail do so while the servers elect a leader, and people
@@ -206,7 +210,7 @@ impl<T: Transport> Batcher<T> {
                 work.current = Some(Envelope { from, number, uptime_millis: 0, content });
             }
             if let Some(message) = work.current.as_mut() {
-                self.in_flight.has_read(message.number.saturating_sub(UNREAD)).await;
+                self.wait_for_room(message.number).await;
                 self.publish(message).await;
             }
             work.current = None;
@@ -216,6 +220,23 @@ impl<T: Transport> Batcher<T> {
             }
         }
         self.in_flight.has_read(work.number).await;
+    }
+
+    /// Waits until few enough of the messages before this one are in the stream and have not been read.
+    async fn wait_for_room(&self, number: u64) {
+        let read = self.in_flight.has_read(number.saturating_sub(UNREAD));
+        tokio::pin!(read);
+        if timeout(UNREAD_TIMEOUT, &mut read).await.is_err() {
+            self.status.set(Part::Publisher, LogStatus::Waiting(NotPublished::NotRead));
+            read.await;
+        }
+    }
+
+    /// Waits until the newest message is overdue to be read. Never returns if it is read before.
+    async fn is_overdue(&self, number: u64) {
+        if timeout(OVERDUE, self.in_flight.has_read(number)).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits for proposals, and takes those that are waiting, or for rules. `None` if there are no proposals and nobody can
@@ -228,6 +249,11 @@ impl<T: Transport> Batcher<T> {
                 work.number += 1;
                 self.in_flight.push(work.number, Vec::new());
                 return Some(Content::Rules(rules));
+            }
+            // Whoever waits for a message that is lost learns that when a later one is read.
+            () = self.is_overdue(work.number) => {
+                work.number += 1;
+                return Some(Content::Proposals(Vec::new()));
             }
         };
         let (mut proposals, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);

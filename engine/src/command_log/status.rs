@@ -176,6 +176,14 @@ impl StatusSender {
         });
     }
 
+    /// Notes that the stream has got ahead of what applies it while it was not read. Changes nothing if that is known, or if
+    /// there is something else to tell of what applies it.
+    pub fn overtaken(&self, behind: u64) {
+        if matches!(self.subscribe().of(Part::Applier), LogStatus::Live { .. }) {
+            self.set(Part::Applier, LogStatus::CatchingUp { behind });
+        }
+    }
+
     /// Returns a receiver of this sender.
     pub fn subscribe(&self) -> StatusReceiver {
         StatusReceiver(self.0.subscribe())
@@ -258,6 +266,20 @@ mod tests {
         assert!(!receiver.sends_people_away());
         sender.set(Part::Applier, LogStatus::NeedsFormat { place: 9, format: 2 });
         assert!(receiver.sends_people_away());
+    }
+
+    #[test]
+    fn what_applies_the_log_is_overtaken_only_if_it_keeps_up() {
+        let (sender, receiver) = channel();
+        sender.overtaken(8);
+        assert_eq!(receiver.of(Part::Applier), LogStatus::Starting);
+        sender.set(Part::Applier, LogStatus::Live { behind: 1 });
+        sender.overtaken(8);
+        assert_eq!(receiver.of(Part::Applier), LogStatus::CatchingUp { behind: 8 });
+        let failing = LogStatus::DiskFailing("it is full".to_owned());
+        sender.set(Part::Applier, failing.clone());
+        sender.overtaken(9);
+        assert_eq!(receiver.of(Part::Applier), failing);
     }
 
     #[test]

@@ -35,7 +35,7 @@ use engine::{
         envelope::{FORMAT, Founding, OLDEST_FORMAT},
         replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, RulesProposer},
         status::{self, LogStatus, Part, StatusReceiver, StatusSender},
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     expiry::Duty,
     metrics::ReplicationMetrics,
@@ -449,9 +449,13 @@ impl Joining {
         if self.stream.look().await?.is_none_or(|state| state.is_unfounded()) {
             check_that_nobody_has_a_log(&self.stream, &self.nats).await?;
         }
-        let state = self.stream.open().await?;
-        let founder = match stored {
-            Some(log) if state.is_unfounded() => {
+        // A node with nothing does not even create the stream where another was lost.
+        let unfounded = match stored {
+            Some(log) => Some((log, self.stream.open().await?)).filter(|(_, state)| state.is_unfounded()),
+            None => None,
+        };
+        let founder = match unfounded {
+            Some((log, state)) => {
                 let place = state.begins - 1;
                 if *base != Some(place) {
                     self.upload_base(log, place).await?;
@@ -462,7 +466,7 @@ impl Joining {
                 self.founder(log.epoch, Founding { settings, seq, at, base: *base, clock_offset: 0 })
             }
             // What is stored belongs to a log that was founded, or there is nothing.
-            _ => {
+            None => {
                 let settings = self.log_settings();
                 let (seq, at) = (Seq::ZERO, Timestamp::default());
                 let epoch = random::epoch().map_err(|error| unreadable(error.into()))?;
@@ -556,6 +560,9 @@ impl Joining {
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
         let newest = state.clock.last().max(node_tasks::noted(&self.settings.data_dir.join(TIME)));
         let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime)));
+        let applied = self.store.producers().map_err(unreadable)?;
+        // Where it is not known, this node puts a message into the stream that it has then to read.
+        let end = StreamEnd::at(begun.newest.unwrap_or_else(|| state.place.saturating_add(1)));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
@@ -563,6 +570,8 @@ impl Joining {
             epoch: self.store.epoch(),
             reached: state.place,
             rules: self.rules,
+            applied: applied.into_iter().map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: self.status.clone(),
         })
         .await;
@@ -570,10 +579,9 @@ impl Joining {
         let opening = Opening {
             me: self.me,
             published: begun.published,
-            transport: NatsTransport::new(self.stream.clone()),
+            transport: reader.transport(),
             deliveries,
-            // Where it is not known, this node puts a message into the stream that it has then to read.
-            newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
+            end,
             rules: self.rules,
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,

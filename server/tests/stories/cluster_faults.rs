@@ -8,6 +8,7 @@
 use std::{
     array,
     collections::BTreeMap,
+    io::{self, Write as _},
     net::SocketAddr,
     path::Path,
     thread,
@@ -168,7 +169,10 @@ impl Drop for Nodes {
     fn drop(&mut self) {
         if thread::panicking() {
             self.said.extend(self.processes.iter_mut().flatten().map(Process::said));
-            self.said.iter().for_each(|said| eprintln!("A node said:\n{said}"));
+            for said in &self.said {
+                // Not by `eprintln`, whose output is not shown at once.
+                let _ = writeln!(io::stderr(), "A node said:\n{said}");
+            }
         }
     }
 }
