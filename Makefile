@@ -2,11 +2,17 @@
 
 export PATH := $(CURDIR)/end2end/node_modules/.bin:$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: run watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
+.PHONY: run cluster watch build test test-rust test-browser torture soak fuzz bench lighthouse pictures check setup
 
 # Builds Qchat and runs it at http://127.0.0.1:3000
 run: build
 	$(PROGRAM)
+
+# Builds Qchat and runs a cluster of it on this machine: three nodes, at http://127.0.0.1:3001 and the two ports after it, with
+# three NATS servers
+cluster: build
+	scripts/setup.sh nats
+	scripts/cluster.sh
 
 # Runs Qchat for development: rebuilds and restarts it whenever a file changes
 watch: setup
@@ -16,7 +22,7 @@ watch: setup
 # does the same, but does not reorder the functions of the WASM, and rebuilds the server each time, since it rewrites the site.
 # The modification time of the binary is set to the start of the build, so that files changed during a build are built next time.
 SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
-	app domain engine frontend server/Cargo.toml server/build.rs server/src style
+	app cluster domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
@@ -39,17 +45,20 @@ test-rust: setup
 	cargo test --package server --test stories attack -- --ignored --test-threads 1
 
 test-browser: build
+	scripts/setup.sh nats
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
 
-# Runs the stress tests, for half an hour: kills, power failures, unreliable connections, connection storms, damaged files and
-# attacks. Results, each with its machine, are in docs/results.
+# Runs the stress tests, for an hour: kills, power failures, unreliable connections, connection storms, damaged files, attacks,
+# and faults of the nodes and servers of a cluster. Results, each with its machine, are in docs/results.
 torture: setup
+	scripts/setup.sh nats
 	QCHAT_KILLS=1000 QCHAT_CLIENTS=50 $(TORTURE) crash
 	QCHAT_CUTS=12000 $(TORTURE) power_cut
 	QCHAT_LINES=500 QCHAT_CUTS_A_LINE=8 QCHAT_OUTAGE_MILLIS=2000 $(TORTURE) jitter
 	QCHAT_CONNECTS=10000 QCHAT_VISITS=20000 $(TORTURE) storm
 	QCHAT_DAMAGES=20000 $(TORTURE) damage
+	QCHAT_FAULTS=200 $(TORTURE) cluster_faults
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored disk_of_nats

@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_bucket_is_named() {
         let good = || Config { name: "KV_qchat_keys".to_owned(), num_replicas: 3, ..Config::default() };
-        let said = |config: &Config| verify(config, Replicas::default()).unwrap_err().to_string();
-        assert_eq!(verify(&good(), Replicas::default()), Ok(()));
+        let said = |config: &Config| verify(config, Replicas::THREE).unwrap_err().to_string();
+        assert_eq!(verify(&good(), Replicas::THREE), Ok(()));
         let prefix = "the stream KV_qchat_keys is not as Qchat made it:";
         let config = Config { storage: StorageType::Memory, ..good() };
         assert_eq!(said(&config), format!("{prefix} its storage is Memory, and has to be File"));

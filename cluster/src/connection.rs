@@ -17,12 +17,15 @@ use async_nats::{
 };
 use bytes::Bytes;
 use engine::random;
-use futures_util::future::join_all;
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
-    settings::{Login, NatsSettings},
+    settings::{Login, NatsSettings, Replicas},
     trouble::{self, Trouble},
 };
 
@@ -51,6 +54,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(10);
 const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
 /// The number of publications that may wait for an acknowledgement. The log has one under way, or two if it gave up one.
 const MAX_UNACKNOWLEDGED: usize = 16;
+/// The time after which something is asked for again that must not wait for longer than it has to.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long it may take until it is known why there is no connection: longer than one attempt.
 const SETTLING: Duration = Duration::from_secs(5);
 /// For how long a reason is told that says more than the later ones.
@@ -216,6 +221,14 @@ impl Connection {
         }
     }
 
+    /// Waits until it is connected, and was connected anew since it had been connected so often.
+    pub(crate) async fn reconnected(&self, connects: u64) {
+        let mut link = self.link.clone();
+        if link.wait_for(|link| link.is_up && self.connects() != connects).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Tells whether it is connected.
     pub fn is_up(&self) -> bool {
         self.client.connection_state() == State::Connected
@@ -230,6 +243,13 @@ impl Connection {
     /// number of these messages: many may count as one.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many servers have to keep each message: as many as were asked for, or else three if the servers are a
+    /// cluster and one if they are not. That is known once it has been connected.
+    pub(crate) fn replicas(&self, asked: Option<Replicas>) -> Replicas {
+        let is_cluster = || self.client.server_info().cluster.is_some_and(|name| !name.is_empty());
+        asked.unwrap_or_else(|| if is_cluster() { Replicas::THREE } else { Replicas::ONE })
     }
 
     /// Returns what keeps the connection from being of use: that there is none, or that the server is not one that can be
@@ -312,8 +332,28 @@ impl Connection {
     pub(crate) async fn leave_if_frozen(&self) {
         if self.echo().await == Some(RequestErrorKind::TimedOut) && self.is_up() {
             tracing::warn!("the NATS server does not answer, connecting to another");
+            self.leave().await;
+        }
+    }
+
+    /// Connects anew, if it is connected: with some luck to another server.
+    pub(crate) async fn leave(&self) {
+        if self.is_up() {
             // It only fails if the client has ended.
             let _ = self.client.force_reconnect().await;
+        }
+    }
+}
+
+/// Asks for something again and again, and returns the first answer, or what the first request returns when it is given up:
+/// each of them needs a timeout. Servers that have no leader drop what they are asked, and may have one in the next moment.
+pub(crate) async fn ask_again_and_again<F: Future>(ask: impl Fn() -> F) -> F::Output {
+    let mut asked = FuturesUnordered::new();
+    loop {
+        asked.push(ask());
+        tokio::select! {
+            Some(answer) = asked.next() => return answer,
+            () = sleep(ASK_AGAIN) => {}
         }
     }
 }
@@ -471,7 +511,34 @@ fn delay(attempt: usize, chance: u8) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use tokio::time::{Instant, timeout};
+
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_dropped_is_asked_for_again_before_it_is_given_up() {
+        // The servers have a leader after 1.2 seconds, which answers at once.
+        let (begun, asked) = (Instant::now(), Cell::new(0));
+        let ask = || async {
+            asked.set(asked.get() + 1);
+            let is_dropped = begun.elapsed() < Duration::from_millis(1_200);
+            let answer = async {
+                if is_dropped {
+                    std::future::pending::<()>().await;
+                }
+            };
+            timeout(Duration::from_secs(4), answer).await
+        };
+        assert!(ask_again_and_again(ask).await.is_ok());
+        assert_eq!((asked.get(), begun.elapsed()), (4, ASK_AGAIN * 3));
+
+        let begun = Instant::now();
+        let nobody = || timeout(Duration::from_secs(4), std::future::pending::<()>());
+        assert!(ask_again_and_again(nobody).await.is_err());
+        assert_eq!(begun.elapsed(), Duration::from_secs(4));
+    }
 
     #[test]
     fn waits_between_attempts_grow_and_are_bounded() {
@@ -492,7 +559,7 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_remembered_until_the_connection_is_another() {
-        let (mut link, now) = (Link::new(), Instant::now());
+        let (mut link, now) = (Link::new(), Instant::now().into_std());
         assert!(link.hear(&Event::Connected, now));
         assert!(!link.hear(&Event::Connected, now));
         let refused = r#"Permissions Violation for Publish to "qchat.log""#;
@@ -510,7 +577,7 @@ mod tests {
 
     #[test]
     fn a_refused_login_is_told_from_a_server_that_is_away() {
-        let (mut link, now) = (Link::new(), Instant::now());
+        let (mut link, now) = (Link::new(), Instant::now().into_std());
         assert!(!link.hear(&error("IO error"), now), "the error itself is not known yet");
         assert!(link.fails([REFUSED].into_iter(), now));
         assert_eq!(link.reason, Reason::NobodyThere);
@@ -521,7 +588,7 @@ mod tests {
 
     #[test]
     fn of_servers_that_fail_for_different_reasons_in_turns_the_most_telling_one_is_told_once() {
-        let (mut link, begun) = (Link::new(), Instant::now());
+        let (mut link, begun) = (Link::new(), Instant::now().into_std());
         assert!(link.hear(&error("authorization violation"), begun));
         for second in 1..100 {
             let now = begun + Duration::from_secs(second);

@@ -57,6 +57,7 @@ pub struct Ephemeral {
     parts: EphemeralParts,
     state: Mutex<Option<State>>,
     standing: watch::Sender<Standing>,
+    is_complete: watch::Sender<bool>,
 }
 
 /// What an [`Ephemeral`] is made of.
@@ -73,6 +74,8 @@ pub struct EphemeralParts {
     pub lobby: Arc<Lobby>,
     /// How the log is doing, and where it is told what keeps this node from being one of the others.
     pub status: StatusSender,
+    /// Whether this node leaves what one does for all to another.
+    pub resigned: watch::Receiver<bool>,
     /// Whether this node does what one does for all. It begins with `false`.
     pub duty: watch::Sender<bool>,
 }
@@ -81,6 +84,7 @@ struct State {
     nodes: Nodes,
     duty: watch::Receiver<bool>,
     standing: watch::Receiver<Standing>,
+    is_complete: watch::Receiver<bool>,
     /// Where this node was when the log could be read last.
     position: Position,
 }
@@ -138,7 +142,15 @@ impl Ephemeral {
             parts,
             state: Mutex::default(),
             standing: watch::Sender::default(),
+            is_complete: watch::Sender::new(false),
         }
+    }
+
+    /// Waits until this node knows who is online on all others, which takes some seconds at most after it was connected.
+    pub async fn complete(&self) {
+        let mut is_complete = self.is_complete.subscribe();
+        // The sender is here, so that this cannot fail.
+        let _ = is_complete.wait_for(|is_complete| *is_complete).await;
     }
 
     /// Returns what follows from the beats for this node, now and from now on.
@@ -202,9 +214,9 @@ impl Ephemeral {
         let EphemeralParts { me, versions, presence, store, lobby, .. } = &self.parts;
         let of_node = (Arc::clone(presence), Arc::clone(store), Arc::clone(lobby));
         let nodes = Nodes::new(*me, self.name.clone(), *versions, of_node, Instant::now());
-        let (duty, standing) = (nodes.duty(), nodes.standing());
+        let (duty, standing, is_complete) = (nodes.duty(), nodes.standing(), nodes.is_complete());
         let mut guard = self.lock();
-        self.tell(guard.insert(State { nodes, duty, standing, position }));
+        self.tell(guard.insert(State { nodes, duty, standing, is_complete, position }));
     }
 
     async fn subscribe(&self) -> SelectAll<Subscriber> {
@@ -259,7 +271,9 @@ impl Ephemeral {
         })?;
         let position = replica.zip(log).map(|(replica, log)| Position {
             epoch: log.epoch,
-            is_ready: self.connection.is_up() && is_of_use(&self.parts.status.subscribe()),
+            is_ready: self.connection.is_up()
+                && is_of_use(&self.parts.status.subscribe())
+                && !*self.parts.resigned.borrow(),
             place: replica.place,
             seq: log.seq,
             mark: Mark { place: replica.mark.0, digest: replica.mark.1 },
@@ -285,16 +299,18 @@ impl Ephemeral {
 
     fn tell(&self, state: &mut State) {
         self.set_duty(*state.duty.borrow_and_update());
+        self.is_complete.send_replace(*state.is_complete.borrow_and_update());
         if !state.standing.has_changed().unwrap_or_default() {
             return;
         }
         let standing = state.standing.borrow_and_update().clone();
-        let trouble = match standing {
-            Standing { differs_at: Some(place), .. } => Some(Trouble::Differs { place }),
-            Standing { has_older_namesake: true, .. } => Some(Trouble::SameName { name: self.name.clone() }),
-            _ => None,
+        let status = match standing {
+            Standing { differs_at: Some(place), .. } => LogStatus::Differs { place },
+            Standing { has_older_namesake: true, .. } => {
+                LogStatus::Trouble(Trouble::SameName { name: self.name.clone() }.to_string())
+            }
+            _ => LogStatus::Well,
         };
-        let status = trouble.map_or(LogStatus::Well, |trouble| LogStatus::Trouble(trouble.to_string()));
         self.parts.status.set(Part::Membership, status);
         self.standing.send_replace(standing);
     }

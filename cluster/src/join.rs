@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Epoch;
-use engine::command_log::{
-    envelope::{self, Content, Decoded, Envelope, Founding, encode},
-    status::{LogStatus, Part, StatusSender},
-    transport::{Incarnation, MessageId},
+use domain::{Epoch, id::ID_BYTES};
+use engine::{
+    command_log::{
+        envelope::{self, Content, Decoded, Envelope, Founding, encode},
+        status::{LogStatus, Part, StatusSender},
+        transport::{Incarnation, MessageId},
+    },
+    nodes::message::{Beat, Message},
 };
-use tokio::time::sleep;
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    connection::Connection,
+    settings::NatsSettings,
     snapshots::Snapshots,
     stream::{Founded, LogStream, StreamState},
     trouble::Trouble,
@@ -19,6 +25,8 @@ use crate::{
 
 /// The wait after trouble.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a node listens to others, each of which beats once a second, before it founds a log.
+const LISTENING: Duration = Duration::from_secs(2);
 /// The number of messages at either end of the stream that are looked at to know which log it is. Those of others are
 /// skipped.
 const RECOGNISED_BY: u64 = 16;
@@ -75,29 +83,20 @@ pub async fn join(
     }
 }
 
-/// Finds the log, or founds it. An empty log is not founded in the place of one that is gone.
+/// Finds the log, or founds it.
 ///
 /// # Errors
-/// What keeps it from it. It may be called again, with the same founder.
+/// What keeps it from it: [`Trouble::Emptied`] if the founder has nothing, and there are snapshots of a log. It may be called
+/// again, with the same founder.
 pub async fn try_join(
     stream: &LogStream,
     snapshots: &Snapshots,
     founder: &Founder,
 ) -> Result<Joined, Trouble> {
-    let is_unfounded = |found: Option<StreamState>| found.is_none_or(|state| state.is_unfounded());
-    let mut found = stream.look().await?;
-    if is_unfounded(found) && founder.founding.base.is_none() && stream.has_left_traces().await? {
-        // Another node may have founded it just now.
-        found = stream.look().await?;
-        // Its nodes still have what was in it, and would have to go on from an empty log.
-        if is_unfounded(found) {
-            return Err(Trouble::Emptied { stream: stream.name().to_owned() });
-        }
+    if founder.founding.base.is_none() {
+        refuse_if_emptied(stream, snapshots).await?;
     }
-    let mut state = match found {
-        Some(state) => state,
-        None => stream.open().await?,
-    };
+    let mut state = stream.open().await?;
     let mut is_founder = false;
     if state.is_unfounded() {
         let id = MessageId { from: founder.me, number: 1 };
@@ -107,17 +106,61 @@ pub async fn try_join(
     let epoch = match newest_epoch(stream, &state).await? {
         Some(epoch) => epoch,
         // All of it was purged, which is only done after a snapshot.
-        None => match snapshots.list().await?.first() {
-            Some(newest) => newest.about.epoch,
-            None => {
-                snapshots.ask().await;
-                let (stream, first) = (stream.name().to_owned(), state.first);
-                return Err(Trouble::Hole { stream, first, reached: 0 });
-            }
-        },
+        None => {
+            let newest = snapshots.list().await?.into_iter().next();
+            newest.map(|snapshot| snapshot.about.epoch).ok_or_else(|| Trouble::Hole {
+                stream: stream.name().to_owned(),
+                first: state.first,
+                reached: 0,
+            })?
+        }
     };
     let founding = founding(stream, &state, epoch).await?;
     Ok(Joined { epoch, founding, is_founder, stream: state })
+}
+
+/// Makes sure that no node beats that has a log, before one is founded that has nothing of it: the stream has been lost
+/// then. Takes two seconds if there is none.
+///
+/// # Errors
+/// [`Trouble::Lost`] if there is one, or [`Trouble`] if NATS cannot be reached.
+pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSettings) -> Result<(), Trouble> {
+    let has_a_log = |beat: &Beat| beat.position.epoch != Epoch::from_bytes([0; ID_BYTES]);
+    match first_beat(stream.connection(), settings, LISTENING, has_a_log).await? {
+        Some(Beat { name, .. }) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses to found a log with nothing where there are snapshots of one: the stream was lost, and other nodes have what was
+/// in it.
+async fn refuse_if_emptied(stream: &LogStream, snapshots: &Snapshots) -> Result<(), Trouble> {
+    if stream.look().await?.is_some_and(|state| !state.is_unfounded()) {
+        return Ok(());
+    }
+    match snapshots.list().await?.first() {
+        Some(newest) => Err(Trouble::Emptied { stream: stream.name().to_owned(), place: newest.about.place }),
+        None => Ok(()),
+    }
+}
+
+/// Listens to the nodes that beat, and returns the first beat that is wanted. `None` if none comes in that time.
+pub(crate) async fn first_beat(
+    connection: &Connection,
+    settings: &NatsSettings,
+    listening: Duration,
+    is_wanted: impl Fn(&Beat) -> bool,
+) -> Result<Option<Beat>, Trouble> {
+    let subscribed = connection.client().subscribe(settings.name.ephemeral("beat")).await;
+    let mut beats = subscribed.map_err(|_| connection.silence())?;
+    let deadline = Instant::now() + listening;
+    while let Ok(Some(message)) = timeout_at(deadline, beats.next()).await {
+        match Message::decode(&message.payload) {
+            Ok(Message::Beat(beat)) if is_wanted(&beat) => return Ok(Some(beat)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn first_message(founder: &Founder) -> Result<Bytes, Trouble> {
@@ -126,8 +169,12 @@ fn first_message(founder: &Founder) -> Result<Bytes, Trouble> {
     encode(epoch, &envelope).map_err(|error| Trouble::Refused(error.to_string()))
 }
 
-/// Returns the epoch of the newest message of a log. `None` if there is none near the end.
-async fn newest_epoch(stream: &LogStream, state: &StreamState) -> Result<Option<Epoch>, Trouble> {
+/// Returns the epoch of the log that a stream was made for, or else of its newest message. `None` if there is none near the
+/// end.
+pub(crate) async fn newest_epoch(stream: &LogStream, state: &StreamState) -> Result<Option<Epoch>, Trouble> {
+    if state.epoch.is_some() {
+        return Ok(state.epoch);
+    }
     let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
     for place in (oldest..=state.last).rev() {
         let message = stream.message(place).await?;

@@ -111,7 +111,7 @@ impl OwnKeys {
 pub struct SharedKeys {
     connection: Connection,
     bucket: String,
-    replicas: Replicas,
+    replicas: Option<Replicas>,
 }
 
 impl SharedKeys {
@@ -144,17 +144,15 @@ impl SharedKeys {
         if let Some((keys, _)) = self.read_from(&store).await? {
             return Ok(keys);
         }
-        // The old one first: that there is a current one means that all is written.
-        if let Some(old) = mine.old {
-            match store.create(OLD, old.bytes()).await {
-                Err(error) if error.kind() != CreateErrorKind::AlreadyExists => {
-                    return Err(self.connection.silence());
-                }
-                _ => {}
-            }
+        // The old one first: whoever sees the current one alone takes it that there is no other, and forgets it.
+        if let Some(old) = mine.old
+            && let Err(error) = store.create(OLD, old.bytes()).await
+            && error.kind() != CreateErrorKind::AlreadyExists
+        {
+            return Err(self.connection.silence());
         }
         match store.create(CURRENT, mine.current.bytes()).await {
-            Ok(_) => Ok(mine),
+            Ok(_) => self.read_soon(&store).await,
             Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.read_soon(&store).await,
             Err(_) => Err(self.connection.silence()),
         }
@@ -211,8 +209,7 @@ impl SharedKeys {
     }
 
     /// Keeps `keys` as they are in the key-value store, for ever. Changes arrive within milliseconds, and within half a minute
-    /// if the news of one was lost. Where the keys were deleted, these are put back: with others all users would be somebody
-    /// else.
+    /// if the news of one was lost.
     pub async fn follow(&self, keys: &watch::Sender<SessionKeys>) {
         loop {
             let wait = match self.follow_once(keys).await {
@@ -227,17 +224,19 @@ impl SharedKeys {
         self.connection.connected().await;
         let store = match self.get().await? {
             Some(store) => store,
-            None => self.open_or_create().await?,
+            // It was deleted. The next node that is new would draw a key, and every user would be somebody new.
+            None => {
+                let known = *keys.borrow();
+                self.agree(known).await?;
+                self.open_or_create().await?
+            }
         };
         let mut changes = store.watch_all().await.map_err(|_| self.connection.silence())?;
         // Read after the watch has begun, so that nothing is missed between the two.
         loop {
-            let known = *keys.borrow();
-            let found = match self.read_from(&store).await? {
-                Some((found, _)) => found,
-                None => self.agree(known).await?,
-            };
-            keys.send_if_modified(|keys| std::mem::replace(keys, found) != found);
+            if let Some((found, _)) = self.read_from(&store).await? {
+                keys.send_if_modified(|keys| std::mem::replace(keys, found) != found);
+            }
             match timeout(REREAD, changes.next()).await {
                 Ok(Some(Ok(_))) => {}
                 Ok(Some(Err(_)) | None) => return Err(self.connection.silence()),
@@ -269,15 +268,19 @@ impl SharedKeys {
         Ok(Some((SessionKeys { current: SessionKey::of(&current.value)?, old }, current.revision)))
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.replicas)
+    }
+
     fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
 
     /// Returns the key-value store, after comparing its configuration with what is needed. `None` if there is none.
     async fn get(&self) -> Result<Option<Store>, Trouble> {
         let subject = format!("STREAM.INFO.KV_{}", self.bucket);
         match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
-            Ok(info) => bucket::verify(&info.config, self.replicas)?,
+            Ok(info) => bucket::verify(&info.config, self.replicas())?,
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
             Err(error) => return Err(self.explain(&error)),
         }
@@ -296,7 +299,7 @@ impl SharedKeys {
             max_bytes: -1,
             max_value_size: -1,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: self.replicas().get(),
             ..kv::Config::default()
         };
         let created = self.connection.api().create_key_value(config).await;

@@ -2,13 +2,15 @@
 //!
 //! The reader has its own ephemeral consumer and makes it anew whenever something is wrong with it. It does not trust what it
 //! is sent: a consumer whose first message was purged begins later and says nothing, and so does one that begins beyond the
-//! end. Where messages are missing, a snapshot takes their place.
+//! end. Where messages are missing, a snapshot takes their place. Nor does it trust the stream: one that has lost its end, and
+//! was written to since, looks as if nothing had been, and is recognised by the newest message that was read.
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,27 +22,27 @@ use async_nats::jetstream::{
     stream::ConsumerErrorKind,
 };
 use bytes::Bytes;
-use domain::{Epoch, Timestamp};
+use domain::{Epoch, Rules, Timestamp};
 use engine::{
     command_log::{
         envelope::{self, Decoded},
         status::{LogStatus, Part, StatusSender},
-        transport::{Delivery, Incarnation},
+        transport::{Delivery, Incarnation, StreamEnd},
     },
     nodes::members::Standing,
-    storage::export::ExportError,
+    storage::Predecessor,
 };
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
-    task::spawn_blocking,
     time::{Instant, sleep},
 };
 
 use crate::{
-    connection::Connection,
-    snapshots::{FILE, Snapshot, Snapshots, TransferError},
+    connection::{Connection, ask_again_and_again},
+    snapshots::{FILE, Snapshot, Snapshots, Unusable},
     stream::{LogStream, StreamState},
+    transport::NatsTransport,
     trouble::Trouble,
 };
 
@@ -73,6 +75,16 @@ const LASTING_WAIT: Duration = Duration::from_secs(2);
 /// The time between two looks at the stream while it is read from. Some things do not show in what is read: its
 /// settings, and that it was purged beyond this place.
 const LOOK: Duration = Duration::from_secs(5);
+/// The same while the looks are not answered.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// How long the stream may be read from though it has no leader. An election takes less. A server that is cut off from the
+/// others goes on as if nothing were, and never gets what they do without it.
+const LEADERLESS: Duration = Duration::from_secs(10);
+/// How long the servers may be silent before another one is tried, and then another one.
+const LEFT_AFTER: Duration = Duration::from_secs(10);
+/// The number of messages that may have come while the stream was not read for a moment. With more of them, this node is not
+/// ready before it has applied them.
+const FEW: u64 = 512;
 /// How long a stream has to be away, or shorter than it was, for that to be believed. A server that has just become its
 /// leader may not know better for a moment.
 const BELIEVED_AFTER: Duration = Duration::from_secs(5);
@@ -99,12 +111,15 @@ pub struct Reader {
     /// The folder for snapshots.
     folder: PathBuf,
     /// The log that is read.
-    epoch: Epoch,
+    epoch: RwLock<Epoch>,
+    rules: (Rules, Rules),
     /// The place of the newest message that was handed over.
     reached: AtomicU64,
-    /// What is known of that message.
-    newest: Mutex<Newest>,
-    check: CheckSnapshot,
+    /// What is known of the message at that place.
+    known: Mutex<Known>,
+    end: StreamEnd,
+    /// The number of the connection by which the stream was recognised, while it is read.
+    recognised: watch::Sender<Option<u64>>,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
     seen: watch::Sender<Seen>,
@@ -124,43 +139,24 @@ pub struct Start {
     pub epoch: Epoch,
     /// The place of the newest message that this node has applied, or 0.
     pub reached: u64,
-    /// The newest message of each sender among those that this node has applied.
+    /// The oldest and the newest rules by which this node can decide.
+    pub rules: (Rules, Rules),
+    /// The number of the newest message of each sender up to there.
     pub applied: HashMap<Incarnation, u64>,
-    /// What tells whether a file is a snapshot that this node can load: `engine::storage::export::check`.
-    pub check: CheckSnapshot,
+    /// Where the reader notes how far the stream goes.
+    pub end: StreamEnd,
     /// Where the reader tells how the stream is doing.
     pub status: StatusSender,
 }
 
-/// Tells whether a file is a snapshot that can be loaded.
-pub type CheckSnapshot = fn(&Path) -> Result<(), ExportError>;
-
-/// What is known of the newest message that this node has, by which it is found that the stream has another one there.
-enum Newest {
-    Unknown,
-    /// It was handed over.
-    HandedOver(Bytes),
-    /// It was applied by an earlier process, as the newest one of its sender.
+/// What is known of the newest message that was handed over.
+enum Known {
+    /// It was applied before this process began, after these messages of each sender.
     Applied(HashMap<Incarnation, u64>),
-}
-
-impl Newest {
-    /// Returns whether a message of this epoch can be the newest one.
-    fn can_be(&self, epoch: Epoch, message: &Bytes) -> bool {
-        match self {
-            Self::Unknown => true,
-            Self::HandedOver(known) => known == message,
-            Self::Applied(senders) => match envelope::decode(epoch, message) {
-                Ok(Decoded::Envelope(envelope)) => {
-                    senders.get(&envelope.from).is_some_and(|number| envelope.number <= *number)
-                }
-                // It was skipped.
-                Ok(Decoded::Skipped(_)) => true,
-                // It was applied, so it could be read.
-                Err(_) => false,
-            },
-        }
-    }
+    /// It was read, and this is the hash of its content.
+    Read(u64),
+    /// It is part of a snapshot.
+    Nothing,
 }
 
 /// Why reading stopped.
@@ -171,16 +167,23 @@ enum Stop {
     Trouble(Trouble),
     /// The consumer is of no use any more. A new one may be.
     Again,
+    /// There is another connection to the servers, which may have lost something.
+    Reconnected,
     /// The stream is away, or shorter than it was, and that is not to be believed yet.
     Doubt,
     /// The servers say nothing.
     Silence,
+    /// The stream has no leader.
+    NoLeader,
+    /// It was read from, and has not had one for longer than an election takes.
+    Leaderless,
 }
 
 impl From<Trouble> for Stop {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::NoAnswer => Self::Silence,
+            Trouble::NoLeader => Self::NoLeader,
             other => Self::Trouble(other),
         }
     }
@@ -206,12 +209,15 @@ struct Patience {
     failures: u32,
     wait: Duration,
     gone_since: Option<Instant>,
+    /// Since when the servers have been of no use, or another one was tried.
+    silent_since: Option<Instant>,
 }
 
 impl Patience {
     fn new() -> Self {
         let (round_trip, measured) = (Duration::ZERO, 0);
-        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None }
+        let (gone_since, silent_since) = (None, None);
+        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since, silent_since }
     }
 
     /// Returns how long an answer may take.
@@ -225,6 +231,20 @@ impl Patience {
     fn silent(&mut self) -> bool {
         self.silences = self.silences.saturating_add(1);
         self.silences >= SILENCES
+    }
+
+    /// Takes note that the stream has had no leader for longer than an election takes.
+    fn is_led_elsewhere(&mut self) {
+        self.silent_since = Instant::now().checked_sub(LEFT_AFTER);
+    }
+
+    /// Takes note that the servers are of no use now. Returns whether to try another one.
+    fn leaves(&mut self) -> bool {
+        let is_over = self.silent_since.get_or_insert_with(Instant::now).elapsed() >= LEFT_AFTER;
+        if is_over {
+            self.silent_since = Some(Instant::now());
+        }
+        is_over
     }
 
     /// Takes note that a consumer was of no use. Returns whether that is worth telling: one fails whenever the servers elect
@@ -255,6 +275,7 @@ impl Patience {
     /// Takes note that the stream is there.
     fn is_there(&mut self) {
         self.gone_since = None;
+        self.silent_since = None;
     }
 }
 
@@ -262,17 +283,17 @@ impl Reader {
     /// Creates a reader, and the channel for what it reads. Removes snapshots that an earlier process left.
     pub async fn new(start: Start) -> (Self, mpsc::Receiver<Delivery>) {
         remove_snapshots(&start.folder).await;
-        // Nothing is to be added before it was seen to be the right one.
-        start.stream.open_gate(0);
         let (deliveries, receiver) = mpsc::channel(MAX_WAITING);
         let reader = Self {
             stream: start.stream,
             snapshots: start.snapshots,
             folder: start.folder,
-            epoch: start.epoch,
+            epoch: RwLock::new(start.epoch),
+            rules: start.rules,
             reached: AtomicU64::new(start.reached),
-            newest: Mutex::new(Newest::Applied(start.applied)),
-            check: start.check,
+            known: Mutex::new(Known::Applied(start.applied)),
+            end: start.end,
+            recognised: watch::Sender::default(),
             deliveries,
             status: start.status,
             seen: watch::Sender::default(),
@@ -286,34 +307,37 @@ impl Reader {
         self.seen.subscribe()
     }
 
+    /// Returns what publishes to the stream, while it is the one that is read.
+    pub fn transport(&self) -> NatsTransport {
+        NatsTransport::beside(self.stream.clone(), self.recognised.subscribe())
+    }
+
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
     pub async fn run(&self) {
         let mut patience = Patience::new();
         self.connection().settled().await;
         loop {
             let began = Instant::now();
+            self.recognised.send_replace(None);
             let stopped = tokio::select! {
                 stopped = self.read(&mut patience) => stopped,
                 () = self.deliveries.closed() => Stop::Closed,
             };
+            self.recognised.send_replace(None);
             if began.elapsed() >= CALM {
                 patience = Patience::new();
             }
             self.seen.send_modify(|seen| seen.restarts += 1);
-            let is_other = match &stopped {
-                Stop::Doubt => true,
-                Stop::Trouble(trouble) => is_of_another_stream(trouble),
-                Stop::Closed | Stop::Again | Stop::Silence => false,
-            };
-            if is_other {
-                self.stream.shut_gate();
-            }
             // It may be back at once.
-            if !self.connection().is_up() && self.connection().settle(Trouble::NoAnswer).await.is_none() {
+            if !matches!(stopped, Stop::Closed)
+                && !self.connection().is_up()
+                && self.connection().settle(Trouble::NoAnswer).await.is_none()
+            {
                 continue;
             }
             let wait = match stopped {
                 Stop::Closed => return,
+                Stop::Reconnected => Duration::ZERO,
                 Stop::Doubt => patience.next_wait(),
                 Stop::Again => {
                     if patience.failed() {
@@ -325,6 +349,23 @@ impl Reader {
                     self.complain(&self.connection().silence());
                     if patience.silent() {
                         self.connection().leave_if_frozen().await;
+                    }
+                    if patience.leaves() {
+                        self.connection().leave().await;
+                    }
+                    // It has been waited for already.
+                    FIRST_WAIT
+                }
+                // The next look tells what there is to tell.
+                Stop::Leaderless => {
+                    patience.is_led_elsewhere();
+                    Duration::ZERO
+                }
+                // It is not a silence: the next answer may be as quick.
+                Stop::NoLeader => {
+                    self.complain(&Trouble::NoLeader);
+                    if patience.leaves() {
+                        self.connection().leave().await;
                     }
                     patience.next_wait()
                 }
@@ -370,6 +411,10 @@ impl Reader {
         self.stream.connection()
     }
 
+    fn epoch(&self) -> Epoch {
+        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn reached(&self) -> u64 {
         self.reached.load(Ordering::Acquire)
     }
@@ -389,18 +434,24 @@ impl Reader {
             (patience.round_trip, patience.measured) = (round_trip, connects);
         }
         let state = self.look(patience).await?;
-        self.recognise(&state).await?;
+        if let Some(epoch) = self.other_epoch(&state).await? {
+            return self.follow(&state, epoch).await;
+        }
         let mut replaced_after = self.replaced_after.subscribe();
         let after = *replaced_after.borrow_and_update();
         if let Some(after) = after {
-            self.stream.open_gate(connects);
             return self.load(&state, after, Trouble::Differs { place: after }).await;
         }
         let reached = self.reached();
         match plan(&state, reached) {
-            Plan::Read => self.compare(&state).await?,
+            Plan::Read => {
+                let is_first = self.end.owed() == 0;
+                if is_first || state.last - reached > FEW {
+                    self.owe(&state);
+                }
+            }
             Plan::Load => {
-                self.stream.open_gate(connects);
+                self.owe(&state);
                 let stream = self.stream.name().to_owned();
                 return self
                     .load(&state, reached, Trouble::Hole { stream, first: state.first, reached })
@@ -415,8 +466,8 @@ impl Reader {
             }
             Plan::Shorter => return Ok(Stop::Doubt),
         }
+        self.compare(&state, reached).await?;
         patience.is_there();
-        self.stream.open_gate(connects);
         let consumer = self.consumer(patience.silence()).await?;
         let messages = consumer
             .stream()
@@ -428,6 +479,7 @@ impl Reader {
             .messages()
             .await;
         let mut messages = messages.map_err(|_| Stop::Silence)?;
+        self.recognised.send_replace(Some(connects));
         self.tell(LogStatus::Well);
         let changed = self.keep_looking(connects);
         tokio::pin!(changed);
@@ -458,29 +510,41 @@ impl Reader {
                 u64::try_from(info.published.unix_timestamp_nanos() / 1_000_000).unwrap_or_default(),
             );
             let payload = message.message.payload;
-            let newest = Newest::HandedOver(payload.clone());
-            self.hand_over(Delivery::Message { place, at, payload, behind }, place, newest).await?;
+            let known = Known::Read(hash(&payload));
+            self.end.saw(place.saturating_add(behind));
+            tokio::select! {
+                done = self.hand_over(Delivery::Message { place, at, payload, behind }, place, known) => done?,
+                stop = &mut changed => return Ok(stop),
+            }
             patience.heard();
         }
     }
 
-    /// Hands over what was read up to a place.
-    async fn hand_over(&self, delivery: Delivery, place: u64, newest: Newest) -> Result<(), Stop> {
+    /// Hands over what was read up to a place, and notes what is known of the message there.
+    async fn hand_over(&self, delivery: Delivery, place: u64, known: Known) -> Result<(), Stop> {
         self.deliveries.send(delivery).await.map_err(|_| Stop::Closed)?;
-        let mut known = self.newest();
-        *known = newest;
+        *self.known() = known;
         self.reached.store(place, Ordering::Release);
         Ok(())
     }
 
-    fn newest(&self) -> MutexGuard<'_, Newest> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that all that is in the stream has to be applied before this node is ready.
+    fn owe(&self, state: &StreamState) {
+        self.end.owe(state.last);
+        let behind = state.last.saturating_sub(self.reached());
+        if behind > 0 {
+            self.status.overtaken(behind);
+        }
     }
 
     /// Looks at the stream.
     async fn look(&self, patience: &mut Patience) -> Result<StreamState, Stop> {
         if let Some(state) = self.stream.look_within(patience.silence()).await? {
-            self.seen.send_modify(|seen| seen.stream = Some(state));
+            self.saw(state);
             return Ok(state);
         }
         Err(if patience.is_gone() {
@@ -490,48 +554,102 @@ impl Reader {
         })
     }
 
+    fn saw(&self, state: StreamState) {
+        self.end.saw(state.last);
+        self.seen.send_modify(|seen| seen.stream = Some(state));
+    }
+
     /// Looks at the stream again and again, until there is something to see for which reading has to begin anew.
     async fn keep_looking(&self, connects: u64) -> Stop {
+        let mut unanswered_since = None;
         loop {
-            let next = sleep(LOOK);
-            tokio::pin!(next);
-            loop {
-                tokio::select! {
-                    () = &mut next => break,
-                    // What was asked of the last connection is not answered, and the servers may have less than they had.
-                    () = self.connection().changed() => {
-                        if self.connection().connects() != connects {
-                            return Stop::Again;
-                        }
-                    }
-                }
+            let wait = if unanswered_since.is_none() { LOOK } else { LOOK_AGAIN };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.connection().reconnected(connects) => return Stop::Reconnected,
             }
-            let reached = self.reached();
+            let (reached, asked_at) = (self.reached(), Instant::now());
             match self.stream.look_within(LONGEST_PATIENCE).await {
                 Ok(Some(state)) => {
-                    self.seen.send_modify(|seen| seen.stream = Some(state));
+                    unanswered_since = None;
+                    self.saw(state);
                     // Meanwhile more may have been read, but then it was there to be read.
-                    if state.last < reached || state.first > self.reached() + 1 {
+                    let is_other = state.epoch.is_some_and(|epoch| epoch != self.epoch());
+                    if is_other || state.last < reached || state.first > self.reached() + 1 {
                         return Stop::Again;
                     }
                 }
                 Ok(None) => return Stop::Again,
-                // Reading goes on without a leader, and tells by itself if it does not.
-                Err(Trouble::NoAnswer | Trouble::NotConnected { .. } | Trouble::NoJetStream) => {}
+                // Reading goes on without a leader for a while.
+                Err(
+                    Trouble::NoAnswer
+                    | Trouble::NoLeader
+                    | Trouble::NotConnected { .. }
+                    | Trouble::NoJetStream,
+                ) => {
+                    if unanswered_since.get_or_insert(asked_at).elapsed() >= LEADERLESS {
+                        return Stop::Leaderless;
+                    }
+                }
                 Err(trouble) => return Stop::Trouble(trouble),
             }
         }
     }
 
-    /// Makes sure that the stream holds the log that is read, and not one that was founded after it.
-    async fn recognise(&self, state: &StreamState) -> Result<(), Stop> {
+    /// Returns the epoch of the log in the stream, if it is another one than that is read, and was founded after it.
+    async fn other_epoch(&self, state: &StreamState) -> Result<Option<Epoch>, Stop> {
+        let is_other = |epoch: &Epoch| *epoch != self.epoch();
+        if state.epoch.is_some() {
+            return Ok(state.epoch.filter(is_other));
+        }
         let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
         for place in (oldest..=state.last).rev() {
+            let Some(message) = self.stream.message(place).await? else { break };
+            // Somebody else's messages are skipped.
+            if let Some(epoch) = envelope::epoch(&message) {
+                return Ok(Some(epoch).filter(is_other));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Goes on with the log in the stream, if it was founded from the one that is read, with all that was read of it. Then a
+    /// snapshot of it is loaded.
+    async fn follow(&self, state: &StreamState, epoch: Epoch) -> Result<Stop, Stop> {
+        let (stream, reached) = (self.stream.name().to_owned(), self.reached());
+        let mut trouble = Trouble::OtherLog { stream: stream.clone() };
+        let mut fitting = Vec::new();
+        for snapshot in self.snapshots.list().await? {
+            let about = snapshot.about;
+            let follows = about.follows.filter(|follows| follows.epoch == self.epoch());
+            match follows {
+                Some(Predecessor { place, .. }) if about.epoch == epoch && about.place + 1 >= state.first => {
+                    if place >= reached {
+                        fitting.push(snapshot);
+                    } else {
+                        trouble = Trouble::FoundedBehind { stream: stream.clone(), place, reached };
+                    }
+                }
+                _ => {}
+            }
+        }
+        let stop = self.load_first(fitting, trouble).await?;
+        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+        Ok(stop)
+    }
+
+    /// Makes sure that what is at the place that was reached is what was read there, if it is still there: the stream may
+    /// have lost its end, and have got another one.
+    async fn compare(&self, state: &StreamState, reached: u64) -> Result<(), Stop> {
+        let is_known = !matches!(*self.known(), Known::Nothing);
+        let oldest = state.first.max(reached.saturating_sub(RECOGNISED_BY - 1)).max(1);
+        for place in (oldest..=reached).rev().take_while(|_| is_known) {
             let Some(message) = self.stream.message(place).await? else { return Ok(()) };
-            match envelope::epoch(&message) {
-                Some(epoch) if epoch == self.epoch => return Ok(()),
-                Some(_) => {
-                    return Err(Stop::Trouble(Trouble::OtherLog { stream: self.stream.name().to_owned() }));
+            match self.known().recognises(self.epoch(), &message) {
+                Some(true) => return Ok(()),
+                Some(false) => {
+                    let stream = self.stream.name().to_owned();
+                    return Err(Stop::Trouble(Trouble::OtherHistory { stream, place }));
                 }
                 // Somebody else's message, which is skipped.
                 None => {}
@@ -540,23 +658,11 @@ impl Reader {
         Ok(())
     }
 
-    /// Makes sure that the newest message that this node has is the one at that place of the stream. One that lost its end
-    /// and went on has others there, and the same epoch.
-    async fn compare(&self, state: &StreamState) -> Result<(), Stop> {
-        let reached = self.reached();
-        if !(state.first..=state.last).contains(&reached) {
-            return Ok(());
-        }
-        let Some(message) = self.stream.message(reached).await? else { return Ok(()) };
-        if self.newest().can_be(self.epoch, &message) {
-            return Ok(());
-        }
-        let stream = self.stream.name().to_owned();
-        Err(Stop::Trouble(Trouble::Rewritten { stream, place: reached }))
-    }
-
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
+        // With a name it is made once, however often that is asked for.
+        let name = self.connection().client().new_inbox().rsplit('.').next().map(str::to_owned);
         let config = pull::Config {
+            name,
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.reached() + 1 },
             ack_policy: AckPolicy::None,
             memory_storage: true,
@@ -565,7 +671,8 @@ impl Reader {
             ..pull::Config::default()
         };
         let api = self.connection().api_within(within);
-        let created = api.create_consumer_on_stream(config, self.stream.name()).await;
+        let create = || api.create_consumer_on_stream(config.clone(), self.stream.name());
+        let created = ask_again_and_again(create).await;
         created.map_err(|error| match error.kind() {
             ConsumerErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 Stop::Again
@@ -580,52 +687,69 @@ impl Reader {
     }
 
     /// Loads a snapshot of a place after this one. `trouble` is why, and what is told if there is none.
-    async fn load(&self, state: &StreamState, after: u64, mut trouble: Trouble) -> Result<Stop, Stop> {
+    async fn load(&self, state: &StreamState, after: u64, trouble: Trouble) -> Result<Stop, Stop> {
         let fits = |snapshot: &Snapshot| {
             let about = snapshot.about;
-            about.epoch == self.epoch && about.place > after && about.place + 1 >= state.first
+            about.epoch == self.epoch() && about.place > after && about.place + 1 >= state.first
         };
-        for snapshot in self.snapshots.list().await?.into_iter().filter(fits) {
+        let mut fitting = self.snapshots.list().await?;
+        fitting.retain(fits);
+        let loaded = self.load_first(fitting, trouble).await;
+        if matches!(loaded, Err(Stop::Trouble(_))) && self.connection().is_up() {
+            // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
+            self.snapshots.ask().await;
+        }
+        loaded
+    }
+
+    /// Loads the first of some snapshots that can be used. `trouble` is what is told if there is none.
+    async fn load_first(&self, fitting: Vec<Snapshot>, mut trouble: Trouble) -> Result<Stop, Stop> {
+        for snapshot in fitting {
             let place = snapshot.about.place;
+            if let Err(needs_rules) = snapshot.about.check_rules(self.rules) {
+                trouble = needs_rules;
+                continue;
+            }
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
-            match self.fetch(&snapshot, &file).await {
+            match self.snapshots.usable(&snapshot, &file).await {
                 Ok(()) => {
-                    self.hand_over(Delivery::Replace { file, place }, place, Newest::Unknown).await?;
+                    self.hand_over(Delivery::Replace { file, place }, place, Known::Nothing).await?;
                     self.replaced_after
                         .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
                 }
-                Err(Unfit::Transfer(TransferError::Trouble(trouble))) => return Err(trouble.into()),
+                Err(Unusable::Trouble(trouble)) => return Err(trouble.into()),
                 // The one before it may do: the stream reaches back to it.
-                Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
+                Err(Unusable::For(reason)) => trouble = Trouble::Snapshot { place, reason },
             }
         }
-        self.snapshots.ask().await;
         Err(Stop::Trouble(trouble))
-    }
-
-    /// Downloads a snapshot, and makes sure that it can be loaded: the log could not go on with half of one.
-    async fn fetch(&self, snapshot: &Snapshot, file: &Path) -> Result<(), Unfit> {
-        self.snapshots.download(snapshot, file).await?;
-        let (check, path) = (self.check, file.to_owned());
-        let checked = spawn_blocking(move || check(&path)).await;
-        let checked = checked.unwrap_or_else(|error| Err(ExportError::Io(std::io::Error::other(error))));
-        if checked.is_err() {
-            // It is only in the way, and has what users may remove later.
-            let _ = tokio::fs::remove_file(file).await;
-        }
-        Ok(checked?)
     }
 }
 
-/// Why a snapshot is of no use.
-#[derive(Debug, thiserror::Error)]
-enum Unfit {
-    #[error(transparent)]
-    Transfer(#[from] TransferError),
-    #[error(transparent)]
-    Content(#[from] ExportError),
+impl Known {
+    /// Returns whether the message at the place that was reached, or one shortly before it, is what was there. `None` if it
+    /// says nothing about that.
+    fn recognises(&self, epoch: Epoch, message: &Bytes) -> Option<bool> {
+        match self {
+            Self::Read(known) => Some(*known == hash(message)),
+            Self::Applied(senders) => match envelope::decode(epoch, message) {
+                Ok(Decoded::Envelope(envelope)) => {
+                    Some(senders.get(&envelope.from).is_some_and(|newest| envelope.number <= *newest))
+                }
+                Ok(Decoded::Skipped(_)) | Err(_) => None,
+            },
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Returns a hash of what is in a message.
+fn hash(payload: &Bytes) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    payload.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Removes the snapshots that an earlier process left in a folder.
@@ -652,57 +776,19 @@ fn plan(state: &StreamState, reached: u64) -> Plan {
 
 /// Tells whether trouble goes on until somebody does something about it.
 fn is_lasting(trouble: &Trouble) -> bool {
-    !matches!(trouble, Trouble::NoAnswer | Trouble::NotConnected { .. })
-}
-
-/// Tells whether trouble means that the stream is not the one that was read, or not as it has to be.
-fn is_of_another_stream(trouble: &Trouble) -> bool {
-    matches!(
+    // A server that has just been started says for a moment that there is no JetStream.
+    !matches!(
         trouble,
-        Trouble::Foreign(_)
-            | Trouble::Deleted { .. }
-            | Trouble::Shorter { .. }
-            | Trouble::Rewritten { .. }
-            | Trouble::OtherLog { .. }
+        Trouble::NoAnswer | Trouble::NoLeader | Trouble::NoJetStream | Trouble::NotConnected { .. }
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use engine::command_log::envelope::{Content, Envelope, encode};
-
     use super::*;
 
-    #[test]
-    fn another_message_at_the_newest_place_is_found() {
-        let (epoch, sender) = (Epoch::from_bytes([7; 10]), Incarnation::from_bytes([1; 10]));
-        let message = |from, number| {
-            let content = Content::Proposals(Vec::new());
-            encode(epoch, &Envelope { from, number, uptime_millis: 0, content }).unwrap()
-        };
-        let foreign = Bytes::from_static(b"hello");
-        let other = Incarnation::from_bytes([2; 10]);
-        let handed_over = Newest::HandedOver(message(sender, 5));
-        let applied = Newest::Applied(HashMap::from([(sender, 5)]));
-        for (newest, message, can_be) in [
-            (&handed_over, message(sender, 5), true),
-            (&handed_over, message(sender, 4), false),
-            (&handed_over, foreign.clone(), false),
-            (&applied, message(sender, 5), true),
-            // It was published twice.
-            (&applied, message(sender, 4), true),
-            (&applied, message(sender, 6), false),
-            (&applied, message(other, 1), false),
-            (&applied, foreign, true),
-            (&Newest::Unknown, message(other, 9), true),
-        ] {
-            assert_eq!(newest.can_be(epoch, &message), can_be, "{message:?}");
-        }
-    }
-
     fn state(first: u64, last: u64) -> StreamState {
-        StreamState { begins: 1, first, last, bytes: 0, max_bytes: None }
+        StreamState { epoch: None, begins: 1, first, last, bytes: 0, max_bytes: None }
     }
 
     #[test]
@@ -746,6 +832,22 @@ mod tests {
         }
         patience.heard();
         assert_eq!(patience.next_wait(), FIRST_WAIT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_server_is_tried_again_and_again_while_there_is_no_leader() {
+        let mut patience = Patience::new();
+        assert!(!patience.leaves());
+        tokio::time::advance(LEFT_AFTER).await;
+        assert!(patience.leaves());
+        assert!(!patience.leaves());
+        tokio::time::advance(LEFT_AFTER).await;
+        assert!(patience.leaves());
+        patience.is_there();
+        assert!(!patience.leaves());
+        patience.is_led_elsewhere();
+        assert!(patience.leaves());
+        assert_eq!(patience.silence(), FIRST_PATIENCE, "the servers are not slow because of that");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
 //! How to reach the NATS servers, and what is asked of them.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{borrow::Cow, fmt, path::PathBuf, str::FromStr};
 
 use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
 
 /// The longest prefix of names, in bytes.
 const MAX_NAME_BYTES: usize = 64;
@@ -23,17 +24,18 @@ pub struct NatsSettings {
     pub tls: Tls,
     /// The prefix of the names of everything that is kept in NATS.
     pub name: Name,
-    /// The number of servers that have to keep each message.
-    pub replicas: Replicas,
-    /// The size that the log may reach, in bytes. Each server reserves it.
-    pub max_log_bytes: u64,
+    /// The number of servers that have to keep each message. `None` for three if the servers are a cluster, and else for
+    /// the one that there is.
+    pub replicas: Option<Replicas>,
+    /// The size that the log may reach, in bytes. Each server reserves it. `None` for 4 GiB, or less if they have not as much.
+    pub max_log_bytes: Option<u64>,
     /// What this node is called, for people who look at the list of connections.
     pub node: String,
 }
 
 impl NatsSettings {
     /// Returns settings with defaults for everything but the servers: no login, TLS if the servers ask for it, names that
-    /// begin with `qchat`, three replicas, and 4 GiB.
+    /// begin with `qchat`, and as many replicas and as large a log as fit the servers.
     pub fn of(servers: Servers) -> Self {
         Self {
             servers,
@@ -41,20 +43,28 @@ impl NatsSettings {
             login: None,
             tls: Tls::default(),
             name: Name::default(),
-            replicas: Replicas::default(),
-            max_log_bytes: 4 << 30,
+            replicas: None,
+            max_log_bytes: None,
             node: "qchat".to_owned(),
         }
     }
 }
 
-/// The addresses of the NATS servers, at least one. They have no user or password in them, so they can be shown.
+/// The addresses of the NATS servers, at least one. They can be shown: a user, password or token in them is kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Servers(Vec<ServerAddr>);
+pub struct Servers {
+    addresses: Vec<ServerAddr>,
+    login: Option<Login>,
+}
 
 impl Servers {
     pub(crate) fn addresses(&self) -> &[ServerAddr] {
-        &self.0
+        &self.addresses
+    }
+
+    /// Returns the login that was part of the addresses. `None` if none was.
+    pub fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 }
 
@@ -62,20 +72,30 @@ impl FromStr for Servers {
     type Err = WrongServers;
 
     /// Reads addresses with commas between them, each as `host`, `host:port`, `nats://host:port` or `tls://host:port`. The
-    /// port is 4222 if none is given.
+    /// port is 4222 if none is given. Before the host there may be `user:password@` or `token@`, percent-encoded where they have
+    /// other characters than letters and digits, and the same for all.
     ///
     /// # Errors
     /// [`WrongServers`] if there is none, or one of them cannot be used.
     fn from_str(text: &str) -> Result<Self, WrongServers> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-        let servers = parts.map(address).collect::<Result<Vec<_>, _>>()?;
-        if servers.is_empty() { Err(WrongServers::None) } else { Ok(Self(servers)) }
+        let (mut addresses, mut login) = (Vec::new(), None);
+        for part in parts {
+            let (address, its_login) = address(part)?;
+            addresses.push(address);
+            match (&login, its_login) {
+                (Some(one), Some(other)) if *one != other => return Err(WrongServers::Logins),
+                (_, None) => {}
+                (_, its_login) => login = its_login,
+            }
+        }
+        if addresses.is_empty() { Err(WrongServers::None) } else { Ok(Self { addresses, login }) }
     }
 }
 
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, server) in self.0.iter().enumerate() {
+        for (index, server) in self.addresses.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{}:{}", server.host(), server.port())?;
         }
@@ -83,16 +103,26 @@ impl fmt::Display for Servers {
     }
 }
 
-fn address(text: &str) -> Result<ServerAddr, WrongServers> {
-    // Before the address is read, so that a password is not shown by what is wrong with the address.
-    if text.contains('@') {
-        return Err(WrongServers::HasSecrets);
-    }
-    let server: ServerAddr = text.parse().map_err(|_| WrongServers::NoAddress(text.to_owned()))?;
+/// Reads an address, and the login in it.
+fn address(text: &str) -> Result<(ServerAddr, Option<Login>), WrongServers> {
+    let (scheme, rest) = text.find("://").map_or(("", text), |end| text.split_at(end + 3));
+    // The login is taken off before the address is read, so that it is not shown by what is wrong with the address.
+    let (login, host) = rest.rsplit_once('@').map_or((None, rest), |(login, host)| (Some(login), host));
+    let shown = format!("{scheme}{host}");
+    let server: ServerAddr = shown.parse().map_err(|_| WrongServers::NoAddress(shown.clone()))?;
     if server.is_websocket() || server.host().is_empty() {
-        return Err(WrongServers::NoAddress(text.to_owned()));
+        return Err(WrongServers::NoAddress(shown));
     }
-    Ok(server)
+    let decode =
+        |text| percent_decode_str(text).decode_utf8().map(Cow::into_owned).map_err(|_| WrongServers::Login);
+    let login = match login.map(|login| login.split_once(':').ok_or(login)) {
+        None => None,
+        Some(Err(token)) => Some(Login::Token(decode(token)?.into())),
+        Some(Ok((user, password))) => {
+            Some(Login::Password { user: decode(user)?, password: decode(password)?.into() })
+        }
+    };
+    Ok((server, login))
 }
 
 /// Why addresses of servers cannot be used.
@@ -106,9 +136,12 @@ pub enum WrongServers {
         "{0:?} is not an address of a NATS server, such as nats://10.0.0.1:4222 or tls://nats.example.org"
     )]
     NoAddress(String),
-    /// There is a user, password or token in it. Addresses are written to logs and seen in the list of processes.
-    #[error("an address must not have a user, password or token in it: they have settings of their own")]
-    HasSecrets,
+    /// The login in it cannot be read.
+    #[error("the user, password or token in an address is not percent-encoded UTF-8")]
+    Login,
+    /// There are different logins in several addresses.
+    #[error("the addresses have different users, passwords or tokens in them, and a node has one login")]
+    Logins,
 }
 
 /// How to log in.
@@ -232,16 +265,12 @@ pub struct Replicas(usize);
 impl Replicas {
     /// The only server there is.
     pub const ONE: Self = Self(1);
+    /// What bears the loss of one server.
+    pub const THREE: Self = Self(3);
 
     /// Returns the number.
     pub const fn get(self) -> usize {
         self.0
-    }
-}
-
-impl Default for Replicas {
-    fn default() -> Self {
-        Self(3)
     }
 }
 
@@ -288,10 +317,27 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_an_address_is_refused_and_not_shown() {
-        for wrong in ["nats://user:hunter2@host", "hunter2@host", "nats://user:hunter2@host:wrong"] {
-            let refused = Servers::from_str(wrong).unwrap_err();
-            assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
+    fn a_login_in_an_address_is_taken_and_not_shown() {
+        let password = |password: &str| {
+            Some(Login::Password { user: "user".to_owned(), password: password.to_owned().into() })
+        };
+        for (text, login) in [
+            ("nats://user:hunter2@host", password("hunter2")),
+            ("user:hunter2@host:4223, other", password("hunter2")),
+            ("tls://user:h%40%3Anter2@host, user:h%40%3Anter2@other", password("h@:nter2")),
+            ("hunter2@host", Some(Login::Token("hunter2".to_owned().into()))),
+            ("host", None),
+        ] {
+            let servers: Servers = text.parse().unwrap();
+            assert_eq!(servers.login(), login.as_ref(), "{text}");
+            assert!(!format!("{servers} {servers:?}").contains("nter2"), "{servers:?}");
+        }
+        for (wrong, why) in [
+            ("nats://user:hunter2@host:wrong", WrongServers::NoAddress("nats://host:wrong".to_owned())),
+            ("user:hunter2@host,user:hunter3@host", WrongServers::Logins),
+            ("user:hunter2%ff@host", WrongServers::Login),
+        ] {
+            assert_eq!(Servers::from_str(wrong), Err(why), "{wrong}");
         }
     }
 

@@ -20,8 +20,11 @@ use async_nats::jetstream::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
-use domain::{Epoch, Seq};
-use engine::storage::{Store, StoreError, export::ExportError};
+use domain::{Epoch, Rules, Seq, Timestamp};
+use engine::storage::{
+    Predecessor, Store, StoreError,
+    export::{self, ExportError},
+};
 use futures_util::StreamExt;
 use tokio::{
     fs,
@@ -50,6 +53,8 @@ const FORMAT: &str = "format";
 const EPOCH: &str = "epoch";
 const SEQ: &str = "seq";
 const RULES: &str = "rules";
+const AT: &str = "at";
+const FOLLOWS: &str = "follows";
 
 /// What is known of a snapshot without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +69,10 @@ pub struct About {
     pub seq: Seq,
     /// The rules in force at that place.
     pub rules: u16,
+    /// The time of the log at that place.
+    pub at: Timestamp,
+    /// The log that its log goes on from. `None` if it is the first one.
+    pub follows: Option<Predecessor>,
 }
 
 /// A snapshot in the object store.
@@ -124,13 +133,33 @@ pub enum LoadError {
     Store(StoreError),
 }
 
+/// Why a snapshot cannot be put in the place of a database.
+pub(crate) enum Unusable {
+    /// JetStream does not answer.
+    Trouble(Trouble),
+    /// The snapshot itself, for this reason.
+    For(String),
+}
+
 /// The snapshots in the object store. Clones share the connection.
 #[derive(Clone)]
 pub struct Snapshots {
     connection: Connection,
     bucket: String,
     wanted: String,
-    replicas: Replicas,
+    replicas: Option<Replicas>,
+}
+
+impl About {
+    /// Makes sure that a node that decides by these rules, the oldest and the newest, can go on from the snapshot.
+    ///
+    /// # Errors
+    /// [`Trouble::NeedsRules`] if it cannot.
+    pub fn check_rules(&self, known: (Rules, Rules)) -> Result<(), Trouble> {
+        let rules = Rules(self.rules);
+        let is_known = (known.0..=known.1).contains(&rules);
+        if is_known { Ok(()) } else { Err(Trouble::NeedsRules { place: self.place, rules, known }) }
+    }
 }
 
 impl Snapshots {
@@ -150,12 +179,10 @@ impl Snapshots {
         &self.wanted
     }
 
-    /// Asks for a new snapshot, of whichever node makes them. Nobody may hear it, so it has to be asked again.
+    /// Asks for a new snapshot. It is not known whether anybody hears it.
     pub async fn ask(&self) {
-        // Without a connection it would go out much later. It only fails if the client has ended.
-        if self.connection.is_up() {
-            let _ = self.connection.client().publish(self.wanted.clone(), Bytes::new()).await;
-        }
+        // It fails if the client has ended.
+        let _ = self.connection.client().publish(self.wanted.clone(), Bytes::new()).await;
     }
 
     /// Uploads a file as a snapshot. Others see it when all of it is there. If there is a snapshot of that place already, this is
@@ -224,6 +251,26 @@ impl Snapshots {
         }
     }
 
+    /// Downloads a snapshot that can be put in the place of a database. The file is there only if it can be.
+    pub(crate) async fn usable(&self, snapshot: &Snapshot, file: &Path) -> Result<(), Unusable> {
+        if let Some(reason) = snapshot.about.too_new() {
+            return Err(Unusable::For(reason));
+        }
+        match self.download(snapshot, file).await {
+            Ok(()) => {}
+            Err(TransferError::Trouble(trouble)) => return Err(Unusable::Trouble(trouble)),
+            Err(error) => return Err(Unusable::For(error.to_string())),
+        }
+        let (about, path) = (snapshot.about, file.to_owned());
+        let checked = spawn_blocking(move || check(&about, &path)).await;
+        let checked = checked.unwrap_or_else(|error| Err(error.to_string()));
+        if checked.is_err() {
+            // It is only in the way, and has what users may remove later.
+            let _ = fs::remove_file(file).await;
+        }
+        checked.map_err(Unusable::For)
+    }
+
     async fn fetch(&self, snapshot: &Snapshot, part: &Path) -> Result<(), TransferError> {
         let name = &snapshot.name;
         let stopped = |reason: &str| TransferError::Stopped { name: name.clone(), reason: reason.to_owned() };
@@ -256,15 +303,16 @@ impl Snapshots {
         target.sync_all().await.map_err(of_file)
     }
 
-    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new, before
-    /// it opens the log. Returns what was loaded. `None` if there is no snapshot of that log. The file is put in `folder`
-    /// meanwhile.
+    /// Replaces all that is in a database by the newest snapshot of a log that can be loaded, for a node that is new and
+    /// decides by these rules, the oldest and the newest, before it opens the log. Returns what was loaded. `None` if there
+    /// is no snapshot of that log. The file is put in `folder` meanwhile.
     ///
     /// # Errors
     /// [`LoadError`]. The database is as it was then.
     pub async fn load_newest(
         &self,
         epoch: Epoch,
+        rules: (Rules, Rules),
         store: &Arc<Store>,
         folder: &Path,
     ) -> Result<Option<About>, LoadError> {
@@ -272,15 +320,19 @@ impl Snapshots {
         let of_log = |snapshot: &Snapshot| snapshot.about.epoch == epoch;
         for snapshot in self.list().await?.into_iter().filter(of_log) {
             let place = snapshot.about.place;
+            if let Err(trouble) = snapshot.about.check_rules(rules) {
+                unusable = Some(trouble.into());
+                continue;
+            }
             let file = folder.join(format!("{FILE}{place}"));
-            let reason = match self.download(&snapshot, &file).await {
+            let reason = match self.usable(&snapshot, &file).await {
                 Ok(()) => match replace(store, file).await {
                     Ok(()) => return Ok(Some(snapshot.about)),
                     Err(ExportError::Store(error)) => return Err(LoadError::Store(error)),
                     Err(error) => error.to_string(),
                 },
-                Err(TransferError::Trouble(trouble)) => return Err(trouble.into()),
-                Err(error) => error.to_string(),
+                Err(Unusable::Trouble(trouble)) => return Err(trouble.into()),
+                Err(Unusable::For(reason)) => reason,
             };
             // The one before it may do: the stream reaches back to it.
             tracing::warn!(place, reason, "a snapshot could not be loaded");
@@ -360,15 +412,19 @@ impl Snapshots {
         format!("OBJ_{}", self.bucket)
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.replicas)
+    }
+
     fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
 
     /// Returns the object store, after comparing its configuration with what is needed. `None` if there is none.
     async fn get(&self) -> Result<Option<ObjectStore>, Trouble> {
         let subject = format!("STREAM.INFO.{}", self.stream());
         match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
-            Ok(info) => bucket::verify(&info.config, self.replicas)?,
+            Ok(info) => bucket::verify(&info.config, self.replicas())?,
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
             Err(error) => return Err(self.explain(&error)),
         }
@@ -385,7 +441,7 @@ impl Snapshots {
             description: Some("Snapshots of Qchat. Made and deleted by its nodes.".to_owned()),
             max_bytes: -1,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: self.replicas().get(),
             ..object_store::Config::default()
         };
         let Err(error) = self.connection.transfers().create_object_store(config).await else {
@@ -413,6 +469,21 @@ impl Snapshots {
     }
 }
 
+/// Checks all that is in the file of a snapshot. Returns why it cannot be put in the place of a database.
+fn check(about: &About, file: &Path) -> Result<(), String> {
+    let contents = export::check(file).map_err(|error| error.to_string())?;
+    let found = contents.replica.zip(contents.log).map(|(replica, log)| About {
+        format: about.format,
+        epoch: log.epoch,
+        place: replica.place,
+        seq: log.seq,
+        rules: replica.settings.rules.0,
+        at: replica.clock.last(),
+        follows: replica.follows,
+    });
+    if found == Some(*about) { Ok(()) } else { Err("it has something else than its name says".to_owned()) }
+}
+
 /// Replaces all that is in a database by the content of a file, and removes the file.
 async fn replace(store: &Arc<Store>, file: PathBuf) -> Result<(), ExportError> {
     let store = Arc::clone(store);
@@ -437,22 +508,42 @@ fn place(name: &str) -> Option<u64> {
 }
 
 impl About {
+    /// Returns why only a newer Qchat can read it. `None` if this one can.
+    fn too_new(&self) -> Option<String> {
+        let (format, known) = (self.format, export::FORMAT);
+        (format > known)
+            .then(|| format!("it has format {format}, and this Qchat reads up to {known}: upgrade this node"))
+    }
+
     fn metadata(&self) -> HashMap<String, String> {
-        HashMap::from([
+        let follows = self.follows.map(|Predecessor { epoch, place }| format!("{epoch}.{place}"));
+        let mut metadata = HashMap::from([
             (FORMAT.to_owned(), self.format.to_string()),
             (EPOCH.to_owned(), self.epoch.to_string()),
             (SEQ.to_owned(), self.seq.0.to_string()),
             (RULES.to_owned(), self.rules.to_string()),
-        ])
+            (AT.to_owned(), self.at.0.to_string()),
+        ]);
+        metadata.extend(follows.map(|follows| (FOLLOWS.to_owned(), follows)));
+        metadata
     }
 
     fn of(name: &str, metadata: &HashMap<String, String>) -> Option<Self> {
+        let predecessor = |follows: &String| {
+            let (epoch, place) = follows.split_once('.')?;
+            Some(Predecessor { epoch: epoch.parse().ok()?, place: place.parse().ok()? })
+        };
         Some(Self {
             format: metadata.get(FORMAT)?.parse().ok()?,
             epoch: metadata.get(EPOCH)?.parse().ok()?,
             place: place(name)?,
             seq: Seq(metadata.get(SEQ)?.parse().ok()?),
             rules: metadata.get(RULES)?.parse().ok()?,
+            at: Timestamp(metadata.get(AT)?.parse().ok()?),
+            follows: match metadata.get(FOLLOWS) {
+                Some(follows) => Some(predecessor(follows)?),
+                None => None,
+            },
         })
     }
 }
@@ -479,13 +570,17 @@ mod tests {
     use super::*;
 
     fn about() -> About {
-        About { format: 1, epoch: Epoch::from_bytes([7; 10]), place: 42, seq: Seq(99), rules: 3 }
+        let epoch = Epoch::from_bytes([7; 10]);
+        About { format: 1, epoch, place: 42, seq: Seq(99), rules: 3, at: Timestamp(7), follows: None }
     }
 
     #[test]
     fn what_is_known_of_a_snapshot_is_read_back() {
         assert_eq!(About::of(&name(42, 1), &about().metadata()), Some(about()));
         assert_eq!(About::of(&name(42, 2), &about().metadata()), Some(about()));
+        let follows = Some(Predecessor { epoch: Epoch::from_bytes([8; 10]), place: 41 });
+        let about = About { follows, ..about() };
+        assert_eq!(About::of(&name(42, 1), &about.metadata()), Some(about));
     }
 
     #[test]
@@ -500,7 +595,10 @@ mod tests {
         for name in ["", "42", "0000000000000000004x", "000000000000000000042", "notes.txt"] {
             assert_eq!(About::of(name, &about().metadata()), None, "{name}");
         }
-        for key in [FORMAT, EPOCH, SEQ, RULES] {
+        let mut metadata = about().metadata();
+        metadata.insert(FOLLOWS.to_owned(), "x".to_owned());
+        assert_eq!(About::of(&name(42, 1), &metadata), None);
+        for key in [FORMAT, EPOCH, SEQ, RULES, AT] {
             let mut metadata = about().metadata();
             metadata.remove(key);
             assert_eq!(About::of(&name(42, 1), &metadata), None, "{key}");

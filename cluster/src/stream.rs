@@ -1,6 +1,6 @@
 //! The stream of the log: how it is made, how it is recognised, and how a log is founded in it.
 
-use std::{collections::HashMap, fmt::Display, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Display, time::Duration};
 
 use async_nats::jetstream::{
     self, Context, ErrorCode,
@@ -12,44 +12,33 @@ use async_nats::jetstream::{
     },
 };
 use bytes::Bytes;
+use domain::Epoch;
 use engine::command_log::transport::{MessageId, NotPublished};
-use tokio::{sync::watch, time::timeout};
 
 use crate::{
-    connection::{Connection, NEEDED_PAYLOAD},
+    connection::{Connection, NEEDED_PAYLOAD, ask_again_and_again},
     settings::{NatsSettings, Replicas},
     trouble::{self, Foreign, Trouble, not_published},
 };
 
 /// How long the servers remember the ids of messages. It saves the log a second copy, and nothing depends on it.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-/// How long a message waits until it is known whether it may be added. The reader tells sooner what is wrong.
-const GATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a node sends on the subject on which snapshots are asked for, if the stream is full.
 pub(crate) const ROOM_WANTED: &[u8] = b"room";
 /// The key and the value of the metadata by which the stream is recognised.
 const KIND: (&str, &str) = ("qchat", "log");
 /// The key and the value of the metadata that say how its messages are read.
 const FORMAT: (&str, &str) = ("qchat.format", "1");
+/// The sizes in bytes that the log may reach if none is asked for: the first that the servers have room for.
+const MAX_BYTES: [i64; 3] = [4 << 30, 1 << 30, 256 << 20];
+/// The key of the metadata that has the epoch of a log that goes on from another one.
+const EPOCH: &str = "qchat.epoch";
 
-/// The stream of the log. Clones share the connection, and whether messages may be added.
+/// The stream of the log. Clones share the connection.
 #[derive(Clone)]
 pub struct LogStream {
     connection: Connection,
     wanted: Wanted,
-    gate: Arc<watch::Sender<Gate>>,
-}
-
-/// Whether messages may be added to the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Gate {
-    /// Nobody reads it, so nobody has seen anything that speaks against it.
-    Unread,
-    /// It is the one that was read when this was the number of connections, or it has not been looked at if that is 0. After the
-    /// next connection it may be another: servers can come back with less than they had.
-    Open(u64),
-    /// It is not the one that was read, or not as it has to be.
-    Shut,
 }
 
 /// What the stream has to be.
@@ -59,15 +48,18 @@ struct Wanted {
     subject: String,
     /// The subject on which snapshots are asked for.
     snapshot: String,
-    /// The streams behind the snapshots and the session keys.
-    buckets: [String; 2],
-    replicas: Replicas,
-    max_bytes: i64,
+    /// `None` for what fits the servers.
+    replicas: Option<Replicas>,
+    /// `None` for what fits the servers.
+    max_bytes: Option<i64>,
 }
 
 /// What is in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamState {
+    /// The epoch of the log that the stream was made for, which goes on from another one: what is in the stream of the
+    /// epoch of that one does not count. `None` if the messages tell which log it is.
+    pub epoch: Option<Epoch>,
     /// The place of its very first message, whether it has come or not, and whether it is still there or not.
     pub begins: u64,
     /// The place of the oldest message that is there. One after `last` if there is none.
@@ -83,7 +75,7 @@ pub struct StreamState {
 impl StreamState {
     /// Tells whether nothing was ever published, so that a log can be founded in it.
     pub fn is_unfounded(&self) -> bool {
-        self.last < self.begins
+        self.epoch.is_none() && self.last < self.begins
     }
 
     /// Tells whether there is no message.
@@ -97,7 +89,8 @@ impl StreamState {
         let last = state.last_sequence.max(begins - 1);
         let first = if state.messages == 0 { last + 1 } else { state.first_sequence };
         let max_bytes = u64::try_from(info.config.max_bytes).ok().filter(|bytes| *bytes > 0);
-        Self { begins, first, last, bytes: state.bytes, max_bytes }
+        let epoch = info.config.metadata.get(EPOCH).and_then(|epoch| epoch.parse().ok());
+        Self { epoch, begins, first, last, bytes: state.bytes, max_bytes }
     }
 }
 
@@ -117,16 +110,22 @@ impl LogStream {
             stream: settings.name.stream(),
             subject: settings.name.subject(),
             snapshot: settings.name.snapshot_wanted(),
-            buckets: [format!("OBJ_{}", settings.name.snapshots()), format!("KV_{}", settings.name.keys())],
             replicas: settings.replicas,
-            max_bytes: i64::try_from(settings.max_log_bytes).unwrap_or(i64::MAX),
+            max_bytes: settings.max_log_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         };
-        Self { connection, wanted, gate: Arc::new(watch::Sender::new(Gate::Unread)) }
+        Self { connection, wanted }
     }
 
     /// Returns its name.
     pub fn name(&self) -> &str {
         &self.wanted.stream
+    }
+
+    /// Asks whoever makes snapshots to make room in the stream. Nobody may hear it, so it has to be asked again.
+    pub(crate) async fn ask_for_room(&self) {
+        let room = Bytes::from_static(ROOM_WANTED);
+        // It only fails if the client has ended.
+        let _ = self.connection.client().publish(self.wanted.snapshot.clone(), room).await;
     }
 
     /// Returns the subject of its messages.
@@ -139,83 +138,33 @@ impl LogStream {
         &self.connection
     }
 
-    /// Waits until messages may be added. A stream that is not the one that was read takes none: they would be lost with it, or hide
-    /// that others are missing.
-    ///
-    /// # Errors
-    /// [`NotPublished::OtherStream`] if it is not, or [`NotPublished::NoAnswer`] if that is not known within some seconds.
-    pub(crate) async fn takes_messages(&self) -> Result<(), NotPublished> {
-        let is_known = |gate: &Gate| match gate {
-            Gate::Unread | Gate::Shut => true,
-            Gate::Open(connects) => *connects == self.connection.connects(),
-        };
-        let mut gate = self.gate.subscribe();
-        match timeout(GATE_TIMEOUT, gate.wait_for(is_known)).await {
-            Ok(Ok(gate)) if *gate == Gate::Shut => Err(NotPublished::OtherStream),
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(NotPublished::NoAnswer),
-        }
-    }
-
-    /// Notes that the stream was the one that is read, when this was the number of connections.
-    pub(crate) fn open_gate(&self, connects: u64) {
-        self.gate.send_replace(Gate::Open(connects));
-    }
-
-    /// Notes that the stream is not the one that is read, or not as it has to be.
-    pub(crate) fn shut_gate(&self) {
-        self.gate.send_replace(Gate::Shut);
-    }
-
-    /// Asks whoever makes snapshots to make room in the stream. Nobody may hear it, so it has to be asked again.
-    pub(crate) async fn ask_for_room(&self) {
-        let room = Bytes::from_static(ROOM_WANTED);
-        // It only fails if the client has ended.
-        let _ = self.connection.client().publish(self.wanted.snapshot.clone(), room).await;
-    }
-
     /// Returns what is in the stream, after comparing its configuration with what is needed. `None` if there is no stream of
     /// that name.
     ///
     /// # Errors
-    /// [`Trouble::Foreign`] if it is not one of Qchat or was changed, or what else keeps JetStream from answering.
+    /// [`Trouble::Foreign`] if it is not one of Qchat or was changed, [`Trouble::NoLeader`] if it has no leader, or what else
+    /// keeps JetStream from answering.
     pub async fn look(&self) -> Result<Option<StreamState>, Trouble> {
         self.look_by(self.connection.api()).await
     }
 
-    /// As [`LogStream::look`], with another time for the answer.
+    /// As [`LogStream::look`], with another time for the answer, which is asked for again and again meanwhile.
     pub(crate) async fn look_within(&self, timeout: Duration) -> Result<Option<StreamState>, Trouble> {
-        self.look_by(&self.connection.api_within(timeout)).await
+        let api = self.connection.api_within(timeout);
+        ask_again_and_again(|| self.look_by(&api)).await
     }
 
     async fn look_by(&self, api: &Context) -> Result<Option<StreamState>, Trouble> {
         let subject = format!("STREAM.INFO.{}", self.wanted.stream);
         match self.connection.ask::<Info>(api, subject, &()).await? {
             Ok(info) => {
-                self.wanted.verify(&info.config)?;
-                Ok(Some(StreamState::of(&info)))
+                self.wanted.verify(&info.config, self.replicas())?;
+                // A server that is cut off from the others goes on saying what it saw last.
+                if has_leader(&info) { Ok(Some(StreamState::of(&info))) } else { Err(Trouble::NoLeader) }
             }
             Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
             Err(error) => Err(self.explain(&error)),
         }
-    }
-
-    /// Returns whether there is something of a log that was in the stream before: snapshots of it, or the session keys of its
-    /// nodes.
-    ///
-    /// # Errors
-    /// What keeps JetStream from answering.
-    pub(crate) async fn has_left_traces(&self) -> Result<bool, Trouble> {
-        for bucket in &self.wanted.buckets {
-            let subject = format!("STREAM.INFO.{bucket}");
-            match self.connection.ask::<Info>(self.connection.api(), subject, &()).await? {
-                Ok(info) if info.state.messages > 0 => return Ok(true),
-                Ok(_) => {}
-                Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => {}
-                Err(error) => return Err(self.explain(&error)),
-            }
-        }
-        Ok(false)
     }
 
     /// Returns what is in the stream. It is created if there is none: of several nodes that do so at once one succeeds,
@@ -230,16 +179,62 @@ impl LogStream {
         self.create(1).await
     }
 
+    /// Creates the stream of a log that goes on from another one, whose newest place is the one before `begins`. It is
+    /// founded by that.
+    ///
+    /// # Errors
+    /// As [`LogStream::open`], or [`Trouble::OtherLog`] if another node has made a stream meanwhile.
+    pub async fn create_successor(&self, begins: u64, epoch: Epoch) -> Result<(), Trouble> {
+        let config = |replicas, max_bytes| {
+            let mut config = self.wanted.config(begins, replicas, max_bytes);
+            config.metadata.insert(EPOCH.to_owned(), epoch.to_string());
+            config
+        };
+        let state = self.create_by(config).await?;
+        let is_made = (state.epoch, state.begins) == (Some(epoch), begins);
+        if is_made { Ok(()) } else { Err(Trouble::OtherLog { stream: self.name().to_owned() }) }
+    }
+
+    /// Deletes the stream. It is no error if there is none.
+    ///
+    /// # Errors
+    /// What keeps JetStream from doing so.
+    pub async fn delete(&self) -> Result<(), Trouble> {
+        let subject = format!("STREAM.DELETE.{}", self.wanted.stream);
+        let nothing = HashMap::<&str, &str>::new();
+        match self.connection.ask::<serde::de::IgnoredAny>(self.connection.api(), subject, &nothing).await? {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(()),
+            Err(error) => Err(self.explain(&error)),
+        }
+    }
+
     /// Creates the stream, so that its first message will have the place `begins`. If there is one, returns what is in it.
     ///
     /// # Errors
     /// As [`LogStream::open`].
     pub async fn create(&self, begins: u64) -> Result<StreamState, Trouble> {
-        let config = self.wanted.config(begins);
+        self.create_by(|replicas, max_bytes| self.wanted.config(begins, replicas, max_bytes)).await
+    }
+
+    async fn create_by(&self, config: impl Fn(Replicas, i64) -> Config) -> Result<StreamState, Trouble> {
+        let sizes = self.wanted.max_bytes.map_or_else(|| MAX_BYTES.to_vec(), |size| vec![size]);
+        let mut created = Err(Trouble::NoAnswer);
+        for max_bytes in sizes {
+            created = self.try_create(config(self.replicas(), max_bytes)).await;
+            match &created {
+                Err(Trouble::NoRoom(_)) => {}
+                _ => break,
+            }
+        }
+        created
+    }
+
+    async fn try_create(&self, config: Config) -> Result<StreamState, Trouble> {
         let subject = format!("STREAM.CREATE.{}", self.wanted.stream);
         match self.connection.ask::<Info>(self.connection.api(), subject, &config).await? {
             Ok(info) => {
-                self.wanted.verify(&info.config)?;
+                self.wanted.verify(&info.config, self.replicas())?;
                 Ok(StreamState::of(&info))
             }
             Err(error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST => {
@@ -291,7 +286,7 @@ impl LogStream {
                 NotPublished::Refused(reason) => Trouble::Refused(reason),
                 NotPublished::NoAnswer
                 | NotPublished::NoStream
-                | NotPublished::OtherStream
+                | NotPublished::NotRead
                 | NotPublished::TooLarge => self.connection.silence(),
             }),
         }
@@ -338,25 +333,35 @@ impl LogStream {
         stream.map_err(|error| Trouble::Refused(error.to_string()))
     }
 
+    fn replicas(&self) -> Replicas {
+        self.connection.replicas(self.wanted.replicas)
+    }
+
     /// Returns what an error of JetStream means.
     pub(crate) fn explain(&self, error: &jetstream::Error) -> Trouble {
-        self.connection.explain(trouble::of_jetstream(error, self.wanted.replicas.get()))
+        self.connection.explain(trouble::of_jetstream(error, self.replicas().get()))
     }
+}
+
+/// Tells whether a stream has a server that leads it. One that is kept once has no other than the one that answers.
+fn has_leader(info: &Info) -> bool {
+    let led = || info.cluster.as_ref().and_then(|cluster| cluster.leader.as_ref());
+    info.config.num_replicas <= 1 || led().is_some_and(|leader| !leader.is_empty())
 }
 
 impl Wanted {
     /// The configuration of a new stream.
-    fn config(&self, begins: u64) -> Config {
+    fn config(&self, begins: u64, replicas: Replicas, max_bytes: i64) -> Config {
         Config {
             name: self.stream.clone(),
             description: Some("The log of Qchat. Made and purged by its nodes.".to_owned()),
             subjects: vec![self.subject.clone()],
             retention: RetentionPolicy::Limits,
             storage: StorageType::File,
-            num_replicas: self.replicas.get(),
+            num_replicas: replicas.get(),
             // A full log refuses new messages. With the old ones deleted, nodes that have not read them could not go on.
             discard: DiscardPolicy::New,
-            max_bytes: self.max_bytes,
+            max_bytes,
             max_messages: -1,
             max_messages_per_subject: -1,
             max_consumers: -1,
@@ -371,7 +376,7 @@ impl Wanted {
     }
 
     /// Compares the configuration of a stream with what is needed. Names what is wrong first.
-    fn verify(&self, config: &Config) -> Result<(), Foreign> {
+    fn verify(&self, config: &Config, replicas: Replicas) -> Result<(), Foreign> {
         let of = |key: &str| config.metadata.get(key).map_or("missing", String::as_str);
         let need = |is_right: bool, field, is: &dyn Display, wanted: &dyn Display| {
             let foreign = || Foreign {
@@ -406,10 +411,10 @@ impl Wanted {
             &"New",
         )?;
         need(
-            config.num_replicas >= self.replicas.get(),
+            config.num_replicas >= replicas.get(),
             "the number of its replicas",
             &config.num_replicas,
-            &format!("{} or more (or --nats-replicas {})", self.replicas, config.num_replicas),
+            &format!("{replicas} or more (or --nats-replicas {})", config.num_replicas),
         )?;
         need(
             config.max_age.is_zero(),
@@ -451,26 +456,29 @@ mod tests {
             stream: "qchat_log".to_owned(),
             subject: "qchat.log".to_owned(),
             snapshot: "qchat.snapshot.wanted".to_owned(),
-            buckets: ["OBJ_qchat_snapshots", "KV_qchat_keys"].map(str::to_owned),
-            replicas: Replicas::default(),
-            max_bytes: 1 << 30,
+            replicas: None,
+            max_bytes: None,
         }
+    }
+
+    fn config(begins: u64) -> Config {
+        wanted().config(begins, Replicas::THREE, 1 << 30)
     }
 
     #[test]
     fn a_stream_as_it_was_made_is_accepted() {
         for begins in [1, 1_000] {
-            assert_eq!(wanted().verify(&wanted().config(begins)), Ok(()));
+            assert_eq!(wanted().verify(&config(begins), Replicas::THREE), Ok(()));
         }
         // As a server returns it, and with what does no harm.
-        let mut config = wanted().config(1);
+        let mut config = config(1);
         config.max_messages = 0;
         config.num_replicas = 5;
         config.max_bytes = -1;
         config.sources = Some(Vec::new());
         config.persist_mode = Some(PersistenceMode::Default);
         config.metadata.insert("_nats.req.level".to_owned(), "0".to_owned());
-        assert_eq!(wanted().verify(&config), Ok(()));
+        assert_eq!(wanted().verify(&config, Replicas::THREE), Ok(()));
     }
 
     #[test]
@@ -538,9 +546,9 @@ mod tests {
             ),
         ];
         for (break_it, complaint) in broken {
-            let mut config = wanted().config(1);
+            let mut config = config(1);
             break_it(&mut config);
-            let said = wanted().verify(&config).unwrap_err().to_string();
+            let said = wanted().verify(&config, Replicas::THREE).unwrap_err().to_string();
             assert_eq!(said, format!("the stream qchat_log is not as Qchat made it: {complaint}"));
         }
     }

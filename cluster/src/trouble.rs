@@ -1,10 +1,13 @@
 //! What keeps a node from working with NATS, each in a sentence for the operator that says what to do.
 
+use std::fmt::Display;
+
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{PublishError, PublishErrorKind, RequestError, RequestErrorKind},
 };
-use engine::command_log::transport::NotPublished;
+use domain::Rules;
+use engine::command_log::{status::LogStatus, transport::NotPublished};
 
 /// What keeps a node from working with NATS. Its `Display` form is a sentence for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +31,11 @@ pub enum Trouble {
     /// There is a connection, and no answer.
     #[error("the NATS servers do not answer: two of three have to run for the log to go on")]
     NoAnswer,
+    /// The stream has no leader, as far as the server knows that this node is connected to.
+    #[error(
+        "the NATS servers have no leader for the log: two of three have to run, and to reach each other, for it to go on"
+    )]
+    NoLeader,
     /// No server that can be reached has JetStream.
     #[error(
         "the NATS servers run without JetStream, or without it for this account: start them with a `jetstream` block"
@@ -70,6 +78,16 @@ pub enum Trouble {
         /// Its name.
         stream: String,
     },
+    /// There is no log in the stream, and a node beats that has one.
+    #[error(
+        "there is no log in the stream {stream}, and the node {name:?} has what was in it: it has to be founded again with that node (--found-again)"
+    )]
+    Lost {
+        /// The name of the stream.
+        stream: String,
+        /// The name of the node.
+        name: String,
+    },
     /// The stream ends before the place that this node has applied.
     #[error(
         "the stream {stream} ends at place {last}, and this node has applied {reached}: messages were lost, or an old backup was restored"
@@ -82,29 +100,43 @@ pub enum Trouble {
         /// The place that this node has applied.
         reached: u64,
     },
-    /// The stream has another message at a place than this node has applied.
+    /// The stream has another message at a place than the one that this node has applied.
     #[error(
-        "the stream {stream} has another message at place {place} than this node has applied: an old backup of it was restored, and the log went on from there. Go on from this node by founding the log again, or give this node an empty data folder to take over what is in the stream"
+        "the stream {stream} has another message at place {place} than this node has applied: messages were lost and others took their places, or an old backup was restored"
     )]
-    Rewritten {
+    OtherHistory {
         /// Its name.
         stream: String,
         /// The place.
         place: u64,
     },
-    /// There is no log, and there are snapshots or session keys of one.
+    /// Nothing is in the stream, and there are snapshots of a log that was in it.
     #[error(
-        "the stream {stream} is missing or empty, and there are snapshots or session keys of a log that was in it: restore it from a backup, or found the log again from a node that had it; to begin with nothing, delete the buckets of snapshots and keys as well"
+        "the stream {stream} is empty, but there is a snapshot of place {place} of its log: restore it from a backup, found the log again from a node that has it, or delete the bucket of the snapshots to begin with nothing"
     )]
     Emptied {
         /// Its name.
         stream: String,
+        /// The place of the newest snapshot.
+        place: u64,
     },
     /// The stream holds another log than the one that this node has applied.
     #[error("the stream {stream} holds another log than this node: it was founded anew")]
     OtherLog {
         /// Its name.
         stream: String,
+    },
+    /// The log was founded again from the state of a node that had not applied all that this one has.
+    #[error(
+        "the log in the stream {stream} was founded again from place {place}, and this node has applied {reached}: what it has beyond that would be lost, so it stays as it is"
+    )]
+    FoundedBehind {
+        /// The name of the stream.
+        stream: String,
+        /// The place from which the log was founded again.
+        place: u64,
+        /// The place that this node has applied.
+        reached: u64,
     },
     /// Messages that this node has not applied are gone, and there is no snapshot that has them.
     #[error(
@@ -126,6 +158,19 @@ pub enum Trouble {
         /// Why.
         reason: String,
     },
+    /// A snapshot needs newer rules than this node knows.
+    #[error(
+        "the snapshot of place {place} needs the rules {rules}, and this Qchat decides by the rules {} to {}: upgrade this node",
+        known.0, known.1
+    )]
+    NeedsRules {
+        /// Its place.
+        place: u64,
+        /// The rules.
+        rules: Rules,
+        /// The oldest and the newest rules that this node knows.
+        known: (Rules, Rules),
+    },
     /// An older node of the cluster has the name of this one.
     #[error(
         "another node of the cluster is called {name:?} as well, and is older: give this one another name"
@@ -135,9 +180,7 @@ pub enum Trouble {
         name: String,
     },
     /// This node has decided differently from most others.
-    #[error(
-        "this node has decided differently from most others up to place {place} of the log: a snapshot takes the place of its database"
-    )]
+    #[error("{}", LogStatus::Differs { place: *place })]
     Differs {
         /// The place at which it was noticed.
         place: u64,
@@ -171,15 +214,15 @@ pub(crate) fn of_jetstream(error: &jetstream::Error, replicas: usize) -> Trouble
             Trouble::TooFewServers { replicas }
         }
         ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => Trouble::NoAnswer,
-        _ if is_full(error) => Trouble::NoRoom(error.to_string()),
+        code if is_full(code) => Trouble::NoRoom(error.to_string()),
         _ => Trouble::Refused(error.to_string()),
     }
 }
 
 /// Tells whether an error of JetStream says that a stream, an account or a disk is full.
-fn is_full(error: &jetstream::Error) -> bool {
+fn is_full(code: ErrorCode) -> bool {
     matches!(
-        error.error_code(),
+        code,
         ErrorCode::STREAM_STORE_FAILED
             | ErrorCode::STORAGE_RESOURCES_EXCEEDED
             | ErrorCode::INSUFFICIENT_RESOURCES
@@ -217,10 +260,29 @@ fn refused(error: &PublishError) -> NotPublished {
     let Some(jetstream) = source.map(|error: &jetstream::Error| error) else {
         return NotPublished::Refused(error.to_string());
     };
-    match jetstream.error_code() {
-        _ if is_full(jetstream) => NotPublished::Full,
+    of_refusal(jetstream.error_code(), jetstream)
+}
+
+/// Returns what it means for the log that JetStream refused a publication.
+fn of_refusal(code: ErrorCode, error: &dyn Display) -> NotPublished {
+    match code {
+        _ if is_full(code) => NotPublished::Full,
         ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM => NotPublished::TooLarge,
         ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::STREAM_OFFLINE => NotPublished::NoStream,
-        _ => NotPublished::Refused(jetstream.to_string()),
+        // An earlier attempt has arrived, and is not on enough servers yet.
+        ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => NotPublished::NoAnswer,
+        _ => NotPublished::Refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_is_still_being_stored_is_not_told_as_refused() {
+        let refusal = |code| of_refusal(ErrorCode(code), &"duplicate message id is in process");
+        assert_eq!(refusal(10_158), NotPublished::NoAnswer);
+        assert!(matches!(refusal(10_060), NotPublished::Refused(_)));
     }
 }

@@ -2,8 +2,24 @@ import { type AddressInfo, createServer } from 'node:net';
 
 /** Returns a free port, for programs that cannot choose one themselves. */
 export async function freePort(): Promise<number> {
+  return (await bound(0))!;
+}
+
+/** Returns a free port that stays free while its program is away: it is below those that the system gives to connections. */
+export async function lastingPort(): Promise<number> {
+  for (;;) {
+    const port = await bound(12_000 + Math.floor(Math.random() * 20_000));
+    if (port !== undefined) return port;
+  }
+}
+
+/** Listens on a port for a moment; 0 is any. Returns the port; undefined if it is taken. */
+async function bound(wanted: number): Promise<number | undefined> {
   const listener = createServer();
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  const isFree = await new Promise<boolean>((resolve) => {
+    listener.once('error', () => resolve(false)).listen(wanted, '127.0.0.1', () => resolve(true));
+  });
+  if (!isFree) return undefined;
   const { port } = listener.address() as AddressInfo;
   await new Promise((resolve) => listener.close(resolve));
   return port;

@@ -6,6 +6,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { until } from './until.ts';
 
 /** Settings, by their environment variables. */
 export type Settings = Record<string, string>;
@@ -20,17 +21,31 @@ export class Server {
     private readonly settings: Settings,
   ) {}
 
-  /** Starts on a free port. */
-  static async start(settings: Settings = {}): Promise<Server> {
+  /** Starts on a free port, or on the given one. */
+  static async start(settings: Settings = {}, port = 0): Promise<Server> {
     const folder = await mkdtemp(join(tmpdir(), 'qchat-'));
-    const { process, url } = await launch(folder, '127.0.0.1:0', settings);
+    const { process, url } = await launch(folder, `127.0.0.1:${port}`, settings);
     return new Server(folder, process, url, settings);
+  }
+
+  /** Waits until messages can be stored. A node of a cluster listens before that. */
+  async isReady(): Promise<void> {
+    await until(this.url, async () => (await fetch(`${this.url}/readyz`)).ok);
   }
 
   /** Kills the server, as by `kill -9`. */
   async kill(): Promise<void> {
+    await this.end('SIGKILL');
+  }
+
+  /** Stops the server in order, as a service manager does. */
+  async stop(): Promise<void> {
+    await this.end('SIGTERM');
+  }
+
+  private async end(signal: NodeJS.Signals): Promise<void> {
     const gone = once(this.process, 'exit');
-    this.process.kill('SIGKILL');
+    this.process.kill(signal);
     await gone;
   }
 

@@ -8,6 +8,9 @@ import { Server, type Settings } from './server.ts';
 
 export { expect } from '@playwright/test';
 
+/** Where Qchat is: a server, or something in front of it. */
+export type Place = { readonly url: string };
+
 /** A user with a browser. */
 export class Person {
   readonly home: HomePage;
@@ -15,10 +18,15 @@ export class Person {
 
   constructor(
     readonly page: Page,
-    readonly server: Server,
+    readonly server: Place,
   ) {
     this.home = new HomePage(page);
     this.chat = new ChatPage(page);
+  }
+
+  /** Returns the same user at another place. */
+  at(place: Place): Person {
+    return new Person(this.page, place);
   }
 
   async visit(path: string): Promise<void> {
@@ -37,6 +45,11 @@ export class Person {
   async open(link: string): Promise<void> {
     await this.page.goto(link);
     await this.chat.isOpen();
+  }
+
+  /** Opens a chat by its link, but here. */
+  async openHere(link: string): Promise<void> {
+    await this.open(new URL(new URL(link).pathname, this.server.url).href);
   }
 
   /** Does something that opens a window with a chat. Returns the same user in that window, once the chat is open. */

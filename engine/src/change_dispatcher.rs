@@ -46,6 +46,7 @@ impl ChangeDispatcher {
             removed.iter().for_each(|user| self.presence.remove(*id, *user));
             self.presence.lock_names(*id, *is_locked, *seq);
         }
+        self.presence.close_ended(&chats.iter().map(|kept| kept.value.id).collect());
         self.lobby.reset(chats);
         for user in self.presence.online_users() {
             self.presence.rename(&view.user(user)?);

@@ -6,6 +6,7 @@ use std::{
 };
 
 use domain::Timestamp;
+use tokio::sync::Notify;
 
 /// Returns the current time. Tests pass their own.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -105,25 +106,60 @@ impl SteadyClock {
     }
 }
 
+/// How long the clock of a replicated log has been away from that of its stream.
+#[derive(Debug, Default)]
+pub struct LeapWatch {
+    /// A leap of the clock of the stream in milliseconds, and when it was first seen.
+    leap: Option<(i64, Instant)>,
+}
+
+impl LeapWatch {
+    /// Takes note of a leap of the clock of the stream in milliseconds, which is 0 if there is none. Returns it when the log
+    /// is to follow it: a leap forward after 60 seconds, since messages may expire because of it, and one back after 3.
+    pub fn see(&mut self, leap: i64, now: Instant) -> Option<i64> {
+        if !is_leap(leap) {
+            self.leap = None;
+            return None;
+        }
+        if self.leap.is_none_or(|(before, _)| is_leap(before.saturating_sub(leap))) {
+            self.leap = Some((leap, now));
+        }
+        let (_, since) = self.leap?;
+        let timeout = if leap < 0 { TIMEOUT_BACK } else { TIMEOUT_FORWARD };
+        (now.saturating_duration_since(since) >= timeout).then_some(leap)
+    }
+}
+
 /// The time of a node that reads a replicated log: the time of the newest message that was applied as it came, and what
 /// has passed here since. No wall clock is read.
 pub struct ReplicaClock {
     uptime: Uptime,
     /// The time of that message, and the uptime when it was applied.
     newest: RwLock<(Timestamp, Duration)>,
+    leapt: Notify,
 }
 
 impl ReplicaClock {
     /// Creates a clock that starts with the time of the newest message that is stored.
     pub fn new(newest: Timestamp, uptime: Uptime) -> Self {
         let now = uptime();
-        Self { uptime, newest: RwLock::new((newest, now)) }
+        Self { uptime, newest: RwLock::new((newest, now)), leapt: Notify::new() }
     }
 
     /// Notes the time of a message that was applied as it came.
     pub fn follow(&self, newest: Timestamp) {
+        let away = difference(newest, self.now());
         let now = (self.uptime)();
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = (newest, now);
+        if is_leap(away) {
+            self.leapt.notify_one();
+        }
+    }
+
+    /// Waits until the time has leapt: a node that was started while the log could not be read does not know how late it
+    /// is, and a machine that slept does not either. For one task.
+    pub async fn leapt(&self) {
+        self.leapt.notified().await;
     }
 
     /// Returns the current time.
@@ -165,6 +201,8 @@ fn millis(span: Duration) -> i64 {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -239,6 +277,21 @@ mod tests {
     }
 
     #[test]
+    fn the_leap_of_a_stream_is_followed_once_it_has_lasted_and_one_back_sooner() {
+        let mut watch = LeapWatch::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (hour, second) = (3_600_000, 1_000);
+        assert_eq!(watch.see(0, at(0)), None);
+        assert_eq!((watch.see(hour, at(1)), watch.see(hour + second, at(60))), (None, None));
+        assert_eq!(watch.see(hour, at(61)), Some(hour));
+        assert_eq!(watch.see(hour, at(62)), Some(hour), "it has not been followed yet");
+        assert_eq!((watch.see(0, at(63)), watch.see(hour, at(64))), (None, None));
+        assert_eq!((watch.see(-hour, at(200)), watch.see(-hour, at(202))), (None, None), "another leap");
+        assert_eq!(watch.see(-hour, at(203)), Some(-hour));
+    }
+
+    #[test]
     fn the_time_of_a_replica_goes_on_from_the_newest_message() {
         let passed = Arc::new(AtomicU64::new(7_000));
         let up = Arc::clone(&passed);
@@ -249,6 +302,10 @@ mod tests {
         clock.follow(Timestamp(BEGUN + DAY));
         passed.fetch_add(20, Ordering::Relaxed);
         assert_eq!((clock.clock())(), Timestamp(BEGUN + DAY + 20));
+        assert_eq!(clock.leapt().now_or_never(), Some(()));
+        clock.follow(Timestamp(BEGUN + DAY + 30));
+        assert_eq!(clock.leapt().now_or_never(), None, "it was a few milliseconds late");
+        clock.follow(Timestamp(BEGUN + DAY + 20));
         assert_eq!(clock.uptime(), Duration::from_millis(7_520));
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    clock::{Clock, SteadyClock},
+    clock::{Clock, LeapWatch, SteadyClock},
     command_log::Sequencer,
     presence::{LastActive, Presence},
     storage::{ExpiredBatch, Store, StoreError},
@@ -98,9 +98,13 @@ impl Sweeper {
         notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_sweeping = false;
+        let mut leaps = LeapWatch::default();
         loop {
             let done = tokio::select! {
-                _ = looks.tick() => self.follow_clock().await,
+                _ = looks.tick() => match &self.steady {
+                    Some(steady) => self.follow_clock(steady).await,
+                    None => self.follow_stream(&mut leaps).await,
+                },
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
                 () = self.presence.user_came() => self.note_new().await,
                 () = self.presence.user_left() => self.withdraw_invites().await,
@@ -123,8 +127,10 @@ impl Sweeper {
     /// amount, so that none of them expires sooner or later because of it. They are moved before the clock is set
     /// forward, or after it is set back, so that nothing seems to have expired in between. The change dispatcher sets it
     /// forward, and has all pages told the time.
-    async fn follow_clock(&self) -> Result<(), NotSwept> {
-        let Some(steady) = self.steady.as_ref().filter(|_| self.duty.is_mine()) else { return Ok(()) };
+    async fn follow_clock(&self, steady: &SteadyClock) -> Result<(), NotSwept> {
+        if !self.duty.is_mine() {
+            return Ok(());
+        }
         let Some(leap) = steady.leap() else { return Ok(()) };
         if leap < 0 {
             steady.take(leap);
@@ -137,6 +143,17 @@ impl Sweeper {
             return Err(problem.into());
         }
         tracing::warn!(seconds = leap / 1_000, "the system clock was set, and Qchat follows it");
+        Ok(())
+    }
+
+    /// Follows the clock of the stream that carries the log, if that was set, or another server leads it whose clock is
+    /// wrong. The log knows when that is due to happen: it takes no leap by itself, and a second proposal has no effect.
+    async fn follow_stream(&self, leaps: &mut LeapWatch) -> Result<(), NotSwept> {
+        let replica = if self.duty.is_mine() { self.store.replica()? } else { None };
+        let leap = replica.map_or(0, |replica| replica.clock.away().saturating_neg());
+        let Some(leap) = leaps.see(leap, Instant::now().into_std()) else { return Ok(()) };
+        self.propose(Proposal::ClockSet(leap)).await?;
+        tracing::warn!(seconds = leap / 1_000, "the clock of the NATS servers was set, and Qchat follows it");
         Ok(())
     }
 
@@ -225,8 +242,8 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use domain::{
-        Change, ChatId, Event, EventKind, Lifetimes, Nickname, Seq, Title, User, UserId, Visibility,
-        id::ID_BYTES,
+        Change, ChatId, Event, EventKind, Lifetimes, LogClock, Nickname, Seq, Title, User, UserId,
+        Visibility, id::ID_BYTES,
     };
     use tokio::{
         sync::{Notify, oneshot},
@@ -241,6 +258,7 @@ mod tests {
         clock,
         command_log::Outcome,
         presence::{GRACE, NodeId},
+        storage::{LogState, ReplicaState},
     };
 
     const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
@@ -404,6 +422,34 @@ mod tests {
         let _guard = work.presence.join(CHAT, user(2), Arc::default());
         sleep(Duration::from_secs(1)).await;
         assert_ne!(touched(&work.recorder.take()), 0, "who is active is noted all the same");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_of_the_stream_is_followed_by_the_node_on_duty() {
+        const HOUR: i64 = 3_600_000;
+        for (is_mine, leap, after) in [(true, HOUR, 61), (true, -HOUR, 4), (false, HOUR, 600)] {
+            let store = Arc::new(Store::replica_in_memory().unwrap());
+            let log = LogState {
+                epoch: domain::Epoch::from_bytes([1; ID_BYTES]),
+                seq: Seq(1),
+                at: Timestamp::default(),
+            };
+            let clock = LogClock::new(Timestamp(1_800_000_000_000), -leap);
+            store.begin_replica(None, log, &ReplicaState::beginning(1, LIFETIMES.into(), clock)).unwrap();
+            let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
+            let recorder = Arc::new(RecordingSequencer::default());
+            let sequencer: Arc<dyn Sequencer> = Arc::clone(&recorder) as _;
+            let duty = Duty::Shared(watch::Sender::new(is_mine).subscribe());
+            let every = Span::seconds(3_600);
+            let sweep = Sweeper::new(store, sequencer, presence, clock::system(), None, duty, every);
+            let sweeping = tokio::spawn(async move { sweep.run().await });
+            sleep(Duration::from_secs(after - 3)).await;
+            assert_eq!(recorder.take(), [], "{leap}");
+            sleep(Duration::from_secs(4)).await;
+            let proposed = recorder.take();
+            assert_eq!(proposed.contains(&Proposal::ClockSet(leap)), is_mine, "{leap}: {proposed:?}");
+            sweeping.abort();
+        }
     }
 
     #[tokio::test(start_paused = true)]

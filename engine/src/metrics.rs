@@ -131,32 +131,78 @@ impl StoreMetrics {
 #[derive(Debug)]
 pub struct LogMetrics {
     pub(crate) durable: Histogram,
-    pub(crate) behind: Gauge,
 }
 
 impl Default for LogMetrics {
     fn default() -> Self {
-        Self { durable: seconds(), behind: Gauge::default() }
+        Self { durable: seconds() }
     }
 }
 
 impl LogMetrics {
-    /// Notes how many messages of the log this node has not applied yet. A single node is never behind.
-    pub fn set_behind(&self, messages: u64) {
-        self.behind.set(i64::try_from(messages).unwrap_or(i64::MAX));
-    }
-
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let Self { durable, behind } = self;
+        let Self { durable } = self;
         registry.register(
             "qchat_durable_seconds",
             "Time from the request for a change until it is durable and its outcome is known; refusals are not counted",
             durable.clone(),
         );
+    }
+}
+
+/// The upper bounds of the buckets for the number of proposals in a message of a replicated log.
+const PROPOSALS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+
+/// The instruments of a replicated log. Clones share them.
+#[derive(Debug, Clone)]
+pub struct ReplicationMetrics {
+    pub(crate) publish: Histogram,
+    pub(crate) publish_failures: Counter,
+    pub(crate) proposals: Histogram,
+    pub(crate) repeated: Counter,
+    pub(crate) skipped: Counter,
+}
+
+impl Default for ReplicationMetrics {
+    fn default() -> Self {
+        Self {
+            publish: seconds(),
+            publish_failures: Counter::default(),
+            proposals: Histogram::new(PROPOSALS),
+            repeated: Counter::default(),
+            skipped: Counter::default(),
+        }
+    }
+}
+
+impl ReplicationMetrics {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        let Self { publish, publish_failures, proposals, repeated, skipped } = self;
         registry.register(
-            "qchat_log_behind",
-            "Number of messages of the log that this node has not applied yet; 0 without a cluster",
-            behind.clone(),
+            "qchat_log_publish_seconds",
+            "Time from the first attempt to publish a message of the log until it is in the stream",
+            publish.clone(),
+        );
+        registry.register(
+            "qchat_log_publish_failures",
+            "Number of attempts to publish a message of the log that failed or were not answered; each is made again",
+            publish_failures.clone(),
+        );
+        registry.register(
+            "qchat_log_message_proposals",
+            "Number of proposals in a message of the log that this node published",
+            proposals.clone(),
+        );
+        registry.register(
+            "qchat_log_repeated",
+            "Number of messages of the log that were in the stream already and have no effect",
+            repeated.clone(),
+        );
+        registry.register(
+            "qchat_log_skipped",
+            "Number of messages in the stream that are not of this log or are damaged, and were skipped",
+            skipped.clone(),
         );
     }
 }

@@ -37,7 +37,7 @@ pub mod message;
 pub mod peers;
 pub mod teller;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 
@@ -55,6 +55,12 @@ use teller::Teller;
 
 pub use message::Topic;
 
+/// How long a node that knows no other listens before it takes those that it has heard for all. They answer its first beat
+/// at once.
+const FIRST_BEATS: Duration = Duration::from_millis(500);
+/// How long such a node waits for what the others have to tell.
+const FIRST_WHOLES: Duration = Duration::from_secs(3);
+
 /// What this node and the others tell each other beside the log.
 pub struct Nodes {
     me: Incarnation,
@@ -65,6 +71,13 @@ pub struct Nodes {
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
     beat_at: Instant,
+    /// When this node began to listen for others.
+    begun_at: Instant,
+    /// Until when it listens. `None` once that is over.
+    listens_until: Option<Instant>,
+    is_complete: watch::Sender<bool>,
+    /// Whether a node was heard that has just started, and waits for a beat of this one.
+    is_awaited: bool,
     duty: watch::Sender<bool>,
     standing: watch::Sender<Standing>,
 }
@@ -91,6 +104,10 @@ impl Nodes {
             presence,
             lobby,
             beat_at: now,
+            begun_at: now,
+            listens_until: Some(now + FIRST_BEATS),
+            is_complete: watch::Sender::new(false),
+            is_awaited: false,
             duty: watch::Sender::new(false),
             standing: watch::Sender::default(),
         }
@@ -99,6 +116,12 @@ impl Nodes {
     /// Returns whether this node does what one node does for all, now and from now on.
     pub fn duty(&self) -> watch::Receiver<bool> {
         self.duty.subscribe()
+    }
+
+    /// Returns whether this node knows who is online on all others. At the latest three seconds after its start it is taken
+    /// to be so.
+    pub fn is_complete(&self) -> watch::Receiver<bool> {
+        self.is_complete.subscribe()
     }
 
     /// Returns what follows from the beats for this node, now and from now on.
@@ -113,7 +136,8 @@ impl Nodes {
 
     /// Returns when [`Nodes::advance`] is due.
     pub fn deadline(&self) -> Instant {
-        self.beat_at.min(self.teller.due_at())
+        let due_at = self.beat_at.min(self.teller.due_at());
+        self.listens_until.map_or(due_at, |until| due_at.min(until))
     }
 
     /// Takes in a message. Returns the messages to publish.
@@ -136,9 +160,12 @@ impl Nodes {
                 Vec::new()
             }
         };
-        let asks = self.perform(steps);
+        let mut messages = self.perform(steps);
+        if std::mem::take(&mut self.is_awaited) {
+            messages.extend(self.beat(now, false));
+        }
         self.publish_standing(now);
-        Ok(asks)
+        Ok(messages)
     }
 
     /// Returns the messages to publish for what has happened to the connections of this node.
@@ -156,6 +183,7 @@ impl Nodes {
     /// publish.
     pub fn advance(&mut self, position: Position, now: Instant) -> Vec<Message> {
         let mut messages = Vec::new();
+        self.listens_until = self.listens_until.filter(|until| now < *until);
         if now >= self.beat_at {
             // Not two in a row after a beat that was late.
             self.beat_at = (self.beat_at + BEAT).max(now + BEAT / 2);
@@ -163,9 +191,7 @@ impl Nodes {
             let mut steps: Vec<_> = events.into_iter().flat_map(|event| self.follow(event, now)).collect();
             steps.extend(self.peers.tick(now));
             messages.extend(self.perform(steps));
-            // The beat says how many changes there were, so they go before it.
-            messages.extend(self.flush(now));
-            messages.extend(self.members.beat(self.presence.summary(), false).map(Message::Beat));
+            messages.extend(self.beat(now, false));
         }
         let whole = || {
             let (upto, mut whole) = self.presence.whole();
@@ -182,20 +208,32 @@ impl Nodes {
     /// directions. Returns the messages to publish.
     pub fn missed(&mut self, now: Instant) -> Vec<Message> {
         self.teller.ask(now);
+        if self.members.others().next().is_none() {
+            // As at the start: there may be others now.
+            self.begun_at = now;
+            self.listens_until = Some(now + FIRST_BEATS);
+        }
         let steps = self.peers.missed(now);
         self.perform(steps)
     }
 
     /// Returns the last messages of a node that stops in order: the others forget it at once.
     pub fn leave(&mut self, now: Instant) -> Vec<Message> {
+        self.beat(now, true)
+    }
+
+    /// Returns a beat, which says how many changes there were, and before it the changes that were not told yet.
+    fn beat(&mut self, now: Instant, is_last: bool) -> Vec<Message> {
         let mut messages = self.flush(now);
-        messages.extend(self.members.beat(self.presence.summary(), true).map(Message::Beat));
+        messages.extend(self.members.beat(self.presence.summary(), is_last).map(Message::Beat));
         messages
     }
 
     fn heard(&mut self, beat: Beat, now: Instant) -> Vec<Step> {
         let (from, told) = (beat.from, beat.summary());
+        let is_new = beat.number == 1 || beat.born.is_none();
         let event = self.members.heard(beat, now);
+        self.is_awaited |= is_new && matches!(event, Some(MemberEvent::Met { .. }));
         let mut steps: Vec<_> = event.into_iter().flat_map(|event| self.follow(event, now)).collect();
         if let Some(node) = self.members.node(from) {
             steps.extend(self.peers.compare(from, told, self.presence.digest_of(node), now));
@@ -236,6 +274,9 @@ impl Nodes {
     fn publish_standing(&self, now: Instant) {
         let is_eldest = self.members.is_eldest(now);
         self.duty.send_if_modified(|duty| std::mem::replace(duty, is_eldest) != is_eldest);
+        let has_heard_all = self.listens_until.is_none() && self.peers.have_told();
+        let is_complete = has_heard_all || now >= self.begun_at + FIRST_WHOLES;
+        self.is_complete.send_if_modified(|known| std::mem::replace(known, is_complete) != is_complete);
         let standing = self.members.standing(now);
         self.standing.send_if_modified(|known| {
             *known != standing && {

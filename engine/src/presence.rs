@@ -370,6 +370,14 @@ impl Presence {
         self.sooner.notify_one();
     }
 
+    /// Closes the rooms of this node whose chats are not among these: they have ended without this node being told. Rooms that
+    /// only other nodes have connections in are left alone, since their chats may not be known here yet.
+    pub fn close_ended(&self, chats: &HashSet<ChatId>) {
+        let is_ended = |(chat, room): &(&ChatId, &Room)| !chats.contains(chat) && room.is_used_here();
+        let ended: Vec<_> = self.lock().rooms.iter().filter(is_ended).map(|(chat, _)| *chat).collect();
+        ended.into_iter().for_each(|chat| self.close(chat));
+    }
+
     /// Returns the chats a user is in, 64 at most.
     pub fn chats_of(&self, user: UserId) -> Vec<ChatId> {
         self.lock().places.get(&user).into_iter().flatten().copied().take(NOTED_CHATS).collect()

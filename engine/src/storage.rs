@@ -39,7 +39,7 @@ use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
 
 pub use error::StoreError;
-pub use replica::{Advance, MARK_PLACES, Producer, ReplicaState};
+pub use replica::{Advance, MARK_PLACES, Predecessor, Producer, ReplicaState};
 pub use snapshot::{ExpiredBatch, Snapshot};
 pub use tables::LogState;
 pub use transaction::Transaction;

@@ -24,8 +24,9 @@ use engine::{
         local,
         replicated::{self, Opening},
         status,
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
+    metrics::ReplicationMetrics,
     random,
     storage::{LogState, ReplicaState, Store},
 };
@@ -134,11 +135,12 @@ impl Harness for Replicated {
             published: 0,
             transport: self.stream.clone(),
             deliveries: receiver,
-            newest: self.stream.length(),
+            end: StreamEnd::at(self.stream.length()),
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::clone(&clock),
             status: sender.clone(),
+            metrics: ReplicationMetrics::default(),
         };
         let place = store.replica().unwrap().unwrap().place;
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();

@@ -139,6 +139,29 @@ fn the_database_of_a_single_process_becomes_a_view_with_all_that_it_has() {
 }
 
 #[test]
+fn a_view_is_opened_though_its_process_ended_before_the_write_ahead_log_was_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qchat.redb");
+    let journal = path.with_extension("journal");
+    drop(Store::open(&path, Lifetimes::default()).unwrap());
+    let left = fs::read(&journal).unwrap();
+    let store = begin(&path);
+    write(&store);
+    let state = store.replica().unwrap();
+    // Killed at once, or by a power cut that brought the file back.
+    let killed = folder.path().join("killed.redb");
+    fs::copy(&path, &killed).unwrap();
+    fs::write(killed.with_extension("journal"), &left).unwrap();
+    let opened = Store::open_replica(&killed).unwrap();
+    assert!(opened.replica().unwrap().is_some());
+    assert_eq!((opened.epoch(), killed.with_extension("journal").exists()), (EPOCH, false));
+    store.close(&path).unwrap();
+    fs::write(&journal, &left).unwrap();
+    let opened = Store::open_replica(&path).unwrap();
+    assert_eq!((opened.replica().unwrap(), opened.epoch(), journal.exists()), (state, EPOCH, false));
+}
+
+#[test]
 fn a_view_that_is_damaged_is_moved_aside_and_a_database_of_a_single_process_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("qchat.redb");

@@ -28,9 +28,10 @@ use engine::{
         envelope::{Content, Envelope, encode},
         replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, ReplicatedSequencer},
         status::{self, LogStatus, Part, StatusReceiver},
-        transport::{Delivery, Incarnation},
+        transport::{Delivery, Incarnation, NotPublished, StreamEnd},
     },
-    storage::{Advance, LogState, MARK_PLACES, ReplicaState, Store, StoreError},
+    metrics::ReplicationMetrics,
+    storage::{Advance, LogState, MARK_PLACES, Predecessor, ReplicaState, Store, StoreError},
     supervisor::Panics,
     writer::commit,
 };
@@ -118,6 +119,7 @@ struct Node {
     batching: JoinHandle<()>,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusReceiver,
+    end: StreamEnd,
     panics: Panics,
     /// The newest place that was delivered.
     delivered: u64,
@@ -127,6 +129,18 @@ struct Node {
 
 impl Node {
     fn start(runtime: &Runtime, stream: &MemoryStream, disk: Disk, me: Incarnation) -> Self {
+        Self::start_by(runtime, stream, disk, me, RULES)
+    }
+
+    /// Starts a node that knows these rules.
+    fn start_by(
+        runtime: &Runtime,
+        stream: &MemoryStream,
+        disk: Disk,
+        me: Incarnation,
+        rules: (Rules, Rules),
+    ) -> Self {
+        let end = StreamEnd::at(stream.length());
         let store = view(disk.clone());
         let (deliveries, receiver) = mpsc::channel(64);
         let (sender, status) = status::channel();
@@ -135,11 +149,12 @@ impl Node {
             published: 0,
             transport: stream.clone(),
             deliveries: receiver,
-            newest: stream.length(),
-            rules: RULES,
+            end: end.clone(),
+            rules,
             checkpoint_after: CHECKPOINT_AFTER,
             clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
             status: sender,
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         let batching = runtime.spawn(async move { batcher.run().await });
@@ -152,6 +167,7 @@ impl Node {
             batching,
             deliveries,
             status,
+            end,
             panics: Panics::default(),
             delivered,
             posted: Vec::new(),
@@ -536,9 +552,15 @@ struct Alone {
 
 impl Alone {
     fn new() -> Self {
+        Self::with(settings(), Disk::default(), RULES)
+    }
+
+    /// A node that can decide by these rules and has this disk. The log is founded with settings.
+    fn with(settings: LogSettings, disk: Disk, rules: (Rules, Rules)) -> Self {
         let (runtime, stream) = (runtime(), MemoryStream::new(1, 0, BEGUN));
-        stream.found(EPOCH, settings());
-        let node = Node::start(&runtime, &stream, Disk::default(), Incarnation::from_bytes([1; ID_BYTES]));
+        stream.found(EPOCH, settings);
+        let me = Incarnation::from_bytes([1; ID_BYTES]);
+        let node = Node::start_by(&runtime, &stream, disk, me, rules);
         Self { runtime, stream, node }
     }
 
@@ -613,6 +635,132 @@ fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
     alone.append(3, Content::Rules(Rules(2)));
     alone.append(4, Content::Proposals(vec![start_chat()]));
     assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 4, rules: Rules(2), known: RULES });
+}
+
+/// Returns a disk with a view that has applied everything up to a place from which on these rules hold.
+fn disk_with_rules(place: u64, rules: Rules) -> Disk {
+    let disk = Disk::default();
+    let store = Store::open_replica_on(disk.clone()).unwrap();
+    let log = LogState { epoch: EPOCH, seq: Seq::ZERO, at: Timestamp::default() };
+    let state = ReplicaState::beginning(place, LogSettings { rules, ..settings() }, LogClock::default());
+    store.begin_replica(None, log, &state).unwrap();
+    drop(store);
+    disk
+}
+
+#[test]
+fn a_database_whose_rules_are_not_known_is_kept_and_nothing_is_applied_to_it() {
+    let alone = Alone::with(settings(), disk_with_rules(0, Rules(9)), RULES);
+    let needed = LogStatus::NeedsRules { place: 1, rules: Rules(9), known: RULES };
+    assert_eq!(alone.node.status.of(Part::Applier), needed);
+    let disk = alone.node.disk.clone();
+    assert_eq!(alone.stops(), needed);
+    assert_eq!(view(disk).replica().unwrap().unwrap().place, 0);
+}
+
+#[test]
+fn a_snapshot_whose_rules_are_not_known_stops_a_node_there() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.apply();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("snapshot");
+    let other = view(disk_with_rules(5, Rules(9)));
+    other.read(Timestamp::default()).unwrap().export(File::create(&file).unwrap()).unwrap();
+    alone.node.load(&file, 5);
+    for number in 2..6 {
+        alone.append(number, Content::Proposals(Vec::new()));
+    }
+    assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 6, rules: Rules(9), known: RULES });
+}
+
+#[test]
+fn older_rules_than_those_that_hold_change_nothing_and_need_not_be_known() {
+    let newer = LogSettings { rules: Rules(2), ..settings() };
+    let mut alone = Alone::with(newer, disk_with_rules(0, Rules(2)), (Rules(2), Rules(3)));
+    alone.append(1, Content::Rules(Rules(1)));
+    alone.append(2, Content::Proposals(vec![start_chat()]));
+    assert_eq!(alone.apply().len(), 1);
+    assert_eq!(alone.node.store.settings(), newer);
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+}
+
+#[test]
+fn a_node_is_ready_while_it_reaches_in_time_what_was_the_newest_place() {
+    let mut alone = Alone::new();
+    alone.apply();
+    let mut number = 0;
+    let mut seconds = |alone: &mut Alone, seconds: u64, appended: u64, applied: u64| {
+        for _ in 0..seconds {
+            for _ in 0..appended {
+                number += 1;
+                alone.append(number, Content::Proposals(Vec::new()));
+            }
+            alone.stream.pass(1_000);
+            alone.node.apply(&alone.stream, applied);
+        }
+        alone.node.status.of(Part::Applier)
+    };
+    // There is always one more, and it is never at the end.
+    seconds(&mut alone, 1, 2, 1);
+    assert_eq!(seconds(&mut alone, 60, 1, 1), LogStatus::Live { behind: 1 });
+    // It gets further and further behind.
+    assert!(matches!(seconds(&mut alone, 3, 30, 1), LogStatus::Live { .. }), "for a moment only");
+    assert!(matches!(seconds(&mut alone, 10, 30, 1), LogStatus::CatchingUp { .. }));
+    // It is faster again, and still not at the end.
+    assert!(matches!(seconds(&mut alone, 17, 30, 50), LogStatus::Live { behind: 1.. }));
+}
+
+#[test]
+fn a_node_that_was_away_is_ready_when_it_has_applied_all_that_came_meanwhile() {
+    let mut alone = Alone::new();
+    alone.apply();
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+    for number in 1..=40 {
+        alone.append(number, Content::Proposals(Vec::new()));
+    }
+    // Somebody else has said more since.
+    alone.node.end.owe(31);
+    for _ in 0..6 {
+        alone.node.apply(&alone.stream, 4);
+        assert!(matches!(alone.node.status.of(Part::Applier), LogStatus::CatchingUp { .. }));
+    }
+    alone.node.apply(&alone.stream, 6);
+    assert_eq!(alone.node.status.of(Part::Applier), LogStatus::Live { behind: 10 });
+}
+
+#[test]
+fn who_waits_for_a_message_that_the_servers_lost_learns_that_though_nobody_writes() {
+    let mut alone = Alone::new();
+    alone.apply();
+    alone.node.propose(&alone.runtime, start_chat());
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!(alone.stream.length(), 2);
+    alone.stream.cut(1);
+    pass(&alone.runtime, Duration::from_secs(45));
+    alone.apply();
+    let (_, outcome) = &mut alone.node.posted[0];
+    assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
+    pass(&alone.runtime, Duration::from_secs(600));
+    assert_eq!(alone.stream.length(), 2, "nothing is overdue any more");
+}
+
+#[test]
+fn a_node_whose_messages_are_not_read_stops_publishing_and_says_so() {
+    let mut alone = Alone::new();
+    for _ in 0..70 {
+        alone.node.propose(&alone.runtime, start_chat());
+        pass(&alone.runtime, Duration::from_millis(10));
+    }
+    assert_eq!(alone.stream.length(), 65);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Well);
+    pass(&alone.runtime, Duration::from_secs(6));
+    assert_eq!(alone.stream.length(), 65);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Waiting(NotPublished::NotRead));
+    let applied = alone.apply().len();
+    pass(&alone.runtime, Duration::from_secs(1));
+    assert_eq!(applied + alone.apply().len(), 70);
+    assert_eq!(alone.node.status.of(Part::Publisher), LogStatus::Well);
 }
 
 #[test]
@@ -735,6 +883,154 @@ fn a_clock_is_set_once_however_often_that_is_proposed() {
     );
     assert_eq!(alone.node.store.replica().unwrap().unwrap().clock.away(), 0);
     assert!(applied[2].0.at >= BEGUN.moved(3_600_000));
+}
+
+#[test]
+fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
+    const MINUTE: u64 = 60_000;
+    let (chat, used_now) = (ChatId::from_bytes([7; ID_BYTES]), Timestamp(u64::MAX));
+    let propose = |alone: &mut Alone, proposal| {
+        alone.node.propose(&alone.runtime, proposal);
+        pass(&alone.runtime, Duration::from_secs(1));
+        alone.apply().pop().unwrap().1
+    };
+    for (leap, kind) in [(3_600_000, 0), (3_600_000, 1), (3_600_000, 2), (-3_600_000, 0), (-3_600_000, 2)] {
+        let lifetimes = model::LIFETIMES;
+        let lifetime = [lifetimes.user, lifetimes.chat, lifetimes.message][kind].millis();
+        let mut alone = Alone::new();
+        let nickname = Nickname::friendly(1);
+        let rename = Command::SetNickname { nickname, chats: Vec::new() };
+        propose(&mut alone, Proposal::Command { by: user(1), command: rename }).unwrap();
+        propose(&mut alone, start_chat()).unwrap();
+        let body = Body::parse("hello").unwrap();
+        let post =
+            Command::Post { chat, client_id: ClientId::from_bytes([1; ID_BYTES]), body, waited_millis: 0 };
+        let said = propose(&mut alone, Proposal::Command { by: user(1), command: post }).unwrap();
+        alone.stream.leap(leap);
+        let there = |alone: &Alone| {
+            let view = alone.node.store.read(Timestamp::default()).unwrap();
+            let events = view.events_after(chat, Seq::ZERO, 100).unwrap();
+            [
+                view.user_noted_at(user(1)).unwrap().is_some(),
+                view.chat(chat).unwrap().is_some(),
+                events.iter().any(|event| event.seq == said),
+            ][kind]
+        };
+        let expire =
+            || Proposal::Expire { users: vec![user(1)], chats: vec![chat], events: vec![(chat, said)] };
+        let mut passed = 0;
+        while passed < lifetime - MINUTE {
+            let step = (lifetimes.user.millis() / 2).min(lifetime - MINUTE - passed);
+            passed += step;
+            alone.stream.pass(step);
+            let users = if kind == 0 { Vec::new() } else { vec![(user(1), used_now)] };
+            let chats = if kind == 1 { Vec::new() } else { vec![(chat, used_now)] };
+            propose(&mut alone, Proposal::Touch { users, chats }).unwrap();
+        }
+        propose(&mut alone, expire()).unwrap();
+        assert!(there(&alone), "{leap} {kind}: it is gone too early");
+        alone.stream.pass(2 * MINUTE);
+        propose(&mut alone, expire()).unwrap();
+        assert!(!there(&alone), "{leap} {kind}: it is there for too long");
+    }
+}
+
+/// A node that lags behind another goes on with the log that was founded from that one's state.
+#[test]
+fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_waited_twice_or_out_of_order() {
+    const AGAIN: Epoch = Epoch::from_bytes([8; ID_BYTES]);
+    let post = |number: u64| {
+        let body = Body::parse(&format!("message {number}")).unwrap();
+        let mut client_id = [0; ID_BYTES];
+        client_id[2..].copy_from_slice(&number.to_be_bytes());
+        let (chat, client_id) = (ChatId::from_bytes([7; ID_BYTES]), ClientId::from_bytes(client_id));
+        let command = Command::Post { chat, client_id, body, waited_millis: 0 };
+        Proposal::Command { by: user(1), command }
+    };
+    let mut alone = Alone::new();
+    let mut other =
+        Node::start(&alone.runtime, &alone.stream, Disk::default(), Incarnation::from_bytes([5; ID_BYTES]));
+    for proposal in [start_chat(), post(1)] {
+        alone.node.propose(&alone.runtime, proposal);
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    alone.apply();
+    assert_eq!(alone.node.acknowledged().len(), 1);
+    // The other node has applied one message that this one has not, and the stream is gone with the last of them.
+    for number in [2, 3] {
+        alone.node.propose(&alone.runtime, post(number));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    other.apply(&alone.stream, u64::MAX);
+    let place = alone.stream.length();
+    for number in [4, 5] {
+        alone.node.propose(&alone.runtime, post(number));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
+    assert_eq!(alone.stream.length(), place + 2);
+    alone.node.apply(&alone.stream, 1);
+    assert_eq!(alone.node.acknowledged().len(), 1);
+    alone.stream.cut(place);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("base");
+    let view = other.store.read(Timestamp::default()).unwrap();
+    view.export_successor(AGAIN, File::create(&file).unwrap()).unwrap();
+    drop(view);
+    // It goes into the stream before this node knows of the other log, so all nodes skip it.
+    alone.node.propose(&alone.runtime, post(6));
+    pass(&alone.runtime, Duration::from_secs(1));
+    for node in [&mut alone.node, &mut other] {
+        node.load(&file, place);
+        assert_eq!((node.store.epoch(), node.sequencer.epoch()), (AGAIN, AGAIN));
+        assert_eq!(node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
+        let follows = node.store.replica().unwrap().unwrap().follows;
+        assert_eq!(follows, Some(Predecessor { epoch: EPOCH, place }));
+    }
+    pass(&alone.runtime, Duration::from_secs(1));
+    for (_, outcome) in &mut alone.node.posted[3..] {
+        assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
+    }
+    alone.node.posted.clear();
+    // Whoever does not know the outcome asks again.
+    for number in 1..=7 {
+        alone.node.propose(&alone.runtime, post(number));
+    }
+    pass(&alone.runtime, Duration::from_secs(1));
+    let applied = alone.apply();
+    assert_eq!(applied.len(), 7);
+    let acknowledged = alone.node.acknowledged();
+    assert_eq!(acknowledged.len(), 7);
+    assert!(acknowledged.is_sorted_by_key(|(_, seq)| seq));
+    other.apply(&alone.stream, u64::MAX);
+    let said = |node: &Node| {
+        let view = node.store.read(Timestamp::default()).unwrap();
+        let events = view.events_after(ChatId::from_bytes([7; ID_BYTES]), Seq::ZERO, 100).unwrap();
+        let said = events.iter().filter_map(|event| event.kind.message().map(|said| said.body.to_string()));
+        said.collect::<Vec<_>>()
+    };
+    let expected: Vec<_> = (1..=7).map(|number| format!("message {number}")).collect();
+    assert_eq!((said(&alone.node), said(&other)), (expected.clone(), expected));
+    assert_eq!(alone.node.store.replica().unwrap(), other.store.replica().unwrap());
+}
+
+/// A node whose database a newer program has used keeps it, and does not decide by rules that it does not know.
+#[test]
+fn a_node_does_not_begin_with_rules_that_it_does_not_know() {
+    let mut alone = Alone::new();
+    alone.append(1, Content::Proposals(vec![start_chat()]));
+    alone.apply();
+    let place = alone.node.store.replica().unwrap().unwrap().place;
+    alone.node.store.checkpoint().unwrap();
+    let (runtime, stream) = (alone.runtime, alone.stream);
+    let disk = alone.node.kill(false);
+    let older = (Rules(0), Rules(0));
+    let me = Incarnation::from_bytes([9; ID_BYTES]);
+    let node = Node::start_by(&runtime, &stream, disk, me, older);
+    let expected = LogStatus::NeedsRules { place: place + 1, rules: Rules(1), known: older };
+    assert_eq!(node.status.of(Part::Applier), expected);
+    assert!(node.status.sends_people_away());
+    assert_eq!(Alone { runtime, stream, node }.stops(), expected);
 }
 
 /// What cannot be decided is found alone, and what was before it is stored.

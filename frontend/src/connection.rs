@@ -135,6 +135,8 @@ pub(crate) enum Input {
     /// An ordinary request for the address of the socket has ended. `retry_after` is the number of seconds to wait, if
     /// the rate limit was exceeded.
     HandshakeExplained { retry_after: Option<u32> },
+    /// An ordinary request for the address of the socket was answered by a server that is still starting.
+    ServerStarting,
     /// The handshake was answered.
     Opened,
     /// The socket could not be opened, or was closed.
@@ -266,6 +268,13 @@ impl Step<'_> {
                 self.handle_lost(true);
             }
             Input::HandshakeExplained { retry_after: None } => self.open(true),
+            Input::ServerStarting => {
+                // It refused the handshake itself, and no network did.
+                self.state.refused = 0;
+                if self.state.phase == Phase::Closed {
+                    self.handle_lost(false);
+                }
+            }
             Input::Opened => self.handle_opened(),
             Input::Lost => self.handle_lost(false),
             Input::Sent => {
@@ -465,7 +474,8 @@ impl Step<'_> {
         let Some(deadline) = unanswered else { return };
         let left = deadline.saturating_sub(now);
         match (left, is_ping) {
-            (1.., _) => self.expect_answer(left, is_ping),
+            // Something was received after the ping, so what was sent since then gets a ping of its own.
+            (1.., _) => self.expect_answer(left, false),
             (0, true) => self.replace(),
             (0, false) => self.ping(),
         }
@@ -642,6 +652,22 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_is_still_starting_is_asked_until_it_has_started() {
+        let mut page = Page::new();
+        (0..3).for_each(|_| drop(page.fail()));
+        for number in (1..20).step_by(2) {
+            page.on(Input::Connect);
+            assert_eq!(page.on(Input::ProbeAnswered { number, is_there: true }), [Output::Open]);
+            assert!(!page.on(Input::Lost).contains(&Output::StartPolling));
+            page.on(Input::Connect);
+            let explained = page.on(Input::ProbeAnswered { number: number + 1, is_there: true });
+            assert_eq!(explained, [Output::ExplainHandshake]);
+            let lost = page.on(Input::ServerStarting);
+            assert!(lost.contains(&Output::Show(Connection::Reconnecting)) && retry_millis(&lost).is_some());
+        }
+    }
+
+    #[test]
     fn a_page_that_connects_too_often_waits_as_long_as_it_is_told() {
         let mut page = Page::new();
         let lost = page.on(Input::HandshakeExplained { retry_after: Some(7) });
@@ -673,6 +699,21 @@ mod tests {
         page.after(1_000).on(Input::Sent);
         page.after(100).on(Input::Received);
         assert_eq!(page.after(2_000).on(Input::AnswerDue { is_ping: false }), []);
+    }
+
+    #[test]
+    fn what_is_sent_after_the_answer_to_a_ping_is_asked_for_by_another_ping() {
+        let mut page = Page::connected();
+        let expects = |millis, is_ping| Output::ExpectAnswer { millis, is_ping };
+        page.after(1_000).on(Input::Sent);
+        let asked = page.after(TIMEOUT_MILLIS).on(Input::AnswerDue { is_ping: false });
+        assert_eq!(asked, [Output::Ping, expects(TIMEOUT_MILLIS, true)]);
+        page.on(Input::Sent);
+        page.after(100).on(Input::Received);
+        page.after(1_500).on(Input::Sent);
+        assert_eq!(page.after(400).on(Input::AnswerDue { is_ping: true }), [expects(1_600, false)]);
+        let asked_again = page.after(1_600).on(Input::AnswerDue { is_ping: false });
+        assert_eq!(asked_again, [Output::Ping, expects(TIMEOUT_MILLIS, true)]);
     }
 
     #[test]

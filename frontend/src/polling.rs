@@ -198,7 +198,7 @@ impl Polling {
 }
 
 /// Returns the problem with which the server refused a request. `None` if the response has none.
-fn refusal(reply: &Reply) -> Option<Problem> {
+pub(crate) fn refusal(reply: &Reply) -> Option<Problem> {
     match json::parse::<ServerFrame>(&reply.text)? {
         ServerFrame::Refused { problem, .. } => Some(problem),
         _ => None,

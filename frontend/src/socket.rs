@@ -23,7 +23,7 @@ use crate::{
     connection::{ConnectionState, Environment, Input, Output, Repair},
     in_flight::{InFlight, Waiting},
     json,
-    polling::Polling,
+    polling::{self, Polling},
     storage,
 };
 
@@ -335,9 +335,13 @@ impl Client {
             }
             Output::ExplainHandshake => {
                 self.request(ADDRESS, |client, reply| {
+                    let is_starting = reply.as_ref().and_then(polling::refusal) == Some(Problem::Restarting);
                     let too_many = reply.filter(|reply| reply.status == TOO_MANY_REQUESTS);
                     let retry_after = too_many.map(|reply| reply.retry_after.unwrap_or(PAUSE_SECONDS));
-                    client.on(Input::HandshakeExplained { retry_after });
+                    client.on(match is_starting {
+                        true => Input::ServerStarting,
+                        false => Input::HandshakeExplained { retry_after },
+                    });
                 });
             }
             Output::Greet => self.greet(),

@@ -15,7 +15,7 @@ use server::{
     http::assets,
     logging,
     settings::{self, Action, SettingsError},
-    start::{CannotGoOn, DATABASE, StartError, start},
+    start::{self, CannotGoOn, DATABASE, StartError, start},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -46,6 +46,7 @@ async fn main() -> ExitCode {
             return run_command(|| Ok(backup::check(&data_dir, path.as_deref())?));
         }
         Ok(Action::LeaveCluster { data_dir }) => return run_command(|| Ok(leave_cluster(&data_dir)?)),
+        Ok(Action::FoundAgain(settings)) => return found_again(&settings).await,
         Ok(Action::Serve(settings, log)) => match logging::init(&log) {
             Ok(logging) => {
                 let done = run(&settings).await;
@@ -73,6 +74,15 @@ fn leave_cluster(data_dir: &Path) -> Result<String, StartError> {
         Ok(()) => Ok(format!("{} has left its cluster.", data_dir.display())),
         Err(error) => Err(StartError::Database { path, error }),
     }
+}
+
+/// Founds the log of a cluster again, and prints how. Only warnings and errors are logged.
+async fn found_again(settings: &Settings) -> ExitCode {
+    let _logging = match logging::init(&logging::LogSettings::default()) {
+        Ok(logging) => logging,
+        Err(error) => return say(Err(error.into())),
+    };
+    say(start::cluster::found_again(settings).await.map_err(Into::into))
 }
 
 /// Runs a command that an operator waits for, and prints what it answers. Only warnings and errors are logged.

@@ -20,7 +20,7 @@ use cluster::{
     NatsSettings,
     settings::{Login, Name, Replicas, Secret, Servers, Tls, WrongServers},
 };
-use domain::{Lifetimes, Span};
+use domain::{Lifetimes, Rules, Span};
 use engine::limits::{Caps, Rate, Rates};
 use serde::Deserialize;
 
@@ -34,6 +34,9 @@ pub const FILE: &str = "Leptos.toml";
 
 /// The port on which `cargo leptos watch` announces new builds, unless `Leptos.toml` has another.
 const DEFAULT_RELOAD_PORT: u32 = 3001;
+
+/// The variable that has the rules, such as `1..=2`, in a program that is built for tests.
+const TEST_RULES: &str = "QCHAT_TEST_RULES";
 
 /// The longest name of a node, in bytes.
 const MAX_NODE_BYTES: usize = 128;
@@ -74,6 +77,8 @@ pub struct ClusterSettings {
     pub session_key: Option<PathBuf>,
     /// The lifetimes that were set for this node. They have to be those of the log.
     pub told: ToldLifetimes,
+    /// The oldest and the newest rules by which the node decides: all that this program knows, except in tests of upgrades.
+    pub rules: (Rules, Rules),
 }
 
 /// Lifetimes that were set by a flag, the environment or the file. `None` for those that were not.
@@ -104,6 +109,8 @@ pub enum Action {
         /// The data folder.
         data_dir: PathBuf,
     },
+    /// Found the log of a cluster again from what a node of it has.
+    FoundAgain(Box<Settings>),
     /// Write everything that is stored to a file.
     Backup {
         /// The data folder.
@@ -241,6 +248,10 @@ struct Flags {
     /// the node must not run
     #[arg(long)]
     leave_cluster: bool,
+    /// Found the log of a cluster again from what this node has, if it is gone from NATS for good, then exit; the node must not
+    /// run
+    #[arg(long)]
+    found_again: bool,
     #[command(flatten)]
     cluster: ClusterFlags,
     #[command(subcommand)]
@@ -281,12 +292,13 @@ struct ClusterFlags {
     /// Beginning of the names of everything in NATS: clusters with different names have nothing in common
     #[arg(long, env = "QCHAT_NATS_NAME", hide_env_values = true, value_name = "NAME", value_parser = name, default_value = "qchat")]
     nats_name: Name,
-    /// Number of NATS servers that keep each message: 1, 3 or 5
-    #[arg(long, env = "QCHAT_NATS_REPLICAS", hide_env_values = true, value_name = "NUMBER", value_parser = replicas, default_value = "3")]
-    nats_replicas: Replicas,
-    /// Maximum size of the log in NATS, in MiB; each NATS server reserves it
-    #[arg(long, env = "QCHAT_NATS_MAX_LOG", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "4096")]
-    nats_max_log: u64,
+    /// Number of NATS servers that keep each message: 1, 3 or 5 [default: 3 if the servers are a cluster, 1 if not]
+    #[arg(long, env = "QCHAT_NATS_REPLICAS", hide_env_values = true, value_name = "NUMBER", value_parser = replicas)]
+    nats_replicas: Option<Replicas>,
+    /// Maximum size of the log in NATS, in MiB; each NATS server reserves it [default: 4096, or 1024 or 256 where they have no
+    /// room for that]
+    #[arg(long, env = "QCHAT_NATS_MAX_LOG", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes)]
+    nats_max_log: Option<u64>,
     /// Use no other NATS servers than those of --nats-url, even if these tell of more
     #[arg(long, env = "QCHAT_NATS_ONLY", hide_env_values = true)]
     nats_only: bool,
@@ -303,7 +315,11 @@ struct ClusterFlags {
 
 impl ClusterFlags {
     /// Returns the settings of a node. `None` if there is no cluster.
-    fn settings(self, told: ToldLifetimes) -> Result<Option<ClusterSettings>, SettingsError> {
+    fn settings(
+        self,
+        told: ToldLifetimes,
+        rules: (Rules, Rules),
+    ) -> Result<Option<ClusterSettings>, SettingsError> {
         let Some(servers) = self.nats_url else { return Ok(None) };
         let login = match (self.nats_credentials, self.nats_user, self.nats_password, self.nats_token) {
             (None, None, None, None) => None,
@@ -318,6 +334,14 @@ impl ClusterFlags {
                     "only one of --nats-credentials, --nats-token, and --nats-user with --nats-password can be set",
                 ));
             }
+        };
+        let login = match (login, servers.login()) {
+            (Some(_), Some(_)) => {
+                return Err(SettingsError::Together(
+                    "--nats-url has a user, password or token in it, and there is another login beside it",
+                ));
+            }
+            (login, in_address) => login.or_else(|| in_address.cloned()),
         };
         let identity = match (self.nats_certificate, self.nats_key) {
             (None, None) => None,
@@ -341,6 +365,7 @@ impl ClusterFlags {
             snapshot_interval: self.snapshot_interval,
             session_key: self.session_key,
             told,
+            rules,
         }))
     }
 }
@@ -478,9 +503,24 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             session_storage: Some(flags.max_session_storage),
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
-        cluster: flags.cluster.settings(told)?,
+        cluster: flags.cluster.settings(told, rules(with_environment))?,
     };
-    Ok(Action::Serve(Box::new(settings), log))
+    match (flags.found_again, &settings.cluster) {
+        (true, None) => Err(SettingsError::Together("--found-again needs --nats-url as well")),
+        (true, Some(_)) => Ok(Action::FoundAgain(Box::new(settings))),
+        (false, _) => Ok(Action::Serve(Box::new(settings), log)),
+    }
+}
+
+/// Returns the oldest and the newest rules by which this program decides. Tests of upgrades have it pretend to be another
+/// version.
+fn rules(with_environment: bool) -> (Rules, Rules) {
+    let told = (with_environment && cfg!(debug_assertions)).then(|| env::var(TEST_RULES).ok()).flatten();
+    let told = told.and_then(|told| {
+        let (oldest, newest) = told.split_once("..=")?;
+        Some((Rules(oldest.parse().ok()?), Rules(newest.parse().ok()?)))
+    });
+    told.unwrap_or((Rules::OLDEST, Rules::NEWEST))
 }
 
 /// Returns whether a setting was set, even if to its default.
@@ -543,9 +583,8 @@ fn servers(text: &str) -> Result<Servers, &'static str> {
         WrongServers::None | WrongServers::NoAddress(_) => {
             "a list of addresses of NATS servers, such as nats://10.0.0.1:4222, tls://nats.example.org"
         }
-        WrongServers::HasSecrets => {
-            "an address without user, password or token, which have settings of their own"
-        }
+        WrongServers::Login => "an address whose user, password or token is percent-encoded",
+        WrongServers::Logins => "a list of addresses with the same user, password or token, or with none",
     })
 }
 
@@ -699,10 +738,20 @@ mod tests {
         assert_eq!((node.node, node.snapshot_interval), (None, Span::seconds(900)));
         let file = "[qchat]\nnats-url = \"a\"\nnats-tls = true\nnats-name = \"tea\"\nnats-replicas = 1\nnode = \"n1\"";
         let node = cluster(&["--nats-user", "ana", "--nats-password", "hunter2"], file).unwrap();
-        assert!(node.nats.tls.required && node.nats.discover && node.nats.replicas == Replicas::ONE);
+        assert!(node.nats.tls.required && node.nats.discover && node.nats.replicas == Some(Replicas::ONE));
         assert_eq!((node.nats.name.stream().as_str(), node.node.as_deref()), ("tea_log", Some("n1")));
         assert!(matches!(&node.nats.login, Some(Login::Password { user, .. }) if user == "ana"));
         assert!(!format!("{node:?}").contains("hunter2"), "{node:?}");
+    }
+
+    #[test]
+    fn a_log_is_founded_again_by_a_flag_of_a_node() {
+        let action =
+            |args: &[&str]| read(["qchat"].iter().chain(args).map(OsString::from).collect(), "", false);
+        let done = action(&["--found-again", "--nats-url", "a"]).unwrap();
+        assert!(matches!(done, Action::FoundAgain(settings) if settings.cluster.is_some()));
+        let refused = action(&["--found-again"]).unwrap_err();
+        assert_eq!(refused.to_string(), "--found-again needs --nats-url as well");
     }
 
     #[test]
@@ -747,9 +796,14 @@ mod tests {
         assert!(said(&two).starts_with("only one of --nats-credentials, --nats-token, and"));
         let both = ["--nats-token", "hunter2", "--nats-user", "u", "--nats-password", "hunter2"];
         assert!(said(&both).starts_with("only one of"));
-        let inside = settings(&["--nats-url", "nats://ana:hunter2@host"], "").unwrap_err().to_string();
-        assert!(inside.contains("--nats-url") && inside.contains("of their own"), "{inside}");
-        assert!(!inside.contains("hunter2") && !inside.contains("ana"), "{inside}");
+        let inside = settings(&["--nats-url", "nats://ana:hunter2@host"], "").unwrap().cluster.unwrap();
+        assert!(matches!(inside.nats.login, Some(Login::Password { .. })));
+        for more in ["--nats-token", "--nats-credentials"] {
+            let twice = settings(&["--nats-url", "nats://ana:hunter2@host", more, "t"], "").unwrap_err();
+            assert!(twice.to_string().contains("another login"), "{twice}");
+        }
+        let wrong = settings(&["--nats-url", "nats://ana:hunter2@host:x"], "").unwrap_err().to_string();
+        assert!(!wrong.contains("hunter2") && !wrong.contains("ana"), "{wrong}");
     }
 
     /// cargo-leptos reads Cargo.toml and the server reads Leptos.toml: keys in both have the same value.

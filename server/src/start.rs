@@ -3,6 +3,7 @@
 
 pub mod cluster;
 pub mod local;
+mod node_tasks;
 pub mod session_keys;
 
 use std::{
@@ -16,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::cluster::connection::CannotConnect;
+use ::cluster::{connection::CannotConnect, found_again::NotFoundedAgain};
 use axum::Router;
 use domain::{Proposal, Seq, Span};
 use engine::{
@@ -44,13 +45,16 @@ use self::{cluster::LogTasks, session_keys::KeyFileError};
 use crate::{
     Settings, control_socket,
     http::{
-        self, assets,
+        self,
+        admission::Admission,
+        assets,
         listener::{self, ListenerMetrics},
-        metrics::{Metrics, Observed},
+        metrics::{Metrics, Observed, cluster::ClusterMetrics},
         origin::Refusals,
+        readiness::Check,
         render::PageRenderer,
         session::{KeyError, Sessions},
-        state::{AppState, Check},
+        state::AppState,
     },
 };
 
@@ -114,6 +118,9 @@ pub enum StartError {
     /// A file for the connection to NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] CannotConnect),
+    /// The log of a cluster was not founded again.
+    #[error(transparent)]
+    FoundAgain(#[from] NotFoundedAgain),
     /// The database belongs to another log than the stream.
     #[error(
         "the data folder {} has another chat than the cluster: use an empty folder to join it, or another --nats-name to found one with this folder",
@@ -159,6 +166,8 @@ pub struct LogParts<L> {
     pub first: Option<Proposal>,
     /// Why the log is not ready. `None` in a single process, whose log is ready whenever its writer is well.
     pub check: Option<Check>,
+    /// What is measured of a node of a cluster. `None` in a single process.
+    pub metrics: Option<Arc<ClusterMetrics>>,
     /// The tasks between the two ends of the log. `None` in a single process, where nothing is between them.
     pub tasks: Option<LogTasks>,
 }
@@ -273,7 +282,8 @@ async fn assemble<L: Log + 'static>(
 ) -> Result<(Box<Node>, Arc<AppState>), StartError> {
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
-    let LogParts { store, sequencer, log, clock, steady, duty, first, check, tasks: log_tasks } = parts;
+    let LogParts { store, sequencer, log, clock, steady, duty, first, check, .. } = parts;
+    let LogParts { metrics: cluster_metrics, tasks: log_tasks, .. } = parts;
     let Watched { health, panics, stop, listener_metrics } = watched.clone();
     let data_dir = &settings.data_dir;
     let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
@@ -355,6 +365,9 @@ async fn assemble<L: Log + 'static>(
     engine.register_metrics(&mut registry);
     renderer.register_metrics(&mut registry);
     listener_metrics.register(&mut registry);
+    if let Some(metrics) = cluster_metrics {
+        metrics.register(&mut registry);
+    }
     let metrics = Metrics::new(
         registry,
         Observed {
@@ -379,6 +392,7 @@ async fn assemble<L: Log + 'static>(
         refusals: Refusals::default(),
         writer: Arc::clone(&health),
         log_check: check,
+        admission: Admission::new(stop.clone()),
         stop,
         connections: connections.clone(),
         renderer,

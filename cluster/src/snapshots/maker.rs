@@ -2,11 +2,13 @@
 //! the beginning, and what was removed is gone from it after a while.
 //!
 //! A snapshot is made when the newest one is an interval old, when the stream has grown by a quarter of what it may hold, when
-//! it is half full and another snapshot makes room in it, or when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all snapshots but
-//! the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
+//! it is half full, or when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all
+//! snapshots but the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
 //! turns out to be damaged is made up for by the one before and the stream.
 //!
-//! How old the newest snapshot is, each node knows from having seen it come. No clock of a server is trusted.
+//! How old the newest snapshot is, is told by the log: it has a time at each place. No clock of a server is trusted.
+//!
+//! A node that cannot make one, because its disk is full, leaves that to another for a while.
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +49,14 @@ const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 const ASKED_INTERVAL: Duration = Duration::from_secs(30);
 /// The part of what the stream may hold by which it grows before a snapshot is made at once.
 const GROWTH: u64 = 4;
+/// The part of what the stream may hold from which on a snapshot is made at once, so that room is made.
+const FULL: u64 = 2;
+/// The number of times that this node cannot make a snapshot, one after the other, before it leaves that to another.
+const FAILURES: u32 = 3;
+/// How long it does.
+const RESIGNED_FOR: Duration = Duration::from_secs(120);
+/// How long the snapshots of another log are kept, by the time of this one: they may be all that is left of it.
+const OTHER_LOGS_KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The shortest time after which what belongs to no snapshot is taken to be left by an upload that was broken off.
 const ORPHANED_AFTER: Duration = Duration::from_secs(60);
 /// The maximum number of broken uploads that are remembered.
@@ -76,6 +86,7 @@ pub struct MakerParts {
 pub struct SnapshotMaker {
     parts: MakerParts,
     made: watch::Sender<Made>,
+    resigned: watch::Sender<bool>,
 }
 
 /// What is known of snapshots and of making them.
@@ -83,10 +94,22 @@ pub struct SnapshotMaker {
 pub struct Made {
     /// The newest snapshot of the log. `None` if there is none, or none has been seen.
     pub newest: Option<About>,
+    /// The size of the newest snapshot in bytes, or 0.
+    pub bytes: u64,
+    /// When this node saw the newest snapshot first. `None` if it has not seen one.
+    pub seen_at: Option<Instant>,
     /// The number of snapshots that this node has made.
     pub made: u64,
     /// The number of times that this node could not make one, or not delete what is old.
     pub failed: u64,
+}
+
+/// The snapshots that there are.
+struct Listed {
+    /// Those of the log, the newest first.
+    own: Vec<Snapshot>,
+    /// Those of the log that it goes on from.
+    of_predecessor: Vec<Snapshot>,
 }
 
 /// Why a snapshot was not made, or what is old was not deleted.
@@ -105,10 +128,26 @@ enum NotMade {
     Broken(io::Error),
 }
 
+impl NotMade {
+    /// Returns whether it is the fault of this node, so that another one may be able to.
+    fn is_own(&self) -> bool {
+        match self {
+            Self::Stream(_) | Self::Trouble(_) => false,
+            Self::Transfer(error) => matches!(error, TransferError::File { .. }),
+            Self::Export(_) | Self::Broken(_) => true,
+        }
+    }
+}
+
 impl SnapshotMaker {
     /// Creates it. Nothing is made before [`SnapshotMaker::run`].
     pub fn new(parts: MakerParts) -> Self {
-        Self { parts, made: watch::Sender::default() }
+        Self { parts, made: watch::Sender::default(), resigned: watch::Sender::default() }
+    }
+
+    /// Returns whether this node leaves the duty to another for now, since it cannot make snapshots.
+    pub fn resigned(&self) -> watch::Receiver<bool> {
+        self.resigned.subscribe()
     }
 
     /// Returns what is known of snapshots, now and from now on.
@@ -121,7 +160,7 @@ impl SnapshotMaker {
     pub async fn run(&self) {
         let look = (self.parts.interval / LOOKS).min(LONGEST_LOOK);
         let mut schedule = Schedule::new(self.parts.interval, Instant::now());
-        let mut told = None;
+        let (mut told, mut failures, mut resigned_at) = (None, 0, None);
         let connection = self.parts.stream.connection();
         let mut wanted = loop {
             match connection.client().subscribe(self.parts.snapshots.wanted().to_owned()).await {
@@ -146,7 +185,17 @@ impl SnapshotMaker {
                     Ok(()) = duty.changed() => break,
                 }
             }
+            if resigned_at.is_some_and(|at: Instant| at.elapsed() >= RESIGNED_FOR) {
+                resigned_at = None;
+                self.resigned.send_replace(false);
+            }
             let done = self.look(&mut schedule).await;
+            failures = if done.as_ref().is_err_and(NotMade::is_own) { failures + 1 } else { 0 };
+            if failures >= FAILURES {
+                (failures, resigned_at) = (0, Some(Instant::now()));
+                self.resigned.send_replace(true);
+                tracing::warn!("this node leaves it to others to make snapshots for a while");
+            }
             match done {
                 Ok(()) => told = None,
                 // There will be another look when there is a connection, and the reader tells what is wrong with it.
@@ -182,21 +231,26 @@ impl SnapshotMaker {
         let state = stream.look().await.map_err(NotMade::Stream)?;
         let deleted = || NotMade::Stream(Trouble::Deleted { stream: stream.name().to_owned() });
         let state = state.ok_or_else(deleted)?;
+        if state.epoch.is_some_and(|epoch| epoch != self.parts.store.epoch()) {
+            // The reader is about to go on with that log.
+            return Ok(false);
+        }
         let mut listed = self.list().await?;
-        schedule.saw(listed.first().map(Snapshot::name), state.bytes, Instant::now());
+        let now = self.log_time()?;
+        schedule.saw(listed.own.first(), now, state.bytes, Instant::now());
         if !is_mine() {
             return Ok(false);
         }
-        let is_crowded = is_crowded(&state, listed.first().map(|newest| newest.about.place));
+        let is_crowded = is_crowded(&state, listed.own.first().map(|newest| newest.about.place));
         let is_due = is_crowded || schedule.is_due(state.max_bytes, Instant::now());
         // What a node asks for may replace one that is damaged.
-        if is_due && (schedule.is_asked || self.has_more(&state, listed.first())?) {
+        if is_due && (schedule.is_asked || self.has_more(&state, listed.own.first())?) {
             if !self.make().await? {
                 return Ok(false);
             }
             schedule.made(Instant::now());
             listed = self.list().await?;
-            schedule.saw(listed.first().map(Snapshot::name), state.bytes, Instant::now());
+            schedule.saw(listed.own.first(), now, state.bytes, Instant::now());
         }
         // Not if another node has the duty meanwhile, and also if nothing was made: it may not have worked before.
         if is_mine() {
@@ -206,15 +260,31 @@ impl SnapshotMaker {
         Ok(is_crowded)
     }
 
-    /// Returns the snapshots of the log, the newest first. Those of another log, that was in the stream before, are left
-    /// alone: they may be all that is left of it.
-    async fn list(&self) -> Result<Vec<Snapshot>, NotMade> {
+    /// Returns the time of the log, as far as it was applied here.
+    fn log_time(&self) -> Result<Timestamp, NotMade> {
+        let replica = self.parts.store.replica().map_err(ExportError::Store)?;
+        Ok(replica.map(|replica| replica.clock.last()).unwrap_or_default())
+    }
+
+    /// Returns the snapshots of the log, the newest first, and those of the log that it goes on from.
+    async fn list(&self) -> Result<Listed, NotMade> {
         let epoch = self.parts.store.epoch();
+        let replica = self.parts.store.replica().map_err(ExportError::Store)?;
+        let before = replica.and_then(|replica| replica.follows).map(|follows| follows.epoch);
         let mut listed = self.parts.snapshots.list().await?;
+        let of_predecessor = listed.extract_if(.., |snapshot| Some(snapshot.about.epoch) == before).collect();
         listed.retain(|snapshot| snapshot.about.epoch == epoch);
         let newest = listed.first().map(|snapshot| snapshot.about);
-        self.made.send_if_modified(|made| std::mem::replace(&mut made.newest, newest) != newest);
-        Ok(listed)
+        self.made.send_if_modified(|made| {
+            if made.newest == newest {
+                return false;
+            }
+            made.newest = newest;
+            made.bytes = listed.first().map_or(0, |snapshot| snapshot.bytes);
+            made.seen_at = newest.map(|_| Instant::now());
+            true
+        });
+        Ok(Listed { own: listed, of_predecessor })
     }
 
     /// Returns whether a snapshot would be of use: there is something after the newest one, or something in the stream that
@@ -251,16 +321,28 @@ impl SnapshotMaker {
     }
 
     /// Deletes what nobody needs any more: what the snapshot before the newest has is purged from the stream, and those
-    /// before it are deleted.
-    async fn purge(&self, listed: &[Snapshot]) -> Result<(), NotMade> {
-        let Some(before) = listed.get(KEPT - 1) else { return Ok(()) };
+    /// before it are deleted, with those of the log that this one goes on from.
+    async fn purge(&self, Listed { own, of_predecessor }: &Listed) -> Result<(), NotMade> {
+        let Some(before) = own.get(KEPT - 1) else { return Ok(()) };
         let MakerParts { stream, snapshots, .. } = &self.parts;
         let next = before.about.place + 1;
         if stream.look().await?.is_some_and(|state| state.first < next && state.last >= before.about.place) {
             stream.purge_before(next).await?;
         }
-        for old in listed.iter().skip(KEPT) {
+        for old in own.iter().skip(KEPT).chain(of_predecessor) {
             snapshots.delete(old).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the snapshots of other logs, which were in the stream before or were not founded, after a week.
+    async fn delete_other_logs(&self) -> Result<(), NotMade> {
+        let MakerParts { store, snapshots, .. } = &self.parts;
+        let (epoch, now) = (store.epoch(), self.log_time()?);
+        for snapshot in snapshots.list().await? {
+            if snapshot.about.epoch != epoch && since(snapshot.about.at, now) >= OTHER_LOGS_KEPT_FOR {
+                snapshots.delete(&snapshot).await?;
+            }
         }
         Ok(())
     }
@@ -272,6 +354,7 @@ impl SnapshotMaker {
             return Ok(());
         }
         schedule.orphans_at = now + self.parts.interval;
+        self.delete_other_logs().await?;
         let orphans = self.parts.snapshots.orphans().await?;
         schedule.orphans.retain(|id, _| orphans.contains(id));
         for id in orphans {
@@ -303,6 +386,8 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
         place: replica.place,
         seq: log.seq,
         rules: replica.settings.rules.0,
+        at: replica.clock.last(),
+        follows: replica.follows,
     }))
 }
 
@@ -313,18 +398,25 @@ fn is_crowded(state: &StreamState, newest: Option<u64>) -> bool {
     is_half_full && newest.is_none_or(|place| state.first <= place)
 }
 
+/// Returns the time from one moment of the log to another. None is before.
+fn since(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(now.0.saturating_sub(at.0))
+}
+
 /// When a snapshot is due. Pure: it is told what is seen, and the time.
 #[derive(Debug)]
 struct Schedule {
     interval: Duration,
     /// The name of the newest snapshot.
     newest: Option<String>,
-    /// When the newest was seen first, or the first look.
+    /// When the newest was made, or the first look was.
     since: Instant,
     /// The smallest size of the stream since then, in bytes. `None` before the first look.
     least_bytes: Option<u64>,
     /// The growth of the stream since then, in bytes.
     growth: u64,
+    /// The size of the stream, in bytes.
+    bytes: u64,
     /// Whether a node has asked for one since the newest was seen.
     is_asked: bool,
     /// When this node made one.
@@ -343,6 +435,7 @@ impl Schedule {
             since: now,
             least_bytes: None,
             growth: 0,
+            bytes: 0,
             is_asked: false,
             made_at: None,
             orphans_at: now,
@@ -350,11 +443,17 @@ impl Schedule {
         }
     }
 
-    /// Takes note of the newest snapshot, and of the size of the stream.
-    fn saw(&mut self, newest: Option<&str>, bytes: u64, now: Instant) {
+    /// Takes note of the newest snapshot, at a time of the log, and of the size of the stream.
+    fn saw(&mut self, newest: Option<&Snapshot>, log_time: Timestamp, bytes: u64, now: Instant) {
+        let age = newest.map(|newest| since(newest.about.at, log_time));
+        self.note(newest.map(Snapshot::name), age.unwrap_or_default(), bytes, now);
+    }
+
+    fn note(&mut self, newest: Option<&str>, age: Duration, bytes: u64, now: Instant) {
+        self.bytes = bytes;
         if self.newest.as_deref() != newest {
             self.newest = newest.map(str::to_owned);
-            self.since = now;
+            self.since = now.checked_sub(age).unwrap_or(now);
             self.least_bytes = None;
             self.is_asked = false;
         }
@@ -379,7 +478,7 @@ impl Schedule {
 
     /// Returns whether a snapshot is due, in a stream that may hold so many bytes.
     fn is_due(&self, max_bytes: Option<u64>, now: Instant) -> bool {
-        let has_grown = max_bytes.is_some_and(|max| self.growth >= max / GROWTH);
+        let has_grown = max_bytes.is_some_and(|max| self.growth >= max / GROWTH || self.bytes >= max / FULL);
         now.duration_since(self.since) >= self.interval || has_grown || self.is_asked
     }
 }
@@ -395,13 +494,13 @@ mod tests {
     fn a_snapshot_is_due_when_the_newest_is_an_interval_old() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 0, begun);
+        schedule.note(Some("1"), Duration::ZERO, 0, begun);
         let later = begun + EVERY - Duration::from_secs(1);
         assert!(!schedule.is_due(MAX, later));
         assert!(schedule.is_due(MAX, begun + EVERY));
-        schedule.saw(Some("1"), 0, later);
+        schedule.note(Some("1"), Duration::ZERO, 0, later);
         assert!(schedule.is_due(MAX, begun + EVERY), "it was seen before");
-        schedule.saw(Some("2"), 0, later);
+        schedule.note(Some("2"), Duration::ZERO, 0, later);
         assert!(!schedule.is_due(MAX, begun + EVERY), "another node has made one");
         assert!(schedule.is_due(MAX, later + EVERY));
     }
@@ -410,7 +509,7 @@ mod tests {
     fn the_first_snapshot_is_due_an_interval_after_the_start() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(None, 0, begun + Duration::from_secs(9));
+        schedule.note(None, Duration::ZERO, 0, begun + Duration::from_secs(9));
         assert!(!schedule.is_due(MAX, begun + EVERY / 2));
         assert!(schedule.is_due(MAX, begun + EVERY));
     }
@@ -419,21 +518,22 @@ mod tests {
     fn a_snapshot_is_due_when_the_stream_has_grown_by_a_quarter_of_what_it_may_hold() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 3_500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_900, begun);
         assert!(!schedule.is_due(MAX, begun), "it is not known when that came");
-        schedule.saw(Some("1"), 500, begun);
-        schedule.saw(Some("1"), 1_499, begun);
+        schedule.note(Some("1"), Duration::ZERO, 500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_499, begun);
         assert!(!schedule.is_due(MAX, begun));
-        schedule.saw(Some("1"), 1_500, begun);
+        schedule.note(Some("1"), Duration::ZERO, 1_500, begun);
         assert!(schedule.is_due(MAX, begun));
         assert!(!schedule.is_due(None, begun), "it may grow without a limit");
-        schedule.saw(Some("2"), 1_500, begun);
+        schedule.note(Some("2"), Duration::ZERO, 1_500, begun);
         assert!(!schedule.is_due(MAX, begun), "there is a new one");
     }
 
     #[test]
     fn a_stream_is_crowded_if_it_is_half_full_and_another_snapshot_makes_room() {
-        let state = |bytes, first| StreamState { begins: 1, first, last: 90, bytes, max_bytes: MAX };
+        let state =
+            |bytes, first| StreamState { epoch: None, begins: 1, first, last: 90, bytes, max_bytes: MAX };
         assert!(!is_crowded(&state(1_999, 10), None));
         assert!(is_crowded(&state(2_000, 10), None));
         assert!(is_crowded(&state(4_000, 10), Some(50)));
@@ -445,15 +545,38 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_is_due_while_the_stream_has_half_of_what_it_may_hold() {
+        let begun = Instant::now();
+        let mut schedule = Schedule::new(EVERY, begun);
+        schedule.note(Some("1"), Duration::ZERO, 2_000, begun);
+        assert!(schedule.is_due(MAX, begun));
+        schedule.note(Some("2"), Duration::ZERO, 2_000, begun);
+        assert!(schedule.is_due(MAX, begun), "the second makes room");
+        schedule.note(Some("3"), Duration::ZERO, 1_999, begun);
+        assert!(!schedule.is_due(MAX, begun));
+        assert!(!schedule.is_due(None, begun), "it may grow without a limit");
+    }
+
+    #[test]
+    fn the_age_of_a_snapshot_counts_though_this_node_has_just_started() {
+        let begun = Instant::now() + EVERY;
+        let mut schedule = Schedule::new(EVERY, begun);
+        let left = Duration::from_secs(1);
+        schedule.note(Some("1"), EVERY - left, 0, begun);
+        assert!(!schedule.is_due(MAX, begun));
+        assert!(schedule.is_due(MAX, begun + left));
+    }
+
+    #[test]
     fn a_snapshot_is_due_when_a_node_asks_but_not_again_at_once() {
         let begun = Instant::now();
         let mut schedule = Schedule::new(EVERY, begun);
-        schedule.saw(Some("1"), 0, begun);
+        schedule.note(Some("1"), Duration::ZERO, 0, begun);
         assert!(schedule.ask(begun));
         assert!(!schedule.ask(begun), "it is known");
         assert!(schedule.is_due(MAX, begun));
         schedule.made(begun);
-        schedule.saw(Some("2"), 0, begun);
+        schedule.note(Some("2"), Duration::ZERO, 0, begun);
         assert!(!schedule.is_due(MAX, begun));
         assert!(!schedule.ask(begun + ASKED_INTERVAL / 2));
         assert!(!schedule.is_due(MAX, begun + ASKED_INTERVAL / 2));

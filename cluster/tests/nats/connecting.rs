@@ -1,9 +1,10 @@
 //! What the operator is told if NATS cannot be used.
 
+use async_nats::jetstream::{self, stream::Config};
 use cluster::{
-    Connection, Trouble,
+    Connection, NatsSettings, Trouble,
     connection::CannotConnect,
-    settings::{Login, Secret},
+    settings::{Login, Replicas, Secret},
     stream::LogStream,
 };
 use nats_fixture::Nats;
@@ -110,7 +111,7 @@ async fn a_server_that_takes_only_small_messages_is_told() {
 async fn replicas_that_are_not_to_be_had_are_told() {
     let Some(nats) = Nats::one().await else { return };
     let mut settings = settings(&nats);
-    settings.replicas = "3".parse().unwrap();
+    settings.replicas = Some(Replicas::THREE);
     let stream = LogStream::new(connect(&settings).await, &settings);
     assert_eq!(stream.open().await, Err(Trouble::TooFewServers { replicas: 3 }));
 }
@@ -119,8 +120,23 @@ async fn replicas_that_are_not_to_be_had_are_told() {
 async fn room_that_is_not_to_be_had_is_told() {
     let Some(nats) = Nats::one().await else { return };
     let mut settings = settings(&nats);
-    settings.max_log_bytes = 1 << 40;
+    settings.max_log_bytes = Some(1 << 40);
     let stream = LogStream::new(connect(&settings).await, &settings);
     let trouble = stream.open().await.unwrap_err();
     assert!(matches!(trouble, Trouble::NoRoom(_)), "{trouble}");
+}
+
+#[tokio::test]
+async fn replicas_and_the_size_of_the_log_fit_the_servers_unless_they_are_told() {
+    let Some(nats) = Nats::one().await else { return };
+    let settings = NatsSettings { max_log_bytes: None, ..settings(&nats) };
+    let connection = connect(&settings).await;
+    let context = jetstream::new(connection.client().clone());
+    // The server has 8 GB.
+    let other = Config { name: "other".to_owned(), max_bytes: 6 << 30, ..Config::default() };
+    context.create_stream(other).await.unwrap();
+    let state = LogStream::new(connection, &settings).open().await.unwrap();
+    assert_eq!(state.max_bytes, Some(1 << 30));
+    let stream = context.get_stream("qchat_log").await.unwrap();
+    assert_eq!(stream.cached_info().config.num_replicas, 1);
 }

@@ -19,7 +19,6 @@ use cluster::{
     reader::{Reader, Start},
     snapshots::Snapshots,
     stream::LogStream,
-    transport::NatsTransport,
 };
 use domain::{LogClock, LogSettings, Rules, Seq, Timestamp};
 use engine::{
@@ -28,10 +27,11 @@ use engine::{
         envelope::Founding,
         replicated::{self, Opening},
         status,
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
+    metrics::ReplicationMetrics,
     random,
-    storage::{LogState, ReplicaState, Store, export},
+    storage::{LogState, ReplicaState, Store},
 };
 use nats_fixture::Nats;
 use redb::{StorageBackend, backends::InMemoryBackend};
@@ -122,19 +122,17 @@ impl Harness for Streamed {
             let state = ReplicaState::beginning(0, founding.settings, LogClock::default());
             store.begin_replica(None, log, &state).unwrap();
         }
+        let end = StreamEnd::at(joined.stream.last);
+        let applied = store.producers().unwrap().into_iter();
         let (reader, deliveries) = Reader::new(Start {
             stream: stream.clone(),
             snapshots,
             folder: self.folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
-            applied: store
-                .producers()
-                .unwrap()
-                .into_iter()
-                .map(|(sender, known)| (sender, known.number))
-                .collect(),
-            check: |file| export::check(file).map(drop),
+            rules: (Rules::OLDEST, Rules::NEWEST),
+            applied: applied.map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: sender.clone(),
         })
         .await;
@@ -142,13 +140,14 @@ impl Harness for Streamed {
         let opening = Opening {
             me: founder.me,
             published: u64::from(joined.is_founder),
-            transport: NatsTransport::new(stream),
+            transport: reader.transport(),
             deliveries,
-            newest: joined.stream.last,
+            end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
             status: sender,
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         // The reader ends when everything of this node was published and read back.

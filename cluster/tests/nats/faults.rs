@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use cluster::Trouble;
 use engine::command_log::transport::Delivery;
 use nats_fixture::Nats;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use crate::support::{Node, number, within};
+use crate::support::{Node, number, settings, until, within};
 
 /// How long it may take until messages are taken and read again.
 const BACK: Duration = Duration::from_secs(10);
@@ -131,6 +132,31 @@ async fn a_server_that_follows_may_die_without_anyone_noticing() {
     println!("follower killed: not acknowledged for {unacknowledged:?}, not read for {unread:?}");
     assert!(unacknowledged < BACK && unread < BACK, "{unacknowledged:?}, {unread:?}");
     load.end().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_server_has_lost_the_others_says_so_though_nobody_writes_and_tries_another() {
+    let Some(mut nats) = Nats::three().await else { return };
+    let mut settings = settings(&nats);
+    settings.servers = nats.url(2).parse().unwrap();
+    settings.discover = false;
+    let node = Node::with(settings).await;
+    let mut reader = node.read_after(0).await;
+    node.publish_all(1..11).await;
+    reader.expect(1, 1..11).await;
+    let connects = node.stream.connection().connects();
+    nats.kill(0);
+    nats.kill(1);
+    let killed = Instant::now();
+    reader.until_it_says(&Trouble::NoLeader.to_string()).await;
+    println!("two of three killed: noticed after {:?}", killed.elapsed());
+    assert!(killed.elapsed() < 3 * BACK, "{:?}", killed.elapsed());
+    assert_eq!(node.stream.look().await, Err(Trouble::NoLeader));
+    until(async || (node.stream.connection().connects() > connects).then_some(())).await;
+    nats.start(0).await;
+    node.publish(11).await;
+    reader.expect(11, 11..12).await;
+    reader.reads().await;
 }
 
 #[tokio::test]

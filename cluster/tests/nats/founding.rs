@@ -1,18 +1,26 @@
 //! Making the stream, recognising it, and founding a log in it.
 
+use std::fs;
+
 use async_nats::jetstream::{
     self,
     stream::{Config, DiscardPolicy},
 };
 use cluster::{
     Trouble,
+    join::{Founder, try_join},
+    snapshots::About,
     stream::{Founded, LogStream},
 };
-use engine::command_log::transport::{Incarnation, MessageId};
+use domain::{LogSettings, Seq, Timestamp};
+use engine::command_log::{
+    envelope::Founding,
+    transport::{Incarnation, MessageId},
+};
 use futures_util::future::join_all;
 use nats_fixture::Nats;
 
-use crate::support::{Node, connect, message, settings};
+use crate::support::{EPOCH, NODE, Node, connect, message, settings};
 
 #[tokio::test]
 async fn of_three_that_found_a_log_at_once_one_succeeds() {
@@ -80,6 +88,43 @@ async fn a_log_that_is_founded_again_begins_at_a_place() {
 }
 
 #[tokio::test]
+async fn a_node_with_nothing_founds_no_log_where_there_are_snapshots_of_one() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let jetstream = jetstream::new(node.stream.connection().client().clone());
+    jetstream.delete_stream("qchat_log").await.unwrap();
+    let file = node.folder.path().join("made");
+    fs::write(&file, "whatever is in it").unwrap();
+    let at = Timestamp::default();
+    let about = About { format: 1, epoch: EPOCH, place: 42, seq: Seq(7), rules: 1, at, follows: None };
+    node.snapshots.upload(&file, about).await.unwrap();
+
+    let founding = |base| Founding {
+        settings: LogSettings::default(),
+        seq: Seq::ZERO,
+        at: Timestamp::default(),
+        base,
+        clock_offset: 0,
+    };
+    let founder = |base| Founder { me: NODE, uptime_millis: 0, epoch: EPOCH, founding: founding(base) };
+    let refused = try_join(&node.stream, &node.snapshots, &founder(None)).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "the stream qchat_log is empty, but there is a snapshot of place 42 of its log: restore it from a backup, found the log again from a node that has it, or delete the bucket of the snapshots to begin with nothing"
+    );
+    assert_eq!(node.stream.look().await, Ok(None), "it was not made either");
+    let state = node.stream.create(1).await.unwrap();
+    assert!(try_join(&node.stream, &node.snapshots, &founder(None)).await.is_err());
+    assert_eq!(node.stream.look().await, Ok(Some(state)));
+    // One that has what was in it does.
+    let joined = try_join(&node.stream, &node.snapshots, &founder(Some(0))).await.unwrap();
+    assert!(joined.is_founder);
+    // And then there is a log to be joined.
+    let joined = try_join(&node.stream, &node.snapshots, &founder(None)).await.unwrap();
+    assert_eq!(joined.founding, Some(founding(Some(0))));
+}
+
+#[tokio::test]
 async fn a_stream_that_is_anothers_is_named_and_left_alone() {
     let Some(nats) = Nats::one().await else { return };
     let settings = settings(&nats);
@@ -115,7 +160,7 @@ async fn a_stream_with_weaker_settings_is_named_and_left_alone() {
     let Some(nats) = Nats::one().await else { return };
     let node = Node::join(&nats).await;
     let mut strict = node.settings.clone();
-    strict.replicas = "3".parse().unwrap();
+    strict.replicas = Some(cluster::settings::Replicas::THREE);
     let strict = LogStream::new(node.stream.connection().clone(), &strict);
     assert_eq!(
         strict.open().await.unwrap_err().to_string(),

@@ -56,6 +56,19 @@ async fn a_rotation_on_one_node_holds_on_all() {
 }
 
 #[tokio::test]
+async fn keys_that_are_deleted_while_nodes_run_are_put_back() {
+    let Some(nats) = Nats::one().await else { return };
+    let (one, other) = (shared(&nats).await, shared(&nats).await);
+    let both = SessionKeys { old: Some(keys(1).current), ..keys(2) };
+    let followed = watch::Sender::new(one.agree(both).await.unwrap());
+    let follower = tokio::spawn(async move { one.follow(&followed).await });
+    let context = jetstream::new(connect(&settings(&nats)).await.client().clone());
+    context.delete_key_value("qchat_keys").await.unwrap();
+    until(async || (other.read().await == Ok(Some(both))).then_some(())).await;
+    follower.abort();
+}
+
+#[tokio::test]
 async fn what_is_done_to_the_files_of_one_node_is_done_for_all() {
     let Some(nats) = Nats::one().await else { return };
     let node = shared(&nats).await;
@@ -87,26 +100,6 @@ async fn of_two_rotations_at_once_one_holds() {
     assert_eq!(rotated[0], rotated[1]);
     assert_eq!(rotated[0].old, Some(keys(1).current));
     assert_eq!(nodes[0].read().await, Ok(Some(rotated[0])));
-}
-
-#[tokio::test]
-async fn keys_that_are_deleted_are_put_back_by_a_node_that_has_them() {
-    let Some(nats) = Nats::one().await else { return };
-    let (node, other) = (shared(&nats).await, shared(&nats).await);
-    let both = SessionKeys { old: Some(keys(1).current), ..keys(2) };
-    let followed = watch::Sender::new(node.agree(both).await.unwrap());
-    let kept = followed.subscribe();
-    let follower = tokio::spawn(async move { node.follow(&followed).await });
-    let client = connect(&settings(&nats)).await;
-    let jetstream = jetstream::new(client.client().clone());
-    let put_back = async || until(async || (other.read().await == Ok(Some(both))).then_some(())).await;
-    let bucket = jetstream.get_key_value("qchat_keys").await.unwrap();
-    bucket.purge("current").await.unwrap();
-    put_back().await;
-    jetstream.delete_key_value("qchat_keys").await.unwrap();
-    put_back().await;
-    assert_eq!(*kept.borrow(), both);
-    follower.abort();
 }
 
 #[tokio::test]

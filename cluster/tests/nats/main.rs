@@ -5,6 +5,7 @@
 mod connecting;
 mod contract;
 mod faults;
+mod found_again;
 mod founding;
 mod keys;
 mod making;

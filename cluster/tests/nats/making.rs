@@ -1,6 +1,6 @@
 //! Making snapshots: the stream is purged, new nodes begin with a snapshot, and what was removed is gone.
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use async_nats::jetstream;
 use cluster::snapshots::About;
@@ -121,4 +121,19 @@ async fn a_node_that_has_a_hole_asks_for_a_snapshot_and_goes_on() {
     until(async || (!places(&members[0]).await.is_empty()).then_some(())).await;
     let second = Member::start(&nats, "b", NEVER).await;
     assert_eq!(second.export(), members[0].export());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_cannot_make_snapshots_leaves_it_to_another() {
+    let Some(nats) = Nats::one().await else { return };
+    let members = Member::start_all(&nats, &["a", "b"], OFTEN).await;
+    let mut duty = members[0].duty.clone();
+    within(duty.wait_for(|is_mine| *is_mine)).await.unwrap();
+    fs::remove_dir_all(&members[0].for_snapshots).unwrap();
+    members[0].start_chat().await;
+    let place = members[0].place();
+    until(async || places(&members[0]).await.first().is_some_and(|newest| *newest >= place).then_some(()))
+        .await;
+    assert!(!*duty.borrow());
+    assert!(*members[1].duty.borrow());
 }

@@ -1,6 +1,6 @@
 //! A node of a cluster with everything but its pages: its log, who is online, and what it does for all.
 
-use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use cluster::{
     ephemeral::{Ephemeral, EphemeralParts},
@@ -11,7 +11,6 @@ use cluster::{
         maker::{Made, MakerParts, SnapshotMaker},
     },
     stream::LogStream,
-    transport::NatsTransport,
 };
 use domain::{
     Body, ChatId, Command, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp, User, UserId, Visibility,
@@ -25,15 +24,16 @@ use engine::{
         envelope::{FORMAT, Founding},
         replicated::{self, Opening},
         status::{self, Part, StatusReceiver},
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     fanout::Fanout,
     lobby::Lobby,
+    metrics::ReplicationMetrics,
     nodes::{members::Standing, message::Versions},
     presence::{GRACE, MemberGuard, NodeId, OnlineGuard, Presence},
     progress::Progress,
     random,
-    storage::{LogState, ReplicaState, Store, export},
+    storage::{LogState, ReplicaState, Store},
     writer::{Writer, WriterHealth},
 };
 use nats_fixture::Nats;
@@ -63,6 +63,8 @@ pub(crate) struct Member {
     presence: Arc<Presence>,
     sequencer: Arc<dyn Sequencer>,
     tasks: Vec<JoinHandle<()>>,
+    /// Where it makes snapshots. It cannot if this is removed.
+    pub(crate) for_snapshots: PathBuf,
     _folder: TempDir,
 }
 
@@ -114,23 +116,24 @@ impl Member {
             }
             // Its beginning was purged, so there is a snapshot.
             None => {
-                let loaded = snapshots.load_newest(joined.epoch, &store, folder.path()).await.unwrap();
+                let loaded = snapshots
+                    .load_newest(joined.epoch, (Rules::OLDEST, Rules::NEWEST), &store, folder.path())
+                    .await
+                    .unwrap();
                 assert_eq!(loaded.map(|about| about.epoch), Some(joined.epoch));
             }
         }
+        let end = StreamEnd::at(joined.stream.last);
+        let applied = store.producers().unwrap().into_iter();
         let (reader, deliveries) = Reader::new(Start {
             stream: stream.clone(),
             snapshots: snapshots.clone(),
             folder: folder.path().to_owned(),
             epoch: joined.epoch,
             reached: store.replica().unwrap().unwrap().place,
-            applied: store
-                .producers()
-                .unwrap()
-                .into_iter()
-                .map(|(sender, known)| (sender, known.number))
-                .collect(),
-            check: |file| export::check(file).map(drop),
+            rules: (Rules::OLDEST, Rules::NEWEST),
+            applied: applied.map(|(sender, newest)| (sender, newest.number)).collect(),
+            end: end.clone(),
             status: sender.clone(),
         })
         .await;
@@ -138,13 +141,14 @@ impl Member {
         let opening = Opening {
             me,
             published: u64::from(joined.is_founder),
-            transport: NatsTransport::new(stream.clone()),
+            transport: reader.transport(),
             deliveries,
-            newest: joined.stream.last,
+            end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
             clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
             status: sender.clone(),
+            metrics: ReplicationMetrics::default(),
         };
         let (sequencer, log, batcher) = replicated::open(&store, opening).unwrap();
         let clock = clock::system();
@@ -167,6 +171,16 @@ impl Member {
 
         let duty = watch::Sender::new(false);
         let on_duty = duty.subscribe();
+        let for_snapshots = folder.path().join("made");
+        fs::create_dir(&for_snapshots).unwrap();
+        let maker = SnapshotMaker::new(MakerParts {
+            stream: stream.clone(),
+            snapshots: snapshots.clone(),
+            store: Arc::clone(&store),
+            duty: on_duty.clone(),
+            folder: for_snapshots.clone(),
+            interval,
+        });
         let parts = EphemeralParts {
             me,
             versions: Versions { formats: (FORMAT, FORMAT), rules: (Rules::OLDEST, Rules::NEWEST) },
@@ -174,17 +188,10 @@ impl Member {
             store: Arc::clone(&store),
             lobby: Arc::clone(&lobby),
             status: sender,
+            resigned: maker.resigned(),
             duty,
         };
         let ephemeral = Arc::new(Ephemeral::new(connection, &settings, parts));
-        let maker = SnapshotMaker::new(MakerParts {
-            stream: stream.clone(),
-            snapshots: snapshots.clone(),
-            store: Arc::clone(&store),
-            duty: on_duty.clone(),
-            folder: folder.path().to_owned(),
-            interval,
-        });
         let made = maker.made();
         let (telling, standing) = (Arc::clone(&ephemeral), ephemeral.standing());
         let present = Arc::clone(&presence);
@@ -219,6 +226,7 @@ impl Member {
             presence,
             sequencer: Arc::new(sequencer),
             tasks,
+            for_snapshots,
             _folder: folder,
         }
     }

@@ -6,12 +6,15 @@ use async_nats::jetstream::{self, stream::DiscardPolicy};
 use bytes::Bytes;
 use cluster::Trouble;
 use domain::Epoch;
-use engine::command_log::transport::{Delivery, MessageId, NotPublished, Transport};
+use engine::command_log::{
+    status::{LogStatus, Part},
+    transport::{Delivery, MessageId, NotPublished, Transport},
+};
 use futures_util::StreamExt;
 use nats_fixture::{Nats, Slow};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{EPOCH, NODE, Node, message_of, settings, until, within};
+use crate::support::{EPOCH, NODE, Node, Running, message, message_of, settings, until, within};
 
 #[tokio::test]
 async fn what_is_published_is_read_in_its_order_by_all() {
@@ -164,19 +167,18 @@ async fn a_stream_that_is_deleted_is_told_and_so_is_one_that_is_made_anew() {
     jetstream.delete_stream("qchat_log").await.unwrap();
     let deleted = "the stream qchat_log has been deleted: restore it from a backup, or found the log again";
     assert_eq!(reader.complaint().await, deleted);
-    // Nor is anything put into what takes its place.
-    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
-    let other = Node::join(&nats).await;
-    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
-    other.publish_all(1..4).await;
+    assert_eq!(node.try_publish(11).await, Err(NotPublished::NoStream));
+
+    node.stream.create(1).await.unwrap();
+    node.publish_all(1..4).await;
     reader
         .until_it_says("the stream qchat_log ends at place 3, and this node has applied 10: messages were lost, or an old backup was restored")
         .await;
 
     for number in 4..20 {
         let id = MessageId { from: NODE, number };
-        let message = message_of(Epoch::from_bytes([8; 10]), number);
-        other.transport.publish(id, message).await.unwrap();
+        let other = message_of(Epoch::from_bytes([8; 10]), number);
+        node.transport.publish(id, other).await.unwrap();
     }
     reader.until_it_says("the stream qchat_log holds another log than this node: it was founded anew").await;
 
@@ -185,34 +187,80 @@ async fn a_stream_that_is_deleted_is_told_and_so_is_one_that_is_made_anew() {
     node.stream.create(1).await.unwrap();
     for number in 1..13 {
         let id = MessageId { from: NODE, number: number + 100 };
-        other.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
+        node.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
     }
     reader.expect(11, 11..13).await;
-    node.publish(13).await;
-    reader.expect(13, 13..14).await;
 }
 
 #[tokio::test]
-async fn a_stream_that_lost_its_end_and_went_on_is_not_taken_for_the_one_that_was_read() {
+async fn a_stream_that_lost_its_end_and_got_another_is_told_and_neither_read_nor_written_to() {
     let Some(nats) = Nats::one().await else { return };
     let node = Node::join(&nats).await;
     let mut reader = node.read_after(0).await;
     node.publish_all(1..11).await;
     reader.expect(1, 1..11).await;
+    let publish = async |reader: &Running, number| {
+        reader.transport.publish(MessageId { from: NODE, number }, message(number)).await
+    };
+    assert_eq!(publish(&reader, 11).await, Ok(()));
+    reader.expect(11, 11..12).await;
+
     let jetstream = jetstream::new(node.stream.connection().client().clone());
     jetstream.delete_stream("qchat_log").await.unwrap();
-    // An old backup is restored, and a node that had no more goes on from it.
-    let other = Node::join(&nats).await;
-    let publish = async |number| {
-        let id = MessageId { from: NODE, number: number + 100 };
-        other.transport.publish(id, message_of(EPOCH, number)).await.unwrap();
-    };
-    for number in (1..6).chain(21..31) {
-        publish(number).await;
-    }
-    let line = "the stream qchat_log has another message at place 10 than this node has applied: an old backup of it was restored, and the log went on from there. Go on from this node by founding the log again, or give this node an empty data folder to take over what is in the stream";
+    node.stream.create(1).await.unwrap();
+    // Seven of them are still there, and the places of the others are taken.
+    node.publish_all(1..8).await;
+    node.publish_all(108..113).await;
+    let line = "the stream qchat_log has another message at place 11 than this node has applied: messages were lost and others took their places, or an old backup was restored";
     reader.until_it_says(line).await;
-    assert_eq!(node.try_publish(11).await, Err(NotPublished::OtherStream));
+    assert_eq!(publish(&reader, 12).await, Err(NotPublished::NotRead));
+    node.publish_all(113..121).await;
+    // A process that is started afterwards knows it by what it has applied.
+    let mut later = node.read_after(11).await;
+    for reader in [&mut reader, &mut later] {
+        reader.until_it_says(line).await;
+        assert!(reader.deliveries.try_recv().is_err(), "it read on");
+    }
+    assert_eq!(publish(&later, 12).await, Err(NotPublished::NotRead));
+    // One that has not applied what is lost reads on.
+    node.read_after(7).await.expect(8, 108..121).await;
+    assert_eq!(node.stream.look().await.unwrap().unwrap().last, 20);
+}
+
+#[tokio::test]
+async fn after_a_reconnect_nothing_is_published_before_the_stream_is_looked_at() {
+    let Some(mut nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let mut reader = node.read_after(0).await;
+    node.publish(1).await;
+    reader.expect(1, 1..2).await;
+    nats.kill(0);
+    let publishing = |number| reader.transport.publish(MessageId { from: NODE, number }, message(number));
+    assert!(publishing(2).await.is_err());
+    nats.start(0).await;
+    until(async || publishing(2).await.ok()).await;
+    let seen = *reader.seen.borrow();
+    assert!(seen.restarts > 0, "it was looked at again: {seen:?}");
+    reader.expect(2, 2..3).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stands_still_knows_how_far_the_stream_goes() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let mut reader = node.read_after(0).await;
+    node.publish(1).await;
+    reader.expect(1, 1..2).await;
+    reader.told.set(Part::Applier, LogStatus::Live { behind: 0 });
+    node.publish_all(2..2_001).await;
+    until(async || (reader.end.newest() == 2_000).then_some(())).await;
+    assert_eq!(reader.end.owed(), 0, "it was never away");
+    // It was away, and does not know yet that it was only for a moment.
+    node.stream.connection().client().force_reconnect().await.unwrap();
+    let told = reader.until_part(Part::Applier, |status| !status.is_ready()).await;
+    assert!(matches!(told, LogStatus::CatchingUp { behind: 1_900.. }), "{told}");
+    assert_eq!(reader.end.owed(), 2_000);
+    reader.expect(2, 2..2_001).await;
 }
 
 #[tokio::test]
@@ -290,7 +338,7 @@ async fn a_purge_beyond_what_was_read_is_noticed_though_no_message_follows() {
 async fn a_full_stream_is_told_and_takes_messages_again_when_it_was_purged() {
     let Some(nats) = Nats::one().await else { return };
     let mut settings = settings(&nats);
-    settings.max_log_bytes = 1 << 20;
+    settings.max_log_bytes = Some(1 << 20);
     let node = Node::with(settings).await;
     let big = Bytes::from(vec![0; 100 * 1024]);
     let mut number = 0;

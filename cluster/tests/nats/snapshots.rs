@@ -5,19 +5,23 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use async_nats::jetstream;
 use bytes::Bytes;
 use cluster::snapshots::{About, Snapshot, TransferError};
-use domain::{Epoch, Seq};
-use engine::{command_log::transport::Delivery, storage::export::ExportError};
+use domain::{Epoch, LogClock, LogSettings, Rules, Seq, Timestamp};
+use engine::{
+    command_log::transport::Delivery,
+    storage::{LogState, ReplicaState, Store},
+};
 use futures_util::StreamExt;
 use nats_fixture::Nats;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{EPOCH, Node, UNFIT};
+use crate::support::{EPOCH, Node};
 
 /// More than five parts, the last of which is not full.
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
 
 fn about(place: u64) -> About {
-    About { format: 1, epoch: EPOCH, place, seq: Seq(place * 10), rules: 1 }
+    let (epoch, at) = (EPOCH, Timestamp(place));
+    About { format: 1, epoch, place, seq: Seq(place * 10), rules: 1, at, follows: None }
 }
 
 fn content(place: u64) -> Vec<u8> {
@@ -26,9 +30,30 @@ fn content(place: u64) -> Vec<u8> {
     content
 }
 
+/// Returns what a database has that has applied everything up to a place.
+fn state(about: About) -> Vec<u8> {
+    let store = Store::replica_in_memory().unwrap();
+    let log = LogState { epoch: about.epoch, seq: about.seq, at: Timestamp::default() };
+    let settings = LogSettings { rules: Rules(about.rules), ..LogSettings::default() };
+    let state = ReplicaState::beginning(about.place, settings, LogClock::default());
+    store.begin_replica(None, log, &state).unwrap();
+    let mut bytes = Vec::new();
+    store.read(Timestamp::default()).unwrap().export(&mut bytes).unwrap();
+    bytes
+}
+
 async fn upload(node: &Node, about: About) -> Snapshot {
+    upload_content(node, about, content(about.place)).await
+}
+
+/// Uploads a snapshot that can be loaded.
+async fn upload_state(node: &Node, about: About) -> Snapshot {
+    upload_content(node, about, state(about)).await
+}
+
+async fn upload_content(node: &Node, about: About, content: Vec<u8>) -> Snapshot {
     let file = node.folder.path().join("made");
-    fs::write(&file, content(about.place)).unwrap();
+    fs::write(&file, content).unwrap();
     node.snapshots.upload(&file, about).await.unwrap()
 }
 
@@ -144,12 +169,12 @@ async fn a_reader_loads_the_newest_snapshot_where_the_stream_does_not_reach_back
     let node = Node::join(&nats).await;
     node.publish_all(1..21).await;
     for place in [4, 8, 15] {
-        upload(&node, about(place)).await;
+        upload_state(&node, about(place)).await;
     }
     node.stream.purge_before(9).await.unwrap();
     let mut reader = node.read_after(0).await;
     let Delivery::Replace { file, place: 15 } = reader.next().await else { panic!("no snapshot") };
-    assert!(fs::read(&file).unwrap() == content(15));
+    assert!(fs::read(&file).unwrap() == state(about(15)));
     reader.expect(16, 16..21).await;
     node.publish(21).await;
     reader.expect(21, 21..22).await;
@@ -160,45 +185,57 @@ async fn a_reader_loads_the_newest_snapshot_where_the_stream_does_not_reach_back
 }
 
 #[tokio::test]
+async fn a_reader_loads_the_newest_snapshot_that_it_can_use() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    node.publish_all(1..21).await;
+    upload_state(&node, about(12)).await;
+    // Intact, and not what a database can be loaded from.
+    upload(&node, about(13)).await;
+    // Of another place than it says.
+    upload_content(&node, about(14), state(about(12))).await;
+    // For a newer program.
+    upload_state(&node, About { rules: 9, ..about(15) }).await;
+    node.stream.purge_before(11).await.unwrap();
+    let newer = upload_state(&node, About { format: 9, ..about(16) }).await;
+    let mut reader = node.read_after(0).await;
+    let Delivery::Replace { place: 12, .. } = reader.next().await else { panic!("another snapshot") };
+    reader.expect(13, 13..21).await;
+
+    // What is wrong with the oldest of those that are left is told.
+    node.stream.purge_before(15).await.unwrap();
+    let mut reader = node.read_after(0).await;
+    reader
+        .until_it_says(
+            "the snapshot of place 14 could not be loaded: it has something else than its name says",
+        )
+        .await;
+    node.stream.purge_before(16).await.unwrap();
+    reader
+        .until_it_says("the snapshot of place 15 could not be loaded: the rules 9 hold there, and this Qchat decides by the rules 1 to 1: upgrade this node")
+        .await;
+    node.stream.purge_before(17).await.unwrap();
+    reader
+        .until_it_says("the snapshot of place 16 could not be loaded: it has format 9, and this Qchat reads up to 1: upgrade this node")
+        .await;
+    node.snapshots.delete(&newer).await.unwrap();
+    upload_state(&node, about(16)).await;
+    let Delivery::Replace { place: 16, .. } = reader.next().await else { panic!("another snapshot") };
+    reader.expect(17, 17..21).await;
+}
+
+#[tokio::test]
 async fn a_reader_loads_the_snapshot_before_a_damaged_one() {
     let Some(nats) = Nats::one().await else { return };
     let node = Node::join(&nats).await;
     node.publish_all(1..11).await;
-    upload(&node, about(5)).await;
-    upload(&node, about(8)).await;
+    upload_state(&node, about(5)).await;
+    upload_state(&node, about(8)).await;
     bucket(&node).await.delete_message(parts(&node).await[0]).await.unwrap();
     node.stream.purge_before(6).await.unwrap();
     let mut reader = node.read_after(0).await;
     let Delivery::Replace { place: 5, .. } = reader.next().await else { panic!("another snapshot") };
     reader.expect(6, 6..11).await;
-}
-
-#[tokio::test]
-async fn a_reader_loads_the_snapshot_before_one_that_this_version_cannot_load_and_asks_for_another() {
-    let Some(nats) = Nats::one().await else { return };
-    let node = Node::join(&nats).await;
-    let client = node.stream.connection().client();
-    let mut asked = client.subscribe(node.snapshots.wanted().to_owned()).await.unwrap();
-    node.publish_all(1..11).await;
-    upload(&node, about(5)).await;
-    let file = node.folder.path().join("made");
-    fs::write(&file, UNFIT).unwrap();
-    node.snapshots.upload(&file, about(8)).await.unwrap();
-    node.stream.purge_before(6).await.unwrap();
-    let mut reader = node.read_after(0).await;
-    let Delivery::Replace { place: 5, .. } = reader.next().await else { panic!("another snapshot") };
-    reader.expect(6, 6..11).await;
-    // Where that one is no help.
-    node.stream.purge_before(8).await.unwrap();
-    let mut reader = node.read_after(0).await;
-    assert_eq!(
-        reader.complaint().await,
-        format!("the snapshot of place 8 could not be loaded: {}", ExportError::Newer)
-    );
-    crate::support::within(asked.next()).await.unwrap();
-    upload(&node, about(9)).await;
-    let Delivery::Replace { place: 9, .. } = reader.next().await else { panic!("another snapshot") };
-    reader.expect(10, 10..11).await;
 }
 
 #[tokio::test]
@@ -209,15 +246,15 @@ async fn a_reader_waits_for_a_snapshot_that_is_of_its_log_and_leaves_no_hole() {
     let mut asked = client.subscribe(node.snapshots.wanted().to_owned()).await.unwrap();
     node.publish_all(1..11).await;
     node.stream.purge_before(7).await.unwrap();
-    upload(&node, about(5)).await;
-    upload(&node, About { epoch: Epoch::from_bytes([8; 10]), ..about(9) }).await;
+    upload_state(&node, about(5)).await;
+    upload_state(&node, About { epoch: Epoch::from_bytes([8; 10]), ..about(9) }).await;
     let mut reader = node.read_after(3).await;
     assert_eq!(
         reader.complaint().await,
         "the stream qchat_log begins at place 7, this node has applied 3, and there is no snapshot in between: waiting for a node to make one"
     );
     crate::support::within(asked.next()).await.unwrap();
-    upload(&node, about(6)).await;
+    upload_state(&node, about(6)).await;
     let Delivery::Replace { place: 6, .. } = reader.next().await else { panic!("another snapshot") };
     reader.expect(7, 7..11).await;
     reader.reads().await;
@@ -229,14 +266,14 @@ async fn a_reader_of_a_node_that_differs_from_the_others_reads_a_snapshot_that_i
     let node = Node::join(&nats).await;
     node.publish_all(1..11).await;
     // This node may have made it, before it was known that it differs.
-    upload(&node, about(10)).await;
+    upload_state(&node, about(10)).await;
     let mut reader = node.read_after(0).await;
     reader.expect(1, 1..11).await;
     reader.standing.send_modify(|standing| standing.differs_at = Some(8));
     let line = "this node has decided differently from most others up to place 10 of the log: a snapshot takes the place of its database";
     reader.until_it_says(line).await;
     node.publish_all(11..14).await;
-    upload(&node, about(12)).await;
+    upload_state(&node, about(12)).await;
     let Delivery::Replace { place: 12, .. } = reader.next().await else { panic!("another snapshot") };
     reader.expect(13, 13..14).await;
     // That it still differs, as long as the others have not heard more of it, is not news.

@@ -1,6 +1,6 @@
 //! A node as far as this crate goes: it publishes, and reads.
 
-use std::{collections::HashMap, ops::Range, path::Path, time::Duration};
+use std::{collections::HashMap, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
@@ -10,15 +10,14 @@ use cluster::{
     stream::LogStream,
     transport::NatsTransport,
 };
-use domain::Epoch;
+use domain::{Epoch, Rules};
 use engine::{
     command_log::{
         envelope::{Content, Decoded, Envelope, decode, encode, epoch},
-        status::{self, LogStatus, Part, StatusReceiver},
-        transport::{Delivery, Incarnation, MessageId, NotPublished, Transport},
+        status::{self, LogStatus, Part, StatusReceiver, StatusSender},
+        transport::{Delivery, Incarnation, MessageId, NotPublished, StreamEnd, Transport},
     },
     nodes::members::Standing,
-    storage::export::ExportError,
 };
 use nats_fixture::Nats;
 use tempfile::TempDir;
@@ -34,17 +33,14 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const BETWEEN: Duration = Duration::from_millis(50);
 /// The epoch of the log of the tests.
 pub(crate) const EPOCH: Epoch = Epoch::from_bytes([7; 10]);
-/// What a snapshot begins with that cannot be loaded.
-pub(crate) const UNFIT: &[u8] = b"unfit";
 /// The node that publishes.
 pub(crate) const NODE: Incarnation = Incarnation::from_bytes([1; 10]);
 
-/// Returns settings for servers, with as many replicas as there are servers.
+/// Returns settings for servers.
 pub(crate) fn settings(nats: &Nats) -> NatsSettings {
     let urls = nats.urls();
     let mut settings = NatsSettings::of(urls.join(",").parse().unwrap());
-    settings.replicas = urls.len().to_string().parse().unwrap();
-    settings.max_log_bytes = 64 << 20;
+    settings.max_log_bytes = Some(64 << 20);
     settings
 }
 
@@ -106,6 +102,12 @@ pub(crate) struct Running {
     pub(crate) seen: watch::Receiver<Seen>,
     /// What the reader is told of this node among the others.
     pub(crate) standing: watch::Sender<Standing>,
+    /// How far the stream goes, as far as the reader knows.
+    pub(crate) end: StreamEnd,
+    /// What publishes beside the reader.
+    pub(crate) transport: NatsTransport,
+    /// How the log is doing.
+    pub(crate) told: StatusSender,
     status: StatusReceiver,
     task: JoinHandle<()>,
 }
@@ -136,11 +138,6 @@ impl Node {
         }
     }
 
-    /// Takes all but what begins as a text that the tests put in the place of a snapshot.
-    fn check(file: &Path) -> Result<(), ExportError> {
-        if std::fs::read(file).unwrap().starts_with(UNFIT) { Err(ExportError::Newer) } else { Ok(()) }
-    }
-
     /// Publishes a message once.
     pub(crate) async fn try_publish(&self, number: u64) -> Result<(), NotPublished> {
         self.transport.publish(MessageId { from: NODE, number }, message(number)).await
@@ -166,28 +163,29 @@ impl Node {
     /// Begins to read after a place.
     pub(crate) async fn read_after(&self, reached: u64) -> Running {
         let (sender, status) = status::channel();
+        let end = StreamEnd::default();
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
             folder: self.folder.path().to_owned(),
             epoch: EPOCH,
             reached,
-            // What is in the tests' messages is not looked at.
-            applied: HashMap::from([(NODE, u64::MAX)]),
-            check: Self::check,
-            status: sender,
+            rules: (Rules::OLDEST, Rules::NEWEST),
+            applied: HashMap::from([(NODE, reached)]),
+            end: end.clone(),
+            status: sender.clone(),
         })
         .await;
         let seen = reader.seen();
         let standing = watch::Sender::default();
-        let told = standing.subscribe();
+        let (told, transport) = (standing.subscribe(), reader.transport());
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = reader.run() => {}
                 () = reader.mend(told) => {}
             }
         });
-        Running { deliveries, seen, standing, status, task }
+        Running { deliveries, seen, standing, end, transport, told: sender, status, task }
     }
 }
 
@@ -217,15 +215,20 @@ impl Running {
         (&mut self.task).await.unwrap();
     }
 
-    /// Waits until it has this status.
-    async fn until(&mut self, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
+    /// Waits until a part has this status.
+    pub(crate) async fn until_part(&mut self, part: Part, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
         loop {
-            let status = self.status.of(Part::Stream);
+            let status = self.status.of(part);
             if is_it(&status) {
                 return status;
             }
             within(self.status.changed()).await;
         }
+    }
+
+    /// Waits until it has this status.
+    async fn until(&mut self, is_it: impl Fn(&LogStatus) -> bool) -> LogStatus {
+        self.until_part(Part::Stream, is_it).await
     }
 
     /// Waits until it reads.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,7 +11,7 @@ use domain::{Epoch, Rules};
 use postcard::ser_flavors::Size;
 use tokio::{
     sync::{Mutex, mpsc, oneshot, watch},
-    time::sleep,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,56 +20,79 @@ use super::{
     envelope::{Content, Envelope, MESSAGE_BYTES, encode},
     queue::Waiting,
     status::{LogStatus, Part, StatusSender},
-    transport::{Incarnation, MessageId, Transport},
+    transport::{Incarnation, MessageId, NotPublished, Transport},
 };
-use crate::clock::ReplicaClock;
+use crate::{
+    clock::ReplicaClock,
+    metrics::{self, ReplicationMetrics},
+};
 
 /// The maximum number of proposals in a message.
 const MESSAGE_PROPOSALS: usize = 256;
 /// The maximum number of messages of this node that are in the stream and have not been read yet. The next one waits.
 const UNREAD: u64 = 64;
+/// How long the next message may wait for that before it is told to the operator.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a message that is in the stream may take to be read, if none follows it. The servers may have lost it.
+const OVERDUE: Duration = Duration::from_secs(30);
 /// The wait before a message is published again. It doubles with every further attempt.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The maximum wait before a message is published again.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The maximum wait before a message is published again. Most that fail do so while the servers elect a leader, and people
+/// wait for it.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 
 /// The messages of this node that have not been read from the stream yet. Shared by both ends of the log.
 pub(super) struct InFlight {
-    /// The callers that wait for the outcomes of each message, by its number, in order.
-    callers: SyncMutex<VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>>,
+    unread: SyncMutex<Unread>,
     /// The number of the newest message of this node that was read.
     read: watch::Sender<u64>,
     /// The newest rules that were proposed here.
     rules: watch::Sender<Option<Rules>>,
-    epoch: RwLock<Epoch>,
     halted: CancellationToken,
+}
+
+/// The messages that have not been read.
+struct Unread {
+    /// The log that they are for.
+    epoch: Epoch,
+    /// The number of the newest message.
+    newest: u64,
+    /// The callers that wait for the outcomes of each message, by its number, in order.
+    callers: VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>,
 }
 
 impl InFlight {
     /// Creates it for a node that has published `published` messages.
     pub(super) fn new(epoch: Epoch, published: u64) -> Self {
         Self {
-            callers: SyncMutex::default(),
+            unread: SyncMutex::new(Unread { epoch, newest: published, callers: VecDeque::new() }),
             read: watch::Sender::new(published),
             rules: watch::Sender::new(None),
-            epoch: RwLock::new(epoch),
             halted: CancellationToken::new(),
         }
     }
 
     pub(super) fn epoch(&self) -> Epoch {
-        *self.epoch.read().unwrap_or_else(PoisonError::into_inner)
+        self.lock().epoch
     }
 
-    pub(super) fn set_epoch(&self, epoch: Epoch) {
-        *self.epoch.write().unwrap_or_else(PoisonError::into_inner) = epoch;
+    /// Begins with another log, which goes on from the one before. Everything that was not read from that is dropped: the
+    /// outcomes are unknown, and whoever wants them asks again, in the order in which they asked first.
+    pub(super) fn begin_epoch(&self, epoch: Epoch) {
+        let mut unread = self.lock();
+        unread.epoch = epoch;
+        unread.callers.clear();
+        let newest = unread.newest;
+        drop(unread);
+        self.note_read(newest);
     }
 
     /// Notes who waits for the outcomes of a message. In a log that is halted nobody can.
     fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) {
-        let mut all = self.lock();
+        let mut unread = self.lock();
+        unread.newest = number;
         if !self.halted.is_cancelled() {
-            all.push_back((number, callers));
+            unread.callers.push_back((number, callers));
         }
     }
 
@@ -77,19 +100,23 @@ impl InFlight {
     /// earlier messages are dropped: their outcome is unknown.
     pub(super) fn take(&self, number: u64) -> Vec<oneshot::Sender<Outcome>> {
         let mut taken = Vec::new();
-        let mut callers = self.lock();
-        while let Some((of, waiting)) = callers.pop_front_if(|(of, _)| *of <= number) {
+        let mut unread = self.lock();
+        while let Some((of, waiting)) = unread.callers.pop_front_if(|(of, _)| *of <= number) {
             if of == number {
                 taken = waiting;
             }
         }
-        drop(callers);
+        drop(unread);
+        self.note_read(number);
+        taken
+    }
+
+    fn note_read(&self, number: u64) {
         self.read.send_if_modified(|read| {
             let is_newer = number > *read;
             *read = number.max(*read);
             is_newer
         });
-        taken
     }
 
     pub(super) fn propose_rules(&self, rules: Rules) {
@@ -106,7 +133,7 @@ impl InFlight {
     /// Stops the log: nothing is published any more.
     pub(super) fn halt(&self) {
         self.halted.cancel();
-        self.lock().clear();
+        self.lock().callers.clear();
     }
 
     /// Waits until a message of this node was read.
@@ -115,8 +142,8 @@ impl InFlight {
         let _ = self.read.subscribe().wait_for(|read| *read >= number).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(u64, Vec<oneshot::Sender<Outcome>>)>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Unread> {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,6 +156,7 @@ pub struct Batcher<T> {
     from: Incarnation,
     clock: Arc<ReplicaClock>,
     status: StatusSender,
+    metrics: ReplicationMetrics,
 }
 
 /// What is to be published.
@@ -140,6 +168,8 @@ struct Work {
     number: u64,
     /// The rules that were proposed last.
     rules: Option<Rules>,
+    /// The log that the current message is for.
+    epoch: Epoch,
 }
 
 impl<T: Transport> Batcher<T> {
@@ -150,10 +180,11 @@ impl<T: Transport> Batcher<T> {
         in_flight: Arc<InFlight>,
         (from, published): (Incarnation, u64),
         clock: Arc<ReplicaClock>,
-        status: StatusSender,
+        (status, metrics): (StatusSender, ReplicationMetrics),
     ) -> Self {
-        let work = Mutex::new(Work { queue, current: None, number: published, rules: None });
-        Self { work, transport, in_flight, from, clock, status }
+        let epoch = in_flight.epoch();
+        let work = Mutex::new(Work { queue, current: None, number: published, rules: None, epoch });
+        Self { work, transport, in_flight, from, clock, status, metrics }
     }
 
     /// Publishes what is proposed, until nobody can propose any more and all messages of this node have been read back,
@@ -175,15 +206,37 @@ impl<T: Transport> Batcher<T> {
             if work.current.is_none() {
                 let Some(content) = self.next(work).await else { break };
                 let (from, number) = (self.from, work.number);
+                work.epoch = self.in_flight.epoch();
                 work.current = Some(Envelope { from, number, uptime_millis: 0, content });
             }
             if let Some(message) = work.current.as_mut() {
-                self.in_flight.has_read(message.number.saturating_sub(UNREAD)).await;
+                self.wait_for_room(message.number).await;
                 self.publish(message).await;
             }
             work.current = None;
+            if self.in_flight.epoch() != work.epoch {
+                // What waits may follow what was dropped with the log before.
+                while work.queue.try_recv().is_ok() {}
+            }
         }
         self.in_flight.has_read(work.number).await;
+    }
+
+    /// Waits until few enough of the messages before this one are in the stream and have not been read.
+    async fn wait_for_room(&self, number: u64) {
+        let read = self.in_flight.has_read(number.saturating_sub(UNREAD));
+        tokio::pin!(read);
+        if timeout(UNREAD_TIMEOUT, &mut read).await.is_err() {
+            self.status.set(Part::Publisher, LogStatus::Waiting(NotPublished::NotRead));
+            read.await;
+        }
+    }
+
+    /// Waits until the newest message is overdue to be read. Never returns if it is read before.
+    async fn is_overdue(&self, number: u64) {
+        if timeout(OVERDUE, self.in_flight.has_read(number)).await.is_ok() {
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Waits for proposals, and takes those that are waiting, or for rules. `None` if there are no proposals and nobody can
@@ -194,7 +247,13 @@ impl<T: Transport> Batcher<T> {
             Some(rules) = self.in_flight.rules_after(work.rules) => {
                 work.rules = Some(rules);
                 work.number += 1;
+                self.in_flight.push(work.number, Vec::new());
                 return Some(Content::Rules(rules));
+            }
+            // Whoever waits for a message that is lost learns that when a later one is read.
+            () = self.is_overdue(work.number) => {
+                work.number += 1;
+                return Some(Content::Proposals(Vec::new()));
             }
         };
         let (mut proposals, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -212,10 +271,13 @@ impl<T: Transport> Batcher<T> {
     }
 
     /// Publishes a message until it is in the stream: until that is acknowledged, or the message was read back, since an
-    /// answer may be lost.
+    /// answer may be lost. It is dropped when another log begins.
     async fn publish(&self, message: &mut Envelope) {
         let MessageId { from, number } = MessageId { from: self.from, number: message.number };
-        let mut wait = FIRST_WAIT;
+        let (begun, mut wait) = (Instant::now(), FIRST_WAIT);
+        if let Content::Proposals(proposals) = &message.content {
+            self.metrics.proposals.observe(f64::from(u32::try_from(proposals.len()).unwrap_or(u32::MAX)));
+        }
         loop {
             message.uptime_millis = u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX);
             let payload = match encode(self.in_flight.epoch(), message) {
@@ -231,12 +293,14 @@ impl<T: Transport> Batcher<T> {
                 () = self.in_flight.has_read(number) => Ok(()),
             };
             let Err(error) = published else { break };
+            self.metrics.publish_failures.inc();
             self.status.set(Part::Publisher, LogStatus::Waiting(error));
             tokio::select! {
                 () = sleep(wait) => wait = (wait * 2).min(LONGEST_WAIT),
                 () = self.in_flight.has_read(number) => break,
             }
         }
+        metrics::observe(&self.metrics.publish, begun.elapsed());
         self.status.set(Part::Publisher, LogStatus::Well);
     }
 }

@@ -31,10 +31,11 @@ use super::{
     parking::Parked,
     queue::{ProposalQueue, queue},
     status::{LogStatus, Part, StatusSender},
-    transport::{Delivery, Incarnation, Transport},
+    transport::{Delivery, Incarnation, StreamEnd, Transport},
 };
 use crate::{
     clock::ReplicaClock,
+    metrics::ReplicationMetrics,
     storage::{Advance, MARK_PLACES, Producer, Store, StoreError, export::ExportError},
 };
 
@@ -52,11 +53,12 @@ pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 /// How often it is tried to write to the database. redb accepts nothing more after some errors, so the process has to be
 /// started again then.
 const TRIES: u32 = 3;
-/// The wait before the second try. It doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The time between two lines of the log about messages that are skipped.
 const TELLING: Duration = Duration::from_secs(60);
-/// How long a node may always have something still to read before it counts as not ready.
+/// The wait before the second try. It doubles with each further one.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+/// The time within which a node has to reach what is the newest place of the stream at some moment, or else it counts as not
+/// ready.
 const LAG: Duration = Duration::from_secs(5);
 
 /// What a replicated log is opened with.
@@ -69,8 +71,8 @@ pub struct Opening<T> {
     pub transport: T,
     /// What was read from the stream, beginning after the place that the store has reached. The log ends when this does.
     pub deliveries: mpsc::Receiver<Delivery>,
-    /// The place of the newest message in the stream now.
-    pub newest: u64,
+    /// How far the stream goes now, and from now on.
+    pub end: StreamEnd,
     /// The oldest and the newest rules by which this process can decide.
     pub rules: (Rules, Rules),
     /// The clock of this node, which the log keeps at the time of the stream.
@@ -80,6 +82,8 @@ pub struct Opening<T> {
     pub checkpoint_after: Duration,
     /// Where the log tells how it is doing.
     pub status: StatusSender,
+    /// Where the log counts and measures.
+    pub metrics: ReplicationMetrics,
 }
 
 /// Opens a replicated log, which goes on where the store ends.
@@ -90,8 +94,8 @@ pub fn open<T: Transport>(
     store: &Store,
     opening: Opening<T>,
 ) -> Result<(ReplicatedSequencer, ReplicatedLog, Batcher<T>), StoreError> {
-    let Opening { me, published, transport, deliveries, newest, rules, clock, .. } = opening;
-    let Opening { checkpoint_after, status, .. } = opening;
+    let Opening { me, published, transport, deliveries, end, rules, clock, .. } = opening;
+    let Opening { checkpoint_after, status, metrics, .. } = opening;
     let applied = Applied::of(store)?;
     let in_flight = Arc::new(InFlight::new(applied.epoch, published));
     let (sender, receiver) = queue();
@@ -102,9 +106,9 @@ pub fn open<T: Transport>(
         Arc::clone(&in_flight),
         (me, published),
         Arc::clone(&clock),
-        status.clone(),
+        (status.clone(), metrics.clone()),
     );
-    let progress = if newest <= applied.place { Progress::Live } else { Progress::CatchingUp };
+    let progress = Progress::new(applied.place, &end, clock.uptime());
     let mut log = ReplicatedLog {
         deliveries: Parked::new(deliveries),
         pending: None,
@@ -115,14 +119,15 @@ pub fn open<T: Transport>(
         parts: Vec::new(),
         in_flight,
         status,
+        metrics,
         checkpoint_after,
         checkpoint: None,
         stopped: None,
         progress,
-        newest,
+        end,
         skipped: Skipping::default(),
     };
-    log.tell_progress();
+    log.begin();
     Ok((sequencer, log, batcher))
 }
 
@@ -174,13 +179,13 @@ pub struct ReplicatedLog {
     parts: Vec<MessagePart>,
     in_flight: Arc<InFlight>,
     status: StatusSender,
+    metrics: ReplicationMetrics,
     checkpoint_after: Duration,
     /// When the next checkpoint is due at the latest. `None` if nothing has been stored since the last one.
     checkpoint: Option<Instant>,
     stopped: Option<Stopped>,
     progress: Progress,
-    /// The newest place of the stream that is known.
-    newest: u64,
+    end: StreamEnd,
     skipped: Skipping,
 }
 
@@ -249,6 +254,43 @@ enum Stopped {
     Failed,
 }
 
+/// Whether this node keeps up with the stream. It does not have to be at the end at any moment, and under load it seldom is:
+/// it has to reach again and again, in time, what was the end at some moment.
+struct Progress {
+    /// The place that is to be reached.
+    goal: u64,
+    /// The uptime at which that was the newest place.
+    since: Duration,
+    /// The newest place that was owed.
+    owed: u64,
+    is_behind: bool,
+}
+
+impl Progress {
+    fn new(place: u64, end: &StreamEnd, now: Duration) -> Self {
+        Self { goal: end.newest(), since: now, owed: end.owed(), is_behind: place < end.newest() }
+    }
+
+    /// Takes note of the place that this node has reached.
+    fn advance(&mut self, place: u64, end: &StreamEnd, now: Duration) {
+        if self.owed < end.owed() {
+            self.owed = end.owed();
+            if place < self.owed {
+                (self.goal, self.since, self.is_behind) = (self.owed, now, true);
+            }
+        }
+        let is_late = now.saturating_sub(self.since) >= LAG;
+        if place >= end.newest() {
+            self.is_behind = false;
+        } else if place >= self.goal || is_late {
+            self.is_behind = is_late;
+        } else {
+            return;
+        }
+        (self.goal, self.since) = (end.newest(), now);
+    }
+}
+
 /// The messages that are skipped, of which there may be many.
 #[derive(Default)]
 struct Skipping {
@@ -267,16 +309,6 @@ impl Skipping {
             *self = Self { untold: 0, told_at: Some(Instant::now()) };
         }
     }
-}
-
-/// How far this node is behind the stream.
-enum Progress {
-    /// It has not reached the end of the stream yet.
-    CatchingUp,
-    /// It has just been at the end.
-    Live,
-    /// It was at the end, and has had something to read since this moment.
-    Late(Instant),
 }
 
 /// A batch that is being put together.
@@ -322,7 +354,7 @@ impl Log for ReplicatedLog {
                     _ if self.stopped.is_some() => {}
                     Delivery::Message { place, at, payload, behind } => {
                         self.take(&mut gathered, place, at, &payload);
-                        self.newest = self.newest.max(place.saturating_add(behind));
+                        self.end.saw(place.saturating_add(behind));
                     }
                     Delivery::Replace { file, place } if gathered.parts.is_empty() => {
                         self.status.set(Part::Applier, LogStatus::Loading { place });
@@ -397,7 +429,16 @@ impl Log for ReplicatedLog {
         if let Err(error) = fs::remove_file(&file) {
             tracing::warn!(%error, "the file of the snapshot could not be removed");
         }
-        self.in_flight.set_epoch(self.applied.epoch);
+        if let Some(trouble) = self.trouble_with_rules(self.applied.settings.rules) {
+            self.halt(trouble);
+            return Ok(());
+        }
+        if self.applied.epoch != self.in_flight.epoch() {
+            tracing::info!(place, "the log was founded again, and goes on");
+            self.in_flight.begin_epoch(self.applied.epoch);
+            // What was after it in the stream before is gone.
+            self.end.begin_anew(self.applied.place);
+        }
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
             drop(self.in_flight.take(known.number));
@@ -432,6 +473,14 @@ impl Log for ReplicatedLog {
 }
 
 impl ReplicatedLog {
+    /// Begins to apply messages after what is stored, unless this process cannot decide by the rules that hold there.
+    fn begin(&mut self) {
+        match self.trouble_with_rules(self.applied.settings.rules) {
+            Some(trouble) => self.halt(trouble),
+            None => self.tell_progress(),
+        }
+    }
+
     /// Adds the next message to a batch, unless it is none for this node, or was added before.
     fn take(&mut self, gathered: &mut Gathered, place: u64, at: Timestamp, payload: &Bytes) {
         let reached = self.applied.place;
@@ -446,6 +495,7 @@ impl ReplicatedLog {
             Ok(Decoded::Envelope(envelope)) => self.accept(gathered, at, envelope),
             Ok(Decoded::Skipped(reason)) => {
                 self.skipped.note(place, reason);
+                self.metrics.skipped.inc();
                 gathered.add(Vec::new(), self.applied.advance(Vec::new()));
             }
             Err(NotDecodable::Newer { format }) => self.halt(LogStatus::NeedsFormat { place, format }),
@@ -477,16 +527,22 @@ impl ReplicatedLog {
                 return self.halt(LogStatus::Halted { place, reason });
             }
             Content::Rules(rules) => {
-                if let Some(trouble) = self.trouble_with_rules(*rules) {
+                // Older ones than those that hold change nothing.
+                let rules = self.applied.settings.rules.max(*rules);
+                if let Some(trouble) = self.trouble_with_rules(rules) {
                     return self.halt(trouble);
                 }
-                self.applied.settings.rules = self.applied.settings.rules.max(*rules);
+                if rules > self.applied.settings.rules {
+                    tracing::info!(place = self.applied.place + 1, %rules, "newer rules hold from here on");
+                }
+                self.applied.settings.rules = rules;
                 gathered.ends = true;
             }
             Content::Founded(_) | Content::Proposals(_) => {}
         }
         let callers = if from == self.me { self.in_flight.take(number) } else { Vec::new() };
         if is_repeated {
+            self.metrics.repeated.inc();
             return gathered.add(Vec::new(), self.applied.advance(Vec::new()));
         }
         let mut clock = known.map(|known| known.clock);
@@ -587,22 +643,16 @@ impl ReplicatedLog {
 
     /// Returns the number of messages that are in the stream after what was handed out.
     fn behind(&self) -> u64 {
-        self.newest.saturating_sub(self.applied.place)
+        self.end.newest().saturating_sub(self.applied.place)
     }
 
     /// Tells how far behind the stream this node is, after something was stored.
     fn tell_progress(&mut self) {
+        self.progress.advance(self.applied.place, &self.end, self.clock.uptime());
         let behind = self.behind();
-        self.progress = match self.progress {
-            _ if behind == 0 => Progress::Live,
-            Progress::CatchingUp => Progress::CatchingUp,
-            Progress::Live => Progress::Late(Instant::now()),
-            Progress::Late(since) if since.elapsed() >= LAG => Progress::CatchingUp,
-            Progress::Late(since) => Progress::Late(since),
-        };
-        let status = match self.progress {
-            Progress::CatchingUp => LogStatus::CatchingUp { behind },
-            Progress::Live | Progress::Late(_) => LogStatus::Live { behind },
+        let status = match self.progress.is_behind {
+            true => LogStatus::CatchingUp { behind },
+            false => LogStatus::Live { behind },
         };
         self.status.set(Part::Applier, status);
     }

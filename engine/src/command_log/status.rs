@@ -16,12 +16,10 @@ pub enum Part {
     Applier,
     /// The place of this node among the others.
     Membership,
-    /// The keys of sessions that all nodes share.
-    SessionKeys,
 }
 
 /// The number of [`Part`]s.
-const PARTS: usize = 5;
+const PARTS: usize = 4;
 
 /// How a part of the replicated log is doing. Its `Display` form is a line for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +34,7 @@ pub enum LogStatus {
         behind: u64,
     },
     /// The messages of the log are read, and there are older ones to come.
-    #[error("the log is being read, and the number of messages to come is {behind}")]
+    #[error("{behind} messages of the log are still to be read")]
     CatchingUp {
         /// The number of messages that are in the stream after the newest one that was taken.
         behind: u64,
@@ -90,6 +88,14 @@ pub enum LogStatus {
     /// The database cannot be written.
     #[error("the database of this node cannot be written: {0}")]
     DiskFailing(String),
+    /// What this node has stored is not what most others have.
+    #[error(
+        "this node has decided differently from most others up to place {place} of the log: a snapshot takes the place of its database"
+    )]
+    Differs {
+        /// The place at which it was noticed.
+        place: u64,
+    },
     /// A message cannot be applied. Nothing from it on is applied.
     #[error("place {place} of the log cannot be applied, and this node has stopped there: {reason}")]
     Halted {
@@ -106,11 +112,21 @@ impl LogStatus {
         matches!(self, Self::Well | Self::Live { .. })
     }
 
-    /// Returns whether an operator should look at it. What passes by itself at each start is none of that.
-    const fn is_alarming(&self) -> bool {
-        !matches!(
+    /// Returns whether it belongs to each start, and to whatever is made up for: nothing has to be done about it.
+    const fn is_start(&self) -> bool {
+        matches!(self, Self::Starting | Self::CatchingUp { .. } | Self::Loading { .. })
+    }
+
+    /// Returns whether people have to go to another node: this one does not apply what they write, or shows them what the
+    /// others do not have. With any other status they can stay, and what they write waits.
+    pub const fn sends_people_away(&self) -> bool {
+        matches!(
             self,
-            Self::Well | Self::Live { .. } | Self::CatchingUp { .. } | Self::Starting | Self::Loading { .. }
+            Self::Gap { .. }
+                | Self::NeedsFormat { .. }
+                | Self::NeedsRules { .. }
+                | Self::Differs { .. }
+                | Self::Halted { .. }
         )
     }
 
@@ -137,7 +153,7 @@ pub struct StatusReceiver(watch::Receiver<[LogStatus; PARTS]>);
 pub fn channel() -> (StatusSender, StatusReceiver) {
     use LogStatus::{Starting, Well};
     // In the order of `Part`.
-    let (sender, receiver) = watch::channel([Starting, Well, Starting, Well, Well]);
+    let (sender, receiver) = watch::channel([Starting, Well, Starting, Well]);
     (StatusSender(sender), StatusReceiver(receiver))
 }
 
@@ -152,14 +168,22 @@ impl StatusSender {
                 return false;
             }
             if !is_known && !now.is_like(&status) {
-                match status.is_alarming() {
-                    false => tracing::info!(?part, "the replicated log: {status}"),
-                    true => tracing::warn!(?part, "the replicated log: {status}"),
+                match status.is_ready() || status.is_start() {
+                    true => tracing::info!(?part, "the replicated log: {status}"),
+                    false => tracing::warn!(?part, "the replicated log: {status}"),
                 }
             }
             *now = status;
             true
         });
+    }
+
+    /// Notes that the stream has got ahead of what applies it while it was not read. Changes nothing if that is known, or if
+    /// there is something else to tell of what applies it.
+    pub fn overtaken(&self, behind: u64) {
+        if matches!(self.subscribe().of(Part::Applier), LogStatus::Live { .. }) {
+            self.set(Part::Applier, LogStatus::CatchingUp { behind });
+        }
     }
 
     /// Returns a receiver of this sender.
@@ -179,16 +203,22 @@ impl StatusReceiver {
         self.0.borrow().iter().all(LogStatus::is_ready)
     }
 
+    /// Returns whether people have to go to another node.
+    pub fn sends_people_away(&self) -> bool {
+        self.0.borrow().iter().any(LogStatus::sends_people_away)
+    }
+
     /// Returns why the log is not ready, one line for each reason.
     pub fn troubles(&self) -> Vec<String> {
-        let mut troubles = Vec::new();
+        let mut lines = Vec::new();
         for status in self.0.borrow().iter().filter(|status| !status.is_ready()) {
             let line = status.to_string();
-            if !troubles.contains(&line) {
-                troubles.push(line);
+            // At the start, two parts have the same.
+            if !lines.contains(&line) {
+                lines.push(line);
             }
         }
-        troubles
+        lines
     }
 
     /// Waits until the status of a part changes. Returns at once if it has changed since the last call, and never again
@@ -215,9 +245,10 @@ mod tests {
     async fn the_log_is_ready_when_all_its_parts_are() {
         let (sender, mut receiver) = channel();
         assert!(!receiver.is_ready());
+        assert_eq!(receiver.troubles(), ["the log has not been read yet"]);
         sender.set(Part::Stream, LogStatus::Well);
         sender.set(Part::Applier, LogStatus::CatchingUp { behind: 8 });
-        assert_eq!(receiver.troubles(), ["the log is being read, and the number of messages to come is 8"]);
+        assert_eq!(receiver.troubles(), ["8 messages of the log are still to be read"]);
         sender.set(Part::Applier, LogStatus::Live { behind: 0 });
         receiver.ready().await;
         sender.set(Part::Publisher, LogStatus::Waiting(NotPublished::Full));
@@ -226,17 +257,31 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_of_several_parts_is_told_once() {
+    fn people_stay_while_the_log_waits_and_go_elsewhere_when_it_has_stopped() {
         let (sender, receiver) = channel();
-        for part in [Part::Stream, Part::SessionKeys] {
-            sender.set(part, LogStatus::Trouble("it is away".to_owned()));
-        }
-        sender.set(Part::Applier, LogStatus::Live { behind: 0 });
-        assert_eq!(receiver.troubles(), ["it is away"]);
-        sender.set(Part::Stream, LogStatus::Well);
-        assert_eq!(receiver.troubles(), ["it is away"]);
-        sender.set(Part::SessionKeys, LogStatus::Well);
-        assert!(receiver.is_ready());
+        sender.set(Part::Stream, LogStatus::Trouble("NATS is away".to_owned()));
+        sender.set(Part::Publisher, LogStatus::Waiting(NotPublished::NoAnswer));
+        assert!(!receiver.sends_people_away());
+        sender.set(Part::Membership, LogStatus::Differs { place: 1_024 });
+        assert!(receiver.sends_people_away());
+        sender.set(Part::Membership, LogStatus::Well);
+        assert!(!receiver.sends_people_away());
+        sender.set(Part::Applier, LogStatus::NeedsFormat { place: 9, format: 2 });
+        assert!(receiver.sends_people_away());
+    }
+
+    #[test]
+    fn what_applies_the_log_is_overtaken_only_if_it_keeps_up() {
+        let (sender, receiver) = channel();
+        sender.overtaken(8);
+        assert_eq!(receiver.of(Part::Applier), LogStatus::Starting);
+        sender.set(Part::Applier, LogStatus::Live { behind: 1 });
+        sender.overtaken(8);
+        assert_eq!(receiver.of(Part::Applier), LogStatus::CatchingUp { behind: 8 });
+        let failing = LogStatus::DiskFailing("it is full".to_owned());
+        sender.set(Part::Applier, failing.clone());
+        sender.overtaken(9);
+        assert_eq!(receiver.of(Part::Applier), failing);
     }
 
     #[test]

@@ -24,6 +24,9 @@ const SILENT_TICKS: u32 = 4;
 const HELD_UP: Duration = Duration::from_secs(3);
 /// How long this node listens, after it started or was held up, before it takes itself to be the eldest.
 const LISTENING: Duration = Duration::from_secs(3);
+/// How long this node waits, after it was not ready for a moment, before it takes itself to be the eldest. All others were
+/// not ready either if NATS was away, and have first to note in the log what is in use, so that it is not removed.
+const RETURNING: Duration = Duration::from_secs(10);
 /// For how long all nodes must have beaten before it is taken as known what all of them can read.
 const KNOWING: Duration = Duration::from_secs(10);
 /// The maximum number of other nodes. Further ones are ignored.
@@ -68,6 +71,13 @@ pub struct Standing {
     pub format: u8,
     /// The newest rules by which all nodes can decide. `None` until all have beaten for ten seconds.
     pub rules: Option<Rules>,
+}
+
+impl Standing {
+    /// Returns the rules that can come into force, since all nodes know them. `None` if those in force are as new.
+    pub fn rules_due(&self, in_force: Rules) -> Option<Rules> {
+        self.rules.filter(|known| *known > in_force)
+    }
 }
 
 /// The nodes of a cluster, as one of them sees them.
@@ -203,6 +213,10 @@ impl Members {
     /// Counts a beat of this node, which is due once in [`BEAT`]. All beats of others that have come before must have been
     /// taken in.
     pub fn tick(&mut self, position: Position, now: Instant) -> Vec<MemberEvent> {
+        let was_ready = self.position.is_some_and(|before| before.is_ready);
+        if position.is_ready && !was_ready && self.born.is_some() {
+            self.listened_at = self.listened_at.max(now + RETURNING);
+        }
         if position.is_ready {
             self.born = self.born.or(Some(position.place));
         }
@@ -212,7 +226,7 @@ impl Members {
         self.ticked_at = now;
         let mut events = Vec::new();
         if was_held_up {
-            self.listened_at = now + LISTENING;
+            self.listened_at = self.listened_at.max(now + LISTENING);
             self.others.values_mut().for_each(|member| member.silent_ticks = 0);
             events.push(MemberEvent::HeldUp);
             return events;
@@ -498,6 +512,41 @@ mod tests {
         assert!(members.all_know(Rules(2), after(begun, 16)));
         members.heard(beat(3, 1, 9), after(begun, 17));
         assert!(!members.all_know(Rules(2), after(begun, 18)), "one has just come");
+    }
+
+    #[test]
+    fn a_node_that_was_not_ready_has_no_duty_until_the_others_have_come_back_as_well() {
+        let begun = Instant::now();
+        let mut members = members(1, begun);
+        members.tick(position(7), after(begun, 1));
+        members.tick(position(7), after(begun, 3));
+        assert!(members.is_eldest(after(begun, 3)));
+        members.tick(Position { is_ready: false, ..position(7) }, after(begun, 4));
+        assert!(!members.is_eldest(after(begun, 4)));
+        for second in 5..15 {
+            members.tick(position(8), after(begun, second));
+            assert!(!members.is_eldest(after(begun, second)), "{second}");
+        }
+        assert!(members.is_eldest(after(begun, 15)));
+    }
+
+    #[test]
+    fn newer_rules_are_due_when_the_last_node_that_does_not_know_them_is_gone() {
+        let begun = Instant::now();
+        let mut members = members(1, begun);
+        let older = Versions { formats: (1, 1), rules: (Rules(1), Rules(1)) };
+        let old = |count| Beat { versions: older, ..beat(2, count, 5) };
+        let due =
+            |members: &Members, second, in_force| members.standing(after(begun, second)).rules_due(in_force);
+        members.heard(old(1), begun);
+        for second in 1..60 {
+            members.tick(position(7), after(begun, second));
+            members.heard(old(u64::from(second) + 1), after(begun, second));
+            assert_eq!(due(&members, second, Rules(1)), None, "{second}");
+        }
+        members.heard(Beat { is_last: true, ..old(61) }, after(begun, 60));
+        assert_eq!(due(&members, 60, Rules(1)), Some(Rules(2)));
+        assert_eq!(due(&members, 60, Rules(2)), None, "they are in force");
     }
 
     fn marked(place: u64, digest: u32) -> Position {

@@ -179,6 +179,11 @@ impl Peers {
         (is_missing && peer.want(now)).then_some(Step::Ask(from))
     }
 
+    /// Returns whether each of these nodes has told its whole.
+    pub fn have_told(&self) -> bool {
+        self.peers.values().all(|peer| peer.applied.is_some())
+    }
+
     /// Asks again for what was asked for and has not come.
     pub fn tick(&mut self, now: Instant) -> Vec<Step> {
         let wanted = self.peers.iter_mut().filter(|(_, peer)| peer.is_wanted);
@@ -315,6 +320,17 @@ mod tests {
         peers.met(OTHER, NODE, now);
         assert_eq!(peers.changes(changes(4, 6), now), []);
         assert_eq!(peers.part(part(1, 4, (0, 1))), [replace(1), apply(5, 6)]);
+    }
+
+    #[test]
+    fn a_node_has_told_its_whole_when_all_parts_are_there() {
+        let mut peers = Peers::default();
+        assert!(peers.have_told(), "there is none");
+        peers.met(OTHER, NODE, Instant::now());
+        assert_eq!(peers.part(part(1, 4, (0, 2))), []);
+        assert!(!peers.have_told());
+        assert_eq!(peers.part(part(1, 4, (1, 2))), [replace(2)]);
+        assert!(peers.have_told());
     }
 
     #[test]

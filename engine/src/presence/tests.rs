@@ -511,3 +511,17 @@ async fn the_owner_of_a_chat_that_becomes_known_later_keeps_their_name_in_the_lo
     presence.rename(&user(1, "Anna"));
     assert_eq!(names(&presence), ["Anna"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rooms_of_chats_that_have_ended_unheard_are_closed_and_those_of_other_nodes_are_left() {
+    let presence = presence();
+    let [ended, foreign] = [8, 9].map(|number| ChatId::from_bytes([number; ID_BYTES]));
+    let (ana, here_for) = (user(1, "Ana"), Duration::ZERO);
+    let [kept, of_ended] = [CHAT, ended].map(|chat| presence.join(chat, ana.clone(), Arc::default()));
+    let there = PresenceEvent::Joined { holder: elsewhere(1), chat: foreign, user: user(2, "Bea"), here_for };
+    presence.apply(there, None);
+    presence.close_ended(&HashSet::from([CHAT]));
+    assert!(kept.is_kept());
+    assert!(!of_ended.is_kept());
+    assert_eq!(presence.roster(foreign).members.len(), 1, "its chat may not be known here yet");
+}

@@ -7,7 +7,7 @@
 //! frames             each: length of the part (u32), checksum (u32), part; numbers are little endian
 //! ```
 //!
-//! A part is postcard. [`Part::Head`] is the first, [`Part::End`] the last, and nothing follows it. Between them are parts
+//! A part is postcard. The head is the first, the end the last, and nothing follows it. Between them are parts
 //! with the rows of the tables, in the order of their numbers and of their keys. Each checksum is the CRC-32 of the file
 //! up to there without the other checksums, so that a frame is refused that is damaged, missing, repeated or moved.
 //!
@@ -25,12 +25,13 @@ use std::{
     path::Path,
 };
 
+use domain::Epoch;
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    Store,
-    codec::{QCHAT, RecordError},
+    LogState, Predecessor, ReplicaState, Store,
+    codec::{self, QCHAT, RecordError},
     error::StoreError,
     snapshot::Snapshot,
 };
@@ -375,6 +376,24 @@ impl<S: Sink> Visitor for Walk<'_, S> {
     }
 }
 
+/// Passes the rows of a table on, with another state of the log.
+struct Successor<'a, S> {
+    writer: &'a mut S,
+    log: Vec<u8>,
+    replica: Vec<u8>,
+}
+
+impl<S: Sink> Sink for Successor<'_, S> {
+    fn row<K: Key, V: Value>(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), ExportError> {
+        let value = match table {
+            Table::Log => &self.log,
+            Table::Replica => &self.replica,
+            _ => value,
+        };
+        self.writer.row::<K, V>(table, key, value)
+    }
+}
+
 impl Snapshot {
     fn walk(&self, sink: &mut impl Sink) -> Result<(), ExportError> {
         Table::ALL.iter().try_for_each(|table| table.visit(&mut Walk { read: &self.read, sink }))
@@ -388,6 +407,23 @@ impl Snapshot {
     pub fn export(&self, out: impl Write) -> Result<(), ExportError> {
         let mut writer = Writer::begin(BufWriter::with_capacity(BUFFER_BYTES, out), Head::of_this())?;
         self.walk(&mut writer)?;
+        writer.end()
+    }
+
+    /// Writes everything in the view of a replicated log to a snapshot file, as [`export`](Self::export) does, with which
+    /// another log begins: one of this epoch, that goes on from the log of the view.
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export), and [`StoreError::NotAReplica`] if it is no view of a replicated log.
+    pub fn export_successor(&self, epoch: Epoch, out: impl Write) -> Result<(), ExportError> {
+        let (Some(log), Some(replica)) = (self.log()?, self.replica()?) else {
+            return Err(StoreError::NotAReplica.into());
+        };
+        let follows = Some(Predecessor { epoch: log.epoch, place: replica.place });
+        let log = codec::encode(&LogState { epoch, ..log })?;
+        let replica = codec::encode(&ReplicaState { follows, ..replica })?;
+        let mut writer = Writer::begin(BufWriter::with_capacity(BUFFER_BYTES, out), Head::of_this())?;
+        self.walk(&mut Successor { writer: &mut writer, log, replica })?;
         writer.end()
     }
 

@@ -27,7 +27,7 @@ use super::{
     write_ahead_log::WriteAheadLog,
 };
 use crate::{
-    durable_fs::rename_durably,
+    durable_fs::{rename_durably, sync_folder_of},
     incarnation::Incarnation,
     metrics::{self, StoreMetrics},
     random,
@@ -50,12 +50,23 @@ pub struct ReplicaState {
     /// The newest place that was a multiple of 1,024, and the digest at that place. Where two nodes have the same place
     /// and another digest, they have decided differently.
     pub mark: (u64, u32),
+    /// The log that this one goes on from. `None` if it was founded as the first one.
+    pub follows: Option<Predecessor>,
+}
+
+/// A log that is gone, from which another one goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predecessor {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The place of its newest message that the other one has. The places go on after it.
+    pub place: u64,
 }
 
 impl ReplicaState {
     /// Returns the state of a view that has applied everything up to a place, and begins there.
     pub const fn beginning(place: u64, settings: LogSettings, clock: LogClock) -> Self {
-        Self { place, settings, clock, digest: 0, mark: (0, 0) }
+        Self { place, settings, clock, digest: 0, mark: (0, 0), follows: None }
     }
 }
 
@@ -97,7 +108,12 @@ impl Store {
         // Only a database of a single process has one.
         let is_alone = path.with_extension(WAL_EXTENSION).exists();
         if is_alone {
-            Self::open(path, Lifetimes::default())?.close(path)?;
+            match Self::open(path, Lifetimes::default()) {
+                Ok(store) => store.close(path)?,
+                // It has just become a view, and the process ended before the log beside it was removed.
+                Err(StoreError::OfCluster) => remove_journal(path)?,
+                Err(error) => return Err(error),
+            }
         }
         match Self::open_view(path) {
             Err(StoreError::NotADatabase(reason)) if !is_alone => {
@@ -219,10 +235,7 @@ impl Store {
         write.commit()?;
         self.mark.set();
         if let Some(path) = path {
-            match fs::remove_file(path.with_extension(WAL_EXTENSION)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
+            remove_journal(path)?;
         }
         self.know(log.epoch, state.settings);
         Ok(())
@@ -287,7 +300,7 @@ impl Store {
         let digest = digest.finalize();
         let Advance { place, settings, clock, .. } = *advance;
         let mark = if place.is_multiple_of(MARK_PLACES) { (place, digest) } else { before.mark };
-        let state = ReplicaState { place, settings, clock, digest, mark };
+        let state = ReplicaState { place, settings, clock, digest, mark, ..before };
         replica.insert((), codec::encode(&state)?.as_slice())?;
         drop(replica);
         let mut producers = write.open_table(PRODUCERS)?;
@@ -340,6 +353,14 @@ fn replica_in(read: &ReadTransaction) -> Result<Option<ReplicaState>, StoreError
         table => table?,
     };
     Ok(table.get(())?.map(|bytes| codec::decode(bytes.value())).transpose()?)
+}
+
+/// Removes the write-ahead log beside a database that has all that is in it, durably. It is no error if there is none.
+fn remove_journal(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path.with_extension(WAL_EXTENSION)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed.and_then(|()| sync_folder_of(path))?),
+    }
 }
 
 /// Renames a damaged database, in place of an earlier one that was damaged, and returns its new name.

@@ -104,6 +104,13 @@ impl MemoryStream {
         self.tell(&state);
     }
 
+    /// Loses all messages after a place.
+    pub(crate) fn cut(&self, place: u64) {
+        let mut state = self.lock();
+        state.messages.truncate(usize::try_from(place).unwrap());
+        self.tell(&state);
+    }
+
     /// Lets the clock of the stream be wrong from now on.
     pub(crate) fn leap(&self, wrong: i64) {
         self.lock().wrong = wrong;

@@ -59,7 +59,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     request.headers_mut().remove(header::ACCEPT);
     let context = FormContext {
         engine: Arc::clone(&state.engine),
-        caller: session.map(|user| Caller { user, address }),
+        caller: admitted(&state).and(session).map(|user| Caller { user, address }),
         is_cut,
     };
     let answer =
@@ -84,6 +84,11 @@ async fn refusal_in(answer: Response) -> Refusal {
     serde_json::from_slice(&body).unwrap_or_else(|_| Problem::BadForm.into())
 }
 
+/// Checks that this server does what is asked of it, and not another node in its place.
+fn admitted(state: &AppState) -> Result<(), Problem> {
+    if state.admission.is_suspended() { Err(Problem::Restarting) } else { Ok(()) }
+}
+
 /// Returns the user of the request's session.
 fn user_of(state: &AppState, request: &Request) -> Result<UserId, Problem> {
     let session = state.sessions.find(request.headers(), state.engine.now())?;
@@ -96,7 +101,7 @@ fn user_of(state: &AppState, request: &Request) -> Result<UserId, Problem> {
 pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
     let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
-    let user = user_of(&state, &request).and_then(|user| match by {
+    let user = admitted(&state).and_then(|()| user_of(&state, &request)).and_then(|user| match by {
         Some(by) if by != user.to_string() => Err(Problem::WrittenAsAnother),
         _ => Ok(user),
     });

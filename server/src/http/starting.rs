@@ -1,14 +1,20 @@
-//! What a node of a cluster answers before it has joined: that it is alive, why it is not ready, and 503 to everything else.
+//! What a node of a cluster answers before it has joined: that it is alive, why it is not ready, and 503 to everything else;
+//! to pages that reconnect, with the problem `restarting`, so that they do not take it for a network without WebSockets.
 
 use axum::{
     Router,
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{any, get},
 };
+use domain::Problem;
 
-use super::{health, security_headers, state::Check};
+use super::{
+    error, health,
+    readiness::{Check, readiness},
+    security_headers,
+};
 
 /// After how many seconds a client may ask again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
@@ -20,11 +26,12 @@ pub fn router(check: Check) -> Router {
         let reasons = check();
         // The log may have just become ready, and its pages are not there yet.
         let reasons = if reasons.is_empty() { vec!["Qchat is starting".to_owned()] } else { reasons };
-        std::future::ready(health::readiness(&reasons))
+        std::future::ready(readiness(&reasons))
     };
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(ready))
+        .route("/live", any(|| async { error::plain(Problem::Restarting) }))
         .fallback(unavailable)
         .layer((
             middleware::map_response(security_headers::protect),
@@ -90,6 +97,8 @@ mod tests {
         let page = ask("/chat/x").await;
         assert!(page.starts_with("HTTP/1.1 503") && page.contains("retry-after: 2\r\n"), "{page}");
         assert!(page.contains("x-content-type-options: nosniff"), "{page}");
+        let live = ask("/live").await;
+        assert!(live.starts_with("HTTP/1.1 503") && live.contains("\"restarting\""), "{live}");
         let page = get(|| async { ([(header::CONNECTION, "close")], "here") });
         drop(routers.send_replace(Router::new().route("/", page)));
         assert!(ask("/").await.ends_with("here"));

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{metrics::Metrics, origin::Refusals, render::PageRenderer, session::Sessions};
-
-/// Returns why a part of the server is not ready, in a line for each reason. None if it is.
-pub type Check = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+use crate::http::{
+    admission::Admission, metrics::Metrics, origin::Refusals, readiness::Check, render::PageRenderer,
+    session::Sessions,
+};
 
 /// The state that handlers share.
 pub struct AppState {
@@ -30,6 +30,8 @@ pub struct AppState {
     pub log_check: Option<Check>,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
+    /// Whether people are let in.
+    pub admission: Admission,
     /// The open WebSockets, for which a stopping server waits.
     pub connections: TaskTracker,
     /// Renders and caches pages.

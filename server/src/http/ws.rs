@@ -37,7 +37,7 @@ pub async fn upgrade(
     }
     // A page cannot see why a handshake failed, so connections without a session are accepted and told the reason.
     let caller = match state.sessions.find(request.headers(), state.engine.now()) {
-        Ok(Some(session)) if !state.stop.is_cancelled() => {
+        Ok(Some(session)) if state.admission.is_open() => {
             Ok(Caller { user: session.user(), address: client.address })
         }
         Ok(Some(_)) => Err(Problem::Restarting),

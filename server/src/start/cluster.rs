@@ -8,35 +8,37 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use ::cluster::{
     Connection, NatsSettings, Trouble,
     ephemeral::{Ephemeral, EphemeralParts},
-    join::{Founder, Joined, try_join},
+    found_again::{FoundAgain, FoundedAgain, NotFoundedAgain},
+    join::{Founder, Joined, check_that_nobody_has_a_log, try_join},
     keys::SharedKeys,
     reader::{Reader, Start},
     snapshots::{
         About, FILE, LoadError, Snapshots, TransferError,
-        maker::{MakerParts, SnapshotMaker},
+        maker::{Made, MakerParts, SnapshotMaker},
     },
     stream::LogStream,
     transport::NatsTransport,
 };
-use domain::{Epoch, LogClock, Proposal, Rules, Seq, Timestamp};
+use domain::{Epoch, LogClock, LogSettings, Proposal, Rules, Seq, Timestamp};
 use engine::{
     clock::{self, ReplicaClock},
     command_log::{
         Sequencer,
         batcher::Batcher,
         envelope::{FORMAT, Founding, OLDEST_FORMAT},
-        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog},
+        replicated::{self, CHECKPOINT_AFTER, Opening, ReplicatedLog, RulesProposer},
         status::{self, LogStatus, Part, StatusReceiver, StatusSender},
-        transport::Incarnation,
+        transport::{Incarnation, StreamEnd},
     },
     expiry::Duty,
+    metrics::ReplicationMetrics,
     nodes::message::Versions,
     random,
     storage::{
@@ -54,27 +56,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     DATABASE, LogParts, Node, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched, assemble, listen,
-    make_folder, serve,
+    make_folder,
+    node_tasks::{self, Admitting, KeepingTime, RaisingRules, TIME},
+    serve,
     session_keys::{self, KeyFileError, SharedSessionKeys},
 };
 use crate::{
     Settings,
     http::{
-        self,
-        session::Sessions,
-        starting,
-        state::{AppState, Check},
+        self, metrics::cluster::ClusterMetrics, readiness::Check, session::Sessions, starting,
+        state::AppState,
     },
     settings::{ClusterSettings, ToldLifetimes},
 };
 
+/// How long a node waits for its first connection to NATS before it looks what is wrong.
+const FIRST_CONNECT: Duration = Duration::from_secs(1);
 /// The wait after trouble with joining the log.
 const WAIT: Duration = Duration::from_secs(1);
 /// How long a node that has been a view of the log before waits until it has read everything. After that it shows what it
 /// has, though it is not ready.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The oldest and the newest rules by which this program can decide.
-const RULES: (Rules, Rules) = (Rules::OLDEST, Rules::NEWEST);
 /// The name of a machine whose name is not known.
 const UNKNOWN: &str = "qchat";
 
@@ -146,6 +148,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
         told: cluster.told,
         given: given.map(Arc::new),
         snapshot_interval: Duration::from_millis(cluster.snapshot_interval.millis()),
+        rules: cluster.rules,
         nats: nats.clone(),
         me: Incarnation::from_bytes(me),
         uptime: clock::uptime(),
@@ -192,6 +195,8 @@ struct Joining {
     /// The sessions by the key that the operator gave. `None` if the nodes share theirs.
     given: Option<Arc<Sessions>>,
     snapshot_interval: Duration,
+    /// The oldest and the newest rules by which this node can decide.
+    rules: (Rules, Rules),
     nats: NatsSettings,
     me: Incarnation,
     uptime: clock::Uptime,
@@ -213,6 +218,15 @@ struct Begun {
     published: u64,
     /// The place of the newest message in the stream. `None` if it is not known.
     newest: Option<u64>,
+}
+
+/// The log of a node, and what belongs to it.
+struct Opened {
+    parts: LogParts<ReplicatedLog>,
+    /// Tells the duty of the node.
+    duty: watch::Sender<bool>,
+    proposer: RulesProposer,
+    clock: Arc<ReplicaClock>,
 }
 
 /// Why a node could not join.
@@ -238,6 +252,8 @@ impl Joining {
         show: impl FnOnce(Arc<AppState>),
     ) -> Result<Option<Box<Node>>, StartError> {
         let deadline = Instant::now() + CATCH_UP_TIMEOUT;
+        let connected = timeout(FIRST_CONNECT, self.connection.connected());
+        let _ = self.interrupt.run_until_cancelled(connected).await;
         let is_view = self.has_begun().map_err(|error| self.unreadable(error))?;
         let begun = if is_view {
             Begun { published: 0, newest: None }
@@ -250,11 +266,26 @@ impl Joining {
         let keys = self.interrupt.run_until_cancelled(Box::pin(self.keys()));
         let Some(keys) = keys.await else { return Ok(None) };
         let (sessions, shared_keys) = keys?;
-        let (parts, duty) = self.open_log(begun, check).await?;
-        let sequencer = Arc::clone(&parts.sequencer);
+        let Opened { parts, duty, proposer, clock } = self.open_log(begun, check).await?;
+        let (sequencer, metrics) = (Arc::clone(&parts.sequencer), parts.metrics.clone());
         let (mut node, state) = assemble(&self.settings, parts, sessions, &self.watched).await?;
-        self.start_members(&mut node, &state, duty, shared_keys);
-        let caught_up = self.caught_up(sequencer);
+        let (members, made) = self.start_members(&mut node, &state, duty, proposer, shared_keys);
+        if let Some(metrics) = metrics {
+            // It is set once.
+            let _ = metrics.members.set((members.standing(), made));
+        }
+        let keeping = KeepingTime {
+            clock,
+            presence: Arc::clone(&state.presence),
+            readiness: self.readiness.clone(),
+            file: self.settings.data_dir.join(TIME),
+        };
+        node.background.spawn("time", &Arc::new(keeping), |keeping| async move { keeping.run().await });
+        let caught_up = async {
+            self.caught_up(sequencer).await;
+            // Pages that come from another node would miss members otherwise.
+            members.complete().await;
+        };
         let is_shown = self.interrupt.run_until_cancelled(async {
             if is_view {
                 let _ = timeout_at(deadline, caught_up).await;
@@ -274,55 +305,77 @@ impl Joining {
             return Ok((Arc::clone(given), None));
         }
         let shared = SharedKeys::new(self.connection.clone(), &self.nats);
-        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir, self.status.clone()).await?;
+        let tell = |trouble: &Trouble| {
+            let waits = format!("the session keys of all nodes are not known yet: {trouble}");
+            self.status.set(Part::Stream, LogStatus::Trouble(waits));
+        };
+        let shared = SharedSessionKeys::open(shared, &self.settings.data_dir, tell).await?;
         Ok((shared.sessions(), Some(shared)))
     }
 
     /// Starts what a node does as one of several, beside the log. These tasks end with those of the background, which is
-    /// before users are told to reconnect.
+    /// before users are told to reconnect. Returns what tells the other nodes who is online here, and what becomes known of
+    /// snapshots.
     fn start_members(
         &self,
         node: &mut Node,
         state: &AppState,
         duty: watch::Sender<bool>,
+        proposer: RulesProposer,
         keys: Option<SharedSessionKeys>,
-    ) {
+    ) -> (Arc<Ephemeral>, watch::Receiver<Made>) {
         let is_mine = duty.subscribe();
+        let maker = Arc::new(SnapshotMaker::new(MakerParts {
+            stream: self.stream.clone(),
+            snapshots: self.snapshots.clone(),
+            store: Arc::clone(&self.store),
+            duty: is_mine.clone(),
+            folder: self.settings.data_dir.clone(),
+            interval: self.snapshot_interval,
+        }));
         let ephemeral = Arc::new(Ephemeral::new(
             self.connection.clone(),
             &self.nats,
             EphemeralParts {
                 me: self.me,
-                versions: Versions { formats: (OLDEST_FORMAT, FORMAT), rules: RULES },
+                versions: Versions { formats: (OLDEST_FORMAT, FORMAT), rules: self.rules },
                 presence: Arc::clone(&state.presence),
                 store: Arc::clone(&self.store),
                 lobby: Arc::clone(&state.lobby),
                 status: self.status.clone(),
+                resigned: maker.resigned(),
                 duty,
             },
         ));
-        let maker = Arc::new(SnapshotMaker::new(MakerParts {
-            stream: self.stream.clone(),
-            snapshots: self.snapshots.clone(),
-            store: Arc::clone(&self.store),
-            duty: is_mine,
-            folder: self.settings.data_dir.clone(),
-            interval: self.snapshot_interval,
-        }));
         let tasks = &mut node.background;
         tasks.spawn("nodes", &ephemeral, |ephemeral| async move { ephemeral.run().await });
         tasks.spawn("snapshots", &maker, |maker| async move { maker.run().await });
+        let admitting = Admitting {
+            admission: state.admission.clone(),
+            readiness: self.readiness.clone(),
+            store: Arc::clone(&self.store),
+        };
+        tasks.spawn("admission", &Arc::new(admitting), |admitting| async move { admitting.run().await });
+        let raising = RaisingRules {
+            proposer,
+            duty: is_mine,
+            standing: ephemeral.standing(),
+            store: Arc::clone(&self.store),
+        };
+        tasks.spawn("rules", &Arc::new(raising), |raising| async move { raising.run().await });
         if let Some(keys) = keys {
             tasks.spawn("session_keys", &Arc::new(keys), |keys| async move { keys.run().await });
         }
+        let made = maker.made();
         if let Some(LogTasks { reading, reader, ephemeral: of_log, .. }) = &mut node.log_tasks {
             let standing = ephemeral.standing();
             reading.spawn("mending", reader, move |reader| {
                 let standing = standing.clone();
                 async move { reader.mend(standing).await }
             });
-            *of_log = Some(ephemeral);
+            *of_log = Some(Arc::clone(&ephemeral));
         }
+        (ephemeral, made)
     }
 
     /// Waits until everything has been read, a message of this node included: it proves that the node can write, and brings
@@ -395,10 +448,17 @@ impl Joining {
     async fn try_to_join(&self, base: &mut Option<u64>) -> Result<Begun, NotJoined> {
         let unreadable = |error| NotJoined::Failed(self.unreadable(error));
         let stored = self.stored().map_err(unreadable)?;
-        let state = self.stream.look().await?;
-        let founder = match stored {
-            Some(log) if state.is_none_or(|state| state.is_unfounded()) => {
-                let place = state.map_or(0, |state| state.begins - 1);
+        if self.stream.look().await?.is_none_or(|state| state.is_unfounded()) {
+            check_that_nobody_has_a_log(&self.stream, &self.nats).await?;
+        }
+        // A node with nothing does not even create the stream where another was lost.
+        let unfounded = match stored {
+            Some(log) => Some((log, self.stream.open().await?)).filter(|(_, state)| state.is_unfounded()),
+            None => None,
+        };
+        let founder = match unfounded {
+            Some((log, state)) => {
+                let place = state.begins - 1;
                 if *base != Some(place) {
                     self.upload_base(log, place).await?;
                     *base = Some(place);
@@ -408,8 +468,8 @@ impl Joining {
                 self.founder(log.epoch, Founding { settings, seq, at, base: *base, clock_offset: 0 })
             }
             // What is stored belongs to a log that was founded, or there is nothing.
-            _ => {
-                let settings = self.settings.lifetimes.into();
+            None => {
+                let settings = self.log_settings();
                 let (seq, at) = (Seq::ZERO, Timestamp::default());
                 let epoch = random::epoch().map_err(|error| unreadable(error.into()))?;
                 self.founder(epoch, Founding { settings, seq, at, base: None, clock_offset: 0 })
@@ -427,6 +487,11 @@ impl Joining {
         Ok(Begun { published: 1, newest: Some(joined.stream.last) })
     }
 
+    /// Returns the settings of a log that this node founds.
+    fn log_settings(&self) -> LogSettings {
+        LogSettings { lifetimes: self.settings.lifetimes, rules: self.rules.1 }
+    }
+
     /// Returns how this node founds a log if there is none.
     fn founder(&self, epoch: Epoch, founding: Founding) -> Founder {
         let uptime_millis = u64::try_from((self.uptime)().as_millis()).unwrap_or(u64::MAX);
@@ -436,7 +501,7 @@ impl Joining {
     /// Makes a database that is not empty the beginning of a log: a snapshot of it is what the other nodes begin with.
     async fn upload_base(&self, log: LogState, place: u64) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
-        let settings = self.settings.lifetimes.into();
+        let settings = self.log_settings();
         let file = self.settings.data_dir.join(format!("{FILE}{place}"));
         let (store, path, into) = (Arc::clone(&self.store), self.path.clone(), file.clone());
         let written = spawn_blocking(move || {
@@ -452,6 +517,8 @@ impl Joining {
             place,
             seq: log.seq,
             rules: self.store.settings().rules.0,
+            at: log.at,
+            follows: None,
         };
         let uploaded = self.snapshots.upload(&file, about).await;
         // It is removed by the reader if that fails.
@@ -462,19 +529,22 @@ impl Joining {
     /// Makes an empty database a view of the log: of its newest snapshot, or of how it was founded.
     async fn begin(&self, joined: &Joined) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
-        let loaded = self.snapshots.load_newest(joined.epoch, &self.store, &self.settings.data_dir).await;
-        let unusable = match loaded {
+        let loaded =
+            self.snapshots.load_newest(joined.epoch, self.rules, &self.store, &self.settings.data_dir).await;
+        match loaded {
             Ok(Some(_)) => return Ok(()),
-            Ok(None) => None,
+            Ok(None) => {}
             Err(LoadError::Trouble(trouble)) => return Err(trouble.into()),
-            Err(LoadError::Unusable { place, reason }) => Some(Trouble::Snapshot { place, reason }),
+            Err(LoadError::Unusable { place, reason }) => {
+                self.snapshots.ask().await;
+                return Err(Trouble::Snapshot { place, reason }.into());
+            }
             Err(LoadError::Store(error)) => return Err(failed(error)),
-        };
-        // Where all of the log is in the stream, no snapshot is needed.
+        }
         let Some(founding) = joined.founding.filter(|founding| founding.base.is_none()) else {
             self.snapshots.ask().await;
             let (stream, first) = (self.stream.name().to_owned(), joined.stream.first);
-            return Err(unusable.unwrap_or(Trouble::Hole { stream, first, reached: 0 }).into());
+            return Err(Trouble::Hole { stream, first, reached: 0 }.into());
         };
         let log = LogState { epoch: joined.epoch, seq: founding.seq, at: founding.at };
         let clock = LogClock::new(founding.at, founding.clock_offset);
@@ -485,42 +555,52 @@ impl Joining {
         begun.map_err(failed)
     }
 
-    /// Opens the log where the database ends. Also returns what tells the duty of this node.
-    async fn open_log(
-        &self,
-        begun: Begun,
-        check: Check,
-    ) -> Result<(LogParts<ReplicatedLog>, watch::Sender<bool>), StartError> {
+    /// Opens the log where the database ends.
+    async fn open_log(&self, begun: Begun, check: Check) -> Result<Opened, StartError> {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
+        let newest = state.clock.last().max(node_tasks::noted(&self.settings.data_dir.join(TIME)));
+        let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime)));
         let applied = self.store.producers().map_err(unreadable)?;
-        let clock = Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime)));
+        // Where it is not known, this node puts a message into the stream that it has then to read.
+        let end = StreamEnd::at(begun.newest.unwrap_or_else(|| state.place.saturating_add(1)));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
             folder: self.settings.data_dir.clone(),
             epoch: self.store.epoch(),
             reached: state.place,
+            rules: self.rules,
             applied: applied.into_iter().map(|(sender, newest)| (sender, newest.number)).collect(),
-            check: |file| export::check(file).map(drop),
+            end: end.clone(),
             status: self.status.clone(),
         })
         .await;
+        let replication = ReplicationMetrics::default();
         let opening = Opening {
             me: self.me,
             published: begun.published,
-            transport: NatsTransport::new(self.stream.clone()),
+            transport: reader.transport(),
             deliveries,
-            // Where it is not known, this node puts a message into the stream that it has then to read.
-            newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
-            rules: RULES,
+            end,
+            rules: self.rules,
             clock: Arc::clone(&clock),
             checkpoint_after: CHECKPOINT_AFTER,
             status: self.status.clone(),
+            metrics: replication.clone(),
         };
         let (sequencer, log, batcher) = replicated::open(&self.store, opening).map_err(unreadable)?;
         let (duty, is_mine) = watch::channel(false);
+        let metrics = Arc::new(ClusterMetrics {
+            replication,
+            connection: self.connection.clone(),
+            status: self.readiness.clone(),
+            seen: reader.seen(),
+            duty: is_mine.clone(),
+            members: OnceLock::new(),
+        });
+        let proposer = sequencer.rules();
         let parts = LogParts {
             store: Arc::clone(&self.store),
             sequencer: Arc::new(sequencer),
@@ -530,10 +610,43 @@ impl Joining {
             duty: Duty::Shared(is_mine),
             first: None,
             check: Some(check),
+            metrics: Some(metrics),
             tasks: Some(LogTasks::start(&self.watched.panics, batcher, reader)),
         };
-        Ok((parts, duty))
+        Ok(Opened { parts, duty, proposer, clock })
     }
+}
+
+/// Founds the log of a cluster again, from what a node has that does not run. Returns a line about it.
+///
+/// # Errors
+/// [`StartError`] if it was not founded again. It can be tried again.
+pub async fn found_again(settings: &Settings) -> Result<String, StartError> {
+    let Some(ClusterSettings { nats, rules, .. }) = &settings.cluster else {
+        return Err(NotFoundedAgain::NoLog.into());
+    };
+    let path = settings.data_dir.join(DATABASE);
+    if !path.exists() {
+        return Err(NotFoundedAgain::NoLog.into());
+    }
+    let store = Arc::new(open_store(settings)?);
+    let folder = &settings.data_dir;
+    let founded = FoundAgain { settings: nats, store: &store, folder, rules: *rules }.run().await;
+    if let Some(store) = Arc::into_inner(store) {
+        let closed = spawn_blocking(move || store.close(&path)).await;
+        if let Ok(Err(error)) = closed {
+            tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
+        }
+    }
+    let FoundedAgain { place, lost } = founded?;
+    let stream = nats.name.stream();
+    let lost = lost.map(|(first, last)| {
+        format!(" What was in it from place {first} to {last} is lost, since what was before is missing.")
+    });
+    Ok(format!(
+        "The log in the stream {stream} goes on from place {place}. Start this node; the others go on by themselves.{}",
+        lost.unwrap_or_default()
+    ))
 }
 
 /// Opens the database of a node, whether it has been one before or not.

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use ::cluster::keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys};
-use engine::{
-    command_log::status::{LogStatus, Part, StatusSender},
-    random,
+use ::cluster::{
+    Trouble,
+    keys::{OwnKeys, SessionKey, SessionKeys, SharedKeys},
 };
+use engine::random;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -53,7 +53,6 @@ pub fn given(path: &Path) -> Result<Sessions, KeyFileError> {
 /// Session keys that all nodes share. The data folder has a copy of them.
 pub struct SharedSessionKeys {
     shared: SharedKeys,
-    status: StatusSender,
     sessions: Arc<Sessions>,
     files: Files,
     /// What to ask for. `None` as soon as the keys in force are known.
@@ -73,21 +72,21 @@ impl SharedSessionKeys {
     /// cannot reach them for some seconds begins with the keys in its folder, and one that has none waits.
     ///
     /// What was done to the files of one node, as the documentation says, is done for all: a key that was renamed to the
-    /// old one is replaced, and an old one that was removed is forgotten.
+    /// old one is replaced, and an old one that was removed is forgotten. `tell` is called with what is waited for.
     ///
     /// # Errors
     /// [`KeyFileError`] if the files cannot be used.
     pub async fn open(
         shared: SharedKeys,
         data_dir: &Path,
-        status: StatusSender,
+        tell: impl Fn(&Trouble),
     ) -> Result<Self, KeyFileError> {
         let [current, old] = [SESSION_KEY, OLD_SESSION_KEY].map(|name| data_dir.join(name));
         let files = Files { current, old };
         let own = files.read()?;
         let settled = match own.current {
-            Some(_) => timeout(PATIENCE, settle(&shared, own, &status)).await.ok(),
-            None => Some(settle(&shared, own, &status).await),
+            Some(_) => timeout(PATIENCE, settle(&shared, own, tell)).await.ok(),
+            None => Some(settle(&shared, own, tell).await),
         };
         if let Some(settled) = settled {
             files.write(settled)?;
@@ -96,7 +95,6 @@ impl SharedSessionKeys {
         let in_force = settled.unwrap_or_else(|| begin_with(own.current.unwrap_or(own.drawn)));
         Ok(Self {
             shared,
-            status,
             sessions: Arc::new(Sessions::new(keys(&in_force))),
             files,
             own: watch::Sender::new(settled.is_none().then_some(own)),
@@ -113,7 +111,10 @@ impl SharedSessionKeys {
     pub async fn run(&self) {
         let own = *self.own.borrow();
         if let Some(own) = own {
-            let settled = settle(&self.shared, own, &self.status).await;
+            let settled = settle(&self.shared, own, |trouble| {
+                tracing::warn!(%trouble, "the session keys of all nodes are not known yet");
+            })
+            .await;
             self.put_in_force(settled).await;
             self.known.send_replace(settled);
             self.own.send_replace(None);
@@ -141,17 +142,18 @@ impl SharedSessionKeys {
     }
 }
 
-/// Asks for the keys in force until they are known, and tells what keeps them from being known.
-async fn settle(shared: &SharedKeys, own: OwnKeys, status: &StatusSender) -> SessionKeys {
+/// Asks for the keys in force until they are known. `tell` is called once with each thing that is in the way.
+async fn settle(shared: &SharedKeys, own: OwnKeys, tell: impl Fn(&Trouble)) -> SessionKeys {
+    let mut told = None;
     loop {
         match shared.settle(own).await {
-            Ok(keys) => {
-                status.set(Part::SessionKeys, LogStatus::Well);
-                return keys;
-            }
+            Ok(keys) => return keys,
             Err(trouble) => {
                 let Some(trouble) = shared.connection().settle(trouble).await else { continue };
-                status.set(Part::SessionKeys, LogStatus::Trouble(trouble.to_string()));
+                if told.as_ref() != Some(&trouble) {
+                    tell(&trouble);
+                }
+                told = Some(trouble);
             }
         }
         sleep(RETRY).await;

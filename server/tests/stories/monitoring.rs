@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fs, path::Path};
 use domain::{Problem, frame::ClientFrame};
 use reqwest::header::{HeaderMap, HeaderValue, ORIGIN};
 
-use crate::support::{Person, TestServer, client::soon, client_id, process::Process};
+use crate::{
+    cluster::{Cluster, until_ready},
+    support::{Person, TestServer, client::soon, client_id, process::Process},
+};
 
 /// Reads a file of the sources.
 fn read(file: &str) -> String {
@@ -96,7 +99,21 @@ async fn all_that_watches_the_metrics_names_those_there_are() {
     ana.watch(chat).await.post(chat, client_id(1), "hello").await.unwrap();
     ana.get("/chat/none").await;
     soon(async { while metric(&ana, "qchat_connections").await > 0.0 {} }).await;
-    let text = ana.get("/metrics").await.text;
+    let Some(cluster) = Cluster::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let node = cluster.begin(folder.path(), &[("QCHAT_SNAPSHOT_INTERVAL", "1s")]);
+    until_ready(node.address).await;
+    let operator = Person::arrive(node.address).await;
+    // There are metrics of snapshots as soon as there is one.
+    let of_cluster = soon(async {
+        loop {
+            let text = operator.get("/metrics").await.text;
+            if text.contains("qchat_snapshot_bytes") {
+                break text;
+            }
+        }
+    });
+    let text = ana.get("/metrics").await.text + &of_cluster.await;
     let (mut there, mut series) = (BTreeSet::new(), BTreeSet::new());
     for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let (name, kind) = line.split_once(' ').unwrap();

@@ -124,7 +124,7 @@ impl Connection {
     }
 
     async fn serve(&mut self) -> End {
-        let stop = self.state.stop.clone();
+        let stop = self.state.admission.token();
         let (wake, wake_user, write_half) =
             (Arc::clone(&self.wake), Arc::clone(&self.wake_user), Arc::clone(&self.write_half));
         let beat = Duration::from_secs(BEAT_SECONDS);
@@ -160,7 +160,7 @@ impl Connection {
 /// A step of a connection, boxed, so that an idle connection does not reserve space for the largest one.
 type Step<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
 
-/// Runs a step of a connection within the write timeout. A stopping server does not wait for it.
+/// Runs a step of a connection within the write timeout. A server that stops or sends people away does not wait for it.
 async fn in_time(stop: &CancellationToken, step: Step<'_>) -> Result<(), End> {
     tokio::select! {
         done = timeout(WRITE_TIMEOUT, step) => done.unwrap_or(Err(End::Silent)),

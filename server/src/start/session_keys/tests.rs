@@ -3,7 +3,6 @@ use std::fs;
 use axum::http::{HeaderMap, header};
 use cluster::{Connection, NatsSettings};
 use domain::{Timestamp, UserId};
-use engine::command_log::status;
 use nats_fixture::Nats;
 use tempfile::TempDir;
 use tokio::{
@@ -68,11 +67,10 @@ impl Drop for Node {
 }
 
 async fn start(nats: &Nats, folder: &TempDir) -> Node {
-    let mut settings = NatsSettings::of(nats.url(0).parse().unwrap());
-    settings.replicas = "1".parse().unwrap();
+    let settings = NatsSettings::of(nats.url(0).parse().unwrap());
     let connection = Connection::open(&settings).await.unwrap();
     let shared = SharedKeys::new(connection, &settings);
-    let keys = SharedSessionKeys::open(shared, folder.path(), status::channel().0).await.unwrap();
+    let keys = SharedSessionKeys::open(shared, folder.path(), |_| {}).await.unwrap();
     let sessions = keys.sessions();
     Node { sessions, task: tokio::spawn(async move { keys.run().await }) }
 }

@@ -132,11 +132,16 @@ impl Client {
 
     /// Returns the next frame, including heartbeats, without a timeout.
     pub(crate) async fn next_beat_or_frame(&mut self) -> ServerFrame {
+        self.try_next_beat_or_frame().await.unwrap_or_else(|| panic!("the connection ended"))
+    }
+
+    /// As [`Client::next_beat_or_frame`], or `None` once the connection has ended.
+    pub(crate) async fn try_next_beat_or_frame(&mut self) -> Option<ServerFrame> {
         loop {
-            match self.wire.next().await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-                Some(Ok(_)) => {}
-                ended => panic!("the connection ended: {ended:?}"),
+            match self.wire.next().await?.ok()? {
+                Message::Text(text) => return Some(serde_json::from_str(&text).unwrap()),
+                Message::Close(_) => return None,
+                _ => {}
             }
         }
     }

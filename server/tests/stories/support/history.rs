@@ -8,13 +8,14 @@ use std::{
 };
 
 use domain::{
-    ChatId, ClientId, Event, Lifetimes, Seq, Timestamp, UserId,
+    ChatId, ClientId, Event, Lifetimes, Problem, Seq, Timestamp, UserId,
     frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
 use engine::storage::{Store, StoreError};
+use rand::seq::SliceRandom;
 use server::start::DATABASE;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -25,6 +26,12 @@ use super::{
 
 /// The number of events that are read from the log at once.
 const PAGE: usize = 1_000;
+/// How long a client of several nodes waits for one of them to take its connection before it tries another.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a client of several nodes waits for any frame before it asks for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(1);
+/// How long it waits for that.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A message in the log: its position, author and id.
 type Said = (Seq, UserId, ClientId);
@@ -42,6 +49,42 @@ pub(crate) enum Posting {
     InFlight(usize),
     /// A message at this interval.
     Every(Duration),
+    /// A message at this interval, with at most this many requests in flight.
+    Paced(Duration, usize),
+}
+
+impl Posting {
+    fn pace(self) -> Option<Duration> {
+        match self {
+            Self::Every(pace) | Self::Paced(pace, _) => Some(pace),
+            Self::Nothing | Self::InFlight(_) => None,
+        }
+    }
+
+    /// Returns how many requests may be in flight when another message is due.
+    fn limit(self) -> usize {
+        if let Self::Paced(_, limit) = self { limit } else { usize::MAX }
+    }
+}
+
+/// A connection to one of several nodes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visit {
+    /// The node.
+    pub(crate) address: SocketAddr,
+    /// When the chat was watched.
+    pub(crate) from: Instant,
+    /// When the client noticed that the connection was lost, or gave it up. `None` before that.
+    pub(crate) to: Option<Instant>,
+}
+
+/// A message that was acknowledged.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Posted {
+    /// When it was written.
+    pub(crate) written: Instant,
+    /// When the acknowledgement came.
+    pub(crate) acknowledged: Instant,
 }
 
 /// What one client sent and received.
@@ -56,8 +99,12 @@ pub(crate) struct History {
     skipped: Vec<(Seq, Seq)>,
     /// Every acknowledged message, with its position.
     pub(crate) acknowledged: HashMap<ClientId, Seq>,
-    /// Messages that were sent and not acknowledged, to be sent again.
-    open: Vec<ClientId>,
+    /// Messages that were sent and not acknowledged, to be sent again, and when they were written.
+    open: Vec<(ClientId, Instant)>,
+    /// Every acknowledged message, in the order of the acknowledgements.
+    pub(crate) posted: Vec<Posted>,
+    /// Every connection to one of several nodes on which the chat was watched.
+    pub(crate) visits: Vec<Visit>,
     sent: u64,
     /// The number of attempts to connect since the last success.
     pub(crate) attempts: u32,
@@ -78,6 +125,8 @@ impl History {
             skipped: Vec::new(),
             acknowledged: HashMap::new(),
             open: Vec::new(),
+            posted: Vec::new(),
+            visits: Vec::new(),
             sent: 0,
             attempts: 0,
             oldest: Duration::ZERO,
@@ -100,7 +149,7 @@ impl History {
     pub(crate) fn write(&mut self) -> ClientId {
         self.sent += 1;
         let message = client_id(self.sent);
-        self.open.push(message);
+        self.open.push((message, Instant::now()));
         message
     }
 
@@ -143,14 +192,53 @@ impl History {
     ) -> Option<()> {
         self.attempts += 1;
         let wire = open(handshake(address, Some(&self.cookie))).await.ok()?;
-        let mut client = Client::greet(wire).await?;
+        let client = Client::greet(wire).await?;
+        self.talk(client, posting, None, until).await
+    }
+
+    /// As [`History::live`], with any of several nodes: the first, in random order, that takes the connection in time. A
+    /// node that gives no sign of life is left.
+    pub(crate) async fn live_at_any(
+        &mut self,
+        nodes: &[SocketAddr],
+        posting: Posting,
+        until: &CancellationToken,
+    ) -> Option<()> {
+        self.attempts += 1;
+        let mut nodes = nodes.to_vec();
+        nodes.shuffle(&mut rand::rng());
+        for address in nodes {
+            let connecting = async {
+                let wire = open(handshake(address, Some(&self.cookie))).await.ok()?;
+                Client::greet(wire).await
+            };
+            let Ok(Some(client)) = timeout(HANDSHAKE_TIMEOUT, connecting).await else { continue };
+            let visits = self.visits.len();
+            let lived = self.talk(client, posting, Some(address), until).await;
+            if let Some(visit) = self.visits.get_mut(visits) {
+                visit.to = Some(Instant::now());
+            }
+            return lived;
+        }
+        None
+    }
+
+    /// Talks over a connection. `node` is the one of several that it is to, from which signs of life are expected.
+    async fn talk(
+        &mut self,
+        mut client: Client,
+        posting: Posting,
+        node: Option<SocketAddr>,
+        until: &CancellationToken,
+    ) -> Option<()> {
         self.attempts = 0;
         let (chat, after) = (self.chat, Some(self.cursor));
         client.try_send(&ClientFrame::Watch { chat, after }).await.ok()?;
-        for message in self.open.clone() {
+        for (message, _) in self.open.clone() {
             client.try_send(&self.ask(message)).await.ok()?;
         }
         let mut next = Instant::now();
+        let (mut is_pinged, mut silent_at) = (false, Instant::now() + PING_AFTER);
         loop {
             if let Posting::InFlight(limit) = posting {
                 while self.open.len() < limit {
@@ -159,35 +247,53 @@ impl History {
                 }
             }
             let due = async {
-                match posting {
-                    Posting::Every(_) => sleep_until(next).await,
-                    _ => std::future::pending().await,
+                match posting.pace() {
+                    Some(_) => sleep_until(next).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let frame = async {
+                match node {
+                    Some(_) => client.try_next_beat_or_frame().await,
+                    None => client.try_next().await,
                 }
             };
             let frame = tokio::select! {
-                frame = client.try_next() => frame?,
+                frame = frame => frame?,
                 () = due => {
-                    if let Posting::Every(pace) = posting {
-                        next += pace;
+                    next += posting.pace()?;
+                    if self.open.len() < posting.limit() {
+                        let message = self.write();
+                        client.try_send(&self.ask(message)).await.ok()?;
                     }
-                    let message = self.write();
-                    client.try_send(&self.ask(message)).await.ok()?;
+                    continue;
+                }
+                () = sleep_until(silent_at), if node.is_some() => {
+                    if is_pinged {
+                        return None;
+                    }
+                    (is_pinged, silent_at) = (true, Instant::now() + PING_TIMEOUT);
+                    client.try_send(&ClientFrame::Ping {}).await.ok()?;
                     continue;
                 }
                 () = until.cancelled() => return Some(()),
             };
+            (is_pinged, silent_at) = (false, Instant::now() + PING_AFTER);
+            if let ServerFrame::Resumed { .. } | ServerFrame::Snapshot { .. } = frame {
+                let visit = |address| Visit { address, from: Instant::now(), to: None };
+                self.visits.extend(node.map(visit));
+            }
             match frame {
                 ServerFrame::Event(event) => self.take(&event),
-                ServerFrame::Done { request, seq } => {
-                    let message = client_id(request);
-                    self.open.retain(|open| *open != message);
-                    let before = self.acknowledged.insert(message, seq);
-                    assert!(
-                        before.is_none_or(|before| before == seq),
-                        "acknowledged at {before:?} and {seq}"
-                    );
-                }
+                ServerFrame::Done { request, seq } => self.acknowledge(client_id(request), seq),
                 ServerFrame::Snapshot { history, .. } => self.start_over(history),
+                // This node stops, or is not as far as another one that the client was at; or the node cannot know what
+                // came of a message, since a snapshot took the place of the log that it was to read it in.
+                ServerFrame::Refused { problem: Problem::Restarting | Problem::NotStored, .. }
+                    if node.is_some() =>
+                {
+                    return None;
+                }
                 ServerFrame::Refused { problem, .. } => panic!("refused: {problem:?}"),
                 _ => {}
             }
@@ -195,6 +301,15 @@ impl History {
                 return Some(());
             }
         }
+    }
+
+    fn acknowledge(&mut self, message: ClientId, seq: Seq) {
+        if let Some(place) = self.open.iter().position(|(open, _)| *open == message) {
+            let (_, written) = self.open.remove(place);
+            self.posted.push(Posted { written, acknowledged: Instant::now() });
+        }
+        let before = self.acknowledged.insert(message, seq);
+        assert!(before.is_none_or(|before| before == seq), "acknowledged at {before:?} and {seq}");
     }
 
     async fn catch_up(&mut self, address: SocketAddr, newest: Seq) {
@@ -230,23 +345,45 @@ pub(crate) struct Compared {
     pub(crate) snapshots: usize,
 }
 
+/// Opens the database of a server that is stopped.
+fn open_store(data_dir: &Path) -> Store {
+    let path = data_dir.join(DATABASE);
+    match Store::open(&path, Lifetimes::default()) {
+        Err(StoreError::OfCluster) => Store::open_read_only(&path).unwrap(),
+        store => store.unwrap(),
+    }
+}
+
+/// What is in the database of a node that is stopped.
+pub(crate) struct Stored {
+    /// All events of a chat.
+    pub(crate) events: Vec<Event>,
+    /// A place of the log, and the digest of all changes up to it. The place is the same for nodes that are nearly as far.
+    pub(crate) mark: (u64, u32),
+}
+
+/// Reads the database of a node that is stopped.
+pub(crate) fn stored(data_dir: &Path, chat: ChatId) -> Stored {
+    let store = open_store(data_dir);
+    Stored { events: events(&store, chat), mark: store.replica().unwrap().unwrap().mark }
+}
+
 /// Compares what every client received, and what was acknowledged to it, with the database. The server has to be
 /// stopped.
 pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
-    let path = data_dir.join(DATABASE);
-    let store = match Store::open(&path, Lifetimes::default()) {
-        Err(StoreError::OfCluster) => Store::open_read_only(&path).unwrap(),
-        store => store.unwrap(),
-    };
+    let store = open_store(data_dir);
     let mut compared = Compared::default();
     let chats: HashSet<ChatId> = histories.iter().map(|history| history.chat).collect();
     for chat in chats {
         let log = read(&store, chat);
         let here: Vec<&History> = histories.iter().filter(|history| history.chat == chat).collect();
-        let mut places = HashMap::new();
+        let (mut places, mut newest) = (HashMap::new(), HashMap::new());
         for (seq, author, message) in &log {
             let before = places.insert((*author, *message), *seq);
             assert_eq!(before, None, "message {message} of {author} is stored twice, once at {seq}");
+            // The ids of a client count its messages.
+            let earlier = newest.insert(*author, *message);
+            assert!(earlier < Some(*message), "message {message} of {author} is stored after {earlier:?}");
         }
         for history in &here {
             let was_skipped =
@@ -281,17 +418,22 @@ pub(crate) fn compare(histories: &[History], data_dir: &Path) -> Compared {
     compared
 }
 
-/// Returns all messages of a chat in the database, in order.
-fn read(store: &Store, chat: ChatId) -> Vec<Said> {
+/// Returns all events of a chat in the database, in order.
+fn events(store: &Store, chat: ChatId) -> Vec<Event> {
     let view = store.read(Timestamp::default()).unwrap();
-    let (mut log, mut cursor) = (Vec::new(), Seq::ZERO);
+    let (mut events, mut cursor) = (Vec::new(), Seq::ZERO);
     loop {
         let page = view.events_after(chat, cursor, PAGE).unwrap();
-        let Some(last) = page.last() else { return log };
+        let Some(last) = page.last() else { return events };
         assert!(page.windows(2).all(|pair| pair[1].prev == pair[0].seq), "gap in the stored events");
         cursor = last.seq;
-        log.extend(page.iter().filter_map(said));
+        events.extend(page);
     }
+}
+
+/// Returns all messages of a chat in the database, in order.
+fn read(store: &Store, chat: ChatId) -> Vec<Said> {
+    events(store, chat).iter().filter_map(said).collect()
 }
 
 /// Returns a number from the environment, with which a run can be made longer than by default.

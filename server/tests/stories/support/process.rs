@@ -133,8 +133,23 @@ impl Process {
 
     /// Tells it to stop, and waits until it has.
     pub(crate) fn stop(mut self) {
-        let told = Command::new("kill").args(["-TERM", &self.id().to_string()]).status().unwrap();
-        assert!(told.success() && self.child.wait().unwrap().success(), "{}", self.said());
+        self.signal("-TERM");
+        assert!(self.child.wait().unwrap().success(), "{}", self.said());
+    }
+
+    /// Stops it from doing anything, without anyone being told.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on after it was frozen.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.id().to_string()]).status().unwrap();
+        assert!(sent.success());
     }
 
     /// Waits until it has ended by itself.
