@@ -755,7 +755,7 @@ fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
     let propose = |alone: &mut Alone, proposal| {
         alone.node.propose(&alone.runtime, proposal);
         pass(&alone.runtime, Duration::from_secs(1));
-        alone.apply().pop().unwrap()
+        alone.apply().pop().unwrap().1
     };
     for (leap, kind) in [(3_600_000, 0), (3_600_000, 1), (3_600_000, 2), (-3_600_000, 0), (-3_600_000, 2)] {
         let lifetimes = model::LIFETIMES;
@@ -763,13 +763,12 @@ fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
         let mut alone = Alone::new();
         let nickname = Nickname::friendly(1);
         let rename = Command::SetNickname { nickname, chats: Vec::new() };
-        propose(&mut alone, Proposal::Command { by: user(1), command: rename });
-        propose(&mut alone, start_chat());
+        propose(&mut alone, Proposal::Command { by: user(1), command: rename }).unwrap();
+        propose(&mut alone, start_chat()).unwrap();
         let body = Body::parse("hello").unwrap();
         let post =
             Command::Post { chat, client_id: ClientId::from_bytes([1; ID_BYTES]), body, waited_millis: 0 };
-        let (_, said) = propose(&mut alone, Proposal::Command { by: user(1), command: post });
-        let said = said.unwrap();
+        let said = propose(&mut alone, Proposal::Command { by: user(1), command: post }).unwrap();
         alone.stream.leap(leap);
         let there = |alone: &Alone| {
             let view = alone.node.store.read(Timestamp::default()).unwrap();
@@ -789,12 +788,12 @@ fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
             alone.stream.pass(step);
             let users = if kind == 0 { Vec::new() } else { vec![(user(1), used_now)] };
             let chats = if kind == 1 { Vec::new() } else { vec![(chat, used_now)] };
-            propose(&mut alone, Proposal::Touch { users, chats });
+            propose(&mut alone, Proposal::Touch { users, chats }).unwrap();
         }
-        propose(&mut alone, expire());
+        propose(&mut alone, expire()).unwrap();
         assert!(there(&alone), "{leap} {kind}: it is gone too early");
         alone.stream.pass(2 * MINUTE);
-        propose(&mut alone, expire());
+        propose(&mut alone, expire()).unwrap();
         assert!(!there(&alone), "{leap} {kind}: it is there for too long");
     }
 }
@@ -821,15 +820,19 @@ fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_wa
     alone.apply();
     assert_eq!(alone.node.acknowledged().len(), 1);
     // The other node has applied one message that this one has not, and the stream is gone with the last of them.
-    alone.node.propose(&alone.runtime, post(2));
-    pass(&alone.runtime, Duration::from_secs(1));
+    for number in [2, 3] {
+        alone.node.propose(&alone.runtime, post(number));
+        pass(&alone.runtime, Duration::from_secs(1));
+    }
     other.apply(&alone.stream, u64::MAX);
     let place = alone.stream.length();
-    for number in [3, 4] {
+    for number in [4, 5] {
         alone.node.propose(&alone.runtime, post(number));
         pass(&alone.runtime, Duration::from_secs(1));
     }
     assert_eq!(alone.stream.length(), place + 2);
+    alone.node.apply(&alone.stream, 1);
+    assert_eq!(alone.node.acknowledged().len(), 1);
     alone.stream.cut(place);
 
     let folder = tempfile::tempdir().unwrap();
@@ -838,28 +841,29 @@ fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_wa
     view.export_successor(AGAIN, File::create(&file).unwrap()).unwrap();
     drop(view);
     // It goes into the stream before this node knows of the other log, so all nodes skip it.
-    alone.node.propose(&alone.runtime, post(5));
+    alone.node.propose(&alone.runtime, post(6));
     pass(&alone.runtime, Duration::from_secs(1));
     for node in [&mut alone.node, &mut other] {
         node.load(&file, place);
         assert_eq!((node.store.epoch(), node.sequencer.epoch()), (AGAIN, AGAIN));
+        assert_eq!(node.status.of(Part::Applier), LogStatus::Live { behind: 0 });
         let follows = node.store.replica().unwrap().unwrap().follows;
         assert_eq!(follows, Some(Predecessor { epoch: EPOCH, place }));
     }
     pass(&alone.runtime, Duration::from_secs(1));
-    for (_, outcome) in &mut alone.node.posted[2..] {
+    for (_, outcome) in &mut alone.node.posted[3..] {
         assert_eq!(outcome.try_recv(), Err(oneshot::error::TryRecvError::Closed), "its outcome is unknown");
     }
     alone.node.posted.clear();
     // Whoever does not know the outcome asks again.
-    for number in 1..=6 {
+    for number in 1..=7 {
         alone.node.propose(&alone.runtime, post(number));
     }
     pass(&alone.runtime, Duration::from_secs(1));
     let applied = alone.apply();
-    assert_eq!(applied.len(), 6);
+    assert_eq!(applied.len(), 7);
     let acknowledged = alone.node.acknowledged();
-    assert_eq!(acknowledged.len(), 6);
+    assert_eq!(acknowledged.len(), 7);
     assert!(acknowledged.is_sorted_by_key(|(_, seq)| seq));
     other.apply(&alone.stream, u64::MAX);
     let said = |node: &Node| {
@@ -868,7 +872,7 @@ fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_wa
         let said = events.iter().filter_map(|event| event.kind.message().map(|said| said.body.to_string()));
         said.collect::<Vec<_>>()
     };
-    let expected: Vec<_> = (1..=6).map(|number| format!("message {number}")).collect();
+    let expected: Vec<_> = (1..=7).map(|number| format!("message {number}")).collect();
     assert_eq!((said(&alone.node), said(&other)), (expected.clone(), expected));
     assert_eq!(alone.node.store.replica().unwrap(), other.store.replica().unwrap());
 }

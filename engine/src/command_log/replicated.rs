@@ -384,6 +384,8 @@ impl Log for ReplicatedLog {
         if self.applied.epoch != self.in_flight.epoch() {
             tracing::info!(place, "the log was founded again, and goes on");
             self.in_flight.begin_epoch(self.applied.epoch);
+            // What was after it in the stream before is gone.
+            self.newest = self.applied.place;
         }
         if let Some(known) = self.applied.producers.get(&self.me) {
             // Their outcomes are not known here.
