@@ -16,22 +16,21 @@ use std::{
 
 use domain::{Epoch, Rules, Timestamp};
 use engine::{
-    nodes::message::{Beat, Message},
+    nodes::message::Beat,
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
         export::{self, ExportError},
     },
 };
-use futures_util::StreamExt;
 use tokio::{
     task::spawn_blocking,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
     connection::{CannotConnect, Connection},
-    join::newest_epoch,
+    join::{first_beat, newest_epoch},
     settings::NatsSettings,
     snapshots::{About, FILE, LoadError, Snapshots, TransferError},
     stream::{LogStream, StreamState},
@@ -204,19 +203,13 @@ impl FoundAgain<'_> {
 
     /// Makes sure that no other node has more of the log.
     async fn listen(&self, connection: &Connection, log: &LogState, own: u64) -> Result<(), NotFoundedAgain> {
-        let subject = self.settings.name.ephemeral("beat");
-        let subscribed = connection.client().subscribe(subject).await;
-        let mut beats = subscribed.map_err(|_| connection.silence())?;
-        let deadline = Instant::now() + LISTENING;
-        while let Ok(Some(message)) = timeout_at(deadline, beats.next()).await {
-            let Ok(Message::Beat(Beat { name, position, .. })) = Message::decode(&message.payload) else {
-                continue;
-            };
-            if position.epoch == log.epoch && position.place > own {
-                return Err(NotFoundedAgain::Ahead { name, place: position.place, own });
+        let has_more = |beat: &Beat| beat.position.epoch == log.epoch && beat.position.place > own;
+        match first_beat(connection, self.settings, LISTENING, has_more).await? {
+            Some(Beat { name, position, .. }) => {
+                Err(NotFoundedAgain::Ahead { name, place: position.place, own })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Uploads the state of this node as the beginning of a log of this epoch. What an attempt before has left is deleted.

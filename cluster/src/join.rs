@@ -3,15 +3,21 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use domain::Epoch;
-use engine::command_log::{
-    envelope::{self, Content, Decoded, Envelope, Founding, encode},
-    status::{LogStatus, Part, StatusSender},
-    transport::{Incarnation, MessageId},
+use domain::{Epoch, id::ID_BYTES};
+use engine::{
+    command_log::{
+        envelope::{self, Content, Decoded, Envelope, Founding, encode},
+        status::{LogStatus, Part, StatusSender},
+        transport::{Incarnation, MessageId},
+    },
+    nodes::message::{Beat, Message},
 };
-use tokio::time::sleep;
+use futures_util::StreamExt;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
+    connection::Connection,
+    settings::NatsSettings,
     snapshots::Snapshots,
     stream::{Founded, LogStream, StreamState},
     trouble::Trouble,
@@ -19,6 +25,8 @@ use crate::{
 
 /// The wait after trouble.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long a node listens to others, each of which beats once a second, before it founds a log.
+const LISTENING: Duration = Duration::from_secs(2);
 /// The number of messages at either end of the stream that are looked at to know which log it is. Those of others are
 /// skipped.
 const RECOGNISED_BY: u64 = 16;
@@ -101,6 +109,38 @@ pub async fn try_join(
     };
     let founding = founding(stream, &state, epoch).await?;
     Ok(Joined { epoch, founding, is_founder, stream: state })
+}
+
+/// Makes sure that no node beats that has a log, before one is founded that has nothing of it: the stream has been lost
+/// then. Takes two seconds if there is none.
+///
+/// # Errors
+/// [`Trouble::Lost`] if there is one, or [`Trouble`] if NATS cannot be reached.
+pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSettings) -> Result<(), Trouble> {
+    let has_a_log = |beat: &Beat| beat.position.epoch != Epoch::from_bytes([0; ID_BYTES]);
+    match first_beat(stream.connection(), settings, LISTENING, has_a_log).await? {
+        Some(Beat { name, .. }) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+/// Listens to the nodes that beat, and returns the first beat that is wanted. `None` if none comes in that time.
+pub(crate) async fn first_beat(
+    connection: &Connection,
+    settings: &NatsSettings,
+    listening: Duration,
+    is_wanted: impl Fn(&Beat) -> bool,
+) -> Result<Option<Beat>, Trouble> {
+    let subscribed = connection.client().subscribe(settings.name.ephemeral("beat")).await;
+    let mut beats = subscribed.map_err(|_| connection.silence())?;
+    let deadline = Instant::now() + listening;
+    while let Ok(Some(message)) = timeout_at(deadline, beats.next()).await {
+        match Message::decode(&message.payload) {
+            Ok(Message::Beat(beat)) if is_wanted(&beat) => return Ok(Some(beat)),
+            _ => {}
+        }
+    }
+    Ok(None)
 }
 
 fn first_message(founder: &Founder) -> Result<Bytes, Trouble> {

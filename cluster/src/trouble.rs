@@ -71,6 +71,16 @@ pub enum Trouble {
         /// Its name.
         stream: String,
     },
+    /// There is no log in the stream, and a node beats that has one.
+    #[error(
+        "there is no log in the stream {stream}, and the node {name:?} has what was in it: it has to be founded again with that node (--found-again)"
+    )]
+    Lost {
+        /// The name of the stream.
+        stream: String,
+        /// The name of the node.
+        name: String,
+    },
     /// The stream ends before the place that this node has applied.
     #[error(
         "the stream {stream} ends at place {last}, and this node has applied {reached}: messages were lost, or an old backup was restored"

@@ -16,7 +16,7 @@ use ::cluster::{
     Connection, NatsSettings, Trouble,
     ephemeral::{Ephemeral, EphemeralParts},
     found_again::{FoundAgain, FoundedAgain, NotFoundedAgain},
-    join::{Founder, Joined, try_join},
+    join::{Founder, Joined, check_that_nobody_has_a_log, try_join},
     keys::SharedKeys,
     reader::{Reader, Start},
     snapshots::{
@@ -427,6 +427,9 @@ impl Joining {
     async fn try_to_join(&self, base: &mut Option<u64>) -> Result<Begun, NotJoined> {
         let unreadable = |error| NotJoined::Failed(self.unreadable(error));
         let stored = self.stored().map_err(unreadable)?;
+        if self.stream.look().await?.is_none_or(|state| state.is_unfounded()) {
+            check_that_nobody_has_a_log(&self.stream, &self.nats).await?;
+        }
         let state = self.stream.open().await?;
         let founder = match stored {
             Some(log) if state.is_unfounded() => {

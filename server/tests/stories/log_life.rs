@@ -176,6 +176,11 @@ async fn a_log_that_is_gone_is_founded_again_and_everything_goes_on() {
     let page = at(&ana, &b).get(&format!("/chat/{chat}")).await;
     assert_eq!((page.status, page.text.contains("hello")), (StatusCode::OK, true), "people read on");
 
+    // A new node does not take the place of what the others have.
+    let third = folder();
+    let c = cluster.begin(third.path(), &[]);
+    until_said(c.address, "there is no log in the stream qchat_log, and the node").await;
+
     let (code, said) = found_again(&cluster, another.path());
     assert_eq!((code, said.contains("another Qchat has it open")), (Some(1), true), "{said}");
     b.stop();
@@ -195,10 +200,11 @@ async fn a_log_that_is_gone_is_founded_again_and_everything_goes_on() {
     }
     let _ = waiting;
 
-    // A new node finds the log, and the command finds nothing to do.
-    let third = folder();
-    let c = cluster.node(third.path()).await;
-    assert_eq!(shown(&at(&ana, &c), chat).await.len(), 3);
+    // The new node finds the log, and the command finds nothing to do.
+    until_ready(c.address).await;
+    let seq = at(&ana, &a).watch(chat).await.post(chat, client_id(4), "all of us").await.unwrap();
+    until_applied(&c, &ana, chat, seq.0).await;
+    assert_eq!(shown(&at(&ana, &c), chat).await.len(), 4);
     c.stop();
     let (code, said) = found_again(&cluster, third.path());
     assert_eq!((code, said.contains("this node can go on with it")), (Some(1), true), "{said}");
