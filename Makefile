@@ -16,7 +16,7 @@ watch: setup
 # does the same, but does not reorder the functions of the WASM, and rebuilds the server each time, since it rewrites the site.
 # The modification time of the binary is set to the start of the build, so that files changed during a build are built next time.
 SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
-	app domain engine frontend server/Cargo.toml server/build.rs server/src style
+	app cluster domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
@@ -78,6 +78,7 @@ fuzz: setup
 BENCH :=
 bench: build
 	scripts/setup.sh bench
+	scripts/setup.sh nats
 	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(PROGRAM) cargo bench $(TRIALS) --package server --bench bench -- $(BENCH)
 
 # Audits the home page and a chat with Lighthouse, emulating a phone, and writes the results to docs/results
