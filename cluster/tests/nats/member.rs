@@ -137,7 +137,7 @@ impl Member {
             newest: joined.stream.last,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
-            clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
+            clock: Arc::new(ReplicaClock::new(newest, clock::uptime(), clock::system())),
             status: sender.clone(),
             metrics: ReplicationMetrics::default(),
         };

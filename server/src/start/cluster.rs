@@ -500,7 +500,8 @@ impl Joining {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
-        let clock = Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime)));
+        let clock =
+            Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime), clock::system()));
         let (reader, deliveries) = Reader::new(Start {
             stream: self.stream.clone(),
             snapshots: self.snapshots.clone(),
