@@ -1,9 +1,9 @@
 //! The dispatcher of changes: applies each committed change to the state in memory, which is the replay buffers of the
 //! fan-out, presence and the lobby, and wakes the connections of invited users. Nothing comes here before it is durable.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use domain::{Change, Chat, EventKind, Seq, Timestamp};
+use domain::{Change, Chat, ChatId, EventKind, Seq, Timestamp};
 
 use crate::{
     clock::SteadyClock,
@@ -42,9 +42,17 @@ impl ChangeDispatcher {
         // Nothing has expired at time zero: the lobby checks the expiry of chats itself.
         let view = self.store.read(Timestamp::default())?;
         let chats = view.chats()?;
-        for Chat { id, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
+        for Chat { id, owner, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
             removed.iter().for_each(|user| self.presence.remove(*id, *user));
+            self.presence.started(*id, *owner);
             self.presence.lock_names(*id, *is_locked, *seq);
+        }
+        let there: HashSet<ChatId> = chats.iter().map(|kept| kept.value.id).collect();
+        // Users of other nodes may be in chats that are not known here yet.
+        for chat in self.presence.chats_of_this_node() {
+            if !there.contains(&chat) {
+                self.presence.close(chat);
+            }
         }
         self.lobby.reset(chats);
         for user in self.presence.online_users() {
@@ -77,6 +85,12 @@ impl ChangeDispatcher {
                         for person in [first.id].iter().chain(others) {
                             self.presence.remove(event.chat, *person);
                         }
+                    }
+                    EventKind::PersonAdmitted { person, .. } => {
+                        // By the name that they have now.
+                        let read =
+                            self.store.read(Timestamp::default()).and_then(|view| view.user(person.id));
+                        self.presence.readmit(event.chat, read.as_ref().unwrap_or(person));
                     }
                     EventKind::Started { owner, .. } => self.presence.started(event.chat, *owner),
                     EventKind::LockSet { is_locked, .. } => {
