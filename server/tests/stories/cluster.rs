@@ -40,7 +40,7 @@ const CLIENTS: usize = 3;
 
 /// A NATS server, and what its nodes are told.
 pub(crate) struct Cluster {
-    nats: Nats,
+    pub(crate) nats: Nats,
     settings: Vec<(&'static str, String)>,
 }
 
@@ -72,12 +72,12 @@ impl Cluster {
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
 /// Returns what `/readyz` says, without `not ready: `, one reason after the other.
-async fn reasons(address: SocketAddr) -> Vec<String> {
+pub(crate) async fn reasons(address: SocketAddr) -> Vec<String> {
     let said = reqwest::get(format!("http://{address}/readyz")).await.unwrap().text().await.unwrap();
     let lines = said.lines().filter(|line| *line != "ready");
     lines.map(|line| line.strip_prefix("not ready: ").unwrap().to_owned()).collect()
@@ -101,12 +101,12 @@ pub(crate) async fn until_ready(address: SocketAddr) {
 }
 
 /// Waits until a node says a sentence among others.
-async fn until_said(address: SocketAddr, sentence: &str) {
+pub(crate) async fn until_said(address: SocketAddr, sentence: &str) {
     until(address, |reasons| reasons.iter().any(|reason| reason.contains(sentence))).await;
 }
 
 /// Starts a chat. Returns also the cookie that says how far the log is.
-async fn start_chat(person: &Person) -> (ChatId, String) {
+pub(crate) async fn start_chat(person: &Person) -> (ChatId, String) {
     let answer = person.submit("/api/start_chat", &[("nickname", "Ana"), ("title", "Tea")]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
     let path = answer.headers[LOCATION].to_str().unwrap();

@@ -7,6 +7,7 @@ mod backup;
 mod bad_input;
 mod clocks;
 mod cluster;
+mod cluster_lifetimes;
 mod crash;
 mod damage;
 mod ending;
