@@ -77,7 +77,7 @@ pub(crate) fn folder() -> TempDir {
 }
 
 /// Returns what `/readyz` says, without `not ready: `, one reason after the other.
-async fn reasons(address: SocketAddr) -> Vec<String> {
+pub(crate) async fn reasons(address: SocketAddr) -> Vec<String> {
     let said = reqwest::get(format!("http://{address}/readyz")).await.unwrap().text().await.unwrap();
     let lines = said.lines().filter(|line| *line != "ready");
     lines.map(|line| line.strip_prefix("not ready: ").unwrap().to_owned()).collect()

@@ -68,7 +68,7 @@ impl Servers {
     pub(crate) fn settings(&self, log: &str) -> io::Result<NatsSettings> {
         let servers = self.nats()?.urls().join(",").parse().map_err(io::Error::other)?;
         let name = log.parse().map_err(io::Error::other)?;
-        Ok(NatsSettings { name, max_log_bytes: LOG_MEBIBYTES << 20, ..NatsSettings::of(servers) })
+        Ok(NatsSettings { name, max_log_bytes: Some(LOG_MEBIBYTES << 20), ..NatsSettings::of(servers) })
     }
 
     /// Connects to the servers.
