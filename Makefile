@@ -88,6 +88,7 @@ fuzz: setup
 BENCH :=
 bench: build
 	scripts/setup.sh bench
+	scripts/setup.sh nats
 	QCHAT_BENCH_PROGRAM=$(CURDIR)/$(PROGRAM) cargo bench $(TRIALS) --package server --bench bench -- $(BENCH)
 
 # Audits the home page and a chat with Lighthouse, emulating a phone, and writes the results to docs/results

@@ -251,13 +251,19 @@ impl Ephemeral {
 
     async fn advance(&self) {
         let position = self.position();
+        let can_publish = self.parts.status.subscribe().of(Part::Publisher).is_ready();
         self.act(|state| {
             state.position = match position {
                 Ok(Some(position)) => position,
                 // What was read before is still true, but this node is of no use.
                 Ok(None) | Err(_) => Position { is_ready: false, ..state.position },
             };
-            state.nodes.advance(state.position, Instant::now())
+            let now = Instant::now();
+            let messages = state.nodes.advance(state.position, now);
+            // Who has left here may have come elsewhere. What is proposed of them while nothing can be published would be
+            // decided much later.
+            self.parts.presence.keep_gone(!can_publish || !state.nodes.is_in_touch(now));
+            messages
         })
         .await;
     }

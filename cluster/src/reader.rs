@@ -118,7 +118,7 @@ pub struct Reader {
     /// What is known of the message at that place.
     known: Mutex<Known>,
     end: StreamEnd,
-    /// The number of the connection by which the stream was recognised, while it is read.
+    /// The number of the connection by which the stream was recognised, as long as nothing speaks against it.
     recognised: watch::Sender<Option<u64>>,
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
@@ -307,7 +307,7 @@ impl Reader {
         self.seen.subscribe()
     }
 
-    /// Returns what publishes to the stream, while it is the one that is read.
+    /// Returns what publishes to the stream, while that is recognised.
     pub fn transport(&self) -> NatsTransport {
         NatsTransport::beside(self.stream.clone(), self.recognised.subscribe())
     }
@@ -318,12 +318,13 @@ impl Reader {
         self.connection().settled().await;
         loop {
             let began = Instant::now();
-            self.recognised.send_replace(None);
             let stopped = tokio::select! {
                 stopped = self.read(&mut patience) => stopped,
                 () = self.deliveries.closed() => Stop::Closed,
             };
-            self.recognised.send_replace(None);
+            if !matches!(&stopped, Stop::Trouble(trouble) if is_of_reading(trouble)) {
+                self.recognised.send_replace(None);
+            }
             if began.elapsed() >= CALM {
                 patience = Patience::new();
             }
@@ -437,13 +438,19 @@ impl Reader {
         if let Some(epoch) = self.other_epoch(&state).await? {
             return self.follow(&state, epoch).await;
         }
+        let reached = self.reached();
+        let plan = plan(&state, reached);
+        if plan != Plan::Shorter {
+            self.compare(&state, reached).await?;
+            self.recognised.send_replace(Some(connects));
+            patience.is_there();
+        }
         let mut replaced_after = self.replaced_after.subscribe();
         let after = *replaced_after.borrow_and_update();
         if let Some(after) = after {
             return self.load(&state, after, Trouble::Differs { place: after }).await;
         }
-        let reached = self.reached();
-        match plan(&state, reached) {
+        match plan {
             Plan::Read => {
                 let is_first = self.end.owed() == 0;
                 if is_first || state.last - reached > FEW {
@@ -461,13 +468,11 @@ impl Reader {
                 return Err(Stop::Trouble(Trouble::Shorter {
                     stream: self.stream.name().to_owned(),
                     last: state.last,
-                    reached: self.reached(),
+                    reached,
                 }));
             }
             Plan::Shorter => return Ok(Stop::Doubt),
         }
-        self.compare(&state, reached).await?;
-        patience.is_there();
         let consumer = self.consumer(patience.silence()).await?;
         let messages = consumer
             .stream()
@@ -479,7 +484,6 @@ impl Reader {
             .messages()
             .await;
         let mut messages = messages.map_err(|_| Stop::Silence)?;
-        self.recognised.send_replace(Some(connects));
         self.tell(LogStatus::Well);
         let changed = self.keep_looking(connects);
         tokio::pin!(changed);
@@ -772,6 +776,12 @@ fn plan(state: &StreamState, reached: u64) -> Plan {
     } else {
         Plan::Read
     }
+}
+
+/// Tells whether trouble is about what this node has not read, in a stream that is the right one. What its people write can be
+/// published all the same: other nodes read it.
+fn is_of_reading(trouble: &Trouble) -> bool {
+    matches!(trouble, Trouble::Differs { .. } | Trouble::Hole { .. } | Trouble::Snapshot { .. })
 }
 
 /// Tells whether trouble goes on until somebody does something about it.

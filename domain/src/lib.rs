@@ -38,7 +38,7 @@ pub use decide::{Decision, StateReader, Tracked, decide};
 pub use event::{Change, Event, EventKind};
 pub use id::{ChatId, ClientId, Epoch, Seq, UserId};
 pub use invite::{Answer, Invite};
-pub use lifetime::{Expiry, Lifetimes, Span};
+pub use lifetime::{Expiry, Lifetimes, NOTES_IN_A_LIFETIME, Span};
 pub use lobby::{Counts, Listing, Lobby};
 pub use log_clock::{LogClock, SenderClock};
 pub use log_settings::{LogSettings, Rules};

@@ -85,6 +85,27 @@ impl Default for Lifetimes {
     }
 }
 
+/// The maximum of [`Lifetimes::longest_silence`].
+const LONGEST_SILENCE: Span = Span::seconds(60);
+/// The minimum number of times that what is in use is noted within its lifetime, so that it never seems to have expired.
+pub const NOTES_IN_A_LIFETIME: u32 = 4;
+
+impl Lifetimes {
+    /// Returns the longest time without a message that is taken to pass for what is in use, in a log that several nodes
+    /// share: as long as that is noted less often anyway, 60 seconds at most. While nodes can write, there is a message more
+    /// often than that. After a longer silence nobody could note what was in use, so nothing of that has expired meanwhile.
+    pub fn longest_silence(&self) -> Span {
+        Span(self.chat.min(self.user).0 / u64::from(NOTES_IN_A_LIFETIME)).min(LONGEST_SILENCE)
+    }
+
+    /// Returns by how many milliseconds the [longest silence](Self::longest_silence) was exceeded from one message of a log to
+    /// the next: for so long it was interrupted. `None` if it was not.
+    pub fn interruption(&self, from: Timestamp, to: Timestamp) -> Option<i64> {
+        let over = to.millis_since(from).checked_sub(self.longest_silence().0)?;
+        i64::try_from(over).ok().filter(|over| *over > 0)
+    }
+}
+
 /// Decides what has expired at a moment: everything whose last use was at least its lifetime ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expiry {
@@ -150,6 +171,17 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Span>(), Err(NotASpan), "{text}");
         }
+    }
+
+    #[test]
+    fn a_log_is_interrupted_when_it_is_silent_for_longer_than_what_is_in_use_is_noted() {
+        let lifetimes = Lifetimes::default();
+        let interruption = |millis: u64| lifetimes.interruption(Timestamp(5_000), Timestamp(5_000 + millis));
+        assert_eq!([0, 60_000, 60_001].map(interruption), [None, None, Some(1)]);
+        assert_eq!(lifetimes.interruption(Timestamp(5_000), Timestamp(1)), None);
+        assert_eq!(lifetimes.interruption(Timestamp(0), Timestamp(u64::MAX)), None, "that is no time at all");
+        let short = Lifetimes { user: Span::seconds(2), ..lifetimes };
+        assert_eq!(short.longest_silence(), Span(500));
     }
 
     #[test]

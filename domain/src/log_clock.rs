@@ -4,6 +4,9 @@
 //! The time of the stream is that of whichever server leads it, so it leaps when another one with another clock becomes
 //! the leader. The senders' uptimes, which nobody can set, show the leap, and the clock goes on as if there was none. Until
 //! the clock is [set](LogClock::set) it is then [away](LogClock::away) from the time of the stream.
+//!
+//! An uptime can be wrong in one direction: it stands still while the machine is suspended, and is old if the message was on
+//! its way for long. So a sender that counts less time than has passed in the log already shows no leap of the stream.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub struct SenderClock {
     pub uptime_millis: u64,
     /// The time of that message, on the time line that knows neither leaps of the stream nor settings of the clock.
     pub steady: Timestamp,
+    /// Whether the sender counted less time up to that message than had passed in the log.
+    pub is_behind: bool,
 }
 
 /// The clock of a log. Part of the state of the log.
@@ -61,18 +66,32 @@ impl LogClock {
         uptime_millis: u64,
     ) -> Timestamp {
         let by_stream = stream_time.moved(self.leapt_millis);
-        let expected = sender.map(|known| known.steady.moved(difference(uptime_millis, known.uptime_millis)));
-        let steady = match expected {
-            Some(expected) if by_stream.0.abs_diff(expected.0) > TOLERANCE_MILLIS => {
-                self.leapt_millis = difference(expected.0, stream_time.0);
-                expected
-            }
-            _ => by_stream,
-        };
         // The time before it is kept within bounds: what is expected of the next message must not depend on others.
-        *sender = Some(SenderClock { uptime_millis, steady });
+        let (steady, known) = match *sender {
+            Some(SenderClock { uptime_millis: before, steady, is_behind }) => {
+                let expected = steady.moved(difference(uptime_millis, before));
+                if by_stream.0.abs_diff(expected.0) <= TOLERANCE_MILLIS {
+                    (by_stream, SenderClock { uptime_millis, steady: by_stream, is_behind: false })
+                } else if self.is_past(expected) && !self.is_past(by_stream) {
+                    // After a message that was only late, the next one is as it was expected before. After a sleep it is
+                    // behind by as much, and from then on that is what is expected.
+                    let steady = if is_behind { by_stream } else { expected };
+                    (by_stream, SenderClock { uptime_millis, steady, is_behind: !is_behind })
+                } else {
+                    self.leapt_millis = difference(expected.0, stream_time.0);
+                    (expected, SenderClock { uptime_millis, steady: expected, is_behind: false })
+                }
+            }
+            None => (by_stream, SenderClock { uptime_millis, steady: by_stream, is_behind: false }),
+        };
+        *sender = Some(known);
         self.last = self.last.max(steady.moved(self.set_millis));
         self.last
+    }
+
+    /// Returns whether a time, before the clock was set, is further in the past than a message may be on its way.
+    const fn is_past(&self, steady: Timestamp) -> bool {
+        self.last.millis_since(steady.moved(self.set_millis)) > TOLERANCE_MILLIS
     }
 
     /// Sets the clock forward by a number of milliseconds, or back if it is negative.
@@ -155,13 +174,15 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_late_by_minutes_is_mended_by_the_next_one() {
+    fn a_message_that_was_late_by_minutes_holds_the_time_of_nobody() {
         let mut cluster = Cluster::default();
         cluster.message(0, BEGUN, 0, 0);
         cluster.message(1, BEGUN, 0, 0);
         cluster.message(1, BEGUN + 200_000, 0, 0);
-        assert_eq!(cluster.message(0, BEGUN + 200_001, 0, 150_000), BEGUN + 200_000, "never back");
+        assert_eq!(cluster.message(0, BEGUN + 200_001, 0, 150_000), BEGUN + 200_001);
+        assert_eq!(cluster.message(2, BEGUN + 200_002, 0, 0), BEGUN + 200_002, "nor that of one who is new");
         assert_eq!(cluster.message(0, BEGUN + 201_000, 0, 0), BEGUN + 201_000);
+        assert_eq!(cluster.message(2, BEGUN + 201_500, 0, 0), BEGUN + 201_500);
         assert_eq!(cluster.message(1, BEGUN + 202_000, 0, 0), BEGUN + 202_000);
         assert_eq!(cluster.clock.away(), 0);
     }
@@ -171,9 +192,35 @@ mod tests {
         let mut cluster = Cluster::default();
         cluster.message(0, BEGUN, 0, 0);
         cluster.message(1, BEGUN + 7_200_000, 0, 0);
-        let mut asleep = Some(SenderClock { uptime_millis: 0, steady: Timestamp(BEGUN + 100) });
-        assert_eq!(cluster.clock.at(Timestamp(BEGUN + 7_200_001), &mut asleep, 1).0, BEGUN + 7_200_000);
-        assert_eq!(cluster.message(1, BEGUN + 7_201_000, 0, 0), BEGUN + 7_201_000);
+        let mut asleep = Some(SenderClock { uptime_millis: 0, steady: Timestamp(BEGUN), is_behind: false });
+        let mut wakes = |cluster: &mut Cluster, after: u64, wrong: i64| {
+            let stream_time = Timestamp(BEGUN + 7_200_000 + after).moved(wrong);
+            cluster.clock.at(stream_time, &mut asleep, 1 + after).moved(-7_200_000).0 - BEGUN
+        };
+        assert_eq!(wakes(&mut cluster, 1, 0), 1);
+        // One who comes after it, and stays when the one who was right is gone, has the time of the stream as well.
+        assert_eq!(cluster.message(2, BEGUN + 7_200_002, 0, 0), BEGUN + 7_200_002);
+        assert_eq!(cluster.message(1, BEGUN + 7_200_003, 0, 0), BEGUN + 7_200_003);
+        assert_eq!(cluster.message(3, BEGUN + 7_201_000, 0, 0), BEGUN + 7_201_000);
+        assert_eq!(cluster.message(2, BEGUN + 7_202_000, 0, 0), BEGUN + 7_202_000);
+        // What it says counts again.
+        assert_eq!([wakes(&mut cluster, 3_000, 0), wakes(&mut cluster, 4_000, 0)], [3_000, 4_000]);
+        assert_eq!(cluster.clock.away(), 0);
+        assert_eq!(wakes(&mut cluster, 5_000, HOUR), 5_000);
+    }
+
+    #[test]
+    fn a_leap_that_a_new_sender_shows_first_is_followed_and_the_time_goes_on() {
+        let mut cluster = Cluster::default();
+        cluster.message(0, BEGUN, 0, 0);
+        cluster.message(1, BEGUN + 1_000, 0, 0);
+        let leapt = BEGUN + HOUR as u64;
+        for (sender, after) in [(2, 2_000), (0, 3_000), (1, 4_000), (3, 5_000), (0, 6_000), (1, 7_000)] {
+            assert_eq!(cluster.message(sender, BEGUN + after, HOUR, 0), leapt + after, "{sender} {after}");
+        }
+        assert_eq!(cluster.clock.away(), 0);
+        // The next one is shown by all.
+        assert_eq!(cluster.message(0, BEGUN + 8_000, 0, 0), leapt + 8_000);
     }
 
     #[derive(Debug, Clone)]

@@ -47,3 +47,79 @@ impl From<Lifetimes> for LogSettings {
         Self { lifetimes, rules: Rules::NEWEST }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        Nickname, Span, Title, User, UserId,
+        chat::REMOVED_LIMIT,
+        id::ID_BYTES,
+        invite::{
+            DECLINE_COOLDOWN_MILLIS, DIRECT_CHATS_LIMIT, DIRECT_CHATS_WITH_ONE_LIMIT,
+            INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT,
+        },
+        log_clock::TOLERANCE_MILLIS,
+        text::BODY_BYTES,
+        user::HIDDEN_LIMIT,
+    };
+
+    /// The hash of what decides, for each version of the rules that was released.
+    const HASHES: [(Rules, u64); 1] = [(Rules(1), 0xa621_c08a_52f3_9648)];
+
+    /// Returns a hash that never changes (FNV-1a).
+    fn hash(text: &str) -> u64 {
+        text.bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    }
+
+    /// Returns the length in bytes of the longest text that is taken.
+    fn longest<T: TryFrom<String>>() -> usize {
+        (1..).take_while(|length| T::try_from("x".repeat(*length)).is_ok()).last().unwrap_or_default()
+    }
+
+    /// Returns all that decides beside the code of the rules: word lists, limits and other constants.
+    fn constants() -> String {
+        let limits = BTreeMap::from([
+            ("removed", REMOVED_LIMIT),
+            ("hidden", HIDDEN_LIMIT),
+            ("invites", INVITES_LIMIT),
+            ("invites from afar", INVITES_FROM_AFAR_LIMIT),
+            ("direct chats", DIRECT_CHATS_LIMIT),
+            ("direct chats with one", DIRECT_CHATS_WITH_ONE_LIMIT),
+            // Shorter ones would make proposals unreadable that are in a log.
+            ("bytes of a nickname", longest::<Nickname>()),
+            ("bytes of a title", longest::<Title>()),
+            ("bytes of a message", BODY_BYTES),
+        ]);
+        let spans = [DECLINE_COOLDOWN_MILLIS, TOLERANCE_MILLIS];
+        let names: Vec<_> = (0..1_600).map(Nickname::friendly).collect();
+        let users: Vec<_> =
+            (0..=u8::MAX).map(|byte| User::new(UserId::from_bytes([byte; ID_BYTES]))).collect();
+        let titles =
+            names.windows(2).map(|pair| (Title::for_chat_of(&pair[0]), Title::for_two(&pair[0], &pair[1])));
+        let titles: Vec<_> = titles.collect();
+        let silences: Vec<_> = [1, 10, 100, 1_000]
+            .map(|seconds| {
+                let lifetimes = Lifetimes { user: Span::seconds(seconds), ..Lifetimes::default() };
+                lifetimes.longest_silence()
+            })
+            .into();
+        format!("{limits:?}{spans:?}{names:?}{users:?}{titles:?}{silences:?}")
+    }
+
+    #[test]
+    fn what_decides_is_changed_only_with_a_new_version_of_the_rules() {
+        let hash = hash(&constants());
+        let (newest, known) = HASHES[HASHES.len() - 1];
+        assert_eq!(newest, Rules::NEWEST, "the newest rules need a hash: {hash:#x}");
+        assert_eq!(
+            hash, known,
+            "a list of words, a limit or another constant was changed by which entries of the log are decided. Nodes of \
+             the version before would decide otherwise: raise `Rules::NEWEST`, keep the old value for older rules, and add \
+             {hash:#x}"
+        );
+    }
+}

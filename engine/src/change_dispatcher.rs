@@ -42,8 +42,9 @@ impl ChangeDispatcher {
         // Nothing has expired at time zero: the lobby checks the expiry of chats itself.
         let view = self.store.read(Timestamp::default())?;
         let chats = view.chats()?;
-        for Chat { id, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
+        for Chat { id, owner, removed, is_locked, seq, .. } in chats.iter().map(|kept| &kept.value) {
             removed.iter().for_each(|user| self.presence.remove(*id, *user));
+            self.presence.started(*id, *owner);
             self.presence.lock_names(*id, *is_locked, *seq);
         }
         self.presence.close_ended(&chats.iter().map(|kept| kept.value.id).collect());
@@ -78,6 +79,12 @@ impl ChangeDispatcher {
                         for person in [first.id].iter().chain(others) {
                             self.presence.remove(event.chat, *person);
                         }
+                    }
+                    EventKind::PersonAdmitted { person, .. } => {
+                        // By the name that they have now.
+                        let read =
+                            self.store.read(Timestamp::default()).and_then(|view| view.user(person.id));
+                        self.presence.readmit(event.chat, read.as_ref().unwrap_or(person));
                     }
                     EventKind::Started { owner, .. } => self.presence.started(event.chat, *owner),
                     EventKind::LockSet { is_locked, .. } => {

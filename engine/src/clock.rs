@@ -131,28 +131,47 @@ impl LeapWatch {
 }
 
 /// The time of a node that reads a replicated log: the time of the newest message that was applied as it came, and what
-/// has passed here since. No wall clock is read.
+/// has passed here since. Before there was one, the wall clock of the node counts if it is later: what has expired while the
+/// node was stopped is not shown again, and nothing is decided by it.
 pub struct ReplicaClock {
     uptime: Uptime,
-    /// The time of that message, and the uptime when it was applied.
-    newest: RwLock<(Timestamp, Duration)>,
+    wall: Clock,
+    newest: RwLock<Newest>,
     leapt: Notify,
 }
 
+/// The time of the newest message.
+#[derive(Clone, Copy)]
+struct Newest {
+    at: Timestamp,
+    /// The uptime when it was applied.
+    then: Duration,
+    /// Whether it was applied as it came.
+    is_live: bool,
+}
+
 impl ReplicaClock {
-    /// Creates a clock that starts with the time of the newest message that is stored.
-    pub fn new(newest: Timestamp, uptime: Uptime) -> Self {
-        let now = uptime();
-        Self { uptime, newest: RwLock::new((newest, now)), leapt: Notify::new() }
+    /// Creates a clock that starts with the time of the newest message that is stored, or of the wall clock.
+    pub fn new(newest: Timestamp, uptime: Uptime, wall: Clock) -> Self {
+        let newest = RwLock::new(Newest { at: newest, then: uptime(), is_live: false });
+        Self { uptime, wall, newest, leapt: Notify::new() }
     }
 
     /// Notes the time of a message that was applied as it came.
-    pub fn follow(&self, newest: Timestamp) {
-        let away = difference(newest, self.now());
-        let now = (self.uptime)();
-        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = (newest, now);
+    pub fn follow(&self, at: Timestamp) {
+        let away = difference(at, self.now());
+        self.note(Newest { at, then: (self.uptime)(), is_live: true });
         if is_leap(away) {
             self.leapt.notify_one();
+        }
+    }
+
+    /// Notes the time of a message that was applied later than it came: the time now is not before it.
+    pub fn pass(&self, at: Timestamp) {
+        let known = self.newest();
+        let then = (self.uptime)();
+        if at > known.after(then) {
+            self.note(Newest { at, then, ..known });
         }
     }
 
@@ -164,8 +183,17 @@ impl ReplicaClock {
 
     /// Returns the current time.
     pub fn now(&self) -> Timestamp {
-        let (newest, then) = *self.newest.read().unwrap_or_else(PoisonError::into_inner);
-        newest.moved(millis((self.uptime)().saturating_sub(then)))
+        let newest = self.newest();
+        let now = newest.after((self.uptime)());
+        if newest.is_live { now } else { now.max((self.wall)()) }
+    }
+
+    fn newest(&self) -> Newest {
+        *self.newest.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, newest: Newest) {
+        *self.newest.write().unwrap_or_else(PoisonError::into_inner) = newest;
     }
 
     /// Returns how long the process has been running.
@@ -177,6 +205,13 @@ impl ReplicaClock {
     pub fn clock(self: &Arc<Self>) -> Clock {
         let replica = Arc::clone(self);
         Arc::new(move || replica.now())
+    }
+}
+
+impl Newest {
+    /// Returns the time at an uptime.
+    fn after(self, uptime: Duration) -> Timestamp {
+        self.at.moved(millis(uptime.saturating_sub(self.then)))
     }
 }
 
@@ -291,12 +326,18 @@ mod tests {
         assert_eq!(watch.see(-hour, at(203)), Some(-hour));
     }
 
-    #[test]
-    fn the_time_of_a_replica_goes_on_from_the_newest_message() {
+    /// A wall clock that stands still, an uptime in milliseconds, and a clock that begins with [`BEGUN`].
+    fn replica(wall: u64) -> (Arc<AtomicU64>, Arc<ReplicaClock>) {
         let passed = Arc::new(AtomicU64::new(7_000));
         let up = Arc::clone(&passed);
         let uptime: Uptime = Arc::new(move || Duration::from_millis(up.load(Ordering::Relaxed)));
-        let clock = Arc::new(ReplicaClock::new(Timestamp(BEGUN), uptime));
+        let clock = ReplicaClock::new(Timestamp(BEGUN), uptime, Arc::new(move || Timestamp(wall)));
+        (passed, Arc::new(clock))
+    }
+
+    #[test]
+    fn the_time_of_a_replica_goes_on_from_the_newest_message() {
+        let (passed, clock) = replica(0);
         passed.fetch_add(500, Ordering::Relaxed);
         assert_eq!(clock.now(), Timestamp(BEGUN + 500));
         clock.follow(Timestamp(BEGUN + DAY));
@@ -307,6 +348,26 @@ mod tests {
         assert_eq!(clock.leapt().now_or_never(), None, "it was a few milliseconds late");
         clock.follow(Timestamp(BEGUN + DAY + 20));
         assert_eq!(clock.uptime(), Duration::from_millis(7_520));
+    }
+
+    #[test]
+    fn a_replica_that_has_not_read_on_yet_takes_what_it_has_to_be_as_old_as_it_is() {
+        let (passed, clock) = replica(BEGUN + DAY);
+        assert_eq!(clock.now(), Timestamp(BEGUN + DAY), "it was stopped for a day");
+        clock.pass(Timestamp(BEGUN + 1_000));
+        assert_eq!(clock.now(), Timestamp(BEGUN + DAY));
+        clock.follow(Timestamp(BEGUN + 2 * DAY));
+        clock.pass(Timestamp(BEGUN + DAY));
+        passed.fetch_add(20, Ordering::Relaxed);
+        assert_eq!(
+            clock.now(),
+            Timestamp(BEGUN + 2 * DAY + 20),
+            "while it catches up, the time does not go back"
+        );
+        clock.pass(Timestamp(BEGUN + 3 * DAY));
+        assert_eq!(clock.now(), Timestamp(BEGUN + 3 * DAY));
+        clock.follow(Timestamp(BEGUN));
+        assert_eq!(clock.now(), Timestamp(BEGUN), "the clock of the log counts, and not that of the node");
     }
 
     #[test]

@@ -3,26 +3,29 @@
 
 use std::{future::ready, sync::Arc, time::Duration};
 
-use domain::{Problem, Proposal, Span, Timestamp};
+use domain::{NOTES_IN_A_LIFETIME, Problem, Proposal, Span, Timestamp};
 use tokio::{
-    sync::watch,
+    sync::{
+        oneshot::{self, error::TryRecvError},
+        watch,
+    },
     time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use crate::{
     clock::{Clock, LeapWatch, SteadyClock},
-    command_log::Sequencer,
+    command_log::{Outcome, Sequencer},
     presence::{LastActive, Presence},
     storage::{ExpiredBatch, Store, StoreError},
 };
 
 /// The maximum number of users, and of chats, that one entry of the log notes as active.
 const NOTED: usize = 1_024;
-/// The minimum number of times that users and chats in use are noted within their lifetime, so that they never seem to
-/// have expired.
-const NOTES_IN_A_LIFETIME: u32 = 4;
-/// How often to check whether the wall clock was set.
+/// How often to check whether the wall clock was set, and who has left.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+/// The number of times that a log of several nodes is looked at within its longest silence. After the second look without a
+/// new message, the node on duty writes an empty one.
+const LOOKS_IN_A_SILENCE: u32 = 4;
 
 /// Whether this node does what one node of a cluster does for all: it removes what has expired, and follows the clock.
 #[derive(Debug, Clone)]
@@ -60,6 +63,15 @@ pub struct Sweeper {
     every: Duration,
 }
 
+/// What is known of the silence of the log.
+#[derive(Default)]
+struct Breaking {
+    /// The place of the newest message at the last look. `None` before the first one.
+    place: Option<u64>,
+    /// Where the outcome of the last empty entry comes.
+    waiting: Option<oneshot::Receiver<Outcome>>,
+}
+
 /// Why a sweep was not done.
 #[derive(Debug, thiserror::Error)]
 enum NotSwept {
@@ -94,6 +106,10 @@ impl Sweeper {
         let mut notes = interval_at(begun, self.every.min(shortest / NOTES_IN_A_LIFETIME));
         let mut sweeps = interval_at(begun + self.every, self.every);
         let mut looks = interval_at(begun, CLOCK_INTERVAL);
+        let silence = Duration::from_millis(lifetimes.longest_silence().millis());
+        let mut listens = interval_at(begun, silence / LOOKS_IN_A_SILENCE);
+        let mut breaking = Breaking::default();
+        listens.set_missed_tick_behavior(MissedTickBehavior::Delay);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         notes.set_missed_tick_behavior(MissedTickBehavior::Delay);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,10 +117,8 @@ impl Sweeper {
         let mut leaps = LeapWatch::default();
         loop {
             let done = tokio::select! {
-                _ = looks.tick() => match &self.steady {
-                    Some(steady) => self.follow_clock(steady).await,
-                    None => self.follow_stream(&mut leaps).await,
-                },
+                _ = looks.tick() => self.look(&mut leaps).await,
+                _ = listens.tick(), if self.duty.is_shared() => self.break_silence(&mut breaking).await,
                 _ = notes.tick() => self.note(self.presence.take_seen()).await,
                 () = self.presence.user_came() => self.note_new().await,
                 () = self.presence.user_left() => self.withdraw_invites().await,
@@ -113,7 +127,9 @@ impl Sweeper {
                     self.note(self.presence.take_seen()).await
                 }
                 () = ready(()), if is_sweeping => {
-                    self.purge().await.map(|more| is_sweeping = more && self.duty.is_mine())
+                    // The note before may have taken long.
+                    is_sweeping = self.duty.is_mine();
+                    if is_sweeping { self.purge().await.map(|more| is_sweeping = more) } else { Ok(()) }
                 }
             };
             if let Err(error) = done {
@@ -121,6 +137,31 @@ impl Sweeper {
                 is_sweeping = false;
             }
         }
+    }
+
+    /// Does what is to be done every second.
+    async fn look(&self, leaps: &mut LeapWatch) -> Result<(), NotSwept> {
+        match &self.steady {
+            Some(steady) => self.follow_clock(steady).await?,
+            None => self.follow_stream(leaps).await?,
+        }
+        // Of other nodes' users it is known only after a while that they have left.
+        if self.duty.is_shared() { self.withdraw_invites().await } else { Ok(()) }
+    }
+
+    /// Writes an empty entry if the log has been silent since the last look, and it is this node's duty. So the log is known
+    /// to go on, its senders are known to its clock, and it is silent for long only if nobody can write.
+    async fn break_silence(&self, breaking: &mut Breaking) -> Result<(), NotSwept> {
+        let Some(state) = self.store.replica()? else { return Ok(()) };
+        let is_silent = breaking.place.replace(state.place) == Some(state.place);
+        // Those that wait would all be written when the log goes on.
+        let is_waiting =
+            breaking.waiting.as_mut().is_some_and(|outcome| outcome.try_recv() == Err(TryRecvError::Empty));
+        if is_silent && !is_waiting && self.duty.is_mine() {
+            let nothing = Proposal::Touch { users: Vec::new(), chats: Vec::new() };
+            breaking.waiting = Some(self.sequencer.propose(nothing).await?);
+        }
+        Ok(())
     }
 
     /// Follows the wall clock if it was set. The times when users and chats were last active are moved by the same
@@ -242,21 +283,16 @@ mod tests {
     use std::sync::{Mutex, PoisonError};
 
     use domain::{
-        Change, ChatId, Event, EventKind, Lifetimes, LogClock, Nickname, Seq, Title, User, UserId,
+        Change, ChatId, Epoch, Event, EventKind, Lifetimes, LogClock, Nickname, Seq, Title, User, UserId,
         Visibility, id::ID_BYTES,
     };
-    use tokio::{
-        sync::{Notify, oneshot},
-        task::JoinHandle,
-        time::sleep,
-    };
+    use tokio::{sync::Notify, task::JoinHandle, time::sleep};
 
     use futures_util::future::BoxFuture;
 
     use super::*;
     use crate::{
         clock,
-        command_log::Outcome,
         presence::{GRACE, NodeId},
         storage::{LogState, ReplicaState},
     };
@@ -271,6 +307,8 @@ mod tests {
     struct RecordingSequencer {
         noted: Mutex<Vec<Proposal>>,
         proposed: Notify,
+        /// The outcomes that were not told. `None` if each is told at once.
+        waiting: Mutex<Option<Vec<oneshot::Sender<Outcome>>>>,
     }
 
     impl RecordingSequencer {
@@ -288,7 +326,10 @@ mod tests {
             let (outcome, receiver) = oneshot::channel();
             self.noted.lock().unwrap_or_else(PoisonError::into_inner).push(proposal);
             self.proposed.notify_one();
-            let _ = outcome.send(Ok(Seq(1)));
+            match &mut *self.waiting.lock().unwrap() {
+                Some(waiting) => waiting.push(outcome),
+                None => outcome.send(Ok(Seq(1))).unwrap(),
+            }
             Box::pin(async { Ok(receiver) })
         }
     }
@@ -310,6 +351,10 @@ mod tests {
                 changes.iter().try_for_each(|change| batch.apply(change))
             })
             .unwrap();
+        work_on(store, duty, every)
+    }
+
+    fn work_on(store: Arc<Store>, duty: Duty, every: Span) -> Work {
         let steady = Arc::new(SteadyClock::new(clock::system(), clock::uptime()));
         let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
         let recorder = Arc::new(RecordingSequencer::default());
@@ -450,6 +495,52 @@ mod tests {
             assert_eq!(proposed.contains(&Proposal::ClockSet(leap)), is_mine, "{leap}: {proposed:?}");
             sweeping.abort();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_duty_is_asked_for_again_after_a_note_that_took_long() {
+        let forgotten = Change::User { user: user(1), at: Timestamp(0) };
+        let (tell, is_mine) = watch::channel(true);
+        let work = work_with(Duty::Shared(is_mine), &[forgotten], Span::seconds(60));
+        let _guard = work.presence.join(CHAT, user(2), Arc::default());
+        sleep(Duration::from_secs(59)).await;
+        *work.recorder.waiting.lock().unwrap() = Some(Vec::new());
+        sleep(MINUTE).await;
+        tell.send(false).unwrap();
+        work.recorder.take();
+        let waiting = work.recorder.waiting.lock().unwrap().take().unwrap();
+        waiting.into_iter().for_each(|outcome| outcome.send(Ok(Seq(1))).unwrap());
+        sleep(MINUTE).await;
+        let noted = work.recorder.take();
+        assert!(!noted.iter().any(|proposal| matches!(proposal, Proposal::Expire { .. })), "{noted:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_of_several_nodes_is_never_silent_for_long_while_one_can_write() {
+        let store = Store::replica_in_memory().unwrap();
+        let log =
+            LogState { epoch: Epoch::from_bytes([1; ID_BYTES]), seq: Seq::ZERO, at: Timestamp::default() };
+        let mut state = ReplicaState::beginning(7, LIFETIMES.into(), LogClock::default());
+        store.begin_replica(None, log, &state).unwrap();
+        let store = Arc::new(store);
+        let (tell, is_mine) = watch::channel(false);
+        let work = work_on(Arc::clone(&store), Duty::Shared(is_mine), Span::seconds(3_600));
+        sleep(MINUTE + Duration::from_secs(1)).await;
+        assert_eq!(work.recorder.take(), [], "another node does it");
+        tell.send(true).unwrap();
+        for _ in 0..10 {
+            sleep(Duration::from_secs(10)).await;
+            state.place += 1;
+            store.begin_replica(None, log, &state).unwrap();
+        }
+        assert_eq!(work.recorder.take(), [], "there are others");
+        sleep(Duration::from_secs(31)).await;
+        let nothing = Proposal::Touch { users: Vec::new(), chats: Vec::new() };
+        let noted = work.recorder.take();
+        assert!(!noted.is_empty() && noted.iter().all(|proposal| *proposal == nothing), "{noted:?}");
+        *work.recorder.waiting.lock().unwrap() = Some(Vec::new());
+        sleep(MINUTE * 10).await;
+        assert_eq!(work.recorder.take(), [nothing], "one waits, and no more");
     }
 
     #[tokio::test(start_paused = true)]

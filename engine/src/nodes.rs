@@ -207,6 +207,7 @@ impl Nodes {
     /// Asks all nodes for what was missed, and lets them know all of this one, since messages may have been lost in both
     /// directions. Returns the messages to publish.
     pub fn missed(&mut self, now: Instant) -> Vec<Message> {
+        self.members.missed(now);
         self.teller.ask(now);
         if self.members.others().next().is_none() {
             // As at the start: there may be others now.
@@ -215,6 +216,11 @@ impl Nodes {
         }
         let steps = self.peers.missed(now);
         self.perform(steps)
+    }
+
+    /// Returns whether it is certain, as far as can be, that a user who is not known here is on no other node either.
+    pub fn is_in_touch(&self, now: Instant) -> bool {
+        self.members.is_in_touch(now) && self.peers.are_complete()
     }
 
     /// Returns the last messages of a node that stops in order: the others forget it at once.
@@ -272,17 +278,69 @@ impl Nodes {
     }
 
     fn publish_standing(&self, now: Instant) {
-        let is_eldest = self.members.is_eldest(now);
-        self.duty.send_if_modified(|duty| std::mem::replace(duty, is_eldest) != is_eldest);
         let has_heard_all = self.listens_until.is_none() && self.peers.have_told();
         let is_complete = has_heard_all || now >= self.begun_at + FIRST_WHOLES;
         self.is_complete.send_if_modified(|known| std::mem::replace(known, is_complete) != is_complete);
         let standing = self.members.standing(now);
+        // Known at once, while the next beat says that it is not ready.
+        let is_mine = self.members.is_eldest(now) && standing.differs_at.is_none();
+        self.duty.send_if_modified(|duty| std::mem::replace(duty, is_mine) != is_mine);
         self.standing.send_if_modified(|known| {
             *known != standing && {
                 *known = standing;
                 true
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Epoch, Lifetimes, Rules, Seq, id::ID_BYTES};
+
+    use super::*;
+    use crate::{
+        clock,
+        nodes::message::Mark,
+        presence::{GRACE, NodeId},
+    };
+
+    #[tokio::test]
+    async fn a_node_that_learns_that_it_differs_has_no_duty_from_then_on() {
+        let (lifetimes, now) = (Lifetimes::default(), Instant::now());
+        let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
+        let lobby = Lobby::new(Vec::new(), Arc::clone(&presence), lifetimes, clock::system(), usize::MAX);
+        let parts = (presence, Arc::new(Store::in_memory(lifetimes).unwrap()), Arc::new(lobby));
+        let versions = Versions { formats: (1, 1), rules: (Rules(1), Rules(1)) };
+        let incarnation = |number| Incarnation::from_bytes([number; ID_BYTES]);
+        let mut nodes = Nodes::new(incarnation(1), "node 1".to_owned(), versions, parts, now);
+        let duty = nodes.duty();
+        let position = |digest| Position {
+            epoch: Epoch::from_bytes([9; ID_BYTES]),
+            is_ready: true,
+            place: 1_100,
+            seq: Seq(5_000),
+            mark: Mark { place: 1_024, digest },
+        };
+        for second in 1..=4 {
+            nodes.advance(position(1), now + BEAT * second);
+        }
+        assert!(*duty.borrow());
+        for number in 2..=3 {
+            let beat = Beat {
+                from: incarnation(number),
+                number: 1,
+                is_last: false,
+                name: format!("node {number}"),
+                qchat: String::new(),
+                born: Some(2_000),
+                position: position(2),
+                versions,
+                told: 0,
+                digest: 0,
+            };
+            nodes.receive(&Message::Beat(beat).encode().unwrap(), now + BEAT * 4).unwrap();
+        }
+        assert!(!*duty.borrow(), "what it decided must not become a snapshot");
     }
 }

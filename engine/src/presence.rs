@@ -43,6 +43,10 @@ pub const TYPING_SIGNALS: Duration = Duration::from_secs(1);
 /// How long a user whose last connection has closed is still shown, so that a reload does not flicker.
 pub const GRACE: Duration = Duration::from_secs(3);
 
+/// How long a user has to be gone whose last connection was on a node that is not heard any more, until they are taken to
+/// have left: that node may be held up, or cut off with its users.
+pub const UNHEARD: Duration = Duration::from_secs(60);
+
 /// The maximum time that pages take to reconnect after the server has started.
 const COMING_BACK: Duration = Duration::from_secs(30);
 
@@ -95,13 +99,23 @@ struct PresenceState {
     seen: LastActive,
     /// The users who have come online and the rooms that were entered since [`Presence::take_came`].
     came: LastActive,
-    /// The users who have gone offline since [`Presence::take_gone`], each with whether their last connection was one of
-    /// this node.
-    gone: Vec<(UserId, bool)>,
+    /// The users who have gone offline and were not taken yet.
+    gone: Vec<Gone>,
+    /// Whether they are kept for now.
+    keeps_gone: bool,
     /// The connections and subscriptions that each node has reported. Those of this node only if it reports them.
     nodes: HashMap<NodeId, Holders>,
     /// What this node has to report. `None` if it reports nothing, since it is alone.
     outgoing: Option<Outgoing>,
+}
+
+/// A user who has gone offline.
+#[derive(Clone, Copy)]
+struct Gone {
+    user: UserId,
+    at: Instant,
+    /// Whether the connection that closed last was one of this node.
+    left_here: bool,
 }
 
 /// Who has to be notified of a change.
@@ -352,6 +366,25 @@ impl Presence {
             drop(state);
             self.moved.notify_one();
             self.sooner.notify_one();
+        }
+    }
+
+    /// Adds a user, with their nickname as of now, to a chat from which they were removed and may return, if another node has reported that they
+    /// have: where the log is read later than the reports, the removal came after that.
+    pub fn readmit(&self, chat: ChatId, user: &User) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let PresenceState { nodes, rooms, .. } = &*state;
+        let is_in_room = |holder| rooms.get(&chat).is_some_and(|room| room.is_holder(user.id, holder));
+        let returned: Vec<HolderId> = nodes
+            .iter()
+            .filter(|(node, _)| **node != self.node)
+            .flat_map(|(node, holders)| holders.of_member(*node, chat, user.id))
+            .filter(|holder| !is_in_room(*holder))
+            .collect();
+        for holder in returned {
+            let effects = state.join((holder, None), chat, user.clone(), None, (now, now));
+            self.tell(&effects);
         }
     }
 
@@ -645,7 +678,7 @@ impl PresenceState {
             return false;
         };
         if self.gone.len() < REMEMBERED_LEFT {
-            self.gone.push((user, person.left_here));
+            self.gone.push(Gone { user, at, left_here: person.left_here });
         }
         self.people.remove(&user);
         self.seen.note(Some(user), None, time);

@@ -65,6 +65,8 @@ pub struct Store {
     bytes: AtomicU64,
     /// The size in bytes of the changes since the last checkpoint, in the view of a replicated log.
     unsaved: AtomicU64,
+    /// Until when what is in use has been noted, in milliseconds since 1970. The maximum if it is noted all the time.
+    noted_until: AtomicU64,
     metrics: StoreMetrics,
 }
 
@@ -220,6 +222,7 @@ impl Store {
             settings: RwLock::new(lifetimes.into()),
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
+            noted_until: AtomicU64::new(u64::MAX),
             metrics: StoreMetrics::default(),
         })
     }
@@ -269,8 +272,21 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Database`] if the database cannot be read.
     pub fn read(&self, now: Timestamp) -> Result<Snapshot, StoreError> {
-        let expiry = Expiry { now, lifetimes: self.lifetimes() };
-        Ok(Snapshot { read: self.database.begin_read()?, expiry })
+        let lifetimes = self.lifetimes();
+        let in_use = Expiry { now: self.noted_at(now), lifetimes };
+        Ok(Snapshot { read: self.database.begin_read()?, expiry: Expiry { now, lifetimes }, in_use })
+    }
+
+    /// Returns the moment, `now` at the latest, as of which users and chats in use can have been noted as that: what has not
+    /// expired by then has not expired.
+    pub fn noted_at(&self, now: Timestamp) -> Timestamp {
+        now.min(Timestamp(self.noted_until.load(Ordering::Relaxed)))
+    }
+
+    /// Notes until when the log of a cluster, as far as this node knows it, has noted what is in use. Without any message
+    /// after that, nothing of it expires.
+    pub(crate) fn note_until(&self, at: Timestamp) {
+        self.noted_until.store(at.0, Ordering::Relaxed);
     }
 
     /// Runs `work` in one transaction, which applies the log up to `seq`, and stores it durably. On an error nothing is

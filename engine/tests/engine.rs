@@ -12,7 +12,8 @@ use std::{
 };
 
 use domain::{
-    Change, ChatId, Command, Epoch, Lifetimes, Problem, Seq, Timestamp, UserId, Visibility, id::ID_BYTES,
+    Change, ChatId, Command, Epoch, Event, EventKind, Lifetimes, Nickname, Problem, Seq, Timestamp, Title,
+    User, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{
     Caller, Engine, EngineParts,
@@ -22,7 +23,7 @@ use engine::{
     fanout::Fanout,
     limits::{Caps, Limits, Rates},
     lobby::{Lobby, OriginKey},
-    presence::{GRACE, NodeId, Presence},
+    presence::{GRACE, HolderId, MemberGuard, NodeId, Presence, PresenceEvent},
     progress::Progress,
     storage::Store,
 };
@@ -36,6 +37,8 @@ const CALLER: Caller = Caller { user: ANA, address: IpAddr::V4(Ipv4Addr::LOCALHO
 struct Work {
     engine: Engine,
     dispatcher: ChangeDispatcher,
+    store: Arc<Store>,
+    presence: Arc<Presence>,
     _log: LocalLog,
 }
 
@@ -56,11 +59,12 @@ fn work(is_shared: bool, steady: Option<Arc<SteadyClock>>) -> Work {
         progress: Arc::clone(&progress),
         steady,
     };
+    let (same_store, same_presence) = (Arc::clone(&store), Arc::clone(&presence));
     let engine = Engine::new(EngineParts {
-        store,
+        store: same_store,
         sequencer: Arc::new(sequencer),
         fanout,
-        presence,
+        presence: same_presence,
         lobby,
         limits: Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60))),
         progress,
@@ -68,7 +72,7 @@ fn work(is_shared: bool, steady: Option<Arc<SteadyClock>>) -> Work {
         clock,
         origin_key: OriginKey::new(b"secret"),
     });
-    Work { engine, dispatcher, _log: log }
+    Work { engine, dispatcher, store, presence, _log: log }
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,4 +116,27 @@ fn a_clock_is_set_forward_when_the_log_has_noted_it_and_then_the_time_is_told() 
     // Back it was set before.
     work.dispatcher.dispatch(&Change::ClockSet(-5));
     assert_eq!((steady.now(), work.engine.clock_sets()), (Timestamp(1_001 * HOUR + 61_000), 2));
+}
+
+#[tokio::test]
+async fn a_chat_that_ended_while_it_was_not_dispatched_has_no_members_and_others_have_their_owner() {
+    let work = work(true, None);
+    let [ended, lasting, unknown] = [1, 2, 3].map(|number| ChatId::from_bytes([number; ID_BYTES]));
+    let ana = User::new(ANA);
+    let guards = [ended, lasting].map(|chat| work.presence.join(chat, ana.clone(), Arc::default()));
+    let (holder, here_for) = (HolderId::new(NodeId(7), 1), Duration::ZERO);
+    let user = ana.clone();
+    work.presence.apply(PresenceEvent::Joined { holder, chat: unknown, user, here_for }, None);
+    let (title, visibility) = (Title::parse("Tea").unwrap(), Visibility::Public);
+    let kind = EventKind::Started { owner: ANA, nickname: ana.nickname, title, visibility, guest: None };
+    let event = Event { chat: lasting, seq: Seq(5), prev: Seq::ZERO, at: Timestamp(5), kind };
+    work.store.write(Seq(5), Timestamp(5), |batch| batch.apply(&Change::Chat(event))).unwrap();
+    work.dispatcher.resync().unwrap();
+    assert_eq!(guards.each_ref().map(MemberGuard::is_kept), [false, true]);
+    assert!(work.presence.is_in(unknown, ANA), "this node may read of that chat a little later");
+    // Names are locked, but not that of the owner.
+    work.presence.lock_names(lasting, true, Seq(6));
+    let anna = Nickname::parse("Anna").unwrap();
+    work.presence.rename(&User { id: ANA, nickname: anna.clone() });
+    assert_eq!(work.presence.roster(lasting).members[0].nickname, anna);
 }

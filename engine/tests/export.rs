@@ -185,7 +185,7 @@ fn apply_next(store: &Store) {
     let log = store.read(NOW).unwrap().log().unwrap().unwrap();
     let log = LogState { seq: log.seq.next(), ..log };
     let sender = Incarnation::from_bytes([6; ID_BYTES]);
-    let clock = SenderClock { uptime_millis: 7, steady: NOW };
+    let clock = SenderClock { uptime_millis: 7, steady: NOW, is_behind: false };
     let advance = Advance {
         after: before.place,
         place: before.place + 1,

@@ -129,7 +129,7 @@ impl Harness for Replicated {
         let (deliveries, receiver) = mpsc::channel(64);
         let (sender, mut status) = status::channel();
         let newest = store.replica().unwrap().unwrap().clock.last();
-        let clock = Arc::new(ReplicaClock::new(newest, self.stream.uptime()));
+        let clock = Arc::new(ReplicaClock::new(newest, self.stream.uptime(), Arc::new(Timestamp::default)));
         let opening = Opening {
             me: Incarnation::from_bytes(random::bytes().unwrap()),
             published: 0,

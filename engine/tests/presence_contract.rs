@@ -132,6 +132,8 @@ struct World {
     incarnations: u8,
     is_cluster: bool,
     members_limit: usize,
+    /// The users whom a node has taken to have left, each with the node.
+    left: Vec<(usize, UserId)>,
 }
 
 impl Node {
@@ -245,6 +247,7 @@ impl World {
             incarnations: count as u8,
             is_cluster,
             members_limit,
+            left: Vec::new(),
         };
         for number in 0..CHATS {
             let (owner, title) = (user_id(number), Title::parse(&format!("Chat {number}")).unwrap());
@@ -308,7 +311,11 @@ impl World {
             messages.extend(nodes.flush(now));
             if now >= nodes.deadline() {
                 messages.extend(nodes.advance(position, now));
+                node.presence.keep_gone(!nodes.is_in_touch(now));
             }
+            let is_on_duty = node.duty.as_ref().is_some_and(|duty| *duty.borrow());
+            let left = node.presence.take_gone_for(is_on_duty);
+            self.left.extend(left.into_iter().map(|user| (number, user)));
             self.publish(number, messages);
         }
         // Pages that were removed from their chats notice it.
@@ -668,6 +675,49 @@ async fn a_frozen_node_is_forgotten_with_its_users_and_they_are_back_when_it_is(
     // It was frozen, and did not notice that anybody was gone.
     world.run(Duration::from_secs(15)).await;
     world.check(&BTreeSet::new(), "after").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_moves_to_another_node_while_theirs_is_cut_off_has_not_left() {
+    let mut world = World::new(3, Faults::NONE, 1).await;
+    world.open(0, 0, 0);
+    world.open(0, 0, 1);
+    world.open(1, 0, 2);
+    world.run(Duration::from_secs(10)).await;
+    world.pages.pop();
+    world.run(Duration::from_secs(5)).await;
+    assert_eq!(world.left, [(1, user_id(2))], "who leaves a node that hears the others has left");
+    for cut in [3, 10, 100] {
+        world.left.clear();
+        world.nodes[0].cut_until = Some(Instant::now() + Duration::from_secs(cut));
+        // One of them is back on another node before theirs is, the other is not.
+        world.pages.clear();
+        world.open(1, 0, 0);
+        world.run(Duration::from_secs(cut + 80)).await;
+        assert!(!world.left.iter().any(|(_, user)| *user == user_id(0)), "{cut}: {:?}", world.left);
+        assert!(world.left.contains(&(0, user_id(1))), "{cut}: {:?}", world.left);
+        world.pages.clear();
+        world.run(Duration::from_secs(10)).await;
+        assert!(world.left.contains(&(1, user_id(0))), "{cut}: {:?}", world.left);
+        world.open(0, 0, 0);
+        world.open(0, 0, 1);
+        world.run(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_of_a_node_that_is_not_heard_have_left_after_a_minute_and_not_if_it_is_heard_again() {
+    let mut world = World::new(3, Faults::NONE, 1).await;
+    world.open(2, 0, 0);
+    world.run(Duration::from_secs(10)).await;
+    world.nodes[2].frozen_until = Some(Instant::now() + Duration::from_secs(30));
+    world.run(Duration::from_secs(120)).await;
+    assert_eq!(world.left, []);
+    world.kill(2);
+    world.run(Duration::from_secs(60)).await;
+    assert_eq!(world.left, []);
+    world.run(Duration::from_secs(30)).await;
+    assert_eq!(world.left, [(0, user_id(0))]);
 }
 
 #[tokio::test(start_paused = true)]

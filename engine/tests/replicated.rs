@@ -152,7 +152,7 @@ impl Node {
             end: end.clone(),
             rules,
             checkpoint_after: CHECKPOINT_AFTER,
-            clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime())),
+            clock: Arc::new(ReplicaClock::new(BEGUN, stream.uptime(), Arc::new(Timestamp::default))),
             status: sender,
             metrics: ReplicationMetrics::default(),
         };
@@ -861,6 +861,114 @@ fn the_sender_that_was_silent_for_the_longest_is_forgotten() {
     producers.sort_by_key(|(_, producer)| producer.at);
     let first = u64::from_be_bytes(*producers[0].0.as_bytes().first_chunk().unwrap());
     assert_eq!((producers.len(), first), (1_024, 1_500 - 1_024));
+}
+
+const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+
+impl Alone {
+    /// Proposes something at this node, and applies it. Returns when that was.
+    fn happens(&mut self, proposal: Proposal) -> Timestamp {
+        self.node.propose(&self.runtime, proposal);
+        pass(&self.runtime, Duration::from_millis(1));
+        self.apply().last().unwrap().0.at
+    }
+
+    /// Lets a user with a name start a chat, and post a message. Returns when that was.
+    fn begins(&mut self) -> Timestamp {
+        let nickname = Nickname::parse("Ana").unwrap();
+        let named = Command::SetNickname { nickname, chats: Vec::new() };
+        let (client_id, body) = (ClientId::from_bytes([1; ID_BYTES]), Body::parse("hello").unwrap());
+        let posted = Command::Post { chat: CHAT, client_id, body, waited_millis: 0 };
+        self.happens(Proposal::Command { by: user(1), command: named });
+        self.happens(start_chat());
+        self.happens(Proposal::Command { by: user(1), command: posted })
+    }
+
+    /// Returns whether the name of the user, the chat and its message are there for somebody who reads at a time.
+    fn shows(&self, now: Timestamp) -> [bool; 3] {
+        let view = self.node.store.read(now).unwrap();
+        let is_named = view.user(user(1)).unwrap().nickname.as_str() == "Ana";
+        let messages = view.events_after(CHAT, Seq(2), 10).unwrap();
+        [is_named, view.chat(CHAT).unwrap().is_some(), !messages.is_empty()]
+    }
+}
+
+/// Returns an entry that removes the user and the chat if they have expired.
+fn sweep() -> Proposal {
+    Proposal::Expire { users: vec![user(1)], chats: vec![CHAT], events: Vec::new() }
+}
+
+fn nothing() -> Proposal {
+    Proposal::Touch { users: Vec::new(), chats: Vec::new() }
+}
+
+#[test]
+fn what_is_in_use_does_not_expire_while_nobody_can_note_that_it_is() {
+    const MINUTE: u64 = 60_000;
+    let mut alone = Alone::new();
+    alone.begins();
+    for away in [10, 23 * 60] {
+        alone.stream.pass(away * MINUTE);
+        assert_eq!(alone.shows(alone.stream.now()), [true, true, true], "people read on for {away} minutes");
+        let at = alone.happens(sweep());
+        assert!(at.millis_since(BEGUN) > away * MINUTE, "the time goes on");
+        assert_eq!(alone.shows(alone.stream.now()), [true, true, true], "after {away} minutes");
+    }
+    alone.stream.pass(60 * MINUTE);
+    assert_eq!(alone.shows(alone.stream.now()), [true, true, false], "a message is not in use");
+    // While nodes can write, what is not in use expires as ever.
+    alone.happens(nothing());
+    let since = alone.stream.now();
+    let mut shown = Vec::new();
+    while alone.stream.now().millis_since(since) < 35 * MINUTE {
+        alone.stream.pass(MINUTE - 100);
+        alone.happens(nothing());
+        shown.push(alone.shows(alone.stream.now()));
+    }
+    let gone = [0, 1].map(|what| shown.iter().position(|shown| !shown[what]).unwrap());
+    assert!((0..5).contains(&gone[0]) && (20..30).contains(&gone[1]), "{gone:?}");
+    alone.happens(sweep());
+    assert_eq!(alone.node.store.read(Timestamp::default()).unwrap().chats().unwrap(), []);
+}
+
+#[test]
+fn a_leap_of_the_stream_that_a_new_node_shows_first_takes_nothing_that_is_in_use_with_it() {
+    const HOUR: u64 = 3_600_000;
+    let mut alone = Alone::new();
+    let begun = alone.begins();
+    alone.stream.leap(HOUR as i64);
+    alone.append(1, Content::Proposals(vec![sweep()]));
+    let applied = alone.apply();
+    let leapt = applied.last().unwrap().0.at;
+    assert!(leapt.millis_since(begun) >= HOUR);
+    assert_eq!(alone.shows(leapt), [true, true, true]);
+    alone.stream.pass(10_000);
+    let at = alone.happens(sweep());
+    assert!((10_000..10_100).contains(&at.millis_since(leapt)), "and the time goes on");
+    assert_eq!(alone.shows(at), [true, true, true]);
+}
+
+#[test]
+fn a_node_that_has_not_read_to_the_end_yet_shows_nothing_that_may_have_expired() {
+    let mut alone = Alone::new();
+    alone.begins();
+    alone.node.store.checkpoint().unwrap();
+    let disk = alone.node.kill(false);
+    // Others go on meanwhile.
+    for number in 1..=40 {
+        alone.stream.pass(59_000);
+        let from = Incarnation::from_bytes([2; ID_BYTES]);
+        let (uptime_millis, content) = (number * 59_001, Content::Proposals(Vec::new()));
+        let message = Envelope { from, number, uptime_millis, content };
+        alone.stream.append(encode(EPOCH, &message).unwrap());
+    }
+    let me = Incarnation::from_bytes([3; ID_BYTES]);
+    alone.node = Node::start(&alone.runtime, &alone.stream, disk, me);
+    assert_eq!(alone.shows(alone.stream.now()), [false, false, true]);
+    alone.node.apply(&alone.stream, 5);
+    assert_eq!(alone.shows(alone.stream.now()), [false, false, true]);
+    alone.apply();
+    assert_eq!(alone.shows(alone.stream.now()), [false, false, true]);
 }
 
 #[test]

@@ -180,6 +180,11 @@ impl Nats {
         }
     }
 
+    /// Returns the process id of a server. `None` if it was killed.
+    pub fn id(&self, index: usize) -> Option<u32> {
+        self.servers[index].child.as_ref().map(Child::id)
+    }
+
     /// Kills a server at once.
     pub fn kill(&mut self, index: usize) {
         if let Some(mut child) = self.servers[index].child.take() {

@@ -295,13 +295,13 @@ async fn assemble<L: Log + 'static>(
     let shards = thread::available_parallelism().map_or(1, NonZero::get);
     let fanout = Arc::new(Fanout::new(shards));
     let presence = Arc::new(Presence::new(presence::NodeId::ALONE, presence::GRACE, Arc::clone(&clock)));
-    let lobby = Arc::new(Lobby::new(
-        chats,
-        Arc::clone(&presence),
-        lifetimes,
-        Arc::clone(&clock),
-        settings.caps.listed,
-    ));
+    let lobby_clock: Clock = {
+        let (store, clock) = (Arc::clone(&store), Arc::clone(&clock));
+        // As of when chats are read.
+        Arc::new(move || store.noted_at(clock()))
+    };
+    let lobby =
+        Arc::new(Lobby::new(chats, Arc::clone(&presence), lifetimes, lobby_clock, settings.caps.listed));
     let progress = Arc::new(Progress::new(ends.map_or(Seq::ZERO, |log| log.seq)));
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),

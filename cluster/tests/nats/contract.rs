@@ -145,7 +145,7 @@ impl Harness for Streamed {
             end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
-            clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
+            clock: Arc::new(ReplicaClock::new(newest, clock::uptime(), clock::system())),
             status: sender,
             metrics: ReplicationMetrics::default(),
         };

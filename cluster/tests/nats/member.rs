@@ -146,7 +146,7 @@ impl Member {
             end,
             rules: (Rules::OLDEST, Rules::NEWEST),
             checkpoint_after: Duration::from_millis(500),
-            clock: Arc::new(ReplicaClock::new(newest, clock::uptime())),
+            clock: Arc::new(ReplicaClock::new(newest, clock::uptime(), clock::system())),
             status: sender.clone(),
             metrics: ReplicationMetrics::default(),
         };

@@ -124,6 +124,7 @@ pub fn open<T: Transport>(
         checkpoint: None,
         stopped: None,
         progress,
+        was_live: false,
         end,
         skipped: Skipping::default(),
     };
@@ -185,6 +186,8 @@ pub struct ReplicatedLog {
     checkpoint: Option<Instant>,
     stopped: Option<Stopped>,
     progress: Progress,
+    /// Whether this node has been at the end of the stream.
+    was_live: bool,
     end: StreamEnd,
     skipped: Skipping,
 }
@@ -410,9 +413,7 @@ impl Log for ReplicatedLog {
             Err(error) => self.stopped = Some(Stopped::Failing(error)),
         }
         if self.stopped.is_none() {
-            if self.behind() == 0 {
-                self.clock.follow(self.applied.clock.last());
-            }
+            self.tell_time(store.store);
             self.tell_progress();
         }
         written
@@ -545,14 +546,31 @@ impl ReplicatedLog {
             self.metrics.repeated.inc();
             return gathered.add(Vec::new(), self.applied.advance(Vec::new()));
         }
-        let mut clock = known.map(|known| known.clock);
+        let (mut clock, before) = (known.map(|known| known.clock), self.applied.clock.last());
         let at = self.applied.clock.at(stream_time, &mut clock, uptime_millis);
-        let entries = match content {
-            Content::Proposals(proposals) => self.place(proposals, callers),
-            Content::Founded(_) | Content::Rules(_) => Vec::new(),
-        };
+        let mut entries: Vec<_> = self.go_on(before).into_iter().collect();
+        if let Content::Proposals(proposals) = content {
+            entries.extend(self.place(proposals, callers));
+        }
         let noted = clock.map(|clock| self.applied.note(from, Producer { number, at, clock }));
         gathered.add(entries, self.applied.advance(noted.unwrap_or_default()));
+    }
+
+    /// Returns an entry of this log itself, before those of a message that comes after the log was interrupted: for as long
+    /// as nobody could note what was in use, none of it has come closer to its end. `before` is the time of the message
+    /// before. `None` if the log was not interrupted, or has nothing that could expire.
+    fn go_on(&mut self, before: Timestamp) -> Option<Placed> {
+        let at = self.applied.clock.last();
+        let over = self.applied.settings.lifetimes.interruption(before, at)?;
+        if self.applied.seq == Seq::ZERO {
+            return None;
+        }
+        let place = self.applied.place + 1;
+        tracing::info!(place, seconds = over / 1_000, "the log was interrupted: what was in use stays");
+        self.applied.seq = self.applied.seq.next();
+        // What was in use is moved as it is when a clock is set forward. This clock is as it was.
+        let entry = Entry { seq: self.applied.seq, at, proposal: Proposal::ClockSet(over) };
+        Some(Placed { entry, outcome: None })
     }
 
     /// Gives the proposals of a message their sequence numbers and the time of the message.
@@ -638,6 +656,22 @@ impl ReplicatedLog {
             thread::sleep(wait);
             wait *= 2;
             tries += 1;
+        }
+    }
+
+    /// Tells the time of the log, after something was stored. Once this node has been at the end of the stream, what is in
+    /// use expires no sooner than others can have noted it.
+    fn tell_time(&mut self, store: &Store) {
+        let last = self.applied.clock.last();
+        if self.behind() == 0 {
+            self.clock.follow(last);
+            self.was_live = true;
+        } else {
+            self.clock.pass(last);
+        }
+        if self.was_live {
+            let silence = self.applied.settings.lifetimes.longest_silence().millis();
+            store.note_until(Timestamp(last.0.saturating_add(silence)));
         }
     }
 

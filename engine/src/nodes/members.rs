@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::message::{Beat, Mark, Position, Versions};
 use crate::{
     command_log::transport::Incarnation,
-    presence::{NodeId, ReportSummary},
+    presence::{NodeId, ReportSummary, UNHEARD},
 };
 
 /// The time between two beats of a node.
@@ -27,6 +27,11 @@ const LISTENING: Duration = Duration::from_secs(3);
 /// How long this node waits, after it was not ready for a moment, before it takes itself to be the eldest. All others were
 /// not ready either if NATS was away, and have first to note in the log what is in use, so that it is not removed.
 const RETURNING: Duration = Duration::from_secs(10);
+/// How long this node has to be ready without an interruption until it has heard of all others, and of their users.
+const SETTLING: Duration = Duration::from_secs(5);
+/// The maximum number of own ticks without a beat of another node until it is not certain any more that it is heard: one
+/// beat may be late.
+const HEARD_TICKS: u32 = 2;
 /// For how long all nodes must have beaten before it is taken as known what all of them can read.
 const KNOWING: Duration = Duration::from_secs(10);
 /// The maximum number of other nodes. Further ones are ignored.
@@ -93,8 +98,12 @@ pub struct Members {
     others: HashMap<Incarnation, Member>,
     /// Nodes that have stopped in order, the oldest first.
     departed: VecDeque<Incarnation>,
+    /// Nodes that fell silent and were not met again, and when that was: less than [`UNHEARD`] ago.
+    silent: HashMap<Incarnation, Instant>,
     begun_at: Instant,
     ticked_at: Instant,
+    /// Since when this node has been ready without an interruption. `None` if it is not.
+    ready_since: Option<Instant>,
     /// When this node will have listened for long enough.
     listened_at: Instant,
 }
@@ -160,8 +169,10 @@ impl Members {
             beats: 0,
             others: HashMap::new(),
             departed: VecDeque::new(),
+            silent: HashMap::new(),
             begun_at: now,
             ticked_at: now,
+            ready_since: None,
             listened_at: now + LISTENING,
         }
     }
@@ -177,6 +188,7 @@ impl Members {
                 self.departed.pop_front();
             }
             self.departed.push_back(incarnation);
+            self.silent.remove(&incarnation);
             let Member { node, .. } = self.others.remove(&incarnation)?;
             return Some(MemberEvent::Gone { incarnation, node });
         }
@@ -195,6 +207,7 @@ impl Members {
                 let node = free?;
                 let mut marks = Marks::default();
                 marks.note(beat.position.epoch, beat.position.mark);
+                self.silent.remove(&incarnation);
                 unknown.insert(Member { node, beat, marks, first_heard_at: now, silent_ticks: 0 });
                 Some(MemberEvent::Met { incarnation, node })
             }
@@ -224,6 +237,9 @@ impl Members {
         self.marks.note(position.epoch, position.mark);
         let was_held_up = now.saturating_duration_since(self.ticked_at) >= BEAT + HELD_UP;
         self.ticked_at = now;
+        let ready_since = self.ready_since.filter(|_| !was_held_up).unwrap_or(now);
+        self.ready_since = position.is_ready.then_some(ready_since);
+        self.silent.retain(|_, since| now.saturating_duration_since(*since) < UNHEARD);
         let mut events = Vec::new();
         if was_held_up {
             self.listened_at = self.listened_at.max(now + LISTENING);
@@ -236,10 +252,26 @@ impl Members {
             let is_gone = *silent_ticks >= SILENT_TICKS;
             if is_gone {
                 events.push(MemberEvent::Gone { incarnation: *incarnation, node: *node });
+                if self.silent.len() < NODES_LIMIT {
+                    self.silent.insert(*incarnation, now);
+                }
             }
             !is_gone
         });
         events
+    }
+
+    /// Notes that messages of others may have been missed until now.
+    pub fn missed(&mut self, now: Instant) {
+        self.ready_since = self.ready_since.map(|_| now);
+    }
+
+    /// Returns whether this node hears all others: it has been ready for some seconds, hears the beats of all that it knows,
+    /// and none has fallen silent within [`UNHEARD`].
+    pub fn is_in_touch(&self, now: Instant) -> bool {
+        self.ready_since.is_some_and(|since| now.saturating_duration_since(since) >= SETTLING)
+            && self.others.values().all(|member| member.silent_ticks <= HEARD_TICKS)
+            && self.silent.is_empty()
     }
 
     /// Returns the next beat of this node. `None` before the first tick.
@@ -425,6 +457,46 @@ mod tests {
         }
         assert!(matches!(*members.tick(position(7), after(begun, 64)), [MemberEvent::Gone { .. }]));
         assert!(members.is_eldest(after(begun, 64)));
+    }
+
+    #[test]
+    fn a_node_is_in_touch_when_it_has_heard_all_others_for_a_while_and_none_has_fallen_silent() {
+        let begun = Instant::now();
+        let mut members = members(1, begun);
+        let mut second = 0;
+        let mut beats = 0;
+        // Whether it is in touch after each of some seconds, in which the other one beats or not.
+        let mut pass = |members: &mut Members, is_ready: bool, is_heard: bool, seconds: u32| {
+            let mut are_in_touch = Vec::new();
+            for _ in 0..seconds {
+                second += 1;
+                let now = after(begun, second);
+                if is_heard {
+                    beats += 1;
+                    members.heard(beat(2, beats, 5), now);
+                }
+                members.tick(Position { is_ready, ..position(7) }, now);
+                are_in_touch.push(members.is_in_touch(now));
+            }
+            (are_in_touch, after(begun, second))
+        };
+        let (settling, _) = pass(&mut members, true, true, 7);
+        assert_eq!(settling, [false, false, false, false, false, true, true]);
+        assert_eq!(
+            pass(&mut members, true, false, 2).0,
+            [true, false],
+            "before anybody could be taken for gone"
+        );
+        assert_eq!(pass(&mut members, true, true, 1).0, [true], "a beat was late");
+        assert_eq!(pass(&mut members, false, true, 1).0, [false]);
+        assert_eq!(pass(&mut members, true, true, 6).0, [false, false, false, false, false, true]);
+        let (_, now) = pass(&mut members, true, true, 1);
+        members.missed(now);
+        assert_eq!(pass(&mut members, true, true, 5).0, [false, false, false, false, true]);
+        // It is taken for gone with the third of these, and for dead a minute later.
+        let (silent, _) = pass(&mut members, true, false, 70);
+        let expected = (0..70).map(|second| second == 0 || second >= 62).collect::<Vec<_>>();
+        assert_eq!(silent, expected);
     }
 
     #[test]

@@ -184,6 +184,11 @@ impl Peers {
         self.peers.values().all(|peer| peer.applied.is_some())
     }
 
+    /// Returns whether nothing is missing of what the nodes are known to have told.
+    pub fn are_complete(&self) -> bool {
+        self.peers.values().all(|peer| peer.applied.is_some() && !peer.is_wanted)
+    }
+
     /// Asks again for what was asked for and has not come.
     pub fn tick(&mut self, now: Instant) -> Vec<Step> {
         let wanted = self.peers.iter_mut().filter(|(_, peer)| peer.is_wanted);

@@ -4,7 +4,9 @@ use std::{collections::HashMap, mem};
 
 use domain::{ChatId, Timestamp, UserId};
 
-use super::{Presence, REMEMBERED_LEFT};
+use tokio::time::Instant;
+
+use super::{Gone, Presence, PresenceState, REMEMBERED_LEFT, UNHEARD};
 
 /// The time that stands for "online now", whatever the time is. The log limits what is noted to the time of the entry.
 pub const STILL_HERE: Timestamp = Timestamp(u64::MAX);
@@ -41,19 +43,41 @@ impl Presence {
         self.came.notify_one();
     }
 
-    /// Takes the users who have gone offline since the last call, without those who have returned.
+    /// Takes the users who have gone offline, without those who have returned.
     pub fn take_gone(&self) -> Vec<UserId> {
-        self.take_gone_for(true)
+        let mut state = self.lock();
+        let gone = mem::take(&mut state.gone);
+        gone.into_iter().map(|gone| gone.user).filter(|user| !state.people.contains_key(user)).collect()
     }
 
-    /// Does the same, without those whose last connection was on another node unless `is_on_duty`. So if each node does
-    /// what is due for its own, and one on duty does it for all, it is done although a node has died; and a node that
-    /// does not hear the others does not take their users for gone.
+    /// Takes the users who have gone offline and have left, as far as is certain. Those whose last connection was on another
+    /// node are left to that, and are taken by whoever is on duty when they have been gone for [`UNHEARD`], since that
+    /// node may have died. Empty while [they are kept](Presence::keep_gone).
     pub fn take_gone_for(&self, is_on_duty: bool) -> Vec<UserId> {
+        let now = Instant::now();
         let mut state = self.lock();
-        let mut gone = mem::take(&mut state.gone);
-        gone.retain(|(user, left_here)| (*left_here || is_on_duty) && !state.people.contains_key(user));
-        gone.into_iter().map(|(user, _)| user).collect()
+        let PresenceState { gone, people, keeps_gone: false, .. } = &mut *state else { return Vec::new() };
+        let mut taken = Vec::new();
+        gone.retain(|Gone { user, at, left_here }| {
+            if people.contains_key(user) {
+                return false;
+            }
+            let is_certain = *left_here || now.saturating_duration_since(*at) >= UNHEARD;
+            if is_certain && (*left_here || is_on_duty) {
+                taken.push(*user);
+            }
+            !is_certain
+        });
+        taken
+    }
+
+    /// Keeps the users who have gone offline, since they may be on another node that is not heard of, until this is called
+    /// with `false`.
+    pub fn keep_gone(&self, are_kept: bool) {
+        let were_kept = mem::replace(&mut self.lock().keeps_gone, are_kept);
+        if were_kept && !are_kept {
+            self.left.notify_one();
+        }
     }
 
     /// Waits until a user has gone offline.

@@ -233,6 +233,18 @@ impl Holders {
         true
     }
 
+    /// Returns the subscriptions of a user to a chat.
+    pub(super) fn of_member(
+        &self,
+        node: NodeId,
+        chat: ChatId,
+        user: UserId,
+    ) -> impl Iterator<Item = HolderId> {
+        let member = Holder { user, chat: Some(chat) };
+        let theirs = self.of.iter().filter(move |(_, holder)| **holder == member);
+        theirs.map(move |(number, _)| HolderId::new(node, *number))
+    }
+
     /// Returns the reports that end all of it.
     pub(super) fn ends(&self) -> Vec<Report> {
         self.of.iter().map(|(number, holder)| holder.end(*number)).collect()
@@ -285,9 +297,11 @@ impl PresenceState {
 }
 
 impl Presence {
-    /// Collects reports from now on. What there is already is part of the whole.
+    /// Collects reports from now on. What there is already is part of the whole. Users who go offline are
+    /// [kept](Presence::keep_gone), until it is known who is on other nodes.
     pub fn report(&self) {
         let mut state = self.lock();
+        state.keeps_gone = true;
         let PresenceState { people, rooms, nodes, outgoing, .. } = &mut *state;
         if outgoing.is_some() {
             return;

@@ -190,7 +190,12 @@ impl Room {
     /// Returns whether this node has to note that the room is in use: it has a connection of this node, or a member who
     /// may come back to any.
     pub(super) fn is_used_here(&self) -> bool {
-        !self.watchers.is_empty() || self.members.values().any(|present| present.holders.is_empty())
+        self.is_watched() || self.members.values().any(|present| present.holders.is_empty())
+    }
+
+    /// Returns whether it has a connection of this node.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watchers.is_empty()
     }
 
     /// Returns whether the guard with this number is still valid.

@@ -525,3 +525,56 @@ async fn rooms_of_chats_that_have_ended_unheard_are_closed_and_those_of_other_no
     assert!(!of_ended.is_kept());
     assert_eq!(presence.roster(foreign).members.len(), 1, "its chat may not be known here yet");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_has_gone_is_kept_until_it_is_known_who_is_on_other_nodes() {
+    let presence = presence();
+    presence.report();
+    let [ana, bea] = [user(1, "Ana"), user(2, "Bea")];
+    drop([&ana, &bea].map(|user| presence.arrive(user.id, Arc::default())));
+    presence.depart(Instant::now() + GRACE);
+    assert_eq!((presence.people(), presence.take_gone_for(true)), (0, vec![]));
+    // Bea is on another node.
+    presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: bea.id }, None);
+    let mut left = std::pin::pin!(presence.user_left());
+    presence.keep_gone(false);
+    assert_eq!((&mut left).now_or_never(), Some(()));
+    assert_eq!(presence.take_gone_for(false), [ana.id]);
+    assert_eq!(presence.take_gone_for(true), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_of_a_node_that_has_fallen_silent_have_left_when_they_were_gone_for_a_minute() {
+    let presence = presence();
+    let [ana, bea] = [user(1, "Ana"), user(2, "Bea")];
+    for (holder, user) in [(elsewhere(1), &ana), (elsewhere(2), &bea)] {
+        presence.apply(PresenceEvent::Opened { holder, user: user.id }, None);
+    }
+    presence.forget_node(NodeId(7));
+    advance(GRACE).await;
+    presence.depart(Instant::now());
+    advance(UNHEARD - Duration::from_secs(1)).await;
+    assert_eq!(presence.take_gone_for(true), [], "the node may be heard again");
+    presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: bea.id }, None);
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(presence.take_gone_for(true), [ana.id]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_returned_on_another_node_before_the_removal_was_read_is_there_when_they_may_return() {
+    let presence = presence();
+    let bea = user(2, "Bea");
+    presence.apply(joined(elsewhere(1), bea.clone()), None);
+    presence.apply(PresenceEvent::Left { holder: elsewhere(1), chat: CHAT, user: bea.id }, None);
+    presence.apply(joined(elsewhere(2), bea.clone()), None);
+    presence.remove(CHAT, bea.id);
+    assert!(names(&presence).is_empty());
+    for _ in 0..2 {
+        presence.readmit(CHAT, &bea);
+        assert_eq!(names(&presence), ["Bea"]);
+    }
+    presence.readmit(CHAT, &user(3, "Cem"));
+    presence.apply(PresenceEvent::Left { holder: elsewhere(2), chat: CHAT, user: bea.id }, None);
+    presence.depart(Instant::now() + GRACE);
+    assert!(names(&presence).is_empty());
+}

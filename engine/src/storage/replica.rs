@@ -183,6 +183,7 @@ impl Store {
             settings: RwLock::new(settings),
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
+            noted_until: AtomicU64::new(u64::MAX),
             metrics: StoreMetrics::default(),
         })
     }

@@ -31,7 +31,10 @@ pub struct ExpiredBatch {
 /// A consistent, read-only snapshot of the database. What has expired by its time is left out.
 pub struct Snapshot {
     pub(super) read: ReadTransaction,
+    /// What has expired of events.
     pub(super) expiry: Expiry,
+    /// What has expired of users and chats: as of the same time or, if the log is interrupted, an earlier one.
+    pub(super) in_use: Expiry,
 }
 
 impl Snapshot {
@@ -59,7 +62,7 @@ impl Snapshot {
     pub fn known_user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let kept: Option<Tracked<User>> =
             kept(&self.read.open_table(USERS)?, &self.read.open_table(USERS_ACTIVE)?, id.bytes())?;
-        Ok(kept.filter(|kept| !self.expiry.of_user(kept.active_at)).map(|known| known.value))
+        Ok(kept.filter(|kept| !self.in_use.of_user(kept.active_at)).map(|known| known.value))
     }
 
     /// Returns a chat. `None` if it does not exist or has expired.
@@ -69,7 +72,7 @@ impl Snapshot {
     pub fn chat(&self, id: ChatId) -> Result<Option<Chat>, StoreError> {
         let kept: Option<Tracked<Chat>> =
             kept(&self.read.open_table(CHATS)?, &self.read.open_table(CHATS_ACTIVE)?, id.bytes())?;
-        Ok(kept.filter(|kept| !self.expiry.of_chat(kept.active_at)).map(|kept| kept.value))
+        Ok(kept.filter(|kept| !self.in_use.of_chat(kept.active_at)).map(|kept| kept.value))
     }
 
     /// Returns when a user was last active according to the database, expired or not. `None` if the user is not stored.
@@ -99,7 +102,7 @@ impl Snapshot {
             let (id, record) = found?;
             let active_at = active.get(id.value())?.map_or(0, |at| at.value());
             let kept = Tracked { value: codec::decode(record.value())?, active_at: Timestamp(active_at) };
-            if !self.expiry.of_chat(kept.active_at) {
+            if !self.in_use.of_chat(kept.active_at) {
                 all.push(kept);
             }
         }
@@ -171,7 +174,7 @@ impl Snapshot {
     /// [`StoreError`] if the database cannot be read.
     pub fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {
         // It expires with the user.
-        if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
+        if self.user_noted_at(user)?.is_none_or(|at| self.in_use.of_user(at)) {
             return Ok(Vec::new());
         }
         hidden_by(&self.read.open_table(HIDDEN)?, user)
@@ -182,7 +185,7 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
-        if self.user_noted_at(user)?.is_none_or(|at| self.expiry.of_user(at)) {
+        if self.user_noted_at(user)?.is_none_or(|at| self.in_use.of_user(at)) {
             return Ok(true);
         }
         Ok(self.read.open_table(UNINVITED)?.get(user.bytes())?.is_none())
@@ -248,7 +251,7 @@ impl Snapshot {
         let mut sweepings = ExpiredBatch::default();
         for found in self.read.open_table(USERS_ACTIVE)?.iter()? {
             let (id, at) = found?;
-            if sweepings.users.len() < SWEEPINGS && self.expiry.of_user(Timestamp(at.value())) {
+            if sweepings.users.len() < SWEEPINGS && self.in_use.of_user(Timestamp(at.value())) {
                 sweepings.users.push(UserId::from_bytes(id.value()));
             }
         }
@@ -258,7 +261,7 @@ impl Snapshot {
             if left == 0 {
                 break;
             }
-            let (chat, expired) = (id.value(), self.expiry.of_chat(Timestamp(at.value())));
+            let (chat, expired) = (id.value(), self.in_use.of_chat(Timestamp(at.value())));
             let (mut through, mut ahead) = (None, 0);
             let mut rest = events.range((chat, 0)..=(chat, u64::MAX))?;
             let is_empty = loop {

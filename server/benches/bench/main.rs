@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark tells people what it found")]
 
 mod bare;
+mod cluster;
 mod fanout;
 mod growth;
 mod history;
@@ -36,7 +37,7 @@ use report::Report;
 use tokio::{runtime, task::LocalSet};
 
 /// The parts of the benchmark. One of them can be run alone.
-const PARTS: [&str; 7] = ["fanout", "growth", "load", "posts", "idle", "pages", "start"];
+const PARTS: [&str; 8] = ["fanout", "growth", "load", "posts", "idle", "pages", "start", "cluster"];
 
 /// The extent of a run.
 #[derive(Debug, Clone)]
@@ -66,6 +67,12 @@ struct Form {
     chats: u64,
     /// The number of messages in a long chat.
     long: u64,
+    /// The maximum number of nodes of a cluster.
+    nodes: usize,
+    /// The number of users of each node while nodes and NATS servers are killed.
+    clients: usize,
+    /// The number of messages in the log of a cluster that a new node joins.
+    log: u64,
     /// Whether the peers are compared.
     peers: bool,
 }
@@ -87,6 +94,9 @@ impl Form {
             history: 1_060_000,
             chats: 5_000,
             long: 100_000,
+            nodes: 4,
+            clients: 30,
+            log: 1_000_000,
             peers: true,
         }
     }
@@ -103,6 +113,7 @@ impl Form {
             connections: vec![1_000, 4_000],
             history: 100_000,
             long: 20_000,
+            log: 100_000,
             ..Self::long()
         }
     }
@@ -122,6 +133,9 @@ impl Form {
             history: 1_000,
             chats: 20,
             long: 200,
+            nodes: 2,
+            clients: 2,
+            log: 500,
             peers: false,
         }
     }
@@ -214,7 +228,7 @@ async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(),
     }
     let mut report = Report::new(machine::description(), form.peers);
     report.version(format!("Qchat {}", env!("CARGO_PKG_VERSION")));
-    if form.peers {
+    if form.peers && wanted != Some("cluster") {
         for peer in ["ws", "socket.io"] {
             report.version(format!("{peer} {}", version(peer)?));
         }
@@ -230,6 +244,7 @@ async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(),
             "idle" => idle::measure(form, &mut report).await?,
             "pages" => pages::measure(form, &mut report).await?,
             "start" => start::measure(form, &mut report).await?,
+            "cluster" => cluster::measure(form, &mut report).await?,
             other => return Err(format!("there is no benchmark for the part {other}").into()),
         }
     }

@@ -56,7 +56,8 @@ struct Progress {
 
 /// Members who listen.
 pub(crate) struct Room {
-    running: Running,
+    /// The servers that the members are connected to, in turns.
+    servers: Vec<Running>,
     streams: Vec<Rc<TcpStream>>,
     control: Option<Rc<TcpStream>>,
     progress: Rc<RefCell<Progress>>,
@@ -73,7 +74,7 @@ pub(crate) struct Heard {
     /// The number of reads by all members. One read may get several deliveries.
     pub(crate) reads: u64,
     pub(crate) elapsed: Duration,
-    /// The processor time of the server.
+    /// The processor time of the servers.
     pub(crate) cpu: Duration,
     /// How long each message took to the last member.
     pub(crate) took: Vec<Duration>,
@@ -81,14 +82,21 @@ pub(crate) struct Heard {
 
 impl Room {
     /// Fills a room.
-    pub(crate) async fn fill(running: Running, members: usize, posters: usize) -> io::Result<Self> {
-        let control = match running.target {
-            Target::Bare => Some(Rc::new(wire::connect(running.address).await?)),
+    pub(crate) async fn fill(server: Running, members: usize, posters: usize) -> io::Result<Self> {
+        Self::fill_at(vec![server], members, posters).await
+    }
+
+    /// Fills a room whose members are connected to these servers in turns, and so are those who post.
+    pub(crate) async fn fill_at(servers: Vec<Running>, members: usize, posters: usize) -> io::Result<Self> {
+        let control = match servers.first() {
+            Some(server) if server.target == Target::Bare => {
+                Some(Rc::new(wire::connect(server.address).await?))
+            }
             _ => None,
         };
         let progress = Progress { members, posters, on_their_way: vec![0; posters], ..Progress::default() };
         let mut room = Self {
-            running,
+            servers,
             streams: Vec::new(),
             control,
             progress: Rc::new(RefCell::new(progress)),
@@ -97,13 +105,34 @@ impl Room {
             next: Cell::new(0),
         };
         while room.streams.len() < members {
-            let joining = (0..JOINING.min(members - room.streams.len())).map(|_| room.running.join());
+            let turns = room.servers.iter().cycle().skip(room.streams.len() % room.servers.len());
+            let joining = turns.take(JOINING.min(members - room.streams.len())).map(Running::join);
             for wire in futures_util::future::try_join_all(joining).await? {
                 room.add_member(wire);
             }
         }
-        settle(&room.running).await?;
+        for server in &room.servers {
+            settle(server).await?;
+        }
         Ok(room)
+    }
+
+    /// Returns the servers.
+    pub(crate) fn servers(&self) -> &[Running] {
+        &self.servers
+    }
+
+    /// Disconnects all members, and returns the servers.
+    pub(crate) fn close(mut self) -> Vec<Running> {
+        std::mem::take(&mut self.servers)
+    }
+
+    fn target(&self) -> Target {
+        self.servers.first().map_or(Target::Qchat, |server| server.target)
+    }
+
+    fn cpu(&self) -> io::Result<Duration> {
+        self.servers.iter().map(|server| server.watched.cpu()).sum()
     }
 
     fn add_member(&mut self, Wire { stream, left }: Wire) {
@@ -111,7 +140,7 @@ impl Room {
         let listener = Listener {
             stream: Rc::clone(&stream),
             left,
-            is_socket_io: self.running.target == Target::SocketIo,
+            is_socket_io: self.target() == Target::SocketIo,
             position: 0,
             member: self.streams.len(),
             hint: 0,
@@ -173,13 +202,13 @@ impl Room {
     fn begin(&self) -> io::Result<Before> {
         let mut progress = self.progress.borrow_mut();
         progress.took.clear();
-        let cpu = self.running.watched.cpu()?;
+        let cpu = self.cpu()?;
         let Progress { heard, reads, .. } = *progress;
         Ok(Before { at: Instant::now(), cpu, heard, reads, number: self.next.get() })
     }
 
     fn end(&self, before: &Before) -> io::Result<Heard> {
-        let (elapsed, cpu) = (before.at.elapsed(), self.running.watched.cpu()?.saturating_sub(before.cpu));
+        let (elapsed, cpu) = (before.at.elapsed(), self.cpu()?.saturating_sub(before.cpu));
         let progress = self.progress.borrow();
         let deliveries = progress.heard - before.heard;
         let expected = u64::from(self.next.get() - before.number) * progress.members as u64;
@@ -198,7 +227,7 @@ impl Room {
             progress.posted.push((Instant::now(), poster));
             progress.on_their_way[poster] += 1;
         }
-        let frame = self.running.post(number);
+        let frame = self.servers[poster % self.servers.len()].post(number);
         let stream = self.control.as_ref().unwrap_or(&self.streams[poster]);
         write_all(stream, &frame).await?;
         Ok(number)
@@ -224,7 +253,7 @@ impl Room {
         };
         match timeout(TIMEOUT, waits).await {
             Ok(done) => done,
-            Err(_) => Err(io::Error::other(format!("{} lost messages", self.running.target.name()))),
+            Err(_) => Err(io::Error::other(format!("{} lost messages", self.target().name()))),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Running {
     child: Child,
     /// The chat of Qchat. Empty for other targets.
     pub(crate) chat: String,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Target {
@@ -65,7 +65,7 @@ impl Target {
                 let folder = TempDir::new()?;
                 let mut running = launch(self, &mut qchat(folder.path()))?;
                 running.chat = start_chat(running.address).await?;
-                running._folder = Some(folder);
+                running.keep(folder);
                 Ok(running)
             }
             Self::Bare => launch(self, Command::new(std::env::current_exe()?).env(bare::ROLE, bare::LOOP)),
@@ -111,7 +111,7 @@ pub(crate) fn launch(target: Target, command: &mut Command) -> io::Result<Runnin
         return Err(io::Error::other(format!("{} did not start: {line:?}", target.name())));
     };
     let watched = Watched(child.id());
-    Ok(Running { target, address, watched, child, chat: String::new(), _folder: None })
+    Ok(Running { target, address, watched, child, chat: String::new(), folder: None })
 }
 
 impl Drop for Running {
@@ -168,6 +168,16 @@ pub(crate) fn body(number: u32) -> String {
 }
 
 impl Running {
+    /// Removes this folder when the target has ended.
+    pub(crate) fn keep(&mut self, folder: TempDir) {
+        self.folder = Some(folder);
+    }
+
+    /// Returns the folder that is removed when the target has ended, and leaves it.
+    pub(crate) fn take_folder(&mut self) -> Option<TempDir> {
+        self.folder.take()
+    }
+
     /// Joins the room as a new member, who receives all messages from then on.
     pub(crate) async fn join(&self) -> io::Result<Wire> {
         match self.target {

@@ -561,7 +561,7 @@ impl Joining {
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
         let newest = state.clock.last().max(node_tasks::noted(&self.settings.data_dir.join(TIME)));
-        let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime)));
+        let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime), clock::system()));
         let applied = self.store.producers().map_err(unreadable)?;
         // Where it is not known, this node puts a message into the stream that it has then to read.
         let end = StreamEnd::at(begun.newest.unwrap_or_else(|| state.place.saturating_add(1)));

@@ -8,6 +8,7 @@ mod bad_input;
 mod clocks;
 mod cluster;
 mod cluster_faults;
+mod cluster_lifetimes;
 mod cluster_trouble;
 mod crash;
 mod damage;
