@@ -61,6 +61,7 @@ torture: setup
 	QCHAT_FAULTS=200 $(TORTURE) cluster_faults
 	QCHAT_ATTACK=10 $(TORTURE) attack --ignored --test-threads 1
 	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored read_only
+	[ "$$(id -u)" != 0 ] || $(TORTURE) --ignored disk_of_nats
 
 # Runs the soak test: one hour of mixed load, during which the resource usage of the server must not grow
 soak: setup

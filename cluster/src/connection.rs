@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::{
@@ -17,9 +17,12 @@ use async_nats::{
 };
 use bytes::Bytes;
 use engine::random;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use crate::{
     settings::{Login, NatsSettings, Replicas},
@@ -53,6 +56,12 @@ const SUBSCRIPTION_CAPACITY: usize = 16 * 1024;
 const MAX_UNACKNOWLEDGED: usize = 16;
 /// The time after which something is asked for again that must not wait for longer than it has to.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long it may take until it is known why there is no connection: longer than one attempt.
+const SETTLING: Duration = Duration::from_secs(5);
+/// For how long a reason is told that says more than the later ones.
+const TELLING: Duration = Duration::from_secs(30);
+/// The number of answers by which it is measured how long one takes.
+const ECHOES: usize = 3;
 /// How long a server that works may take to answer a request for which there is nobody.
 const ECHO_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -74,14 +83,24 @@ struct Link {
     is_up: bool,
     /// Why it is not up.
     reason: Reason,
+    /// When that was heard last. `None` if it is only what is assumed.
+    heard_at: Option<Instant>,
     /// What the server said last that is not allowed.
     not_allowed: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why there is no connection. The later ones tell an operator more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
+    NotTried,
+    Broken,
+    Failing,
+    NobodyThere,
+    Silent,
+    NoAddress,
+    Tls,
+    Credentials,
     Login,
-    Other(&'static str),
 }
 
 /// A file that is needed for a connection cannot be used.
@@ -107,16 +126,25 @@ impl Connection {
     /// [`CannotConnect`] if a file of the settings cannot be read. That the servers cannot be reached is no error: see
     /// [`Connection::trouble`].
     pub async fn open(settings: &NatsSettings) -> Result<Self, CannotConnect> {
-        let (link, is_up) = watch::channel(Link::new());
+        let link = watch::Sender::new(Link::new());
+        let (is_up, failing) = (link.subscribe(), link.clone());
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
-        let options = options(settings).await?.event_callback(move |event| {
-            if matches!(event, Event::SlowConsumer(_)) {
-                counter.fetch_add(1, Ordering::Relaxed);
-            }
-            link.send_if_modified(|link| link.hear(&event));
-            async {}
-        });
+        let options = options(settings)
+            .await?
+            .event_callback(move |event| {
+                if matches!(event, Event::SlowConsumer(_)) {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+                link.send_if_modified(|link| link.hear(&event, Instant::now()));
+                async {}
+            })
+            // It chooses no server. It is asked before each round of attempts, with the errors of the one before.
+            .reconnect_to_server_callback(move |servers, _| {
+                let errors = servers.iter().filter_map(|server| server.last_error.as_deref());
+                failing.send_if_modified(|link| link.fails(errors, Instant::now()));
+                async { None }
+            });
         let servers = settings.servers.to_string().into();
         let client = options.connect(settings.servers.addresses()).await.map_err(CannotConnect::Settings)?;
         let context = |timeout| {
@@ -146,6 +174,42 @@ impl Connection {
         if link.wait_for(|link| link.is_up).await.is_err() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Waits until it is connected, or is known why not, but not for longer than some seconds.
+    pub async fn settled(&self) {
+        let mut link = self.link.clone();
+        let is_settled = |link: &Link| if link.is_up { self.is_up() } else { link.reason > Reason::Broken };
+        // An error means that the client has ended.
+        let _ = timeout(SETTLING, link.wait_for(is_settled)).await;
+    }
+
+    /// Returns what is told to the operator of a trouble: if there is no connection, why not, as soon as that is known. `None`
+    /// if there was none, and is one now.
+    pub async fn settle(&self, trouble: Trouble) -> Option<Trouble> {
+        if self.is_up() {
+            return Some(trouble);
+        }
+        self.settled().await;
+        self.trouble()
+    }
+
+    /// Returns how long an answer takes at least: the shortest time of several, since a machine may be busy for a moment. `None`
+    /// if there is none within some seconds.
+    pub(crate) async fn round_trip(&self) -> Option<Duration> {
+        let answer = async || {
+            let begun = Instant::now();
+            let is_answer = self.echo().await == Some(RequestErrorKind::NoResponders);
+            is_answer.then(|| begun.elapsed())
+        };
+        let answers = join_all((0..ECHOES).map(|_| answer())).await;
+        answers.into_iter().flatten().min()
+    }
+
+    /// Asks for something for which there is nobody, which a server says at once. `None` if somebody answers all the same.
+    async fn echo(&self) -> Option<RequestErrorKind> {
+        let echo = async_nats::Request::new().payload(Bytes::new()).timeout(Some(ECHO_TIMEOUT));
+        self.client.send_request(self.client.new_inbox(), echo).await.err().map(|error| error.kind())
     }
 
     /// Waits until something about the connection changes.
@@ -195,7 +259,9 @@ impl Connection {
         if !link.is_up {
             return Some(match link.reason {
                 Reason::Login => Trouble::LoginRefused,
-                Reason::Other(reason) => Trouble::NotConnected { servers: self.servers.to_string(), reason },
+                reason => {
+                    Trouble::NotConnected { servers: self.servers.to_string(), reason: reason.sentence() }
+                }
             });
         }
         let server = self.client.try_server_info()?;
@@ -264,10 +330,7 @@ impl Connection {
 
     /// Connects anew if the server gives no sign of life, though the connection looks well: it may be frozen.
     pub(crate) async fn leave_if_frozen(&self) {
-        // A server answers at once that there is nobody behind a subject.
-        let echo = async_nats::Request::new().payload(Bytes::new()).timeout(Some(ECHO_TIMEOUT));
-        let Err(error) = self.client.send_request(self.client.new_inbox(), echo).await else { return };
-        if error.kind() == RequestErrorKind::TimedOut && self.is_up() {
+        if self.echo().await == Some(RequestErrorKind::TimedOut) && self.is_up() {
             tracing::warn!("the NATS server does not answer, connecting to another");
             self.leave().await;
         }
@@ -297,21 +360,22 @@ pub(crate) async fn ask_again_and_again<F: Future>(ask: impl Fn() -> F) -> F::Ou
 
 impl Link {
     fn new() -> Self {
-        Self { is_up: false, reason: Reason::Other("no answer yet"), not_allowed: None }
+        Self { is_up: false, reason: Reason::NotTried, heard_at: None, not_allowed: None }
     }
 
-    /// Takes note of an event. Returns whether it changes anything.
-    fn hear(&mut self, event: &Event) -> bool {
+    /// Takes note of an event. Returns whether it changes anything that is told.
+    fn hear(&mut self, event: &Event, now: Instant) -> bool {
         let before = self.clone();
         match event {
             Event::Connected => *self = Self { is_up: true, ..Self::new() },
-            Event::Disconnected | Event::Closed => {
-                *self =
-                    Self { is_up: false, reason: Reason::Other("the connection broke"), not_allowed: None };
+            Event::Disconnected | Event::Closed => *self = Self { reason: Reason::Broken, ..Self::new() },
+            Event::ClientError(ClientError::Other(kind)) if !self.is_up => {
+                if let Some(reason) = Reason::of_kind(kind) {
+                    self.fail(reason, now);
+                }
             }
-            Event::ClientError(ClientError::Other(error)) if !self.is_up => self.reason = Reason::of(error),
             // A login that expires or is withdrawn.
-            Event::ServerError(ServerError::AuthorizationViolation) => self.reason = Reason::Login,
+            Event::ServerError(ServerError::AuthorizationViolation) => self.fail(Reason::Login, now),
             Event::ServerError(ServerError::Other(error))
                 if error.to_ascii_lowercase().starts_with("permissions violation") =>
             {
@@ -319,21 +383,70 @@ impl Link {
             }
             _ => {}
         }
-        *self != before
+        *self != Self { heard_at: self.heard_at, ..before }
+    }
+
+    /// Takes note of the errors of servers that could not be connected to. Returns whether that changes anything that is told.
+    fn fails<'a>(&mut self, errors: impl Iterator<Item = &'a str>, now: Instant) -> bool {
+        let before = self.reason;
+        if !self.is_up
+            && let Some(reason) = errors.map(Reason::of_error).max()
+        {
+            self.fail(reason, now);
+        }
+        self.reason != before
+    }
+
+    /// Takes note of why an attempt failed. Of several servers each may fail for another reason, in turns, and the one that
+    /// says most is told.
+    fn fail(&mut self, reason: Reason, now: Instant) {
+        let is_fresh = self.heard_at.is_some_and(|at| now.duration_since(at) < TELLING);
+        if reason >= self.reason || !is_fresh {
+            (self.reason, self.heard_at) = (reason, Some(now));
+        }
     }
 }
 
 impl Reason {
-    /// The client tells of an attempt that failed by the name of the kind of its error alone.
-    fn of(error: &str) -> Self {
-        match error {
-            "authorization violation" => Self::Login,
-            "failed signing nonce" => Self::Other("the credentials file cannot be used to log in"),
-            "DNS error" => Self::Other("the name of a server has no address"),
-            "timed out" => Self::Other("a server takes the connection and says nothing"),
-            "TLS error" => Self::Other("TLS failed, look at the certificates of both sides"),
-            "IO error" => Self::Other("no server takes the connection"),
-            _ => Self::Other("the connection fails"),
+    /// Returns what the kind of an error means, by its name, which is all that the client tells of an attempt that failed at
+    /// once. `None` if the error itself says more: see [`Reason::of_error`].
+    fn of_kind(kind: &str) -> Option<Self> {
+        match kind {
+            "authorization violation" => Some(Self::Login),
+            "failed signing nonce" => Some(Self::Credentials),
+            "DNS error" => Some(Self::NoAddress),
+            "timed out" => Some(Self::Silent),
+            "TLS error" => Some(Self::Tls),
+            "IO error" => None,
+            _ => Some(Self::Failing),
+        }
+    }
+
+    /// Returns what an error means, by its text.
+    fn of_error(error: &str) -> Self {
+        let (kind, cause) = error.split_once(": ").unwrap_or((error, ""));
+        let cause = cause.to_ascii_lowercase();
+        // What TLS refuses is an error of reading or writing to the client.
+        let is_of_tls =
+            ["certificate", "alert", "tls", "handshake", "corrupt"].iter().any(|word| cause.contains(word));
+        match Self::of_kind(kind) {
+            Some(reason) => reason,
+            None if is_of_tls => Self::Tls,
+            None => Self::NobodyThere,
+        }
+    }
+
+    const fn sentence(self) -> &'static str {
+        match self {
+            Self::NotTried => "no answer yet",
+            Self::Broken => "the connection broke",
+            Self::Failing => "the connection fails",
+            Self::NobodyThere => "no server takes the connection",
+            Self::Silent => "a server takes the connection and says nothing",
+            Self::NoAddress => "the name of a server has no address",
+            Self::Tls => "TLS failed, look at the certificates of both sides",
+            Self::Credentials => "the credentials file cannot be used to log in",
+            Self::Login => "the login is refused",
         }
     }
 }
@@ -446,24 +559,62 @@ mod tests {
 
     #[test]
     fn what_is_not_allowed_is_remembered_until_the_connection_is_another() {
-        let mut link = Link::new();
-        assert!(link.hear(&Event::Connected));
-        assert!(!link.hear(&Event::Connected));
+        let (mut link, now) = (Link::new(), Instant::now().into_std());
+        assert!(link.hear(&Event::Connected, now));
+        assert!(!link.hear(&Event::Connected, now));
         let refused = r#"Permissions Violation for Publish to "qchat.log""#;
-        assert!(link.hear(&Event::ServerError(ServerError::Other(refused.to_owned()))));
+        assert!(link.hear(&Event::ServerError(ServerError::Other(refused.to_owned())), now));
         assert_eq!(link.not_allowed.as_deref(), Some(refused));
-        assert!(link.hear(&Event::Disconnected));
+        assert!(link.hear(&Event::Disconnected, now));
         assert_eq!((link.is_up, link.not_allowed), (false, None));
+    }
+
+    const REFUSED: &str = "IO error: Connection refused (os error 111)";
+
+    fn error(text: &str) -> Event {
+        Event::ClientError(ClientError::Other(text.to_owned()))
     }
 
     #[test]
     fn a_refused_login_is_told_from_a_server_that_is_away() {
-        let mut link = Link::new();
-        let error = |text: &str| Event::ClientError(ClientError::Other(text.to_owned()));
-        assert!(link.hear(&error("authorization violation")));
+        let (mut link, now) = (Link::new(), Instant::now().into_std());
+        assert!(!link.hear(&error("IO error"), now), "the error itself is not known yet");
+        assert!(link.fails([REFUSED].into_iter(), now));
+        assert_eq!(link.reason, Reason::NobodyThere);
+        assert!(link.hear(&error("authorization violation"), now));
         assert_eq!(link.reason, Reason::Login);
-        assert!(!link.hear(&error("authorization violation")), "it is told once");
-        assert!(link.hear(&error("IO error")));
-        assert_eq!(link.reason, Reason::Other("no server takes the connection"));
+        assert!(!link.hear(&error("authorization violation"), now), "it is told once");
+    }
+
+    #[test]
+    fn of_servers_that_fail_for_different_reasons_in_turns_the_most_telling_one_is_told_once() {
+        let (mut link, begun) = (Link::new(), Instant::now().into_std());
+        assert!(link.hear(&error("authorization violation"), begun));
+        for second in 1..100 {
+            let now = begun + Duration::from_secs(second);
+            assert!(!link.fails([REFUSED].into_iter(), now));
+            assert!(!link.hear(&error("authorization violation"), now));
+        }
+        // The login may have been put right, and the server have gone away since.
+        let later = begun + Duration::from_secs(99) + TELLING;
+        assert!(link.fails([REFUSED].into_iter(), later));
+        assert_eq!(link.reason, Reason::NobodyThere);
+    }
+
+    #[test]
+    fn what_tls_refuses_is_told_from_a_server_that_is_away() {
+        for (error, reason) in [
+            (REFUSED, Reason::NobodyThere),
+            ("IO error: expected INFO, got nothing", Reason::NobodyThere),
+            ("IO error", Reason::NobodyThere),
+            ("IO error: invalid peer certificate: UnknownIssuer", Reason::Tls),
+            ("IO error: received fatal alert: CertificateRequired", Reason::Tls),
+            ("IO error: tls handshake eof", Reason::Tls),
+            ("IO error: received corrupt message of type InvalidContentType", Reason::Tls),
+            ("TLS error: no certificate", Reason::Tls),
+            ("timed out", Reason::Silent),
+        ] {
+            assert_eq!(Reason::of_error(error), reason, "{error}");
+        }
     }
 }

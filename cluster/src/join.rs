@@ -64,13 +64,17 @@ pub async fn join(
     founder: &Founder,
     status: &StatusSender,
 ) -> Joined {
+    stream.connection().settled().await;
     loop {
         match try_join(stream, snapshots, founder).await {
             Ok(joined) => {
                 status.set(Part::Stream, LogStatus::Well);
                 return joined;
             }
-            Err(trouble) => status.set(Part::Stream, LogStatus::Trouble(trouble.to_string())),
+            Err(trouble) => {
+                let Some(trouble) = stream.connection().settle(trouble).await else { continue };
+                status.set(Part::Stream, LogStatus::Trouble(trouble.to_string()));
+            }
         }
         tokio::select! {
             () = sleep(WAIT) => {}

@@ -120,6 +120,11 @@ impl SharedKeys {
         Self { connection, bucket: settings.name.keys(), replicas: settings.replicas }
     }
 
+    /// Returns the connection.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// Returns the keys in force. `None` if no node has written any.
     ///
     /// # Errors

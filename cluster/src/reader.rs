@@ -58,6 +58,8 @@ const INACTIVE: Duration = Duration::from_secs(10);
 /// How long the servers may be silent at first. Most silences are those of a server that died, and end when it has been
 /// replaced, which is asked for again and again.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+/// The number of round trips to a server that it may be silent for. The first patience is longer than that in most networks.
+const ROUND_TRIPS: u32 = 3;
 /// The number of silences after which patience is doubled: the network may be slow.
 const DOUBLED_AFTER: u32 = 3;
 /// How long the servers may be silent at most.
@@ -200,6 +202,9 @@ enum Plan {
 
 /// How often and how long in a row something did not work.
 struct Patience {
+    /// How long an answer takes at least, and the number of connections when that was measured.
+    round_trip: Duration,
+    measured: u64,
     silences: u32,
     failures: u32,
     wait: Duration,
@@ -210,13 +215,16 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        Self { silences: 0, failures: 0, wait: FIRST_WAIT, gone_since: None, silent_since: None }
+        let (round_trip, measured) = (Duration::ZERO, 0);
+        let (gone_since, silent_since) = (None, None);
+        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since, silent_since }
     }
 
     /// Returns how long an answer may take.
     fn silence(&self) -> Duration {
         let doublings = (self.silences / DOUBLED_AFTER).min(u32::BITS - 1);
-        FIRST_PATIENCE.saturating_mul(1 << doublings).min(LONGEST_PATIENCE)
+        let first = FIRST_PATIENCE.max(self.round_trip.saturating_mul(ROUND_TRIPS));
+        first.saturating_mul(1 << doublings).min(LONGEST_PATIENCE)
     }
 
     /// Takes note of a silence. Returns whether it was one of several.
@@ -307,6 +315,7 @@ impl Reader {
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
     pub async fn run(&self) {
         let mut patience = Patience::new();
+        self.connection().settled().await;
         loop {
             let began = Instant::now();
             let stopped = tokio::select! {
@@ -320,6 +329,13 @@ impl Reader {
                 patience = Patience::new();
             }
             self.seen.send_modify(|seen| seen.restarts += 1);
+            // It may be back at once.
+            if !matches!(stopped, Stop::Closed)
+                && !self.connection().is_up()
+                && self.connection().settle(Trouble::NoAnswer).await.is_none()
+            {
+                continue;
+            }
             let wait = match stopped {
                 Stop::Closed => return,
                 Stop::Reconnected => Duration::ZERO,
@@ -413,6 +429,11 @@ impl Reader {
 
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
         let connects = self.connection().connects();
+        if patience.measured != connects
+            && let Some(round_trip) = self.connection().round_trip().await
+        {
+            (patience.round_trip, patience.measured) = (round_trip, connects);
+        }
         let state = self.look(patience).await?;
         if let Some(epoch) = self.other_epoch(&state).await? {
             return self.follow(&state, epoch).await;
@@ -810,6 +831,9 @@ mod tests {
             patience.silent();
         }
         assert_eq!(seen, [1, 1, 1, 2, 2, 2, 4, 4]);
+        patience.round_trip = Duration::from_millis(600);
+        patience.silences = 0;
+        assert_eq!(patience.silence(), Duration::from_millis(1_800), "a slow network is not silent");
         patience.silences = u32::MAX;
         patience.silent();
         assert_eq!(patience.silence(), LONGEST_PATIENCE);

@@ -23,6 +23,8 @@ use crate::{
 
 /// How long the servers remember the ids of messages. It saves the log a second copy, and nothing depends on it.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+/// What a node sends on the subject on which snapshots are asked for, if the stream is full.
+pub(crate) const ROOM_WANTED: &[u8] = b"room";
 /// The key and the value of the metadata by which the stream is recognised.
 const KIND: (&str, &str) = ("qchat", "log");
 /// The key and the value of the metadata that say how its messages are read.
@@ -44,6 +46,8 @@ pub struct LogStream {
 struct Wanted {
     stream: String,
     subject: String,
+    /// The subject on which snapshots are asked for.
+    snapshot: String,
     /// `None` for what fits the servers.
     replicas: Option<Replicas>,
     /// `None` for what fits the servers.
@@ -105,6 +109,7 @@ impl LogStream {
         let wanted = Wanted {
             stream: settings.name.stream(),
             subject: settings.name.subject(),
+            snapshot: settings.name.snapshot_wanted(),
             replicas: settings.replicas,
             max_bytes: settings.max_log_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
         };
@@ -114,6 +119,13 @@ impl LogStream {
     /// Returns its name.
     pub fn name(&self) -> &str {
         &self.wanted.stream
+    }
+
+    /// Asks whoever makes snapshots to make room in the stream. Nobody may hear it, so it has to be asked again.
+    pub(crate) async fn ask_for_room(&self) {
+        let room = Bytes::from_static(ROOM_WANTED);
+        // It only fails if the client has ended.
+        let _ = self.connection.client().publish(self.wanted.snapshot.clone(), room).await;
     }
 
     /// Returns the subject of its messages.
@@ -443,6 +455,7 @@ mod tests {
         Wanted {
             stream: "qchat_log".to_owned(),
             subject: "qchat.log".to_owned(),
+            snapshot: "qchat.snapshot.wanted".to_owned(),
             replicas: None,
             max_bytes: None,
         }

@@ -1,12 +1,18 @@
 //! Publishing messages of the log.
 
+use std::time::Duration;
+
 use async_nats::jetstream::message::PublishMessage;
 use bytes::Bytes;
 use engine::command_log::transport::{MessageId, NotPublished, Transport};
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{sync::watch, time::timeout};
 
-use crate::{connection::ACK_TIMEOUT, stream::LogStream, trouble::not_published};
+use crate::{stream::LogStream, trouble::not_published};
+
+/// How long a message waits until it is known whether the stream is the one that is read: some round trips of a slow
+/// network. The reader tells sooner what is wrong with it.
+const RECOGNISED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Publishes messages of the log to its stream.
 #[derive(Clone)]
@@ -39,7 +45,7 @@ impl NatsTransport {
         if let Some(recognised) = &self.recognised {
             let mut recognised = recognised.clone();
             let read = recognised.wait_for(|connects| *connects == Some(connection.connects()));
-            if !matches!(timeout(ACK_TIMEOUT, read).await, Ok(Ok(_))) {
+            if !matches!(timeout(RECOGNISED_WITHIN, read).await, Ok(Ok(_))) {
                 return Err(NotPublished::NotRead);
             }
         }
@@ -52,7 +58,11 @@ impl NatsTransport {
             Ok(acknowledgement) => acknowledgement.await,
             Err(error) => Err(error),
         };
-        acknowledged.map(drop).map_err(|error| not_published(&error))
+        let published = acknowledged.map(drop).map_err(|error| not_published(&error));
+        if published == Err(NotPublished::Full) {
+            self.stream.ask_for_room().await;
+        }
+        published
     }
 }
 

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, LazyLock},
@@ -22,8 +22,9 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::{Mutex, OwnedMutexGuard},
-    time::{Instant, sleep, timeout},
+    sync::{Mutex, OwnedMutexGuard, mpsc},
+    task::JoinHandle,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 /// The oldest version that Qchat works with.
@@ -50,8 +51,27 @@ pub struct Nats {
 struct Server {
     port: u16,
     monitor: u16,
+    /// The file with its configuration.
     configuration: PathBuf,
+    /// What is always in it.
+    addresses: String,
+    /// Where it stores streams.
+    store: PathBuf,
     child: Option<Child>,
+}
+
+impl Server {
+    /// Writes its configuration, which it has from the next start on.
+    fn configure(&self, has_jetstream: bool, more: &str) {
+        let mut text = format!("{}{more}\n", self.addresses);
+        if has_jetstream {
+            let store = self.store.display();
+            text.push_str(&format!(
+                "jetstream {{ store_dir: \"{store}\", sync_interval: always, max_memory_store: 64MB, max_file_store: 8GB }}\n"
+            ));
+        }
+        fs::write(&self.configuration, text).unwrap();
+    }
 }
 
 impl Nats {
@@ -63,6 +83,16 @@ impl Nats {
     /// Starts one server with JetStream and more configuration. `None` if there is no program.
     pub async fn one_with(configuration: &str) -> Option<Self> {
         Self::start_all(1, true, configuration, None).await
+    }
+
+    /// Starts one server with JetStream that stores streams in this folder. `None` if there is no program.
+    pub async fn one_on(store: &Path) -> Option<Self> {
+        let mut nats = Self::one().await?;
+        nats.kill(0);
+        nats.servers[0].store = store.to_owned();
+        nats.servers[0].configure(true, "");
+        nats.start(0).await;
+        Some(nats)
     }
 
     /// Starts one server without JetStream. `None` if there is no program.
@@ -106,6 +136,18 @@ impl Nats {
             said = logs(nats.folder.path());
         }
         panic!("the NATS servers did not start: {said}");
+    }
+
+    /// Gives all servers another configuration, and starts those anew that run.
+    pub async fn configure(&mut self, has_jetstream: bool, configuration: &str) {
+        for index in 0..self.servers.len() {
+            self.servers[index].configure(has_jetstream, configuration);
+            if self.servers[index].child.is_some() {
+                self.kill(index);
+                self.launch(index);
+            }
+        }
+        assert!(self.is_ready().await, "they did not start: {}", logs(self.folder.path()));
     }
 
     /// Returns the addresses of the servers.
@@ -232,6 +274,61 @@ impl Drop for Nats {
     }
 }
 
+/// A network that delays everything in both directions. It ends when it is dropped.
+pub struct Slow {
+    /// Where it takes connections.
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Slow {
+    /// Delays what goes to a server, and what comes from it.
+    pub async fn to(server: String, delay: Duration) -> Self {
+        let server = server.trim_start_matches("nats://").to_owned();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                let Ok(server) = TcpStream::connect(&server).await else { continue };
+                let (client_in, client_out) = client.into_split();
+                let (server_in, server_out) = server.into_split();
+                tokio::spawn(pass(client_in, server_out, delay));
+                tokio::spawn(pass(server_in, client_out, delay));
+            }
+        });
+        Self { address, task }
+    }
+}
+
+async fn pass(
+    mut from: impl AsyncReadExt + Unpin + Send + 'static,
+    mut to: impl AsyncWriteExt + Unpin,
+    delay: Duration,
+) {
+    let (sender, mut receiver) = mpsc::channel(1_024);
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            if sender.send((Instant::now() + delay, buffer[..count].to_vec())).await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some((due, bytes)) = receiver.recv().await {
+        sleep_until(due).await;
+        if to.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Returns the server that leads a stream, by what a server tells of its streams.
 fn leader_of(jsz: &Value, stream: &str) -> Option<usize> {
     let accounts = jsz["account_details"].as_array()?;
@@ -247,27 +344,20 @@ fn prepare(folder: &Path, count: usize, has_jetstream: bool, more: &str) -> Vec<
     let mut servers = Vec::new();
     for (index, ports) in ports.chunks(3).enumerate() {
         let &[port, monitor, route] = ports else { unreachable!() };
-        let store = folder.join(format!("{port}"));
-        let mut text = format!(
-            "server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n{more}\n"
-        );
-        if has_jetstream {
-            let store = store.display();
-            text.push_str(&format!(
-                "jetstream {{ store_dir: \"{store}\", sync_interval: always, max_memory_store: 64MB, max_file_store: 8GB }}\n"
-            ));
-        }
+        let mut addresses =
+            format!("server_name: n{index}\nlisten: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n");
         if count > 1 {
             // Without advertising, nodes reach the servers by the addresses they are given, which may be those of a proxy.
             let routes: Vec<_> = routes.iter().map(|route| format!("\"nats://127.0.0.1:{route}\"")).collect();
             let routes = routes.join(", ");
-            text.push_str(&format!(
+            addresses.push_str(&format!(
                 "cluster {{ name: qchat, listen: \"127.0.0.1:{route}\", no_advertise: true, routes: [{routes}] }}\n"
             ));
         }
-        let configuration = folder.join(format!("{port}.conf"));
-        fs::write(&configuration, text).unwrap();
-        servers.push(Server { port, monitor, configuration, child: None });
+        let [configuration, store] = [format!("{port}.conf"), port.to_string()].map(|name| folder.join(name));
+        let server = Server { port, monitor, configuration, addresses, store, child: None };
+        server.configure(has_jetstream, more);
+        servers.push(server);
     }
     servers
 }

@@ -15,8 +15,10 @@ use tracing_subscriber::{
 
 use crate::traces::Traces;
 
-/// What is logged of libraries that say much at the level of Qchat, unless [`LogFilter`] names them.
-const OTHERS: [(&str, LevelFilter); 1] = [("async_nats", LevelFilter::WARN)];
+/// What is logged of libraries that say much at the level of Qchat, unless [`LogFilter`] names them. Of attempts to connect to
+/// NATS the reason is logged once, by Qchat, and not each attempt.
+const OTHERS: [(&str, LevelFilter); 2] =
+    [("async_nats", LevelFilter::WARN), ("async_nats::connector", LevelFilter::OFF)];
 
 /// The settings of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +120,12 @@ fn level_of(name: &str) -> Result<LevelFilter, NoFilter> {
 
 impl LogFilter {
     fn targets(&self) -> Targets {
-        let others = OTHERS.map(|(module, most)| (module, most.min(self.level)));
+        let is_part = |module: &str, of: &str| {
+            module.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let is_named = |module: &str| self.modules.iter().any(|(named, _)| is_part(module, named));
+        let others = OTHERS.iter().filter(|(module, _)| !is_named(module));
+        let others = others.map(|(module, most)| (*module, self.level.min(*most)));
         let modules = self.modules.iter().map(|(module, level)| (module.as_str(), *level));
         // the last one of a module counts
         Targets::new().with_default(self.level).with_targets(others).with_targets(modules)
@@ -190,7 +197,10 @@ mod tests {
         assert!(filter("INFO").unwrap().would_enable("server", &Level::INFO));
         assert!(!filter("info").unwrap().would_enable("async_nats", &Level::INFO));
         assert!(!filter("error").unwrap().would_enable("async_nats", &Level::WARN));
-        assert!(filter("async_nats=trace").unwrap().would_enable("async_nats", &Level::TRACE));
+        assert!(!filter("trace").unwrap().would_enable("async_nats::connector", &Level::ERROR));
+        for part in ["async_nats", "async_nats::connector"] {
+            assert!(filter("async_nats=trace").unwrap().would_enable(part, &Level::TRACE));
+        }
         assert!(filter("engine=debug").unwrap().would_enable("server", &Level::INFO), "info is the default");
     }
 

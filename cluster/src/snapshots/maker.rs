@@ -1,9 +1,9 @@
 //! Making snapshots: what one node does for all, so that the stream does not grow for ever, a new node does not read it from
 //! the beginning, and what was removed is gone from it after a while.
 //!
-//! A snapshot is made when the newest one is an interval old, when the stream has grown by a quarter of what it may hold, or
-//! when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all snapshots but
-//! the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
+//! A snapshot is made when the newest one is an interval old, when the stream has grown by a quarter of what it may hold, when
+//! it is half full, or when a node asks for one. With each, what the snapshot before it has is purged from the stream, and all
+//! snapshots but the newest two are deleted. So a text is gone when two snapshots have been made after its removal, and a snapshot that
 //! turns out to be damaged is made up for by the one before and the stream.
 //!
 //! How old the newest snapshot is, is told by the log: it has a time at each place. No clock of a server is trusted.
@@ -33,7 +33,7 @@ use tokio::{
 
 use super::{About, FILE, Snapshot, Snapshots, TransferError};
 use crate::{
-    stream::{LogStream, StreamState},
+    stream::{LogStream, ROOM_WANTED, StreamState},
     trouble::Trouble,
 };
 
@@ -43,6 +43,8 @@ pub const INTERVAL: Duration = Duration::from_secs(15 * 60);
 const LOOKS: u32 = 10;
 /// The longest time between two looks.
 const LONGEST_LOOK: Duration = Duration::from_secs(30);
+/// The shortest time between two looks because a node asks.
+const SHORTEST_LOOK: Duration = Duration::from_secs(1);
 /// The shortest time between two snapshots that are made because a node asks.
 const ASKED_INTERVAL: Duration = Duration::from_secs(30);
 /// The part of what the stream may hold by which it grows before a snapshot is made at once.
@@ -113,6 +115,9 @@ struct Listed {
 /// Why a snapshot was not made, or what is old was not deleted.
 #[derive(Debug, thiserror::Error)]
 enum NotMade {
+    /// The reader has the same trouble with the stream, and tells it.
+    #[error(transparent)]
+    Stream(Trouble),
     #[error(transparent)]
     Trouble(#[from] Trouble),
     #[error(transparent)]
@@ -127,7 +132,7 @@ impl NotMade {
     /// Returns whether it is the fault of this node, so that another one may be able to.
     fn is_own(&self) -> bool {
         match self {
-            Self::Trouble(_) => false,
+            Self::Stream(_) | Self::Trouble(_) => false,
             Self::Transfer(error) => matches!(error, TransferError::File { .. }),
             Self::Export(_) | Self::Broken(_) => true,
         }
@@ -169,7 +174,14 @@ impl SnapshotMaker {
             loop {
                 tokio::select! {
                     () = sleep_until(next) => break,
-                    Some(_) = wanted.next() => if schedule.ask(Instant::now()) { break },
+                    Some(asked) = wanted.next() => {
+                        let now = Instant::now();
+                        // Where room is wanted, what there is decides.
+                        let is_full = asked.payload == ROOM_WANTED && now >= next - look + SHORTEST_LOOK;
+                        if is_full || (asked.payload.is_empty() && schedule.ask(now)) {
+                            break;
+                        }
+                    }
                     Ok(()) = duty.changed() => break,
                 }
             }
@@ -187,7 +199,7 @@ impl SnapshotMaker {
             match done {
                 Ok(()) => told = None,
                 // There will be another look when there is a connection, and the reader tells what is wrong with it.
-                Err(NotMade::Trouble(Trouble::NotConnected { .. })) => {}
+                Err(NotMade::Trouble(Trouble::NotConnected { .. }) | NotMade::Stream(_)) => {}
                 Err(error) => {
                     self.made.send_modify(|made| made.failed += 1);
                     let error = error.to_string();
@@ -202,25 +214,39 @@ impl SnapshotMaker {
 
     /// Looks at what there is, and does what is due.
     async fn look(&self, schedule: &mut Schedule) -> Result<(), NotMade> {
+        // One more than are kept, so that a stream that is full has room afterwards.
+        for _ in 0..=KEPT {
+            if !self.look_once(schedule).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what there is, and does what is due. Returns whether it made a snapshot because the stream is crowded, so that
+    /// another may be of use at once.
+    async fn look_once(&self, schedule: &mut Schedule) -> Result<bool, NotMade> {
         let MakerParts { stream, duty, .. } = &self.parts;
         let is_mine = || *duty.borrow();
-        let state = stream.look().await?;
-        let state = state.ok_or_else(|| Trouble::Deleted { stream: stream.name().to_owned() })?;
+        let state = stream.look().await.map_err(NotMade::Stream)?;
+        let deleted = || NotMade::Stream(Trouble::Deleted { stream: stream.name().to_owned() });
+        let state = state.ok_or_else(deleted)?;
         if state.epoch.is_some_and(|epoch| epoch != self.parts.store.epoch()) {
             // The reader is about to go on with that log.
-            return Ok(());
+            return Ok(false);
         }
         let mut listed = self.list().await?;
         let now = self.log_time()?;
         schedule.saw(listed.own.first(), now, state.bytes, Instant::now());
         if !is_mine() {
-            return Ok(());
+            return Ok(false);
         }
-        let is_due = schedule.is_due(state.max_bytes, Instant::now());
+        let is_crowded = is_crowded(&state, listed.own.first().map(|newest| newest.about.place));
+        let is_due = is_crowded || schedule.is_due(state.max_bytes, Instant::now());
         // What a node asks for may replace one that is damaged.
         if is_due && (schedule.is_asked || self.has_more(&state, listed.own.first())?) {
             if !self.make().await? {
-                return Ok(());
+                return Ok(false);
             }
             schedule.made(Instant::now());
             listed = self.list().await?;
@@ -231,7 +257,7 @@ impl SnapshotMaker {
             self.purge(&listed).await?;
             self.delete_orphans(schedule).await?;
         }
-        Ok(())
+        Ok(is_crowded)
     }
 
     /// Returns the time of the log, as far as it was applied here.
@@ -365,6 +391,13 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
     }))
 }
 
+/// Returns whether a stream is half full, and has messages that are purged with the next snapshot: because there is none yet, or
+/// because they are in the newest one, up to this place.
+fn is_crowded(state: &StreamState, newest: Option<u64>) -> bool {
+    let is_half_full = state.max_bytes.is_some_and(|max| state.bytes >= max / 2);
+    is_half_full && newest.is_none_or(|place| state.first <= place)
+}
+
 /// Returns the time from one moment of the log to another. None is before.
 fn since(at: Timestamp, now: Timestamp) -> Duration {
     Duration::from_millis(now.0.saturating_sub(at.0))
@@ -495,6 +528,20 @@ mod tests {
         assert!(!schedule.is_due(None, begun), "it may grow without a limit");
         schedule.note(Some("2"), Duration::ZERO, 1_500, begun);
         assert!(!schedule.is_due(MAX, begun), "there is a new one");
+    }
+
+    #[test]
+    fn a_stream_is_crowded_if_it_is_half_full_and_another_snapshot_makes_room() {
+        let state =
+            |bytes, first| StreamState { epoch: None, begins: 1, first, last: 90, bytes, max_bytes: MAX };
+        assert!(!is_crowded(&state(1_999, 10), None));
+        assert!(is_crowded(&state(2_000, 10), None));
+        assert!(is_crowded(&state(4_000, 10), Some(50)));
+        assert!(
+            !is_crowded(&state(4_000, 51), Some(50)),
+            "the newest snapshot has nothing that is in the stream"
+        );
+        assert!(!is_crowded(&StreamState { max_bytes: None, ..state(4_000, 10) }, None));
     }
 
     #[test]

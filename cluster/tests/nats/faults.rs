@@ -41,13 +41,21 @@ impl Load {
         let reading = tokio::spawn(async move {
             let mut running = reader.read_after(0).await;
             let mut all = Vec::new();
-            // Until nothing more is published, and all of it has been read.
-            while published.has_changed().is_ok() || *note.borrow() < *published.borrow_and_update() {
-                let Delivery::Message { payload, .. } = running.next().await else { panic!("a snapshot") };
-                all.push(number(&payload));
-                note.send_replace(number(&payload));
+            loop {
+                // Until nothing more is published, and all of it has been read.
+                let is_over = published.has_changed().is_err();
+                if is_over && *note.borrow() >= *published.borrow() {
+                    return all;
+                }
+                tokio::select! {
+                    delivery = running.next() => {
+                        let Delivery::Message { payload, .. } = delivery else { panic!("a snapshot") };
+                        all.push(number(&payload));
+                        note.send_replace(number(&payload));
+                    }
+                    _ = published.changed(), if !is_over => {}
+                }
             }
-            all
         });
         Self { acknowledged, read, stop, publishing, reading }
     }

@@ -11,10 +11,10 @@ use engine::command_log::{
     transport::{Delivery, MessageId, NotPublished, Transport},
 };
 use futures_util::StreamExt;
-use nats_fixture::Nats;
+use nats_fixture::{Nats, Slow};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use crate::support::{EPOCH, NODE, Node, Running, Slow, message, message_of, settings, until, within};
+use crate::support::{EPOCH, NODE, Node, Running, message, message_of, settings, until, within};
 
 #[tokio::test]
 async fn what_is_published_is_read_in_its_order_by_all() {

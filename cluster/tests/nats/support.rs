@@ -1,6 +1,6 @@
 //! A node as far as this crate goes: it publishes, and reads.
 
-use std::{collections::HashMap, net::SocketAddr, ops::Range, time::Duration};
+use std::{collections::HashMap, ops::Range, time::Duration};
 
 use bytes::Bytes;
 use cluster::{
@@ -22,11 +22,9 @@ use engine::{
 use nats_fixture::Nats;
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// How long something may take on a busy machine before the test fails.
@@ -246,59 +244,5 @@ impl Running {
     /// Waits until it has said this to the operator.
     pub(crate) async fn until_it_says(&mut self, line: &str) {
         self.until(|status| status.to_string() == line).await;
-    }
-}
-
-/// A network that delays everything in both directions. It ends when it is dropped.
-pub(crate) struct Slow {
-    pub(crate) address: SocketAddr,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Slow {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Slow {
-    /// Delays what goes to a server, and what comes from it.
-    pub(crate) async fn to(server: String, delay: Duration) -> Self {
-        let server = server.trim_start_matches("nats://").to_owned();
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move {
-            loop {
-                let (client, _) = listener.accept().await.unwrap();
-                let Ok(server) = TcpStream::connect(&server).await else { continue };
-                let (client_in, client_out) = client.into_split();
-                let (server_in, server_out) = server.into_split();
-                tokio::spawn(pass(client_in, server_out, delay));
-                tokio::spawn(pass(server_in, client_out, delay));
-            }
-        });
-        Self { address, task }
-    }
-}
-
-async fn pass(
-    mut from: impl AsyncReadExt + Unpin + Send + 'static,
-    mut to: impl AsyncWriteExt + Unpin,
-    delay: Duration,
-) {
-    let (sender, mut receiver) = mpsc::channel(1_024);
-    tokio::spawn(async move {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            if sender.send((Instant::now() + delay, buffer[..count].to_vec())).await.is_err() {
-                return;
-            }
-        }
-    });
-    while let Some((due, bytes)) = receiver.recv().await {
-        sleep_until(due).await;
-        if to.write_all(&bytes).await.is_err() {
-            return;
-        }
     }
 }

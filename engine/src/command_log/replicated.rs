@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Replacement, Sequencer, Written,
     batcher::{Batcher, InFlight},
-    envelope::{Content, Decoded, Envelope, Founding, NotDecodable, decode},
+    envelope::{Content, Decoded, Envelope, Founding, NotDecodable, Skipped, decode},
     parking::Parked,
     queue::{ProposalQueue, queue},
     status::{LogStatus, Part, StatusSender},
@@ -53,6 +53,8 @@ pub const CHECKPOINT_AFTER: Duration = Duration::from_secs(10);
 /// How often it is tried to write to the database. redb accepts nothing more after some errors, so the process has to be
 /// started again then.
 const TRIES: u32 = 3;
+/// The time between two lines of the log about messages that are skipped.
+const TELLING: Duration = Duration::from_secs(60);
 /// The wait before the second try. It doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// The time within which a node has to reach what is the newest place of the stream at some moment, or else it counts as not
@@ -124,6 +126,7 @@ pub fn open<T: Transport>(
         progress,
         was_live: false,
         end,
+        skipped: Skipping::default(),
     };
     log.begin();
     Ok((sequencer, log, batcher))
@@ -186,6 +189,7 @@ pub struct ReplicatedLog {
     /// Whether this node has been at the end of the stream.
     was_live: bool,
     end: StreamEnd,
+    skipped: Skipping,
 }
 
 /// The state of the log as the store will have it after what was handed out.
@@ -287,6 +291,26 @@ impl Progress {
             return;
         }
         (self.goal, self.since) = (end.newest(), now);
+    }
+}
+
+/// The messages that are skipped, of which there may be many.
+#[derive(Default)]
+struct Skipping {
+    /// The number since the operator was told.
+    untold: u64,
+    told_at: Option<Instant>,
+}
+
+impl Skipping {
+    /// Notes that a message was skipped. Tells it to the operator, but not more often than once a minute.
+    fn note(&mut self, place: u64, reason: Skipped) {
+        self.untold += 1;
+        if self.told_at.is_none_or(|at| at.elapsed() >= TELLING) {
+            let messages = self.untold;
+            tracing::warn!(place, messages, %reason, "messages of the stream are skipped, by all nodes alike");
+            *self = Self { untold: 0, told_at: Some(Instant::now()) };
+        }
     }
 }
 
@@ -471,7 +495,7 @@ impl ReplicatedLog {
         match decode(self.applied.epoch, payload) {
             Ok(Decoded::Envelope(envelope)) => self.accept(gathered, at, envelope),
             Ok(Decoded::Skipped(reason)) => {
-                tracing::warn!(place, %reason, "a message of the stream is skipped");
+                self.skipped.note(place, reason);
                 self.metrics.skipped.inc();
                 gathered.add(Vec::new(), self.applied.advance(Vec::new()));
             }

@@ -161,11 +161,13 @@ impl StatusSender {
     /// Sets the status of a part.
     pub fn set(&self, part: Part, status: LogStatus) {
         self.0.send_if_modified(|parts| {
+            // What keeps several parts from their work is logged by the first of them.
+            let is_known = !status.is_ready() && parts.contains(&status);
             let Some(now) = parts.get_mut(part as usize) else { return false };
             if *now == status {
                 return false;
             }
-            if !now.is_like(&status) {
+            if !is_known && !now.is_like(&status) {
                 match status.is_ready() || status.is_start() {
                     true => tracing::info!(?part, "the replicated log: {status}"),
                     false => tracing::warn!(?part, "the replicated log: {status}"),

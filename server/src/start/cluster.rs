@@ -424,6 +424,7 @@ impl Joining {
     /// from it.
     async fn join(&self) -> Result<Begun, StartError> {
         let mut base = None;
+        self.connection.settled().await;
         loop {
             match self.try_to_join(&mut base).await {
                 Ok(begun) => {
@@ -432,6 +433,7 @@ impl Joining {
                 }
                 Err(NotJoined::Failed(error)) => return Err(error),
                 Err(NotJoined::Trouble(trouble)) => {
+                    let Some(trouble) = self.connection.settle(trouble).await else { continue };
                     self.status.set(Part::Stream, LogStatus::Trouble(trouble.to_string()));
                 }
             }

@@ -111,7 +111,10 @@ impl SharedSessionKeys {
     pub async fn run(&self) {
         let own = *self.own.borrow();
         if let Some(own) = own {
-            let settled = settle(&self.shared, own, |_| {}).await;
+            let settled = settle(&self.shared, own, |trouble| {
+                tracing::warn!(%trouble, "the session keys of all nodes are not known yet");
+            })
+            .await;
             self.put_in_force(settled).await;
             self.known.send_replace(settled);
             self.own.send_replace(None);
@@ -145,10 +148,11 @@ async fn settle(shared: &SharedKeys, own: OwnKeys, tell: impl Fn(&Trouble)) -> S
     loop {
         match shared.settle(own).await {
             Ok(keys) => return keys,
-            Err(trouble) if told.as_ref() == Some(&trouble) => {}
             Err(trouble) => {
-                tracing::warn!(%trouble, "the session keys of all nodes are not known yet");
-                tell(&trouble);
+                let Some(trouble) = shared.connection().settle(trouble).await else { continue };
+                if told.as_ref() != Some(&trouble) {
+                    tell(&trouble);
+                }
                 told = Some(trouble);
             }
         }

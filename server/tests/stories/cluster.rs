@@ -49,7 +49,7 @@ impl Cluster {
         Some(Self::of(Nats::one().await?))
     }
 
-    fn of(nats: Nats) -> Self {
+    pub(crate) fn of(nats: Nats) -> Self {
         let settings = vec![
             ("QCHAT_NATS_URL", nats.urls().join(",")),
             ("QCHAT_NATS_REPLICAS", "1".to_owned()),
@@ -84,7 +84,10 @@ pub(crate) async fn reasons(address: SocketAddr) -> Vec<String> {
 }
 
 /// Waits until a node has these reasons not to be ready.
-async fn until(address: SocketAddr, mut are_expected: impl FnMut(&[String]) -> bool) -> Vec<String> {
+pub(crate) async fn until(
+    address: SocketAddr,
+    mut are_expected: impl FnMut(&[String]) -> bool,
+) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let now = reasons(address).await;
