@@ -20,7 +20,7 @@ use crate::support::{EPOCH, Node};
 const BYTES: usize = 5 * 512 * 1024 + 1_000;
 
 fn about(place: u64) -> About {
-    let (epoch, at) = (EPOCH, Timestamp(place));
+    let (epoch, at) = (EPOCH, Timestamp::default());
     About { format: 1, epoch, place, seq: Seq(place * 10), rules: 1, at, follows: None }
 }
 
