@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use async_nats::jetstream;
 use cluster::found_again::{FoundAgain, FoundedAgain, NotFoundedAgain};
 use domain::Rules;
 use engine::{command_log::status::Part, storage::Store};
@@ -117,7 +118,10 @@ async fn a_stream_with_a_hole_is_left_for_a_new_one_and_another_log_is_not_touch
     c.post("after").await;
     drop(c);
 
+    // By an operator who begins anew.
     stream.delete().await.unwrap();
+    let context = jetstream::new(stream.connection().client().clone());
+    context.delete_object_store("qchat_snapshots").await.unwrap();
     let new = Member::start(&nats, "d", NEVER).await;
     let refused = found_again(&nats, &store).await.unwrap_err();
     assert!(matches!(refused, NotFoundedAgain::OtherLog(_)), "{refused}");
