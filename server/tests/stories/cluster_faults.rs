@@ -8,7 +8,6 @@
 use std::{
     array,
     collections::BTreeMap,
-    io::{self, Write as _},
     net::SocketAddr,
     path::Path,
     thread,
@@ -49,15 +48,15 @@ const MANY: u64 = 50;
 const CLIENTS: u64 = 9;
 /// The number of messages of a client in flight: less than a node takes before it reads on.
 const IN_FLIGHT: usize = 16;
-/// How often the first client posts: so often that clients that were away for long are sent a snapshot.
-const FAST: Duration = Duration::from_millis(10);
-/// How often every other client posts.
-const PACE: Duration = Duration::from_millis(100);
 /// The time without faults after all nodes are ready again.
 const CALM: Duration = Duration::from_millis(500);
 /// What differs in a longer run.
 #[derive(Debug, Clone, Copy)]
 struct Form {
+    /// How often the first client posts.
+    fast: Duration,
+    /// How often every other client posts.
+    pace: Duration,
     /// How long a fault lasts, in seconds.
     lasts: (f64, f64),
     /// One in so many faults of a node comes with one of a server. `None` if there is one at a time.
@@ -69,10 +68,14 @@ struct Form {
 
 impl Form {
     fn of(count: u64) -> Self {
+        let (fast, pace) = (Duration::from_millis(10), Duration::from_millis(100));
         if count < MANY {
-            Self { lasts: (1.0, 3.0), together_one_in: None, snapshot_interval: "2s" }
+            Self { fast, pace, lasts: (1.0, 3.0), together_one_in: None, snapshot_interval: "2s" }
         } else {
-            Self { lasts: (1.0, 8.0), together_one_in: Some(3), snapshot_interval: "4s" }
+            // A program that is not optimised takes long to load what has been said in an hour.
+            let (slow, snapshot_interval) = if cfg!(debug_assertions) { (4, "10s") } else { (1, "4s") };
+            let (fast, pace) = (fast * slow, pace * slow);
+            Self { fast, pace, lasts: (1.0, 8.0), together_one_in: Some(3), snapshot_interval }
         }
     }
 }
@@ -169,10 +172,7 @@ impl Drop for Nodes {
     fn drop(&mut self) {
         if thread::panicking() {
             self.said.extend(self.processes.iter_mut().flatten().map(Process::said));
-            for said in &self.said {
-                // Not by `eprintln`, whose output is not shown at once.
-                let _ = writeln!(io::stderr(), "A node said:\n{said}");
-            }
+            self.said.iter().for_each(|said| eprintln!("A node said:\n{said}"));
         }
     }
 }
@@ -400,7 +400,7 @@ fn longest_pause(histories: &[History]) -> Duration {
 }
 
 /// Starts clients that watch a chat, and then all of them.
-async fn begin(nodes: &Nodes, chat: ChatId, enough: &CancellationToken) -> JoinSet<History> {
+async fn begin(nodes: &Nodes, form: Form, chat: ChatId, enough: &CancellationToken) -> JoinSet<History> {
     let mut histories = Vec::new();
     for number in 0..CLIENTS {
         let addresses = nodes.addresses();
@@ -409,7 +409,7 @@ async fn begin(nodes: &Nodes, chat: ChatId, enough: &CancellationToken) -> JoinS
     }
     let mut living = JoinSet::new();
     for (number, history) in histories.into_iter().enumerate() {
-        let pace = if number == 0 { FAST } else { PACE };
+        let pace = if number == 0 { form.fast } else { form.pace };
         living.spawn(client(history, pace, nodes.addresses.subscribe(), enough.clone()));
     }
     living
@@ -431,7 +431,7 @@ async fn nothing_acknowledged_is_lost_repeated_or_reordered_whichever_process_or
         until_metric(address, "qchat_chats_open", |chats| chats == 1).await;
     }
     let enough = CancellationToken::new();
-    let mut living = begin(&nodes, chat, &enough).await;
+    let mut living = begin(&nodes, form, chat, &enough).await;
 
     let started = Instant::now();
     let mut faults: BTreeMap<Fault, (u64, Duration)> = BTreeMap::new();
