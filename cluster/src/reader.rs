@@ -645,9 +645,11 @@ impl Reader {
     /// Makes sure that what is at the place that was reached is what was read there, if it is still there: the stream may
     /// have lost its end, and have got another one.
     async fn compare(&self, state: &StreamState, reached: u64) -> Result<(), Stop> {
-        let is_known = !matches!(*self.known(), Known::Nothing);
+        if matches!(*self.known(), Known::Nothing) {
+            return Ok(());
+        }
         let oldest = state.first.max(reached.saturating_sub(RECOGNISED_BY - 1)).max(1);
-        for place in (oldest..=reached).rev().take_while(|_| is_known) {
+        for place in (oldest..=reached).rev() {
             let Some(message) = self.stream.message(place).await? else { return Ok(()) };
             match self.known().recognises(self.epoch(), &message) {
                 Some(true) => return Ok(()),
