@@ -1,6 +1,9 @@
 //! The first thing that a node does: it finds the log, or founds it.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use domain::{Epoch, id::ID_BYTES};
@@ -125,9 +128,20 @@ pub async fn try_join(
 /// # Errors
 /// [`Trouble::Lost`] if there is one, or [`Trouble`] if NATS cannot be reached.
 pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSettings) -> Result<(), Trouble> {
-    let has_a_log = |beat: &Beat| beat.position.epoch != Epoch::from_bytes([0; ID_BYTES]);
-    match first_beat(stream.connection(), settings, LISTENING, has_a_log).await? {
-        Some(Beat { name, .. }) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
+    // Of several the same is named each time, since it is told anew whenever it changes.
+    let first = Mutex::new(None);
+    let note = |beat: &Beat| {
+        if beat.position.epoch != Epoch::from_bytes([0; ID_BYTES]) {
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            let name =
+                first.take().map_or_else(|| beat.name.clone(), |name: String| name.min(beat.name.clone()));
+            *first = Some(name);
+        }
+        false
+    };
+    first_beat(stream.connection(), settings, LISTENING, note).await?;
+    match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(name) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
         None => Ok(()),
     }
 }
