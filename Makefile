@@ -83,8 +83,8 @@ fuzz: setup
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \
 	done
 
-# Runs the benchmarks, for half an hour, and compares Qchat with the limits of the machine and with other servers.
-# `make bench BENCH=--short` takes four minutes, `make bench BENCH=fanout` runs one part. The report is in target/bench.
+# Runs the benchmarks, for an hour, and compares Qchat with the limits of the machine and with other servers.
+# `make bench BENCH=--short` takes ten minutes, `make bench BENCH=fanout` runs one part. The report is in target/bench.
 BENCH :=
 bench: build
 	scripts/setup.sh bench

@@ -101,7 +101,7 @@ impl Form {
         }
     }
 
-    /// Returns a run of about four minutes.
+    /// Returns a run of about ten minutes.
     fn short() -> Self {
         Self {
             name: Some("short"),

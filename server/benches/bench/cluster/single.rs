@@ -41,8 +41,9 @@ pub(crate) async fn rate(
     Publishing { nodes, in_flight, posts, duration }: Publishing,
 ) -> Result<f64, Box<dyn Error>> {
     let mut publishers = Vec::new();
-    for node in 0..nodes {
-        let from = Incarnation::from_bytes([node as u8; ID_BYTES]);
+    for _ in 0..nodes {
+        // A new one each time, or the servers would take the messages for those of before, and not store them.
+        let from = Incarnation::from_bytes(rand::random());
         for first in (0..in_flight).step_by(A_CONNECTION) {
             let stream = LogStream::new(servers.connect(log).await?, &servers.settings(log)?);
             stream.open().await?;
