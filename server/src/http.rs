@@ -12,6 +12,7 @@ pub mod metrics;
 mod observe;
 pub mod origin;
 pub mod pages;
+pub mod readiness;
 pub mod render;
 pub mod security_headers;
 pub mod session;
@@ -71,7 +72,7 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         .route("/pkg/{*file}", get(assets::package))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::show))
+        .route("/metrics", get(health::metrics))
         .fallback(pages::elsewhere)
         .layer(layers)
         .with_state(state)

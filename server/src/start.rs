@@ -48,9 +48,10 @@ use crate::{
         listener::{self, ListenerMetrics},
         metrics::{Metrics, Observed, cluster::ClusterMetrics},
         origin::Refusals,
+        readiness::Check,
         render::PageRenderer,
         session::{KeyError, Sessions},
-        state::{AppState, Check},
+        state::AppState,
     },
 };
 

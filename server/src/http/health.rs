@@ -1,4 +1,4 @@
-//! Health checks: whether the process is alive, and whether it can serve.
+//! What an operator asks: whether the process is alive, whether it can serve, and its metrics.
 
 use std::sync::Arc;
 
@@ -7,8 +7,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use prometheus_client::encoding::prometheus_text;
 
-use crate::http::state::AppState;
+use crate::http::{readiness::readiness, state::AppState};
 
 /// Handles `/healthz`: the process is alive. Pages also ask here before they reconnect to a server that was down.
 pub async fn alive() -> impl IntoResponse {
@@ -19,15 +20,6 @@ pub async fn alive() -> impl IntoResponse {
 /// read, if the log is not ready, or if the server is stopping.
 pub async fn ready(State(state): State<Arc<AppState>>) -> Response {
     readiness(&reasons(&state))
-}
-
-/// Returns the answer of `/readyz` for the reasons why a server is not ready.
-pub fn readiness(reasons: &[String]) -> Response {
-    if reasons.is_empty() {
-        return "ready\n".into_response();
-    }
-    let lines: String = reasons.iter().map(|reason| format!("not ready: {reason}\n")).collect();
-    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
 /// Returns why this server is not ready, or nothing if it is.
@@ -43,4 +35,12 @@ fn reasons(state: &AppState) -> Vec<String> {
     let unreadable = state.engine.newest_seq().is_err().then_some("what is stored cannot be read");
     let of_log = state.log_check.as_ref().map(|check| check()).unwrap_or_default();
     [stops, writer, unreadable].into_iter().flatten().map(str::to_owned).chain(of_log).collect()
+}
+
+/// Handles `/metrics`, for Prometheus.
+pub async fn metrics(State(state): State<Arc<AppState>>) -> Response {
+    match state.metrics.text() {
+        Some(text) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }

@@ -1,15 +1,11 @@
-//! `/metrics`: metrics for the operator, in the text format of Prometheus. Names, labels and what to do about them are in
+//! What the server counts and measures for the operator. Names, labels and what to do about them are in
 //! `docs/operations.md`.
 
 pub mod cluster;
 
 use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::http::StatusCode;
 use domain::{Problem, Seq};
 use engine::{
     Engine, limits::Caps, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics,
@@ -30,17 +26,7 @@ use prometheus_client::{
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::http::state::{AppState, Check};
-
-/// Handles `/metrics`.
-pub async fn show(State(state): State<Arc<AppState>>) -> Response {
-    let mut text = String::new();
-    match prometheus_text::encode(&mut text, &state.metrics.registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, prometheus_text::CONTENT_TYPE)], text).into_response(),
-        // writing to a string cannot fail
-        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
+use crate::http::readiness::Check;
 
 /// What the server counts and measures itself, and the registry with the instruments of all parts.
 pub struct Metrics {
@@ -96,6 +82,12 @@ impl Metrics {
         );
         registry.register_collector(Box::new(observed));
         Self { registry, requests, request_durations, refusals, connections_closed }
+    }
+
+    /// Returns all of it in the text format of Prometheus. `None` if it cannot be written.
+    pub fn text(&self) -> Option<String> {
+        let mut text = String::new();
+        prometheus_text::encode(&mut text, &self.registry).ok().map(|()| text)
     }
 
     /// Counts a request that was answered, and how long that took.

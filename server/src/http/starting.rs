@@ -10,7 +10,11 @@ use axum::{
 };
 use domain::Problem;
 
-use super::{error, health, security_headers, state::Check};
+use super::{
+    error, health,
+    readiness::{Check, readiness},
+    security_headers,
+};
 
 /// After how many seconds a client may ask again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("2");
@@ -22,7 +26,7 @@ pub fn router(check: Check) -> Router {
         let reasons = check();
         // The log may have just become ready, and its pages are not there yet.
         let reasons = if reasons.is_empty() { vec!["Qchat is starting".to_owned()] } else { reasons };
-        std::future::ready(health::readiness(&reasons))
+        std::future::ready(readiness(&reasons))
     };
     Router::new()
         .route("/healthz", get(health::alive))

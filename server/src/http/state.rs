@@ -5,10 +5,9 @@ use std::sync::Arc;
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{metrics::Metrics, origin::Refusals, render::PageRenderer, session::Sessions};
-
-/// Returns why a part of the server is not ready, in a line for each reason. None if it is.
-pub type Check = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+use crate::http::{
+    metrics::Metrics, origin::Refusals, readiness::Check, render::PageRenderer, session::Sessions,
+};
 
 /// The state that handlers share.
 pub struct AppState {

@@ -61,11 +61,8 @@ use super::{
 use crate::{
     Settings,
     http::{
-        self,
-        metrics::cluster::ClusterMetrics,
-        session::Sessions,
-        starting,
-        state::{AppState, Check},
+        self, metrics::cluster::ClusterMetrics, readiness::Check, session::Sessions, starting,
+        state::AppState,
     },
     settings::{ClusterSettings, ToldLifetimes},
 };
