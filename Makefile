@@ -22,7 +22,7 @@ watch: setup
 # does the same, but does not reorder the functions of the WASM, and rebuilds the server each time, since it rewrites the site.
 # The modification time of the binary is set to the start of the build, so that files changed during a build are built next time.
 SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
-	app domain engine frontend server/Cargo.toml server/build.rs server/src style
+	app cluster domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
@@ -45,6 +45,7 @@ test-rust: setup
 	cargo test --package server --test stories attack -- --ignored --test-threads 1
 
 test-browser: build
+	scripts/setup.sh nats
 	scripts/setup.sh browser
 	cd end2end && QCHAT_BROWSER=$$(../scripts/browser.sh) npx playwright test
 
