@@ -6,6 +6,7 @@ import { Nats, natsServer } from './nats.ts';
 import { lastingPort } from './port.ts';
 import { Server, type Settings } from './server.ts';
 import { type Newcomer, type Person, expect, test as base } from './story.ts';
+import { until } from './until.ts';
 
 export { expect } from '@playwright/test';
 
@@ -44,6 +45,13 @@ export const fixtures: Fixtures<ClusterStory, object, Needed> = {
 };
 
 export const test = base.extend<ClusterStory>(fixtures as Fixtures<ClusterStory, object, Needed & { person: Newcomer }>);
+
+/** Waits until each node has applied what any of them has: they are some milliseconds apart, more on a busy machine. */
+export async function areAlike({ nodes }: Cluster): Promise<void> {
+  const reached = async ({ url }: Server) => Number(/^qchat_log_seq (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())![1]);
+  const newest = Math.max(...(await Promise.all(nodes.map(reached))));
+  for (const node of nodes) await until(node.url, async () => (await reached(node)) >= newest);
+}
 
 /** What a page showed: the states of its connection, each with how long it lasted, and how few members there ever were. */
 export type Seen = { states: { state: string; millis: number }[]; fewest: number };

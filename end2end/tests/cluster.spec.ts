@@ -1,7 +1,7 @@
 // Several nodes, one chat: what people live on one node, they live on several.
 
 import { inEngines } from '../support/engine_story.ts';
-import { type Cluster, type Seen, expect, fixtures, test, watch } from '../support/cluster_story.ts';
+import { type Cluster, type Seen, areAlike, expect, fixtures, test, watch } from '../support/cluster_story.ts';
 import type { Newcomer, Person } from '../support/story.ts';
 
 /** What browsers log while a node is away. */
@@ -159,6 +159,7 @@ test.describe('moderated', () => {
     await ana.chat.log.getByRole('button', { name: 'About Bea' }).click();
     await ana.chat.act('Let Bea return').click();
     await expect(ana.chat.log.getByText('You readmitted Bea')).toBeVisible();
+    await areAlike(cluster);
     await bea.openHere(link);
     await bea.chat.say('here again');
     await expect(ana.chat.message('here again')).toBeVisible();
@@ -222,6 +223,7 @@ test.describe('when a node goes', () => {
     const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
     const hers = nodes.find((node) => node === balancer.newest)!;
     const bea = (await person()).at(nodes.find((node) => node !== hers)!);
+    await areAlike(cluster);
     await bea.openHere(link);
     await expect(ana.chat.members).toHaveCount(2);
     const said = ['before'];
@@ -253,6 +255,7 @@ test.describe('when a node goes', () => {
     // The node comes back, and a newcomer there finds everything.
     await hers.startAgain();
     await hers.isReady();
+    await areAlike(cluster);
     const cy = (await person()).at(hers);
     await cy.openHere(link);
     await allShow([cy], [...order, 'and you']);
@@ -296,6 +299,7 @@ test.describe('when a node goes', () => {
       const { nodes, balancer } = cluster;
       const [ana, bea] = [(await person()).at(balancer), (await person()).at(balancer)];
       const link = await ana.startChat({ nickname: 'Ana', title: 'Tea at five' });
+      await areAlike(cluster);
       await bea.open(link);
       await expect(ana.chat.members).toHaveCount(2);
       const seen = [await watch(ana), await watch(bea)];
@@ -397,6 +401,7 @@ inEngines(['Firefox', 'WebKit'], (engine) => {
     await ana.chat.isConnected();
     const hers = nodes.find((node) => node === balancer.newest)!;
     const bea = (await person()).at(nodes.find((node) => node !== hers)!);
+    await areAlike(cluster);
     await bea.openHere(await ana.page.url());
     await bea.chat.say('/nick Bea');
     await ana.chat.member('Bea').isThere();
