@@ -96,6 +96,8 @@ pub struct Reader {
     deliveries: mpsc::Sender<Delivery>,
     status: StatusSender,
     seen: watch::Sender<Seen>,
+    /// Whether the stream was found to hold the log that is read, and was not lost since.
+    recognised: watch::Sender<bool>,
     /// The place after which a snapshot has to be that takes the place of the database. `None` if none has to.
     replaced_after: watch::Sender<Option<u64>>,
 }
@@ -128,6 +130,23 @@ enum Stop {
     Doubt,
     /// The servers say nothing.
     Silence,
+}
+
+impl Stop {
+    /// Tells whether the stream may not be the one that was read.
+    fn is_about_the_stream(&self) -> bool {
+        match self {
+            Self::Doubt => true,
+            Self::Trouble(trouble) => matches!(
+                trouble,
+                Trouble::OtherLog { .. }
+                    | Trouble::Deleted { .. }
+                    | Trouble::Shorter { .. }
+                    | Trouble::Foreign(_)
+            ),
+            Self::Closed | Self::Again | Self::Silence => false,
+        }
+    }
 }
 
 impl From<Trouble> for Stop {
@@ -220,6 +239,7 @@ impl Reader {
             deliveries,
             status: start.status,
             seen: watch::Sender::default(),
+            recognised: watch::Sender::default(),
             replaced_after: watch::Sender::default(),
         };
         (reader, receiver)
@@ -228,6 +248,12 @@ impl Reader {
     /// Returns what it has seen of the stream, and the changes of it.
     pub fn seen(&self) -> watch::Receiver<Seen> {
         self.seen.subscribe()
+    }
+
+    /// Returns whether the stream holds the log that is read, as far as it is known, and the changes of it. At first it does
+    /// not. That the servers are silent changes nothing.
+    pub fn recognised(&self) -> watch::Receiver<bool> {
+        self.recognised.subscribe()
     }
 
     /// Reads until the receiver of the channel is dropped. May be called again after it panicked: it goes on where it was.
@@ -243,6 +269,9 @@ impl Reader {
                 patience = Patience::new();
             }
             self.seen.send_modify(|seen| seen.restarts += 1);
+            if stopped.is_about_the_stream() {
+                self.recognised.send_replace(false);
+            }
             let wait = match stopped {
                 Stop::Closed => return,
                 Stop::Doubt => patience.next_wait(),
@@ -315,6 +344,7 @@ impl Reader {
     async fn try_read(&self, patience: &mut Patience) -> Result<Stop, Stop> {
         let state = self.look(patience).await?;
         self.recognise(&state).await?;
+        self.recognised.send_replace(plan(&state, self.reached()) != Plan::Shorter);
         let mut replaced_after = self.replaced_after.subscribe();
         let after = *replaced_after.borrow_and_update();
         if let Some(after) = after {
@@ -426,21 +456,22 @@ impl Reader {
         }
     }
 
-    /// Makes sure that the stream holds the log that is read, and not one that was founded after it.
+    /// Makes sure that the stream holds the log that is read, and not one that was founded after it: that one of its newest
+    /// messages is of this log, if any is of a log. What a node of another log put between them is skipped.
     async fn recognise(&self, state: &StreamState) -> Result<(), Stop> {
         let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
+        let mut is_another = false;
         for place in (oldest..=state.last).rev() {
-            let Some(message) = self.stream.message(place).await? else { return Ok(()) };
+            let Some(message) = self.stream.message(place).await? else { break };
             match envelope::epoch(&message) {
                 Some(epoch) if epoch == self.epoch => return Ok(()),
-                Some(_) => {
-                    return Err(Stop::Trouble(Trouble::OtherLog { stream: self.stream.name().to_owned() }));
-                }
+                Some(_) => is_another = true,
                 // Somebody else's message, which is skipped.
                 None => {}
             }
         }
-        Ok(())
+        let other_log = || Trouble::OtherLog { stream: self.stream.name().to_owned() };
+        if is_another { Err(Stop::Trouble(other_log())) } else { Ok(()) }
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {

@@ -229,9 +229,10 @@ impl LogStream {
             Err(error) => Err(match not_published(&error) {
                 NotPublished::Full => Trouble::NoRoom(error.to_string()),
                 NotPublished::Refused(reason) => Trouble::Refused(reason),
-                NotPublished::NoAnswer | NotPublished::NoStream | NotPublished::TooLarge => {
-                    self.connection.silence()
-                }
+                NotPublished::NoAnswer
+                | NotPublished::NoStream
+                | NotPublished::TooLarge
+                | NotPublished::Unrecognised => self.connection.silence(),
             }),
         }
     }

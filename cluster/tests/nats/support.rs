@@ -102,6 +102,7 @@ pub(crate) struct Node {
 pub(crate) struct Running {
     pub(crate) deliveries: mpsc::Receiver<Delivery>,
     pub(crate) seen: watch::Receiver<Seen>,
+    pub(crate) recognised: watch::Receiver<bool>,
     /// What the reader is told of this node among the others.
     pub(crate) standing: watch::Sender<Standing>,
     status: StatusReceiver,
@@ -168,7 +169,7 @@ impl Node {
             status: sender,
         })
         .await;
-        let seen = reader.seen();
+        let (seen, recognised) = (reader.seen(), reader.recognised());
         let standing = watch::Sender::default();
         let told = standing.subscribe();
         let task = tokio::spawn(async move {
@@ -177,7 +178,7 @@ impl Node {
                 () = reader.mend(told) => {}
             }
         });
-        Running { deliveries, seen, standing, status, task }
+        Running { deliveries, seen, recognised, standing, status, task }
     }
 }
 

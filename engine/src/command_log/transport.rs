@@ -44,6 +44,9 @@ pub enum NotPublished {
     /// The stream has no leader, or does not exist.
     #[error("no server takes messages for the stream")]
     NoStream,
+    /// It is not known, or known not to be so, that the stream has the log of this node. Nothing was sent.
+    #[error("it is not known whether the stream has the log of this node")]
+    Unrecognised,
     /// The stream or the disks below it are full.
     #[error("the stream is full")]
     Full,

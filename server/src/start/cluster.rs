@@ -527,7 +527,7 @@ impl Joining {
         let opening = Opening {
             me: self.me,
             published: begun.published,
-            transport: NatsTransport::new(self.stream.clone()),
+            transport: NatsTransport::new(self.stream.clone()).while_recognised(reader.recognised()),
             deliveries,
             // Where it is not known, this node puts a message into the stream that it has then to read.
             newest: begun.newest.unwrap_or_else(|| state.place.saturating_add(1)),
