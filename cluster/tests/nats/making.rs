@@ -127,13 +127,14 @@ async fn a_node_that_has_a_hole_asks_for_a_snapshot_and_goes_on() {
 async fn a_node_that_cannot_make_snapshots_leaves_it_to_another() {
     let Some(nats) = Nats::one().await else { return };
     let members = Member::start_all(&nats, &["a", "b"], OFTEN).await;
-    let mut duty = members[0].duty.clone();
-    within(duty.wait_for(|is_mine| *is_mine)).await.unwrap();
-    fs::remove_dir_all(&members[0].for_snapshots).unwrap();
-    members[0].start_chat().await;
-    let place = members[0].place();
-    until(async || places(&members[0]).await.first().is_some_and(|newest| *newest >= place).then_some(()))
-        .await;
-    assert!(!*duty.borrow());
-    assert!(*members[1].duty.borrow());
+    let (one, other) = until(async || match members.iter().position(|member| *member.duty.borrow()) {
+        Some(one) => Some((&members[one], &members[1 - one])),
+        None => None,
+    })
+    .await;
+    fs::remove_dir_all(&one.for_snapshots).unwrap();
+    other.start_chat().await;
+    let place = other.place();
+    until(async || places(other).await.first().is_some_and(|newest| *newest >= place).then_some(())).await;
+    assert!(*other.duty.borrow() && !*one.duty.borrow());
 }
