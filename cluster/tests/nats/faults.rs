@@ -40,9 +40,17 @@ impl Load {
         let reading = tokio::spawn(async move {
             let mut running = reader.read_after(0).await;
             let mut all = Vec::new();
-            // Until nothing more is published, and all of it has been read.
-            while published.has_changed().is_ok() || *note.borrow() < *published.borrow_and_update() {
-                let Delivery::Message { payload, .. } = running.next().await else { panic!("a snapshot") };
+            // Until nothing more is published, and all of it has been read. What is published last may be read before that ends.
+            let mut is_over = false;
+            while !is_over || *note.borrow() < *published.borrow() {
+                let delivery = tokio::select! {
+                    delivery = running.next() => delivery,
+                    changed = published.changed(), if !is_over => {
+                        is_over = changed.is_err();
+                        continue;
+                    }
+                };
+                let Delivery::Message { payload, .. } = delivery else { panic!("a snapshot") };
                 all.push(number(&payload));
                 note.send_replace(number(&payload));
             }
