@@ -520,7 +520,7 @@ impl Reader {
                 Err(error) => trouble = Trouble::Snapshot { place, reason: error.to_string() },
             }
         }
-        // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
+        // The node on duty makes a snapshot when asked. Nothing is lost if nobody hears it: it is asked again.
         self.snapshots.ask().await;
         Err(Stop::Trouble(trouble))
     }
@@ -548,7 +548,7 @@ fn plan(state: &StreamState, reached: u64) -> Plan {
     }
 }
 
-/// Tells whether trouble goes on until somebody does something about it.
+/// Tells whether trouble goes on until an operator does something about it.
 fn is_lasting(trouble: &Trouble) -> bool {
     !matches!(trouble, Trouble::NoAnswer | Trouble::NotConnected { .. })
 }
