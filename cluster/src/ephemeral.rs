@@ -305,7 +305,8 @@ impl Ephemeral {
 
     fn tell(&self, state: &mut State) {
         self.set_duty(*state.duty.borrow_and_update());
-        self.is_complete.send_replace(*state.is_complete.borrow_and_update());
+        let is_complete = *state.is_complete.borrow_and_update();
+        self.is_complete.send_if_modified(|known| std::mem::replace(known, is_complete) != is_complete);
         if !state.standing.has_changed().unwrap_or_default() {
             return;
         }

@@ -1,6 +1,6 @@
 //! The keys that sign session cookies, shared between nodes through a key-value store of JetStream.
 //!
-//! Whoever can read the bucket can make a cookie for any session.
+//! A program that can read the bucket can make a cookie for any session.
 
 use std::{fmt, time::Duration};
 
@@ -144,7 +144,7 @@ impl SharedKeys {
         if let Some((keys, _)) = self.read_from(&store).await? {
             return Ok(keys);
         }
-        // The old one first: whoever sees the current one alone takes it that there is no other, and forgets it.
+        // The old one first: a node that sees the current one alone takes it that there is no other, and forgets it.
         if let Some(old) = mine.old
             && let Err(error) = store.create(OLD, old.bytes()).await
             && error.kind() != CreateErrorKind::AlreadyExists
@@ -152,9 +152,8 @@ impl SharedKeys {
             return Err(self.connection.silence());
         }
         match store.create(CURRENT, mine.current.bytes()).await {
-            Ok(_) => self.read_soon(&store).await,
-            Err(error) if error.kind() == CreateErrorKind::AlreadyExists => self.read_soon(&store).await,
-            Err(_) => Err(self.connection.silence()),
+            Err(error) if error.kind() != CreateErrorKind::AlreadyExists => Err(self.connection.silence()),
+            Ok(_) | Err(_) => self.read_soon(&store).await,
         }
     }
 
@@ -224,7 +223,7 @@ impl SharedKeys {
         self.connection.connected().await;
         let store = match self.get().await? {
             Some(store) => store,
-            // It was deleted. The next node that is new would draw a key, and every user would be somebody new.
+            // It was deleted. The next node that is new would draw a key, and all sessions would end.
             None => {
                 let known = *keys.borrow();
                 self.agree(known).await?;

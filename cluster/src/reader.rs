@@ -607,14 +607,18 @@ impl Reader {
             return Ok(state.epoch.filter(is_other));
         }
         let oldest = state.first.max(state.last.saturating_sub(RECOGNISED_BY - 1));
+        let mut other = None;
         for place in (oldest..=state.last).rev() {
             let Some(message) = self.stream.message(place).await? else { break };
-            // Somebody else's messages are skipped.
-            if let Some(epoch) = envelope::epoch(&message) {
-                return Ok(Some(epoch).filter(is_other));
+            match envelope::epoch(&message) {
+                Some(epoch) if is_other(&epoch) => other = other.or(Some(epoch)),
+                // Messages that a node of another log put between those of this one are skipped.
+                Some(_) => return Ok(None),
+                // Somebody else's message, which is skipped.
+                None => {}
             }
         }
-        Ok(None)
+        Ok(other)
     }
 
     /// Goes on with the log in the stream, if it was founded from the one that is read, with all that was read of it. Then a
@@ -702,7 +706,7 @@ impl Reader {
         fitting.retain(fits);
         let loaded = self.load_first(fitting, trouble).await;
         if matches!(loaded, Err(Stop::Trouble(_))) && self.connection().is_up() {
-            // Whoever makes snapshots makes one when asked. Nothing is lost if nobody hears it: it is asked again.
+            // The node on duty makes a snapshot when asked. Nothing is lost if nobody hears it: it is asked again.
             self.snapshots.ask().await;
         }
         loaded
@@ -786,7 +790,7 @@ fn is_of_reading(trouble: &Trouble) -> bool {
     matches!(trouble, Trouble::Differs { .. } | Trouble::Hole { .. } | Trouble::Snapshot { .. })
 }
 
-/// Tells whether trouble goes on until somebody does something about it.
+/// Tells whether trouble goes on until an operator does something about it.
 fn is_lasting(trouble: &Trouble) -> bool {
     // A server that has just been started says for a moment that there is no JetStream.
     !matches!(

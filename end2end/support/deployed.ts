@@ -3,12 +3,11 @@
 
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nginx } from './nginx.ts';
 import { onPath } from './path.ts';
-import { freePort } from './port.ts';
+import { answers, freePort } from './port.ts';
 
 const openssl = onPath('openssl');
 
@@ -92,15 +91,4 @@ async function startCaddy({ folder, port, certificate, key, node }: Files): Prom
   const settings = { QCHAT_SITE: `https://localhost:${port}`, QCHAT_NODES: node };
   const args = ['run', '--config', join(folder, 'Caddyfile'), '--adapter', 'caddyfile'];
   return spawn(programs.caddy!, args, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...env, ...settings } });
-}
-
-/** Returns whether the port accepts connections; if not, after a short wait. */
-async function answers(port: number): Promise<boolean> {
-  const does = await new Promise<boolean>((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
-  });
-  if (!does) await new Promise((resolve) => setTimeout(resolve, 20));
-  return does;
 }

@@ -2,11 +2,10 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { firstOf, onPath } from './path.ts';
-import { freePort } from './port.ts';
+import { answers, freePort } from './port.ts';
 
 /** The path of nginx; undefined if it is not installed: see `scripts/setup.sh browser`. */
 export const nginx = onPath('nginx') ?? firstOf([new URL('../../target/nginx/usr/sbin/nginx', import.meta.url).pathname]);
@@ -56,17 +55,6 @@ export class Nginx {
     if (this.process.exitCode === null && this.process.kill('SIGTERM')) await gone;
     await rm(this.folder, { recursive: true });
   }
-}
-
-/** Returns whether the port accepts connections; if not, after a short wait. */
-async function answers(port: number): Promise<boolean> {
-  const does = await new Promise<boolean>((resolve) => {
-    const socket = connect(port, '127.0.0.1');
-    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
-    socket.once('connect', () => socket.destroy());
-  });
-  if (!does) await new Promise((resolve) => setTimeout(resolve, 20));
-  return does;
 }
 
 function configuration(folder: string, port: number, url: string, way: Way): string {

@@ -1,4 +1,4 @@
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 
 /** Returns a free port, for programs that cannot choose one themselves. */
 export async function freePort(): Promise<number> {
@@ -11,6 +11,17 @@ export async function lastingPort(): Promise<number> {
     const port = await bound(12_000 + Math.floor(Math.random() * 20_000));
     if (port !== undefined) return port;
   }
+}
+
+/** Returns whether the port accepts connections; if not, after a short wait. */
+export async function answers(port: number): Promise<boolean> {
+  const does = await new Promise<boolean>((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+  if (!does) await new Promise((resolve) => setTimeout(resolve, 20));
+  return does;
 }
 
 /** Listens on a port for a moment; 0 is any. Returns the port; undefined if it is taken. */

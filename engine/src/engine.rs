@@ -86,11 +86,6 @@ impl Engine {
         }
     }
 
-    /// Returns what is measured of the log.
-    pub fn metrics(&self) -> &LogMetrics {
-        &self.metrics
-    }
-
     /// Adds all that the engine counts and measures to a registry.
     pub fn register_metrics(&self, registry: &mut Registry) {
         self.metrics.register(registry);

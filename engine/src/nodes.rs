@@ -6,7 +6,7 @@
 //! another node notices what it lacks and asks for the whole. A node that falls silent is forgotten with its connections,
 //! as if each had closed by itself.
 //!
-//! [`Nodes`] has no task, no timer and no connection. Whoever has a connection drives it, and publishes the messages that
+//! [`Nodes`] has no task, no timer and no connection. What has a connection drives it, and publishes the messages that
 //! its methods return:
 //!
 //! - Before any connection of a user is accepted, [`Presence::report`] begins to collect what happens here; `Nodes::new`

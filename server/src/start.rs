@@ -51,7 +51,7 @@ use crate::{
         listener::{self, ListenerMetrics},
         metrics::{Metrics, Observed, cluster::ClusterMetrics},
         origin::Refusals,
-        readiness::Check,
+        readiness::{Check, Readiness},
         render::PageRenderer,
         session::{KeyError, Sessions},
         state::AppState,
@@ -368,6 +368,12 @@ async fn assemble<L: Log + 'static>(
     if let Some(metrics) = cluster_metrics {
         metrics.register(&mut registry);
     }
+    let readiness = Arc::new(Readiness {
+        engine: Arc::clone(&engine),
+        writer: Arc::clone(&health),
+        log_check: check,
+        stop: stop.clone(),
+    });
     let metrics = Metrics::new(
         registry,
         Observed {
@@ -375,8 +381,7 @@ async fn assemble<L: Log + 'static>(
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
             panics: Arc::clone(&panics),
-            writer: Arc::clone(&health),
-            log_check: check.clone(),
+            readiness: Arc::clone(&readiness),
             connections: connections.clone(),
             database: database.clone(),
             caps: settings.caps,
@@ -390,9 +395,8 @@ async fn assemble<L: Log + 'static>(
         panics,
         sessions,
         refusals: Refusals::default(),
-        writer: Arc::clone(&health),
-        log_check: check,
         admission: Admission::new(stop.clone()),
+        readiness,
         stop,
         connections: connections.clone(),
         renderer,

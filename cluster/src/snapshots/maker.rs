@@ -96,8 +96,6 @@ pub struct Made {
     pub newest: Option<About>,
     /// The size of the newest snapshot in bytes, or 0.
     pub bytes: u64,
-    /// When this node saw the newest snapshot first. `None` if it has not seen one.
-    pub seen_at: Option<Instant>,
     /// The number of snapshots that this node has made.
     pub made: u64,
     /// The number of times that this node could not make one, or not delete what is old.
@@ -281,7 +279,6 @@ impl SnapshotMaker {
             }
             made.newest = newest;
             made.bytes = listed.first().map_or(0, |snapshot| snapshot.bytes);
-            made.seen_at = newest.map(|_| Instant::now());
             true
         });
         Ok(Listed { own: listed, of_predecessor })

@@ -41,20 +41,19 @@ impl Load {
         let reading = tokio::spawn(async move {
             let mut running = reader.read_after(0).await;
             let mut all = Vec::new();
-            loop {
-                // Until nothing more is published, and all of it has been read.
-                let is_over = published.has_changed().is_err();
-                if is_over && *note.borrow() >= *published.borrow() {
-                    return all;
-                }
-                tokio::select! {
-                    delivery = running.next() => {
-                        let Delivery::Message { payload, .. } = delivery else { panic!("a snapshot") };
-                        all.push(number(&payload));
-                        note.send_replace(number(&payload));
+            // Until nothing more is published, and all of it has been read. What is published last may be read before that ends.
+            let mut is_over = false;
+            while !is_over || *note.borrow() < *published.borrow() {
+                let delivery = tokio::select! {
+                    delivery = running.next() => delivery,
+                    changed = published.changed(), if !is_over => {
+                        is_over = changed.is_err();
+                        continue;
                     }
-                    _ = published.changed(), if !is_over => {}
-                }
+                };
+                let Delivery::Message { payload, .. } = delivery else { panic!("a snapshot") };
+                all.push(number(&payload));
+                note.send_replace(number(&payload));
             }
         });
         Self { acknowledged, read, stop, publishing, reading }

@@ -127,11 +127,9 @@ async fn a_node_that_has_a_hole_asks_for_a_snapshot_and_goes_on() {
 async fn a_node_that_cannot_make_snapshots_leaves_it_to_another() {
     let Some(nats) = Nats::one().await else { return };
     let members = Member::start_all(&nats, &["a", "b"], OFTEN).await;
-    let (one, other) = until(async || match members.iter().position(|member| *member.duty.borrow()) {
-        Some(one) => Some((&members[one], &members[1 - one])),
-        None => None,
-    })
-    .await;
+    let with_duty = async || members.iter().position(|member| *member.duty.borrow());
+    let one = until(with_duty).await;
+    let (one, other) = (&members[one], &members[1 - one]);
     fs::remove_dir_all(&one.for_snapshots).unwrap();
     other.start_chat().await;
     let place = other.place();

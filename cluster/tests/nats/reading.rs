@@ -377,3 +377,31 @@ async fn a_log_of_another_epoch_is_not_read() {
     let trouble = Trouble::OtherLog { stream: "qchat_log".to_owned() };
     assert_eq!(reader.complaint().await, trouble.to_string());
 }
+
+#[tokio::test]
+async fn nothing_is_published_into_a_stream_that_holds_another_log() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    let publish = async |reader: &Running, number| {
+        reader.transport.publish(MessageId { from: NODE, number }, message(number)).await
+    };
+    let reader = node.read_after(0).await;
+    assert_eq!(publish(&reader, 1).await, Ok(()));
+    let jetstream = jetstream::new(node.stream.connection().client().clone());
+    jetstream.delete_stream("qchat_log").await.unwrap();
+    drop(reader);
+    node.stream.create(1).await.unwrap();
+    let other = message_of(Epoch::from_bytes([8; 10]), 1);
+    node.transport.publish(MessageId { from: NODE, number: 2 }, other).await.unwrap();
+    let mut reader = node.read_after(0).await;
+    assert_eq!(publish(&reader, 3).await, Err(NotPublished::NotRead));
+    let trouble = Trouble::OtherLog { stream: "qchat_log".to_owned() };
+    reader.until_it_says(&trouble.to_string()).await;
+    assert_eq!(node.stream.look().await.unwrap().unwrap().last, 1);
+    // A message of another log among those of this one changes nothing.
+    node.publish(4).await;
+    let other = message_of(Epoch::from_bytes([8; 10]), 5);
+    node.transport.publish(MessageId { from: NODE, number: 5 }, other).await.unwrap();
+    let reader = node.read_after(0).await;
+    assert_eq!(publish(&reader, 6).await, Ok(()));
+}

@@ -197,7 +197,7 @@ impl<T: Transport> Batcher<T> {
             () = self.in_flight.halted.cancelled() => work.queue.close(),
             () = self.publish_all(&mut work) => {}
         }
-        // Whoever still waits in a log that is halted asks another node.
+        // Callers that still wait in a log that is halted ask another node.
         while work.queue.try_recv().is_ok() {}
     }
 

@@ -166,7 +166,7 @@ impl Engine {
         looking.await.map_err(|_| Problem::NotReadable)?.map_err(|error: StoreError| not_readable(&error))
     }
 
-    /// Proposes a command, and waits until it is stored, at most 10 seconds. Whoever does not know the outcome may send
+    /// Proposes a command, and waits until it is stored, at most 10 seconds. A caller that does not know the outcome may send
     /// it again: it takes effect once.
     ///
     /// # Errors

@@ -57,7 +57,7 @@ impl Applier {
         }
     }
 
-    /// Replaces all that is known of a node. Whoever was there before and still is does not leave, and does not come anew.
+    /// Replaces all that is known of a node. Users who were there before and still are do not leave, and do not come anew.
     pub(super) fn replace(&self, node: NodeId, whole: &[Report]) {
         self.apply(node, &self.presence.changes_to(node, whole));
         for report in whole {

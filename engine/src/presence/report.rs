@@ -362,7 +362,7 @@ impl Presence {
         self.lock().whole_of(node, Instant::now())
     }
 
-    /// Returns the reports that lead from what is known of a node to a whole of it, so that whoever is in both does not
+    /// Returns the reports that lead from what is known of a node to a whole of it, so that a user who is in both does not
     /// leave, and does not come anew. What begins is first, the oldest of it before the others.
     pub fn changes_to(&self, node: NodeId, whole: &[Report]) -> Vec<Report> {
         let state = self.lock();

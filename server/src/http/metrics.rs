@@ -7,10 +7,7 @@ use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use axum::http::StatusCode;
 use domain::{Problem, Seq};
-use engine::{
-    Engine, limits::Caps, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics,
-    writer::WriterHealth,
-};
+use engine::{Engine, limits::Caps, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
@@ -26,7 +23,7 @@ use prometheus_client::{
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
-use crate::http::readiness::Check;
+use crate::http::readiness::Readiness;
 
 /// What the server counts and measures itself, and the registry with the instruments of all parts.
 pub struct Metrics {
@@ -117,10 +114,8 @@ pub struct Observed {
     pub lobby: Arc<Lobby>,
     /// The panics of background tasks.
     pub panics: Arc<Panics>,
-    /// The health of the writer.
-    pub writer: Arc<WriterHealth>,
-    /// Why the log of a cluster is not ready. `None` in a single process.
-    pub log_check: Option<Check>,
+    /// Whether the server is ready.
+    pub readiness: Arc<Readiness>,
     /// The open WebSockets.
     pub connections: TaskTracker,
     /// The database file.
@@ -164,9 +159,12 @@ impl Collector for Observed {
             "Number of WebSocket connections that may be open (--max-sockets).",
             count(self.caps.sockets),
         )?;
-        let is_ready =
-            self.writer.is_well() && self.log_check.as_ref().is_none_or(|check| check().is_empty());
-        gauge("qchat_ready", "1 if messages can be stored, 0 otherwise.", u64::from(is_ready))?;
+        let is_ready = self.readiness.reasons().is_empty();
+        gauge(
+            "qchat_ready",
+            "1 if /readyz says that this server is ready, 0 otherwise.",
+            u64::from(is_ready),
+        )?;
         gauge(
             "qchat_stored_bytes",
             "Size of all stored records in bytes; the database file is larger.",
@@ -187,7 +185,7 @@ impl Collector for Observed {
             "Number of running asynchronous tasks.",
             count(Handle::current().metrics().num_alive_tasks()),
         )?;
-        if self.log_check.is_none() {
+        if self.readiness.log_check.is_none() {
             gauge(cluster::BEHIND, cluster::BEHIND_HELP, 0)?;
         }
         let Seq(seq) = self.engine.newest_seq().unwrap_or_default();

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics, writer::WriterHealth};
+use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::http::{
-    admission::Admission, metrics::Metrics, origin::Refusals, readiness::Check, render::PageRenderer,
+    admission::Admission, metrics::Metrics, origin::Refusals, readiness::Readiness, render::PageRenderer,
     session::Sessions,
 };
 
@@ -24,10 +24,8 @@ pub struct AppState {
     pub sessions: Arc<Sessions>,
     /// Requests refused as cross-origin.
     pub refusals: Refusals,
-    /// The health of the writer.
-    pub writer: Arc<WriterHealth>,
-    /// Why the log of a cluster is not ready. `None` in a single process.
-    pub log_check: Option<Check>,
+    /// Whether the server is ready.
+    pub readiness: Arc<Readiness>,
     /// Cancelled when the server stops.
     pub stop: CancellationToken,
     /// Whether people are let in.

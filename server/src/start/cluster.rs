@@ -595,6 +595,7 @@ impl Joining {
         let metrics = Arc::new(ClusterMetrics {
             replication,
             connection: self.connection.clone(),
+            clock: Arc::clone(&clock),
             status: self.readiness.clone(),
             seen: reader.seen(),
             duty: is_mine.clone(),

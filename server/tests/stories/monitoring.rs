@@ -128,7 +128,7 @@ async fn all_that_watches_the_metrics_names_those_there_are() {
     let manual = read("docs/operations.md");
     for (file, text) in [("alerts.yaml", &alerts), ("qchat.json", &dashboard), ("operations.md", &manual)] {
         let unknown: Vec<_> = metrics_in(text).difference(&series).cloned().collect();
-        assert!(unknown.is_empty(), "{file} names {unknown:?}, which {text} has not");
+        assert!(unknown.is_empty(), "{file} names {unknown:?}, which there are not");
     }
     let explained =
         |name: &&String| manual.contains(&format!("`{name}`")) || manual.contains(&format!("`{name}{{"));

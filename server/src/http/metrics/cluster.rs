@@ -7,6 +7,7 @@ use std::{
 
 use ::cluster::{Connection, reader::Seen, snapshots::maker::Made};
 use engine::{
+    clock::ReplicaClock,
     command_log::status::{LogStatus, Part, StatusReceiver},
     metrics::ReplicationMetrics,
     nodes::members::Standing,
@@ -31,6 +32,8 @@ pub struct ClusterMetrics {
     pub replication: ReplicationMetrics,
     /// The connection to NATS.
     pub connection: Connection,
+    /// The clock of the log.
+    pub clock: Arc<ReplicaClock>,
     /// How the log is doing.
     pub status: StatusReceiver,
     /// What was seen of the stream.
@@ -103,12 +106,12 @@ impl Collector for Shown {
                 )?;
             }
         }
-        if let (Some(_), Some(at)) = (made.newest, made.seen_at) {
+        if let Some(newest) = made.newest {
             gauge("qchat_snapshot_bytes", "Size of the newest snapshot in bytes.", made.bytes)?;
             gauge(
                 "qchat_snapshot_age_seconds",
-                "Time since this node saw the newest snapshot for the first time.",
-                at.elapsed().as_secs(),
+                "Time since the newest snapshot, by the clock of the log.",
+                cluster.clock.now().millis_since(newest.at) / 1_000,
             )?;
         }
         let mut counter = |name: &str, help: &str, value: u64| {
