@@ -55,6 +55,7 @@ impl Load {
                 all.push(number(&payload));
                 note.send_replace(number(&payload));
             }
+            all
         });
         Self { acknowledged, read, stop, publishing, reading }
     }

@@ -169,6 +169,7 @@ struct Nodes {
 }
 
 impl Drop for Nodes {
+    #[expect(clippy::print_stderr, reason = "a test that fails tells what the nodes said")]
     fn drop(&mut self) {
         if thread::panicking() {
             self.said.extend(self.processes.iter_mut().flatten().map(Process::said));
