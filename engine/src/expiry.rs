@@ -489,7 +489,8 @@ mod tests {
             let sweep = Sweeper::new(store, sequencer, presence, clock::system(), None, duty, every);
             let sweeping = tokio::spawn(async move { sweep.run().await });
             sleep(Duration::from_secs(after - 3)).await;
-            assert_eq!(recorder.take(), [], "{leap}");
+            let set = |proposed: &[Proposal]| proposed.iter().any(|one| matches!(one, Proposal::ClockSet(_)));
+            assert!(!set(&recorder.take()), "{leap}");
             sleep(Duration::from_secs(4)).await;
             let proposed = recorder.take();
             assert_eq!(proposed.contains(&Proposal::ClockSet(leap)), is_mine, "{leap}: {proposed:?}");

@@ -587,7 +587,10 @@ async fn of_two_nodes_of_one_name_the_younger_says_so_and_is_ready_when_the_othe
     let ((older, _), (mut younger, folder)) =
         if is_second { ((a, one), (b, another)) } else { ((b, another), (a, one)) };
     until_ready(older.address).await;
-    // Whoever is on it all the same loses nothing.
+    // People who are on it all the same lose nothing. It may still be starting.
+    let home = format!("http://{}/", younger.address);
+    wait("it shows pages", async || reqwest::get(&home).await.is_ok_and(|page| page.status().is_success()))
+        .await;
     let mut talk = Talk::begin(&younger).await;
     talk.goes_on(&[&older]).await;
     older.stop();

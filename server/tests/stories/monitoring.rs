@@ -10,6 +10,9 @@ use crate::{
     support::{Person, TestServer, client::soon, client_id, process::Process},
 };
 
+/// What is in NATS and called like metrics: the stream of the log, the bucket of the keys and the store of the snapshots.
+const IN_NATS: [&str; 3] = ["qchat_log", "qchat_keys", "qchat_snapshots"];
+
 /// Reads a file of the sources.
 fn read(file: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file)).unwrap()
@@ -18,7 +21,9 @@ fn read(file: &str) -> String {
 /// Returns the names of metrics in a text.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let is_metric = |word: &&str| ["qchat_", "process_"].iter().any(|start| word.starts_with(start));
+    let is_metric = |word: &&str| {
+        ["qchat_", "process_"].iter().any(|start| word.starts_with(start)) && !IN_NATS.contains(word)
+    };
     words.filter(is_metric).map(str::to_owned).collect()
 }
 
