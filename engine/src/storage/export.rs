@@ -12,7 +12,7 @@
 //! up to there without the other checksums, so that a frame is refused that is damaged, missing, repeated or moved.
 //!
 //! Keys and values are as in the database: ids as their bytes, numbers as eight bytes (little endian), several of them one
-//! after the other, and records with their own version and checksum ([`codec`](super::codec)). So a file that an earlier
+//! after the other, and records with their own version and checksum ([`codec`]). So a file that an earlier
 //! version wrote is read as a database of that version is.
 
 mod load;
