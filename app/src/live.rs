@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use domain::{
     ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
-    frame::{Ask, ServerFrame},
+    frame::{ClientCommand, ServerFrame},
     lobby::LobbyQuery,
     page::{Page, Visit},
     timeline::Pending,
@@ -54,7 +54,7 @@ pub trait Transport: Send + Sync {
 
     /// Sends a command. It is not queued: `done` is called with [`Problem::NotConnected`] if there is no connection, and
     /// with [`Problem::AnswerLost`] if the connection is lost before the answer.
-    fn ask(&self, ask: Ask, done: AnswerCallback);
+    fn ask(&self, ask: ClientCommand, done: AnswerCallback);
 
     /// Tells the other members that the reader is typing. Does nothing without a connection.
     fn send_typing(&self);
@@ -230,7 +230,7 @@ impl Live {
     }
 
     /// Sends a command, which is not queued. `done` is called with the outcome, as with [`Transport::ask`].
-    pub fn ask(self, ask: Ask, done: impl FnOnce(Result<(), Problem>) + 'static) {
+    pub fn ask(self, ask: ClientCommand, done: impl FnOnce(Result<(), Problem>) + 'static) {
         match self.transport() {
             Some(transport) => transport.ask(ask, Box::new(done)),
             None => done(Err(Problem::NotConnected)),
@@ -283,7 +283,7 @@ impl Live {
         if known.id == me.id && me.is_new() && !known.is_new() {
             // The nickname has expired while this page could not keep it alive, for example because the device was
             // asleep or offline. The reader has not left, so the nickname on the page is set again.
-            let ask = Ask::SetNickname { nickname: known.nickname.to_string() };
+            let ask = ClientCommand::SetNickname { nickname: known.nickname.to_string() };
             let hidden = self.hidden.get_untracked();
             return self.ask(ask, move |done| match done {
                 Ok(()) => self.hide_again(hidden),
@@ -296,7 +296,7 @@ impl Live {
     /// Hides these users again, one after the other: the server forgets hidden users along with an expired nickname.
     fn hide_again(self, mut people: Vec<UserId>) {
         if let Some(person) = people.pop() {
-            self.ask(Ask::SetHidden { person, is_hidden: true }, move |_| self.hide_again(people));
+            self.ask(ClientCommand::SetHidden { person, is_hidden: true }, move |_| self.hide_again(people));
         }
     }
 

@@ -82,7 +82,7 @@ pub enum ClientFrame {
         /// Any number. The answer carries it.
         request: u64,
         /// What the user asks for.
-        command: Ask,
+        command: ClientCommand,
     },
 }
 
@@ -98,7 +98,7 @@ pub struct Cursor {
 /// A command as received, with text not yet validated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Ask {
+pub enum ClientCommand {
     /// Changes the user's nickname.
     SetNickname {
         /// The nickname as typed.
@@ -188,7 +188,7 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl ClientCommand {
     /// Validates the text and returns the command. Values that the server alone can fill in are left empty.
     ///
     /// # Errors
@@ -413,7 +413,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_checked() {
-        let ask = Ask::SetNickname { nickname: " ".into() };
+        let ask = ClientCommand::SetNickname { nickname: " ".into() };
         assert_eq!(ask.check(), Err(Problem::NicknameEmpty));
     }
 }

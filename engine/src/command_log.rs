@@ -1,7 +1,7 @@
 //! The command log ("the log"): gives every proposal its place in one order, a time and an epoch. Proposals are the
 //! commands of users and what the server records by itself.
 //!
-//! It has two ends. Callers [`propose`](Sequencer::propose) at one end; the writer takes [`Placed`] proposals from the
+//! It has two ends. Callers [`propose`](Sequencer::propose) at one end; the writer takes [`PendingEntry`] proposals from the
 //! other, in the order of the log, and stores through it what it decided. In a single process the log between them is a
 //! bounded queue in memory, and the write-ahead log beside the database (`storage::write_ahead_log`) makes the results
 //! durable ([`local`]); in a cluster it will be a stream that every node reads, whose entries are durable before they
@@ -90,7 +90,7 @@ pub struct Stored {
 /// Some of the entries that were to be stored, and whether they were.
 pub struct Written {
     /// The entries.
-    pub entries: Vec<Placed>,
+    pub entries: Vec<PendingEntry>,
     /// What became of them. On an error none of them was stored.
     pub stored: Result<Stored, NotStored>,
 }
@@ -136,14 +136,14 @@ impl Guarded<'_> {
 pub struct Batch {
     /// The entries. They are decided by the settings that hold before the batch. A batch of a replicated log may have
     /// none, and then only its state moves on.
-    pub entries: Vec<Placed>,
+    pub entries: Vec<PendingEntry>,
     /// How far the batch takes a replicated log. `None` in the log of a single process.
     pub advance: Option<Advance>,
 }
 
 impl Batch {
     /// Creates a batch of the log of a single process.
-    pub const fn local(entries: Vec<Placed>) -> Self {
+    pub const fn local(entries: Vec<PendingEntry>) -> Self {
         Self { entries, advance: None }
     }
 }
@@ -158,14 +158,14 @@ pub struct Replacement {
 }
 
 /// A proposal with its place in the log, and the channel for its outcome.
-pub struct Placed {
+pub struct PendingEntry {
     /// The proposal with its sequence number and time.
     pub entry: Entry,
     /// The channel for the outcome. `None` if no caller in this process waits for it.
     pub outcome: Option<oneshot::Sender<Outcome>>,
 }
 
-impl Placed {
+impl PendingEntry {
     /// Sends the outcome to the caller. If the caller has gone, the outcome is dropped; the entry is applied all the
     /// same.
     pub fn answer(self, outcome: Outcome) {
@@ -182,7 +182,7 @@ pub enum Next {
     /// A snapshot, with which [`Log::replace`] is to be called.
     Replace(Replacement),
     /// There are none, and [`Log::maintain`] has something to do.
-    Nothing,
+    Idle,
     /// The log is closed: nothing will be proposed any more.
     End,
 }

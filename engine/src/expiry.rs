@@ -119,12 +119,12 @@ impl Sweeper {
             let done = tokio::select! {
                 _ = looks.tick() => self.look(&mut leaps).await,
                 _ = listens.tick(), if self.duty.is_shared() => self.break_silence(&mut breaking).await,
-                _ = notes.tick() => self.note(self.presence.take_seen()).await,
-                () = self.presence.user_came() => self.note_new().await,
+                _ = notes.tick() => self.note(self.presence.take_active()).await,
+                () = self.presence.user_arrived() => self.note_new().await,
                 () = self.presence.user_left() => self.withdraw_invites().await,
                 _ = sweeps.tick(), if !is_sweeping => {
                     is_sweeping = self.duty.is_mine();
-                    self.note(self.presence.take_seen()).await
+                    self.note(self.presence.take_active()).await
                 }
                 () = ready(()), if is_sweeping => {
                     // The note before may have taken long.
@@ -201,7 +201,7 @@ impl Sweeper {
     /// Notes who has come online, and which chats were entered. Users and chats that were noted a short time ago are
     /// left to the next periodic note, so that loading pages does not write to the disk each time.
     async fn note_new(&self) -> Result<(), NotSwept> {
-        let mut seen = self.presence.take_came();
+        let mut seen = self.presence.take_arrivals();
         let (now, lifetimes) = ((self.clock)(), self.store.lifetimes());
         let is_old = |noted_at: Option<Timestamp>, lifetime: Span| {
             let moment = lifetime.millis() / u64::from(2 * NOTES_IN_A_LIFETIME);
@@ -251,7 +251,7 @@ impl Sweeper {
     async fn purge(&self) -> Result<bool, NotSwept> {
         let (store, now) = (Arc::clone(&self.store), (self.clock)());
         // The search may take a while, and must not block other tasks.
-        let looking = tokio::task::spawn_blocking(move || store.read(now)?.sweepings());
+        let looking = tokio::task::spawn_blocking(move || store.read(now)?.expired_batch());
         let sweepings = looking.await.map_err(|_| Problem::NotReadable)??;
         if sweepings == ExpiredBatch::default() {
             return Ok(false);
@@ -264,7 +264,7 @@ impl Sweeper {
     /// Withdraws the invites of users who have gone offline: each node those of its own, and the one on duty all. If this
     /// fails, their invites end when the user expires.
     async fn withdraw_invites(&self) -> Result<(), NotSwept> {
-        for user in self.presence.take_gone_for(self.duty.is_mine()) {
+        for user in self.presence.take_departed(self.duty.is_mine()) {
             if self.store.read((self.clock)())?.has_invited(user)? {
                 self.propose(Proposal::UserLeft(user)).await?;
             }

@@ -28,7 +28,7 @@ use tokio::time::sleep;
 
 use crate::caller::Caller;
 use counter::{Counted, Counts};
-pub use settings::{Caps, NoRate, Rate, Rates};
+pub use settings::{NoRate, Quotas, Rate, Rates};
 
 /// How many times the limit of one session all sessions of a network have together: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
@@ -36,7 +36,7 @@ const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const FILTERS_OF_A_SESSION: usize = 5;
 /// The approximate size in bytes of a message without its text, or of any other record.
 const KEPT_BESIDES: u32 = 256;
-/// The additional storage for moderation and settings once [`Caps::storage`] is used up: one part in this many of it.
+/// The additional storage for moderation and settings once [`Quotas::storage`] is used up: one part in this many of it.
 const KEPT_FREE: u64 = 16;
 /// The maximum number of sessions, or of networks, that each rate limit tracks. Beyond it, new ones are refused with
 /// [`Problem::Busy`] until some have been idle for long enough.
@@ -48,8 +48,8 @@ const FORGETS_EVERY: Duration = Duration::from_secs(60);
 /// The limits, and what counts towards them.
 pub struct Limits<C: Clock = DefaultClock> {
     clock: C,
-    caps: Caps,
-    places: Arc<Counts<()>>,
+    quotas: Quotas,
+    connections: Arc<Counts<()>>,
     addresses: Arc<Counts<IpAddr>>,
     sockets: Arc<Counts<UserId>>,
     starting: Arc<Counts<UserId>>,
@@ -69,31 +69,32 @@ pub struct Limits<C: Clock = DefaultClock> {
 }
 
 /// A guard that counts a WebSocket, in all and for its network.
-pub struct Place {
+pub struct ConnectionGuard {
     _all: Counted<()>,
     _here: Option<Counted<IpAddr>>,
 }
 
 /// A guard that counts a filtered list, for its session and for its network.
-pub struct Filtering {
+pub struct FilterGuard {
     _session: Counted<UserId>,
     _here: Option<Counted<IpAddr>>,
 }
 
 /// A rate limit, with the recent actions of each session and each network. `None` means unlimited.
-struct Limit<C: Clock>(Option<(Lately<UserId, C>, Lately<IpAddr, C>)>);
+struct Limit<C: Clock>(Option<(KeyedLimiter<UserId, C>, KeyedLimiter<IpAddr, C>)>);
 
-type Lately<Key, C> = RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type KeyedLimiter<Key, C> =
+    RateLimiter<Key, DashMapStateStore<Key>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
 impl Limits {
     /// Creates limits. `kept_for` is the lifetime of a message.
-    pub fn new(rates: Rates, caps: Caps, kept_for: Duration) -> Self {
-        Self::with_clock(rates, caps, kept_for, DefaultClock::default())
+    pub fn new(rates: Rates, quotas: Quotas, kept_for: Duration) -> Self {
+        Self::with_clock(rates, quotas, kept_for, DefaultClock::default())
     }
 }
 
 impl<C: Clock + Clone> Limits<C> {
-    fn with_clock(rates: Rates, caps: Caps, kept_for: Duration, clock: C) -> Self {
+    fn with_clock(rates: Rates, quotas: Quotas, kept_for: Duration, clock: C) -> Self {
         let limit = |rate: Rate| {
             Limit(rate.quotas().map(|(session, address)| {
                 let sessions = RateLimiter::dashmap_with_clock(session, clock.clone());
@@ -103,7 +104,7 @@ impl<C: Clock + Clone> Limits<C> {
         let Rates { page, connect, chat, message, rename, invite } = rates;
         Self {
             page: limit(page),
-            bytes: limit(Rate(caps.session_storage.map(|bytes| (bytes, kept_for)))),
+            bytes: limit(Rate(quotas.session_storage.map(|bytes| (bytes, kept_for)))),
             connect: limit(connect),
             chat: limit(chat),
             message: limit(message),
@@ -111,8 +112,8 @@ impl<C: Clock + Clone> Limits<C> {
             lock: limit(rename),
             remove: limit(rename),
             invite: limit(invite),
-            caps,
-            places: Arc::default(),
+            quotas,
+            connections: Arc::default(),
             addresses: Arc::default(),
             sockets: Arc::default(),
             starting: Arc::default(),
@@ -143,14 +144,14 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if there are too many in all or from one
     /// network.
-    pub fn connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
+    pub fn connect(&self, user: Option<UserId>, address: IpAddr) -> Result<ConnectionGuard, Problem> {
         self.check(&self.connect, user, address, NonZeroU32::MIN)?;
-        let all = self.places.add(());
+        let all = self.connections.add(());
         let here = (!address.is_loopback()).then(|| self.addresses.add(network(address)));
-        let of_address = self.caps.session_sockets.saturating_mul(SESSIONS_AT_AN_ADDRESS.get() as usize);
+        let of_address = self.quotas.session_sockets.saturating_mul(SESSIONS_AT_AN_ADDRESS.get() as usize);
         let is_room =
-            all.count() <= self.caps.sockets && here.as_ref().is_none_or(|here| here.count() <= of_address);
-        if is_room { Ok(Place { _all: all, _here: here }) } else { Err(Problem::Busy) }
+            all.count() <= self.quotas.sockets && here.as_ref().is_none_or(|here| here.count() <= of_address);
+        if is_room { Ok(ConnectionGuard { _all: all, _here: here }) } else { Err(Problem::Busy) }
     }
 
     /// Counts the load of a page, which costs as much as `cost` plain ones. Without a session, only the network is
@@ -167,13 +168,17 @@ impl<C: Clock + Clone> Limits<C> {
     ///
     /// # Errors
     /// [`Problem::TooManyFilters`] if the session or its network watches too many.
-    pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
+    pub fn filter(&self, by: Caller) -> Result<FilterGuard, Problem> {
         let session = self.filters.add(by.user);
         let here = (!by.address.is_loopback()).then(|| self.filters_of_addresses.add(network(by.address)));
         let of_address = FILTERS_OF_A_SESSION * SESSIONS_AT_AN_ADDRESS.get() as usize;
         let is_room = session.count() <= FILTERS_OF_A_SESSION
             && here.as_ref().is_none_or(|here| here.count() <= of_address);
-        if is_room { Ok(Filtering { _session: session, _here: here }) } else { Err(Problem::TooManyFilters) }
+        if is_room {
+            Ok(FilterGuard { _session: session, _here: here })
+        } else {
+            Err(Problem::TooManyFilters)
+        }
     }
 
     /// Counts an open WebSocket of a session until the returned guard is dropped.
@@ -182,7 +187,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// [`Problem::TooManyPages`] if the session has too many open.
     pub fn open(&self, user: UserId) -> Result<Counted<UserId>, Problem> {
         let socket = self.sockets.add(user);
-        if socket.count() <= self.caps.session_sockets { Ok(socket) } else { Err(Problem::TooManyPages) }
+        if socket.count() <= self.quotas.session_sockets { Ok(socket) } else { Err(Problem::TooManyPages) }
     }
 
     /// Checks whether a chat with the given number of members has room for one more.
@@ -190,7 +195,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// [`Problem::ChatFull`] if it has none.
     pub fn enter(&self, members: usize) -> Result<(), Problem> {
-        if members < self.caps.members { Ok(()) } else { Err(Problem::ChatFull) }
+        if members < self.quotas.members { Ok(()) } else { Err(Problem::ChatFull) }
     }
 
     /// Counts a chat that is being started until the returned guard is dropped. `owned` returns the number of chats the
@@ -201,7 +206,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// [`Problem::TooManyOwn`] if the user then has too many chats.
     pub fn start(&self, user: UserId, owned: impl FnOnce() -> usize) -> Result<Counted<UserId>, Problem> {
         let starting = self.starting.add(user);
-        if owned() + starting.count() <= self.caps.user_chats {
+        if owned() + starting.count() <= self.quotas.user_chats {
             Ok(starting)
         } else {
             Err(Problem::TooManyOwn)
@@ -214,12 +219,12 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// [`Problem::StorageFull`] if the storage is full; [`Problem::TooFast`] if the session or its network has stored
     /// as much as it may; [`Problem::Busy`] if too many of them are tracked.
-    pub fn keep(&self, by: Caller, command: &Command, bytes: u64) -> Result<(), Problem> {
+    pub fn check_storage(&self, by: Caller, command: &Command, bytes: u64) -> Result<(), Problem> {
         let enough = match command {
             Command::StartChat { .. }
             | Command::ChatPrivately { .. }
             | Command::Post { .. }
-            | Command::SetNickname { .. } => self.caps.storage,
+            | Command::SetNickname { .. } => self.quotas.storage,
             // These store one short event or setting. Moderation stays possible for longer than posting.
             Command::EditTitle { .. }
             | Command::SetVisibility { .. }
@@ -227,7 +232,9 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetRemoved { .. }
             | Command::AnswerInvite { .. }
             | Command::SetInvites { are_taken: false }
-            | Command::SetHidden { is_hidden: true, .. } => self.caps.storage + self.caps.storage / KEPT_FREE,
+            | Command::SetHidden { is_hidden: true, .. } => {
+                self.quotas.storage + self.quotas.storage / KEPT_FREE
+            }
             Command::RemoveMessage { .. }
             | Command::RemovePerson { .. }
             | Command::RemoveNewcomers { .. }
@@ -258,7 +265,7 @@ impl<C: Clock + Clone> Limits<C> {
     /// # Errors
     /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
     /// networks.
-    pub fn ask(&self, by: Caller, command: &Command) -> Result<(), Problem> {
+    pub fn check_rate(&self, by: Caller, command: &Command) -> Result<(), Problem> {
         let limit = match command {
             Command::StartChat { .. } => &self.chat,
             // No more messages can be removed than were posted.
@@ -297,7 +304,7 @@ impl<C: Clock + Clone> Limits<C> {
 
     fn look<Key: Hash + Eq + Clone>(
         &self,
-        lately: &Lately<Key, C>,
+        lately: &KeyedLimiter<Key, C>,
         key: &Key,
         count: NonZeroU32,
     ) -> Result<(), Problem> {

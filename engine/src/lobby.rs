@@ -304,7 +304,7 @@ impl Lobby {
             let began = Instant::now();
             let mut searches = lobby.searches.lock().unwrap_or_else(PoisonError::into_inner);
             let is_whole = searches.is_whole();
-            let news = lobby.lock().take_news(!is_whole);
+            let news = lobby.lock().take_update(!is_whole);
             if !is_whole {
                 searches.start_over();
             }

@@ -33,7 +33,7 @@ pub use last_active::{LastActive, STILL_HERE};
 use report::{Holders, Outgoing};
 pub use report::{REPORTS_LIMIT, Report, ReportSummary, Reports};
 use room::Room;
-pub use room::{News, SMALL_ROOM};
+pub use room::{RosterUpdate, SMALL_ROOM};
 
 /// How long a user is shown as typing after their last keystroke.
 pub const TYPING: Duration = Duration::from_secs(3);
@@ -95,9 +95,9 @@ struct PresenceState {
     wakes: BTreeSet<(Instant, ChatId)>,
     /// The rooms whose members have changed since the lobby last asked.
     moved: HashSet<ChatId>,
-    /// The users who have gone and the rooms that have become empty since [`Presence::take_seen`], and when that was.
+    /// The users who have gone and the rooms that have become empty since [`Presence::take_active`], and when that was.
     seen: LastActive,
-    /// The users who have come online and the rooms that were entered since [`Presence::take_came`].
+    /// The users who have come online and the rooms that were entered since [`Presence::take_arrivals`].
     came: LastActive,
     /// The users who have gone offline and were not taken yet.
     gone: Vec<Gone>,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     change_dispatcher::ChangeDispatcher,
-    command_log::{Batch, Guarded, Log, Next, NotStored, Placed, Stored, Written},
+    command_log::{Batch, Guarded, Log, Next, NotStored, PendingEntry, Stored, Written},
     storage::{LogState, Store, StoreError, Transaction},
     supervisor::{BackOff, Panics},
 };
@@ -113,7 +113,7 @@ impl<L: Log> Writer<L> {
                     }
                     Vec::new()
                 }
-                Next::Nothing => Vec::new(),
+                Next::Idle => Vec::new(),
                 Next::End => return,
             };
             written.into_iter().for_each(|written| self.publish(written));
@@ -133,7 +133,7 @@ impl<L: Log> Writer<L> {
         loop {
             match self.log.next() {
                 Next::Batch(batch) => refuse(batch.entries),
-                Next::Replace(_) | Next::Nothing => {}
+                Next::Replace(_) | Next::Idle => {}
                 Next::End => return,
             }
         }
@@ -150,8 +150,8 @@ impl<L: Log> Writer<L> {
         if let Some(newest) = entries.last() {
             self.dispatcher.progress.set(newest.entry.seq);
         }
-        for (placed, outcome) in entries.into_iter().zip(outcomes) {
-            placed.answer(outcome);
+        for (pending, outcome) in entries.into_iter().zip(outcomes) {
+            pending.answer(outcome);
         }
     }
 
@@ -167,7 +167,7 @@ impl<L: Log> Writer<L> {
 pub fn commit(store: &Store, batch: &Batch) -> Result<Stored, StoreError> {
     let settings = store.settings();
     let work = |write: &mut Transaction<'_>| decide_all(write, &batch.entries, settings);
-    let newest = batch.entries.last().map(|placed| &placed.entry);
+    let newest = batch.entries.last().map(|pending| &pending.entry);
     match (&batch.advance, newest) {
         (Some(advance), newest) => {
             let log = newest.map(|entry| LogState { epoch: store.epoch(), seq: entry.seq, at: entry.at });
@@ -180,12 +180,12 @@ pub fn commit(store: &Store, batch: &Batch) -> Result<Stored, StoreError> {
 
 fn decide_all(
     write: &mut Transaction<'_>,
-    entries: &[Placed],
+    entries: &[PendingEntry],
     settings: LogSettings,
 ) -> Result<Stored, StoreError> {
     let mut outcomes = Vec::with_capacity(entries.len());
     let mut changes = Vec::with_capacity(entries.len());
-    for Placed { entry, .. } in entries {
+    for PendingEntry { entry, .. } in entries {
         outcomes.push(match decide(write, entry, settings)? {
             Decision::Accepted(made) => {
                 made.iter().try_for_each(|change| write.apply(change))?;
@@ -199,8 +199,8 @@ fn decide_all(
     Ok(Stored { outcomes, changes })
 }
 
-fn refuse(entries: Vec<Placed>) {
-    for placed in entries {
-        placed.answer(Err(Problem::NotStored));
+fn refuse(entries: Vec<PendingEntry>) {
+    for pending in entries {
+        pending.answer(Err(Problem::NotStored));
     }
 }

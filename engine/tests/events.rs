@@ -17,7 +17,7 @@ use engine::{
     clock::Clock,
     command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
-    limits::{Caps, Limits, Rates},
+    limits::{Limits, Quotas, Rates},
     lobby::{Lobby, OriginKey},
     presence::{GRACE, NodeId, Presence},
     progress::Progress,
@@ -321,7 +321,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         assert_eq!(is_typing(), kind.message().is_none(), "{kind:?}");
 
         let (sequencer, _log) = local::open(Arc::clone(&clock), store.epoch(), EXAMPLE);
-        let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, Duration::from_secs(60)));
+        let limits = Arc::new(Limits::new(Rates::OFF, Quotas::OFF, Duration::from_secs(60)));
         let engine = Engine::new(EngineParts {
             store,
             sequencer: Arc::new(sequencer),

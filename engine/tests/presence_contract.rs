@@ -25,7 +25,7 @@ use engine::{
     clock::Clock,
     command_log::{local, transport::Incarnation},
     fanout::{Fanout, FrameSink, Full, Subscriber, Subscription},
-    limits::{Caps, Limits, Rates},
+    limits::{Limits, Quotas, Rates},
     lobby::{Lobby, Origin, OriginKey},
     nodes::{
         Nodes, Topic,
@@ -155,14 +155,14 @@ impl Node {
             steady: None,
         };
         let (sequencer, _) = local::open(Arc::clone(&clock), store.epoch(), Seq::ZERO);
-        let caps = Caps { members: members_limit, ..Caps::OFF };
+        let quotas = Quotas { members: members_limit, ..Quotas::OFF };
         let engine = Engine::new(EngineParts {
             store: Arc::clone(&store),
             sequencer: Arc::new(sequencer),
             fanout,
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
-            limits: Arc::new(Limits::new(Rates::OFF, caps, Duration::from_secs(60))),
+            limits: Arc::new(Limits::new(Rates::OFF, quotas, Duration::from_secs(60))),
             progress,
             is_shared: is_cluster,
             clock,
@@ -314,7 +314,7 @@ impl World {
                 node.presence.keep_gone(!nodes.is_in_touch(now));
             }
             let is_on_duty = node.duty.as_ref().is_some_and(|duty| *duty.borrow());
-            let left = node.presence.take_gone_for(is_on_duty);
+            let left = node.presence.take_departed(is_on_duty);
             self.left.extend(left.into_iter().map(|user| (number, user)));
             self.publish(number, messages);
         }

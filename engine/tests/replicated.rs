@@ -591,7 +591,7 @@ impl Alone {
             match self.node.log.next() {
                 Next::Batch(batch) => drop(self.node.log.store(&guarded, batch, commit)),
                 Next::End => break,
-                Next::Nothing | Next::Replace(_) => {}
+                Next::Idle | Next::Replace(_) => {}
             }
             self.node.log.maintain(&guarded).unwrap();
         }

@@ -24,7 +24,7 @@ use engine::{
     clock::{self, Clock},
     command_log::local,
     fanout::{CatchUp, Fanout, FrameSink, Full, Subscriber},
-    limits::{Caps, Limits, Rates},
+    limits::{Limits, Quotas, Rates},
     lobby::{Lobby, OriginKey},
     presence::{GRACE, NodeId, Presence},
     progress::Progress,
@@ -251,7 +251,7 @@ fn what_has_expired_is_not_read_and_then_swept() {
     assert_eq!((at(2_900).chat(CHAT).unwrap(), at(2_900).chats().unwrap().len()), (None, 0));
 
     let sweep = |now| {
-        let sweepings = at(now).sweepings().unwrap();
+        let sweepings = at(now).expired_batch().unwrap();
         let ExpiredBatch { users, chats, events } = sweepings;
         let mut changes: Vec<_> = users.into_iter().map(Change::UserExpired).collect();
         changes.extend(events.into_iter().map(|(chat, through)| Change::Expired { chat, through }));
@@ -285,7 +285,8 @@ fn a_long_chat_is_swept_in_parts() {
     write(&store, &changes);
     let mut steps = 0;
     loop {
-        let ExpiredBatch { chats, events, .. } = store.read(Timestamp(9_999)).unwrap().sweepings().unwrap();
+        let ExpiredBatch { chats, events, .. } =
+            store.read(Timestamp(9_999)).unwrap().expired_batch().unwrap();
         let [(chat, through)] = events[..] else { panic!("{events:?}") };
         steps += 1;
         assert_eq!(through, Seq((512 * steps).min(1_500)), "bounded");
@@ -555,7 +556,7 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
     };
     let writer = Writer::new(local, Arc::clone(&store), dispatcher, Arc::clone(&health), Arc::clone(&panics));
     let writer = thread::Builder::new().name("writer".to_owned()).spawn(|| writer.run()).unwrap();
-    let limits = Arc::new(Limits::new(Rates::OFF, Caps::OFF, std::time::Duration::from_secs(60)));
+    let limits = Arc::new(Limits::new(Rates::OFF, Quotas::OFF, std::time::Duration::from_secs(60)));
     let service = Engine::new(EngineParts {
         store,
         sequencer: Arc::new(sequencer),

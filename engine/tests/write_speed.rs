@@ -19,7 +19,7 @@ use domain::{
     Timestamp, UserId, Visibility, id::ID_BYTES,
 };
 use engine::{
-    command_log::{Batch, Placed, local},
+    command_log::{Batch, PendingEntry, local},
     storage::{Advance, LogState, ReplicaState, Store},
     writer::commit,
 };
@@ -58,7 +58,7 @@ fn run(name: &str, size: u64, store: &Store, advances: bool, is_due: impl Fn(&St
     let (begun, mut checkpoints, mut last) = (Instant::now(), Vec::new(), Instant::now());
     let mut slowest = Duration::ZERO;
     for (place, first) in (1..).zip((0..POSTS).step_by(size as usize)) {
-        let entries = (first..first + size).map(|number| Placed {
+        let entries = (first..first + size).map(|number| PendingEntry {
             entry: Entry { seq: Seq(number + 1), at: Timestamp(number), proposal: proposal(number) },
             outcome: None,
         });

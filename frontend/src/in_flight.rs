@@ -3,7 +3,7 @@
 use app::live::AnswerCallback;
 use domain::{
     ChatId, ClientId, Problem, Timestamp,
-    frame::{Ask, ClientFrame},
+    frame::{ClientCommand, ClientFrame},
     timeline::Pending,
 };
 
@@ -47,7 +47,7 @@ impl InFlight {
 
     /// Returns the frame for another command. Returns `None` if too many are unanswered; `done` is called with
     /// [`Problem::Busy`] then.
-    pub(crate) fn ask(&mut self, ask: Ask, done: AnswerCallback) -> Option<ClientFrame> {
+    pub(crate) fn ask(&mut self, ask: ClientCommand, done: AnswerCallback) -> Option<ClientFrame> {
         let asked = self.requests.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Ask(_))).count();
         if asked >= ASKS_IN_FLIGHT {
             done(Err(Problem::Busy));
@@ -56,7 +56,7 @@ impl InFlight {
         Some(self.request(ask, Waiting::Ask(done)))
     }
 
-    fn request(&mut self, command: Ask, waiting: Waiting) -> ClientFrame {
+    fn request(&mut self, command: ClientCommand, waiting: Waiting) -> ClientFrame {
         let request = self.next;
         self.next += 1;
         self.requests.push((request, waiting));
@@ -113,7 +113,7 @@ mod tests {
             let done = Box::new(move |answer: Result<(), Problem>| {
                 failed.set(failed.get() + u32::from(answer.is_err()));
             });
-            in_flight.ask(Ask::SetNickname { nickname: "Ana".to_owned() }, done)
+            in_flight.ask(ClientCommand::SetNickname { nickname: "Ana".to_owned() }, done)
         };
         for _ in 0..ASKS_IN_FLIGHT {
             assert!(ask().is_some());

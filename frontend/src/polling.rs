@@ -10,7 +10,7 @@ use std::{
 use app::live::{AnswerCallback, Connection, LivePage, address};
 use domain::{
     Problem, Seq,
-    frame::{Ask, ServerFrame},
+    frame::{ClientCommand, ServerFrame},
     page::Page,
 };
 use leptos::prelude::*;
@@ -174,7 +174,7 @@ impl Polling {
     }
 
     /// Sends a command that is not a message, and then requests the page.
-    pub(crate) fn ask(self: &Rc<Self>, ask: &Ask, done: AnswerCallback) {
+    pub(crate) fn ask(self: &Rc<Self>, ask: &ClientCommand, done: AnswerCallback) {
         let polling = Rc::clone(self);
         self.send(ask, move |outcome| {
             polling.poll();
@@ -182,7 +182,7 @@ impl Polling {
         });
     }
 
-    fn send(&self, ask: &Ask, done: impl FnOnce(Result<Seq, Problem>) + 'static) {
+    fn send(&self, ask: &ClientCommand, done: impl FnOnce(Result<Seq, Problem>) + 'static) {
         let reply = move |reply: Option<Reply>| {
             let answer = reply.and_then(|reply| json::parse::<ServerFrame>(&reply.text));
             done(match answer {

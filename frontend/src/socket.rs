@@ -9,7 +9,7 @@ use std::{
 use app::live::{AnswerCallback, Connection, FrameAction, LiveChat, LivePage, Transport};
 use domain::{
     ClientId, Problem, Seq,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
+    frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION},
     lobby::LobbyQuery,
     timeline::Pending,
 };
@@ -164,7 +164,7 @@ impl Transport for Socket {
         self.0.post(message);
     }
 
-    fn ask(&self, ask: Ask, done: AnswerCallback) {
+    fn ask(&self, ask: ClientCommand, done: AnswerCallback) {
         self.0.ask(ask, done);
     }
 
@@ -506,7 +506,7 @@ impl Client {
         }
     }
 
-    fn ask(self: &Rc<Self>, ask: Ask, done: AnswerCallback) {
+    fn ask(self: &Rc<Self>, ask: ClientCommand, done: AnswerCallback) {
         if self.polling.is_on() {
             return self.polling.ask(&ask, done);
         }

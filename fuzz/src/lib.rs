@@ -9,7 +9,7 @@ mod decide;
 
 use domain::{
     Body, Chat, Command, Epoch, Event, Nickname, Title, User,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
     id::ID_BYTES,
     link::{self, Segment},
     slash::{self, ComposerInput},
@@ -40,7 +40,7 @@ fn read_again<T: Serialize + DeserializeOwned + PartialEq>(text: &str) {
 /// Commands and typed text: what is accepted keeps to the limits, is accepted again, and is shown unchanged.
 pub fn command(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(ask) = serde_json::from_str::<Ask>(text)
+    if let Ok(ask) = serde_json::from_str::<ClientCommand>(text)
         && let Ok(command) = ask.check()
     {
         match command {

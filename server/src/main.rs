@@ -109,7 +109,7 @@ fn open_files(settings: &Settings) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files)
             if files.saturating_sub(OTHER_FILES)
-                < u64::try_from(settings.caps.sockets).unwrap_or(u64::MAX) =>
+                < u64::try_from(settings.quotas.sockets).unwrap_or(u64::MAX) =>
         {
             tracing::warn!(
                 "this process may open {files} files, fewer than --max-sockets needs: raise `ulimit -n`, or lower --max-sockets"

@@ -21,7 +21,7 @@ use cluster::{
     settings::{Login, Name, Replicas, Secret, Servers, Tls, WrongServers},
 };
 use domain::{Lifetimes, Rules, Span};
-use engine::limits::{Caps, Rate, Rates};
+use engine::limits::{Quotas, Rate, Rates};
 use serde::Deserialize;
 
 use crate::{
@@ -57,7 +57,7 @@ pub struct Settings {
     /// The rate limits.
     pub rates: Rates,
     /// The quotas.
-    pub caps: Caps,
+    pub quotas: Quotas,
     /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
     /// The cluster that this server is a node of. `None` if it is alone.
@@ -493,7 +493,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             rename: flags.rename_rate,
             invite: flags.invite_rate,
         },
-        caps: Caps {
+        quotas: Quotas {
             sockets: flags.max_sockets,
             session_sockets: flags.max_session_sockets,
             members: flags.max_members,

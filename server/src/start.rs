@@ -301,7 +301,7 @@ async fn assemble<L: Log + 'static>(
         Arc::new(move || store.noted_at(clock()))
     };
     let lobby =
-        Arc::new(Lobby::new(chats, Arc::clone(&presence), lifetimes, lobby_clock, settings.caps.listed));
+        Arc::new(Lobby::new(chats, Arc::clone(&presence), lifetimes, lobby_clock, settings.quotas.listed));
     let progress = Arc::new(Progress::new(ends.map_or(Seq::ZERO, |log| log.seq)));
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
@@ -330,7 +330,7 @@ async fn assemble<L: Log + 'static>(
         settings.sweep_interval,
     ));
     let kept_for = Duration::from_millis(lifetimes.message.millis());
-    let limits = Arc::new(Limits::new(settings.rates, settings.caps, kept_for));
+    let limits = Arc::new(Limits::new(settings.rates, settings.quotas, kept_for));
     let renderer = Arc::new(PageRenderer::new(
         assets::assets(),
         LeptosOptions::builder().output_name("qchat").reload_port(settings.reload_port).build(),
@@ -384,7 +384,7 @@ async fn assemble<L: Log + 'static>(
             readiness: Arc::clone(&readiness),
             connections: connections.clone(),
             database: database.clone(),
-            caps: settings.caps,
+            quotas: settings.quotas,
             started_at: SystemTime::now(),
         },
     );

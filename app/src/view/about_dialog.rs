@@ -1,7 +1,7 @@
 //! The details of a user or a message, with what the reader can do about it. Each link to it is the address of a page
 //! with the same forms, so that it works without a script.
 
-use domain::{ChatId, Problem, Seq, UserId, frame::Ask, page::About};
+use domain::{ChatId, Problem, Seq, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::{KeyboardEvent, MouseEvent, SubmitEvent},
     html::Dialog,
@@ -204,7 +204,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                 <ActionForm
                     action=RemoveMessage::PATH
                     fields=vec![("message", message.to_string())]
-                    ask=Ask::RemoveMessage {
+                    ask=ClientCommand::RemoveMessage {
                         chat: chat_id,
                         message,
                     }
@@ -229,13 +229,13 @@ fn AboutDialog(about: About) -> impl IntoView {
     };
     let hide_button = (!is_me).then_some(move || {
         let is_hidden = !live.hidden.with(|hidden| hidden.contains(&id));
-        let ask = Ask::SetHidden { person: id, is_hidden };
+        let ask = ClientCommand::SetHidden { person: id, is_hidden };
         let label = if is_hidden { ("Hide ", "") } else { ("Show ", " again") };
         act_on_person(SetHidden::PATH, ("is_hidden", is_hidden), ask, label)
     });
     let remove_person_button = (!is_me && is_owner && !is_direct).then_some(move || {
         let is_removed = !chat.chat.with(|chat| chat.removed.contains(&id));
-        let ask = Ask::SetRemoved { chat: chat_id, person: id, is_removed };
+        let ask = ClientCommand::SetRemoved { chat: chat_id, person: id, is_removed };
         let label = if is_removed { ("Remove ", " from this chat") } else { ("Let ", " return") };
         act_on_person(SetRemoved::PATH, ("is_removed", is_removed), ask, label)
     });
@@ -244,7 +244,7 @@ fn AboutDialog(about: About) -> impl IntoView {
             <ActionForm
                 action=RemovePerson::PATH
                 fields=vec![("person", id.to_string())]
-                ask=Ask::RemovePerson {
+                ask=ClientCommand::RemovePerson {
                     chat: chat_id,
                     person: id,
                 }
@@ -303,7 +303,7 @@ pub fn ActionForm(
     /// The fields of the form besides the chat.
     fields: Vec<(&'static str, String)>,
     /// The command, for a hydrated page.
-    ask: Ask,
+    ask: ClientCommand,
     /// Where a problem is shown.
     problem: RwSignal<Option<Problem>>,
     /// Called when the command has succeeded.

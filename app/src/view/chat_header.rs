@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Visibility, frame::Ask};
+use domain::{Visibility, frame::ClientCommand};
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
@@ -44,7 +44,7 @@ pub fn ChatHeader() -> impl IntoView {
             </h1>
         }
     };
-    let ask = Callback::new(move |title| Ask::EditTitle { chat: chat.chat_id(), title });
+    let ask = Callback::new(move |title| ClientCommand::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
     let has_ended = Memo::new(move |_| live.ended.with(Option::is_some));
@@ -85,7 +85,7 @@ fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView 
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let ask = Callback::new(move |is_public| {
         let visibility = if is_public { Visibility::Public } else { Visibility::Private };
-        Ask::SetVisibility { chat: chat.chat_id(), visibility }
+        ClientCommand::SetVisibility { chat: chat.chat_id(), visibility }
     });
     view! {
         <Show

@@ -1,6 +1,6 @@
 //! A text that is edited in place: a button opens a field with the text, Save sends the change, and Escape cancels.
 
-use domain::{ChatId, Problem, frame::Ask};
+use domain::{ChatId, Problem, frame::ClientCommand};
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
     html::{Button, Input},
@@ -33,7 +33,7 @@ pub fn EditInPlace(
     /// The current text.
     text: Memo<String>,
     /// Returns the command that sets a new text.
-    ask: Callback<String, Ask>,
+    ask: Callback<String, ClientCommand>,
     /// The form for use without a script.
     form: PlainForm,
     /// The view of the text while it is not edited.

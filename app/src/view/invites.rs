@@ -1,6 +1,6 @@
 //! The reader's open invites, shown on every live page.
 
-use domain::{Answer, ChatId, Invite, Problem, User, frame::Ask};
+use domain::{Answer, ChatId, Invite, Problem, User, frame::ClientCommand};
 use leptos::{ev::SubmitEvent, prelude::*, server_fn::ServerFn, wasm_bindgen::JsCast, web_sys::HtmlElement};
 
 use crate::{
@@ -64,7 +64,7 @@ fn InviteView(invite: RwSignal<Invite>, back: Option<ChatId>) -> impl IntoView {
     let decline = move |event: SubmitEvent| {
         if live.is_hydrated.get_untracked() {
             event.prevent_default();
-            let ask = Ask::AnswerInvite { chat, answer: Answer::Decline };
+            let ask = ClientCommand::AnswerInvite { chat, answer: Answer::Decline };
             // The row is removed, and the focus moves to the composer, or to the start form on the home page.
             live.ask(ask, move |done| match (done, composer) {
                 (Err(why), _) => problem.set(Some(why)),

@@ -1,6 +1,6 @@
 //! The members of a chat.
 
-use domain::{Member, Problem, User, UserId, frame::Ask, page::About};
+use domain::{Member, Problem, User, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::SubmitEvent,
     html::{Aside, Details},
@@ -165,7 +165,7 @@ fn Lock() -> impl IntoView {
         chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
     });
     let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
-    let ask = Callback::new(move |is_locked| Ask::SetLock { chat: chat.chat_id(), is_locked });
+    let ask = Callback::new(move |is_locked| ClientCommand::SetLock { chat: chat.chat_id(), is_locked });
     view! {
         <Show when=move || is_mine.get()>
             <div class="lock">
@@ -207,7 +207,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
                 <ActionForm
                     action=RemoveNewcomers::PATH
                     fields=vec![("seconds", NEWCOMERS_SECONDS.to_string())]
-                    ask=Ask::RemoveNewcomers {
+                    ask=ClientCommand::RemoveNewcomers {
                         chat: chat.chat_id(),
                         seconds: NEWCOMERS_SECONDS,
                     }
@@ -259,7 +259,7 @@ fn SelfRow(me: UserId) -> impl IntoView {
         let User { id, nickname } = live.me.get();
         view! { <Avatar id nickname /> }.into_any()
     });
-    let ask = Callback::new(|nickname| Ask::SetNickname { nickname });
+    let ask = Callback::new(|nickname| ClientCommand::SetNickname { nickname });
     let form = PlainForm { action: SetNickname::PATH, name: "nickname", chat: chat.chat_id() };
     view! {
         <li class="member me">

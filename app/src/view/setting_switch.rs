@@ -1,6 +1,6 @@
 //! A switch with which the owner of a chat turns one of its settings on or off.
 
-use domain::frame::Ask;
+use domain::frame::ClientCommand;
 use leptos::{ev::SubmitEvent, prelude::*};
 
 use crate::live::LiveChat;
@@ -21,7 +21,7 @@ pub fn SettingSwitch(
     /// Whether the setting is on.
     is_on: Memo<bool>,
     /// Returns the command that turns the setting on or off.
-    ask: Callback<bool, Ask>,
+    ask: Callback<bool, ClientCommand>,
 ) -> impl IntoView {
     let chat = LiveChat::from_context();
     let live = chat.live;

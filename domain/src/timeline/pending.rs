@@ -4,7 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Timeline;
-use crate::{Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId, frame::Ask};
+use crate::{
+    Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId, frame::ClientCommand,
+};
 
 /// The maximum number of own messages waiting to be stored; further ones stay in the composer.
 pub const PENDING_LIMIT: usize = 100;
@@ -27,9 +29,9 @@ pub struct Pending {
 
 impl Pending {
     /// Returns the request to post it, given the current time by the server's clock.
-    pub fn ask(&self, chat: ChatId, now: Timestamp) -> Ask {
+    pub fn ask(&self, chat: ChatId, now: Timestamp) -> ClientCommand {
         let Self { client_id, body, at, .. } = self;
-        Ask::Post {
+        ClientCommand::Post {
             chat,
             client_id: *client_id,
             body: body.to_string(),

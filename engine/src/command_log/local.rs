@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
 use super::{
-    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Sequencer, Stored, Written,
+    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, PendingEntry, Sequencer, Stored, Written,
     parking::Parked,
     queue::{ProposalQueue, Waiting, queue},
 };
@@ -72,17 +72,17 @@ impl Log for LocalLog {
         let first = match self.queue.receive(self.checkpoint) {
             Poll::Ready(Some(first)) => first,
             Poll::Ready(None) => return Next::End,
-            Poll::Pending => return Next::Nothing,
+            Poll::Pending => return Next::Idle,
         };
         let at = (self.clock)();
         let (queue, last) = (&mut self.queue, &mut self.last);
         let waiting = std::iter::from_fn(|| queue.take());
-        let placed =
+        let pending =
             std::iter::once(first).chain(waiting).take(BATCH).map(|Waiting { proposal, outcome }| {
                 *last = last.next();
-                Placed { entry: Entry { seq: *last, at, proposal }, outcome: Some(outcome) }
+                PendingEntry { entry: Entry { seq: *last, at, proposal }, outcome: Some(outcome) }
             });
-        Next::Batch(Batch::local(placed.collect()))
+        Next::Batch(Batch::local(pending.collect()))
     }
 
     /// A commit makes its changes durable by the write-ahead log. If a batch fails as a whole, its entries are written
@@ -93,7 +93,7 @@ impl Log for LocalLog {
             && batch.entries.len() > 1
         {
             tracing::warn!(%error, commands = batch.entries.len(), "a transaction failed, its commands are tried one by one");
-            let alone = |placed| self.store(store, Batch::local(vec![placed]), commit);
+            let alone = |pending| self.store(store, Batch::local(vec![pending]), commit);
             return batch.entries.into_iter().flat_map(alone).collect();
         }
         vec![self.written(store, batch, stored, commit)]
@@ -167,8 +167,8 @@ mod tests {
 
     fn places(next: Next) -> Option<Vec<u64>> {
         match next {
-            Next::Batch(batch) => Some(batch.entries.iter().map(|placed| placed.entry.seq.0).collect()),
-            Next::Nothing | Next::Replace(_) => Some(Vec::new()),
+            Next::Batch(batch) => Some(batch.entries.iter().map(|pending| pending.entry.seq.0).collect()),
+            Next::Idle | Next::Replace(_) => Some(Vec::new()),
             Next::End => None,
         }
     }

@@ -25,7 +25,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, Placed, Replacement, Sequencer, Written,
+    Batch, Commit, Guarded, Log, Next, NotStored, Outcome, PendingEntry, Replacement, Sequencer, Written,
     batcher::{Batcher, InFlight},
     envelope::{Content, Decoded, Envelope, Founding, NotDecodable, Skipped, decode},
     parking::Parked,
@@ -317,7 +317,7 @@ impl Skipping {
 /// A batch that is being put together.
 #[derive(Default)]
 struct Gathered {
-    entries: Vec<Placed>,
+    entries: Vec<PendingEntry>,
     parts: Vec<MessagePart>,
     bytes: usize,
     /// Whether the settings have changed, so that what follows is decided otherwise.
@@ -330,7 +330,7 @@ impl Gathered {
         self.ends || is_marked || self.entries.len() >= BATCH_PROPOSALS || self.bytes >= BATCH_BYTES
     }
 
-    fn add(&mut self, entries: Vec<Placed>, advance: Advance) {
+    fn add(&mut self, entries: Vec<PendingEntry>, advance: Advance) {
         self.parts.push(MessagePart { entries: entries.len(), advance });
         self.entries.extend(entries);
     }
@@ -346,7 +346,7 @@ impl Log for ReplicatedLog {
                 None => match self.deliveries.receive(self.checkpoint) {
                     Poll::Ready(Some(first)) => first,
                     Poll::Ready(None) => return Next::End,
-                    Poll::Pending => return Next::Nothing,
+                    Poll::Pending => return Next::Idle,
                 },
             };
             let mut gathered = Gathered::default();
@@ -559,7 +559,7 @@ impl ReplicatedLog {
     /// Returns an entry of this log itself, before those of a message that comes after the log was interrupted: for as long
     /// as nobody could note what was in use, none of it has come closer to its end. `before` is the time of the message
     /// before. `None` if the log was not interrupted, or has nothing that could expire.
-    fn go_on(&mut self, before: Timestamp) -> Option<Placed> {
+    fn go_on(&mut self, before: Timestamp) -> Option<PendingEntry> {
         let at = self.applied.clock.last();
         let over = self.applied.settings.lifetimes.interruption(before, at)?;
         if self.applied.seq == Seq::ZERO {
@@ -570,13 +570,17 @@ impl ReplicatedLog {
         self.applied.seq = self.applied.seq.next();
         // What was in use is moved as it is when a clock is set forward. This clock is as it was.
         let entry = Entry { seq: self.applied.seq, at, proposal: Proposal::ClockSet(over) };
-        Some(Placed { entry, outcome: None })
+        Some(PendingEntry { entry, outcome: None })
     }
 
     /// Gives the proposals of a message their sequence numbers and the time of the message.
-    fn place(&mut self, proposals: Vec<Proposal>, callers: Vec<oneshot::Sender<Outcome>>) -> Vec<Placed> {
+    fn place(
+        &mut self,
+        proposals: Vec<Proposal>,
+        callers: Vec<oneshot::Sender<Outcome>>,
+    ) -> Vec<PendingEntry> {
         let mut callers = callers.into_iter();
-        let mut placed = Vec::with_capacity(proposals.len());
+        let mut pending = Vec::with_capacity(proposals.len());
         for mut proposal in proposals {
             if let Proposal::ClockSet(by) = proposal {
                 if by == self.applied.clock.away().saturating_neg() && by != 0 {
@@ -588,9 +592,9 @@ impl ReplicatedLog {
             }
             self.applied.seq = self.applied.seq.next();
             let entry = Entry { seq: self.applied.seq, at: self.applied.clock.last(), proposal };
-            placed.push(Placed { entry, outcome: callers.next() });
+            pending.push(PendingEntry { entry, outcome: callers.next() });
         }
-        placed
+        pending
     }
 
     /// Returns why this node cannot apply the founding of the log, or `None` if it can.

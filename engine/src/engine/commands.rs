@@ -88,11 +88,11 @@ impl Engine {
     /// chat; [`Problem::NotReadable`] or [`Problem::NotStored`] if the database or the log fails.
     pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
         let asked = Instant::now();
-        self.limits.ask(by, &command)?;
+        self.limits.check_rate(by, &command)?;
         if let Command::SetNickname { chats, .. } = &mut command {
             *chats = self.presence.chats_of(by.user);
         }
-        self.limits.keep(by, &command, self.store.bytes())?;
+        self.limits.check_storage(by, &command, self.store.bytes())?;
         let Caller { user: by, address } = by;
         let mut starting = None;
         match &mut command {

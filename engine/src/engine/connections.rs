@@ -9,7 +9,7 @@ use super::{Engine, not_readable};
 use crate::{
     caller::Caller,
     fanout::{Subscriber, Subscription},
-    limits::{Filtering, Place, counter::Counted},
+    limits::{ConnectionGuard, FilterGuard, counter::Counted},
     presence::{MemberGuard, OnlineGuard},
     storage::StoreError,
 };
@@ -29,7 +29,7 @@ impl Engine {
     /// # Errors
     /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if there are too many in all or from one
     /// network.
-    pub fn check_connect(&self, user: Option<UserId>, address: IpAddr) -> Result<Place, Problem> {
+    pub fn check_connect(&self, user: Option<UserId>, address: IpAddr) -> Result<ConnectionGuard, Problem> {
         self.limits.connect(user, address)
     }
 
@@ -51,7 +51,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::TooManyFilters`] if the session or its network watches too many.
-    pub fn filter(&self, by: Caller) -> Result<Filtering, Problem> {
+    pub fn filter(&self, by: Caller) -> Result<FilterGuard, Problem> {
         self.limits.filter(by)
     }
 

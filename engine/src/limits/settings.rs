@@ -78,7 +78,7 @@ impl Rates {
 
 /// The quotas: how much there may be at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caps {
+pub struct Quotas {
     /// The maximum number of WebSockets in total.
     pub sockets: usize,
     /// The maximum number of WebSockets of one session.
@@ -95,7 +95,7 @@ pub struct Caps {
     pub session_storage: Option<NonZeroU32>,
 }
 
-impl Caps {
+impl Quotas {
     /// No quotas, for measurements.
     pub const OFF: Self = Self {
         sockets: usize::MAX,

@@ -5,12 +5,13 @@ use governor::clock::FakeRelativeClock;
 
 use super::*;
 
-const CAPS: Caps = Caps { sockets: 1_000, session_sockets: 2, members: 3, user_chats: 2, ..Caps::OFF };
+const QUOTAS: Quotas =
+    Quotas { sockets: 1_000, session_sockets: 2, members: 3, user_chats: 2, ..Quotas::OFF };
 
 fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
     let clock = FakeRelativeClock::default();
     let rates = Rates { connect: connect.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
-    (clock.clone(), Limits::with_clock(rates, CAPS, Duration::from_secs(3_600), clock))
+    (clock.clone(), Limits::with_clock(rates, QUOTAS, Duration::from_secs(3_600), clock))
 }
 
 fn connect(limits: &Limits<FakeRelativeClock>, by: Caller) -> Result<(), Problem> {
@@ -85,13 +86,13 @@ fn each_kind_has_a_limit_of_its_own() {
     let (_, limits) = limits("1/h");
     let ana = caller(1, "127.0.0.1");
     let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
-    assert_eq!((connect(&limits, ana), limits.ask(ana, &nick)), (Ok(()), Ok(())));
-    assert!(connect(&limits, ana).is_err() && limits.ask(ana, &nick).is_err());
+    assert_eq!((connect(&limits, ana), limits.check_rate(ana, &nick)), (Ok(()), Ok(())));
+    assert!(connect(&limits, ana).is_err() && limits.check_rate(ana, &nick).is_err());
 }
 
 #[test]
 fn what_keeps_order_goes_on_a_little_longer_and_what_takes_away_always() {
-    let limits = Limits::new(Rates::OFF, Caps { storage: 1_600, ..Caps::OFF }, Duration::from_secs(60));
+    let limits = Limits::new(Rates::OFF, Quotas { storage: 1_600, ..Quotas::OFF }, Duration::from_secs(60));
     let ana = caller(1, "192.0.2.1");
     let chat = ChatId::from_bytes([7; ID_BYTES]);
     let post = Command::Post {
@@ -106,9 +107,9 @@ fn what_keeps_order_goes_on_a_little_longer_and_what_takes_away_always() {
     for (command, goes_on, ends) in
         [(post, Ok(()), [full; 3]), (title, Ok(()), [Ok(()), full, full]), (remove, Ok(()), [Ok(()); 3])]
     {
-        assert_eq!(limits.keep(ana, &command, 1_599), goes_on, "{command:?}");
+        assert_eq!(limits.check_storage(ana, &command, 1_599), goes_on, "{command:?}");
         assert_eq!(
-            [1_600, 1_700, u64::MAX].map(|bytes| limits.keep(ana, &command, bytes)),
+            [1_600, 1_700, u64::MAX].map(|bytes| limits.check_storage(ana, &command, bytes)),
             ends,
             "{command:?}"
         );
@@ -118,13 +119,13 @@ fn what_keeps_order_goes_on_a_little_longer_and_what_takes_away_always() {
 #[test]
 fn what_one_session_and_one_address_store_has_a_share() {
     let clock = FakeRelativeClock::default();
-    let caps = Caps { session_storage: NonZeroU32::new(10_000), ..Caps::OFF };
-    let limits = Limits::with_clock(Rates::OFF, caps, Duration::from_secs(1_000), clock.clone());
+    let quotas = Quotas { session_storage: NonZeroU32::new(10_000), ..Quotas::OFF };
+    let limits = Limits::with_clock(Rates::OFF, quotas, Duration::from_secs(1_000), clock.clone());
     let post = |by: Caller, length: usize| {
         let chat = ChatId::from_bytes([7; ID_BYTES]);
         let client_id = ClientId::from_bytes([1; ID_BYTES]);
         let body = Body::parse(&"x".repeat(length)).unwrap();
-        limits.keep(by, &Command::Post { chat, client_id, body, waited_millis: 0 }, 0)
+        limits.check_storage(by, &Command::Post { chat, client_id, body, waited_millis: 0 }, 0)
     };
     let ana = caller(1, "192.0.2.1");
     let stored = (0..100).take_while(|_| post(ana, 744).is_ok()).count();
@@ -135,7 +136,7 @@ fn what_one_session_and_one_address_store_has_a_share() {
     clock.advance(Duration::from_secs(100));
     assert_eq!(post(ana, 744), Ok(()));
     let remove = Command::RemoveMessage { chat: ChatId::from_bytes([7; ID_BYTES]), message: Seq(1) };
-    assert_eq!(limits.keep(ana, &remove, 0), Ok(()), "what takes away goes on");
+    assert_eq!(limits.check_storage(ana, &remove, 0), Ok(()), "what takes away goes on");
     let stored = (10..100).map(|number| post(caller(number, "192.0.2.2"), 3_744)).filter(Result::is_ok);
     assert_eq!(stored.count(), 50, "all who share an address have twenty times as much");
     assert_eq!(post(caller(200, "192.0.2.3"), 744), Ok(()), "others are not concerned");
@@ -145,7 +146,7 @@ fn what_one_session_and_one_address_store_has_a_share() {
 fn pages_are_counted_by_what_they_cost_and_by_address_alone_without_a_session() {
     let rates = Rates { page: "10/m".parse().unwrap(), ..Rates::OFF };
     let clock = FakeRelativeClock::default();
-    let limits = Limits::with_clock(rates, CAPS, Duration::from_secs(60), clock);
+    let limits = Limits::with_clock(rates, QUOTAS, Duration::from_secs(60), clock);
     let Caller { user: ana, address } = caller(1, "192.0.2.1");
     let cost = |cost| NonZeroU32::new(cost).unwrap();
     assert_eq!(limits.page(Some(ana), address, cost(8)), Ok(()));

@@ -14,7 +14,7 @@ use super::{
     Found,
     listing_quota::{Freed, ListingQuota},
     origin::Origin,
-    search::{self, News},
+    search::{self, ListUpdate},
 };
 
 /// How many milliseconds "last said" may be behind, so that a busy chat does not cause an update with every message.
@@ -114,7 +114,7 @@ impl Index {
     }
 
     /// Takes the changes that the searches have not taken in yet, or all chats if `is_all`.
-    pub(super) fn take_news(&mut self, is_all: bool) -> News {
+    pub(super) fn take_update(&mut self, is_all: bool) -> ListUpdate {
         let news = std::mem::take(&mut self.news);
         let entry = |id: ChatId| (id, self.chats.get(&id).and_then(|known| known.entry.clone()));
         let chats = if is_all {
@@ -122,7 +122,7 @@ impl Index {
         } else {
             news.into_iter().map(entry).collect()
         };
-        News { version: self.version, counts: self.counts(), chats }
+        ListUpdate { version: self.version, counts: self.counts(), chats }
     }
 
     /// Updates how a chat is shown.

@@ -74,7 +74,7 @@ pub(super) struct Searches {
 }
 
 /// Changes of the public chats.
-pub(super) struct News {
+pub(super) struct ListUpdate {
     /// The version that these changes lead to.
     pub(super) version: u64,
     /// The counts of users and chats.
@@ -110,7 +110,7 @@ impl Searches {
     }
 
     /// Takes in changes, and notifies the receivers of searches whose results have changed.
-    pub(super) fn follow(&mut self, news: News) {
+    pub(super) fn follow(&mut self, news: ListUpdate) {
         self.is_whole = false;
         (self.version, self.counts) = (news.version, news.counts);
         for (id, after) in news.chats {
@@ -287,11 +287,11 @@ mod tests {
                 None => chats.remove(&id),
             };
             let counts = Counts { people: 0, chats: chats.len() };
-            searches.follow(News { version: step + 1, counts, chats: vec![(id, after)] });
+            searches.follow(ListUpdate { version: step + 1, counts, chats: vec![(id, after)] });
             if step % 100 == 99 {
                 let mut fresh = Searches::default();
                 let all = chats.iter().map(|(id, entry)| (*id, Some(Arc::clone(entry)))).collect();
-                fresh.follow(News { version: step + 1, counts, chats: all });
+                fresh.follow(ListUpdate { version: step + 1, counts, chats: all });
                 for (told, filter) in told.iter_mut().zip(["tea", "t"]) {
                     let (told, found) =
                         (told.borrow_and_update().clone(), fresh.find(filter).unwrap().borrow().clone());
@@ -320,7 +320,7 @@ mod tests {
         let mut searches = Searches::default();
         let told = searches.find("tea").unwrap();
         let (one, other) = (entry(1, "Tea", 0), entry(2, "Green tea", 0));
-        let news = |version, chats: &[&Arc<Entry>]| News {
+        let news = |version, chats: &[&Arc<Entry>]| ListUpdate {
             version,
             counts: Counts::default(),
             chats: chats.iter().map(|entry| (entry.listing.id, Some(Arc::clone(entry)))).collect(),

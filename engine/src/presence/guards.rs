@@ -6,7 +6,7 @@ use bytes::Bytes;
 use domain::{ChatId, UserId};
 use tokio::time::Instant;
 
-use super::{HolderId, News, Presence, PresenceEvent};
+use super::{HolderId, Presence, PresenceEvent, RosterUpdate};
 
 /// A guard that keeps a user online. Dropping it closes the connection, however it ended.
 pub struct OnlineGuard {
@@ -41,7 +41,7 @@ impl MemberGuard {
     pub fn news(
         &self,
         known: Option<u64>,
-        encode: impl FnOnce(News) -> Option<Bytes>,
+        encode: impl FnOnce(RosterUpdate) -> Option<Bytes>,
     ) -> Option<(u64, Bytes)> {
         self.presence.lock().rooms.get_mut(&self.chat)?.tell(known, Instant::now(), encode)
     }

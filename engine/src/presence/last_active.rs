@@ -53,7 +53,7 @@ impl Presence {
     /// Takes the users who have gone offline and have left, as far as is certain. Those whose last connection was on another
     /// node are left to that, and are taken by whoever is on duty when they have been gone for [`UNHEARD`], since that
     /// node may have died. Empty while [they are kept](Presence::keep_gone).
-    pub fn take_gone_for(&self, is_on_duty: bool) -> Vec<UserId> {
+    pub fn take_departed(&self, is_on_duty: bool) -> Vec<UserId> {
         let now = Instant::now();
         let mut state = self.lock();
         let PresenceState { gone, people, keeps_gone: false, .. } = &mut *state else { return Vec::new() };
@@ -87,7 +87,7 @@ impl Presence {
 
     /// Takes the users and rooms that have been here since the last call, those that still are included. Those that are
     /// only on other nodes are left to these.
-    pub fn take_seen(&self) -> LastActive {
+    pub fn take_active(&self) -> LastActive {
         let mut state = self.lock();
         let mut seen = mem::take(&mut state.seen);
         let people = state.people.iter().filter(|(_, person)| person.is_used_here());
@@ -98,17 +98,17 @@ impl Presence {
     }
 
     /// Waits until a user has come online, or a chat has its first member.
-    pub async fn user_came(&self) {
+    pub async fn user_arrived(&self) {
         self.came.notified().await;
     }
 
     /// Takes the users who have come online and the rooms that were entered since the last call. They may be about to
     /// expire.
-    pub fn take_came(&self) -> LastActive {
+    pub fn take_arrivals(&self) -> LastActive {
         mem::take(&mut self.lock().came)
     }
 
-    /// Puts back some of what [`Presence::take_came`] returned, to be returned by [`Presence::take_seen`]. Users and
+    /// Puts back some of what [`Presence::take_arrivals`] returned, to be returned by [`Presence::take_active`]. Users and
     /// rooms that are still here are returned by that anyway.
     pub fn defer(&self, later: LastActive) {
         let mut state = self.lock();

@@ -25,12 +25,12 @@ pub(super) const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// The minimum time between two batches in a large room, for each of its members: a room sends to at most 4,000 members
 /// a second, however many it has.
 const INTERVAL_OF_A_MEMBER: Duration = Duration::from_micros(250);
-/// The maximum number of encoded news that are cached for one version, each for connections with another known version.
-const TELLINGS: usize = 8;
+/// The maximum number of encoded updates that are cached for one version, each for connections with another known version.
+const CACHED_UPDATES: usize = 8;
 
 /// What a connection has to be sent about a room.
 #[derive(Debug, PartialEq, Eq)]
-pub enum News {
+pub enum RosterUpdate {
     /// The whole roster.
     Whole(Roster),
     /// The difference to the version that the connection knows.
@@ -55,9 +55,9 @@ pub(super) struct Room {
     watchers: HashMap<HolderId, Arc<Notify>>,
     last_wake: Option<(u64, Instant)>,
     wakes_later: bool,
-    /// The encoded news of version `told_version`, by the version that was known before.
-    told: Vec<(Option<u64>, Bytes)>,
-    told_version: u64,
+    /// The encoded updates to version `cached_version`, by the version that was known before.
+    cached: Vec<(Option<u64>, Bytes)>,
+    cached_version: u64,
     /// The last encoded roster of a large room, its version, and when it was encoded.
     whole: Option<(u64, Instant, Bytes)>,
 }
@@ -327,14 +327,14 @@ impl Room {
         (self.members.len(), faces.collect())
     }
 
-    /// Returns [`Room::news`] encoded, and the version it leads to. All connections that know the same version are sent
+    /// Returns [`Room::update_since`] encoded, and the version it leads to. All connections that know the same version are sent
     /// the same bytes. If not all members are named, connections that join between two batches are sent the roster as
     /// of the last batch, since the next batch follows soon.
     pub(super) fn tell(
         &mut self,
         known: Option<u64>,
         now: Instant,
-        encode: impl FnOnce(News) -> Option<Bytes>,
+        encode: impl FnOnce(RosterUpdate) -> Option<Bytes>,
     ) -> Option<(u64, Bytes)> {
         let version = self.version;
         if known == Some(version) {
@@ -349,20 +349,20 @@ impl Room {
         {
             return Some((*version, bytes.clone()));
         }
-        if self.told_version != version {
-            self.told.clear();
-            self.told_version = version;
+        if self.cached_version != version {
+            self.cached.clear();
+            self.cached_version = version;
         }
-        if let Some((_, bytes)) = self.told.iter().find(|(from, _)| *from == known) {
+        if let Some((_, bytes)) = self.cached.iter().find(|(from, _)| *from == known) {
             return Some((version, bytes.clone()));
         }
-        let bytes = encode(self.news(known)?)?;
+        let bytes = encode(self.update_since(known)?)?;
         self.whole = self.whole.take().filter(|_| self.is_large());
         if known.is_none() && self.is_large() {
             self.whole = Some((version, now, bytes.clone()));
         }
-        if self.told.len() < TELLINGS {
-            self.told.push((known, bytes.clone()));
+        if self.cached.len() < CACHED_UPDATES {
+            self.cached.push((known, bytes.clone()));
         }
         Some((version, bytes))
     }
@@ -374,9 +374,9 @@ impl Room {
 
     /// Returns what has changed since a version: the whole roster if it is `None` or too old. Returns `None` if there
     /// is nothing new.
-    pub(super) fn news(&self, known: Option<u64>) -> Option<News> {
+    pub(super) fn update_since(&self, known: Option<u64>) -> Option<RosterUpdate> {
         let Some(known) = known.filter(|known| *known == self.version || self.remembers(*known)) else {
-            return Some(News::Whole(self.roster()));
+            return Some(RosterUpdate::Whole(self.roster()));
         };
         if known == self.version {
             return None;
@@ -391,7 +391,7 @@ impl Room {
                 None => change.gone.push(user),
             }
         }
-        Some(News::Change(change))
+        Some(RosterUpdate::Change(change))
     }
 
     fn changed(&mut self, user: UserId) {

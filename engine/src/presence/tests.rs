@@ -23,22 +23,22 @@ fn presence() -> Arc<Presence> {
 }
 
 /// Returns the news for a connection that knows a version.
-fn news(member_guard: &MemberGuard, known: Option<u64>) -> Option<News> {
+fn news(member_guard: &MemberGuard, known: Option<u64>) -> Option<RosterUpdate> {
     let (version, bytes) = member_guard.news(known, |news| {
         let bytes = match news {
-            News::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
-            News::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
+            RosterUpdate::Whole(roster) => serde_json::to_vec(&(Some(roster), None::<RosterChange>)),
+            RosterUpdate::Change(change) => serde_json::to_vec(&(None::<Roster>, Some(change))),
         };
         Some(bytes.unwrap().into())
     })?;
     match serde_json::from_slice::<(Option<Roster>, Option<RosterChange>)>(&bytes).unwrap() {
         (Some(roster), _) => {
             assert_eq!(roster.version, version);
-            Some(News::Whole(roster))
+            Some(RosterUpdate::Whole(roster))
         }
         (None, change) => {
             assert_eq!(change.as_ref().map(|change| change.version), Some(version));
-            change.map(News::Change)
+            change.map(RosterUpdate::Change)
         }
     }
 }
@@ -96,13 +96,15 @@ async fn a_member_who_stays_away_is_removed_by_the_running_task() {
 fn a_watcher_is_told_the_difference_to_what_it_knows() {
     let presence = presence();
     let member_guard = presence.join(CHAT, user(1, "Ana"), Arc::default());
-    let Some(News::Whole(mut mine)) = news(&member_guard, None) else { panic!("nothing") };
+    let Some(RosterUpdate::Whole(mut mine)) = news(&member_guard, None) else { panic!("nothing") };
     assert_eq!(news(&member_guard, Some(mine.version)), None);
     let _bea = presence.join(CHAT, user(2, "Bea"), Arc::default());
     drop(presence.join(CHAT, user(3, "Cy"), Arc::default()));
     presence.depart(Instant::now() + GRACE * 2);
     presence.rename(&user(1, "Anna"));
-    let Some(News::Change(change)) = news(&member_guard, Some(mine.version)) else { panic!("nothing") };
+    let Some(RosterUpdate::Change(change)) = news(&member_guard, Some(mine.version)) else {
+        panic!("nothing")
+    };
     mine.apply(change);
     assert_eq!(mine, presence.roster(CHAT));
 }
@@ -144,8 +146,8 @@ fn a_watcher_far_behind_is_told_everything() {
     for round in 0..REMEMBERED_CHANGES {
         presence.rename(&user(1, &format!("Ana {round}")));
     }
-    assert!(matches!(news(&member_guard, Some(0)), Some(News::Whole(_))));
-    assert!(matches!(news(&member_guard, Some(1)), Some(News::Change(_))));
+    assert!(matches!(news(&member_guard, Some(0)), Some(RosterUpdate::Whole(_))));
+    assert!(matches!(news(&member_guard, Some(1)), Some(RosterUpdate::Change(_))));
 }
 
 #[test]
@@ -175,8 +177,8 @@ async fn a_large_room_is_told_in_batches_and_names_only_the_latest_members() {
     let mut holders = Vec::new();
     let catch_up =
         |member_guard: &MemberGuard, known: &mut Roster| match news(member_guard, Some(known.version)) {
-            Some(News::Whole(roster)) => *known = roster,
-            Some(News::Change(change)) => known.apply(change),
+            Some(RosterUpdate::Whole(roster)) => *known = roster,
+            Some(RosterUpdate::Change(change)) => known.apply(change),
             None => {}
         };
     let mut wakes = 0;
@@ -237,10 +239,10 @@ async fn in_a_large_room_watchers_of_one_version_get_the_same_bytes_and_all_end_
     for (_, wake) in &watchers {
         wake.notified().await;
     }
-    let Some(News::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
+    let Some(RosterUpdate::Change(change)) = news(&watchers[0].0, known) else { panic!("nothing") };
     assert_eq!((change.count, change.version), (310, presence.roster(CHAT).version));
     assert!(watchers.iter().all(|watcher| tell(watcher, known).is_some() && times.get() == 1));
-    assert_eq!(news(&watchers[309].0, None), Some(News::Whole(presence.roster(CHAT))));
+    assert_eq!(news(&watchers[309].0, None), Some(RosterUpdate::Whole(presence.roster(CHAT))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -275,10 +277,10 @@ async fn a_user_who_leaves_was_seen_until_then_and_is_reported_once() {
     let stays = [(); 2].map(|()| presence.arrive(numbered(1).id, Arc::default()));
     let member_guard = presence.join(CHAT, numbered(1), Arc::default());
     assert_eq!((presence.people(), presence.preview(CHAT).0), (1, 1));
-    assert!(presence.take_seen().users.contains_key(&numbered(1).id));
+    assert!(presence.take_active().users.contains_key(&numbered(1).id));
     drop(stays);
     drop(member_guard);
-    assert!(presence.take_seen().chats.contains_key(&CHAT), "for the grace, they are here");
+    assert!(presence.take_active().chats.contains_key(&CHAT), "for the grace, they are here");
     let _back = presence.arrive(numbered(1).id, Arc::default());
     presence.depart(Instant::now() + GRACE);
     assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
@@ -286,9 +288,9 @@ async fn a_user_who_leaves_was_seen_until_then_and_is_reported_once() {
     presence.depart(Instant::now() + GRACE);
     assert_eq!(presence.take_gone(), [numbered(1).id]);
     assert_eq!(presence.take_gone(), []);
-    let seen = presence.take_seen();
+    let seen = presence.take_active();
     assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
-    assert_eq!(presence.take_seen(), LastActive::default());
+    assert_eq!(presence.take_active(), LastActive::default());
     assert_eq!(presence.take_moved().len(), 1);
 }
 
@@ -482,23 +484,23 @@ async fn a_node_notes_as_active_what_is_used_here_and_leaves_the_rest_to_the_oth
     let [ana, bea] = [user(1, "Ana"), user(2, "Bea")];
     let here = presence.join(CHAT, ana.clone(), Arc::default());
     let online = presence.arrive(ana.id, Arc::default());
-    presence.take_came();
+    presence.take_arrivals();
     presence.apply(joined(elsewhere(1), bea.clone()), None);
     presence.apply(PresenceEvent::Opened { holder: elsewhere(2), user: bea.id }, None);
     let here_for = Duration::ZERO;
     let there = PresenceEvent::Joined { holder: elsewhere(3), chat: other, user: bea.clone(), here_for };
     presence.apply(there, None);
-    assert_eq!(presence.take_came(), LastActive::default());
-    let seen = presence.take_seen();
+    assert_eq!(presence.take_arrivals(), LastActive::default());
+    let seen = presence.take_active();
     assert_eq!((seen.users.keys().collect::<Vec<_>>(), seen.chats.len()), (vec![&ana.id], 1));
     presence.forget_node(NodeId(7));
-    let seen = presence.take_seen();
+    let seen = presence.take_active();
     assert_eq!((seen.users.len(), seen.chats.len()), (2, 2), "they may come back to any node");
     presence.depart(Instant::now() + GRACE);
-    assert_eq!(presence.take_gone_for(false), [], "whoever is on duty takes care of those of a dead node");
+    assert_eq!(presence.take_departed(false), [], "whoever is on duty takes care of those of a dead node");
     drop((here, online));
     presence.depart(Instant::now() + GRACE);
-    assert_eq!(presence.take_gone_for(false), [ana.id]);
+    assert_eq!(presence.take_departed(false), [ana.id]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -533,14 +535,14 @@ async fn who_has_gone_is_kept_until_it_is_known_who_is_on_other_nodes() {
     let [ana, bea] = [user(1, "Ana"), user(2, "Bea")];
     drop([&ana, &bea].map(|user| presence.arrive(user.id, Arc::default())));
     presence.depart(Instant::now() + GRACE);
-    assert_eq!((presence.people(), presence.take_gone_for(true)), (0, vec![]));
+    assert_eq!((presence.people(), presence.take_departed(true)), (0, vec![]));
     // Bea is on another node.
     presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: bea.id }, None);
     let mut left = std::pin::pin!(presence.user_left());
     presence.keep_gone(false);
     assert_eq!((&mut left).now_or_never(), Some(()));
-    assert_eq!(presence.take_gone_for(false), [ana.id]);
-    assert_eq!(presence.take_gone_for(true), []);
+    assert_eq!(presence.take_departed(false), [ana.id]);
+    assert_eq!(presence.take_departed(true), []);
 }
 
 #[tokio::test(start_paused = true)]
@@ -554,10 +556,10 @@ async fn users_of_a_node_that_has_fallen_silent_have_left_when_they_were_gone_fo
     advance(GRACE).await;
     presence.depart(Instant::now());
     advance(UNHEARD - Duration::from_secs(1)).await;
-    assert_eq!(presence.take_gone_for(true), [], "the node may be heard again");
+    assert_eq!(presence.take_departed(true), [], "the node may be heard again");
     presence.apply(PresenceEvent::Opened { holder: elsewhere(1), user: bea.id }, None);
     advance(Duration::from_secs(1)).await;
-    assert_eq!(presence.take_gone_for(true), [ana.id]);
+    assert_eq!(presence.take_departed(true), [ana.id]);
 }
 
 #[tokio::test(start_paused = true)]

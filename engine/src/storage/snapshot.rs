@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The number of records that one sweep removes at once, so that others do not wait for long behind it.
-const SWEEPINGS: usize = 512;
+const EXPIRED_LIMIT: usize = 512;
 
 /// A batch of what has expired and is still stored. After it is removed, the next batch can be looked for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -247,15 +247,15 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
-    pub fn sweepings(&self) -> Result<ExpiredBatch, StoreError> {
-        let mut sweepings = ExpiredBatch::default();
+    pub fn expired_batch(&self) -> Result<ExpiredBatch, StoreError> {
+        let mut batch = ExpiredBatch::default();
         for found in self.read.open_table(USERS_ACTIVE)?.iter()? {
             let (id, at) = found?;
-            if sweepings.users.len() < SWEEPINGS && self.in_use.of_user(Timestamp(at.value())) {
-                sweepings.users.push(UserId::from_bytes(id.value()));
+            if batch.users.len() < EXPIRED_LIMIT && self.in_use.of_user(Timestamp(at.value())) {
+                batch.users.push(UserId::from_bytes(id.value()));
             }
         }
-        let (events, mut left) = (self.events()?, SWEEPINGS);
+        let (events, mut left) = (self.events()?, EXPIRED_LIMIT);
         for found in self.read.open_table(CHATS_ACTIVE)?.iter()? {
             let (id, at) = found?;
             if left == 0 {
@@ -271,7 +271,7 @@ impl Snapshot {
                 let gone = expired || self.expiry.of_event(at);
                 // An event whose time is in the future was stored before the clock was set back. It is removed with the
                 // events after it.
-                if left == 0 || ahead == SWEEPINGS || !(gone || at > self.expiry.now) {
+                if left == 0 || ahead == EXPIRED_LIMIT || !(gone || at > self.expiry.now) {
                     break false;
                 }
                 if gone {
@@ -283,13 +283,13 @@ impl Snapshot {
                 }
             };
             let chat = ChatId::from_bytes(chat);
-            sweepings.events.extend(through.map(|through| (chat, through)));
+            batch.events.extend(through.map(|through| (chat, through)));
             if expired && is_empty {
                 left = left.saturating_sub(1);
-                sweepings.chats.push(chat);
+                batch.chats.push(chat);
             }
         }
-        Ok(sweepings)
+        Ok(batch)
     }
 
     /// Returns the next events of a chat after a sequence number, oldest first: at most `limit`, and no more once they

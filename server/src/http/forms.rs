@@ -13,7 +13,7 @@ use axum::{
 };
 use domain::{
     Problem, UserId,
-    frame::{Ask, FRAME_LIMIT, ServerFrame},
+    frame::{ClientCommand, FRAME_LIMIT, ServerFrame},
     page::{Notice, RefusedForm},
 };
 use engine::Caller;
@@ -109,7 +109,7 @@ pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Respon
         return error::plain(Problem::FrameTooLarge);
     };
     let done = async {
-        let ask: Ask = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
+        let ask: ClientCommand = serde_json::from_slice(&body).map_err(|_| Problem::BadFrame)?;
         state.engine.execute(Caller { user: user?, address }, ask.check()?).await
     };
     match done.await {

@@ -7,7 +7,9 @@ use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 
 use axum::http::StatusCode;
 use domain::{Problem, Seq};
-use engine::{Engine, limits::Caps, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics};
+use engine::{
+    Engine, limits::Quotas, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, prometheus_text},
@@ -121,7 +123,7 @@ pub struct Observed {
     /// The database file.
     pub database: PathBuf,
     /// The quotas, shown beside what they limit.
-    pub caps: Caps,
+    pub quotas: Quotas,
     /// When the server was started.
     pub started_at: SystemTime,
 }
@@ -157,7 +159,7 @@ impl Collector for Observed {
         gauge(
             "qchat_max_connections",
             "Number of WebSocket connections that may be open (--max-sockets).",
-            count(self.caps.sockets),
+            count(self.quotas.sockets),
         )?;
         let is_ready = self.readiness.reasons().is_empty();
         gauge(
@@ -173,7 +175,7 @@ impl Collector for Observed {
         gauge(
             "qchat_max_storage_bytes",
             "Size that all stored records may have in bytes (--max-storage).",
-            self.caps.storage,
+            self.quotas.storage,
         )?;
         gauge(
             "qchat_database_bytes",

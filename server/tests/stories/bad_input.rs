@@ -2,7 +2,7 @@
 
 use domain::{
     ChatId, Problem,
-    frame::{Ask, ClientFrame, FRAME_LIMIT, ServerFrame, VERSION, WATCH_LIMIT},
+    frame::{ClientCommand, ClientFrame, FRAME_LIMIT, ServerFrame, VERSION, WATCH_LIMIT},
     id::ID_BYTES,
     text::{BODY_LIMIT, NICKNAME_LIMIT},
 };
@@ -156,7 +156,7 @@ async fn texts_are_checked_by_the_server_whatever_the_client_does() {
         ("a\nb", Problem::NicknameNotPlain),
         (&"x".repeat(NICKNAME_LIMIT + 1), Problem::NicknameTooLong),
     ] {
-        let command = Ask::SetNickname { nickname: nickname.to_owned() };
+        let command = ClientCommand::SetNickname { nickname: nickname.to_owned() };
         client.send(&ClientFrame::Do { request: 77, command }).await;
         assert_eq!(client.answer(77).await, Err(problem));
     }
@@ -203,7 +203,7 @@ async fn a_thousand_renames_in_a_row_are_one_line_and_hold_no_reader_up() {
         watching.timeline(history)
     };
     for request in 0..1_000_u64 {
-        let command = Ask::SetNickname { nickname: format!("Ana {request}") };
+        let command = ClientCommand::SetNickname { nickname: format!("Ana {request}") };
         restless.send(&ClientFrame::Do { request: 5_000 + request, command }).await;
         if request % 16 == 15 {
             restless.answer(5_000 + request).await.unwrap();
@@ -224,15 +224,15 @@ async fn names_that_would_deceive_are_refused_and_those_of_every_script_are_take
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut client = ana.watch(chat).await;
     for deceiving in ["Ana\u{202e}", "\u{2066}Ana", "A\u{200b}na", "Ana\u{feff}", "\u{200f}Ana", "Ana\u{0}"] {
-        let nickname = Ask::SetNickname { nickname: deceiving.to_owned() };
+        let nickname = ClientCommand::SetNickname { nickname: deceiving.to_owned() };
         assert_eq!(client.do_it(nickname).await, Err(Problem::NicknameNotPlain), "{deceiving:?}");
-        let title = Ask::EditTitle { chat, title: deceiving.to_owned() };
+        let title = ClientCommand::EditTitle { chat, title: deceiving.to_owned() };
         assert_eq!(client.do_it(title).await, Err(Problem::TitleNotPlain), "{deceiving:?}");
     }
     for name in ["آنا‌ماریا", "אנה", "अन्ना", "安娜", "👩‍🚀🏳️‍🌈", "e\u{301}\u{302}", "<script>&amp;"]
     {
-        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
-        client.do_it(Ask::EditTitle { chat, title: name.to_owned() }).await.unwrap();
+        client.do_it(ClientCommand::SetNickname { nickname: name.to_owned() }).await.unwrap();
+        client.do_it(ClientCommand::EditTitle { chat, title: name.to_owned() }).await.unwrap();
         let page = ana.get(&format!("/chat/{chat}")).await.text;
         let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         assert!(page.contains(&format!(">{escaped}</h1>")), "{name}: {page}");

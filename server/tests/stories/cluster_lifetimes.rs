@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{ChatId, frame::Ask};
+use domain::{ChatId, frame::ClientCommand};
 use reqwest::StatusCode;
 use tokio::time::sleep;
 
@@ -56,7 +56,7 @@ async fn what_is_in_use_is_there_when_nats_was_away_for_longer_than_its_lifetime
         let person = Person::arrive(node.address).await;
         let (chat, _) = start_chat(&person).await;
         let mut client = person.watch(chat).await;
-        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
+        client.do_it(ClientCommand::SetNickname { nickname: name.to_owned() }).await.unwrap();
         open.push(Open { name, person, chat, client });
     }
     cluster.nats.kill(0);

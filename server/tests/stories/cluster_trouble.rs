@@ -730,7 +730,7 @@ async fn what_was_removed_or_has_expired_is_gone_from_all_nodes_and_from_all_tha
 
     // Two intervals, and some time to make them.
     const BOUND: Duration = Duration::from_secs(20);
-    let removal = domain::frame::Ask::RemoveMessage { chat: talk.chat, message: talk.newest };
+    let removal = domain::frame::ClientCommand::RemoveMessage { chat: talk.chat, message: talk.newest };
     talk.client.do_it(removal).await.unwrap();
     let removed_at = Instant::now();
     wait("what was removed is gone", async || where_is(REMOVED).await.is_empty()).await;

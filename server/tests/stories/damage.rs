@@ -71,7 +71,7 @@ fn fill(store: &Store) {
 fn use_it(store: &Store) -> Result<u64, StoreError> {
     let view = store.read(Timestamp(1))?;
     view.log()?;
-    view.sweepings()?;
+    view.expired_batch()?;
     let mut there = 0;
     for kept in view.chats()? {
         for event in view.events_after(kept.value.id, Seq::ZERO, 10_000)? {

@@ -146,7 +146,7 @@ async fn what_an_operator_watches_is_there() {
 
 #[tokio::test]
 async fn a_form_that_is_sent_twice_starts_one_chat() {
-    let server = TestServer::start_by(|settings| settings.caps.user_chats = 2).await;
+    let server = TestServer::start_by(|settings| settings.quotas.user_chats = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let page = ana.get("/").await.text;
     let (_, id) = page.split_once("name=\"id\" value=\"").unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     Answer, EventKind, Problem, User, UserId,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
     id::ID_BYTES,
 };
 use reqwest::StatusCode;
@@ -17,7 +17,7 @@ async fn two_people(server: &TestServer) -> [(Person, Client); 2] {
     for name in ["Ana", "Bea"] {
         let person = server.person().await;
         let mut client = person.connect().await;
-        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
+        client.do_it(ClientCommand::SetNickname { nickname: name.to_owned() }).await.unwrap();
         assert_eq!(client.invites().await, []);
         people.push((person, client));
     }
@@ -27,8 +27,8 @@ async fn two_people(server: &TestServer) -> [(Person, Client); 2] {
 /// The interval of heartbeats, with which a changed invite is sent at the latest.
 const BEAT: Duration = Duration::from_secs(domain::frame::BEAT_SECONDS);
 
-fn decline(chat: domain::ChatId) -> Ask {
-    Ask::AnswerInvite { chat, answer: Answer::Decline }
+fn decline(chat: domain::ChatId) -> ClientCommand {
+    ClientCommand::AnswerInvite { chat, answer: Answer::Decline }
 }
 
 #[tokio::test]
@@ -87,7 +87,7 @@ async fn a_third_person_cannot_enter_whatever_they_send() {
         assert_eq!(eve.submit(path, &form).await.status, StatusCode::FORBIDDEN, "{path}");
     }
     // Its owner cannot make it public either.
-    let listed = Ask::SetVisibility { chat, visibility: domain::Visibility::Public };
+    let listed = ClientCommand::SetVisibility { chat, visibility: domain::Visibility::Public };
     assert_eq!(ana.connect().await.do_it(listed).await, Err(Problem::ChatOfTwo));
     let history = ana.connect().await.watch(chat, None).await.unwrap();
     assert_eq!(history.events.len(), 1, "nothing of it was stored");
@@ -127,7 +127,7 @@ async fn an_invite_survives_a_restart_and_a_rename_shows_in_it() {
     let [(ana, mut ana_here), (bea, mut bea_here)] = two_people(&server).await;
     let chat = ana.chat_privately(bea_here.me.id).await.1.unwrap();
     assert_eq!(bea_here.invites().await.len(), 1);
-    ana_here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
     let told = tokio::time::timeout(BEAT / 2, bea_here.invites()).await.unwrap();
     assert_eq!(told[0].from.nickname.as_str(), "Anna");
     let server = server.restart().await;
@@ -176,7 +176,7 @@ async fn open_invites_to_a_user_are_limited() {
     assert_eq!(near.chat_privately(bea.me.id).await.0, StatusCode::SEE_OTHER);
     while bea.invites().await.len() <= invites {}
     let User { nickname, .. } = bea.me.clone();
-    bea.do_it(Ask::SetNickname { nickname: nickname.to_string() }).await.unwrap();
+    bea.do_it(ClientCommand::SetNickname { nickname: nickname.to_string() }).await.unwrap();
 }
 
 #[tokio::test]

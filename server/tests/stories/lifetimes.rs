@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use domain::{Lifetimes, Problem, Span, User, frame::Ask};
+use domain::{Lifetimes, Problem, Span, User, frame::ClientCommand};
 use reqwest::StatusCode;
 use server::backup;
 use tokio::task::spawn_blocking;
@@ -91,7 +91,7 @@ async fn a_nickname_is_kept_by_an_open_page_and_forgotten_without_one() {
     let (ana, bea) = (server.person().await, server.person().await);
     let (mut here, mut gone) = (ana.connect().await, bea.connect().await);
     for (client, name) in [(&mut here, "Ana"), (&mut gone, "Bea")] {
-        client.do_it(Ask::SetNickname { nickname: name.to_owned() }).await.unwrap();
+        client.do_it(ClientCommand::SetNickname { nickname: name.to_owned() }).await.unwrap();
     }
     let was_called = |client: &Client| client.me.nickname.to_string();
     assert_eq!(was_called(&bea.connect().await), "Bea");

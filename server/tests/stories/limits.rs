@@ -8,7 +8,7 @@ use std::{
 
 use domain::{
     Event, Problem, Seq, Span,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
 };
 use engine::limits::Rate;
 use futures_util::future::join_all;
@@ -55,7 +55,7 @@ async fn messages_that_come_too_fast_are_refused_in_order_and_others_go_on() {
     }
     let mut there = bea.watch(chat).await;
     there.post(chat, client_id(0), "somebody else").await.unwrap();
-    here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    here.do_it(ClientCommand::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
     let page = ana.get(&format!("/chat/{chat}")).await.text;
     assert!(page.contains("message 4") && !page.contains("message 5") && page.contains("somebody else"));
 }
@@ -111,11 +111,11 @@ async fn renames_and_invites_have_limits_too() {
     let mut here = ana.watch(chat).await;
     let there = bea.watch(chat).await;
     // The first rename was made by the form that started the chat.
-    here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    here.do_it(ClientCommand::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
     for ask in [
-        Ask::SetNickname { nickname: "Anne".to_owned() },
-        Ask::EditTitle { chat, title: "Tea at five".to_owned() },
-        Ask::SetVisibility { chat, visibility: domain::Visibility::Private },
+        ClientCommand::SetNickname { nickname: "Anne".to_owned() },
+        ClientCommand::EditTitle { chat, title: "Tea at five".to_owned() },
+        ClientCommand::SetVisibility { chat, visibility: domain::Visibility::Private },
     ] {
         assert!(matches!(here.do_it(ask).await, Err(Problem::TooFast { .. })));
     }
@@ -161,7 +161,7 @@ async fn an_address_has_a_limit_for_all_clients_that_share_it() {
 
 #[tokio::test]
 async fn sockets_of_a_session_are_limited_and_closing_one_makes_room() {
-    let server = start(|settings| settings.caps.session_sockets = 2).await;
+    let server = start(|settings| settings.quotas.session_sockets = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let (one, _other) = (ana.connect().await, ana.connect().await);
     let wire = open(handshake(server.address(), Some(&ana.cookie))).await.unwrap();
@@ -184,7 +184,7 @@ async fn sockets_of_a_session_are_limited_and_closing_one_makes_room() {
 
 #[tokio::test]
 async fn a_server_that_has_enough_sockets_takes_no_more() {
-    let server = start(|settings| settings.caps.sockets = 2).await;
+    let server = start(|settings| settings.quotas.sockets = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let _open = (ana.connect().await, ana.connect().await);
     let Err(Error::Http(refused)) = open(handshake(server.address(), Some(&bea.cookie))).await else {
@@ -196,7 +196,7 @@ async fn a_server_that_has_enough_sockets_takes_no_more() {
 
 #[tokio::test]
 async fn a_full_chat_lets_in_only_its_members() {
-    let server = start(|settings| settings.caps.members = 2).await;
+    let server = start(|settings| settings.quotas.members = 2).await;
     let (ana, bea, cy) = (server.person().await, server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
     let _here = (ana.watch(chat).await, bea.watch(chat).await);
@@ -215,7 +215,7 @@ async fn a_full_chat_lets_in_only_its_members() {
 
 #[tokio::test]
 async fn chats_of_a_user_are_limited_and_others_have_theirs() {
-    let server = start(|settings| settings.caps.user_chats = 2).await;
+    let server = start(|settings| settings.quotas.user_chats = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     ana.start_chat("Ana", "one").await;
     ana.start_chat("Ana", "two").await;
@@ -251,7 +251,7 @@ async fn messages_behind_a_refused_one_wait_until_it_is_sent_again() {
 
 #[tokio::test]
 async fn many_chats_at_once_are_as_few_as_one_after_the_other() {
-    let server = start(|settings| settings.caps.user_chats = 2).await;
+    let server = start(|settings| settings.quotas.user_chats = 2).await;
     let ana = server.person().await;
     let forms: Vec<_> =
         (1..=8).map(|number| [("nickname", "Ana"), ("title", ["a", "b"][number % 2])]).collect();
@@ -264,7 +264,7 @@ async fn many_chats_at_once_are_as_few_as_one_after_the_other() {
 async fn chats_that_have_ended_make_room_for_others() {
     let second = Span::seconds(1);
     let server = start(|settings| {
-        settings.caps.user_chats = 1;
+        settings.quotas.user_chats = 1;
         settings.lifetimes.chat = second;
         // Whether it has been swept does not matter.
         settings.sweep_interval = Span::seconds(3_600);
@@ -285,7 +285,7 @@ async fn chats_that_have_ended_make_room_for_others() {
 async fn when_there_is_no_room_it_is_said_and_room_comes_by_itself() {
     const ENOUGH: u64 = 20_000;
     let server = start(|settings| {
-        settings.caps.storage = ENOUGH;
+        settings.quotas.storage = ENOUGH;
         settings.lifetimes.message = Span::seconds(2);
     })
     .await;
@@ -305,7 +305,7 @@ async fn when_there_is_no_room_it_is_said_and_room_comes_by_itself() {
     assert!(refused.text.contains("value=\"another\""), "what was written is there");
     // Removals still work.
     for Event { seq: message, .. } in here.events(2).await {
-        here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+        here.do_it(ClientCommand::RemoveMessage { chat, message }).await.unwrap();
     }
     here.post(chat, client_id(900), &text).await.unwrap();
     let again = async {
@@ -366,7 +366,7 @@ async fn pages_that_are_loaded_too_fast_say_when_to_come_back_and_others_are_ser
 
 #[tokio::test]
 async fn a_session_stores_its_share_and_others_have_theirs() {
-    let server = start(|settings| settings.caps.session_storage = NonZeroU32::new(10_000)).await;
+    let server = start(|settings| settings.quotas.session_storage = NonZeroU32::new(10_000)).await;
     let (ana, bea) = (server.person().await, server.person().await);
     let chat = ana.start_chat("Ana", "Tea").await;
     let (mut here, mut there) = (ana.watch(chat).await, bea.watch(chat).await);

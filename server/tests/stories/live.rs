@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use domain::{
     ChatId, Epoch, Event, Problem, Seq,
-    frame::{Ask, BEAT_SECONDS, ClientFrame, Cursor, RESUME_EVENTS, Reached, ServerFrame, VERSION},
+    frame::{BEAT_SECONDS, ClientCommand, ClientFrame, Cursor, RESUME_EVENTS, Reached, ServerFrame, VERSION},
     id::ID_BYTES,
     page::PAGE_EVENTS,
     timeline::Applied,
@@ -271,7 +271,8 @@ async fn requests_sent_at_once_are_answered_in_order() {
     let mut breath = vec![ClientFrame::Hello { version: VERSION }, ClientFrame::Watch { chat, after: None }];
     // Their answers are more than one batch holds.
     breath.extend((0..MANY).map(|_| ClientFrame::Earlier { chat: NO_CHAT, before: Seq(1) }));
-    let command = Ask::Post { chat, client_id: client_id(1), body: "hello".to_owned(), waited_millis: 0 };
+    let command =
+        ClientCommand::Post { chat, client_id: client_id(1), body: "hello".to_owned(), waited_millis: 0 };
     breath.push(ClientFrame::Do { request: 1, command });
     for frame in &breath {
         wire.feed(Message::text(serde_json::to_string(frame).unwrap())).await.unwrap();

@@ -2,7 +2,7 @@
 
 use domain::{
     Change, ChatId, Event, EventKind, Lobby, Problem, Seq, Title, Visibility,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
     lobby::{LISTINGS_LIMIT, LobbyQuery},
 };
 use engine::clock;
@@ -29,14 +29,14 @@ async fn public_chats_come_change_and_go_while_a_user_looks() {
     // Chats with members come first.
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["First", "Second"]).await;
     assert_eq!((lobby.listings[0].members, lobby.listings[0].faces[0].nickname.as_str()), (1, "Ana"));
-    here.do_it(Ask::EditTitle { chat: first, title: "The first".to_owned() }).await.unwrap();
+    here.do_it(ClientCommand::EditTitle { chat: first, title: "The first".to_owned() }).await.unwrap();
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["The first", "Second"]).await;
     here.post(first, client_id(1), "hello").await.unwrap();
     looking.until_lobby(&mut lobby, |lobby| lobby.listings[0].said_at.is_some()).await;
-    here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Private }).await.unwrap();
+    here.do_it(ClientCommand::SetVisibility { chat: first, visibility: Visibility::Private }).await.unwrap();
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second"]).await;
     assert_eq!(lobby.counts.chats, 2, "private chats count, and are not named");
-    here.do_it(Ask::SetVisibility { chat: first, visibility: Visibility::Public }).await.unwrap();
+    here.do_it(ClientCommand::SetVisibility { chat: first, visibility: Visibility::Public }).await.unwrap();
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["The first", "Second"]).await;
     drop(here);
     looking.until_lobby(&mut lobby, |lobby| titles(lobby) == ["Second", "The first"]).await;
@@ -125,7 +125,7 @@ async fn thousands_of_chats_cost_a_page_what_it_sees_of_them() {
     for number in 0..400 {
         pace.tick().await;
         let chat = lobby.listings[number % 50].id;
-        editing.do_it(Ask::EditTitle { chat, title: format!("New {number}") }).await.unwrap();
+        editing.do_it(ClientCommand::EditTitle { chat, title: format!("New {number}") }).await.unwrap();
     }
     ana.start_chat("Ana", "The end").await;
     let mut told = 0;
@@ -179,7 +179,7 @@ async fn filtered_lists_of_a_session_are_limited_and_the_session_is_told() {
 
 #[tokio::test]
 async fn a_user_who_starts_many_chats_has_a_few_in_the_list_and_all_are_found() {
-    let server = TestServer::start_by(|settings| settings.caps.listed = 2).await;
+    let server = TestServer::start_by(|settings| settings.quotas.listed = 2).await;
     let (ana, bea) = (server.person().await, server.person().await);
     for number in 1..=6 {
         ana.start_chat("Ana", &format!("Chat {number}")).await;

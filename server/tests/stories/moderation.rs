@@ -2,7 +2,7 @@
 
 use domain::{
     ChatId, EventKind, Problem, RemovedBy, Roster, Seq, UserId,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame},
+    frame::{ClientCommand, ClientFrame, Cursor, ServerFrame},
 };
 use reqwest::StatusCode;
 
@@ -23,8 +23,8 @@ fn refused(frame: &ServerFrame) -> Option<Problem> {
     }
 }
 
-fn remove(chat: ChatId, person: UserId) -> Ask {
-    Ask::SetRemoved { chat, person, is_removed: true }
+fn remove(chat: ChatId, person: UserId) -> ClientCommand {
+    ClientCommand::SetRemoved { chat, person, is_removed: true }
 }
 
 #[tokio::test]
@@ -35,8 +35,8 @@ async fn what_a_removed_message_said_is_nowhere() {
     let message = bea_here.post(chat, client_id(1), "a secret told to all").await.unwrap();
     let eve = server.person().await;
     let mut eve_here = eve.watch(chat).await;
-    assert_eq!(eve_here.do_it(Ask::RemoveMessage { chat, message }).await, Err(Problem::NotOwner));
-    bea_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    assert_eq!(eve_here.do_it(ClientCommand::RemoveMessage { chat, message }).await, Err(Problem::NotOwner));
+    bea_here.do_it(ClientCommand::RemoveMessage { chat, message }).await.unwrap();
     let seen = ana_here.events(2).await;
     assert_eq!(seen[1].kind, EventKind::MessageRemoved { message, by: RemovedBy::Author });
     assert_eq!(seen[1].prev, seen[0].seq);
@@ -62,7 +62,7 @@ async fn a_message_that_was_removed_is_not_brought_back_by_a_late_retry() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
     let message = bea_here.post(chat, client_id(1), "no").await.unwrap();
-    ana_here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    ana_here.do_it(ClientCommand::RemoveMessage { chat, message }).await.unwrap();
     assert_eq!(bea_here.post(chat, client_id(1), "no").await, Ok(message));
     bea_here.post(chat, client_id(2), "yes").await.unwrap();
     assert_eq!(bodies(&bea_here.events(3).await), ["no", "yes"], "once, and before it was removed");
@@ -95,8 +95,11 @@ async fn a_removed_user_is_out_on_every_page_and_finds_no_way_back_in() {
     bea_here.send(&ClientFrame::Typing { chat }).await;
     assert_eq!(bea_here.post(chat, client_id(2), "after").await, Err(Problem::Removed));
     let others = ana_here.post(chat, client_id(9), "the owner").await.unwrap();
-    assert_eq!(bea_here.do_it(Ask::RemoveMessage { chat, message: others }).await, Err(Problem::Removed));
-    let back = Ask::SetRemoved { chat, person: id, is_removed: false };
+    assert_eq!(
+        bea_here.do_it(ClientCommand::RemoveMessage { chat, message: others }).await,
+        Err(Problem::Removed)
+    );
+    let back = ClientCommand::SetRemoved { chat, person: id, is_removed: false };
     assert_eq!(bea_here.do_it(back.clone()).await, Err(Problem::Removed));
     let page = bea.get(&format!("/chat/{chat}")).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN);
@@ -117,7 +120,7 @@ async fn a_readmitted_user_is_there_as_before() {
     let (chat, (_, mut ana_here), (bea, bea_here)) = two_in_a_chat(&server).await;
     let person = bea_here.me.id;
     ana_here.do_it(remove(chat, person)).await.unwrap();
-    ana_here.do_it(Ask::SetRemoved { chat, person, is_removed: false }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetRemoved { chat, person, is_removed: false }).await.unwrap();
     let mut bea_here = bea.watch(chat).await;
     let roster = |frame: &ServerFrame| match frame {
         ServerFrame::Roster { roster: Roster { count, .. }, .. } => Some(*count),
@@ -131,7 +134,7 @@ async fn a_readmitted_user_is_there_as_before() {
 async fn in_a_locked_chat_other_users_are_refused_by_socket_and_by_form() {
     let server = TestServer::start().await;
     let (chat, (ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
-    let lock = Ask::SetLock { chat, is_locked: true };
+    let lock = ClientCommand::SetLock { chat, is_locked: true };
     assert_eq!(bea_here.do_it(lock.clone()).await, Err(Problem::NotOwner));
     ana_here.do_it(lock).await.unwrap();
     assert_eq!(bea_here.post(chat, client_id(1), "hello").await, Err(Problem::ChatLocked));
@@ -167,17 +170,17 @@ async fn a_hidden_user_does_not_learn_of_it_and_cannot_invite() {
     assert_eq!(other_tab.find(hidden).await, []);
     assert_eq!(other_tab.invites().await, []);
     let (me, person) = (ana_here.me.id, bea_here.me.id);
-    ana_here.do_it(Ask::SetHidden { person, is_hidden: true }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetHidden { person, is_hidden: true }).await.unwrap();
     assert_eq!(other_tab.find(hidden).await, [person], "on every page");
     assert_eq!(
-        ana_here.do_it(Ask::SetHidden { person: me, is_hidden: true }).await,
+        ana_here.do_it(ClientCommand::SetHidden { person: me, is_hidden: true }).await,
         Err(Problem::OnlyOthers)
     );
     let (status, chat) = bea.chat_privately(me).await;
     assert_eq!(status, StatusCode::SEE_OTHER, "as if nothing were");
     let page = ana.get("/").await.text;
     assert!(!page.contains("wants to chat with you privately"), "{page}");
-    ana_here.do_it(Ask::SetHidden { person, is_hidden: false }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetHidden { person, is_hidden: false }).await.unwrap();
     assert_eq!(other_tab.find(hidden).await, []);
     assert_eq!(other_tab.invites().await[0].chat, chat.unwrap(), "and what they asked is there again");
 }
@@ -277,12 +280,12 @@ async fn a_lock_is_never_refused_for_what_was_done_before_it() {
     let (chat, (_, mut ana_here), (_, mut bea_here)) = two_in_a_chat(&server).await;
     bea_here.post(chat, client_id(1), "here I am").await.unwrap();
     for number in 0..12_u8 {
-        let ask = Ask::SetRemoved { chat, person: bea_here.me.id, is_removed: number % 2 == 0 };
+        let ask = ClientCommand::SetRemoved { chat, person: bea_here.me.id, is_removed: number % 2 == 0 };
         let removed = ana_here.do_it(ask).await;
         assert_eq!(removed.is_ok(), number < 10, "{number}: {removed:?}");
-        let _ = ana_here.do_it(Ask::EditTitle { chat, title: format!("Title {number}") }).await;
+        let _ = ana_here.do_it(ClientCommand::EditTitle { chat, title: format!("Title {number}") }).await;
     }
-    ana_here.do_it(Ask::SetLock { chat, is_locked: true }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetLock { chat, is_locked: true }).await.unwrap();
 }
 
 #[tokio::test]
@@ -304,7 +307,7 @@ async fn newcomers_are_removed_with_all_their_messages_and_earlier_members_stay(
     // One of them has left already.
     let gone = raiders.pop().unwrap().0;
     bea_here.post(chat, client_id(2), "meanwhile").await.unwrap();
-    let newcomers = Ask::RemoveNewcomers { chat, seconds: 600 };
+    let newcomers = ClientCommand::RemoveNewcomers { chat, seconds: 600 };
     assert_eq!(bea_here.do_it(newcomers.clone()).await, Err(Problem::NotOwner));
     let at = ana_here.do_it(newcomers).await.unwrap();
     let removed = |frame: &ServerFrame| match frame {
@@ -336,7 +339,7 @@ async fn a_removed_user_takes_back_their_messages_from_the_page_that_says_so() {
     let first = bea_here.post(chat, client_id(1), "one by one").await.unwrap();
     bea_here.post(chat, client_id(2), "all at once").await.unwrap();
     ana_here.do_it(remove(chat, bea_here.me.id)).await.unwrap();
-    bea_here.do_it(Ask::RemoveMessage { chat, message: first }).await.unwrap();
+    bea_here.do_it(ClientCommand::RemoveMessage { chat, message: first }).await.unwrap();
     let page = bea.get(&format!("/chat/{chat}")).await;
     assert_eq!(page.status, StatusCode::FORBIDDEN);
     assert!(page.text.contains("action=\"/api/remove_own\""), "{}", page.text);
@@ -347,7 +350,10 @@ async fn a_removed_user_takes_back_their_messages_from_the_page_that_says_so() {
     let history = server.person().await.connect().await.watch(chat, None).await.unwrap();
     assert_eq!(bodies(&history.events), Vec::<String>::new());
     // After being readmitted, they do not post it again by a late retry.
-    ana_here.do_it(Ask::SetRemoved { chat, person: bea_here.me.id, is_removed: false }).await.unwrap();
+    ana_here
+        .do_it(ClientCommand::SetRemoved { chat, person: bea_here.me.id, is_removed: false })
+        .await
+        .unwrap();
     bea_here.post(chat, client_id(2), "all at once").await.unwrap();
     let history = ana_here.watch(chat, None).await.unwrap();
     assert_eq!(bodies(&history.events), Vec::<String>::new());
@@ -357,13 +363,13 @@ async fn a_removed_user_takes_back_their_messages_from_the_page_that_says_so() {
 async fn in_a_locked_chat_names_stay_and_no_newcomer_is_named() {
     let server = TestServer::start().await;
     let (chat, (_, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
-    bea_here.do_it(Ask::SetNickname { nickname: "Bea".to_owned() }).await.unwrap();
-    ana_here.do_it(Ask::SetLock { chat, is_locked: true }).await.unwrap();
-    bea_here.do_it(Ask::SetNickname { nickname: "a word".to_owned() }).await.unwrap();
-    ana_here.do_it(Ask::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
+    bea_here.do_it(ClientCommand::SetNickname { nickname: "Bea".to_owned() }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetLock { chat, is_locked: true }).await.unwrap();
+    bea_here.do_it(ClientCommand::SetNickname { nickname: "a word".to_owned() }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetNickname { nickname: "Anna".to_owned() }).await.unwrap();
     let cy = server.person().await;
     let mut cy_here = cy.watch(chat).await;
-    cy_here.do_it(Ask::SetNickname { nickname: "another word".to_owned() }).await.unwrap();
+    cy_here.do_it(ClientCommand::SetNickname { nickname: "another word".to_owned() }).await.unwrap();
     let _other_tab = bea.watch(chat).await;
     let seen = async || server.person().await.watch(chat).await.find(names).await;
     let mut named = seen().await;
@@ -372,7 +378,7 @@ async fn in_a_locked_chat_names_stay_and_no_newcomer_is_named() {
     let page = cy.get(&format!("/chat/{chat}")).await.text;
     let (html, _) = page.split_once("</html>").unwrap();
     assert!(!html.contains("a word"), "{html}");
-    ana_here.do_it(Ask::SetLock { chat, is_locked: false }).await.unwrap();
+    ana_here.do_it(ClientCommand::SetLock { chat, is_locked: false }).await.unwrap();
     let (_, named) = seen().await;
     for name in ["Anna", "a word", "another word"] {
         assert!(named.iter().any(|named| named == name), "{name}: {named:?}");
@@ -385,15 +391,15 @@ async fn the_name_of_a_user_who_was_never_in_a_chat_is_not_told_there() {
     let (chat, (_ana, mut ana_here), (bea, mut bea_here)) = two_in_a_chat(&server).await;
     let cy = server.person().await;
     let mut cy_here = cy.connect().await;
-    cy_here.do_it(Ask::SetNickname { nickname: "Cy Secret".to_owned() }).await.unwrap();
-    bea_here.do_it(Ask::SetNickname { nickname: "Bea Known".to_owned() }).await.unwrap();
+    cy_here.do_it(ClientCommand::SetNickname { nickname: "Cy Secret".to_owned() }).await.unwrap();
+    bea_here.do_it(ClientCommand::SetNickname { nickname: "Bea Known".to_owned() }).await.unwrap();
     let stranger = server.person().await;
     let about = async |person: UserId| stranger.get(&format!("/chat/{chat}?person={person}")).await;
     let page = about(cy_here.me.id).await;
     assert_eq!(page.status, StatusCode::OK);
     assert!(!page.text.contains("Cy Secret") && !page.text.contains("<dialog"), "{}", page.text);
     let person = cy_here.me.id;
-    for ask in [remove(chat, person), Ask::RemovePerson { chat, person }] {
+    for ask in [remove(chat, person), ClientCommand::RemovePerson { chat, person }] {
         assert_eq!(ana_here.do_it(ask.clone()).await, Err(Problem::UserGone), "{ask:?}");
         assert_eq!(bea_here.do_it(ask).await, Err(Problem::NotOwner));
     }

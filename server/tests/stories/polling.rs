@@ -2,7 +2,7 @@
 
 use domain::{
     EventKind, Problem,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
     page::Page,
 };
 use reqwest::{
@@ -37,7 +37,12 @@ async fn commands_sent_by_requests_are_done_once_and_seen_by_all() {
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut bea = server.person().await.watch(chat).await;
-    let post = Ask::Post { chat, client_id: client_id(1), body: "by a request".to_owned(), waited_millis: 0 };
+    let post = ClientCommand::Post {
+        chat,
+        client_id: client_id(1),
+        body: "by a request".to_owned(),
+        waited_millis: 0,
+    };
     let post = serde_json::to_string(&post).unwrap();
     let (status, first) = ask(&ana, &post).await;
     assert_eq!(status, StatusCode::OK);

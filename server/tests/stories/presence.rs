@@ -2,7 +2,7 @@
 
 use domain::{
     Roster,
-    frame::{Ask, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, ServerFrame},
 };
 
 use engine::presence::TYPING;
@@ -55,7 +55,7 @@ async fn two_tabs_are_one_member_who_stays_until_the_last_is_closed() {
     drop(tabs.0);
     // A rename is the next change that is visible: closing one of two tabs was not.
     let mut other_tab = tabs.1;
-    let command = Ask::SetNickname { nickname: "Beatrice".to_owned() };
+    let command = ClientCommand::SetNickname { nickname: "Beatrice".to_owned() };
     other_tab.send(&ClientFrame::Do { request: 1, command }).await;
     until_members_are(&mut watching, &mut roster, &["Ana", "Beatrice"]).await;
     assert_eq!(roster.members.len(), 2);
@@ -77,7 +77,11 @@ async fn a_reload_is_not_seen_by_others() {
     let _reloaded = bea.watch(chat).await;
     let version = roster.version;
     let mut cy = server.person().await.connect().await;
-    cy.send(&ClientFrame::Do { request: 1, command: Ask::SetNickname { nickname: "Cy".to_owned() } }).await;
+    cy.send(&ClientFrame::Do {
+        request: 1,
+        command: ClientCommand::SetNickname { nickname: "Cy".to_owned() },
+    })
+    .await;
     cy.answer(1).await.unwrap();
     cy.watch(chat, None).await;
     until_members_are(&mut watching, &mut roster, &["Ana", "Bea", "Cy"]).await;

@@ -2,12 +2,12 @@
 
 use domain::{
     EventKind, Problem, Visibility,
-    frame::{Ask, ClientFrame},
+    frame::{ClientCommand, ClientFrame},
 };
 
 use crate::support::{Client, TestServer, client_id};
 
-async fn ask(client: &mut Client, command: Ask) -> Result<domain::Seq, Problem> {
+async fn ask(client: &mut Client, command: ClientCommand) -> Result<domain::Seq, Problem> {
     client.send(&ClientFrame::Do { request: 4711, command }).await;
     client.answer(4711).await
 }
@@ -19,8 +19,8 @@ async fn the_owner_changes_title_and_visibility_and_all_members_see_it() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut bea = server.person().await.watch(chat).await;
     let mut ana_here = ana.watch(chat).await;
-    ask(&mut ana_here, Ask::EditTitle { chat, title: "Coffee & cake".to_owned() }).await.unwrap();
-    ask(&mut ana_here, Ask::SetVisibility { chat, visibility: Visibility::Private }).await.unwrap();
+    ask(&mut ana_here, ClientCommand::EditTitle { chat, title: "Coffee & cake".to_owned() }).await.unwrap();
+    ask(&mut ana_here, ClientCommand::SetVisibility { chat, visibility: Visibility::Private }).await.unwrap();
     let seen = bea.events(2).await;
     assert!(
         matches!(&seen[0].kind, EventKind::TitleEdited { title, nickname } if title.as_str() == "Coffee & cake" && nickname.as_str() == "Ana")
@@ -38,16 +38,19 @@ async fn other_users_are_refused_whatever_they_send() {
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut bea = server.person().await.watch(chat).await;
     assert_eq!(
-        ask(&mut bea, Ask::EditTitle { chat, title: "Mine".to_owned() }).await,
+        ask(&mut bea, ClientCommand::EditTitle { chat, title: "Mine".to_owned() }).await,
         Err(Problem::NotOwner)
     );
-    let private = Ask::SetVisibility { chat, visibility: Visibility::Private };
+    let private = ClientCommand::SetVisibility { chat, visibility: Visibility::Private };
     assert_eq!(ask(&mut bea, private).await, Err(Problem::NotOwner));
     bea.post(chat, client_id(1), "never mind").await.unwrap();
     assert!(matches!(bea.event().await.kind, EventKind::Posted(_)), "nothing else was stored");
     let mut ana = ana.watch(chat).await;
     for (title, problem) in [(" ", Problem::TitleEmpty), (&"x".repeat(101), Problem::TitleTooLong)] {
-        assert_eq!(ask(&mut ana, Ask::EditTitle { chat, title: title.to_owned() }).await, Err(problem));
+        assert_eq!(
+            ask(&mut ana, ClientCommand::EditTitle { chat, title: title.to_owned() }).await,
+            Err(problem)
+        );
     }
 }
 
@@ -67,7 +70,7 @@ async fn a_rename_is_noted_in_every_chat_of_the_user_and_earlier_messages_keep_t
     let mut tab = ana.watch(here).await;
     let _other_tab = ana.watch(there).await;
     tab.post(here, client_id(1), "as Ana").await.unwrap();
-    ask(&mut tab, Ask::SetNickname { nickname: "Beatrice".to_owned() }).await.unwrap();
+    ask(&mut tab, ClientCommand::SetNickname { nickname: "Beatrice".to_owned() }).await.unwrap();
     tab.post(here, client_id(2), "as Beatrice").await.unwrap();
     tab.post(elsewhere, client_id(3), "the end").await.unwrap();
     let mut renamed = Vec::new();

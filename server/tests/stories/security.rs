@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use domain::{
     Problem,
-    frame::{Ask, ClientFrame},
+    frame::{ClientCommand, ClientFrame},
 };
 
 use crate::support::{
@@ -109,7 +109,7 @@ async fn the_log_has_no_secret_no_address_and_nothing_of_what_was_said() {
     let id = chat.to_string();
     let form = [("chat", &*id), ("client_id", &*client_id(2).to_string()), ("body", "by a form")];
     ana.submit_with("/api/post_message", &form, from_afar).await;
-    here.do_it(Ask::RemoveMessage { chat, message }).await.unwrap();
+    here.do_it(ClientCommand::RemoveMessage { chat, message }).await.unwrap();
     // Failures are logged in more detail than successes.
     here.send(&ClientFrame::Typing { chat: "0000000000000000".parse().unwrap() }).await;
     here.wire.send(Message::text("not a frame, but what was said")).await.unwrap();

@@ -2,7 +2,7 @@
 
 use domain::{
     Problem,
-    frame::Ask,
+    frame::ClientCommand,
     slash::{self, ComposerInput},
     text,
 };
@@ -85,7 +85,7 @@ impl Draft {
             }
             Ok(ComposerInput::Nick(nickname)) => {
                 self.clear(&field);
-                let ask = Ask::SetNickname { nickname: nickname.to_string() };
+                let ask = ClientCommand::SetNickname { nickname: nickname.to_string() };
                 return self.chat.live.ask(ask, move |done| self.restore_refused(text, done.err()));
             }
             Err(problem) => Err(problem),

@@ -2,7 +2,7 @@
 
 use domain::{
     Problem, User,
-    frame::Ask,
+    frame::ClientCommand,
     timeline::{HiddenMessages, Row, RowContent},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
@@ -42,7 +42,7 @@ pub fn HiddenMessagesView(
             <ActionForm
                 action=SetHidden::PATH
                 fields=vec![("person", id.to_string()), ("is_hidden", false.to_string())]
-                ask=Ask::SetHidden {
+                ask=ClientCommand::SetHidden {
                     person: id,
                     is_hidden: false,
                 }

@@ -13,7 +13,7 @@ use std::{
 
 use domain::{
     ChatId, ClientId, Event, Seq, UserId, backoff,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame},
+    frame::{ClientCommand, ClientFrame, Cursor, ServerFrame},
     id::ID_BYTES,
 };
 use rand::Rng;
@@ -197,7 +197,7 @@ impl Client {
     }
 
     fn post(&self, number: u32) -> io::Result<Vec<u8>> {
-        let command = Ask::Post {
+        let command = ClientCommand::Post {
             chat: self.shared.chat,
             client_id: client_id(number),
             body: "x".repeat(BODY_BYTES),

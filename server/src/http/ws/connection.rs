@@ -11,7 +11,7 @@ use domain::{
     frame::{BEAT_SECONDS, COMMANDS_IN_FLIGHT, SILENCE_SECONDS, ServerFrame},
     lobby::LobbyQuery,
 };
-use engine::{Caller, limits::Filtering, lobby::LobbyCursor, presence::OnlineGuard};
+use engine::{Caller, limits::FilterGuard, lobby::LobbyCursor, presence::OnlineGuard};
 use futures_util::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
 use tokio::{
     sync::Notify,
@@ -55,7 +55,7 @@ pub(super) struct Connection {
     /// What the client was last sent of the lobby. `None` until it was sent any of it.
     lobby: Option<LobbyCursor>,
     /// Counts a filtered subscription to the lobby against the quota.
-    filtering: Option<Filtering>,
+    filtering: Option<FilterGuard>,
     /// The watched chats: mostly one, at most `WATCH_LIMIT`.
     watches: Vec<ChatSubscription>,
     /// The lobby query that was requested last, until it is answered.

@@ -11,7 +11,7 @@ use engine::{
     Engine,
     fanout::{CatchUp, EncodedEvent, EventBatch, FrameSink, Full, Subscriber, Subscription},
     not_readable,
-    presence::{MemberGuard, News, TYPING_SIGNALS},
+    presence::{MemberGuard, RosterUpdate, TYPING_SIGNALS},
     websocket_frame::encode,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -158,8 +158,8 @@ impl ChatSubscription {
         let chat = self.chat;
         let (version, frame) = self.member_guard.news(self.roster, |news| {
             encode(&match news {
-                News::Whole(roster) => ServerFrame::Roster { chat, roster },
-                News::Change(change) => ServerFrame::RosterChange { chat, change },
+                RosterUpdate::Whole(roster) => ServerFrame::Roster { chat, roster },
+                RosterUpdate::Change(change) => ServerFrame::RosterChange { chat, change },
             })
         })?;
         self.roster = Some(version);

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, future::Future, net::SocketAddr};
 
 use domain::{
     ChatId, ClientId, Event, Invite, Lobby, Problem, Seq, Timeline, User,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION},
+    frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION},
     lobby::LobbyQuery,
     page::History,
 };
@@ -186,7 +186,7 @@ impl Client {
     /// Requests that a message is posted, and returns the number of the request.
     pub(crate) async fn ask(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> u64 {
         self.requests += 1;
-        let command = Ask::Post { chat, client_id, body: body.to_owned(), waited_millis: 0 };
+        let command = ClientCommand::Post { chat, client_id, body: body.to_owned(), waited_millis: 0 };
         self.send(&ClientFrame::Do { request: self.requests, command }).await;
         self.requests
     }
@@ -233,7 +233,7 @@ impl Client {
     }
 
     /// Executes a command and waits for the answer.
-    pub(crate) async fn do_it(&mut self, command: Ask) -> Result<Seq, Problem> {
+    pub(crate) async fn do_it(&mut self, command: ClientCommand) -> Result<Seq, Problem> {
         self.requests += 1;
         self.send(&ClientFrame::Do { request: self.requests, command }).await;
         self.answer(self.requests).await

@@ -9,7 +9,7 @@ use std::{
 
 use domain::{
     ChatId, ClientId, Event, Lifetimes, Problem, Seq, Timestamp, UserId,
-    frame::{Ask, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
+    frame::{ClientCommand, ClientFrame, Cursor, RESUME_EVENTS, ServerFrame},
     page,
 };
 use engine::storage::{Store, StoreError};
@@ -134,7 +134,7 @@ impl History {
     }
 
     fn ask(&self, message: ClientId) -> ClientFrame {
-        let command = Ask::Post {
+        let command = ClientCommand::Post {
             chat: self.chat,
             client_id: message,
             body: format!("message {message}"),

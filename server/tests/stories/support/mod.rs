@@ -21,7 +21,7 @@ use domain::{Change, ChatId, ClientId, Lifetimes, Seq, Span, Timestamp, UserId, 
 use engine::{
     clock::{self, SteadyClock},
     expiry::Duty,
-    limits::{Caps, Rates},
+    limits::{Quotas, Rates},
     storage::{Store, StoreError},
 };
 use reqwest::{
@@ -138,7 +138,7 @@ fn settings(data_dir: &Path) -> Settings {
         sweep_interval: Span::seconds(1),
         trusted_proxies: TrustedProxies::default(),
         rates: Rates::OFF,
-        caps: Caps::OFF,
+        quotas: Quotas::OFF,
         reload_port: 0,
         cluster: None,
     }

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
     ChatId, ClientId, Command, Problem, UserId,
-    frame::{Ask, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
+    frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
     page::History,
 };
 use engine::{Caller, Engine, Proposed};
@@ -28,7 +28,7 @@ pub(super) enum Pending {
         /// The number.
         request: u64,
         /// The command.
-        command: Ask,
+        command: ClientCommand,
     },
     /// A chat to watch from a cursor that is ahead of this node.
     Watch {
@@ -238,7 +238,7 @@ impl Connection {
     }
 
     /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.
-    pub(super) async fn propose(&mut self, request: u64, ask: Ask) {
+    pub(super) async fn propose(&mut self, request: u64, ask: ClientCommand) {
         let proposed = match ask.check() {
             Ok(command @ Command::Post { chat, client_id, .. }) => {
                 if let Some(watch) = self.watched(chat) {

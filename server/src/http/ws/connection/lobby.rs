@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{Problem, frame::ServerFrame, lobby::LobbyQuery};
-use engine::{limits::Filtering, lobby};
+use engine::{limits::FilterGuard, lobby};
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ pub(super) struct Entered {
     wanted: LobbyQuery,
     is_filtered: bool,
     /// The guard for the quota of filters, unless the connection had one before.
-    filtering: Option<Filtering>,
+    filtering: Option<FilterGuard>,
     found: Result<(lobby::LobbyCursor, domain::Lobby), Problem>,
 }
 
