@@ -6,6 +6,8 @@ mod invites;
 mod messages;
 mod moderation;
 #[cfg(test)]
+mod rules_1;
+#[cfg(test)]
 mod tests;
 
 use crate::{
