@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Body, ChatId, ClientId, Nickname, Seq, Timestamp, Title, UserId, Visibility, invite::Answer};
+use crate::{
+    Alt, Attached, Body, ChatId, ClientId, Emoji, Nickname, PictureId, Seq, Timestamp, Title, UserId,
+    Visibility, Wording, invite::Answer,
+};
 
 /// A durable action that a user asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +40,7 @@ pub enum Command {
         /// Whether the chat is listed publicly from now on.
         visibility: Visibility,
     },
-    /// Posts a message.
+    /// Posts a message that is a text alone, as long as the rules know no other.
     Post {
         /// The chat to post to.
         chat: ChatId,
@@ -122,6 +125,67 @@ pub enum Command {
         /// Whether they are hidden.
         is_hidden: bool,
     },
+    /// Posts a message.
+    Say {
+        /// The chat to post to.
+        chat: ChatId,
+        /// An id made by the client, the same for every retry of this message.
+        client_id: ClientId,
+        /// The words. The marks and mentions are filled in by the server.
+        words: Wording,
+        /// The message that this one answers. `None` if it answers none.
+        reply_to: Option<Seq>,
+        /// The pictures. Filled in by the server.
+        pictures: Vec<Attached>,
+        /// Whether it says what its author does (`/me`).
+        is_action: bool,
+        /// How many milliseconds ago the client first tried to post it.
+        waited_millis: u64,
+    },
+    /// Gives a message of the user's own other words.
+    EditMessage {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The new words. The marks and mentions are filled in by the server.
+        words: Wording,
+    },
+    /// Takes back the removal of a message of the user's own, soon after it.
+    RestoreMessage {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The sequence number of its removal.
+        removal: Seq,
+        /// What the message said, which the server has not kept.
+        said: Box<Restored>,
+    },
+    /// Reacts to a message with an emoji, or does so no more.
+    React {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The emoji.
+        emoji: Emoji,
+        /// Whether the user reacts with this emoji from now on.
+        is_on: bool,
+    },
+}
+
+/// What a message said that is to be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The words. The marks and mentions are filled in by the server.
+    pub words: Wording,
+    /// The message that it answers. `None` if it answers none.
+    pub reply_to: Option<Seq>,
+    /// Whether it says what its author does (`/me`).
+    pub is_action: bool,
+    /// The pictures that it has, each with its description.
+    pub alts: Vec<(PictureId, Alt)>,
 }
 
 /// Something to be given a position in the log.

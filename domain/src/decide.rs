@@ -5,15 +5,24 @@ mod expiry;
 mod invites;
 mod messages;
 mod moderation;
+mod reactions;
 #[cfg(test)]
 mod rules_1;
 #[cfg(test)]
 mod tests;
 
+use messages::Saying;
+
 use crate::{
-    Change, Chat, ChatId, ClientId, Command, Entry, Event, EventKind, Expiry, LogSettings, Problem, Proposal,
-    Seq, Timestamp, User, UserId,
+    Change, Chat, ChatId, ClientId, Command, Emoji, Entry, Event, EventKind, Expiry, LogSettings, PictureId,
+    PictureRecord, Problem, Proposal, Rules, Seq, Tally, Timestamp, User, UserId,
 };
+
+/// How long a user can take back the removal of an own message, in milliseconds: 10 seconds, half of them for the way.
+pub const RESTORE_MILLIS: u64 = 10_000;
+
+/// The rules that know messages with marks, and what can be done with messages.
+const RULES_OF_MESSAGES: Rules = Rules(2);
 
 /// A value of the state, with the time of its last use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +68,7 @@ pub trait StateReader {
     /// If the state cannot be read.
     fn direct_chats(&self, user: UserId) -> Result<Vec<ChatId>, Self::Error>;
 
-    /// Returns the event of a chat at a position, or `None` if there is none.
+    /// Returns the event of a chat at a position, [upgraded](Event::upgraded), or `None` if there is none.
     ///
     /// # Errors
     /// If the state cannot be read.
@@ -76,6 +85,41 @@ pub trait StateReader {
     /// # Errors
     /// If the state cannot be read.
     fn takes_invites(&self, user: UserId) -> Result<bool, Self::Error>;
+
+    /// Whether a user has reacted to a message with an emoji.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn has_reacted(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        user: UserId,
+        emoji: &Emoji,
+    ) -> Result<bool, Self::Error>;
+
+    /// Returns the reactions to a message, or `None` if there are none.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn tally(&self, chat: ChatId, message: Seq) -> Result<Option<Tally>, Self::Error>;
+
+    /// Returns what is stored of a picture of a message, which may be removed, or `None` if it has no such picture.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn picture(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        picture: PictureId,
+    ) -> Result<Option<PictureRecord>, Self::Error>;
+
+    /// Returns the message that a picture belongs to, removed or not, or `None` if it belongs to none.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn message_of_picture(&self, picture: PictureId) -> Result<Option<(ChatId, Seq)>, Self::Error>;
 }
 
 /// The result of an entry.
@@ -95,9 +139,8 @@ pub enum Decision {
 /// # Errors
 /// If the state cannot be read; nothing is decided then.
 pub fn decide<S: StateReader>(state: &S, entry: &Entry, settings: LogSettings) -> Result<Decision, S::Error> {
-    // There is one version of the rules so far. Where versions differ, this asks `settings.rules`.
-    let LogSettings { lifetimes, rules: _ } = settings;
-    let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes } };
+    let LogSettings { lifetimes, rules } = settings;
+    let now = Now { state, entry, expiry: Expiry { now: entry.at, lifetimes }, rules };
     let decided = match &entry.proposal {
         Proposal::Command { by, command } => now.command(*by, command),
         Proposal::Touch { users, chats } => now.touch(users, chats),
@@ -141,6 +184,7 @@ struct Now<'a, S> {
     state: &'a S,
     entry: &'a Entry,
     expiry: Expiry,
+    rules: Rules,
 }
 
 impl<S: StateReader> Now<'_, S> {
@@ -169,6 +213,23 @@ impl<S: StateReader> Now<'_, S> {
             Command::RemoveOwn { chat } => self.remove_own(by, *chat),
             Command::SetLock { chat, is_locked } => self.set_lock(by, *chat, *is_locked),
             Command::SetHidden { person, is_hidden } => self.set_hidden(by, *person, *is_hidden),
+            Command::Say { .. }
+            | Command::EditMessage { .. }
+            | Command::RestoreMessage { .. }
+            | Command::React { .. }
+                if self.rules < RULES_OF_MESSAGES =>
+            {
+                Err(Problem::NotYet.into())
+            }
+            Command::Say { chat, client_id, words, reply_to, pictures, is_action, waited_millis } => {
+                let said = Saying { words, reply_to: *reply_to, pictures, is_action: *is_action };
+                self.say(by, *chat, *client_id, &said, *waited_millis)
+            }
+            Command::EditMessage { chat, message, words } => self.edit_message(by, *chat, *message, words),
+            Command::RestoreMessage { chat, message, removal, said } => {
+                self.restore_message(by, *chat, (*message, *removal), said)
+            }
+            Command::React { chat, message, emoji, is_on } => self.react(by, *chat, *message, emoji, *is_on),
         }
     }
 
@@ -239,6 +300,12 @@ impl<S: StateReader> Now<'_, S> {
         let gone = has_expired.then_some(Change::UserExpired(user.id));
         let here = Change::User { user: user.clone(), at: self.entry.at };
         Ok(gone.into_iter().chain([here]).collect())
+    }
+
+    /// Returns the event of a message, or `None` if it was removed, has expired or never existed.
+    fn message(&self, chat: &Chat, message: Seq) -> Found<Option<Event>, S> {
+        let event = self.read(|state| state.event(chat.id, message))?;
+        Ok(event.filter(|event| !self.expiry.of_event(event.at) && event.kind.message().is_some()))
     }
 
     fn event(&self, chat: ChatId, prev: Seq, kind: EventKind) -> Change {

@@ -1,10 +1,12 @@
 //! Events of chats, and changes of the state.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Message, MessageContent, MessageRef, Nickname, Seq, Timestamp, Title, Tombstone, User,
-    UserId, Visibility,
+    Chat, ChatId, Message, MessageContent, MessageRef, Nickname, PlainMessage, Reaction, Seq, Timestamp,
+    Title, Tombstone, User, UserId, Visibility, Wording,
     chat::{Declined, Guest},
     invite::Answer,
     message::RemovedBy,
@@ -44,8 +46,9 @@ pub enum EventKind {
         /// The user invited to a direct chat, with their nickname then. `None` in a group chat.
         guest: Option<User>,
     },
-    /// A message was posted.
-    Posted(Message),
+    /// A message was posted, as rules 1 store it. It is read as [`EventKind::Said`], and never sent to a client.
+    #[serde(rename = "posted_before")]
+    Posted(PlainMessage),
     /// A member changed their nickname.
     Renamed {
         /// The member whose nickname changed.
@@ -97,7 +100,7 @@ pub enum EventKind {
         /// Who removed it.
         by: RemovedBy,
     },
-    /// A message that was removed. Replaces [`EventKind::Posted`].
+    /// A message that was removed. Replaces [`EventKind::Said`].
     #[serde(rename = "blank")]
     Tombstone(Tombstone),
     /// The owner removed a user, who may not return.
@@ -137,17 +140,40 @@ pub enum EventKind {
         /// The user who removed them.
         user: UserId,
     },
+    /// A message was posted.
+    #[serde(rename = "posted")]
+    Said(Box<Message>),
+    /// A message was edited. Its new words are stored in the event of the message alone, so that none remain when it is
+    /// removed or edited again.
+    MessageEdited {
+        /// The sequence number of the message.
+        message: Seq,
+        /// Its words: those it has when this is read, so that they may be newer than this. `None` as stored, and if the
+        /// message is gone.
+        wording: Option<Box<Wording>>,
+    },
+    /// The author took back the removal of a message, whose event has it again.
+    MessageRestored {
+        /// The sequence number of the message.
+        message: Seq,
+        /// The message as it is when this is read. `None` as stored, and if the message is gone.
+        said: Option<Box<Message>>,
+    },
 }
 
 impl EventKind {
     /// Returns the message that this event posted. `None` for a message that was removed, and for other kinds of events.
     ///
     /// This is the one place that says which kinds are messages. Whatever follows from that, such as what is removed,
-    /// hidden, counted as unread and not posted twice, asks it.
+    /// hidden, counted as unread and not posted twice, asks it. What was stored by rules 1 has to be
+    /// [upgraded](Event::upgraded) before.
     pub fn message(&self) -> Option<&Message> {
         match self {
-            Self::Posted(message) => Some(message),
-            Self::Started { .. }
+            Self::Said(message) => Some(message),
+            Self::Posted(_)
+            | Self::Started { .. }
+            | Self::MessageEdited { .. }
+            | Self::MessageRestored { .. }
             | Self::Renamed { .. }
             | Self::TitleEdited { .. }
             | Self::VisibilitySet { .. }
@@ -164,27 +190,53 @@ impl EventKind {
         }
     }
 
-    /// Returns the message that this event posted, removed or not. `None` for other kinds of events.
+    /// Returns the message that this event posted, removed or not, and by whatever rules. `None` for other kinds of events.
     pub fn message_or_tombstone(&self) -> Option<MessageRef<'_>> {
-        if let Self::Tombstone(Tombstone { author, nickname, client_id, by }) = self {
-            return Some(MessageRef {
-                author: *author,
-                nickname,
-                client_id: *client_id,
-                content: MessageContent::Removed(*by),
-            });
+        let (author, nickname, client_id, content) = match self {
+            Self::Tombstone(Tombstone { author, nickname, client_id, by }) => {
+                (author, nickname, client_id, MessageContent::Removed(*by))
+            }
+            Self::Posted(PlainMessage { author, nickname, client_id, body }) => {
+                (author, nickname, client_id, MessageContent::Text(body))
+            }
+            _ => {
+                let Message { author, nickname, client_id, body, .. } = self.message()?;
+                (author, nickname, client_id, MessageContent::Text(body))
+            }
+        };
+        Some(MessageRef { author: *author, nickname, client_id: *client_id, content })
+    }
+
+    /// Returns the sequence number of the message that this event gives other words, or its words back. `None` for other
+    /// kinds of events.
+    pub fn amends(&self) -> Option<Seq> {
+        match self {
+            Self::MessageEdited { message, .. } | Self::MessageRestored { message, .. } => Some(*message),
+            _ => None,
         }
-        let Message { author, nickname, client_id, body } = self.message()?;
-        Some(MessageRef {
-            author: *author,
-            nickname,
-            client_id: *client_id,
-            content: MessageContent::Text(body),
-        })
     }
 }
 
 impl Event {
+    /// Returns this event as it is made today: a message that was stored by rules 1 as one that is a text alone.
+    #[must_use]
+    pub fn upgraded(self) -> Self {
+        match self.kind {
+            EventKind::Posted(message) => Self { kind: EventKind::Said(Box::new(message.into())), ..self },
+            kind => Self { kind, ..self },
+        }
+    }
+
+    /// Returns this event as it is stored: without what is stored in the event of the message that it changes.
+    pub fn stored(&self) -> Cow<'_, Self> {
+        let kind = match self.kind {
+            EventKind::MessageEdited { message, .. } => EventKind::MessageEdited { message, wording: None },
+            EventKind::MessageRestored { message, .. } => EventKind::MessageRestored { message, said: None },
+            _ => return Cow::Borrowed(self),
+        };
+        Cow::Owned(Self { kind, ..*self })
+    }
+
     /// Returns the chat after this event, given the chat before it. `None` for an event of a chat that was never started.
     pub fn apply_to(&self, chat: Option<Chat>) -> Option<Chat> {
         let seq = self.seq;
@@ -207,8 +259,12 @@ impl Event {
             EventKind::Started { .. }
             | EventKind::Renamed { .. }
             | EventKind::MessageRemoved { .. }
+            | EventKind::MessageEdited { .. }
+            | EventKind::MessageRestored { .. }
             | EventKind::OwnRemoved { .. } => Chat { seq, ..chat },
-            EventKind::Posted(_) | EventKind::Tombstone(_) => Chat { seq, said_at: Some(self.at), ..chat },
+            EventKind::Said(_) | EventKind::Posted(_) | EventKind::Tombstone(_) => {
+                Chat { seq, said_at: Some(self.at), ..chat }
+            }
             EventKind::TitleEdited { title, .. } => Chat { seq, title: title.clone(), ..chat },
             EventKind::VisibilitySet { visibility, .. } => Chat { seq, visibility: *visibility, ..chat },
             EventKind::Invited { to, .. } => chat.after_invite(seq, Some(to.id)),
@@ -254,6 +310,7 @@ impl Event {
     /// Returns the users this event is about, for whom it may be worded differently than for others.
     pub fn people(&self) -> impl Iterator<Item = UserId> {
         let (one, other) = match &self.kind {
+            EventKind::Said(message) => (Some(message.author), None),
             EventKind::Posted(message) => (Some(message.author), None),
             EventKind::Tombstone(tombstone) => (Some(tombstone.author), None),
             EventKind::Started { owner, guest, .. } => (Some(*owner), guest.as_ref().map(|guest| guest.id)),
@@ -269,6 +326,8 @@ impl Event {
             EventKind::TitleEdited { .. }
             | EventKind::VisibilitySet { .. }
             | EventKind::MessageRemoved { .. }
+            | EventKind::MessageEdited { .. }
+            | EventKind::MessageRestored { .. }
             | EventKind::LockSet { .. } => (None, None),
         };
         let more = match &self.kind {
@@ -285,7 +344,10 @@ impl Event {
             EventKind::Invited { to, .. } => Some(to.id),
             EventKind::InviteAnswered { by, .. } => Some(by.id),
             EventKind::InviteWithdrawn { to, .. } => Some(*to),
-            EventKind::Posted(_)
+            EventKind::Said(_)
+            | EventKind::Posted(_)
+            | EventKind::MessageEdited { .. }
+            | EventKind::MessageRestored { .. }
             | EventKind::Renamed { .. }
             | EventKind::TitleEdited { .. }
             | EventKind::VisibilitySet { .. }
@@ -299,13 +361,35 @@ impl Event {
         }
     }
 
+    /// Returns the event of a message after it was edited at this time. Other events are returned unchanged.
+    #[must_use]
+    pub fn edit(self, wording: Wording, at: Timestamp) -> Self {
+        let mut event = self.upgraded();
+        if let EventKind::Said(message) = &mut event.kind {
+            message.edit(wording, at);
+        }
+        event
+    }
+
+    /// Returns the event of a message that was removed after it was restored: at the same position, with what it says.
+    /// Other events are returned unchanged.
+    #[must_use]
+    pub fn restore(self, said: Box<Message>) -> Self {
+        match self.kind {
+            EventKind::Tombstone(_) => Self { kind: EventKind::Said(said), ..self },
+            kind => Self { kind, ..self },
+        }
+    }
+
     /// Returns the event of a message after the message was removed: at the same position, without the text. Other
     /// events are returned unchanged.
+    #[must_use]
     pub fn redact(self, by: RemovedBy) -> Self {
-        let tombstone = self.kind.message().map(|message| Tombstone::of(message, by));
+        let event = self.upgraded();
+        let tombstone = event.kind.message().map(|message| Tombstone::of(message, by));
         match tombstone {
-            Some(tombstone) => Self { kind: EventKind::Tombstone(tombstone), ..self },
-            None => self,
+            Some(tombstone) => Self { kind: EventKind::Tombstone(tombstone), ..event },
+            None => event,
         }
     }
 }
@@ -356,4 +440,6 @@ pub enum Change {
         /// Whether invites are accepted.
         are_taken: bool,
     },
+    /// A user reacts to a message, or does so no more. It is no event of the chat, and does not count as activity in it.
+    Reacted(Reaction),
 }

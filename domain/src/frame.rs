@@ -3,15 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Body, Chat, ChatId, ClientId, Command, Epoch, Event, Invite, Lifetimes, Lobby, Nickname, Problem,
-    Roster, Seq, Timestamp, Title, User, UserId, Visibility,
+    Alt, Answer, Body, Chat, ChatId, ClientId, Command, Draft, Epoch, Event, Invite, Lifetimes, Lobby,
+    Nickname, PictureId, Problem, Roster, Seq, Timestamp, Title, User, UserId, Visibility,
+    draft::DraftText,
     lobby::{LobbyChange, LobbyQuery},
     page::History,
     roster::RosterChange,
 };
 
 /// The protocol version that this code speaks.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// The maximum size of a frame from a client, in bytes.
 pub const FRAME_LIMIT: usize = 65_536;
 /// The maximum number of chats that one connection watches.
@@ -93,6 +94,29 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The position in that log.
     pub seq: Seq,
+    /// The position of the newest change of reactions that the client has. `None` if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reacted: Option<Seq>,
+}
+
+/// A picture that was uploaded and is to be posted with a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureTicket {
+    /// What the server answered to the upload.
+    pub ticket: String,
+    /// What can be seen, in words. Empty if there are none.
+    #[serde(default)]
+    pub alt: String,
+}
+
+/// A picture of a message that is to be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureAlt {
+    /// The picture.
+    pub id: PictureId,
+    /// What can be seen, in words. Empty if there are none.
+    #[serde(default)]
+    pub alt: String,
 }
 
 /// A command as received, with text not yet validated.
@@ -129,6 +153,19 @@ pub enum ClientCommand {
         /// How many milliseconds ago the client first tried to post it; 0 on the first attempt.
         #[serde(default, skip_serializing_if = "is_zero")]
         waited_millis: u64,
+        /// The message that this one answers. `None` if it answers none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<Seq>,
+        /// The users who are mentioned, at most [`crate::message::MENTIONS_LIMIT`]. `None` if the server is to find them by
+        /// their nicknames.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Vec<UserId>>,
+        /// The pictures.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<PictureTicket>,
+        /// Whether it says what its author does (`/me`).
+        #[serde(default, rename = "action", skip_serializing_if = "is_false")]
+        is_action: bool,
     },
     /// Answers an invite.
     AnswerInvite {
@@ -186,23 +223,120 @@ pub enum ClientCommand {
         /// Whether they are hidden.
         is_hidden: bool,
     },
+    /// Gives a message of the user's own another text.
+    EditMessage {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The new text as typed.
+        body: String,
+        /// The users who are mentioned, as when posting.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Vec<UserId>>,
+    },
+    /// Takes back the removal of a message of the user's own, within [`crate::decide::RESTORE_MILLIS`]. The server has
+    /// not kept what it said, so the client says it again.
+    RestoreMessage {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The sequence number of its removal.
+        removal: Seq,
+        /// The text that it had.
+        body: String,
+        /// The message that it answers. `None` if it answers none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<Seq>,
+        /// The users who are mentioned, as when posting.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mentions: Option<Vec<UserId>>,
+        /// The pictures that it had.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<PictureAlt>,
+        /// Whether it says what its author does (`/me`).
+        #[serde(default, rename = "action", skip_serializing_if = "is_false")]
+        is_action: bool,
+    },
+    /// Reacts to a message with an emoji, or does so no more.
+    React {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The emoji.
+        emoji: String,
+        /// Whether the user reacts with this emoji from now on.
+        is_on: bool,
+    },
 }
 
 impl ClientCommand {
-    /// Validates the text and returns the command. Values that the server alone can fill in are left empty.
+    /// Creates the command that posts a text alone, first tried this long ago in milliseconds.
+    pub fn post(chat: ChatId, client_id: ClientId, body: String, waited_millis: u64) -> Self {
+        Self::Post {
+            chat,
+            client_id,
+            body,
+            waited_millis,
+            reply_to: None,
+            mentions: None,
+            pictures: Vec::new(),
+            is_action: false,
+        }
+    }
+
+    /// Validates the text and returns the draft of the command. Values that the server alone can fill in are left empty.
     ///
     /// # Errors
     /// The [`Problem`] of the text if it is not valid.
-    pub fn check(self) -> Result<Command, Problem> {
-        Ok(match self {
+    pub fn check(self) -> Result<Draft, Problem> {
+        Ok(Draft::Command(match self {
+            Self::Post { chat, client_id, body, waited_millis, reply_to, mentions, pictures, is_action } => {
+                let body = body_with(&body, !pictures.is_empty())?;
+                for picture in &pictures {
+                    Alt::parse(&picture.alt)?;
+                }
+                let text = DraftText::new(body, mentions);
+                return Ok(Draft::Say {
+                    chat,
+                    client_id,
+                    text,
+                    reply_to,
+                    pictures,
+                    is_action,
+                    waited_millis,
+                });
+            }
+            Self::EditMessage { chat, message, body, mentions } => {
+                // Whether the message has pictures is known when this is decided.
+                let text = DraftText::new(body_with(&body, true)?, mentions);
+                return Ok(Draft::EditMessage { chat, message, text });
+            }
+            Self::RestoreMessage {
+                chat,
+                message,
+                removal,
+                body,
+                reply_to,
+                mentions,
+                pictures,
+                is_action,
+            } => {
+                let text = DraftText::new(body_with(&body, !pictures.is_empty())?, mentions);
+                let alt = |PictureAlt { id, alt }| Ok((id, Alt::parse(&alt)?));
+                let alts = pictures.into_iter().map(alt).collect::<Result<_, Problem>>()?;
+                return Ok(Draft::RestoreMessage { chat, message, removal, text, reply_to, is_action, alts });
+            }
+            Self::React { chat, message, emoji, is_on } => {
+                return Ok(Draft::React { chat, message, emoji, is_on });
+            }
             Self::SetNickname { nickname } => {
                 Command::SetNickname { nickname: Nickname::parse(&nickname)?, chats: Vec::new() }
             }
             Self::EditTitle { chat, title } => Command::EditTitle { chat, title: Title::parse(&title)? },
             Self::SetVisibility { chat, visibility } => Command::SetVisibility { chat, visibility },
-            Self::Post { chat, client_id, body, waited_millis } => {
-                Command::Post { chat, client_id, body: Body::parse(&body)?, waited_millis }
-            }
             Self::AnswerInvite { chat, answer } => Command::AnswerInvite { chat, answer },
             Self::RemoveMessage { chat, message } => Command::RemoveMessage { chat, message },
             Self::SetRemoved { chat, person, is_removed } => Command::SetRemoved { chat, person, is_removed },
@@ -213,8 +347,17 @@ impl ClientCommand {
             Self::RemoveOwn { chat } => Command::RemoveOwn { chat },
             Self::SetLock { chat, is_locked } => Command::SetLock { chat, is_locked },
             Self::SetHidden { person, is_hidden } => Command::SetHidden { person, is_hidden },
-        })
+        }))
     }
+}
+
+/// Parses the text of a message, which may be empty where it can have pictures.
+fn body_with(typed: &str, can_be_empty: bool) -> Result<Body, Problem> {
+    if can_be_empty && typed.trim().is_empty() { Ok(Body::empty()) } else { Body::parse(typed) }
+}
+
+const fn is_false(truth: &bool) -> bool {
+    !*truth
 }
 
 const fn is_zero(number: &u64) -> bool {
@@ -386,6 +529,7 @@ mod refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{id::ID_BYTES, message::MENTIONS_LIMIT, text::ALT_LIMIT};
 
     #[test]
     fn frames_are_written_as_the_protocol_says() {
@@ -396,6 +540,18 @@ mod tests {
         let post = r#"{"do":{"request":7,"command":{"post":{"chat":"0123456789abcdef","client_id":"000000000000000z","body":"hi"}}}}"#;
         let frame: ClientFrame = serde_json::from_str(post).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), post);
+        for command in [
+            r#"{"post":{"chat":"0123456789abcdef","client_id":"000000000000000z","body":"hi","reply_to":58,"mentions":["0123456789abcdef"],"pictures":[{"ticket":"AQ","alt":"A cat"}],"action":true}}"#,
+            r#"{"edit_message":{"chat":"0123456789abcdef","message":60,"body":"no"}}"#,
+            r#"{"restore_message":{"chat":"0123456789abcdef","message":60,"removal":64,"body":"no"}}"#,
+            r#"{"react":{"chat":"0123456789abcdef","message":58,"emoji":"👍","is_on":true}}"#,
+        ] {
+            let read: ClientCommand = serde_json::from_str(command).unwrap();
+            assert_eq!(serde_json::to_string(&read).unwrap(), command);
+        }
+        let watch = r#"{"watch":{"chat":"0123456789abcdef","after":{"epoch":"0123456789abcdef","seq":41,"reacted":39}}}"#;
+        let frame: ClientFrame = serde_json::from_str(watch).unwrap();
+        assert_eq!(serde_json::to_string(&frame).unwrap(), watch);
         let chat = "0123456789abcdef".parse().unwrap();
         let beat = ServerFrame::Beat(vec![Reached { chat, seq: Seq(58) }]);
         let json = r#"{"beat":[{"chat":"0123456789abcdef","seq":58}]}"#;
@@ -415,5 +571,24 @@ mod tests {
     fn what_is_asked_is_checked() {
         let ask = ClientCommand::SetNickname { nickname: " ".into() };
         assert_eq!(ask.check(), Err(Problem::NicknameEmpty));
+        let (chat, client_id) = (ChatId::from_bytes([1; ID_BYTES]), ClientId::from_bytes([2; ID_BYTES]));
+        let post = |body: &str, alts: &[&str]| {
+            let mut post = ClientCommand::post(chat, client_id, body.to_owned(), 0);
+            if let ClientCommand::Post { pictures, .. } = &mut post {
+                pictures
+                    .extend(alts.iter().map(|alt| PictureTicket { ticket: "t".into(), alt: (*alt).into() }));
+            }
+            post.check()
+        };
+        assert_eq!(post(" ", &[]), Err(Problem::MessageEmpty));
+        assert!(matches!(post(" ", &["a cat"]), Ok(Draft::Say { text, .. }) if text.body.is_empty()));
+        assert_eq!(post("a", &[&"x".repeat(ALT_LIMIT + 1)]), Err(Problem::AltTooLong));
+        assert_eq!(post("a", &[]), Ok(Draft::post(chat, client_id, Body::parse("a").unwrap())));
+        let person = UserId::from_bytes([3; ID_BYTES]);
+        let everybody = Some(vec![person; 100]);
+        let edit =
+            ClientCommand::EditMessage { chat, message: Seq(1), body: "a".into(), mentions: everybody };
+        let Ok(Draft::EditMessage { text, .. }) = edit.check() else { panic!("not accepted") };
+        assert_eq!(text.mentions, Some(vec![person; MENTIONS_LIMIT]));
     }
 }

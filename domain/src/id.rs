@@ -118,6 +118,10 @@ id! {
     ClientId
 }
 id! {
+    /// The id of a picture, and the last part of its address.
+    PictureId
+}
+id! {
     /// Identifies one incarnation of the log. Made with the database; a cursor of another epoch is not valid in this one.
     Epoch
 }

@@ -16,7 +16,14 @@ impl Rules {
     /// The oldest rules by which this Qchat can decide.
     pub const OLDEST: Self = Self(1);
     /// The newest rules by which this Qchat can decide.
-    pub const NEWEST: Self = Self(1);
+    pub const NEWEST: Self = Self(2);
+}
+
+/// The newest rules.
+impl Default for Rules {
+    fn default() -> Self {
+        Self::NEWEST
+    }
 }
 
 /// Formats as the number alone.
@@ -54,20 +61,25 @@ mod tests {
 
     use super::*;
     use crate::{
-        Nickname, Span, Title, User, UserId,
+        Alt, Nickname, Span, Title, User, UserId,
         chat::REMOVED_LIMIT,
+        decide::RESTORE_MILLIS,
         id::ID_BYTES,
         invite::{
             DECLINE_COOLDOWN_MILLIS, DIRECT_CHATS_LIMIT, DIRECT_CHATS_WITH_ONE_LIMIT,
             INVITES_FROM_AFAR_LIMIT, INVITES_LIMIT,
         },
         log_clock::TOLERANCE_MILLIS,
+        marks::{MARKS_DEPTH, MARKS_LIMIT},
+        message::MENTIONS_LIMIT,
+        picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
+        reaction::{EMOJI_BYTES, REACTIONS_LIMIT, REACTORS_NAMED},
         text::BODY_BYTES,
         user::HIDDEN_LIMIT,
     };
 
     /// The hash of what decides, for each version of the rules that was released.
-    const HASHES: [(Rules, u64); 1] = [(Rules(1), 0xa621_c08a_52f3_9648)];
+    const HASHES: [(Rules, u64); 2] = [(Rules(1), 0xa621_c08a_52f3_9648), (Rules(2), 0x8568_a2bd_52f0_95fb)];
 
     /// Returns a hash that never changes (FNV-1a).
     fn hash(text: &str) -> u64 {
@@ -93,8 +105,16 @@ mod tests {
             ("bytes of a nickname", longest::<Nickname>()),
             ("bytes of a title", longest::<Title>()),
             ("bytes of a message", BODY_BYTES),
+            ("marks", MARKS_LIMIT),
+            ("depth of marks", MARKS_DEPTH),
+            ("mentions", MENTIONS_LIMIT),
+            ("pictures", PICTURES_LIMIT),
+            ("bytes of a description", longest::<Alt>()),
+            ("reactions", REACTIONS_LIMIT),
+            ("reactors named", REACTORS_NAMED),
+            ("bytes of an emoji", EMOJI_BYTES),
         ]);
-        let spans = [DECLINE_COOLDOWN_MILLIS, TOLERANCE_MILLIS];
+        let spans = [DECLINE_COOLDOWN_MILLIS, TOLERANCE_MILLIS, PICTURE_WAITS_MILLIS, RESTORE_MILLIS];
         let names: Vec<_> = (0..1_600).map(Nickname::friendly).collect();
         let users: Vec<_> =
             (0..=u8::MAX).map(|byte| User::new(UserId::from_bytes([byte; ID_BYTES]))).collect();

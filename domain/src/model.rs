@@ -1,13 +1,14 @@
 //! An in-memory state, on which tests and fuzzers run the rules.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     convert::Infallible,
 };
 
 use crate::{
-    Change, Chat, ChatId, ClientId, Command, Decision, Entry, Event, EventKind, Lifetimes, Proposal, Seq,
-    Span, StateReader, Timestamp, Tracked, User, UserId, decide,
+    Change, Chat, ChatId, ClientId, Command, Decision, Emoji, Entry, Event, EventKind, Lifetimes,
+    LogSettings, PictureId, PictureRecord, Proposal, Reaction, Rules, Seq, Span, StateReader, Tally,
+    Timestamp, Tracked, User, UserId, Wording, decide,
 };
 
 /// The lifetimes in the model.
@@ -27,8 +28,18 @@ pub struct Model {
     pub hidden: BTreeSet<(UserId, UserId)>,
     /// The users who accept no invites.
     pub uninvited: BTreeSet<UserId>,
-    /// The events, in the order of the log.
+    /// The events as they are stored, in the order of the log.
     pub events: Vec<Event>,
+    /// Who has reacted to which message with which emoji.
+    pub reactions: BTreeSet<(ChatId, Seq, UserId, Emoji)>,
+    /// The tallies of messages with reactions, or that had some.
+    pub tallies: BTreeMap<(ChatId, Seq), Tally>,
+    /// What is stored of pictures, by their messages.
+    pub pictures: BTreeMap<(ChatId, Seq, PictureId), PictureRecord>,
+    /// Who is meant by which message.
+    pub mentions: BTreeSet<(UserId, ChatId, Seq)>,
+    /// The rules in force.
+    pub rules: Rules,
     /// The sequence number of the newest entry.
     pub last: u64,
     /// The current time, in milliseconds since 1970.
@@ -51,7 +62,10 @@ impl StateReader for Model {
     }
 
     fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
-        let is_theirs = |event: &Event| event.kind.message().is_some_and(|message| message.author == author);
+        let is_theirs = |event: &Event| {
+            let message = event.kind.message_or_tombstone();
+            message.is_some_and(|message| message.author == author && !message.content.is_removed())
+        };
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
@@ -64,7 +78,8 @@ impl StateReader for Model {
     }
 
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Infallible> {
-        Ok(self.events.iter().find(|event| event.chat == chat && event.seq == seq).cloned())
+        let found = self.events.iter().find(|event| event.chat == chat && event.seq == seq);
+        Ok(found.map(|event| event.clone().upgraded()))
     }
 
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Infallible> {
@@ -74,6 +89,34 @@ impl StateReader for Model {
 
     fn takes_invites(&self, user: UserId) -> Result<bool, Infallible> {
         Ok(!self.uninvited.contains(&user))
+    }
+
+    fn has_reacted(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        user: UserId,
+        emoji: &Emoji,
+    ) -> Result<bool, Infallible> {
+        Ok(self.reactions.contains(&(chat, message, user, emoji.clone())))
+    }
+
+    fn tally(&self, chat: ChatId, message: Seq) -> Result<Option<Tally>, Infallible> {
+        Ok(self.tallies.get(&(chat, message)).cloned())
+    }
+
+    fn picture(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        picture: PictureId,
+    ) -> Result<Option<PictureRecord>, Infallible> {
+        Ok(self.pictures.get(&(chat, message, picture)).copied())
+    }
+
+    fn message_of_picture(&self, picture: PictureId) -> Result<Option<(ChatId, Seq)>, Infallible> {
+        let found = self.pictures.keys().find(|(.., id)| *id == picture);
+        Ok(found.map(|(chat, message, _)| (*chat, *message)))
     }
 }
 
@@ -88,11 +131,26 @@ impl Model {
     pub fn propose(&mut self, proposal: Proposal) -> Decision {
         self.last += 1;
         let entry = Entry { seq: Seq(self.last), at: Timestamp(self.now), proposal };
-        let Ok(decision) = decide(self, &entry, LIFETIMES.into());
+        let Ok(decision) = decide(self, &entry, LogSettings { lifetimes: LIFETIMES, rules: self.rules });
         if let Decision::Accepted(changes) = &decision {
             changes.iter().for_each(|change| self.apply(change));
         }
         decision
+    }
+
+    /// Replaces an event, and what belongs to the message that it is.
+    fn replace(&mut self, chat: ChatId, seq: Seq, by: impl FnOnce(Event) -> Event) {
+        let Some(event) = self.events.iter_mut().find(|event| event.chat == chat && event.seq == seq) else {
+            return;
+        };
+        *event = by(event.clone());
+        self.mentions.retain(|(_, of, message)| (*of, *message) != (chat, seq));
+        if let Some(message) = event.kind.message() {
+            self.mentions.extend(message.meant().into_iter().map(|user| (user, chat, seq)));
+            for picture in &message.pictures {
+                self.pictures.insert((chat, seq, picture.id), PictureRecord::of(picture));
+            }
+        }
     }
 
     /// Applies a change to the state.
@@ -108,25 +166,53 @@ impl Model {
                 if let Some(value) = event.apply_to(before.map(|kept| kept.value.clone())) {
                     self.chats.insert(event.chat, Tracked { value, active_at });
                 }
-                if let Some(message) = event.kind.message() {
+                self.events.push(event.stored().into_owned());
+                if let Some(message) = event.kind.message_or_tombstone() {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                 }
+                let earlier = self.events.iter().filter(|earlier| earlier.chat == event.chat);
+                let mut removed = Vec::new();
                 if let EventKind::MessageRemoved { message, by } = &event.kind {
-                    for event in &mut self.events {
-                        if event.seq == *message {
-                            *event = event.clone().redact(*by);
-                        }
-                    }
+                    removed.push((*message, *by));
                 }
                 if let Some((authors, by)) = event.clears() {
-                    for earlier in self.events.iter_mut().filter(|earlier| earlier.chat == event.chat) {
-                        let message = earlier.kind.message();
-                        if message.is_some_and(|message| authors.contains(&message.author)) {
-                            *earlier = earlier.clone().redact(by);
-                        }
+                    let theirs = earlier.filter(|earlier| {
+                        earlier.kind.message_or_tombstone().is_some_and(|said| authors.contains(&said.author))
+                    });
+                    removed.extend(theirs.map(|earlier| (earlier.seq, by)));
+                }
+                for (message, by) in removed {
+                    self.replace(event.chat, message, |said| said.redact(by));
+                    self.reactions.retain(|(chat, seq, ..)| (*chat, *seq) != (event.chat, message));
+                    self.tallies.remove(&(event.chat, message));
+                    let all = self.pictures.iter_mut();
+                    let pictures = all.filter(|((chat, seq, _), _)| (*chat, *seq) == (event.chat, message));
+                    for (_, picture) in pictures.filter(|(_, picture)| picture.removed_at.is_none()) {
+                        picture.removed_at = Some(event.at);
                     }
                 }
-                self.events.push(event.clone());
+                match &event.kind {
+                    EventKind::MessageEdited { message, wording: Some(wording) } => {
+                        self.replace(event.chat, *message, |said| {
+                            said.edit(Wording::clone(wording), event.at)
+                        });
+                    }
+                    EventKind::MessageRestored { message, said: Some(said) } => {
+                        self.replace(event.chat, *message, |gone| gone.restore(said.clone()));
+                    }
+                    _ => self.replace(event.chat, event.seq, |event| event),
+                }
+            }
+            Change::Reacted(reaction) => {
+                let Reaction { chat, message, emoji, by, is_on, .. } = reaction;
+                let key = (*chat, *message, by.id, emoji.clone());
+                if *is_on {
+                    self.reactions.insert(key)
+                } else {
+                    self.reactions.remove(&key)
+                };
+                let tally = self.tallies.remove(&(*chat, *message)).unwrap_or_default();
+                self.tallies.insert((*chat, *message), tally.after(reaction));
             }
             Change::Hidden { from, person, is_hidden: true } => {
                 self.hidden.insert((*from, *person));
@@ -157,6 +243,11 @@ impl Model {
             Change::Expired { chat, through } => {
                 self.events.retain(|event| event.chat != *chat || event.seq > *through);
                 self.posted.retain(|(place, ..), seq| place != chat || *seq > *through);
+                let is_there = |place: &ChatId, seq: &Seq| place != chat || seq > through;
+                self.reactions.retain(|(place, seq, ..)| is_there(place, seq));
+                self.tallies.retain(|(place, seq), _| is_there(place, seq));
+                self.pictures.retain(|(place, seq, _), _| is_there(place, seq));
+                self.mentions.retain(|(_, place, seq)| is_there(place, seq));
             }
             Change::ClockSet(by) => {
                 self.users.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));

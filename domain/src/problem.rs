@@ -93,6 +93,39 @@ pub enum Problem {
     /// The message has expired or never existed.
     #[error("This message is not there any more.")]
     MessageGone,
+    /// The cluster still decides by rules that do not know this, since one of its servers is older.
+    #[error("Qchat is being updated: this works in a moment, when all its servers are new.")]
+    NotYet,
+    /// The message that is to be answered was removed, has expired or never existed.
+    #[error("The message you answer is not there any more. Retry sends this without the answer.")]
+    ReplyGone,
+    /// A user tried to change what another one wrote.
+    #[error("Only whoever wrote a message can change it.")]
+    NotAuthor,
+    /// The removal is longer ago than [`crate::decide::RESTORE_MILLIS`].
+    #[error("That was removed a while ago, and cannot be brought back. Write it again.")]
+    TooLateToUndo,
+    /// The reaction is a text that is not an emoji.
+    #[error("That is no emoji. Choose one from the list.")]
+    NotAnEmoji,
+    /// As many different emoji are on the message as allowed ([`crate::reaction::REACTIONS_LIMIT`]).
+    #[error("20 different emoji are on this message already. Join one of them.")]
+    TooManyReactions,
+    /// The operator has switched pictures off.
+    #[error("Pictures are switched off here.")]
+    PicturesOff,
+    /// More pictures than a message can have ([`crate::picture::PICTURES_LIMIT`]).
+    #[error("A message can have up to 8 pictures.")]
+    TooManyPictures,
+    /// The picture was uploaded longer ago than [`crate::picture::PICTURE_WAITS_MILLIS`].
+    #[error("The picture waited too long to be sent. Attach it again.")]
+    PictureExpired,
+    /// The picture belongs to another message, or is twice in this one.
+    #[error("This picture is in another message already. Attach it again.")]
+    PictureUsed,
+    /// A description of a picture that is longer than [`crate::text::ALT_LIMIT`].
+    #[error("The description is too long. It can have up to 1,000 characters.")]
+    AltTooLong,
     /// The message was first tried so long ago that the ids of that time are forgotten, so a retry may post it twice.
     #[error("This waited so long that others may have seen it already. If it is missing, send it again.")]
     WaitedTooLong,
@@ -280,6 +313,7 @@ impl Problem {
                 | Self::NotReadable
                 | Self::Restarting
                 | Self::NotConnected
+                | Self::NotYet
         )
     }
 }
@@ -293,7 +327,9 @@ mod tests {
         chat::REMOVED_LIMIT,
         frame::FRAME_LIMIT,
         lobby::FILTER_LIMIT,
-        text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
+        picture::PICTURES_LIMIT,
+        reaction::REACTIONS_LIMIT,
+        text::{ALT_LIMIT, BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
         timeline::PENDING_LIMIT,
         user::HIDDEN_LIMIT,
     };
@@ -334,6 +370,9 @@ mod tests {
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));
+        assert!(Problem::TooManyReactions.to_string().contains(&REACTIONS_LIMIT.to_string()));
+        assert!(Problem::TooManyPictures.to_string().contains(&PICTURES_LIMIT.to_string()));
+        assert!(Problem::AltTooLong.to_string().replace(',', "").contains(&ALT_LIMIT.to_string()));
         assert!(Problem::FrameTooLarge.to_string().replace(',', "").contains(&FRAME_LIMIT.to_string()));
     }
 }

@@ -29,6 +29,10 @@ const FIRST_WIDE: char = '\u{2e80}';
 /// The maximum length of a message, in bytes. Escaped as JSON, which takes two bytes for some characters of one, and
 /// with the rest of the frame around it, a message of this size still fits into [`crate::frame::FRAME_LIMIT`].
 pub const BODY_BYTES: usize = 60_000;
+/// The maximum length of the description of a picture, in grapheme clusters.
+pub const ALT_LIMIT: usize = 1_000;
+/// The maximum length of the description of a picture, in bytes.
+const ALT_BYTES: usize = 4_000;
 /// The maximum length of a line, in grapheme clusters.
 pub const LINE_LIMIT: usize = 120;
 /// The maximum length of a line, in bytes.
@@ -80,8 +84,14 @@ text! {
     Title, TITLE_BYTES, Problem::TitleTooLong
 }
 text! {
-    /// The text of a message: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible.
+    /// The text of a message: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible. Empty
+    /// only where a message has pictures.
     Body, BODY_BYTES, Problem::MessageTooLong
+}
+
+text! {
+    /// The description of a picture: at most [`ALT_LIMIT`] characters on one line. Empty if there is none.
+    Alt, ALT_BYTES, Problem::AltTooLong
 }
 
 text! {
@@ -151,6 +161,15 @@ impl Nickname {
     }
 }
 
+impl Nickname {
+    /// Returns the beginning of the nickname, at most so many bytes of it. Which characters belong together is not looked
+    /// at: that differs between versions of Unicode, and what is stored must not.
+    pub(crate) fn cut(&self, most_bytes: usize) -> Self {
+        let end = self.0.floor_char_boundary(most_bytes);
+        Self(self.0[..end].trim_end_matches('\u{200d}').to_owned())
+    }
+}
+
 impl Title {
     /// Parses a title as typed: outer white space is dropped, inner runs of it become one space.
     ///
@@ -181,7 +200,30 @@ impl Title {
     }
 }
 
+impl Alt {
+    /// Parses a description as typed: outer white space is dropped, inner runs of it become one space, and control
+    /// characters are dropped.
+    ///
+    /// # Errors
+    /// [`Problem::AltTooLong`] if it is longer than [`ALT_LIMIT`].
+    pub fn parse(typed: &str) -> Result<Self, Problem> {
+        let words = typed.split_whitespace().collect::<Vec<_>>().join(" ");
+        let alt: String = words.chars().filter(|c| !c.is_control()).collect();
+        if too_long(&alt, ALT_LIMIT, ALT_BYTES) { Err(Problem::AltTooLong) } else { Ok(Self(alt)) }
+    }
+}
+
 impl Body {
+    /// Returns the text of a message that has pictures alone.
+    pub const fn empty() -> Self {
+        Self(String::new())
+    }
+
+    /// Whether there is no text.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Parses a message as typed: inner white space is kept, trailing white space is dropped, and the line breaks of
     /// every system become `\n`.
     ///
@@ -268,6 +310,14 @@ mod tests {
         assert_eq!(Title::parse(&"é".repeat(TITLE_LIMIT + 1)), Err(Problem::TitleTooLong));
         assert!(Body::parse(&"字".repeat(BODY_LIMIT)).is_ok());
         assert_eq!(Body::parse(&"字".repeat(BODY_LIMIT + 1)), Err(Problem::MessageTooLong));
+    }
+
+    #[test]
+    fn a_description_is_one_line_or_none() {
+        assert_eq!(Alt::parse(" a\n\tcat\u{7} ").unwrap().as_str(), "a cat");
+        assert_eq!(Alt::parse(" \n").unwrap().as_str(), "");
+        assert!(Alt::parse(&"字".repeat(ALT_LIMIT)).is_ok());
+        assert_eq!(Alt::parse(&"x".repeat(ALT_LIMIT + 1)), Err(Problem::AltTooLong));
     }
 
     #[test]

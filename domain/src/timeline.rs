@@ -1,5 +1,6 @@
 //! What one reader sees of a chat: a pure fold of events, with the reader's own messages that are not stored yet.
 
+mod amend;
 mod pending;
 mod rows;
 #[cfg(test)]
@@ -8,10 +9,11 @@ mod window;
 
 use std::sync::Arc;
 
+use amend::{amend, drop_expired_quotes, is_amendment, quotes_expired};
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
 
-use crate::{ClientId, Epoch, Event, EventKind, Expiry, Seq, UserId, frame::Cursor, page::History};
+use crate::{ClientId, Epoch, Event, Expiry, Seq, UserId, frame::Cursor, page::History};
 
 /// A range of the events of a chat, in order, without a gap and without a duplicate, followed by the reader's own
 /// messages that are not stored yet. It ends with the newest event, unless the reader is further up. Events far from
@@ -34,12 +36,13 @@ pub struct Timeline {
     seen: Seq,
     /// The number of messages of others after `seen` that are not loaded.
     unread_unloaded: usize,
-    /// Recent removals of messages, oldest first, to apply to pages of history that were read before them.
-    removals: Vec<Arc<Event>>,
+    /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
+    /// before them.
+    amendments: Vec<Arc<Event>>,
 }
 
-/// The maximum number of removals kept: far more than can happen while one page of history is under way.
-const REMOVALS_LIMIT: usize = 256;
+/// The maximum number of amendments kept: far more than can happen while one page of history is under way.
+const AMENDMENTS_LIMIT: usize = 256;
 
 /// The result of applying an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Timeline {
             hidden: Vec::new(),
             seen: history.seq,
             unread_unloaded: 0,
-            removals: Vec::new(),
+            amendments: Vec::new(),
         };
         timeline.reset(history);
         timeline
@@ -87,7 +90,7 @@ impl Timeline {
 
     /// Returns the cursor to resume from.
     pub fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.epoch, seq: self.seq }
+        Cursor { epoch: self.epoch, seq: self.seq, reacted: None }
     }
 
     /// Whether there are events before those loaded.
@@ -114,11 +117,11 @@ impl Timeline {
             self.pending.retain(|pending| pending.client_id != own);
         }
         let event = Arc::new(event);
-        if is_removal(&event) {
-            redact(&mut self.events, &event);
-            self.removals.push(Arc::clone(&event));
-            if self.removals.len() > REMOVALS_LIMIT {
-                self.removals.remove(0);
+        if is_amendment(&event) {
+            amend(&mut self.events, &event);
+            self.amendments.push(Arc::clone(&event));
+            if self.amendments.len() > AMENDMENTS_LIMIT {
+                self.amendments.remove(0);
             }
         }
         if self.later {
@@ -220,12 +223,12 @@ impl Timeline {
         self.pending.is_empty() && !self.events.iter().any(|event| author_of(event).is_some())
     }
 
-    /// Whether any loaded event has expired.
+    /// Whether any loaded event has expired, or one that is quoted.
     pub fn has_expired(&self, expiry: Expiry) -> bool {
-        self.events.iter().any(|event| expiry.of_event(event.at))
+        self.events.iter().any(|event| expiry.of_event(event.at)) || quotes_expired(&self.events, expiry)
     }
 
-    /// Drops the events that have expired, which are the oldest. Own messages that wait stay.
+    /// Drops the events that have expired, which are the oldest, and what is quoted of them. Own messages that wait stay.
     pub fn drop_expired(&mut self, expiry: Expiry) {
         // The order is by position: where the clock was set back, a later event may have an earlier time.
         let expired =
@@ -233,6 +236,7 @@ impl Timeline {
         self.events.drain(..expired);
         // whatever precedes an expired event has expired as well
         self.earlier &= expired == 0;
+        drop_expired_quotes(&mut self.events, expiry);
     }
 
     /// Starts over from a snapshot. Own messages that wait stay, except those in the snapshot.
@@ -247,7 +251,7 @@ impl Timeline {
         self.later = false;
         self.events = history.events.into_iter().map(Arc::new).collect();
         self.unread_unloaded = 0;
-        self.removals.clear();
+        self.amendments.clear();
         self.drop_stored();
     }
 
@@ -255,25 +259,5 @@ impl Timeline {
     /// not change.
     pub fn adjust_clock(&mut self, by: i64) {
         self.pending.iter_mut().for_each(|pending| pending.at = pending.at.moved(by));
-    }
-}
-
-/// Whether an event removes earlier messages.
-fn is_removal(event: &Event) -> bool {
-    matches!(event.kind, EventKind::MessageRemoved { .. }) || event.clears().is_some()
-}
-
-/// Replaces the messages that an event removed by tombstones, as far as they are among these events.
-fn redact(events: &mut [Arc<Event>], removal: &Event) {
-    if let EventKind::MessageRemoved { message, by } = removal.kind
-        && let Ok(place) = events.binary_search_by_key(&message, |event| event.seq)
-    {
-        events[place] = Arc::new(Event::clone(&events[place]).redact(by));
-    }
-    let Some((authors, by)) = removal.clears() else { return };
-    for event in events.iter_mut().filter(|event| event.seq < removal.seq) {
-        if event.kind.message().is_some_and(|message| authors.contains(&message.author)) {
-            *event = Arc::new(Event::clone(event).redact(by));
-        }
     }
 }

@@ -1,7 +1,19 @@
-//! Messages: who posts them, and who removes them.
+//! Messages: who posts them, and who changes and removes them.
 
-use super::{Changes, Now, StateReader, Unchanged};
-use crate::{Body, ChatId, ClientId, EventKind, Message, MessageRef, Problem, RemovedBy, Seq, User, UserId};
+use super::{Changes, Found, Now, RESTORE_MILLIS, RULES_OF_MESSAGES, StateReader, Unchanged};
+use crate::{
+    Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PlainMessage, Problem,
+    RemovedBy, Restored, Seq, User, UserId, Wording,
+    picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
+};
+
+/// What a message is to say.
+pub(super) struct Saying<'a> {
+    pub(super) words: &'a Wording,
+    pub(super) reply_to: Option<Seq>,
+    pub(super) pictures: &'a [Attached],
+    pub(super) is_action: bool,
+}
 
 impl<S: StateReader> Now<'_, S> {
     pub(super) fn post(
@@ -11,6 +23,63 @@ impl<S: StateReader> Now<'_, S> {
         (client_id, body): (ClientId, &Body),
         waited_millis: u64,
     ) -> Changes<S> {
+        let chat = self.chat_to_post_to(by, chat, client_id, waited_millis)?;
+        let User { id: author, nickname } = self.user(by)?;
+        let message = PlainMessage { author, nickname, client_id, body: body.clone() };
+        let kind = if self.rules < RULES_OF_MESSAGES {
+            EventKind::Posted(message)
+        } else {
+            EventKind::Said(Box::new(message.into()))
+        };
+        Ok(self.next(&chat, kind))
+    }
+
+    pub(super) fn say(
+        &self,
+        by: UserId,
+        chat: ChatId,
+        client_id: ClientId,
+        said: &Saying<'_>,
+        waited_millis: u64,
+    ) -> Changes<S> {
+        let chat = self.chat_to_post_to(by, chat, client_id, waited_millis)?;
+        let Saying { words, reply_to, pictures, is_action } = said;
+        if words.body.is_empty() && pictures.is_empty() {
+            return Err(Problem::MessageEmpty.into());
+        }
+        let answered = match reply_to {
+            Some(answered) => Some(self.message(&chat, *answered)?.ok_or(Problem::ReplyGone)?),
+            None => None,
+        };
+        let reply_author = answered.as_ref().and_then(|event| event.kind.message()).map(|said| said.author);
+        let pictures = self.attach(pictures)?;
+        let User { id: author, nickname } = self.user(by)?;
+        let Wording { body, marks, mentions } = Wording::clone(words).checked();
+        let message = Message {
+            author,
+            nickname,
+            client_id,
+            body,
+            marks,
+            mentions,
+            reply_to: *reply_to,
+            reply_author,
+            pictures,
+            is_action: *is_action,
+            edited_at: None,
+            quote: None,
+        };
+        Ok(self.next(&chat, EventKind::Said(Box::new(message))))
+    }
+
+    /// Returns the chat that a message is to be posted to, if it may be and was not.
+    fn chat_to_post_to(
+        &self,
+        by: UserId,
+        chat: ChatId,
+        client_id: ClientId,
+        waited_millis: u64,
+    ) -> Found<Chat, S> {
         let chat = self.accessible_chat(chat, by)?;
         if let Some(first) = self.read(|state| state.posted(chat.id, by, client_id))? {
             return Err(Unchanged::Duplicate(first));
@@ -20,9 +89,111 @@ impl<S: StateReader> Now<'_, S> {
             return Err(Problem::WaitedTooLong.into());
         }
         chat.check_can_post(by)?;
-        let User { id: author, nickname } = self.user(by)?;
-        let message = Message { author, nickname, client_id, body: body.clone() };
-        Ok(self.next(&chat, EventKind::Posted(message)))
+        Ok(chat)
+    }
+
+    /// Returns pictures to post, if all of them may be.
+    fn attach(&self, attached: &[Attached]) -> Found<Vec<Picture>, S> {
+        if attached.len() > PICTURES_LIMIT {
+            return Err(Problem::TooManyPictures.into());
+        }
+        let mut pictures: Vec<Picture> = Vec::new();
+        for Attached { picture, uploaded_at } in attached {
+            // Its file may have been deleted by then, since no message had it.
+            if self.entry.at.millis_since(*uploaded_at) >= PICTURE_WAITS_MILLIS {
+                return Err(Problem::PictureExpired.into());
+            }
+            let is_twice = pictures.iter().any(|before| before.id == picture.id);
+            if is_twice || self.read(|state| state.message_of_picture(picture.id))?.is_some() {
+                return Err(Problem::PictureUsed.into());
+            }
+            pictures.push(picture.clone());
+        }
+        Ok(pictures)
+    }
+
+    /// Gives a message of the user other words, however old it is.
+    pub(super) fn edit_message(&self, by: UserId, chat: ChatId, message: Seq, words: &Wording) -> Changes<S> {
+        let chat = self.accessible_chat(chat, by)?;
+        let event = self.message(&chat, message)?.ok_or(Problem::MessageGone)?;
+        let said = event.kind.message().ok_or(Problem::MessageGone)?;
+        if said.author != by {
+            return Err(Problem::NotAuthor.into());
+        }
+        chat.check_can_post(by)?;
+        if said.body == words.body {
+            return Ok(Vec::new());
+        }
+        if words.body.is_empty() && said.pictures.is_empty() {
+            return Err(Problem::MessageEmpty.into());
+        }
+        let wording = Some(Box::new(words.clone().checked()));
+        Ok(self.next(&chat, EventKind::MessageEdited { message, wording }))
+    }
+
+    /// Takes back the removal of a message by its author. The author says it again, since its text was not kept.
+    pub(super) fn restore_message(
+        &self,
+        by: UserId,
+        chat: ChatId,
+        (message, removal): (Seq, Seq),
+        said: &Restored,
+    ) -> Changes<S> {
+        let chat = self.accessible_chat(chat, by)?;
+        let event = self.read(|state| state.event(chat.id, message))?;
+        let event = event.filter(|event| !self.expiry.of_event(event.at));
+        let found = event.as_ref().and_then(|event| event.kind.message_or_tombstone());
+        let Some(MessageRef { author, nickname, client_id, content }) = found else {
+            return Err(Problem::MessageGone.into());
+        };
+        if author != by {
+            return Err(Problem::NotAuthor.into());
+        }
+        chat.check_can_post(by)?;
+        let removed = self.read(|state| state.event(chat.id, removal))?;
+        let is_it = EventKind::MessageRemoved { message, by: RemovedBy::Author };
+        let removed_at = removed.filter(|event| event.kind == is_it).ok_or(Problem::MessageGone)?.at;
+        match content.removed_by() {
+            // sent twice
+            None => return Ok(Vec::new()),
+            Some(RemovedBy::Author) => {}
+            Some(RemovedBy::Owner) => return Err(Problem::MessageGone.into()),
+        }
+        let now = self.entry.at;
+        // a time in the future is from before the clock was set back
+        if removed_at > now || now.millis_since(removed_at) > RESTORE_MILLIS {
+            return Err(Problem::TooLateToUndo.into());
+        }
+        let Restored { words, reply_to, is_action, alts } = said;
+        if words.body.is_empty() && alts.is_empty() {
+            return Err(Problem::MessageEmpty.into());
+        }
+        let mut pictures: Vec<Picture> = Vec::new();
+        for (id, alt) in alts {
+            let kept = self.read(|state| state.picture(chat.id, message, *id))?;
+            let is_twice = pictures.iter().any(|before| before.id == *id);
+            let kept = kept.filter(|_| !is_twice).ok_or(Problem::TooLateToUndo)?;
+            pictures.push(kept.picture(*id, alt.clone()));
+        }
+        let reply_to = reply_to.filter(|answered| *answered < message);
+        let answered = reply_to.map_or(Ok(None), |answered| self.message(&chat, answered))?;
+        let reply_author = answered.as_ref().and_then(|event| event.kind.message()).map(|said| said.author);
+        let Wording { body, marks, mentions } = words.clone().checked();
+        let said = Message {
+            author,
+            nickname: nickname.clone(),
+            client_id,
+            body,
+            marks,
+            mentions,
+            reply_to,
+            reply_author,
+            pictures,
+            is_action: *is_action,
+            edited_at: None,
+            quote: None,
+        };
+        Ok(self.next(&chat, EventKind::MessageRestored { message, said: Some(Box::new(said)) }))
     }
 
     /// Removes a message of the user, or as the owner of the chat. Authors who were removed from the chat may still remove

@@ -1,5 +1,7 @@
 //! What the rules decide, by topic, over an in-memory state.
 
+mod messages;
+
 use std::collections::{BTreeSet, HashMap};
 
 use proptest::{collection::vec, prelude::*};
@@ -55,7 +57,7 @@ fn retry(number: u8, client_id: u8, waited: Span) -> Command {
 }
 
 fn bodies(model: &Model) -> usize {
-    model.events.iter().filter(|event| matches!(event.kind, EventKind::Posted(_))).count()
+    model.events.iter().filter(|event| event.kind.message().is_some()).count()
 }
 
 fn privately(with: u8, fresh: u8) -> Command {
@@ -235,7 +237,7 @@ fn what_has_expired_is_not_there_even_before_it_is_swept() {
     assert!(is_accepted(&model.run(user(2), privately(1, 6))), "a new one, since the old one expired");
     assert_eq!(model.chat(6).owner, user(2));
     model.run(user(1), post(1, 2));
-    let Some(EventKind::Posted(message)) = model.events.last().map(|event| &event.kind) else { panic!() };
+    let Some(EventKind::Said(message)) = model.events.last().map(|event| &event.kind) else { panic!() };
     assert_eq!(message.nickname, User::new(user(1)).nickname, "nobody remembers the name");
 }
 
@@ -330,7 +332,7 @@ fn a_message_keeps_the_name_it_was_written_under() {
     model.run(user(1), post(1, 1));
     model.run(user(1), Command::SetNickname { nickname: Nickname::parse("Bea").unwrap(), chats: vec![] });
     let names = model.events.iter().filter_map(|event| match &event.kind {
-        EventKind::Posted(message) => Some(message.nickname.as_str()),
+        EventKind::Said(message) => Some(message.nickname.as_str()),
         _ => None,
     });
     assert_eq!(names.collect::<Vec<_>>(), ["Ana"]);
@@ -676,7 +678,7 @@ proptest! {
         for (id, seq) in newest {
             prop_assert_eq!(model.chats[&id].value.seq, seq);
         }
-        let is_message = |event: &&Event| matches!(event.kind, EventKind::Posted(_) | EventKind::Tombstone(_));
+        let is_message = |event: &&Event| event.kind.message_or_tombstone().is_some();
         let messages = model.events.iter().filter(is_message).count();
         prop_assert_eq!(messages, model.posted.len());
     }

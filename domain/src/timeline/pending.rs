@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Timeline;
 use crate::{
-    Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId, frame::ClientCommand,
+    Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId,
+    frame::{ClientCommand, PictureTicket},
 };
 
 /// The maximum number of own messages waiting to be stored; further ones stay in the composer.
@@ -25,17 +26,48 @@ pub struct Pending {
     pub author: Option<UserId>,
     /// Why it was refused. `None` while it is being sent.
     pub problem: Option<Problem>,
+    /// The message that this one answers. `None` if it answers none.
+    #[serde(default)]
+    pub reply_to: Option<Seq>,
+    /// The users who are mentioned. `None` if the server is to find them.
+    #[serde(default)]
+    pub mentions: Option<Vec<UserId>>,
+    /// The pictures.
+    #[serde(default)]
+    pub pictures: Vec<PictureTicket>,
+    /// Whether it says what its author does (`/me`).
+    #[serde(default)]
+    pub is_action: bool,
 }
 
 impl Pending {
+    /// Creates a message that is a text alone, written by this user at this time.
+    pub fn new(client_id: ClientId, body: Body, at: Timestamp, author: UserId) -> Self {
+        Self {
+            client_id,
+            body,
+            at,
+            author: Some(author),
+            problem: None,
+            reply_to: None,
+            mentions: None,
+            pictures: Vec::new(),
+            is_action: false,
+        }
+    }
+
     /// Returns the request to post it, given the current time by the server's clock.
     pub fn ask(&self, chat: ChatId, now: Timestamp) -> ClientCommand {
-        let Self { client_id, body, at, .. } = self;
+        let Self { client_id, body, at, reply_to, mentions, pictures, is_action, .. } = self;
         ClientCommand::Post {
             chat,
             client_id: *client_id,
             body: body.to_string(),
             waited_millis: now.millis_since(*at),
+            reply_to: *reply_to,
+            mentions: mentions.clone(),
+            pictures: pictures.clone(),
+            is_action: *is_action,
         }
     }
 }
@@ -86,7 +118,7 @@ impl Timeline {
     pub fn echo(&mut self, client_id: ClientId, body: Body, at: Timestamp) -> bool {
         let is_accepted = self.pending.len() < PENDING_LIMIT;
         if is_accepted {
-            self.pending.push(Pending { client_id, body, at, author: Some(self.me), problem: None });
+            self.pending.push(Pending::new(client_id, body, at, self.me));
         }
         is_accepted
     }
@@ -129,12 +161,14 @@ impl Timeline {
         }
     }
 
-    /// Retries an own message at this time, as the current reader. Returns what to send, under the same id. `None` if
-    /// it does not wait any more.
+    /// Retries an own message at this time, as the current reader. It is sent without what it answers if that was gone.
+    /// Returns what to send, under the same id. `None` if it does not wait any more.
     pub fn retry(&mut self, client_id: ClientId, at: Timestamp) -> Option<Pending> {
         let me = self.me;
         let pending = self.pending.iter_mut().find(|pending| pending.client_id == client_id)?;
-        pending.problem = None;
+        if pending.problem.take() == Some(Problem::ReplyGone) {
+            pending.reply_to = None;
+        }
         pending.author = Some(me);
         pending.at = at;
         Some(pending.clone())

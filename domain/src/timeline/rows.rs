@@ -152,7 +152,10 @@ impl Timeline {
     /// Whether an event is not shown, or only in place of a message.
     fn has_no_row(&self, event: &Event) -> bool {
         match &event.kind {
-            EventKind::MessageRemoved { .. } | EventKind::OwnRemoved { .. } => true,
+            EventKind::MessageRemoved { .. }
+            | EventKind::MessageEdited { .. }
+            | EventKind::MessageRestored { .. }
+            | EventKind::OwnRemoved { .. } => true,
             // a hidden user gets none to say things with
             EventKind::Renamed { user, .. } => self.hidden.contains(user),
             _ => false,

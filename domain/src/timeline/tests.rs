@@ -11,7 +11,8 @@ use super::{
     *,
 };
 use crate::{
-    Body, ChatId, Lifetimes, Message, Nickname, Problem, RemovedBy, Span, Timestamp, User, id::ID_BYTES,
+    Body, ChatId, EventKind, Lifetimes, Message, Nickname, Problem, RemovedBy, Span, Timestamp, User,
+    Wording, frame::ClientCommand, id::ID_BYTES,
 };
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
@@ -32,9 +33,9 @@ fn body(text: &str) -> Body {
 
 fn posted(author: UserId, seq: u64, prev: u64, at: u64) -> Event {
     let nickname: Nickname = User::new(author).nickname;
-    let message =
-        Message { author, nickname, client_id: client_id(seq), body: body(&format!("message {seq}")) };
-    Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), kind: EventKind::Posted(message) }
+    let message = Message::plain(author, nickname, client_id(seq), body(&format!("message {seq}")));
+    let kind = EventKind::Said(Box::new(message));
+    Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(at), kind }
 }
 
 /// A log of `count` messages of two users, with positions left out between them, as other chats take them.
@@ -113,13 +114,8 @@ fn what_waited_waits_again_unless_it_was_stored() {
 fn what_waited_does_not_crowd_out_what_is_written_now() {
     let mut timeline = empty();
     timeline.echo(client_id(0), body("written since"), Timestamp(7));
-    let kept = |number| Pending {
-        author: None,
-        client_id: client_id(number),
-        body: body("x"),
-        at: Timestamp(1),
-        problem: None,
-    };
+    let kept =
+        |number| Pending { author: None, ..Pending::new(client_id(number), body("x"), Timestamp(1), ME) };
     timeline.restore((1..=200).map(kept).collect());
     assert_eq!(timeline.pending().len(), PENDING_LIMIT);
     assert_eq!(timeline.pending().last().map(|own| own.client_id), Some(client_id(0)));
@@ -363,6 +359,122 @@ fn a_page_that_was_read_before_something_was_removed_does_not_bring_it_back() {
     assert!(!format!("{timeline:?}").contains("message 24"), "nor after what is here");
 }
 
+/// Returns the messages of a timeline with what they quote. `None` stands for one that was removed.
+fn shown(timeline: &Timeline) -> Vec<Option<(String, Option<String>)>> {
+    let messages = timeline.events.iter().filter(|event| event.kind.message_or_tombstone().is_some());
+    let text = |message: &Message| {
+        let quote = message.quote.as_ref().map(|quote| quote.line.to_string());
+        (message.body.to_string(), quote)
+    };
+    messages.map(|event| event.kind.message().map(text)).collect()
+}
+
+fn edited(message: u64, text: &str) -> EventKind {
+    let wording = Some(Box::new(Wording::plain(body(text))));
+    EventKind::MessageEdited { message: Seq(message), wording }
+}
+
+fn restored(message: u64, text: &str) -> EventKind {
+    let said = Message::plain(OTHER, User::new(OTHER).nickname, client_id(message), body(text));
+    EventKind::MessageRestored { message: Seq(message), said: Some(Box::new(said)) }
+}
+
+/// Two messages: one, and another that answers it.
+fn answered() -> Vec<Event> {
+    let (first, mut second) = (posted(OTHER, 3, 0, MINUTE), posted(ME, 6, 3, 2 * MINUTE));
+    let EventKind::Said(message) = &mut second.kind else { panic!("not said") };
+    message.reply_to = Some(Seq(3));
+    message.reply_author = Some(OTHER);
+    message.quote = first.kind.message().map(|said| said.quote(first.at));
+    vec![first, second]
+}
+
+/// Events one after the other behind those of [`answered`].
+fn amendments(kinds: Vec<EventKind>) -> Vec<Event> {
+    let at = |place: u64| (Seq(10 + place), Seq(if place == 0 { 6 } else { 9 + place }));
+    let event = |(place, kind)| {
+        let (seq, prev) = at(place);
+        Event { chat: CHAT, seq, prev, at: Timestamp(9 * MINUTE), kind }
+    };
+    (0..).zip(kinds).map(event).collect()
+}
+
+#[test]
+fn messages_and_what_quotes_them_follow_what_happens_to_them() {
+    let said = |text: &str| Some((text.to_owned(), None));
+    let answer = |quote: &str| Some(("message 6".to_owned(), Some(quote.to_owned())));
+    let removed = || EventKind::MessageRemoved { message: Seq(3), by: RemovedBy::Author };
+    let gone = EventKind::MessageEdited { message: Seq(3), wording: None };
+    for (kinds, expected) in [
+        (vec![], vec![said("message 3"), answer("message 3")]),
+        (vec![edited(3, "new\nwords")], vec![said("new\nwords"), answer("new words")]),
+        (vec![edited(3, "new"), edited(3, "newer")], vec![said("newer"), answer("newer")]),
+        (vec![removed()], vec![None, said("message 6")]),
+        (vec![gone, removed()], vec![None, said("message 6")]),
+        (vec![removed(), restored(3, "again")], vec![said("again"), answer("again")]),
+        (vec![removed(), restored(3, "again"), removed()], vec![None, said("message 6")]),
+        (vec![EventKind::OwnRemoved { user: OTHER }], vec![None, said("message 6")]),
+        (vec![EventKind::OwnRemoved { user: ME }], vec![said("message 3"), None]),
+        (vec![edited(6, "other")], vec![said("message 3"), Some(("other".into(), Some("message 3".into())))]),
+    ] {
+        let amendments = amendments(kinds.clone());
+        let mut timeline = Timeline::new(ME, history(answered(), false));
+        let keys =
+            |timeline: &Timeline| timeline.rows(|_| 0).iter().map(|row| row.key(ME)).collect::<Vec<_>>();
+        let before = keys(&timeline);
+        for event in &amendments {
+            assert_eq!(timeline.apply(event.clone()), Applied::Appended);
+        }
+        assert_eq!(shown(&timeline), expected, "{kinds:?}");
+        assert_eq!(keys(&timeline), before, "the rows are the same, and what changed them has none");
+        // the same in a page of history that was read before all of it, or before its end
+        let mut later = Timeline::new(ME, History { seq: Seq(6), ..history(vec![], true) });
+        for event in &amendments {
+            later.apply(event.clone());
+        }
+        later.replace_with_page(answered(), false);
+        assert_eq!(shown(&later), expected, "{kinds:?}");
+        later.replace_with_page(timeline.events.iter().map(|event| Event::clone(event)).collect(), false);
+        assert_eq!(shown(&later), expected, "{kinds:?}");
+    }
+}
+
+#[test]
+fn an_edit_says_when_and_counts_as_nothing_new() {
+    let mut timeline = Timeline::new(OTHER, history(answered(), false));
+    let [edit] = &amendments(vec![edited(3, "new")])[..] else { panic!() };
+    assert_eq!(timeline.apply(edit.clone()), Applied::Appended);
+    let message = timeline.event(Seq(3)).and_then(|event| event.kind.message());
+    assert_eq!(message.and_then(|message| message.edited_at), Some(edit.at));
+    assert_eq!((timeline.unread_count(), timeline.has_unseen()), (0, false));
+}
+
+#[test]
+fn what_is_quoted_expires_before_what_quotes_it() {
+    let mut timeline = Timeline::new(ME, history(answered()[1..].to_vec(), true));
+    let lifetimes = Lifetimes { message: Span::seconds(60), ..Lifetimes::default() };
+    let expiry = |at| Expiry { now: Timestamp(at), lifetimes };
+    assert!(!timeline.has_expired(expiry(2 * MINUTE - 1)) && timeline.has_expired(expiry(2 * MINUTE)));
+    timeline.drop_expired(expiry(2 * MINUTE));
+    assert_eq!(shown(&timeline), [Some(("message 6".to_owned(), None))]);
+    assert!(!timeline.has_expired(expiry(2 * MINUTE)));
+}
+
+#[test]
+fn a_retry_leaves_out_what_it_answers_if_that_is_gone() {
+    let mut timeline = empty();
+    let waits = Pending { reply_to: Some(Seq(3)), ..Pending::new(client_id(1), body("a"), Timestamp(5), ME) };
+    timeline.restore(vec![waits]);
+    let ask = |pending: &Pending| pending.ask(CHAT, Timestamp(5));
+    assert!(matches!(ask(&timeline.pending()[0]), ClientCommand::Post { reply_to: Some(Seq(3)), .. }));
+    timeline.mark_refused(client_id(1), Problem::ReplyGone);
+    let again = timeline.retry(client_id(1), Timestamp(6)).unwrap();
+    assert_eq!(again.reply_to, None);
+    assert!(matches!(ask(&again), ClientCommand::Post { reply_to: None, .. }));
+    let kept = r#"[{"client_id":"000000000000000z","body":"hi","at":1,"problem":null}]"#;
+    assert_eq!(serde_json::from_str::<Vec<Pending>>(kept).unwrap().len(), 1, "of a version that knew less");
+}
+
 #[test]
 fn what_has_expired_is_forgotten_and_what_waits_is_not() {
     let log = log(10);
@@ -587,7 +699,7 @@ proptest! {
                     let place = stored.len() as u64 + 1;
                     if !stored.iter().any(|(known, _)| *known == number) {
                         let mut event = posted(ME, place, place - 1, place);
-                        if let EventKind::Posted(message) = &mut event.kind {
+                        if let EventKind::Said(message) = &mut event.kind {
                             message.client_id = client_id(number);
                         }
                         stored.push((number, event));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Timeline, redact};
+use super::{Timeline, amend::amend};
 use crate::{Event, Seq};
 
 /// How many rows are kept on either side of what is read. Those further away are unloaded and loaded again in pages.
@@ -87,11 +87,11 @@ impl Timeline {
         self.drop_stored();
     }
 
-    /// Prepares a page of history: it may have been read before messages were removed.
+    /// Prepares a page of history: it may have been read before messages in it were removed or edited.
     pub(super) fn page(&mut self, events: Vec<Event>) -> Vec<Arc<Event>> {
         let known = events.into_iter().filter(|event| event.seq <= self.seq);
         let mut page: Vec<_> = known.map(Arc::new).collect();
-        self.removals.iter().for_each(|removal| redact(&mut page, removal));
+        self.amendments.iter().for_each(|amendment| amend(&mut page, amendment));
         let unread = page.iter().filter(|event| self.is_unread(event)).count();
         self.unread_unloaded = self.unread_unloaded.saturating_sub(unread);
         page
