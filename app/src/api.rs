@@ -25,7 +25,7 @@ pub use context::FormContext;
 use {
     context::{chat_page, execute, parse_chat, parse_person, redirect},
     domain::{
-        Answer, Command, Nickname, Seq, Title, Visibility,
+        Answer, Command, Draft, Nickname, Seq, Title, Visibility,
         slash::{self, ComposerInput},
     },
 };
@@ -99,11 +99,11 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
     let post = async {
         let chat = parse_chat(&chat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
-        let command = match slash::parse(&body)? {
-            ComposerInput::Post(body) => Command::Post { chat, client_id, body, waited_millis: 0 },
-            ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() },
+        let draft = match slash::parse(&body)? {
+            ComposerInput::Post(body) => Draft::post(chat, client_id, body),
+            ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
         };
-        execute(command).await?;
+        execute(draft).await?;
         Ok(chat_page(chat))
     };
     redirect(&post.await.map_err(Refusal::of(RefusedForm::PostMessage { chat, client_id, body }))?);

@@ -21,9 +21,6 @@ use crate::{
 /// How long a user can take back the removal of an own message, in milliseconds: 10 seconds, half of them for the way.
 pub const RESTORE_MILLIS: u64 = 10_000;
 
-/// The rules that know messages with marks, and what can be done with messages.
-const RULES_OF_MESSAGES: Rules = Rules(2);
-
 /// A value of the state, with the time of its last use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracked<T> {
@@ -217,7 +214,7 @@ impl<S: StateReader> Now<'_, S> {
             | Command::EditMessage { .. }
             | Command::RestoreMessage { .. }
             | Command::React { .. }
-                if self.rules < RULES_OF_MESSAGES =>
+                if self.rules < Rules::OF_MESSAGES =>
             {
                 Err(Problem::NotYet.into())
             }

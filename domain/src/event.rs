@@ -207,6 +207,12 @@ impl EventKind {
         Some(MessageRef { author: *author, nickname, client_id: *client_id, content })
     }
 
+    /// Returns the message that this event posted, by whatever rules. `None` for a message that was removed, and for other
+    /// kinds of events.
+    pub fn posted_message(&self) -> Option<MessageRef<'_>> {
+        self.message_or_tombstone().filter(|message| !message.content.is_removed())
+    }
+
     /// Returns the sequence number of the message that this event gives other words, or its words back. `None` for other
     /// kinds of events.
     pub fn amends(&self) -> Option<Seq> {

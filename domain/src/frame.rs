@@ -99,6 +99,13 @@ pub struct Cursor {
     pub reacted: Option<Seq>,
 }
 
+impl Cursor {
+    /// Creates the cursor of a client that has no reactions.
+    pub const fn new(epoch: Epoch, seq: Seq) -> Self {
+        Self { epoch, seq, reacted: None }
+    }
+}
+
 /// A picture that was uploaded and is to be posted with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PictureTicket {

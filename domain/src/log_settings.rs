@@ -15,6 +15,8 @@ pub struct Rules(pub u16);
 impl Rules {
     /// The oldest rules by which this Qchat can decide.
     pub const OLDEST: Self = Self(1);
+    /// The oldest rules that know messages with marks, and what can be done with messages.
+    pub const OF_MESSAGES: Self = Self(2);
     /// The newest rules by which this Qchat can decide.
     pub const NEWEST: Self = Self(2);
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     Change, Chat, ChatId, ClientId, Command, Decision, Emoji, Entry, Event, EventKind, Lifetimes,
-    LogSettings, PictureId, PictureRecord, Proposal, Reaction, Rules, Seq, Span, StateReader, Tally,
+    LogSettings, Message, PictureId, PictureRecord, Proposal, Reaction, Rules, Seq, Span, StateReader, Tally,
     Timestamp, Tracked, User, UserId, Wording, decide,
 };
 
@@ -62,10 +62,8 @@ impl StateReader for Model {
     }
 
     fn has_messages_by(&self, chat: ChatId, author: UserId) -> Result<bool, Infallible> {
-        let is_theirs = |event: &Event| {
-            let message = event.kind.message_or_tombstone();
-            message.is_some_and(|message| message.author == author && !message.content.is_removed())
-        };
+        let is_theirs =
+            |event: &Event| event.kind.posted_message().is_some_and(|message| message.author == author);
         Ok(self.events.iter().any(|event| event.chat == chat && is_theirs(event)))
     }
 
@@ -138,6 +136,38 @@ impl Model {
         decision
     }
 
+    /// Returns the events as they are read, without looking at their age: with what is stored in the events of other
+    /// messages.
+    pub fn read_events(&self) -> Vec<Event> {
+        let said = |chat: ChatId, seq: Seq| {
+            let event = self.events.iter().find(|event| event.chat == chat && event.seq == seq)?;
+            let event = event.clone().upgraded();
+            Some((event.kind.message()?.clone(), event.at))
+        };
+        let quoting = |chat: ChatId, message: Message| {
+            let answered = message.reply_to.and_then(|answered| said(chat, answered));
+            Message { quote: answered.map(|(answered, at)| answered.quote(at)), ..message }
+        };
+        let complete = |event: &Event| {
+            let event = event.clone().upgraded();
+            let chat = event.chat;
+            let kind = match event.kind {
+                EventKind::Said(message) => EventKind::Said(Box::new(quoting(chat, *message))),
+                EventKind::MessageEdited { message, .. } => {
+                    let wording = said(chat, message).map(|(said, _)| Box::new(said.wording()));
+                    EventKind::MessageEdited { message, wording }
+                }
+                EventKind::MessageRestored { message, .. } => {
+                    let said = said(chat, message).map(|(said, _)| Box::new(quoting(chat, said)));
+                    EventKind::MessageRestored { message, said }
+                }
+                kind => kind,
+            };
+            Event { kind, ..event }
+        };
+        self.events.iter().map(complete).collect()
+    }
+
     /// Replaces an event, and what belongs to the message that it is.
     fn replace(&mut self, chat: ChatId, seq: Seq, by: impl FnOnce(Event) -> Event) {
         let Some(event) = self.events.iter_mut().find(|event| event.chat == chat && event.seq == seq) else {
@@ -167,7 +197,7 @@ impl Model {
                     self.chats.insert(event.chat, Tracked { value, active_at });
                 }
                 self.events.push(event.stored().into_owned());
-                if let Some(message) = event.kind.message_or_tombstone() {
+                if let Some(message) = event.kind.posted_message() {
                     self.posted.insert((event.chat, message.author, message.client_id), event.seq);
                 }
                 let earlier = self.events.iter().filter(|earlier| earlier.chat == event.chat);
@@ -198,6 +228,7 @@ impl Model {
                         });
                     }
                     EventKind::MessageRestored { message, said: Some(said) } => {
+                        self.posted.insert((event.chat, said.author, said.client_id), *message);
                         self.replace(event.chat, *message, |gone| gone.restore(said.clone()));
                     }
                     _ => self.replace(event.chat, event.seq, |event| event),

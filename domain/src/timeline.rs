@@ -90,7 +90,7 @@ impl Timeline {
 
     /// Returns the cursor to resume from.
     pub fn cursor(&self) -> Cursor {
-        Cursor { epoch: self.epoch, seq: self.seq, reacted: None }
+        Cursor::new(self.epoch, self.seq)
     }
 
     /// Whether there are events before those loaded.

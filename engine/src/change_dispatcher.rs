@@ -1,9 +1,9 @@
 //! The dispatcher of changes: applies each committed change to the state in memory, which is the replay buffers of the
 //! fan-out, presence and the lobby, and wakes the connections of invited users. Nothing comes here before it is durable.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use domain::{Change, Chat, EventKind, Seq, Timestamp};
+use domain::{Change, Chat, Event, EventKind, Seq, Timestamp};
 
 use crate::{
     clock::SteadyClock,
@@ -11,7 +11,7 @@ use crate::{
     lobby::Lobby,
     presence::Presence,
     progress::Progress,
-    storage::{Store, StoreError},
+    storage::{Store, StoreError, is_complete},
 };
 
 /// Dispatches committed changes to the fan-out, presence, the lobby, and the connections of invited users.
@@ -57,6 +57,18 @@ impl ChangeDispatcher {
         Ok(())
     }
 
+    /// Returns an event as readers of the database are given it.
+    fn complete<'a>(&self, event: &'a Event) -> Cow<'a, Event> {
+        if is_complete(&event.kind) {
+            return Cow::Borrowed(event);
+        }
+        let completed = self.store.read(event.at).and_then(|view| view.complete(event.clone()));
+        Cow::Owned(completed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "could not read what belongs to an event");
+            event.clone().upgraded()
+        }))
+    }
+
     /// Dispatches one committed change.
     pub fn dispatch(&self, change: &Change) {
         match change {
@@ -69,10 +81,10 @@ impl ChangeDispatcher {
                 }
             }
             Change::Chat(event) => {
-                if let Some(message) = event.kind.message() {
+                if let Some(message) = event.kind.posted_message() {
                     self.presence.said(event.chat, message.author);
                 }
-                self.fanout.append(event);
+                self.fanout.append(&self.complete(event));
                 match &event.kind {
                     EventKind::PersonRemoved { person, .. } => self.presence.remove(event.chat, person.id),
                     EventKind::PeopleRemoved { first, others, .. } => {
@@ -106,7 +118,8 @@ impl ChangeDispatcher {
             Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => {
                 self.presence.wake_user(*user);
             }
-            Change::UserTouched(..)
+            Change::Reacted(_)
+            | Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)
             | Change::Expired { .. }

@@ -4,6 +4,7 @@
 mod commands;
 mod connections;
 mod pages;
+mod prepare;
 
 use std::sync::Arc;
 

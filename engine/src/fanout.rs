@@ -121,8 +121,10 @@ impl Fanout {
         let Some(encoded) = EncodedEvent::new(event) else { return };
         let mut held = lock(&buffer);
         let clears = event.clears();
-        if matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some() {
-            // Readers that are behind must not get what was removed: the database has those events without their text.
+        let is_removal = matches!(event.kind, EventKind::MessageRemoved { .. }) || clears.is_some();
+        if is_removal || event.kind.amends().is_some() {
+            // Readers that are behind must not get what was removed or edited: the database has those events as they are
+            // now.
             held.clear();
         }
         held.push(encoded);

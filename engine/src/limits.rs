@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use domain::{Command, Problem, UserId};
+use domain::{Command, Draft, Problem, UserId, Wording};
 use governor::{
     InsufficientCapacity, NotUntil, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -36,6 +36,12 @@ const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
 const FILTERS_OF_A_SESSION: usize = 5;
 /// The approximate size in bytes of a message without its text, or of any other record.
 const KEPT_BESIDES: u32 = 256;
+/// The approximate size in bytes of a mark.
+const MARK_BYTES: usize = 4;
+/// The approximate size in bytes of a mention, with the entry by which whoever is meant finds it.
+const MENTION_BYTES: usize = 40;
+/// The approximate size in bytes of a picture in a message, without its description and its file.
+const PICTURE_BESIDES: usize = 128;
 /// The additional storage for moderation and settings once [`Quotas::storage`] is used up: one part in this many of it.
 const KEPT_FREE: u64 = 16;
 /// The maximum number of sessions, or of networks, that each rate limit tracks. Beyond it, new ones are refused with
@@ -66,6 +72,8 @@ pub struct Limits<C: Clock = DefaultClock> {
     /// Removing users, at the rate of `rename`.
     remove: Limit<C>,
     invite: Limit<C>,
+    /// Reactions, at the rate of `message`: they must not delay what the session has to say.
+    reaction: Limit<C>,
 }
 
 /// A guard that counts a WebSocket, in all and for its network.
@@ -112,6 +120,7 @@ impl<C: Clock + Clone> Limits<C> {
             lock: limit(rename),
             remove: limit(rename),
             invite: limit(invite),
+            reaction: limit(message),
             quotas,
             connections: Arc::default(),
             addresses: Arc::default(),
@@ -127,8 +136,10 @@ impl<C: Clock + Clone> Limits<C> {
     pub async fn run(&self) {
         loop {
             sleep(FORGETS_EVERY).await;
-            let Self { page, bytes, connect, chat, message, rename, lock, remove, invite, .. } = self;
-            for Limit(limit) in [page, bytes, connect, chat, message, rename, lock, remove, invite] {
+            let Self { page, bytes, connect, chat, message, rename, lock, remove, invite, reaction, .. } =
+                self;
+            for Limit(limit) in [page, bytes, connect, chat, message, rename, lock, remove, invite, reaction]
+            {
                 if let Some((sessions, addresses)) = limit {
                     sessions.retain_recent();
                     sessions.shrink_to_fit();
@@ -224,6 +235,10 @@ impl<C: Clock + Clone> Limits<C> {
             Command::StartChat { .. }
             | Command::ChatPrivately { .. }
             | Command::Post { .. }
+            | Command::Say { .. }
+            | Command::EditMessage { .. }
+            | Command::RestoreMessage { .. }
+            | Command::React { is_on: true, .. }
             | Command::SetNickname { .. } => self.quotas.storage,
             // These store one short event or setting. Moderation stays possible for longer than posting.
             Command::EditTitle { .. }
@@ -239,6 +254,7 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::RemovePerson { .. }
             | Command::RemoveNewcomers { .. }
             | Command::RemoveOwn { .. }
+            | Command::React { is_on: false, .. }
             | Command::SetInvites { are_taken: true }
             | Command::SetHidden { is_hidden: false, .. } => return Ok(()),
         };
@@ -248,6 +264,16 @@ impl<C: Clock + Clone> Limits<C> {
         // The number of records, and the size of the text in each.
         let (records, text) = match command {
             Command::Post { body, .. } => (1, body.as_str().len()),
+            Command::Say { words, pictures, .. } => {
+                let alts =
+                    pictures.iter().map(|attached| PICTURE_BESIDES + attached.picture.alt.as_str().len());
+                (1, size_of_words(words) + alts.sum::<usize>())
+            }
+            Command::EditMessage { words, .. } => (1, size_of_words(words)),
+            Command::RestoreMessage { said, .. } => {
+                let alts = said.alts.iter().map(|(_, alt)| PICTURE_BESIDES + alt.as_str().len());
+                (1, size_of_words(&said.words) + alts.sum::<usize>())
+            }
             // Each chat's timeline records both the old and the new nickname.
             Command::SetNickname { nickname, chats } => (1 + chats.len(), 2 * nickname.as_str().len()),
             Command::EditTitle { title, .. } | Command::StartChat { title: Some(title), .. } => {
@@ -260,16 +286,31 @@ impl<C: Clock + Clone> Limits<C> {
         self.check(&self.bytes, Some(by.user), by.address, NonZeroU32::new(size).unwrap_or(NonZeroU32::MIN))
     }
 
-    /// Counts a command towards the rate limit for its kind.
+    /// Counts a command, or the draft of one, towards the rate limit for its kind.
     ///
     /// # Errors
     /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
     /// networks.
-    pub fn check_rate(&self, by: Caller, command: &Command) -> Result<(), Problem> {
-        let limit = match command {
+    pub fn check_rate(&self, by: Caller, draft: &Draft) -> Result<(), Problem> {
+        let limit = match draft {
+            Draft::Say { .. } | Draft::EditMessage { .. } | Draft::RestoreMessage { .. } => &self.message,
+            Draft::React { .. } => &self.reaction,
+            Draft::Command(command) => self.rate_of(command),
+        };
+        self.check(limit, Some(by.user), by.address, NonZeroU32::MIN)
+    }
+
+    fn rate_of(&self, command: &Command) -> &Limit<C> {
+        match command {
             Command::StartChat { .. } => &self.chat,
             // No more messages can be removed than were posted.
-            Command::Post { .. } | Command::RemoveMessage { .. } | Command::RemoveOwn { .. } => &self.message,
+            Command::Post { .. }
+            | Command::Say { .. }
+            | Command::EditMessage { .. }
+            | Command::RestoreMessage { .. }
+            | Command::RemoveMessage { .. }
+            | Command::RemoveOwn { .. } => &self.message,
+            Command::React { .. } => &self.reaction,
             // A chat is often locked after many other changes, which must not delay it.
             Command::SetLock { .. } => &self.lock,
             Command::SetRemoved { .. } | Command::RemovePerson { .. } | Command::RemoveNewcomers { .. } => {
@@ -281,8 +322,7 @@ impl<C: Clock + Clone> Limits<C> {
             | Command::SetInvites { .. }
             | Command::SetHidden { .. } => &self.rename,
             Command::ChatPrivately { .. } | Command::AnswerInvite { .. } => &self.invite,
-        };
-        self.check(limit, Some(by.user), by.address, NonZeroU32::MIN)
+        }
     }
 
     /// Counts `count` actions towards a limit.
@@ -324,6 +364,12 @@ impl<C: Clock + Clone> Limits<C> {
             },
         }
     }
+}
+
+/// Returns the approximate size in bytes of the words of a message.
+fn size_of_words(words: &Wording) -> usize {
+    let Wording { body, marks, mentions } = words;
+    body.as_str().len() + marks.iter().count() * MARK_BYTES + mentions.len() * MENTION_BYTES
 }
 
 /// Returns the network of an address: the address itself for IPv4, and its 64-bit prefix for IPv6, since one site has

@@ -148,6 +148,7 @@ impl Lobby {
             Change::User { .. }
             | Change::Hidden { .. }
             | Change::InvitesSet { .. }
+            | Change::Reacted(_)
             | Change::UserTouched(..)
             | Change::UserExpired(_)
             | Change::Expired { .. } => return,

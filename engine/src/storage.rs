@@ -1,6 +1,8 @@
 //! The database: the local state of the log, in redb. It stores records and does not interpret them.
 
+mod belongings;
 pub mod codec;
+mod derived;
 mod error;
 pub mod export;
 mod integrity;
@@ -38,6 +40,7 @@ use integrity::mark::{Mark, Marked};
 use transaction::ReplayEnd;
 use write_ahead_log::WriteAheadLog;
 
+pub(crate) use derived::is_complete;
 pub use error::StoreError;
 pub use replica::{Advance, MARK_PLACES, Predecessor, Producer, ReplicaState};
 pub use snapshot::{ExpiredBatch, Snapshot};
@@ -185,7 +188,7 @@ impl Store {
         is_whole: bool,
     ) -> Result<Self, StoreError> {
         let write = begin_checkpoint(&database)?;
-        // Opening the transaction also creates the tables, which readers need.
+        tables::create(&write)?;
         let mut batch = Transaction::open(&write)?;
         let known = batch.state()?;
         let begins = match known {

@@ -12,8 +12,9 @@ use std::{
 };
 
 use domain::{
-    Change, ChatId, Command, Epoch, Event, EventKind, Lifetimes, Nickname, Problem, Seq, Timestamp, Title,
-    User, UserId, Visibility, id::ID_BYTES,
+    Body, Change, ChatId, ClientId, Command, Draft, Epoch, Event, EventKind, Lifetimes, LogClock,
+    LogSettings, Nickname, Problem, Rules, Seq, Timestamp, Title, User, UserId, Visibility, Wording,
+    draft::DraftText, frame::PictureTicket, id::ID_BYTES,
 };
 use engine::{
     Caller, Engine, EngineParts,
@@ -25,7 +26,7 @@ use engine::{
     lobby::{Lobby, OriginKey},
     presence::{GRACE, HolderId, MemberGuard, NodeId, Presence, PresenceEvent},
     progress::Progress,
-    storage::Store,
+    storage::{LogState, ReplicaState, Store},
 };
 use tokio::time::Instant;
 
@@ -43,8 +44,12 @@ struct Work {
 }
 
 fn work(is_shared: bool, steady: Option<Arc<SteadyClock>>) -> Work {
+    work_on(Store::in_memory(Lifetimes::default()).unwrap(), is_shared, steady)
+}
+
+fn work_on(store: Store, is_shared: bool, steady: Option<Arc<SteadyClock>>) -> Work {
     let (clock, lifetimes) = (clock::system(), Lifetimes::default());
-    let store = Arc::new(Store::in_memory(lifetimes).unwrap());
+    let store = Arc::new(store);
     let fanout = Arc::new(Fanout::new(1));
     let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, Arc::clone(&clock)));
     let lobby =
@@ -82,6 +87,70 @@ async fn a_form_is_answered_after_ten_seconds_even_if_the_log_tells_no_outcome()
     let start = Command::StartChat { chat: CHAT, title: None, visibility: Visibility::Public };
     assert_eq!(work.engine.execute(CALLER, start).await, Err(Problem::NotStored));
     assert_eq!(begun.elapsed(), Duration::from_secs(10));
+}
+
+#[test]
+fn a_draft_becomes_a_command_that_the_rules_in_force_know() {
+    let of_rules = |rules| {
+        let store = Store::replica_in_memory().unwrap();
+        let settings = LogSettings { lifetimes: Lifetimes::default(), rules };
+        let state = ReplicaState::beginning(1, settings, LogClock::new(Timestamp(1), 0));
+        let log = LogState { epoch: Epoch::from_bytes([5; ID_BYTES]), seq: Seq(1), at: Timestamp(1) };
+        store.begin_replica(None, log, &state).unwrap();
+        work_on(store, true, None).engine
+    };
+    let (older, newer) = (of_rules(Rules(1)), of_rules(Rules(2)));
+    let (client_id, body) = (ClientId::from_bytes([1; ID_BYTES]), Body::parse("hello").unwrap());
+    let plain = || Draft::post(CHAT, client_id, body.clone());
+    let post = Command::Post { chat: CHAT, client_id, body: body.clone(), waited_millis: 0 };
+    assert_eq!(older.prepare(plain()), Ok(post));
+    let words = Wording::plain(body.clone());
+    let say = Command::Say {
+        chat: CHAT,
+        client_id,
+        words: words.clone(),
+        reply_to: None,
+        pictures: Vec::new(),
+        is_action: false,
+        waited_millis: 0,
+    };
+    assert_eq!(newer.prepare(plain()), Ok(say.clone()));
+    let text = || DraftText::new(body.clone(), None);
+    let with = |change: &dyn Fn(&mut DraftText, &mut Option<Seq>, &mut Vec<PictureTicket>, &mut bool)| {
+        let (mut text, mut reply_to, mut pictures, mut is_action) = (text(), None, Vec::new(), false);
+        change(&mut text, &mut reply_to, &mut pictures, &mut is_action);
+        Draft::Say { chat: CHAT, client_id, text, reply_to, pictures, is_action, waited_millis: 0 }
+    };
+    let ticket = || PictureTicket { ticket: "AQ".to_owned(), alt: String::new() };
+    let message = Seq(3);
+    let restore = Draft::RestoreMessage {
+        chat: CHAT,
+        message,
+        removal: Seq(4),
+        text: text(),
+        reply_to: None,
+        is_action: false,
+        alts: Vec::new(),
+    };
+    let drafts = [
+        with(&|_, reply_to, _, _| *reply_to = Some(message)),
+        with(&|text, _, _, _| text.mentions = Some(vec![ANA])),
+        with(&|_, _, pictures, _| pictures.push(ticket())),
+        with(&|_, _, _, is_action| *is_action = true),
+        Draft::EditMessage { chat: CHAT, message, text: text() },
+        restore,
+        Draft::React { chat: CHAT, message, emoji: "\u{1f44d}".to_owned(), is_on: true },
+    ];
+    for draft in drafts {
+        assert_eq!(older.prepare(draft.clone()), Err(Problem::NotYet), "{draft:?}");
+        let shows = matches!(&draft, Draft::Say { pictures, .. } if !pictures.is_empty());
+        let expected = if shows { Some(Problem::PicturesOff) } else { None };
+        assert_eq!(newer.prepare(draft.clone()).err(), expected, "{draft:?}");
+    }
+    let nobody = with(&|text, _, _, _| text.mentions = Some(Vec::new()));
+    assert!(matches!(older.prepare(nobody), Ok(Command::Post { .. })), "that is a text alone");
+    let other = Command::RemoveOwn { chat: CHAT };
+    assert_eq!(older.prepare(other.clone().into()), Ok(other));
 }
 
 #[test]

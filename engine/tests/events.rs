@@ -7,9 +7,9 @@ use std::{collections::BTreeSet, fs, iter, path::Path, sync::Arc, time::Duration
 
 use bytes::Bytes;
 use domain::{
-    Answer, Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, RemovedBy, Seq,
-    StateReader, Timestamp, Title, Tombstone, User, UserId, Visibility, frame::ServerFrame, id::ID_BYTES,
-    model::Model, page::About,
+    Alt, Answer, Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Mark, MarkKind, Marks, Message,
+    Nickname, Picture, PictureId, PlainMessage, RemovedBy, Seq, StateReader, Timestamp, Title, Tombstone,
+    User, UserId, Visibility, Wording, frame::ServerFrame, id::ID_BYTES, model::Model, page::About,
 };
 use engine::{
     Engine, EngineParts, Focus,
@@ -52,7 +52,45 @@ fn client_id(at: Seq) -> ClientId {
 fn message(at: Seq) -> Message {
     let User { id: author, nickname } = user(1);
     let body = Body::parse(&format!("message {at}")).unwrap();
-    Message { author, nickname, client_id: client_id(at), body }
+    Message::plain(author, nickname, client_id(at), body)
+}
+
+/// Returns words that mention Cy.
+fn words() -> Wording {
+    let body = Body::parse("@Cy **hi**").unwrap();
+    let marks = [(MarkKind::Mention, 0, 3), (MarkKind::Strong, 4, 10), (MarkKind::Hidden, 4, 6)];
+    let marks = marks.map(|(kind, from, to)| Mark(kind, from, to)).to_vec();
+    Wording { marks: Marks::checked(&body, marks).unwrap(), body, mentions: vec![user(2).id] }
+}
+
+/// Returns a message of Bea with everything that a message can have: it answers the one before it.
+fn full_message(at: Seq) -> Message {
+    let Wording { body, marks, mentions } = words();
+    let alt = Alt::parse("A cat").unwrap();
+    let picture = |number| Picture {
+        id: PictureId::from_bytes([number; ID_BYTES]),
+        width: 20,
+        height: 10,
+        small: (2, 1),
+        bytes: 300,
+        alt: alt.clone(),
+    };
+    Message {
+        body,
+        marks,
+        mentions,
+        reply_to: Some(BEFORE),
+        reply_author: Some(user(0).id),
+        pictures: vec![picture(1), picture(2)],
+        is_action: true,
+        ..message(at)
+    }
+}
+
+/// Returns a message of Bea as rules 1 store it.
+fn plain_message(at: Seq) -> PlainMessage {
+    let Message { author, nickname, client_id, body, .. } = message(at);
+    PlainMessage { author, nickname, client_id, body }
 }
 
 fn title(title: &str) -> Title {
@@ -72,7 +110,7 @@ fn example_after(kind: Option<&EventKind>) -> Option<EventKind> {
     let nickname = ana.nickname.clone();
     let Some(kind) = kind else { return Some(started()) };
     Some(match kind {
-        EventKind::Started { .. } => EventKind::Posted(message(EXAMPLE)),
+        EventKind::Started { .. } => EventKind::Posted(plain_message(EXAMPLE)),
         EventKind::Posted(_) => {
             EventKind::Renamed { user: cy.id, from: cy.nickname, to: Nickname::parse("Cyril").unwrap() }
         }
@@ -97,7 +135,13 @@ fn example_after(kind: Option<&EventKind>) -> Option<EventKind> {
         EventKind::PersonAdmitted { .. } => EventKind::LockSet { nickname, is_locked: true },
         EventKind::LockSet { .. } => EventKind::PeopleRemoved { nickname, first: cy, others: vec![dee.id] },
         EventKind::PeopleRemoved { .. } => EventKind::OwnRemoved { user: bea.id },
-        EventKind::OwnRemoved { .. } => return None,
+        EventKind::OwnRemoved { .. } => EventKind::Said(Box::new(full_message(EXAMPLE))),
+        EventKind::Said(_) => EventKind::MessageEdited { message: BEFORE, wording: Some(Box::new(words())) },
+        EventKind::MessageEdited { .. } => {
+            let said = Message { reply_to: None, reply_author: None, ..full_message(BEFORE) };
+            EventKind::MessageRestored { message: BEFORE, said: Some(Box::new(said)) }
+        }
+        EventKind::MessageRestored { .. } => return None,
     })
 }
 
@@ -108,7 +152,7 @@ fn examples() -> Vec<EventKind> {
 
 /// Returns an example of every kind of message.
 fn messages() -> Vec<EventKind> {
-    examples().into_iter().filter(|kind| kind.message().is_some()).collect()
+    examples().into_iter().filter(|kind| kind.posted_message().is_some()).collect()
 }
 
 /// Returns an event of the chat, right after the one at the position before.
@@ -117,13 +161,16 @@ fn event(seq: Seq, kind: EventKind) -> Change {
     Change::Chat(Event { chat: CHAT, seq, prev, at: Timestamp(seq.0), kind })
 }
 
-/// Returns the changes that start the chat, post a message, and then make the event.
+/// Returns the changes that start the chat, post a message, or what is left of one that is restored, and then make the
+/// event.
 fn changes(kind: &EventKind) -> [Change; 3] {
-    [
-        event(Seq(1), started()),
-        event(BEFORE, EventKind::Posted(message(BEFORE))),
-        event(EXAMPLE, kind.clone()),
-    ]
+    let said = EventKind::Said(Box::new(message(BEFORE)));
+    let before = Event { chat: CHAT, seq: BEFORE, prev: Seq(1), at: Timestamp(BEFORE.0), kind: said };
+    let before = match kind {
+        EventKind::MessageRestored { .. } => before.redact(RemovedBy::Author),
+        _ => before,
+    };
+    [event(Seq(1), started()), Change::Chat(before), event(EXAMPLE, kind.clone())]
 }
 
 /// A database, and the model of what it should contain.
@@ -159,7 +206,7 @@ impl Stored {
         let view = store.read(NOW).unwrap();
         let chat = model.chats.get(&CHAT).map(|kept| kept.value.clone());
         assert_eq!(view.chat(CHAT).unwrap(), chat, "{when}");
-        let events = &model.events[..];
+        let events = &model.read_events()[..];
         assert_eq!(view.events_after(CHAT, Seq::ZERO, LIMIT).unwrap(), events, "{when}");
         assert_eq!(view.newest_events(CHAT, LIMIT).unwrap(), (events.to_vec(), false), "{when}");
         for (place, event) in events.iter().enumerate() {
@@ -184,6 +231,14 @@ impl Stored {
                 for at in [BEFORE, EXAMPLE] {
                     let posted = model.posted.get(&(CHAT, author, client_id(at))).copied();
                     assert_eq!(batch.posted(CHAT, author, client_id(at))?, posted, "{when}: message {at}");
+                }
+            }
+            for picture in [1, 2].map(|number| PictureId::from_bytes([number; ID_BYTES])) {
+                let Ok(message) = model.message_of_picture(picture);
+                assert_eq!(batch.message_of_picture(picture)?, message, "{when}");
+                for at in [BEFORE, EXAMPLE] {
+                    let Ok(record) = model.picture(CHAT, at, picture);
+                    assert_eq!(batch.picture(CHAT, at, picture)?, record, "{when}: message {at}");
                 }
             }
             Ok(())
@@ -307,7 +362,6 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
             steady: None,
         };
         let changes = changes(&kind);
-        let [Change::Chat(_), Change::Chat(_), Change::Chat(event)] = &changes else { panic!("no event") };
         store.write(EXAMPLE, NOW, |batch| changes.iter().try_for_each(|change| batch.apply(change))).unwrap();
 
         let mut subscription =
@@ -317,8 +371,11 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         let is_typing = || presence.roster(CHAT).members.iter().any(|member| member.typing);
         assert!(is_typing());
         dispatcher.dispatch(&changes[2]);
-        assert_eq!(frame(&subscription.after(BEFORE)), ServerFrame::Event(event.clone()));
-        assert_eq!(is_typing(), kind.message().is_none(), "{kind:?}");
+        let mut model = Model::default();
+        changes.iter().for_each(|change| model.apply(change));
+        let expected = model.read_events().pop().unwrap();
+        assert_eq!(frame(&subscription.after(BEFORE)), ServerFrame::Event(expected.clone()));
+        assert_eq!(is_typing(), kind.posted_message().is_none(), "{kind:?}");
 
         let (sequencer, _log) = local::open(Arc::clone(&clock), store.epoch(), EXAMPLE);
         let limits = Arc::new(Limits::new(Rates::OFF, Quotas::OFF, Duration::from_secs(60)));
@@ -336,7 +393,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
         });
         let view = engine.chat_view(CHAT, ana.id).unwrap();
         let page = engine.chat_page(view, None, Some(Focus::Message(EXAMPLE))).unwrap();
-        assert_eq!(page.history.events.last(), Some(event));
+        assert_eq!(page.history.events.last(), Some(&expected));
         let about = kind.message_or_tombstone().map(|message| About {
             person: User { id: message.author, nickname: message.nickname.clone() },
             message: (!message.content.is_removed()).then_some(EXAMPLE),

@@ -12,8 +12,9 @@ use std::{
 };
 
 use domain::{
-    Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Lifetimes, LogClock, Message, Nickname,
-    RemovedBy, SenderClock, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
+    Alt, Body, Change, ChatId, ClientId, Emoji, Epoch, Event, EventKind, Lifetimes, LogClock, Mark, MarkKind,
+    Marks, Message, Nickname, Picture, PictureId, Reaction, RemovedBy, SenderClock, Seq, Span, StateReader,
+    Timestamp, Title, User, UserId, Visibility, Wording, id::ID_BYTES,
 };
 use engine::{
     incarnation::Incarnation,
@@ -62,7 +63,7 @@ fn posted(author: u8, number: u64) -> EventKind {
 fn long(author: u8, number: u64, length: usize) -> EventKind {
     let User { id: author, nickname } = user(author);
     let body = Body::parse(format!("message {number} {}", "x".repeat(length)).trim()).unwrap();
-    EventKind::Posted(Message { author, nickname, client_id: client_id(number), body })
+    EventKind::Said(Box::new(Message::plain(author, nickname, client_id(number), body)))
 }
 
 /// Stores an event in a chat as the next entry of the log.
@@ -96,6 +97,45 @@ fn fill(store: &Store, messages: u64) {
     put(store, chat(0), EventKind::MessageRemoved { message: last, by: RemovedBy::Author });
     change(store, &Change::Hidden { from: user(0).id, person: user(1).id, is_hidden: true });
     change(store, &Change::InvitesSet { user: user(1).id, are_taken: false });
+    fill_belongings(store);
+}
+
+/// Adds what messages can have beside a text, and what is left of some of it.
+fn fill_belongings(store: &Store) {
+    let picture = |number| Picture {
+        id: PictureId::from_bytes([number; ID_BYTES]),
+        width: 20,
+        height: 10,
+        small: (2, 1),
+        bytes: 300,
+        alt: Alt::parse("A cat").unwrap(),
+    };
+    let EventKind::Said(plain) = posted(0, 1_000_000) else { panic!() };
+    let body = Body::parse("@Bea **hi**").unwrap();
+    let marks = vec![Mark(MarkKind::Mention, 0, 4), Mark(MarkKind::Strong, 5, 11)];
+    let marks = Marks::checked(&body, marks).unwrap();
+    let full = |number: u8| {
+        EventKind::Said(Box::new(Message {
+            client_id: client_id(1_000_000 + u64::from(number)),
+            body: body.clone(),
+            marks: marks.clone(),
+            mentions: vec![user(1).id],
+            reply_author: Some(user(2).id),
+            pictures: vec![picture(number)],
+            ..Message::clone(&plain)
+        }))
+    };
+    let [kept, gone] = [1, 2].map(|number| put(store, chat(1), full(number)));
+    for (message, emoji, number) in [(kept, "👍", 0), (kept, "❤️", 1), (kept, "👍", 1), (gone, "👍", 1)]
+    {
+        let seq = store.read(NOW).unwrap().log().unwrap().unwrap().seq.next();
+        let emoji = Emoji::try_from(emoji.to_owned()).unwrap();
+        let reaction = Reaction { chat: chat(1), message, emoji, by: user(number), is_on: true, seq };
+        change(store, &Change::Reacted(reaction));
+    }
+    let wording = Some(Box::new(Wording::plain(Body::parse("other words").unwrap())));
+    put(store, chat(1), EventKind::MessageEdited { message: kept, wording });
+    put(store, chat(1), EventKind::MessageRemoved { message: gone, by: RemovedBy::Author });
 }
 
 fn filled(messages: u64) -> Store {
@@ -131,7 +171,7 @@ fn what_was_exported_is_there_again_in_another_database() {
     let (_folder, path) = file_of(&exported);
     let contents = export::check(&path).unwrap();
     let log = store.read(NOW).unwrap().log().unwrap().unwrap();
-    assert_eq!((contents.users, contents.chats, contents.events), (3, 4, 606));
+    assert_eq!((contents.users, contents.chats, contents.events), (3, 4, 610));
     assert_eq!((contents.log, contents.made_by.as_str()), (Some(log), env!("CARGO_PKG_VERSION")));
     assert_eq!(store.read(NOW).unwrap().check().unwrap(), contents);
 
@@ -416,7 +456,7 @@ fn a_database_is_restored_over_another_only_if_that_is_asked_for_and_never_while
     assert!(fs::metadata(database.with_extension("journal")).unwrap().len() > 0);
     Store::restore(&path, &database, true).unwrap();
     let store = Store::open(&database, Lifetimes::default()).unwrap();
-    assert_eq!(store.read(NOW).unwrap().check().unwrap().events, 106);
+    assert_eq!(store.read(NOW).unwrap().check().unwrap().events, 110);
     drop(store);
     fs::remove_file(&database).unwrap();
     let empty = fs::metadata(database.with_extension("journal")).unwrap().len() == 0;
@@ -518,7 +558,7 @@ fn a_million_messages_are_exported_and_loaded_in_seconds() {
                     let client_id = client_id(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
                     let kind = match prev {
                         Seq::ZERO => started(0),
-                        _ => EventKind::Posted(Message { author, nickname, client_id, body }),
+                        _ => EventKind::Said(Box::new(Message::plain(author, nickname, client_id, body))),
                     };
                     batch.apply(&Change::Chat(Event { chat, seq, prev, at: NOW, kind }))?;
                 }

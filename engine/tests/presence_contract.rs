@@ -16,8 +16,9 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Lifetimes, Message as Post, Nickname, Problem,
-    Rules, Seq, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES, lobby::LobbyQuery,
+    Body, Change, ChatId, ClientId, Emoji, Epoch, Event, EventKind, Lifetimes, Message as Post, Nickname,
+    Problem, Reaction, Rules, Seq, Timestamp, Title, User, UserId, Visibility, Wording, id::ID_BYTES,
+    lobby::LobbyQuery,
 };
 use engine::{
     Engine, EngineParts,
@@ -421,7 +422,22 @@ impl World {
             82..88 => {
                 if let Some(page) = page {
                     let Page { chat, user, .. } = self.pages[page];
-                    self.post(chat, user);
+                    let newest = Seq(self.log.len() as u64);
+                    match self.random.random_range(0..6) {
+                        0 => {
+                            let wording = Some(Box::new(Wording::plain(Body::parse("other words").unwrap())));
+                            self.happens(chat, EventKind::MessageEdited { message: newest, wording });
+                        }
+                        1 => self.write(Change::Reacted(Reaction {
+                            chat: chat_id(chat),
+                            message: newest,
+                            emoji: Emoji::try_from("\u{1f44d}".to_owned()).unwrap(),
+                            by: User::new(user_id(user)),
+                            is_on: true,
+                            seq: newest.next(),
+                        })),
+                        _ => self.post(chat, user),
+                    }
                 }
             }
             88..92 => {
@@ -442,7 +458,7 @@ impl World {
         client_id[..8].copy_from_slice(&self.log.len().to_be_bytes());
         let body = Body::parse("hello").unwrap();
         let (nickname, client_id) = (Nickname::friendly(1), ClientId::from_bytes(client_id));
-        self.happens(chat, EventKind::Posted(Post { author: user_id(user), nickname, client_id, body }));
+        self.happens(chat, EventKind::Said(Box::new(Post::plain(user_id(user), nickname, client_id, body))));
     }
 
     fn harm(&mut self, node: usize) {

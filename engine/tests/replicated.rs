@@ -18,8 +18,9 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    Body, Chat, ChatId, ClientId, Command, Entry, Epoch, Event, LogClock, LogSettings, Nickname, Proposal,
-    Rules, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES, model,
+    Alt, Attached, Body, Chat, ChatId, ClientId, Command, Emoji, Entry, Epoch, Event, LogClock, LogSettings,
+    Mark, MarkKind, Marks, Nickname, Picture, PictureId, Proposal, Restored, Rules, Seq, Timestamp, Title,
+    UserId, Visibility, Wording, id::ID_BYTES, model, reaction::EMOJI_BYTES,
 };
 use engine::{
     clock::ReplicaClock,
@@ -125,6 +126,8 @@ struct Node {
     delivered: u64,
     /// The messages that were posted here, and where their outcomes come.
     posted: Vec<(Option<ClientId>, oneshot::Receiver<Outcome>)>,
+    /// The rules by which each entry was decided.
+    decided_by: BTreeMap<Seq, Rules>,
 }
 
 impl Node {
@@ -171,6 +174,7 @@ impl Node {
             panics: Panics::default(),
             delivered,
             posted: Vec::new(),
+            decided_by: BTreeMap::new(),
         }
     }
 
@@ -220,8 +224,11 @@ impl Node {
         let guarded = Guarded { store: &self.store, panics: &self.panics, task: "test" };
         let Next::Batch(batch) = self.log.next() else { panic!("there was something to apply") };
         let mut applied = Vec::new();
+        // Other rules hold from the next batch on.
+        let rules = self.store.settings().rules;
         for written in self.log.store(&guarded, batch, commit) {
             for (placed, outcome) in written.entries.into_iter().zip(written.stored.unwrap().outcomes) {
+                self.decided_by.insert(placed.entry.seq, rules);
                 applied.push((placed.entry.clone(), outcome));
                 placed.answer(outcome);
             }
@@ -231,10 +238,7 @@ impl Node {
     }
 
     fn propose(&mut self, runtime: &Runtime, proposal: Proposal) {
-        let client_id = match &proposal {
-            Proposal::Command { command: Command::Post { client_id, .. }, .. } => Some(*client_id),
-            _ => None,
-        };
+        let client_id = posted(&proposal);
         let outcome = runtime.block_on(self.sequencer.propose(proposal)).unwrap();
         self.posted.push((client_id, outcome));
     }
@@ -266,6 +270,15 @@ fn pass(runtime: &Runtime, time: Duration) {
     runtime.block_on(async { sleep(time).await });
 }
 
+/// Returns the client id of the message that a proposal posts. `None` for another proposal.
+fn posted(proposal: &Proposal) -> Option<ClientId> {
+    match proposal {
+        Proposal::Command { command: Command::Post { client_id, .. }, .. }
+        | Proposal::Command { command: Command::Say { client_id, .. }, .. } => Some(*client_id),
+        _ => None,
+    }
+}
+
 fn user(number: u8) -> UserId {
     UserId::from_bytes([number % 4; ID_BYTES])
 }
@@ -283,7 +296,19 @@ fn proposal(
     let newest = chats.iter().rev().nth((place % 3).into());
     let (by, chat) = (user(who), newest.copied().unwrap_or(fresh_chat));
     let now = stream.now();
-    let command = match kind % 16 {
+    let earlier = |back: u8| Seq(number.saturating_sub(back.into()));
+    let words = || {
+        let body = Body::parse(&format!("@you message {number}")).unwrap();
+        let marks = Marks::checked(&body, vec![Mark(MarkKind::Mention, 0, 4)]).unwrap();
+        Wording { body, marks, mentions: vec![user(with)] }
+    };
+    let picture = || {
+        let id = PictureId::from_bytes(if with > 250 { [7; ID_BYTES] } else { fresh });
+        let alt = Alt::parse("A cat").unwrap();
+        let picture = Picture { id, width: 20, height: 10, small: (2, 1), bytes: 300, alt };
+        Attached { picture, uploaded_at: now }
+    };
+    let command = match kind % 24 {
         0 | 1 => {
             chats.push(fresh_chat);
             Command::StartChat { chat: fresh_chat, title: None, visibility: Visibility::Public }
@@ -293,7 +318,7 @@ fn proposal(
         4 => Command::SetLock { chat, is_locked: with % 2 == 0 },
         5 => Command::RemovePerson { chat, person: user(with) },
         6 => Command::ChatPrivately { with: user(with), chat: fresh_chat, is_there: false, is_near: true },
-        7 => Command::RemoveMessage { chat, message: Seq(number.saturating_sub(with.into())) },
+        7 => Command::RemoveMessage { chat, message: earlier(with % 16) },
         8 => return Proposal::UserLeft(by),
         9 => return Proposal::Touch { users: vec![(by, now)], chats: vec![(chat, now)] },
         10 => {
@@ -301,6 +326,26 @@ fn proposal(
             return Proposal::Expire { users: vec![by], chats: vec![chat], events };
         }
         11 => return Proposal::ClockSet((i64::from(with) - 128) * 1_000),
+        12..15 => Command::Say {
+            chat,
+            client_id: ClientId::from_bytes(fresh),
+            words: words(),
+            reply_to: (with % 4 == 0).then(|| earlier(who % 8)),
+            pictures: (with % 4 == 1).then(picture).into_iter().collect(),
+            is_action: with % 8 == 0,
+            waited_millis: 0,
+        },
+        15 | 16 => Command::EditMessage { chat, message: earlier(with % 8), words: words() },
+        17 => {
+            let said = Restored { words: words(), reply_to: None, is_action: false, alts: Vec::new() };
+            let (message, removal) = (earlier(with % 8), earlier(with / 8 % 8));
+            Command::RestoreMessage { chat, message, removal, said: Box::new(said) }
+        }
+        18..21 => {
+            let emoji =
+                Emoji::try_from(["\u{1f44d}", "\u{1f389}"][usize::from(with % 2)].to_owned()).unwrap();
+            Command::React { chat, message: earlier(with / 2 % 8), emoji, is_on: with < 192 }
+        }
         _ => {
             let body = Body::parse(&format!("message {number}")).unwrap();
             Command::Post { chat, client_id: ClientId::from_bytes(fresh), body, waited_millis: 0 }
@@ -330,6 +375,8 @@ enum Step {
     Leap(i64),
     /// True time passes.
     Pass(u64),
+    /// A node proposes the newest rules.
+    Rules(usize),
 }
 
 fn step(nodes: usize) -> impl Strategy<Value = Step> {
@@ -343,6 +390,7 @@ fn step(nodes: usize) -> impl Strategy<Value = Step> {
         1 => (0..nodes).prop_map(Step::Load),
         1 => (-3_600_000..3_600_000_i64).prop_map(Step::Leap),
         1 => (0_u64..200_000).prop_map(Step::Pass),
+        1 => (0..nodes).prop_map(Step::Rules),
     ]
 }
 
@@ -391,6 +439,13 @@ fn dump(disk: &Disk) -> Vec<String> {
         rows::<(Id, Id, Id), u64>(&read, "removed"),
         rows::<(Id, Id), ()>(&read, "hidden"),
         rows::<Id, ()>(&read, "uninvited"),
+        rows::<(Id, u64, Id, [u8; EMOJI_BYTES]), ()>(&read, "reactions"),
+        rows::<(Id, Id, u64, [u8; EMOJI_BYTES]), ()>(&read, "reacted_by"),
+        rows::<(Id, u64), &[u8]>(&read, "tallies"),
+        rows::<(Id, u64), u64>(&read, "tallied"),
+        rows::<(Id, Id, u64), ()>(&read, "mentions"),
+        rows::<(Id, u64, Id), &[u8]>(&read, "pictures"),
+        rows::<Id, (Id, u64)>(&read, "picture_of"),
         rows::<(), u64>(&read, "bytes"),
     ]
     .concat()
@@ -400,14 +455,15 @@ fn dump(disk: &Disk) -> Vec<String> {
 fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     let runtime = runtime();
     let stream = MemoryStream::new(seed, 16, BEGUN);
-    stream.found(EPOCH, settings());
+    let founded = if seed.is_multiple_of(2) { Rules::OLDEST } else { Rules::NEWEST };
+    stream.found(EPOCH, LogSettings { rules: founded, ..settings() });
     let mut incarnations = (0_u8..).map(|number| Incarnation::from_bytes([number; ID_BYTES]));
     let mut start = |disk| Node::start(&runtime, &stream, disk, incarnations.next().unwrap());
     let mut nodes: Vec<Node> = (0..count).map(|_| start(Disk::default())).collect();
     let (mut agreed, mut acknowledged, mut number) = (Agreed::default(), Vec::new(), 0);
     let folder = tempfile::tempdir().unwrap();
     let mut snapshots: Vec<(u64, PathBuf)> = Vec::new();
-    let mut chats = Vec::new();
+    let (mut chats, mut decided_by) = (Vec::new(), BTreeMap::new());
     for step in steps {
         match step {
             Step::Propose(node, bytes) => {
@@ -419,6 +475,7 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
             Step::Checkpoint(node) => nodes[node].store.checkpoint().unwrap(),
             Step::Restart(node, is_power_cut) => {
                 acknowledged.push(nodes[node].acknowledged());
+                decided_by.append(&mut nodes[node].decided_by);
                 let disk = nodes.remove(node).kill(is_power_cut);
                 nodes.insert(node, start(disk));
             }
@@ -434,6 +491,7 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
             }
             Step::Leap(wrong) => stream.leap(wrong),
             Step::Pass(millis) => stream.pass(millis),
+            Step::Rules(node) => nodes[node].sequencer.rules().propose(Rules::NEWEST),
         }
     }
     // Until nothing comes any more.
@@ -450,6 +508,7 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
         }
     }
     acknowledged.extend(nodes.iter_mut().map(Node::acknowledged));
+    nodes.iter_mut().for_each(|node| decided_by.append(&mut node.decided_by));
     let last = nodes.iter().map(|node| node.store.replica().unwrap().unwrap()).collect::<Vec<_>>();
     assert!(last.iter().all(|state| state == &last[0] && state.place == stream.length()), "{last:?}");
 
@@ -465,15 +524,13 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
         for (client_id, seq) in acknowledged {
             let (entry, outcome) = &agreed.entries[seq];
             assert_eq!(*outcome, Ok(*seq));
-            assert!(
-                matches!(&entry.proposal, Proposal::Command { command: Command::Post { client_id: at, .. }, .. } if at == client_id)
-            );
+            assert_eq!(posted(&entry.proposal), Some(*client_id));
         }
     }
-    let mut posted = BTreeMap::new();
+    let mut places = BTreeMap::new();
     for (entry, _) in agreed.entries.values() {
-        if let Proposal::Command { command: Command::Post { client_id, .. }, .. } = &entry.proposal {
-            assert_eq!(posted.insert(*client_id, entry.seq), None, "it is in the log twice");
+        if let Some(client_id) = posted(&entry.proposal) {
+            assert_eq!(places.insert(client_id, entry.seq), None, "it is in the log twice");
         }
     }
     let entries = agreed.entries.len() as u64;
@@ -482,7 +539,8 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
     // A model that never was killed decides the same.
     let mut model = model::Model::default();
     for (entry, outcome) in agreed.entries.values() {
-        let Ok(decision) = domain::decide(&model, entry, settings());
+        let settings = LogSettings { rules: decided_by[&entry.seq], ..settings() };
+        let Ok(decision) = domain::decide(&model, entry, settings);
         let decided = match &decision {
             domain::Decision::Accepted(changes) => {
                 changes.iter().for_each(|change| model.apply(change));
@@ -503,8 +561,8 @@ fn run_cluster(seed: u64, count: usize, steps: Vec<Step>) {
         let mut events: Vec<Event> =
             chats.keys().flat_map(|chat| view.events_after(*chat, Seq::ZERO, 1 << 30).unwrap()).collect();
         events.sort_by_key(|event| event.seq);
-        let of_chats = model.events.iter().filter(|event| chats.contains_key(&event.chat));
-        assert!(events.iter().eq(of_chats));
+        let read = model.read_events();
+        assert!(events.iter().eq(read.iter().filter(|event| chats.contains_key(&event.chat))));
     }
     let exports = nodes.iter().map(|node| {
         let file = folder.path().join("last");
@@ -632,9 +690,9 @@ fn rules_that_are_not_known_stop_a_node_and_known_ones_do_not() {
     alone.append(1, Content::Rules(Rules(1)));
     alone.append(2, Content::Proposals(vec![start_chat()]));
     assert_eq!(alone.apply().len(), 1);
-    alone.append(3, Content::Rules(Rules(2)));
+    alone.append(3, Content::Rules(Rules(9)));
     alone.append(4, Content::Proposals(vec![start_chat()]));
-    assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 4, rules: Rules(2), known: RULES });
+    assert_eq!(alone.stops(), LogStatus::NeedsRules { place: 4, rules: Rules(9), known: RULES });
 }
 
 /// Returns a disk with a view that has applied everything up to a place from which on these rules hold.
@@ -770,7 +828,7 @@ fn rules_are_proposed_between_proposals_and_hold_once() {
     alone.node.propose(&alone.runtime, start_chat());
     pass(&alone.runtime, Duration::from_secs(1));
     for _ in 0..2 {
-        rules.propose(Rules(1));
+        rules.propose(Rules::NEWEST);
         pass(&alone.runtime, Duration::from_secs(1));
     }
     alone.node.propose(&alone.runtime, start_chat());
@@ -1140,7 +1198,7 @@ fn a_node_does_not_begin_with_rules_that_it_does_not_know() {
     let older = (Rules(0), Rules(0));
     let me = Incarnation::from_bytes([9; ID_BYTES]);
     let node = Node::start_by(&runtime, &stream, disk, me, older);
-    let expected = LogStatus::NeedsRules { place: place + 1, rules: Rules(1), known: older };
+    let expected = LogStatus::NeedsRules { place: place + 1, rules: Rules::NEWEST, known: older };
     assert_eq!(node.status.of(Part::Applier), expected);
     assert!(node.status.sends_people_away());
     assert_eq!(Alone { runtime, stream, node }.stops(), expected);

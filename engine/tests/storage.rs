@@ -54,14 +54,13 @@ fn started(chat: ChatId, seq: u64) -> Change {
 
 fn posted(chat: ChatId, seq: u64, prev: u64) -> Change {
     let body = Body::parse(&format!("message {seq}")).unwrap();
-    let message =
-        Message { author: ANA, nickname: Nickname::parse("Ana").unwrap(), client_id: client_id(seq), body };
+    let message = Message::plain(ANA, Nickname::parse("Ana").unwrap(), client_id(seq), body);
     Change::Chat(Event {
         chat,
         seq: Seq(seq),
         prev: Seq(prev),
         at: Timestamp(seq),
-        kind: EventKind::Posted(message),
+        kind: EventKind::Said(Box::new(message)),
     })
 }
 

@@ -16,10 +16,11 @@ use std::{
 };
 
 use domain::{
-    Answer, Body, Change, ChatId, ClientId, Event, EventKind, Lifetimes, Message, Nickname, RemovedBy, Seq,
-    Span, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
+    Alt, Answer, Body, Change, ChatId, ClientId, Emoji, Event, EventKind, Lifetimes, Mark, MarkKind, Marks,
+    Message, Nickname, Picture, PictureId, PlainMessage, Reaction, RemovedBy, Seq, Span, StateReader,
+    Timestamp, Title, User, UserId, Visibility, Wording, id::ID_BYTES,
 };
-use engine::storage::Store;
+use engine::storage::{Store, StoreError};
 
 /// The time of the fixtures, at which nothing in them has expired.
 const NOW: Timestamp = Timestamp(1_900_000_000_000);
@@ -30,7 +31,7 @@ const BACKUP: &str = "qchat.backup";
 
 /// The versions that store something that none before them did, oldest first, each with the steps that store what is new:
 /// every kind of change and of event that it adds.
-const VERSIONS: &[(&str, Steps)] = &[("0.1.0", in_0_1_0)];
+const VERSIONS: &[(&str, Steps)] = &[("0.1.0", in_0_1_0), ("0.2.0", in_0_2_0)];
 
 /// Returns the steps that store what a version adds.
 type Steps = fn() -> Vec<Step>;
@@ -45,6 +46,7 @@ enum Step {
 
 const ROOM: ChatId = ChatId::from_bytes([1; ID_BYTES]);
 const DIRECT: ChatId = ChatId::from_bytes([2; ID_BYTES]);
+const TALK: ChatId = ChatId::from_bytes([3; ID_BYTES]);
 
 fn user(number: u8) -> User {
     User {
@@ -60,7 +62,7 @@ fn name(name: &str) -> Nickname {
 fn message(author: u8, number: u8) -> EventKind {
     let User { id: author, nickname } = user(author);
     let client_id = ClientId::from_bytes([number; ID_BYTES]);
-    EventKind::Posted(Message {
+    EventKind::Posted(PlainMessage {
         author,
         nickname,
         client_id,
@@ -113,12 +115,82 @@ fn in_0_1_0() -> Vec<Step> {
     users.into_iter().map(Step::Other).chain(events).chain(others.into_iter().map(Step::Other)).collect()
 }
 
+/// Returns the steps of version 0.2.0: messages with all that can belong to them.
+fn in_0_2_0() -> Vec<Step> {
+    let User { id: author, nickname } = user(1);
+    let said = |number: u8, text: &str| {
+        let client_id = ClientId::from_bytes([number; ID_BYTES]);
+        Message::plain(author, nickname.clone(), client_id, Body::parse(text).unwrap())
+    };
+    let event = |kind| Step::Event(TALK, kind);
+    let say = |message: Message| event(EventKind::Said(Box::new(message)));
+    let body = || Body::parse("@Ana **now**").unwrap();
+    let marks = [(MarkKind::Mention, 0, 4), (MarkKind::Strong, 5, 12), (MarkKind::Hidden, 5, 7)];
+    let marks = marks.map(|(kind, from, to)| Mark(kind, from, to)).to_vec();
+    let wording = || Wording {
+        body: body(),
+        marks: Marks::checked(&body(), marks.clone()).unwrap(),
+        mentions: vec![user(0).id],
+    };
+    let picture = |number| Picture {
+        id: PictureId::from_bytes([number; ID_BYTES]),
+        width: 2_048,
+        height: 1_536,
+        small: (480, 360),
+        bytes: 300_000,
+        alt: Alt::parse("A cat").unwrap(),
+    };
+    let first = Seq(20);
+    let after = |places: u64| Seq(first.0 + places);
+    let owner = user(0);
+    let started = EventKind::Started {
+        owner: owner.id,
+        nickname: owner.nickname,
+        title: Title::parse("Talk").unwrap(),
+        visibility: Visibility::Public,
+        guest: None,
+    };
+    let Wording { body: marked, marks: marked_by, mentions } = wording();
+    let full = Message {
+        body: marked,
+        marks: marked_by,
+        mentions,
+        reply_to: Some(first),
+        reply_author: Some(author),
+        pictures: vec![picture(1), picture(2)],
+        is_action: true,
+        ..said(12, "x")
+    };
+    let shown = Message { body: Body::empty(), pictures: vec![picture(3)], ..said(13, "x") };
+    let react = |message, emoji: &str, by, is_on, seq| {
+        let emoji = Emoji::try_from(emoji.to_owned()).unwrap();
+        Step::Other(Change::Reacted(Reaction { chat: TALK, message, emoji, by: user(by), is_on, seq }))
+    };
+    let restored = Some(Box::new(said(14, "again")));
+    vec![
+        event(started),
+        say(said(11, "first")),
+        say(full),
+        say(shown),
+        say(said(14, "again")),
+        event(EventKind::MessageEdited { message: first, wording: Some(Box::new(wording())) }),
+        event(EventKind::MessageRemoved { message: after(2), by: RemovedBy::Author }),
+        event(EventKind::MessageRemoved { message: after(3), by: RemovedBy::Author }),
+        event(EventKind::MessageRestored { message: after(3), said: restored }),
+        react(first, "👍", 0, true, Seq(100)),
+        react(first, "❤️", 1, true, Seq(101)),
+        react(first, "👍", 1, true, Seq(102)),
+        react(first, "👍", 0, false, Seq(103)),
+        react(after(1), "👍", 2, true, Seq(104)),
+    ]
+}
+
 /// Returns the changes that the fixture of a version contains, in order: its own steps, after those of all versions before
 /// it.
 fn changes(version: &str) -> Vec<Change> {
     let newest = VERSIONS.iter().position(|(name, _)| *name == version).unwrap();
     let steps = VERSIONS[..=newest].iter().flat_map(|(_, steps)| steps());
-    let (mut last, mut prev_in) = (Seq::ZERO, [(ROOM, Seq::ZERO), (DIRECT, Seq::ZERO)]);
+    let (mut last, mut prev_in) = (Seq::ZERO, [ROOM, DIRECT, TALK].map(|chat| (chat, Seq::ZERO)));
     let change = |step| match step {
         Step::Event(chat, kind) => {
             let (_, prev) = prev_in.iter_mut().find(|(of, _)| *of == chat).unwrap();
@@ -157,9 +229,29 @@ fn contents(store: &Store) -> String {
     let mut chats: Vec<_> =
         view.chats().unwrap().into_iter().map(|kept| (kept.value, kept.active_at)).collect();
     chats.sort_by_key(|(chat, _)| chat.id);
-    let events: Vec<_> = [ROOM, DIRECT].map(|chat| view.events_after(chat, Seq::ZERO, 100).unwrap()).into();
+    let events: Vec<_> =
+        [ROOM, DIRECT, TALK].map(|chat| view.events_after(chat, Seq::ZERO, 100).unwrap()).into();
+    let mut belongings = String::new();
+    let read = store.write(view.log().unwrap().unwrap().seq.next(), NOW, |batch| {
+        let messages = (20..24).map(Seq);
+        let tallies: Vec<_> = messages.map(|message| batch.tally(TALK, message)).collect();
+        let pictures = (1..4).map(|number| PictureId::from_bytes([number; ID_BYTES]));
+        let pictures: Vec<_> = pictures
+            .map(|picture| match batch.message_of_picture(picture) {
+                Ok(Some((chat, message))) => batch.picture(chat, message, picture),
+                _ => Ok(None),
+            })
+            .collect();
+        belongings = format!("{tallies:#?}\n{pictures:#?}");
+        // Nothing is to be stored.
+        Err::<(), _>(StoreError::InUse)
+    });
+    assert!(read.is_err());
     let of_users = (view.hidden(user(0).id).unwrap(), view.takes_invites(user(1).id).unwrap());
-    format!("{users:#?}\n{noted:?}\n{chats:#?}\n{events:#?}\n{of_users:?}\n{} bytes\n", store.bytes())
+    format!(
+        "{users:#?}\n{noted:?}\n{chats:#?}\n{events:#?}\n{of_users:?}\n{belongings}\n{} bytes\n",
+        store.bytes()
+    )
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use domain::{
-    Answer, Body, Change, ChatId, ClientId, Command, Decision, Event, EventKind, Nickname, Problem, Proposal,
-    Seq, Timestamp, Title, UserId, Visibility, chat::REMOVED_LIMIT, id::ID_BYTES, model::Model,
+    Alt, Answer, Attached, Body, Change, ChatId, ClientId, Command, Decision, Emoji, Event, EventKind, Mark,
+    MarkKind, Marks, Nickname, Picture, PictureId, Problem, Proposal, Restored, Seq, Timestamp, Title,
+    UserId, Visibility, Wording, chat::REMOVED_LIMIT, id::ID_BYTES, model::Model, reaction::REACTIONS_LIMIT,
     user::HIDDEN_LIMIT,
 };
 
@@ -23,6 +24,22 @@ fn user(number: u8) -> UserId {
 
 fn chat(number: u8) -> ChatId {
     ChatId::from_bytes(id(number, 4))
+}
+
+/// Returns words with marks and mentions, which fit the text or not.
+fn words(with: u8) -> Option<Wording> {
+    let body = Body::parse(&format!("@{with}")).ok()?;
+    let marks = Marks::checked(&body, vec![Mark(MarkKind::Mention, 0, 2)]).unwrap_or_default();
+    let body = if with % 3 == 0 { Body::parse("x").ok()? } else { body };
+    Some(Wording { body, marks, mentions: vec![user(with); usize::from(with % 2)] })
+}
+
+/// Returns a picture that was uploaded some time ago.
+fn attached(number: u8, now: u64) -> Attached {
+    let id = PictureId::from_bytes(id(number, 50));
+    let alt = Alt::parse("A cat").unwrap_or_else(|problem| panic!("{problem}"));
+    let picture = Picture { id, width: 2, height: 1, small: (2, 1), bytes: 9, alt };
+    Attached { picture, uploaded_at: Timestamp(now.saturating_sub(u64::from(number) * 5_000)) }
 }
 
 /// Returns the next proposal: the four bytes choose the kind, the user, the chat and an argument. `None` if they make
@@ -82,6 +99,27 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             });
         }
         13 if who > 250 => return Some(Proposal::End { chat: at, through: message() }),
+        13 if kind > 63 => Command::Say {
+            chat: at,
+            client_id: ClientId::from_bytes(id(with, 50)),
+            words: words(with)?,
+            reply_to: (kind > 127).then(message),
+            pictures: (kind > 191).then(|| attached(with, model.now)).into_iter().collect(),
+            is_action: with % 2 == 0,
+            waited_millis: 0,
+        },
+        14 if kind > 127 => {
+            let removal = || Seq(model.last.saturating_sub(u64::from(with) % 4));
+            let alts = vec![(attached(with, model.now).picture.id, Alt::parse("").ok()?)];
+            let alts = if with % 2 == 0 { alts } else { Vec::new() };
+            let said = Restored { words: words(with)?, reply_to: Some(message()), is_action: false, alts };
+            Command::RestoreMessage { chat: at, message: message(), removal: removal(), said: Box::new(said) }
+        }
+        14 if kind > 63 => Command::EditMessage { chat: at, message: message(), words: words(with)? },
+        15 if kind > 63 => {
+            let emoji = Emoji::try_from(char::from(b'a' + with % 26).to_string()).ok()?;
+            Command::React { chat: at, message: message(), emoji, is_on: kind > 127 }
+        }
         _ => {
             let body = Body::parse(&format!("{with}")).ok()?;
             Command::Post { chat: at, client_id: ClientId::from_bytes(id(with, 50)), body, waited_millis: 0 }
@@ -116,6 +154,10 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
     let Proposal::Command { by, command } = proposal else { return };
     let of = match command {
         Command::Post { chat, .. }
+        | Command::Say { chat, .. }
+        | Command::EditMessage { chat, .. }
+        | Command::RestoreMessage { chat, .. }
+        | Command::React { chat, .. }
         | Command::EditTitle { chat, .. }
         | Command::SetVisibility { chat, .. }
         | Command::RemoveMessage { chat, .. }
@@ -131,8 +173,18 @@ fn check(before: &Model, proposal: &Proposal, decision: &Decision) {
     let is_own = matches!(command, Command::RemoveMessage { .. });
     assert!(is_own || chat.check_access(*by).is_ok(), "a user without access changes nothing");
     for change in changes {
-        let Change::Chat(Event { kind, .. }) = change else { continue };
         let is_owner = chat.owner == *by;
+        if let Change::Reacted(reaction) = change {
+            assert_eq!(reaction.by.id, *by, "a user reacts as another");
+            assert!(is_owner || !chat.is_locked, "a user other than the owner reacts in a locked chat");
+        }
+        let Change::Chat(Event { kind, .. }) = change else { continue };
+        if let Some(message) = kind.amends() {
+            let event = before.events.iter().find(|event| event.chat == chat.id && event.seq == message);
+            let author = event.and_then(|event| event.kind.message_or_tombstone()).map(|said| said.author);
+            assert_eq!(author, Some(*by), "a user changes what another said");
+            assert!(is_owner || !chat.is_locked, "a user other than the owner edits in a locked chat");
+        }
         if let Some(message) = kind.message() {
             assert_eq!(message.author, *by, "a user posts as another");
             assert!(is_owner || !chat.is_locked, "a user other than the owner posts in a locked chat");
@@ -162,6 +214,35 @@ fn check_state(model: &Model) {
         let chat = &kept.value;
         assert!(chat.removed.len() <= REMOVED_LIMIT && !chat.removed.contains(&chat.owner));
         assert!(newest.get(id).is_none_or(|seq| *seq == chat.seq), "a chat is as new as its newest event");
+    }
+    let said = |chat: ChatId, seq: Seq| {
+        let event = model.events.iter().find(|event| event.chat == chat && event.seq == seq);
+        event.and_then(|event| event.kind.message())
+    };
+    for (user, chat, seq) in &model.mentions {
+        assert!(
+            said(*chat, *seq).is_some_and(|message| message.meant().contains(user)),
+            "nobody else is meant"
+        );
+    }
+    for ((chat, seq), tally) in &model.tallies {
+        assert!(said(*chat, *seq).is_some() && tally.of.len() <= REACTIONS_LIMIT);
+        for count in &tally.of {
+            let of_it = |(of, message, _, emoji): &&(ChatId, Seq, UserId, Emoji)| {
+                (of, message, emoji) == (chat, seq, &count.emoji)
+            };
+            assert_eq!(model.reactions.iter().filter(of_it).count(), count.count as usize);
+        }
+    }
+    for ((chat, seq, picture), record) in &model.pictures {
+        let is_shown = said(*chat, *seq)
+            .is_some_and(|message| message.pictures.iter().any(|shown| shown.id == *picture));
+        assert_eq!(record.removed_at.is_none(), is_shown, "a picture is removed with its message");
+    }
+    for message in model.events.iter().filter_map(|event| event.kind.message()) {
+        assert!(!message.body.is_empty() || !message.pictures.is_empty(), "a message without anything in it");
+        let mentioned = message.marks.iter().filter(|mark| mark.0 == MarkKind::Mention).count();
+        assert_eq!(mentioned, message.mentions.len());
     }
     for (from, person) in &model.hidden {
         assert_ne!(from, person);

@@ -8,10 +8,11 @@
 mod decide;
 
 use domain::{
-    Body, Chat, Command, Epoch, Event, Nickname, Title, User,
+    Body, Chat, Command, Draft, Epoch, Event, Nickname, Title, User,
     frame::{ClientCommand, ClientFrame, ServerFrame},
     id::ID_BYTES,
     link::{self, Segment},
+    message::MENTIONS_LIMIT,
     slash::{self, ComposerInput},
     text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
     unicode::characters,
@@ -41,12 +42,24 @@ fn read_again<T: Serialize + DeserializeOwned + PartialEq>(text: &str) {
 pub fn command(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(ask) = serde_json::from_str::<ClientCommand>(text)
-        && let Ok(command) = ask.check()
+        && let Ok(draft) = ask.check()
     {
-        match command {
-            Command::Post { body, .. } => keeps_to_the_limits(&body),
-            Command::SetNickname { nickname, .. } => assert!(characters(nickname.as_str()) <= NICKNAME_LIMIT),
-            Command::EditTitle { title, .. } => assert!(characters(title.as_str()) <= TITLE_LIMIT),
+        match draft {
+            Draft::Say { text, pictures, .. } if text.body.is_empty() => assert!(!pictures.is_empty()),
+            Draft::RestoreMessage { text, alts, .. } if text.body.is_empty() => assert!(!alts.is_empty()),
+            Draft::EditMessage { text, .. } if text.body.is_empty() => {}
+            Draft::Say { text, .. }
+            | Draft::EditMessage { text, .. }
+            | Draft::RestoreMessage { text, .. } => {
+                keeps_to_the_limits(&text.body);
+                assert!(text.mentions.is_none_or(|mentions| mentions.len() <= MENTIONS_LIMIT));
+            }
+            Draft::Command(Command::SetNickname { nickname, .. }) => {
+                assert!(characters(nickname.as_str()) <= NICKNAME_LIMIT);
+            }
+            Draft::Command(Command::EditTitle { title, .. }) => {
+                assert!(characters(title.as_str()) <= TITLE_LIMIT);
+            }
             _ => {}
         }
     }

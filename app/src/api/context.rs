@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use domain::{ChatId, Command, Problem, Title, UserId, Visibility};
+use domain::{ChatId, Command, Draft, Problem, Title, UserId, Visibility};
 use engine::{Caller, Engine, random};
 use leptos::context::use_context;
 
@@ -31,20 +31,21 @@ fn form_context() -> Result<FormContext, Problem> {
 ///
 /// # Errors
 /// The problem with which the command was refused.
-pub(super) async fn execute(command: Command) -> Result<(), Problem> {
+pub(super) async fn execute(asked_for: impl Into<Draft>) -> Result<(), Problem> {
     let FormContext { engine, caller, is_cut } = form_context()?;
+    let draft = asked_for.into();
     if is_cut {
-        return Err(too_long(&command));
+        return Err(too_long(&draft));
     }
-    engine.execute(caller?, command).await.map(|_| ())
+    engine.execute(caller?, draft).await.map(|_| ())
 }
 
 /// Returns the problem of a command whose form was too long to be read.
-fn too_long(command: &Command) -> Problem {
-    match command {
-        Command::Post { .. } => Problem::MessageTooLong,
-        Command::SetNickname { .. } => Problem::NicknameTooLong,
-        Command::StartChat { .. } | Command::EditTitle { .. } => Problem::TitleTooLong,
+fn too_long(draft: &Draft) -> Problem {
+    match draft {
+        Draft::Say { .. } | Draft::EditMessage { .. } => Problem::MessageTooLong,
+        Draft::Command(Command::SetNickname { .. }) => Problem::NicknameTooLong,
+        Draft::Command(Command::StartChat { .. } | Command::EditTitle { .. }) => Problem::TitleTooLong,
         _ => Problem::BadForm,
     }
 }

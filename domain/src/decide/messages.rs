@@ -1,9 +1,9 @@
 //! Messages: who posts them, and who changes and removes them.
 
-use super::{Changes, Found, Now, RESTORE_MILLIS, RULES_OF_MESSAGES, StateReader, Unchanged};
+use super::{Changes, Found, Now, RESTORE_MILLIS, StateReader, Unchanged};
 use crate::{
     Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PlainMessage, Problem,
-    RemovedBy, Restored, Seq, User, UserId, Wording,
+    RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
 };
 
@@ -26,7 +26,7 @@ impl<S: StateReader> Now<'_, S> {
         let chat = self.chat_to_post_to(by, chat, client_id, waited_millis)?;
         let User { id: author, nickname } = self.user(by)?;
         let message = PlainMessage { author, nickname, client_id, body: body.clone() };
-        let kind = if self.rules < RULES_OF_MESSAGES {
+        let kind = if self.rules < Rules::OF_MESSAGES {
             EventKind::Posted(message)
         } else {
             EventKind::Said(Box::new(message.into()))

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 0..4    magic    "QCLG"
-//! 4       format   FORMAT
+//! 4       format   1, or 2 if it contains a proposal that format 1 does not know
 //! 5..9    CRC-32 (little endian) of the format and of everything from 9 on
 //! 9..19   epoch of the log
 //! 19..    Envelope, in postcard
@@ -12,7 +12,7 @@
 //! nodes of different versions skip the same messages.
 
 use bytes::Bytes;
-use domain::{Epoch, LogSettings, Proposal, Rules, Seq, Timestamp, id::ID_BYTES};
+use domain::{Command, Epoch, LogSettings, Proposal, Rules, Seq, Timestamp, id::ID_BYTES};
 use serde::{Deserialize, Serialize};
 
 use super::transport::Incarnation;
@@ -23,8 +23,8 @@ const MAGIC: &[u8; 4] = b"QCLG";
 /// The size in bytes of what precedes the envelope.
 const HEAD: usize = 9 + ID_BYTES;
 
-/// The format of the messages that this Qchat writes, and the newest that it reads.
-pub const FORMAT: u8 = 1;
+/// The newest format of messages that this Qchat writes and reads.
+pub const FORMAT: u8 = 2;
 /// The oldest format that this Qchat reads.
 pub const OLDEST_FORMAT: u8 = 1;
 
@@ -114,15 +114,57 @@ pub enum NotDecodable {
 /// # Errors
 /// [`RecordError::Malformed`] for types that postcard cannot serialize; Qchat has none.
 pub fn encode(epoch: Epoch, envelope: &Envelope) -> Result<Bytes, RecordError> {
+    let format = format_of(&envelope.content);
     let mut message = Vec::with_capacity(HEAD);
     message.extend_from_slice(MAGIC);
-    message.push(FORMAT);
+    message.push(format);
     message.extend_from_slice(&[0; 4]);
     message.extend_from_slice(&epoch.bytes());
     let mut message = postcard::to_extend(envelope, message).map_err(RecordError::Malformed)?;
-    let checksum = checksum(FORMAT, &message[9..]);
+    let checksum = checksum(format, &message[9..]);
     message[5..9].copy_from_slice(&checksum.to_le_bytes());
     Ok(message.into())
+}
+
+/// Returns the format of a message: the oldest that has all of it, so that older versions of Qchat read what they can.
+fn format_of(content: &Content) -> u8 {
+    match content {
+        Content::Proposals(proposals) => {
+            proposals.iter().map(format_of_proposal).max().unwrap_or(OLDEST_FORMAT)
+        }
+        Content::Founded(_) | Content::Rules(_) => 1,
+    }
+}
+
+fn format_of_proposal(proposal: &Proposal) -> u8 {
+    match proposal {
+        Proposal::Command { command, .. } => match command {
+            Command::SetNickname { .. }
+            | Command::StartChat { .. }
+            | Command::EditTitle { .. }
+            | Command::SetVisibility { .. }
+            | Command::Post { .. }
+            | Command::ChatPrivately { .. }
+            | Command::AnswerInvite { .. }
+            | Command::SetInvites { .. }
+            | Command::RemoveMessage { .. }
+            | Command::SetRemoved { .. }
+            | Command::RemovePerson { .. }
+            | Command::RemoveNewcomers { .. }
+            | Command::RemoveOwn { .. }
+            | Command::SetLock { .. }
+            | Command::SetHidden { .. } => 1,
+            Command::Say { .. }
+            | Command::EditMessage { .. }
+            | Command::RestoreMessage { .. }
+            | Command::React { .. } => 2,
+        },
+        Proposal::Touch { .. }
+        | Proposal::Expire { .. }
+        | Proposal::UserLeft(_)
+        | Proposal::End { .. }
+        | Proposal::ClockSet(_) => 1,
+    }
 }
 
 /// Decodes a message of the log of this epoch.
@@ -183,7 +225,7 @@ fn checksum(format: u8, rest: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Body, ChatId, ClientId, Command, Lifetimes, UserId};
+    use domain::{Body, ChatId, ClientId, Emoji, Lifetimes, UserId, Wording};
     use proptest::prelude::*;
 
     use super::*;
@@ -212,7 +254,7 @@ mod tests {
 
     fn founded() -> Content {
         Content::Founded(Founding {
-            settings: Lifetimes::default().into(),
+            settings: LogSettings { lifetimes: Lifetimes::default(), rules: Rules(1) },
             seq: Seq(8),
             at: Timestamp(9),
             base: Some(300),
@@ -253,6 +295,38 @@ mod tests {
     }
 
     #[test]
+    fn a_message_has_format_2_only_if_format_1_does_not_know_what_it_says() {
+        let by = UserId::from_bytes([1; ID_BYTES]);
+        let command = |command| Proposal::Command { by, command };
+        let emoji = Emoji::try_from("\u{1f44d}".to_owned()).unwrap();
+        let chat = ChatId::from_bytes([2; ID_BYTES]);
+        let react = command(Command::React { chat, message: Seq(300), emoji, is_on: true });
+        let words = Wording::plain(Body::parse("a").unwrap());
+        let edit = command(Command::EditMessage { chat, message: Seq(300), words });
+        let mut react_bytes = vec![0, 1, 0];
+        react_bytes.extend([1; ID_BYTES]);
+        react_bytes.push(18);
+        react_bytes.extend([2; ID_BYTES]);
+        react_bytes.extend([0xac, 2, 4, 0xf0, 0x9f, 0x91, 0x8d, 1]);
+        let mut edit_bytes = vec![0, 2, 5, 3, 0];
+        edit_bytes.extend([1; ID_BYTES]);
+        edit_bytes.push(16);
+        edit_bytes.extend([2; ID_BYTES]);
+        edit_bytes.extend([0xac, 2, 1, b'a', 0, 0]);
+        for (proposals, bytes) in
+            [(vec![react], react_bytes), (vec![Proposal::ClockSet(-2), edit], edit_bytes)]
+        {
+            let content = Content::Proposals(proposals);
+            let written = encode(EPOCH, &envelope(content.clone())).unwrap();
+            assert_eq!((written[4], &written[HEAD + ID_BYTES + 4..]), (2, &bytes[..]));
+            assert_eq!(decode(EPOCH, &written), Ok(Decoded::Envelope(envelope(content))));
+        }
+        for content in [proposals(), founded(), Content::Rules(Rules(2)), Content::Proposals(Vec::new())] {
+            assert_eq!(encode(EPOCH, &envelope(content)).unwrap()[4], 1);
+        }
+    }
+
+    #[test]
     fn a_message_is_read_as_it_was_written() {
         for content in [proposals(), founded(), Content::Rules(Rules(7)), Content::Proposals(Vec::new())] {
             let written = encode(EPOCH, &envelope(content.clone())).unwrap();
@@ -286,7 +360,7 @@ mod tests {
 
     #[test]
     fn a_message_of_a_newer_format_or_one_that_cannot_be_read_stops_a_node() {
-        assert_eq!(decode(EPOCH, &of_format(2, EPOCH, b"")), Err(NotDecodable::Newer { format: 2 }));
+        assert_eq!(decode(EPOCH, &of_format(3, EPOCH, b"")), Err(NotDecodable::Newer { format: 3 }));
         assert_eq!(decode(EPOCH, &of_format(0, EPOCH, b"")), Err(NotDecodable::Malformed));
         assert_eq!(decode(EPOCH, &of_format(1, EPOCH, b"not an envelope")), Err(NotDecodable::Malformed));
         let mut longer = postcard::to_stdvec(&envelope(proposals())).unwrap();

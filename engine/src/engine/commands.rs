@@ -6,7 +6,8 @@ use std::{
 };
 
 use domain::{
-    ChatId, ClientId, Command, Problem, Proposal, Seq, Timestamp, Title, UserId, Visibility, id::ID_BYTES,
+    ChatId, ClientId, Command, Draft, Problem, Proposal, Seq, Timestamp, Title, UserId, Visibility,
+    id::ID_BYTES,
 };
 use prometheus_client::metrics::histogram::Histogram;
 use sha2::{Digest, Sha256};
@@ -80,15 +81,19 @@ impl Starting {
 }
 
 impl Engine {
-    /// Proposes a command. Commands that one task proposes one after the other keep their order.
+    /// Proposes a command, or the one that is [prepared](Engine::prepare) of a draft. Commands that one task proposes one
+    /// after the other keep their order.
     ///
     /// # Errors
-    /// [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`] or [`Problem::Busy`] if a limit is
+    /// Those of [`Engine::prepare`]; [`Problem::TooFast`], [`Problem::TooManyOwn`], [`Problem::StorageFull`] or [`Problem::Busy`] if a limit is
     /// reached; [`Problem::UserGone`] if an invited user is not online, or a user to be removed has never been in the
     /// chat; [`Problem::NotReadable`] or [`Problem::NotStored`] if the database or the log fails.
-    pub async fn propose(&self, by: Caller, mut command: Command) -> Result<Proposed, Problem> {
+    pub async fn propose(&self, by: Caller, asked_for: impl Into<Draft>) -> Result<Proposed, Problem> {
         let asked = Instant::now();
-        self.limits.check_rate(by, &command)?;
+        let draft = asked_for.into();
+        // Before anything is done for it.
+        self.limits.check_rate(by, &draft)?;
+        let mut command = self.prepare(draft)?;
         if let Command::SetNickname { chats, .. } = &mut command {
             *chats = self.presence.chats_of(by.user);
         }
@@ -172,8 +177,8 @@ impl Engine {
     /// # Errors
     /// Those of [`Engine::propose`] and [`Proposed::outcome`], and [`Problem::NotStored`] after that time. It may still
     /// be stored then.
-    pub async fn execute(&self, by: Caller, command: Command) -> Outcome {
-        let executing = async { self.propose(by, command).await?.outcome().await };
+    pub async fn execute(&self, by: Caller, asked_for: impl Into<Draft>) -> Outcome {
+        let executing = async { self.propose(by, asked_for).await?.outcome().await };
         timeout(EXECUTE_TIMEOUT, executing).await.unwrap_or(Err(Problem::NotStored))
     }
 

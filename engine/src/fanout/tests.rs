@@ -17,8 +17,14 @@ const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 fn event(seq: u64, prev: u64) -> Event {
     let User { id: author, nickname } = User::new(UserId::from_bytes([1; ID_BYTES]));
     let client_id = ClientId::from_bytes([2; ID_BYTES]);
-    let message = Message { author, nickname, client_id, body: Body::parse("hello").unwrap() };
-    Event { chat: CHAT, seq: Seq(seq), prev: Seq(prev), at: Timestamp(seq), kind: EventKind::Posted(message) }
+    let message = Message::plain(author, nickname, client_id, Body::parse("hello").unwrap());
+    Event {
+        chat: CHAT,
+        seq: Seq(seq),
+        prev: Seq(prev),
+        at: Timestamp(seq),
+        kind: EventKind::Said(Box::new(message)),
+    }
 }
 
 /// A connection that accepts a limited number of batches.
@@ -151,7 +157,7 @@ async fn a_replay_buffer_of_large_events_is_no_larger() {
     let mut subscription = subscribe(&fanout).await;
     for seq in 1..=20 {
         let mut large = event(seq, seq - 1);
-        let EventKind::Posted(message) = &mut large.kind else { panic!("no message") };
+        let EventKind::Said(message) = &mut large.kind else { panic!("no message") };
         message.body = Body::parse(&"\u{1F469}\u{200D}\u{1F4BB}".repeat(3_000)).unwrap();
         fanout.append(&large);
     }

@@ -1,6 +1,6 @@
 //! What is let through, and for how long not.
 
-use domain::{Body, ChatId, ClientId, Nickname, Seq, Title, id::ID_BYTES};
+use domain::{Body, ChatId, ClientId, Nickname, Seq, Title, draft::DraftText, id::ID_BYTES};
 use governor::clock::FakeRelativeClock;
 
 use super::*;
@@ -10,7 +10,12 @@ const QUOTAS: Quotas =
 
 fn limits(connect: &str) -> (FakeRelativeClock, Limits<FakeRelativeClock>) {
     let clock = FakeRelativeClock::default();
-    let rates = Rates { connect: connect.parse().unwrap(), rename: "1/h".parse().unwrap(), ..Rates::OFF };
+    let rates = Rates {
+        connect: connect.parse().unwrap(),
+        rename: "1/h".parse().unwrap(),
+        message: "1/h".parse().unwrap(),
+        ..Rates::OFF
+    };
     (clock.clone(), Limits::with_clock(rates, QUOTAS, Duration::from_secs(3_600), clock))
 }
 
@@ -86,8 +91,23 @@ fn each_kind_has_a_limit_of_its_own() {
     let (_, limits) = limits("1/h");
     let ana = caller(1, "127.0.0.1");
     let nick = Command::SetNickname { nickname: Nickname::parse("Ana").unwrap(), chats: Vec::new() };
-    assert_eq!((connect(&limits, ana), limits.check_rate(ana, &nick)), (Ok(()), Ok(())));
-    assert!(connect(&limits, ana).is_err() && limits.check_rate(ana, &nick).is_err());
+    assert_eq!((connect(&limits, ana), limits.check_rate(ana, &nick.clone().into())), (Ok(()), Ok(())));
+    assert!(connect(&limits, ana).is_err() && limits.check_rate(ana, &nick.clone().into()).is_err());
+}
+
+#[test]
+fn reactions_do_not_use_up_what_may_be_said() {
+    let (_, limits) = limits("1/h");
+    let ana = caller(1, "127.0.0.1");
+    let (chat, client_id) = (ChatId::from_bytes([7; ID_BYTES]), ClientId::from_bytes([1; ID_BYTES]));
+    let react = Draft::React { chat, message: Seq(3), emoji: "\u{1f44d}".to_owned(), is_on: true };
+    let body = Body::parse("hello").unwrap();
+    let text = DraftText::new(body.clone(), None);
+    let edit = Draft::EditMessage { chat, message: Seq(3), text };
+    let post = Draft::post(chat, client_id, body);
+    assert_eq!((limits.check_rate(ana, &react), limits.check_rate(ana, &post)), (Ok(()), Ok(())));
+    assert!(limits.check_rate(ana, &react).is_err());
+    assert!(limits.check_rate(ana, &edit).is_err(), "an edit counts as a message");
 }
 
 #[test]
@@ -125,7 +145,16 @@ fn what_one_session_and_one_address_store_has_a_share() {
         let chat = ChatId::from_bytes([7; ID_BYTES]);
         let client_id = ClientId::from_bytes([1; ID_BYTES]);
         let body = Body::parse(&"x".repeat(length)).unwrap();
-        limits.check_storage(by, &Command::Post { chat, client_id, body, waited_millis: 0 }, 0)
+        let say = Command::Say {
+            chat,
+            client_id,
+            words: Wording::plain(body),
+            reply_to: None,
+            pictures: Vec::new(),
+            is_action: false,
+            waited_millis: 0,
+        };
+        limits.check_storage(by, &say, 0)
     };
     let ana = caller(1, "192.0.2.1");
     let stored = (0..100).take_while(|_| post(ana, 744).is_ok()).count();

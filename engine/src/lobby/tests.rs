@@ -196,7 +196,7 @@ async fn a_busy_chat_is_no_news_with_every_message() {
         let author = UserId::from_bytes([1; ID_BYTES]);
         let client_id = domain::ClientId::from_bytes([1; ID_BYTES]);
         let (nickname, body) = (Nickname::parse("Ana").unwrap(), domain::Body::parse("x").unwrap());
-        event(1, at, EventKind::Posted(domain::Message { author, nickname, client_id, body }))
+        event(1, at, EventKind::Said(Box::new(domain::Message::plain(author, nickname, client_id, body))))
     };
     let (mut view, _) = enter(&lobby, "", 10).await;
     lobby.apply(&said(10));

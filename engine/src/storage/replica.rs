@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     CACHE_BYTES, LogState, Snapshot, Store, StoreError, Transaction, WAL_EXTENSION, begin_checkpoint, codec,
     integrity::{self, mark::Mark},
-    tables::{LOG, PRODUCERS, REPLICA},
+    tables::{self, LOG, PRODUCERS, REPLICA},
     write_ahead_log::WriteAheadLog,
 };
 use crate::{
@@ -168,7 +168,7 @@ impl Store {
 
     pub(super) fn view(database: Database) -> Result<Self, StoreError> {
         let write = begin_checkpoint(&database)?;
-        // Opening the transaction also creates the tables, which readers need.
+        tables::create(&write)?;
         let batch = Transaction::open(&write)?;
         let log = batch.state()?;
         let bytes = batch.close()?;

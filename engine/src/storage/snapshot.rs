@@ -7,6 +7,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
     BATCH_BYTES, codec,
+    derived::derived_bytes,
     error::StoreError,
     tables::{
         CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, UNINVITED,
@@ -191,12 +192,13 @@ impl Snapshot {
         Ok(self.read.open_table(UNINVITED)?.get(user.bytes())?.is_none())
     }
 
-    /// Returns the event of a chat with a sequence number. `None` if there is none or it has expired.
+    /// Returns the event of a chat with a sequence number, [complete](Snapshot::complete). `None` if there is none or it has expired.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
-        Ok(event(&self.events()?, chat, seq)?.filter(|event| !self.expiry.of_event(event.at)))
+        let event = event(&self.events()?, chat, seq)?.filter(|event| !self.expiry.of_event(event.at));
+        event.map(|event| self.complete(event)).transpose()
     }
 
     /// Returns the invites that wait for an answer of a user, the oldest first, without those from users they have
@@ -292,22 +294,24 @@ impl Snapshot {
         Ok(batch)
     }
 
-    /// Returns the next events of a chat after a sequence number, oldest first: at most `limit`, and no more once they
+    /// Returns the next events of a chat after a sequence number, [complete](Snapshot::complete) and oldest first: at most `limit`, and no more once they
     /// take [`BATCH_BYTES`]. Empty if there are no more.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn events_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
+        let table = self.events()?;
         let mut events = Vec::new();
         let mut bytes = 0;
-        for found in self.range_after(chat, after)? {
+        for found in range_after(&table, chat, after)? {
             let (_, record) = found?;
             let event: Event = codec::decode(record.value())?;
             if self.expiry.of_event(event.at) {
                 continue;
             }
+            let event = self.complete_from(&table, event)?;
+            bytes += record.value().len() + derived_bytes(&event.kind);
             events.push(event);
-            bytes += record.value().len();
             if bytes >= BATCH_BYTES || events.len() >= limit {
                 break;
             }
@@ -321,23 +325,15 @@ impl Snapshot {
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn can_resume(&self, chat: &Chat, cursor: Seq, limit: usize) -> Result<bool, StoreError> {
-        let mut after = self.range_after(chat.id, cursor)?;
+        let table = self.events()?;
+        let mut after = range_after(&table, chat.id, cursor)?;
         let Some(first) = after.next() else { return Ok(cursor == chat.seq) };
         let first: Event = codec::decode(first?.1.value())?;
         let goes_on = first.prev == cursor && !self.expiry.of_event(first.at);
         Ok(goes_on && after.take(limit).count() < limit)
     }
 
-    fn range_after(
-        &self,
-        chat: ChatId,
-        after: Seq,
-    ) -> Result<redb::Range<'static, (Id, u64), &'static [u8]>, StoreError> {
-        let chat = chat.bytes();
-        Ok(self.events()?.range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?)
-    }
-
-    /// Returns the newest events of a chat, oldest first, and whether there are older ones: at most `limit`, and no
+    /// Returns the newest events of a chat, [complete](Snapshot::complete) and oldest first, and whether there are older ones: at most `limit`, and no
     /// more once they take [`BATCH_BYTES`].
     ///
     /// # Errors
@@ -346,7 +342,7 @@ impl Snapshot {
         self.events_before(chat, Seq(u64::MAX), limit)
     }
 
-    /// Returns the last events of a chat before a sequence number, oldest first, and whether there are older ones: at
+    /// Returns the last events of a chat before a sequence number, [complete](Snapshot::complete) and oldest first, and whether there are older ones: at
     /// most `limit`, and no more once they take [`BATCH_BYTES`].
     ///
     /// # Errors
@@ -361,7 +357,8 @@ impl Snapshot {
         let mut newest = Vec::new();
         let mut earlier = false;
         let mut bytes = 0;
-        for found in self.events()?.range((chat, 0)..(chat, before.0))?.rev() {
+        let table = self.events()?;
+        for found in table.range((chat, 0)..(chat, before.0))?.rev() {
             let (_, record) = found?;
             let event: Event = codec::decode(record.value())?;
             // Everything older than an expired event has expired as well.
@@ -372,14 +369,24 @@ impl Snapshot {
                 earlier = true;
                 break;
             }
-            bytes += record.value().len();
+            let event = self.complete_from(&table, event)?;
+            bytes += record.value().len() + derived_bytes(&event.kind);
             newest.push(event);
         }
         newest.reverse();
         Ok((newest, earlier))
     }
 
-    fn events(&self) -> Result<ReadOnlyTable<(Id, u64), &'static [u8]>, StoreError> {
+    pub(super) fn events(&self) -> Result<ReadOnlyTable<(Id, u64), &'static [u8]>, StoreError> {
         Ok(self.read.open_table(EVENTS)?)
     }
+}
+
+fn range_after(
+    events: &ReadOnlyTable<(Id, u64), &'static [u8]>,
+    chat: ChatId,
+    after: Seq,
+) -> Result<redb::Range<'static, (Id, u64), &'static [u8]>, StoreError> {
+    let chat = chat.bytes();
+    Ok(events.range((chat, after.0.saturating_add(1))..=(chat, u64::MAX))?)
 }

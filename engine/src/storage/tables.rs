@@ -2,14 +2,22 @@
 
 use std::ops::RangeInclusive;
 
-use domain::{ChatId, Epoch, Event, Seq, Timestamp, Tracked, UserId, id::ID_BYTES};
-use redb::{ReadableTable, TableDefinition};
+use domain::{
+    ChatId, Emoji, Epoch, Event, Seq, Timestamp, Tracked, UserId, id::ID_BYTES, reaction::EMOJI_BYTES,
+};
+use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{codec, error::StoreError};
 
 /// The bytes of an id, of which keys are made.
 pub(super) type Id = [u8; ID_BYTES];
+
+/// The bytes of an emoji, of which keys are made: zeros follow it. Keys of one length are known to be whole.
+pub(super) type EmojiKey = [u8; EMOJI_BYTES];
+
+/// The key that is before those of all emoji.
+pub(super) const EMOJI_FIRST: EmojiKey = [0; EMOJI_BYTES];
 
 /// The state of the log: its epoch, and the newest entry that was applied.
 pub(super) const LOG: TableDefinition<(), &[u8]> = TableDefinition::new("log");
@@ -37,6 +45,28 @@ pub(super) const HIDDEN: TableDefinition<(Id, Id), ()> = TableDefinition::new("h
 
 /// Users who do not accept invites.
 pub(super) const UNINVITED: TableDefinition<Id, ()> = TableDefinition::new("uninvited");
+
+/// Who has reacted to which message, with which emoji: by chat, sequence number of the message and user.
+pub(super) const REACTIONS: TableDefinition<(Id, u64, Id, EmojiKey), ()> = TableDefinition::new("reactions");
+
+/// The same, by chat, user and sequence number of the message.
+pub(super) const REACTED_BY: TableDefinition<(Id, Id, u64, EmojiKey), ()> =
+    TableDefinition::new("reacted_by");
+
+/// The tally of each message that was reacted to, by chat and sequence number of the message.
+pub(super) const TALLIES: TableDefinition<(Id, u64), &[u8]> = TableDefinition::new("tallies");
+
+/// The sequence number of each message that was reacted to, by chat and sequence number of the newest change of its tally.
+pub(super) const TALLIED: TableDefinition<(Id, u64), u64> = TableDefinition::new("tallied");
+
+/// Who is meant by which message: by user, chat and sequence number of the message.
+pub(super) const MENTIONS: TableDefinition<(Id, Id, u64), ()> = TableDefinition::new("mentions");
+
+/// What is stored of each picture, by chat, sequence number of its message and id.
+pub(super) const PICTURES: TableDefinition<(Id, u64, Id), &[u8]> = TableDefinition::new("pictures");
+
+/// The chat and the sequence number of the message of each picture.
+pub(super) const PICTURE_OF: TableDefinition<Id, (Id, u64)> = TableDefinition::new("picture_of");
 
 /// The state of a replicated log. Only in the view of one.
 pub(super) const REPLICA: TableDefinition<(), &[u8]> = TableDefinition::new("replica");
@@ -78,13 +108,55 @@ pub(super) fn kept<T: for<'de> Deserialize<'de>>(
     Ok(Some(Tracked { value, active_at }))
 }
 
-/// Reads an event of a chat. `None` if it is not stored.
+/// Creates the tables that readers need, as far as they are missing.
+pub(super) fn create(write: &WriteTransaction) -> Result<(), StoreError> {
+    write.open_table(LOG)?;
+    write.open_table(USERS)?;
+    write.open_table(USERS_ACTIVE)?;
+    write.open_table(CHATS)?;
+    write.open_table(CHATS_ACTIVE)?;
+    write.open_table(DIRECT_CHATS)?;
+    write.open_table(EVENTS)?;
+    write.open_table(POSTED)?;
+    write.open_table(REMOVED)?;
+    write.open_table(HIDDEN)?;
+    write.open_table(UNINVITED)?;
+    write.open_table(BYTES)?;
+    write.open_table(REACTIONS)?;
+    write.open_table(REACTED_BY)?;
+    write.open_table(TALLIES)?;
+    write.open_table(TALLIED)?;
+    write.open_table(MENTIONS)?;
+    write.open_table(PICTURES)?;
+    write.open_table(PICTURE_OF)?;
+    Ok(())
+}
+
+/// Returns the key of an emoji.
+pub(super) fn emoji_key(emoji: &Emoji) -> EmojiKey {
+    let mut key = EMOJI_FIRST;
+    for (place, byte) in key.iter_mut().zip(emoji.as_str().bytes()) {
+        *place = byte;
+    }
+    key
+}
+
+/// Returns the emoji of a key. `None` if it is the key of none.
+pub(super) fn emoji_of(key: EmojiKey) -> Option<Emoji> {
+    let end = key.iter().rposition(|byte| *byte != 0)? + 1;
+    let text = str::from_utf8(key.get(..end)?).ok()?;
+    Emoji::try_from(text.to_owned()).ok()
+}
+
+/// Reads an event of a chat, upgraded. `None` if it is not stored.
 pub(super) fn event(
     events: &impl ReadableTable<(Id, u64), &'static [u8]>,
     chat: ChatId,
     seq: Seq,
 ) -> Result<Option<Event>, StoreError> {
-    Ok(events.get((chat.bytes(), seq.0))?.map(|record| codec::decode(record.value())).transpose()?)
+    let found = events.get((chat.bytes(), seq.0))?;
+    let event = found.map(|record| codec::decode::<Event>(record.value())).transpose()?;
+    Ok(event.map(Event::upgraded))
 }
 
 /// Returns the range of all keys that begin with a user.

@@ -4,13 +4,14 @@
 use std::borrow::Borrow;
 
 use domain::{
-    Change, Chat, ChatId, ClientId, Event, EventKind, Message, MessageRef, RemovedBy, Seq, StateReader,
-    Timestamp, Tracked, User, UserId,
+    Change, Chat, ChatId, ClientId, Emoji, Event, EventKind, Message, MessageRef, PictureId, PictureRecord,
+    RemovedBy, Seq, StateReader, Tally, Timestamp, Tracked, User, UserId, Wording,
 };
 use redb::{Key, ReadableTable, Table, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    belongings::Belongings,
     codec,
     error::StoreError,
     record_cache::RecordCache,
@@ -51,6 +52,7 @@ pub struct Transaction<'txn> {
     removed: Table<'txn, (Id, Id, Id), u64>,
     hidden: Table<'txn, (Id, Id), ()>,
     uninvited: Table<'txn, Id, ()>,
+    belongings: Belongings<'txn>,
     total: Table<'txn, (), u64>,
     /// The number of bytes stored, as of now.
     bytes: u64,
@@ -75,6 +77,7 @@ impl<'txn> Transaction<'txn> {
             removed: write.open_table(REMOVED)?,
             hidden: write.open_table(HIDDEN)?,
             uninvited: write.open_table(UNINVITED)?,
+            belongings: Belongings::new(write),
         })
     }
 
@@ -195,6 +198,7 @@ impl<'txn> Transaction<'txn> {
                 let was_there = self.uninvited.remove(user.bytes())?.is_some();
                 went(&mut self.bytes, was_there, UNINVITED_BYTES);
             }
+            Change::Reacted(reaction) => self.belongings.reacted(reaction, &mut self.bytes)?,
             Change::ChatExpired(chat) => self.remove(chat)?,
             Change::Expired { chat, through } => self.forget(*chat, *through)?,
             Change::ClockSet(by) => {
@@ -223,35 +227,86 @@ impl<'txn> Transaction<'txn> {
         }
         if let Some((authors, by)) = event.clears() {
             for author in authors {
-                self.redact_all(event.chat, author, by)?;
+                self.redact_all(event.chat, author, (by, event.at))?;
             }
         }
-        put(&mut self.events, (id, event.seq.0), event, &mut self.bytes)?;
-        if let Some(Message { author, client_id, .. }) = event.kind.message() {
+        put(&mut self.events, (id, event.seq.0), &*event.stored(), &mut self.bytes)?;
+        if let Some(message) = event.kind.message() {
+            self.belongings.said(event.chat, event.seq, message, &mut self.bytes)?;
+        }
+        if let Some(MessageRef { author, client_id, .. }) = event.kind.posted_message() {
             let was_there =
                 self.posted.insert((id, author.bytes(), client_id.bytes()), event.seq.0)?.is_some();
             came(&mut self.bytes, was_there, POSTED_BYTES);
         }
-        if let EventKind::MessageRemoved { message, by } = event.kind {
-            self.redact(event.chat, message, by)?;
+        match &event.kind {
+            EventKind::MessageRemoved { message, by } => {
+                self.redact(event.chat, *message, (*by, event.at))?;
+            }
+            EventKind::MessageEdited { message, wording: Some(wording) } => {
+                self.edit(event.chat, *message, (Wording::clone(wording), event.at))?;
+            }
+            EventKind::MessageRestored { message, said: Some(said) } => {
+                self.restore(event.chat, *message, said)?;
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn redact(&mut self, chat: ChatId, message: Seq, by: RemovedBy) -> Result<(), StoreError> {
+    /// Removes the text of a message and what belongs to it.
+    fn redact(
+        &mut self,
+        chat: ChatId,
+        message: Seq,
+        (by, at): (RemovedBy, Timestamp),
+    ) -> Result<(), StoreError> {
         let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
-        if let Some(Message { author, client_id, .. }) = event.kind.message() {
-            let key = (chat.bytes(), author.bytes(), client_id.bytes());
+        if let Some(said) = event.kind.message() {
+            let key = (chat.bytes(), said.author.bytes(), said.client_id.bytes());
             if self.posted.remove(key)?.is_some() {
                 self.removed.insert(key, message.0)?;
             }
+            self.belongings.removed(chat, message, said, at, &mut self.bytes)?;
             put(&mut self.events, (chat.bytes(), message.0), &event.redact(by), &mut self.bytes)?;
         }
         Ok(())
     }
 
+    /// Gives a message other words.
+    fn edit(
+        &mut self,
+        chat: ChatId,
+        message: Seq,
+        (wording, at): (Wording, Timestamp),
+    ) -> Result<(), StoreError> {
+        let Some(before) = StateReader::event(self, chat, message)? else { return Ok(()) };
+        let after = before.clone().edit(wording, at);
+        if let (Some(before), Some(after)) = (before.kind.message(), after.kind.message()) {
+            self.belongings.edited(chat, message, (before, after), &mut self.bytes)?;
+        }
+        put(&mut self.events, (chat.bytes(), message.0), &after, &mut self.bytes)
+    }
+
+    /// Gives a message that was removed its text back.
+    fn restore(&mut self, chat: ChatId, message: Seq, said: &Message) -> Result<(), StoreError> {
+        let Some(event) = StateReader::event(self, chat, message)? else { return Ok(()) };
+        let key = (chat.bytes(), said.author.bytes(), said.client_id.bytes());
+        let was_removed = self.removed.remove(key)?.is_some();
+        let was_there = self.posted.insert(key, message.0)?.is_some();
+        came(&mut self.bytes, was_removed || was_there, POSTED_BYTES);
+        self.belongings.said(chat, message, said, &mut self.bytes)?;
+        let event = event.restore(Box::new(said.clone()));
+        put(&mut self.events, (chat.bytes(), message.0), &event, &mut self.bytes)
+    }
+
     /// Redacts all messages of an author in a chat. Messages that were redacted before are not read again.
-    fn redact_all(&mut self, chat: ChatId, author: UserId, by: RemovedBy) -> Result<(), StoreError> {
+    fn redact_all(
+        &mut self,
+        chat: ChatId,
+        author: UserId,
+        by: (RemovedBy, Timestamp),
+    ) -> Result<(), StoreError> {
         let mut said = Vec::new();
         for message in self.posted.range(all_of(chat, author))? {
             said.push(Seq(message?.1.value()));
@@ -277,7 +332,7 @@ impl<'txn> Transaction<'txn> {
 
     fn forget(&mut self, chat: ChatId, through: Seq) -> Result<(), StoreError> {
         let id = chat.bytes();
-        let mut posted = Vec::new();
+        let (mut posted, mut meant) = (Vec::new(), Vec::new());
         for gone in self.events.extract_from_if((id, 0)..=(id, through.0), |_, _| true)? {
             let (_, record) = gone?;
             self.bytes = self.bytes.saturating_sub(len(record.value()) + KEY_BYTES);
@@ -285,7 +340,11 @@ impl<'txn> Transaction<'txn> {
             if let Some(MessageRef { author, client_id, .. }) = event.kind.message_or_tombstone() {
                 posted.push((id, author.bytes(), client_id.bytes()));
             }
+            if let Some(message) = event.kind.message() {
+                meant.extend(message.meant().into_iter().map(|user| (event.seq, user)));
+            }
         }
+        self.belongings.forget(chat, through, meant, &mut self.bytes)?;
         for key in posted {
             let was_there = self.posted.remove(key)?.is_some() || self.removed.remove(key)?.is_some();
             went(&mut self.bytes, was_there, POSTED_BYTES);
@@ -333,6 +392,33 @@ impl StateReader for Transaction<'_> {
     fn takes_invites(&self, user: UserId) -> Result<bool, StoreError> {
         Ok(self.uninvited.get(user.bytes())?.is_none())
     }
+
+    fn has_reacted(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        user: UserId,
+        emoji: &Emoji,
+    ) -> Result<bool, StoreError> {
+        self.belongings.has_reacted(chat, message, user, emoji)
+    }
+
+    fn tally(&self, chat: ChatId, message: Seq) -> Result<Option<Tally>, StoreError> {
+        self.belongings.tally(chat, message)
+    }
+
+    fn picture(
+        &self,
+        chat: ChatId,
+        message: Seq,
+        picture: PictureId,
+    ) -> Result<Option<PictureRecord>, StoreError> {
+        self.belongings.picture(chat, message, picture)
+    }
+
+    fn message_of_picture(&self, picture: PictureId) -> Result<Option<(ChatId, Seq)>, StoreError> {
+        self.belongings.message_of_picture(picture)
+    }
 }
 
 /// What is counted for a record besides its value: roughly the size of its key, in bytes.
@@ -349,7 +435,7 @@ const PAIR_BYTES: u64 = 30;
 pub(super) const ACTIVE_BYTES: u64 = 18;
 
 /// Adds the size of a new row to `bytes`, unless it replaces one.
-fn came(bytes: &mut u64, was_there: bool, size: u64) {
+pub(super) fn came(bytes: &mut u64, was_there: bool, size: u64) {
     *bytes += if was_there { 0 } else { size };
 }
 
@@ -388,9 +474,9 @@ pub(super) fn put<'key, K: Key + Borrow<K::SelfType<'key>> + 'key, T: Serialize>
 }
 
 /// Removes a record, and updates `bytes`.
-pub(super) fn take(
-    table: &mut Table<'_, Id, &'static [u8]>,
-    key: Id,
+pub(super) fn take<'key, K: Key + Borrow<K::SelfType<'key>> + 'key>(
+    table: &mut Table<'_, K, &'static [u8]>,
+    key: K,
     bytes: &mut u64,
 ) -> Result<(), StoreError> {
     let before = table.remove(key)?.map_or(0, |before| len(before.value()) + KEY_BYTES);

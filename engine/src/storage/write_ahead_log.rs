@@ -191,8 +191,8 @@ mod tests {
     };
 
     use domain::{
-        Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Message, Nickname, Seq, Timestamp, Title,
-        User, UserId, Visibility, id::ID_BYTES,
+        Body, Change, ChatId, ClientId, Epoch, Event, EventKind, Nickname, PlainMessage, Seq, Timestamp,
+        Title, User, UserId, Visibility, id::ID_BYTES,
     };
     use proptest::prelude::*;
     use redb::backends::InMemoryBackend;
@@ -230,7 +230,7 @@ mod tests {
             guest,
         };
         let (client_id, body) = (ClientId::from_bytes([4; ID_BYTES]), Body::parse("hello").unwrap());
-        let message = Message { author: user, nickname: nickname.clone(), client_id, body };
+        let message = PlainMessage { author: user, nickname: nickname.clone(), client_id, body };
         let event = |seq, kind| Event { chat, seq: Seq(seq), prev: Seq(seq - 1), at, kind };
         let started = event(1, started);
         let of_chat = started.apply_to(None).unwrap();

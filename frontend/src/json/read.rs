@@ -195,6 +195,15 @@ impl<'de, J: Json> Deserializer<'de> for Reader<J> {
         self.items(visitor)
     }
 
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
+        self.items(visitor)
+    }
+
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
@@ -222,7 +231,7 @@ impl<'de, J: Json> Deserializer<'de> for Reader<J> {
     }
 
     forward_to_deserialize_any! {
-        i8 i16 i32 i64 f32 f64 char bytes byte_buf unit unit_struct tuple_struct map identifier ignored_any
+        i8 i16 i32 i64 f32 f64 char bytes byte_buf unit unit_struct map identifier ignored_any
     }
 }
 
@@ -361,7 +370,26 @@ mod tests {
             event(4, json!({ "renamed": { "user": "0123456789abcdef", "from": "Ana", "to": "Bea" } })),
             event(5, json!({ "message_removed": { "message": 3, "by": "owner" } })),
             event(6, json!({ "invite_answered": { "by": user(), "answer": "decline" } })),
-            event(7, json!({ "lock_set": { "nickname": "Ana", "is_locked": true } })),
+            event(
+                7,
+                json!({ "posted": { "author": "0123456789abcdef", "nickname": "Ana",
+                "client_id": "000000000000000z", "body": "**a**", "marks": [["strong", 0, 5], ["hidden", 0, 2]],
+                "mentions": ["0123456789abcdef"], "reply_to": 3, "reply_author": "0123456789abcdef",
+                "pictures": [{ "id": "0123456789abcdef", "width": 2_048, "height": 1_536, "small": [480, 360],
+                    "bytes": 300_000, "alt": "" }], "action": true, "edited_at": 1_700_000_000_000_u64,
+                "quote": { "author": "0123456789abcdef", "nickname": "Ana", "line": "é", "at": 1 } } })
+            ),
+            event(
+                8,
+                json!({ "message_edited": { "message": 7, "wording": { "body": "a", "marks": [], "mentions": [] } } })
+            ),
+            event(9, json!({ "message_edited": { "message": 7, "wording": null } })),
+            event(
+                10,
+                json!({ "message_restored": { "message": 7, "said": { "author": "0123456789abcdef",
+                "nickname": "Ana", "client_id": "000000000000000z", "body": "a" } } })
+            ),
+            event(11, json!({ "lock_set": { "nickname": "Ana", "is_locked": true } })),
         ])
     }
 
@@ -421,7 +449,10 @@ mod tests {
             reads_as_serde_json::<Page>(page);
         }
         let waits = json!({ "client_id": "000000000000000z", "body": "hi", "at": 1, "problem": null });
-        reads_as_serde_json::<Vec<Pending>>(json!([waits]));
+        let answers = json!({ "client_id": "000000000000000z", "body": "hi", "at": 1, "author": null,
+            "problem": "reply_gone", "reply_to": 3, "mentions": ["0123456789abcdef"],
+            "pictures": [{ "ticket": "AQ", "alt": "A cat" }], "is_action": true });
+        reads_as_serde_json::<Vec<Pending>>(json!([waits, answers]));
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub(crate) fn write(
                 } else {
                     let (client_id, nickname) = (ClientId::from_bytes(id(number)), nickname.clone());
                     let Ok(body) = Body::parse(&body(number as u32)) else { continue };
-                    EventKind::Posted(Message { author, nickname, client_id, body })
+                    EventKind::Said(Box::new(Message::plain(author, nickname, client_id, body)))
                 };
                 batch.apply(&Change::Chat(Event { chat: chat(of), seq, prev: *prev, at: now, kind }))?;
                 *prev = seq;

@@ -25,19 +25,32 @@ const fn status(problem: Problem) -> u16 {
         | Problem::UnknownSlash
         | Problem::SlashHelp
         | Problem::OnlyOthers
+        | Problem::NotAnEmoji
+        | Problem::TooManyPictures
+        | Problem::AltTooLong
         | Problem::ChatWithOneself => 422,
         Problem::UnknownChat
         | Problem::ChatEnded
         | Problem::UserGone
         | Problem::InviteGone
+        | Problem::ReplyGone
         | Problem::MessageGone => 404,
-        Problem::ChatExists | Problem::ChatOfTwo | Problem::WrittenAsAnother | Problem::WaitedTooLong => 409,
+        Problem::ChatExists
+        | Problem::ChatOfTwo
+        | Problem::WrittenAsAnother
+        | Problem::WaitedTooLong
+        | Problem::TooLateToUndo
+        | Problem::TooManyReactions
+        | Problem::PictureExpired
+        | Problem::PictureUsed => 409,
         Problem::NoSession | Problem::TwoSessions => 401,
         Problem::CrossOrigin
         | Problem::NotOwner
         | Problem::NotAdmitted
         | Problem::Removed
         | Problem::ChatLocked
+        | Problem::NotAuthor
+        | Problem::PicturesOff
         | Problem::InvitesNotTaken => 403,
         Problem::BadFrame
         | Problem::BinaryFrame
@@ -58,7 +71,11 @@ const fn status(problem: Problem) -> u16 {
         | Problem::TooFast { .. } => 429,
         Problem::NotStored | Problem::NotReadable => 500,
         Problem::StorageFull => 507,
-        Problem::Busy | Problem::Restarting | Problem::NotConnected | Problem::AnswerLost => 503,
+        Problem::Busy
+        | Problem::Restarting
+        | Problem::NotConnected
+        | Problem::AnswerLost
+        | Problem::NotYet => 503,
     }
 }
 

@@ -35,12 +35,7 @@ fn event(chat: ChatId, seq: u64, prev: u64, kind: EventKind) -> Change {
 
 fn message(number: u64) -> EventKind {
     let body = Body::parse(&format!("message {number}")).unwrap();
-    EventKind::Posted(Message {
-        author: ANA,
-        nickname: Nickname::friendly(1),
-        client_id: client_id(number),
-        body,
-    })
+    EventKind::Said(Box::new(Message::plain(ANA, Nickname::friendly(1), client_id(number), body)))
 }
 
 /// Fills a database with some chats and messages, half of which are still in the WAL.

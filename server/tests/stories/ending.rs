@@ -48,7 +48,7 @@ async fn find_all(data_dir: &Path, ana: &Person, chat: ChatId, stored: u64) {
     let history = ana.connect().await.watch(chat, None).await.unwrap();
     let newest = &history.events.last().unwrap().kind;
     assert!(
-        matches!(newest, EventKind::Posted(message) if message.client_id == client_id(stored - 1)),
+        matches!(newest, EventKind::Said(message) if message.client_id == client_id(stored - 1)),
         "{newest:?}"
     );
 }

@@ -51,7 +51,7 @@ async fn an_invite_comes_to_every_page_leads_to_a_direct_chat_and_goes_when_it_i
 
     let (mut ana_in, mut bea_in) = (ana.watch(chat).await, bea.watch(chat).await);
     ana_in.post(chat, client_id(1), "psst").await.unwrap();
-    assert!(matches!(bea_in.event().await.kind, EventKind::Posted(_)));
+    assert!(matches!(bea_in.event().await.kind, EventKind::Said(_)));
     assert_eq!(ana.chat_privately(bea_in.me.id).await.1, Some(chat));
     assert_eq!(bea.connect().await.invites().await, [], "a user in the chat is not invited");
 }

@@ -81,7 +81,7 @@ async fn a_message_goes_though_people_are_there_and_the_chat_goes_on() {
     here.post(chat, client_id(2), "the present").await.unwrap();
     let next = bea.event().await;
     assert_eq!((bodies([&next]), next.prev), (vec!["the present".to_owned()], history.seq));
-    let cursor = domain::frame::Cursor { epoch: history.epoch, seq: history.seq };
+    let cursor = domain::frame::Cursor::new(history.epoch, history.seq);
     assert_eq!(bea.watch(chat, Some(cursor)).await, None, "a cursor whose event has gone still holds");
 }
 

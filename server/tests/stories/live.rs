@@ -117,21 +117,21 @@ async fn a_cursor_that_cannot_be_resumed_is_answered_by_a_snapshot() {
     let newest = client.post(chat, client_id(1), "hello").await.unwrap();
     let epoch = client.watch(chat, None).await.unwrap().epoch;
 
-    let of_another_log = Cursor { epoch: Epoch::from_bytes([0; ID_BYTES]), seq: newest };
+    let of_another_log = Cursor::new(Epoch::from_bytes([0; ID_BYTES]), newest);
     assert_eq!(bodies(&client.watch(chat, Some(of_another_log)).await.unwrap().events), ["hello"]);
-    let from_the_future = Cursor { epoch, seq: Seq(newest.0 + 1) };
+    let from_the_future = Cursor::new(epoch, Seq(newest.0 + 1));
     assert_eq!(bodies(&client.watch(chat, Some(from_the_future)).await.unwrap().events), ["hello"]);
     let of_another_chat = ana.start_chat("Ana", "Next door").await;
     let start = client.watch(of_another_chat, None).await.unwrap().events[0].seq;
     client.post(chat, client_id(2), "later").await.unwrap();
-    let of_another_chat = Cursor { epoch, seq: start };
+    let of_another_chat = Cursor::new(epoch, start);
     assert_eq!(bodies(&client.watch(chat, Some(of_another_chat)).await.unwrap().events), ["hello", "later"]);
 
     for number in 0..=RESUME_EVENTS as u64 {
         client.ask(chat, client_id(10 + number), "much").await;
     }
     client.answer(RESUME_EVENTS as u64 + 3).await.unwrap();
-    let far_behind = Cursor { epoch, seq: newest };
+    let far_behind = Cursor::new(epoch, newest);
     let history = ana.connect().await.watch(chat, Some(far_behind)).await.unwrap();
     assert_eq!(history.events.len(), PAGE_EVENTS);
     assert!(history.earlier);
@@ -271,8 +271,7 @@ async fn requests_sent_at_once_are_answered_in_order() {
     let mut breath = vec![ClientFrame::Hello { version: VERSION }, ClientFrame::Watch { chat, after: None }];
     // Their answers are more than one batch holds.
     breath.extend((0..MANY).map(|_| ClientFrame::Earlier { chat: NO_CHAT, before: Seq(1) }));
-    let command =
-        ClientCommand::Post { chat, client_id: client_id(1), body: "hello".to_owned(), waited_millis: 0 };
+    let command = ClientCommand::post(chat, client_id(1), "hello".to_owned(), 0);
     breath.push(ClientFrame::Do { request: 1, command });
     for frame in &breath {
         wire.feed(Message::text(serde_json::to_string(frame).unwrap())).await.unwrap();

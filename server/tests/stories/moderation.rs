@@ -225,7 +225,7 @@ impl Client {
     /// Returns the cursor of a client in a chat that it watches from a snapshot.
     async fn timeline_from(&mut self, chat: ChatId) -> Cursor {
         let history = self.watch(chat, None).await.unwrap();
-        Cursor { epoch: history.epoch, seq: history.seq }
+        Cursor::new(history.epoch, history.seq)
     }
 }
 

@@ -69,7 +69,7 @@ async fn a_page_that_has_seen_more_of_a_chat_is_answered_when_this_node_has_it_t
 
     // What will be said is what another node has shown already.
     let seq = Seq(newest.0 + 10);
-    let after = Some(Cursor { epoch, seq });
+    let after = Some(Cursor::new(epoch, seq));
     let mut behind = ana.connect().await;
     behind.send(&ClientFrame::Watch { chat, after }).await;
     for number in 1..=20 {
@@ -104,7 +104,7 @@ async fn a_page_that_has_seen_what_this_node_does_not_get_is_sent_elsewhere() {
     let (chat, headers) = start_chat(&ana).await;
     let (epoch, seq) = told(&headers).unwrap();
     let mut behind = ana.connect().await;
-    let after = Some(Cursor { epoch, seq: Seq(seq.0 + 1_000) });
+    let after = Some(Cursor::new(epoch, Seq(seq.0 + 1_000)));
     behind.send(&ClientFrame::Watch { chat, after }).await;
     let mut problem = None;
     while let Some(frame) = behind.try_next().await {
@@ -118,6 +118,6 @@ async fn a_page_that_has_seen_what_this_node_does_not_get_is_sent_elsewhere() {
 
     // A cursor of another log is answered with a snapshot, as ever.
     let other = Epoch::from_bytes([0; ID_BYTES]);
-    let elsewhere = Some(Cursor { epoch: other, seq: Seq(seq.0 + 1_000) });
+    let elsewhere = Some(Cursor::new(other, Seq(seq.0 + 1_000)));
     assert!(ana.connect().await.watch(chat, elsewhere).await.is_some());
 }

@@ -37,22 +37,17 @@ async fn commands_sent_by_requests_are_done_once_and_seen_by_all() {
     let ana = server.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
     let mut bea = server.person().await.watch(chat).await;
-    let post = ClientCommand::Post {
-        chat,
-        client_id: client_id(1),
-        body: "by a request".to_owned(),
-        waited_millis: 0,
-    };
+    let post = ClientCommand::post(chat, client_id(1), "by a request".to_owned(), 0);
     let post = serde_json::to_string(&post).unwrap();
     let (status, first) = ask(&ana, &post).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(ask(&ana, &post).await.1, first, "a retry is answered as the first was");
     assert!(
-        matches!(bea.event().await.kind, EventKind::Posted(message) if message.body.as_str() == "by a request")
+        matches!(bea.event().await.kind, EventKind::Said(message) if message.body.as_str() == "by a request")
     );
     bea.post(chat, client_id(2), "by the socket").await.unwrap();
     let Page::Chat(page) = look(&ana, &format!("/chat/{chat}")).await else { panic!("no chat") };
-    let said = page.history.events.iter().filter(|event| matches!(event.kind, EventKind::Posted(_))).count();
+    let said = page.history.events.iter().filter(|event| matches!(event.kind, EventKind::Said(_))).count();
     assert_eq!(said, 2);
     let Page::Home(home) = look(&ana, "/").await else { panic!("not home") };
     assert_eq!(home.lobby.listings.len(), 1);

@@ -209,7 +209,7 @@ fn started() -> Change {
 fn posted(seq: u64, length: usize) -> Change {
     let body = Body::parse(&format!("{seq} {}", "x".repeat(length))).unwrap();
     let nickname = Nickname::parse("Ana").unwrap();
-    event(seq, EventKind::Posted(Message { author: ANA, nickname, client_id: client_id(seq), body }))
+    event(seq, EventKind::Said(Box::new(Message::plain(ANA, nickname, client_id(seq), body))))
 }
 
 fn store_up_to(store: &Store, changes: &[Change], seq: u64) -> Result<(), StoreError> {

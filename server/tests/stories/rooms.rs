@@ -44,7 +44,7 @@ async fn other_users_are_refused_whatever_they_send() {
     let private = ClientCommand::SetVisibility { chat, visibility: Visibility::Private };
     assert_eq!(ask(&mut bea, private).await, Err(Problem::NotOwner));
     bea.post(chat, client_id(1), "never mind").await.unwrap();
-    assert!(matches!(bea.event().await.kind, EventKind::Posted(_)), "nothing else was stored");
+    assert!(matches!(bea.event().await.kind, EventKind::Said(_)), "nothing else was stored");
     let mut ana = ana.watch(chat).await;
     for (title, problem) in [(" ", Problem::TitleEmpty), (&"x".repeat(101), Problem::TitleTooLong)] {
         assert_eq!(
@@ -81,11 +81,11 @@ async fn a_rename_is_noted_in_every_chat_of_the_user_and_earlier_messages_keep_t
             EventKind::Renamed { from, to, .. } => {
                 renamed.push((event.chat, from.to_string(), to.to_string()));
             }
-            EventKind::Posted(message) if event.chat == elsewhere => {
+            EventKind::Said(message) if event.chat == elsewhere => {
                 assert_eq!(message.nickname.as_str(), "Beatrice");
                 break;
             }
-            EventKind::Posted(message) => names.push(message.nickname.to_string()),
+            EventKind::Said(message) => names.push(message.nickname.to_string()),
             _ => {}
         }
     }

@@ -174,7 +174,7 @@ async fn a_reader_who_takes_nothing_holds_no_other_reader_up() {
     let history = cy.connect().await.watch(chat, None).await.unwrap();
     let newest = history.events.last().map(|event| &event.kind);
     assert!(
-        matches!(newest, Some(EventKind::Posted(message)) if message.client_id == client_id(1_999)),
+        matches!(newest, Some(EventKind::Said(message)) if message.client_id == client_id(1_999)),
         "and finds everything when it comes back"
     );
     // A page of long messages has fewer of them.

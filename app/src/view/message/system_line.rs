@@ -100,7 +100,10 @@ fn describe(kind: EventKind, me: UserId, owner: UserId) -> (String, &'static str
             (you(owner, nickname), did, None)
         }
         // These are shown by other lines, or not at all.
-        EventKind::Posted(_)
+        EventKind::Said(_)
+        | EventKind::Posted(_)
+        | EventKind::MessageEdited { .. }
+        | EventKind::MessageRestored { .. }
         | EventKind::Tombstone(_)
         | EventKind::MessageRemoved { .. }
         | EventKind::OwnRemoved { .. } => (String::new(), "", None),

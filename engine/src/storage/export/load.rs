@@ -18,8 +18,8 @@ use crate::{
     durable_fs::rename_durably,
     random,
     storage::{
-        CACHE_BYTES, Store, StoreError, WAL_EXTENSION, begin_checkpoint, integrity, transaction::Transaction,
-        write_ahead_log::WriteAheadLog,
+        CACHE_BYTES, Store, StoreError, WAL_EXTENSION, begin_checkpoint, integrity, tables,
+        transaction::Transaction, write_ahead_log::WriteAheadLog,
     },
 };
 
@@ -92,6 +92,7 @@ impl Store {
             (None, false) => return Err(StoreError::NotAReplica.into()),
             (Some(_), true) => return Err(StoreError::OfCluster.into()),
         };
+        tables::create(&write)?;
         let bytes = Transaction::open(&write)?.close()?;
         self.mark.clear();
         write.commit()?;
@@ -143,6 +144,7 @@ fn fill(input: impl Read, path: &Path) -> Result<Contents, ExportError> {
     let contents = insert(&write, input)?;
     let mut log = contents.log.ok_or(ExportError::Incomplete)?;
     log.epoch = random::epoch()?;
+    tables::create(&write)?;
     let mut batch = Transaction::open(&write)?;
     batch.advance(log)?;
     batch.close()?;

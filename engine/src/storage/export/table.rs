@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::{Chat, ChatId, Event, Seq, User};
+use domain::{Chat, ChatId, Event, PictureRecord, Seq, Tally, User, reaction::REACTIONS_LIMIT};
 use redb::{Key, TableDefinition, Value};
 use serde::Deserialize;
 
@@ -10,8 +10,9 @@ use super::{ExportError, Head, Rows};
 use crate::storage::{
     LogState, Producer, ReplicaState, codec,
     tables::{
-        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, POSTED, PRODUCERS, REMOVED,
-        REPLICA, UNINVITED, USERS, USERS_ACTIVE,
+        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, EmojiKey, HIDDEN, Id, LOG, MENTIONS, PICTURE_OF,
+        PICTURES, POSTED, PRODUCERS, REACTED_BY, REACTIONS, REMOVED, REPLICA, TALLIED, TALLIES, UNINVITED,
+        USERS, USERS_ACTIVE, emoji_of,
     },
 };
 
@@ -33,6 +34,13 @@ pub(super) enum Table {
     Bytes,
     Replica,
     Producers,
+    Reactions,
+    ReactedBy,
+    Tallies,
+    Tallied,
+    Mentions,
+    Pictures,
+    PictureOf,
 }
 
 /// Does something with a table.
@@ -50,7 +58,7 @@ pub(super) trait Sink {
 }
 
 impl Table {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Log,
         Self::Users,
         Self::UsersActive,
@@ -65,6 +73,13 @@ impl Table {
         Self::Bytes,
         Self::Replica,
         Self::Producers,
+        Self::Reactions,
+        Self::ReactedBy,
+        Self::Tallies,
+        Self::Tallied,
+        Self::Mentions,
+        Self::Pictures,
+        Self::PictureOf,
     ];
 
     pub(super) fn of(number: u8) -> Option<Self> {
@@ -92,6 +107,13 @@ impl Table {
             Self::Bytes => "bytes",
             Self::Replica => "replica",
             Self::Producers => "producers",
+            Self::Reactions => "reactions",
+            Self::ReactedBy => "reacted_by",
+            Self::Tallies => "tallies",
+            Self::Tallied => "tallied",
+            Self::Mentions => "mentions",
+            Self::Pictures => "pictures",
+            Self::PictureOf => "picture_of",
         }
     }
 
@@ -111,6 +133,13 @@ impl Table {
             Self::Bytes => visitor.visit(self, BYTES),
             Self::Replica => visitor.visit(self, REPLICA),
             Self::Producers => visitor.visit(self, PRODUCERS),
+            Self::Reactions => visitor.visit(self, REACTIONS),
+            Self::ReactedBy => visitor.visit(self, REACTED_BY),
+            Self::Tallies => visitor.visit(self, TALLIES),
+            Self::Tallied => visitor.visit(self, TALLIED),
+            Self::Mentions => visitor.visit(self, MENTIONS),
+            Self::Pictures => visitor.visit(self, PICTURES),
+            Self::PictureOf => visitor.visit(self, PICTURE_OF),
         }
     }
 }
@@ -196,7 +225,30 @@ impl RecordCheck {
                 decode::<Producer>(table, value)?;
                 true
             }
-            Table::UsersActive
+            Table::Reactions => {
+                let (.., emoji) = <(Id, u64, Id, EmojiKey) as Value>::from_bytes(key);
+                emoji_of(emoji).is_some()
+            }
+            Table::ReactedBy => {
+                let (.., emoji) = <(Id, Id, u64, EmojiKey) as Value>::from_bytes(key);
+                emoji_of(emoji).is_some()
+            }
+            Table::Tallies => {
+                let Tally { changed, of } = decode(table, value)?;
+                let (_, message) = <(Id, u64) as Value>::from_bytes(key);
+                changed > Seq(message) && of.len() <= REACTIONS_LIMIT
+            }
+            Table::Tallied => {
+                let (_, changed) = <(Id, u64) as Value>::from_bytes(key);
+                changed > <u64 as Value>::from_bytes(value)
+            }
+            Table::Pictures => {
+                decode::<PictureRecord>(table, value)?;
+                true
+            }
+            Table::Mentions
+            | Table::PictureOf
+            | Table::UsersActive
             | Table::ChatsActive
             | Table::DirectChats
             | Table::Posted

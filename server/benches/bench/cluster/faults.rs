@@ -197,12 +197,8 @@ impl Client {
     }
 
     fn post(&self, number: u32) -> io::Result<Vec<u8>> {
-        let command = ClientCommand::Post {
-            chat: self.shared.chat,
-            client_id: client_id(number),
-            body: "x".repeat(BODY_BYTES),
-            waited_millis: 0,
-        };
+        let body = "x".repeat(BODY_BYTES);
+        let command = ClientCommand::post(self.shared.chat, client_id(number), body, 0);
         frame(&ClientFrame::Do { request: number.into(), command })
     }
 
@@ -215,7 +211,7 @@ impl Client {
                 let mut seen = self.shared.seen.borrow_mut();
                 history.events.iter().for_each(|event| seen.note(event));
                 drop(seen);
-                self.cursor = Some(Cursor { epoch: history.epoch, seq: history.seq });
+                self.cursor = Some(Cursor::new(history.epoch, history.seq));
                 self.come_back(attempt);
             }
             ServerFrame::Event(event) => {

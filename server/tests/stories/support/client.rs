@@ -186,7 +186,7 @@ impl Client {
     /// Requests that a message is posted, and returns the number of the request.
     pub(crate) async fn ask(&mut self, chat: ChatId, client_id: ClientId, body: &str) -> u64 {
         self.requests += 1;
-        let command = ClientCommand::Post { chat, client_id, body: body.to_owned(), waited_millis: 0 };
+        let command = ClientCommand::post(chat, client_id, body.to_owned(), 0);
         self.send(&ClientFrame::Do { request: self.requests, command }).await;
         self.requests
     }

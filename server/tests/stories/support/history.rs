@@ -120,7 +120,7 @@ impl History {
         Self {
             cookie: person.cookie.clone(),
             chat,
-            cursor: Cursor { epoch: snapshot.epoch, seq: snapshot.seq },
+            cursor: Cursor::new(snapshot.epoch, snapshot.seq),
             seen: Vec::new(),
             skipped: Vec::new(),
             acknowledged: HashMap::new(),
@@ -134,12 +134,7 @@ impl History {
     }
 
     fn ask(&self, message: ClientId) -> ClientFrame {
-        let command = ClientCommand::Post {
-            chat: self.chat,
-            client_id: message,
-            body: format!("message {message}"),
-            waited_millis: 0,
-        };
+        let command = ClientCommand::post(self.chat, message, format!("message {message}"), 0);
         // Answers carry only the number of the request, so the client id is used as that number.
         let request = message.bytes().iter().skip(2).fold(0, |number, byte| number << 8 | u64::from(*byte));
         ClientFrame::Do { request, command }

@@ -24,14 +24,10 @@ fn page(reader: u8, said: &str) -> ChatPage {
     let chat = ChatId::from_bytes([9; ID_BYTES]);
     let lifetimes =
         Lifetimes { chat: Span::seconds(1), user: Span::seconds(1), message: Span::seconds(86_400) };
-    let message = Message {
-        author: owner.id,
-        nickname: owner.nickname.clone(),
-        client_id: ClientId::from_bytes([4; ID_BYTES]),
-        body: Body::parse(said).unwrap(),
-    };
-    let event =
-        Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), kind: EventKind::Posted(message) };
+    let (client_id, body) = (ClientId::from_bytes([4; ID_BYTES]), Body::parse(said).unwrap());
+    let message = Message::plain(owner.id, owner.nickname.clone(), client_id, body);
+    let kind = EventKind::Said(Box::new(message));
+    let event = Event { chat, seq: Seq(7), prev: Seq(3), at: Timestamp(HOUR), kind };
     ChatPage {
         visit: Visit {
             me: User::new(id(reader)),

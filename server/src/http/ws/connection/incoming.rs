@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    ChatId, ClientId, Command, Problem, UserId,
+    ChatId, ClientId, Draft, Problem, UserId,
     frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
     page::History,
 };
@@ -240,13 +240,13 @@ impl Connection {
     /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.
     pub(super) async fn propose(&mut self, request: u64, ask: ClientCommand) {
         let proposed = match ask.check() {
-            Ok(command @ Command::Post { chat, client_id, .. }) => {
+            Ok(draft @ Draft::Say { chat, client_id, .. }) => {
                 if let Some(watch) = self.watched(chat) {
                     watch.said();
                 }
-                self.post(client_id, command).await
+                self.post(client_id, draft).await
             }
-            Ok(command) => self.state.engine.propose(self.caller, command).await,
+            Ok(draft) => self.state.engine.propose(self.caller, draft).await,
             Err(problem) => Err(problem),
         };
         self.answers.push_back(Box::pin(async move {
@@ -261,7 +261,7 @@ impl Connection {
         }));
     }
 
-    pub(super) async fn post(&mut self, client_id: ClientId, message: Command) -> Result<Proposed, Problem> {
+    pub(super) async fn post(&mut self, client_id: ClientId, message: Draft) -> Result<Proposed, Problem> {
         if let Some(SendPause { first, until }) = self.send_pause {
             let (left, now) = (until.saturating_duration_since(Instant::now()), Instant::now());
             if !left.is_zero() || (client_id != first && now < until + PAUSE_TIMEOUT) {
