@@ -16,7 +16,8 @@ const [BEGIN, END] = ['<!-- import graph: made by scripts/import-graph.mjs -->',
 const files = (folder) =>
   readdirSync(folder).flatMap((name) => {
     const path = join(folder, name);
-    return statSync(path).isDirectory() ? files(path) : name.endsWith('.rs') && name !== 'tests.rs' ? [path] : [];
+    if (statSync(path).isDirectory()) return name === 'tests' ? [] : files(path);
+    return name.endsWith('.rs') && name !== 'tests.rs' ? [path] : [];
   });
 
 /** Returns the paths that a source text uses relative to `place`, such as `http::client::Client` relative to the crate root. */

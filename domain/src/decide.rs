@@ -7,8 +7,6 @@ mod messages;
 mod moderation;
 mod reactions;
 #[cfg(test)]
-mod rules_1;
-#[cfg(test)]
 mod tests;
 
 use messages::Saying;

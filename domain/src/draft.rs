@@ -1,8 +1,8 @@
 //! Drafts: what clients ask for, with texts that were checked, before the server fills in what it alone knows.
 
 use crate::{
-    Alt, Body, ChatId, ClientId, Command, PictureId, Seq, UserId, frame::PictureTicket,
-    message::MENTIONS_LIMIT,
+    Alt, Body, ChatId, ClientId, Command, PictureId, Seq, UserId, message::MENTIONS_LIMIT,
+    picture::PictureTicket,
 };
 
 /// A durable action that a client asks for. The texts of it are valid.

@@ -8,6 +8,7 @@ use crate::{
     draft::DraftText,
     lobby::{LobbyChange, LobbyQuery},
     page::History,
+    picture::PictureTicket,
     roster::RosterChange,
 };
 
@@ -104,16 +105,6 @@ impl Cursor {
     pub const fn new(epoch: Epoch, seq: Seq) -> Self {
         Self { epoch, seq, reacted: None }
     }
-}
-
-/// A picture that was uploaded and is to be posted with a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PictureTicket {
-    /// What the server answered to the upload.
-    pub ticket: String,
-    /// What can be seen, in words. Empty if there are none.
-    #[serde(default)]
-    pub alt: String,
 }
 
 /// A picture of a message that is to be restored.

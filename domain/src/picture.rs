@@ -26,6 +26,16 @@ pub struct Picture {
     pub alt: Alt,
 }
 
+/// A picture that was uploaded and is to be posted with a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PictureTicket {
+    /// What the server answered to the upload.
+    pub ticket: String,
+    /// What can be seen, in words. Empty if there are none.
+    #[serde(default)]
+    pub alt: String,
+}
+
 /// A picture that was uploaded, to be posted with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {

@@ -12,7 +12,7 @@ const sayLines = (one: Person, from: number, to: number) =>
         const chat = location.pathname.split('/').pop();
         const line = new WebSocket(`ws://${location.host}/live`);
         line.onopen = () => {
-          line.send(JSON.stringify({ hello: { version: 4 } }));
+          line.send(JSON.stringify({ hello: { version: 5 } }));
           for (let number = from; number <= to; number++) {
             const client_id = `${number}`.padStart(16, '0');
             line.send(JSON.stringify({ do: { request: number, command: { post: { chat, client_id, body: `line ${number}` } } } }));

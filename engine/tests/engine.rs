@@ -14,7 +14,7 @@ use std::{
 use domain::{
     Body, Change, ChatId, ClientId, Command, Draft, Epoch, Event, EventKind, Lifetimes, LogClock,
     LogSettings, Nickname, Problem, Rules, Seq, Timestamp, Title, User, UserId, Visibility, Wording,
-    draft::DraftText, frame::PictureTicket, id::ID_BYTES,
+    draft::DraftText, id::ID_BYTES, picture::PictureTicket,
 };
 use engine::{
     Caller, Engine, EngineParts,

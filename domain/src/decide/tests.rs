@@ -1,6 +1,7 @@
 //! What the rules decide, by topic, over an in-memory state.
 
 mod messages;
+mod rules_1;
 
 use std::collections::{BTreeSet, HashMap};
 

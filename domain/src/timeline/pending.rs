@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Timeline;
 use crate::{
-    Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId,
-    frame::{ClientCommand, PictureTicket},
+    Body, ChatId, ClientId, Event, Expiry, MessageRef, Problem, Seq, Timestamp, UserId, frame::ClientCommand,
+    picture::PictureTicket,
 };
 
 /// The maximum number of own messages waiting to be stored; further ones stay in the composer.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What the last Qchat that knew rules 1 alone decided: the changes as they are stored, in hexadecimal digits.
-const DECIDED: &str = include_str!("../../fixtures/rules_1.txt");
+const DECIDED: &str = include_str!("../../../fixtures/rules_1.txt");
 
 fn user(number: u8) -> UserId {
     UserId::from_bytes([number; ID_BYTES])
