@@ -34,7 +34,7 @@ impl Engine {
                 Command::RestoreMessage { chat, message, removal, said }
             }
             Draft::React { chat, message, emoji, is_on } => {
-                let emoji = Emoji::try_from(emoji)?;
+                let emoji = emoji_of(&emoji)?;
                 Command::React { chat, message, emoji, is_on }
             }
         })
@@ -52,7 +52,43 @@ fn plain_post(draft: Draft) -> Option<Command> {
     is_plain.then_some(Command::Post { chat, client_id, body, waited_millis })
 }
 
+/// Returns an emoji in its usual form, of a text that is one: with the sign that shows it in colour, where it needs one.
+///
+/// # Errors
+/// [`Problem::NotAnEmoji`] if the text is none, or one with something beside it.
+fn emoji_of(text: &str) -> Result<Emoji, Problem> {
+    emojis::get(text).ok_or(Problem::NotAnEmoji)?.as_str().to_owned().try_into()
+}
+
 /// Returns the words of a text.
 fn words(text: DraftText) -> Wording {
     Wording::plain(text.body)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::reaction::EMOJI_BYTES;
+
+    use super::*;
+
+    #[test]
+    fn an_emoji_is_one_of_unicode_in_its_usual_form() {
+        let shown = |text| emoji_of(text).map(String::from);
+        for emoji in ["\u{1f44d}", "\u{1f44d}\u{1f3fd}", "\u{1f1eb}\u{1f1ee}", "#\u{fe0f}\u{20e3}"] {
+            assert_eq!(shown(emoji).as_deref(), Ok(emoji));
+        }
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\u{200d}\u{1f466}";
+        assert_eq!(shown(family).as_deref(), Ok(family));
+        assert_eq!(shown("\u{2764}").as_deref(), Ok("\u{2764}\u{fe0f}"), "in colour");
+        for other in ["", "abc", "1", "\u{1f44d} ", "\u{1f44d}\u{1f44d}", "\u{200d}", "<b>", "\u{fe0f}"] {
+            assert_eq!(shown(other), Err(Problem::NotAnEmoji), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn every_emoji_fits() {
+        let tones = |emoji: &'static emojis::Emoji| emoji.skin_tones().into_iter().flatten();
+        let longest = emojis::iter().flat_map(|emoji| tones(emoji).chain([emoji]));
+        assert!(longest.map(|emoji| emoji.as_str().len()).max().is_some_and(|length| length <= EMOJI_BYTES));
+    }
 }

@@ -36,3 +36,4 @@ mod soak;
 mod starting;
 mod storm;
 mod support;
+mod talk;

@@ -21,7 +21,7 @@ async fn look(person: &Person, path: &str) -> Page {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
-async fn ask(person: &Person, ask: &str) -> (StatusCode, ServerFrame) {
+pub(crate) async fn ask(person: &Person, ask: &str) -> (StatusCode, ServerFrame) {
     ask_at("/api/ask", person, ask).await
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use domain::{
-    Chat, ChatId, Event, Expiry, Roster, Seq, UserId,
+    Chat, ChatId, Event, Expiry, Message, Roster, Seq, UserId,
     page::{ChatPage, Visit},
 };
 use engine::presence::SMALL_ROOM;
@@ -100,13 +100,15 @@ impl CachedPage {
         let is_large = |roster: &Roster| roster.count > SMALL_ROOM;
         let members = &self.page.roster;
         let has_members = roster == members || (is_large(roster) && is_large(members) && age < MEMBERS_KEPT);
-        let oldest = self.page.history.events.first();
+        let events = &self.page.history.events;
+        let quotes = events.iter().filter_map(|event| event.kind.message()?.quote.as_ref());
+        let mut oldest = events.first().map(|event| event.at).into_iter().chain(quotes.map(|quote| quote.at));
         !self.mentioned.contains(&visit.me.id)
             && chat == &self.page.chat
             && has_members
             && day(self.page.visit.now) == day(visit.now)
             && age < KEPT
-            && !oldest.is_some_and(|oldest| expiry.of_event(oldest.at))
+            && !oldest.any(|at| expiry.of_event(at))
     }
 }
 
@@ -156,11 +158,13 @@ pub(super) fn mentioned(page: &ChatPage) -> HashSet<UserId> {
     let guest = chat.guest.map(|guest| guest.id);
     let members = roster.members.iter().map(|member| member.id);
     let said = history.events.iter().flat_map(Event::people);
+    let meant = history.events.iter().filter_map(|event| event.kind.message()).flat_map(Message::meant);
     [chat.owner]
         .into_iter()
         .chain(guest)
         .chain(members)
         .chain(said)
+        .chain(meant)
         .chain(about.iter().map(|about| about.person.id))
         .chain(chat.removed.iter().copied())
         .collect()

@@ -150,6 +150,15 @@ fn a_mentioned_reader_gets_a_page_of_their_own() {
     let mut odd = page(20, "hi");
     odd.visit.me.nickname = Nickname::parse("<b> \"&\"").unwrap();
     assert_eq!(made_before(&renderer, &[odd, page(21, "hi")]), 1, "and leaves that of others");
+    let answers = |reader| {
+        let mut page = page(reader, "hi");
+        if let Some(EventKind::Said(message)) = page.history.events.first_mut().map(|event| &mut event.kind) {
+            (message.reply_to, message.reply_author) = (Some(Seq(3)), Some(id(20)));
+        }
+        page
+    };
+    let made = made_before(&self::renderer(), &[answers(21), answers(20), answers(22)]);
+    assert_eq!(made, 1, "whose message is answered is meant");
 }
 
 #[test]
