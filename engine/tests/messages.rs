@@ -1,7 +1,7 @@
 //! Messages and what belongs to them, in the database: it has what the model has, whatever is posted, edited, removed,
 //! restored, reacted to and forgotten, and no text is left of what is not said any more.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what went wrong by failing")]
+#![expect(clippy::unwrap_used, reason = "a test says what went wrong by failing")]
 
 use domain::{
     Alt, Attached, Body, ChatId, ClientId, Command, Decision, Emoji, Event, EventKind, Mark, MarkKind, Marks,
@@ -205,7 +205,7 @@ proptest! {
         prop_assert_eq!(stored.store.bytes(), 0);
         let rows = stored.store.read(stored.now()).unwrap();
         prop_assert!(!rows.check().unwrap().to_string().is_empty());
-        prop_assert_eq!(&stored.model.tallies.len() + stored.model.pictures.len(), 0);
+        prop_assert_eq!(stored.model.tallies.len() + stored.model.pictures.len(), 0);
     }
 }
 

@@ -212,7 +212,7 @@ async fn a_reader_loads_the_newest_snapshot_that_it_can_use() {
         .await;
     node.stream.purge_before(16).await.unwrap();
     reader
-        .until_it_says("the snapshot of place 15 needs the rules 9, and this Qchat decides by the rules 1 to 1: upgrade this node")
+        .until_it_says("the snapshot of place 15 needs the rules 9, and this Qchat decides by the rules 1 to 2: upgrade this node")
         .await;
     node.stream.purge_before(17).await.unwrap();
     reader

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use ::cluster::{Connection, NatsSettings, stream::LogStream, transport::NatsTransport};
-use domain::{ChatId, Epoch, Problem, Rules, Timestamp};
+use domain::{ChatId, Epoch, Problem, Rules, Timestamp, frame::ClientCommand};
 use engine::{
     command_log::transport::{Incarnation, MessageId, Transport},
     storage::Store,
@@ -123,11 +123,14 @@ async fn newer_rules_come_into_force_when_the_last_node_that_does_not_know_them_
     let seq = client.post(chat, client_id(2), "from the new one").await.unwrap();
     until_applied(&old, &ana, chat, seq.0).await;
     assert!(!new.said().contains(RAISED), "{}", new.said());
+    let react = || ClientCommand::React { chat, message: seq, emoji: "\u{1f44d}".to_owned(), is_on: true };
+    assert_eq!(client.do_it(react()).await, Err(Problem::NotYet));
 
     old.stop();
     assert_eq!(stored(one.path(), chat).0, Rules(1));
     until_logged(&mut new, RAISED).await;
     client.post(chat, client_id(3), "by the new rules").await.unwrap();
+    client.do_it(react()).await.unwrap();
 
     let old = cluster.begin(one.path(), &[OLD]);
     let reason = "the rules 2 hold, and this Qchat decides by the rules 1 to 1: upgrade this node";
