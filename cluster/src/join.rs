@@ -108,9 +108,10 @@ pub async fn try_join(
     }
     let epoch = match newest_epoch(stream, &state).await? {
         Some(epoch) => epoch,
-        // All of it was purged, which is only done after a snapshot.
+        // All of it was purged, which is only done after a snapshot of its end.
         None => {
-            let newest = snapshots.list().await?.into_iter().next();
+            let mut listed = snapshots.list().await?.into_iter();
+            let newest = listed.find(|snapshot| snapshot.about.place == state.last);
             newest.map(|snapshot| snapshot.about.epoch).ok_or_else(|| Trouble::Hole {
                 stream: stream.name().to_owned(),
                 first: state.first,
@@ -140,6 +141,10 @@ pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSett
         false
     };
     first_beat(stream.connection(), settings, LISTENING, note).await?;
+    if stream.look().await?.is_some_and(|state| !state.is_unfounded()) {
+        // It has been founded meanwhile, maybe by the node that beats.
+        return Ok(());
+    }
     match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(name) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
         None => Ok(()),

@@ -68,7 +68,7 @@ async fn a_founder_whose_acknowledgement_was_lost_is_told_so_when_it_tries_again
 }
 
 #[tokio::test]
-async fn a_log_that_is_founded_again_begins_at_a_place() {
+async fn a_log_that_is_recovered_begins_at_a_place() {
     let Some(nats) = Nats::one().await else { return };
     let settings = settings(&nats);
     let stream = LogStream::new(connect(&settings).await, &settings);
@@ -110,7 +110,7 @@ async fn a_node_with_nothing_founds_no_log_where_there_are_snapshots_of_one() {
     let refused = try_join(&node.stream, &node.snapshots, &founder(None)).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
-        "the stream qchat_log is empty, but there is a snapshot of place 42 of its log: restore it from a backup, found the log again from a node that has it, or delete the bucket of the snapshots to begin with nothing"
+        "the stream qchat_log is empty, but there is a snapshot of place 42 of its log: restore it from a backup, recover the log from a node that has it, or delete the bucket of the snapshots to begin with nothing"
     );
     assert_eq!(node.stream.look().await, Ok(None), "it was not made either");
     let state = node.stream.create(1).await.unwrap();
