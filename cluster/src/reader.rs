@@ -35,7 +35,7 @@ use engine::{
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -204,6 +204,8 @@ struct Patience {
     /// How long an answer takes at least, and the number of connections when that was measured.
     round_trip: Duration,
     measured: u64,
+    /// The number of connections when the snapshots were listed.
+    listed: u64,
     silences: u32,
     failures: u32,
     wait: Duration,
@@ -214,9 +216,16 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        let (round_trip, measured) = (Duration::ZERO, 0);
-        let (gone_since, silent_since) = (None, None);
-        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since, silent_since }
+        Self {
+            round_trip: Duration::ZERO,
+            measured: 0,
+            listed: 0,
+            silences: 0,
+            failures: 0,
+            wait: FIRST_WAIT,
+            gone_since: None,
+            silent_since: None,
+        }
     }
 
     /// Returns how long an answer may take.
@@ -433,14 +442,21 @@ impl Reader {
         {
             (patience.round_trip, patience.measured) = (round_trip, connects);
         }
-        // Before the look, since a snapshot may be made after it.
-        let newest = self.newest_snapshot().await;
-        let state = self.look(patience).await?;
+        let mut state = self.look(patience).await?;
         if let Some(epoch) = self.other_epoch(&state).await? {
             return self.follow(&state, epoch).await;
         }
         let reached = self.reached();
+        let newest = if patience.listed == connects { 0 } else { self.newest_snapshot().await };
+        if newest > state.last {
+            // It may have been made after the look.
+            state = self.look(patience).await?;
+        }
         let plan = if newest > state.last { Plan::Shorter } else { plan(&state, reached) };
+        if plan != Plan::Shorter {
+            // Only servers that are started again have lost something.
+            patience.listed = connects;
+        }
         if plan != Plan::Shorter {
             self.compare(&state, reached).await?;
             self.recognised.send_replace(Some(connects));
@@ -659,9 +675,10 @@ impl Reader {
         }
     }
 
-    /// Returns the place of the newest snapshot of the log that is read, or 0 if there is none, or none can be listed.
+    /// Returns the place of the newest snapshot of the log that is read, or 0 if there is none, or none can be listed at once.
     async fn newest_snapshot(&self) -> u64 {
-        let listed = self.snapshots.list().await.unwrap_or_default();
+        let listed = timeout(FIRST_PATIENCE, self.snapshots.list()).await;
+        let listed = listed.ok().and_then(Result::ok).unwrap_or_default();
         let own = listed.iter().find(|snapshot| snapshot.about.epoch == self.epoch());
         own.map_or(0, |snapshot| snapshot.about.place)
     }
@@ -743,6 +760,8 @@ impl Known {
     fn recognises(&self, epoch: Epoch, message: &Bytes) -> Option<bool> {
         match self {
             Self::Read(known) => Some(*known == hash(message)),
+            // A database that was founded with, and that has applied nothing of the log.
+            Self::Applied(senders) if senders.is_empty() => None,
             Self::Applied(senders) => match envelope::decode(epoch, message) {
                 Ok(Decoded::Envelope(envelope)) => {
                     Some(senders.get(&envelope.from).is_some_and(|newest| envelope.number <= *newest))

@@ -48,6 +48,8 @@ pub(super) struct InFlight {
     read: watch::Sender<u64>,
     /// The newest rules that were proposed here.
     rules: watch::Sender<Option<Rules>>,
+    /// The epoch of the log.
+    begun: watch::Sender<Epoch>,
     halted: CancellationToken,
 }
 
@@ -68,6 +70,7 @@ impl InFlight {
             unread: SyncMutex::new(Unread { epoch, newest: published, callers: VecDeque::new() }),
             read: watch::Sender::new(published),
             rules: watch::Sender::new(None),
+            begun: watch::Sender::new(epoch),
             halted: CancellationToken::new(),
         }
     }
@@ -86,6 +89,7 @@ impl InFlight {
         drop(unread);
         self.rules.send_replace(None);
         self.note_read(newest);
+        self.begun.send_replace(epoch);
     }
 
     /// Notes who waits for the outcomes of a message. In a log that is halted nobody can. Returns the epoch of the log that the
@@ -124,6 +128,13 @@ impl InFlight {
 
     pub(super) fn propose_rules(&self, rules: Rules) {
         self.rules.send_replace(Some(rules));
+    }
+
+    /// Waits until there is another log than that of this epoch, and returns its epoch.
+    async fn epoch_after(&self, epoch: Epoch) -> Epoch {
+        let mut begun = self.begun.subscribe();
+        // The sender is part of `self`, so it is not gone.
+        begun.wait_for(|begun| *begun != epoch).await.map_or(epoch, |begun| *begun)
     }
 
     /// Waits until other rules are proposed than these.
@@ -263,6 +274,9 @@ impl<T: Transport> Batcher<T> {
                 work.number += 1;
                 let epoch = self.in_flight.push(work.number, Vec::new());
                 return Some((Content::Rules(rules), epoch));
+            }
+            epoch = self.in_flight.epoch_after(work.epoch) => {
+                return Some((Content::Proposals(Vec::new()), epoch));
             }
             // Whoever waits for a message that is lost learns that when a later one is read.
             () = self.is_overdue(work.number) => {

@@ -7,12 +7,14 @@ use redb::{Key, TableDefinition, Value};
 use serde::Deserialize;
 
 use super::{ExportError, Head, Rows};
-use crate::command_log::transport::Incarnation;
-use crate::storage::{
-    LogState, Producer, ReplicaState, codec,
-    tables::{
-        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, POSTED, PRODUCERS, REMOVED,
-        REPLICA, UNINVITED, USERS, USERS_ACTIVE,
+use crate::{
+    incarnation::Incarnation,
+    storage::{
+        LogState, Producer, ReplicaState, codec,
+        tables::{
+            BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, POSTED, PRODUCERS, REMOVED,
+            REPLICA, UNINVITED, USERS, USERS_ACTIVE,
+        },
     },
 };
 
