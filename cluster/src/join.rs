@@ -10,13 +10,12 @@ use domain::{Epoch, id::ID_BYTES};
 use engine::{
     command_log::{
         envelope::{self, Content, Decoded, Envelope, Founding, encode},
-        status::{LogStatus, Part, StatusSender},
         transport::{Incarnation, MessageId},
     },
     nodes::message::{Beat, Message},
 };
 use futures_util::StreamExt;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     connection::Connection,
@@ -26,8 +25,6 @@ use crate::{
     trouble::Trouble,
 };
 
-/// The wait after trouble.
-const WAIT: Duration = Duration::from_secs(1);
 /// How long a node listens to others, each of which beats once a second, before it founds a log.
 const LISTENING: Duration = Duration::from_secs(2);
 /// The number of messages at either end of the stream that are looked at to know which log it is. Those of others are
@@ -60,32 +57,6 @@ pub struct Joined {
     pub stream: StreamState,
 }
 
-/// Finds the log, or founds it. Tries until that works, and tells what keeps it from it.
-pub async fn join(
-    stream: &LogStream,
-    snapshots: &Snapshots,
-    founder: &Founder,
-    status: &StatusSender,
-) -> Joined {
-    stream.connection().settled().await;
-    loop {
-        match try_join(stream, snapshots, founder).await {
-            Ok(joined) => {
-                status.set(Part::Stream, LogStatus::Well);
-                return joined;
-            }
-            Err(trouble) => {
-                let Some(trouble) = stream.connection().settle(trouble).await else { continue };
-                status.set(Part::Stream, LogStatus::Trouble(trouble.to_string()));
-            }
-        }
-        tokio::select! {
-            () = sleep(WAIT) => {}
-            () = stream.connection().changed() => {}
-        }
-    }
-}
-
 /// Finds the log, or founds it.
 ///
 /// # Errors
@@ -108,9 +79,10 @@ pub async fn try_join(
     }
     let epoch = match newest_epoch(stream, &state).await? {
         Some(epoch) => epoch,
-        // All of it was purged, which is only done after a snapshot.
+        // All of it was purged, which is only done after a snapshot of its end.
         None => {
-            let newest = snapshots.list().await?.into_iter().next();
+            let mut listed = snapshots.list().await?.into_iter();
+            let newest = listed.find(|snapshot| snapshot.about.place == state.last);
             newest.map(|snapshot| snapshot.about.epoch).ok_or_else(|| Trouble::Hole {
                 stream: stream.name().to_owned(),
                 first: state.first,
@@ -140,6 +112,10 @@ pub async fn check_that_nobody_has_a_log(stream: &LogStream, settings: &NatsSett
         false
     };
     first_beat(stream.connection(), settings, LISTENING, note).await?;
+    if stream.look().await?.is_some_and(|state| !state.is_unfounded()) {
+        // It has been founded meanwhile, maybe by the node that beats.
+        return Ok(());
+    }
     match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(name) => Err(Trouble::Lost { stream: stream.name().to_owned(), name }),
         None => Ok(()),

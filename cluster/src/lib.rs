@@ -2,7 +2,7 @@
 //!
 //! The log is a stream ([`stream`]), which a node founds or [joins](join). It publishes what its users ask for
 //! ([`transport`]), reads everything in the order of the stream ([`reader`]), and loads a [snapshot](snapshots) where the
-//! stream does not reach back far enough. Where the stream is gone, an operator has the log [founded again](found_again). One of the nodes makes the snapshots ([`snapshots::maker`]). What is not part of the
+//! stream does not reach back far enough. Where the stream is gone, an operator has the log [recovered](recovery) from a node. One of the nodes makes the snapshots ([`snapshots::maker`]). What is not part of the
 //! log, such as who is online, goes from node to node at once ([`ephemeral`]). The keys of the sessions are shared as well
 //! ([`keys`]).
 //!
@@ -14,10 +14,10 @@
 mod bucket;
 pub mod connection;
 pub mod ephemeral;
-pub mod found_again;
 pub mod join;
 pub mod keys;
 pub mod reader;
+pub mod recovery;
 pub mod settings;
 pub mod snapshots;
 pub mod stream;

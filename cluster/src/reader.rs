@@ -10,7 +10,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -35,7 +35,7 @@ use engine::{
 use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::{
@@ -87,7 +87,7 @@ const LEFT_AFTER: Duration = Duration::from_secs(10);
 const FEW: u64 = 512;
 /// How long a stream has to be away, or shorter than it was, for that to be believed. A server that has just become its
 /// leader may not know better for a moment.
-const BELIEVED_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const BELIEVED_AFTER: Duration = Duration::from_secs(5);
 /// The number of silences after which the server is asked for a sign of life.
 const SILENCES: u32 = 2;
 /// The number of consumers without any message, one after the other, that is told to the operator.
@@ -149,14 +149,13 @@ pub struct Start {
     pub status: StatusSender,
 }
 
-/// What is known of the newest message that was handed over.
-enum Known {
-    /// It was applied before this process began, after these messages of each sender.
-    Applied(HashMap<Incarnation, u64>),
+/// What is known of the newest message that was handed over, or is in the database.
+#[derive(Clone)]
+pub(crate) enum Known {
+    /// It is in the database, which has applied these messages of each sender at last.
+    Applied(Arc<HashMap<Incarnation, u64>>),
     /// It was read, and this is the hash of its content.
     Read(u64),
-    /// It is part of a snapshot.
-    Nothing,
 }
 
 /// Why reading stopped.
@@ -205,6 +204,8 @@ struct Patience {
     /// How long an answer takes at least, and the number of connections when that was measured.
     round_trip: Duration,
     measured: u64,
+    /// The number of connections when the snapshots were listed.
+    listed: u64,
     silences: u32,
     failures: u32,
     wait: Duration,
@@ -215,9 +216,16 @@ struct Patience {
 
 impl Patience {
     fn new() -> Self {
-        let (round_trip, measured) = (Duration::ZERO, 0);
-        let (gone_since, silent_since) = (None, None);
-        Self { round_trip, measured, silences: 0, failures: 0, wait: FIRST_WAIT, gone_since, silent_since }
+        Self {
+            round_trip: Duration::ZERO,
+            measured: 0,
+            listed: 0,
+            silences: 0,
+            failures: 0,
+            wait: FIRST_WAIT,
+            gone_since: None,
+            silent_since: None,
+        }
     }
 
     /// Returns how long an answer may take.
@@ -291,7 +299,7 @@ impl Reader {
             epoch: RwLock::new(start.epoch),
             rules: start.rules,
             reached: AtomicU64::new(start.reached),
-            known: Mutex::new(Known::Applied(start.applied)),
+            known: Mutex::new(Known::Applied(Arc::new(start.applied))),
             end: start.end,
             recognised: watch::Sender::default(),
             deliveries,
@@ -434,12 +442,21 @@ impl Reader {
         {
             (patience.round_trip, patience.measured) = (round_trip, connects);
         }
-        let state = self.look(patience).await?;
+        let mut state = self.look(patience).await?;
         if let Some(epoch) = self.other_epoch(&state).await? {
             return self.follow(&state, epoch).await;
         }
         let reached = self.reached();
-        let plan = plan(&state, reached);
+        let newest = if patience.listed == connects { 0 } else { self.newest_snapshot().await };
+        if newest > state.last {
+            // It may have been made after the look.
+            state = self.look(patience).await?;
+        }
+        let plan = if newest > state.last { Plan::Shorter } else { plan(&state, reached) };
+        if plan != Plan::Shorter {
+            // Only servers that are started again have lost something.
+            patience.listed = connects;
+        }
         if plan != Plan::Shorter {
             self.compare(&state, reached).await?;
             self.recognised.send_replace(Some(connects));
@@ -465,10 +482,10 @@ impl Reader {
                     .await;
             }
             Plan::Shorter if patience.is_gone() => {
-                return Err(Stop::Trouble(Trouble::Shorter {
-                    stream: self.stream.name().to_owned(),
-                    last: state.last,
-                    reached,
+                let (stream, last) = (self.stream.name().to_owned(), state.last);
+                return Err(Stop::Trouble(match last < reached {
+                    true => Trouble::Shorter { stream, last, reached },
+                    false => Trouble::ShorterThanSnapshot { stream, last, place: newest },
                 }));
             }
             Plan::Shorter => return Ok(Stop::Doubt),
@@ -635,7 +652,7 @@ impl Reader {
                     if place >= reached {
                         fitting.push(snapshot);
                     } else {
-                        trouble = Trouble::FoundedBehind { stream: stream.clone(), place, reached };
+                        trouble = Trouble::RecoveredBehind { stream: stream.clone(), place, reached };
                     }
                 }
                 _ => {}
@@ -646,26 +663,24 @@ impl Reader {
         Ok(stop)
     }
 
-    /// Makes sure that what is at the place that was reached is what was read there, if it is still there: the stream may
-    /// have lost its end, and have got another one.
+    /// Makes sure that what is at the place that was reached is what was read there, if it is still there.
     async fn compare(&self, state: &StreamState, reached: u64) -> Result<(), Stop> {
-        if matches!(*self.known(), Known::Nothing) {
-            return Ok(());
-        }
-        let oldest = state.first.max(reached.saturating_sub(RECOGNISED_BY - 1)).max(1);
-        for place in (oldest..=reached).rev() {
-            let Some(message) = self.stream.message(place).await? else { return Ok(()) };
-            match self.known().recognises(self.epoch(), &message) {
-                Some(true) => return Ok(()),
-                Some(false) => {
-                    let stream = self.stream.name().to_owned();
-                    return Err(Stop::Trouble(Trouble::OtherHistory { stream, place }));
-                }
-                // Somebody else's message, which is skipped.
-                None => {}
+        let known = self.known().clone();
+        match differs_at(&self.stream, state, self.epoch(), reached, &known).await? {
+            Some(place) => {
+                let stream = self.stream.name().to_owned();
+                Err(Stop::Trouble(Trouble::OtherHistory { stream, place }))
             }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Returns the place of the newest snapshot of the log that is read, or 0 if there is none, or none can be listed at once.
+    async fn newest_snapshot(&self) -> u64 {
+        let listed = timeout(FIRST_PATIENCE, self.snapshots.list()).await;
+        let listed = listed.ok().and_then(Result::ok).unwrap_or_default();
+        let own = listed.iter().find(|snapshot| snapshot.about.epoch == self.epoch());
+        own.map_or(0, |snapshot| snapshot.about.place)
     }
 
     async fn consumer(&self, within: Duration) -> Result<PullConsumer, Stop> {
@@ -723,8 +738,9 @@ impl Reader {
             self.tell(LogStatus::Loading { place });
             let file = self.folder.join(format!("{FILE}{place}"));
             match self.snapshots.usable(&snapshot, &file).await {
-                Ok(()) => {
-                    self.hand_over(Delivery::Replace { file, place }, place, Known::Nothing).await?;
+                Ok(contents) => {
+                    let known = Known::Applied(Arc::new(contents.applied));
+                    self.hand_over(Delivery::Replace { file, place }, place, known).await?;
                     self.replaced_after
                         .send_if_modified(|wanted| wanted.take_if(|after| *after < place).is_some());
                     return Ok(Stop::Again);
@@ -744,15 +760,37 @@ impl Known {
     fn recognises(&self, epoch: Epoch, message: &Bytes) -> Option<bool> {
         match self {
             Self::Read(known) => Some(*known == hash(message)),
+            // A database that was founded with, and that has applied nothing of the log.
+            Self::Applied(senders) if senders.is_empty() => None,
             Self::Applied(senders) => match envelope::decode(epoch, message) {
                 Ok(Decoded::Envelope(envelope)) => {
                     Some(senders.get(&envelope.from).is_some_and(|newest| envelope.number <= *newest))
                 }
                 Ok(Decoded::Skipped(_)) | Err(_) => None,
             },
-            Self::Nothing => None,
         }
     }
+}
+
+/// Returns the place at which a stream has another message than the one that is known to be at the place that was reached, or
+/// shortly before it: the stream may have lost its end, and have got another one. `None` if it has the same, or nothing there
+/// any more.
+pub(crate) async fn differs_at(
+    stream: &LogStream,
+    state: &StreamState,
+    epoch: Epoch,
+    reached: u64,
+    known: &Known,
+) -> Result<Option<u64>, Trouble> {
+    let oldest = state.first.max(reached.saturating_sub(RECOGNISED_BY - 1)).max(1);
+    for place in (oldest..=reached).rev() {
+        let Some(message) = stream.message(place).await? else { break };
+        // What another program put there is skipped.
+        if let Some(is_same) = known.recognises(epoch, &message) {
+            return Ok((!is_same).then_some(place));
+        }
+    }
+    Ok(None)
 }
 
 /// Returns a hash of what is in a message.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use domain::{Epoch, Rules, Seq, Timestamp};
 use engine::storage::{
     Predecessor, Store, StoreError,
-    export::{self, ExportError},
+    export::{self, Contents, ExportError},
 };
 use futures_util::StreamExt;
 use tokio::{
@@ -252,7 +252,7 @@ impl Snapshots {
     }
 
     /// Downloads a snapshot that can be put in the place of a database. The file is there only if it can be.
-    pub(crate) async fn usable(&self, snapshot: &Snapshot, file: &Path) -> Result<(), Unusable> {
+    pub(crate) async fn usable(&self, snapshot: &Snapshot, file: &Path) -> Result<Contents, Unusable> {
         if let Some(reason) = snapshot.about.too_new() {
             return Err(Unusable::For(reason));
         }
@@ -316,9 +316,22 @@ impl Snapshots {
         store: &Arc<Store>,
         folder: &Path,
     ) -> Result<Option<About>, LoadError> {
+        self.load_first(|about| about.epoch == epoch, rules, store, folder).await
+    }
+
+    /// Does that with the first of the snapshots that are wanted, the newest first.
+    ///
+    /// # Errors
+    /// [`LoadError`]. The database is as it was then.
+    pub(crate) async fn load_first(
+        &self,
+        is_wanted: impl Fn(&About) -> bool,
+        rules: (Rules, Rules),
+        store: &Arc<Store>,
+        folder: &Path,
+    ) -> Result<Option<About>, LoadError> {
         let mut unusable = None;
-        let of_log = |snapshot: &Snapshot| snapshot.about.epoch == epoch;
-        for snapshot in self.list().await?.into_iter().filter(of_log) {
+        for snapshot in self.list().await?.into_iter().filter(|snapshot| is_wanted(&snapshot.about)) {
             let place = snapshot.about.place;
             if let Err(trouble) = snapshot.about.check_rules(rules) {
                 unusable = Some(trouble.into());
@@ -326,7 +339,7 @@ impl Snapshots {
             }
             let file = folder.join(format!("{FILE}{place}"));
             let reason = match self.usable(&snapshot, &file).await {
-                Ok(()) => match replace(store, file).await {
+                Ok(_) => match replace(store, file).await {
                     Ok(()) => return Ok(Some(snapshot.about)),
                     Err(ExportError::Store(error)) => return Err(LoadError::Store(error)),
                     Err(error) => error.to_string(),
@@ -470,7 +483,7 @@ impl Snapshots {
 }
 
 /// Checks all that is in the file of a snapshot. Returns why it cannot be put in the place of a database.
-fn check(about: &About, file: &Path) -> Result<(), String> {
+fn check(about: &About, file: &Path) -> Result<Contents, String> {
     let contents = export::check(file).map_err(|error| error.to_string())?;
     let found = contents.replica.zip(contents.log).map(|(replica, log)| About {
         format: about.format,
@@ -481,7 +494,11 @@ fn check(about: &About, file: &Path) -> Result<(), String> {
         at: replica.clock.last(),
         follows: replica.follows,
     });
-    if found == Some(*about) { Ok(()) } else { Err("it has something else than its name says".to_owned()) }
+    if found == Some(*about) {
+        Ok(contents)
+    } else {
+        Err("it has something else than its name says".to_owned())
+    }
 }
 
 /// Replaces all that is in a database by the content of a file, and removes the file.

@@ -78,11 +78,6 @@ impl StreamState {
         self.epoch.is_none() && self.last < self.begins
     }
 
-    /// Tells whether there is no message.
-    pub fn is_empty(&self) -> bool {
-        self.last < self.first
-    }
-
     fn of(info: &Info) -> Self {
         let begins = info.config.first_sequence.unwrap_or(1).max(1);
         let state = &info.state;

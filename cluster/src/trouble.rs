@@ -73,14 +73,14 @@ pub enum Trouble {
         subject: String,
     },
     /// The stream has been deleted.
-    #[error("the stream {stream} has been deleted: restore it from a backup, or found the log again")]
+    #[error("the stream {stream} has been deleted: restore it from a backup, or recover the log from a node")]
     Deleted {
         /// Its name.
         stream: String,
     },
     /// There is no log in the stream, and a node beats that has one.
     #[error(
-        "there is no log in the stream {stream}, and the node {name:?} has what was in it: it has to be founded again with that node (--found-again)"
+        "there is no log in the stream {stream}, and the node {name:?} has what was in it: the log has to be recovered from that node (--recover-log)"
     )]
     Lost {
         /// The name of the stream.
@@ -100,6 +100,18 @@ pub enum Trouble {
         /// The place that this node has applied.
         reached: u64,
     },
+    /// The stream ends before the place of a snapshot of its log.
+    #[error(
+        "the stream {stream} ends at place {last}, and there is a snapshot of place {place} of its log: messages were lost, or an old backup was restored"
+    )]
+    ShorterThanSnapshot {
+        /// Its name.
+        stream: String,
+        /// The place of the newest message in it.
+        last: u64,
+        /// The place of the snapshot.
+        place: u64,
+    },
     /// The stream has another message at a place than the one that this node has applied.
     #[error(
         "the stream {stream} has another message at place {place} than this node has applied: messages were lost and others took their places, or an old backup was restored"
@@ -112,7 +124,7 @@ pub enum Trouble {
     },
     /// Nothing is in the stream, and there are snapshots of a log that was in it.
     #[error(
-        "the stream {stream} is empty, but there is a snapshot of place {place} of its log: restore it from a backup, found the log again from a node that has it, or delete the bucket of the snapshots to begin with nothing"
+        "the stream {stream} is empty, but there is a snapshot of place {place} of its log: restore it from a backup, recover the log from a node that has it, or delete the bucket of the snapshots to begin with nothing"
     )]
     Emptied {
         /// Its name.
@@ -126,14 +138,14 @@ pub enum Trouble {
         /// Its name.
         stream: String,
     },
-    /// The log was founded again from the state of a node that had not applied all that this one has.
+    /// The log was recovered from a node that had not applied all that this one has.
     #[error(
-        "the log in the stream {stream} was founded again from place {place}, and this node has applied {reached}: what it has beyond that would be lost, so it stays as it is"
+        "the log in the stream {stream} was recovered from place {place} on, and this node has applied {reached}: what it has beyond that would be lost, so it stays as it is"
     )]
-    FoundedBehind {
+    RecoveredBehind {
         /// The name of the stream.
         stream: String,
-        /// The place from which the log was founded again.
+        /// The place from which the log was recovered.
         place: u64,
         /// The place that this node has applied.
         reached: u64,

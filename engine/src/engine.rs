@@ -178,11 +178,15 @@ impl Engine {
     /// Returns a chat as it is in a snapshot, if it admits a user.
     ///
     /// # Errors
-    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
-    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    /// [`Problem::UnknownChat`] if the chat does not exist, [`Problem::Restarting`] if that is not known yet, those of
+    /// [`Chat::check_access`] if it does not admit the user, or [`Problem::NotReadable`] if the database cannot be read.
     pub fn enter(&self, view: &Snapshot, id: ChatId, user: UserId) -> Result<Chat, Problem> {
-        let chat = view.chat(id).map_err(|error| not_readable(&error))?.ok_or(Problem::UnknownChat)?;
-        chat.check_access(user).map(|()| chat)
+        match view.chat(id).map_err(|error| not_readable(&error))? {
+            Some(chat) => chat.check_access(user).map(|()| chat),
+            // A page that is told that its chat has ended does not come back.
+            None if self.store.is_unread() => Err(Problem::Restarting),
+            None => Err(Problem::UnknownChat),
+        }
     }
 
     /// Returns whether a user is or was part of a chat, so that its members may learn their nickname. The nicknames of

@@ -20,7 +20,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -70,6 +70,8 @@ pub struct Store {
     unsaved: AtomicU64,
     /// Until when what is in use has been noted, in milliseconds since 1970. The maximum if it is noted all the time.
     noted_until: AtomicU64,
+    /// Whether this is a view of a log that has not been read to its end since it was opened.
+    is_unread: AtomicBool,
     metrics: StoreMetrics,
 }
 
@@ -226,6 +228,7 @@ impl Store {
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
             noted_until: AtomicU64::new(u64::MAX),
+            is_unread: AtomicBool::new(false),
             metrics: StoreMetrics::default(),
         })
     }
@@ -290,6 +293,13 @@ impl Store {
     /// after that, nothing of it expires.
     pub(crate) fn note_until(&self, at: Timestamp) {
         self.noted_until.store(at.0, Ordering::Relaxed);
+        self.is_unread.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns whether this is a view of a log that has not been read to its end since it was opened. What is not there may
+    /// have been used or made since.
+    pub fn is_unread(&self) -> bool {
+        self.is_unread.load(Ordering::Relaxed)
     }
 
     /// Runs `work` in one transaction, which applies the log up to `seq`, and stores it durably. On an error nothing is

@@ -1108,7 +1108,7 @@ fn a_leap_of_the_stream_by_an_hour_changes_no_lifetime_by_more_than_a_minute() {
 
 /// A node that lags behind another goes on with the log that was founded from that one's state.
 #[test]
-fn a_log_that_is_founded_again_has_all_that_was_acknowledged_and_nothing_that_waited_twice_or_out_of_order() {
+fn a_log_that_is_recovered_has_all_that_was_acknowledged_and_nothing_that_waited_twice_or_out_of_order() {
     const AGAIN: Epoch = Epoch::from_bytes([8; ID_BYTES]);
     let post = |number: u64| {
         let body = Body::parse(&format!("message {number}")).unwrap();

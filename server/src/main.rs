@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
             return run_command(|| Ok(backup::check(&data_dir, path.as_deref())?));
         }
         Ok(Action::LeaveCluster { data_dir }) => return run_command(|| Ok(leave_cluster(&data_dir)?)),
-        Ok(Action::FoundAgain(settings)) => return found_again(&settings).await,
+        Ok(Action::RecoverLog(settings)) => return recover_log(&settings).await,
         Ok(Action::Serve(settings, log)) => match logging::init(&log) {
             Ok(logging) => {
                 let done = run(&settings).await;
@@ -76,13 +76,13 @@ fn leave_cluster(data_dir: &Path) -> Result<String, StartError> {
     }
 }
 
-/// Founds the log of a cluster again, and prints how. Only warnings and errors are logged.
-async fn found_again(settings: &Settings) -> ExitCode {
+/// Recovers the log of a cluster from this node, and prints how. Only warnings and errors are logged.
+async fn recover_log(settings: &Settings) -> ExitCode {
     let _logging = match logging::init(&logging::LogSettings::default()) {
         Ok(logging) => logging,
         Err(error) => return say(Err(error.into())),
     };
-    say(start::cluster::found_again(settings).await.map_err(Into::into))
+    say(start::cluster::recover_log(settings).await.map_err(Into::into))
 }
 
 /// Runs a command that an operator waits for, and prints what it answers. Only warnings and errors are logged.

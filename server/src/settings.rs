@@ -109,8 +109,8 @@ pub enum Action {
         /// The data folder.
         data_dir: PathBuf,
     },
-    /// Found the log of a cluster again from what a node of it has.
-    FoundAgain(Box<Settings>),
+    /// Recover the log of a cluster from what a node of it has.
+    RecoverLog(Box<Settings>),
     /// Write everything that is stored to a file.
     Backup {
         /// The data folder.
@@ -248,10 +248,9 @@ struct Flags {
     /// the node must not run
     #[arg(long)]
     leave_cluster: bool,
-    /// Found the log of a cluster again from what this node has, if it is gone from NATS for good, then exit; the node must not
-    /// run
+    /// Recover the log of a cluster from what this node has, if it is gone from NATS for good, then exit; the node must not run
     #[arg(long)]
-    found_again: bool,
+    recover_log: bool,
     #[command(flatten)]
     cluster: ClusterFlags,
     #[command(subcommand)]
@@ -505,9 +504,9 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told, rules(with_environment))?,
     };
-    match (flags.found_again, &settings.cluster) {
-        (true, None) => Err(SettingsError::Together("--found-again needs --nats-url as well")),
-        (true, Some(_)) => Ok(Action::FoundAgain(Box::new(settings))),
+    match (flags.recover_log, &settings.cluster) {
+        (true, None) => Err(SettingsError::Together("--recover-log needs --nats-url as well")),
+        (true, Some(_)) => Ok(Action::RecoverLog(Box::new(settings))),
         (false, _) => Ok(Action::Serve(Box::new(settings), log)),
     }
 }
@@ -745,13 +744,13 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_founded_again_by_a_flag_of_a_node() {
+    fn a_log_is_recovered_by_a_flag_of_a_node() {
         let action =
             |args: &[&str]| read(["qchat"].iter().chain(args).map(OsString::from).collect(), "", false);
-        let done = action(&["--found-again", "--nats-url", "a"]).unwrap();
-        assert!(matches!(done, Action::FoundAgain(settings) if settings.cluster.is_some()));
-        let refused = action(&["--found-again"]).unwrap_err();
-        assert_eq!(refused.to_string(), "--found-again needs --nats-url as well");
+        let done = action(&["--recover-log", "--nats-url", "a"]).unwrap();
+        assert!(matches!(done, Action::RecoverLog(settings) if settings.cluster.is_some()));
+        let refused = action(&["--recover-log"]).unwrap_err();
+        assert_eq!(refused.to_string(), "--recover-log needs --nats-url as well");
     }
 
     #[test]

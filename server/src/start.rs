@@ -17,7 +17,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::cluster::{connection::CannotConnect, found_again::NotFoundedAgain};
+use ::cluster::{connection::CannotConnect, recovery::NotRecovered};
 use axum::Router;
 use domain::{Proposal, Seq, Span};
 use engine::{
@@ -118,9 +118,9 @@ pub enum StartError {
     /// A file for the connection to NATS cannot be used.
     #[error(transparent)]
     Nats(#[from] CannotConnect),
-    /// The log of a cluster was not founded again.
+    /// The log of a cluster was not recovered.
     #[error(transparent)]
-    FoundAgain(#[from] NotFoundedAgain),
+    NotRecovered(#[from] NotRecovered),
     /// The database belongs to another log than the stream.
     #[error(
         "the data folder {} has another chat than the cluster: use an empty folder to join it, or another --nats-name to found one with this folder",

@@ -15,7 +15,7 @@ use std::{
 
 use cluster::{
     NatsSettings,
-    join::{Founder, join},
+    join::Founder,
     reader::{Reader, Start},
     snapshots::Snapshots,
     stream::LogStream,
@@ -37,7 +37,7 @@ use nats_fixture::Nats;
 use redb::{StorageBackend, backends::InMemoryBackend};
 use tempfile::TempDir;
 
-use crate::support::{connect, settings};
+use crate::support::{connect, join, settings};
 use suite::{Harness, Node, suite};
 
 /// A file in memory that stays when it is closed, and can be made to fail.
@@ -113,7 +113,7 @@ impl Harness for Streamed {
             epoch: random::epoch().unwrap(),
             founding,
         };
-        let joined = join(&stream, &snapshots, &founder, &sender).await;
+        let joined = join(&stream, &snapshots, &founder).await;
         assert_eq!(joined.founding, Some(founding));
 
         let store = Store::open_replica_on(self.database.clone()).unwrap();

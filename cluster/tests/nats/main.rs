@@ -5,12 +5,12 @@
 mod connecting;
 mod contract;
 mod faults;
-mod found_again;
 mod founding;
 mod keys;
 mod making;
 mod member;
 mod nodes;
 mod reading;
+mod recovery;
 mod snapshots;
 mod support;

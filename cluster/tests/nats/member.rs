@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, thread, time::Dur
 
 use cluster::{
     ephemeral::{Ephemeral, EphemeralParts},
-    join::{Founder, join},
+    join::Founder,
     reader::{Reader, Start},
     snapshots::{
         Snapshots,
@@ -43,7 +43,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::support::{connect, settings, until, within};
+use crate::support::{connect, join, settings, until, within};
 
 pub(crate) const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
 /// An interval between snapshots after which no test waits.
@@ -102,7 +102,7 @@ impl Member {
         };
         let me = Incarnation::from_bytes(random::bytes().unwrap());
         let founder = Founder { me, uptime_millis: 0, epoch: random::epoch().unwrap(), founding };
-        let joined = within(join(&stream, &snapshots, &founder, &sender)).await;
+        let joined = join(&stream, &snapshots, &founder).await;
 
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("qchat.redb");

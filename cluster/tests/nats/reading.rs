@@ -165,7 +165,8 @@ async fn a_stream_that_is_deleted_is_told_and_so_is_one_that_is_made_anew() {
     reader.expect(1, 1..11).await;
     let jetstream = jetstream::new(node.stream.connection().client().clone());
     jetstream.delete_stream("qchat_log").await.unwrap();
-    let deleted = "the stream qchat_log has been deleted: restore it from a backup, or found the log again";
+    let deleted =
+        "the stream qchat_log has been deleted: restore it from a backup, or recover the log from a node";
     assert_eq!(reader.complaint().await, deleted);
     assert_eq!(node.try_publish(11).await, Err(NotPublished::NoStream));
 

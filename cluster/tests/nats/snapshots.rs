@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use async_nats::jetstream;
 use bytes::Bytes;
-use cluster::snapshots::{About, Snapshot, TransferError};
+use cluster::{
+    Trouble,
+    snapshots::{About, Snapshot, TransferError},
+};
 use domain::{Epoch, LogClock, LogSettings, Rules, Seq, Timestamp};
 use engine::{
     command_log::transport::Delivery,
@@ -281,5 +284,19 @@ async fn a_reader_of_a_node_that_differs_from_the_others_reads_a_snapshot_that_i
     node.publish_all(14..16).await;
     reader.expect(14, 14..16).await;
     reader.standing.send_modify(|standing| standing.differs_at = None);
+    reader.reads().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_before_a_snapshot_of_its_log_is_not_read_on() {
+    let Some(nats) = Nats::one().await else { return };
+    let node = Node::join(&nats).await;
+    node.publish_all(1..11).await;
+    upload_state(&node, about(20)).await;
+    let mut reader = node.read_after(3).await;
+    let lost = Trouble::ShorterThanSnapshot { stream: "qchat_log".to_owned(), last: 10, place: 20 };
+    reader.until_it_says(&lost.to_string()).await;
+    node.publish_all(11..21).await;
+    reader.expect(4, 4..21).await;
     reader.reads().await;
 }

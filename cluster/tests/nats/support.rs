@@ -5,6 +5,7 @@ use std::{collections::HashMap, ops::Range, time::Duration};
 use bytes::Bytes;
 use cluster::{
     Connection, NatsSettings,
+    join::{Founder, Joined, try_join},
     reader::{Reader, Seen, Start},
     snapshots::Snapshots,
     stream::LogStream,
@@ -66,6 +67,12 @@ pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "it does not happen");
         sleep(BETWEEN).await;
     }
+}
+
+/// Finds the log, or founds it, as soon as that works.
+pub(crate) async fn join(stream: &LogStream, snapshots: &Snapshots, founder: &Founder) -> Joined {
+    stream.connection().settled().await;
+    until(async || try_join(stream, snapshots, founder).await.ok()).await
 }
 
 /// Returns a message of a log that has a number in it.

@@ -48,6 +48,8 @@ pub(super) struct InFlight {
     read: watch::Sender<u64>,
     /// The newest rules that were proposed here.
     rules: watch::Sender<Option<Rules>>,
+    /// The epoch of the log.
+    begun: watch::Sender<Epoch>,
     halted: CancellationToken,
 }
 
@@ -68,6 +70,7 @@ impl InFlight {
             unread: SyncMutex::new(Unread { epoch, newest: published, callers: VecDeque::new() }),
             read: watch::Sender::new(published),
             rules: watch::Sender::new(None),
+            begun: watch::Sender::new(epoch),
             halted: CancellationToken::new(),
         }
     }
@@ -84,16 +87,20 @@ impl InFlight {
         unread.callers.clear();
         let newest = unread.newest;
         drop(unread);
+        self.rules.send_replace(None);
         self.note_read(newest);
+        self.begun.send_replace(epoch);
     }
 
-    /// Notes who waits for the outcomes of a message. In a log that is halted nobody can.
-    fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) {
+    /// Notes who waits for the outcomes of a message. In a log that is halted nobody can. Returns the epoch of the log that the
+    /// message is for.
+    fn push(&self, number: u64, callers: Vec<oneshot::Sender<Outcome>>) -> Epoch {
         let mut unread = self.lock();
         unread.newest = number;
         if !self.halted.is_cancelled() {
             unread.callers.push_back((number, callers));
         }
+        unread.epoch
     }
 
     /// Notes that a message of this node was read, and returns those who wait for its outcomes. Those who wait for
@@ -121,6 +128,13 @@ impl InFlight {
 
     pub(super) fn propose_rules(&self, rules: Rules) {
         self.rules.send_replace(Some(rules));
+    }
+
+    /// Waits until there is another log than that of this epoch, and returns its epoch.
+    async fn epoch_after(&self, epoch: Epoch) -> Epoch {
+        let mut begun = self.begun.subscribe();
+        // The sender is part of `self`, so it is not gone.
+        begun.wait_for(|begun| *begun != epoch).await.map_or(epoch, |begun| *begun)
     }
 
     /// Waits until other rules are proposed than these.
@@ -168,7 +182,7 @@ struct Work {
     number: u64,
     /// The rules that were proposed last.
     rules: Option<Rules>,
-    /// The log that the current message is for.
+    /// The log that messages are for.
     epoch: Epoch,
 }
 
@@ -204,9 +218,12 @@ impl<T: Transport> Batcher<T> {
     async fn publish_all(&self, work: &mut Work) {
         loop {
             if work.current.is_none() {
-                let Some(content) = self.next(work).await else { break };
+                let Some((content, epoch)) = self.next(work).await else { break };
+                if epoch != work.epoch {
+                    self.begin_epoch(work, epoch);
+                    continue;
+                }
                 let (from, number) = (self.from, work.number);
-                work.epoch = self.in_flight.epoch();
                 work.current = Some(Envelope { from, number, uptime_millis: 0, content });
             }
             if let Some(message) = work.current.as_mut() {
@@ -214,12 +231,20 @@ impl<T: Transport> Batcher<T> {
                 self.publish(message).await;
             }
             work.current = None;
-            if self.in_flight.epoch() != work.epoch {
-                // What waits may follow what was dropped with the log before.
-                while work.queue.try_recv().is_ok() {}
+            let epoch = self.in_flight.epoch();
+            if epoch != work.epoch {
+                self.begin_epoch(work, epoch);
             }
         }
         self.in_flight.has_read(work.number).await;
+    }
+
+    /// Begins with another log. Everything that waits is dropped, since it may follow what was dropped with the log before. It is
+    /// asked for again, in order.
+    fn begin_epoch(&self, work: &mut Work, epoch: Epoch) {
+        drop(self.in_flight.take(work.number));
+        while work.queue.try_recv().is_ok() {}
+        (work.epoch, work.rules) = (epoch, None);
     }
 
     /// Waits until few enough of the messages before this one are in the stream and have not been read.
@@ -239,21 +264,24 @@ impl<T: Transport> Batcher<T> {
         }
     }
 
-    /// Waits for proposals, and takes those that are waiting, or for rules. `None` if there are no proposals and nobody can
-    /// make any more.
-    async fn next(&self, work: &mut Work) -> Option<Content> {
+    /// Waits for proposals, and takes those that are waiting, or for rules. Returns them with the epoch of the log that they are
+    /// for. `None` if there are no proposals and nobody can make any more.
+    async fn next(&self, work: &mut Work) -> Option<(Content, Epoch)> {
         let mut waiting = tokio::select! {
             waiting = work.queue.recv() => Some(waiting?),
             Some(rules) = self.in_flight.rules_after(work.rules) => {
                 work.rules = Some(rules);
                 work.number += 1;
-                self.in_flight.push(work.number, Vec::new());
-                return Some(Content::Rules(rules));
+                let epoch = self.in_flight.push(work.number, Vec::new());
+                return Some((Content::Rules(rules), epoch));
+            }
+            epoch = self.in_flight.epoch_after(work.epoch) => {
+                return Some((Content::Proposals(Vec::new()), epoch));
             }
             // Whoever waits for a message that is lost learns that when a later one is read.
             () = self.is_overdue(work.number) => {
                 work.number += 1;
-                return Some(Content::Proposals(Vec::new()));
+                return Some((Content::Proposals(Vec::new()), self.in_flight.epoch()));
             }
         };
         let (mut proposals, mut callers, mut bytes) = (Vec::new(), Vec::new(), 0);
@@ -266,8 +294,8 @@ impl<T: Transport> Batcher<T> {
             waiting = if is_full { None } else { work.queue.try_recv().ok() };
         }
         work.number += 1;
-        self.in_flight.push(work.number, callers);
-        Some(Content::Proposals(proposals))
+        let epoch = self.in_flight.push(work.number, callers);
+        Some((Content::Proposals(proposals), epoch))
     }
 
     /// Publishes a message until it is in the stream: until that is acknowledged, or the message was read back, since an

@@ -354,6 +354,10 @@ impl Log for ReplicatedLog {
             while let Some(taken) = delivery {
                 // After a stop everything is taken and dropped, until the log is closed.
                 match taken {
+                    Delivery::Replace { file, .. } if self.stopped.is_some() => {
+                        // It has what users may remove later. What is left is removed by the next start.
+                        let _ = fs::remove_file(file);
+                    }
                     _ if self.stopped.is_some() => {}
                     Delivery::Message { place, at, payload, behind } => {
                         self.take(&mut gathered, place, at, &payload);
@@ -435,7 +439,7 @@ impl Log for ReplicatedLog {
             return Ok(());
         }
         if self.applied.epoch != self.in_flight.epoch() {
-            tracing::info!(place, "the log was founded again, and goes on");
+            tracing::info!(place, "the log was recovered from a node, and goes on");
             self.in_flight.begin_epoch(self.applied.epoch);
             // What was after it in the stream before is gone.
             self.end.begin_anew(self.applied.place);
@@ -548,7 +552,9 @@ impl ReplicatedLog {
         }
         let (mut clock, before) = (known.map(|known| known.clock), self.applied.clock.last());
         let at = self.applied.clock.at(stream_time, &mut clock, uptime_millis);
-        let mut entries: Vec<_> = self.go_on(before).into_iter().collect();
+        // What the log begins with may have been stopped for long, and nobody used it meanwhile.
+        let begins = matches!(content, Content::Founded(_));
+        let mut entries: Vec<_> = if begins { Vec::new() } else { self.go_on(before).into_iter().collect() };
         if let Content::Proposals(proposals) = content {
             entries.extend(self.place(proposals, callers));
         }

@@ -313,11 +313,6 @@ impl Members {
             && ready.all(|member| mine < member.age())
     }
 
-    /// Returns whether all nodes have beaten for ten seconds and can decide by some rules.
-    pub fn all_know(&self, rules: Rules, now: Instant) -> bool {
-        self.known_rules(now).is_some_and(|known| known >= rules)
-    }
-
     /// Returns what follows from the beats for this node.
     pub fn standing(&self, now: Instant) -> Standing {
         let formats = self.others.values().map(|member| member.beat.versions.formats.1);
@@ -577,13 +572,10 @@ mod tests {
         assert_eq!(members.standing(after(begun, 5)).format, 2, "nothing is written that it cannot read");
         assert_eq!(members.standing(after(begun, 14)).rules, None);
         assert_eq!(members.standing(after(begun, 15)).rules, Some(Rules(1)));
-        assert!(
-            members.all_know(Rules(1), after(begun, 15)) && !members.all_know(Rules(2), after(begun, 15))
-        );
         members.heard(Beat { is_last: true, ..old(2) }, after(begun, 16));
-        assert!(members.all_know(Rules(2), after(begun, 16)));
+        assert!(members.standing(after(begun, 16)).rules >= Some(Rules(2)));
         members.heard(beat(3, 1, 9), after(begun, 17));
-        assert!(!members.all_know(Rules(2), after(begun, 18)), "one has just come");
+        assert_eq!(members.standing(after(begun, 18)).rules, None, "one has just come");
     }
 
     #[test]

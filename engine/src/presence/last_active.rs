@@ -43,13 +43,6 @@ impl Presence {
         self.came.notify_one();
     }
 
-    /// Takes the users who have gone offline, without those who have returned.
-    pub fn take_gone(&self) -> Vec<UserId> {
-        let mut state = self.lock();
-        let gone = mem::take(&mut state.gone);
-        gone.into_iter().map(|gone| gone.user).filter(|user| !state.people.contains_key(user)).collect()
-    }
-
     /// Takes the users who have gone offline and have left, as far as is certain. Those whose last connection was on another
     /// node are left to that, and are taken by whoever is on duty when they have been gone for [`UNHEARD`], since that
     /// node may have died. Empty while [they are kept](Presence::keep_gone).

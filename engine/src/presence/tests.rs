@@ -283,11 +283,11 @@ async fn a_user_who_leaves_was_seen_until_then_and_is_reported_once() {
     assert!(presence.take_active().chats.contains_key(&CHAT), "for the grace, they are here");
     let _back = presence.arrive(numbered(1).id, Arc::default());
     presence.depart(Instant::now() + GRACE);
-    assert_eq!((presence.people(), presence.take_gone().len()), (1, 0));
+    assert_eq!((presence.people(), presence.take_departed(true).len()), (1, 0));
     drop(_back);
     presence.depart(Instant::now() + GRACE);
-    assert_eq!(presence.take_gone(), [numbered(1).id]);
-    assert_eq!(presence.take_gone(), []);
+    assert_eq!(presence.take_departed(true), [numbered(1).id]);
+    assert_eq!(presence.take_departed(true), []);
     let seen = presence.take_active();
     assert!(seen.users.contains_key(&numbered(1).id) && seen.chats.contains_key(&CHAT));
     assert_eq!(presence.take_active(), LastActive::default());
@@ -331,7 +331,7 @@ async fn a_user_on_two_nodes_is_one_member_for_as_long_as_one_of_them_has_a_conn
     assert_eq!(presence.people(), 1, "for the grace");
     presence.depart(Instant::now() + 2 * GRACE);
     assert_eq!((presence.people(), names(&presence).len()), (0, 0));
-    assert_eq!(presence.take_gone(), [ana.id]);
+    assert_eq!(presence.take_departed(true), [], "that is left to the node that she was on");
 }
 
 #[tokio::test(start_paused = true)]

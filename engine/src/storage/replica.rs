@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Mutex, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -184,6 +184,7 @@ impl Store {
             bytes: AtomicU64::new(bytes),
             unsaved: AtomicU64::new(0),
             noted_until: AtomicU64::new(u64::MAX),
+            is_unread: AtomicBool::new(true),
             metrics: StoreMetrics::default(),
         })
     }

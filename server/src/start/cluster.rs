@@ -15,10 +15,10 @@ use std::{
 use ::cluster::{
     Connection, NatsSettings, Trouble,
     ephemeral::{Ephemeral, EphemeralParts},
-    found_again::{FoundAgain, FoundedAgain, NotFoundedAgain},
     join::{Founder, Joined, check_that_nobody_has_a_log, try_join},
     keys::SharedKeys,
     reader::{Reader, Start},
+    recovery::{NotRecovered, Recovery},
     snapshots::{
         About, FILE, LoadError, Snapshots, TransferError,
         maker::{Made, MakerParts, SnapshotMaker},
@@ -57,7 +57,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     DATABASE, LogParts, Node, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched, assemble, listen,
     make_folder,
-    node_tasks::{self, Admitting, KeepingTime, RaisingRules, TIME},
+    node_tasks::{Admitting, RaisingRules, TellingTime},
     serve,
     session_keys::{self, KeyFileError, SharedSessionKeys},
 };
@@ -258,7 +258,9 @@ impl Joining {
         let begun = if is_view {
             Begun { published: 0, newest: None }
         } else {
-            let Some(joined) = self.interrupt.run_until_cancelled(self.join()).await else { return Ok(None) };
+            // On the heap, since it is large.
+            let joined = self.interrupt.run_until_cancelled(Box::pin(self.join()));
+            let Some(joined) = joined.await else { return Ok(None) };
             joined?
         };
         self.compare_lifetimes()?;
@@ -274,13 +276,8 @@ impl Joining {
             // It is set once.
             let _ = metrics.members.set((members.standing(), made));
         }
-        let keeping = KeepingTime {
-            clock,
-            presence: Arc::clone(&state.presence),
-            readiness: self.readiness.clone(),
-            file: self.settings.data_dir.join(TIME),
-        };
-        node.background.spawn("time", &Arc::new(keeping), |keeping| async move { keeping.run().await });
+        let telling = TellingTime { clock, presence: Arc::clone(&state.presence) };
+        node.background.spawn("time", &Arc::new(telling), |telling| async move { telling.run().await });
         let caught_up = async {
             self.caught_up(sequencer).await;
             // Pages that come from another node would miss members otherwise.
@@ -560,8 +557,8 @@ impl Joining {
         let unreadable = |error| self.unreadable(error);
         let state = self.store.replica().map_err(unreadable)?;
         let state = state.ok_or(StoreError::NotAReplica).map_err(unreadable)?;
-        let newest = state.clock.last().max(node_tasks::noted(&self.settings.data_dir.join(TIME)));
-        let clock = Arc::new(ReplicaClock::new(newest, Arc::clone(&self.uptime), clock::system()));
+        let clock =
+            Arc::new(ReplicaClock::new(state.clock.last(), Arc::clone(&self.uptime), clock::system()));
         let applied = self.store.producers().map_err(unreadable)?;
         // Where it is not known, this node puts a message into the stream that it has then to read.
         let end = StreamEnd::at(begun.newest.unwrap_or_else(|| state.place.saturating_add(1)));
@@ -618,35 +615,30 @@ impl Joining {
     }
 }
 
-/// Founds the log of a cluster again, from what a node has that does not run. Returns a line about it.
+/// Recovers the log of a cluster from what a node has that does not run. Returns a line about it.
 ///
 /// # Errors
-/// [`StartError`] if it was not founded again. It can be tried again.
-pub async fn found_again(settings: &Settings) -> Result<String, StartError> {
+/// [`StartError`] if it was not recovered. It can be tried again.
+pub async fn recover_log(settings: &Settings) -> Result<String, StartError> {
     let Some(ClusterSettings { nats, rules, .. }) = &settings.cluster else {
-        return Err(NotFoundedAgain::NoLog.into());
+        return Err(NotRecovered::NoLog.into());
     };
     let path = settings.data_dir.join(DATABASE);
     if !path.exists() {
-        return Err(NotFoundedAgain::NoLog.into());
+        return Err(NotRecovered::NoLog.into());
     }
     let store = Arc::new(open_store(settings)?);
     let folder = &settings.data_dir;
-    let founded = FoundAgain { settings: nats, store: &store, folder, rules: *rules }.run().await;
+    let recovered = Recovery { settings: nats, store: &store, folder, rules: *rules }.run().await;
     if let Some(store) = Arc::into_inner(store) {
         let closed = spawn_blocking(move || store.close(&path)).await;
         if let Ok(Err(error)) = closed {
             tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
         }
     }
-    let FoundedAgain { place, lost } = founded?;
-    let stream = nats.name.stream();
-    let lost = lost.map(|(first, last)| {
-        format!(" What was in it from place {first} to {last} is lost, since what was before is missing.")
-    });
+    let (place, stream) = (recovered?, nats.name.stream());
     Ok(format!(
-        "The log in the stream {stream} goes on from place {place}. Start this node; the others go on by themselves.{}",
-        lost.unwrap_or_default()
+        "The log in the stream {stream} goes on from place {place}. Start this node; the others go on by themselves."
     ))
 }
 

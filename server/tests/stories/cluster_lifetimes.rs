@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use domain::{ChatId, frame::ClientCommand};
+use domain::{
+    ChatId, Problem,
+    frame::{ClientCommand, ClientFrame, ServerFrame},
+};
 use reqwest::StatusCode;
 use tokio::time::sleep;
 
@@ -104,5 +107,40 @@ async fn a_node_that_starts_without_nats_shows_no_message_that_has_expired_meanw
     };
     assert!(text.contains("Tea") && !text.contains("a secret"), "{text}");
     assert!(!reasons(node.address).await.is_empty());
+    node.stop();
+}
+
+#[tokio::test]
+async fn a_node_that_starts_without_nats_does_not_say_of_a_chat_that_it_has_ended() {
+    let Some(mut cluster) = Cluster::start().await else { return };
+    let folder = folder();
+    let lifetimes = [("QCHAT_CHAT_LIFETIME", "3s")];
+    let node = cluster.begin(folder.path(), &lifetimes);
+    until_ready(node.address).await;
+    let ana = Person::arrive(node.address).await;
+    let (chat, _) = start_chat(&ana).await;
+    ana.watch(chat).await.post(chat, client_id(1), "hello").await.unwrap();
+    node.stop();
+    cluster.nats.kill(0);
+    sleep(Duration::from_secs(3)).await;
+    let node = cluster.begin(folder.path(), &lifetimes);
+    let ana = Person { address: node.address, ..ana };
+    let deadline = Instant::now() + PATIENCE;
+    // Its pages are there, but the chat may be in use elsewhere.
+    while ana.get("/").await.status != StatusCode::OK {
+        assert!(Instant::now() < deadline, "it shows nothing");
+        sleep(BETWEEN).await;
+    }
+    assert_eq!(ana.get(&format!("/chat/{chat}")).await.status, StatusCode::SERVICE_UNAVAILABLE);
+    let mut client = ana.connect().await;
+    client.send(&ClientFrame::Watch { chat, after: None }).await;
+    let problem = client.find(|frame| match frame {
+        ServerFrame::Refused { chat: Some(_), problem, .. } => Some(*problem),
+        _ => None,
+    });
+    assert_eq!(problem.await, Problem::Restarting);
+    cluster.nats.start(0).await;
+    until_ready(node.address).await;
+    ana.watch(chat).await.post(chat, client_id(2), "still here").await.unwrap();
     node.stop();
 }

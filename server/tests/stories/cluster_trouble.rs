@@ -407,7 +407,8 @@ async fn while_the_stream_is_deleted_people_read_on_and_no_new_node_begins_anoth
     let backup = messages(&jetstream, "qchat_log").await;
     let mut config = jetstream.get_stream("qchat_log").await.unwrap().cached_info().config.clone();
     jetstream.delete_stream("qchat_log").await.unwrap();
-    let line = "the stream qchat_log has been deleted: restore it from a backup, or found the log again";
+    let line =
+        "the stream qchat_log has been deleted: restore it from a backup, or recover the log from a node";
     for node in [&a, &b] {
         until_said(node.address, line).await;
     }

@@ -1,18 +1,21 @@
 //! The tables of a snapshot file, by number, and the check of their records.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use domain::{Chat, ChatId, Event, PictureRecord, Seq, Tally, User, reaction::REACTIONS_LIMIT};
 use redb::{Key, TableDefinition, Value};
 use serde::Deserialize;
 
 use super::{ExportError, Head, Rows};
-use crate::storage::{
-    LogState, Producer, ReplicaState, codec,
-    tables::{
-        BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, EmojiKey, HIDDEN, Id, LOG, MENTIONS, PICTURE_OF,
-        PICTURES, POSTED, PRODUCERS, REACTED_BY, REACTIONS, REMOVED, REPLICA, TALLIED, TALLIES, UNINVITED,
-        USERS, USERS_ACTIVE, emoji_of,
+use crate::{
+    incarnation::Incarnation,
+    storage::{
+        LogState, Producer, ReplicaState, codec,
+        tables::{
+            BYTES, CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, EmojiKey, HIDDEN, Id, LOG, MENTIONS,
+            PICTURE_OF, PICTURES, POSTED, PRODUCERS, REACTED_BY, REACTIONS, REMOVED, REPLICA, TALLIED,
+            TALLIES, UNINVITED, USERS, USERS_ACTIVE, emoji_of,
+        },
     },
 };
 
@@ -153,6 +156,8 @@ pub struct Contents {
     pub log: Option<LogState>,
     /// The state of the replicated log. `None` if it is not that of a node of a cluster.
     pub replica: Option<ReplicaState>,
+    /// The number of the newest applied message of each sender. Empty if it is not that of a node of a cluster.
+    pub applied: HashMap<Incarnation, u64>,
     /// The number of users with a nickname.
     pub users: u64,
     /// The number of chats.
@@ -222,7 +227,8 @@ impl RecordCheck {
                 true
             }
             Table::Producers => {
-                decode::<Producer>(table, value)?;
+                let newest = decode::<Producer>(table, value)?.number;
+                self.contents.applied.insert(Incarnation::from_bytes(<Id as Value>::from_bytes(key)), newest);
                 true
             }
             Table::Reactions => {

@@ -7,7 +7,7 @@ mod outgoing;
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use domain::{
-    Invite, Problem, UserId,
+    Epoch, Invite, Problem, UserId,
     frame::{BEAT_SECONDS, COMMANDS_IN_FLIGHT, SILENCE_SECONDS, ServerFrame},
     lobby::LobbyQuery,
 };
@@ -70,6 +70,8 @@ pub(super) struct Connection {
     last_heard: Instant,
     /// The pause after a message that was refused with a delay. `None` if the last message was not.
     send_pause: Option<SendPause>,
+    /// The epoch of the log when the client connected.
+    epoch: Epoch,
     /// Nothing is read before this time, since the client exceeded the rate limit.
     reads_at: Option<Instant>,
 }
@@ -98,7 +100,7 @@ impl Connection {
         caller: Caller,
         state: Arc<AppState>,
     ) -> Box<Self> {
-        let now = Instant::now();
+        let (now, epoch) = (Instant::now(), state.engine.epoch());
         Box::new(Self {
             read_half,
             write_half,
@@ -119,6 +121,7 @@ impl Connection {
             answers: FuturesOrdered::new(),
             last_heard: now,
             send_pause: None,
+            epoch,
             reads_at: None,
         })
     }

@@ -76,10 +76,7 @@ impl Connection {
         self.write(answers).await?;
         match heard {
             Ok(None) => Ok(()),
-            Ok(Some(Pending::Command { request, command })) => {
-                self.propose(request, command).await;
-                Ok(())
-            }
+            Ok(Some(Pending::Command { request, command })) => self.propose(request, command).await,
             Ok(Some(Pending::Watch { chat, after })) => self.catch_up(chat, after).await,
             Err(end) => {
                 if matches!(end, End::Gone) {
@@ -238,7 +235,14 @@ impl Connection {
     }
 
     /// Queues a command before the next frame is read, so that commands keep their order. The answer follows when it is decided.
-    pub(super) async fn propose(&mut self, request: u64, ask: ClientCommand) {
+    ///
+    /// # Errors
+    /// [`Problem::Restarting`] if another log has begun: commands before this one may have been dropped with the log before,
+    /// and are sent again by a new connection.
+    pub(super) async fn propose(&mut self, request: u64, ask: ClientCommand) -> Result<(), End> {
+        if self.state.engine.epoch() != self.epoch {
+            return Err(End::Problem(Problem::Restarting));
+        }
         let proposed = match ask.check() {
             Ok(draft @ Draft::Say { chat, client_id, .. }) => {
                 if let Some(watch) = self.watched(chat) {
@@ -259,6 +263,7 @@ impl Connection {
                 Err(problem) => ServerFrame::refused_request(request, problem),
             }
         }));
+        Ok(())
     }
 
     pub(super) async fn post(&mut self, client_id: ClientId, message: Draft) -> Result<Proposed, Problem> {
