@@ -19,6 +19,7 @@ pub mod link;
 pub mod lobby;
 pub mod log_clock;
 pub mod log_settings;
+pub mod marks;
 pub mod message;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
@@ -42,6 +43,7 @@ pub use lifetime::{Expiry, Lifetimes, NOTES_IN_A_LIFETIME, Span};
 pub use lobby::{Counts, Listing, Lobby};
 pub use log_clock::{LogClock, SenderClock};
 pub use log_settings::{LogSettings, Rules};
+pub use marks::{Mark, MarkKind, Marks};
 pub use message::{Message, MessageContent, MessageRef, RemovedBy, Tombstone};
 pub use problem::Problem;
 pub use roster::{Member, Roster};

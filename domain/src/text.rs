@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Problem,
-    unicode::{characters, is_fit_for_names, is_visible},
+    unicode::{beginning, characters, is_fit_for_names, is_visible},
 };
 
 /// The maximum length of a nickname, in grapheme clusters.
@@ -29,6 +29,10 @@ const FIRST_WIDE: char = '\u{2e80}';
 /// The maximum length of a message, in bytes. Escaped as JSON, which takes two bytes for some characters of one, and
 /// with the rest of the frame around it, a message of this size still fits into [`crate::frame::FRAME_LIMIT`].
 pub const BODY_BYTES: usize = 60_000;
+/// The maximum length of a line, in grapheme clusters.
+pub const LINE_LIMIT: usize = 120;
+/// The maximum length of a line, in bytes.
+pub const LINE_BYTES: usize = 480;
 
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident, $bytes:expr, $too_long:expr) => {
@@ -78,6 +82,35 @@ text! {
 text! {
     /// The text of a message: 1 to [`BODY_LIMIT`] characters, line breaks and tabs included, at least one visible.
     Body, BODY_BYTES, Problem::MessageTooLong
+}
+
+text! {
+    /// The beginning of a text on one line, at most [`LINE_LIMIT`] characters of it, which ends with "…" if the text is
+    /// longer. Empty if the text is.
+    Line, LINE_BYTES, Problem::MessageTooLong
+}
+
+impl Line {
+    /// Returns the beginning of a text: outer white space is dropped, inner runs of it become one space.
+    pub fn beginning(text: &str) -> Self {
+        const CUT: &str = "…";
+        // what is certainly too long is not looked at: a character more than fits is enough to see that
+        let mut words = text.split_whitespace();
+        let mut line = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            if line.len() > LINE_BYTES {
+                break;
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        if too_long(&line, LINE_LIMIT, LINE_BYTES) {
+            let fits = beginning(&line, LINE_LIMIT - 1, LINE_BYTES - CUT.len()).len();
+            line.truncate(fits);
+            line.push_str(CUT);
+        }
+        Self(line)
+    }
 }
 
 impl Nickname {
@@ -235,6 +268,24 @@ mod tests {
         assert_eq!(Title::parse(&"é".repeat(TITLE_LIMIT + 1)), Err(Problem::TitleTooLong));
         assert!(Body::parse(&"字".repeat(BODY_LIMIT)).is_ok());
         assert_eq!(Body::parse(&"字".repeat(BODY_LIMIT + 1)), Err(Problem::MessageTooLong));
+    }
+
+    #[test]
+    fn a_line_is_the_beginning_of_a_text() {
+        let family = "👨‍👩‍👧‍👦";
+        for (text, expected) in [
+            (String::new(), String::new()),
+            (" a\n\tb\u{3000}c ".to_owned(), "a b c".to_owned()),
+            ("x".repeat(120), "x".repeat(120)),
+            ("x".repeat(121), "x".repeat(119) + "…"),
+            ("字".repeat(121), "字".repeat(119) + "…"),
+            (family.repeat(20), family.repeat(19) + "…"),
+            (format!("a{}", "\u{301}".repeat(300)), "…".to_owned()),
+        ] {
+            assert_eq!(Line::beginning(&text).as_str(), expected);
+            assert!(expected.len() <= LINE_BYTES && characters(&expected) <= LINE_LIMIT);
+        }
+        assert_eq!(Line::beginning(&"word ".repeat(12_000)).as_str().len(), 119 + "…".len());
     }
 
     #[test]

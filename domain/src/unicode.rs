@@ -23,6 +23,20 @@ pub fn first_character(text: &str) -> Option<String> {
     }
 }
 
+/// Returns the beginning of a text, whole characters, at most so many of them and so many bytes.
+pub fn beginning(text: &str, most_characters: usize, most_bytes: usize) -> &str {
+    // enough to know where the last character that fits ends
+    let start = &text[..text.floor_char_boundary(most_bytes.saturating_mul(2))];
+    let mut end = 0;
+    for length in tables::lengths(start).into_iter().take(most_characters) {
+        if end + length > most_bytes {
+            break;
+        }
+        end += length;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
 /// The longest run, in bytes, in which the browser has to find line breaks by itself.
 const RUN: usize = 600;
 
