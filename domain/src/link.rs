@@ -42,6 +42,11 @@ pub fn linkify(text: &str) -> Vec<Segment<'_>> {
     segments
 }
 
+/// Whether a text is the address of a web page, and nothing else.
+pub fn is_address(text: &str) -> bool {
+    !text.is_empty() && address_length(text, None) == text.len()
+}
+
 /// Returns the length in bytes of the address at the beginning of `text`, or 0 if there is none. `before` is the
 /// character before it.
 fn address_length(text: &str, before: Option<char>) -> usize {
@@ -253,7 +258,9 @@ mod tests {
             "data:text/html,http",
         ] {
             assert_eq!(linkify(text), [Segment::Text(text)]);
+            assert!(!is_address(text));
         }
+        assert!(is_address("https://a.example/b") && !is_address("https://a.example.") && !is_address(""));
         assert_eq!(links("https://a.example/\u{202e}gpj.exe"), ["https://a.example/"]);
         assert!(linkify("").is_empty());
     }
