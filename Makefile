@@ -77,7 +77,7 @@ FUZZ_SECONDS := 600
 fuzz: setup
 	RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 -Cdebug-assertions" \
 		cargo build --release --package fuzz --features libfuzzer --target-dir target/fuzz --target $$(rustc --print host-tuple)
-	for target in frame command record decide envelope; do \
+	for target in frame command marks record decide envelope; do \
 		mkdir -p target/fuzz/corpus/$$target && \
 		target/fuzz/$$(rustc --print host-tuple)/release/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 \
 			-timeout=10 -print_final_stats=1 -artifact_prefix=target/fuzz/ target/fuzz/corpus/$$target fuzz/corpus/$$target || exit 1; \

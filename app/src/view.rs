@@ -19,6 +19,7 @@ pub mod lobby;
 pub mod members;
 pub mod message;
 pub mod message_body;
+pub mod node;
 pub mod problem_line;
 pub mod reactive_view;
 pub mod retention_notice;

@@ -2,6 +2,8 @@
 //! Link Detection and Formatting): by the role of its characters, in all scripts. Where a script is written without
 //! spaces, its punctuation ends an address as a space does.
 
+use crate::{Body, Mark, MarkKind, Marks};
+
 /// The maximum number of links in one text. Further addresses stay text, since each link is an element of the page of
 /// every reader.
 pub const LINKS_LIMIT: usize = 50;
@@ -40,6 +42,25 @@ pub fn linkify(text: &str) -> Vec<Segment<'_>> {
         segments.push(Segment::Text(rest));
     }
     segments
+}
+
+/// Returns the marks of a text of which only the addresses are links, and nothing else is formatted.
+pub fn marks(body: &Body) -> Marks {
+    let (mut links, mut at) = (Vec::new(), 0);
+    for segment in linkify(body.as_str()) {
+        let (Segment::Text(text) | Segment::Link(text)) = segment;
+        let end = at + text.len();
+        if let (Segment::Link(_), Ok(from), Ok(to)) = (segment, at.try_into(), end.try_into()) {
+            links.push(Mark(MarkKind::Link, from, to));
+        }
+        at = end;
+    }
+    Marks::checked(body, links).unwrap_or_default()
+}
+
+/// Whether a text is the address of a web page, and nothing else.
+pub fn is_address(text: &str) -> bool {
+    !text.is_empty() && address_length(text, None) == text.len()
 }
 
 /// Returns the length in bytes of the address at the beginning of `text`, or 0 if there is none. `before` is the
@@ -253,9 +274,19 @@ mod tests {
             "data:text/html,http",
         ] {
             assert_eq!(linkify(text), [Segment::Text(text)]);
+            assert!(!is_address(text));
         }
+        assert!(is_address("https://a.example/b") && !is_address("https://a.example.") && !is_address(""));
         assert_eq!(links("https://a.example/\u{202e}gpj.exe"), ["https://a.example/"]);
         assert!(linkify("").is_empty());
+    }
+
+    #[test]
+    fn addresses_alone_are_marked() {
+        let text = "é https://a.example, *b* http://c.example";
+        let body = Body::parse(text).unwrap();
+        let marks: Vec<_> = marks(&body).iter().collect();
+        assert_eq!(marks, [Mark(MarkKind::Link, 3, 20), Mark(MarkKind::Link, 26, 42)]);
     }
 
     #[test]

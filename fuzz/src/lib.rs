@@ -8,10 +8,11 @@
 mod decide;
 
 use domain::{
-    Body, Chat, Command, Draft, Epoch, Event, Nickname, Title, User,
+    Body, Chat, Command, Draft, Epoch, Event, MarkKind, Marks, Nickname, Title, User,
     frame::{ClientCommand, ClientFrame, ServerFrame},
     id::ID_BYTES,
     link::{self, Segment},
+    marks::Piece,
     message::MENTIONS_LIMIT,
     slash::{self, ComposerInput},
     text::{BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
@@ -19,6 +20,7 @@ use domain::{
 };
 use engine::{
     command_log::envelope::{self, Decoded, NotDecodable},
+    formatting,
     storage::codec,
 };
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeTuple};
@@ -90,6 +92,35 @@ fn keeps_to_the_limits(body: &Body) {
         body.as_str(),
         "nothing is lost between the links"
     );
+}
+
+/// Formatted texts: the marks that are found are those of the text, what they hide are signs and white space, the rest
+/// is shown in its order, and links lead to addresses of web pages that are in the text.
+pub fn marks(bytes: &[u8]) {
+    let Ok(Ok(body)) = std::str::from_utf8(bytes).map(Body::parse) else { return };
+    let text = body.as_str();
+    let marks = formatting::marks(&body);
+    let again = Marks::checked(&body, marks.iter().collect());
+    assert_eq!(again.as_ref(), Some(&marks), "the marks fit the text");
+    let mut shown = String::with_capacity(text.len());
+    for piece in marks.pieces(text) {
+        match piece {
+            Piece::Text(part) => shown.push_str(part),
+            Piece::Open(MarkKind::Link, address) => {
+                assert!(link::is_address(address) && text.contains(address), "{address}");
+            }
+            Piece::Open(..) | Piece::Close => {}
+        }
+    }
+    let mut rest = shown.as_str();
+    for c in text.chars() {
+        if let Some(after) = rest.strip_prefix(c) {
+            rest = after;
+        } else {
+            assert!(" \t\n*_~`>|[]()<\\-+.".contains(c) || c.is_ascii_digit(), "{c:?} is hidden in {text:?}");
+        }
+    }
+    assert!(rest.is_empty(), "{text:?} is shown as {shown:?}");
 }
 
 /// Stored records: invalid bytes are an error, and a record that can be read is the same after it is written and read

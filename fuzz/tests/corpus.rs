@@ -69,6 +69,11 @@ fn commands() {
 }
 
 #[test]
+fn marks() {
+    run("marks", fuzz::marks);
+}
+
+#[test]
 fn records() {
     run("record", fuzz::record);
 }

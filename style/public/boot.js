@@ -20,8 +20,8 @@ addEventListener('compositionend', () => (isComposing = false), true);
 const compositionEnd = () =>
   isComposing && new Promise((resolve) => addEventListener('compositionend', () => setTimeout(resolve), { once: true, capture: true }));
 
-// Saves what was entered, the focus and the scroll position; the returned function restores them.
-const fields = () => [...root().querySelectorAll('input:not([type=hidden]), textarea')];
+// Saves what was entered, the focus and the scroll position; the returned function restores them. Spoilers are hidden again.
+const fields = () => [...root().querySelectorAll('input:not([type=hidden], .spoiler *), textarea')];
 const nameOf = (field) => `${field.closest('form')?.getAttribute('action')} ${field.name || field.ariaLabel}`;
 const saveInput = () => {
   const saved = fields().map((field) => {
@@ -78,6 +78,19 @@ let mustRender = false;
 const isNotText = ({ nodeType }) => nodeType !== Node.TEXT_NODE;
 const observer = new MutationObserver((changes) => {
   mustRender ||= changes.some(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes].some(isNotText));
+});
+
+// Copies the code of a message, or selects it where there is no clipboard: on pages loaded without TLS.
+addEventListener('click', async ({ target }) => {
+  const button = target instanceof Element && target.closest('.copy-code');
+  if (!button) return;
+  const code = button.closest('.code').querySelector('pre');
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = 'Copied';
+  } catch {
+    getSelection().selectAllChildren(code);
+  }
 });
 
 // Each instance of the module has its own copy of the script and its own memory, so a failed one is discarded as a whole.

@@ -7,7 +7,7 @@ pub mod system_line;
 pub mod time;
 
 use domain::{
-    MessageContent, RemovedBy, User,
+    MessageContent, RemovedBy, User, link,
     page::About,
     timeline::{Delivery, Row, RowContent, author_of},
 };
@@ -76,7 +76,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.content {
-            MessageContent::Text(body) => Some(body_view(body)),
+            MessageContent::Text(body) => Some(body_view(body, &link::marks(body))),
             MessageContent::Removed(by) => {
                 let text = match by {
                     RemovedBy::Author => "Message removed",

@@ -1,38 +1,22 @@
-//! The text of a message, with links, with places where a line may break, and folded if it is long.
+//! The text of a message: formatted as its marks say, with places where a line may break, and folded if it is long.
 
-use domain::{
-    Body,
-    link::{self, Segment},
-    unicode,
-};
+use domain::{Body, MarkKind, Marks, marks::Piece, unicode};
 use leptos::{
     prelude::*,
-    tachys::{
-        html::attribute::{Attribute, any_attribute::AnyAttribute},
-        hydration::Cursor,
-        renderer::types,
-        view::{
-            Mountable, Position, PositionState, Render, RenderFlags, add_attr::AddAnyAttr,
-            any_view::AnyViewState,
-        },
-    },
     wasm_bindgen::JsCast,
-    web_sys::{Element, ToggleEvent},
+    web_sys::{self, ToggleEvent},
 };
 
+use crate::view::node::{Element, Node, StaticView};
+
+#[cfg(test)]
+mod tests;
+
 /// Shows a message. A long one is folded, and unfolds without a script.
-pub fn body_view(body: &Body) -> AnyView {
-    let text = body.clone();
-    let paragraph = StaticView(Box::new(move || {
-        view! {
-            <p class="body" dir="auto">
-                {linked_text(text.as_str())}
-            </p>
-        }
-        .into_any()
-    }));
+pub fn body_view(body: &Body, marks: &Marks) -> AnyView {
+    let text = StaticView(body_element(body.as_str(), marks));
     if !body.is_long() {
-        return paragraph.into_any();
+        return text.into_any();
     }
     view! {
         <details class="fold" on:toggle=handle_toggle>
@@ -41,32 +25,155 @@ pub fn body_view(body: &Body) -> AnyView {
                 <span class="less-of-it">"Show less"</span>
             </summary>
         </details>
-        {paragraph}
+        {text}
     }
     .into_any()
 }
 
 /// Scrolls to the beginning of a message when it is unfolded. A list that follows its end would push it out of view.
 fn handle_toggle(event: ToggleEvent) {
-    let details = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    let details = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
     let details = details.filter(|details| details.has_attribute("open"));
     if let Some(message) = details.and_then(|details| details.parent_element()) {
         message.scroll_into_view();
     }
 }
 
-/// Shows a text with its links. They open in a new window, without access to this one.
-fn linked_text(text: &str) -> AnyView {
-    let piece_view = |piece: &Segment| match *piece {
-        Segment::Text(text) => breakable(text),
-        Segment::Link(address) => view! {
-            <a href=address.to_owned() target="_blank" rel="noopener noreferrer nofollow ugc">
-                {breakable(address)}
-            </a>
+/// A mark that is open while a text is walked.
+struct Open<'a> {
+    /// `None` for the text as a whole.
+    kind: Option<MarkKind>,
+    /// The text of its range as typed, or the address of a link.
+    source: &'a str,
+    /// What is in it so far.
+    children: Vec<Node>,
+    /// The language of code, once it is known.
+    language: Option<Node>,
+    /// The number of a list's first item, once it is known.
+    number: Option<&'a str>,
+}
+
+/// Returns the element that shows a text.
+fn body_element(text: &str, marks: &Marks) -> Element {
+    let begin = |kind, source| Open { kind, source, children: Vec::new(), language: None, number: None };
+    let (mut open, mut around) = (begin(None, text), Vec::new());
+    for piece in marks.pieces(text) {
+        match piece {
+            Piece::Text(text) => add_text(&mut open.children, text),
+            Piece::Open(kind, source) => {
+                if kind == MarkKind::Item && open.number.is_none() {
+                    open.number = Some(source);
+                }
+                around.push(std::mem::replace(&mut open, begin(Some(kind), source)));
+            }
+            Piece::Close => {
+                let Some(outer) = around.pop() else { continue };
+                let inner = std::mem::replace(&mut open, outer);
+                let is_in_link = around.iter().chain([&open]).any(|open| open.kind == Some(MarkKind::Link));
+                close(&mut open, inner, is_in_link);
+            }
         }
-        .into_any(),
+    }
+    Element::new("div", open.children).with("class", "body").with("dir", "auto")
+}
+
+/// Adds a mark that is complete to the one around it. What is where the parser of HTML would move it, such as a link in a
+/// link, adds only its content.
+fn close(outer: &mut Open<'_>, inner: Open<'_>, is_in_link: bool) {
+    let Open { kind, source, children, language, number } = inner;
+    let element = match kind {
+        Some(MarkKind::Strong) => Element::new("strong", children),
+        Some(MarkKind::Emphasis) => Element::new("em", children),
+        Some(MarkKind::Struck) => Element::new("s", children),
+        Some(MarkKind::Code) => Element::new("code", children).with("translate", "no"),
+        Some(MarkKind::CodeBlock) => code_block(children, language),
+        Some(MarkKind::Language) if outer.kind == Some(MarkKind::CodeBlock) && outer.language.is_none() => {
+            outer.language = Some(Node::Element(Element::new("span", children).with("translate", "no")));
+            return;
+        }
+        Some(MarkKind::Quote) => Element::new("blockquote", children).with("dir", "auto"),
+        Some(MarkKind::Bullets) => Element::new("ul", children).with("dir", "auto"),
+        Some(MarkKind::Numbers) => {
+            let list = Element::new("ol", children).with("dir", "auto");
+            match number.and_then(number_of) {
+                None | Some(1) => list,
+                Some(number) => list.with("start", number.to_string()),
+            }
+        }
+        Some(MarkKind::Item) if matches!(outer.kind, Some(MarkKind::Bullets | MarkKind::Numbers)) => {
+            Element::new("li", children)
+        }
+        // They open in a new window, without access to this one.
+        Some(MarkKind::Link) if !is_in_link && is_web_address(source) => Element::new("a", children)
+            .with("href", source)
+            .with("target", "_blank")
+            .with("rel", "noopener noreferrer nofollow ugc"),
+        Some(MarkKind::Address) => {
+            outer.children.push(Node::Text(" ".to_owned()));
+            Element::new("span", children).with("class", "address").with("translate", "no")
+        }
+        Some(MarkKind::Spoiler) => {
+            let tick =
+                Element::new("input", Vec::new()).with("type", "checkbox").with("aria-label", "Show spoiler");
+            Element::new("span", vec![Node::Element(tick), Node::Element(Element::new("span", children))])
+                .with("class", "spoiler")
+        }
+        Some(MarkKind::Mention) => {
+            Element::new("span", children).with("class", "mention").with("translate", "no")
+        }
+        Some(MarkKind::Item | MarkKind::Link | MarkKind::Language | MarkKind::Hidden) | None => {
+            outer.children.extend(children);
+            return;
+        }
     };
-    link::linkify(text).iter().map(piece_view).collect_view().into_any()
+    outer.children.push(Node::Element(element));
+}
+
+/// Returns the element for lines of code, with a line above that has the language and a button. `boot.js` makes the button
+/// copy the code.
+fn code_block(children: Vec<Node>, language: Option<Node>) -> Element {
+    let copy = Element::new("button", vec![Node::Text("Copy".to_owned())])
+        .with("type", "button")
+        .with("class", "quiet copy-code needs-hydration");
+    let head = language.into_iter().chain([Node::Element(copy)]).collect();
+    let code = Element::new("code", children).with("translate", "no");
+    let lines = vec![
+        Node::Element(Element::new("div", head).with("class", "code-head")),
+        Node::Element(Element::new("pre", vec![Node::Element(code)]).with("dir", "ltr")),
+    ];
+    Element::new("div", lines).with("class", "code")
+}
+
+/// Whether this is an address that a link may lead to.
+fn is_web_address(address: &str) -> bool {
+    let begins =
+        |scheme: &str| address.get(..scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme));
+    begins("http://") || begins("https://")
+}
+
+/// Returns the number with which an item begins.
+fn number_of(item: &str) -> Option<u32> {
+    let item = item.trim_start();
+    let digits = item.find(|c: char| !c.is_ascii_digit()).unwrap_or(item.len());
+    item.get(..digits)?.parse().ok()
+}
+
+/// Adds a text with break opportunities in long runs without any: browsers take quadratic time to find their own.
+fn add_text(nodes: &mut Vec<Node>, text: &str) {
+    // Texts side by side are one text in the HTML of a server, and one run.
+    let before = match nodes.pop_if(|node| matches!(node, Node::Text(_))) {
+        Some(Node::Text(before)) => before,
+        _ => String::new(),
+    };
+    let text = before + text;
+    let runs = unicode::runs(&text);
+    let is_broken = runs.len() > 1;
+    for run in runs {
+        nodes.push(Node::Text(run.to_owned()));
+        if is_broken {
+            nodes.push(Node::Element(Element::new("wbr", Vec::new())));
+        }
+    }
 }
 
 /// Shows a text with break opportunities in long runs without any: browsers take quadratic time to find their own.
@@ -83,103 +190,4 @@ pub fn breakable(text: &str) -> AnyView {
         .into_any()
     };
     runs.into_iter().map(run_view).collect_view().into_any()
-}
-
-/// A view of a single element in which nothing changes or acts. Hydration skips it: its content may have been changed
-/// by a translator, or split elsewhere by a browser with a newer version of Unicode.
-struct StaticView(Children);
-
-/// The state of a static view: its element on the page.
-enum StaticViewState {
-    /// The element was built here.
-    Built(AnyViewState),
-    /// The element was rendered by the server.
-    Rendered(types::Element),
-}
-
-impl StaticViewState {
-    fn as_mountable(&mut self) -> &mut dyn Mountable {
-        match self {
-            Self::Built(view) => view,
-            Self::Rendered(element) => element,
-        }
-    }
-}
-
-impl Mountable for StaticViewState {
-    fn unmount(&mut self) {
-        self.as_mountable().unmount();
-    }
-
-    fn mount(&mut self, parent: &types::Element, marker: Option<&types::Node>) {
-        self.as_mountable().mount(parent, marker);
-    }
-
-    fn insert_before_this(&self, child: &mut dyn Mountable) -> bool {
-        match self {
-            Self::Built(view) => view.insert_before_this(child),
-            Self::Rendered(element) => element.insert_before_this(child),
-        }
-    }
-
-    fn elements(&self) -> Vec<types::Element> {
-        match self {
-            Self::Built(view) => view.elements(),
-            Self::Rendered(element) => vec![element.clone()],
-        }
-    }
-}
-
-impl Render for StaticView {
-    type State = StaticViewState;
-
-    fn build(self) -> Self::State {
-        StaticViewState::Built((self.0)().build())
-    }
-
-    fn rebuild(self, _: &mut Self::State) {}
-}
-
-impl AddAnyAttr for StaticView {
-    type Output<NewAttr: Attribute> = Self;
-
-    fn add_any_attr<NewAttr: Attribute>(self, _: NewAttr) -> Self {
-        self
-    }
-}
-
-impl RenderHtml for StaticView {
-    type AsyncOutput = Self;
-    type Owned = Self;
-
-    const MIN_LENGTH: usize = 0;
-
-    fn dry_resolve(&mut self) {}
-
-    async fn resolve(self) -> Self {
-        self
-    }
-
-    fn to_html_with_buf(
-        self,
-        html: &mut String,
-        position: &mut Position,
-        flags: RenderFlags,
-        attributes: Vec<AnyAttribute>,
-    ) {
-        (self.0)().to_html_with_buf(html, position, flags, attributes);
-    }
-
-    fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        // Skips the element, as hydrating it would.
-        cursor.advance_to_placeholder(position);
-        match cursor.current().dyn_into() {
-            Ok(element) => StaticViewState::Rendered(element),
-            Err(_) => StaticViewState::Built((self.0)().build()),
-        }
-    }
-
-    fn into_owned(self) -> Self {
-        self
-    }
 }
