@@ -10,7 +10,7 @@ use domain::{
 };
 use leptos::prelude::*;
 
-use super::{Connection, FrameAction, Live, Transport};
+use super::{Connection, FrameAction, Live, Transport, mentioned::Mentioned};
 
 /// The minimum interval between two typing signals, in milliseconds.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;
@@ -38,6 +38,8 @@ pub struct LiveChat {
     /// How often the timeline was replaced by another part of the history at the reader's request.
     pub replacement_count: RwSignal<usize>,
     reading: RwSignal<Reading>,
+    /// Whom the message being written mentions, of those who were chosen from a list.
+    mentioned: StoredValue<Mentioned>,
     /// When the last typing signal was sent, in milliseconds of uptime. `None` if the next keystroke sends one.
     typed_at: StoredValue<Option<u64>>,
 }
@@ -78,6 +80,7 @@ impl LiveChat {
             about: RwSignal::new(about),
             replacement_count: RwSignal::new(0),
             reading: RwSignal::new(Reading::default()),
+            mentioned: StoredValue::new(Mentioned::default()),
             typed_at: StoredValue::new(None),
         }
     }
@@ -402,6 +405,11 @@ impl LiveChat {
         asked
     }
 
+    /// Remembers that `@` and this name, in the message being written, mean this user.
+    pub fn mention(self, user: UserId, name: &str) {
+        self.mentioned.update_value(|mentioned| mentioned.add(user, name));
+    }
+
     /// Posts a message: it is shown at once, and sent as soon as possible.
     ///
     /// # Errors
@@ -410,11 +418,18 @@ impl LiveChat {
     pub fn post(self, body: Body) -> Result<(), Problem> {
         let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (transport.client_id(), self.live.server_time());
+        let mentions = self.mentioned.with_value(|mentioned| mentioned.of(body.as_str()));
         let mut shown = false;
-        self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
+        self.timeline.update(|timeline| {
+            shown = timeline.echo(client_id, body, at);
+            if let Some(mentions) = mentions.filter(|_| shown) {
+                timeline.set_mentions(client_id, mentions);
+            }
+        });
         if !shown {
             return Err(Problem::TooManyWaiting);
         }
+        self.mentioned.set_value(Mentioned::default());
         self.posted_count.update(|count| *count += 1);
         // The next keystroke sends a typing signal at once.
         self.typed_at.set_value(None);

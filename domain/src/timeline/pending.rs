@@ -123,6 +123,13 @@ impl Timeline {
         is_accepted
     }
 
+    /// Sets whom an own message that waits mentions.
+    pub fn set_mentions(&mut self, client_id: ClientId, mentions: Vec<UserId>) {
+        if let Some(pending) = self.pending.iter_mut().find(|pending| pending.client_id == client_id) {
+            pending.mentions = Some(mentions);
+        }
+    }
+
     /// Returns the own messages that are not stored yet, oldest first.
     pub fn pending(&self) -> &[Pending] {
         &self.pending
