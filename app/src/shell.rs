@@ -29,6 +29,8 @@ pub struct Assets {
     pub wasm: String,
     /// The address of the stylesheet.
     pub style: String,
+    /// The addresses of the files that a live page loads when it needs them, separated by spaces.
+    pub later: String,
 }
 
 /// The content of a document.
@@ -62,13 +64,13 @@ pub fn Shell(
     /// The options of Leptos.
     options: LeptosOptions,
 ) -> impl IntoView {
-    let Assets { boot, script, wasm, style } = assets;
+    let Assets { boot, script, wasm, style, later } = assets;
     let title = title(&content);
     // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{HYDRATION_STATE_SCRIPT}</script>
-            <script nonce=use_nonce() data-script=script data-wasm=wasm>
+            <script nonce=use_nonce() data-script=script data-wasm=wasm data-later=later>
                 {PRELOAD_SCRIPT}
             </script>
             <script async nonce=use_nonce() src=boot></script>

@@ -3,7 +3,7 @@
 // Uses two inline scripts in the head of every live page, both in app/src/shell: the addresses that the element of preload.js
 // has, and the functions of hydration_state.js.
 (() => {
-const { script, wasm } = document.querySelector('script[data-wasm]').dataset;
+const { script, wasm, later } = document.querySelector('script[data-wasm]').dataset;
 // The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
@@ -47,6 +47,28 @@ const saveInput = () => {
       if (selection) field.setSelectionRange(...selection);
     }
   };
+};
+
+// The time to load again what could not be loaded: after these seconds, or once the network has changed.
+const timeToRetry = (seconds) =>
+  new Promise((resolve) => {
+    if (seconds) setTimeout(resolve, seconds * 1_000);
+    addEventListener('online', resolve, { once: true });
+  });
+
+// Loads later.js, which loads the rest of the page when it is needed. Until then, and without it, links are ordinary ones.
+let pieces;
+const showHydrated = async () => {
+  setHydrationState('hydrated');
+  const address = later.split(' ').find((file) => file.startsWith('/later.js'));
+  for (let attempt = 0; address && !pieces; attempt += 1) {
+    try {
+      pieces = await import(attempt ? `${address}#again${attempt}` : address);
+    } catch {
+      await timeToRetry(RETRY_SECONDS[attempt]);
+    }
+  }
+  pieces?.ready(instance, later);
 };
 
 // Saves the draft of a page that is not hydrated, unless it was sent.
@@ -193,7 +215,7 @@ const loadAndHydrate = async (attempt) => {
   }
   const isHydrated = isUnchanged() && (await hydrate().catch(() => false)) && !(await hasFailedByNow());
   if (!isHydrated) await render();
-  setHydrationState('hydrated');
+  showHydrated();
 };
 
 // Replaces a page that cannot be hydrated by one as the server renders it, without event listeners.
@@ -218,7 +240,7 @@ const handleFailure = ({ error, reason }) => {
   failureTimes = [...failureTimes.filter((time) => performance.now() - time < 60_000), performance.now()];
   setHydrationState('loading');
   const rendered = failureTimes.length > 3 ? Promise.reject() : render();
-  rendered.then(() => setHydrationState('hydrated')).catch(() => giveUp('Something on this page failed.'));
+  rendered.then(() => void showHydrated()).catch(() => giveUp('Something on this page failed.'));
 };
 addEventListener('error', handleFailure);
 addEventListener('unhandledrejection', handleFailure);
@@ -248,10 +270,7 @@ const domContentLoaded = () =>
       const seconds = RETRY_SECONDS[attempt];
       if (seconds) showSlow();
       else setHydrationState('failed', 'Not live', `${reason} ${formsWork}`);
-      await new Promise((resolve) => {
-        if (seconds) setTimeout(resolve, seconds * 1_000);
-        addEventListener('online', resolve, { once: true });
-      });
+      await timeToRetry(seconds);
     }
   }
 })();
