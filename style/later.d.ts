@@ -54,6 +54,10 @@ export interface Page {
   open(element: HTMLElement): Promise<void>;
   /** Follows a link, or submits the form of a button, as without a script. Says so if the server cannot be reached. */
   follow(element: HTMLElement): Promise<void>;
+  /** Opens a modal dialog at an element, or as a sheet on small screens. A click or tap beside it closes it. */
+  show(dialog: HTMLDialogElement, anchor: Element): void;
+  /** Shows a sentence for some seconds, which screen readers read. */
+  tell(sentence: string): void;
   /** Shows a message: scrolls to it if it is loaded, or else loads the part of the history around it. */
   goTo(seq: number): void;
 }

@@ -11,6 +11,10 @@
 const PATIENCE_MILLIS = 10_000;
 /** How long a touch is held for the actions of a message, in milliseconds, and how far it may move meanwhile, in pixels. */
 const [HOLD_MILLIS, HOLD_PIXELS] = [500, 10];
+/** Screens on which dialogs are no sheets, as in later.css. */
+const WIDE = '(min-width: 720px)';
+/** How long a sentence is shown, in milliseconds. */
+const TOAST_MILLIS = 6_000;
 /** The keys that act on the message whose actions have the focus. */
 const LETTER_KEYS = ['r', 'e', 'c', '+'];
 const ROW_KEYS = ['ArrowLeft', 'ArrowRight', 'Delete'];
@@ -142,6 +146,10 @@ const open = async (/** @type {HTMLElement} */ element) => {
   }
 };
 
+/** @type {HTMLElement} */
+let toast;
+let toastTimer = 0;
+
 /** @type {Page} */
 const page = {
   get core() {
@@ -160,6 +168,33 @@ const page = {
   load,
   open,
   follow,
+  show: (dialog, anchor) => {
+    if (!dialog.isConnected) {
+      document.body.append(dialog);
+      // the end of a touch that opened it is no click beside it
+      let isPressed = false;
+      dialog.addEventListener('pointerdown', ({ target }) => (isPressed = target === dialog));
+      dialog.addEventListener('click', ({ target }) => isPressed && target === dialog && dialog.close());
+    }
+    dialog.showModal();
+    dialog.style.inset = '';
+    if (!matchMedia(WIDE).matches) return;
+    const [from, box] = [anchor.getBoundingClientRect(), dialog.getBoundingClientRect()];
+    const isBelow = from.bottom + box.height + 8 < innerHeight;
+    const top = Math.max(8, isBelow ? from.bottom + 4 : from.top - box.height - 4);
+    const left = Math.max(8, Math.min(from.right - box.width, innerWidth - box.width - 8));
+    dialog.style.inset = `${top}px auto auto ${left}px`;
+  },
+  tell: (sentence) => {
+    // a region that is there before its text is read by screen readers
+    toast ??= document.body.appendChild(Object.assign(document.createElement('p'), { className: 'toast', role: 'status' }));
+    clearTimeout(toastTimer);
+    toast.textContent = '';
+    toastTimer = setTimeout(() => {
+      toast.textContent = sentence;
+      toastTimer = setTimeout(() => (toast.textContent = ''), TOAST_MILLIS);
+    }, 100);
+  },
   goTo: (seq) => {
     const row = document.querySelector(`.actions[data-seq="${seq}"]`)?.closest('li');
     if (core.go_to?.(seq)) return;
@@ -224,7 +259,7 @@ const handleInput = (/** @type {Event} */ event) => {
   if (!(target instanceof HTMLTextAreaElement) || !around(event, '.composer')) return;
   if (!hasComplete && !MAY_COMPLETE.test(target.value.slice(0, target.selectionStart))) return;
   hasComplete = true;
-  void call('complete', (piece) => piece.update?.(page, target));
+  void call('complete', (piece) => piece.update?.(page, target), () => (hasComplete = false));
 };
 
 const handlePaste = (/** @type {ClipboardEvent} */ event) => {
