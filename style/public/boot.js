@@ -8,6 +8,8 @@ const { script, wasm, later } = document.querySelector('script[data-wasm]').data
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
 const TASK_MILLIS = 5;
+// The time after which a link is followed whose piece has not come, in milliseconds.
+const HOLD_MILLIS = 5_000;
 // The delays before the module is loaded again, in seconds. After the last one only a change of the network is waited for.
 const RETRY_SECONDS = [1, 2, 4, 8, 15, 30];
 const root = () => document.getElementById('page');
@@ -56,19 +58,37 @@ const timeToRetry = (seconds) =>
     addEventListener('online', resolve, { once: true });
   });
 
-// Loads later.js, which loads the rest of the page when it is needed. Until then, and without it, links are ordinary ones.
-let pieces;
-const showHydrated = async () => {
-  setHydrationState('hydrated');
+// Loads later.js, which loads the rest of the page when it is needed. Without it, links are ordinary ones.
+const loadLater = async () => {
   const address = later.split(' ').find((file) => file.startsWith('/later.js'));
-  for (let attempt = 0; address && !pieces; attempt += 1) {
+  for (let attempt = 0; address; attempt += 1) {
     try {
-      pieces = await import(attempt ? `${address}#again${attempt}` : address);
+      return await import(attempt ? `${address}#again${attempt}` : address);
     } catch {
       await timeToRetry(RETRY_SECONDS[attempt]);
     }
   }
+};
+let loadedLater;
+let isReady = false;
+// A link of a piece that is clicked while the page is hydrated does what it does later; after a while it is followed.
+let heldLink;
+addEventListener('click', (event) => {
+  const link = instance && !isReady && event.target instanceof Element && event.target.closest('a[data-later]');
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  heldLink = link;
+  setTimeout(() => isReady || hydrationState() === 'failed' || location.assign(link.href), HOLD_MILLIS);
+});
+const showHydrated = async () => {
+  setHydrationState('hydrated');
+  const pieces = await loadedLater;
   pieces?.ready(instance, later);
+  isReady = true;
+  // the page may have been rendered anew
+  const link = heldLink && [...root().querySelectorAll('a[data-later]')].find(({ href }) => href === heldLink.href);
+  heldLink = null;
+  link?.click();
 };
 
 // Saves the draft of a page that is not hydrated, unless it was sent.
@@ -208,6 +228,7 @@ const loadAndHydrate = async (attempt) => {
   const imported = import(instanceCount || !attempt ? script : `${script}#again${attempt}`);
   module ??= await compiled;
   const bindings = await imported;
+  loadedLater ??= loadLater();
   if (!instanceCount) {
     instanceCount = 1;
     await bindings.default({ module_or_path: module });

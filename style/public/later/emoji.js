@@ -58,7 +58,7 @@ const rank = (/** @type {Emoji} */ { name, codes, words }, /** @type {string} */
 /** Returns the emoji that fit a search, the best first, then in the order of Unicode. None if nothing is searched. */
 export const find = (/** @type {Group[]} */ groups, /** @type {string} */ search, /** @type {number} */ limit) => {
   const query = fold(search).trim();
-  const terms = query.split(/[\s_]+/).filter(Boolean);
+  const terms = wordsOf(search);
   if (!terms.length) return [];
   const ranked = groups.flatMap(({ emoji }) => emoji).map((each) => ({ each, fit: rank(each, query, terms) }));
   const found = ranked.filter(({ fit }) => fit < 9).sort((one, other) => one.fit - other.fit);
