@@ -114,7 +114,9 @@ check: setup
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	node scripts/import-graph.mjs --check
-	cd end2end && npx tsc --noEmit
+	cd end2end && npx tsc --noEmit && npx tsc --project ../style
+	node --test scripts/
+	node scripts/sizes.mjs
 	scripts/check-deploy.sh
 	cargo deny check bans licenses sources
 	scripts/advisories.sh

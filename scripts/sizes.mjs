@@ -1,4 +1,5 @@
-// Prints what a browser is sent, in kB of brotli, and fails if it is more than the budget (docs/adr/0024, 0035).
+// Prints what a browser is sent, in kB of brotli, and fails if it is more than the budget (docs/adr/0024-the-tools-as-released.md and
+// 0036-what-comes-later-is-modules.md).
 // `sizes.mjs` measures the pieces that come later, from their sources; `sizes.mjs SITE` measures a built site, and with it the
 // first visit to a chat, without the page itself.
 

@@ -1,4 +1,4 @@
-// What the pieces of a page that come later are given, and what they export (docs/adr/0035-…). For the type checker only.
+// What the pieces of a page that come later are given, and what they export (docs/adr/0036-what-comes-later-is-modules.md). For the type checker only.
 
 /** A message, as a piece may know it. */
 export interface Message {

@@ -22,6 +22,7 @@ pub mod message_body;
 pub mod problem_line;
 pub mod reactive_view;
 pub mod retention_notice;
+mod row_link;
 pub mod scroll_anchor;
 pub mod setting_switch;
 pub mod site_counts;

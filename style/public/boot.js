@@ -69,12 +69,13 @@ const loadLater = async () => {
     }
   }
 };
+const PIECES = 'a[data-later], a[data-call]';
 let loadedLater;
 let isReady = false;
 // A link of a piece that is clicked while the page is hydrated does what it does later; after a while it is followed.
 let heldLink;
 addEventListener('click', (event) => {
-  const link = instance && !isReady && event.target instanceof Element && event.target.closest('a[data-later]');
+  const link = instance && !isReady && event.target instanceof Element && event.target.closest(PIECES);
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   heldLink = link;
@@ -86,7 +87,7 @@ const showHydrated = async () => {
   pieces?.ready(instance, later);
   isReady = true;
   // the page may have been rendered anew
-  const link = heldLink && [...root().querySelectorAll('a[data-later]')].find(({ href }) => href === heldLink.href);
+  const link = heldLink && [...root().querySelectorAll(PIECES)].find(({ href }) => href === heldLink.href);
   heldLink = null;
   link?.click();
 };

@@ -21,7 +21,7 @@ use crate::{
         message_body::breakable,
         problem_line::ProblemLine,
         reactive_view::{Show, reactive_view},
-        timeline::roving_tabindex::{ROW_LINK, TAB_STOP},
+        row_link::{ROW_LINK, TAB_STOP},
     },
 };
 

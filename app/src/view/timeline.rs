@@ -1,7 +1,7 @@
 //! The timeline of a chat, oldest event first, scrolled to the newest.
 
 mod paging;
-pub(super) mod roving_tabindex;
+mod roving_tabindex;
 mod unread;
 
 use domain::{Chat, Seq, Timeline};

@@ -6,7 +6,7 @@ use domain::{ChatId, Seq};
 use crate::view::{
     about_dialog::message_address,
     node::{Element, Node},
-    timeline::roving_tabindex::{ROW_LINK, TAB_STOP},
+    row_link::{ROW_LINK, TAB_STOP},
 };
 
 /// An arrow back: reply.

@@ -10,12 +10,10 @@ use leptos::{
     web_sys::{Event, HtmlDivElement, HtmlElement},
 };
 
-use crate::live::Live;
-
-/// The class of the links of a line.
-pub(in crate::view) const ROW_LINK: &str = "row-link";
-/// The class of the link of a line that the arrow keys move to.
-pub(in crate::view) const TAB_STOP: &str = "tab-stop";
+use crate::{
+    live::Live,
+    view::row_link::{ROW_LINK, TAB_STOP},
+};
 
 /// Makes the newest line the tab stop once the page is hydrated.
 pub(super) fn start(live: Live, scroller: NodeRef<Div>) {
