@@ -1,4 +1,4 @@
-// Tests of the pieces that come later (style/public/later), as far as they need no browser: `node --test scripts`.
+// Tests of the pieces that come later (style/public/later), as far as they need no browser: `node --test scripts/later.test.mjs`.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
