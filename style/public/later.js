@@ -176,7 +176,7 @@ const page = {
       dialog.addEventListener('pointerdown', ({ target }) => (isPressed = target === dialog));
       dialog.addEventListener('click', ({ target }) => isPressed && target === dialog && dialog.close());
     }
-    dialog.showModal();
+    if (!dialog.open) dialog.showModal();
     dialog.style.inset = '';
     if (!matchMedia(WIDE).matches) return;
     const [from, box] = [anchor.getBoundingClientRect(), dialog.getBoundingClientRect()];

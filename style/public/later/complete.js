@@ -228,7 +228,7 @@ const replaceNamed = async (/** @type {Page} */ page, /** @type {HTMLTextAreaEle
   if (!named) return false;
   const emoji = /** @type {Emoji} */ (/** @type {unknown} */ (await page.load('emoji')));
   const [found] = emoji.find(await emoji.load(page), named.name, 1);
-  if (!found?.codes.includes(fold(named.name)) || field.value !== value || field.selectionStart !== to) return false;
+  if (!found?.codes.includes(fold(named.name)) || field.value !== value || field.selectionStart !== to || document.activeElement !== field) return false;
   const text = found.hasTones ? emoji.toned(found.emoji, emoji.tone()) : found.emoji;
   emoji.remember(text);
   replace(field, named.from, to, text);

@@ -193,7 +193,8 @@ class Picker {
   search = /** @type {HTMLInputElement} */ (make('input', { type: 'search', 'aria-label': 'Search emoji', placeholder: 'Search emoji', autocomplete: 'off', spellcheck: 'false' }));
   status = make('p', { role: 'status', class: 'emoji-status soft' });
   all = make('div');
-  scroller = make('div', { class: 'emoji-scroller' }, this.found.section, this.recent.section, this.all);
+  // gets the focus on a phone, where the search would open a keyboard over the emoji
+  scroller = make('div', { class: 'emoji-scroller', tabindex: '-1', autofocus: '' }, this.found.section, this.recent.section, this.all);
   about = make('p', { class: 'emoji-about soft', 'aria-hidden': 'true' });
   tones = make('div', { class: 'emoji-tones', role: 'radiogroup', 'aria-label': 'Skin tone' });
   dialog = /** @type {HTMLDialogElement} */ (
@@ -251,7 +252,7 @@ class Picker {
     this.showRecent();
     this.showFound();
     page.show(this.dialog, anchor);
-    this.search.focus();
+    if (matchMedia('(hover: hover)').matches) this.search.focus();
   }
 
   /** Shows the emoji once they are loaded. One group after the other, so that a slow phone can be typed on in between. */
