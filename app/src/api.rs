@@ -279,6 +279,29 @@ pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Reacts to a message with the emoji `on`, or takes the reaction with the emoji `off` back, and redirects to the message.
+///
+/// # Errors
+/// A [`Refusal`] if the text is no emoji, the message does not exist, the user may not react to it, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "react")]
+pub async fn react(
+    chat: String,
+    message: u64,
+    #[server(default)] on: String,
+    #[server(default)] off: String,
+) -> Result<(), Refusal> {
+    let is_on = off.is_empty();
+    let emoji = if is_on { on } else { off };
+    let react = async {
+        let chat = parse_chat(&chat)?;
+        let (message, emoji) = (Seq(message), emoji.trim().to_owned());
+        execute(Draft::React { chat, message, emoji, is_on }).await?;
+        Ok(format!("{}?at={message}", chat_page(chat)))
+    };
+    redirect(&react.await.map_err(Refusal::of(RefusedForm::React { chat, message, emoji }))?);
+    Ok(())
+}
+
 /// Hides the messages of another user from the user, or shows them again, and redirects to a chat.
 ///
 /// # Errors

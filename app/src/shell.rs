@@ -48,6 +48,7 @@ fn title(content: &Content) -> String {
         Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
         Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0),
         Content::Notice(Notice::Refused { .. }) => "Not done · Qchat".to_owned(),
+        Content::Notice(Notice::React { .. }) => "React · Qchat".to_owned(),
         Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
             "Not here · Qchat".to_owned()
         }

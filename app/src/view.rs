@@ -20,6 +20,8 @@ pub mod members;
 pub mod message;
 pub mod message_body;
 pub mod problem_line;
+#[cfg(feature = "ssr")]
+pub mod react_form;
 pub mod reactive_view;
 pub mod retention_notice;
 mod row_link;

@@ -4,6 +4,7 @@ mod actions;
 pub mod delivery;
 pub mod hidden_messages;
 pub mod line;
+pub mod reactions;
 pub mod system_line;
 pub mod time;
 
