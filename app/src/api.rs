@@ -101,6 +101,7 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let draft = match slash::parse(&body)? {
             ComposerInput::Post(body) => Draft::post(chat, client_id, body),
+            ComposerInput::Action(body) => Draft::action(chat, client_id, body),
             ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
         };
         execute(draft).await?;

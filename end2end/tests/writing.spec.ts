@@ -42,8 +42,10 @@ test('an @ completes the names of who is here or has spoken, by keys', async ({ 
   await expect(ana.chat.composer).toBeFocused();
   await ana.chat.composer.press('Enter');
   await expect(ana.chat.composer).toHaveValue('');
-  await expect(bea.page).toHaveTitle(/^\(@1/);
-  await expect(bea.chat.messages.filter({ hasText: 'mentions you' })).toHaveCount(1);
+  const hers = bea.chat.messages.filter({ hasText: 'hello' });
+  await expect(hers).toHaveClass(/to-me/);
+  expect(await hers.locator('.by').evaluate((by) => getComputedStyle(by, '::after').content)).toBe('"mentions you"');
+  await expect(ana.chat.messages.filter({ hasText: 'hello' })).not.toHaveClass(/to-me/);
 });
 
 test('Escape closes the list and keeps the text, a click chooses, and what is written in full is sent by one Enter', async ({ person }) => {
@@ -161,6 +163,32 @@ test('? shows all keys, and its switch silences those that are single characters
   await ana.page.keyboard.press('ArrowRight');
   await expect(ana.chat.row('Tea at five?').react).toBeFocused();
   await expect(ana.page.getByRole('dialog')).toHaveCount(0);
+});
+
+test('the field says what Enter does, and what was sent comes back once', async ({ person }) => {
+  const ana = await person();
+  await ana.startChat({ nickname: 'Ana' });
+  await expect(ana.chat.composer).toHaveAccessibleDescription('Enter sends, Shift+Enter makes a line');
+  await ana.chat.say('Tae at five?');
+  await expect(ana.chat.composer).toHaveValue('');
+  await ana.chat.composer.press('Control+z');
+  await expect(ana.chat.composer).toHaveValue('Tae at five?');
+  await ana.chat.composer.fill('');
+  await ana.chat.composer.press('Control+z');
+  await expect(ana.chat.composer).not.toHaveValue('Tae at five?');
+});
+
+test('/me says what one does', async ({ person }) => {
+  const [ana, bea] = [await person(), await person()];
+  const link = await ana.startChat({ nickname: 'Ana' });
+  await bea.open(link);
+  await ana.chat.say('/me');
+  await expect(ana.chat.alert).toContainText('Write what you do after /me');
+  await ana.chat.say('/me waves');
+  const row = bea.chat.message('waves');
+  await expect(row).toHaveClass(/action/);
+  await expect(row).toContainText('Ana');
+  await expect(row).not.toContainText('/me');
 });
 
 test('an input method has Enter, the arrows and Escape for itself', async ({ person }) => {

@@ -410,20 +410,21 @@ impl LiveChat {
         self.mentioned.update_value(|mentioned| mentioned.add(user, name));
     }
 
-    /// Posts a message: it is shown at once, and sent as soon as possible.
+    /// Posts a message, or with `is_action` what the reader does: it is shown at once, and sent as soon as possible.
     ///
     /// # Errors
     /// [`Problem::TooManyWaiting`] if too many messages wait, or [`Problem::NotConnected`] if the page is not hydrated.
     /// In both cases the text has to stay in the composer.
-    pub fn post(self, body: Body) -> Result<(), Problem> {
+    pub fn post(self, body: Body, is_action: bool) -> Result<(), Problem> {
         let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (transport.client_id(), self.live.server_time());
         let mentions = self.mentioned.with_value(|mentioned| mentioned.of(body.as_str()));
         let mut shown = false;
         self.timeline.update(|timeline| {
             shown = timeline.echo(client_id, body, at);
-            if let Some(mentions) = mentions.filter(|_| shown) {
-                timeline.set_mentions(client_id, mentions);
+            if let Some(pending) = timeline.pending_mut(client_id).filter(|_| shown) {
+                pending.mentions = mentions;
+                pending.is_action = is_action;
             }
         });
         if !shown {
@@ -440,11 +441,11 @@ impl LiveChat {
         Ok(())
     }
 
-    /// Discards an own message that is not stored, and returns its text. `None` if it is stored by now.
-    pub fn discard(self, client_id: ClientId) -> Option<Body> {
-        let mut body = None;
-        self.timeline.update(|timeline| body = timeline.discard(client_id));
-        body
+    /// Discards an own message that is not stored, and returns it. `None` if it is stored by now.
+    pub fn discard(self, client_id: ClientId) -> Option<Pending> {
+        let mut discarded = None;
+        self.timeline.update(|timeline| discarded = timeline.discard(client_id));
+        discarded
     }
 
     /// Retries a message under the same id.

@@ -75,6 +75,11 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     };
     let is_own = me.with_untracked(|me| me.id == author);
     let starts_group = move || line.with(|line| matches!(line, Line::Row(row) if row.starts_group));
+    let is_to_me = move || {
+        let me = me.with(|me| me.id);
+        line.with(|line| line.is_meant_for(me))
+    };
+    let is_action = move || line.with(Line::is_action);
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.content {
@@ -114,7 +119,13 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         }
     };
     view! {
-        <li class="message" class:own=is_own class:first=starts_group>
+        <li
+            class="message"
+            class:own=is_own
+            class:first=starts_group
+            class:to-me=is_to_me
+            class:action=is_action
+        >
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
             <p class="by">
