@@ -32,9 +32,9 @@ pub fn ask(command: String, answered: Function) {
 pub fn message(seq: f64) -> Option<Object> {
     let chat = chat()?;
     let me = chat.live.me.with_untracked(|me| me.id);
-    let (can_post, can_remove) = chat.chat.with_untracked(|chat| {
-        (chat.check_can_post(me).is_ok(), chat.owner == me && chat.guest.is_none())
-    });
+    let (can_post, can_remove) = chat
+        .chat
+        .with_untracked(|chat| (chat.check_can_post(me).is_ok(), chat.owner == me && chat.guest.is_none()));
     chat.timeline.with_untracked(|timeline| {
         let said = timeline.event(seq_of(seq))?.kind.message()?;
         let is_own = said.author == me;
@@ -61,7 +61,11 @@ pub fn people() -> Array {
         if !known.contains(&id) {
             known.push(id);
             let is_here = is_here.into();
-            people.push(&object(&[("id", id.to_string().into()), ("name", name.into()), ("isHere", is_here)]));
+            people.push(&object(&[
+                ("id", id.to_string().into()),
+                ("name", name.into()),
+                ("isHere", is_here),
+            ]));
         }
     };
     chat.roster.with_untracked(|roster| {

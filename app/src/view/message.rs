@@ -119,13 +119,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         }
     };
     view! {
-        <li
-            class="message"
-            class:own=is_own
-            class:first=starts_group
-            class:to-me=is_to_me
-            class:action=is_action
-        >
+        <li class="message" class:own=is_own class:first=starts_group class:to-me=is_to_me class:action=is_action>
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
             <p class="by">

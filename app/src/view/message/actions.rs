@@ -12,8 +12,7 @@ use crate::view::{
 /// An arrow back: reply.
 const REPLY: &str = "M9 7l-5 5 5 5M4 12h9a7 7 0 0 1 7 7";
 /// A face: react.
-const REACT: &str =
-    "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18M8.5 14.5a4.5 4.5 0 0 0 7 0M9 9.5h.01M15 9.5h.01";
+const REACT: &str = "M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18M8.5 14.5a4.5 4.5 0 0 0 7 0M9 9.5h.01M15 9.5h.01";
 /// Three dots: more.
 const MORE: &str = "M5 12h.01M12 12h.01M19 12h.01";
 
