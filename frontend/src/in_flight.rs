@@ -102,7 +102,7 @@ impl InFlight {
         let callback = |waiting| -> Option<AnswerCallback> {
             match waiting {
                 Waiting::Ask(done) => Some(done),
-                Waiting::Piece(done) => Some(Box::new(|answer| {
+                Waiting::Piece(done) => Some(Box::new(move |answer: Result<(), Problem>| {
                     if let Err(problem) = answer {
                         done(Err(problem));
                     }
@@ -121,7 +121,7 @@ mod tests {
         rc::Rc,
     };
 
-    use domain::{Body, id::ID_BYTES};
+    use domain::{Body, UserId, id::ID_BYTES};
 
     use super::*;
 
@@ -130,7 +130,7 @@ mod tests {
         let chat = ChatId::from_bytes([1; ID_BYTES]);
         let client_id = ClientId::from_bytes([2; ID_BYTES]);
         let body = Body::parse("hello").unwrap();
-        let message = Pending { client_id, body, at: Timestamp(1), author: None, problem: None };
+        let message = Pending::new(client_id, body, Timestamp(1), UserId::from_bytes([3; ID_BYTES]));
         let mut in_flight = InFlight::default();
         let Some(ClientFrame::Do { request, .. }) = in_flight.post(chat, &message, Timestamp(1)) else {
             panic!("nothing asked")
