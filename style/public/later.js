@@ -187,7 +187,11 @@ const page = {
   },
   tell: (sentence) => {
     // a region that is there before its text is read by screen readers
-    toast ??= document.body.appendChild(Object.assign(document.createElement('p'), { className: 'toast', role: 'status' }));
+    if (!toast) {
+      toast = Object.assign(document.createElement('p'), { className: 'toast' });
+      toast.setAttribute('role', 'status');
+      document.body.append(toast);
+    }
     clearTimeout(toastTimer);
     toast.textContent = '';
     toastTimer = setTimeout(() => {

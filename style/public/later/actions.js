@@ -114,14 +114,18 @@ const handleKey = (/** @type {KeyboardEvent} */ event) => {
 
 const showMenu = (/** @type {Page} */ page, /** @type {HTMLElement} */ anchor, /** @type {Action[]} */ list) => {
   if (!dialog) {
-    dialog = Object.assign(document.createElement('dialog'), { className: 'menu floating', ariaLabel: 'More' });
+    dialog = Object.assign(document.createElement('dialog'), { className: 'menu floating' });
+    dialog.setAttribute('aria-label', 'More');
     dialog.addEventListener('keydown', handleKey);
     // browsers return the focus only to what had it, and a link that is clicked has it in some of them
     dialog.addEventListener('close', () => origin.isConnected && document.activeElement === document.body && origin.focus({ preventScroll: true }));
   }
-  const menu = Object.assign(document.createElement('div'), { role: 'menu', ariaLabel: 'More' });
+  const menu = document.createElement('div');
+  menu.setAttribute('role', 'menu');
+  menu.setAttribute('aria-label', 'More');
   for (const { name, act, isFinal } of list) {
-    const item = Object.assign(document.createElement('button'), { type: 'button', role: 'menuitem', tabIndex: -1, textContent: name });
+    const item = Object.assign(document.createElement('button'), { type: 'button', tabIndex: -1, textContent: name });
+    item.setAttribute('role', 'menuitem');
     item.classList.toggle('irreversible', !!isFinal);
     item.addEventListener('click', () => {
       dialog?.close();
@@ -157,7 +161,7 @@ export const open = (/** @type {Page} */ page, /** @type {HTMLElement} */ elemen
 export const hold = (/** @type {Page} */ page, /** @type {HTMLElement} */ bar) => {
   const list = actions(page, bar);
   const links = /** @type {HTMLElement[]} */ ([...bar.querySelectorAll('a:not([data-later=actions])')]);
-  const first = links.map((each) => ({ name: each.ariaLabel ?? '', act: () => each.click() }));
+  const first = links.map((each) => ({ name: each.getAttribute('aria-label') ?? '', act: () => each.click() }));
   if (list.length) showMenu(page, bar, [...first, ...list]);
 };
 
