@@ -19,16 +19,18 @@ watch: setup
 	cargo leptos watch
 
 # Builds target/release/qchat, with the site embedded, unless it is newer than all of its sources. `cargo leptos build --release`
-# does the same, but does not reorder the functions of the WASM, and rebuilds the server each time, since it rewrites the site.
+# does the same, but neither reorders the functions of the WASM nor takes the comments out of the scripts, and rebuilds the
+# server each time, since it rewrites the site.
 # The modification time of the binary is set to the start of the build, so that files changed during a build are built next time.
-SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs end2end/package-lock.json \
-	app cluster domain engine frontend server/Cargo.toml server/build.rs server/src style
+SOURCES := .cargo Cargo.toml Cargo.lock Makefile rust-toolchain.toml scripts/setup.sh scripts/order-functions.mjs \
+	scripts/strip-comments.mjs end2end/package-lock.json app cluster domain engine frontend server/Cargo.toml server/build.rs server/src style
 PROGRAM := target/release/qchat
 build: setup
 	@if [ ! -e $(PROGRAM) ] || [ -n "$$(find $(SOURCES) -newer $(PROGRAM) -print -quit)" ]; then \
 		mkdir -p target && touch target/build-began \
 			&& cargo leptos build --release --frontend-only --precompress \
 			&& node scripts/order-functions.mjs target/site \
+			&& node scripts/strip-comments.mjs target/site \
 			&& cargo leptos build --release --server-only \
 			&& touch -r target/build-began $(PROGRAM); \
 	else \
@@ -114,7 +116,9 @@ check: setup
 	RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps --document-private-items
 	RUSTDOCFLAGS="--deny warnings" cargo doc --package frontend --target wasm32-unknown-unknown --no-deps --document-private-items
 	node scripts/import-graph.mjs --check
-	cd end2end && npx tsc --noEmit
+	cd end2end && npx tsc --noEmit && npx tsc --project ../style
+	node --test scripts/later.test.mjs
+	node scripts/sizes.mjs
 	scripts/check-deploy.sh
 	cargo deny check bans licenses sources
 	scripts/advisories.sh

@@ -101,6 +101,7 @@ pub async fn post_message(chat: String, client_id: String, body: String) -> Resu
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let draft = match slash::parse(&body)? {
             ComposerInput::Post(body) => Draft::post(chat, client_id, body),
+            ComposerInput::Action(body) => Draft::action(chat, client_id, body),
             ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
         };
         execute(draft).await?;
@@ -276,6 +277,29 @@ pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
     let chat = parse_chat(&chat)?;
     execute(Command::SetLock { chat, is_locked }).await?;
     redirect(&chat_page(chat));
+    Ok(())
+}
+
+/// Reacts to a message with the emoji `on`, or takes the reaction with the emoji `off` back, and redirects to the message.
+///
+/// # Errors
+/// A [`Refusal`] if the text is no emoji, the message does not exist, the user may not react to it, or nothing can be stored.
+#[server(prefix = "/api", endpoint = "react")]
+pub async fn react(
+    chat: String,
+    message: u64,
+    #[server(default)] on: String,
+    #[server(default)] off: String,
+) -> Result<(), Refusal> {
+    let is_on = off.is_empty();
+    let emoji = if is_on { on } else { off };
+    let react = async {
+        let chat = parse_chat(&chat)?;
+        let (message, emoji) = (Seq(message), emoji.trim().to_owned());
+        execute(Draft::React { chat, message, emoji, is_on }).await?;
+        Ok(format!("{}?at={message}", chat_page(chat)))
+    };
+    redirect(&react.await.map_err(Refusal::of(RefusedForm::React { chat, message, emoji }))?);
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 
 mod chat;
 mod lobby;
+mod mentioned;
 
 use std::sync::Arc;
 

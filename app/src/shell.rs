@@ -29,6 +29,8 @@ pub struct Assets {
     pub wasm: String,
     /// The address of the stylesheet.
     pub style: String,
+    /// The addresses of the files that a live page loads when it needs them, separated by spaces.
+    pub later: String,
 }
 
 /// The content of a document.
@@ -46,6 +48,7 @@ fn title(content: &Content) -> String {
         Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
         Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0),
         Content::Notice(Notice::Refused { .. }) => "Not done · Qchat".to_owned(),
+        Content::Notice(Notice::React { .. }) => "React · Qchat".to_owned(),
         Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
             "Not here · Qchat".to_owned()
         }
@@ -62,13 +65,13 @@ pub fn Shell(
     /// The options of Leptos.
     options: LeptosOptions,
 ) -> impl IntoView {
-    let Assets { boot, script, wasm, style } = assets;
+    let Assets { boot, script, wasm, style, later } = assets;
     let title = title(&content);
     // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
         view! {
             <script nonce=use_nonce()>{HYDRATION_STATE_SCRIPT}</script>
-            <script nonce=use_nonce() data-script=script data-wasm=wasm>
+            <script nonce=use_nonce() data-script=script data-wasm=wasm data-later=later>
                 {PRELOAD_SCRIPT}
             </script>
             <script async nonce=use_nonce() src=boot></script>

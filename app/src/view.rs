@@ -21,8 +21,11 @@ pub mod message;
 pub mod message_body;
 pub mod node;
 pub mod problem_line;
+#[cfg(feature = "ssr")]
+pub mod react_form;
 pub mod reactive_view;
 pub mod retention_notice;
+mod row_link;
 pub mod scroll_anchor;
 pub mod setting_switch;
 pub mod site_counts;

@@ -91,6 +91,17 @@ impl Draft {
     }
 }
 
+impl Draft {
+    /// Creates a draft of a message that says what its author does, posted now.
+    pub fn action(chat: ChatId, client_id: ClientId, body: Body) -> Self {
+        let mut draft = Self::post(chat, client_id, body);
+        if let Self::Say { is_action, .. } = &mut draft {
+            *is_action = true;
+        }
+        draft
+    }
+}
+
 impl DraftText {
     /// Creates the text of a message. Of more than [`MENTIONS_LIMIT`] users the first are mentioned.
     pub fn new(body: Body, mut mentions: Option<Vec<UserId>>) -> Self {

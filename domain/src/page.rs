@@ -33,6 +33,13 @@ pub enum Notice {
     Problem(Problem),
     /// The reader was removed from this chat by its owner, and can still remove their own messages there.
     Removed(ChatId),
+    /// A form to react to a message, for readers without a script.
+    React {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+    },
     /// There is no page at this address.
     Missing,
 }
@@ -142,5 +149,14 @@ pub enum RefusedForm {
         chat: String,
         /// The title as typed.
         title: String,
+    },
+    /// Reacts to a message.
+    React {
+        /// The chat's id as received.
+        chat: String,
+        /// The sequence number of the message.
+        message: u64,
+        /// The emoji as typed.
+        emoji: String,
     },
 }

@@ -161,9 +161,13 @@ pub enum Problem {
         "There is no such command. Write /help for those there are; to begin a message with a slash, write two of them."
     )]
     UnknownSlash,
+    /// `/me` without anything after it.
+    #[error("Write what you do after /me, for example /me waves.")]
+    MeWithoutWords,
     /// `/help`: an answer rather than a problem.
     #[error(
-        "Write /nick and a name to change your nickname. To begin a message with a slash, write two of them."
+        "Write /nick and a name to change your nickname, and /me and what you do to say it. To begin a message with a slash, \
+         write two of them."
     )]
     SlashHelp,
     /// The page has no connection, and the action cannot wait for one.

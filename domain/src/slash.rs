@@ -7,11 +7,13 @@ use crate::{Body, Nickname, Problem};
 pub enum ComposerInput {
     /// A message to post.
     Post(Body),
+    /// `/me WHAT`: a message that says what its author does.
+    Action(Body),
     /// `/nick NAME`: a new nickname.
     Nick(Nickname),
 }
 
-/// Returns how many more characters the message may have, or as `Err` how many too many it has. `None` for a command.
+/// Returns how many more characters the message may have, or as `Err` how many too many it has. `None` for another command.
 pub fn characters_left(line: &str) -> Option<Result<usize, usize>> {
     message_part(line).map(Body::characters_left)
 }
@@ -25,23 +27,38 @@ pub fn counts_as_typing(line: &str) -> bool {
 fn message_part(line: &str) -> Option<&str> {
     match line.strip_prefix('/') {
         None => Some(line),
-        Some(rest) => rest.starts_with('/').then_some(rest),
+        Some(rest) if rest.starts_with('/') => Some(rest),
+        Some(_) => action_part(line),
     }
 }
 
-/// Returns the line to type in order to post a message: a leading slash is doubled.
-pub fn to_line(body: &Body) -> String {
-    let body = body.as_str();
-    if body.starts_with('/') { format!("/{body}") } else { body.to_owned() }
+/// Returns what follows `/me` and white space. `None` for other lines.
+fn action_part(line: &str) -> Option<&str> {
+    let what = line.strip_prefix("/me")?;
+    what.starts_with(char::is_whitespace).then(|| what.trim_start()).filter(|what| !what.is_empty())
 }
 
-/// Parses a line: `/nick NAME` and `/help` are commands, `//` begins a message with a slash, and any other line that
+/// Returns the line to type in order to post a message: one that says what its author does follows `/me`, and of others a
+/// leading slash is doubled.
+pub fn to_line(body: &Body, is_action: bool) -> String {
+    let body = body.as_str();
+    match is_action {
+        true => format!("/me {body}"),
+        false if body.starts_with('/') => format!("/{body}"),
+        false => body.to_owned(),
+    }
+}
+
+/// Parses a line: `/nick NAME`, `/me WHAT` and `/help` are commands, `//` begins a message with a slash, and any other line that
 /// begins with a slash is refused with an explanation instead of being posted.
 ///
 /// # Errors
 /// The [`Problem`] of the message or the nickname if it is not valid; [`Problem::NickWithoutName`] if `/nick` stands
-/// alone, [`Problem::SlashHelp`] for `/help`, [`Problem::UnknownSlash`] for other commands.
+/// alone, [`Problem::MeWithoutWords`] if `/me` does, [`Problem::SlashHelp`] for `/help`, [`Problem::UnknownSlash`] for other commands.
 pub fn parse(line: &str) -> Result<ComposerInput, Problem> {
+    if let Some(what) = action_part(line) {
+        return Body::parse(what).map(ComposerInput::Action);
+    }
     if let Some(body) = message_part(line) {
         return Body::parse(body).map(ComposerInput::Post);
     }
@@ -49,6 +66,7 @@ pub fn parse(line: &str) -> Result<ComposerInput, Problem> {
     match command {
         "/nick" if argument.trim().is_empty() => Err(Problem::NickWithoutName),
         "/nick" => Nickname::parse(argument).map(ComposerInput::Nick),
+        "/me" => Err(Problem::MeWithoutWords),
         "/help" => Err(Problem::SlashHelp),
         _ => Err(Problem::UnknownSlash),
     }
@@ -76,8 +94,25 @@ mod tests {
         assert_eq!(parse("///"), post("//"));
         assert_eq!(parse("//"), post("/"));
         for text in ["/nick Ana", "hello", "// a"] {
-            assert_eq!(parse(&to_line(&Body::parse(text).unwrap())), post(text), "{text}");
+            assert_eq!(parse(&to_line(&Body::parse(text).unwrap(), false)), post(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_somebody_does_follows_a_command() {
+        let waves = Body::parse("waves").unwrap();
+        for line in ["/me waves", "/me  waves ", "/me\nwaves"] {
+            assert_eq!(parse(line), Ok(ComposerInput::Action(waves.clone())), "{line:?}");
+            assert!(counts_as_typing(line));
+        }
+        assert_eq!(parse(&to_line(&waves, true)), Ok(ComposerInput::Action(waves)));
+        assert_eq!(characters_left("/me waves"), characters_left("waves"));
+        for line in ["/me", "/me ", "/me \n"] {
+            assert_eq!(parse(line), Err(Problem::MeWithoutWords), "{line:?}");
+            assert!(!counts_as_typing(line));
+        }
+        assert_eq!(parse("/menu"), Err(Problem::UnknownSlash));
+        assert_eq!(parse("//me waves"), post("/me waves"));
     }
 
     #[test]

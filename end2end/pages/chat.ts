@@ -1,5 +1,6 @@
 import { type Locator, type Page, expect } from '@playwright/test';
 import { Invites } from './invites.ts';
+import { MessageRow } from './message.ts';
 
 export class ChatPage {
   readonly heading: Locator;
@@ -92,13 +93,18 @@ export class ChatPage {
     return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
   }
 
-  /** Opens the dialog with the actions on a message. */
+  /** Returns the message with this text, and what can be done with it. */
+  row(text: string): MessageRow {
+    return new MessageRow(this.page, this.message(text));
+  }
+
+  /** Opens the dialog with the details of a message. */
   async aboutMessage(text: string): Promise<void> {
-    await this.message(text).hover();
-    const name = 'About this message';
-    const line = this.message(text);
-    // Without JavaScript it is a link.
-    await line.getByRole('button', { name }).or(line.getByRole('link', { name })).click();
+    const row = this.row(text);
+    await row.openMore();
+    // Without JavaScript, "More" is a link to a page with the dialog.
+    await row.menu.or(this.about).waitFor();
+    if (await row.menu.isVisible()) await row.menu.getByRole('menuitem', { name: /^About / }).click();
     await expect(this.about).toBeVisible();
   }
 

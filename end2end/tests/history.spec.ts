@@ -39,7 +39,7 @@ test('messages that come before and after while a page is requested move nothing
   });
   await bea.open(link);
   const read = bea.chat.message('line 80');
-  await read.getByRole('button', { name: 'About this message' }).focus();
+  await bea.chat.row('line 80').reply.focus();
   const element = await read.elementHandle();
   await expect.poll(() => held.length).toBe(1);
   const top = () => read.evaluate((row) => row.getBoundingClientRect().top);
@@ -50,9 +50,9 @@ test('messages that come before and after while a page is requested move nothing
   await expect(bea.chat.message('line 60')).toBeAttached();
   expect(Math.abs((await top()) - before)).toBeLessThanOrEqual(1);
   expect(await read.evaluate((row, before) => row === before, element)).toBe(true);
-  await expect(read.getByRole('button', { name: 'About this message' })).toBeFocused();
+  await expect(bea.chat.row('line 80').reply).toBeFocused();
   await bea.page.keyboard.press('ArrowUp');
-  await expect(bea.chat.message('line 79').getByRole('button', { name: 'About this message' })).toBeFocused();
+  await expect(bea.chat.row('line 79').reply).toBeFocused();
 });
 
 test('earlier messages are a link away without JavaScript', async ({ person }) => {

@@ -82,7 +82,7 @@ test('a page is hydrated in many tasks, and is whole then', async ({ person }) =
   // The invites, the header, the conversation, the members, the timeline, the composer, two members, and four of seven lines.
   for (let piece = 1; piece <= 12; piece++) await runNextTask(bea.page);
   // Once hydrated, these are buttons.
-  await expect(bea.chat.log.getByRole('link', { name: 'About this message' })).toHaveCount(5);
+  await expect(bea.chat.log.getByRole('link', { name: 'More', exact: true })).toHaveCount(5);
   await resumeTasks(bea.page);
   await bea.chat.isConnected();
 

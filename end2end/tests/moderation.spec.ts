@@ -163,23 +163,29 @@ test('the keyboard is enough to find any message and act on it', async ({ person
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });
   for (const text of ['one', 'two', 'three']) await ana.chat.say(text);
-  const link = (text: string) => ana.chat.message(text).getByRole('button', { name: 'About this message' });
-  await expect(link('three')).toBeVisible();
+  const one = ana.chat.row('one');
+  await expect(ana.chat.row('three').reply).toBeVisible();
   await ana.chat.log.focus();
   await ana.page.keyboard.press('Tab');
-  await expect(link('three')).toBeFocused();
+  await expect(ana.chat.row('three').reply).toBeFocused();
   await ana.page.keyboard.press('ArrowUp');
   await ana.page.keyboard.press('ArrowUp');
-  await expect(link('one')).toBeFocused();
-  await ana.page.keyboard.press('Enter');
-  await expect(ana.chat.about).toBeVisible();
-  await ana.page.keyboard.press('Escape');
-  await expect(link('one')).toBeFocused();
-  await ana.page.keyboard.press('Space');
-  await expect(ana.chat.about).toBeVisible();
-  await ana.chat.act('Close').press('Space');
-  await expect(ana.chat.about).toHaveCount(0);
-  await expect(link('one')).toBeFocused();
+  await expect(one.reply).toBeFocused();
+  await ana.page.keyboard.press('ArrowRight');
+  await ana.page.keyboard.press('ArrowRight');
+  await expect(one.more).toBeFocused();
+  for (const [open, close] of [['Enter', 'Escape'], ['Space', 'Space']] as const) {
+    await ana.page.keyboard.press(open);
+    await expect(one.menu).toBeVisible();
+    await ana.page.keyboard.press('a');
+    await expect(one.item('About your message')).toBeFocused();
+    await ana.page.keyboard.press('Enter');
+    await expect(ana.chat.about).toBeVisible();
+    if (close === 'Space') await ana.chat.act('Close').press(close);
+    else await ana.page.keyboard.press(close);
+    await expect(ana.chat.about).toHaveCount(0);
+    await expect(one.more).toBeFocused();
+  }
   await ana.page.keyboard.press('Tab');
   await expect(ana.chat.composer).toBeFocused();
 });
@@ -190,7 +196,7 @@ test('a dialog that opens as another closes stays, and a message removed meanwhi
   const bea = await person();
   await bea.open(link);
   await ana.chat.say('a secret');
-  await bea.chat.aboutMessage('a secret');
+  await bea.chat.aboutMember('Ana');
   // The focus is back on the link at once, but the browser fires the close event later.
   await bea.chat.about.evaluate(async (dialog: HTMLDialogElement) => {
     const told = new Promise((tell) => dialog.addEventListener('close', tell, { once: true }));
@@ -199,6 +205,9 @@ test('a dialog that opens as another closes stays, and a message removed meanwhi
     await told;
     await new Promise(requestAnimationFrame);
   });
+  await expect(bea.chat.about).toContainText('Ana');
+  await bea.page.keyboard.press('Escape');
+  await bea.chat.aboutMessage('a secret');
   await expect(bea.chat.about).toContainText('a secret');
   await ana.chat.aboutMessage('a secret');
   await ana.chat.act('Remove message').click();

@@ -6,6 +6,7 @@ mod connection;
 mod hydration_runner;
 mod in_flight;
 mod json;
+pub mod later;
 mod polling;
 mod socket;
 mod storage;

@@ -17,6 +17,7 @@ use leptos::prelude::*;
 
 use crate::{
     browser::{self, Reply, Timer},
+    in_flight::PieceCallback,
     json,
 };
 
@@ -182,7 +183,20 @@ impl Polling {
         });
     }
 
+    /// Sends a command that a piece of the page asks for, in JSON, and then requests the page.
+    pub(crate) fn ask_json(self: &Rc<Self>, command: String, done: PieceCallback) {
+        let polling = Rc::clone(self);
+        self.send_text(Some(command), move |outcome| {
+            polling.poll();
+            done(outcome);
+        });
+    }
+
     fn send(&self, ask: &ClientCommand, done: impl FnOnce(Result<Seq, Problem>) + 'static) {
+        self.send_text(json::text(ask), done);
+    }
+
+    fn send_text(&self, command: Option<String>, done: impl FnOnce(Result<Seq, Problem>) + 'static) {
         let reply = move |reply: Option<Reply>| {
             let answer = reply.and_then(|reply| json::parse::<ServerFrame>(&reply.text));
             done(match answer {
@@ -193,7 +207,7 @@ impl Polling {
         };
         // The cookie may have changed, and be that of another user by now.
         let by = self.page.live().me.with_untracked(|me| me.id);
-        browser::request(&format!("{ASK_ADDRESS}?by={by}"), json::text(ask), TIMEOUT, Box::new(reply));
+        browser::request(&format!("{ASK_ADDRESS}?by={by}"), command, TIMEOUT, Box::new(reply));
     }
 }
 

@@ -21,7 +21,7 @@ use web_sys::{BeforeUnloadEvent, CloseEvent, Event, EventTarget, MessageEvent, W
 use crate::{
     browser::{self, Reply, Timer},
     connection::{ConnectionState, Environment, Input, Output, Repair},
-    in_flight::{InFlight, Waiting},
+    in_flight::{InFlight, PieceCallback, Waiting},
     json,
     polling::{self, Polling},
     storage,
@@ -44,7 +44,7 @@ const TOO_MANY_REQUESTS: u16 = 429;
 const NORMAL_CLOSE: u16 = 1000;
 
 thread_local! {
-    /// The client of this instance, for [`close`].
+    /// The client of this instance.
     static OPEN: RefCell<Weak<Client>> = const { RefCell::new(Weak::new()) };
 }
 
@@ -53,6 +53,25 @@ pub(crate) fn close() {
     if let Some(client) = OPEN.with(|open| open.borrow().upgrade()) {
         client.on(Input::GiveUp);
     }
+}
+
+/// Returns the page that this instance keeps connected. `None` before it is connected, and once this instance is stopped.
+pub(crate) fn page() -> Option<LivePage> {
+    client().map(|client| client.page)
+}
+
+/// Sends a command that a piece of the page asks for, in JSON. It is not queued: `done` is called with
+/// [`Problem::NotConnected`] if there is no connection, and with [`Problem::AnswerLost`] if the connection is lost before the
+/// answer.
+pub(crate) fn ask_json(command: String, done: PieceCallback) {
+    match client() {
+        Some(client) => client.ask_json(command, done),
+        None => done(Err(Problem::NotConnected)),
+    }
+}
+
+fn client() -> Option<Rc<Client>> {
+    OPEN.with(|open| open.borrow().upgrade()).filter(|_| !browser::is_stopped())
 }
 
 /// The socket of a live page. May only be used in the browser's main thread, which is the only one.
@@ -522,14 +541,35 @@ impl Client {
         }
     }
 
+    fn ask_json(self: &Rc<Self>, command: String, done: PieceCallback) {
+        if self.polling.is_on() {
+            return self.polling.ask_json(command, done);
+        }
+        let is_open = self.state.borrow().is_open();
+        let text = match self.socket.borrow_mut().as_mut().filter(|_| is_open) {
+            Some(open) => Ok(open.in_flight.ask_json(&command, done)),
+            None => Err(done),
+        };
+        match text {
+            Ok(Some(text)) => self.send_text(&text),
+            Ok(None) => {}
+            Err(done) => done(Err(Problem::NotConnected)),
+        }
+    }
+
     fn send(self: &Rc<Self>, frame: &ClientFrame) {
+        if let Some(text) = json::text(frame) {
+            self.send_text(&text);
+        }
+    }
+
+    fn send_text(self: &Rc<Self>, text: &str) {
         if !self.state.borrow().is_open() {
             return;
         }
-        let Some(text) = json::text(frame) else { return };
         if let Some(open) = self.socket.borrow().as_ref() {
             // A frame that cannot be sent now is sent again after the reconnect that follows.
-            let _ = open.socket.send_with_str(&text);
+            let _ = open.socket.send_with_str(text);
         }
         self.on(Input::Sent);
     }
@@ -550,6 +590,7 @@ impl Client {
                     }
                 }
                 Some(Waiting::Ask(done)) => done(Ok(())),
+                Some(Waiting::Piece(done)) => done(Ok(seq)),
                 None => {}
             },
             ServerFrame::Refused { request: Some(request), problem, .. } => {
@@ -566,6 +607,7 @@ impl Client {
                         }
                     }
                     (Some(Waiting::Ask(done)), problem) => done(Err(problem)),
+                    (Some(Waiting::Piece(done)), problem) => done(Err(problem)),
                     (None, _) => {}
                 }
             }

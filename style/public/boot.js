@@ -3,11 +3,13 @@
 // Uses two inline scripts in the head of every live page, both in app/src/shell: the addresses that the element of preload.js
 // has, and the functions of hydration_state.js.
 (() => {
-const { script, wasm } = document.querySelector('script[data-wasm]').dataset;
+const { script, wasm, later } = document.querySelector('script[data-wasm]').dataset;
 // The longest wait for the first paint, in milliseconds; some browsers do not report it.
 const PAINT_MILLIS = 300;
 // The length of a hydration task, in milliseconds, unless one piece takes longer.
 const TASK_MILLIS = 5;
+// The time after which a link is followed whose piece has not come, in milliseconds.
+const HOLD_MILLIS = 5_000;
 // The delays before the module is loaded again, in seconds. After the last one only a change of the network is waited for.
 const RETRY_SECONDS = [1, 2, 4, 8, 15, 30];
 const root = () => document.getElementById('page');
@@ -47,6 +49,47 @@ const saveInput = () => {
       if (selection) field.setSelectionRange(...selection);
     }
   };
+};
+
+// The time to load again what could not be loaded: after these seconds, or once the network has changed.
+const timeToRetry = (seconds) =>
+  new Promise((resolve) => {
+    if (seconds) setTimeout(resolve, seconds * 1_000);
+    addEventListener('online', resolve, { once: true });
+  });
+
+// Loads later.js, which loads the rest of the page when it is needed. Without it, links are ordinary ones.
+const loadLater = async () => {
+  const address = later.split(' ').find((file) => file.startsWith('/later.js'));
+  for (let attempt = 0; address; attempt += 1) {
+    try {
+      return await import(attempt ? `${address}#again${attempt}` : address);
+    } catch {
+      await timeToRetry(RETRY_SECONDS[attempt]);
+    }
+  }
+};
+const PIECES = 'a[data-later], a[data-call]';
+let loadedLater;
+let isReady = false;
+// A link of a piece that is clicked while the page is hydrated does what it does later; after a while it is followed.
+let heldLink;
+addEventListener('click', (event) => {
+  const link = instance && !isReady && event.target instanceof Element && event.target.closest(PIECES);
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  heldLink = link;
+  setTimeout(() => isReady || hydrationState() === 'failed' || location.assign(link.href), HOLD_MILLIS);
+});
+const showHydrated = async () => {
+  setHydrationState('hydrated');
+  const pieces = await loadedLater;
+  pieces?.ready(instance, later);
+  isReady = true;
+  // the page may have been rendered anew
+  const link = heldLink && [...root().querySelectorAll(PIECES)].find(({ href }) => href === heldLink.href);
+  heldLink = null;
+  link?.click();
 };
 
 // Saves the draft of a page that is not hydrated, unless it was sent.
@@ -199,6 +242,7 @@ const loadAndHydrate = async (attempt) => {
   const imported = import(instanceCount || !attempt ? script : `${script}#again${attempt}`);
   module ??= await compiled;
   const bindings = await imported;
+  loadedLater ??= loadLater();
   if (!instanceCount) {
     instanceCount = 1;
     await bindings.default({ module_or_path: module });
@@ -206,7 +250,7 @@ const loadAndHydrate = async (attempt) => {
   }
   const isHydrated = isUnchanged() && (await hydrate().catch(() => false)) && !(await hasFailedByNow());
   if (!isHydrated) await render();
-  setHydrationState('hydrated');
+  showHydrated();
 };
 
 // Replaces a page that cannot be hydrated by one as the server renders it, without event listeners.
@@ -231,7 +275,7 @@ const handleFailure = ({ error, reason }) => {
   failureTimes = [...failureTimes.filter((time) => performance.now() - time < 60_000), performance.now()];
   setHydrationState('loading');
   const rendered = failureTimes.length > 3 ? Promise.reject() : render();
-  rendered.then(() => setHydrationState('hydrated')).catch(() => giveUp('Something on this page failed.'));
+  rendered.then(() => void showHydrated()).catch(() => giveUp('Something on this page failed.'));
 };
 addEventListener('error', handleFailure);
 addEventListener('unhandledrejection', handleFailure);
@@ -261,10 +305,7 @@ const domContentLoaded = () =>
       const seconds = RETRY_SECONDS[attempt];
       if (seconds) showSlow();
       else setHydrationState('failed', 'Not live', `${reason} ${formsWork}`);
-      await new Promise((resolve) => {
-        if (seconds) setTimeout(resolve, seconds * 1_000);
-        addEventListener('online', resolve, { once: true });
-      });
+      await timeToRetry(seconds);
     }
   }
 })();

@@ -10,7 +10,7 @@ use domain::{
 };
 use leptos::prelude::*;
 
-use super::{Connection, FrameAction, Live, Transport};
+use super::{Connection, FrameAction, Live, Transport, mentioned::Mentioned};
 
 /// The minimum interval between two typing signals, in milliseconds.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;
@@ -38,6 +38,8 @@ pub struct LiveChat {
     /// How often the timeline was replaced by another part of the history at the reader's request.
     pub replacement_count: RwSignal<usize>,
     reading: RwSignal<Reading>,
+    /// Whom the message being written mentions, of those who were chosen from a list.
+    mentioned: StoredValue<Mentioned>,
     /// When the last typing signal was sent, in milliseconds of uptime. `None` if the next keystroke sends one.
     typed_at: StoredValue<Option<u64>>,
 }
@@ -78,6 +80,7 @@ impl LiveChat {
             about: RwSignal::new(about),
             replacement_count: RwSignal::new(0),
             reading: RwSignal::new(Reading::default()),
+            mentioned: StoredValue::new(Mentioned::default()),
             typed_at: StoredValue::new(None),
         }
     }
@@ -402,19 +405,32 @@ impl LiveChat {
         asked
     }
 
-    /// Posts a message: it is shown at once, and sent as soon as possible.
+    /// Remembers that `@` and this name, in the message being written, mean this user.
+    pub fn mention(self, user: UserId, name: &str) {
+        self.mentioned.update_value(|mentioned| mentioned.add(user, name));
+    }
+
+    /// Posts a message, or with `is_action` what the reader does: it is shown at once, and sent as soon as possible.
     ///
     /// # Errors
     /// [`Problem::TooManyWaiting`] if too many messages wait, or [`Problem::NotConnected`] if the page is not hydrated.
     /// In both cases the text has to stay in the composer.
-    pub fn post(self, body: Body) -> Result<(), Problem> {
+    pub fn post(self, body: Body, is_action: bool) -> Result<(), Problem> {
         let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (transport.client_id(), self.live.server_time());
+        let mentions = self.mentioned.with_value(|mentioned| mentioned.of(body.as_str()));
         let mut shown = false;
-        self.timeline.update(|timeline| shown = timeline.echo(client_id, body, at));
+        self.timeline.update(|timeline| {
+            shown = timeline.echo(client_id, body, at);
+            if let Some(pending) = timeline.pending_mut(client_id).filter(|_| shown) {
+                pending.mentions = mentions;
+                pending.is_action = is_action;
+            }
+        });
         if !shown {
             return Err(Problem::TooManyWaiting);
         }
+        self.mentioned.set_value(Mentioned::default());
         self.posted_count.update(|count| *count += 1);
         // The next keystroke sends a typing signal at once.
         self.typed_at.set_value(None);
@@ -425,11 +441,11 @@ impl LiveChat {
         Ok(())
     }
 
-    /// Discards an own message that is not stored, and returns its text. `None` if it is stored by now.
-    pub fn discard(self, client_id: ClientId) -> Option<Body> {
-        let mut body = None;
-        self.timeline.update(|timeline| body = timeline.discard(client_id));
-        body
+    /// Discards an own message that is not stored, and returns it. `None` if it is stored by now.
+    pub fn discard(self, client_id: ClientId) -> Option<Pending> {
+        let mut discarded = None;
+        self.timeline.update(|timeline| discarded = timeline.discard(client_id));
+        discarded
     }
 
     /// Retries a message under the same id.

@@ -2,14 +2,16 @@
 //! ordinary ones.
 
 use domain::{
-    ChatId, Problem,
+    ChatId, Problem, Seq,
     page::{Notice, RefusedForm},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
-    view::{ended_notice::RemoveOwnForm, icon, start_form::StartForm, wordmark::Wordmark},
+    view::{
+        ended_notice::RemoveOwnForm, icon, react_form::ReactForms, start_form::StartForm, wordmark::Wordmark,
+    },
 };
 
 /// A page with a single notice.
@@ -22,6 +24,7 @@ pub fn NoticePage(
         Notice::Refused { problem, form } => view! { <RefusedPage problem form /> }.into_any(),
         Notice::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),
         Notice::Removed(chat) => view! { <RemovedPage chat /> }.into_any(),
+        Notice::React { chat, message } => view! { <ReactPage chat message /> }.into_any(),
         Notice::Missing => view! { <MissingPage /> }.into_any(),
     }
 }
@@ -102,6 +105,21 @@ fn RemovedPage(
     }
 }
 
+/// The page on which a reader without a script reacts to a message.
+#[component]
+fn ReactPage(
+    /// The chat that the message is in.
+    chat: ChatId,
+    /// The sequence number of the message.
+    message: Seq,
+) -> impl IntoView {
+    view! {
+        <NoticeCard heading="React" sentence="Choose an emoji, or write another one.".to_owned()>
+            <ReactForms chat=chat.to_string() message=message.0 />
+        </NoticeCard>
+    }
+}
+
 /// A refused form with everything that was typed, to be corrected and submitted again.
 #[component]
 fn RefusedPage(
@@ -146,6 +164,12 @@ fn RefusedPage(
         RefusedForm::EditTitle { chat, title } => view! {
             <NoticeCard heading="Not changed" sentence=problem.to_string() is_refusal=true>
                 <NameForm action=EditTitle::PATH chat label="Chat title" name="title" value=title />
+            </NoticeCard>
+        }
+        .into_any(),
+        RefusedForm::React { chat, message, emoji } => view! {
+            <NoticeCard heading="Not done" sentence=problem.to_string() is_refusal=true>
+                <ReactForms chat message emoji />
             </NoticeCard>
         }
         .into_any(),

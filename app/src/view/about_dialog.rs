@@ -21,11 +21,12 @@ use crate::{
         message_body::breakable,
         problem_line::ProblemLine,
         reactive_view::{Show, reactive_view},
+        row_link::{ROW_LINK, TAB_STOP},
     },
 };
 
-/// The class of the links to details, which the timeline uses for keyboard navigation.
-pub const ABOUT_LINK: &str = "about-link";
+/// The class of the links to details.
+const ABOUT_LINK: &str = "about-link";
 
 /// The role of the links once the page is hydrated, and what they open.
 const BUTTON: &str = "button";
@@ -77,9 +78,11 @@ pub fn AboutLink(
     // Without a script it is an ordinary link. Links that the server rendered get their role from `AboutView`.
     let is_hydrated = live.is_hydrated.get_untracked();
     let tabindex = (one_of_many && is_hydrated).then_some("-1");
+    let class =
+        if one_of_many { format!("{ABOUT_LINK} {ROW_LINK} {TAB_STOP}") } else { ABOUT_LINK.to_owned() };
     view! {
         <a
-            class=ABOUT_LINK
+            class=class
             role=is_hydrated.then_some(BUTTON)
             href=address
             aria-label=label.clone()

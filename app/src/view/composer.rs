@@ -41,6 +41,9 @@ pub fn focus(field: NodeRef<Textarea>, text: Option<String>) {
     let _ = field.focus();
 }
 
+/// The id of the line that says what Enter does.
+const HINT_ID: &str = "composer-hint";
+
 /// The composer of a chat page.
 #[component]
 pub fn Composer() -> impl IntoView {
@@ -58,6 +61,11 @@ pub fn Composer() -> impl IntoView {
         if event.key() == "Enter" && !event.shift_key() && !is_composing(&event) {
             event.prevent_default();
             draft.submit();
+        }
+        // The browser has nothing to undo in a field that was emptied by sending.
+        let is_undo = (event.ctrl_key() || event.meta_key()) && !event.shift_key() && event.key() == "z";
+        if is_undo && draft.bring_back() {
+            event.prevent_default();
         }
     };
     view! {
@@ -83,6 +91,7 @@ pub fn Composer() -> impl IntoView {
                     aria-label="Message"
                     placeholder=move || { if is_locked() { "Only the owner can write" } else { "Write a message" } }
                     enterkeyhint="send"
+                    aria-describedby=HINT_ID
                     autocomplete="off"
                     dir="auto"
                     required
@@ -96,6 +105,9 @@ pub fn Composer() -> impl IntoView {
                 </span>
                 <button class="send">{icon::send()} <span class="hidden">"Send"</span></button>
             </div>
+            <p id=HINT_ID class="soft hint">
+                "Enter sends, Shift+Enter makes a line"
+            </p>
             <noscript>
                 <p class="soft below">
                     "Without JavaScript, new messages appear when you load the page again. " <a href="">"Load again"</a>

@@ -1,19 +1,21 @@
 //! A line of the timeline, most of which are messages.
 
+mod actions;
 pub mod delivery;
 pub mod hidden_messages;
 pub mod line;
+pub mod reactions;
 pub mod system_line;
 pub mod time;
 
 use domain::{
-    MessageContent, RemovedBy, User, link,
-    page::About,
+    MessageContent, RemovedBy,
     timeline::{Delivery, Row, RowContent, author_of},
 };
 use leptos::prelude::*;
 
 use self::{
+    actions::actions,
     delivery::DeliveryView,
     hidden_messages::HiddenMessagesView,
     line::Line,
@@ -23,9 +25,9 @@ use self::{
 use crate::{
     live::{Live, LiveChat},
     view::{
-        about_dialog::{AboutLink, message_address},
         avatar::Avatar,
         message_body::body_view,
+        node::StaticView,
         reactive_view::{reactive_text, reactive_view, static_text},
     },
 };
@@ -73,6 +75,11 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     };
     let is_own = me.with_untracked(|me| me.id == author);
     let starts_group = move || line.with(|line| matches!(line, Line::Row(row) if row.starts_group));
+    let is_to_me = move || {
+        let me = me.with(|me| me.id);
+        line.with(|line| line.is_meant_for(me))
+    };
+    let is_action = move || line.with(Line::is_action);
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.content {
@@ -95,20 +102,24 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         });
         view! { <DeliveryView client_id delivery /> }
     });
-    let about = Callback::new(move |()| {
-        line.with_untracked(|line| {
-            let message = line.message()?;
-            let Delivery::Stored(place) = message.delivery else { return None };
-            let person = User { id: author, nickname: message.nickname?.clone() };
-            Some(About { person, message: Some(place) })
-        })
-    });
-    let address = match first.delivery {
-        Delivery::Stored(place) => message_address(chat.chat_id(), place),
-        Delivery::Waits(_) => String::new(),
+    let chat_id = chat.chat_id();
+    let actions = match first.delivery {
+        Delivery::Stored(place) => {
+            StaticView(actions(chat_id, place, chat.live.is_hydrated.get_untracked())).into_any()
+        }
+        Delivery::Waits(_) => {
+            let place = Memo::new(move |_| {
+                line.with(|line| match line.message()?.delivery {
+                    Delivery::Stored(place) => Some(place),
+                    Delivery::Waits(_) => None,
+                })
+            });
+            let view = move || place.get().map(|place| StaticView(actions(chat_id, place, true))).into_any();
+            reactive_view(view).into_any()
+        }
     };
     view! {
-        <li class="message" class:own=is_own class:first=starts_group>
+        <li class="message" class:own=is_own class:first=starts_group class:to-me=is_to_me class:action=is_action>
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
             <p class="by">
@@ -120,7 +131,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
             </p>
             {reactive_view(body)}
             {delivery}
-            <AboutLink address label="About this message" about one_of_many=true />
+            {actions}
         </li>
     }
     .into_any()

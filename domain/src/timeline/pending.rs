@@ -103,10 +103,10 @@ impl Timeline {
         }
     }
 
-    /// Discards an own message that is not stored and returns its text. `None` if it is stored by now.
-    pub fn discard(&mut self, client_id: ClientId) -> Option<Body> {
+    /// Discards an own message that is not stored and returns it. `None` if it is stored by now.
+    pub fn discard(&mut self, client_id: ClientId) -> Option<Pending> {
         let place = self.pending.iter().position(|pending| pending.client_id == client_id)?;
-        Some(self.pending.remove(place).body)
+        Some(self.pending.remove(place))
     }
 
     pub(super) fn drop_stored(&mut self) {
@@ -121,6 +121,11 @@ impl Timeline {
             self.pending.push(Pending::new(client_id, body, at, self.me));
         }
         is_accepted
+    }
+
+    /// Returns an own message that waits, to add what belongs to it. `None` if it does not wait any more.
+    pub fn pending_mut(&mut self, client_id: ClientId) -> Option<&mut Pending> {
+        self.pending.iter_mut().find(|pending| pending.client_id == client_id)
     }
 
     /// Returns the own messages that are not stored yet, oldest first.

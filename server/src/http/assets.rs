@@ -30,6 +30,10 @@ const FOR_AN_HOUR: &str = "public, max-age=3600";
 /// clients that ask for that version.
 const NEVER: &str = "no-store";
 
+/// The files that a live page loads when it needs them: those of a folder, the script that loads these, and what they load.
+const LATER_FOLDER: &str = "later/";
+const LATER_FILES: [&str; 2] = ["later.js", "emoji.txt"];
+
 /// The supported encodings, best first, with the extensions that cargo-leptos gives the compressed files.
 const ENCODINGS: [(&str, &str); 2] = [("br", ".br"), ("gzip", ".gz")];
 
@@ -51,7 +55,21 @@ pub fn assets() -> Assets {
         script: address("pkg/qchat.js"),
         wasm: address("pkg/qchat.wasm"),
         style: address("pkg/qchat.css"),
+        later: later(Site::iter()).iter().map(|file| address(file)).collect::<Vec<_>>().join(" "),
     }
+}
+
+/// Returns those of these files that a live page loads when it needs them, in alphabetical order. Their compressed forms are
+/// no files of their own.
+fn later(files: impl Iterator<Item = Cow<'static, str>>) -> Vec<Cow<'static, str>> {
+    let is_piece = |file: &Cow<'static, str>| {
+        let file: &str = file.as_ref();
+        let is_compressed = ENCODINGS.iter().any(|(_, ending)| file.ends_with(ending));
+        !is_compressed && (file.starts_with(LATER_FOLDER) || LATER_FILES.contains(&file))
+    };
+    let mut pieces: Vec<_> = files.filter(is_piece).collect();
+    pieces.sort_unstable();
+    pieces
 }
 
 /// Whether the site is there: false in a server that was built without it.
@@ -145,7 +163,25 @@ fn version(file: &EmbeddedFile) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{FOR_AN_HOUR, FOR_GOOD, NEVER, header_accepts, keep};
+    use super::{FOR_AN_HOUR, FOR_GOOD, NEVER, header_accepts, keep, later};
+
+    #[test]
+    fn a_page_is_told_of_what_comes_later_and_of_nothing_else() {
+        let files = [
+            "pkg/qchat.js",
+            "robots.txt",
+            "boot.js",
+            "later/keys.js",
+            "later/keys.js.br",
+            "later.js",
+            "later.js.gz",
+            "emoji.txt",
+            "emoji.txt.br",
+            "later/later.css",
+        ];
+        let pieces = later(files.into_iter().map(Into::into));
+        assert_eq!(pieces, ["emoji.txt", "later.js", "later/keys.js", "later/later.css"]);
+    }
 
     #[test]
     fn only_what_an_address_says_is_kept_for_good_and_what_it_does_not_say_never() {

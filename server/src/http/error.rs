@@ -22,6 +22,7 @@ const fn status(problem: Problem) -> u16 {
         | Problem::MessageNotPlain
         | Problem::FilterTooLong
         | Problem::NickWithoutName
+        | Problem::MeWithoutWords
         | Problem::UnknownSlash
         | Problem::SlashHelp
         | Problem::OnlyOthers

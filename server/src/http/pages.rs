@@ -63,16 +63,18 @@ pub async fn home(
     visitor.answer(&state, answer)
 }
 
-/// The query of a chat's page: the part of its history to show, and the message or user to show details of.
-#[derive(Deserialize)]
+/// The query of a chat's page: the part of its history to show, the message or user to show details of, and the message to
+/// react to.
+#[derive(Deserialize, Default)]
 pub struct Part {
     before: Option<Seq>,
     message: Option<Seq>,
     person: Option<UserId>,
+    react: Option<Seq>,
 }
 
 /// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?message={seq}` or `?person={id}` for
-/// details and actions about a message or a user.
+/// details and actions about a message or a user, and with `?react={seq}` for a form to react to a message.
 pub async fn chat(
     State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
@@ -90,7 +92,7 @@ pub async fn chat(
         Err(problem) => return refuse(&state, &request, problem),
     };
     // an invalid query shows the newest page
-    let part = part.map_or(Part { before: None, message: None, person: None }, |Query(part)| part);
+    let part = part.map_or_else(|_| Part::default(), |Query(part)| part);
     let answer = match id.parse() {
         Ok(chat) => show(&state, &visitor, chat, part).await,
         Err(_) => Err(Problem::UnknownChat),
@@ -103,7 +105,7 @@ async fn show(
     state: &Arc<AppState>,
     visitor: &Visitor,
     chat: ChatId,
-    Part { before, message, person }: Part,
+    Part { before, message, person, react }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
     let chat_view = match state.engine.chat_view(chat, visitor.user) {
@@ -117,6 +119,11 @@ async fn show(
     if visitor.wants_data {
         let page = state.engine.chat_page(chat_view, before, about)?;
         return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
+    }
+    if let Some(message) = react {
+        let mut answer = state.renderer.answer_notice(Notice::React { chat, message });
+        answer.headers_mut().insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
+        return Ok(answer);
     }
     let robots = robots(&chat_view, before.is_none() && about.is_none());
     // a position after the newest event gives the newest page, whatever its number

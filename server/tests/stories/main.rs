@@ -16,6 +16,7 @@ mod ending;
 mod forms;
 mod invites;
 mod jitter;
+mod later;
 mod lifetimes;
 mod limits;
 mod live;

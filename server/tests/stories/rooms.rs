@@ -111,6 +111,7 @@ async fn slashes_mean_the_same_in_a_form() {
     for (line, sentence) in [
         ("/nick", "write /nick and the name, for example"),
         ("/dance", "There is no such command."),
+        ("/me", "Write what you do after /me"),
         ("/help", "Write /nick and a name"),
     ] {
         let answer = submit(line).await;

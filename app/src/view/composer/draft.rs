@@ -25,6 +25,8 @@ pub(super) struct Draft {
     pub(super) problem: RwSignal<Option<Problem>>,
     /// Why the reader cannot post at the moment. `None` if they can.
     pub(super) block: Memo<Option<Problem>>,
+    /// The text that was posted last. Empty if there is none.
+    last: StoredValue<String>,
 }
 
 impl Draft {
@@ -33,7 +35,7 @@ impl Draft {
         let text = RwSignal::new(String::new());
         let problem = RwSignal::new(None::<Problem>);
         let block = Memo::new(move |_| chat.post_block());
-        let draft = Self { chat, field, text, problem, block };
+        let draft = Self { chat, field, text, problem, block, last: StoredValue::new(String::new()) };
         // A message that was refused because of the lock can be posted once it is lifted.
         Effect::new(move |_| {
             if block.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
@@ -81,7 +83,10 @@ impl Draft {
         let text = field.value();
         let outcome = match slash::parse(&text) {
             Ok(ComposerInput::Post(body)) => {
-                self.block.get_untracked().map_or_else(|| self.chat.post(body), Err)
+                self.block.get_untracked().map_or_else(|| self.chat.post(body, false), Err)
+            }
+            Ok(ComposerInput::Action(body)) => {
+                self.block.get_untracked().map_or_else(|| self.chat.post(body, true), Err)
             }
             Ok(ComposerInput::Nick(nickname)) => {
                 self.clear(&field);
@@ -91,7 +96,10 @@ impl Draft {
             Err(problem) => Err(problem),
         };
         match outcome {
-            Ok(()) => self.clear(&field),
+            Ok(()) => {
+                self.last.set_value(text);
+                self.clear(&field);
+            }
             // An empty message needs no error.
             Err(Problem::MessageEmpty) => self.problem.set(None),
             Err(why) => {
@@ -103,6 +111,23 @@ impl Draft {
             }
         }
         let _ = field.focus();
+    }
+
+    /// Puts the text that was posted last back into an empty field, so that it can be posted again in other words. Returns false
+    /// if the field is not empty, or there is none.
+    pub(super) fn bring_back(self) -> bool {
+        let empty = self.field.get_untracked().filter(|field| field.value().is_empty());
+        let last = self.last.try_update_value(std::mem::take).unwrap_or_default();
+        match empty {
+            Some(field) if !last.is_empty() => {
+                self.fill(&field, last);
+                true
+            }
+            _ => {
+                self.last.set_value(last);
+                false
+            }
+        }
     }
 
     /// Returns how many characters are left or too many, in words. `None` while plenty are left.

@@ -1,6 +1,9 @@
 //! The delivery state of an own message, and what can be done if it is stuck.
 
-use domain::{ClientId, Problem, slash, timeline::Delivery};
+use domain::{
+    ClientId, Problem, slash,
+    timeline::{Delivery, Pending},
+};
 use leptos::prelude::*;
 
 use crate::{
@@ -63,7 +66,10 @@ pub fn DeliveryView(
         chat.retry(client_id);
         focus_composer(None);
     };
-    let edit = move |_| focus_composer(chat.discard(client_id).map(|body| slash::to_line(&body)));
+    let edit = move |_| {
+        let line = |own: Pending| slash::to_line(&own.body, own.is_action);
+        focus_composer(chat.discard(client_id).map(line));
+    };
     let discard = move |_| {
         chat.discard(client_id);
         focus_composer(None);

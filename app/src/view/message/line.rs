@@ -85,6 +85,23 @@ impl Line {
         }
     }
 
+    /// Whether the line shows a message that is meant for this user: it mentions or answers them.
+    pub(super) fn is_meant_for(&self, user: UserId) -> bool {
+        let Self::Row(Row { content: RowContent::Stored(event), .. }) = self else { return false };
+        event.kind.message().is_some_and(|message| message.meant().contains(&user))
+    }
+
+    /// Whether the line shows a message that says what its author does.
+    pub(super) fn is_action(&self) -> bool {
+        match self {
+            Self::Row(Row { content: RowContent::Stored(event), .. }) => {
+                event.kind.message().is_some_and(|message| message.is_action)
+            }
+            Self::Row(Row { content: RowContent::Pending(pending), .. }) => pending.is_action,
+            _ => false,
+        }
+    }
+
     /// Returns the message that the line shows. `None` if it shows none.
     pub(super) fn message(&self) -> Option<ShownMessage<'_>> {
         let Self::Row(row) = self else { return None };

@@ -1,0 +1,75 @@
+import type { Locator, Page } from '@playwright/test';
+
+/** A message, and what can be done with it. */
+export class MessageRow {
+  readonly reply: Locator;
+  readonly react: Locator;
+  readonly more: Locator;
+  readonly menu: Locator;
+  readonly reactions: Locator;
+
+  constructor(
+    readonly page: Page,
+    readonly row: Locator,
+  ) {
+    this.reply = this.action('Reply');
+    this.react = this.action('React');
+    this.more = this.action('More');
+    this.menu = page.getByRole('menu', { name: 'More' });
+    // named by the emoji and its count
+    this.reactions = row.getByRole('button', { name: /^\S+ \d+$/ });
+  }
+
+  /** An action in the bar. Without JavaScript it is a link. */
+  private action(name: string): Locator {
+    return this.row.getByRole('button', { name, exact: true }).or(this.row.getByRole('link', { name, exact: true }));
+  }
+
+  async openMore(): Promise<void> {
+    await this.row.hover();
+    await this.more.click();
+  }
+
+  async openPicker(): Promise<void> {
+    await this.row.hover();
+    await this.react.click();
+  }
+
+  /** Returns an item of the open menu. */
+  item(name: string): Locator {
+    return this.menu.getByRole('menuitem', { name, exact: true });
+  }
+
+  reaction(emoji: string, count: number): Locator {
+    return this.row.getByRole('button', { name: `${emoji} ${count}`, exact: true });
+  }
+
+  /** Holds a finger on the text until something happens, then lifts it. */
+  async hold(until: () => Promise<void>): Promise<void> {
+    const { x, y, height } = (await this.row.locator('.body').boundingBox())!;
+    const finger = await this.page.context().newCDPSession(this.page);
+    await finger.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: [{ x: x + 5, y: y + height / 2 }] });
+    await until();
+    await finger.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
+  }
+}
+
+/** The picker of emoji. */
+export class EmojiPicker {
+  readonly dialog: Locator;
+  readonly search: Locator;
+
+  constructor(page: Page) {
+    this.dialog = page.getByRole('dialog', { name: 'Emoji', exact: true });
+    this.search = this.dialog.getByRole('searchbox', { name: 'Search emoji' });
+  }
+
+  /** Returns the button of an emoji in a part of the picker. */
+  emoji(name: string, part: 'Found' | 'Used lately' | string = 'Found'): Locator {
+    return this.dialog.getByRole('region', { name: part }).getByRole('button', { name, exact: true });
+  }
+
+  tone(name: string): Locator {
+    return this.dialog.getByRole('radio', { name, exact: true });
+  }
+}
