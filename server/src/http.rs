@@ -33,12 +33,12 @@ use axum::{
     routing::{get, post},
 };
 use domain::Problem;
+use tokio::time::timeout;
 use tower_http::{
     CompressionLevel,
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
 };
-use tokio::time::timeout;
 
 use client::TrustedProxies;
 use state::AppState;
