@@ -35,6 +35,8 @@ export interface Core {
   go_to?(seq: number): boolean;
   /** Records that the reader has reacted, or does so no more. */
   reacted?(seq: number, emoji: string, isOn: boolean): void;
+  /** Takes what goes with the message being written: the JSON of a list of tickets with descriptions, and whether others are being uploaded. */
+  attach?(tickets: string, areComing: boolean): void;
   stop(): void;
 }
 
@@ -72,6 +74,8 @@ export interface Piece {
   hold?(page: Page, bar: HTMLElement): void;
   /** The text of a field has changed. */
   update?(page: Page, field: HTMLTextAreaElement): void;
+  /** Files that are pictures were chosen, pasted or dropped. */
+  take?(page: Page, files: File[]): void;
   /** A long text was pasted into a field. */
   offer?(page: Page, field: HTMLElement, text: string): void;
 }

@@ -25,7 +25,8 @@ pub use context::FormContext;
 use {
     context::{chat_page, execute, parse_chat, parse_person, redirect},
     domain::{
-        Answer, Command, Draft, Nickname, Seq, Title, Visibility,
+        Answer, Body, Command, Draft, Nickname, Seq, Title, Visibility,
+        picture::PictureTicket,
         slash::{self, ComposerInput},
     },
 };
@@ -90,18 +91,30 @@ pub async fn start_chat(
     Ok(chat)
 }
 
-/// Posts a message and redirects to its chat.
+/// Posts a message and redirects to its chat. `pictures` are the tickets of its pictures, separated by spaces: the server
+/// puts them into the place of the files that the form was sent with.
 ///
 /// # Errors
 /// A [`Refusal`] if the text is invalid, the chat does not exist or nothing can be stored.
 #[server(prefix = "/api", endpoint = "post_message")]
-pub async fn post_message(chat: String, client_id: String, body: String) -> Result<(), Refusal> {
+pub async fn post_message(
+    chat: String,
+    client_id: String,
+    body: String,
+    #[server(default)] pictures: String,
+) -> Result<(), Refusal> {
     let post = async {
         let chat = parse_chat(&chat)?;
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
-        let draft = match slash::parse(&body)? {
-            ComposerInput::Post(body) => Draft::post(chat, client_id, body),
-            ComposerInput::Action(body) => Draft::action(chat, client_id, body),
+        let tickets: Vec<_> = pictures.split_whitespace().map(PictureTicket::without_words).collect();
+        let input = if tickets.is_empty() || !body.trim().is_empty() {
+            slash::parse(&body)?
+        } else {
+            ComposerInput::Post(Body::empty())
+        };
+        let draft = match input {
+            ComposerInput::Post(body) => Draft::post(chat, client_id, body).with_pictures(tickets),
+            ComposerInput::Action(body) => Draft::action(chat, client_id, body).with_pictures(tickets),
             ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
         };
         execute(draft).await?;

@@ -22,7 +22,7 @@ use leptos::{
 };
 
 use crate::hydration::HydrationQueue;
-pub use chat::LiveChat;
+pub use chat::{AttachedPictures, LiveChat};
 pub use lobby::{LiveLobby, address};
 
 /// The state of the connection.

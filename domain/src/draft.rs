@@ -78,20 +78,26 @@ pub struct DraftText {
 impl Draft {
     /// Creates a draft of a message that is a text alone, posted now.
     pub fn post(chat: ChatId, client_id: ClientId, body: Body) -> Self {
-        let text = DraftText::new(body, None);
         Self::Say {
             chat,
             client_id,
-            text,
+            text: DraftText::new(body, None),
             reply_to: None,
             pictures: Vec::new(),
             is_action: false,
             waited_millis: 0,
         }
     }
-}
 
-impl Draft {
+    /// Returns the draft of a message with these pictures, and any other draft as it is.
+    #[must_use]
+    pub fn with_pictures(mut self, with: Vec<PictureTicket>) -> Self {
+        if let Self::Say { pictures, .. } = &mut self {
+            *pictures = with;
+        }
+        self
+    }
+
     /// Creates a draft of a message that says what its author does, posted now.
     pub fn action(chat: ChatId, client_id: ClientId, body: Body) -> Self {
         let mut draft = Self::post(chat, client_id, body);

@@ -87,6 +87,8 @@ pub struct ChatPage {
     pub history: History,
     /// Whether there are events after that page.
     pub later: bool,
+    /// Whether pictures can be attached.
+    pub takes_pictures: bool,
     /// The user or message whose details are open. `None` if none are.
     pub about: Option<About>,
 }

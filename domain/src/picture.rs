@@ -36,6 +36,13 @@ pub struct PictureTicket {
     pub alt: String,
 }
 
+impl PictureTicket {
+    /// Creates one of a picture without a description.
+    pub fn without_words(ticket: &str) -> Self {
+        Self { ticket: ticket.to_owned(), alt: String::new() }
+    }
+}
+
 /// A picture that was uploaded, to be posted with a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {

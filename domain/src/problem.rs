@@ -114,6 +114,21 @@ pub enum Problem {
     /// The operator has switched pictures off.
     #[error("Pictures are switched off here.")]
     PicturesOff,
+    /// The file is none of the kinds of pictures that are taken.
+    #[error("That is no picture that Qchat knows. Send a JPEG, PNG, GIF or WebP.")]
+    NotAPicture,
+    /// The picture could not be decoded, or did not arrive whole.
+    #[error("This picture is damaged, or did not arrive whole. Try another one.")]
+    PictureDamaged,
+    /// The file of the picture is larger than the server takes.
+    #[error("The picture is too large. It can have up to {mebibytes} MB.")]
+    PictureTooLarge {
+        /// The limit in force, in MiB. 0 where a client has read the code alone.
+        mebibytes: u32,
+    },
+    /// The picture has more pixels than the server decodes.
+    #[error("The picture has too many pixels. Make it smaller, and send it again.")]
+    PictureTooManyPixels,
     /// More pictures than a message can have ([`crate::picture::PICTURES_LIMIT`]).
     #[error("A message can have up to 8 pictures.")]
     TooManyPictures,
@@ -243,8 +258,8 @@ pub enum Problem {
         "100 messages are waiting to be sent. What you wrote stays here; send it when they have gone out."
     )]
     TooManyWaiting,
-    /// A file was dropped on a page, or an image was pasted.
-    #[error("Qchat takes text alone. Put the file where others can get it, and send its link.")]
+    /// A file that is no picture was dropped on a page or pasted.
+    #[error("Qchat takes text and pictures. Put other files where others can get them, and send the link.")]
     TextOnly,
     /// A field of the form is missing or damaged.
     #[error("The form did not arrive whole. Go back, load the page again and send it once more.")]
@@ -304,6 +319,21 @@ impl Problem {
     pub const fn is_of_connection(self) -> bool {
         matches!(self, Self::UnknownVersion | Self::NoSession | Self::TwoSessions | Self::TooManyPages)
             || self.is_passing()
+    }
+
+    /// Whether this is about the pictures of a message, and not about its text.
+    pub const fn is_of_pictures(self) -> bool {
+        matches!(
+            self,
+            Self::PicturesOff
+                | Self::NotAPicture
+                | Self::PictureDamaged
+                | Self::PictureTooLarge { .. }
+                | Self::PictureTooManyPixels
+                | Self::TooManyPictures
+                | Self::PictureExpired
+                | Self::PictureUsed
+        )
     }
 
     /// Whether the same request may succeed later without any change by the user.

@@ -201,6 +201,11 @@ impl Title {
 }
 
 impl Alt {
+    /// Returns the description of a picture that has none.
+    pub const fn empty() -> Self {
+        Self(String::new())
+    }
+
     /// Parses a description as typed: outer white space is dropped, inner runs of it become one space, and control
     /// characters are dropped.
     ///

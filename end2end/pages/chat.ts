@@ -29,6 +29,10 @@ export class ChatPage {
   readonly lock: Locator;
   readonly about: Locator;
   readonly newPeople: Locator;
+  readonly attach: Locator;
+  readonly files: Locator;
+  readonly toSend: Locator;
+  readonly picture: Locator;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -55,6 +59,10 @@ export class ChatPage {
     this.lock = page.getByRole('status', { name: 'Lock' });
     this.about = page.getByRole('dialog', { name: /^About / });
     this.newPeople = page.getByRole('button', { name: /^\d+ new$/ });
+    this.attach = page.getByRole('button', { name: 'Attach pictures' });
+    this.files = page.getByLabel('Pictures', { exact: true });
+    this.toSend = page.getByRole('list', { name: 'Pictures to send' }).getByRole('listitem');
+    this.picture = page.getByRole('dialog', { name: 'Picture', exact: true });
     this.invites = new Invites(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
@@ -118,6 +126,30 @@ export class ChatPage {
   /** Returns the button of an action in the open dialog. */
   act(name: string): Locator {
     return this.about.getByRole('button', { name });
+  }
+
+  /** Returns the pictures in messages, by their description or their author. */
+  pictureNamed(name: string): Locator {
+    return this.log.getByRole('img', { name, exact: true });
+  }
+
+  /** Drops files on the composer, or pastes them. */
+  async give(kind: 'drop' | 'paste', files: readonly { name: string; mimeType: string; buffer: Buffer }[]): Promise<void> {
+    const given = files.map(({ name, mimeType, buffer }) => ({ name, mimeType, content: buffer.toString('base64') }));
+    await this.composer.evaluate(
+      (field, { kind, given }) => {
+        const data = new DataTransfer();
+        for (const { name, mimeType, content } of given) {
+          const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
+          data.items.add(new File([bytes], name, { type: mimeType }));
+        }
+        const options = { bubbles: true, cancelable: true };
+        field.dispatchEvent(
+          kind === 'drop' ? new DragEvent('drop', { ...options, dataTransfer: data }) : new ClipboardEvent('paste', { ...options, clipboardData: data }),
+        );
+      },
+      { kind, given },
+    );
   }
 
   member(name: string): Locator {

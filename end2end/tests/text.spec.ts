@@ -130,13 +130,13 @@ test.describe('when the server goes', () => {
   });
 });
 
-test('a file that is dropped or pasted leaves the page as it is, and is answered', async ({ person }) => {
+test('a file that is no picture, dropped or pasted, leaves the page as it is and is answered', async ({ person }) => {
   const ana = await person();
   const give = (what: string, text: boolean) =>
     ana.page.evaluate(
       ([what, text]) => {
         const data = new DataTransfer();
-        data.items.add(new File(['x'], 'picture.png', { type: 'image/png' }));
+        data.items.add(new File(['x'], 'letter.pdf', { type: 'application/pdf' }));
         if (text) data.setData('text/plain', 'words');
         const given = { bubbles: true, cancelable: true };
         const event =
@@ -149,7 +149,7 @@ test('a file that is dropped or pasted leaves the page as it is, and is answered
     );
   for (const arrive of [() => ana.visit('/').then(() => ana.home.isConnected()), () => ana.startChat()]) {
     await arrive();
-    const said = ana.page.getByText('Qchat takes text alone.');
+    const said = ana.page.getByText('Qchat takes text and pictures.');
     await give('paste', true);
     await expect(said).toBeHidden();
     await give('paste', false);

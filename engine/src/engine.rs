@@ -4,6 +4,7 @@
 mod commands;
 mod connections;
 mod pages;
+mod pictures;
 mod prepare;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::{
     limits::Limits,
     lobby::{Lobby, OriginKey},
     metrics::LogMetrics,
+    pictures::Pictures,
     presence::Presence,
     progress::Progress,
     storage::{Snapshot, Store, StoreError},
@@ -38,6 +40,8 @@ pub struct EngineParts {
     pub presence: Arc<Presence>,
     /// The public chats.
     pub lobby: Arc<Lobby>,
+    /// The files of pictures.
+    pub pictures: Arc<Pictures>,
     /// The rate limits and quotas.
     pub limits: Arc<Limits>,
     /// How far the log was applied.
@@ -58,6 +62,7 @@ pub struct Engine {
     fanout: Arc<Fanout>,
     presence: Arc<Presence>,
     lobby: Arc<Lobby>,
+    pictures: Arc<Pictures>,
     limits: Arc<Limits>,
     progress: Arc<Progress>,
     is_shared: bool,
@@ -69,7 +74,7 @@ pub struct Engine {
 impl Engine {
     /// Creates an engine from its parts.
     pub fn new(parts: EngineParts) -> Self {
-        let EngineParts { store, sequencer, fanout, presence, lobby, .. } = parts;
+        let EngineParts { store, sequencer, fanout, presence, lobby, pictures, .. } = parts;
         let EngineParts { limits, progress, is_shared, clock, origin_key, .. } = parts;
         let metrics = LogMetrics::default();
         Self {
@@ -78,6 +83,7 @@ impl Engine {
             fanout,
             presence,
             lobby,
+            pictures,
             limits,
             progress,
             is_shared,

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod lobby;
 pub mod metrics;
 pub mod nodes;
+pub mod pictures;
 pub mod presence;
 pub mod progress;
 pub mod random;

@@ -32,6 +32,14 @@ pub use settings::{NoRate, Quotas, Rate, Rates};
 
 /// How many times the limit of one session all sessions of a network have together: a household, an office, a train.
 const SESSIONS_AT_AN_ADDRESS: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// How many pictures all sessions upload at a time.
+const UPLOADS: usize = 32;
+/// How many pictures the sessions of a network upload at a time.
+const UPLOADS_OF_AN_ADDRESS: usize = 16;
+/// How many pictures one session uploads at a time.
+const UPLOADS_OF_A_SESSION: usize = 4;
+/// How many pictures may be looked at for each page that may be loaded.
+const PICTURES_ON_A_PAGE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 /// The maximum number of filtered lists that one session watches at a time.
 const FILTERS_OF_A_SESSION: usize = 5;
 /// The approximate size in bytes of a message without its text, or of any other record.
@@ -61,6 +69,9 @@ pub struct Limits<C: Clock = DefaultClock> {
     starting: Arc<Counts<UserId>>,
     filters: Arc<Counts<UserId>>,
     filters_of_addresses: Arc<Counts<IpAddr>>,
+    uploads: Arc<Counts<()>>,
+    uploads_of_sessions: Arc<Counts<UserId>>,
+    uploads_of_addresses: Arc<Counts<IpAddr>>,
     page: Limit<C>,
     bytes: Limit<C>,
     connect: Limit<C>,
@@ -74,6 +85,19 @@ pub struct Limits<C: Clock = DefaultClock> {
     invite: Limit<C>,
     /// Reactions, at the rate of `message`: they must not delay what the session has to say.
     reaction: Limit<C>,
+    /// Uploads of pictures.
+    picture: Limit<C>,
+    /// The bytes of pictures as they are stored.
+    picture_bytes: Limit<C>,
+    /// Looking at pictures, [`PICTURES_ON_A_PAGE`] times as often as at pages.
+    picture_view: Limit<C>,
+}
+
+/// A guard that counts an upload, in all, for its session and for its network.
+pub struct UploadGuard {
+    _all: Counted<()>,
+    _session: Counted<UserId>,
+    _here: Option<Counted<IpAddr>>,
 }
 
 /// A guard that counts a WebSocket, in all and for its network.
@@ -109,7 +133,7 @@ impl<C: Clock + Clone> Limits<C> {
                 (sessions, RateLimiter::dashmap_with_clock(address, clock.clone()))
             }))
         };
-        let Rates { page, connect, chat, message, rename, invite } = rates;
+        let Rates { page, connect, chat, message, rename, invite, picture } = rates;
         Self {
             page: limit(page),
             bytes: limit(Rate(quotas.session_storage.map(|bytes| (bytes, kept_for)))),
@@ -121,6 +145,9 @@ impl<C: Clock + Clone> Limits<C> {
             remove: limit(rename),
             invite: limit(invite),
             reaction: limit(message),
+            picture: limit(picture),
+            picture_bytes: limit(Rate(quotas.session_pictures.map(|bytes| (bytes, kept_for)))),
+            picture_view: limit(page.times(PICTURES_ON_A_PAGE)),
             quotas,
             connections: Arc::default(),
             addresses: Arc::default(),
@@ -128,6 +155,9 @@ impl<C: Clock + Clone> Limits<C> {
             starting: Arc::default(),
             filters: Arc::default(),
             filters_of_addresses: Arc::default(),
+            uploads: Arc::default(),
+            uploads_of_sessions: Arc::default(),
+            uploads_of_addresses: Arc::default(),
             clock,
         }
     }
@@ -138,8 +168,10 @@ impl<C: Clock + Clone> Limits<C> {
             sleep(FORGETS_EVERY).await;
             let Self { page, bytes, connect, chat, message, rename, lock, remove, invite, reaction, .. } =
                 self;
-            for Limit(limit) in [page, bytes, connect, chat, message, rename, lock, remove, invite, reaction]
-            {
+            let Self { picture, picture_bytes, picture_view, .. } = self;
+            let pictures = [picture, picture_bytes, picture_view];
+            let others = [page, bytes, connect, chat, message, rename, lock, remove, invite, reaction];
+            for Limit(limit) in others.into_iter().chain(pictures) {
                 if let Some((sessions, addresses)) = limit {
                     sessions.retain_recent();
                     sessions.shrink_to_fit();
@@ -190,6 +222,44 @@ impl<C: Clock + Clone> Limits<C> {
         } else {
             Err(Problem::TooManyFilters)
         }
+    }
+
+    /// Counts a picture that is being uploaded until the returned guard is dropped.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if too many are being uploaded, in all, by
+    /// the session or from its network.
+    pub fn upload(&self, by: Caller) -> Result<UploadGuard, Problem> {
+        self.check(&self.picture, Some(by.user), by.address, NonZeroU32::MIN)?;
+        let (all, session) = (self.uploads.add(()), self.uploads_of_sessions.add(by.user));
+        let here = (!by.address.is_loopback()).then(|| self.uploads_of_addresses.add(network(by.address)));
+        let is_room = all.count() <= UPLOADS
+            && session.count() <= UPLOADS_OF_A_SESSION
+            && here.as_ref().is_none_or(|here| here.count() <= UPLOADS_OF_AN_ADDRESS);
+        if is_room {
+            Ok(UploadGuard { _all: all, _session: session, _here: here })
+        } else {
+            Err(Problem::Busy)
+        }
+    }
+
+    /// Counts the bytes of a picture towards what the session may store.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] if the session or its network has stored as much as it may; [`Problem::Busy`] if too many of
+    /// them are tracked.
+    pub fn keep_picture(&self, by: Caller, bytes: u32) -> Result<(), Problem> {
+        let bytes = NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN);
+        self.check(&self.picture_bytes, Some(by.user), by.address, bytes)
+    }
+
+    /// Counts a look at a picture.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] if the rate limit is exceeded, [`Problem::Busy`] if it tracks too many sessions or
+    /// networks.
+    pub fn view_picture(&self, by: Caller) -> Result<(), Problem> {
+        self.check(&self.picture_view, Some(by.user), by.address, NonZeroU32::MIN)
     }
 
     /// Counts an open WebSocket of a session until the returned guard is dropped.

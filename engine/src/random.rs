@@ -1,6 +1,6 @@
 //! The only source of randomness: random bytes of the operating system, and ids and nonces made of them.
 
-use domain::{ChatId, ClientId, Epoch, id::ID_BYTES};
+use domain::{ChatId, ClientId, Epoch, PictureId, id::ID_BYTES};
 
 /// The operating system returned no random bytes. This does not happen on a machine that has booted.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,14 @@ pub fn chat_id() -> Result<ChatId, NoRandomness> {
 /// [`NoRandomness`] if the operating system returns no random bytes.
 pub fn client_id() -> Result<ClientId, NoRandomness> {
     bytes::<ID_BYTES>().map(ClientId::from_bytes)
+}
+
+/// Returns a new id for a picture.
+///
+/// # Errors
+/// [`NoRandomness`] if the operating system returns no random bytes.
+pub fn picture_id() -> Result<PictureId, NoRandomness> {
+    bytes::<ID_BYTES>().map(PictureId::from_bytes)
 }
 
 /// Returns a new nonce for the scripts of a response: 128 bits, the minimum that Content Security Policy, level 3, asks

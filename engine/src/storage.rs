@@ -7,6 +7,7 @@ mod error;
 pub mod export;
 mod integrity;
 mod overlay;
+mod pictures;
 mod record_cache;
 mod replica;
 mod snapshot;

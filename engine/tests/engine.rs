@@ -71,6 +71,7 @@ fn work_on(store: Store, is_shared: bool, steady: Option<Arc<SteadyClock>>) -> W
         fanout,
         presence: same_presence,
         lobby,
+        pictures: Arc::new(engine::pictures::Pictures::off()),
         limits: Arc::new(Limits::new(Rates::OFF, Quotas::OFF, Duration::from_secs(60))),
         progress,
         is_shared,
@@ -103,7 +104,7 @@ fn a_draft_becomes_a_command_that_the_rules_in_force_know() {
     let (client_id, body) = (ClientId::from_bytes([1; ID_BYTES]), Body::parse("hello").unwrap());
     let plain = || Draft::post(CHAT, client_id, body.clone());
     let post = Command::Post { chat: CHAT, client_id, body: body.clone(), waited_millis: 0 };
-    assert_eq!(older.prepare(plain()), Ok(post));
+    assert_eq!(older.prepare(ANA, plain()), Ok(post));
     let words = Wording::plain(body.clone());
     let say = Command::Say {
         chat: CHAT,
@@ -114,7 +115,7 @@ fn a_draft_becomes_a_command_that_the_rules_in_force_know() {
         is_action: false,
         waited_millis: 0,
     };
-    assert_eq!(newer.prepare(plain()), Ok(say.clone()));
+    assert_eq!(newer.prepare(ANA, plain()), Ok(say.clone()));
     let text = || DraftText::new(body.clone(), None);
     let with = |change: &dyn Fn(&mut DraftText, &mut Option<Seq>, &mut Vec<PictureTicket>, &mut bool)| {
         let (mut text, mut reply_to, mut pictures, mut is_action) = (text(), None, Vec::new(), false);
@@ -142,15 +143,15 @@ fn a_draft_becomes_a_command_that_the_rules_in_force_know() {
         Draft::React { chat: CHAT, message, emoji: "\u{1f44d}".to_owned(), is_on: true },
     ];
     for draft in drafts {
-        assert_eq!(older.prepare(draft.clone()), Err(Problem::NotYet), "{draft:?}");
+        assert_eq!(older.prepare(ANA, draft.clone()), Err(Problem::NotYet), "{draft:?}");
         let shows = matches!(&draft, Draft::Say { pictures, .. } if !pictures.is_empty());
         let expected = if shows { Some(Problem::PicturesOff) } else { None };
-        assert_eq!(newer.prepare(draft.clone()).err(), expected, "{draft:?}");
+        assert_eq!(newer.prepare(ANA, draft.clone()).err(), expected, "{draft:?}");
     }
     let nobody = with(&|text, _, _, _| text.mentions = Some(Vec::new()));
-    assert!(matches!(older.prepare(nobody), Ok(Command::Post { .. })), "that is a text alone");
+    assert!(matches!(older.prepare(ANA, nobody), Ok(Command::Post { .. })), "that is a text alone");
     let other = Command::RemoveOwn { chat: CHAT };
-    assert_eq!(older.prepare(other.clone().into()), Ok(other));
+    assert_eq!(older.prepare(ANA, other.clone().into()), Ok(other));
 }
 
 #[test]

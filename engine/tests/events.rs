@@ -385,6 +385,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
             fanout: Arc::clone(&fanout),
             presence,
             lobby,
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             limits,
             progress,
             is_shared: false,

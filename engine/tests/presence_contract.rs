@@ -163,6 +163,7 @@ impl Node {
             fanout,
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             limits: Arc::new(Limits::new(Rates::OFF, quotas, Duration::from_secs(60))),
             progress,
             is_shared: is_cluster,

@@ -562,6 +562,7 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
         fanout: Arc::clone(&fanout),
         presence,
         lobby,
+        pictures: Arc::new(engine::pictures::Pictures::off()),
         limits,
         progress,
         is_shared: false,

@@ -4,13 +4,13 @@
 //! They are few: what a piece asks of the server is a command of the protocol, and goes there as it is. So a new command
 //! costs this module nothing.
 
-use app::live::LiveChat;
+use app::live::{AttachedPictures, LiveChat};
 use domain::{Problem, Seq, User, UserId, page::About, timeline::RowContent};
 use leptos::prelude::*;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use web_sys::js_sys::{Array, Function, Object, Reflect};
 
-use crate::socket;
+use crate::{json, socket};
 
 /// Sends a command, which is not queued. `command` is the JSON of a `ClientCommand`. Calls `answered` once: with the
 /// position of the command in the log, or with undefined and a sentence that says why it was not done.
@@ -89,6 +89,15 @@ pub fn people() -> Array {
 pub fn mention(id: &str, name: &str) {
     if let (Some(chat), Ok(id)) = (chat(), id.parse::<UserId>()) {
         chat.mention(id, name);
+    }
+}
+
+/// Takes the pictures that go with the message being written, in place of those before. `tickets` is the JSON of a list of
+/// `PictureTicket`s. As long as others `are_coming`, the message is not sent. Ignores what is no such list.
+#[wasm_bindgen]
+pub fn attach(tickets: JsValue, are_coming: bool) {
+    if let (Some(chat), Some(tickets)) = (chat(), json::parse(&tickets)) {
+        chat.attached.set(AttachedPictures { tickets, are_coming });
     }
 }
 

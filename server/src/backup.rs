@@ -5,12 +5,14 @@ use std::{
     io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
 use domain::Timestamp;
 use engine::{
     durable_fs::NewFile,
+    pictures::{Folder, Pictures, put_back},
     storage::{
         Store, StoreError,
         export::{self, ExportError},
@@ -19,7 +21,7 @@ use engine::{
 
 use crate::{
     control_socket::{self, ControlSocketError},
-    start::{DATABASE, SESSION_KEY, StartError, make_folder},
+    start::{DATABASE, PICTURES, SESSION_KEY, StartError, make_folder},
 };
 
 /// The number of bytes that are copied at once.
@@ -111,9 +113,11 @@ fn backup_of_files(data_dir: &Path, path: &Path) -> Result<String, BackupError> 
     }
     let store = Store::open_read_only(&database).map_err(|error| failed(error.into()))?;
     let view = store.read(Timestamp::default()).map_err(|error| failed(error.into()))?;
+    let pictures = pictures(data_dir).map_err(|error| failed(ExportError::Io(error)))?;
     let (sent, out) = UnixStream::pair().map_err(|error| failed(error.into()))?;
     thread::scope(|scope| {
-        let exporting = scope.spawn(move || view.export(out));
+        let exporting =
+            scope.spawn(move || view.export_with_files(out, |picture| pictures.files_of(picture)));
         let written = write(path, sent);
         match exporting.join() {
             Ok(Err(ExportError::Store(error))) => Err(failed(ExportError::Store(error))),
@@ -123,6 +127,15 @@ fn backup_of_files(data_dir: &Path, path: &Path) -> Result<String, BackupError> 
             }
         }
     })
+}
+
+/// Returns the files of pictures in a data folder. None if it has no folder for them.
+fn pictures(data_dir: &Path) -> io::Result<Pictures> {
+    let path = data_dir.join(PICTURES);
+    if !path.exists() {
+        return Ok(Pictures::off());
+    }
+    Pictures::open_to_read(Arc::new(Folder::open(&path)?))
 }
 
 /// Writes a backup as it comes.
@@ -160,11 +173,21 @@ pub fn restore(data_dir: &Path, path: &Path, replaces: bool) -> Result<String, B
     fs::File::open(path).map_err(|error| of_backup(path, ExportError::Io(error)))?;
     make_folder(data_dir)?;
     let database = data_dir.join(DATABASE);
-    let contents = Store::restore(path, &database, replaces).map_err(|error| match error {
-        ExportError::Occupied => BackupError::Occupied(data_dir.to_owned()),
-        error @ ExportError::Store(_) => BackupError::Database { path: database.clone(), error },
-        error => of_backup(path, error),
-    })?;
+    let mut folder = None;
+    // Before the database, which names them. There is no folder for a backup without pictures.
+    let put = |name: &str, bytes: &[u8]| {
+        let folder = match &mut folder {
+            Some(folder) => folder,
+            none => none.insert(Folder::open(&data_dir.join(PICTURES))?),
+        };
+        put_back(folder, name, bytes)
+    };
+    let contents =
+        Store::restore_with_files(path, &database, replaces, put).map_err(|error| match error {
+            ExportError::Occupied => BackupError::Occupied(data_dir.to_owned()),
+            error @ ExportError::Store(_) => BackupError::Database { path: database.clone(), error },
+            error => of_backup(path, error),
+        })?;
     let mut said = format!("The backup {} is restored ({contents}).", path.display());
     if !data_dir.join(SESSION_KEY).exists() {
         said += "\nBackups have no session key: copy session.key as well, or all users will be new ones.";

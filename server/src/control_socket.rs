@@ -14,6 +14,7 @@ use std::{
 use domain::{ChatId, Problem};
 use engine::{
     Engine,
+    pictures::Pictures,
     storage::{Snapshot, export::ExportError},
 };
 use tokio::{
@@ -106,7 +107,7 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
         if !matches!(read, Ok(Ok(_))) {
             continue;
         }
-        let work = match command.trim() {
+        let work: fn(&Snapshot, &Pictures, &UnixStream) -> _ = match command.trim() {
             BACKUP => send_backup,
             CHECK => send_check,
             command => {
@@ -120,7 +121,10 @@ pub async fn serve(listener: UnixListener, engine: Arc<Engine>) {
             continue;
         }
         match engine.read() {
-            Ok(view) => long = Some(spawn_blocking(move || in_blocking(stream, &view, work))),
+            Ok(view) => {
+                let pictures = Arc::clone(engine.pictures());
+                long = Some(spawn_blocking(move || in_blocking(stream, &view, &pictures, work)));
+            }
             Err(problem) => answer(stream, &problem.to_string()).await,
         }
     }
@@ -148,14 +152,15 @@ async fn answer(mut stream: AsyncUnixStream, answer: &str) {
 fn in_blocking(
     stream: AsyncUnixStream,
     view: &Snapshot,
-    work: fn(&Snapshot, &UnixStream) -> Result<(), ExportError>,
+    pictures: &Pictures,
+    work: fn(&Snapshot, &Pictures, &UnixStream) -> Result<(), ExportError>,
 ) {
     let prepared = stream.into_std().and_then(|stream| {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(stream)
     });
-    let done = prepared.map_err(ExportError::Io).and_then(|stream| work(view, &stream));
+    let done = prepared.map_err(ExportError::Io).and_then(|stream| work(view, pictures, &stream));
     match done {
         Ok(()) => tracing::info!("a backup or a check was made"),
         Err(ExportError::Io(error)) => tracing::warn!(%error, "the client of a backup or a check has gone"),
@@ -163,12 +168,12 @@ fn in_blocking(
     }
 }
 
-fn send_backup(view: &Snapshot, mut stream: &UnixStream) -> Result<(), ExportError> {
+fn send_backup(view: &Snapshot, pictures: &Pictures, mut stream: &UnixStream) -> Result<(), ExportError> {
     writeln!(stream, "{FOLLOWS}").map_err(ExportError::Io)?;
-    view.export(stream)
+    view.export_with_files(stream, |picture| pictures.files_of(picture))
 }
 
-fn send_check(view: &Snapshot, mut stream: &UnixStream) -> Result<(), ExportError> {
+fn send_check(view: &Snapshot, _: &Pictures, mut stream: &UnixStream) -> Result<(), ExportError> {
     let checked = view.check();
     let answer = match &checked {
         Ok(contents) => format!("{INTACT}{contents}"),

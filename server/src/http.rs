@@ -13,6 +13,7 @@ pub mod metrics;
 mod observe;
 pub mod origin;
 pub mod pages;
+pub mod pictures;
 pub mod readiness;
 pub mod render;
 pub mod security_headers;
@@ -25,17 +26,18 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, Request},
     http::StatusCode,
-    middleware,
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use domain::Problem;
+use tokio::time::timeout;
 use tower_http::{
     CompressionLevel,
     compression::CompressionLayer,
     csrf::{CsrfLayer, ProtectionError},
-    timeout::TimeoutLayer,
 };
 
 use client::TrustedProxies;
@@ -43,6 +45,19 @@ use state::AppState;
 
 /// The time limit for a request: 408 is answered after it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The time limit for a request with pictures, which may come over a slow line.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// The address of uploads.
+const UPLOAD: &str = "/api/picture";
+
+/// Answers 408 to a request that takes too long.
+async fn limit_time(request: Request, next: Next) -> Response {
+    let is_upload = request.uri().path() == UPLOAD || pictures::is_with_files(&request);
+    let limit = if is_upload { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT };
+    let answered = timeout(limit, next.run(request)).await;
+    answered.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+}
 
 /// Returns the router with all routes.
 pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
@@ -57,12 +72,15 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         // cached pages and the files of the site are compressed already
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
-        TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, REQUEST_TIMEOUT),
+        middleware::from_fn(limit_time),
         DefaultBodyLimit::max(forms::FORM_LIMIT),
     );
     let mut shown = Router::new()
         .route("/", get(pages::home))
         .route("/chat/{*id}", get(pages::chat))
+        .route("/picture/{chat}/{message}/{picture}", get(pictures::large))
+        .route("/picture/{chat}/{message}/{picture}/small", get(pictures::small))
+        .route(UPLOAD, post(pictures::upload).get(forms::redirect_home))
         .route("/api/ask", post(forms::ask).get(forms::redirect_home))
         .route("/api/{function}", post(forms::submit).get(forms::redirect_home));
     if state.engine.is_shared() {

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod control_socket;
 pub mod http;
 pub mod logging;
+pub mod pictures;
 pub mod settings;
 pub mod start;
 pub mod traces;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::{
-    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ContextValue},
     parser::ValueSource,
 };
@@ -27,6 +27,7 @@ use serde::Deserialize;
 use crate::{
     http::client::TrustedProxies,
     logging::{LogFilter, LogFormat, LogSettings, NoFilter},
+    pictures::UploadLimits,
 };
 
 /// The settings file, in the current folder.
@@ -37,6 +38,12 @@ const DEFAULT_RELOAD_PORT: u32 = 3001;
 
 /// The variable that has the rules, such as `1..=2`, in a program that is built for tests.
 const TEST_RULES: &str = "QCHAT_TEST_RULES";
+
+/// The largest limit of uploads, in bytes: a file is held in memory while it is decoded.
+const MAX_UPLOAD_BYTES: u64 = 100 * 1024 * 1024;
+
+/// The largest limit of pixels, in millions: no picture with longer sides is decoded.
+const MAX_MEGAPIXELS: u64 = 268;
 
 /// The longest name of a node, in bytes.
 const MAX_NODE_BYTES: usize = 128;
@@ -58,10 +65,23 @@ pub struct Settings {
     pub rates: Rates,
     /// The quotas.
     pub quotas: Quotas,
+    /// Pictures.
+    pub pictures: PictureLimits,
     /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
     /// The cluster that this server is a node of. `None` if it is alone.
     pub cluster: Option<ClusterSettings>,
+}
+
+/// The settings of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PictureLimits {
+    /// Whether pictures can be uploaded. Those that are there are shown in any case.
+    pub are_on: bool,
+    /// The bounds of uploads.
+    pub uploads: UploadLimits,
+    /// The maximum size of all files, in bytes.
+    pub max_storage: u64,
 }
 
 /// The settings of a node of a cluster.
@@ -232,6 +252,24 @@ struct Flags {
     /// Maximum size of what a session may store within one message lifetime, in MiB
     #[arg(long, env = "QCHAT_MAX_SESSION_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "16")]
     max_session_storage: NonZeroU32,
+    /// Whether pictures can be uploaded: on or off; those that are there are shown in any case
+    #[arg(long, env = "QCHAT_PICTURES", hide_env_values = true, value_name = "ON", value_parser = switch, action = ArgAction::Set, default_value = "on")]
+    pictures: bool,
+    /// Rate limit per session for uploading pictures
+    #[arg(long, env = "QCHAT_PICTURE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "30/m")]
+    picture_rate: Rate,
+    /// Maximum size of an uploaded picture, in MiB
+    #[arg(long, env = "QCHAT_MAX_PICTURE", hide_env_values = true, value_name = "NUMBER", value_parser = upload_mebibytes, default_value = "10")]
+    max_picture: u64,
+    /// Maximum number of pixels of an uploaded picture, in millions; fewer are taken where decoding needs much memory
+    #[arg(long, env = "QCHAT_MAX_PICTURE_PIXELS", hide_env_values = true, value_name = "NUMBER", value_parser = millions, default_value = "50")]
+    max_picture_pixels: u64,
+    /// Maximum size of all pictures as they are stored, in MiB
+    #[arg(long, env = "QCHAT_MAX_PICTURE_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "1024")]
+    max_picture_storage: u64,
+    /// Maximum size of the pictures that a session may store within one message lifetime, in MiB
+    #[arg(long, env = "QCHAT_MAX_SESSION_PICTURES", hide_env_values = true, value_name = "NUMBER", value_parser = few_mebibytes, default_value = "100")]
+    max_session_pictures: NonZeroU32,
     /// Level of the log on standard error: error, warn, info, debug or trace; also for modules, such as info,engine=debug
     #[arg(long, env = "QCHAT_LOG", hide_env_values = true, value_name = "LEVEL", value_parser = log_filter, default_value = "info")]
     log: LogFilter,
@@ -491,6 +529,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             message: flags.message_rate,
             rename: flags.rename_rate,
             invite: flags.invite_rate,
+            picture: flags.picture_rate,
         },
         quotas: Quotas {
             sockets: flags.max_sockets,
@@ -500,6 +539,12 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             listed: flags.max_listed,
             storage: flags.max_storage,
             session_storage: Some(flags.max_session_storage),
+            session_pictures: Some(flags.max_session_pictures),
+        },
+        pictures: PictureLimits {
+            are_on: flags.pictures,
+            uploads: UploadLimits { max_bytes: flags.max_picture, max_pixels: flags.max_picture_pixels },
+            max_storage: flags.max_picture_storage,
         },
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told, rules(with_environment))?,
@@ -638,6 +683,24 @@ fn few_mebibytes(text: &str) -> Result<NonZeroU32, &'static str> {
     bytes.and_then(NonZeroU32::new).ok_or("a whole number of MiB from 1 to 4095")
 }
 
+fn upload_mebibytes(text: &str) -> Result<u64, &'static str> {
+    let bytes = mebibytes(text).ok().filter(|bytes| *bytes <= MAX_UPLOAD_BYTES);
+    bytes.ok_or("a whole number of MiB from 1 to 100")
+}
+
+fn millions(text: &str) -> Result<u64, &'static str> {
+    let count = text.parse::<u64>().ok().filter(|count| (1..=MAX_MEGAPIXELS).contains(count));
+    count.map(|count| count * 1_000_000).ok_or("a whole number of millions from 1 to 268")
+}
+
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" | "true" => Ok(true),
+        "off" | "false" => Ok(false),
+        _ => Err("a switch, which is on or off"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -679,6 +742,9 @@ mod tests {
             ("--page-rate", "often"),
             ("--max-sockets", "0"),
             ("--max-session-storage", "many"),
+            ("--pictures", "perhaps"),
+            ("--max-picture", "101"),
+            ("--max-picture-pixels", "0"),
             ("--data-dir", ""),
             ("--site-addr", "everywhere"),
             ("--trusted-proxies", "10.0.0.0/8, all"),

@@ -29,6 +29,7 @@ use engine::{
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
+    pictures::{Collector, Folder, PictureSettings, Pictures},
     presence::{self, Presence},
     progress::Progress,
     storage::{Store, StoreError},
@@ -56,8 +57,11 @@ use crate::{
         session::{KeyError, Sessions},
         state::AppState,
     },
+    pictures::{IntakeFolder, Workshop, ticket::SessionTickets},
 };
 
+/// The folder with the files of pictures, in the data folder.
+pub const PICTURES: &str = "pictures";
 /// The database file in the data folder.
 pub const DATABASE: &str = "qchat.redb";
 /// The key that signs sessions, in the data folder.
@@ -329,6 +333,14 @@ async fn assemble<L: Log + 'static>(
         duty,
         settings.sweep_interval,
     ));
+    let (pictures, workshop) = pictures(settings, &sessions)?;
+    let collector = Arc::new(Collector::new(
+        Arc::clone(&store),
+        Arc::clone(&pictures),
+        Arc::clone(&clock),
+        is_shared,
+        Duration::from_millis(settings.sweep_interval.millis()),
+    ));
     let kept_for = Duration::from_millis(lifetimes.message.millis());
     let limits = Arc::new(Limits::new(settings.rates, settings.quotas, kept_for));
     let renderer = Arc::new(PageRenderer::new(
@@ -340,6 +352,7 @@ async fn assemble<L: Log + 'static>(
     background.spawn("lobby", &lobby, |lobby| async move { lobby.run().await });
     background.spawn("sweep", &sweep, |sweep| async move { sweep.run().await });
     background.spawn("limits", &limits, |limits| async move { limits.run().await });
+    background.spawn("pictures", &collector, |collector| async move { collector.run().await });
     background.spawn("renderer", &renderer, |renderer| async move { renderer.run().await });
     for shard in 0..fanout.shards() {
         background.spawn("fanout", &fanout, move |fanout| async move { fanout.run(shard).await });
@@ -350,6 +363,7 @@ async fn assemble<L: Log + 'static>(
         fanout,
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        pictures,
         limits,
         progress,
         is_shared,
@@ -364,6 +378,7 @@ async fn assemble<L: Log + 'static>(
     let mut registry = Registry::default();
     engine.register_metrics(&mut registry);
     renderer.register_metrics(&mut registry);
+    workshop.register_metrics(&mut registry);
     listener_metrics.register(&mut registry);
     if let Some(metrics) = cluster_metrics {
         metrics.register(&mut registry);
@@ -381,6 +396,7 @@ async fn assemble<L: Log + 'static>(
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
             panics: Arc::clone(&panics),
+            collector,
             readiness: Arc::clone(&readiness),
             connections: connections.clone(),
             database: database.clone(),
@@ -392,6 +408,7 @@ async fn assemble<L: Log + 'static>(
         engine,
         lobby,
         presence,
+        workshop,
         panics,
         sessions,
         refusals: Refusals::default(),
@@ -512,6 +529,19 @@ impl Node {
             tracing::warn!(%error, "could not seal the database: the next start may have to check all pages");
         }
     }
+}
+
+/// Opens the files of pictures in the data folder, and what uploads are made into pictures with.
+fn pictures(settings: &Settings, sessions: &Arc<Sessions>) -> Result<(Arc<Pictures>, Workshop), StartError> {
+    let path = settings.data_dir.join(PICTURES);
+    let open = || {
+        let files = Arc::new(Folder::open(&path)?);
+        let set =
+            PictureSettings { are_on: settings.pictures.are_on, max_storage: settings.pictures.max_storage };
+        Pictures::open(files, Arc::new(SessionTickets::new(Arc::clone(sessions))), set)
+    };
+    let pictures = open().map_err(|error| StartError::DataDir { path: path.clone(), error })?;
+    Ok((Arc::new(pictures), Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path))))
 }
 
 /// Creates a data folder, which only Qchat itself may read, since it has what users write.

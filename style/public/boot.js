@@ -23,7 +23,7 @@ const compositionEnd = () =>
   isComposing && new Promise((resolve) => addEventListener('compositionend', () => setTimeout(resolve), { once: true, capture: true }));
 
 // Saves what was entered, the focus and the scroll position; the returned function restores them. Spoilers are hidden again.
-const fields = () => [...root().querySelectorAll('input:not([type=hidden], .spoiler *), textarea')];
+const fields = () => [...root().querySelectorAll('input:not([type=hidden], [type=file], .spoiler *), textarea')];
 const nameOf = (field) => `${field.closest('form')?.getAttribute('action')} ${field.name || field.ariaLabel}`;
 const saveInput = () => {
   const saved = fields().map((field) => {

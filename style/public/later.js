@@ -42,7 +42,7 @@ export const ready = (/** @type {Core} */ bindings, /** @type {string} */ files)
   abandoned.catch(() => {});
   core = bindings;
   addresses = files.split(' ');
-  for (const link of document.querySelectorAll('a[data-later], a[data-call]')) becomeButton(/** @type {HTMLElement} */ (link));
+  for (const link of document.querySelectorAll('a[data-later]:not(.picture), a[data-call]')) becomeButton(/** @type {HTMLElement} */ (link));
   if (isListening) return;
   isListening = true;
   listen();
@@ -207,6 +207,9 @@ const page = {
   },
 };
 
+/** How often a picture that could not be loaded is asked for again, in milliseconds: another node of a cluster may have it first. */
+const PICTURE_RETRIES = [1_000, 2_000, 4_000];
+
 const isLive = () => document.documentElement.dataset.hydration === 'hydrated';
 const isField = (/** @type {Element} */ element) => element.matches('input, textarea, select, [contenteditable]');
 /** During composition an input method handles keys itself; Safari marks the key that ends it only by this code. */
@@ -274,6 +277,46 @@ const handlePaste = (/** @type {ClipboardEvent} */ event) => {
   setTimeout(() => call('paste', (piece) => piece.offer?.(page, field, text)));
 };
 
+/** Files that are pictures belong to the message being written; others are left to the page, which says so. */
+const files = (/** @type {DataTransfer | null} */ data) => [...(data?.files ?? [])];
+const takeFiles = (/** @type {Event} */ event, /** @type {File[]} */ taken) => {
+  if (event.defaultPrevented || !isLive() || !document.querySelector('.composer .attach') || !taken.some(({ type }) => type.startsWith('image/'))) return;
+  event.preventDefault();
+  void call('pictures', (piece) => piece.take?.(page, taken), () => page.tell('Pictures cannot be attached just now. Load the page again.'));
+};
+const listenToFiles = () => {
+  // before the page, which rejects files that are not taken here
+  addEventListener('drop', (event) => takeFiles(event, files(event.dataTransfer)), true);
+  addEventListener(
+    'paste',
+    (event) => {
+      // office programs add a picture of the text
+      if (!event.clipboardData?.types.includes('text/plain')) takeFiles(event, files(event.clipboardData));
+    },
+    true,
+  );
+  addEventListener('change', (event) => {
+    const { target } = event;
+    if (!(target instanceof HTMLInputElement) || target.name !== 'pictures' || !isLive()) return;
+    const chosen = [...(target.files ?? [])];
+    // so that the same file can be chosen again
+    target.value = '';
+    void call('pictures', (piece) => piece.take?.(page, chosen), () => page.tell('Pictures cannot be attached just now. Load the page again.'));
+  });
+  addEventListener('pointerover', (event) => around(event, '.attach') && void preload('pictures'));
+  addEventListener(
+    'error',
+    ({ target }) => {
+      if (!(target instanceof HTMLImageElement) || !target.closest('.picture')) return;
+      const tries = Number(target.dataset.tries ?? 0);
+      const { src } = target;
+      target.dataset.tries = String(tries + 1);
+      if (tries < PICTURE_RETRIES.length) setTimeout(() => (target.src = src), PICTURE_RETRIES[tries]);
+    },
+    true,
+  );
+};
+
 /** A touch that is held on a message shows its actions. What a browser does with links, buttons and fields stays. */
 const listenToHolds = () => {
   let timer = 0;
@@ -307,6 +350,7 @@ const listen = () => {
   addEventListener('input', handleInput);
   addEventListener('paste', handlePaste);
   listenToHolds();
+  listenToFiles();
   // so that the first click does not wait
   for (const type of ['pointerover', 'focusin']) {
     addEventListener(type, (event) => {

@@ -6,6 +6,7 @@ use domain::{
     Body, Chat, ChatId, ClientId, Event, EventKind, Problem, Roster, Seq, Timeline, User, UserId,
     frame::{Cursor, ServerFrame},
     page::{About, ChatPage},
+    picture::PictureTicket,
     timeline::{Applied, Pending},
 };
 use leptos::prelude::*;
@@ -35,6 +36,10 @@ pub struct LiveChat {
     pub is_held: RwSignal<bool>,
     /// The user or message whose details are open. `None` if none are.
     pub about: RwSignal<Option<About>>,
+    /// Whether pictures can be attached.
+    pub takes_pictures: bool,
+    /// The pictures that go with what is being written.
+    pub attached: RwSignal<AttachedPictures>,
     /// How often the timeline was replaced by another part of the history at the reader's request.
     pub replacement_count: RwSignal<usize>,
     reading: RwSignal<Reading>,
@@ -42,6 +47,15 @@ pub struct LiveChat {
     mentioned: StoredValue<Mentioned>,
     /// When the last typing signal was sent, in milliseconds of uptime. `None` if the next keystroke sends one.
     typed_at: StoredValue<Option<u64>>,
+}
+
+/// The pictures that go with what is being written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AttachedPictures {
+    /// Those that were uploaded, in order.
+    pub tickets: Vec<PictureTicket>,
+    /// Whether others are being uploaded, for which a message waits.
+    pub are_coming: bool,
 }
 
 /// What is known of the reader's position.
@@ -65,7 +79,7 @@ const END: Seq = Seq((1 << 53) - 1);
 impl LiveChat {
     /// Creates the state from the data the page was rendered with.
     pub fn new(page: ChatPage) -> Self {
-        let ChatPage { visit, chat, mut roster, history, about, .. } = page;
+        let ChatPage { visit, chat, mut roster, history, takes_pictures, about, .. } = page;
         roster.name(&visit.me);
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.set_hidden(visit.hidden.iter().copied());
@@ -75,6 +89,8 @@ impl LiveChat {
             chat: RwSignal::new(chat),
             roster: RwSignal::new(roster),
             posted_count: RwSignal::new(0),
+            takes_pictures,
+            attached: RwSignal::new(AttachedPictures::default()),
             loading: RwSignal::new(false),
             is_held: RwSignal::new(false),
             about: RwSignal::new(about),
@@ -410,7 +426,8 @@ impl LiveChat {
         self.mentioned.update_value(|mentioned| mentioned.add(user, name));
     }
 
-    /// Posts a message, or with `is_action` what the reader does: it is shown at once, and sent as soon as possible.
+    /// Posts a message with what is attached, or with `is_action` what the reader does: it is shown at once, and sent as
+    /// soon as possible.
     ///
     /// # Errors
     /// [`Problem::TooManyWaiting`] if too many messages wait, or [`Problem::NotConnected`] if the page is not hydrated.
@@ -419,11 +436,13 @@ impl LiveChat {
         let Some(transport) = self.live.transport() else { return Err(Problem::NotConnected) };
         let (client_id, at) = (transport.client_id(), self.live.server_time());
         let mentions = self.mentioned.with_value(|mentioned| mentioned.of(body.as_str()));
+        let pictures = self.attached.with_untracked(|attached| attached.tickets.clone());
         let mut shown = false;
         self.timeline.update(|timeline| {
             shown = timeline.echo(client_id, body, at);
             if let Some(pending) = timeline.pending_mut(client_id).filter(|_| shown) {
                 pending.mentions = mentions;
+                pending.pictures = pictures;
                 pending.is_action = is_action;
             }
         });
@@ -431,6 +450,7 @@ impl LiveChat {
             return Err(Problem::TooManyWaiting);
         }
         self.mentioned.set_value(Mentioned::default());
+        self.attached.set(AttachedPictures::default());
         self.posted_count.update(|count| *count += 1);
         // The next keystroke sends a typing signal at once.
         self.typed_at.set_value(None);

@@ -10,7 +10,8 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
     view::{
-        ended_notice::RemoveOwnForm, icon, react_form::ReactForms, start_form::StartForm, wordmark::Wordmark,
+        composer::PICTURE_KINDS, ended_notice::RemoveOwnForm, icon, react_form::ReactForms,
+        start_form::StartForm, wordmark::Wordmark,
     },
 };
 
@@ -137,16 +138,32 @@ fn RefusedPage(
         .into_any(),
         RefusedForm::PostMessage { chat, client_id, body } => view! {
             <NoticeCard heading="Not sent" sentence=problem.to_string() is_refusal=true>
-                <form method="post" action=PostMessage::PATH class="stack">
+                <form
+                    method="post"
+                    action=PostMessage::PATH
+                    enctype=problem.is_of_pictures().then_some("multipart/form-data")
+                    class="stack"
+                >
                     <input type="hidden" name="chat" value=chat.clone() />
                     <input type="hidden" name="client_id" value=client_id />
                     <label class="field">
                         <span>"Message"</span>
-                        <textarea name="body" rows="8" required>
+                        <textarea name="body" rows="8" required=!problem.is_of_pictures()>
                             // HTML drops a line break at the beginning of a textarea.
                             {format!("\n{body}")}
                         </textarea>
                     </label>
+                    // A browser does not keep the files.
+                    {problem
+                        .is_of_pictures()
+                        .then(|| {
+                            view! {
+                                <label class="field">
+                                    <span>"Choose the pictures again"</span>
+                                    <input type="file" name="pictures" accept=PICTURE_KINDS multiple />
+                                </label>
+                            }
+                        })}
                     <div class="row">
                         <button class="primary">{icon::send()} "Send"</button>
                         <a href=format!("/chat/{chat}")>"Back to the chat"</a>

@@ -5,7 +5,7 @@ mod draft;
 use domain::ClientId;
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
-    html::Textarea,
+    html::{Input, Textarea},
     prelude::*,
     server_fn::ServerFn,
     web_sys::Event,
@@ -53,6 +53,7 @@ pub fn Composer() -> impl IntoView {
     let has_ended = Memo::new(move |_| chat.live.ended.with(Option::is_some));
     let is_locked = move || draft.block.get().is_some();
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
+    let takes_pictures = chat.takes_pictures;
     let submit = move |event: SubmitEvent| {
         event.prevent_default();
         draft.submit();
@@ -75,9 +76,15 @@ pub fn Composer() -> impl IntoView {
             class:silent=is_locked
             method="post"
             action=PostMessage::PATH
+            enctype=takes_pictures.then_some("multipart/form-data")
             on:submit=submit
         >
             <ProblemLine problem=draft.problem />
+            <p class="soft silence" role="status" aria-label="Attachments">
+                {optional_text(move || {
+                    draft.waits_for_pictures.get().then_some("This is sent when the pictures are there.")
+                })}
+            </p>
             <p class="soft silence" role="status" aria-label="Lock">
                 {optional_text(move || is_locked().then_some("Locked: only the owner can write."))}
             </p>
@@ -94,7 +101,7 @@ pub fn Composer() -> impl IntoView {
                     aria-describedby=HINT_ID
                     autocomplete="off"
                     dir="auto"
-                    required
+                    required=!takes_pictures
                     readonly=move || has_ended.get() || is_locked()
                     node_ref=field
                     on:input=move |_| draft.handle_input()
@@ -103,6 +110,7 @@ pub fn Composer() -> impl IntoView {
                 <span class="counter soft" aria-live="polite">
                     {optional_text(move || draft.counter())}
                 </span>
+                {takes_pictures.then(|| view! { <AttachPictures /> })}
                 <button class="send">{icon::send()} <span class="hidden">"Send"</span></button>
             </div>
             <p id=HINT_ID class="soft hint">
@@ -114,6 +122,37 @@ pub fn Composer() -> impl IntoView {
                 </p>
             </noscript>
         </form>
+    }
+    .into_any()
+}
+
+/// The kinds of pictures that are taken. Devices that make others convert them to one of these.
+pub const PICTURE_KINDS: &str = "image/jpeg,image/png,image/gif,image/webp";
+
+/// The field for pictures. With a script, a button opens it, and what is chosen is uploaded at once by a piece that comes
+/// later; without, the files go with the form.
+#[component]
+fn AttachPictures() -> impl IntoView {
+    let files = NodeRef::<Input>::new();
+    let choose = move |_| {
+        if let Some(files) = files.get_untracked() {
+            files.click();
+        }
+    };
+    view! {
+        <button type="button" class="attach" title="Attach pictures" on:click=choose>
+            {icon::picture()}
+            <span class="hidden">"Attach pictures"</span>
+        </button>
+        <input
+            class="files"
+            type="file"
+            name="pictures"
+            aria-label="Pictures"
+            accept=PICTURE_KINDS
+            multiple
+            node_ref=files
+        />
     }
     .into_any()
 }

@@ -1,5 +1,5 @@
-//! Rejects files that are dropped on a page, and images that are pasted: the page stays open and says that it takes
-//! text only.
+//! Rejects files that are dropped on a page or pasted and are no pictures: the page stays open and says what it takes.
+//! Pictures are taken by a piece that comes later, which marks the event as handled before it gets here.
 
 use domain::Problem;
 use leptos::{ev, prelude::*, web_sys::DataTransfer};
@@ -17,14 +17,15 @@ pub fn reject_files() {
             }
         });
         window_event_listener(ev::drop, move |event| {
-            if event.data_transfer().is_some_and(|data| has(&data, FILES)) {
+            if !event.default_prevented() && event.data_transfer().is_some_and(|data| has(&data, FILES)) {
                 event.prevent_default();
                 live.notice.set(Some(Problem::TextOnly));
             }
         });
         window_event_listener(ev::paste, move |event| {
             // Office programs add a picture of the text to the clipboard.
-            if event.clipboard_data().is_some_and(|data| has(&data, FILES) && !has(&data, TEXT)) {
+            let has_files_alone = |data: DataTransfer| has(&data, FILES) && !has(&data, TEXT);
+            if !event.default_prevented() && event.clipboard_data().is_some_and(has_files_alone) {
                 live.notice.set(Some(Problem::TextOnly));
             }
         });

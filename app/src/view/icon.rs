@@ -34,6 +34,11 @@ pub fn search() -> impl IntoView {
     icon("M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14M16 16l4 4")
 }
 
+/// A landscape in a frame: a picture.
+pub fn picture() -> impl IntoView {
+    icon("M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M9 9.5a1 1 0 1 0-2 0 1 1 0 0 0 2 0")
+}
+
 /// An arrow up: send.
 pub fn send() -> impl IntoView {
     icon("M12 19V5M6 11l6-6 6 6")

@@ -4,6 +4,7 @@ mod actions;
 pub mod delivery;
 pub mod hidden_messages;
 pub mod line;
+mod pictures;
 pub mod reactions;
 pub mod system_line;
 pub mod time;
@@ -19,6 +20,7 @@ use self::{
     delivery::DeliveryView,
     hidden_messages::HiddenMessagesView,
     line::Line,
+    pictures::pictures_view,
     system_line::SystemLine,
     time::{DayLine, clock},
 };
@@ -83,7 +85,11 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.content {
-            MessageContent::Text(body) => Some(body_view(body, &link::marks(body))),
+            MessageContent::Text(body) => Some(match pictures_view(chat.chat_id(), &line.message()?) {
+                None => body_view(body, &link::marks(body)),
+                Some(pictures) if body.is_empty() => pictures,
+                Some(pictures) => (body_view(body, &link::marks(body)), pictures).into_any(),
+            }),
             MessageContent::Removed(by) => {
                 let text = match by {
                     RemovedBy::Author => "Message removed",

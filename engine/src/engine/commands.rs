@@ -93,7 +93,7 @@ impl Engine {
         let draft = asked_for.into();
         // Before anything is done for it.
         self.limits.check_rate(by, &draft)?;
-        let mut command = self.prepare(draft)?;
+        let mut command = self.prepare(by.user, draft)?;
         if let Command::SetNickname { chats, .. } = &mut command {
             *chats = self.presence.chats_of(by.user);
         }

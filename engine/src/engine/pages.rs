@@ -79,7 +79,8 @@ impl Engine {
         };
         let (history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
         let later = history.seq < chat.seq;
-        Ok(ChatPage { visit, chat, roster, history, later, about })
+        let takes_pictures = self.takes_pictures();
+        Ok(ChatPage { visit, chat, roster, history, later, takes_pictures, about })
     }
 
     /// Returns the part that all pages share, and notes in presence that a page was loaded: of the given chat, or of

@@ -1,17 +1,18 @@
 //! Preparing drafts: fills in what a command says beside what its user typed.
 
-use domain::{Command, Draft, Emoji, Problem, Restored, Rules, Wording, draft::DraftText};
+use domain::{Command, Draft, Emoji, Problem, Restored, Rules, UserId, Wording, draft::DraftText};
 
 use super::Engine;
 
 impl Engine {
-    /// Makes a command of a draft: marks and mentions of texts, pictures of tickets and emoji of reactions are filled in. As
+    /// Makes a command of a draft by a user: marks and mentions of texts, pictures of tickets and emoji of reactions are filled in. As
     /// long as the nodes of a cluster decide by older rules, a message that is a text alone is posted as these know it.
     ///
     /// # Errors
-    /// [`Problem::NotYet`] if the rules in force do not know what is asked for, [`Problem::PicturesOff`] for pictures, and
+    /// [`Problem::NotYet`] if the rules in force do not know what is asked for, [`Problem::TooManyPictures`],
+    /// [`Problem::PictureExpired`] or [`Problem::PicturesOff`] for pictures that cannot be posted, and
     /// [`Problem::NotAnEmoji`] for a reaction that is none.
-    pub fn prepare(&self, draft: Draft) -> Result<Command, Problem> {
+    pub fn prepare(&self, by: UserId, draft: Draft) -> Result<Command, Problem> {
         let draft = match (draft, self.store.settings().rules >= Rules::OF_MESSAGES) {
             (Draft::Command(command), _) => return Ok(command),
             (draft, true) => draft,
@@ -20,10 +21,7 @@ impl Engine {
         Ok(match draft {
             Draft::Command(command) => command,
             Draft::Say { chat, client_id, text, reply_to, pictures, is_action, waited_millis } => {
-                if !pictures.is_empty() {
-                    return Err(Problem::PicturesOff);
-                }
-                let (words, pictures) = (words(text), Vec::new());
+                let (words, pictures) = (words(text), self.attached(by, chat, pictures)?);
                 Command::Say { chat, client_id, words, reply_to, pictures, is_action, waited_millis }
             }
             Draft::EditMessage { chat, message, text } => {

@@ -19,6 +19,11 @@ impl Rate {
     /// No limit.
     pub const OFF: Self = Self(None);
 
+    /// Returns a rate that is so many times as high.
+    pub(super) fn times(self, factor: NonZeroU32) -> Self {
+        Self(self.0.map(|(count, per)| (count.saturating_mul(factor), per)))
+    }
+
     /// Returns the quota of one session, and that of a network.
     pub(super) fn quotas(self) -> Option<(Quota, Quota)> {
         let (count, per) = self.0?;
@@ -62,6 +67,8 @@ pub struct Rates {
     pub rename: Rate,
     /// How often users may be invited to a direct chat, or invites be answered.
     pub invite: Rate,
+    /// How often pictures may be uploaded.
+    pub picture: Rate,
 }
 
 impl Rates {
@@ -73,6 +80,7 @@ impl Rates {
         message: Rate::OFF,
         rename: Rate::OFF,
         invite: Rate::OFF,
+        picture: Rate::OFF,
     };
 }
 
@@ -93,6 +101,8 @@ pub struct Quotas {
     pub storage: u64,
     /// The maximum number of bytes that one session may store in the lifetime of a message, at once or spread out. `None` means unlimited.
     pub session_storage: Option<NonZeroU32>,
+    /// The same of pictures, which do not count towards that. `None` means unlimited.
+    pub session_pictures: Option<NonZeroU32>,
 }
 
 impl Quotas {
@@ -105,5 +115,6 @@ impl Quotas {
         listed: usize::MAX,
         storage: u64::MAX / 2,
         session_storage: None,
+        session_pictures: None,
     };
 }

@@ -220,3 +220,32 @@ async fn idle_sessions_and_addresses_are_forgotten() {
     let _ = tokio::time::timeout(FORGETS_EVERY * 2, limits.run()).await;
     assert_eq!(known(&limits), Some((1, 1)), "but for those who were here lately");
 }
+
+#[test]
+fn uploads_are_counted_in_all_and_for_each_session_and_network() {
+    let limits = Limits::new(Rates::OFF, Quotas::OFF, Duration::from_secs(60));
+    let caller = |number: u8, address: [u8; 4]| Caller {
+        user: UserId::from_bytes([number; ID_BYTES]),
+        address: address.into(),
+    };
+    let of_session: Vec<_> = (0..4).map(|_| limits.upload(caller(1, [192, 0, 2, 1])).unwrap()).collect();
+    assert_eq!(limits.upload(caller(1, [192, 0, 2, 2])).err(), Some(Problem::Busy), "of a session");
+    drop(of_session);
+    let of_network: Vec<_> =
+        (0..16).map(|number| limits.upload(caller(number, [192, 0, 2, 1])).unwrap()).collect();
+    assert_eq!(limits.upload(caller(99, [192, 0, 2, 1])).err(), Some(Problem::Busy), "of a network");
+    let others: Vec<_> =
+        (16..32).map(|number| limits.upload(caller(number, [192, 0, 2, number])).unwrap()).collect();
+    assert_eq!(limits.upload(caller(99, [192, 0, 2, 99])).err(), Some(Problem::Busy), "in all");
+    drop((of_network, others));
+    assert!(limits.upload(caller(99, [192, 0, 2, 99])).is_ok());
+}
+
+#[test]
+fn a_session_stores_pictures_within_its_quota_and_apart_from_texts() {
+    let quotas = Quotas { session_pictures: NonZeroU32::new(1_000), ..Quotas::OFF };
+    let limits = Limits::new(Rates::OFF, quotas, Duration::from_secs(60));
+    let ana = Caller { user: UserId::from_bytes([1; ID_BYTES]), address: [127, 0, 0, 1].into() };
+    assert_eq!(limits.keep_picture(ana, 900), Ok(()));
+    assert!(matches!(limits.keep_picture(ana, 900), Err(Problem::TooFast { .. })));
+}

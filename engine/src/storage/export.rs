@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A part is postcard. The head is the first, the end the last, and nothing follows it. Between them are parts
-//! with the rows of the tables, in the order of their numbers and of their keys. Each checksum is the CRC-32 of the file
+//! with the rows of the tables, in the order of their numbers and of their keys, and then the files of pictures, in a part
+//! each. A file without pictures is as one of a version that knew none. Each checksum is the CRC-32 of the file
 //! up to there without the other checksums, so that a frame is refused that is damaged, missing, repeated or moved.
 //!
 //! Keys and values are as in the database: ids as their bytes, numbers as eight bytes (little endian), several of them one
@@ -25,7 +26,7 @@ use std::{
     path::Path,
 };
 
-use domain::Epoch;
+use domain::{Epoch, PictureId};
 use redb::{Key, ReadTransaction, ReadableTable, TableDefinition, TableError, Value};
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -118,6 +119,14 @@ enum Part {
         /// The number of all rows.
         rows: u64,
     },
+    /// A file of a picture with this name. Its bytes follow, up to the end of the part.
+    File(String),
+    EndWithFiles {
+        /// The number of all rows.
+        rows: u64,
+        /// The number of all files of pictures.
+        files: u64,
+    },
 }
 
 /// What a snapshot file says about itself. Bytes that follow it in its part are left to later versions, and ignored.
@@ -149,11 +158,12 @@ struct Writer<W> {
     /// The table of the rows that are not written yet, and the part with them.
     pending: Option<(Table, Vec<u8>)>,
     rows: u64,
+    files: u64,
 }
 
 impl<W: Write> Writer<W> {
     fn begin(out: W, head: Head) -> Result<Self, ExportError> {
-        let mut writer = Self { out, checksum: crc32fast::Hasher::new(), pending: None, rows: 0 };
+        let mut writer = Self { out, checksum: crc32fast::Hasher::new(), pending: None, rows: 0, files: 0 };
         let start = [MAGIC.as_slice(), &[FORMAT]].concat();
         writer.checksum.update(&start);
         writer.out.write_all(&start).map_err(ExportError::Io)?;
@@ -178,10 +188,19 @@ impl<W: Write> Writer<W> {
         self.pending.take().map_or(Ok(()), |(_, part)| self.frame(&part))
     }
 
+    fn file(&mut self, name: String, bytes: &[u8]) -> Result<(), ExportError> {
+        self.flush()?;
+        let mut file = part(&Part::File(name))?;
+        file.extend_from_slice(bytes);
+        self.files += 1;
+        self.frame(&file)
+    }
+
     fn end(mut self) -> Result<(), ExportError> {
         self.flush()?;
-        let rows = self.rows;
-        self.frame(&part(&Part::End { rows })?)?;
+        let Self { rows, files, .. } = self;
+        let end = if files == 0 { Part::End { rows } } else { Part::EndWithFiles { rows, files } };
+        self.frame(&part(&end)?)?;
         self.out.flush().map_err(ExportError::Io)
     }
 }
@@ -240,7 +259,9 @@ impl<R: Read> Reader<R> {
         let (part, _) = reader.next()?;
         match part {
             Part::Head(head) => Ok((reader, head)),
-            Part::Rows(_) | Part::End { .. } => Err(ExportError::Damaged(limit)),
+            Part::Rows(_) | Part::End { .. } | Part::File(_) | Part::EndWithFiles { .. } => {
+                Err(ExportError::Damaged(limit))
+            }
         }
     }
 
@@ -299,13 +320,24 @@ impl<'a> Iterator for Rows<'a> {
     }
 }
 
-/// Reads a whole snapshot file, and passes on the rows of each frame. Returns what the file says about itself, and the
-/// number of rows that it has to have had.
+/// What was read of a snapshot file.
+struct Summary {
+    /// What the file says about itself.
+    head: Head,
+    /// The number of rows that it has to have had.
+    rows: u64,
+    /// The number of files of pictures in it.
+    files: u64,
+}
+
+/// Reads a whole snapshot file, and passes on the rows of each frame, and the files of pictures with their names.
 fn read(
     input: impl Read,
     mut rows: impl FnMut(Table, Rows<'_>) -> Result<(), ExportError>,
-) -> Result<(Head, u64), ExportError> {
+    mut file: impl FnMut(&str, &[u8]) -> io::Result<()>,
+) -> Result<Summary, ExportError> {
     let (mut reader, head) = Reader::begin(input)?;
+    let mut files_read = 0;
     loop {
         let begins = reader.at;
         let (part, rest) = reader.next()?;
@@ -314,9 +346,20 @@ fn read(
                 let table = Table::of(number).ok_or(ExportError::Newer)?;
                 rows(table, Rows(rest))?;
             }
+            Part::File(name) => {
+                file(&name, rest).map_err(ExportError::Io)?;
+                files_read += 1;
+            }
             Part::End { rows } => {
                 reader.end()?;
-                return Ok((head, rows));
+                return Ok(Summary { head, rows, files: files_read });
+            }
+            Part::EndWithFiles { rows, files } => {
+                reader.end()?;
+                if files != files_read {
+                    return Err(ExportError::Incomplete);
+                }
+                return Ok(Summary { head, rows, files });
             }
             Part::Head(_) => return Err(ExportError::Damaged(begins)),
         }
@@ -331,9 +374,10 @@ fn read(
 pub fn check(file: &Path) -> Result<Contents, ExportError> {
     let input = open(file)?;
     let mut checked = table::RecordCheck::default();
-    let (head, rows) =
-        read(input, |table, rows| table.visit(&mut table::CheckRows { rows, check: &mut checked }))?;
-    checked.end(head, rows)
+    let rows =
+        |table: Table, rows: Rows<'_>| table.visit(&mut table::CheckRows { rows, check: &mut checked });
+    let Summary { head, rows, files } = read(input, rows, |_, _| Ok(()))?;
+    Ok(Contents { files, ..checked.end(head, rows)? })
 }
 
 /// Returns whether a file begins as every snapshot file does.
@@ -407,6 +451,29 @@ impl Snapshot {
     pub fn export(&self, out: impl Write) -> Result<(), ExportError> {
         let mut writer = Writer::begin(BufWriter::with_capacity(BUFFER_BYTES, out), Head::of_this())?;
         self.walk(&mut writer)?;
+        writer.end()
+    }
+
+    /// Writes everything in the database to a snapshot file, as [`export`](Self::export) does, and the files of the
+    /// pictures of messages. `files_of` returns the names and contents of the files of a picture: none of one that was
+    /// removed meanwhile.
+    ///
+    /// # Errors
+    /// As for [`export`](Self::export), and those of `files_of`.
+    pub fn export_with_files(
+        &self,
+        out: impl Write,
+        mut files_of: impl FnMut(PictureId) -> io::Result<Vec<(String, Vec<u8>)>>,
+    ) -> Result<(), ExportError> {
+        let mut writer = Writer::begin(BufWriter::with_capacity(BUFFER_BYTES, out), Head::of_this())?;
+        self.walk(&mut writer)?;
+        for (id, record) in self.pictures()? {
+            if record.removed_at.is_none() {
+                for (name, bytes) in files_of(id).map_err(ExportError::Io)? {
+                    writer.file(name, &bytes)?;
+                }
+            }
+        }
         writer.end()
     }
 
@@ -580,7 +647,7 @@ mod tests {
     fn a_head_that_is_longer_in_a_later_version_is_read() {
         let mut bytes = Vec::new();
         let mut writer =
-            Writer { out: &mut bytes, checksum: crc32fast::Hasher::new(), pending: None, rows: 0 };
+            Writer { out: &mut bytes, checksum: crc32fast::Hasher::new(), pending: None, rows: 0, files: 0 };
         writer.checksum.update(b"QCSN\x01");
         writer.out.extend_from_slice(b"QCSN\x01");
         let mut head = part(&Part::Head(Head { made_by: "9.0.0".to_owned() })).unwrap();

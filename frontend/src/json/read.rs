@@ -443,7 +443,7 @@ mod tests {
         for page in [
             json!({ "Home": { "visit": visit, "wanted": { "filter": "tea", "limit": 50 }, "lobby": lobby } }),
             json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,
-                "roster": { "version": 1, "count": 1, "members": [user()] },
+                "takes_pictures": true, "roster": { "version": 1, "count": 1, "members": [user()] },
                 "about": { "person": user(), "message": 3 } } }),
         ] {
             reads_as_serde_json::<Page>(page);

@@ -15,6 +15,7 @@ mod idle;
 mod load;
 mod machine;
 mod pages;
+mod pictures;
 mod plot;
 mod posts;
 mod report;
@@ -37,7 +38,8 @@ use report::Report;
 use tokio::{runtime, task::LocalSet};
 
 /// The parts of the benchmark. One of them can be run alone.
-const PARTS: [&str; 8] = ["fanout", "growth", "load", "posts", "idle", "pages", "start", "cluster"];
+const PARTS: [&str; 9] =
+    ["fanout", "growth", "load", "posts", "pictures", "idle", "pages", "start", "cluster"];
 
 /// The extent of a run.
 #[derive(Debug, Clone)]
@@ -65,6 +67,8 @@ struct Form {
     history: u64,
     /// The number of public chats on the home page.
     chats: u64,
+    /// The size of a picture, in millions of pixels.
+    megapixels: u32,
     /// The number of messages in a long chat.
     long: u64,
     /// The maximum number of nodes of a cluster.
@@ -93,6 +97,7 @@ impl Form {
             // A database of more than 1 GB.
             history: 1_060_000,
             chats: 5_000,
+            megapixels: 12,
             long: 100_000,
             nodes: 4,
             clients: 30,
@@ -132,6 +137,7 @@ impl Form {
             rest: None,
             history: 1_000,
             chats: 20,
+            megapixels: 1,
             long: 200,
             nodes: 2,
             clients: 2,
@@ -241,6 +247,7 @@ async fn measure(form: &Form, wanted: Option<&str>, folder: &Path) -> Result<(),
             "growth" => growth::measure(form, &mut report).await?,
             "load" => load::measure(form, &mut report).await?,
             "posts" => posts::measure(form, &mut report).await?,
+            "pictures" => pictures::measure(form, &mut report).await?,
             "idle" => idle::measure(form, &mut report).await?,
             "pages" => pages::measure(form, &mut report).await?,
             "start" => start::measure(form, &mut report).await?,

@@ -28,6 +28,8 @@ const fn status(problem: Problem) -> u16 {
         | Problem::OnlyOthers
         | Problem::NotAnEmoji
         | Problem::TooManyPictures
+        | Problem::NotAPicture
+        | Problem::PictureDamaged
         | Problem::AltTooLong
         | Problem::ChatWithOneself => 422,
         Problem::UnknownChat
@@ -58,7 +60,7 @@ const fn status(problem: Problem) -> u16 {
         | Problem::UnknownVersion
         | Problem::HelloFirst
         | Problem::BadForm => 400,
-        Problem::FrameTooLarge => 413,
+        Problem::FrameTooLarge | Problem::PictureTooLarge { .. } | Problem::PictureTooManyPixels => 413,
         Problem::TextOnly => 415,
         Problem::TooManyChats
         | Problem::TooManyPages

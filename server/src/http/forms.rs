@@ -23,6 +23,7 @@ use leptos::context::provide_context;
 use super::{
     client::Client,
     error,
+    pictures::{self, RefusedPictures},
     render::{QueueKey, Requester},
     state::AppState,
 };
@@ -45,9 +46,21 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
         .is_some_and(|accept| accept.contains("text/html"));
     let head = head_of(&request);
     let Client { address, .. } = Client::of(&request);
-    let session = user_of(&state, &request);
+    let session = state.user_of(&request);
     let is_here = session.is_ok_and(|user| state.presence.is_here(user));
     let requester = Requester { queue: QueueKey::of(address, session.ok()), is_here };
+    let request = if pictures::is_with_files(&request) {
+        match pictures::receive_form(&state, request, FORM_LIMIT).await {
+            Ok(request) => request,
+            Err(refused) => {
+                let RefusedPictures { problem, form } = *refused;
+                let notice = Notice::Refused { problem, form };
+                return refuse(&state, is_page, head, requester, notice, problem).await;
+            }
+        }
+    } else {
+        request
+    };
     let (mut request, is_cut) = match read(request).await {
         Ok(read) => read,
         Err(problem) => {
@@ -59,7 +72,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     request.headers_mut().remove(header::ACCEPT);
     let context = FormContext {
         engine: Arc::clone(&state.engine),
-        caller: admitted(&state).and(session).map(|user| Caller { user, address }),
+        caller: state.check_admission().and(session).map(|user| Caller { user, address }),
         is_cut,
     };
     let answer =
@@ -84,24 +97,13 @@ async fn refusal_in(answer: Response) -> Refusal {
     serde_json::from_slice(&body).unwrap_or_else(|_| Problem::BadForm.into())
 }
 
-/// Checks that this server does what is asked of it, and not another node in its place.
-fn admitted(state: &AppState) -> Result<(), Problem> {
-    if state.admission.is_suspended() { Err(Problem::Restarting) } else { Ok(()) }
-}
-
-/// Returns the user of the request's session.
-fn user_of(state: &AppState, request: &Request) -> Result<UserId, Problem> {
-    let session = state.sessions.find(request.headers(), state.engine.now())?;
-    session.map(|session| session.user()).ok_or(Problem::NoSession)
-}
-
 /// Handles `POST /api/ask`: a command as JSON, from a page whose WebSocket does not get through. The response is the
 /// frame that would be sent over the WebSocket. If the query has a `by` other than the session's user, the command is
 /// refused with [`Problem::WrittenAsAnother`], since the cookie can change while a page is open.
 pub async fn ask(State(state): State<Arc<AppState>>, request: Request) -> Response {
     let Client { address, .. } = Client::of(&request);
     let by = request.uri().query().and_then(|query| query.strip_prefix("by=")).map(str::to_owned);
-    let user = admitted(&state).and_then(|()| user_of(&state, &request)).and_then(|user| match by {
+    let user = state.check_admission().and_then(|()| state.user_of(&request)).and_then(|user| match by {
         Some(by) if by != user.to_string() => Err(Problem::WrittenAsAnother),
         _ => Ok(user),
     });
@@ -198,7 +200,7 @@ async fn refuse(
     }
     let client = Client::of(&head);
     // a refusal costs a page, and would be free of rate limits if the form is refused before it counts
-    if let Err(problem) = state.engine.load(user_of(state, &head).ok(), client.address, NonZeroU32::MIN) {
+    if let Err(problem) = state.engine.load(state.user_of(&head).ok(), client.address, NonZeroU32::MIN) {
         let mut response = state.renderer.respond_problem(Some(problem));
         error::mark(problem, &mut response);
         return response;

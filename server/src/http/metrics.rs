@@ -8,7 +8,8 @@ use std::{fmt, fs, path::PathBuf, sync::Arc, time::SystemTime};
 use axum::http::StatusCode;
 use domain::{Problem, Seq};
 use engine::{
-    Engine, limits::Quotas, lobby::Lobby, metrics::seconds, presence::Presence, supervisor::Panics,
+    Engine, limits::Quotas, lobby::Lobby, metrics::seconds, pictures::Collector as PictureCollector,
+    presence::Presence, supervisor::Panics,
 };
 use prometheus_client::{
     collector::Collector,
@@ -116,6 +117,8 @@ pub struct Observed {
     pub lobby: Arc<Lobby>,
     /// The panics of background tasks.
     pub panics: Arc<Panics>,
+    /// What looks after the files of pictures.
+    pub collector: Arc<PictureCollector>,
     /// Whether the server is ready.
     pub readiness: Arc<Readiness>,
     /// The open WebSockets.
@@ -144,6 +147,14 @@ impl Collector for Observed {
             "qchat_people_online",
             "Number of users online, until 3 seconds after their last page was closed.",
             count(self.presence.people()),
+        )?;
+        let (pictures, bytes) = self.engine.stored_pictures();
+        gauge("qchat_pictures_stored", "Number of pictures whose files are stored.", count(pictures))?;
+        gauge("qchat_pictures_bytes", "Size of the files of pictures in bytes.", bytes)?;
+        gauge(
+            "qchat_pictures_missing",
+            "Number of pictures of messages whose files are missing; not 0 after files were lost.",
+            self.collector.missing(),
         )?;
         gauge(
             "qchat_members",

@@ -81,6 +81,10 @@ fn route_of(request: &Request) -> &'static str {
     match request.extensions().get().map(MatchedPath::as_str) {
         Some("/") => "/",
         Some("/chat/{*id}") => "/chat",
+        Some("/picture/{chat}/{message}/{picture}" | "/picture/{chat}/{message}/{picture}/small") => {
+            "/picture"
+        }
+        Some("/api/picture") => "/api/picture",
         Some("/live") => "/live",
         Some("/api/ask" | "/api/{function}") => "/api",
         Some("/pkg/{*file}") => "/pkg",

@@ -1,6 +1,7 @@
 //! Renders pages to HTML, with the same views that the browser hydrates, and caches them.
 
 mod compressed_template;
+mod fair_queue;
 mod page_cache;
 mod page_renderer;
 mod render_pool;
@@ -24,10 +25,11 @@ use leptos::{
 };
 use serde::Serialize;
 
+pub use fair_queue::{FairQueue, QueueKey};
 pub use page_cache::AcceptedEncoding;
 pub(in crate::http) use page_cache::PageKey;
 pub use page_renderer::PageRenderer;
-pub use render_pool::{QueueKey, Requester};
+pub use render_pool::Requester;
 
 /// Values that are unique to a response.
 #[derive(Debug, Clone)]

@@ -130,6 +130,12 @@ impl Sessions {
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Returns the secrets of the key in force and of the previous one, from which keys for other signatures are derived.
+    pub(crate) fn signing_keys(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        let keys = self.keys();
+        (keys.current.signing().to_vec(), keys.old.as_ref().map(|old| old.signing().to_vec()))
+    }
+
     /// Returns a key for the origins of chats, which is the same on all nodes with the same session key.
     pub fn origin_key(&self) -> OriginKey {
         OriginKey::new(self.keys().current.signing())

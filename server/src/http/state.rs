@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::extract::Request;
+use domain::{Problem, UserId};
 use engine::{Engine, lobby::Lobby, presence::Presence, supervisor::Panics};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::http::{
-    admission::Admission, metrics::Metrics, origin::Refusals, readiness::Readiness, render::PageRenderer,
-    session::Sessions,
+use crate::{
+    http::{
+        admission::Admission, metrics::Metrics, origin::Refusals, readiness::Readiness, render::PageRenderer,
+        session::Sessions,
+    },
+    pictures::Workshop,
 };
 
 /// The state that handlers share.
@@ -18,6 +23,8 @@ pub struct AppState {
     pub lobby: Arc<Lobby>,
     /// The users who are online, and the chats they are in.
     pub presence: Arc<Presence>,
+    /// Where uploaded pictures are received and decoded.
+    pub workshop: Workshop,
     /// The panics of background tasks.
     pub panics: Arc<Panics>,
     /// Sessions of browsers.
@@ -36,4 +43,23 @@ pub struct AppState {
     pub renderer: Arc<PageRenderer>,
     /// What is counted and measured.
     pub metrics: Metrics,
+}
+
+impl AppState {
+    /// Checks that this server does what is asked of it, and not another node in its place.
+    ///
+    /// # Errors
+    /// [`Problem::Restarting`] if it sends people away.
+    pub fn check_admission(&self) -> Result<(), Problem> {
+        if self.admission.is_suspended() { Err(Problem::Restarting) } else { Ok(()) }
+    }
+
+    /// Returns the user of a request's session.
+    ///
+    /// # Errors
+    /// [`Problem::NoSession`] if it has none, [`Problem::TwoSessions`] if it has two that differ.
+    pub fn user_of(&self, request: &Request) -> Result<UserId, Problem> {
+        let session = self.sessions.find(request.headers(), self.engine.now())?;
+        session.map(|session| session.user()).ok_or(Problem::NoSession)
+    }
 }

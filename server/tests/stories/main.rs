@@ -27,6 +27,7 @@ mod monitoring;
 mod node;
 mod operator;
 mod pages;
+mod pictures;
 mod polling;
 mod power_cut;
 mod presence;

@@ -1,12 +1,16 @@
 //! The text that the reader is writing: saved for after a reload, counted, parsed, and sent.
 
 use domain::{
-    Problem,
+    Body, Problem,
     frame::ClientCommand,
     slash::{self, ComposerInput},
     text,
 };
-use leptos::{html::Textarea, prelude::*, web_sys::HtmlTextAreaElement};
+use leptos::{
+    html::Textarea,
+    prelude::*,
+    web_sys::{Event, HtmlTextAreaElement},
+};
 
 use crate::live::LiveChat;
 
@@ -23,6 +27,8 @@ pub(super) struct Draft {
     pub(super) text: RwSignal<String>,
     /// Why the text was not sent. `None` if there is nothing to show.
     pub(super) problem: RwSignal<Option<Problem>>,
+    /// Whether the message is to be sent once its pictures are uploaded.
+    pub(super) waits_for_pictures: RwSignal<bool>,
     /// Why the reader cannot post at the moment. `None` if they can.
     pub(super) block: Memo<Option<Problem>>,
     /// The text that was posted last. Empty if there is none.
@@ -35,7 +41,14 @@ impl Draft {
         let text = RwSignal::new(String::new());
         let problem = RwSignal::new(None::<Problem>);
         let block = Memo::new(move |_| chat.post_block());
-        let draft = Self { chat, field, text, problem, block, last: StoredValue::new(String::new()) };
+        let waits_for_pictures = RwSignal::new(false);
+        let last = StoredValue::new(String::new());
+        let draft = Self { chat, field, text, problem, waits_for_pictures, block, last };
+        Effect::new(move |_| {
+            if !chat.attached.with(|attached| attached.are_coming) && waits_for_pictures.get_untracked() {
+                draft.submit();
+            }
+        });
         // A message that was refused because of the lock can be posted once it is lifted.
         Effect::new(move |_| {
             if block.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
@@ -75,13 +88,25 @@ impl Draft {
         }
         self.save(text);
         self.problem.set(None);
+        self.waits_for_pictures.set(false);
     }
 
     /// Posts the text as a message, or runs it as a slash command.
     pub(super) fn submit(self) {
-        let Some(field) = self.field.get() else { return };
+        let Some(field) = self.field.get_untracked() else { return };
         let text = field.value();
-        let outcome = match slash::parse(&text) {
+        let (has_pictures, are_coming) =
+            self.chat.attached.with_untracked(|attached| (!attached.tickets.is_empty(), attached.are_coming));
+        self.waits_for_pictures.set(are_coming);
+        if are_coming {
+            return;
+        }
+        let parsed = if has_pictures && text.trim().is_empty() {
+            Ok(ComposerInput::Post(Body::empty()))
+        } else {
+            slash::parse(&text)
+        };
+        let outcome = match parsed {
             Ok(ComposerInput::Post(body)) => {
                 self.block.get_untracked().map_or_else(|| self.chat.post(body, false), Err)
             }
@@ -99,6 +124,10 @@ impl Draft {
             Ok(()) => {
                 self.last.set_value(text);
                 self.clear(&field);
+                // For the list of what is attached.
+                if let Ok(sent) = Event::new("sent") {
+                    let _ = field.dispatch_event(&sent);
+                }
             }
             // An empty message needs no error.
             Err(Problem::MessageEmpty) => self.problem.set(None),

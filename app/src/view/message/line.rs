@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ClientId, MessageContent, MessageRef, Nickname, Seq, Timestamp, UserId,
+    ClientId, MessageContent, MessageRef, Nickname, Picture, Seq, Timestamp, UserId,
     timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
 };
 
@@ -105,18 +105,22 @@ impl Line {
     /// Returns the message that the line shows. `None` if it shows none.
     pub(super) fn message(&self) -> Option<ShownMessage<'_>> {
         let Self::Row(row) = self else { return None };
-        let message = |author, nickname, client_id, at, content, delivery| {
-            Some(ShownMessage { author, nickname, client_id, at, content, delivery })
+        let message = |author, nickname, client_id, at, content, pictures, delivery| {
+            Some(ShownMessage { author, nickname, client_id, at, content, pictures, delivery })
         };
         match &row.content {
             RowContent::Stored(event) => {
                 let MessageRef { author, nickname, client_id, content } =
                     event.kind.message_or_tombstone()?;
                 let delivery = Delivery::Stored(event.seq);
-                message(Some(author), Some(nickname), client_id, event.at, content, delivery)
+                let pictures = event.kind.message().map(|said| &*said.pictures).unwrap_or_default();
+                let pictures = ShownPictures::Stored(pictures);
+                message(Some(author), Some(nickname), client_id, event.at, content, pictures, delivery)
             }
-            RowContent::Pending(Pending { client_id, body, at, problem, .. }) => {
-                message(None, None, *client_id, *at, MessageContent::Text(body), Delivery::Waits(*problem))
+            RowContent::Pending(Pending { client_id, body, at, problem, pictures, .. }) => {
+                let (content, delivery) = (MessageContent::Text(body), Delivery::Waits(*problem));
+                let pictures = ShownPictures::Waiting(pictures.len());
+                message(None, None, *client_id, *at, content, pictures, delivery)
             }
             RowContent::Hidden(_) => None,
         }
@@ -154,6 +158,16 @@ pub(super) struct ShownMessage<'a> {
     pub(super) at: Timestamp,
     /// The text, unless it was removed.
     pub(super) content: MessageContent<'a>,
+    /// The pictures.
+    pub(super) pictures: ShownPictures<'a>,
     /// Whether it is stored.
     pub(super) delivery: Delivery,
+}
+
+/// The pictures of a message.
+pub(super) enum ShownPictures<'a> {
+    /// Those of a stored message.
+    Stored(&'a [Picture]),
+    /// The number of those of a message that waits. They cannot be shown yet.
+    Waiting(usize),
 }

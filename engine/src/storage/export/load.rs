@@ -11,7 +11,7 @@ use std::{
 use redb::{Database, Key, StorageBackend, TableDefinition, Value, WriteTransaction, backends::FileBackend};
 
 use super::{
-    Contents, ExportError, Rows, open, read,
+    Contents, ExportError, Rows, Summary, open, read,
     table::{RecordCheck, Sink, Table, Visitor},
 };
 use crate::{
@@ -60,12 +60,16 @@ impl Visitor for Delete<'_> {
     }
 }
 
-/// Inserts all rows of a snapshot file, after a check of each.
-fn insert(write: &WriteTransaction, input: impl Read) -> Result<Contents, ExportError> {
+/// Inserts all rows of a snapshot file, after a check of each, and passes its files of pictures on.
+fn insert(
+    write: &WriteTransaction,
+    input: impl Read,
+    put: impl FnMut(&str, &[u8]) -> io::Result<()>,
+) -> Result<Contents, ExportError> {
     let mut check = RecordCheck::default();
-    let (head, rows) =
-        read(input, |table, rows| table.visit(&mut Insert { write, rows, check: &mut check }))?;
-    check.end(head, rows)
+    let rows = |table: Table, rows: Rows<'_>| table.visit(&mut Insert { write, rows, check: &mut check });
+    let Summary { head, rows, files } = read(input, rows, put)?;
+    Ok(Contents { files, ..check.end(head, rows)? })
 }
 
 impl Store {
@@ -84,7 +88,8 @@ impl Store {
         self.checkpoint_with(&mut wal)?;
         let write = begin_checkpoint(&self.database)?;
         Table::ALL.iter().try_for_each(|table| table.visit(&mut Delete(&write)))?;
-        let contents = insert(&write, input)?;
+        // The files of pictures come to a node of a cluster by themselves.
+        let contents = insert(&write, input, |_, _| Ok(()))?;
         let log = contents.log.ok_or(ExportError::Incomplete)?;
         let settings = match (&contents.replica, wal.is_some()) {
             (Some(replica), false) => replica.settings,
@@ -110,6 +115,20 @@ impl Store {
     /// [`ExportError::Occupied`] if there is a database and `replaces` is not set, [`StoreError::InUse`] if a process has
     /// it open, and otherwise as for [`Store::replace`]. The existing database is then as it was.
     pub fn restore(file: &Path, path: &Path, replaces: bool) -> Result<Contents, ExportError> {
+        Self::restore_with_files(file, path, replaces, |_, _| Ok(()))
+    }
+
+    /// Creates a database from a snapshot file, as [`restore`](Self::restore) does. `put` gets the name and the content of
+    /// each file of a picture before the database is there.
+    ///
+    /// # Errors
+    /// As for [`restore`](Self::restore), and those of `put`.
+    pub fn restore_with_files(
+        file: &Path,
+        path: &Path,
+        replaces: bool,
+        put: impl FnMut(&str, &[u8]) -> io::Result<()>,
+    ) -> Result<Contents, ExportError> {
         let beside = path.with_extension(WAL_EXTENSION);
         let is_there = |file: &Path| fs::metadata(file).is_ok_and(|found| found.len() > 0);
         if !replaces && (path.exists() || is_there(&beside)) {
@@ -117,7 +136,7 @@ impl Store {
         }
         let input = open(file)?;
         let unfinished = path.with_extension("restored");
-        let restored = fill(input, &unfinished).and_then(|contents| {
+        let restored = fill(input, &unfinished, put).and_then(|contents| {
             let existing = lock(path)?;
             rename_durably(&unfinished, path)?;
             drop(existing);
@@ -135,13 +154,17 @@ impl Store {
 }
 
 /// Creates a database file with the contents of a snapshot file, and closes it.
-fn fill(input: impl Read, path: &Path) -> Result<Contents, ExportError> {
+fn fill(
+    input: impl Read,
+    path: &Path,
+    put: impl FnMut(&str, &[u8]) -> io::Result<()>,
+) -> Result<Contents, ExportError> {
     remove(path)?;
     let file = integrity::seal::owned(fs::File::options().read(true).write(true)).open(path)?;
     let database = FileBackend::new(file)?;
     let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(database)?;
     let write = begin_checkpoint(&database)?;
-    let contents = insert(&write, input)?;
+    let contents = insert(&write, input, put)?;
     let mut log = contents.log.ok_or(ExportError::Incomplete)?;
     log.epoch = random::epoch()?;
     tables::create(&write)?;

@@ -164,13 +164,16 @@ pub struct Contents {
     pub chats: u64,
     /// The number of events, of which most are messages.
     pub events: u64,
+    /// The number of files of pictures in a snapshot file: two of each picture. 0 of a database.
+    pub files: u64,
 }
 
 impl fmt::Display for Contents {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { users, chats, events, log, .. } = self;
+        let Self { users, chats, events, log, files, .. } = self;
         let seq = log.map_or(Seq::ZERO, |log| log.seq);
-        write!(to, "users: {users}, chats: {chats}, events: {events}, newest entry of the log: {seq}")
+        write!(to, "users: {users}, chats: {chats}, events: {events}, newest entry of the log: {seq}")?;
+        if *files > 0 { write!(to, ", files of pictures: {files}") } else { Ok(()) }
     }
 }
 

@@ -32,6 +32,8 @@ use reqwest::{
 use server::{
     Running, Settings,
     http::client::TrustedProxies,
+    pictures::UploadLimits,
+    settings::PictureLimits,
     start::{DATABASE, local, start, start_by, start_on},
 };
 use tempfile::TempDir;
@@ -139,6 +141,11 @@ fn settings(data_dir: &Path) -> Settings {
         trusted_proxies: TrustedProxies::default(),
         rates: Rates::OFF,
         quotas: Quotas::OFF,
+        pictures: PictureLimits {
+            are_on: true,
+            uploads: UploadLimits { max_bytes: 10 << 20, max_pixels: 50_000_000 },
+            max_storage: 1 << 30,
+        },
         reload_port: 0,
         cluster: None,
     }
@@ -301,11 +308,11 @@ impl Person {
         client
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    async fn request(&self, request: reqwest::RequestBuilder) -> Answer {
+    pub(crate) async fn request(&self, request: reqwest::RequestBuilder) -> Answer {
         let answer = request.header(COOKIE, &self.cookie).send().await.unwrap();
         Answer {
             status: answer.status(),

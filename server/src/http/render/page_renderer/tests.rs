@@ -58,6 +58,7 @@ fn page(reader: u8, said: &str) -> ChatPage {
             earlier: false,
         },
         later: false,
+        takes_pictures: false,
         about: None,
     }
 }
