@@ -14,6 +14,7 @@ pub mod durable_fs;
 mod engine;
 pub mod expiry;
 pub mod fanout;
+mod folding;
 pub mod incarnation;
 pub mod limits;
 pub mod lobby;
