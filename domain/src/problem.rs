@@ -373,7 +373,9 @@ mod tests {
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
         assert!(Problem::FilterTooLong.to_string().contains(&FILTER_LIMIT.to_string()));
         let too_long = Problem::SearchTooLong.to_string();
-        assert!(too_long.contains(&format!("{SEARCH_LIMIT} ")) && too_long.contains(&format!("{WORDS_LIMIT} ")));
+        assert!(
+            too_long.contains(&format!("{SEARCH_LIMIT} ")) && too_long.contains(&format!("{WORDS_LIMIT} "))
+        );
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));

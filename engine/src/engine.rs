@@ -5,6 +5,7 @@ mod commands;
 mod connections;
 mod pages;
 mod prepare;
+mod search;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use crate::{
     metrics::LogMetrics,
     presence::Presence,
     progress::Progress,
+    search::SearchQueue,
     storage::{Snapshot, Store, StoreError},
 };
 
@@ -63,6 +65,7 @@ pub struct Engine {
     is_shared: bool,
     clock: Clock,
     origin_key: OriginKey,
+    searches: SearchQueue,
     metrics: LogMetrics,
 }
 
@@ -83,6 +86,7 @@ impl Engine {
             is_shared,
             clock,
             origin_key,
+            searches: SearchQueue::new(),
             metrics,
         }
     }
@@ -92,6 +96,7 @@ impl Engine {
         self.metrics.register(registry);
         self.fanout.metrics().register(registry);
         self.store.metrics().register(registry);
+        self.searches.metrics().register(registry);
     }
 
     /// Returns whether other nodes apply the same log, so that a user may have been shown by one of them what is not

@@ -23,6 +23,7 @@ pub mod nodes;
 pub mod presence;
 pub mod progress;
 pub mod random;
+mod search;
 pub mod storage;
 pub mod supervisor;
 pub mod websocket_frame;

@@ -9,6 +9,7 @@ mod integrity;
 mod overlay;
 mod record_cache;
 mod replica;
+mod scan;
 mod snapshot;
 mod tables;
 mod transaction;
