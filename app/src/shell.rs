@@ -1,10 +1,13 @@
 //! The HTML document around every page, rendered by the server only.
 
-use domain::page::{Notice, Page};
+use domain::{
+    page::{Notice, Page},
+    search,
+};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
 
 use crate::{
-    page::{App, DATA_ID, PAGE_ID, notice::NoticePage},
+    page::{App, DATA_ID, PAGE_ID, notice::NoticePage, search::SearchPage},
     view::timeline::tab_title,
 };
 
@@ -38,6 +41,8 @@ pub enum Content {
     Page(Page, String),
     /// A static page.
     Notice(Notice),
+    /// A static page with a search in a chat.
+    Search(Box<search::SearchPage>),
 }
 
 /// Returns the title of the document.
@@ -49,6 +54,7 @@ fn title(content: &Content) -> String {
         Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
             "Not here · Qchat".to_owned()
         }
+        Content::Search(page) => format!("Search · {}", tab_title(page.chat.title.as_str(), 0)),
     }
 }
 
@@ -90,6 +96,7 @@ pub fn Shell(
             .into_any()
         }
         Content::Notice(notice) => view! { <NoticePage notice /> }.into_any(),
+        Content::Search(page) => view! { <SearchPage page=*page /> }.into_any(),
     };
     view! {
         <!DOCTYPE html>
