@@ -32,6 +32,8 @@ pub struct Assets {
     pub wasm: String,
     /// The address of the stylesheet.
     pub style: String,
+    /// The address of the stylesheet for what is found in a chat. It comes later on a live page.
+    pub search_style: String,
 }
 
 /// The content of a document.
@@ -68,7 +70,7 @@ pub fn Shell(
     /// The options of Leptos.
     options: LeptosOptions,
 ) -> impl IntoView {
-    let Assets { boot, script, wasm, style } = assets;
+    let Assets { boot, script, wasm, style, search_style } = assets;
     let title = title(&content);
     // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
@@ -86,6 +88,8 @@ pub fn Shell(
     let whole = matches!(content, Content::Page(Page::Chat(_), _)).then(|| {
         view! { <link rel="expect" href=format!("#{DATA_ID}") blocking="render" /> }
     });
+    let search_style =
+        matches!(content, Content::Search(_)).then(|| view! { <link rel="stylesheet" href=search_style /> });
     let body = match content {
         Content::Page(page, data) => {
             let page = view! { <App page /> }.to_html();
@@ -111,6 +115,7 @@ pub fn Shell(
                 <meta name="description" content="Rooms that vanish when nobody needs them. Open a link and talk." />
                 <title>{title}</title>
                 <link rel="stylesheet" href=style />
+                {search_style}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
                 {whole}
                 <AutoReload options />

@@ -9,7 +9,6 @@ use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
     view::{
-        about_dialog::press_by_space,
         edit_in_place::{EditInPlace, PlainForm},
         icon,
         members::MembersButton,
@@ -86,10 +85,9 @@ fn SearchLink() -> impl IntoView {
         <a
             class="quiet search-link"
             href=format!("/chat/{}?search=", chat.chat_id())
-            role=move || chat.live.is_hydrated.get().then_some("button")
             aria-keyshortcuts="/"
             data-later="search"
-            on:keydown=press_by_space
+            data-popup="dialog"
         >
             {icon::search()}
             <span class="wide-only">"Search"</span>

@@ -51,6 +51,7 @@ pub fn assets() -> Assets {
         script: address("pkg/qchat.js"),
         wasm: address("pkg/qchat.wasm"),
         style: address("pkg/qchat.css"),
+        search_style: address("later/search.css"),
     }
 }
 

@@ -64,8 +64,13 @@ fn page(reader: u8, said: &str) -> ChatPage {
 
 fn renderer() -> PageRenderer {
     let file = |name: &str| format!("/pkg/{name}");
-    let assets =
-        Assets { boot: file("boot.js"), script: file("a.js"), wasm: file("a.wasm"), style: file("a.css") };
+    let assets = Assets {
+        boot: file("boot.js"),
+        script: file("a.js"),
+        wasm: file("a.wasm"),
+        style: file("a.css"),
+        search_style: file("search.css"),
+    };
     PageRenderer::new(assets, LeptosOptions::builder().output_name("qchat").build())
 }
 
