@@ -8,7 +8,7 @@ mod queue;
 use std::ops::ControlFlow;
 
 use domain::{
-    Chat, Event, Line, Message, Problem, Seq, UserId,
+    Chat, ChatId, Event, Line, Message, Problem, Seq, UserId,
     search::{Found, HITS_LIMIT, Hit, Neighbor, Sought},
 };
 use memchr::memmem::Finder;
@@ -107,7 +107,7 @@ impl Search {
             };
             if event.kind.message().is_some_and(is_hit) {
                 bytes_of_hits += size;
-                hits.push(event);
+                hits.push(event.seq);
             }
             ControlFlow::Continue(())
         };
@@ -116,26 +116,32 @@ impl Search {
             Some(_) => view.scan_events_before(chat.id, before, &mut visit)?,
             None => view.scan_mentions_before(*reader, chat.id, before, &mut visit)?,
         }
-        for event in hits {
-            found.hits.push(hit(view, event, words.as_ref(), hidden)?);
+        for seq in hits {
+            found.hits.extend(hit(view, chat.id, seq, words.as_ref(), hidden)?);
         }
         Ok(found)
     }
 }
 
-/// Completes a message that was found.
-fn hit(view: &Snapshot, event: Event, words: Option<&Words>, hidden: &[UserId]) -> Result<Hit, StoreError> {
-    // Messages that were stored without marks get them.
-    let event = view.complete(event)?;
+/// Returns a message that was found, with what is shown of it. `None` if it is not there.
+fn hit(
+    view: &Snapshot,
+    chat: ChatId,
+    seq: Seq,
+    words: Option<&Words>,
+    hidden: &[UserId],
+) -> Result<Option<Hit>, StoreError> {
+    // Read again, since it is complete then.
+    let Some(event) = view.event(chat, seq)? else { return Ok(None) };
     let shown = event.kind.message().map(shown).unwrap_or_default();
-    let (before, _) = view.events_before(event.chat, event.seq, NEIGHBOR_EVENTS)?;
-    let after = view.events_after(event.chat, event.seq, NEIGHBOR_EVENTS)?;
-    Ok(Hit {
+    let (before, _) = view.events_before(chat, seq, NEIGHBOR_EVENTS)?;
+    let after = view.events_after(chat, seq, NEIGHBOR_EVENTS)?;
+    Ok(Some(Hit {
         excerpt: excerpt::excerpt(&shown, words),
         before: before.iter().rev().find_map(|event| neighbor(event, hidden)),
         after: after.iter().find_map(|event| neighbor(event, hidden)),
         event,
-    })
+    }))
 }
 
 /// Returns an event as the message beside another one. `None` if it is no message, or one that is not shown.
