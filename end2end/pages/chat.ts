@@ -1,5 +1,6 @@
 import { type Locator, type Page, expect } from '@playwright/test';
 import { Invites } from './invites.ts';
+import { Search } from './search.ts';
 
 export class ChatPage {
   readonly heading: Locator;
@@ -28,6 +29,7 @@ export class ChatPage {
   readonly lock: Locator;
   readonly about: Locator;
   readonly newPeople: Locator;
+  readonly search: Search;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -55,6 +57,7 @@ export class ChatPage {
     this.about = page.getByRole('dialog', { name: /^About / });
     this.newPeople = page.getByRole('button', { name: /^\d+ new$/ });
     this.invites = new Invites(page);
+    this.search = new Search(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
 

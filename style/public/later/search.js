@@ -153,6 +153,9 @@ class Search {
     if (search) return this.search({ search });
     this.running?.abort();
     this.query = undefined;
+    this.mentions.removeAttribute('aria-current');
+    this.found.removeAttribute('aria-busy');
+    this.problem.textContent = '';
     this.replace({ rows: [] });
     this.count.textContent = '';
   }
