@@ -59,8 +59,8 @@ class Refused extends Error {}
  * Fetches a part of what is found.
  * @returns {Promise<Part>}
  */
-const fetchPart = async (/** @type {string} */ chat, /** @type {Record<string, string>} */ query, /** @type {AbortSignal} */ signal) => {
-  const response = await fetch(`/chat/${chat}?${new URLSearchParams(query)}`, { headers: { Accept: 'text/html' }, signal });
+const fetchPart = async (/** @type {string} */ address, /** @type {Record<string, string>} */ query, /** @type {AbortSignal} */ signal) => {
+  const response = await fetch(`${address}?${new URLSearchParams(query)}`, { headers: { Accept: 'text/html' }, signal });
   const html = new DOMParser().parseFromString(await response.text(), 'text/html');
   const problem = html.querySelector('[role=alert]')?.textContent?.trim();
   if (problem) throw new Refused(problem);
@@ -89,12 +89,14 @@ class Search {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   timer;
 
-  constructor(/** @type {Page} */ page) {
+  constructor(/** @type {Page} */ page, /** @type {string} */ address) {
     this.page = page;
+    /** The address of the chat. */
+    this.address = address;
     this.field = /** @type {HTMLInputElement} */ (
       create('input', { type: 'search', 'aria-label': 'Search this chat', placeholder: 'Search this chat', autocomplete: 'off', enterkeyhint: 'search', dir: 'auto' })
     );
-    this.mentions = create('a', { class: 'quiet', href: `/chat/${page.chat}?mentions` }, 'My mentions');
+    this.mentions = create('a', { class: 'quiet', href: `${address}?mentions` }, 'My mentions');
     const close = create('button', { type: 'button', class: 'quiet' }, 'Close');
     this.problem = create('p', { class: 'problem', role: 'alert' });
     this.count = create('p', { class: 'found-count soft', role: 'status' });
@@ -185,7 +187,7 @@ class Search {
         /** @type {Record<string, string>} */
         const wanted = { ...query };
         if (this.next) wanted.before = this.next;
-        const found = await fetchPart(this.page.chat, wanted, running.signal);
+        const found = await fetchPart(this.address, wanted, running.signal);
         if (this.running !== running) return;
         if (isNew && !part) this.replace(found);
         else this.add(found);
@@ -282,9 +284,9 @@ const loadStyle = (/** @type {Page} */ page) => {
 /** @type {Search | undefined} */
 let search;
 
-/** Opens the dialog. */
-export const open = async (/** @type {Page} */ page) => {
+/** Opens the dialog. The element is the link to the page of the search. */
+export const open = async (/** @type {Page} */ page, /** @type {HTMLElement} */ element) => {
   await loadStyle(page);
-  search ??= new Search(page);
+  search ??= new Search(page, new URL(/** @type {HTMLAnchorElement} */ (element).href).pathname);
   search.open();
 };
