@@ -22,6 +22,7 @@ async function talk(person: Newcomer): Promise<{ ana: Person; bea: Person; link:
 const lines = (count: number) => Array.from({ length: count }, (_, index) => `line ${index + 1}${index % 5 === 4 ? ' with tea' : ''}`);
 
 async function expectAccessible(one: Person): Promise<void> {
+  await expect(one.chat.search.found).not.toHaveAttribute('aria-busy');
   const { violations } = await new AxeBuilder({ page: one.page }).analyze();
   expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' ')}`)).toEqual([]);
 }
@@ -238,3 +239,32 @@ test.describe('on a phone', () => {
     await expect(ana.chat.message(long)).toBeInViewport();
   });
 });
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  for (const width of [360, 768, 1440]) {
+    test(`the search fits a ${colorScheme} window of ${width} pixels`, async ({ person }, info) => {
+      const { link } = await talk(person);
+      const cy = await person({ colorScheme, viewport: { width, height: 720 } });
+      const { search } = cy.chat;
+      const look = async (name: string) => {
+        await expectAccessible(cy);
+        expect(await cy.page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+        await cy.page.screenshot({ path: info.outputPath(`${name}.png`) });
+      };
+      await cy.open(link);
+      await search.button.click();
+      await expect(search.field).toBeFocused();
+      await look('empty');
+      await search.field.fill('tea');
+      await expect(search.hits).toHaveCount(2);
+      await search.field.press('ArrowDown');
+      await look('found');
+      await search.field.fill('coffee');
+      await expect(search.count).toHaveText('Nothing found');
+      await look('nothing');
+      await cy.page.goto(`${link}?search=tea`);
+      await expect(search.hits).toHaveCount(2);
+      await look('page');
+    });
+  }
+}
