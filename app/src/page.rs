@@ -4,6 +4,8 @@ pub mod chat;
 pub mod home;
 #[cfg(feature = "ssr")]
 pub mod notice;
+#[cfg(feature = "ssr")]
+pub mod search;
 
 use chat::ChatPage;
 use domain::page::Page;

@@ -1,10 +1,13 @@
 //! The HTML document around every page, rendered by the server only.
 
-use domain::page::{Notice, Page};
+use domain::{
+    page::{Notice, Page},
+    search,
+};
 use leptos::{config::LeptosOptions, hydration::AutoReload, nonce::use_nonce, prelude::*};
 
 use crate::{
-    page::{App, DATA_ID, PAGE_ID, notice::NoticePage},
+    page::{App, DATA_ID, PAGE_ID, notice::NoticePage, search::SearchPage},
     view::timeline::tab_title,
 };
 
@@ -31,6 +34,8 @@ pub struct Assets {
     pub style: String,
     /// The addresses of the files that a live page loads when it needs them, separated by spaces.
     pub later: String,
+    /// The address of the stylesheet for what is found in a chat. It comes later on a live page.
+    pub search_style: String,
 }
 
 /// The content of a document.
@@ -40,6 +45,8 @@ pub enum Content {
     Page(Page, String),
     /// A static page.
     Notice(Notice),
+    /// A static page with a search in a chat.
+    Search(Box<search::SearchPage>),
 }
 
 /// Returns the title of the document.
@@ -52,6 +59,7 @@ fn title(content: &Content) -> String {
         Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
             "Not here · Qchat".to_owned()
         }
+        Content::Search(page) => format!("Search · {}", tab_title(page.chat.title.as_str(), 0)),
     }
 }
 
@@ -65,7 +73,7 @@ pub fn Shell(
     /// The options of Leptos.
     options: LeptosOptions,
 ) -> impl IntoView {
-    let Assets { boot, script, wasm, style, later } = assets;
+    let Assets { boot, script, wasm, style, later, search_style } = assets;
     let title = title(&content);
     // Browsers that run no scripts load none of the rest: it is requested by scripts.
     let boot = matches!(content, Content::Page(..)).then(|| {
@@ -83,6 +91,8 @@ pub fn Shell(
     let whole = matches!(content, Content::Page(Page::Chat(_), _)).then(|| {
         view! { <link rel="expect" href=format!("#{DATA_ID}") blocking="render" /> }
     });
+    let search_style =
+        matches!(content, Content::Search(_)).then(|| view! { <link rel="stylesheet" href=search_style /> });
     let body = match content {
         Content::Page(page, data) => {
             let page = view! { <App page /> }.to_html();
@@ -93,6 +103,7 @@ pub fn Shell(
             .into_any()
         }
         Content::Notice(notice) => view! { <NoticePage notice /> }.into_any(),
+        Content::Search(page) => view! { <SearchPage page=*page /> }.into_any(),
     };
     view! {
         <!DOCTYPE html>
@@ -107,6 +118,7 @@ pub fn Shell(
                 <meta name="description" content="Rooms that vanish when nobody needs them. Open a link and talk." />
                 <title>{title}</title>
                 <link rel="stylesheet" href=style />
+                {search_style}
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml" />
                 {whole}
                 <AutoReload options />

@@ -29,6 +29,7 @@ pub mod picture;
 pub mod problem;
 pub mod reaction;
 pub mod roster;
+pub mod search;
 pub mod slash;
 pub mod text;
 pub mod time;

@@ -165,6 +165,12 @@ impl Marks {
     /// is to be shown only on request is "…", and neither the addresses of links with a text nor the languages of code
     /// are in it.
     pub fn first_line(&self, body: &str) -> Line {
+        Line::beginning(&self.shown(body))
+    }
+
+    /// Returns what is shown of a text, of which [`Marks::first_line`] is the beginning: with a space where lines of their
+    /// own begin and end.
+    pub fn shown(&self, body: &str) -> String {
         let mut shown = String::new();
         let mut around: Vec<MarkKind> = Vec::new();
         for piece in self.pieces(body) {
@@ -190,7 +196,7 @@ impl Marks {
                 Piece::Text(_) => {}
             }
         }
-        Line::beginning(&shown)
+        shown
     }
 }
 

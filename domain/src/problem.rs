@@ -235,6 +235,10 @@ pub enum Problem {
     /// The filter is longer than [`crate::lobby::FILTER_LIMIT`].
     #[error("The filter is too long. It can have up to 100 characters, as many as a title.")]
     FilterTooLong,
+    /// What is looked for in a chat is longer than [`crate::search::SEARCH_LIMIT`] or has more words than
+    /// [`crate::search::WORDS_LIMIT`].
+    #[error("The search is too long. It can have up to 100 characters, in 8 words at most.")]
+    SearchTooLong,
     /// The session or the address has as many filtered lists open as allowed.
     #[error(
         "The list of chats is filtered in many windows already, here or by others at your address. Clear the filter in one of them first."
@@ -363,6 +367,7 @@ mod tests {
         lobby::FILTER_LIMIT,
         picture::PICTURES_LIMIT,
         reaction::REACTIONS_LIMIT,
+        search::{SEARCH_LIMIT, WORDS_LIMIT},
         text::{ALT_LIMIT, BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
         timeline::PENDING_LIMIT,
         user::HIDDEN_LIMIT,
@@ -401,6 +406,10 @@ mod tests {
         assert!(Problem::TitleTooLong.to_string().contains(&TITLE_LIMIT.to_string()));
         assert!(Problem::MessageTooLong.to_string().replace(',', "").contains(&BODY_LIMIT.to_string()));
         assert!(Problem::FilterTooLong.to_string().contains(&FILTER_LIMIT.to_string()));
+        let too_long = Problem::SearchTooLong.to_string();
+        assert!(
+            too_long.contains(&format!("{SEARCH_LIMIT} ")) && too_long.contains(&format!("{WORDS_LIMIT} "))
+        );
         assert!(Problem::TooManyRemoved.to_string().contains(&REMOVED_LIMIT.to_string()));
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));

@@ -12,6 +12,17 @@ pub fn characters(text: &str) -> usize {
     if is_plain(text) { text.len() } else { tables::characters(text) }
 }
 
+/// Splits a text into its characters (grapheme clusters), in order and without loss.
+pub fn split(text: &str) -> Vec<&str> {
+    let mut rest = text;
+    let next = |length| {
+        let (character, others) = rest.split_at_checked(length)?;
+        rest = others;
+        Some(character)
+    };
+    tables::lengths(text).into_iter().filter_map(next).collect()
+}
+
 /// Returns the first character (grapheme cluster) of a text in upper case, or `None` if the text is empty.
 pub fn first_character(text: &str) -> Option<String> {
     // an ASCII letter can be continued by combining marks, which are beyond ASCII
@@ -241,6 +252,12 @@ mod tests {
             (characters("e\u{301}a"), characters("a\r\nb"), characters("plain"), characters("")),
             (2, 3, 5, 0)
         );
+    }
+
+    #[test]
+    fn a_text_is_split_into_characters() {
+        assert_eq!(split("ae\u{301}字"), ["a", "e\u{301}", "字"]);
+        assert!(split("").is_empty());
     }
 
     #[test]

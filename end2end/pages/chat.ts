@@ -1,6 +1,7 @@
 import { type Locator, type Page, expect } from '@playwright/test';
 import { Invites } from './invites.ts';
 import { MessageRow } from './message.ts';
+import { Search } from './search.ts';
 
 export class ChatPage {
   readonly heading: Locator;
@@ -33,6 +34,7 @@ export class ChatPage {
   readonly files: Locator;
   readonly toSend: Locator;
   readonly picture: Locator;
+  readonly search: Search;
 
   constructor(readonly page: Page) {
     this.heading = page.getByRole('heading', { level: 1 });
@@ -64,6 +66,7 @@ export class ChatPage {
     this.toSend = page.getByRole('list', { name: 'Pictures to send' }).getByRole('listitem');
     this.picture = page.getByRole('dialog', { name: 'Picture', exact: true });
     this.invites = new Invites(page);
+    this.search = new Search(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
 

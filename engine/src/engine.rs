@@ -6,6 +6,7 @@ mod connections;
 mod pages;
 mod pictures;
 mod prepare;
+mod search;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::{
     pictures::Pictures,
     presence::Presence,
     progress::Progress,
+    search::SearchQueue,
     storage::{Snapshot, Store, StoreError},
 };
 
@@ -68,6 +70,7 @@ pub struct Engine {
     is_shared: bool,
     clock: Clock,
     origin_key: OriginKey,
+    searches: SearchQueue,
     metrics: LogMetrics,
 }
 
@@ -89,6 +92,7 @@ impl Engine {
             is_shared,
             clock,
             origin_key,
+            searches: SearchQueue::new(),
             metrics,
         }
     }
@@ -98,6 +102,7 @@ impl Engine {
         self.metrics.register(registry);
         self.fanout.metrics().register(registry);
         self.store.metrics().register(registry);
+        self.searches.metrics().register(registry);
     }
 
     /// Returns whether other nodes apply the same log, so that a user may have been shown by one of them what is not

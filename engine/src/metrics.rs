@@ -150,6 +150,29 @@ impl LogMetrics {
     }
 }
 
+/// The instruments of searches in chats.
+#[derive(Debug)]
+pub struct SearchMetrics {
+    pub(crate) search: Histogram,
+}
+
+impl Default for SearchMetrics {
+    fn default() -> Self {
+        Self { search: seconds() }
+    }
+}
+
+impl SearchMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let Self { search } = self;
+        registry.register(
+            "qchat_search_seconds",
+            "Time to search one slice of a chat, without the wait for a turn",
+            search.clone(),
+        );
+    }
+}
+
 /// The upper bounds of the buckets for the number of proposals in a message of a replicated log.
 const PROPOSALS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 

@@ -10,6 +10,7 @@ mod overlay;
 mod pictures;
 mod record_cache;
 mod replica;
+mod scan;
 mod snapshot;
 mod tables;
 mod transaction;

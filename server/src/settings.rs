@@ -212,7 +212,7 @@ struct Flags {
     /// Trusted reverse proxies: IP addresses and networks, separated by commas
     #[arg(long, env = "QCHAT_TRUSTED_PROXIES", hide_env_values = true, value_name = "ADDRESSES", value_parser = proxies, default_value = "", hide_default_value = true)]
     trusted_proxies: TrustedProxies,
-    /// Rate limit per session for loading pages; a list of more than 50 chats counts as one page for every 50
+    /// Rate limit per session for loading pages; a list of more than 50 chats counts as one page for every 50, a search in a chat as 5
     #[arg(long, env = "QCHAT_PAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     page_rate: Rate,
     /// Rate limit per session for opening WebSocket connections

@@ -64,6 +64,7 @@ pub fn ChatHeader() -> impl IntoView {
             </div>
             <div class="tools">
                 <Show when=move || !has_ended.get()>
+                    <SearchLink />
                     <VisibilityView is_owner is_direct />
                     <Show when=move || !is_direct.get()>
                         <CopyLink />
@@ -72,6 +73,25 @@ pub fn ChatHeader() -> impl IntoView {
             </div>
             <MembersButton />
         </header>
+    }
+    .into_any()
+}
+
+/// The link to the search in the chat. A live page opens it in a dialog, with a module that is loaded then.
+#[component]
+fn SearchLink() -> impl IntoView {
+    let chat = LiveChat::from_context();
+    view! {
+        <a
+            class="quiet search-link"
+            href=format!("/chat/{}?search=", chat.chat_id())
+            aria-keyshortcuts="/"
+            data-later="search"
+            data-popup="dialog"
+        >
+            {icon::search()}
+            <span class="wide-only">"Search"</span>
+        </a>
     }
     .into_any()
 }

@@ -2,7 +2,6 @@
 //! once: when the search begins, or when the chat changes.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
     mem,
     sync::Arc,
@@ -14,12 +13,11 @@ use domain::{
     lobby::{FILTER_LIMIT, LISTINGS_LIMIT, Place},
     unicode,
 };
-use icu_casemap::CaseMapper;
-use icu_normalizer::ComposingNormalizerBorrowed;
 use memchr::memmem::Finder;
 use tokio::sync::watch;
 
 use super::{Found, index::Entry};
+use crate::folding::fold;
 
 /// The maximum number of searches at a time. Further filters are refused with [`Problem::Busy`].
 const SEARCHES: usize = 1_000;
@@ -29,21 +27,9 @@ const KEPT: Duration = Duration::from_secs(5);
 /// ordinary characters. A title with many combining marks on a letter can still be found by its beginning.
 const FOLDED_BYTES: usize = 1_024;
 
-/// Folds a text for filters: removes white space around it, case, and differences of composition (Unicode, section
-/// 3.13, caseless matching, and Annex 15, NFKC).
+/// Folds a title, or a filter: removes white space around it, and what [`fold`] removes. What is too long is cut.
 pub(super) fn folded(text: &str) -> String {
-    let trimmed = text.trim();
-    if trimmed.is_ascii() {
-        return trimmed.to_ascii_lowercase();
-    }
-    let normalizer = ComposingNormalizerBorrowed::new_nfkc();
-    let composed = normalizer.normalize(trimmed);
-    let caseless = CaseMapper::new().fold_string(&composed);
-    // Case folding may have decomposed some characters.
-    let mut folded = match normalizer.normalize(&caseless) {
-        Cow::Borrowed(text) => text.to_owned(),
-        Cow::Owned(text) => text,
-    };
+    let mut folded = fold(text.trim());
     folded.truncate(folded.floor_char_boundary(FOLDED_BYTES));
     folded
 }

@@ -56,6 +56,7 @@ pub fn assets() -> Assets {
         wasm: address("pkg/qchat.wasm"),
         style: address("pkg/qchat.css"),
         later: later(Site::iter()).iter().map(|file| address(file)).collect::<Vec<_>>().join(" "),
+        search_style: address("later/search.css"),
     }
 }
 

@@ -21,6 +21,7 @@ const fn status(problem: Problem) -> u16 {
         | Problem::MessageTooLong
         | Problem::MessageNotPlain
         | Problem::FilterTooLong
+        | Problem::SearchTooLong
         | Problem::NickWithoutName
         | Problem::MeWithoutWords
         | Problem::UnknownSlash

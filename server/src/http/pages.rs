@@ -1,6 +1,6 @@
 //! Pages: data from the engine, HTML from `app`, and a session for clients without one.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{net::IpAddr, num::NonZeroU32, sync::Arc};
 
 use axum::{
     extract::{
@@ -14,8 +14,9 @@ use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
     lobby::{LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
     page::{Notice, Page},
+    search::Sought,
 };
-use engine::{ChatView, Focus};
+use engine::{Caller, ChatView, Focus};
 use serde::Deserialize;
 
 use super::{
@@ -28,6 +29,11 @@ use super::{
 
 /// The header that tells search engines what they may do with a page.
 const ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
+
+/// The directives for search engines about pages that they may not list.
+const NOINDEX: HeaderValue = HeaderValue::from_static("noindex, nofollow");
+/// What a search in a chat costs, in plain pages.
+const SEARCH_COST: NonZeroU32 = NonZeroU32::new(5).unwrap();
 
 /// The query of the home page: the part of the lobby to show.
 #[derive(Deserialize)]
@@ -64,17 +70,28 @@ pub async fn home(
 }
 
 /// The query of a chat's page: the part of its history to show, the message or user to show details of, and the message to
-/// react to.
+/// react to; or what is looked for in it.
 #[derive(Deserialize, Default)]
 pub struct Part {
     before: Option<Seq>,
     message: Option<Seq>,
     person: Option<UserId>,
     react: Option<Seq>,
+    search: Option<String>,
+    mentions: Option<String>,
+}
+
+impl Part {
+    /// Returns what is looked for. `None` if the chat itself is asked for.
+    fn sought(&self) -> Option<Sought> {
+        let words = self.search.clone().map(Sought::Words);
+        words.or_else(|| self.mentions.is_some().then_some(Sought::Mentions))
+    }
 }
 
 /// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?message={seq}` or `?person={id}` for
-/// details and actions about a message or a user, and with `?react={seq}` for a form to react to a message.
+/// details and actions about a message or a user, with `?react={seq}` for a form to react to a message, with `?search={words}` or `?mentions` for a search, which `before`
+/// continues.
 pub async fn chat(
     State(state): State<Arc<AppState>>,
     id: Result<Path<String>, PathRejection>,
@@ -87,15 +104,21 @@ pub async fn chat(
     if meant != id && meant.parse::<ChatId>().is_ok() {
         return Redirect::permanent(&format!("/chat/{meant}")).into_response();
     }
-    let visitor = match Visitor::come(&state, &request, NonZeroU32::MIN) {
+    // an invalid query shows the newest page
+    let part = part.map_or_else(|_| Part::default(), |Query(part)| part);
+    let sought = part.sought();
+    let cost = match &sought {
+        Some(sought) if !sought.is_nothing() => SEARCH_COST,
+        _ => NonZeroU32::MIN,
+    };
+    let visitor = match Visitor::come(&state, &request, cost) {
         Ok(visitor) => visitor,
         Err(problem) => return refuse(&state, &request, problem),
     };
-    // an invalid query shows the newest page
-    let part = part.map_or_else(|_| Part::default(), |Query(part)| part);
-    let answer = match id.parse() {
-        Ok(chat) => show(&state, &visitor, chat, part).await,
-        Err(_) => Err(Problem::UnknownChat),
+    let answer = match (id.parse::<ChatId>(), sought) {
+        (Ok(chat), Some(sought)) => search(&state, &visitor, chat, sought, part.before).await,
+        (Ok(chat), None) => show(&state, &visitor, chat, part).await,
+        (Err(_), _) => Err(Problem::UnknownChat),
     };
     visitor.answer(&state, answer)
 }
@@ -109,11 +132,7 @@ async fn show(
 ) -> Result<Response, Problem> {
     let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
     let chat_view = match state.engine.chat_view(chat, visitor.user) {
-        Err(Problem::Removed) if !visitor.wants_data => {
-            let mut answer = state.renderer.answer_notice(Notice::Removed(chat));
-            error::mark(Problem::Removed, &mut answer);
-            return Ok(answer);
-        }
+        Err(Problem::Removed) if !visitor.wants_data => return Ok(answer_removed(state, chat)),
         chat_view => chat_view?,
     };
     if visitor.wants_data {
@@ -151,11 +170,44 @@ async fn show(
     Ok(answer)
 }
 
+/// Responds with the page of a search in a chat.
+async fn search(
+    state: &Arc<AppState>,
+    visitor: &Visitor,
+    chat: ChatId,
+    sought: Sought,
+    before: Option<Seq>,
+) -> Result<Response, Problem> {
+    let by = Caller { user: visitor.user, address: visitor.address };
+    let page = match state.engine.search_page(by, chat, sought, before).await {
+        Err(Problem::Removed) if !visitor.wants_data => return Ok(answer_removed(state, chat)),
+        page => page?,
+    };
+    if visitor.wants_data {
+        return page.found.map(|found| PageRenderer::answer_found(&found));
+    }
+    let problem = page.found.as_ref().err().copied();
+    let work = move |renderer: &PageRenderer| Ok(renderer.answer_search(page));
+    let mut answer = state.renderer.run_queued(visitor.requester, work).await?;
+    if let Some(problem) = problem {
+        error::mark(problem, &mut answer);
+    }
+    answer.headers_mut().insert(ROBOTS, NOINDEX);
+    Ok(answer)
+}
+
+/// Responds to a user who was removed from a chat by its owner.
+fn answer_removed(state: &AppState, chat: ChatId) -> Response {
+    let mut answer = state.renderer.answer_notice(Notice::Removed(chat));
+    error::mark(Problem::Removed, &mut answer);
+    answer
+}
+
 /// Returns the directives for search engines about a chat's page. A public chat may be found by its title, for as long
 /// as it is sure to exist, without its messages being shown elsewhere. Private chats, earlier pages and details are not indexed.
 fn robots(ChatView { chat, visit, .. }: &ChatView, is_newest: bool) -> Option<HeaderValue> {
     if chat.visibility == Visibility::Private || !is_newest {
-        return Some(HeaderValue::from_static("noindex, nofollow"));
+        return Some(NOINDEX);
     }
     let until = Timestamp(visit.now.0 + visit.lifetimes.chat.millis());
     format!("nofollow, nosnippet, noarchive, unavailable_after: {until}").parse().ok()
@@ -186,6 +238,7 @@ fn refuse(state: &AppState, request: &Request, problem: Problem) -> Response {
 /// The visitor who loads a page.
 struct Visitor {
     user: UserId,
+    address: IpAddr,
     requester: Requester,
     /// Whether the page's data is requested instead of HTML.
     wants_data: bool,
@@ -209,7 +262,14 @@ impl Visitor {
         } else {
             AcceptedEncoding::Identity
         };
-        Ok(Self { user: session.user(), requester, wants_data: wants_data(request), accepts, cookie })
+        Ok(Self {
+            user: session.user(),
+            address,
+            requester,
+            wants_data: wants_data(request),
+            accepts,
+            cookie,
+        })
     }
 
     /// Completes the response to the visitor.

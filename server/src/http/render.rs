@@ -14,6 +14,7 @@ use app::{
 use domain::{
     ClientId,
     page::{Notice, Page},
+    search::SearchPage,
 };
 use engine::random;
 use leptos::{
@@ -61,6 +62,11 @@ fn render(page: Page, ids: &RequestIds, assets: &Assets, options: &LeptosOptions
 /// Renders the whole document of a static page.
 fn render_notice(notice: Notice, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
     document(Content::Notice(notice), ids, assets, options)
+}
+
+/// Renders the whole document of a page with a search in a chat.
+fn render_search(page: SearchPage, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {
+    document(Content::Search(Box::new(page)), ids, assets, options)
 }
 
 fn document(content: Content, ids: &RequestIds, assets: &Assets, options: &LeptosOptions) -> String {

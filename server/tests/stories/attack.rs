@@ -40,6 +40,8 @@ const ATTACKER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 /// The number of posts and page loads of the quiet user in a measurement. [`PACE`] is the interval between them.
 const ROUNDS: usize = 40;
 const PACE: Duration = Duration::from_millis(25);
+/// The number of messages in the chat that is searched.
+const HAY: u64 = 20_000;
 /// The number of half-open connections: more than the server accepts.
 const HALF_OPEN: u64 = 4_500;
 /// The maximum wait of the quiet user at the 95th percentile. If it is longer, [`TIMES`] their wait without the attack.
@@ -94,11 +96,18 @@ impl Attacked {
         let links = Body::parse(&"http://a.a/ ".repeat(330)).unwrap();
         let posted = (0..60).map(|number| {
             let (author, nickname, body) = (user(number), nickname.clone(), links.clone());
-            let message = Message { author, nickname, client_id: client_id(number), body };
+            let message = Message::plain(author, nickname, client_id(number), body);
             let prev = if number == 0 { 1 } else { chats + number };
-            event(1, chats + number + 1, prev, EventKind::Said(message))
+            event(1, chats + number + 1, prev, EventKind::Said(Box::new(message)))
         });
-        write(&store, &started.chain(posted).collect::<Vec<_>>()).unwrap();
+        // Folding is slowest where letters are composed.
+        let hay = Body::parse(&"Ee\u{301} ".repeat(30)).unwrap();
+        let searched = (0..HAY).map(|number| {
+            let message = Message::plain(user(2), nickname.clone(), client_id(number), hay.clone());
+            let seq = chats + 61 + number;
+            event(2, seq, if number == 0 { 2 } else { seq - 1 }, EventKind::Said(Box::new(message)))
+        });
+        write(&store, &started.chain(posted).chain(searched).collect::<Vec<_>>()).unwrap();
         (0..60).map(|number| Seq(chats + number + 1)).collect()
     }
 
@@ -227,6 +236,24 @@ async fn search(attacked: &Attacked) -> JoinSet<()> {
     attack
 }
 
+/// Sessions at many addresses search a long chat for words that are not in it, as fast as they are answered.
+async fn find(attacked: &Attacked) -> JoinSet<()> {
+    let (haystack, mut attack) = (chat(2), JoinSet::new());
+    for session in 0..50 * strength() {
+        let from = Ipv4Addr::from(u32::from(ATTACKER) + u32::try_from(session).unwrap());
+        let person = attacked.person(from).await;
+        attack.spawn(async move {
+            for number in 0_u64.. {
+                let page = person.get(&format!("/chat/{haystack}?search=needle{number}")).await;
+                if !page.status.is_success() {
+                    time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+    attack
+}
+
 /// Requests the most expensive pages, from one address or from a new address each time.
 async fn load(attacked: &Attacked, is_one: bool) -> JoinSet<()> {
     let (address, links, said) = (attacked.process.address, attacked.links, attacked.said.clone());
@@ -336,6 +363,17 @@ async fn many_lobby_searches_do_not_slow_others_down() {
     let alone = quiet.live().await;
     let attack = search(&attacked).await;
     judge("searching", &alone, &quiet.live().await);
+    drop(attack);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "it measures, and nothing else may run beside it: make torture"]
+async fn many_who_search_a_long_chat_do_not_slow_others_down() {
+    let attacked = Attacked::start(500);
+    let mut quiet = Quiet::arrive(&attacked).await;
+    let alone = quiet.live().await;
+    let attack = find(&attacked).await;
+    judge("searching a chat", &alone, &quiet.live().await);
     drop(attack);
 }
 

@@ -13,6 +13,7 @@ mod cluster_trouble;
 mod crash;
 mod damage;
 mod ending;
+mod finding;
 mod forms;
 mod invites;
 mod jitter;

@@ -19,6 +19,7 @@ use axum::{
 use domain::{
     Chat, Problem, Roster,
     page::{ChatPage, Notice, Page, Visit},
+    search::{Found, SearchPage},
 };
 use engine::{
     ChatView,
@@ -30,6 +31,7 @@ use prometheus_client::{
     metrics::{counter::Counter, histogram::Histogram},
     registry::Registry,
 };
+use serde::Serialize;
 use tokio::time::sleep;
 
 use super::{
@@ -37,6 +39,7 @@ use super::{
     page_cache::{AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, is_shareable, mentioned},
     render, render_notice,
     render_pool::{Pool, Requester},
+    render_search,
     template::{Template, Visitor, placeholder},
 };
 use crate::http::security_headers;
@@ -48,6 +51,12 @@ const KEPT_BYTES: usize = 6 * 1024 * 1024;
 const KEPT_PARTS_BYTES: usize = 2 * 1024 * 1024;
 /// The maximum number of cached pages with a single notice.
 const KEPT_NOTICES: NonZeroUsize = NonZeroUsize::new(128).unwrap();
+
+/// What was found in a chat, named as the data of pages is.
+#[derive(Serialize)]
+enum SearchData<'a> {
+    Found(&'a Found),
+}
 
 /// Renders pages, and caches those that several visitors will see.
 pub struct PageRenderer {
@@ -127,9 +136,12 @@ impl PageRenderer {
 
     /// Responds with the data of a page, for a live page that polls because its WebSocket does not get through.
     pub fn answer_data(page: &Page) -> Response {
-        let data = serde_json::to_string(page).unwrap_or_default();
-        let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-        (headers, data).into_response()
+        respond_data(page)
+    }
+
+    /// Responds with what was found in a chat, as data for programs.
+    pub fn answer_found(found: &Found) -> Response {
+        respond_data(&SearchData::Found(found))
     }
 
     /// Responds with a static page that is the same for everyone: a problem, or `None` for an unknown address.
@@ -152,6 +164,13 @@ impl PageRenderer {
     pub fn answer_notice(&self, notice: Notice) -> Response {
         let ids = RequestIds::draw();
         let html = render_notice(notice, &ids, &self.assets, &self.options);
+        self.respond(html, &ids)
+    }
+
+    /// Responds with a page with a search in a chat.
+    pub fn answer_search(&self, page: SearchPage) -> Response {
+        let ids = RequestIds::draw();
+        let html = render_search(page, &ids, &self.assets, &self.options);
         self.respond(html, &ids)
     }
 
@@ -240,6 +259,13 @@ impl PageRenderer {
         let is_newest = key.before.is_none() && key.message.is_none();
         lock(if is_newest { &self.newest } else { &self.parts })
     }
+}
+
+/// Responds with data as JSON, which nothing else may cache.
+fn respond_data(data: &impl Serialize) -> Response {
+    let data = serde_json::to_string(data).unwrap_or_default();
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    (headers, data).into_response()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -71,6 +71,7 @@ fn renderer() -> PageRenderer {
         wasm: file("a.wasm"),
         style: file("a.css"),
         later: String::new(),
+        search_style: file("search.css"),
     };
     PageRenderer::new(assets, LeptosOptions::builder().output_name("qchat").build())
 }
