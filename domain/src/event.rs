@@ -197,11 +197,11 @@ impl EventKind {
                 (author, nickname, client_id, MessageContent::Removed(*by))
             }
             Self::Posted(PlainMessage { author, nickname, client_id, body }) => {
-                (author, nickname, client_id, MessageContent::Text(body))
+                (author, nickname, client_id, MessageContent::Text(body, None))
             }
             _ => {
-                let Message { author, nickname, client_id, body, .. } = self.message()?;
-                (author, nickname, client_id, MessageContent::Text(body))
+                let Message { author, nickname, client_id, body, marks, .. } = self.message()?;
+                (author, nickname, client_id, MessageContent::Text(body, Some(marks)))
             }
         };
         Some(MessageRef { author: *author, nickname, client_id: *client_id, content })

@@ -316,8 +316,8 @@ pub struct MessageRef<'a> {
 /// What is left of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageContent<'a> {
-    /// The text.
-    Text(&'a Body),
+    /// The text, and how it is shown. `None` if that is not known yet.
+    Text(&'a Body, Option<&'a Marks>),
     /// It was removed.
     Removed(RemovedBy),
 }

@@ -10,7 +10,7 @@ pub mod system_line;
 pub mod time;
 
 use domain::{
-    MessageContent, RemovedBy,
+    MessageContent, RemovedBy, link,
     timeline::{Delivery, Row, RowContent, author_of},
 };
 use leptos::prelude::*;
@@ -85,11 +85,18 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let at = move || line.with(|line| line.message().map(|message| message.at).unwrap_or_default());
     let body = move || {
         line.with(|line| match line.message()?.content {
-            MessageContent::Text(body) => Some(match pictures_view(chat.chat_id(), &line.message()?) {
-                None => body_view(body, &link::marks(body)),
-                Some(pictures) if body.is_empty() => pictures,
-                Some(pictures) => (body_view(body, &link::marks(body)), pictures).into_any(),
-            }),
+            MessageContent::Text(body, marks) => {
+                // What waits is shown as it was typed, with its links, until the server has formatted it.
+                let text = || match marks {
+                    Some(marks) => body_view(body, marks),
+                    None => body_view(body, &link::marks(body)),
+                };
+                Some(match pictures_view(chat.chat_id(), &line.message()?) {
+                    None => text(),
+                    Some(pictures) if body.is_empty() => pictures,
+                    Some(pictures) => (text(), pictures).into_any(),
+                })
+            }
             MessageContent::Removed(by) => {
                 let text = match by {
                     RemovedBy::Author => "Message removed",

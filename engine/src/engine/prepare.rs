@@ -3,6 +3,7 @@
 use domain::{Command, Draft, Emoji, Problem, Restored, Rules, UserId, Wording, draft::DraftText};
 
 use super::Engine;
+use crate::formatting;
 
 impl Engine {
     /// Makes a command of a draft by a user: marks and mentions of texts, pictures of tickets and emoji of reactions are filled in. As
@@ -58,9 +59,9 @@ fn emoji_of(text: &str) -> Result<Emoji, Problem> {
     emojis::get(text).ok_or(Problem::NotAnEmoji)?.as_str().to_owned().try_into()
 }
 
-/// Returns the words of a text.
+/// Returns the words of a text, formatted.
 fn words(text: DraftText) -> Wording {
-    Wording::plain(text.body)
+    Wording { marks: formatting::marks(&text.body), ..Wording::plain(text.body) }
 }
 
 #[cfg(test)]

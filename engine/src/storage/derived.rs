@@ -9,6 +9,7 @@ use super::{
     snapshot::Snapshot,
     tables::{Id, event},
 };
+use crate::formatting;
 
 impl Snapshot {
     /// Returns an event with what is found when it is read: the quote of a message that answers another, and the words of
@@ -26,7 +27,12 @@ impl Snapshot {
         events: &impl ReadableTable<(Id, u64), &'static [u8]>,
         mut event: Event,
     ) -> Result<Event, StoreError> {
-        event = event.upgraded();
+        if let EventKind::Posted(_) = event.kind {
+            event = event.upgraded();
+            if let EventKind::Said(message) = &mut event.kind {
+                message.marks = formatting::marks(&message.body);
+            }
+        }
         let chat = event.chat;
         match &mut event.kind {
             EventKind::Said(message) => self.quote(events, chat, message)?,

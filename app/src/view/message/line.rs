@@ -118,7 +118,7 @@ impl Line {
                 message(Some(author), Some(nickname), client_id, event.at, content, pictures, delivery)
             }
             RowContent::Pending(Pending { client_id, body, at, problem, pictures, .. }) => {
-                let (content, delivery) = (MessageContent::Text(body), Delivery::Waits(*problem));
+                let (content, delivery) = (MessageContent::Text(body, None), Delivery::Waits(*problem));
                 let pictures = ShownPictures::Waiting(pictures.len());
                 message(None, None, *client_id, *at, content, pictures, delivery)
             }
