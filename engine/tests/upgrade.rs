@@ -300,7 +300,8 @@ fn every_backup_of_an_earlier_version_is_restored() {
 #[test]
 fn every_fixture_is_of_a_version() {
     let folders = fs::read_dir(fixture("")).unwrap();
-    let folders: BTreeSet<OsString> = folders.map(|folder| folder.unwrap().file_name()).collect();
+    let folders = folders.map(Result::unwrap).filter(|found| found.file_type().unwrap().is_dir());
+    let folders: BTreeSet<OsString> = folders.map(|folder| folder.file_name()).collect();
     let versions: BTreeSet<OsString> = VERSIONS.iter().map(|(version, _)| OsString::from(version)).collect();
     assert_eq!(folders, versions);
 }

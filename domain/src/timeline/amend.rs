@@ -76,8 +76,11 @@ fn requote(
         if !event.kind.message().and_then(|message| message.reply_to).is_some_and(is_it) {
             continue;
         }
-        if let EventKind::Said(message) = &mut Arc::make_mut(event).kind {
+        // A new one, by which a view sees that it changed.
+        let mut quoting = Event::clone(event);
+        if let EventKind::Said(message) = &mut quoting.kind {
             message.quote = by(message.quote.take());
         }
+        *event = Arc::new(quoting);
     }
 }

@@ -526,7 +526,7 @@ mod tests {
 
     use domain::{
         Change, ChatId, Epoch, Event, EventKind, Lifetimes, Nickname, Seq, Timestamp, Title, User, UserId,
-        Visibility, id::ID_BYTES,
+        Visibility, id::ID_BYTES, reaction::EMOJI_BYTES,
     };
     use redb::{ReadableDatabase, TableHandle};
 
@@ -662,7 +662,13 @@ mod tests {
     fn rows_that_no_database_can_have_are_refused_and_nothing_panics() {
         let (id, later): ([u8; 10], [u8; 10]) = ([3; ID_BYTES], [4; ID_BYTES]);
         let time = 7_u64.to_le_bytes();
-        let wrong: [(&str, Vec<Vec<u8>>); 9] = [
+        // Of a reaction to message 7, with an emoji that is none: nothing, or no text.
+        let reaction = |emoji: &[u8]| {
+            let mut key = [id.as_slice(), &time, &id, emoji].concat();
+            key.resize(2 * ID_BYTES + 8 + EMOJI_BYTES, 0);
+            vec![rows(14, &[(&key, &[])])]
+        };
+        let wrong: [(&str, Vec<Vec<u8>>); 11] = [
             ("a key that is too short", vec![rows(2, &[(&id[1..], &time)])]),
             ("a key where there is none", vec![rows(0, &[(&id, &[])])]),
             ("a value that is too long", vec![rows(2, &[(&id, &[0; 9])])]),
@@ -671,6 +677,8 @@ mod tests {
             ("keys out of order, in two parts", vec![rows(2, &[(&later, &time)]), rows(2, &[(&id, &time)])]),
             ("tables out of order", vec![rows(4, &[(&id, &time)]), rows(2, &[(&id, &time)])]),
             ("half a row", vec![[part(&Part::Rows(2)).unwrap(), vec![10, 3, 3]].concat()]),
+            ("a reaction without an emoji", reaction(&[])),
+            ("a reaction that is no text", reaction(&[0xff])),
             ("a record that is not", vec![rows(1, &[(&id, &[4, 1, 2, 3, 4, 5])])]),
         ];
         for (what, parts) in wrong {
