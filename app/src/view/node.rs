@@ -14,6 +14,9 @@ use leptos::{
 /// Elements without content, which have no end tag.
 const VOID: [&str; 2] = ["input", "wbr"];
 
+/// Elements of drawings.
+const SVG: [&str; 2] = ["svg", "path"];
+
 /// A node of a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
@@ -71,7 +74,8 @@ impl Element {
 
     /// Creates the element in the browser.
     fn create(&self) -> types::Element {
-        let element = Rndr::create_element(self.name, None);
+        let namespace = SVG.contains(&self.name).then_some("http://www.w3.org/2000/svg");
+        let element = Rndr::create_element(self.name, namespace);
         for (name, value) in &self.attributes {
             Rndr::set_attribute(&element, name, value);
         }
