@@ -98,6 +98,15 @@ impl Draft {
         self
     }
 
+    /// Returns the draft of a message that answers this one, if there is one, and any other draft as it is.
+    #[must_use]
+    pub fn with_reply_to(mut self, answered: Option<Seq>) -> Self {
+        if let Self::Say { reply_to, .. } = &mut self {
+            *reply_to = answered;
+        }
+        self
+    }
+
     /// Creates a draft of a message that says what its author does, posted now.
     pub fn action(chat: ChatId, client_id: ClientId, body: Body) -> Self {
         let mut draft = Self::post(chat, client_id, body);

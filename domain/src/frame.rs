@@ -9,6 +9,7 @@ use crate::{
     lobby::{LobbyChange, LobbyQuery},
     page::History,
     picture::PictureTicket,
+    place::{Around, News},
     roster::RosterChange,
 };
 
@@ -77,6 +78,24 @@ pub enum ClientFrame {
         /// The chat whose history is requested.
         chat: ChatId,
         /// The newest event that the client still has.
+        after: Seq,
+    },
+    /// Requests the part of the history around a place: an event, or the first event since a point in time.
+    Around {
+        /// The chat whose history is requested.
+        chat: ChatId,
+        /// The event. `None` if a point in time is meant.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Seq>,
+        /// The point in time. Ignored if there is an event.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<Timestamp>,
+    },
+    /// Requests what is new in a chat.
+    News {
+        /// The chat.
+        chat: ChatId,
+        /// The last event that the user has seen.
         after: Seq,
     },
     /// Requests a durable action.
@@ -421,6 +440,10 @@ pub enum ServerFrame {
         /// The events, oldest first, without a gap from `after` on.
         events: Vec<Event>,
     },
+    /// Answers a request for the events around a place.
+    Around(Around),
+    /// Answers a request for what is new.
+    News(News),
     /// An event of a watched chat.
     Event(Event),
     /// All members of a watched chat.
@@ -550,6 +573,14 @@ mod tests {
         let watch = r#"{"watch":{"chat":"0123456789abcdef","after":{"epoch":"0123456789abcdef","seq":41,"reacted":39}}}"#;
         let frame: ClientFrame = serde_json::from_str(watch).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), watch);
+        for request in [
+            r#"{"around":{"chat":"0123456789abcdef","at":58}}"#,
+            r#"{"around":{"chat":"0123456789abcdef","since":1763900000000}}"#,
+            r#"{"news":{"chat":"0123456789abcdef","after":41}}"#,
+        ] {
+            let frame: ClientFrame = serde_json::from_str(request).unwrap();
+            assert_eq!(serde_json::to_string(&frame).unwrap(), request);
+        }
         let chat = "0123456789abcdef".parse().unwrap();
         let beat = ServerFrame::Beat(vec![Reached { chat, seq: Seq(58) }]);
         let json = r#"{"beat":[{"chat":"0123456789abcdef","seq":58}]}"#;

@@ -26,6 +26,7 @@ pub mod message;
 pub mod model;
 pub mod page;
 pub mod picture;
+pub mod place;
 pub mod problem;
 pub mod reaction;
 pub mod roster;

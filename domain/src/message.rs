@@ -331,7 +331,7 @@ impl MessageContent<'_> {
     /// Returns who removed the message, or `None` if it was not removed.
     pub fn removed_by(self) -> Option<RemovedBy> {
         match self {
-            Self::Text(_) => None,
+            Self::Text(..) => None,
             Self::Removed(by) => Some(by),
         }
     }

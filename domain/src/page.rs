@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
-    UserId, lobby::LobbyQuery,
+    UserId, lobby::LobbyQuery, place::Answering,
 };
 
 /// The number of events in a page of a chat's history.
@@ -91,6 +91,15 @@ pub struct ChatPage {
     pub takes_pictures: bool,
     /// The user or message whose details are open. `None` if none are.
     pub about: Option<About>,
+    /// The event that the address of the page leads to. `None` if it leads to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Seq>,
+    /// The message that the composer answers. `None` if it answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answering: Option<Answering>,
+    /// Why the page does not show what its address leads to. `None` if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<Problem>,
 }
 
 /// A user in a chat whose details are open, and the message it is about, if any.
@@ -137,6 +146,8 @@ pub enum RefusedForm {
         client_id: String,
         /// The text as typed.
         body: String,
+        /// The sequence number of the message that it answers, as received. Empty if it answers none.
+        reply_to: String,
     },
     /// Changes the nickname.
     SetNickname {

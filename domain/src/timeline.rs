@@ -2,6 +2,7 @@
 
 mod amend;
 mod pending;
+mod place;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,8 @@ pub struct Timeline {
     /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
     /// before them.
     amendments: Vec<Arc<Event>>,
+    /// The messages for the reader after `seen`, loaded or not, that the server has named.
+    missed_mentions: Vec<Seq>,
 }
 
 /// The maximum number of amendments kept: far more than can happen while one page of history is under way.
@@ -70,6 +73,7 @@ impl Timeline {
             seen: history.seq,
             unread_unloaded: 0,
             amendments: Vec::new(),
+            missed_mentions: Vec::new(),
         };
         timeline.reset(history);
         timeline
@@ -134,8 +138,10 @@ impl Timeline {
 
     /// Marks everything up to now as seen by the reader.
     pub fn mark_seen(&mut self) {
-        self.seen = self.seq;
+        // In another tab they may have seen what has not arrived here.
+        self.seen = self.seen.max(self.seq);
         self.unread_unloaded = 0;
+        self.missed_mentions.clear();
     }
 
     /// Returns the newest event the reader has seen.
@@ -244,6 +250,7 @@ impl Timeline {
         if self.epoch != history.epoch {
             // positions in another log are unrelated to those in this one
             self.seen = history.seq;
+            self.missed_mentions.clear();
         }
         self.epoch = history.epoch;
         self.seq = history.seq;

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Body, ChatId, EventKind, Lifetimes, Message, Nickname, Problem, RemovedBy, Span, Timestamp, User,
-    Wording, frame::ClientCommand, id::ID_BYTES,
+    Wording, frame::ClientCommand, id::ID_BYTES, place::News,
 };
 
 const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
@@ -718,4 +718,90 @@ proptest! {
         let waiting = rows.iter().filter(|row| matches!(row.content, RowContent::Pending(_))).count();
         prop_assert_eq!(waiting, sent.len() - stored.len());
     }
+}
+
+#[test]
+fn a_page_around_a_place_goes_on_to_the_newest_event() {
+    let log = log(100);
+    let middle = log[20..60].to_vec();
+    let mut timeline = Timeline::new(ME, History { seq: Seq(300), ..history(middle, true) });
+    timeline.note_later();
+    assert!(timeline.has_earlier() && timeline.has_later());
+    assert_eq!(timeline.cursor().seq, Seq(300));
+    assert_eq!(timeline.unread_count(), 0, "what is not shown is not new for that");
+    for (seq, expected) in [(63, true), (64, true), (180, true), (60, false), (181, false)] {
+        assert_eq!(timeline.covers(Seq(seq)), expected, "{seq}");
+    }
+    assert_eq!(timeline.apply(posted(OTHER, 303, 300, 101 * MINUTE)), Applied::Appended);
+    assert_eq!(timeline.unread_count(), 1);
+    timeline.append(Seq(180), log[60..].to_vec());
+    assert!(timeline.has_later(), "the newest one is not in the page");
+
+    let mut whole = Timeline::new(ME, history(log, false));
+    whole.note_later();
+    assert!(!whole.has_later() && whole.covers(Seq(1)) && whole.covers(Seq(999)));
+}
+
+#[test]
+fn a_place_that_is_gone_is_known() {
+    let mut timeline = Timeline::new(ME, history(log(3), false));
+    let kind = EventKind::MessageRemoved { message: Seq(6), by: RemovedBy::Author };
+    timeline.apply(Event { kind, ..posted(ME, 10, 9, 4 * MINUTE) });
+    assert!(!timeline.is_gone(Seq(3)) && timeline.quote_of(Seq(3)).is_some());
+    for gone in [6, 7, 10, 99] {
+        assert!(timeline.is_gone(Seq(gone)) && timeline.quote_of(Seq(gone)).is_none(), "{gone}");
+    }
+    assert!(timeline.is_removed(Seq(6)) && !timeline.is_removed(Seq(7)));
+}
+
+#[test]
+fn a_day_begins_where_its_first_row_is_if_that_is_loaded() {
+    let timeline = Timeline::new(ME, history(log(10), false));
+    assert_eq!(timeline.first_since(Timestamp(0)), Some(Seq(3)));
+    assert_eq!(timeline.first_since(Timestamp(4 * MINUTE)), Some(Seq(12)));
+    assert_eq!(timeline.first_since(Timestamp(99 * MINUTE)), None);
+    let part = Timeline::new(ME, history(log(10).split_off(5), true));
+    assert_eq!(part.first_since(Timestamp(4 * MINUTE)), None, "there may be earlier ones of that day");
+    assert_eq!(part.first_since(Timestamp(7 * MINUTE)), Some(Seq(21)));
+}
+
+#[test]
+fn what_was_read_elsewhere_is_not_new_here() {
+    let news = |after: u64, messages| News {
+        chat: CHAT,
+        after: Seq(after),
+        through: Seq(300),
+        messages,
+        more: false,
+        mentions: vec![Seq(30), Seq(270)],
+    };
+    let log = log(100);
+    // Every third message is the reader's own.
+    let mut timeline = Timeline::new(ME, history(log[50..].to_vec(), true));
+    assert_eq!(timeline.unread_count(), 0);
+    assert!(!timeline.begin_seen(Epoch::from_bytes([9; ID_BYTES]), Seq(3)), "in another log");
+    assert!(!timeline.begin_seen(EPOCH, Seq(300)), "nothing came after it");
+    assert!(timeline.begin_seen(EPOCH, Seq(3)));
+    assert!(timeline.has_unseen() && timeline.begins_after(Seq(3)));
+    timeline.take_news(&news(0, 99));
+    assert_eq!(timeline.unread_count(), 33, "those that are loaded: it was about another position");
+    timeline.take_news(&news(3, 66));
+    assert_eq!(timeline.unread_count(), 66);
+    assert_eq!(timeline.missed_mentions().collect::<Vec<_>>(), [Seq(30)], "the other one is loaded");
+    timeline.prepend(Seq(153), log[20..50].to_vec(), true);
+    assert_eq!(timeline.unread_count(), 66, "they are counted once");
+
+    timeline.see_through(EPOCH, Seq(240));
+    assert_eq!(timeline.unread_count(), 13);
+    assert_eq!(timeline.missed_mentions().count(), 0);
+    timeline.see_through(EPOCH, Seq(60));
+    timeline.see_through(Epoch::from_bytes([9; ID_BYTES]), Seq(300));
+    assert_eq!(timeline.seen(), Seq(240), "it does not go back");
+    timeline.see_through(EPOCH, Seq(303));
+    assert_eq!(timeline.unread_count(), 0);
+    timeline.apply(posted(OTHER, 303, 300, 101 * MINUTE));
+    assert_eq!(timeline.unread_count(), 0, "it was seen in another tab before it came here");
+    timeline.mark_seen();
+    timeline.apply(posted(OTHER, 306, 303, 102 * MINUTE));
+    assert_eq!(timeline.unread_count(), 1);
 }
