@@ -5,6 +5,7 @@ mod commands;
 mod connections;
 mod pages;
 mod pictures;
+mod places;
 mod prepare;
 mod search;
 
@@ -28,7 +29,7 @@ use crate::{
 };
 
 pub use commands::Proposed;
-pub use pages::{ChatView, Focus};
+pub use pages::{ChatView, Focus, HistoryPart};
 
 /// What an [`Engine`] is made of.
 pub struct EngineParts {

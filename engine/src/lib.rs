@@ -32,4 +32,4 @@ pub mod websocket_frame;
 pub mod writer;
 
 pub use caller::Caller;
-pub use engine::{ChatView, Engine, EngineParts, Focus, Proposed, not_readable};
+pub use engine::{ChatView, Engine, EngineParts, Focus, HistoryPart, Proposed, not_readable};

@@ -12,7 +12,7 @@ use domain::{
     User, UserId, Visibility, Wording, frame::ServerFrame, id::ID_BYTES, model::Model, page::About,
 };
 use engine::{
-    Engine, EngineParts, Focus,
+    Engine, EngineParts, Focus, HistoryPart,
     change_dispatcher::ChangeDispatcher,
     clock::Clock,
     command_log::local,
@@ -393,7 +393,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
             origin_key: OriginKey::new(b"secret"),
         });
         let view = engine.chat_view(CHAT, ana.id).unwrap();
-        let page = engine.chat_page(view, None, Some(Focus::Message(EXAMPLE))).unwrap();
+        let page = engine.chat_page(view, HistoryPart::Newest, Some(Focus::Message(EXAMPLE))).unwrap();
         assert_eq!(page.history.events.last(), Some(&expected));
         let about = kind.message_or_tombstone().map(|message| About {
             person: User { id: message.author, nickname: message.nickname.clone() },

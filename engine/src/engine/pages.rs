@@ -4,9 +4,10 @@ use domain::{
     Chat, ChatId, Epoch, Event, MessageRef, Problem, Roster, Seq, User, UserId,
     lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
+    place::Place,
 };
 
-use super::{Engine, not_readable};
+use super::{Engine, not_readable, places};
 use crate::storage::{Snapshot, StoreError};
 
 /// A chat as a reader finds it, without its history.
@@ -28,6 +29,19 @@ pub enum Focus {
     Message(Seq),
     /// A user.
     Person(UserId),
+    /// A message that is to be answered, by its sequence number.
+    Reply(Seq),
+}
+
+/// The part of a chat's history that a page shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HistoryPart {
+    /// The newest events.
+    Newest,
+    /// The events before this one or, if there are none, the newest.
+    Before(Seq),
+    /// The events around a place.
+    Around(Place),
 }
 
 impl Engine {
@@ -56,31 +70,60 @@ impl Engine {
         Ok(ChatView { view, visit, chat, roster })
     }
 
-    /// Completes a chat to a page: adds the newest page of its history, or the one before an event, and the details of
-    /// a subject if there are any.
+    /// Completes a chat to a page: adds a part of its history, and the details of a subject or what is to be answered, if
+    /// there is any.
     ///
     /// # Errors
     /// [`Problem::NotReadable`] if the database cannot be read.
     pub fn chat_page(
         &self,
         chat_view: ChatView,
-        before: Option<Seq>,
+        part: HistoryPart,
         subject: Option<Focus>,
     ) -> Result<ChatPage, Problem> {
         let ChatView { view, visit, chat, roster } = chat_view;
         let read = || {
-            let mut history = page(&view, &chat, before, self.epoch())?;
-            if history.events.is_empty() && before.is_some() {
-                // There are no events before that one, so the newest are shown instead.
-                history = page(&view, &chat, None, self.epoch())?;
-            }
+            let shown = match part {
+                HistoryPart::Newest => newest(&view, &chat, self.epoch())?,
+                HistoryPart::Before(before) => {
+                    let history = page(&view, &chat, Some(before), self.epoch())?;
+                    match history.events.is_empty() {
+                        // There are no events before that one, so the newest are shown instead.
+                        true => newest(&view, &chat, self.epoch())?,
+                        false => PartShown { later: history.seq < chat.seq, history, place: None, notice: None },
+                    }
+                }
+                HistoryPart::Around(place) => {
+                    let around = places::around(&view, &chat, place)?;
+                    let (place, notice) = (around.shown, places::notice(place, &around.events));
+                    let (history, later) = places::history_around(&chat, self.epoch(), around);
+                    PartShown { history, later, place, notice }
+                }
+            };
             let about = subject.map(|subject| self.about(&view, &chat, subject)).transpose()?.flatten();
-            Ok((history, about))
+            let answering = match subject {
+                Some(Focus::Reply(message)) => places::answering(&view, &chat, message)?,
+                _ => None,
+            };
+            Ok((shown, about, answering))
         };
-        let (history, about) = read().map_err(|error: StoreError| not_readable(&error))?;
-        let later = history.seq < chat.seq;
+        let (shown, about, answering) = read().map_err(|error: StoreError| not_readable(&error))?;
+        let PartShown { history, later, place, notice } = shown;
+        let is_answer_lost = matches!(subject, Some(Focus::Reply(_))) && answering.is_none();
+        let notice = notice.or(is_answer_lost.then_some(Problem::MessageGone));
         let takes_pictures = self.takes_pictures();
-        Ok(ChatPage { visit, chat, roster, history, later, takes_pictures, about })
+        Ok(ChatPage {
+            visit,
+            chat,
+            roster,
+            history,
+            later,
+            takes_pictures,
+            about,
+            place,
+            answering,
+            notice,
+        })
     }
 
     /// Returns the part that all pages share, and notes in presence that a page was loaded: of the given chat, or of
@@ -117,6 +160,7 @@ impl Engine {
                 let person = User { id, nickname: nickname.clone() };
                 Some(About { person, message: (!content.is_removed()).then_some(message) })
             }),
+            Focus::Reply(_) => None,
         })
     }
 
@@ -149,6 +193,22 @@ impl Engine {
         self.enter(&view, chat, reader)?;
         view.events_after(chat, after, PAGE_EVENTS).map_err(|error| not_readable(&error))
     }
+}
+
+/// A part of a chat's history, as a page shows it.
+struct PartShown {
+    history: History,
+    /// Whether there are events after it.
+    later: bool,
+    /// The event that it leads to. `None` if it leads to none.
+    place: Option<Seq>,
+    /// Why it does not show what was asked for. `None` if it does.
+    notice: Option<Problem>,
+}
+
+fn newest(view: &Snapshot, chat: &Chat, epoch: Epoch) -> Result<PartShown, StoreError> {
+    let history = page(view, chat, None, epoch)?;
+    Ok(PartShown { history, later: false, place: None, notice: None })
 }
 
 fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use domain::{ChatId, Event, Seq, UserId};
+use domain::{Chat, ChatId, Event, Seq, Timestamp, UserId};
 
 use super::{
     codec,
@@ -56,6 +56,32 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+
+    /// Returns the position of the first event of a chat since a point in time. `None` if all are older. Where the clock
+    /// was set back, times are in no order, and it is one of several.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub(crate) fn first_since(&self, chat: &Chat, since: Timestamp) -> Result<Option<Seq>, StoreError> {
+        let id = chat.id.bytes();
+        let events = self.read.open_table(EVENTS)?;
+        let first_from = |from: u64| -> Result<Option<(u64, Timestamp)>, StoreError> {
+            let Some(found) = events.range((id, from)..=(id, u64::MAX))?.next() else { return Ok(None) };
+            let (place, record) = found?;
+            let event: Event = codec::decode(record.value())?;
+            Ok(Some((place.value().1, event.at)))
+        };
+        // All events before `low` are older; all from `high` on are not.
+        let (mut low, mut high) = (0, chat.seq.0.saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match first_from(middle)? {
+                Some((seq, at)) if at < since => low = seq.saturating_add(1),
+                _ => high = middle,
+            }
+        }
+        Ok(first_from(low)?.filter(|(_, at)| *at >= since).map(|(seq, _)| Seq(seq)))
     }
 
     /// Passes an event to `visit`. Breaks if it has expired, since everything older has expired as well.

@@ -14,9 +14,10 @@ use domain::{
     ChatId, Problem, Seq, Timestamp, UserId, Visibility,
     lobby::{LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
     page::{Notice, Page},
+    place::Place,
     search::Sought,
 };
-use engine::{Caller, ChatView, Focus};
+use engine::{Caller, ChatView, Focus, HistoryPart};
 use serde::Deserialize;
 
 use super::{
@@ -70,12 +71,15 @@ pub async fn home(
 }
 
 /// The query of a chat's page: the part of its history to show, the message or user to show details of, and the message to
-/// react to; or what is looked for in it.
+/// answer or to react to; or what is looked for in it.
 #[derive(Deserialize, Default)]
 pub struct Part {
     before: Option<Seq>,
+    at: Option<Seq>,
+    since: Option<Timestamp>,
     message: Option<Seq>,
     person: Option<UserId>,
+    reply: Option<Seq>,
     react: Option<Seq>,
     search: Option<String>,
     mentions: Option<String>,
@@ -89,7 +93,8 @@ impl Part {
     }
 }
 
-/// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?message={seq}` or `?person={id}` for
+/// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?at={seq}` or `?since={milliseconds}` for
+/// those around a place, with `?reply={seq}` to answer a message, with `?message={seq}` or `?person={id}` for
 /// details and actions about a message or a user, with `?react={seq}` for a form to react to a message, with `?search={words}` or `?mentions` for a search, which `before`
 /// continues.
 pub async fn chat(
@@ -128,15 +133,15 @@ async fn show(
     state: &Arc<AppState>,
     visitor: &Visitor,
     chat: ChatId,
-    Part { before, message, person, react }: Part,
+    Part { before, at, since, message, person, reply, react, .. }: Part,
 ) -> Result<Response, Problem> {
-    let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
+    let about = message.map(Focus::Message).or(person.map(Focus::Person)).or(reply.map(Focus::Reply));
     let chat_view = match state.engine.chat_view(chat, visitor.user) {
         Err(Problem::Removed) if !visitor.wants_data => return Ok(answer_removed(state, chat)),
         chat_view => chat_view?,
     };
     if visitor.wants_data {
-        let page = state.engine.chat_page(chat_view, before, about)?;
+        let page = state.engine.chat_page(chat_view, part_of(before, Place::of(at, since)), about)?;
         return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
     }
     if let Some(message) = react {
@@ -144,11 +149,15 @@ async fn show(
         answer.headers_mut().insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
         return Ok(answer);
     }
-    let robots = robots(&chat_view, before.is_none() && about.is_none());
+    let place = Place::of(at, since);
+    let robots = robots(&chat_view, before.is_none() && place.is_none() && about.is_none());
     // a position after the newest event gives the newest page, whatever its number
     let before = before.filter(|before| *before <= chat_view.chat.seq);
-    // the details of a user are not cached, since their nickname can change without an event of the chat
-    let key = (message.is_some() || person.is_none()).then_some(PageKey { chat, before, message });
+    let part = part_of(before, place);
+    // the details of a user are not cached, since their nickname can change without an event of the chat; nor is what few
+    // others will ask for
+    let is_cached = since.is_none() && (message.is_some() || (person.is_none() && reply.is_none()));
+    let key = is_cached.then_some(PageKey { chat, before, at, message });
     let mut answer = match state.renderer.answer_from_cache(&chat_view, key, visitor.accepts) {
         Some(answer) => answer,
         None => {
@@ -160,7 +169,7 @@ async fn show(
                 if let Some(answer) = renderer.answer_from_cache(&chat_view, key, accepts) {
                     return Ok(answer);
                 }
-                let page = engine.chat_page(chat_view, before, about)?;
+                let page = engine.chat_page(chat_view, part, about)?;
                 Ok(renderer.answer(Page::Chat(Box::new(page)), key))
             };
             state.renderer.run_queued(visitor.requester, work).await?
@@ -168,6 +177,15 @@ async fn show(
     };
     answer.headers_mut().extend(robots.map(|robots| (ROBOTS, robots)));
     Ok(answer)
+}
+
+/// Returns the part of the history that an address means.
+fn part_of(before: Option<Seq>, place: Option<Place>) -> HistoryPart {
+    match (place, before) {
+        (Some(place), _) => HistoryPart::Around(place),
+        (None, Some(before)) => HistoryPart::Before(before),
+        (None, None) => HistoryPart::Newest,
+    }
 }
 
 /// Responds with the page of a search in a chat.

@@ -33,6 +33,8 @@ pub(in crate::http) struct PageKey {
     pub(in crate::http) chat: ChatId,
     /// The event that its part of the history ends before. `None` for the newest page.
     pub(in crate::http) before: Option<Seq>,
+    /// The event that its part of the history is around. `None` if it is another part.
+    pub(in crate::http) at: Option<Seq>,
     /// The message whose details it shows, if any.
     pub(in crate::http) message: Option<Seq>,
 }

@@ -256,7 +256,7 @@ impl PageRenderer {
     }
 
     fn cache(&self, key: PageKey) -> MutexGuard<'_, PageCache> {
-        let is_newest = key.before.is_none() && key.message.is_none();
+        let is_newest = key.before.is_none() && key.at.is_none() && key.message.is_none();
         lock(if is_newest { &self.newest } else { &self.parts })
     }
 }

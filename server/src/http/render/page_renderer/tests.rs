@@ -60,6 +60,9 @@ fn page(reader: u8, said: &str) -> ChatPage {
         later: false,
         takes_pictures: false,
         about: None,
+        place: None,
+        answering: None,
+        notice: None,
     }
 }
 
@@ -79,7 +82,7 @@ fn renderer() -> PageRenderer {
 fn sheet_of(page: &ChatPage) -> PageKey {
     let before = page.later.then(|| page.history.seq.next());
     let message = page.about.as_ref().and_then(|about| about.message);
-    PageKey { chat: page.chat.id, before, message }
+    PageKey { chat: page.chat.id, before, at: None, message }
 }
 
 fn read(filled: Filled) -> String {

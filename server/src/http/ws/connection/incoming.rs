@@ -6,6 +6,7 @@ use domain::{
     ChatId, ClientId, Draft, Problem, UserId,
     frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
     page::History,
+    place::Place,
 };
 use engine::{Caller, Engine, Proposed};
 use futures_util::FutureExt;
@@ -152,6 +153,21 @@ impl Connection {
                 let page = self.read_watched(chat, |engine, user| engine.later(chat, user, after));
                 answers.push(&match page {
                     Ok(events) => ServerFrame::Later { chat, after, events },
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::Around { chat, at, since } => {
+                let place = Place::of(at, since).ok_or(Problem::BadFrame)?;
+                let part = self.read_watched(chat, |engine, user| engine.around(chat, user, place));
+                answers.push(&match part {
+                    Ok(around) => ServerFrame::Around(around),
+                    Err(problem) => ServerFrame::refused_chat(chat, problem),
+                })?;
+            }
+            ClientFrame::News { chat, after } => {
+                let news = self.read_watched(chat, |engine, user| engine.news(chat, user, after));
+                answers.push(&match news {
+                    Ok(news) => ServerFrame::News(news),
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }

@@ -1,0 +1,122 @@
+//! Places in a chat: the part of the history around one, and what is new after one.
+
+use std::ops::ControlFlow;
+
+use domain::{
+    Chat, ChatId, Epoch, Event, Problem, Seq, UserId,
+    page::{History, PAGE_EVENTS},
+    place::{
+        Answering, Around, EVENTS_AFTER, EVENTS_BEFORE, NEWS_EVENTS, NEWS_MENTIONS, News, Place, has_row,
+        is_there, nearest,
+    },
+};
+
+use super::{Engine, not_readable};
+use crate::storage::{Snapshot, StoreError};
+
+impl Engine {
+    /// Returns the part of a chat's history around a place, if the chat admits the reader.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    pub fn around(&self, chat: ChatId, reader: UserId, place: Place) -> Result<Around, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, chat, reader)?;
+        around(&view, &chat, place).map_err(|error| not_readable(&error))
+    }
+
+    /// Returns what is new in a chat since the last event that a reader has seen, if the chat admits them.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
+    /// user, or [`Problem::NotReadable`] if the database cannot be read.
+    pub fn news(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<News, Problem> {
+        let view = self.read()?;
+        let chat = self.enter(&view, chat, reader)?;
+        news(&view, &chat, reader, after).map_err(|error| not_readable(&error))
+    }
+}
+
+/// Returns the part of a chat's history around a place: most of it before, since a page without a script opens at its end.
+pub(super) fn around(view: &Snapshot, chat: &Chat, place: Place) -> Result<Around, StoreError> {
+    let at = match place {
+        Place::At(seq) => seq,
+        // Everything is older: the newest events are shown.
+        Place::Since(time) => view.first_since(chat, time)?.unwrap_or(chat.seq),
+    };
+    // What there is too little of on one side is shown of the other.
+    let mut after = view.events_after(chat.id, at, EVENTS_AFTER)?;
+    let wanted = EVENTS_BEFORE.max(PAGE_EVENTS.saturating_sub(after.len()));
+    let (mut events, earlier) = view.events_before(chat.id, Seq(at.0.saturating_add(1)), wanted)?;
+    if !earlier && events.len() < EVENTS_BEFORE {
+        after = view.events_after(chat.id, at, PAGE_EVENTS.saturating_sub(events.len()))?;
+    }
+    events.append(&mut after);
+    let later = events.last().is_some_and(|last| last.seq < chat.seq);
+    let shown = match place {
+        Place::At(seq) => nearest(&events, seq),
+        Place::Since(_) => {
+            let first = events.iter().find(|event| event.seq >= at && has_row(&event.kind));
+            first.map(|event| event.seq).or_else(|| nearest(&events, at))
+        }
+    };
+    Ok(Around { chat: chat.id, at: place.at(), since: place.since(), shown, events, earlier, later })
+}
+
+/// Returns what is around a place as the history of a page, and whether there is more after it. The cursor to resume from
+/// is that of the chat, so that a client gets what comes after the newest event, and what is between by pages.
+pub(super) fn history_around(chat: &Chat, epoch: Epoch, around: Around) -> (History, bool) {
+    let Around { events, earlier, later, .. } = around;
+    (History { epoch, seq: chat.seq, events, earlier }, later)
+}
+
+/// Returns why a page does not show what its address leads to. `None` if it does.
+pub(super) fn notice(place: Place, events: &[Event]) -> Option<Problem> {
+    let Place::At(seq) = place else { return None };
+    let is_it = |event: &&Event| event.seq == seq;
+    let is_gone = !events.iter().find(is_it).is_some_and(is_there);
+    is_gone.then_some(Problem::MessageGone)
+}
+
+/// Returns the message that is to be answered. `None` if it is gone.
+pub(super) fn answering(view: &Snapshot, chat: &Chat, message: Seq) -> Result<Option<Answering>, StoreError> {
+    let event = view.event(chat.id, message)?;
+    Ok(event.and_then(|event| {
+        let quote = event.kind.message()?.quote(event.at);
+        Some(Answering { message, quote })
+    }))
+}
+
+fn news(view: &Snapshot, chat: &Chat, reader: UserId, after: Seq) -> Result<News, StoreError> {
+    let hidden = view.hidden(reader)?;
+    let mut news = News {
+        chat: chat.id,
+        after,
+        through: chat.seq,
+        messages: 0,
+        more: false,
+        mentions: Vec::new(),
+    };
+    let mut looked_at = 0;
+    view.scan_events_before(chat.id, Seq(chat.seq.0.saturating_add(1)), |event, _| {
+        if event.seq <= after {
+            return ControlFlow::Break(());
+        }
+        if looked_at == NEWS_EVENTS {
+            news.more = true;
+            return ControlFlow::Break(());
+        }
+        looked_at += 1;
+        let is_shown = |author: UserId| author != reader && !hidden.contains(&author);
+        if let Some(message) = event.kind.message().filter(|message| is_shown(message.author)) {
+            news.messages += 1;
+            if news.mentions.len() < NEWS_MENTIONS && message.meant().contains(&reader) {
+                news.mentions.push(event.seq);
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    news.mentions.reverse();
+    Ok(news)
+}
