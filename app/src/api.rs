@@ -92,7 +92,7 @@ pub async fn start_chat(
 }
 
 /// Posts a message and redirects to its chat. `pictures` are the tickets of its pictures, separated by spaces: the server
-/// puts them into the place of the files that the form was sent with.
+/// puts them into the place of the files that the form was sent with. `reply_to` is the message that it answers.
 ///
 /// # Errors
 /// A [`Refusal`] if the text is invalid, the chat does not exist or nothing can be stored.
@@ -102,9 +102,14 @@ pub async fn post_message(
     client_id: String,
     body: String,
     #[server(default)] pictures: String,
+    #[server(default)] reply_to: String,
 ) -> Result<(), Refusal> {
     let post = async {
         let chat = parse_chat(&chat)?;
+        let answered = match reply_to.as_str() {
+            "" => None,
+            seq => Some(Seq(seq.parse().map_err(|_| Problem::BadForm)?)),
+        };
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
         let tickets: Vec<_> = pictures.split_whitespace().map(PictureTicket::without_words).collect();
         let input = if tickets.is_empty() || !body.trim().is_empty() {
@@ -117,10 +122,14 @@ pub async fn post_message(
             ComposerInput::Action(body) => Draft::action(chat, client_id, body).with_pictures(tickets),
             ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
         };
-        execute(draft).await?;
+        execute(draft.with_reply_to(answered)).await?;
         Ok(chat_page(chat))
     };
-    redirect(&post.await.map_err(Refusal::of(RefusedForm::PostMessage { chat, client_id, body }))?);
+    redirect(
+        &post
+            .await
+            .map_err(Refusal::of(RefusedForm::PostMessage { chat, client_id, body, reply_to }))?,
+    );
     Ok(())
 }
 

@@ -9,10 +9,11 @@ mod mentioned;
 use std::sync::Arc;
 
 use domain::{
-    ClientId, Counts, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
+    ClientId, Counts, Epoch, Expiry, Invite, Lifetimes, Problem, Seq, Timestamp, User, UserId,
     frame::{ClientCommand, ServerFrame},
     lobby::LobbyQuery,
     page::{Page, Visit},
+    place::{Answering, Place},
     timeline::Pending,
 };
 use leptos::{
@@ -22,7 +23,7 @@ use leptos::{
 };
 
 use crate::hydration::HydrationQueue;
-pub use chat::{AttachedPictures, LiveChat};
+pub use chat::{Answered, AttachedPictures, LedTo, LiveChat};
 pub use lobby::{LiveLobby, address};
 
 /// The state of the connection.
@@ -66,6 +67,12 @@ pub trait Transport: Send + Sync {
     /// Requests the page of history after an event. Returns false if there is no connection.
     fn request_later(&self, after: Seq) -> bool;
 
+    /// Requests the events around a place. Returns false if there is no connection.
+    fn request_around(&self, place: Place) -> bool;
+
+    /// Requests what is new after an event. Does nothing without a connection.
+    fn request_news(&self, after: Seq);
+
     /// Requests another part of the lobby, now or with the next connection. `address` is that of a page that shows it.
     fn request_lobby(&self, query: &LobbyQuery, address: &str);
 
@@ -86,6 +93,19 @@ pub trait Transport: Send + Sync {
 
     /// Saves the reader's own messages that are not stored yet, for after a reload.
     fn save_waiting(&self, waiting: &[Pending]);
+
+    /// Returns the last event of this chat that was seen in this browser, with the epoch of its log. `None` if none was.
+    fn saved_seen(&self) -> Option<(Epoch, Seq)>;
+
+    /// Saves the last event that was seen, unless a later one is saved.
+    fn save_seen(&self, epoch: Epoch, seq: Seq);
+
+    /// Returns the message that what was being written answers, saved before the page was reloaded. `None` if there is
+    /// none.
+    fn saved_answering(&self) -> Option<Answering>;
+
+    /// Saves the message that what is being written answers, for after a reload.
+    fn save_answering(&self, answering: Option<&Answering>);
 
     /// Whether the reader can type without an on-screen keyboard that covers the page.
     fn has_keyboard(&self) -> bool;
@@ -347,9 +367,13 @@ impl LivePage {
 
     fn on_hydrated(self, connector: &Connector) {
         let live = self.live();
+        if let Self::Chat(chat) = self {
+            chat.open_place();
+        }
         let transport = (connector.0)(self);
         live.transport.set_value(Some(Arc::clone(&transport)));
         if let Self::Chat(chat) = self {
+            chat.keep_place(Arc::clone(&transport));
             chat.persist_waiting(transport);
         }
         live.is_hydrated.set(true);

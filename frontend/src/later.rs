@@ -119,6 +119,20 @@ pub fn about(seq: f64) -> bool {
     is_loaded
 }
 
+/// Begins an answer to the message at a position. Returns false if it is not loaded, or was removed: then its link has to be
+/// followed.
+#[wasm_bindgen]
+pub fn reply(seq: f64) -> bool {
+    chat().is_some_and(|chat| chat.reply(seq_of(seq)))
+}
+
+/// Leads to the message at a position, wherever in the history it is. Returns false if it is not loaded and cannot be
+/// requested: then its link has to be followed.
+#[wasm_bindgen]
+pub fn go_to(seq: f64) -> bool {
+    chat().is_some_and(|chat| chat.go_to(seq_of(seq)))
+}
+
 /// Says that something was not done since the server cannot be reached.
 #[wasm_bindgen]
 pub fn not_connected() {

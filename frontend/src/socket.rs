@@ -1,16 +1,17 @@
 //! The socket of the page. [`ConnectionState`] decides what to do; this does it, with the browser.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use app::live::{AnswerCallback, Connection, FrameAction, LiveChat, LivePage, Transport};
 use domain::{
-    ClientId, Problem, Seq,
+    ClientId, Epoch, Problem, Seq,
     frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION},
     lobby::LobbyQuery,
+    place::{Answering, Place},
     timeline::Pending,
 };
 use leptos::prelude::*;
@@ -36,6 +37,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 const STALE_MILLIS: i32 = 2_000;
 /// The delay before a message is retried that could not be stored, in seconds, unless the server names one.
 const PAUSE_SECONDS: u32 = 2;
+/// How often it is saved at most how far the reader has read, in milliseconds.
+const SEEN_MILLIS: i32 = 1_000;
 /// The path of the WebSocket.
 const ADDRESS: &str = "/live";
 /// The status of a request that exceeded the rate limit (RFC 6585, section 4).
@@ -93,6 +96,10 @@ struct Client {
     answer_due: RefCell<Option<Timer>>,
     /// The timer after which presence and counts are marked as possibly outdated.
     stale: RefCell<Option<Timer>>,
+    /// The last event that was seen, with the epoch of its log, until it is saved. `None` once it is.
+    seen: Cell<Option<(Epoch, Seq)>>,
+    /// The timer until the next one is saved. `None` if it may be saved at once.
+    seen_saved: RefCell<Option<Timer>>,
     _watchdog: RefCell<Option<Timer>>,
     _listeners: RefCell<Vec<Listener>>,
 }
@@ -160,11 +167,14 @@ impl Socket {
             pause: RefCell::new(None),
             answer_due: RefCell::new(None),
             stale: RefCell::new(None),
+            seen: Cell::new(None),
+            seen_saved: RefCell::new(None),
             _watchdog: RefCell::new(None),
             _listeners: RefCell::new(Vec::new()),
         });
         OPEN.with(|open| open.replace(Rc::downgrade(&client)));
         client.listen();
+        storage::forget_seen(page.live().lifetimes.with_untracked(|lifetimes| lifetimes.message.millis()));
         client.on(Input::Connect);
         Self(SendWrapper::new(client))
     }
@@ -211,6 +221,21 @@ impl Transport for Socket {
         chat.is_some()
     }
 
+    fn request_around(&self, place: Place) -> bool {
+        let is_open = self.0.state.borrow().is_open();
+        let chat = self.0.page.chat().filter(|_| is_open);
+        if let Some(chat) = chat {
+            self.0.send(&ClientFrame::Around { chat: chat.chat_id(), at: place.at(), since: place.since() });
+        }
+        chat.is_some()
+    }
+
+    fn request_news(&self, after: Seq) {
+        if let Some(chat) = self.0.page.chat() {
+            self.0.send(&ClientFrame::News { chat: chat.chat_id(), after });
+        }
+    }
+
     fn request_lobby(&self, query: &LobbyQuery, address: &str) {
         browser::show_address(address);
         self.0.send(&ClientFrame::Lobby(query.clone()));
@@ -247,6 +272,34 @@ impl Transport for Socket {
     fn save_waiting(&self, waiting: &[Pending]) {
         if let Some(chat) = self.0.page.chat() {
             storage::save_waiting(chat.chat_id(), waiting);
+        }
+    }
+
+    fn saved_seen(&self) -> Option<(Epoch, Seq)> {
+        let saved = storage::saved_seen(self.0.page.chat()?.chat_id())?;
+        Some((saved.epoch, saved.seq))
+    }
+
+    fn save_seen(&self, epoch: Epoch, seq: Seq) {
+        let client = &self.0;
+        client.seen.set(Some((epoch, seq)));
+        if client.seen_saved.borrow().is_some() {
+            return;
+        }
+        client.write_seen();
+        client.set_timer(&client.seen_saved, SEEN_MILLIS, |client| {
+            let _over = client.seen_saved.take();
+            client.write_seen();
+        });
+    }
+
+    fn saved_answering(&self) -> Option<Answering> {
+        storage::saved_answering(self.0.page.chat()?.chat_id())
+    }
+
+    fn save_answering(&self, answering: Option<&Answering>) {
+        if let Some(chat) = self.0.page.chat() {
+            storage::save_answering(chat.chat_id(), answering);
         }
     }
 
@@ -298,6 +351,13 @@ impl Client {
             client.page.live().shown_again.update(|times| *times += 1);
             client.on(Input::CheckNow);
         });
+        on(window.clone().into(), "pagehide", |client, _| client.write_seen());
+        // Another tab has saved how far it was read there, or anything else.
+        on(window.clone().into(), "storage", |client, _| {
+            if let Some(chat) = client.page.chat() {
+                chat.see_elsewhere();
+            }
+        });
         // Messages that wait are kept in the tab's storage, and lost when the tab is closed.
         on(window.into(), "beforeunload", |client, event| {
             if client.page.chat().is_some_and(LiveChat::has_waiting) {
@@ -315,6 +375,13 @@ impl Client {
                     client.on(Input::Shown);
                 }
             });
+        }
+    }
+
+    /// Saves how far the reader has read, if that is not saved yet.
+    fn write_seen(&self) {
+        if let (Some(chat), Some((epoch, seq))) = (self.page.chat(), self.seen.take()) {
+            storage::save_seen(chat.chat_id(), epoch, seq);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The state of a live chat page: the timeline, the members, and what the reader posts.
 
+mod place;
+
 use std::sync::Arc;
 
 use domain::{
@@ -7,10 +9,12 @@ use domain::{
     frame::{Cursor, ServerFrame},
     page::{About, ChatPage},
     picture::PictureTicket,
+    place::{Answering, Place},
     timeline::{Applied, Pending},
 };
 use leptos::prelude::*;
 
+pub use self::place::{Answered, LedTo};
 use super::{Connection, FrameAction, Live, Transport, mentioned::Mentioned};
 
 /// The minimum interval between two typing signals, in milliseconds.
@@ -42,6 +46,14 @@ pub struct LiveChat {
     pub attached: RwSignal<AttachedPictures>,
     /// How often the timeline was replaced by another part of the history at the reader's request.
     pub replacement_count: RwSignal<usize>,
+    /// The event that the address of the page leads to. `None` if it leads to none.
+    pub place: Option<Seq>,
+    /// The row that the reader was led to last. Set for each time. `None` if they were led to none.
+    pub led_to: RwSignal<Option<LedTo>>,
+    /// The last event that the reader had seen when the page was left, if more has come since. `None` if they have seen all.
+    pub resumed_at: RwSignal<Option<Seq>>,
+    /// The message that what is being written answers. `None` if it answers none.
+    pub answering: RwSignal<Option<Answering>>,
     reading: RwSignal<Reading>,
     /// Whom the message being written mentions, of those who were chosen from a list.
     mentioned: StoredValue<Mentioned>,
@@ -63,11 +75,19 @@ pub struct AttachedPictures {
 struct Reading {
     /// Whether the newest event is in view, and the tab in the foreground.
     is_looking: bool,
-    /// The event at which a requested page replaces the timeline when it arrives. `None` if no such request is under
-    /// way.
-    page_requested_at: Option<Seq>,
+    /// The part of the history that replaces the timeline when it arrives. `None` if none was requested.
+    requested: Option<Requested>,
     /// Returns the first and the last event in view. `None` before the timeline is shown.
     in_view: Option<Arc<InView>>,
+}
+
+/// A part of the history that replaces the timeline when it arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requested {
+    /// The page before or after an event.
+    Page(Seq),
+    /// The events around a place.
+    Around(Place),
 }
 
 /// Returns the first and the last event in view. `None` before they are shown.
@@ -80,12 +100,15 @@ impl LiveChat {
     /// Creates the state from the data the page was rendered with.
     pub fn new(page: ChatPage) -> Self {
         let ChatPage { visit, chat, mut roster, history, takes_pictures, about, .. } = page;
+        let ChatPage { place, answering, notice, .. } = page;
         roster.name(&visit.me);
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.set_hidden(visit.hidden.iter().copied());
+        let live = Live::new(visit);
+        live.notice.set(notice);
         Self {
             timeline: RwSignal::new(timeline),
-            live: Live::new(visit),
+            live,
             chat: RwSignal::new(chat),
             roster: RwSignal::new(roster),
             posted_count: RwSignal::new(0),
@@ -95,6 +118,10 @@ impl LiveChat {
             is_held: RwSignal::new(false),
             about: RwSignal::new(about),
             replacement_count: RwSignal::new(0),
+            place,
+            led_to: RwSignal::new(None),
+            resumed_at: RwSignal::new(None),
+            answering: RwSignal::new(answering),
             reading: RwSignal::new(Reading::default()),
             mentioned: StoredValue::new(Mentioned::default()),
             typed_at: StoredValue::new(None),
@@ -126,10 +153,12 @@ impl LiveChat {
                 self.chat.set(chat);
                 self.update_timeline(|timeline| timeline.reset(history));
                 self.live.connection.set(Connection::Connected);
+                self.request_news();
                 FrameAction::Continue
             }
             ServerFrame::Resumed { .. } => {
                 self.live.connection.set(Connection::Connected);
+                self.request_news();
                 FrameAction::Continue
             }
             ServerFrame::Event(event) => {
@@ -155,7 +184,7 @@ impl LiveChat {
                 if is_behind { FrameAction::Resubscribe } else { FrameAction::Continue }
             }
             ServerFrame::Earlier { before, events, earlier, .. } => {
-                if self.take_page_request(before) {
+                if self.take_page_request(Requested::Page(before)) {
                     self.replace_timeline(events, earlier);
                 } else {
                     self.update_timeline(|timeline| timeline.prepend(before, events, earlier));
@@ -164,7 +193,7 @@ impl LiveChat {
                 FrameAction::Continue
             }
             ServerFrame::Later { after, events, .. } => {
-                if self.take_page_request(after) {
+                if self.take_page_request(Requested::Page(after)) {
                     // There are earlier events, unless they have expired since. In that case a request for them returns
                     // none.
                     self.replace_timeline(events, true);
@@ -172,6 +201,14 @@ impl LiveChat {
                     self.update_timeline(|timeline| timeline.append(after, events));
                 }
                 self.end_loading();
+                FrameAction::Continue
+            }
+            ServerFrame::Around(around) => {
+                self.receive_around(around);
+                FrameAction::Continue
+            }
+            ServerFrame::News(news) => {
+                self.receive_news(&news);
                 FrameAction::Continue
             }
             ServerFrame::Roster { roster, .. } => {
@@ -217,11 +254,11 @@ impl LiveChat {
         self.reading.update(|reading| reading.in_view = Some(Arc::new(in_view)));
     }
 
-    /// Whether a page of history at this event is the one that replaces the timeline. Clears the request if so.
-    fn take_page_request(self, at: Seq) -> bool {
-        let is_requested = self.reading.with_untracked(|reading| reading.page_requested_at == Some(at));
+    /// Whether a part of the history is the one that replaces the timeline. Clears the request if so.
+    fn take_page_request(self, part: Requested) -> bool {
+        let is_requested = self.reading.with_untracked(|reading| reading.requested == Some(part));
         if is_requested {
-            self.reading.update(|reading| reading.page_requested_at = None);
+            self.reading.update(|reading| reading.requested = None);
         }
         is_requested
     }
@@ -404,18 +441,22 @@ impl LiveChat {
     /// requested.
     pub fn request_newest(self) -> bool {
         self.timeline.with_untracked(Timeline::has_later)
-            && self.request_replacement(END, |transport| transport.request_earlier(END))
+            && self.request_replacement(Requested::Page(END), |transport| transport.request_earlier(END))
     }
 
     /// Requests the events after a position, to replace the timeline. Returns false if they cannot be requested.
     pub fn request_after(self, after: Seq) -> bool {
-        self.request_replacement(after, |transport| transport.request_later(after))
+        self.request_replacement(Requested::Page(after), |transport| transport.request_later(after))
     }
 
-    fn request_replacement(self, at: Seq, request: impl FnOnce(&dyn Transport) -> bool) -> bool {
+    fn request_replacement(
+        self,
+        part: Requested,
+        request: impl FnOnce(&dyn Transport) -> bool,
+    ) -> bool {
         let asked = self.live.transport().is_some_and(|transport| request(&*transport));
         if asked {
-            self.reading.update(|reading| reading.page_requested_at = Some(at));
+            self.reading.update(|reading| reading.requested = Some(part));
             self.loading.set(true);
         }
         asked
@@ -437,11 +478,13 @@ impl LiveChat {
         let (client_id, at) = (transport.client_id(), self.live.server_time());
         let mentions = self.mentioned.with_value(|mentioned| mentioned.of(body.as_str()));
         let pictures = self.attached.with_untracked(|attached| attached.tickets.clone());
+        let reply_to = self.reply_to();
         let mut shown = false;
         self.timeline.update(|timeline| {
             shown = timeline.echo(client_id, body, at);
             if let Some(pending) = timeline.pending_mut(client_id).filter(|_| shown) {
                 pending.mentions = mentions;
+                pending.reply_to = reply_to;
                 pending.pictures = pictures;
                 pending.is_action = is_action;
             }
@@ -450,6 +493,7 @@ impl LiveChat {
             return Err(Problem::TooManyWaiting);
         }
         self.mentioned.set_value(Mentioned::default());
+        self.cancel_reply();
         self.attached.set(AttachedPictures::default());
         self.posted_count.update(|count| *count += 1);
         // The next keystroke sends a typing signal at once.

@@ -136,7 +136,7 @@ fn RefusedPage(
             </NoticeCard>
         }
         .into_any(),
-        RefusedForm::PostMessage { chat, client_id, body } => view! {
+        RefusedForm::PostMessage { chat, client_id, body, reply_to } => view! {
             <NoticeCard heading="Not sent" sentence=problem.to_string() is_refusal=true>
                 <form
                     method="post"
@@ -146,6 +146,9 @@ fn RefusedPage(
                 >
                     <input type="hidden" name="chat" value=chat.clone() />
                     <input type="hidden" name="client_id" value=client_id />
+                    // What is gone cannot be answered: sent again, it is a message of its own.
+                    {(!reply_to.is_empty() && problem != Problem::ReplyGone)
+                        .then(|| view! { <input type="hidden" name="reply_to" value=reply_to /> })}
                     <label class="field">
                         <span>"Message"</span>
                         <textarea name="body" rows="8" required=!problem.is_of_pictures()>

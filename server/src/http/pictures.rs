@@ -235,8 +235,9 @@ pub(super) async fn receive_form(
         None => composed.refused = Some(Problem::BadForm),
     }
     if let Some(problem) = composed.refused {
-        let [chat, client_id, body] = ["chat", "client_id", "body"].map(|name| composed.get(name));
-        let form = RefusedForm::PostMessage { chat, client_id, body };
+        let [chat, client_id, body, reply_to] =
+            ["chat", "client_id", "body", "reply_to"].map(|name| composed.get(name));
+        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to };
         return Err(Box::new(RefusedPictures { problem, form }));
     }
     composed.fields.push(("pictures".to_owned(), composed.tickets.join(" ")));
