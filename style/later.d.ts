@@ -30,9 +30,9 @@ export interface Core {
   about(seq: number): boolean;
   not_connected(): void;
   /** Begins an answer to a message. Returns false if it cannot. */
-  reply?(seq: number): boolean;
+  reply(seq: number): boolean;
   /** Shows a message, wherever in the history it is. Returns false if it cannot. */
-  go_to?(seq: number): boolean;
+  go_to(seq: number): boolean;
   /** Records that the reader has reacted, or does so no more. */
   reacted?(seq: number, emoji: string, isOn: boolean): void;
   /** Takes what goes with the message being written: the JSON of a list of tickets with descriptions, and whether others are being uploaded. */

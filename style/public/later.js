@@ -42,7 +42,7 @@ export const ready = (/** @type {Core} */ bindings, /** @type {string} */ files)
   abandoned.catch(() => {});
   core = bindings;
   addresses = files.split(' ');
-  for (const link of document.querySelectorAll('a[data-later]:not(.picture), a[data-call]')) becomeButton(/** @type {HTMLElement} */ (link));
+  for (const link of document.querySelectorAll('a[data-later]:not(.picture), a[data-call]:not(.in-reply)')) becomeButton(/** @type {HTMLElement} */ (link));
   if (isListening) return;
   isListening = true;
   listen();
@@ -201,7 +201,7 @@ const page = {
   },
   goTo: (seq) => {
     const row = document.querySelector(`.actions[data-seq="${seq}"]`)?.closest('li');
-    if (core.go_to?.(seq)) return;
+    if (core.go_to(seq)) return;
     if (row) row.scrollIntoView({ block: 'center' });
     else location.assign(`/chat/${page.chat}?at=${seq}`);
   },
@@ -241,7 +241,7 @@ const handleClick = (/** @type {MouseEvent} */ event) => {
 const handleKey = (/** @type {KeyboardEvent} */ event) => {
   const { target, key } = event;
   if (event.defaultPrevented || isComposing(event) || event.ctrlKey || event.metaKey || event.altKey || !isLive() || !(target instanceof Element)) return;
-  const link = around(event, 'a[data-later], a[data-call]');
+  const link = around(event, 'a[data-later], a[data-call]:not(.in-reply)');
   const bar = around(event, '.actions');
   const isLetter = key.length === 1 && hasLetterKeys() && !isField(target);
   if (key === ' ' && link) {

@@ -44,7 +44,7 @@ pub fn person_address(chat: ChatId, person: UserId) -> String {
 
 /// Clicks a link that looks and acts like a button when the space bar is pressed. It is a link to work without a
 /// script.
-fn press_by_space(event: KeyboardEvent) {
+pub(super) fn press_by_space(event: KeyboardEvent) {
     if event.key() == " "
         && let Some(link) = event.current_target().and_then(|link| link.dyn_into::<HtmlElement>().ok())
     {

@@ -1,5 +1,6 @@
 //! The composer. Enter sends, Shift+Enter inserts a line break. Without WASM it is an ordinary form.
 
+mod answering;
 mod draft;
 
 use domain::ClientId;
@@ -11,7 +12,7 @@ use leptos::{
     web_sys::Event,
 };
 
-use self::draft::Draft;
+use self::{answering::AnsweringLine, draft::Draft};
 use crate::{
     api::PostMessage,
     live::LiveChat,
@@ -63,6 +64,11 @@ pub fn Composer() -> impl IntoView {
             event.prevent_default();
             draft.submit();
         }
+        let is_cancel = event.key() == "Escape" && !is_composing(&event) && !event.default_prevented();
+        if is_cancel && chat.answering.with_untracked(Option::is_some) {
+            event.prevent_default();
+            chat.cancel_reply();
+        }
         // The browser has nothing to undo in a field that was emptied by sending.
         let is_undo = (event.ctrl_key() || event.meta_key()) && !event.shift_key() && event.key() == "z";
         if is_undo && draft.bring_back() {
@@ -80,6 +86,7 @@ pub fn Composer() -> impl IntoView {
             on:submit=submit
         >
             <ProblemLine problem=draft.problem />
+            <AnsweringLine field />
             <p class="soft silence" role="status" aria-label="Attachments">
                 {optional_text(move || {
                     draft.waits_for_pictures.get().then_some("This is sent when the pictures are there.")

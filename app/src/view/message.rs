@@ -6,6 +6,7 @@ pub mod hidden_messages;
 pub mod line;
 mod pictures;
 pub mod reactions;
+mod reply;
 pub mod system_line;
 pub mod time;
 
@@ -21,6 +22,7 @@ use self::{
     hidden_messages::HiddenMessagesView,
     line::Line,
     pictures::pictures_view,
+    reply::{Shown, reply_line},
     system_line::SystemLine,
     time::{DayLine, clock},
 };
@@ -29,7 +31,7 @@ use crate::{
     view::{
         avatar::Avatar,
         message_body::body_view,
-        node::StaticView,
+        node::{Element, StaticView},
         reactive_view::{reactive_text, reactive_view, static_text},
     },
 };
@@ -91,10 +93,14 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                     Some(marks) => body_view(body, marks),
                     None => body_view(body, &link::marks(body)),
                 };
-                Some(match pictures_view(chat.chat_id(), &line.message()?) {
+                let said = match pictures_view(chat.chat_id(), &line.message()?) {
                     None => text(),
                     Some(pictures) if body.is_empty() => pictures,
                     Some(pictures) => (text(), pictures).into_any(),
+                };
+                Some(match answered_line(chat, line) {
+                    Some(answered) => (StaticView(answered), said).into_any(),
+                    None => said,
                 })
             }
             MessageContent::Removed(by) => {
@@ -116,6 +122,8 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         view! { <DeliveryView client_id delivery /> }
     });
     let chat_id = chat.chat_id();
+    // Where the address of the page leads. A live page marks the messages that it leads to itself.
+    let is_place = matches!(first.delivery, Delivery::Stored(seq) if chat.place == Some(seq));
     let actions = match first.delivery {
         Delivery::Stored(place) => {
             StaticView(actions(chat_id, place, chat.live.is_hydrated.get_untracked())).into_any()
@@ -132,7 +140,12 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         }
     };
     view! {
-        <li class="message" class:own=is_own class:first=starts_group class:to-me=is_to_me class:action=is_action>
+        <li
+            id=is_place.then_some("at")
+            aria-current=is_place.then_some("true")
+            class="message"
+            class:own=is_own class:first=starts_group class:to-me=is_to_me class:action=is_action
+        >
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
             <p class="by">
@@ -148,4 +161,20 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
         </li>
     }
     .into_any()
+}
+
+/// Returns the line with what a message answers. `None` if it answers nothing.
+fn answered_line(chat: LiveChat, line: &Line) -> Option<Element> {
+    let (answered, quote) = line.answers()?;
+    // What waits has no quote yet.
+    let quote = match quote {
+        Some(quote) => quote.cloned(),
+        None => chat.timeline.with_untracked(|timeline| timeline.quote_of(answered)),
+    };
+    let shown = match &quote {
+        None => Shown::Gone,
+        Some(quote) if chat.live.hidden.with(|hidden| hidden.contains(&quote.author)) => Shown::Hidden,
+        Some(quote) => Shown::Quote(quote),
+    };
+    Some(reply_line(chat.chat_id(), answered, &shown))
 }

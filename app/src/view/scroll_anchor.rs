@@ -18,6 +18,16 @@ const END_TOLERANCE: f64 = 8.0;
 /// The smallest movement that is corrected, in pixels.
 const MIN_SHIFT: f64 = 0.5;
 
+/// The lines that are no rows of events.
+const NO_ROW: &str = ".day, .new-since";
+
+/// The row that the reader was led to last.
+const CURRENT: &str = "li[aria-current]";
+
+/// The distance of a row that the reader is led to from the top of the view, in pixels, if it is higher than the view: below
+/// the line of the day, which sticks there.
+const TOP_MARGIN: f64 = 48.0;
+
 /// The elements in rows during whose use the end is not followed: an element while it is pressed, and the element with
 /// the keyboard focus. Hovering does not count: a mouse may rest over a list of links all day.
 const IN_USE: &str = "a:active, button:active, a:focus-visible, button:focus-visible";
@@ -108,6 +118,29 @@ impl ScrollAnchor {
     /// Follows the end from now on.
     pub fn follow_end(self) {
         self.state.update(|state| (state.element, state.end_distance) = (None, None));
+    }
+
+    /// Scrolls to the row of an event or, if it has none, to the last one before it, and marks it as the current one instead
+    /// of any other. Returns it. `None` before the list is shown, or if there are no rows.
+    pub fn lead_to(self, seq: Seq) -> Option<Element> {
+        let (scroller, rows) = self.elements()?;
+        let place = self.state.with_untracked(|state| {
+            let first = state.row_seqs.partition_point(|row| *row < seq);
+            if state.row_seqs.get(first) == Some(&seq) { first } else { first.saturating_sub(1) }
+        });
+        let is_row = |row: &Element| !row.matches(NO_ROW).unwrap_or(false);
+        let row_at = |place: usize| rows.children().item(u32::try_from(place).ok()?).filter(is_row);
+        let row = (0..=place).rev().find_map(row_at).or_else(|| row_at(place + 1))?;
+        if let Ok(Some(before)) = rows.query_selector(CURRENT) {
+            let _ = before.remove_attribute("aria-current");
+        }
+        // Reading the geometry in between, a row that was current before shows it again.
+        let (view, rect) = (scroller.get_bounding_client_rect(), row.get_bounding_client_rect());
+        let _ = row.set_attribute("aria-current", "true");
+        // In the middle or, if it is higher than the view, from its beginning.
+        let above = ((view.height() - rect.height()) / 2.0).max(TOP_MARGIN);
+        scroller.scroll_by_with_x_and_y(0.0, rect.top() - view.top() - above);
+        Some(row)
     }
 
     /// Prepares for a change of the rows. Has to be called before each. The end is not followed while the reader is

@@ -9,11 +9,13 @@ use leptos::{
     ev::{FocusEvent, KeyboardEvent, MouseEvent},
     html::Div,
     prelude::*,
+    wasm_bindgen::JsCast,
+    web_sys::HtmlElement,
 };
 
 use self::{paging::Paging, unread::UnreadLine};
 use crate::{
-    live::LiveChat,
+    live::{LedTo, LiveChat},
     view::{
         icon,
         list::list,
@@ -23,6 +25,7 @@ use crate::{
             line_view,
         },
         reactive_view::{Show, optional_text, reactive_text},
+        row_link::TAB_STOP,
         scroll_anchor::ScrollAnchor,
     },
 };
@@ -71,6 +74,12 @@ pub fn TimelineView(
             });
         }
         count
+    });
+    // When the reader is led to a message, scrolls to it.
+    Effect::new(move |_| {
+        if let Some(to) = chat.led_to.get() {
+            let _ = request_animation_frame(move || lead_to(anchor, chat, to));
+        }
     });
     // When the reader posts a message, scrolls to it.
     Effect::new(move |before: Option<usize>| {
@@ -168,6 +177,20 @@ pub fn TimelineView(
         </div>
     }
     .into_any()
+}
+
+/// Scrolls to the message that the reader is led to. With a keyboard the focus goes there as well, so that it goes on from
+/// there.
+fn lead_to(anchor: ScrollAnchor, chat: LiveChat, LedTo { seq, takes_focus }: LedTo) {
+    let Some(row) = anchor.lead_to(seq) else { return };
+    let has_keyboard = chat.live.transport().is_some_and(|transport| transport.has_keyboard());
+    let stop = row.query_selector(&format!(".{TAB_STOP}")).ok().flatten();
+    if let Some(stop) = stop.and_then(|stop| stop.dyn_into::<HtmlElement>().ok())
+        && takes_focus
+        && has_keyboard
+    {
+        let _ = stop.focus();
+    }
 }
 
 /// A hint in a chat without messages, for a reader who is alone in it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ClientId, MessageContent, MessageRef, Nickname, Picture, Seq, Timestamp, UserId,
+    ClientId, MessageContent, MessageRef, Nickname, Picture, Quote, Seq, Timestamp, UserId,
     timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
 };
 
@@ -99,6 +99,20 @@ impl Line {
             }
             Self::Row(Row { content: RowContent::Pending(pending), .. }) => pending.is_action,
             _ => false,
+        }
+    }
+
+    /// Returns the message that the one in this line answers, with its quote: `None` inside if that is gone, and no quote
+    /// where it is not known since the message waits. `None` if it answers nothing.
+    pub(super) fn answers(&self) -> Option<(Seq, Option<Option<&Quote>>)> {
+        let Self::Row(row) = self else { return None };
+        match &row.content {
+            RowContent::Stored(event) => {
+                let message = event.kind.message()?;
+                Some((message.reply_to?, Some(message.quote.as_ref())))
+            }
+            RowContent::Pending(pending) => Some((pending.reply_to?, None)),
+            RowContent::Hidden(_) => None,
         }
     }
 

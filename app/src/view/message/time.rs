@@ -1,9 +1,14 @@
 //! Times in the timeline: in the reader's time zone, or in UTC until the page is hydrated.
 
 use domain::{Timestamp, timeline::local_time};
-use leptos::prelude::*;
+use leptos::{ev::MouseEvent, prelude::*};
 
-use crate::{live::Live, view::reactive_view::reactive_text};
+use crate::{
+    live::{Live, LiveChat},
+    view::reactive_view::reactive_text,
+};
+
+const MILLIS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
 
 /// Shows the time of day, with the date as tooltip and for assistive technology.
 pub(super) fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoView {
@@ -27,19 +32,29 @@ pub(super) fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoVie
     }
 }
 
-/// The line at the beginning of a day.
+/// The line at the beginning of a day. It leads to the first message of that day: without a script, of the day in UTC.
 #[component]
 pub fn DayLine(
     /// The time of the first event of the day.
     at: Timestamp,
 ) -> impl IntoView {
-    let live = Live::from_context();
+    let chat = LiveChat::from_context();
+    let live = chat.live;
+    let begins = at.utc_day() * MILLIS_PER_DAY;
+    let go = move |event: MouseEvent| {
+        let opens_elsewhere = event.ctrl_key() || event.meta_key() || event.shift_key();
+        if !opens_elsewhere && live.is_hydrated.get_untracked() && chat.go_to_day(at) {
+            event.prevent_default();
+        }
+    };
     let there = move |at| local_time(at, live.offset_minutes.get()(at));
     view! {
         <li class="day">
-            <time datetime=at.to_string() title=move || there(at).utc_date()>
-                {reactive_text(move || there(at).utc_day_in_words(there(live.now.get())))}
-            </time>
+            <a href=format!("/chat/{}?since={begins}", chat.chat_id()) on:click=go>
+                <time datetime=at.to_string() title=move || there(at).utc_date()>
+                    {reactive_text(move || there(at).utc_day_in_words(there(live.now.get())))}
+                </time>
+            </a>
         </li>
     }
 }

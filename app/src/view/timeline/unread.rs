@@ -14,7 +14,8 @@ use crate::live::LiveChat;
 const NEW_LINE: &str = ".new-since";
 
 /// The place where the messages begin that are new since the reader looked away. The line stays until the reader posts
-/// a message, or until more is new after they have looked away again.
+/// a message, or until more is new after they have looked away again. After a reload it is where it was, and what is below it
+/// counts as new until the reader has reached it.
 #[derive(Clone, Copy)]
 pub(super) struct UnreadLine {
     chat: LiveChat,
@@ -25,6 +26,8 @@ pub(super) struct UnreadLine {
     pub(super) first_new: Memo<Option<Seq>>,
     /// Whether the line is above the view and the reader has not scrolled to it.
     pub(super) is_above: RwSignal<bool>,
+    /// Whether the reader has not reached the line yet since the page was loaded.
+    is_held: RwSignal<bool>,
 }
 
 impl UnreadLine {
@@ -35,8 +38,10 @@ impl UnreadLine {
         let first_new = Memo::new(move |_| {
             seen.get().and_then(|seen| chat.timeline.with(|timeline| timeline.first_after(seen)))
         });
-        let line = Self { chat, scroller, seen, first_new, is_above: RwSignal::new(false) };
-        let is_looking = Memo::new(move |_| live.is_visible.get() && !is_away.get());
+        let (is_above, is_held) = (RwSignal::new(false), RwSignal::new(false));
+        let line = Self { chat, scroller, seen, first_new, is_above, is_held };
+        let is_at_end = Memo::new(move |_| live.is_visible.get() && !is_away.get());
+        let is_looking = Memo::new(move |_| is_at_end.get() && !is_held.get());
         let is_old = StoredValue::new(true);
         Effect::new(move |was_looking: Option<bool>| {
             let is_looking = is_looking.get();
@@ -54,10 +59,24 @@ impl UnreadLine {
                 seen.set(Some(newest_seen));
             }
         });
+        // The reader has been here before, and more has come since.
         Effect::new(move |_| {
-            if seen.get().is_some() && is_looking.get() {
+            let Some(resumed_at) = chat.resumed_at.get() else { return };
+            let is_news = chat
+                .timeline
+                .with_untracked(|timeline| timeline.has_unseen() || timeline.begins_after(resumed_at));
+            if is_news {
+                is_old.set_value(false);
+                is_held.set(true);
+                seen.set(Some(resumed_at));
+            } else {
+                chat.set_looking(is_looking.get_untracked());
+            }
+        });
+        Effect::new(move |_| {
+            if seen.get().is_some() && is_at_end.get() {
                 // The line is in the document with the next frame.
-                let _ = request_animation_frame(move || line.is_above.set(line.is_out_of_view()));
+                let _ = request_animation_frame(move || line.note_place());
             } else {
                 line.is_above.set(false);
             }
@@ -68,12 +87,23 @@ impl UnreadLine {
     /// Removes the line.
     pub(super) fn clear(self) {
         self.seen.set(None);
+        self.is_held.set(false);
     }
 
     /// Handles a scroll event: records whether the reader has reached the line.
     pub(super) fn handle_scroll(self) {
         if self.is_above.get_untracked() && !self.is_out_of_view() {
             self.is_above.set(false);
+            self.is_held.set(false);
+        }
+    }
+
+    /// Records whether the line is above the view.
+    fn note_place(self) {
+        let is_above = self.is_out_of_view();
+        self.is_above.set(is_above);
+        if !is_above {
+            self.is_held.set(false);
         }
     }
 
