@@ -29,6 +29,7 @@ mod node;
 mod operator;
 mod pages;
 mod pictures;
+mod places;
 mod polling;
 mod power_cut;
 mod presence;

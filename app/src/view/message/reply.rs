@@ -70,8 +70,9 @@ mod tests {
     fn an_answer_links_to_what_it_answers_and_is_named_after_its_author() {
         let html = html(&Shown::Quote(&quote("Tea <b>at</b> five?")));
         let chat = ChatId::from_bytes([1; ID_BYTES]);
+        let link = format!("<a class=\"in-reply\" href=\"/chat/{chat}?at=58\"");
         for expected in [
-            &format!("<a class=\"in-reply\" href=\"/chat/{chat}?at=58\""),
+            link.as_str(),
             "aria-label=\"In reply to Ana &quot;A&quot;\"",
             "Tea &lt;b&gt;at&lt;/b&gt; five?</span>",
             "data-seq=\"58\"",
