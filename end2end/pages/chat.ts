@@ -34,6 +34,10 @@ export class ChatPage {
   readonly files: Locator;
   readonly toSend: Locator;
   readonly picture: Locator;
+  readonly answering: Locator;
+  readonly cancelReply: Locator;
+  readonly newLine: Locator;
+  readonly days: Locator;
   readonly search: Search;
 
   constructor(readonly page: Page) {
@@ -66,6 +70,12 @@ export class ChatPage {
     this.toSend = page.getByRole('list', { name: 'Pictures to send' }).getByRole('listitem');
     this.picture = page.getByRole('dialog', { name: 'Picture', exact: true });
     this.invites = new Invites(page);
+    this.answering = page.locator('.answering');
+    // Without JavaScript it is a link.
+    const cancelReply = { name: 'Cancel reply', exact: true };
+    this.cancelReply = page.getByRole('button', cancelReply).or(page.getByRole('link', cancelReply));
+    this.newLine = this.log.getByText('New', { exact: true });
+    this.days = this.log.locator('.day').getByRole('link');
     this.search = new Search(page);
     this.alert = page.getByRole('alert').filter({ hasText: /./ });
   }
@@ -99,9 +109,17 @@ export class ChatPage {
     }
   }
 
-  /** Returns the list item of the message with this text. */
+  /** Returns the list item of the message with this text, not of those that answer it. */
   message(text: string): Locator {
-    return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
+    const said = this.page.getByText(text, { exact: true }).and(this.page.locator(':not(.in-reply, .in-reply *)'));
+    return this.messages.filter({ has: said });
+  }
+
+  /** Answers a message by its button. */
+  async reply(text: string, answer: string): Promise<void> {
+    await this.row(text).beginReply();
+    await this.say(answer);
+    await expect(this.message(answer)).not.toContainText('Sending');
   }
 
   /** Returns the message with this text, and what can be done with it. */

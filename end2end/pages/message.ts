@@ -7,6 +7,7 @@ export class MessageRow {
   readonly more: Locator;
   readonly menu: Locator;
   readonly reactions: Locator;
+  readonly inReply: Locator;
 
   constructor(
     readonly page: Page,
@@ -16,6 +17,7 @@ export class MessageRow {
     this.react = this.action('React');
     this.more = this.action('More');
     this.menu = page.getByRole('menu', { name: 'More' });
+    this.inReply = row.getByRole('link', { name: /^In reply to / });
     // named by the emoji and its count
     this.reactions = row.getByRole('button', { name: /^\S+ \d+$/ });
   }
@@ -28,6 +30,16 @@ export class MessageRow {
   async openMore(): Promise<void> {
     await this.row.hover();
     await this.more.click();
+  }
+
+  async beginReply(): Promise<void> {
+    await this.row.hover();
+    await this.reply.click();
+  }
+
+  /** Returns the link to what this message answers, by the name of its author. */
+  inReplyTo(name: string): Locator {
+    return this.row.getByRole('link', { name: `In reply to ${name}`, exact: true });
   }
 
   async openPicker(): Promise<void> {
