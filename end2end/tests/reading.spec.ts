@@ -2,6 +2,8 @@
 
 import { type Newcomer, type Person, expect, test } from '../support/story.ts';
 
+test.use({ settings: { QCHAT_MESSAGE_RATE: 'off' } });
+
 const missed = (count: number) => Array.from({ length: count }, (_, index) => `missed ${index + 1}`);
 
 /** Two people in a chat, and what the second has said was seen by the first. */
