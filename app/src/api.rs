@@ -125,11 +125,12 @@ pub async fn post_message(
         execute(draft.with_reply_to(answered)).await?;
         Ok(chat_page(chat))
     };
-    redirect(
-        &post
-            .await
-            .map_err(Refusal::of(RefusedForm::PostMessage { chat, client_id, body, reply_to }))?,
-    );
+    redirect(&post.await.map_err(Refusal::of(RefusedForm::PostMessage {
+        chat,
+        client_id,
+        body,
+        reply_to,
+    }))?);
     Ok(())
 }
 

@@ -170,7 +170,8 @@ mod tests {
             earlier: true,
             later: false,
         };
-        let json = r#"{"chat":"0w3ge1r70w3ge1r7","at":58,"shown":57,"events":[],"earlier":true,"later":false}"#;
+        let json =
+            r#"{"chat":"0w3ge1r70w3ge1r7","at":58,"shown":57,"events":[],"earlier":true,"later":false}"#;
         assert_eq!(serde_json::to_string(&around).unwrap(), json);
         assert_eq!(serde_json::from_str::<Around>(json).unwrap(), around);
         let news = News {

@@ -93,7 +93,8 @@ pub(crate) fn forget_seen(lifetime_millis: u64) {
         let saved = storage.get_item(key).ok().flatten().and_then(|text| SavedSeen::parse(&text));
         key.starts_with(SEEN) && saved.is_none_or(|saved| now.millis_since(saved.at) > lifetime_millis)
     };
-    let keys = (0..storage.length().unwrap_or_default()).filter_map(|place| storage.key(place).ok().flatten());
+    let keys =
+        (0..storage.length().unwrap_or_default()).filter_map(|place| storage.key(place).ok().flatten());
     // Gathered first, since the places change when a key is removed.
     let old: Vec<_> = keys.filter(is_old).collect();
     for key in old {

@@ -449,11 +449,7 @@ impl LiveChat {
         self.request_replacement(Requested::Page(after), |transport| transport.request_later(after))
     }
 
-    fn request_replacement(
-        self,
-        part: Requested,
-        request: impl FnOnce(&dyn Transport) -> bool,
-    ) -> bool {
+    fn request_replacement(self, part: Requested, request: impl FnOnce(&dyn Transport) -> bool) -> bool {
         let asked = self.live.transport().is_some_and(|transport| request(&*transport));
         if asked {
             self.reading.update(|reading| reading.requested = Some(part));

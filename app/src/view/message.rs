@@ -144,7 +144,10 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
             id=is_place.then_some("at")
             aria-current=is_place.then_some("true")
             class="message"
-            class:own=is_own class:first=starts_group class:to-me=is_to_me class:action=is_action
+            class:own=is_own
+            class:first=starts_group
+            class:to-me=is_to_me
+            class:action=is_action
         >
             {avatar}
             // For assistive technology only, unless the message is the first of its group.
@@ -166,10 +169,13 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
 /// Returns the line with what a message answers. `None` if it answers nothing.
 fn answered_line(chat: LiveChat, line: &Line) -> Option<Element> {
     let (answered, quote) = line.answers()?;
-    // What waits has no quote yet.
     let quote = match quote {
         Some(quote) => quote.cloned(),
-        None => chat.timeline.with_untracked(|timeline| timeline.quote_of(answered)),
+        // What waits has no quote yet. It has no line if what it answers is not loaded.
+        None => chat.timeline.with_untracked(|timeline| {
+            let quote = timeline.quote_of(answered);
+            (quote.is_some() || timeline.is_removed(answered)).then_some(quote)
+        })?,
     };
     let shown = match &quote {
         None => Shown::Gone,

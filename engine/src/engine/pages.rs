@@ -90,7 +90,9 @@ impl Engine {
                     match history.events.is_empty() {
                         // There are no events before that one, so the newest are shown instead.
                         true => newest(&view, &chat, self.epoch())?,
-                        false => PartShown { later: history.seq < chat.seq, history, place: None, notice: None },
+                        false => {
+                            PartShown { later: history.seq < chat.seq, history, place: None, notice: None }
+                        }
                     }
                 }
                 HistoryPart::Around(place) => {
@@ -112,18 +114,7 @@ impl Engine {
         let is_answer_lost = matches!(subject, Some(Focus::Reply(_))) && answering.is_none();
         let notice = notice.or(is_answer_lost.then_some(Problem::MessageGone));
         let takes_pictures = self.takes_pictures();
-        Ok(ChatPage {
-            visit,
-            chat,
-            roster,
-            history,
-            later,
-            takes_pictures,
-            about,
-            place,
-            answering,
-            notice,
-        })
+        Ok(ChatPage { visit, chat, roster, history, later, takes_pictures, about, place, answering, notice })
     }
 
     /// Returns the part that all pages share, and notes in presence that a page was loaded: of the given chat, or of

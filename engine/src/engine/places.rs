@@ -90,14 +90,8 @@ pub(super) fn answering(view: &Snapshot, chat: &Chat, message: Seq) -> Result<Op
 
 fn news(view: &Snapshot, chat: &Chat, reader: UserId, after: Seq) -> Result<News, StoreError> {
     let hidden = view.hidden(reader)?;
-    let mut news = News {
-        chat: chat.id,
-        after,
-        through: chat.seq,
-        messages: 0,
-        more: false,
-        mentions: Vec::new(),
-    };
+    let mut news =
+        News { chat: chat.id, after, through: chat.seq, messages: 0, more: false, mentions: Vec::new() };
     let mut looked_at = 0;
     view.scan_events_before(chat.id, Seq(chat.seq.0.saturating_add(1)), |event, _| {
         if event.seq <= after {

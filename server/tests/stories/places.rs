@@ -212,12 +212,21 @@ async fn an_answer_by_a_form_to_what_is_gone_is_shown_again_without_it() {
     let said = here.post(chat, client_id(1), "Tea at five?").await.unwrap();
     here.do_it(ClientCommand::RemoveMessage { chat, message: said }).await.unwrap();
     let page = ana.get(&format!("/chat/{chat}?reply={said}")).await.text;
-    assert!(page.contains(&Problem::MessageGone.to_string()) && !page.contains("name=\"reply_to\""), "{page}");
+    assert!(
+        page.contains(&Problem::MessageGone.to_string()) && !page.contains("name=\"reply_to\""),
+        "{page}"
+    );
     let (chat_text, id, seq) = (chat.to_string(), client_id(2).to_string(), said.to_string());
-    let form = [("chat", chat_text.as_str()), ("client_id", id.as_str()), ("body", "Yes"), ("reply_to", seq.as_str())];
+    let form = [
+        ("chat", chat_text.as_str()),
+        ("client_id", id.as_str()),
+        ("body", "Yes"),
+        ("reply_to", seq.as_str()),
+    ];
     let refused = ana.submit("/api/post_message", &form).await;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
     assert!(refused.text.contains("Yes") && !refused.text.contains("name=\"reply_to\""), "{}", refused.text);
-    let not_a_number = [("chat", chat_text.as_str()), ("client_id", id.as_str()), ("body", "Yes"), ("reply_to", "x")];
+    let not_a_number =
+        [("chat", chat_text.as_str()), ("client_id", id.as_str()), ("body", "Yes"), ("reply_to", "x")];
     assert_eq!(ana.submit("/api/post_message", &not_a_number).await.status, StatusCode::BAD_REQUEST);
 }

@@ -126,9 +126,8 @@ impl LiveChat {
         {
             self.answering.set(Some(saved));
         }
-        let seen = Memo::new(move |_| {
-            self.timeline.with(|timeline| (timeline.cursor().epoch, timeline.seen()))
-        });
+        let seen =
+            Memo::new(move |_| self.timeline.with(|timeline| (timeline.cursor().epoch, timeline.seen())));
         let saves = Arc::clone(&transport);
         Effect::new(move |_| {
             let (epoch, seq) = seen.get();

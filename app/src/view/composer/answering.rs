@@ -1,10 +1,7 @@
 //! The line above the field with the message that is being answered.
 
-use leptos::{
-    ev::MouseEvent,
-    html::Textarea,
-    prelude::*,
-};
+use domain::Seq;
+use leptos::{ev::MouseEvent, html::Textarea, prelude::*};
 
 use crate::{
     live::{Answered, LiveChat},
@@ -24,9 +21,10 @@ pub(super) fn AnsweringLine(
     let chat = LiveChat::from_context();
     let live = chat.live;
     let address = format!("/chat/{}", chat.chat_id());
-    let message = Memo::new(move |_| chat.answering.with(|answering| answering.as_ref().map(|to| to.message)));
+    let message =
+        Memo::new(move |_| chat.answering.with(|answering| answering.as_ref().map(|to| to.message)));
     // Whoever begins an answer goes on by writing it. What was begun before a reload takes no focus.
-    Effect::new(move |before: Option<_>| {
+    Effect::new(move |before: Option<Option<Seq>>| {
         let message = message.get();
         if message.is_some()
             && before.is_some_and(|before| before != message)
@@ -39,7 +37,9 @@ pub(super) fn AnsweringLine(
     let (lead, name, line) = (
         move || match chat.answered() {
             Some(Answered::Message(_)) => "In reply to ",
-            Some(Answered::Removed) => "That message was removed. What you write goes out without the answer.",
+            Some(Answered::Removed) => {
+                "That message was removed. What you write goes out without the answer."
+            }
             None => "",
         },
         move || match chat.answered() {
@@ -64,11 +64,7 @@ pub(super) fn AnsweringLine(
     view! {
         <Show when=move || message.get().is_some()>
             <div class="answering">
-                <input
-                    type="hidden"
-                    name="reply_to"
-                    value=move || message.get().map(|message| message.to_string())
-                />
+                <input type="hidden" name="reply_to" value=move || message.get().map(|message| message.to_string()) />
                 <p>
                     {reactive_text(lead)} <strong dir="auto" translate="no">
                         {reactive_text(name)}

@@ -68,7 +68,12 @@ pub fn DeliveryView(
     };
     let edit = move |_| {
         let line = |own: Pending| slash::to_line(&own.body, own.is_action);
-        focus_composer(chat.discard(client_id).map(line));
+        let own = chat.discard(client_id);
+        // What is written again answers the same message, unless that is gone.
+        if let Some(answered) = own.as_ref().and_then(|own| own.reply_to) {
+            chat.reply(answered);
+        }
+        focus_composer(own.map(line));
     };
     let discard = move |_| {
         chat.discard(client_id);
