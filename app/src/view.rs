@@ -29,6 +29,7 @@ mod row_link;
 pub mod scroll_anchor;
 pub mod setting_switch;
 pub mod site_counts;
+mod space_key;
 pub mod start_form;
 pub mod timeline;
 pub mod wordmark;

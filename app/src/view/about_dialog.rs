@@ -3,7 +3,7 @@
 
 use domain::{ChatId, Problem, Seq, UserId, frame::ClientCommand, page::About};
 use leptos::{
-    ev::{KeyboardEvent, MouseEvent, SubmitEvent},
+    ev::{MouseEvent, SubmitEvent},
     html::Dialog,
     prelude::*,
     server_fn::ServerFn,
@@ -22,6 +22,7 @@ use crate::{
         problem_line::ProblemLine,
         reactive_view::{Show, reactive_view},
         row_link::{ROW_LINK, TAB_STOP},
+        space_key::press_by_space,
     },
 };
 
@@ -40,17 +41,6 @@ pub fn message_address(chat: ChatId, message: Seq) -> String {
 /// Returns the address of a chat with the details of a user open.
 pub fn person_address(chat: ChatId, person: UserId) -> String {
     format!("/chat/{chat}?person={person}")
-}
-
-/// Clicks a link that looks and acts like a button when the space bar is pressed. It is a link to work without a
-/// script.
-pub(super) fn press_by_space(event: KeyboardEvent) {
-    if event.key() == " "
-        && let Some(link) = event.current_target().and_then(|link| link.dyn_into::<HtmlElement>().ok())
-    {
-        event.prevent_default();
-        link.click();
-    }
 }
 
 /// A link to the details of a user or a message.

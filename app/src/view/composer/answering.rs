@@ -6,8 +6,8 @@ use leptos::{ev::MouseEvent, html::Textarea, prelude::*};
 use crate::{
     live::{Answered, LiveChat},
     view::{
-        about_dialog::press_by_space,
         reactive_view::{Show, reactive_text},
+        space_key::press_by_space,
     },
 };
 
