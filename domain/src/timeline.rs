@@ -40,8 +40,6 @@ pub struct Timeline {
     /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
     /// before them.
     amendments: Vec<Arc<Event>>,
-    /// The messages for the reader after `seen`, loaded or not, that the server has named.
-    missed_mentions: Vec<Seq>,
 }
 
 /// The maximum number of amendments kept: far more than can happen while one page of history is under way.
@@ -73,7 +71,6 @@ impl Timeline {
             seen: history.seq,
             unread_unloaded: 0,
             amendments: Vec::new(),
-            missed_mentions: Vec::new(),
         };
         timeline.reset(history);
         timeline
@@ -141,7 +138,6 @@ impl Timeline {
         // In another tab they may have seen what has not arrived here.
         self.seen = self.seen.max(self.seq);
         self.unread_unloaded = 0;
-        self.missed_mentions.clear();
     }
 
     /// Returns the newest event the reader has seen.
@@ -250,7 +246,6 @@ impl Timeline {
         if self.epoch != history.epoch {
             // positions in another log are unrelated to those in this one
             self.seen = history.seq;
-            self.missed_mentions.clear();
         }
         self.epoch = history.epoch;
         self.seq = history.seq;

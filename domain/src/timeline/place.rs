@@ -62,7 +62,6 @@ impl Timeline {
             return;
         }
         self.seen = seq;
-        self.missed_mentions.retain(|mention| *mention > seq);
         // What is not loaded is before what is loaded, or nothing of it is left.
         if seq >= self.seq || !(self.later || self.begins_after(seq)) {
             self.unread_unloaded = 0;
@@ -78,12 +77,5 @@ impl Timeline {
         let counted = |event: &Seq| *event <= news.through;
         let loaded = self.unseen().filter(|event| counted(&event.seq) && self.is_unread(event)).count();
         self.unread_unloaded = news.messages.saturating_sub(loaded);
-        self.missed_mentions = news.mentions.clone();
-    }
-
-    /// Returns the messages for the reader that they have not seen and that are not loaded, oldest first, as far as the
-    /// server has named them.
-    pub fn missed_mentions(&self) -> impl Iterator<Item = Seq> {
-        self.missed_mentions.iter().copied().filter(|seq| *seq > self.seen && self.event(*seq).is_none())
     }
 }
