@@ -22,7 +22,7 @@ use self::{
     line::Line,
     pictures::pictures_view,
     system_line::SystemLine,
-    time::{DayLine, clock},
+    time::{DayLine, Edited, clock},
 };
 use crate::{
     live::{Live, LiveChat},
@@ -91,10 +91,14 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                     Some(marks) => body_view(body, marks),
                     None => body_view(body, &link::marks(body)),
                 };
-                Some(match pictures_view(chat.chat_id(), &line.message()?) {
+                let said = match pictures_view(chat.chat_id(), &line.message()?) {
                     None => text(),
                     Some(pictures) if body.is_empty() => pictures,
                     Some(pictures) => (text(), pictures).into_any(),
+                };
+                Some(match line.edited_at() {
+                    None => said,
+                    Some(at) => (said, view! { <Edited at /> }.into_any()).into_any(),
                 })
             }
             MessageContent::Removed(by) => {
