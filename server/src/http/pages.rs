@@ -70,13 +70,14 @@ pub async fn home(
 }
 
 /// The query of a chat's page: the part of its history to show, the message or user to show details of, and the message to
-/// react to; or what is looked for in it.
+/// react to or to edit; or what is looked for in it.
 #[derive(Deserialize, Default)]
 pub struct Part {
     before: Option<Seq>,
     message: Option<Seq>,
     person: Option<UserId>,
     react: Option<Seq>,
+    edit: Option<Seq>,
     search: Option<String>,
     mentions: Option<String>,
 }
@@ -90,7 +91,7 @@ impl Part {
 }
 
 /// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?message={seq}` or `?person={id}` for
-/// details and actions about a message or a user, with `?react={seq}` for a form to react to a message, with `?search={words}` or `?mentions` for a search, which `before`
+/// details and actions about a message or a user, with `?react={seq}` or `?edit={seq}` for a form to react to a message or to edit it, with `?search={words}` or `?mentions` for a search, which `before`
 /// continues.
 pub async fn chat(
     State(state): State<Arc<AppState>>,
@@ -128,7 +129,7 @@ async fn show(
     state: &Arc<AppState>,
     visitor: &Visitor,
     chat: ChatId,
-    Part { before, message, person, react }: Part,
+    Part { before, message, person, react, edit, .. }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Focus::Message).or_else(|| person.map(Focus::Person));
     let chat_view = match state.engine.chat_view(chat, visitor.user) {
@@ -142,6 +143,13 @@ async fn show(
     if let Some(message) = react {
         let mut answer = state.renderer.answer_notice(Notice::React { chat, message });
         answer.headers_mut().insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
+        return Ok(answer);
+    }
+    if let Some(message) = edit {
+        drop(chat_view);
+        let body = state.engine.text_to_edit(chat, visitor.user, message)?;
+        let mut answer = state.renderer.answer_notice(Notice::Edit { chat, message, body });
+        answer.headers_mut().insert(ROBOTS, NOINDEX);
         return Ok(answer);
     }
     let robots = robots(&chat_view, before.is_none() && about.is_none());
