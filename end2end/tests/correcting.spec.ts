@@ -183,7 +183,7 @@ test.describe('refused', () => {
     await mine.edit();
     await mine.field.fill('Tea at five?');
     await ana.goOffline(true);
-    await expect(ana.chat.connection).not.toHaveText('Connected');
+    await expect(ana.chat.connection).toHaveText('Offline');
     await mine.save.click();
     await expect(mine.problem).toContainText('connection');
     await expect(mine.field).toHaveValue('Tea at five?');
