@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Body, Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
-    UserId, lobby::LobbyQuery,
+    Body, Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp,
+    User, UserId, lobby::LobbyQuery,
 };
 
 /// The number of events in a page of a chat's history.

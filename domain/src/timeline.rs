@@ -11,8 +11,8 @@ mod window;
 use std::sync::Arc;
 
 use amend::{amend, drop_expired_quotes, is_amendment, quotes_expired};
-use mentions::Mentioned;
 pub use mentions::MENTIONS_REMEMBERED;
+use mentions::Mentioned;
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
 

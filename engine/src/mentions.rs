@@ -162,8 +162,17 @@ mod tests {
     #[test]
     fn what_only_looks_like_it_means_nobody() {
         for text in [
-            "Ana", "@", "@ Ana", "@Anastasia", "mail ana@Ana", "ana.b@Ana", r"\@Ana", "@Nobody", "@everyone",
-            "@Ana2", "https://a.example/@Ana",
+            "Ana",
+            "@",
+            "@ Ana",
+            "@Anastasia",
+            "mail ana@Ana",
+            "ana.b@Ana",
+            r"\@Ana",
+            "@Nobody",
+            "@everyone",
+            "@Ana2",
+            "https://a.example/@Ana",
         ] {
             assert_eq!(found(&["Ana"], text), [], "{text}");
         }
@@ -205,7 +214,8 @@ mod tests {
     #[test]
     fn a_text_of_at_signs_costs_little() {
         let known = names(&["Ana", "é"]);
-        for text in [" @".repeat(2_000), "@ana".repeat(1_000), " @ééééééééééééééééééééé".repeat(180)] {
+        for text in [" @".repeat(2_000), "@ana".repeat(1_000), " @ééééééééééééééééééééé".repeat(180)]
+        {
             let began = Instant::now();
             known.mentions(&text);
             assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());

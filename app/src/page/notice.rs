@@ -10,8 +10,8 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
     view::{
-        composer::PICTURE_KINDS, edit_form::EditForm, ended_notice::RemoveOwnForm, icon, react_form::ReactForms,
-        start_form::StartForm, wordmark::Wordmark,
+        composer::PICTURE_KINDS, edit_form::EditForm, ended_notice::RemoveOwnForm, icon,
+        react_form::ReactForms, start_form::StartForm, wordmark::Wordmark,
     },
 };
 

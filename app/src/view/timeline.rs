@@ -90,8 +90,9 @@ pub fn TimelineView(
         count
     });
     // The title of the tab has the current title of the chat and the number of messages not seen.
-    let counts =
-        Memo::new(move |_| chat.timeline.with(|timeline| (timeline.unread_count(), timeline.mentions().count())));
+    let counts = Memo::new(move |_| {
+        chat.timeline.with(|timeline| (timeline.unread_count(), timeline.mentions().count()))
+    });
     Effect::new(move |_| {
         let title = chat.chat.with(|chat| chat.title.to_string());
         let (unread, mentions) = counts.get();

@@ -54,7 +54,8 @@ impl Timeline {
             self.mentions.retain(|mentioned| mentioned.seq != *message);
         }
         if let Some((authors, _)) = event.clears() {
-            self.mentions.retain(|mentioned| !mentioned.author.is_some_and(|author| authors.contains(&author)));
+            self.mentions
+                .retain(|mentioned| !mentioned.author.is_some_and(|author| authors.contains(&author)));
         }
     }
 
@@ -115,11 +116,18 @@ mod tests {
     #[test]
     fn messages_that_mention_or_answer_the_reader_are_counted_until_they_are_seen() {
         let answer = match said(2, OTHER, &[]).kind {
-            EventKind::Said(said) => event(2, EventKind::Said(Box::new(Message { reply_author: Some(ME), ..*said }))),
+            EventKind::Said(said) => {
+                event(2, EventKind::Said(Box::new(Message { reply_author: Some(ME), ..*said })))
+            }
             other => event(2, other),
         };
-        let mut timeline =
-            with([said(1, OTHER, &[ME]), answer, said(3, OTHER, &[OTHER]), said(4, ME, &[ME]), said(5, OTHER, &[])]);
+        let mut timeline = with([
+            said(1, OTHER, &[ME]),
+            answer,
+            said(3, OTHER, &[OTHER]),
+            said(4, ME, &[ME]),
+            said(5, OTHER, &[]),
+        ]);
         assert_eq!(mentions(&timeline), [1, 2]);
         assert_eq!(timeline.unread_count(), 4);
         timeline.mark_seen();

@@ -82,7 +82,9 @@ mod tests {
 
     #[test]
     fn nobody_is_mentioned_in_code_and_addresses_and_where_the_sign_is_escaped() {
-        for text in ["`@Ana`", "```\n@Ana\n```", "[@Ana](https://a.example)", r"\@Ana", "https://a.example/?@Ana"] {
+        for text in
+            ["`@Ana`", "```\n@Ana\n```", "[@Ana](https://a.example)", r"\@Ana", "https://a.example/?@Ana"]
+        {
             let (marks, users) = found(text);
             assert_eq!(users, [] as [u8; 0], "{text}");
             assert!(marks.iter().all(|mark| mark.0 != MarkKind::Mention), "{text}");

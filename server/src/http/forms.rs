@@ -220,9 +220,7 @@ async fn refuse(
         | Notice::Problem(_)
         | Notice::React { .. }
         | Notice::Edit { .. }
-        | Notice::Missing => {
-            state.renderer.respond_problem(Some(problem))
-        }
+        | Notice::Missing => state.renderer.respond_problem(Some(problem)),
     };
     error::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {

@@ -154,7 +154,13 @@ async fn a_message_is_edited_by_a_form() {
     let page = ana.get(&address).await;
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.headers["x-robots-tag"], "noindex, nofollow");
-    for part in ["action=\"/api/edit_message\"", "aria-label=\"Message\"", "Tae &lt;at&gt; five?", ">Save<", ">Cancel<"] {
+    for part in [
+        "action=\"/api/edit_message\"",
+        "aria-label=\"Message\"",
+        "Tae &lt;at&gt; five?",
+        ">Save<",
+        ">Cancel<",
+    ] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
 
@@ -172,7 +178,11 @@ async fn a_message_is_edited_by_a_form() {
     ] {
         let refused = ana.submit("/api/edit_message", &form(&id, &seq, body)).await;
         assert_eq!(refused.status, status);
-        assert!(refused.text.contains(&sentence.to_string()) && refused.text.contains(body), "{}", refused.text);
+        assert!(
+            refused.text.contains(&sentence.to_string()) && refused.text.contains(body),
+            "{}",
+            refused.text
+        );
     }
     let refused = bea.submit("/api/edit_message", &form(&id, &seq, "mine & more")).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);

@@ -21,7 +21,8 @@ impl NextMention {
     /// Follows what the reader has not seen. `is_away` says whether the newest message is out of view.
     pub(super) fn new(chat: LiveChat, anchor: ScrollAnchor, is_away: Memo<bool>) -> Self {
         let mentions = Self { chat, anchor, waiting: RwSignal::new(Vec::new()) };
-        let unseen = Memo::new(move |_| chat.timeline.with(|timeline| timeline.mentions().collect::<Vec<_>>()));
+        let unseen =
+            Memo::new(move |_| chat.timeline.with(|timeline| timeline.mentions().collect::<Vec<_>>()));
         // All count as seen once the newest message is in view, and these may be further up.
         Effect::new(move |_| {
             let unseen = unseen.get();
