@@ -275,7 +275,7 @@ const handleKey = (/** @type {KeyboardEvent} */ event) => {
 let hasComplete = false;
 const handleInput = (/** @type {Event} */ event) => {
   const { target } = event;
-  if (!(target instanceof HTMLTextAreaElement) || !around(event, '.composer, .edit')) return;
+  if (!(target instanceof HTMLTextAreaElement) || !around(event, '.composer, .edit-message')) return;
   if (!hasComplete && !MAY_COMPLETE.test(target.value.slice(0, target.selectionStart))) return;
   hasComplete = true;
   void call('complete', (piece) => piece.update?.(page, target), () => (hasComplete = false));

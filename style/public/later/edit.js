@@ -78,7 +78,7 @@ const begin = (/** @type {Page} */ page, /** @type {HTMLElement} */ bar, /** @ty
   const box = make('div', { class: 'edit-field' }, field);
   const save = make('button', { class: 'primary' }, 'Save');
   const cancel = make('button', { type: 'button', class: 'quiet' }, 'Cancel');
-  const form = /** @type {HTMLFormElement} */ (make('form', { class: 'edit' }, box, problem, make('div', { class: 'row' }, save, cancel, left)));
+  const form = /** @type {HTMLFormElement} */ (make('form', { class: 'edit-message' }, box, problem, make('div', { class: 'row' }, save, cancel, left)));
 
   const composer = /** @type {HTMLElement | null} */ (document.querySelector('.composer'));
   // The row goes with its message when that is too far from what is read, or has expired.
