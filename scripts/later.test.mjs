@@ -6,9 +6,11 @@ import { test } from 'node:test';
 
 import { actions, step as stepInMenu } from '../style/public/later/actions.js';
 import { fitting, namedAt, wantedAt } from '../style/public/later/complete.js';
+import { counter } from '../style/public/later/edit.js';
 import { COLUMNS, find, fold, parse, step, toned } from '../style/public/later/emoji.js';
 import { KEYS } from '../style/public/later/keys.js';
 import { fenced, mayBeCode, withBlock } from '../style/public/later/paste.js';
+import { withRemoval } from '../style/public/later/undo.js';
 
 const read = (path) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8');
 const groups = parse(read('style/public/emoji.txt'));
@@ -195,4 +197,20 @@ test('later.js and the pieces agree on what they keep, and later.css on the colu
   const kept = (path) => read(path).match(/NO_LETTER_KEYS = '(.*?)'/)[1];
   assert.equal(kept('style/public/later.js'), kept('style/public/later/keys.js'));
   assert.ok(read('style/public/later/later.css').includes(`repeat(${COLUMNS}, `));
+});
+
+test('the counter of an edit begins near the limit, and counts characters as readers do', () => {
+  assert.equal(counter(''), '');
+  assert.equal(counter('x'.repeat(3_800)), '');
+  assert.equal(counter('x'.repeat(3_801)), '199 left');
+  assert.equal(counter('x'.repeat(4_000)), '0 left');
+  assert.equal(counter('x'.repeat(4_003)), '3 too many');
+  assert.equal(counter(`${'x'.repeat(3_999)}\n\n`), '1 left', 'white space at the end is not sent');
+  assert.equal(counter('👩‍🔬'.repeat(3_900)), '100 left');
+});
+
+test('a removal is taken back with all that the message had', () => {
+  const command = JSON.stringify({ restore_message: { chat: '0c', message: 60, removal: 0, body: 'yes', reply_to: 58, pictures: [{ id: 'p4', alt: 'A cat' }] } });
+  const { restore_message: restored } = withRemoval(command, 64);
+  assert.deepEqual(restored, { chat: '0c', message: 60, removal: 64, body: 'yes', reply_to: 58, pictures: [{ id: 'p4', alt: 'A cat' }] });
 });

@@ -25,6 +25,8 @@ export interface Person {
 export interface Core {
   ask(command: string, answered: (seq?: number, sentence?: string) => void): void;
   message(seq: number): Message | undefined;
+  /** The command, as JSON, that brings an own message back once it is removed; the position of the removal, which is 0, has to be put into it. */
+  undo(seq: number): string | undefined;
   people(): Person[];
   mention(id: string, name: string): void;
   about(seq: number): boolean;
@@ -76,6 +78,12 @@ export interface Piece {
   update?(page: Page, field: HTMLTextAreaElement): void;
   /** Files that are pictures were chosen, pasted or dropped. */
   take?(page: Page, files: File[]): void;
+  /** The last own message is to be edited. Returns false if there is none. */
+  editLast?(page: Page, field: HTMLElement): boolean;
+  /** The page is live again: what was being edited before a reload is offered again. */
+  resume?(page: Page): void;
+  /** An own message in this row was removed, at this position; `command` brings it back. */
+  offerUndo?(page: Page, row: HTMLElement, command: string, removal: number, isByKeys: boolean): void;
   /** A long text was pasted into a field. */
   offer?(page: Page, field: HTMLElement, text: string): void;
 }

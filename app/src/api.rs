@@ -26,6 +26,7 @@ use {
     context::{chat_page, execute, parse_chat, parse_person, redirect},
     domain::{
         Answer, Body, Command, Draft, Nickname, Seq, Title, Visibility,
+        frame::ClientCommand,
         picture::PictureTicket,
         slash::{self, ComposerInput},
     },
@@ -323,6 +324,32 @@ pub async fn react(
         Ok(format!("{}?at={message}", chat_page(chat)))
     };
     redirect(&react.await.map_err(Refusal::of(RefusedForm::React { chat, message, emoji }))?);
+    Ok(())
+}
+
+/// Gives a message of the user's own another text, and redirects to it.
+///
+/// # Errors
+/// A [`Refusal`] if the text is invalid, the message does not exist or is another user's, the user may not write in the chat, or
+/// nothing can be stored.
+#[server(prefix = "/api", endpoint = "edit_message")]
+pub async fn edit_message(
+    chat: String,
+    message: u64,
+    #[server(default)] body: String,
+) -> Result<(), Refusal> {
+    let edit = async {
+        let parsed = parse_chat(&chat)?;
+        let ask = ClientCommand::EditMessage {
+            chat: parsed,
+            message: Seq(message),
+            body: body.clone(),
+            mentions: None,
+        };
+        execute(ask.check()?).await?;
+        Ok(format!("{}?at={message}", chat_page(parsed)))
+    };
+    redirect(&edit.await.map_err(Refusal::of(RefusedForm::EditMessage { chat, message, body }))?);
     Ok(())
 }
 

@@ -53,13 +53,14 @@ pub enum Content {
 fn title(content: &Content) -> String {
     match content {
         Content::Page(Page::Home(_), _) => "Qchat".to_owned(),
-        Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0),
+        Content::Page(Page::Chat(page), _) => tab_title(page.chat.title.as_str(), 0, 0),
         Content::Notice(Notice::Refused { .. }) => "Not done · Qchat".to_owned(),
         Content::Notice(Notice::React { .. }) => "React · Qchat".to_owned(),
+        Content::Notice(Notice::Edit { .. }) => "Edit message · Qchat".to_owned(),
         Content::Notice(Notice::Problem(_) | Notice::Removed(_) | Notice::Missing) => {
             "Not here · Qchat".to_owned()
         }
-        Content::Search(page) => format!("Search · {}", tab_title(page.chat.title.as_str(), 0)),
+        Content::Search(page) => format!("Search · {}", tab_title(page.chat.title.as_str(), 0, 0)),
     }
 }
 

@@ -5,6 +5,8 @@ pub mod avatar;
 pub mod chat_header;
 pub mod composer;
 pub mod connection_status;
+#[cfg(feature = "ssr")]
+pub mod edit_form;
 pub mod edit_in_place;
 pub mod ended_notice;
 pub mod file_rejection;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp, User,
-    UserId, lobby::LobbyQuery, place::Answering,
+    Body, Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp,
+    User, UserId, lobby::LobbyQuery, place::Answering,
 };
 
 /// The number of events in a page of a chat's history.
@@ -39,6 +39,15 @@ pub enum Notice {
         chat: ChatId,
         /// The sequence number of the message.
         message: Seq,
+    },
+    /// A form to edit a message, for readers without a script.
+    Edit {
+        /// The chat that the message is in.
+        chat: ChatId,
+        /// The sequence number of the message.
+        message: Seq,
+        /// The text of the message.
+        body: Body,
     },
     /// There is no page at this address.
     Missing,
@@ -171,5 +180,14 @@ pub enum RefusedForm {
         message: u64,
         /// The emoji as typed.
         emoji: String,
+    },
+    /// Gives a message another text.
+    EditMessage {
+        /// The chat's id as received.
+        chat: String,
+        /// The sequence number of the message.
+        message: u64,
+        /// The text as typed.
+        body: String,
     },
 }

@@ -1,6 +1,7 @@
 //! What one reader sees of a chat: a pure fold of events, with the reader's own messages that are not stored yet.
 
 mod amend;
+mod mentions;
 mod pending;
 mod place;
 mod rows;
@@ -11,6 +12,8 @@ mod window;
 use std::sync::Arc;
 
 use amend::{amend, drop_expired_quotes, is_amendment, quotes_expired};
+pub use mentions::MENTIONS_REMEMBERED;
+use mentions::Mentioned;
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
 
@@ -37,6 +40,8 @@ pub struct Timeline {
     seen: Seq,
     /// The number of messages of others after `seen` that are not loaded.
     unread_unloaded: usize,
+    /// Messages that are meant for the reader, by their position. Those up to `seen` do not count any more.
+    mentions: Vec<Mentioned>,
     /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
     /// before them.
     amendments: Vec<Arc<Event>>,
@@ -70,6 +75,7 @@ impl Timeline {
             hidden: Vec::new(),
             seen: history.seq,
             unread_unloaded: 0,
+            mentions: Vec::new(),
             amendments: Vec::new(),
         };
         timeline.reset(history);
@@ -80,6 +86,7 @@ impl Timeline {
     /// and are held back until the reader decides to send them.
     pub fn set_reader(&mut self, me: UserId) {
         self.me = me;
+        self.mentions.clear();
         self.drop_stored();
         self.hold_back();
     }
@@ -120,11 +127,13 @@ impl Timeline {
         let event = Arc::new(event);
         if is_amendment(&event) {
             amend(&mut self.events, &event);
+            self.forget_removed_mentions(&event);
             self.amendments.push(Arc::clone(&event));
             if self.amendments.len() > AMENDMENTS_LIMIT {
                 self.amendments.remove(0);
             }
         }
+        self.note_mention(&event);
         if self.later {
             self.unread_unloaded += usize::from(self.is_unread(&event));
         } else {
@@ -235,7 +244,8 @@ impl Timeline {
         // The order is by position: where the clock was set back, a later event may have an earlier time.
         let expired =
             self.events.iter().rposition(|event| expiry.of_event(event.at)).map_or(0, |last| last + 1);
-        self.events.drain(..expired);
+        let last = self.events.drain(..expired).next_back().map(|event| event.seq);
+        self.mentions.retain(|mentioned| mentioned.is_after(last));
         // whatever precedes an expired event has expired as well
         self.earlier &= expired == 0;
         drop_expired_quotes(&mut self.events, expiry);
@@ -246,6 +256,7 @@ impl Timeline {
         if self.epoch != history.epoch {
             // positions in another log are unrelated to those in this one
             self.seen = history.seq;
+            self.mentions.clear();
         }
         self.epoch = history.epoch;
         self.seq = history.seq;
@@ -254,6 +265,9 @@ impl Timeline {
         self.events = history.events.into_iter().map(Arc::new).collect();
         self.unread_unloaded = 0;
         self.amendments.clear();
+        for event in self.events.clone() {
+            self.note_mention(&event);
+        }
         self.drop_stored();
     }
 

@@ -21,6 +21,9 @@ export class ChatPage {
   readonly cancel: Locator;
   readonly goHome: Locator;
   readonly firstNew: Locator;
+  readonly nextMention: Locator;
+  readonly removed: MessageRow;
+  readonly undo: Locator;
   readonly public: Locator;
   readonly people: Locator;
   readonly chats: Locator;
@@ -57,6 +60,9 @@ export class ChatPage {
     this.cancel = page.getByRole('button', { name: 'Cancel' });
     this.goHome = page.getByRole('link', { name: 'Home', exact: true });
     this.firstNew = page.getByRole('button', { name: 'First new message' });
+    this.nextMention = page.getByRole('button', { name: 'Next mention' });
+    this.removed = new MessageRow(page, this.messages.filter({ has: page.getByText('Message removed', { exact: true }) }));
+    this.undo = this.log.getByRole('button', { name: 'Undo', exact: true });
     this.public = page.getByRole('switch', { name: 'Public' });
     this.people = page.getByRole('status', { name: 'People online' });
     this.chats = page.getByRole('status', { name: 'Open chats' });

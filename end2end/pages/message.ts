@@ -8,6 +8,11 @@ export class MessageRow {
   readonly menu: Locator;
   readonly reactions: Locator;
   readonly inReply: Locator;
+  readonly field: Locator;
+  readonly save: Locator;
+  readonly cancel: Locator;
+  readonly problem: Locator;
+  readonly edited: Locator;
 
   constructor(
     readonly page: Page,
@@ -19,6 +24,11 @@ export class MessageRow {
     this.menu = page.getByRole('menu', { name: 'More' });
     this.inReply = row.getByRole('link', { name: /^In reply to / });
     // named by the emoji and its count
+    this.field = row.getByRole('textbox', { name: 'Message', exact: true });
+    this.save = row.getByRole('button', { name: 'Save', exact: true });
+    this.cancel = row.getByRole('button', { name: 'Cancel', exact: true });
+    this.problem = row.getByRole('alert');
+    this.edited = row.getByText('edited', { exact: true });
     this.reactions = row.getByRole('button', { name: /^\S+ \d+$/ });
   }
 
@@ -45,6 +55,17 @@ export class MessageRow {
   async openPicker(): Promise<void> {
     await this.row.hover();
     await this.react.click();
+  }
+
+  /** Opens the field to edit the message. */
+  async edit(): Promise<void> {
+    await this.openMore();
+    await this.item('Edit message').click();
+  }
+
+  async remove(): Promise<void> {
+    await this.openMore();
+    await this.item('Remove message').click();
   }
 
   /** Returns an item of the open menu. */

@@ -71,6 +71,56 @@ test('Escape closes the list and keeps the text, a click chooses, and what is wr
   await expect(bea.chat.message('look, @bea')).toBeVisible();
 });
 
+test('of two people with one name the one who was chosen is meant', async ({ person }) => {
+  const [ana, bea, other] = [await person(), await person(), await person()];
+  const link = await ana.startChat({ nickname: 'Ana' });
+  for (const one of [bea, other]) {
+    await one.open(link);
+    await one.chat.say('/nick Bea');
+  }
+  await expect(ana.chat.member('Bea')).toHaveCount(2);
+  const isMeant = (one: Person) => one.chat.messages.filter({ hasText: 'is it you' }).evaluate((row) => row.classList.contains('to-me'));
+  await ana.chat.composer.pressSequentially('@b');
+  await option(ana, 'People', 'Bea').last().click();
+  await ana.page.keyboard.type('is it you');
+  await ana.page.keyboard.press('Enter');
+  for (const one of [bea, other]) await expect(one.chat.messages.filter({ hasText: 'is it you' })).toBeVisible();
+  expect((await Promise.all([isMeant(bea), isMeant(other)])).sort()).toEqual([false, true]);
+});
+
+test('mentions count apart in the title, and a button leads to those that were not in view', async ({ person }) => {
+  const [ana, bea] = [await person(), await person()];
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+  await bea.open(link);
+  await bea.chat.say('hello');
+  await expect(ana.chat.message('hello')).toBeVisible();
+  await ana.lookAway(true);
+  await bea.chat.say('@Ana, tea?');
+  await bea.chat.sayAll(Array.from({ length: 30 }, (_, index) => `line ${index + 1}`));
+  await bea.chat.say('@Ana, or cake?');
+  await expect(ana.page).toHaveTitle('(@2 30) Tea · Qchat');
+  await ana.lookAway(false);
+  await expect(ana.page).toHaveTitle('Tea · Qchat');
+  const first = ana.chat.messages.filter({ hasText: 'tea?' });
+  await expect(ana.chat.messages.filter({ hasText: 'or cake?' })).toBeInViewport();
+  await expect(first).not.toBeInViewport();
+  await expect(ana.chat.nextMention).toBeVisible();
+  await expectAccessible(ana);
+  await ana.chat.nextMention.click();
+  await expect(first).toBeInViewport();
+  await expect(ana.chat.nextMention).toHaveCount(0);
+});
+
+test('what is called as nobody is, everybody and here are plain text', async ({ person }) => {
+  const [ana, bea] = [await person(), await person()];
+  const link = await ana.startChat({ nickname: 'Ana', title: 'Tea' });
+  await bea.open(link);
+  await ana.lookAway(true);
+  await bea.chat.say('@everyone @here @Anastasia ana@Ana `@Ana`');
+  await expect(ana.page).toHaveTitle('(1) Tea · Qchat');
+  await expect(ana.chat.messages.filter({ hasText: '@everyone' })).not.toHaveClass(/to-me/);
+});
+
 test('a command is completed with what it takes, and sent when it is complete', async ({ person }) => {
   const ana = await person();
   await ana.startChat({ nickname: 'Ana' });

@@ -3,6 +3,7 @@
 
 mod commands;
 mod connections;
+mod correcting;
 mod pages;
 mod pictures;
 mod places;

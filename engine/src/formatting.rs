@@ -12,29 +12,47 @@
 mod addresses;
 mod fold;
 mod lines;
+mod names;
 mod part;
 mod spoilers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use domain::{Body, Marks};
+use domain::{Body, MarkKind, Marks, Wording};
 
 use self::part::Part;
+use crate::mentions::Mention;
 
 /// The maximum number of bytes that may begin or end something, and of lines, of a text that is parsed. What has more is
 /// shown as typed, since the time that parsers need for such texts is not linear in their length.
 const SIGNS_LIMIT: usize = 1_000;
 
-/// Returns the marks of a text.
+/// Returns the marks of a text that mentions nobody.
 pub fn marks(body: &Body) -> Marks {
-    let text = body.as_str();
-    let formatted = if may_be_formatted(text) { parts(text) } else { Vec::new() };
-    checked(body, formatted).or_else(|| checked(body, Vec::new())).unwrap_or_default()
+    marks_with(body, &[])
 }
 
-/// Returns the marks that parts of a text make, and the addresses in it. `None` if they do not fit together.
-fn checked(body: &Body, mut parts: Vec<Part>) -> Option<Marks> {
+/// Returns the words of a text that may mention these users, in order. In code, links and addresses nobody is mentioned, and
+/// of more than [`domain::message::MENTIONS_LIMIT`] mentions the first are made.
+pub(crate) fn words(body: Body, mentions: &[Mention]) -> Wording {
+    let marks = marks_with(&body, mentions);
+    let mentioned = |at: u16| mentions.iter().find(|mention| mention.range.start == usize::from(at));
+    let users = marks.iter().filter(|mark| mark.0 == MarkKind::Mention).filter_map(|mark| mentioned(mark.1));
+    let users = users.map(|mention| mention.user).collect();
+    Wording { body, marks, mentions: users }
+}
+
+fn marks_with(body: &Body, mentions: &[Mention]) -> Marks {
+    let text = body.as_str();
+    let formatted = if may_be_formatted(text) { parts(text) } else { Vec::new() };
+    checked(body, formatted, mentions).or_else(|| checked(body, Vec::new(), mentions)).unwrap_or_default()
+}
+
+/// Returns the marks that parts of a text make, the addresses in it and the users it mentions. `None` if they do not fit
+/// together.
+fn checked(body: &Body, mut parts: Vec<Part>, mentions: &[Mention]) -> Option<Marks> {
     addresses::add(body.as_str(), &mut parts);
+    names::add(mentions, &mut parts);
     Marks::checked(body, part::into_marks(body.as_str(), parts))
 }
 

@@ -19,6 +19,7 @@ pub mod formatting;
 pub mod incarnation;
 pub mod limits;
 pub mod lobby;
+mod mentions;
 pub mod metrics;
 pub mod nodes;
 pub mod pictures;

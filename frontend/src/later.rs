@@ -5,7 +5,12 @@
 //! costs this module nothing.
 
 use app::live::{AttachedPictures, LiveChat};
-use domain::{Problem, Seq, User, UserId, page::About, timeline::RowContent};
+use domain::{
+    Picture, Problem, Seq, User, UserId,
+    frame::{ClientCommand, PictureAlt},
+    page::About,
+    timeline::RowContent,
+};
 use leptos::prelude::*;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use web_sys::js_sys::{Array, Function, Object, Reflect};
@@ -47,6 +52,30 @@ pub fn message(seq: f64) -> Option<Object> {
             ("canRemove", (is_own || can_remove).into()),
         ]))
     })
+}
+
+/// Returns the command, as JSON, that brings an own message back once it is removed. The position of its removal has to be put
+/// into it: it is 0. `None` if the message is not loaded, was removed or is another's.
+#[wasm_bindgen]
+pub fn undo(seq: f64) -> Option<String> {
+    let chat = chat()?;
+    let me = chat.live.me.with_untracked(|me| me.id);
+    let message = seq_of(seq);
+    let restore = chat.timeline.with_untracked(|timeline| {
+        let said = timeline.event(message)?.kind.message().filter(|said| said.author == me)?;
+        let alt = |picture: &Picture| PictureAlt { id: picture.id, alt: picture.alt.to_string() };
+        Some(ClientCommand::RestoreMessage {
+            chat: chat.chat_id(),
+            message,
+            removal: Seq::ZERO,
+            body: said.body.to_string(),
+            reply_to: said.reply_to,
+            mentions: Some(said.mentions.clone()),
+            pictures: said.pictures.iter().map(alt).collect(),
+            is_action: said.is_action,
+        })
+    })?;
+    json::text(&restore)
 }
 
 /// Returns the people who can be mentioned, each with `id`, `name` and `isHere`: the members, then the authors of loaded

@@ -43,9 +43,19 @@ export const ready = (/** @type {Core} */ bindings, /** @type {string} */ files)
   core = bindings;
   addresses = files.split(' ');
   for (const link of document.querySelectorAll('a[data-later]:not(.picture), a[data-call]:not(.in-reply)')) becomeButton(/** @type {HTMLElement} */ (link));
+  if (hasUnsavedEdit()) void call('edit', (piece) => piece.resume?.(page));
   if (isListening) return;
   isListening = true;
   listen();
+};
+
+/** Whether a message of this chat was being edited when the page was left, as edit.js keeps it. */
+const hasUnsavedEdit = () => {
+  try {
+    return document.querySelector('.composer') && Object.keys(sessionStorage).some((key) => key.startsWith(`edit ${page.chat} `));
+  } catch {
+    return false;
+  }
 };
 
 /** Links do what buttons do on a live page. Those that the page adds later are buttons from the start. */
@@ -246,6 +256,8 @@ const handleKey = (/** @type {KeyboardEvent} */ event) => {
   const isLetter = key.length === 1 && hasLetterKeys() && !isField(target);
   if (key === ' ' && link) {
     link.click();
+  } else if (key === 'ArrowUp' && !event.shiftKey && target instanceof HTMLTextAreaElement && !target.value && around(event, '.composer')) {
+    void call('edit', (piece) => piece.editLast?.(page, target));
   } else if (bar && (ROW_KEYS.includes(key) || (isLetter && LETTER_KEYS.includes(key)))) {
     const more = /** @type {HTMLElement | null} */ (bar.querySelector('[data-later=actions]'));
     void call('actions', (piece) => piece.key?.(page, bar, key), () => more && follow(more));
@@ -263,7 +275,7 @@ const handleKey = (/** @type {KeyboardEvent} */ event) => {
 let hasComplete = false;
 const handleInput = (/** @type {Event} */ event) => {
   const { target } = event;
-  if (!(target instanceof HTMLTextAreaElement) || !around(event, '.composer')) return;
+  if (!(target instanceof HTMLTextAreaElement) || !around(event, '.composer, .edit-message')) return;
   if (!hasComplete && !MAY_COMPLETE.test(target.value.slice(0, target.selectionStart))) return;
   hasComplete = true;
   void call('complete', (piece) => piece.update?.(page, target), () => (hasComplete = false));

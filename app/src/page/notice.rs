@@ -2,7 +2,7 @@
 //! ordinary ones.
 
 use domain::{
-    ChatId, Problem, Seq,
+    Body, ChatId, Problem, Seq,
     page::{Notice, RefusedForm},
 };
 use leptos::{prelude::*, server_fn::ServerFn};
@@ -10,8 +10,8 @@ use leptos::{prelude::*, server_fn::ServerFn};
 use crate::{
     api::{EditTitle, PostMessage, SetNickname},
     view::{
-        composer::PICTURE_KINDS, ended_notice::RemoveOwnForm, icon, react_form::ReactForms,
-        start_form::StartForm, wordmark::Wordmark,
+        composer::PICTURE_KINDS, edit_form::EditForm, ended_notice::RemoveOwnForm, icon,
+        react_form::ReactForms, start_form::StartForm, wordmark::Wordmark,
     },
 };
 
@@ -26,6 +26,7 @@ pub fn NoticePage(
         Notice::Problem(problem) => view! { <ProblemPage problem /> }.into_any(),
         Notice::Removed(chat) => view! { <RemovedPage chat /> }.into_any(),
         Notice::React { chat, message } => view! { <ReactPage chat message /> }.into_any(),
+        Notice::Edit { chat, message, body } => view! { <EditPage chat message body /> }.into_any(),
         Notice::Missing => view! { <MissingPage /> }.into_any(),
     }
 }
@@ -121,6 +122,23 @@ fn ReactPage(
     }
 }
 
+/// The page on which a reader without a script edits a message.
+#[component]
+fn EditPage(
+    /// The chat that the message is in.
+    chat: ChatId,
+    /// The sequence number of the message.
+    message: Seq,
+    /// The text of the message.
+    body: Body,
+) -> impl IntoView {
+    view! {
+        <NoticeCard heading="Edit message" sentence="Others see that it was edited, and when.".to_owned()>
+            <EditForm chat=chat.to_string() message=message.0 body=body.to_string() />
+        </NoticeCard>
+    }
+}
+
 /// A refused form with everything that was typed, to be corrected and submitted again.
 #[component]
 fn RefusedPage(
@@ -190,6 +208,12 @@ fn RefusedPage(
         RefusedForm::React { chat, message, emoji } => view! {
             <NoticeCard heading="Not done" sentence=problem.to_string() is_refusal=true>
                 <ReactForms chat message emoji />
+            </NoticeCard>
+        }
+        .into_any(),
+        RefusedForm::EditMessage { chat, message, body } => view! {
+            <NoticeCard heading="Not saved" sentence=problem.to_string() is_refusal=true>
+                <EditForm chat message body />
             </NoticeCard>
         }
         .into_any(),

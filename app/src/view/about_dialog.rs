@@ -38,6 +38,11 @@ pub fn message_address(chat: ChatId, message: Seq) -> String {
     format!("/chat/{chat}?message={message}")
 }
 
+/// Returns the address of a form to edit a message.
+fn edit_address(chat: ChatId, message: Seq) -> String {
+    format!("/chat/{chat}?edit={message}")
+}
+
 /// Returns the address of a chat with the details of a user open.
 pub fn person_address(chat: ChatId, person: UserId) -> String {
     format!("/chat/{chat}?person={person}")
@@ -180,6 +185,14 @@ fn AboutDialog(about: About) -> impl IntoView {
         chat.chat.with_untracked(|chat| (chat.owner == me, chat.guest.is_some()))
     };
     let problem = RwSignal::new(None::<Problem>);
+    // On a live page, the menu of the message has it.
+    let edit_link = message.filter(|_| is_me && !live.is_hydrated.get_untracked()).map(|message| {
+        view! {
+            <a class="quiet without-hydration" href=edit_address(chat_id, message)>
+                "Edit message"
+            </a>
+        }
+    });
     let remove_message_button = message.filter(|_| is_me || (is_owner && !is_direct)).map(|message| {
         let is_still_there = move || text.with(Option::is_some);
         // The buttons below keep their place.
@@ -269,6 +282,7 @@ fn AboutDialog(about: About) -> impl IntoView {
                         </p>
                     }
                 })}
+            {edit_link}
             {remove_message_button}
             {hide_button}
             {remove_person_button}

@@ -24,7 +24,7 @@ use self::{
     pictures::pictures_view,
     reply::{Shown, reply_line},
     system_line::SystemLine,
-    time::{DayLine, clock},
+    time::{DayLine, Edited, clock},
 };
 use crate::{
     live::{Live, LiveChat},
@@ -97,6 +97,10 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                     None => text(),
                     Some(pictures) if body.is_empty() => pictures,
                     Some(pictures) => (text(), pictures).into_any(),
+                };
+                let said = match line.edited_at() {
+                    None => said,
+                    Some(at) => (said, view! { <Edited at /> }.into_any()).into_any(),
                 };
                 Some(match answered_line(chat, line) {
                     Some(answered) => (StaticView(answered), said).into_any(),

@@ -1,5 +1,6 @@
 //! The timeline of a chat, oldest event first, scrolled to the newest.
 
+mod next_mention;
 mod paging;
 mod roving_tabindex;
 mod unread;
@@ -13,7 +14,7 @@ use leptos::{
     web_sys::HtmlElement,
 };
 
-use self::{paging::Paging, unread::UnreadLine};
+use self::{next_mention::NextMention, paging::Paging, unread::UnreadLine};
 use crate::{
     live::{LedTo, LiveChat},
     view::{
@@ -30,9 +31,15 @@ use crate::{
     },
 };
 
-/// Returns the title of the tab of a chat, with the number of messages that the reader has not seen.
-pub fn tab_title(title: &str, unread_count: usize) -> String {
-    if unread_count == 0 { format!("{title} · Qchat") } else { format!("({unread_count}) {title} · Qchat") }
+/// Returns the title of the tab of a chat, with the number of messages that the reader has not seen: first of those that are meant
+/// for the reader, then of the others.
+pub fn tab_title(title: &str, unread_count: usize, mention_count: usize) -> String {
+    match (mention_count, unread_count.saturating_sub(mention_count)) {
+        (0, 0) => format!("{title} · Qchat"),
+        (0, others) => format!("({others}) {title} · Qchat"),
+        (mentions, 0) => format!("(@{mentions}) {title} · Qchat"),
+        (mentions, others) => format!("(@{mentions} {others}) {title} · Qchat"),
+    }
 }
 
 /// The timeline. Its scroller counts from the bottom (`column-reverse` around a single list in reading order): it opens
@@ -52,6 +59,7 @@ pub fn TimelineView(
     let is_away = Memo::new(move |_| paging.is_away());
     let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_unseen));
     let unread = UnreadLine::new(chat, scroller, is_away);
+    let mentions = NextMention::new(chat, anchor, is_away);
     let items = move || {
         anchor.before_rows_change();
         let (me, offset) = (live.me.with(|me| me.id), live.offset_minutes.get());
@@ -91,14 +99,18 @@ pub fn TimelineView(
         count
     });
     // The title of the tab has the current title of the chat and the number of messages not seen.
-    let unread_count = Memo::new(move |_| chat.timeline.with(Timeline::unread_count));
+    let counts = Memo::new(move |_| {
+        chat.timeline.with(|timeline| (timeline.unread_count(), timeline.mentions().count()))
+    });
     Effect::new(move |_| {
         let title = chat.chat.with(|chat| chat.title.to_string());
-        document().set_title(&tab_title(&title, unread_count.get()));
+        let (unread, mentions) = counts.get();
+        document().set_title(&tab_title(&title, unread, mentions));
     });
     let handle_scroll = move |_| {
         paging.handle_scroll();
         unread.handle_scroll();
+        mentions.drop_seen();
     };
     // What is read stays in place, whatever is added, removed or changed.
     anchor.observe_resizes();
@@ -173,6 +185,7 @@ pub fn TimelineView(
                     "First new message"
                 </button>
             </Show>
+            {mentions.view()}
             <ToNewest has_unseen is_away go=Callback::new(move |()| paging.go_to_newest()) />
         </div>
     }
@@ -231,5 +244,23 @@ fn ToNewest(has_unseen: Memo<bool>, is_away: Memo<bool>, go: Callback<()>) -> im
                 <span>{reactive_text(label)}</span>
             </button>
         </Show>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_title_counts_what_is_meant_for_the_reader_apart() {
+        for (unread, mentions, expected) in [
+            (0, 0, "Tea · Qchat"),
+            (5, 0, "(5) Tea · Qchat"),
+            (7, 2, "(@2 5) Tea · Qchat"),
+            (2, 2, "(@2) Tea · Qchat"),
+            (1, 2, "(@2) Tea · Qchat"),
+        ] {
+            assert_eq!(tab_title("Tea", unread, mentions), expected);
+        }
     }
 }

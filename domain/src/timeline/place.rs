@@ -52,6 +52,9 @@ impl Timeline {
         let is_behind = epoch == self.epoch && seq < self.seq;
         if is_behind {
             self.seen = seq;
+            for event in self.events.clone() {
+                self.note_mention(&event);
+            }
         }
         is_behind
     }
@@ -77,5 +80,6 @@ impl Timeline {
         let counted = |event: &Seq| *event <= news.through;
         let loaded = self.unseen().filter(|event| counted(&event.seq) && self.is_unread(event)).count();
         self.unread_unloaded = news.messages.saturating_sub(loaded);
+        self.add_mentions(news.mentions.iter().copied());
     }
 }

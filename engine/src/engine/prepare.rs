@@ -1,9 +1,27 @@
 //! Preparing drafts: fills in what a command says beside what its user typed.
 
-use domain::{Command, Draft, Emoji, Problem, Restored, Rules, UserId, Wording, draft::DraftText};
+use domain::{
+    Chat, ChatId, Command, Draft, Emoji, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
+    draft::DraftText,
+};
 
-use super::Engine;
-use crate::formatting;
+use super::{Engine, not_readable};
+use crate::{
+    formatting,
+    mentions::Names,
+    storage::{Snapshot, StoreError},
+};
+
+/// How many of the newest events of a chat are looked at for authors who may be mentioned.
+const EVENTS_LOOKED_AT: usize = 50;
+
+/// Where a text is to be, by which is known whom it may mention.
+struct Place {
+    by: UserId,
+    chat: ChatId,
+    /// The message that is to be edited. `None` for another message.
+    edited: Option<Seq>,
+}
 
 impl Engine {
     /// Makes a command of a draft by a user: marks and mentions of texts, pictures of tickets and emoji of reactions are filled in. As
@@ -11,8 +29,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Problem::NotYet`] if the rules in force do not know what is asked for, [`Problem::TooManyPictures`],
-    /// [`Problem::PictureExpired`] or [`Problem::PicturesOff`] for pictures that cannot be posted, and
-    /// [`Problem::NotAnEmoji`] for a reaction that is none.
+    /// [`Problem::PictureExpired`] or [`Problem::PicturesOff`] for pictures that cannot be posted,
+    /// [`Problem::NotAnEmoji`] for a reaction that is none, and [`Problem::NotReadable`] if the database cannot be read.
     pub fn prepare(&self, by: UserId, draft: Draft) -> Result<Command, Problem> {
         let draft = match (draft, self.store.settings().rules >= Rules::OF_MESSAGES) {
             (Draft::Command(command), _) => return Ok(command),
@@ -22,14 +40,17 @@ impl Engine {
         Ok(match draft {
             Draft::Command(command) => command,
             Draft::Say { chat, client_id, text, reply_to, pictures, is_action, waited_millis } => {
-                let (words, pictures) = (words(text), self.attached(by, chat, pictures)?);
+                let words = self.words(text, Place { by, chat, edited: None })?;
+                let pictures = self.attached(by, chat, pictures)?;
                 Command::Say { chat, client_id, words, reply_to, pictures, is_action, waited_millis }
             }
             Draft::EditMessage { chat, message, text } => {
-                Command::EditMessage { chat, message, words: words(text) }
+                let words = self.words(text, Place { by, chat, edited: Some(message) })?;
+                Command::EditMessage { chat, message, words }
             }
             Draft::RestoreMessage { chat, message, removal, text, reply_to, is_action, alts } => {
-                let said = Box::new(Restored { words: words(text), reply_to, is_action, alts });
+                let words = self.words(text, Place { by, chat, edited: None })?;
+                let said = Box::new(Restored { words, reply_to, is_action, alts });
                 Command::RestoreMessage { chat, message, removal, said }
             }
             Draft::React { chat, message, emoji, is_on } => {
@@ -37,6 +58,67 @@ impl Engine {
                 Command::React { chat, message, emoji, is_on }
             }
         })
+    }
+
+    /// Returns the words of a text: formatted, and with the users that it mentions. Nobody is mentioned in a chat that the author
+    /// may not enter, which is refused when it is decided.
+    ///
+    /// # Errors
+    /// [`Problem::NotReadable`] if the database cannot be read.
+    fn words(&self, DraftText { body, mentions }: DraftText, place: Place) -> Result<Wording, Problem> {
+        let names = if body.as_str().contains('@') {
+            let view = self.read()?;
+            match self.enter(&view, place.chat, place.by) {
+                Ok(chat) => {
+                    self.names(&view, &chat, mentions, &place).map_err(|error| not_readable(&error))?
+                }
+                Err(_) => Names::default(),
+            }
+        } else {
+            Names::default()
+        };
+        let mentions = names.mentions(body.as_str());
+        Ok(formatting::words(body, &mentions))
+    }
+
+    /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat; or else those
+    /// whom it mentioned before it was edited, the members, and the authors of the newest messages.
+    fn names(
+        &self,
+        view: &Snapshot,
+        chat: &Chat,
+        chosen: Option<Vec<UserId>>,
+        place: &Place,
+    ) -> Result<Names, StoreError> {
+        let mut names = Names::default();
+        let roster: Roster = self.presence.roster(chat.id);
+        if let Some(chosen) = chosen {
+            for user in chosen {
+                let here = roster.members.iter().find(|member| member.id == user);
+                match here {
+                    Some(member) => names.add(user, member.nickname.as_str()),
+                    None if self.has_met(view, chat, user)? => {
+                        names.add(user, view.user(user)?.nickname.as_str());
+                    }
+                    None => {}
+                }
+            }
+            return Ok(names);
+        }
+        if let Some(message) = place.edited
+            && let Some(event) = view.event(chat.id, message)?
+            && let Some(said) = event.kind.message().filter(|said| said.author == place.by)
+        {
+            names.add_mentioned(said);
+        }
+        for member in &roster.members {
+            names.add(member.id, member.nickname.as_str());
+        }
+        let (events, _) = view.newest_events(chat.id, EVENTS_LOOKED_AT)?;
+        for message in events.iter().rev().filter_map(|event| event.kind.message_or_tombstone()) {
+            names.add(message.author, message.nickname.as_str());
+        }
+        Ok(names)
     }
 }
 
@@ -57,11 +139,6 @@ fn plain_post(draft: Draft) -> Option<Command> {
 /// [`Problem::NotAnEmoji`] if the text is none, or one with something beside it.
 fn emoji_of(text: &str) -> Result<Emoji, Problem> {
     emojis::get(text).ok_or(Problem::NotAnEmoji)?.as_str().to_owned().try_into()
-}
-
-/// Returns the words of a text, formatted.
-fn words(text: DraftText) -> Wording {
-    Wording { marks: formatting::marks(&text.body), ..Wording::plain(text.body) }
 }
 
 #[cfg(test)]

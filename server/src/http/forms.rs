@@ -216,9 +216,11 @@ async fn refuse(
             // what was typed is returned even if the server is busy
             queued.unwrap_or_else(|_| state.renderer.answer_notice(notice))
         }
-        Notice::Removed(_) | Notice::Problem(_) | Notice::React { .. } | Notice::Missing => {
-            state.renderer.respond_problem(Some(problem))
-        }
+        Notice::Removed(_)
+        | Notice::Problem(_)
+        | Notice::React { .. }
+        | Notice::Edit { .. }
+        | Notice::Missing => state.renderer.respond_problem(Some(problem)),
     };
     error::mark(problem, &mut response);
     if let Ok((_, Some(cookie))) = session {

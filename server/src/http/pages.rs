@@ -71,7 +71,7 @@ pub async fn home(
 }
 
 /// The query of a chat's page: the part of its history to show, the message or user to show details of, and the message to
-/// answer or to react to; or what is looked for in it.
+/// answer, to react to or to edit; or what is looked for in it.
 #[derive(Deserialize, Default)]
 pub struct Part {
     before: Option<Seq>,
@@ -81,6 +81,7 @@ pub struct Part {
     person: Option<UserId>,
     reply: Option<Seq>,
     react: Option<Seq>,
+    edit: Option<Seq>,
     search: Option<String>,
     mentions: Option<String>,
 }
@@ -95,7 +96,7 @@ impl Part {
 
 /// Handles `/chat/{id}`: with `?before={seq}` for events before a position, with `?at={seq}` or `?since={milliseconds}` for
 /// those around a place, with `?reply={seq}` to answer a message, with `?message={seq}` or `?person={id}` for
-/// details and actions about a message or a user, with `?react={seq}` for a form to react to a message, with `?search={words}` or `?mentions` for a search, which `before`
+/// details and actions about a message or a user, with `?react={seq}` or `?edit={seq}` for a form to react to a message or to edit it, with `?search={words}` or `?mentions` for a search, which `before`
 /// continues.
 pub async fn chat(
     State(state): State<Arc<AppState>>,
@@ -133,7 +134,7 @@ async fn show(
     state: &Arc<AppState>,
     visitor: &Visitor,
     chat: ChatId,
-    Part { before, at, since, message, person, reply, react, .. }: Part,
+    Part { before, at, since, message, person, reply, react, edit, .. }: Part,
 ) -> Result<Response, Problem> {
     let about = message.map(Focus::Message).or(person.map(Focus::Person)).or(reply.map(Focus::Reply));
     let chat_view = match state.engine.chat_view(chat, visitor.user) {
@@ -147,6 +148,13 @@ async fn show(
     if let Some(message) = react {
         let mut answer = state.renderer.answer_notice(Notice::React { chat, message });
         answer.headers_mut().insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
+        return Ok(answer);
+    }
+    if let Some(message) = edit {
+        drop(chat_view);
+        let body = state.engine.text_to_edit(chat, visitor.user, message)?;
+        let mut answer = state.renderer.answer_notice(Notice::Edit { chat, message, body });
+        answer.headers_mut().insert(ROBOTS, NOINDEX);
         return Ok(answer);
     }
     let place = Place::of(at, since);

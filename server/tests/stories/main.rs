@@ -10,6 +10,7 @@ mod cluster;
 mod cluster_faults;
 mod cluster_lifetimes;
 mod cluster_trouble;
+mod correcting;
 mod crash;
 mod damage;
 mod ending;

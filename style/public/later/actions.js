@@ -2,7 +2,7 @@
 // focus, and the buttons of its reactions.
 
 /** @import { Page } from '../../later' */
-/** @typedef {{ name: string, act: () => unknown, isFinal?: boolean }} Action */
+/** @typedef {{ name: string, act: (isByKeys?: boolean) => unknown, isFinal?: boolean }} Action */
 
 const seqOf = (/** @type {Element} */ element) => Number(/** @type {HTMLElement | null} */ (element.closest('[data-seq]'))?.dataset.seq);
 const link = (/** @type {string} */ href) => Object.assign(document.createElement('a'), { href });
@@ -47,10 +47,19 @@ const edit = async (/** @type {Page} */ page, /** @type {HTMLElement} */ bar) =>
   return piece?.open ? piece.open(page, bar) : otherwise();
 };
 
-const remove = async (/** @type {Page} */ page, /** @type {number} */ message) => {
-  const isRemoved = await attempt(page, () => page.ask({ remove_message: { chat: page.chat, message } }));
+const remove = async (/** @type {Page} */ page, /** @type {HTMLElement} */ bar, isByKeys = false) => {
+  const message = seqOf(bar);
+  const row = /** @type {HTMLElement | null} */ (bar.closest('li'));
+  // before its text is gone
+  const command = page.core.undo(message);
+  const piece = command ? page.load('undo').catch(() => undefined) : undefined;
+  let removal = 0;
+  const isRemoved = await attempt(page, async () => (removal = await page.ask({ remove_message: { chat: page.chat, message } })));
+  if (!isRemoved) return;
+  const { offerUndo } = (await piece) ?? {};
+  if (row && command) offerUndo?.(page, row, command, removal, isByKeys);
   // the actions go with the message; on a phone, the field would open a keyboard
-  if (isRemoved && matchMedia('(hover: hover) and (pointer: fine)').matches) {
+  if (!(offerUndo && isByKeys) && matchMedia('(hover: hover) and (pointer: fine)').matches) {
     /** @type {HTMLElement | null} */ (document.querySelector('.composer textarea'))?.focus();
   }
 };
@@ -66,7 +75,7 @@ export const actions = (/** @type {Page} */ page, /** @type {HTMLElement} */ bar
     !!message.text && { name: 'Copy text', act: () => attempt(page, () => copy(message.text), 'Text copied') },
     { name: 'Copy link to message', act: () => copyLink(page, seq) },
     { name: message.isOwn ? 'About your message' : `About ${message.name}`, act: () => page.core.about(seq) },
-    message.canRemove && { name: 'Remove message', act: () => remove(page, seq), isFinal: true },
+    message.canRemove && { name: 'Remove message', act: (isByKeys) => remove(page, bar, isByKeys), isFinal: true },
   ];
   return all.filter((action) => action !== false);
 };
@@ -127,9 +136,10 @@ const showMenu = (/** @type {Page} */ page, /** @type {HTMLElement} */ anchor, /
     const item = Object.assign(document.createElement('button'), { type: 'button', tabIndex: -1, textContent: name });
     item.setAttribute('role', 'menuitem');
     item.classList.toggle('irreversible', !!isFinal);
-    item.addEventListener('click', () => {
+    item.addEventListener('click', ({ detail }) => {
       dialog?.close();
-      act();
+      // a click by keys is none of a pointer
+      act(detail === 0);
     });
     menu.append(item);
   }
@@ -185,6 +195,6 @@ export const key = (/** @type {Page} */ page, /** @type {HTMLElement} */ bar, /*
     case 'e':
       return void (message?.canEdit && edit(page, bar));
     case 'Delete':
-      return void (message?.canRemove && remove(page, seq));
+      return void (message?.canRemove && remove(page, bar, true));
   }
 };

@@ -240,7 +240,9 @@ export const update = async (/** @type {Page} */ page, /** @type {HTMLTextAreaEl
   newest += 1;
   const mine = newest;
   const { value, selectionStart: place, selectionEnd } = field;
-  const wanted = place === selectionEnd && value !== settled ? wantedAt(value, place) : null;
+  const found = place === selectionEnd && value !== settled ? wantedAt(value, place) : null;
+  // a message that is edited is no command any more
+  const wanted = found?.kind === '/' && !field.closest('.composer') ? null : found;
   if (!wanted) {
     close();
     await replaceNamed(page, field);

@@ -116,6 +116,14 @@ impl Line {
         }
     }
 
+    /// Returns when the message that the line shows was edited. `None` if it was not, or the line shows none.
+    pub(super) fn edited_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Row(Row { content: RowContent::Stored(event), .. }) => event.kind.message()?.edited_at,
+            _ => None,
+        }
+    }
+
     /// Returns the message that the line shows. `None` if it shows none.
     pub(super) fn message(&self) -> Option<ShownMessage<'_>> {
         let Self::Row(row) = self else { return None };

@@ -32,6 +32,29 @@ pub(super) fn clock(at: impl Fn() -> Timestamp + Send + 'static) -> impl IntoVie
     }
 }
 
+/// The mark of a message that was edited, with the time of that as tooltip and for assistive technology.
+#[component]
+pub fn Edited(
+    /// When it was edited last.
+    at: Timestamp,
+) -> impl IntoView {
+    let live = Live::from_context();
+    let when = move || {
+        let there = local_time(at, live.offset_minutes.get()(at));
+        let zone = if live.transport().is_none() { " UTC" } else { "" };
+        format!("{}, {}{zone}", there.utc_date(), there.utc_clock_with_seconds())
+    };
+    view! {
+        <small class="edited" title=when>
+            <span>"edited"</span>
+            <time class="hidden" datetime=at.to_string()>
+                {reactive_text(move || format!(", {}", when()))}
+            </time>
+        </small>
+    }
+    .into_any()
+}
+
 /// The line at the beginning of a day. It leads to the first message of that day: without a script, of the day in UTC.
 #[component]
 pub fn DayLine(
