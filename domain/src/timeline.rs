@@ -3,6 +3,7 @@
 mod amend;
 mod pending;
 mod rows;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use amend::{amend, drop_expired_quotes, is_amendment, quotes_expired};
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
+use tallies::Tallies;
 
 use crate::{ClientId, Epoch, Event, Expiry, Seq, UserId, frame::Cursor, page::History};
 
@@ -39,6 +41,8 @@ pub struct Timeline {
     /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
     /// before them.
     amendments: Vec<Arc<Event>>,
+    /// The reactions to the loaded messages.
+    tallies: Tallies,
 }
 
 /// The maximum number of amendments kept: far more than can happen while one page of history is under way.
@@ -70,6 +74,7 @@ impl Timeline {
             seen: history.seq,
             unread_unloaded: 0,
             amendments: Vec::new(),
+            tallies: Tallies::default(),
         };
         timeline.reset(history);
         timeline
@@ -79,6 +84,7 @@ impl Timeline {
     /// and are held back until the reader decides to send them.
     pub fn set_reader(&mut self, me: UserId) {
         self.me = me;
+        self.read_reactions_anew();
         self.drop_stored();
         self.hold_back();
     }
@@ -90,7 +96,7 @@ impl Timeline {
 
     /// Returns the cursor to resume from.
     pub fn cursor(&self) -> Cursor {
-        Cursor::new(self.epoch, self.seq)
+        Cursor { reacted: Some(self.tallies.reacted), ..Cursor::new(self.epoch, self.seq) }
     }
 
     /// Whether there are events before those loaded.
@@ -123,6 +129,7 @@ impl Timeline {
             if self.amendments.len() > AMENDMENTS_LIMIT {
                 self.amendments.remove(0);
             }
+            self.drop_tallies();
         }
         if self.later {
             self.unread_unloaded += usize::from(self.is_unread(&event));
@@ -237,6 +244,7 @@ impl Timeline {
         // whatever precedes an expired event has expired as well
         self.earlier &= expired == 0;
         drop_expired_quotes(&mut self.events, expiry);
+        self.drop_tallies();
     }
 
     /// Starts over from a snapshot. Own messages that wait stay, except those in the snapshot.
@@ -252,6 +260,7 @@ impl Timeline {
         self.events = history.events.into_iter().map(Arc::new).collect();
         self.unread_unloaded = 0;
         self.amendments.clear();
+        self.reset_reactions(history.reacted, history.reactions);
         self.drop_stored();
     }
 
