@@ -21,6 +21,7 @@ use self::{
     hidden_messages::HiddenMessagesView,
     line::Line,
     pictures::pictures_view,
+    reactions::reactions_view,
     system_line::SystemLine,
     time::{DayLine, clock},
 };
@@ -143,6 +144,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                 {clock(at)}
             </p>
             {reactive_view(body)}
+            {reactions_view(chat, line)}
             {delivery}
             {actions}
         </li>
