@@ -84,3 +84,101 @@ impl MemberGuard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use domain::{User, UserId, id::ID_BYTES};
+    use futures_util::FutureExt;
+    use tokio::{sync::Notify, time::advance};
+
+    use super::*;
+    use crate::{
+        clock,
+        presence::{GRACE, NodeId, SMALL_ROOM, room::BATCH_INTERVAL},
+    };
+
+    const CHAT: ChatId = ChatId::from_bytes([7; ID_BYTES]);
+
+    /// A room with this number of members, of which one is watched.
+    fn room(members: usize) -> (Arc<Presence>, Arc<Notify>, Vec<MemberGuard>) {
+        let presence = Arc::new(Presence::new(NodeId::ALONE, GRACE, clock::system()));
+        let wake = Arc::<Notify>::default();
+        let join = |number: usize| {
+            let mut bytes = [0; ID_BYTES];
+            bytes[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            let wake = if number == 0 { Arc::clone(&wake) } else { Arc::default() };
+            presence.join(CHAT, User::new(UserId::from_bytes(bytes)), wake)
+        };
+        let guards = (0..members).map(join).collect();
+        (presence, wake, guards)
+    }
+
+    fn was_woken(wake: &Notify) -> bool {
+        wake.notified().now_or_never().is_some()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_small_room_a_reaction_is_told_at_once() {
+        let (presence, wake, guards) = room(2);
+        was_woken(&wake);
+        for seq in 1..=3 {
+            presence.reacted(CHAT, Seq(seq));
+            assert!(was_woken(&wake));
+            assert_eq!(guards[0].reacted(), Seq(seq));
+        }
+        presence.reacted(CHAT, Seq(2));
+        assert!(!was_woken(&wake), "it is known");
+        presence.reacted(ChatId::from_bytes([8; ID_BYTES]), Seq(9));
+        assert!(!was_woken(&wake));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_large_room_ten_thousand_reactions_in_a_second_wake_nobody_more_often_than_the_batches() {
+        let (presence, wake, guards) = room(SMALL_ROOM + 1);
+        advance(BATCH_INTERVAL).await;
+        presence.depart(Instant::now());
+        was_woken(&wake);
+        let mut wakes = 0;
+        for seq in 1..=10_000 {
+            presence.reacted(CHAT, Seq(seq));
+            if seq % 100 == 0 {
+                advance(std::time::Duration::from_millis(10)).await;
+                presence.depart(Instant::now());
+            }
+            wakes += u32::from(was_woken(&wake));
+        }
+        assert!((3..=5).contains(&wakes), "{wakes}");
+        advance(BATCH_INTERVAL).await;
+        presence.depart(Instant::now());
+        assert_eq!(guards[0].reacted(), Seq(10_000));
+        presence.depart(Instant::now() + BATCH_INTERVAL);
+        was_woken(&wake);
+        advance(BATCH_INTERVAL * 4).await;
+        presence.depart(Instant::now());
+        assert!(!was_woken(&wake), "nothing is left to be told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_encoded_is_shared_until_something_changes_or_a_message_goes() {
+        let (presence, _, guards) = room(2);
+        let frame = Bytes::from_static(b"{}");
+        presence.reacted(CHAT, Seq(5));
+        assert_eq!(guards[1].known_reactions(Seq(2)), None);
+        guards[0].keep_reactions((Seq(2), Seq(5)), Seq(5), &frame);
+        assert_eq!(guards[1].known_reactions(Seq(2)), Some((Seq(5), frame.clone())));
+        assert_eq!(guards[1].known_reactions(Seq(3)), None);
+        presence.reacted(CHAT, Seq(6));
+        assert_eq!(guards[1].known_reactions(Seq(2)), None);
+        guards[0].keep_reactions((Seq(2), Seq(5)), Seq(5), &frame);
+        assert_eq!(guards[1].known_reactions(Seq(2)), None, "it came too late");
+        for after in 0..20 {
+            guards[0].keep_reactions((Seq(after), Seq(6)), Seq(6), &frame);
+        }
+        let known = (0..20).filter(|after| guards[1].known_reactions(Seq(*after)).is_some()).count();
+        assert_eq!(known, CACHED_UPDATES);
+        presence.forget_reactions(CHAT);
+        assert_eq!(guards[1].known_reactions(Seq(0)), None);
+    }
+}
