@@ -32,6 +32,7 @@ mod pictures;
 mod polling;
 mod power_cut;
 mod presence;
+mod reacting;
 mod rooms;
 mod security;
 mod slow;
