@@ -40,14 +40,17 @@ impl Timeline {
     }
 
     /// Replaces the reactions to the messages on a page, after its events were applied: a message that has none on it has
-    /// none any more. Does nothing if later changes are known.
+    /// none any more, but for one of the reader's own that is newer. Does nothing if later changes are known.
     pub fn replace_reactions(&mut self, page: &History) {
         if page.reacted < self.tallies.reacted {
             return;
         }
         self.tallies.reacted = page.reacted;
         for Event { seq, .. } in &page.events {
-            if page.reactions.iter().all(|tally| tally.message != *seq) {
+            let is_older = |known: &Arc<MessageTally>| known.changed <= page.reacted;
+            if page.reactions.iter().all(|tally| tally.message != *seq)
+                && self.tally(*seq).is_some_and(is_older)
+            {
                 self.tallies.by_message.remove(seq);
             }
         }
