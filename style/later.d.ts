@@ -35,8 +35,8 @@ export interface Core {
   reply(seq: number): boolean;
   /** Shows a message, wherever in the history it is. Returns false if it cannot. */
   go_to(seq: number): boolean;
-  /** Records that the reader has reacted, or does so no more. */
-  reacted?(seq: number, emoji: string, isOn: boolean): void;
+  /** Records that the reader has reacted, or does so no more, as of the position of the command that said so. */
+  reacted?(seq: number, emoji: string, isOn: boolean, at: number): void;
   /** Takes what goes with the message being written: the JSON of a list of tickets with descriptions, and whether others are being uploaded. */
   attach?(tickets: string, areComing: boolean): void;
   stop(): void;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Alt, Answer, Body, Chat, ChatId, ClientId, Command, Draft, Epoch, Event, Invite, Lifetimes, Lobby,
-    Nickname, PictureId, Problem, Roster, Seq, Timestamp, Title, User, UserId, Visibility,
+    MessageTally, Nickname, PictureId, Problem, Roster, Seq, Timestamp, Title, User, UserId, Visibility,
     draft::DraftText,
     lobby::{LobbyChange, LobbyQuery},
     page::History,
@@ -114,13 +114,14 @@ pub struct Cursor {
     pub epoch: Epoch,
     /// The position in that log.
     pub seq: Seq,
-    /// The position of the newest change of reactions that the client has. `None` if it has none.
+    /// The position of the newest change of reactions that the client has. `None` if the client does not keep them: then
+    /// those that have changed before are not sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reacted: Option<Seq>,
 }
 
 impl Cursor {
-    /// Creates the cursor of a client that has no reactions.
+    /// Creates the cursor of a client that does not keep reactions.
     pub const fn new(epoch: Epoch, seq: Seq) -> Self {
         Self { epoch, seq, reacted: None }
     }
@@ -430,6 +431,9 @@ pub enum ServerFrame {
         events: Vec<Event>,
         /// Whether there are still earlier ones.
         earlier: bool,
+        /// The reactions to these messages.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reactions: Vec<MessageTally>,
     },
     /// Answers a request for later events.
     Later {
@@ -439,6 +443,9 @@ pub enum ServerFrame {
         after: Seq,
         /// The events, oldest first, without a gap from `after` on.
         events: Vec<Event>,
+        /// The reactions to these messages.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        reactions: Vec<MessageTally>,
     },
     /// Answers a request for the events around a place.
     Around(Around),
@@ -459,6 +466,17 @@ pub enum ServerFrame {
         chat: ChatId,
         /// The difference.
         change: RosterChange,
+    },
+    /// The reactions to messages of a watched chat that have changed since they were last sent: of each message once, as
+    /// they are now.
+    Reactions {
+        /// The watched chat.
+        chat: ChatId,
+        /// The position of the newest change, up to which all are known now.
+        reacted: Seq,
+        /// The messages, at most [`TALLIES_LIMIT`](crate::tally::TALLIES_LIMIT), in the order of their changes. It is not
+        /// said which reactions are the reader's own.
+        changes: Vec<MessageTally>,
     },
     /// A command has been carried out and is on disk.
     Done {

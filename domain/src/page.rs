@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Body, Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, Problem, Roster, Seq, Timestamp,
-    User, UserId, lobby::LobbyQuery, place::Answering,
+    Body, Chat, ChatId, Counts, Epoch, Event, Invite, Lifetimes, Lobby, MessageTally, Problem, Roster, Seq,
+    Timestamp, User, UserId, lobby::LobbyQuery, place::Answering,
 };
 
 /// The number of events in a page of a chat's history.
@@ -131,6 +131,12 @@ pub struct History {
     pub events: Vec<Event>,
     /// Whether there are older events.
     pub earlier: bool,
+    /// The reactions to these messages. A message without any has none here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<MessageTally>,
+    /// The position of the newest change of reactions in the chat. [`Seq::ZERO`] if there are none.
+    #[serde(default)]
+    pub reacted: Seq,
 }
 
 /// A submitted form, to be filled in again.

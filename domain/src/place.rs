@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChatId, Event, EventKind, Quote, Seq, Timestamp};
+use crate::{ChatId, Event, EventKind, MessageTally, Quote, Seq, Timestamp};
 
 /// The number of events that are shown up to a place and including it.
 pub const EVENTS_BEFORE: usize = 42;
@@ -43,6 +43,9 @@ pub struct Around {
     pub earlier: bool,
     /// Whether there are later ones.
     pub later: bool,
+    /// The reactions to these messages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<MessageTally>,
 }
 
 /// What is new in a chat for one reader.
@@ -169,6 +172,7 @@ mod tests {
             events: Vec::new(),
             earlier: true,
             later: false,
+            reactions: Vec::new(),
         };
         let json =
             r#"{"chat":"0w3ge1r70w3ge1r7","at":58,"shown":57,"events":[],"earlier":true,"later":false}"#;

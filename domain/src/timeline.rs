@@ -5,6 +5,7 @@ mod mentions;
 mod pending;
 mod place;
 mod rows;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -16,6 +17,7 @@ pub use mentions::MENTIONS_REMEMBERED;
 use mentions::Mentioned;
 pub use pending::{Delivery, PENDING_LIMIT, Pending};
 pub use rows::{HiddenMessages, Row, RowContent, RowKey, author_of, local_time};
+use tallies::Tallies;
 
 use crate::{ClientId, Epoch, Event, Expiry, Seq, UserId, frame::Cursor, page::History};
 
@@ -45,6 +47,8 @@ pub struct Timeline {
     /// Recent removals, edits and restorations of messages, oldest first, to apply to pages of history that were read
     /// before them.
     amendments: Vec<Arc<Event>>,
+    /// The reactions to the loaded messages.
+    tallies: Tallies,
 }
 
 /// The maximum number of amendments kept: far more than can happen while one page of history is under way.
@@ -77,6 +81,7 @@ impl Timeline {
             unread_unloaded: 0,
             mentions: Vec::new(),
             amendments: Vec::new(),
+            tallies: Tallies::default(),
         };
         timeline.reset(history);
         timeline
@@ -87,6 +92,7 @@ impl Timeline {
     pub fn set_reader(&mut self, me: UserId) {
         self.me = me;
         self.mentions.clear();
+        self.read_reactions_anew();
         self.drop_stored();
         self.hold_back();
     }
@@ -98,7 +104,7 @@ impl Timeline {
 
     /// Returns the cursor to resume from.
     pub fn cursor(&self) -> Cursor {
-        Cursor::new(self.epoch, self.seq)
+        Cursor { reacted: Some(self.tallies.reacted), ..Cursor::new(self.epoch, self.seq) }
     }
 
     /// Whether there are events before those loaded.
@@ -132,6 +138,7 @@ impl Timeline {
             if self.amendments.len() > AMENDMENTS_LIMIT {
                 self.amendments.remove(0);
             }
+            self.drop_tallies();
         }
         self.note_mention(&event);
         if self.later {
@@ -249,6 +256,7 @@ impl Timeline {
         // whatever precedes an expired event has expired as well
         self.earlier &= expired == 0;
         drop_expired_quotes(&mut self.events, expiry);
+        self.drop_tallies();
     }
 
     /// Starts over from a snapshot. Own messages that wait stay, except those in the snapshot.
@@ -268,6 +276,7 @@ impl Timeline {
         for event in self.events.clone() {
             self.note_mention(&event);
         }
+        self.reset_reactions(history.reacted, history.reactions);
         self.drop_stored();
     }
 

@@ -14,6 +14,15 @@ async function two(person: Newcomer, text = 'Tea at five?'): Promise<{ ana: Pers
   return { ana, bea, link };
 }
 
+/** Reacts to a message with an emoji from the picker. */
+async function pick(who: Person, text: string, search: string, name: string): Promise<void> {
+  const picker = new EmojiPicker(who.page);
+  await who.chat.row(text).openPicker();
+  await picker.search.fill(search);
+  await picker.emoji(name).click();
+  await expect(picker.dialog).toBeHidden();
+}
+
 test('an emoji from the picker is there for everybody, and others join and leave by a click', async ({ person }) => {
   const { ana, bea } = await two(person);
   const [mine, hers] = [ana.chat.row('Tea at five?'), bea.chat.row('Tea at five?')];
@@ -58,6 +67,131 @@ test('counts grow in place, and nothing under the pointer moves', async ({ perso
   await hers.reaction('👍', 1).click();
   await expect(mine.reaction('👍', 2)).toBeVisible();
   expect(await places()).toEqual(before);
+});
+
+test('a button keeps the focus while others join, and the others keep their places when one goes', async ({ person }) => {
+  const { ana, bea } = await two(person);
+  const [mine, hers] = [ana.chat.row('Tea at five?'), bea.chat.row('Tea at five?')];
+  for (const [search, name] of [['+1', 'thumbs up'], ['tada', 'party popper'], ['heart', 'red heart']] as const) await pick(ana, 'Tea at five?', search, name);
+  await hers.reaction('🎉', 1).focus();
+  await bea.page.keyboard.press('Space');
+  await expect(hers.reaction('🎉', 2)).toBeFocused();
+  await mine.reaction('🎉', 2).click();
+  await expect(hers.reaction('🎉', 1)).toBeFocused();
+  await expect(hers.reaction('🎉', 1)).toHaveAttribute('aria-pressed', 'true');
+  await mine.reaction('👍', 1).click();
+  await expect(hers.reactions).toHaveCount(2);
+  await expect(hers.reaction('🎉', 1)).toBeFocused();
+  // whoever comes back is the last one
+  await pick(ana, 'Tea at five?', '+1', 'thumbs up');
+  await expect.poll(() => hers.reactions.evaluateAll((all) => all.map((each) => each.getAttribute('aria-label')))).toEqual(['🎉 1', '❤️ 1', '👍 1']);
+  await bea.page.keyboard.press('Space');
+  await expect(hers.reactions).toHaveCount(2);
+});
+
+test('what is read stays in its place when a message above it gets its first reaction', async ({ person }) => {
+  const { ana, bea } = await two(person);
+  await ana.chat.sayAll(Array.from({ length: 60 }, (_, number) => `line ${number}`));
+  await expect(bea.chat.message('line 59')).toBeVisible();
+  await bea.chat.message('line 30').scrollIntoViewIfNeeded();
+  await bea.chat.log.evaluate((log) => log.scrollBy({ top: -10, behavior: 'instant' }));
+  await expect(bea.chat.message('line 30')).toBeInViewport();
+  const place = async () => (await bea.chat.message('line 31').boundingBox())?.y;
+  const before = await place();
+  await pick(ana, 'line 29', 'tada', 'party popper');
+  await expect(bea.chat.row('line 29').reaction('🎉', 1)).toBeVisible();
+  await expect.poll(place).toBe(before);
+  // at the end of the log they are seen without scrolling
+  await ana.chat.composer.focus();
+  await pick(ana, 'line 59', 'tada', 'party popper');
+  await expect(ana.chat.row('line 59').reaction('🎉', 1)).toBeInViewport({ ratio: 1 });
+});
+
+test('it says who has reacted: hidden users are counted and not named', async ({ person }) => {
+  const { ana, bea, link } = await two(person);
+  await bea.chat.editNickname.click();
+  await bea.chat.nickname.fill('Bea');
+  await bea.chat.save.click();
+  await expect(ana.chat.member('Bea')).toBeVisible();
+  await pick(bea, 'Tea at five?', 'tada', 'party popper');
+  const [mine, hers] = [ana.chat.row('Tea at five?'), bea.chat.row('Tea at five?')];
+  await expect(hers.reaction('🎉', 1)).toHaveAttribute('title', 'You');
+  await expect(mine.reaction('🎉', 1)).toHaveAttribute('title', 'Bea');
+  await mine.reaction('🎉', 1).click();
+  await expect(mine.reaction('🎉', 2)).toHaveAttribute('title', 'You and Bea');
+  await expect(hers.reaction('🎉', 2)).toHaveAttribute('title', 'You and Ana');
+  const cy = await person();
+  await cy.open(link);
+  const theirs = cy.chat.row('Tea at five?').reaction('🎉', 2);
+  await expect(theirs).toHaveAttribute('title', 'Ana and Bea');
+  await cy.chat.aboutMember('Bea');
+  await cy.chat.act('Hide Bea').click();
+  await expect(theirs).toHaveAttribute('title', 'Ana and one other');
+});
+
+test('two tabs show the same, and a message that goes takes its reactions along', async ({ person }) => {
+  const { ana, bea, link } = await two(person);
+  const tab = await bea.newTab(link);
+  const [one, other] = [bea.chat.row('Tea at five?'), tab.chat.row('Tea at five?')];
+  await pick(tab, 'Tea at five?', 'tada', 'party popper');
+  await expect(one.reaction('🎉', 1)).toHaveAttribute('aria-pressed', 'true');
+  await one.reaction('🎉', 1).click();
+  await expect(other.reactions).toHaveCount(0);
+  await pick(tab, 'Tea at five?', 'tada', 'party popper');
+  await expect(one.reaction('🎉', 1)).toBeVisible();
+  await ana.chat.row('Tea at five?').openMore();
+  await ana.chat.row('Tea at five?').item('Remove message').click();
+  for (const page of [bea, tab]) {
+    await expect(page.chat.log.getByText('Message removed', { exact: true })).toBeVisible();
+    await expect(page.chat.log.getByRole('button', { name: /^🎉 / })).toHaveCount(0);
+  }
+});
+
+test.describe('after an interruption', () => {
+  test.use({ expected: { words: [/ERR_INTERNET_DISCONNECTED/, /WebSocket/] } });
+
+  test('reactions are as they are by then', async ({ person }) => {
+    const { ana, bea } = await two(person);
+    await pick(ana, 'Tea at five?', 'tada', 'party popper');
+    const hers = bea.chat.row('Tea at five?');
+    await expect(hers.reaction('🎉', 1)).toBeVisible();
+    await bea.goOffline(true);
+    await ana.chat.row('Tea at five?').reaction('🎉', 1).click();
+    await pick(ana, 'Tea at five?', 'heart', 'red heart');
+    await ana.chat.say('Or at six?');
+    await pick(ana, 'Or at six?', '+1', 'thumbs up');
+    await bea.goOffline(false);
+    await expect(bea.chat.row('Or at six?').reaction('👍', 1)).toBeVisible();
+    await expect(hers.reaction('❤️', 1)).toBeVisible();
+    await expect(hers.reactions).toHaveCount(1);
+  });
+});
+
+test.describe('without WebSockets', () => {
+  test.use({ expected: { words: [/WebSocket connection to .* failed/, /Failed to load resource/] } });
+
+  test('a page that polls shows reactions, and reacts', async ({ person }) => {
+    const { ana, link } = await two(person);
+    const cy = await person();
+    await cy.page.addInitScript(() => {
+      const { WebSocket } = window;
+      window.WebSocket = class extends WebSocket {
+        constructor() {
+          super(`ws://${location.host}/no-such-address`);
+        }
+      } as typeof WebSocket;
+    });
+    await cy.page.goto(link);
+    await expect(cy.chat.connection).toHaveText('Connected, but not live');
+    await pick(ana, 'Tea at five?', 'tada', 'party popper');
+    const theirs = cy.chat.row('Tea at five?');
+    await expect(theirs.reaction('🎉', 1)).toHaveAttribute('aria-pressed', 'false', { timeout: 10_000 });
+    await theirs.reaction('🎉', 1).click();
+    await expect(theirs.reaction('🎉', 2)).toHaveAttribute('aria-pressed', 'true');
+    await expect(ana.chat.row('Tea at five?').reaction('🎉', 2)).toBeVisible();
+    await ana.chat.row('Tea at five?').reaction('🎉', 2).click();
+    await expect(theirs.reaction('🎉', 1)).toHaveAttribute('aria-pressed', 'true', { timeout: 10_000 });
+  });
 });
 
 test('the picker finds by words, remembers what was used and the skin tone, and closes by Escape', async ({ person }) => {

@@ -46,6 +46,7 @@ impl ChangeDispatcher {
             removed.iter().for_each(|user| self.presence.remove(*id, *user));
             self.presence.started(*id, *owner);
             self.presence.lock_names(*id, *is_locked, *seq);
+            self.presence.reacted(*id, view.reacted(*id)?);
         }
         self.presence.close_ended(&chats.iter().map(|kept| kept.value.id).collect());
         self.lobby.reset(chats);
@@ -104,6 +105,9 @@ impl ChangeDispatcher {
                     }
                     _ => {}
                 }
+                if event.clears().is_some() || matches!(event.kind, EventKind::MessageRemoved { .. }) {
+                    self.presence.forget_reactions(event.chat);
+                }
                 if let Some(invitee) = event.invitee() {
                     self.presence.wake_user(invitee);
                 }
@@ -118,11 +122,12 @@ impl ChangeDispatcher {
             Change::Hidden { from: user, .. } | Change::InvitesSet { user, .. } => {
                 self.presence.wake_user(*user);
             }
-            Change::Reacted(_)
-            | Change::UserTouched(..)
+            Change::Reacted(reaction) => self.presence.reacted(reaction.chat, reaction.seq),
+            // What was sent of these messages must not stay in memory.
+            Change::Expired { chat, .. } => self.presence.forget_reactions(*chat),
+            Change::UserTouched(..)
             | Change::ChatTouched(..)
             | Change::UserExpired(_)
-            | Change::Expired { .. }
             | Change::ClockSet(_) => {}
         }
         self.lobby.apply(change);

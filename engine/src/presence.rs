@@ -5,6 +5,7 @@
 mod event;
 mod guards;
 mod last_active;
+mod reactions;
 mod report;
 mod room;
 #[cfg(test)]

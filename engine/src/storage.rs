@@ -13,6 +13,7 @@ mod replica;
 mod scan;
 mod snapshot;
 mod tables;
+mod tallies;
 mod transaction;
 mod write_ahead_log;
 
@@ -47,6 +48,7 @@ pub use error::StoreError;
 pub use replica::{Advance, MARK_PLACES, Predecessor, Producer, ReplicaState};
 pub use snapshot::{ExpiredBatch, Snapshot};
 pub use tables::LogState;
+pub use tallies::ChangedTallies;
 pub use transaction::Transaction;
 
 /// The size of redb's cache in bytes; its default is 1 GiB. The newest pages of the busy chats fit into this.

@@ -36,6 +36,7 @@ use engine::{
     progress::Progress,
     storage::Store,
 };
+use futures_util::FutureExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::{
     sync::{Notify, watch},
@@ -902,4 +903,45 @@ async fn a_whole_of_ten_thousand_pages_goes_over_in_parts_and_is_applied_in_a_mo
     // A hundred times what it takes on a machine of today, without optimization.
     assert!(took < Duration::from_secs(20), "{took:?}");
     drop(guards);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reactions_wake_the_members_on_all_nodes_and_in_a_large_room_no_more_often_than_joins_do() {
+    let mut world = World::new(2, Faults::NONE, 1).await;
+    let join = |(node, number): (usize, u32)| {
+        let mut bytes = [0; ID_BYTES];
+        bytes[..4].copy_from_slice(&(number + 0x0100_0000).to_be_bytes());
+        let (user, wake) = (User::new(UserId::from_bytes(bytes)), Arc::<Notify>::default());
+        (world.nodes[node].presence.join(chat_id(0), user, Arc::clone(&wake)), wake)
+    };
+    let members: Vec<_> = (0..40).map(|number| join((number as usize % 2, number))).collect();
+    world.post(0, 0);
+    world.run(Duration::from_secs(5)).await;
+    let message = Seq(world.log.len() as u64);
+    let was_woken = |(_, wake): &(MemberGuard, Arc<Notify>)| wake.notified().now_or_never().is_some();
+    members.iter().for_each(|member| {
+        was_woken(member);
+    });
+    let mut wakes = [0, 0];
+    for number in 0..1_000_u32 {
+        world.write(Change::Reacted(Reaction {
+            chat: chat_id(0),
+            message,
+            emoji: Emoji::try_from("\u{1f44d}".to_owned()).unwrap(),
+            by: User::new(user_id(5)),
+            is_on: number % 2 == 0,
+            seq: Seq(world.log.len() as u64 + 1),
+        }));
+        if number % 25 == 24 {
+            world.step().await;
+            for (node, woken) in wakes.iter_mut().enumerate() {
+                *woken += u32::from(was_woken(&members[node]));
+            }
+        }
+    }
+    assert!(wakes.iter().all(|woken| (3..=6).contains(woken)), "in a second: {wakes:?}");
+    world.run(Duration::from_secs(1)).await;
+    let newest = Seq(world.log.len() as u64);
+    assert!(members.iter().all(|(guard, _)| guard.reacted() == newest));
+    assert!(members.iter().all(was_woken), "all are told of the last one");
 }

@@ -6,7 +6,7 @@
 
 use app::live::{AttachedPictures, LiveChat};
 use domain::{
-    Picture, Problem, Seq, User, UserId,
+    Emoji, Picture, Problem, Seq, User, UserId,
     frame::{ClientCommand, PictureAlt},
     page::About,
     timeline::RowContent,
@@ -118,6 +118,15 @@ pub fn people() -> Array {
 pub fn mention(id: &str, name: &str) {
     if let (Some(chat), Ok(id)) = (chat(), id.parse::<UserId>()) {
         chat.mention(id, name);
+    }
+}
+
+/// Records that the reader reacts to the message at a position with an emoji, or does so no more, as of the position `at` of
+/// the command that said so. Ignores what is no emoji, and a message that is not loaded.
+#[wasm_bindgen]
+pub fn reacted(seq: f64, emoji: String, is_on: bool, at: f64) {
+    if let (Some(chat), Ok(emoji)) = (chat(), Emoji::try_from(emoji)) {
+        chat.set_reaction(seq_of(seq), emoji, is_on, seq_of(at));
     }
 }
 

@@ -5,7 +5,8 @@ mod place;
 use std::sync::Arc;
 
 use domain::{
-    Body, Chat, ChatId, ClientId, Event, EventKind, Problem, Roster, Seq, Timeline, User, UserId,
+    Body, Chat, ChatId, ClientId, Emoji, Event, EventKind, MessageTally, Problem, Roster, Seq, Timeline,
+    User, UserId,
     frame::{Cursor, ServerFrame},
     page::{About, ChatPage},
     picture::PictureTicket,
@@ -183,22 +184,28 @@ impl LiveChat {
                 let is_behind = sent.is_some_and(|sent| sent.seq > self.cursor().seq);
                 if is_behind { FrameAction::Resubscribe } else { FrameAction::Continue }
             }
-            ServerFrame::Earlier { before, events, earlier, .. } => {
+            ServerFrame::Earlier { before, events, earlier, reactions, .. } => {
                 if self.take_page_request(Requested::Page(before)) {
-                    self.replace_timeline(events, earlier);
+                    self.replace_timeline(events, earlier, reactions);
                 } else {
-                    self.update_timeline(|timeline| timeline.prepend(before, events, earlier));
+                    self.update_timeline(|timeline| {
+                        timeline.prepend(before, events, earlier);
+                        timeline.add_reactions(reactions);
+                    });
                 }
                 self.end_loading();
                 FrameAction::Continue
             }
-            ServerFrame::Later { after, events, .. } => {
+            ServerFrame::Later { after, events, reactions, .. } => {
                 if self.take_page_request(Requested::Page(after)) {
                     // There are earlier events, unless they have expired since. In that case a request for them returns
                     // none.
-                    self.replace_timeline(events, true);
+                    self.replace_timeline(events, true, reactions);
                 } else {
-                    self.update_timeline(|timeline| timeline.append(after, events));
+                    self.update_timeline(|timeline| {
+                        timeline.append(after, events);
+                        timeline.add_reactions(reactions);
+                    });
                 }
                 self.end_loading();
                 FrameAction::Continue
@@ -209,6 +216,10 @@ impl LiveChat {
             }
             ServerFrame::News(news) => {
                 self.receive_news(&news);
+                FrameAction::Continue
+            }
+            ServerFrame::Reactions { reacted, changes, .. } => {
+                self.timeline.maybe_update(|timeline| timeline.apply_reactions(reacted, changes));
                 FrameAction::Continue
             }
             ServerFrame::Roster { roster, .. } => {
@@ -263,8 +274,11 @@ impl LiveChat {
         is_requested
     }
 
-    fn replace_timeline(self, events: Vec<Event>, earlier: bool) {
-        self.timeline.update(|timeline| timeline.replace_with_page(events, earlier));
+    fn replace_timeline(self, events: Vec<Event>, earlier: bool, reactions: Vec<MessageTally>) {
+        self.timeline.update(|timeline| {
+            timeline.replace_with_page(events, earlier);
+            timeline.add_reactions(reactions);
+        });
         self.replacement_count.update(|count| *count += 1);
     }
 
@@ -307,8 +321,17 @@ impl LiveChat {
             let follows = |event: Event| timeline.apply(event) != Applied::Gap;
             if !is_same_log || !history.events.iter().cloned().all(follows) {
                 timeline.reset(history);
+            } else {
+                timeline.replace_reactions(&history);
             }
         });
+    }
+
+    /// Records that the reader reacts to a message with an emoji or does so no more, as of a position of the log: others see
+    /// it with the next change that is sent.
+    pub fn set_reaction(self, message: Seq, emoji: Emoji, is_on: bool, at: Seq) {
+        let me = self.live.me.get_untracked();
+        self.timeline.maybe_update(|timeline| timeline.set_reaction(&me, message, emoji, is_on, at));
     }
 
     /// Clears the typing state of all members.

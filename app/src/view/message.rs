@@ -22,6 +22,7 @@ use self::{
     hidden_messages::HiddenMessagesView,
     line::Line,
     pictures::pictures_view,
+    reactions::reactions_view,
     reply::{Shown, reply_line},
     system_line::SystemLine,
     time::{DayLine, Edited, clock},
@@ -163,6 +164,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
                 {clock(at)}
             </p>
             {reactive_view(body)}
+            {reactions_view(chat, line)}
             {delivery}
             {actions}
         </li>

@@ -1,6 +1,8 @@
 //! Parts of a page in which nothing changes by itself or acts, as data: one type for all of them, where each kind of
 //! element as a view of Leptos would be generic code of its own.
 
+mod keyed;
+
 use leptos::{
     tachys::{
         html::attribute::{Attribute, any_attribute::AnyAttribute},
@@ -151,8 +153,7 @@ impl Render for StaticView {
         }
         if new.name == state.shown.name && new.attributes == state.shown.attributes {
             // The element stays, and with it what others know of it.
-            state.element.set_text_content(None);
-            new.fill(&state.element);
+            new.fill_again(&state.shown, &state.element);
         } else {
             let mut element = new.create();
             state.element.insert_before_this(&mut element);

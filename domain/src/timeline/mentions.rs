@@ -97,7 +97,14 @@ mod tests {
 
     fn history(events: Vec<Event>) -> History {
         let seq = events.last().map_or(Seq::ZERO, |event| event.seq);
-        History { epoch: Epoch::from_bytes([1; ID_BYTES]), seq, events, earlier: true }
+        History {
+            epoch: Epoch::from_bytes([1; ID_BYTES]),
+            seq,
+            events,
+            earlier: true,
+            reactions: Vec::new(),
+            reacted: Seq::ZERO,
+        }
     }
 
     /// A timeline with these events after the first page, which is empty.

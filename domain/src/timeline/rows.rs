@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use super::{Pending, Timeline};
-use crate::{ClientId, Event, EventKind, MessageRef, Nickname, Seq, Timestamp, User, UserId};
+use crate::{ClientId, Event, EventKind, MessageRef, MessageTally, Nickname, Seq, Timestamp, User, UserId};
 
 /// The longest time between two messages of one author in the same group, in milliseconds.
 const GROUP_MILLIS: u64 = 5 * 60 * 1000;
@@ -20,6 +20,8 @@ pub struct Row {
     pub starts_day: bool,
     /// Whether it shows the author's name, instead of belonging to the group of the row above.
     pub starts_group: bool,
+    /// The reactions to the message that it shows. `None` if there are none.
+    pub tally: Option<Arc<MessageTally>>,
 }
 
 /// The content of a row.
@@ -107,7 +109,13 @@ impl Timeline {
                     above.person = next.person.clone();
                     above.count += 1;
                 }
-                _ => rows.push(Row { content, starts_day, starts_group }),
+                _ => {
+                    let tally = match &content {
+                        RowContent::Stored(event) => self.tally(event.seq).cloned(),
+                        RowContent::Pending(_) | RowContent::Hidden(_) => None,
+                    };
+                    rows.push(Row { content, starts_day, starts_group, tally });
+                }
             }
         }
         rows

@@ -45,7 +45,7 @@ fn log(count: u64) -> Vec<Event> {
 
 fn history(events: Vec<Event>, earlier: bool) -> History {
     let seq = events.last().map_or(Seq::ZERO, |event| event.seq);
-    History { epoch: EPOCH, seq, events, earlier }
+    History { epoch: EPOCH, seq, events, earlier, reactions: Vec::new(), reacted: Seq::ZERO }
 }
 
 fn empty() -> Timeline {

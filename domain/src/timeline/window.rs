@@ -41,6 +41,7 @@ impl Timeline {
         self.later |= !after.is_empty();
         self.earlier |= !before.is_empty();
         self.unread_unloaded += before.iter().chain(&after).filter(|event| self.is_unread(event)).count();
+        self.drop_tallies();
     }
 
     /// Returns how many of the events at these places make up the first `KEPT_ROWS` rows.
@@ -84,6 +85,7 @@ impl Timeline {
         self.events = self.page(events);
         self.earlier = earlier;
         self.later = self.newest().is_some_and(|newest| newest < self.seq);
+        self.drop_tallies();
         self.drop_stored();
     }
 

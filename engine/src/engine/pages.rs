@@ -1,7 +1,7 @@
 //! The data that pages show: the home page, a chat for a reader, and the pages of its history.
 
 use domain::{
-    Chat, ChatId, Epoch, Event, MessageRef, Problem, Roster, Seq, User, UserId,
+    Chat, ChatId, Epoch, Event, MessageRef, MessageTally, Problem, Roster, Seq, User, UserId,
     lobby::LobbyQuery,
     page::{About, ChatPage, History, HomePage, PAGE_EVENTS, Visit},
     place::Place,
@@ -20,6 +20,10 @@ pub struct ChatView {
     pub chat: Chat,
     /// The members. The reader is counted, but only named if they are a member already.
     pub roster: Roster,
+    /// The position of the newest change of reactions in the chat.
+    pub reacted: Seq,
+    /// Whether the reader has reacted to any message of the chat.
+    pub has_reacted: bool,
 }
 
 /// What a reader wants to see details of.
@@ -67,7 +71,12 @@ impl Engine {
         let visit = self.visit(&view, reader, Some(id)).map_err(|error| not_readable(&error))?;
         let mut roster: Roster = self.presence.roster(id);
         roster.count += usize::from(!self.presence.is_in(id, reader));
-        Ok(ChatView { view, visit, chat, roster })
+        let reactions = || {
+            let reacted = view.reacted(id)?;
+            Ok((reacted, reacted > Seq::ZERO && view.has_reacted_in(id, reader)?))
+        };
+        let (reacted, has_reacted) = reactions().map_err(|error: StoreError| not_readable(&error))?;
+        Ok(ChatView { view, visit, chat, roster, reacted, has_reacted })
     }
 
     /// Completes a chat to a page: adds a part of its history, and the details of a subject or what is to be answered, if
@@ -81,24 +90,25 @@ impl Engine {
         part: HistoryPart,
         subject: Option<Focus>,
     ) -> Result<ChatPage, Problem> {
-        let ChatView { view, visit, chat, roster } = chat_view;
+        let ChatView { view, visit, chat, roster, .. } = chat_view;
+        let reader = visit.me.id;
         let read = || {
             let shown = match part {
-                HistoryPart::Newest => newest(&view, &chat, self.epoch())?,
+                HistoryPart::Newest => newest(&view, &chat, self.epoch(), reader)?,
                 HistoryPart::Before(before) => {
-                    let history = page(&view, &chat, Some(before), self.epoch())?;
+                    let history = page(&view, &chat, Some(before), self.epoch(), reader)?;
                     match history.events.is_empty() {
                         // There are no events before that one, so the newest are shown instead.
-                        true => newest(&view, &chat, self.epoch())?,
+                        true => newest(&view, &chat, self.epoch(), reader)?,
                         false => {
                             PartShown { later: history.seq < chat.seq, history, place: None, notice: None }
                         }
                     }
                 }
                 HistoryPart::Around(place) => {
-                    let around = places::around(&view, &chat, place)?;
+                    let around = places::around(&view, &chat, place, reader)?;
                     let (place, notice) = (around.shown, places::notice(place, &around.events));
-                    let (history, later) = places::history_around(&chat, self.epoch(), around);
+                    let (history, later) = places::history_around(&view, &chat, self.epoch(), around)?;
                     PartShown { history, later, place, notice }
                 }
             };
@@ -155,12 +165,12 @@ impl Engine {
         })
     }
 
-    /// Returns the newest page of a chat's history.
+    /// Returns the newest page of a chat's history, for a reader.
     ///
     /// # Errors
     /// [`Problem::NotReadable`] if the database cannot be read.
-    pub fn history(&self, view: &Snapshot, chat: &Chat) -> Result<History, Problem> {
-        page(view, chat, None, self.epoch()).map_err(|error| not_readable(&error))
+    pub fn history(&self, view: &Snapshot, chat: &Chat, reader: UserId) -> Result<History, Problem> {
+        page(view, chat, None, self.epoch(), reader).map_err(|error| not_readable(&error))
     }
 
     /// Returns the page of a chat's history before an event, if the chat admits the reader.
@@ -171,18 +181,29 @@ impl Engine {
     pub fn earlier(&self, chat: ChatId, reader: UserId, before: Seq) -> Result<History, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
-        page(&view, &chat, Some(before), self.epoch()).map_err(|error| not_readable(&error))
+        page(&view, &chat, Some(before), self.epoch(), reader).map_err(|error| not_readable(&error))
     }
 
-    /// Returns the page of a chat's history after an event, if the chat admits the reader.
+    /// Returns the page of a chat's history after an event, with the reactions to its messages, if the chat admits the
+    /// reader.
     ///
     /// # Errors
     /// [`Problem::UnknownChat`] if the chat does not exist, those of [`Chat::check_access`] if it does not admit the
     /// user, or [`Problem::NotReadable`] if the database cannot be read.
-    pub fn later(&self, chat: ChatId, reader: UserId, after: Seq) -> Result<Vec<Event>, Problem> {
+    pub fn later(
+        &self,
+        chat: ChatId,
+        reader: UserId,
+        after: Seq,
+    ) -> Result<(Vec<Event>, Vec<MessageTally>), Problem> {
         let view = self.read()?;
         self.enter(&view, chat, reader)?;
-        view.events_after(chat, after, PAGE_EVENTS).map_err(|error| not_readable(&error))
+        let read = || {
+            let events = view.events_after(chat, after, PAGE_EVENTS)?;
+            let reactions = reactions_to(&view, chat, &events, reader)?;
+            Ok((events, reactions))
+        };
+        read().map_err(|error: StoreError| not_readable(&error))
     }
 }
 
@@ -197,12 +218,31 @@ struct PartShown {
     notice: Option<Problem>,
 }
 
-fn newest(view: &Snapshot, chat: &Chat, epoch: Epoch) -> Result<PartShown, StoreError> {
-    let history = page(view, chat, None, epoch)?;
+fn newest(view: &Snapshot, chat: &Chat, epoch: Epoch, reader: UserId) -> Result<PartShown, StoreError> {
+    let history = page(view, chat, None, epoch, reader)?;
     Ok(PartShown { history, later: false, place: None, notice: None })
 }
 
-fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Result<History, StoreError> {
+/// Returns the reactions to the messages of a page, for a reader.
+pub(super) fn reactions_to(
+    view: &Snapshot,
+    chat: ChatId,
+    page: &[Event],
+    reader: UserId,
+) -> Result<Vec<MessageTally>, StoreError> {
+    match (page.first(), page.last()) {
+        (Some(first), Some(last)) => view.tallies_of(chat, first.seq..=last.seq, reader),
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn page(
+    view: &Snapshot,
+    chat: &Chat,
+    before: Option<Seq>,
+    epoch: Epoch,
+    reader: UserId,
+) -> Result<History, StoreError> {
     let (events, earlier) = match before {
         Some(before) => view.events_before(chat.id, before, PAGE_EVENTS)?,
         None => view.newest_events(chat.id, PAGE_EVENTS)?,
@@ -212,5 +252,6 @@ fn page(view: &Snapshot, chat: &Chat, before: Option<Seq>, epoch: Epoch) -> Resu
         // If there is nothing before, or everything has expired, the client continues with what comes next.
         _ => chat.seq,
     };
-    Ok(History { epoch, seq, events, earlier })
+    let (reactions, reacted) = (reactions_to(view, chat.id, &events, reader)?, view.reacted(chat.id)?);
+    Ok(History { epoch, seq, events, earlier, reactions, reacted })
 }

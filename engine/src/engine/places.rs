@@ -11,7 +11,7 @@ use domain::{
     },
 };
 
-use super::{Engine, not_readable};
+use super::{Engine, not_readable, pages::reactions_to};
 use crate::storage::{Snapshot, StoreError};
 
 impl Engine {
@@ -23,7 +23,7 @@ impl Engine {
     pub fn around(&self, chat: ChatId, reader: UserId, place: Place) -> Result<Around, Problem> {
         let view = self.read()?;
         let chat = self.enter(&view, chat, reader)?;
-        around(&view, &chat, place).map_err(|error| not_readable(&error))
+        around(&view, &chat, place, reader).map_err(|error| not_readable(&error))
     }
 
     /// Returns what is new in a chat since the last event that a reader has seen, if the chat admits them.
@@ -39,7 +39,12 @@ impl Engine {
 }
 
 /// Returns the part of a chat's history around a place: most of it before, since a page without a script opens at its end.
-pub(super) fn around(view: &Snapshot, chat: &Chat, place: Place) -> Result<Around, StoreError> {
+pub(super) fn around(
+    view: &Snapshot,
+    chat: &Chat,
+    place: Place,
+    reader: UserId,
+) -> Result<Around, StoreError> {
     let at = match place {
         Place::At(seq) => seq,
         // Everything is older: the newest events are shown.
@@ -61,14 +66,22 @@ pub(super) fn around(view: &Snapshot, chat: &Chat, place: Place) -> Result<Aroun
             first.map(|event| event.seq).or_else(|| nearest(&events, at))
         }
     };
-    Ok(Around { chat: chat.id, at: place.at(), since: place.since(), shown, events, earlier, later })
+    let reactions = reactions_to(view, chat.id, &events, reader)?;
+    let (at, since) = (place.at(), place.since());
+    Ok(Around { chat: chat.id, at, since, shown, events, earlier, later, reactions })
 }
 
 /// Returns what is around a place as the history of a page, and whether there is more after it. The cursor to resume from
 /// is that of the chat, so that a client gets what comes after the newest event, and what is between by pages.
-pub(super) fn history_around(chat: &Chat, epoch: Epoch, around: Around) -> (History, bool) {
-    let Around { events, earlier, later, .. } = around;
-    (History { epoch, seq: chat.seq, events, earlier }, later)
+pub(super) fn history_around(
+    view: &Snapshot,
+    chat: &Chat,
+    epoch: Epoch,
+    around: Around,
+) -> Result<(History, bool), StoreError> {
+    let Around { events, earlier, later, reactions, .. } = around;
+    let reacted = view.reacted(chat.id)?;
+    Ok((History { epoch, seq: chat.seq, events, earlier, reactions, reacted }, later))
 }
 
 /// Returns why a page does not show what its address leads to. `None` if it does.

@@ -13,7 +13,7 @@ use domain::{
 };
 use tokio::{sync::Notify, time::Instant};
 
-use super::HolderId;
+use super::{HolderId, reactions::RoomReactions};
 
 /// The number of changes that a room remembers. A connection that is further behind is sent the whole roster.
 pub(super) const REMEMBERED_CHANGES: usize = 256;
@@ -53,7 +53,10 @@ pub(super) struct Room {
     named_from: u64,
     changes: VecDeque<(u64, UserId)>,
     watchers: HashMap<HolderId, Arc<Notify>>,
-    last_wake: Option<(u64, Instant)>,
+    /// The newest change of reactions in the chat since the room exists, and the encoded updates to it.
+    reactions: RoomReactions,
+    /// The version and the newest change of reactions that the connections were notified of last, and when.
+    last_wake: Option<((u64, Seq), Instant)>,
     wakes_later: bool,
     /// The encoded updates to version `cached_version`, by the version that was known before.
     cached: Vec<(Option<u64>, Bytes)>,
@@ -278,19 +281,20 @@ impl Room {
         self.typing_until(user) == Some(at) && self.type_until(user, None)
     }
 
-    /// Notifies all connections of changes. In a large room this may be too soon after the last batch; the time is then
+    /// Notifies all connections of changes of members and reactions. In a large room this may be too soon after the last batch; the time is then
     /// returned at which [`Room::wake_late`] has to be called, unless it was returned before.
     #[must_use]
     pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
+        let state = (self.version, self.reactions.reacted());
         match self.last_wake {
-            Some((version, _)) if version == self.version => None,
+            Some((told, _)) if told == state => None,
             Some((_, last)) if self.is_large() && now < last + self.interval() => {
                 let is_first = !self.wakes_later;
                 self.wakes_later = true;
                 is_first.then_some(last + self.interval())
             }
             _ => {
-                self.last_wake = Some((self.version, now));
+                self.last_wake = Some((state, now));
                 self.watchers.values().for_each(|wake| wake.notify_one());
                 None
             }
@@ -302,6 +306,11 @@ impl Room {
     pub(super) fn wake_late(&mut self, now: Instant) -> Option<Instant> {
         self.wakes_later = false;
         self.wake(now)
+    }
+
+    /// Returns the newest change of reactions in the chat, and the encoded updates to it.
+    pub(super) fn reactions(&mut self) -> &mut RoomReactions {
+        &mut self.reactions
     }
 
     fn is_large(&self) -> bool {
@@ -345,7 +354,7 @@ impl Room {
         if let Some((version, at, bytes)) = self.whole.as_ref().filter(|_| is_new)
             && self.members.len() > ROSTER_LIMIT
             && now < *at + self.interval()
-            && self.last_wake.is_some_and(|(last_wake, _)| last_wake <= *version)
+            && self.last_wake.is_some_and(|((last_wake, _), _)| last_wake <= *version)
         {
             return Some((*version, bytes.clone()));
         }

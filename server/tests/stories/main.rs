@@ -34,6 +34,7 @@ mod places;
 mod polling;
 mod power_cut;
 mod presence;
+mod reacting;
 mod rooms;
 mod security;
 mod slow;

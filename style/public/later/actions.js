@@ -154,8 +154,9 @@ const toggle = async (/** @type {Page} */ page, /** @type {HTMLButtonElement} */
   const message = seqOf(button);
   const isOn = button.getAttribute('aria-pressed') !== 'true';
   await attempt(page, async () => {
-    await page.ask({ react: { chat: page.chat, message, emoji: button.value, is_on: isOn } });
-    page.core.reacted?.(message, button.value, isOn);
+    const { value: emoji } = button;
+    const at = await page.ask({ react: { chat: page.chat, message, emoji, is_on: isOn } });
+    page.core.reacted?.(message, emoji, isOn, at);
   });
 };
 

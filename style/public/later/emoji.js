@@ -381,8 +381,8 @@ export const open = async (/** @type {Page} */ page, /** @type {HTMLElement} */ 
   picker.choose = async (emoji) => {
     element.focus({ preventScroll: true });
     try {
-      await page.ask({ react: { chat: page.chat, message, emoji, is_on: true } });
-      page.core.reacted?.(message, emoji, true);
+      const at = await page.ask({ react: { chat: page.chat, message, emoji, is_on: true } });
+      page.core.reacted?.(message, emoji, true, at);
     } catch (error) {
       page.tell(/** @type {Error} */ (error).message);
     }

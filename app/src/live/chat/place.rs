@@ -77,8 +77,11 @@ impl LiveChat {
     pub(super) fn receive_around(self, around: Around) {
         let Some(place) = around.place() else { return };
         if self.take_page_request(Requested::Around(place)) {
-            let Around { shown, events, earlier, .. } = around;
-            self.timeline.update(|timeline| timeline.replace_with_page(events, earlier));
+            let Around { shown, events, earlier, reactions, .. } = around;
+            self.timeline.update(|timeline| {
+                timeline.replace_with_page(events, earlier);
+                timeline.add_reactions(reactions);
+            });
             match (place, shown) {
                 (Place::At(seq), _) => self.lead_to_message(seq),
                 (Place::Since(_), Some(seq)) => self.led_to.set(Some(LedTo { seq, takes_focus: false })),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::{
-    ClientId, MessageContent, MessageRef, Nickname, Picture, Quote, Seq, Timestamp, UserId,
+    ClientId, MessageContent, MessageRef, MessageTally, Nickname, Picture, Quote, Seq, Timestamp, UserId,
     timeline::{Delivery, Pending, Row, RowContent, RowKey, Timeline, local_time},
 };
 
@@ -91,6 +91,12 @@ impl Line {
         event.kind.message().is_some_and(|message| message.meant().contains(&user))
     }
 
+    /// Returns the message that the line shows, by its position, and the reactions to it. `None` if there are none.
+    pub(super) fn tally(&self) -> Option<(Seq, &MessageTally)> {
+        let Self::Row(Row { content: RowContent::Stored(event), tally, .. }) = self else { return None };
+        tally.as_deref().map(|tally| (event.seq, tally))
+    }
+
     /// Whether the line shows a message that says what its author does.
     pub(super) fn is_action(&self) -> bool {
         match self {
@@ -149,6 +155,14 @@ impl Line {
     }
 }
 
+/// Whether two tallies are one. A changed one is a new one.
+fn is_same_tally(one: &Option<Arc<MessageTally>>, other: &Option<Arc<MessageTally>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
 impl PartialEq for Line {
     /// Whether the line looks the same. Only meaningful for lines with the same key.
     fn eq(&self, other: &Self) -> bool {
@@ -160,7 +174,7 @@ impl PartialEq for Line {
                     (RowContent::Hidden(one), RowContent::Hidden(other)) => one.count == other.count,
                     _ => false,
                 };
-                is_same && one.starts_group == other.starts_group
+                is_same && one.starts_group == other.starts_group && is_same_tally(&one.tally, &other.tally)
             }
             (Self::Day(one), Self::Day(other)) => one == other,
             _ => true,

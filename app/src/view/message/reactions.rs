@@ -1,12 +1,17 @@
 //! The reactions to a message: a button for each emoji. On a live page `style/public/later/actions.js` handles them; without a
 //! script they are the buttons of a form.
 
-use domain::{ChatId, Count, Seq, UserId};
-use leptos::server_fn::ServerFn;
+use domain::{ChatId, EmojiCount, Seq, UserId};
+use leptos::{prelude::*, server_fn::ServerFn};
 
+use super::line::Line;
 use crate::{
     api::React,
-    view::node::{Element, Node},
+    live::LiveChat,
+    view::{
+        node::{Element, Node, StaticView},
+        reactive_view::{ReactiveView, reactive_view},
+    },
 };
 
 /// The reactions with one emoji, as one reader sees them.
@@ -23,15 +28,14 @@ pub struct ShownReaction {
 }
 
 impl ShownReaction {
-    /// Returns what a reader sees of a count, who has reacted with this emoji or not. Users whom the reader has hidden are
-    /// counted and not named.
-    pub fn of(count: &Count, me: UserId, is_mine: bool, hidden: &[UserId]) -> Self {
+    /// Returns what a reader sees of a count. Users whom the reader has hidden are counted and not named.
+    pub fn of(count: &EmojiCount, me: UserId, hidden: &[UserId]) -> Self {
         let is_named = |user: UserId| user != me && !hidden.contains(&user);
-        let others = count.newest.iter().filter(|user| is_named(user.id));
+        let others = count.people.iter().filter(|user| is_named(user.id));
         Self {
             emoji: count.emoji.as_str().to_owned(),
             count: count.count,
-            is_mine,
+            is_mine: count.is_mine,
             others: others.map(|user| user.nickname.to_string()).collect(),
         }
     }
@@ -55,6 +59,24 @@ impl ShownReaction {
             None => String::new(),
         }
     }
+}
+
+/// Shows the reactions to the message of a line, and their changes. Buttons that stay keep their elements, and with them
+/// the focus.
+pub(super) fn reactions_view(chat: LiveChat, line: RwSignal<Line>) -> ReactiveView {
+    let id = chat.chat_id();
+    reactive_view(move || {
+        line.with(|line| {
+            let (message, tally) = line.tally()?;
+            let me = chat.live.me.with(|me| me.id);
+            let shown: Vec<_> = chat
+                .live
+                .hidden
+                .with(|hidden| tally.of.iter().map(|count| ShownReaction::of(count, me, hidden)).collect());
+            Some(StaticView(reactions(id, message, &shown)))
+        })
+        .into_any()
+    })
 }
 
 /// Returns the buttons of the reactions to a message, which stay in the order in which they are given. Empty if there are
@@ -92,7 +114,7 @@ fn button(shown: &ShownReaction) -> Element {
 
 #[cfg(test)]
 mod tests {
-    use domain::id::ID_BYTES;
+    use domain::{Emoji, Nickname, User, id::ID_BYTES};
 
     use super::*;
 
@@ -111,6 +133,22 @@ mod tests {
         assert_eq!(shown(10_000, true, &["Ana"]).who(), "You, Ana and 9998 others");
         assert_eq!(shown(1, false, &[]).who(), "One person", "whom the reader has hidden");
         assert_eq!(shown(2, false, &[]).who(), "2 people");
+    }
+
+    #[test]
+    fn hidden_users_are_counted_and_not_named() {
+        let user = |number, name| User {
+            id: UserId::from_bytes([number; ID_BYTES]),
+            nickname: Nickname::parse(name).unwrap(),
+        };
+        let people = vec![user(3, "Cy"), user(1, "Ana"), user(2, "Bea")];
+        let emoji = Emoji::try_from("👍".to_owned()).unwrap();
+        let count = EmojiCount { emoji, count: 3, people, is_mine: true };
+        let (me, cy) = (user(1, "Ana").id, user(3, "Cy").id);
+        assert_eq!(ShownReaction::of(&count, me, &[]), shown(3, true, &["Cy", "Bea"]));
+        let without_cy = ShownReaction::of(&count, me, &[cy]);
+        assert_eq!(without_cy, shown(3, true, &["Bea"]));
+        assert_eq!(without_cy.who(), "You, Bea and one other");
     }
 
     #[test]

@@ -94,9 +94,10 @@ impl CachedPage {
         }
     }
 
-    /// Whether a visitor would get the same page if it were rendered now. Every event of a chat changes its `seq`, so
-    /// nothing has to be read to know that there are no new ones.
-    pub(super) fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster) -> bool {
+    /// Whether a visitor who has not reacted to anything in the chat would get the same page if it were rendered now. Every
+    /// event of a chat changes its `seq`, and every reaction `reacted`, so nothing has to be read to know that there are no
+    /// new ones.
+    pub(super) fn is_of(&self, visit: &Visit, chat: &Chat, roster: &Roster, reacted: Seq) -> bool {
         let expiry = Expiry { now: visit.now, lifetimes: visit.lifetimes };
         let age = self.rendered_at.elapsed();
         let is_large = |roster: &Roster| roster.count > SMALL_ROOM;
@@ -107,6 +108,7 @@ impl CachedPage {
         let mut oldest = events.first().map(|event| event.at).into_iter().chain(quotes.map(|quote| quote.at));
         !self.mentioned.contains(&visit.me.id)
             && chat == &self.page.chat
+            && reacted == self.page.history.reacted
             && has_members
             && day(self.page.visit.now) == day(visit.now)
             && age < KEPT
@@ -154,7 +156,12 @@ pub(super) fn is_shareable(Visit { me, invites, hidden, takes_invites, .. }: &Vi
     invites.is_empty() && hidden.is_empty() && *takes_invites && is_plain(&me.nickname)
 }
 
-/// Returns the users that a page mentions.
+/// Whether a page shows that its reader has reacted to something.
+pub(super) fn has_own_reactions(page: &ChatPage) -> bool {
+    page.history.reactions.iter().flat_map(|tally| &tally.of).any(|count| count.is_mine)
+}
+
+/// Returns the users that a page mentions, but for those who have reacted: these are known by themselves.
 pub(super) fn mentioned(page: &ChatPage) -> HashSet<UserId> {
     let ChatPage { chat, roster, history, about, .. } = page;
     let guest = chat.guest.map(|guest| guest.id);

@@ -17,7 +17,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use domain::{
-    Chat, Problem, Roster,
+    Chat, Problem, Roster, Seq,
     page::{ChatPage, Notice, Page, Visit},
     search::{Found, SearchPage},
 };
@@ -36,7 +36,9 @@ use tokio::time::sleep;
 
 use super::{
     RequestIds,
-    page_cache::{AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, is_shareable, mentioned},
+    page_cache::{
+        AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, has_own_reactions, is_shareable, mentioned,
+    },
     render, render_notice,
     render_pool::{Pool, Requester},
     render_search,
@@ -178,12 +180,14 @@ impl PageRenderer {
     /// another one.
     pub(in crate::http) fn answer_from_cache(
         &self,
-        ChatView { visit, chat, roster, .. }: &ChatView,
+        ChatView { visit, chat, roster, reacted, has_reacted, .. }: &ChatView,
         key: Option<PageKey>,
         accepts: AcceptedEncoding,
     ) -> Option<Response> {
+        // The page may show their own reactions, which the others do not have.
+        let key = key.filter(|_| !has_reacted)?;
         let ids = RequestIds::draw();
-        let filled = self.fill_cached(visit, chat, roster, key?, (ids.clone(), accepts))?;
+        let filled = self.fill_cached(visit, (chat, *reacted), roster, key, (ids.clone(), accepts))?;
         self.from_cache.inc();
         Some(match filled {
             Filled::Html(html) => self.respond(html, &ids),
@@ -201,13 +205,13 @@ impl PageRenderer {
     fn fill_cached(
         &self,
         visit: &Visit,
-        chat: &Chat,
+        (chat, reacted): (&Chat, Seq),
         roster: &Roster,
         key: PageKey,
         (ids, accepts): (RequestIds, AcceptedEncoding),
     ) -> Option<Filled> {
         let kept = self.cache(key).get(&key)?;
-        let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster);
+        let is_it = is_shareable(visit) && kept.is_of(visit, chat, roster, reacted);
         is_it.then(|| kept.fill(&Visitor { ids, visit: visit.clone() }, accepts))
     }
 
@@ -243,7 +247,7 @@ impl PageRenderer {
     /// Renders a page for all visitors it does not mention, and caches it. Returns `None` if it mentions its reader.
     fn render_for_cache(&self, page: &ChatPage, key: PageKey) -> Option<Arc<CachedPage>> {
         let mentioned = mentioned(page);
-        if mentioned.contains(&page.visit.me.id) {
+        if mentioned.contains(&page.visit.me.id) || has_own_reactions(page) {
             return None;
         }
         let placeholder = placeholder(&page.visit).ok()?;

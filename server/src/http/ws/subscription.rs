@@ -12,6 +12,7 @@ use engine::{
     fanout::{CatchUp, EncodedEvent, EventBatch, FrameSink, Full, Subscriber, Subscription},
     not_readable,
     presence::{MemberGuard, RosterUpdate, TYPING_SIGNALS},
+    storage::{ChangedTallies, StoreError},
     websocket_frame::encode,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -32,6 +33,10 @@ pub(super) struct ChatSubscription {
     subscriber: Arc<Subscriber>,
     subscription: Subscription,
     member_guard: MemberGuard,
+    /// The newest change of reactions that was sent.
+    reacted: Seq,
+    /// The newest one there was when the subscription began.
+    reacted_before: Seq,
     roster: Option<u64>,
     typed_at: Option<Instant>,
 }
@@ -66,7 +71,8 @@ impl ChatSubscription {
         let (member_guard, subscription) = engine.join(chat, user, &subscriber, wake)?;
         let view = engine.read()?;
         let found = engine.enter(&view, chat, user)?;
-        let watch = |begins, behind| Self {
+        let before = view.reacted(chat).map_err(|error| not_readable(&error))?;
+        let watch = |begins, behind, reacted| Self {
             chat,
             user,
             begins,
@@ -74,16 +80,24 @@ impl ChatSubscription {
             subscriber,
             subscription,
             member_guard,
+            reacted,
+            reacted_before: before,
             roster: None,
             typed_at: None,
         };
-        if let Some(Cursor { seq, .. }) = after.filter(|cursor| cursor.epoch == engine.epoch())
-            && view.can_resume(&found, seq, RESUME_EVENTS).map_err(|error| not_readable(&error))?
+        let can_resume = |Cursor { seq, reacted, .. }: &Cursor| {
+            Ok(view.can_resume(&found, *seq, RESUME_EVENTS)?
+                && reacted.map_or(Ok(true), |reacted| view.can_resume_reactions(chat, reacted))?)
+        };
+        if let Some(cursor) = after.filter(|cursor| cursor.epoch == engine.epoch())
+            && can_resume(&cursor).map_err(|error: StoreError| not_readable(&error))?
         {
-            return Ok((watch(seq, true), ServerFrame::Resumed { chat, seq }));
+            let Cursor { seq, reacted, .. } = cursor;
+            return Ok((watch(seq, true, reacted.unwrap_or(before)), ServerFrame::Resumed { chat, seq }));
         }
-        let history = engine.history(&view, &found)?;
-        Ok((watch(history.seq, false), ServerFrame::Snapshot { chat: found, history }))
+        let history = engine.history(&view, &found, user)?;
+        let (seq, reacted) = (history.seq, history.reacted);
+        Ok((watch(seq, false, reacted), ServerFrame::Snapshot { chat: found, history }))
     }
 
     /// Sends a batch of new events.
@@ -151,6 +165,39 @@ impl ChatSubscription {
         self.behind = !stored.is_empty();
         let events: Vec<EncodedEvent> = stored.iter().filter_map(EncodedEvent::new).collect();
         Ok(EventBatch::of(&events))
+    }
+
+    /// Returns the position up to which the connection has been notified of reactions. What is sent of them may not be
+    /// newer: the events before that position are in the replay buffer, so a reader who was sent these has all messages
+    /// that the reactions belong to.
+    pub(super) fn notified_of_reactions(&self) -> Seq {
+        self.member_guard.reacted().max(self.reacted_before)
+    }
+
+    /// Returns the reactions that have changed up to a position since the last call, encoded, and whether there are more
+    /// of them. `None` if there are no changes. May only be called if all events were sent that there were when the
+    /// position was returned.
+    pub(super) fn reactions(&mut self, engine: &Engine, to: Seq) -> Result<Option<(Bytes, bool)>, Problem> {
+        let after = self.reacted;
+        if to <= after || !self.member_guard.is_kept() {
+            return Ok(None);
+        }
+        if let Some((reacted, frame)) = self.member_guard.known_reactions(after).filter(|(known, _)| *known <= to) {
+            self.reacted = reacted;
+            return Ok(Some((frame, reacted < to)));
+        }
+        let view = engine.read()?;
+        let ChangedTallies { reacted, tallies: changes } =
+            view.tallies_since(self.chat, after, to).map_err(|error| not_readable(&error))?;
+        self.reacted = reacted;
+        // Of messages that were removed since, there is nothing to be sent.
+        if changes.is_empty() && reacted >= to {
+            return Ok(None);
+        }
+        let frame = ServerFrame::Reactions { chat: self.chat, reacted, changes };
+        let Some(frame) = encode(&frame) else { return Ok(None) };
+        self.member_guard.keep_reactions((after, reacted), to, &frame);
+        Ok(Some((frame, reacted < to)))
     }
 
     /// Returns the members who joined, left or changed since the last call, encoded, or `None` if there are no changes.

@@ -3,8 +3,8 @@
 use std::io::Read;
 
 use domain::{
-    Body, ChatId, ClientId, Counts, Epoch, Event, EventKind, Invite, Lifetimes, Member, Message, Nickname,
-    Seq, Span, Timestamp, Title, User, UserId, Visibility,
+    Body, ChatId, ClientId, Counts, Emoji, EmojiCount, Epoch, Event, EventKind, Invite, Lifetimes, Member,
+    Message, MessageTally, Nickname, Seq, Span, Timestamp, Title, User, UserId, Visibility,
     id::ID_BYTES,
     page::{About, History},
 };
@@ -56,6 +56,8 @@ fn page(reader: u8, said: &str) -> ChatPage {
             seq: Seq(7),
             events: vec![event],
             earlier: false,
+            reactions: Vec::new(),
+            reacted: Seq::ZERO,
         },
         later: false,
         takes_pictures: false,
@@ -101,7 +103,8 @@ fn made(renderer: &PageRenderer, page: &ChatPage) -> (String, String, bool) {
     let (ids, boxed) = (RequestIds::draw(), || Page::Chat(Box::new(page.clone())));
     let key = sheet_of(page);
     let again = |accepts| {
-        renderer.fill_cached(&page.visit, &page.chat, &page.roster, key, (ids.clone(), accepts)).map(read)
+        let chat = (&page.chat, page.history.reacted);
+        renderer.fill_cached(&page.visit, chat, &page.roster, key, (ids.clone(), accepts)).map(read)
     };
     let (html, decompressed) = (again(AcceptedEncoding::Identity), again(AcceptedEncoding::Gzip));
     assert_eq!(html, decompressed, "compressed it is the same");
@@ -181,6 +184,26 @@ fn what_only_one_reader_sees_is_rendered_for_that_reader() {
     assert_eq!(made_before(&renderer(), &[page(22, "hi"), invited, hides, page(23, "hi")]), 1);
 }
 
+/// A page with a reaction to its message by a user, as another reader sees it who has reacted or not.
+fn reacted(reader: u8, by: u8, is_mine: bool) -> ChatPage {
+    let mut page = page(reader, "hi");
+    let emoji = Emoji::try_from("👍".to_owned()).unwrap();
+    let count = EmojiCount { emoji, count: 1, people: vec![User::new(id(by))], is_mine };
+    page.history.reactions = vec![MessageTally { message: Seq(7), changed: Seq(8), of: vec![count] }];
+    page.history.reacted = Seq(8);
+    page
+}
+
+#[test]
+fn a_reaction_is_seen_at_once_and_whoever_reacts_gets_a_page_of_their_own() {
+    let pages = [page(20, "hi"), reacted(21, 2, false), reacted(2, 2, true), reacted(22, 2, false)];
+    let renderer = renderer();
+    assert_eq!(made_before(&renderer, &pages[..2]), 0, "it is another page with the reaction");
+    let own = renderer.html(Page::Chat(Box::new(pages[2].clone())), Some(sheet_of(&pages[2])), RequestIds::draw());
+    assert!(own.contains("aria-pressed=\"true\""), "{own}");
+    assert_eq!(made_before(&renderer, &pages[3..]), 1, "and that of the others is kept");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_else() {
     let large = |reader, version| {
@@ -192,7 +215,8 @@ async fn the_members_of_a_large_room_may_be_those_of_a_moment_ago_and_nothing_el
     assert_eq!(made_before(&renderer, &[large(20, 7)]), 0);
     let again = |page: &ChatPage| {
         let how = (RequestIds::draw(), AcceptedEncoding::Identity);
-        renderer.fill_cached(&page.visit, &page.chat, &page.roster, sheet_of(page), how)
+        let chat = (&page.chat, page.history.reacted);
+        renderer.fill_cached(&page.visit, chat, &page.roster, sheet_of(page), how)
     };
     assert!(again(&large(21, 8)).is_some());
     let mut said = large(21, 8);

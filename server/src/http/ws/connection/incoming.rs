@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
-    ChatId, ClientId, Draft, Problem, UserId,
+    ChatId, ClientId, Draft, Problem, Seq, UserId,
     frame::{ClientCommand, ClientFrame, Cursor, ServerFrame, VERSION, WATCH_LIMIT},
     page::History,
     place::Place,
@@ -125,7 +125,7 @@ impl Connection {
             ClientFrame::Watch { chat, after } => {
                 self.pace();
                 let engine = &self.state.engine;
-                if let Some(after) = after.filter(|after| engine.is_behind(after.epoch, after.seq)) {
+                if let Some(after) = after.filter(|after| engine.is_behind(after.epoch, newest(after))) {
                     return Ok(Some(Pending::Watch { chat, after }));
                 }
                 let answer = self.watch(chat, after);
@@ -143,8 +143,8 @@ impl Connection {
             ClientFrame::Earlier { chat, before } => {
                 let page = self.read_watched(chat, |engine, user| engine.earlier(chat, user, before));
                 answers.push(&match page {
-                    Ok(History { events, earlier, .. }) => {
-                        ServerFrame::Earlier { chat, before, events, earlier }
+                    Ok(History { events, earlier, reactions, .. }) => {
+                        ServerFrame::Earlier { chat, before, events, earlier, reactions }
                     }
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
@@ -152,7 +152,7 @@ impl Connection {
             ClientFrame::Later { chat, after } => {
                 let page = self.read_watched(chat, |engine, user| engine.later(chat, user, after));
                 answers.push(&match page {
-                    Ok(events) => ServerFrame::Later { chat, after, events },
+                    Ok((events, reactions)) => ServerFrame::Later { chat, after, events, reactions },
                     Err(problem) => ServerFrame::refused_chat(chat, problem),
                 })?;
             }
@@ -243,7 +243,7 @@ impl Connection {
     /// there. A snapshot of before would take back what the client shows. If this node does not come as far, the client
     /// is sent away, to another one.
     async fn catch_up(&mut self, chat: ChatId, after: Cursor) -> Result<(), End> {
-        if !self.state.engine.wait_for(after.seq).await {
+        if !self.state.engine.wait_for(newest(&after)).await {
             return Err(End::Problem(Problem::Restarting));
         }
         let answer = self.watch(chat, Some(after));
@@ -297,4 +297,9 @@ impl Connection {
         });
         proposed
     }
+}
+
+/// Returns the position of the newest thing that a client has: an event, or a change of reactions.
+fn newest(cursor: &Cursor) -> Seq {
+    cursor.reacted.map_or(cursor.seq, |reacted| reacted.max(cursor.seq))
 }

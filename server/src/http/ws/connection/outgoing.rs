@@ -108,13 +108,22 @@ impl Connection {
         for watch in &mut self.watches {
             // each batch is written before the next is read, so that the connection buffers one at most
             self.write_half.flush().await.map_err(gone)?;
+            // before the events are looked at: those that come meanwhile are not waited for
+            let reacted = watch.notified_of_reactions();
+            let mut reactions = None;
             match watch.send_news(&self.state.engine, &self.write_half).map_err(End::Problem)? {
-                Sent::Nothing => {}
+                Sent::Nothing => {
+                    reactions = watch.reactions(&self.state.engine, reacted).map_err(End::Problem)?;
+                }
                 Sent::Batch | Sent::Stuck => more = true,
                 Sent::Removed => {
                     removed.push(watch.chat());
                     continue;
                 }
+            }
+            if let Some((reactions, has_more)) = reactions {
+                more |= has_more;
+                self.write_half.send(&reactions).await.map_err(gone)?;
             }
             if let Some(roster) = watch.roster() {
                 self.write_half.send(&roster).await.map_err(gone)?;
