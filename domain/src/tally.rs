@@ -115,7 +115,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::{ChatId, Nickname, Reaction, id::ID_BYTES};
+    use crate::{ChatId, Nickname, Reaction, frame::ServerFrame, id::ID_BYTES};
 
     const MESSAGE: Seq = Seq(3);
 
@@ -142,6 +142,11 @@ mod tests {
             r#"{{"message":3,"changed":62,"of":[{{"emoji":"👍","count":1,"people":[{{"id":"{id}","nickname":"{name}"}}]}}]}}"#
         );
         assert_eq!(serde_json::to_string(&shared).unwrap(), json);
+        let chat = ChatId::from_bytes([7; ID_BYTES]);
+        let frame = ServerFrame::Reactions { chat, reacted: Seq(62), changes: vec![shared] };
+        let json = format!(r#"{{"reactions":{{"chat":"{chat}","reacted":62,"changes":[{json}]}}}}"#);
+        assert_eq!(serde_json::to_string(&frame).unwrap(), json);
+        assert_eq!(serde_json::from_str::<ServerFrame>(&json).unwrap(), frame);
         let mut own = MessageTally::new(MESSAGE, tally, |_| true);
         own.of[0].people.clear();
         let json = r#"{"message":3,"changed":62,"of":[{"emoji":"👍","count":1,"mine":true}]}"#;

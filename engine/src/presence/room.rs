@@ -281,8 +281,8 @@ impl Room {
         self.typing_until(user) == Some(at) && self.type_until(user, None)
     }
 
-    /// Notifies all connections of changes of members and reactions. In a large room this may be too soon after the last batch; the time is then
-    /// returned at which [`Room::wake_late`] has to be called, unless it was returned before.
+    /// Notifies all connections of changes of members and reactions. In a large room this may be too soon after the last
+    /// batch; the time is then returned at which [`Room::wake_late`] has to be called, unless it was returned before.
     #[must_use]
     pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
         let state = (self.version, self.reactions.reacted());

@@ -393,6 +393,13 @@ mod tests {
         ])
     }
 
+    fn reactions() -> Value {
+        json!([{ "message": 7, "changed": 12, "of": [
+            { "emoji": "👍", "count": 2, "people": [user()], "mine": true },
+            { "emoji": "❤️", "count": 1 }] },
+            { "message": 3, "changed": 13, "of": [] }])
+    }
+
     fn chat() -> Value {
         json!({ "id": "0123456789abcdef", "title": "Tea", "owner": "0123456789abcdef", "visibility": "public",
             "started_at": 1, "seq": 7, "said_at": null, "guest": null, "is_locked": false,
@@ -419,6 +426,9 @@ mod tests {
                 "roster": { "version": 1, "count": 2, "members": [user(), typing] } } }),
             json!({ "roster_change": { "chat": "0123456789abcdef",
                 "change": { "version": 2, "count": 1, "present": [], "gone": ["0123456789abcdef"] } } }),
+            json!({ "reactions": { "chat": "0123456789abcdef", "reacted": 13, "changes": reactions() } }),
+            json!({ "later": { "chat": "0123456789abcdef", "after": 0, "events": events(), "reactions": reactions() } }),
+            json!({ "later": { "chat": "0123456789abcdef", "after": 0, "events": [] } }),
             json!({ "done": { "request": 7, "seq": 8 } }),
             json!({ "refused": { "code": "message_empty", "message": "in words" } }),
             json!({ "refused": { "request": 7, "code": "too_fast", "message": "in words", "retry_after": 3 } }),
@@ -439,7 +449,8 @@ mod tests {
             "lifetimes": { "chat": span, "user": span, "message": span } });
         let lobby =
             json!({ "version": 1, "counts": { "people": 2, "chats": 1 }, "matching": 0, "listings": [] });
-        let history = json!({ "epoch": "0123456789abcdef", "seq": 7, "events": events(), "earlier": false });
+        let history = json!({ "epoch": "0123456789abcdef", "seq": 7, "events": events(), "earlier": false,
+            "reactions": reactions(), "reacted": 13 });
         for page in [
             json!({ "Home": { "visit": visit, "wanted": { "filter": "tea", "limit": 50 }, "lobby": lobby } }),
             json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,

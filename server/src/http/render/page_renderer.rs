@@ -37,7 +37,8 @@ use tokio::time::sleep;
 use super::{
     RequestIds,
     page_cache::{
-        AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, has_own_reactions, is_shareable, mentioned,
+        AcceptedEncoding, CachedPage, Filled, KEPT, PageCache, PageKey, has_own_reactions, is_shareable,
+        mentioned,
     },
     render, render_notice,
     render_pool::{Pool, Requester},

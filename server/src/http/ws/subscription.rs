@@ -182,7 +182,9 @@ impl ChatSubscription {
         if to <= after || !self.member_guard.is_kept() {
             return Ok(None);
         }
-        if let Some((reacted, frame)) = self.member_guard.known_reactions(after).filter(|(known, _)| *known <= to) {
+        if let Some((reacted, frame)) =
+            self.member_guard.known_reactions(after).filter(|(known, _)| *known <= to)
+        {
             self.reacted = reacted;
             return Ok(Some((frame, reacted < to)));
         }

@@ -199,7 +199,8 @@ fn a_reaction_is_seen_at_once_and_whoever_reacts_gets_a_page_of_their_own() {
     let pages = [page(20, "hi"), reacted(21, 2, false), reacted(2, 2, true), reacted(22, 2, false)];
     let renderer = renderer();
     assert_eq!(made_before(&renderer, &pages[..2]), 0, "it is another page with the reaction");
-    let own = renderer.html(Page::Chat(Box::new(pages[2].clone())), Some(sheet_of(&pages[2])), RequestIds::draw());
+    let own =
+        renderer.html(Page::Chat(Box::new(pages[2].clone())), Some(sheet_of(&pages[2])), RequestIds::draw());
     assert!(own.contains("aria-pressed=\"true\""), "{own}");
     assert_eq!(made_before(&renderer, &pages[3..]), 1, "and that of the others is kept");
 }
