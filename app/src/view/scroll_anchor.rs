@@ -120,9 +120,10 @@ impl ScrollAnchor {
         self.state.update(|state| (state.element, state.end_distance) = (None, None));
     }
 
-    /// Scrolls to the row of an event or, if it has none, to the last one before it, and marks it as the current one instead
-    /// of any other. Returns it. `None` before the list is shown, or if there are no rows.
-    pub fn lead_to(self, seq: Seq) -> Option<Element> {
+    /// Scrolls to the row of an event or, if it has none, to the last one before it, unless it is in view, and marks it as the
+    /// current one instead of any other. If `has_more`, newer events are not loaded, so the end is not followed. Returns the
+    /// row. `None` before the list is shown, or if there are no rows.
+    pub fn lead_to(self, seq: Seq, has_more: bool) -> Option<Element> {
         let (scroller, rows) = self.elements()?;
         let place = self.state.with_untracked(|state| {
             let first = state.row_seqs.partition_point(|row| *row < seq);
@@ -137,9 +138,15 @@ impl ScrollAnchor {
         // Reading the geometry in between, a row that was current before shows it again.
         let (view, rect) = (scroller.get_bounding_client_rect(), row.get_bounding_client_rect());
         let _ = row.set_attribute("aria-current", "true");
-        // In the middle or, if it is higher than the view, from its beginning.
-        let above = ((view.height() - rect.height()) / 2.0).max(TOP_MARGIN);
-        scroller.scroll_by_with_x_and_y(0.0, rect.top() - view.top() - above);
+        let is_in_view = rect.top() >= view.top() + TOP_MARGIN && rect.bottom() <= view.bottom();
+        if !is_in_view {
+            // In the middle or, if it is higher than the view, from its beginning.
+            let above = ((view.height() - rect.height()) / 2.0).max(TOP_MARGIN);
+            scroller.scroll_by_with_x_and_y(0.0, rect.top() - view.top() - above);
+        }
+        if has_more {
+            self.choose_element(&scroller, &rows, None);
+        }
         Some(row)
     }
 

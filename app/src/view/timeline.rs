@@ -195,7 +195,8 @@ pub fn TimelineView(
 /// Scrolls to the message that the reader is led to. With a keyboard the focus goes there as well, so that it goes on from
 /// there.
 fn lead_to(anchor: ScrollAnchor, chat: LiveChat, LedTo { seq, takes_focus }: LedTo) {
-    let Some(row) = anchor.lead_to(seq) else { return };
+    let has_more = chat.timeline.with_untracked(Timeline::has_later);
+    let Some(row) = anchor.lead_to(seq, has_more) else { return };
     let has_keyboard = chat.live.transport().is_some_and(|transport| transport.has_keyboard());
     let stop = row.query_selector(&format!(".{TAB_STOP}")).ok().flatten();
     if let Some(stop) = stop.and_then(|stop| stop.dyn_into::<HtmlElement>().ok())
