@@ -297,7 +297,7 @@ impl<'de, J: Json> VariantAccess<'de> for Variant<J> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{frame::ServerFrame, page::Page, timeline::Pending};
+    use domain::{frame::ServerFrame, page::Page, place::Answering, timeline::Pending};
     use serde::{Serialize, de::DeserializeOwned};
     use serde_json::{Value, json};
 
@@ -429,6 +429,12 @@ mod tests {
             json!({ "reactions": { "chat": "0123456789abcdef", "reacted": 13, "changes": reactions() } }),
             json!({ "later": { "chat": "0123456789abcdef", "after": 0, "events": events(), "reactions": reactions() } }),
             json!({ "later": { "chat": "0123456789abcdef", "after": 0, "events": [] } }),
+            json!({ "around": { "chat": "0123456789abcdef", "at": 5, "shown": 4, "events": events(), "earlier": true,
+                "later": false } }),
+            json!({ "around": { "chat": "0123456789abcdef", "since": 1_700_000_000_000_u64, "events": events(),
+                "earlier": false, "later": false, "reactions": reactions() } }),
+            json!({ "news": { "chat": "0123456789abcdef", "after": 5, "through": 9, "messages": 3, "more": true,
+                "mentions": [7] } }),
             json!({ "done": { "request": 7, "seq": 8 } }),
             json!({ "refused": { "code": "message_empty", "message": "in words" } }),
             json!({ "refused": { "request": 7, "code": "too_fast", "message": "in words", "retry_after": 3 } }),
@@ -451,14 +457,20 @@ mod tests {
             json!({ "version": 1, "counts": { "people": 2, "chats": 1 }, "matching": 0, "listings": [] });
         let history = json!({ "epoch": "0123456789abcdef", "seq": 7, "events": events(), "earlier": false,
             "reactions": reactions(), "reacted": 13 });
+        let quote = json!({ "author": "0123456789abcdef", "nickname": "Ana", "line": "é", "at": 1 });
+        let answering = json!({ "message": 7, "quote": quote });
         for page in [
             json!({ "Home": { "visit": visit, "wanted": { "filter": "tea", "limit": 50 }, "lobby": lobby } }),
             json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,
                 "takes_pictures": true, "roster": { "version": 1, "count": 1, "members": [user()] },
                 "about": { "person": user(), "message": 3 } } }),
+            json!({ "Chat": { "visit": visit, "chat": chat(), "later": true, "history": history,
+                "takes_pictures": true, "roster": { "version": 1, "count": 1, "members": [user()] },
+                "about": null, "place": 7, "answering": answering, "notice": "message_gone" } }),
         ] {
             reads_as_serde_json::<Page>(page);
         }
+        reads_as_serde_json::<Answering>(answering);
         let waits = json!({ "client_id": "000000000000000z", "body": "hi", "at": 1, "problem": null });
         let answers = json!({ "client_id": "000000000000000z", "body": "hi", "at": 1, "author": null,
             "problem": "reply_gone", "reply_to": 3, "mentions": ["0123456789abcdef"],
