@@ -1,22 +1,31 @@
 //! The reactions to the messages that are loaded.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::Timeline;
 use crate::{Emoji, Event, EventKind, Seq, User, page::History, tally::MessageTally};
 
-/// The reactions to messages, by their sequence numbers.
+/// The reactions to messages.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Tallies {
     /// The position of the newest change that was received.
     pub(super) reacted: Seq,
-    by_message: BTreeMap<Seq, Arc<MessageTally>>,
+    /// The tallies of messages with reactions, in the order of the messages. A map would add its code to what the browser
+    /// downloads.
+    of: Vec<Arc<MessageTally>>,
+}
+
+impl Tallies {
+    /// Returns the place of the tally of a message, or where it belongs if there is none.
+    fn place(&self, message: Seq) -> Result<usize, usize> {
+        self.of.binary_search_by_key(&message, |tally| tally.message)
+    }
 }
 
 impl Timeline {
     /// Returns the reactions to a message. `None` if there are none, or it is not loaded.
     pub fn tally(&self, message: Seq) -> Option<&Arc<MessageTally>> {
-        self.tallies.by_message.get(&message)
+        self.tallies.of.get(self.tallies.place(message).ok()?)
     }
 
     /// Applies the reactions that have changed up to a position, as all readers are sent them. Those to messages that are
@@ -46,14 +55,11 @@ impl Timeline {
             return;
         }
         self.tallies.reacted = page.reacted;
-        for Event { seq, .. } in &page.events {
-            let is_older = |known: &Arc<MessageTally>| known.changed <= page.reacted;
-            if page.reactions.iter().all(|tally| tally.message != *seq)
-                && self.tally(*seq).is_some_and(is_older)
-            {
-                self.tallies.by_message.remove(seq);
-            }
-        }
+        let is_on_page = |seq: Seq| page.events.iter().any(|event| event.seq == seq);
+        let has_some = |seq: Seq| page.reactions.iter().any(|tally| tally.message == seq);
+        self.tallies.of.retain(|known| {
+            known.changed > page.reacted || !is_on_page(known.message) || has_some(known.message)
+        });
         self.add_reactions(page.reactions.clone());
     }
 
@@ -74,7 +80,7 @@ impl Timeline {
     /// Notes who the reader is, after the browser's session changed.
     pub(super) fn read_reactions_anew(&mut self) {
         let me = self.me;
-        for tally in self.tallies.by_message.values_mut() {
+        for tally in &mut self.tallies.of {
             *tally = Arc::new(MessageTally::clone(tally).for_reader(me, None));
         }
     }
@@ -82,7 +88,7 @@ impl Timeline {
     /// Drops the reactions to messages that are not loaded any more, or were removed.
     pub(super) fn drop_tallies(&mut self) {
         let Self { events, tallies, .. } = self;
-        tallies.by_message.retain(|message, _| is_message(events, *message));
+        tallies.of.retain(|tally| is_message(events, tally.message));
     }
 
     /// Takes a tally, unless a newer one is known or its message is not loaded, or was removed after it. Returns whether it
@@ -100,13 +106,17 @@ impl Timeline {
         {
             return false;
         }
-        let by_message = &mut self.tallies.by_message;
-        if tally.of.is_empty() {
-            by_message.remove(&message).is_some()
-        } else {
-            by_message.insert(message, Arc::new(tally));
-            true
+        let place = self.tallies.place(message);
+        let of = &mut self.tallies.of;
+        match place {
+            Ok(place) if tally.of.is_empty() => {
+                of.remove(place);
+            }
+            Ok(place) => of[place] = Arc::new(tally),
+            Err(_) if tally.of.is_empty() => return false,
+            Err(place) => of.insert(place, Arc::new(tally)),
         }
+        true
     }
 }
 
