@@ -35,11 +35,10 @@ fn words(with: u8) -> Option<Wording> {
 }
 
 /// Returns a picture that was uploaded some time ago.
-fn attached(number: u8, now: u64) -> Attached {
-    let id = PictureId::from_bytes(id(number, 50));
-    let alt = Alt::parse("A cat").unwrap_or_else(|problem| panic!("{problem}"));
+fn attached(number: u8, now: u64) -> Option<Attached> {
+    let (id, alt) = (PictureId::from_bytes(id(number, 50)), Alt::parse("A cat").ok()?);
     let picture = Picture { id, width: 2, height: 1, small: (2, 1), bytes: 9, alt };
-    Attached { picture, uploaded_at: Timestamp(now.saturating_sub(u64::from(number) * 5_000)) }
+    Some(Attached { picture, uploaded_at: Timestamp(now.saturating_sub(u64::from(number) * 5_000)) })
 }
 
 /// Returns the next proposal: the four bytes choose the kind, the user, the chat and an argument. `None` if they make
@@ -104,13 +103,13 @@ fn proposal(step: &[u8; 4], model: &Model) -> Option<Proposal> {
             client_id: ClientId::from_bytes(id(with, 50)),
             words: words(with)?,
             reply_to: (kind > 127).then(message),
-            pictures: (kind > 191).then(|| attached(with, model.now)).into_iter().collect(),
+            pictures: (kind > 191).then(|| attached(with, model.now)).flatten().into_iter().collect(),
             is_action: with % 2 == 0,
             waited_millis: 0,
         },
         14 if kind > 127 => {
             let removal = || Seq(model.last.saturating_sub(u64::from(with) % 4));
-            let alts = vec![(attached(with, model.now).picture.id, Alt::parse("").ok()?)];
+            let alts = vec![(attached(with, model.now)?.picture.id, Alt::parse("").ok()?)];
             let alts = if with % 2 == 0 { alts } else { Vec::new() };
             let said = Restored { words: words(with)?, reply_to: Some(message()), is_action: false, alts };
             Command::RestoreMessage { chat: at, message: message(), removal: removal(), said: Box::new(said) }
