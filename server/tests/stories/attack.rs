@@ -94,9 +94,9 @@ impl Attacked {
         let links = Body::parse(&"http://a.a/ ".repeat(330)).unwrap();
         let posted = (0..60).map(|number| {
             let (author, nickname, body) = (user(number), nickname.clone(), links.clone());
-            let message = Message { author, nickname, client_id: client_id(number), body };
+            let message = Message::plain(author, nickname, client_id(number), body);
             let prev = if number == 0 { 1 } else { chats + number };
-            event(1, chats + number + 1, prev, EventKind::Said(message))
+            event(1, chats + number + 1, prev, EventKind::Said(Box::new(message)))
         });
         write(&store, &started.chain(posted).collect::<Vec<_>>()).unwrap();
         (0..60).map(|number| Seq(chats + number + 1)).collect()
