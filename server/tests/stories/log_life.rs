@@ -83,7 +83,7 @@ async fn a_node_whose_log_has_stopped_sends_its_people_to_another_and_keeps_what
     let place = stream.look().await.unwrap().unwrap().last;
 
     let reason =
-        format!("place {place} of the log has format 7, and this Qchat reads up to 1: upgrade this node");
+        format!("place {place} of the log has format 7, and this Qchat reads up to 2: upgrade this node");
     until_said(node.address, &reason).await;
     assert_eq!(last_words(client.wire).await, (Some(Problem::Restarting), Some(1012)));
     assert_eq!(refused(&ana).await, Some(Problem::Restarting));

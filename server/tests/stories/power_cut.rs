@@ -273,7 +273,8 @@ fn number(name: &str, default: u64) -> u64 {
 
 #[test]
 fn what_was_acknowledged_survives_power_cuts() {
-    let (cuts, seed) = (number("QCHAT_CUTS", 300), number("QCHAT_SEED", 1));
+    // By this seed 300 failures reach every phase. A write-ahead log is torn by about one of sixty.
+    let (cuts, seed) = (number("QCHAT_CUTS", 300), number("QCHAT_SEED", 2));
     let mut chance = StdRng::seed_from_u64(seed);
     let (mut disks, mut acknowledged, mut kept_more, mut dark_at_start, mut torn) = (0, 0, 0, 0, 0);
     let (mut disk, mut known, mut asked, mut epoch) = (Machine::default(), 0, 0, None);
