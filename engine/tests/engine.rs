@@ -147,13 +147,8 @@ fn a_draft_becomes_a_command_that_the_rules_in_force_know() {
         let expected = if shows { Some(Problem::PicturesOff) } else { None };
         assert_eq!(newer.prepare(ANA, draft.clone()).err(), expected, "{draft:?}");
     }
-<<<<<<< HEAD
-    let nobody = with(&|text, _, _, _| text.mentions = Some(Vec::new()));
-    assert!(matches!(older.prepare(ANA, nobody), Ok(Command::Post { .. })), "that is a text alone");
-=======
     let nobody = with(None, Some(Vec::new()), Vec::new(), false);
-    assert!(matches!(older.prepare(nobody), Ok(Command::Post { .. })), "that is a text alone");
->>>>>>> 71aa51222cdbdd082149a6c2846978f8f75f6294
+    assert!(matches!(older.prepare(ANA, nobody), Ok(Command::Post { .. })), "that is a text alone");
     let other = Command::RemoveOwn { chat: CHAT };
     assert_eq!(older.prepare(ANA, other.clone().into()), Ok(other));
 }
