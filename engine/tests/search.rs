@@ -79,6 +79,7 @@ impl Stored {
             presence,
             lobby: Arc::new(lobby),
             limits: Arc::new(Limits::new(Rates::OFF, Quotas::OFF, Duration::from_secs(60))),
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             progress: Arc::new(Progress::new(Seq::ZERO)),
             is_shared: false,
             clock,

@@ -30,7 +30,7 @@ fn chat(number: u8) -> ChatId {
 fn words(with: u8) -> Option<Wording> {
     let body = Body::parse(&format!("@{with}")).ok()?;
     let marks = Marks::checked(&body, vec![Mark(MarkKind::Mention, 0, 2)]).unwrap_or_default();
-    let body = if with % 3 == 0 { Body::parse("x").ok()? } else { body };
+    let body = if with.is_multiple_of(3) { Body::parse("x").ok()? } else { body };
     Some(Wording { body, marks, mentions: vec![user(with); usize::from(with % 2)] })
 }
 

@@ -78,9 +78,11 @@ fn found_view(chat: ChatId, now: Timestamp, sought: &Sought, found: Found) -> An
         0 => "Nothing found".to_owned(),
         count => format!("{count} found"),
     };
-    let looked_to = next.and(looked_to).map(|at| view! {
-        ", back to "
-        {time_view(at, now)}
+    let looked_to = next.and(looked_to).map(|at| {
+        view! {
+            ", back to "
+            {time_view(at, now)}
+        }
     });
     let hits = hits.into_iter().map(|hit| hit_view(chat, now, hit)).collect_view();
     view! {

@@ -1,6 +1,6 @@
 //! The composer. Enter sends, Shift+Enter inserts a line break. Without WASM it is an ordinary form.
 
-mod answering;
+pub mod answering;
 mod draft;
 
 use domain::ClientId;

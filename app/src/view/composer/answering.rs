@@ -14,7 +14,7 @@ use crate::{
 /// The message that is being answered, and a button to answer none. Without a script, that is a link to the page of the
 /// chat, and the form has the message in a hidden field.
 #[component]
-pub(super) fn AnsweringLine(
+pub fn AnsweringLine(
     /// The field of the composer, which gets the focus.
     field: NodeRef<Textarea>,
 ) -> impl IntoView {
