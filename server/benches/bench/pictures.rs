@@ -70,6 +70,13 @@ async fn post(
     Ok(took)
 }
 
+/// Uploads a picture again and again, until one fails.
+async fn upload_on(address: SocketAddr, cookie: &str, chat: &str, file: &[u8]) -> io::Result<Infallible> {
+    loop {
+        upload(address, cookie, chat, file).await?;
+    }
+}
+
 pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> {
     let file = photograph(form.megapixels)?;
     let (mut each, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
@@ -85,16 +92,9 @@ pub(crate) async fn measure(form: &Form, report: &mut Report) -> io::Result<()> 
         }
         let mut poster = Poster::arrive_in(&server, chat.clone()).await?;
         alone.push(post(&mut poster, &server, form.messages).await?);
-        let uploads = async {
-            loop {
-                if let Err(error) = upload(server.address, &cookie, &chat, &file).await {
-                    return Err::<Infallible, _>(error);
-                }
-            }
-        };
         tokio::select! {
             took = post(&mut poster, &server, form.messages) => beside.push(took?),
-            Err(error) = uploads => return Err(error),
+            Err(error) = upload_on(server.address, &cookie, &chat, &file) => return Err(error),
         }
     }
     let megapixels = form.megapixels;

@@ -150,7 +150,7 @@ mod tests {
         let lossless = chunk(b"VP8L", &[0x2f, 9, 0, 1, 0, 7]);
         let large = 16_383 * 16_383;
         assert_eq!(webp_pixels(&file(&[chunk(b"VP8X", &[0; 10]), lossy.clone()])), Some(large));
-        assert_eq!(webp_pixels(&file(&[lossless.clone()])), Some(10 * 5));
+        assert_eq!(webp_pixels(&file(std::slice::from_ref(&lossless))), Some(10 * 5));
         let frame = chunk(b"ANMF", &[vec![0; 16], lossless, lossy].concat());
         assert_eq!(webp_pixels(&file(&[chunk(b"ICCP", b"odd"), frame])), Some(large));
         assert_eq!(webp_pixels(&file(&[])), Some(0));

@@ -93,25 +93,22 @@ impl Pool {
         &self,
         mut told: oneshot::Receiver<thread::Result<T>>,
     ) -> Result<T, Problem> {
-        let done = match timeout(SLOW, &mut told).await {
-            Ok(done) => done,
-            Err(_) => {
-                tracing::error!("a picture takes more than {SLOW:?} to decode");
-                if self.lost.fetch_add(1, Ordering::Relaxed) < MAX_LOST {
-                    self.slots.add_permits(1);
-                    let (slots, lost) = (Arc::clone(&self.slots), Arc::clone(&self.lost));
-                    tokio::spawn(async move {
-                        let _ = told.await;
-                        if let Ok(slot) = slots.acquire_owned().await {
-                            slot.forget();
-                        }
-                        lost.fetch_sub(1, Ordering::Relaxed);
-                    });
-                } else {
-                    self.lost.fetch_sub(1, Ordering::Relaxed);
-                }
-                return Err(Problem::PictureDamaged);
+        let Ok(done) = timeout(SLOW, &mut told).await else {
+            tracing::error!("a picture takes more than {SLOW:?} to decode");
+            if self.lost.fetch_add(1, Ordering::Relaxed) < MAX_LOST {
+                self.slots.add_permits(1);
+                let (slots, lost) = (Arc::clone(&self.slots), Arc::clone(&self.lost));
+                tokio::spawn(async move {
+                    let _ = told.await;
+                    if let Ok(slot) = slots.acquire_owned().await {
+                        slot.forget();
+                    }
+                    lost.fetch_sub(1, Ordering::Relaxed);
+                });
+            } else {
+                self.lost.fetch_sub(1, Ordering::Relaxed);
             }
+            return Err(Problem::PictureDamaged);
         };
         match done {
             Ok(Ok(done)) => Ok(done),
