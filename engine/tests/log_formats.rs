@@ -9,8 +9,9 @@
 use std::{fs, path::PathBuf};
 
 use domain::{
-    Answer, Body, ChatId, ClientId, Command, Epoch, Lifetimes, Nickname, Proposal, Rules, Seq, Timestamp,
-    Title, UserId, Visibility, id::ID_BYTES,
+    Alt, Answer, Attached, Body, ChatId, ClientId, Command, Emoji, Epoch, Lifetimes, LogSettings, Mark,
+    MarkKind, Marks, Nickname, Picture, PictureId, Proposal, Restored, Rules, Seq, Timestamp, Title, UserId,
+    Visibility, Wording, id::ID_BYTES,
 };
 use engine::command_log::{
     envelope::{self, Content, Decoded, Envelope, FORMAT, Founding, OLDEST_FORMAT},
@@ -22,7 +23,7 @@ const FROM: Incarnation = Incarnation::from_bytes([5; ID_BYTES]);
 const CHAT: ChatId = ChatId::from_bytes([1; ID_BYTES]);
 
 /// The formats of the log, oldest first, each with what it added: every kind of content, of proposal and of command.
-const FORMATS: &[(u8, Contents)] = &[(1, in_format_1)];
+const FORMATS: &[(u8, Contents)] = &[(1, in_format_1), (2, in_format_2)];
 
 /// Returns what the messages of a format say.
 type Contents = fn() -> Vec<Content>;
@@ -63,7 +64,7 @@ fn in_format_1() -> Vec<Content> {
         Proposal::End { chat: CHAT, through: Seq(302) },
         Proposal::ClockSet(-1_000),
     ];
-    let settings = Lifetimes::default().into();
+    let settings = LogSettings { lifetimes: Lifetimes::default(), rules: Rules(1) };
     let founded = |base| Founding { settings, seq: Seq(8), at: Timestamp(1_900), base, clock_offset: -1 };
     vec![
         Content::Founded(founded(None)),
@@ -73,6 +74,49 @@ fn in_format_1() -> Vec<Content> {
         Content::Proposals(Vec::new()),
         Content::Rules(Rules(1)),
     ]
+}
+
+/// Returns what messages of format 2 add: what is said with more than words, changed and reacted to.
+fn in_format_2() -> Vec<Content> {
+    let body = Body::parse("*Tea* for @Bea").unwrap();
+    let marks = [
+        (MarkKind::Emphasis, 0, 5),
+        (MarkKind::Hidden, 0, 1),
+        (MarkKind::Hidden, 4, 5),
+        (MarkKind::Mention, 10, 14),
+    ];
+    let marks = marks.map(|(kind, from, to)| Mark(kind, from, to)).to_vec();
+    let words = || Wording {
+        body: body.clone(),
+        marks: Marks::checked(&body, marks.clone()).unwrap(),
+        mentions: vec![user(2)],
+    };
+    let id = PictureId::from_bytes([6; ID_BYTES]);
+    let alt = Alt::parse("A cup").unwrap();
+    let picture =
+        Picture { id, width: 4_000, height: 3_000, small: (480, 360), bytes: 300_000, alt: alt.clone() };
+    let said = Restored { words: words(), reply_to: Some(Seq(300)), is_action: true, alts: vec![(id, alt)] };
+    let of_ana = vec![
+        Command::Say {
+            chat: CHAT,
+            client_id: ClientId::from_bytes([4; ID_BYTES]),
+            words: words(),
+            reply_to: Some(Seq(300)),
+            pictures: vec![Attached { picture, uploaded_at: Timestamp(1_902) }],
+            is_action: true,
+            waited_millis: 1_500,
+        },
+        Command::EditMessage { chat: CHAT, message: Seq(303), words: words() },
+        Command::RestoreMessage { chat: CHAT, message: Seq(303), removal: Seq(305), said: Box::new(said) },
+        Command::React {
+            chat: CHAT,
+            message: Seq(303),
+            emoji: Emoji::try_from("👋🏽".to_owned()).unwrap(),
+            is_on: true,
+        },
+    ];
+    let of_ana = of_ana.into_iter().map(|command| Proposal::Command { by: user(1), command });
+    vec![Content::Proposals(of_ana.collect())]
 }
 
 /// Returns the messages that the fixture of a format contains.

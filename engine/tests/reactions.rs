@@ -220,8 +220,9 @@ fn more_than_is_sent_at_once_comes_in_parts_and_is_too_much_to_resume() {
 
 #[test]
 fn a_page_of_messages_that_everybody_has_reacted_to_stays_small() {
-    let (store, mut seq) = chat_with(8);
-    for message in 2..10 {
+    const MESSAGES: usize = 24;
+    let (store, mut seq) = chat_with(MESSAGES);
+    for message in 2..MESSAGES as u64 + 2 {
         for number in 0..REACTIONS_LIMIT as u64 {
             let emoji = char::from_u32(0x1f600 + u32::try_from(number).unwrap()).unwrap().to_string();
             react(&store, &mut seq, message, &emoji, 0..REACTORS_NAMED as u64);
@@ -229,12 +230,15 @@ fn a_page_of_messages_that_everybody_has_reacted_to_stays_small() {
     }
     let view = store.read(Timestamp(1_000_000)).unwrap();
     let page = view.tallies_of(CHAT, Seq(1)..=END, user(99)).unwrap();
-    assert_eq!(page.len(), 8);
+    assert_eq!(page.len(), MESSAGES);
     assert!(page.iter().all(|tally| tally.of.iter().all(|count| count.count == REACTORS_NAMED as u32)));
-    assert!(page[0].of[0].people.is_empty() && !page[7].of[0].people.is_empty(), "named for the newest");
+    assert!(
+        page[0].of[0].people.is_empty() && !page[MESSAGES - 1].of[0].people.is_empty(),
+        "named for the newest"
+    );
     let size = serde_json::to_string(&page).unwrap().len();
     assert!(size < 200_000, "{size} bytes");
     // What has changed comes in parts of bounded size.
     let part = view.tallies_since(CHAT, Seq::ZERO, Seq(seq)).unwrap();
-    assert!(part.tallies.len() < 8 && part.reacted < Seq(seq));
+    assert!(part.tallies.len() < MESSAGES && part.reacted < Seq(seq));
 }
