@@ -543,14 +543,14 @@ async fn a_message_of_a_newer_version_stops_all_that_cannot_read_it_and_they_kee
     let jetstream = jetstream(&cluster.nats).await;
     let (_, real) = messages(&jetstream, "qchat_log").await.pop().unwrap();
     let mut newer = real.to_vec();
-    newer[4] = 2;
+    newer[4] = 7;
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&newer[4..5]);
     checksum.update(&newer[9..]);
     newer[5..9].copy_from_slice(&checksum.finalize().to_le_bytes());
     let place = jetstream.publish("qchat.log", newer.into()).await.unwrap().await.unwrap().sequence;
     let line =
-        format!("place {place} of the log has format 2, and this Qchat reads up to 1: upgrade this node");
+        format!("place {place} of the log has format 7, and this Qchat reads up to 2: upgrade this node");
     for node in [&a, &b] {
         until_said(node.address, &line).await;
     }
