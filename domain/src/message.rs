@@ -102,7 +102,9 @@ impl Message {
     /// Returns whom this message is meant for: those it mentions and the author of what it answers, each once, without
     /// its own author.
     pub fn meant(&self) -> BTreeSet<UserId> {
-        let mut meant: BTreeSet<_> = self.mentions.iter().copied().chain(self.reply_author).collect();
+        // `collect` would sort them, whose code the browser would have to download.
+        let mut meant = BTreeSet::new();
+        meant.extend(self.mentions.iter().copied().chain(self.reply_author));
         meant.remove(&self.author);
         meant
     }

@@ -28,9 +28,12 @@ impl NextMention {
             let unseen = unseen.get();
             if unseen.iter().any(|seq| mentions.waiting.with_untracked(|waiting| !waiting.contains(seq))) {
                 mentions.waiting.update(|waiting| {
-                    waiting.extend(unseen);
-                    waiting.sort_unstable();
-                    waiting.dedup();
+                    // They are few, and a sort would add its code to what the browser downloads.
+                    for seq in unseen {
+                        if let Err(place) = waiting.binary_search(&seq) {
+                            waiting.insert(place, seq);
+                        }
+                    }
                 });
             }
         });
