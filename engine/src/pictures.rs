@@ -5,6 +5,7 @@
 //! row that the message has for them, and files without one are deleted.
 
 mod collector;
+mod sharing;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable_fs::{NewFile, sync_folder_of};
 
-pub use collector::Collector;
+pub use collector::{Collector, Needed};
+pub use sharing::{Bucket, NotFetched, NotShared, SharedPicture, Work};
+
+use sharing::Shared;
 
 /// The free space on the disk below which no picture is taken, in bytes: messages need it.
 const FREE_BYTES: u64 = 256 * 1024 * 1024;
@@ -227,6 +231,8 @@ pub struct Pictures {
     tickets: Arc<dyn Tickets>,
     settings: PictureSettings,
     known: Mutex<HashMap<PictureId, Known>>,
+    /// `None` where there are no other nodes.
+    shared: Option<Shared>,
 }
 
 impl fmt::Debug for Pictures {
@@ -247,7 +253,7 @@ impl Pictures {
     ) -> io::Result<Self> {
         let (known, left) = find(&*files)?;
         left.iter().try_for_each(|name| files.remove(name))?;
-        Ok(Self { files, tickets, settings, known: Mutex::new(known) })
+        Ok(Self { files, tickets, settings, known: Mutex::new(known), shared: None })
     }
 
     /// Opens the files of pictures to be read, while no server uses them. Nothing is changed.
@@ -262,7 +268,8 @@ impl Pictures {
     /// Returns no pictures, none of which can be uploaded: for engines without a folder.
     pub fn off() -> Self {
         let settings = PictureSettings { are_on: false, max_storage: 0 };
-        Self { files: Arc::new(Nowhere), tickets: Arc::new(Nowhere), settings, known: Mutex::default() }
+        let (files, tickets) = (Arc::new(Nowhere), Arc::new(Nowhere));
+        Self { files, tickets, settings, known: Mutex::default(), shared: None }
     }
 
     /// Returns whether pictures can be uploaded.
@@ -374,6 +381,14 @@ impl Pictures {
     /// Returns the ticket in a text from a client, or `None` if it is not valid.
     pub fn read_ticket(&self, text: &str) -> Option<Ticket> {
         self.tickets.read(text)
+    }
+
+    /// Removes the files of a picture that is needed no more, here and where all nodes get it.
+    fn forget(&self, id: PictureId) {
+        self.remove(id);
+        if let Some(shared) = &self.shared {
+            shared.is_gone(id);
+        }
     }
 
     /// Removes the files of a picture. If that fails, the picture stays known and is removed later. It blocks.
