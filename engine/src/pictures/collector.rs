@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn a_picture_waits_for_its_message_and_goes_with_it() {
-        let record = |removed_at| PictureRecord { removed_at, ..PictureRecord::of(&encoded().picture(id(1))) };
+        let record =
+            |removed_at| PictureRecord { removed_at, ..PictureRecord::of(&encoded().picture(id(1))) };
         let at = |millis: u64, removed_at: Option<Option<Timestamp>>| Needed {
             now: Timestamp(AT.0 + millis),
             posted: removed_at.map(|removed_at| (id(1), record(removed_at))).into_iter().collect(),
