@@ -146,10 +146,10 @@ impl Shared {
         self.has_work.notify_one();
     }
 
-    /// Tells the operator what is in the way, once until it is not any more.
-    fn tell(&self, done: Result<(), &NotShared>) {
-        let was_troubled = self.is_troubled.swap(done.is_err(), Ordering::Relaxed);
-        if let Err(error) = done
+    /// Tells the operator what is in the way, once until nothing is any more.
+    fn tell(&self, error: Option<&NotShared>) {
+        let was_troubled = self.is_troubled.swap(error.is_some(), Ordering::Relaxed);
+        if let Some(error) = error
             && !was_troubled
         {
             tracing::warn!(%error, "pictures cannot be shared with the other nodes for now, and are not taken");
@@ -191,7 +191,7 @@ impl Pictures {
         let put = shared.bucket.put(id, Arc::new(SharedPicture { uploaded_at, large, small }));
         let no_answer = |_| Err(NotShared::Trouble("it took too long to store a picture".to_owned()));
         let put = timeout(PUT_TIMEOUT, put).await.unwrap_or_else(no_answer);
-        shared.tell(put.as_ref().map(|()| ()));
+        shared.tell(put.as_ref().err());
         let Err(error) = put else { return Ok(()) };
         let pictures = Arc::clone(&self);
         // What is left if that fails is deleted later.
