@@ -15,10 +15,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use domain::{Alt, ChatId, Picture, PictureId, Problem, Timestamp, UserId};
+use domain::{Alt, ChatId, Picture, PictureId, PictureRecord, Problem, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::durable_fs::{NewFile, sync_folder_of};
+use crate::{
+    durable_fs::{NewFile, sync_folder_of},
+    storage::{Snapshot, StoreError},
+};
 
 pub use collector::{Collector, Needed};
 pub use sharing::{Bucket, NotFetched, NotShared, SharedPicture, Work};
@@ -293,6 +296,18 @@ impl Pictures {
         self.known().get(&id).is_some_and(|known| known.is_whole)
     }
 
+    /// Returns the number of pictures of messages whose files are missing, by a look at all of them. It blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database or the folder cannot be read.
+    pub fn count_missing(&self, view: &Snapshot) -> Result<usize, StoreError> {
+        let (found, _) = find(&*self.files)?;
+        let is_missing = |(id, record): &(PictureId, PictureRecord)| {
+            record.removed_at.is_none() && !found.contains_key(id)
+        };
+        Ok(view.pictures()?.iter().filter(|picture| is_missing(picture)).count())
+    }
+
     /// Checks whether there is room for another picture.
     ///
     /// # Errors
@@ -351,7 +366,11 @@ impl Pictures {
         let Some(uploaded_at) = uploaded_at else { return Ok(None) };
         match self.files.get(&name_of(uploaded_at, id, size)) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It was taken away. From now on it is one that is missing, and can be fetched.
+                self.known().remove(&id);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -551,6 +570,17 @@ pub(crate) mod tests {
         assert_eq!(pictures.read(id(1), PictureSize::Large).unwrap(), Some(vec![1; 70]));
         assert_eq!(pictures.read(id(1), PictureSize::Small).unwrap(), Some(vec![2; 30]));
         assert_eq!(pictures.read(id(2), PictureSize::Small).unwrap(), None);
+    }
+
+    #[test]
+    fn a_picture_whose_files_were_taken_away_is_missing() {
+        let disk = Arc::new(FakeDisk::default());
+        let pictures = open(&disk, 1_000);
+        pictures.keep(id(1), AT, &encoded()).unwrap();
+        disk.files.lock().unwrap().clear();
+        assert!(pictures.has(id(1)), "nobody has looked");
+        assert_eq!(pictures.read(id(1), PictureSize::Small).unwrap(), None);
+        assert_eq!((pictures.has(id(1)), pictures.stored()), (false, (0, 0)));
     }
 
     #[test]
