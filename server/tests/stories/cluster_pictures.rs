@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     cluster::{BETWEEN, Cluster, PATIENCE, folder, start_chat, until_applied, until_ready, until_said},
+    log_life::recover_log,
     pictures::{address, files, jpeg, look, pictures, post, problem_of, send, upload},
     support::{Client, Person, bodies, client_id, history::number, process::Process},
 };
@@ -340,6 +341,34 @@ async fn pictures_come_into_a_cluster_with_their_chats_to_new_nodes_and_out_agai
     fs::remove_dir_all(third.path().join(PICTURES)).unwrap();
     let (code, said) = Process::run(third.path(), &["--leave-cluster"]);
     assert_eq!((code, said.contains("Pictures whose files are missing: 1.")), (Some(0), true), "{said}");
+}
+
+#[tokio::test]
+async fn pictures_are_there_again_when_the_log_and_all_in_nats_was_lost_and_recovered() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let mut two = Two::begin(&cluster, &[]).await;
+    let (_, _, path) = two.show(1).await;
+    wait("both nodes have the files", async || two.files() == [2, 2]).await;
+    let client = async_nats::connect(cluster.nats.url(0)).await.unwrap();
+    for stream in ["qchat_log", "qchat_pictures"] {
+        jetstream::new(client.clone()).delete_stream(stream).await.unwrap();
+    }
+    until_said(two.a.address, "the stream qchat_log has been deleted").await;
+    two.b.stop();
+    let (code, said) = recover_log(&cluster, two.folders[1].path());
+    assert_eq!(code, Some(0), "{said}");
+    let b = cluster.node(two.folders[1].path()).await;
+    until_ready(two.a.address).await;
+    wait("it is in NATS again", async || in_nats(&cluster).await == 1).await;
+    let third = folder();
+    let c = cluster.node(third.path()).await;
+    for node in [&two.a, &b, &c] {
+        let ana = at(&two.ana, node);
+        wait("it is seen", async || look(&ana, &path).await == StatusCode::OK).await;
+    }
+    two.a.stop();
+    b.stop();
+    c.stop();
 }
 
 #[tokio::test]
