@@ -7,6 +7,7 @@ pub mod api;
 pub mod hydration;
 pub mod live;
 pub mod page;
+pub mod reactive;
 #[cfg(feature = "ssr")]
 pub mod shell;
 pub mod view;

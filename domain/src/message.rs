@@ -107,6 +107,11 @@ impl Message {
         meant
     }
 
+    /// Returns whether this message is meant for a user, as by [`Message::meant`].
+    pub fn is_meant_for(&self, user: UserId) -> bool {
+        user != self.author && (self.mentions.contains(&user) || self.reply_author == Some(user))
+    }
+
     /// Returns the beginning of this message, which was posted at this time, for messages that answer it.
     pub fn quote(&self, at: Timestamp) -> Quote {
         let line = self.marks.first_line(self.body.as_str());
@@ -457,6 +462,10 @@ mod tests {
         let own =
             Message { mentions: vec![user(1), user(2), user(2)], reply_author: Some(user(1)), ..plain() };
         assert_eq!(own.meant(), BTreeSet::from([user(2)]));
+        for message in [plain(), full(), own] {
+            let users = (0..5).map(user).filter(|user| message.is_meant_for(*user));
+            assert_eq!(users.collect::<BTreeSet<_>>(), message.meant());
+        }
     }
 
     #[test]

@@ -62,6 +62,7 @@ test('a search is made by keys alone, goes on where the reader was, and changes 
   await ana.chat.composer.fill('half a thought');
   await search.button.focus();
   await keyboard.press('Enter');
+  await expect(search.field).toBeFocused();
   await keyboard.type('tea');
   await keyboard.press('Enter');
   await expect(search.hits).toHaveCount(2);
@@ -192,7 +193,6 @@ test.describe('without JavaScript', () => {
     await expect(search.hits).toContainText('who is there?');
     await expect(search.hits).toContainText('gladly');
     await expect(search.count).toHaveText('1 found');
-    await expectAccessible(cy);
     await search.hit('Shall we have').click();
     await expect(cy.chat.message('Shall we have tea & <cake>?')).toBeInViewport();
     await search.button.click();
@@ -215,6 +215,10 @@ test.describe('without JavaScript', () => {
     await expect(search.hits).toHaveCount(6);
     await expect(search.hits.last()).toContainText('line 5 with tea');
     await expect(search.further).toHaveCount(0);
+    // a page without scripts cannot be examined by one
+    await ana.page.goto(bea.page.url());
+    await expect(ana.chat.search.hits).toHaveCount(6);
+    await expectAccessible(ana);
   });
 });
 

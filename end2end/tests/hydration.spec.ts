@@ -109,8 +109,10 @@ test('a message written before hydration is posted at once', async ({ person }) 
 test('what is pressed before hydration does what it does later', async ({ person }) => {
   const { bea, link } = await chatWithMessage(person);
   await hydrateOutline(bea.page);
-  await bea.chat.aboutMessage('Are you there?');
-  await expect(bea.chat.about).toContainText('Are you there?');
+  const row = bea.chat.row('Are you there?');
+  await row.openMore();
+  await resumeTasks(bea.page);
+  await expect(row.item('About Ana')).toBeVisible();
   expect(bea.page.url()).toBe(link);
 });
 

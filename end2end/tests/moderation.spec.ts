@@ -229,9 +229,9 @@ test.describe('when the server goes', () => {
       await bea.open(await ana.startChat({ nickname: 'Ana' }));
       await bea.chat.say('a word');
       await expect(ana.chat.message('a word')).toBeVisible();
+      await ana.chat.aboutMessage('a word');
       await server.kill();
       await expect(ana.chat.connection).toContainText('Reconnecting');
-      await ana.chat.aboutMessage('a word');
       const places = async () => {
         const buttons = await ana.chat.about.getByRole('button').all();
         return Promise.all(buttons.map(async (button) => (await button.boundingBox())!.y));

@@ -93,7 +93,7 @@ test('what is read stays in its place when a message above it gets its first rea
   const { ana, bea } = await two(person);
   await ana.chat.sayAll(Array.from({ length: 60 }, (_, number) => `line ${number}`));
   await expect(bea.chat.message('line 59')).toBeVisible();
-  await bea.chat.message('line 30').scrollIntoViewIfNeeded();
+  await bea.chat.message('line 30').evaluate((line) => line.scrollIntoView({ block: 'start', behavior: 'instant' }));
   await bea.chat.log.evaluate((log) => log.scrollBy({ top: -10, behavior: 'instant' }));
   await expect(bea.chat.message('line 30')).toBeInViewport();
   const place = async () => (await bea.chat.message('line 31').boundingBox())?.y;

@@ -128,7 +128,7 @@ test('an address in a message is a link into a window that learns nothing of thi
   await ana.page.reload();
   await ana.chat.isOpen();
   expect(await ana.chat.texts()).toEqual([text]);
-  await expect(ana.chat.log.getByRole('link')).toHaveCount(1);
+  await expect(ana.chat.row(text).row.getByRole('link')).toHaveCount(1);
 });
 
 test('a user who is alone in a chat is told how others come', async ({ person }) => {

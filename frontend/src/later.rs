@@ -6,7 +6,7 @@
 
 use app::live::{AttachedPictures, LiveChat};
 use domain::{
-    Emoji, Picture, Problem, Seq, User, UserId,
+    Emoji, Picture, Problem, Seq, Timestamp, User, UserId,
     frame::{ClientCommand, PictureAlt},
     page::About,
     timeline::RowContent,
@@ -102,7 +102,8 @@ pub fn people() -> Array {
             add(member.id, member.nickname.as_str(), true);
         }
     });
-    let rows = chat.timeline.with_untracked(|timeline| timeline.rows(|_| 0));
+    // As elsewhere, a pointer to a function: for another type, all of it would be there twice.
+    let rows = chat.timeline.with_untracked(|timeline| timeline.rows((|_| 0) as fn(Timestamp) -> i32));
     for row in rows.iter().rev() {
         if let RowContent::Stored(event) = &row.content
             && let Some(message) = event.kind.message_or_tombstone()

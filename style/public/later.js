@@ -353,6 +353,8 @@ const listenToHolds = () => {
   );
   addEventListener('pointermove', ({ clientX, clientY }) => Math.hypot(clientX - start.x, clientY - start.y) > HOLD_PIXELS && cancel(), { capture: true, passive: true });
   for (const type of ['pointerup', 'pointercancel', 'scroll']) addEventListener(type, cancel, { capture: true, passive: true });
+  // its end is no click on what was shown under the finger
+  addEventListener('touchend', (event) => isHeld && event.cancelable && event.preventDefault(), { capture: true, passive: false });
   addEventListener('contextmenu', (event) => isHeld && event.preventDefault(), true);
 };
 

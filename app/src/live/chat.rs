@@ -4,6 +4,7 @@ mod place;
 
 use std::sync::Arc;
 
+use crate::reactive::{effect, memo};
 use domain::{
     Body, Chat, ChatId, ClientId, Emoji, Event, EventKind, MessageTally, Problem, Roster, Seq, Timeline,
     User, UserId,
@@ -368,8 +369,8 @@ impl LiveChat {
         if !saved.is_empty() {
             self.timeline.update(|timeline| timeline.restore(saved));
         }
-        let waiting = Memo::new(move |_| self.timeline.with(|timeline| timeline.pending().to_vec()));
-        Effect::new(move |_| waiting.with(|waiting| transport.save_waiting(waiting)));
+        let waiting = memo(move || self.timeline.with(|timeline| timeline.pending().to_vec()));
+        effect(move || waiting.with(|waiting| transport.save_waiting(waiting)));
     }
 
     /// Drops expired events from the timeline.

@@ -1,6 +1,7 @@
 //! The details of a user or a message, with what the reader can do about it. Each link to it is the address of a page
 //! with the same forms, so that it works without a script.
 
+use crate::reactive::{effect, memo};
 use domain::{ChatId, Problem, Seq, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::{MouseEvent, SubmitEvent},
@@ -97,7 +98,7 @@ pub fn AboutLink(
 pub fn AboutView() -> impl IntoView {
     let chat = LiveChat::from_context();
     // One effect for all links: an effect in each link would be one more for each message on the page.
-    Effect::new(move |_| {
+    effect(move || {
         if chat.live.is_hydrated.get() {
             let links = document().get_elements_by_class_name(ABOUT_LINK);
             for link in (0..links.length()).filter_map(|place| links.item(place)) {
@@ -123,7 +124,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         (None, _) => format!("About {name}"),
     };
     // The message may be removed while the dialog is open.
-    let text = Memo::new(move |_| {
+    let text = memo(move || {
         chat.timeline.with(|timeline| {
             let shown = timeline.event(message?)?.kind.message()?;
             Some(shown.body.to_string())
@@ -142,7 +143,7 @@ fn AboutDialog(about: About) -> impl IntoView {
         text.unwrap_or_default()
     };
     let composer = use_context::<ComposerField>();
-    Effect::new(move |_| {
+    effect(move || {
         if let Some(dialog) = dialog.get() {
             // The server renders it open and not modal. A hydrated page shows it as a modal dialog.
             let _ = dialog.remove_attribute("open");

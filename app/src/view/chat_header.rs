@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::reactive::memo;
 use domain::{Visibility, frame::ClientCommand};
 use leptos::{prelude::*, server_fn::ServerFn};
 
@@ -35,8 +36,8 @@ enum Copied {
 #[component]
 pub fn ChatHeader() -> impl IntoView {
     let chat = LiveChat::from_context();
-    let title = Memo::new(move |_| chat.chat.with(|chat| chat.title.to_string()));
-    let is_owner = Memo::new(move |_| chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
+    let title = memo(move || chat.chat.with(|chat| chat.title.to_string()));
+    let is_owner = memo(move || chat.chat.with(|chat| chat.owner) == chat.live.me.with(|me| me.id));
     let heading = move || {
         view! {
             <h1 dir="auto" title=move || title.get()>
@@ -47,8 +48,8 @@ pub fn ChatHeader() -> impl IntoView {
     let ask = Callback::new(move |title| ClientCommand::EditTitle { chat: chat.chat_id(), title });
     let form = PlainForm { action: EditTitle::PATH, name: "title", chat: chat.chat_id() };
     let live = chat.live;
-    let has_ended = Memo::new(move |_| live.ended.with(Option::is_some));
-    let is_direct = Memo::new(move |_| chat.chat.with(|chat| chat.guest.is_some()));
+    let has_ended = memo(move || live.ended.with(Option::is_some));
+    let is_direct = memo(move || chat.chat.with(|chat| chat.guest.is_some()));
     view! {
         <header class="chat-header">
             <a class="quiet" href="/" on:click=move |event| live.guard_navigation(&event, live.notice)>
@@ -101,7 +102,7 @@ fn SearchLink() -> impl IntoView {
 #[component]
 fn VisibilityView(is_owner: Memo<bool>, is_direct: Memo<bool>) -> impl IntoView {
     let chat = LiveChat::from_context();
-    let is_public = Memo::new(move |_| chat.chat.with(|chat| chat.visibility) == Visibility::Public);
+    let is_public = memo(move || chat.chat.with(|chat| chat.visibility) == Visibility::Public);
     let word = move || if is_public.get() { "Public" } else { "Private" };
     let ask = Callback::new(move |is_public| {
         let visibility = if is_public { Visibility::Public } else { Visibility::Private };

@@ -3,6 +3,7 @@
 pub mod answering;
 mod draft;
 
+use crate::reactive::memo;
 use domain::ClientId;
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
@@ -51,7 +52,7 @@ pub fn Composer() -> impl IntoView {
     let chat = LiveChat::from_context();
     let ComposerField(field) = expect_context();
     let draft = Draft::new(chat, field);
-    let has_ended = Memo::new(move |_| chat.live.ended.with(Option::is_some));
+    let has_ended = memo(move || chat.live.ended.with(Option::is_some));
     let is_locked = move || draft.block.get().is_some();
     let client_id = use_context::<FreshClientId>().unwrap_or_default().0;
     let takes_pictures = chat.takes_pictures;

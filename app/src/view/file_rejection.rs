@@ -1,6 +1,7 @@
 //! Rejects files that are dropped on a page or pasted and are no pictures: the page stays open and says what it takes.
 //! Pictures are taken by a piece that comes later, which marks the event as handled before it gets here.
 
+use crate::reactive::effect;
 use domain::Problem;
 use leptos::{ev, prelude::*, web_sys::DataTransfer};
 
@@ -9,7 +10,7 @@ use crate::live::Live;
 /// Rejects dropped and pasted files for the lifetime of the page.
 pub fn reject_files() {
     let live = Live::from_context();
-    Effect::new(move |_| {
+    effect(move || {
         window_event_listener(ev::dragover, |event| {
             // A `dragover` that is not cancelled is not followed by a `drop` event.
             if event.data_transfer().is_some_and(|data| has(&data, FILES)) {

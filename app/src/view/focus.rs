@@ -4,6 +4,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
+use crate::reactive::effect;
 use leptos::{
     prelude::*,
     wasm_bindgen::{JsCast, JsValue, prelude::Closure},
@@ -19,7 +20,7 @@ type Path = Rc<RefCell<Vec<Element>>>;
 
 /// Keeps the focus on the page, for the lifetime of the page.
 pub fn keep_focus() {
-    Effect::new(|_| {
+    effect(|| {
         let path = Path::default();
         // Called when the focus comes and goes, and when the page changes.
         let callback = Closure::<dyn FnMut(JsValue)>::new(move |kind: JsValue| {

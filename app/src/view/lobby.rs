@@ -1,5 +1,6 @@
 //! The public chats: those with members first, then the newest.
 
+use crate::reactive::{effect, memo};
 use domain::{
     Listing, Timestamp, User,
     lobby::{FILTER_LIMIT, LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
@@ -32,7 +33,7 @@ pub fn LobbyView() -> impl IntoView {
     let lobby = LiveLobby::from_context();
     // The button for new chats is within the element as well: it does not move before a click either.
     let pause = lobby.list_pause;
-    Effect::new(move |_| {
+    effect(move || {
         let heading = document().get_element_by_id(HEADING_ID);
         if let Some(Ok(Some(section))) = heading.map(|heading| heading.closest("section")) {
             pause.pause_for(&section);
@@ -48,8 +49,8 @@ pub fn LobbyView() -> impl IntoView {
         number => format!("{number} new chats"),
     };
     let (shown, matching) = (
-        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.listings.len())),
-        Memo::new(move |_| lobby.lobby.with(|lobby| lobby.matching)),
+        memo(move || lobby.lobby.with(|lobby| lobby.listings.len())),
+        memo(move || lobby.lobby.with(|lobby| lobby.matching)),
     );
     let is_filtered = move || lobby.query.with(|query| !query.filter.trim().is_empty());
     let more = move |event: MouseEvent| {
@@ -132,7 +133,7 @@ fn FilterField() -> impl IntoView {
         }
     };
     // Text that was typed before the page was hydrated is used as well.
-    Effect::new(move |_| {
+    effect(move || {
         if lobby.live.is_hydrated.get() {
             filter();
         }

@@ -1,5 +1,6 @@
 //! The members of a chat.
 
+use crate::reactive::{effect, memo};
 use domain::{Member, Problem, User, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::SubmitEvent,
@@ -72,15 +73,15 @@ struct Sheet(NodeRef<Aside>);
 #[component]
 pub fn Members() -> impl IntoView {
     let chat = LiveChat::from_context();
-    let members = Memo::new(move |_| {
+    let members = memo(move || {
         let (me, owner) = (chat.live.me.get(), chat.chat.with(|chat| chat.owner));
         chat.roster.with(|roster| roster.for_reader(&me, owner))
     });
-    let count = Memo::new(move |_| known_count(chat));
+    let count = memo(move || known_count(chat));
     let sheet = NodeRef::<Aside>::new();
     provide_context(Sheet(sheet));
     let unnamed = move || count.get().saturating_sub(members.with(Vec::len));
-    let typing = Memo::new(move |_| {
+    let typing = memo(move || {
         chat.roster.with(|roster| {
             let is_shown = |id| chat.live.hidden.with(|hidden| !hidden.contains(&id));
             let typing = roster.members.iter().filter(|member| member.typing && is_shown(member.id));
@@ -93,7 +94,7 @@ pub fn Members() -> impl IntoView {
     };
     // A row does not move while the reader is about to click it.
     let pause = ListPause::default();
-    Effect::new(move |_| {
+    effect(move || {
         if let Some(Ok(Some(rows))) = sheet.get().map(|sheet| sheet.query_selector("ul")) {
             pause.pause_for(&rows);
         }
@@ -160,11 +161,11 @@ pub fn Members() -> impl IntoView {
 fn Lock() -> impl IntoView {
     let chat = LiveChat::from_context();
     let live = chat.live;
-    let is_mine = Memo::new(move |_| {
+    let is_mine = memo(move || {
         let me = live.me.with(|me| me.id);
         chat.chat.with(|chat| chat.owner == me && chat.guest.is_none()) && live.ended.with(Option::is_none)
     });
-    let is_locked = Memo::new(move |_| chat.chat.with(|chat| chat.is_locked));
+    let is_locked = memo(move || chat.chat.with(|chat| chat.is_locked));
     let ask = Callback::new(move |is_locked| ClientCommand::SetLock { chat: chat.chat_id(), is_locked });
     view! {
         <Show when=move || is_mine.get()>
@@ -228,7 +229,7 @@ fn RemoveNewcomersForm() -> impl IntoView {
 #[component]
 pub fn MembersButton() -> impl IntoView {
     let chat = LiveChat::from_context();
-    let count = Memo::new(move |_| known_count(chat));
+    let count = memo(move || known_count(chat));
     view! {
         <button type="button" class="quiet sheet-only" popovertarget=MEMBERS_ID>
             {icon::people()}
@@ -247,7 +248,7 @@ pub fn MembersButton() -> impl IntoView {
 fn SelfRow(me: UserId) -> impl IntoView {
     let chat = LiveChat::from_context();
     let live = chat.live;
-    let nickname = Memo::new(move |_| live.me.with(|me| me.nickname.to_string()));
+    let nickname = memo(move || live.me.with(|me| me.nickname.to_string()));
     let name = move || {
         view! {
             <span class="name" dir="auto" translate="no">
@@ -335,7 +336,7 @@ fn about_label(name: &str) -> String {
 /// The remarks after a member's name: you, owner, hidden.
 fn marks(id: UserId, you: Option<&'static str>) -> impl IntoView {
     let chat = LiveChat::from_context();
-    let marks = Memo::new(move |_| {
+    let marks = memo(move || {
         let owner = chat.chat.with(|chat| chat.owner == id).then_some("owner");
         let hidden = chat.live.hidden.with(|hidden| hidden.contains(&id)).then_some("hidden");
         [you, owner, hidden]
@@ -403,7 +404,7 @@ fn typing_text(names: &[String]) -> Vec<(String, &'static str)> {
 #[component]
 pub fn TypingLine() -> impl IntoView {
     let chat = LiveChat::from_context();
-    let names = Memo::new(move |_| {
+    let names = memo(move || {
         let me = chat.live.me.with(|me| me.id);
         chat.roster.with(|roster| {
             let is_shown = |id| id != me && chat.live.hidden.with(|hidden| !hidden.contains(&id));

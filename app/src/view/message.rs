@@ -10,6 +10,7 @@ mod reply;
 pub mod system_line;
 pub mod time;
 
+use crate::reactive::memo;
 use domain::{
     MessageContent, RemovedBy, link,
     timeline::{Delivery, Row, RowContent, author_of},
@@ -121,7 +122,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
     let client_id = first.client_id;
     // A stored message does not become pending again, so its delivery does not change any more.
     let delivery = matches!(first.delivery, Delivery::Waits(_)).then(|| {
-        let delivery = Memo::new(move |_| {
+        let delivery = memo(move || {
             line.with(|line| line.message().map_or(Delivery::Waits(None), |message| message.delivery))
         });
         view! { <DeliveryView client_id delivery /> }
@@ -134,7 +135,7 @@ fn MessageView(line: RwSignal<Line>) -> AnyView {
             StaticView(actions(chat_id, place, chat.live.is_hydrated.get_untracked())).into_any()
         }
         Delivery::Waits(_) => {
-            let place = Memo::new(move |_| {
+            let place = memo(move || {
                 line.with(|line| match line.message()?.delivery {
                     Delivery::Stored(place) => Some(place),
                     Delivery::Waits(_) => None,

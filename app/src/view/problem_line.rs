@@ -1,5 +1,6 @@
 //! Why an action was not done, shown next to it.
 
+use crate::reactive::effect;
 use domain::Problem;
 use leptos::prelude::*;
 
@@ -15,7 +16,7 @@ pub fn ProblemLine(
     problem: RwSignal<Option<Problem>>,
 ) -> impl IntoView {
     if let Some(live) = use_context::<Live>() {
-        Effect::new(move |_| {
+        effect(move || {
             let is_back = matches!(live.connection.get(), Connection::Connected | Connection::Polling);
             if is_back && problem.get_untracked() == Some(Problem::NotConnected) {
                 problem.set(None);

@@ -2,6 +2,7 @@
 //! however the window is resized. Browsers differ here: one has no scroll anchoring, and another's fails in a scroller
 //! that counts from its end. Theirs is therefore switched off (`overflow-anchor`).
 
+use crate::reactive::effect;
 use domain::Seq;
 use leptos::{
     html::Div,
@@ -175,7 +176,7 @@ impl ScrollAnchor {
 
     /// Keeps the place whenever the scroller or the list is resized.
     pub fn observe_resizes(self) {
-        Effect::new(move |_| {
+        effect(move || {
             let (Some(_), Some((scroller, rows))) = (self.scroller.get(), self.elements()) else { return };
             let resized = Closure::<dyn FnMut(JsValue)>::new(move |_: JsValue| self.restore_place());
             if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {

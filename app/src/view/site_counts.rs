@@ -1,5 +1,6 @@
 //! The number of people online and of open chats, over all chats.
 
+use crate::reactive::memo;
 use leptos::prelude::*;
 
 use crate::{live::Live, view::reactive_view::reactive_text};
@@ -24,7 +25,7 @@ fn unknown(none: &str) -> String {
 pub fn SiteCounts() -> impl IntoView {
     let live = Live::from_context();
     // Counts that may be outdated are not shown.
-    let counts = Memo::new(move |_| (!live.is_stale.get()).then(|| live.counts.get()));
+    let counts = memo(move || (!live.is_stale.get()).then(|| live.counts.get()));
     // A live region would announce every change, and these change all the time, so `aria-live` is off.
     view! {
         <p class="counts soft">

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::reactive::effect;
 use domain::{Nickname, Problem, Title};
 use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 
@@ -90,7 +91,7 @@ pub fn StartForm(
     };
     // When the page is shown again from the back/forward cache, nothing is being sent any more.
     if let Some(live) = live {
-        Effect::new(move |_| {
+        effect(move || {
             live.shown_again.get();
             sending.set(false);
         });

@@ -5,6 +5,7 @@ mod paging;
 mod roving_tabindex;
 mod unread;
 
+use crate::reactive::{effect, memo};
 use domain::{Chat, Seq, Timeline};
 use leptos::{
     ev::{FocusEvent, KeyboardEvent, MouseEvent},
@@ -56,8 +57,8 @@ pub fn TimelineView(
     let scroller = NodeRef::<Div>::new();
     let anchor = ScrollAnchor::new(scroller);
     let paging = Paging::new(chat, scroller, anchor);
-    let is_away = Memo::new(move |_| paging.is_away());
-    let has_unseen = Memo::new(move |_| is_away.get() && chat.timeline.with(Timeline::has_unseen));
+    let is_away = memo(move || paging.is_away());
+    let has_unseen = memo(move || is_away.get() && chat.timeline.with(Timeline::has_unseen));
     let unread = UnreadLine::new(chat, scroller, is_away);
     let mentions = NextMention::new(chat, anchor, is_away);
     let items = move || {
@@ -84,7 +85,7 @@ pub fn TimelineView(
         count
     });
     // When the reader is led to a message, scrolls to it.
-    Effect::new(move |_| {
+    effect(move || {
         if let Some(to) = chat.led_to.get() {
             let _ = request_animation_frame(move || lead_to(anchor, chat, to));
         }
@@ -99,10 +100,9 @@ pub fn TimelineView(
         count
     });
     // The title of the tab has the current title of the chat and the number of messages not seen.
-    let counts = Memo::new(move |_| {
-        chat.timeline.with(|timeline| (timeline.unread_count(), timeline.mentions().count()))
-    });
-    Effect::new(move |_| {
+    let counts =
+        memo(move || chat.timeline.with(|timeline| (timeline.unread_count(), timeline.mentions().count())));
+    effect(move || {
         let title = chat.chat.with(|chat| chat.title.to_string());
         let (unread, mentions) = counts.get();
         document().set_title(&tab_title(&title, unread, mentions));
@@ -212,7 +212,7 @@ fn lead_to(anchor: ScrollAnchor, chat: LiveChat, LedTo { seq, takes_focus }: Led
 fn Alone() -> impl IntoView {
     let chat = LiveChat::from_context();
     let live = chat.live;
-    let hint = Memo::new(move |_| {
+    let hint = memo(move || {
         let is_alone = chat.roster.with(|roster| roster.count) <= 1;
         let has_no_messages = chat.timeline.with(Timeline::has_no_messages);
         if !is_alone || !has_no_messages || live.ended.with(Option::is_some) {

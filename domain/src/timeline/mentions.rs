@@ -39,7 +39,7 @@ impl Timeline {
 
     /// Remembers a message if it is meant for the reader, who has not seen it.
     pub(super) fn note_mention(&mut self, event: &Event) {
-        let Some(message) = event.kind.message().filter(|message| message.meant().contains(&self.me)) else {
+        let Some(message) = event.kind.message().filter(|message| message.is_meant_for(self.me)) else {
             return;
         };
         let author = message.author;

@@ -118,7 +118,7 @@ fn news(view: &Snapshot, chat: &Chat, reader: UserId, after: Seq) -> Result<News
         let is_shown = |author: UserId| author != reader && !hidden.contains(&author);
         if let Some(message) = event.kind.message().filter(|message| is_shown(message.author)) {
             news.messages += 1;
-            if news.mentions.len() < NEWS_MENTIONS && message.meant().contains(&reader) {
+            if news.mentions.len() < NEWS_MENTIONS && message.is_meant_for(reader) {
                 news.mentions.push(event.seq);
             }
         }

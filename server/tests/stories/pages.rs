@@ -31,7 +31,11 @@ async fn the_page_of_a_chat_has_its_history_and_members_in_it() {
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(page.headers[CACHE_CONTROL], "no-store");
     assert!(page.text.contains(">Tom &amp; Jerry</h1>"), "{}", page.text);
-    assert!(page.text.contains("Is 1 &lt; 2 &amp; \"2\" &gt; 1? &lt;/script&gt;&lt;b&gt;"), "{}", page.text);
+    assert!(
+        page.text.contains("Is 1 &lt; 2 &amp; &quot;2&quot; &gt; 1? &lt;/script&gt;&lt;b&gt;"),
+        "{}",
+        page.text
+    );
     assert_eq!(page.text.matches("</script><b>").count(), 0, "not in the data for the browser either");
     let members = page.text.split_once("aria-label=\"Members\"").unwrap().1.split_once("</ul>").unwrap().0;
     assert!(members.contains("Ana") && members.contains("owner") && members.contains("you"), "{members}");

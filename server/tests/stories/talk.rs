@@ -160,6 +160,6 @@ async fn what_a_message_has_is_asked_for_by_requests_as_well() {
         client_id(3)
     );
     let (status, frame) = ask(&ana, &pictures).await;
-    assert_eq!(status, StatusCode::FORBIDDEN);
-    assert!(matches!(frame, ServerFrame::Refused { problem: Problem::PicturesOff, .. }), "{frame:?}");
+    assert_eq!(status, StatusCode::CONFLICT);
+    assert!(matches!(frame, ServerFrame::Refused { problem: Problem::PictureExpired, .. }), "{frame:?}");
 }

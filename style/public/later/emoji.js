@@ -266,6 +266,7 @@ class Picker {
       const shown = this.section(name, emoji);
       this.all.append(shown.section);
       this.shown.push(shown);
+      if (!this.scroller.querySelector('[tabindex="0"]')) this.setStop();
       await new Promise((resolve) => setTimeout(resolve));
     }
   }

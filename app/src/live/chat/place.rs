@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::reactive::{effect, memo};
 use domain::{
     Problem, Quote, Seq, Timeline, Timestamp,
     place::{Answering, Around, News, Place},
@@ -129,14 +130,13 @@ impl LiveChat {
         {
             self.answering.set(Some(saved));
         }
-        let seen =
-            Memo::new(move |_| self.timeline.with(|timeline| (timeline.cursor().epoch, timeline.seen())));
+        let seen = memo(move || self.timeline.with(|timeline| (timeline.cursor().epoch, timeline.seen())));
         let saves = Arc::clone(&transport);
-        Effect::new(move |_| {
+        effect(move || {
             let (epoch, seq) = seen.get();
             saves.save_seen(epoch, seq);
         });
-        Effect::new(move |_| self.answering.with(|answering| transport.save_answering(answering.as_ref())));
+        effect(move || self.answering.with(|answering| transport.save_answering(answering.as_ref())));
     }
 
     /// Marks what the reader has seen in another tab as seen.

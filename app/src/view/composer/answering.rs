@@ -1,5 +1,6 @@
 //! The line above the field with the message that is being answered.
 
+use crate::reactive::memo;
 use domain::Seq;
 use leptos::{ev::MouseEvent, html::Textarea, prelude::*};
 
@@ -21,8 +22,7 @@ pub fn AnsweringLine(
     let chat = LiveChat::from_context();
     let live = chat.live;
     let address = format!("/chat/{}", chat.chat_id());
-    let message =
-        Memo::new(move |_| chat.answering.with(|answering| answering.as_ref().map(|to| to.message)));
+    let message = memo(move || chat.answering.with(|answering| answering.as_ref().map(|to| to.message)));
     // Whoever begins an answer goes on by writing it. What was begun before a reload takes no focus.
     Effect::new(move |before: Option<Option<Seq>>| {
         let message = message.get();

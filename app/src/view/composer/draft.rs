@@ -1,5 +1,6 @@
 //! The text that the reader is writing: saved for after a reload, counted, parsed, and sent.
 
+use crate::reactive::{effect, memo};
 use domain::{
     Body, Problem,
     frame::ClientCommand,
@@ -40,22 +41,22 @@ impl Draft {
     pub(super) fn new(chat: LiveChat, field: NodeRef<Textarea>) -> Self {
         let text = RwSignal::new(String::new());
         let problem = RwSignal::new(None::<Problem>);
-        let block = Memo::new(move |_| chat.post_block());
+        let block = memo(move || chat.post_block());
         let waits_for_pictures = RwSignal::new(false);
         let last = StoredValue::new(String::new());
         let draft = Self { chat, field, text, problem, waits_for_pictures, block, last };
-        Effect::new(move |_| {
+        effect(move || {
             if !chat.attached.with(|attached| attached.are_coming) && waits_for_pictures.get_untracked() {
                 draft.submit();
             }
         });
         // A message that was refused because of the lock can be posted once it is lifted.
-        Effect::new(move |_| {
+        effect(move || {
             if block.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
                 problem.set(None);
             }
         });
-        Effect::new(move |_| draft.restore());
+        effect(move || draft.restore());
         draft
     }
 

@@ -1,5 +1,6 @@
 //! The delivery state of an own message, and what can be done if it is stuck.
 
+use crate::reactive::memo;
 use domain::{
     ClientId, Problem, slash,
     timeline::{Delivery, Pending},
@@ -33,7 +34,7 @@ pub fn DeliveryView(
     let can_be_dropped = move || is_stuck() || live.is_stale.get();
     let has_ended = move || live.ended.with(Option::is_some);
     // A text that applies to several messages is shown with the last one only.
-    let is_last = Memo::new(move |_| {
+    let is_last = memo(move || {
         chat.timeline
             .with(|timeline| timeline.outgoing().last().is_none_or(|last| last.client_id == client_id))
     });

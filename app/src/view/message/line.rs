@@ -88,7 +88,7 @@ impl Line {
     /// Whether the line shows a message that is meant for this user: it mentions or answers them.
     pub(super) fn is_meant_for(&self, user: UserId) -> bool {
         let Self::Row(Row { content: RowContent::Stored(event), .. }) = self else { return false };
-        event.kind.message().is_some_and(|message| message.meant().contains(&user))
+        event.kind.message().is_some_and(|message| message.is_meant_for(user))
     }
 
     /// Returns the message that the line shows, by its position, and the reactions to it. `None` if there are none.

@@ -5,7 +5,10 @@ use leptos::{ev::MouseEvent, prelude::*};
 
 use crate::{
     live::{Live, LiveChat},
-    view::reactive_view::reactive_text,
+    view::{
+        reactive_view::reactive_text,
+        row_link::{ROW_LINK, TAB_STOP},
+    },
 };
 
 const MILLIS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -73,7 +76,12 @@ pub fn DayLine(
     let there = move |at| local_time(at, live.offset_minutes.get()(at));
     view! {
         <li class="day">
-            <a href=format!("/chat/{}?since={begins}", chat.chat_id()) on:click=go>
+            <a
+                class=format!("{ROW_LINK} {TAB_STOP}")
+                tabindex=live.is_hydrated.get_untracked().then_some("-1")
+                href=format!("/chat/{}?since={begins}", chat.chat_id())
+                on:click=go
+            >
                 <time datetime=at.to_string() title=move || there(at).utc_date()>
                     {reactive_text(move || there(at).utc_day_in_words(there(live.now.get())))}
                 </time>

@@ -1,5 +1,6 @@
 //! The way to the messages that are meant for the reader and that have not been in view.
 
+use crate::reactive::{effect, memo};
 use domain::{Event, Seq};
 use leptos::prelude::*;
 
@@ -21,20 +22,22 @@ impl NextMention {
     /// Follows what the reader has not seen. `is_away` says whether the newest message is out of view.
     pub(super) fn new(chat: LiveChat, anchor: ScrollAnchor, is_away: Memo<bool>) -> Self {
         let mentions = Self { chat, anchor, waiting: RwSignal::new(Vec::new()) };
-        let unseen =
-            Memo::new(move |_| chat.timeline.with(|timeline| timeline.mentions().collect::<Vec<_>>()));
+        let unseen = memo(move || chat.timeline.with(|timeline| timeline.mentions().collect::<Vec<_>>()));
         // All count as seen once the newest message is in view, and these may be further up.
-        Effect::new(move |_| {
+        effect(move || {
             let unseen = unseen.get();
             if unseen.iter().any(|seq| mentions.waiting.with_untracked(|waiting| !waiting.contains(seq))) {
                 mentions.waiting.update(|waiting| {
-                    waiting.extend(unseen);
-                    waiting.sort_unstable();
-                    waiting.dedup();
+                    // They are few, and a sort would add its code to what the browser downloads.
+                    for seq in unseen {
+                        if let Err(place) = waiting.binary_search(&seq) {
+                            waiting.insert(place, seq);
+                        }
+                    }
                 });
             }
         });
-        Effect::new(move |_| {
+        effect(move || {
             let is_looking = chat.live.is_visible.get() && !is_away.get();
             if is_looking && mentions.waiting.with(|waiting| !waiting.is_empty()) {
                 // Those that came meanwhile are in the document with the next frame.
@@ -72,7 +75,7 @@ impl NextMention {
     /// The button that leads to the oldest of them. It is a link with the address of the message: `style/public/later.js` lets the
     /// module show it, wherever in the history it is.
     pub(super) fn view(self) -> impl IntoView {
-        let next = Memo::new(move |_| self.next());
+        let next = memo(move || self.next());
         let chat = self.chat.chat_id();
         view! {
             <Show when=move || next.get().is_some()>

@@ -1,5 +1,6 @@
 //! Pages of history, loaded as the reader scrolls, and the way back to the newest one.
 
+use crate::reactive::{effect, memo};
 use domain::Timeline;
 use leptos::{html::Div, prelude::*, web_sys::HtmlDivElement};
 
@@ -26,19 +27,19 @@ pub(super) struct Paging {
 
 impl Paging {
     pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, anchor: ScrollAnchor) -> Self {
-        let has_earlier = Memo::new(move |_| chat.timeline.with(Timeline::has_earlier));
-        let has_later = Memo::new(move |_| chat.timeline.with(Timeline::has_later));
+        let has_earlier = memo(move || chat.timeline.with(Timeline::has_earlier));
+        let has_later = memo(move || chat.timeline.with(Timeline::has_later));
         let is_scrolled_up = RwSignal::new(false);
         let wants_newest = StoredValue::new(false);
         let paging = Self { chat, scroller, anchor, has_later, is_scrolled_up, wants_newest };
         let connection = chat.live.connection;
-        Effect::new(move |_| {
+        effect(move || {
             if connection.get() == Connection::Connected && wants_newest.get_value() {
                 paging.go_to_newest();
             }
         });
         // Events that are merged into few rows may not fill the view. Then the reader could not scroll to load more.
-        Effect::new(move |_| {
+        effect(move || {
             let (has_earlier, has_later) = (has_earlier.get(), has_later.get());
             let is_idle = !chat.loading.get() && connection.get() == Connection::Connected;
             if is_idle && (has_earlier || has_later) {

@@ -2,6 +2,7 @@
 //! stops at one of all these links, at first that of the newest line, and the arrow keys move between the lines (ARIA
 //! Authoring Practices, roving tabindex). Within the actions of a message they move as `style/public/later/actions.js` says.
 
+use crate::reactive::effect;
 use leptos::{
     ev::{FocusEvent, KeyboardEvent},
     html::Div,
@@ -17,7 +18,7 @@ use crate::{
 
 /// Makes the newest line the tab stop once the page is hydrated.
 pub(super) fn start(live: Live, scroller: NodeRef<Div>) {
-    Effect::new(move |_| {
+    effect(move || {
         if live.is_hydrated.get()
             && let Some(scroller) = scroller.get()
             && let Some(newest) = links(&scroller, TAB_STOP).last()

@@ -1,5 +1,6 @@
 //! The line above the new messages, and the way to it.
 
+use crate::reactive::{effect, memo};
 use domain::{Seq, Timeline};
 use leptos::{
     html::Div,
@@ -35,13 +36,13 @@ impl UnreadLine {
     pub(super) fn new(chat: LiveChat, scroller: NodeRef<Div>, is_away: Memo<bool>) -> Self {
         let live = chat.live;
         let seen = RwSignal::new(None::<Seq>);
-        let first_new = Memo::new(move |_| {
+        let first_new = memo(move || {
             seen.get().and_then(|seen| chat.timeline.with(|timeline| timeline.first_after(seen)))
         });
         let (is_above, is_held) = (RwSignal::new(false), RwSignal::new(false));
         let line = Self { chat, scroller, seen, first_new, is_above, is_held };
-        let is_at_end = Memo::new(move |_| live.is_visible.get() && !is_away.get());
-        let is_looking = Memo::new(move |_| is_at_end.get() && !is_held.get());
+        let is_at_end = memo(move || live.is_visible.get() && !is_away.get());
+        let is_looking = memo(move || is_at_end.get() && !is_held.get());
         let is_old = StoredValue::new(true);
         Effect::new(move |was_looking: Option<bool>| {
             let is_looking = is_looking.get();
@@ -51,7 +52,7 @@ impl UnreadLine {
             chat.set_looking(is_looking);
             is_looking
         });
-        Effect::new(move |_| {
+        effect(move || {
             let (has_unseen, newest_seen) =
                 chat.timeline.with(|timeline| (timeline.has_unseen(), timeline.seen()));
             if !is_looking.get() && has_unseen && is_old.get_value() {
@@ -60,7 +61,7 @@ impl UnreadLine {
             }
         });
         // The reader has been here before, and more has come since.
-        Effect::new(move |_| {
+        effect(move || {
             let Some(resumed_at) = chat.resumed_at.get() else { return };
             let is_news = chat
                 .timeline
@@ -73,7 +74,7 @@ impl UnreadLine {
                 chat.set_looking(is_looking.get_untracked());
             }
         });
-        Effect::new(move |_| {
+        effect(move || {
             if seen.get().is_some() && is_at_end.get() {
                 // The line is in the document with the next frame.
                 let _ = request_animation_frame(move || line.note_place());
