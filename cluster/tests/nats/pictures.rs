@@ -153,6 +153,23 @@ async fn what_is_in_the_way_is_told() {
     assert!(matches!(said, Trouble::Foreign(_)), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_is_there_when_one_server_of_three_is_away() {
+    let Some(mut nats) = Nats::three().await else { return };
+    let (bucket, other) = (bucket(&nats).await, bucket(&nats).await);
+    // The servers may have no leader yet.
+    until(async || bucket.store(id(1), &large()).await.ok()).await;
+    assert_eq!(other.load(id(1)).await, Ok(Some(large())), "whichever server answers");
+    let stream = context(&bucket).get_stream("qchat_pictures").await.unwrap();
+    assert_eq!(stream.cached_info().config.num_replicas, 3);
+    let leader = nats.leader("qchat_pictures").await;
+    nats.kill(leader);
+    let loaded = until(async || other.load(id(1)).await.ok()).await;
+    assert_eq!(loaded, Some(large()));
+    until(async || bucket.store(id(2), &small(AT)).await.ok()).await;
+    until(async || (other.load(id(2)).await == Ok(Some(small(AT)))).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_stream_that_finds_no_room_is_made_smaller() {
     let Some(nats) = Nats::one().await else { return };

@@ -328,7 +328,12 @@ mod tests {
     use std::collections::HashMap;
 
     use domain::{Body, ClientId, Lifetimes, Nickname, Picture, UserId, id::ID_BYTES};
-    use futures_util::{FutureExt, future::ready};
+    use futures_util::{
+        FutureExt,
+        future::{join_all, pending, ready},
+    };
+
+    use tokio::time::Instant;
 
     use super::*;
     use crate::{
@@ -345,6 +350,8 @@ mod tests {
         pictures: Mutex<HashMap<PictureId, SharedPicture>>,
         trouble: Mutex<Option<NotShared>>,
         is_down: AtomicBool,
+        /// Whether nothing is answered.
+        is_silent: AtomicBool,
     }
 
     impl FakeBucket {
@@ -359,12 +366,18 @@ mod tests {
         }
 
         fn put(&self, id: PictureId, picture: Arc<SharedPicture>) -> BoxFuture<'_, Result<(), NotShared>> {
+            if self.is_silent.load(Ordering::Relaxed) {
+                return pending().boxed();
+            }
             let put =
                 self.check().map(|()| drop(self.pictures.lock().unwrap().insert(id, (*picture).clone())));
             ready(put).boxed()
         }
 
         fn get(&self, id: PictureId) -> BoxFuture<'_, Result<Option<SharedPicture>, NotShared>> {
+            if self.is_silent.load(Ordering::Relaxed) {
+                return pending().boxed();
+            }
             ready(self.check().map(|()| self.pictures.lock().unwrap().get(&id).cloned())).boxed()
         }
     }
@@ -425,6 +438,22 @@ mod tests {
         let settings = PictureSettings { are_on: true, max_storage: 1 };
         let alone = Pictures { settings, ..Pictures::off() };
         assert_eq!(alone.check_shared(), Ok(()), "it shares nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_long_and_not_too_many_wait() {
+        let bucket = Arc::new(FakeBucket::default());
+        let (disk, pictures) = node(&bucket);
+        bucket.is_silent.store(true, Ordering::Relaxed);
+        let kept = Arc::clone(&pictures).keep_for_all(id(1), AT, encoded()).await;
+        assert_eq!((kept, disk.list().unwrap().len()), (Err(Problem::NotStored), 0));
+        let begun = Instant::now();
+        let asked = join_all((0..MAX_ASKING).map(|_| pictures.fetch_soon(id(2)))).await;
+        assert!(asked.iter().all(|asked| *asked == Err(Problem::Busy)));
+        assert_eq!(begun.elapsed(), FETCH_TIMEOUT);
+        // These are still asked for, so one more is refused at once.
+        assert_eq!(pictures.fetch_soon(id(2)).await, Err(Problem::Busy));
+        assert_eq!(begun.elapsed(), FETCH_TIMEOUT);
     }
 
     #[tokio::test]
