@@ -211,7 +211,8 @@ impl PictureKeeper {
         if !self.0.status.is_ready() {
             return Err(NotKept::NotReady);
         }
-        let state = self.0.stream.look().await?.ok_or(NotKept::NotReady)?;
+        // The reader has the same trouble with the stream, and tells it.
+        let state = self.0.stream.look().await.ok().flatten().ok_or(NotKept::NotReady)?;
         let is_other = state.epoch.is_some_and(|epoch| epoch != self.0.store.epoch());
         if is_other { Err(NotKept::NotReady) } else { Ok(()) }
     }
