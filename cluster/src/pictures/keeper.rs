@@ -99,7 +99,7 @@ impl PictureKeeper {
         let mut schedule = Schedule { look_at: now, sweep_at: now, gone: BTreeSet::new(), remove_at: now };
         let mut told = None;
         loop {
-            let removal = (!schedule.gone.is_empty()).then_some(schedule.remove_at);
+            let removal = (self.is_mine() && !schedule.gone.is_empty()).then_some(schedule.remove_at);
             let next = removal.map_or(schedule.look_at, |at| at.min(schedule.look_at)).min(schedule.sweep_at);
             let work = tokio::select! {
                 work = self.0.pictures.work() => work,
@@ -137,7 +137,7 @@ impl PictureKeeper {
             schedule.look_at = Instant::now() + if looked.is_ok() { LOOK } else { RETRY };
             done = done.and(looked);
         }
-        if !schedule.gone.is_empty() && schedule.remove_at <= now {
+        if self.is_mine() && !schedule.gone.is_empty() && schedule.remove_at <= now {
             let removed = self.remove(&mut schedule.gone).await;
             if removed.is_err() {
                 schedule.remove_at = Instant::now() + RETRY;
@@ -145,7 +145,7 @@ impl PictureKeeper {
             done = done.and(removed);
         }
         if schedule.sweep_at <= now {
-            let swept = self.sweep().await;
+            let swept = self.sweep(&mut schedule.gone).await;
             schedule.sweep_at =
                 Instant::now() + if swept.is_ok() { self.0.interval } else { RETRY.min(self.0.interval) };
             done = done.and(swept);
@@ -175,13 +175,13 @@ impl PictureKeeper {
         done
     }
 
-    /// Removes pictures that no message has any more, if that is the duty of this node. The node that has it sees them go as
-    /// well.
+    /// Returns whether it is the duty of this node to remove pictures.
+    fn is_mine(&self) -> bool {
+        *self.0.duty.borrow()
+    }
+
+    /// Removes pictures that no message has any more.
     async fn remove(&self, gone: &mut BTreeSet<PictureId>) -> Result<(), NotKept> {
-        if !*self.0.duty.borrow() {
-            gone.clear();
-            return Ok(());
-        }
         self.check_log().await?;
         while let Some(id) = gone.first().copied() {
             self.0.bucket.remove(id).await?;
@@ -190,19 +190,20 @@ impl PictureKeeper {
         Ok(())
     }
 
-    /// Looks at all that is shared: what this node has of what is missing there is put back, and what is not needed is removed,
-    /// if that is the duty of this node.
-    async fn sweep(&self) -> Result<(), NotKept> {
+    /// Looks at all that is shared. What this node has of what is missing there is put back. What is not needed is removed: all
+    /// of it if that is the duty of this node, and else what it has seen go, for the one on duty may not have.
+    async fn sweep(&self, gone: &mut BTreeSet<PictureId>) -> Result<(), NotKept> {
         self.check_log().await?;
         // What comes later is not looked at.
         let needed = needed(&self.0.store, |needed| needed).await?;
         let listed = self.0.bucket.list().await?;
         put_back(&self.0.bucket, &self.0.pictures, needed.shown(), &listed).await?;
         for (id, listed) in listed {
-            if *self.0.duty.borrow() && needed.is_over(id, listed.uploaded_at) {
+            if gone.contains(&id) || (self.is_mine() && needed.is_over(id, listed.uploaded_at)) {
                 self.0.bucket.remove(id).await?;
             }
         }
+        gone.clear();
         Ok(())
     }
 

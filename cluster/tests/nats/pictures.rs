@@ -18,7 +18,9 @@ use domain::{
 };
 use engine::{
     command_log::status::{self, LogStatus, Part, StatusSender},
-    pictures::{Bucket, Encoded, Folder, PictureSettings, Pictures, SharedPicture, Ticket, Tickets},
+    pictures::{
+        Bucket, Collector, Encoded, Folder, PictureSettings, Pictures, SharedPicture, Ticket, Tickets,
+    },
     storage::Store,
 };
 use nats_fixture::Nats;
@@ -333,10 +335,16 @@ async fn the_node_on_duty_removes_what_no_message_has_or_can_have() {
     let part = format!("qchat.picture.{}.{}.1", id(6), AT.0);
     context(&one.bucket).publish(part, Bytes::from_static(b"part")).await.unwrap().await.unwrap();
 
+    other.keep(id(2));
     other.run(&nats, OFTEN).await;
     until(async || other.pictures.has(id(5)).then_some(())).await;
     sleep(3 * OFTEN).await;
     assert_eq!(listed(&one.bucket).await.len(), 6, "it is not on duty");
+    // What it has seen go it removes all the same: the one on duty may not have.
+    let (store, pictures) = (Arc::clone(&other.store), Arc::clone(&other.pictures));
+    let collector = Collector::new(store, pictures, Arc::new(Timestamp::default), true, OFTEN);
+    collector.collect().unwrap();
+    until(async || (!listed(&one.bucket).await.contains(&id(2))).then_some(())).await;
     one.duty.send_replace(true);
     one.run(&nats, OFTEN).await;
     let left = [id(1), id(4), id(5)];

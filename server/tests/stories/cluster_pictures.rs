@@ -135,7 +135,7 @@ async fn a_picture_is_seen_on_all_nodes_and_gone_from_all_with_its_message() {
 #[tokio::test]
 async fn the_pictures_of_a_chat_that_has_ended_and_of_expired_messages_are_gone_everywhere() {
     let Some(cluster) = Cluster::start().await else { return };
-    let settings = [OFTEN.as_slice(), &[("QCHAT_MESSAGE_LIFETIME", "6s")]].concat();
+    let settings = [OFTEN.as_slice(), &[("QCHAT_MESSAGE_LIFETIME", "15s")]].concat();
     let mut two = Two::begin(&cluster, &settings).await;
     let (_, _, path) = two.show(1).await;
     let begun = Instant::now();
@@ -146,7 +146,7 @@ async fn the_pictures_of_a_chat_that_has_ended_and_of_expired_messages_are_gone_
     }
     wait("no node has the files", async || two.files() == [0, 0]).await;
     wait("nothing of it is in NATS", async || in_nats(&cluster).await == 0).await;
-    println!("messages live for 6 s: their pictures were gone after {:.1?}", begun.elapsed());
+    println!("messages live for 15 s: their pictures were gone after {:.1?}", begun.elapsed());
 
     let (_, _, path) = two.show(2).await;
     wait("both nodes have the files", async || two.files() == [2, 2]).await;
