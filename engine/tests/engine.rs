@@ -61,6 +61,7 @@ fn work_on(store: Store, is_shared: bool, steady: Option<Arc<SteadyClock>>) -> W
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        pictures: Arc::new(engine::pictures::Pictures::off()),
         progress: Arc::clone(&progress),
         steady,
     };
