@@ -2,8 +2,8 @@
 
 use super::{Changes, Found, Now, RESTORE_MILLIS, StateReader, Unchanged};
 use crate::{
-    Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PlainMessage, Problem,
-    RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
+    Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PictureRecord,
+    PlainMessage, Problem, RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
 };
 
@@ -172,7 +172,9 @@ impl<S: StateReader> Now<'_, S> {
         for (id, alt) in alts {
             let kept = self.read(|state| state.picture(chat.id, message, *id))?;
             let is_twice = pictures.iter().any(|before| before.id == *id);
-            let kept = kept.filter(|_| !is_twice).ok_or(Problem::TooLateToUndo)?;
+            // The files of one that an earlier removal took may be deleted by now.
+            let is_of_it = |kept: &PictureRecord| kept.removed_at == Some(removed_at);
+            let kept = kept.filter(|kept| is_of_it(kept) && !is_twice).ok_or(Problem::TooLateToUndo)?;
             pictures.push(kept.picture(*id, alt.clone()));
         }
         let reply_to = reply_to.filter(|answered| *answered < message);

@@ -316,6 +316,23 @@ fn a_message_is_restored_with_its_pictures_and_what_it_answers() {
 }
 
 #[test]
+fn a_picture_that_a_restored_message_was_without_does_not_come_back() {
+    let (mut model, ..) = talk();
+    let attached = vec![Attached { picture: picture(1), uploaded_at: Timestamp(model.now) }];
+    let seq = model.accepts(2, say(5, &|said| said.pictures.clone_from(&attached)));
+    let removal = model.accepts(2, remove(seq));
+    model.accepts(2, restore(seq, removal, "without it"));
+    // Its files are deleted half a minute after the first removal.
+    model.now += 60_000;
+    let removal = model.accepts(2, remove(seq));
+    let alts = vec![(picture(1).id, Alt::parse("A cat").unwrap())];
+    let said = Box::new(Restored { words: words("with it"), reply_to: None, is_action: false, alts });
+    let with_it = Command::RestoreMessage { chat: chat(1), message: seq, removal, said };
+    model.rejects(2, with_it, Problem::TooLateToUndo);
+    model.accepts(2, restore(seq, removal, "without it"));
+}
+
+#[test]
 fn a_message_is_reacted_to_with_a_number_of_emoji() {
     let (mut model, first, second) = talk();
     let before = (model.events.clone(), model.chats.clone());
