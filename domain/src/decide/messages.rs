@@ -97,10 +97,12 @@ impl<S: StateReader> Now<'_, S> {
         if attached.len() > PICTURES_LIMIT {
             return Err(Problem::TooManyPictures.into());
         }
+        // Its file may have been deleted by then, since no message had it. And once a message with it has expired, nobody
+        // knows that it was posted.
+        let waits_millis = PICTURE_WAITS_MILLIS.min(self.expiry.lifetimes.message.millis());
         let mut pictures: Vec<Picture> = Vec::new();
         for Attached { picture, uploaded_at } in attached {
-            // Its file may have been deleted by then, since no message had it.
-            if self.entry.at.millis_since(*uploaded_at) >= PICTURE_WAITS_MILLIS {
+            if self.entry.at.millis_since(*uploaded_at) >= waits_millis {
                 return Err(Problem::PictureExpired.into());
             }
             let is_twice = pictures.iter().any(|before| before.id == picture.id);

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Alt, Attached, Emoji, Mark, MarkKind, Marks, Message, Picture, PictureId, Reaction, Restored, Wording,
+    Alt, Attached, Emoji, Lifetimes, Mark, MarkKind, Marks, Message, Picture, PictureId, Reaction, Restored,
+    Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
     reaction::REACTIONS_LIMIT,
 };
@@ -330,6 +331,27 @@ fn a_picture_that_a_restored_message_was_without_does_not_come_back() {
     let with_it = Command::RestoreMessage { chat: chat(1), message: seq, removal, said };
     model.rejects(2, with_it, Problem::TooLateToUndo);
     model.accepts(2, restore(seq, removal, "without it"));
+}
+
+#[test]
+fn a_picture_is_posted_once_however_soon_messages_expire() {
+    let (mut model, ..) = talk();
+    let lifetimes = Lifetimes { message: Span::seconds(60), ..LIFETIMES };
+    let uploaded_at = Timestamp(model.now);
+    let attached = vec![Attached { picture: picture(1), uploaded_at }];
+    model.accepts(2, say(5, &|said| said.pictures.clone_from(&attached)));
+    // Its message is forgotten, and with it that the picture was posted.
+    model.apply(&Change::Expired { chat: chat(1), through: Seq(model.last) });
+    let mut after = |millis: u64| {
+        let command = say(6, &|said| said.pictures.clone_from(&attached));
+        let proposal = Proposal::Command { by: user(2), command };
+        let entry = Entry { seq: Seq(model.last + 1), at: Timestamp(uploaded_at.0 + millis), proposal };
+        model.chats.get_mut(&chat(1)).unwrap().active_at = entry.at;
+        let Ok(decision) = decide(&model, &entry, LogSettings { lifetimes, rules: Rules::NEWEST });
+        decision
+    };
+    assert_eq!(after(60_000), Decision::Rejected(Problem::PictureExpired));
+    assert!(is_accepted(&after(59_999)));
 }
 
 #[test]
