@@ -1,8 +1,8 @@
 //! Messages: who posts them, and who changes and removes them.
 
-use super::{Changes, Found, Now, RESTORE_MILLIS, StateReader, Unchanged};
+use super::{Changes, Found, Now, RESTORE_EVENTS, RESTORE_MILLIS, StateReader, Unchanged};
 use crate::{
-    Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PictureRecord,
+    Attached, Body, Chat, ChatId, ClientId, Event, EventKind, Message, MessageRef, Picture, PictureRecord,
     PlainMessage, Problem, RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
 };
@@ -166,6 +166,17 @@ impl<S: StateReader> Now<'_, S> {
         if removed_at > now || now.millis_since(removed_at) > RESTORE_MILLIS {
             return Err(Problem::TooLateToUndo.into());
         }
+        // What was restored and removed again, or was among all that was removed, stays removed: this may be a late retry.
+        let is_later = |event: &Event| match &event.kind {
+            EventKind::MessageRemoved { message: of, .. }
+            | EventKind::MessageRestored { message: of, .. } => *of == message,
+            _ => event.clears().is_some_and(|(authors, _)| authors.contains(&author)),
+        };
+        match self.read(|state| state.any_event_after(chat.id, removal, RESTORE_EVENTS, is_later))? {
+            Some(false) => {}
+            Some(true) => return Err(Problem::MessageGone.into()),
+            None => return Err(Problem::TooLateToUndo.into()),
+        }
         let Restored { words, reply_to, is_action, alts } = said;
         if words.body.is_empty() && alts.is_empty() {
             return Err(Problem::MessageEmpty.into());
@@ -200,7 +211,7 @@ impl<S: StateReader> Now<'_, S> {
         Ok(self.next(&chat, EventKind::MessageRestored { message, said: Some(Box::new(said)) }))
     }
 
-    /// Removes a message of the user, or as the owner of the chat. Authors who were removed from the chat may still remove
+    /// Removes a message of the user, or as the owner of the chat, who may remove also what its author has removed. Authors who were removed from the chat may still remove
     /// their own messages.
     pub(super) fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Changes<S> {
         let chat = self.chat(chat)?.ok_or(Problem::UnknownChat)?;
@@ -223,8 +234,11 @@ impl<S: StateReader> Now<'_, S> {
             }
             RemovedBy::Owner
         };
-        if content.is_removed() {
-            return Ok(Vec::new());
+        match (content.removed_by(), removed_by) {
+            (None, _) => {}
+            // The author could take it back otherwise.
+            (Some(RemovedBy::Author), RemovedBy::Owner) if self.rules >= Rules::OF_MESSAGES => {}
+            (Some(_), _) => return Ok(Vec::new()),
         }
         Ok(self.next(&chat, EventKind::MessageRemoved { message, by: removed_by }))
     }

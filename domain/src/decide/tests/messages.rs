@@ -279,6 +279,70 @@ fn a_removal_is_taken_back_soon_after_it_by_whoever_removed_their_own() {
 }
 
 #[test]
+fn what_was_removed_again_or_by_the_owner_is_not_restored_by_an_earlier_removal() {
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.accepts(2, restore(second, removal, "message 2"));
+    model.accepts(2, Command::RemoveOwn { chat: chat(1) });
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.accepts(2, restore(second, removal, "message 2"));
+    let again = model.accepts(2, remove(second));
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+    model.accepts(2, restore(second, again, "message 2"));
+
+    let removal = model.accepts(2, remove(second));
+    let in_between =
+        model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: true });
+    model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: false });
+    assert!(in_between > removal);
+    model.accepts(2, restore(second, removal, "message 2"));
+    let removal = model.accepts(2, remove(second));
+    model.accepts(1, Command::RemovePerson { chat: chat(1), person: user(2) });
+    model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: false });
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+}
+
+#[test]
+fn what_the_owner_removes_after_its_author_is_gone_for_good() {
+    let (mut model, first, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.nothing_new(2, remove(second));
+    let by_owner = model.accepts(1, remove(second));
+    model.nothing_new(1, remove(second));
+    model.nothing_new(2, remove(second));
+    for removal in [removal, by_owner] {
+        model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+    }
+    let tombstone = model.events.iter().find(|event| event.seq == second).unwrap();
+    let content = tombstone.kind.message_or_tombstone().unwrap().content;
+    assert_eq!(content.removed_by(), Some(RemovedBy::Owner));
+    model.accepts(1, remove(first));
+    model.nothing_new(1, remove(first));
+    let (mut by_rules_1, _, second) = talk();
+    by_rules_1.rules = Rules(1);
+    by_rules_1.accepts(2, remove(second));
+    by_rules_1.nothing_new(1, remove(second));
+}
+
+#[test]
+fn a_removal_before_a_great_many_events_is_not_taken_back() {
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    let said = model.events.iter().find(|event| event.kind.message().is_some()).unwrap().clone();
+    let later =
+        |number: usize| Event { seq: Seq(removal.0 + u64::try_from(number).unwrap()), ..said.clone() };
+    model.events.extend((1..=RESTORE_EVENTS).map(later));
+    model.last += u64::try_from(RESTORE_EVENTS).unwrap();
+    model.clone().accepts(2, restore(second, removal, "message 2"));
+    model.events.push(later(RESTORE_EVENTS + 1));
+    model.last += 1;
+    model.rejects(2, restore(second, removal, "message 2"), Problem::TooLateToUndo);
+}
+
+#[test]
 fn a_message_is_restored_with_its_pictures_and_what_it_answers() {
     let (mut model, first, second) = talk();
     let attached = vec![Attached { picture: picture(1), uploaded_at: Timestamp(model.now) }];
