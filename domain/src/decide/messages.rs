@@ -205,7 +205,8 @@ impl<S: StateReader> Now<'_, S> {
             reply_author,
             pictures,
             is_action: *is_action,
-            edited_at: None,
+            // Nobody knows whether it is what it was.
+            edited_at: Some(now),
             quote: None,
         };
         Ok(self.next(&chat, EventKind::MessageRestored { message, said: Some(Box::new(said)) }))

@@ -252,7 +252,8 @@ fn a_removal_is_taken_back_soon_after_it_by_whoever_removed_their_own() {
     model.rejects(2, restore(second, removal, ""), Problem::MessageEmpty);
     let seq = model.accepts(2, restore(second, removal, "message 2"));
     let said = model.said(second).unwrap().clone();
-    assert_eq!((said.body.as_str(), said.author, said.edited_at), ("message 2", user(2), None));
+    let restored_at = Some(Timestamp(model.now));
+    assert_eq!((said.body.as_str(), said.author, said.edited_at), ("message 2", user(2), restored_at));
     assert_eq!(said.client_id, ClientId::from_bytes([2; ID_BYTES]));
     let stored = EventKind::MessageRestored { message: second, said: None };
     assert_eq!((model.events.last().unwrap().seq, &model.events.last().unwrap().kind), (seq, &stored));
@@ -375,7 +376,7 @@ fn a_message_is_restored_with_its_pictures_and_what_it_answers() {
     let answer = alone.said(seq).unwrap();
     assert_eq!((answer.reply_to, answer.reply_author), (Some(first), None), "what it answers is gone");
     model.accepts(2, said(&[1], Some(first)));
-    assert_eq!(model.said(seq), Some(&before));
+    assert_eq!(model.said(seq), Some(&Message { edited_at: Some(Timestamp(model.now)), ..before }));
     assert_eq!(model.pictures[&key].removed_at, None);
     assert!(model.said(second).is_some());
 }
