@@ -327,6 +327,26 @@ fn what_rules_1_store_is_read_as_a_message_and_can_be_changed() {
 }
 
 #[test]
+fn what_rules_1_store_is_formatted_wherever_it_is_read() {
+    let mut stored = Stored::new();
+    stored.model.rules = domain::Rules(1);
+    let (client_id, body) = (ClientId::from_bytes([1; ID_BYTES]), Body::parse("**loud**").unwrap());
+    stored.run(1, Command::Post { chat: CHAT, client_id, body, waited_millis: 0 });
+    let message = Seq(stored.model.last);
+    stored.model.rules = domain::Rules(2);
+    stored.run(2, say(2, "answer", Some(message)));
+    let answer = Seq(stored.model.last);
+    let view = stored.store.read(stored.now()).unwrap();
+    let alone = view.event(CHAT, message).unwrap().unwrap();
+    assert_eq!(alone.kind.message().unwrap().marks.shown("**loud**"), "loud");
+    let (page, _) = view.newest_events(CHAT, 50).unwrap();
+    assert_eq!(page.iter().find(|event| event.seq == message), Some(&alone));
+    let answer = view.event(CHAT, answer).unwrap().unwrap();
+    let quote = answer.kind.message().unwrap().quote.clone().unwrap();
+    assert_eq!(quote.line.to_string(), "loud");
+}
+
+#[test]
 fn a_database_of_plain_texts_is_exported_as_it_always_was() {
     let mut stored = Stored::new();
     stored.model.rules = domain::Rules(1);

@@ -27,12 +27,7 @@ impl Snapshot {
         events: &impl ReadableTable<(Id, u64), &'static [u8]>,
         mut event: Event,
     ) -> Result<Event, StoreError> {
-        if let EventKind::Posted(_) = event.kind {
-            event = event.upgraded();
-            if let EventKind::Said(message) = &mut event.kind {
-                message.marks = formatting::marks(&message.body);
-            }
-        }
+        event = formatted(event);
         let chat = event.chat;
         match &mut event.kind {
             EventKind::Said(message) => self.quote(events, chat, message)?,
@@ -65,7 +60,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns a message as it is stored, and when it was posted. `None` if it was removed, has expired or never existed.
+    /// Returns a message without its quote, and when it was posted. `None` if it was removed, has expired or never existed.
     fn message(
         &self,
         events: &impl ReadableTable<(Id, u64), &'static [u8]>,
@@ -73,11 +68,23 @@ impl Snapshot {
         seq: Seq,
     ) -> Result<Option<(Box<Message>, Timestamp)>, StoreError> {
         let found = event(events, chat, seq)?.filter(|event| !self.expiry.of_event(event.at));
-        Ok(found.and_then(|event| match event.kind {
+        Ok(found.map(formatted).and_then(|event| match event.kind {
             EventKind::Said(message) => Some((message, event.at)),
             _ => None,
         }))
     }
+}
+
+/// Returns an event with the marks of a message that was stored by rules 1, which did not know any.
+fn formatted(event: Event) -> Event {
+    if !matches!(event.kind, EventKind::Posted(_)) {
+        return event;
+    }
+    let mut event = event.upgraded();
+    if let EventKind::Said(message) = &mut event.kind {
+        message.marks = formatting::marks(&message.body);
+    }
+    event
 }
 
 /// Whether there is nothing to be found for an event that was read.

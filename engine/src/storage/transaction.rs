@@ -381,7 +381,7 @@ impl StateReader for Transaction<'_> {
     }
 
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
-        event(&self.events, chat, seq)
+        Ok(event(&self.events, chat, seq)?.map(Event::upgraded))
     }
 
     fn any_event_after(
