@@ -89,10 +89,16 @@ async fn of_two_with_one_name_the_chosen_one_is_meant_and_strangers_never_are() 
         assert_eq!(mentioned(&next(&mut ana_here).await), [("@Bea Maria".to_owned(), chosen)]);
     }
     let name = stranger.me.nickname.to_string();
-    for (number, chosen) in [(3, vec![stranger.me.id]), (4, Vec::new())] {
-        ana_here.do_it(post(chat, number, &format!("@{name} @Bea Maria"), Some(chosen))).await.unwrap();
+    for (number, text, chosen) in
+        [(3, format!("@{name}"), vec![stranger.me.id]), (4, "@Bea Maria".to_owned(), Vec::new())]
+    {
+        ana_here.do_it(post(chat, number, &text, Some(chosen))).await.unwrap();
         assert_eq!(mentioned(&next(&mut ana_here).await), []);
     }
+    // Others are found beside the one who was chosen.
+    other_here.do_it(post(chat, 5, "@Bea Maria and @Ana", Some(vec![bea_here.me.id]))).await.unwrap();
+    let both = [("@Bea Maria".to_owned(), bea_here.me.id), ("@Ana".to_owned(), ana_here.me.id)];
+    assert_eq!(mentioned(&next(&mut ana_here).await), both);
 }
 
 #[tokio::test]
