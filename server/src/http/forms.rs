@@ -29,7 +29,7 @@ use super::{
 };
 
 /// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
-pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+pub const FORM_LIMIT: usize = 2 * FRAME_LIMIT;
 
 /// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
 const DROPPED: usize = 64 * FORM_LIMIT;
