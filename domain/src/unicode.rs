@@ -14,13 +14,19 @@ pub fn characters(text: &str) -> usize {
 
 /// Splits a text into its characters (grapheme clusters), in order and without loss.
 pub fn split(text: &str) -> Vec<&str> {
+    each(text).collect()
+}
+
+/// Returns the characters (grapheme clusters) of a text, in order and without loss. Each is looked for when it is asked for,
+/// except in a browser.
+pub fn each(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
-    let next = |length| {
+    let next = move |length| {
         let (character, others) = rest.split_at_checked(length)?;
         rest = others;
         Some(character)
     };
-    tables::lengths(text).into_iter().filter_map(next).collect()
+    tables::lengths(text).into_iter().filter_map(next)
 }
 
 /// Returns the first character (grapheme cluster) of a text in upper case, or `None` if the text is empty.
@@ -180,8 +186,8 @@ mod program {
         text.to_lowercase()
     }
 
-    pub(super) fn lengths(text: &str) -> Vec<usize> {
-        text.graphemes(true).map(str::len).collect()
+    pub(super) fn lengths(text: &str) -> impl Iterator<Item = usize> {
+        text.graphemes(true).map(str::len)
     }
 }
 

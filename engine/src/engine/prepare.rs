@@ -1,5 +1,7 @@
 //! Preparing drafts: fills in what a command says beside what its user typed.
 
+use std::ops::ControlFlow;
+
 use domain::{
     Chat, ChatId, Command, Draft, Emoji, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
     draft::DraftText,
@@ -9,7 +11,7 @@ use super::{Engine, not_readable};
 use crate::{
     formatting,
     mentions::Names,
-    storage::{Snapshot, StoreError},
+    storage::{BATCH_BYTES, Snapshot, StoreError},
 };
 
 /// How many of the newest events of a chat are looked at for authors who may be mentioned.
@@ -114,10 +116,17 @@ impl Engine {
         for member in &roster.members {
             names.add(member.id, member.nickname.as_str());
         }
-        let (events, _) = view.newest_events(chat.id, EVENTS_LOOKED_AT)?;
-        for message in events.iter().rev().filter_map(|event| event.kind.message_or_tombstone()) {
-            names.add(message.author, message.nickname.as_str());
-        }
+        let (mut looked_at, mut bytes) = (0, 0);
+        view.scan_events_before(chat.id, Seq(u64::MAX), |event, size| {
+            if looked_at == EVENTS_LOOKED_AT || bytes >= BATCH_BYTES {
+                return ControlFlow::Break(());
+            }
+            (looked_at, bytes) = (looked_at + 1, bytes + size);
+            if let Some(message) = event.kind.message_or_tombstone() {
+                names.add(message.author, message.nickname.as_str());
+            }
+            ControlFlow::Continue(())
+        })?;
         Ok(names)
     }
 }
