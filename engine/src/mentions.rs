@@ -71,10 +71,10 @@ impl Names {
         }
     }
 
-    /// Adds those whom a message mentions, by the names that it has for them.
-    pub(crate) fn add_mentioned(&mut self, message: &Message) {
+    /// Adds those whom a message mentions, by the names that it has for them, as far as they may be meant.
+    pub(crate) fn add_mentioned(&mut self, message: &Message, may_be_meant: impl Fn(&UserId) -> bool) {
         let marks = message.marks.iter().filter(|mark| mark.0 == MarkKind::Mention);
-        for (mark, user) in marks.zip(&message.mentions) {
+        for (mark, user) in marks.zip(&message.mentions).filter(|(_, user)| may_be_meant(user)) {
             let name = message.body.as_str().get(usize::from(mark.1)..usize::from(mark.2));
             if let Some(name) = name.and_then(|name| name.strip_prefix('@')) {
                 self.add(*user, name);
@@ -251,7 +251,7 @@ mod tests {
         let marks = Marks::checked(&body, marks.into()).unwrap();
         let message = Message { marks, mentions: vec![user(7), user(8)], ..plain };
         let mut known = Names::default();
-        known.add_mentioned(&message);
+        known.add_mentioned(&message, |_| true);
         known.add(user(1), "Bea");
         let users: Vec<_> = known.mentions("@Bea, @Old Name").into_iter().map(|found| found.user).collect();
         assert_eq!(users, [user(8), user(7)]);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use domain::{
-    Chat, ChatId, Command, Draft, Emoji, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
+    Chat, ChatId, Command, Draft, Emoji, EventKind, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
     draft::DraftText,
 };
 
@@ -84,7 +84,8 @@ impl Engine {
     }
 
     /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat; or else those
-    /// whom it mentioned before it was edited, the members, and the authors of the newest messages.
+    /// whom it mentioned before it was edited, the members, and the authors of the newest messages. By the nicknames that they
+    /// have, and by earlier ones in the newest events.
     fn names(
         &self,
         view: &Snapshot,
@@ -94,27 +95,31 @@ impl Engine {
     ) -> Result<Names, StoreError> {
         let mut names = Names::default();
         let roster: Roster = self.presence.roster(chat.id);
-        if let Some(chosen) = chosen {
-            for user in chosen {
-                let here = roster.members.iter().find(|member| member.id == user);
-                match here {
-                    Some(member) => names.add(user, member.nickname.as_str()),
-                    None if self.has_met(view, chat, user)? => {
-                        names.add(user, view.user(user)?.nickname.as_str());
-                    }
-                    None => {}
+        let mut chosen_here = Vec::new();
+        for user in chosen.iter().flatten() {
+            let here = roster.members.iter().find(|member| member.id == *user);
+            match here {
+                Some(member) => names.add(*user, member.nickname.as_str()),
+                None if self.has_met(view, chat, *user)? => {
+                    names.add(*user, view.user(*user)?.nickname.as_str());
                 }
+                None => continue,
             }
-            return Ok(names);
+            chosen_here.push(*user);
         }
+        let may_be_meant = |user: &UserId| chosen.is_none() || chosen_here.contains(user);
         if let Some(message) = place.edited
             && let Some(event) = view.event(chat.id, message)?
             && let Some(said) = event.kind.message().filter(|said| said.author == place.by)
         {
-            names.add_mentioned(said);
+            names.add_mentioned(said, may_be_meant);
         }
-        for member in &roster.members {
-            names.add(member.id, member.nickname.as_str());
+        if chosen.is_none() {
+            for member in &roster.members {
+                names.add(member.id, member.nickname.as_str());
+            }
+        } else if chosen_here.is_empty() {
+            return Ok(names);
         }
         let (mut looked_at, mut bytes) = (0, 0);
         view.scan_events_before(chat.id, Seq(u64::MAX), |event, size| {
@@ -122,8 +127,13 @@ impl Engine {
                 return ControlFlow::Break(());
             }
             (looked_at, bytes) = (looked_at + 1, bytes + size);
-            if let Some(message) = event.kind.message_or_tombstone() {
-                names.add(message.author, message.nickname.as_str());
+            // The text may have a name from before a user was renamed: it waited, or was removed and is restored.
+            let named = match &event.kind {
+                EventKind::Renamed { user, from, .. } if chosen.is_some() => Some((*user, from)),
+                kind => kind.message_or_tombstone().map(|message| (message.author, message.nickname)),
+            };
+            if let Some((user, nickname)) = named.filter(|(user, _)| may_be_meant(user)) {
+                names.add(user, nickname.as_str());
             }
             ControlFlow::Continue(())
         })?;
