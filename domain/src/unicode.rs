@@ -26,7 +26,7 @@ pub fn each(text: &str) -> impl Iterator<Item = &str> {
         rest = others;
         Some(character)
     };
-    tables::lengths(text).into_iter().filter_map(next)
+    tables::lengths(text).filter_map(next)
 }
 
 /// Returns the first character (grapheme cluster) of a text in upper case, or `None` if the text is empty.
@@ -45,7 +45,7 @@ pub fn beginning(text: &str, most_characters: usize, most_bytes: usize) -> &str 
     // enough to know where the last character that fits ends
     let start = &text[..text.floor_char_boundary(most_bytes.saturating_mul(2))];
     let mut end = 0;
-    for length in tables::lengths(start).into_iter().take(most_characters) {
+    for length in tables::lengths(start).take(most_characters) {
         if end + length > most_bytes {
             break;
         }
@@ -238,11 +238,11 @@ mod browser {
     }
 
     /// Returns the whole text as one character where there is no segmenter.
-    pub(super) fn lengths(text: &str) -> Vec<usize> {
+    pub(super) fn lengths(text: &str) -> impl Iterator<Item = usize> {
         let length =
             |segment: JsValue| Some(Reflect::get(&segment, &"segment".into()).ok()?.as_string()?.len());
         let lengths = segments(text).and_then(|segments| segments.iter().map(length).collect());
-        lengths.unwrap_or_else(|| vec![text.len()])
+        lengths.unwrap_or_else(|| vec![text.len()]).into_iter()
     }
 }
 
