@@ -440,7 +440,7 @@ pub enum Change {
         through: Seq,
     },
     /// The clock was set forward by this many milliseconds, or back if negative. The times at which users and chats
-    /// were last active move with it.
+    /// were last active move with it, and those at which pictures were removed.
     ClockSet(i64),
     /// A user accepts or refuses invites from now on.
     InvitesSet {

@@ -294,6 +294,9 @@ impl Model {
             Change::ClockSet(by) => {
                 self.users.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));
                 self.chats.values_mut().for_each(|kept| kept.active_at = kept.active_at.moved(*by));
+                for picture in self.pictures.values_mut() {
+                    picture.removed_at = picture.removed_at.map(|at| at.moved(*by));
+                }
             }
         }
     }

@@ -14,13 +14,19 @@ pub fn characters(text: &str) -> usize {
 
 /// Splits a text into its characters (grapheme clusters), in order and without loss.
 pub fn split(text: &str) -> Vec<&str> {
+    each(text).collect()
+}
+
+/// Returns the characters (grapheme clusters) of a text, in order and without loss. Each is looked for when it is asked for,
+/// except in a browser.
+pub fn each(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
-    let next = |length| {
+    let next = move |length| {
         let (character, others) = rest.split_at_checked(length)?;
         rest = others;
         Some(character)
     };
-    tables::lengths(text).into_iter().filter_map(next).collect()
+    tables::lengths(text).filter_map(next)
 }
 
 /// Returns the first character (grapheme cluster) of a text in upper case, or `None` if the text is empty.
@@ -39,7 +45,7 @@ pub fn beginning(text: &str, most_characters: usize, most_bytes: usize) -> &str 
     // enough to know where the last character that fits ends
     let start = &text[..text.floor_char_boundary(most_bytes.saturating_mul(2))];
     let mut end = 0;
-    for length in tables::lengths(start).into_iter().take(most_characters) {
+    for length in tables::lengths(start).take(most_characters) {
         if end + length > most_bytes {
             break;
         }
@@ -180,8 +186,8 @@ mod program {
         text.to_lowercase()
     }
 
-    pub(super) fn lengths(text: &str) -> Vec<usize> {
-        text.graphemes(true).map(str::len).collect()
+    pub(super) fn lengths(text: &str) -> impl Iterator<Item = usize> {
+        text.graphemes(true).map(str::len)
     }
 }
 
@@ -232,11 +238,11 @@ mod browser {
     }
 
     /// Returns the whole text as one character where there is no segmenter.
-    pub(super) fn lengths(text: &str) -> Vec<usize> {
+    pub(super) fn lengths(text: &str) -> impl Iterator<Item = usize> {
         let length =
             |segment: JsValue| Some(Reflect::get(&segment, &"segment".into()).ok()?.as_string()?.len());
         let lengths = segments(text).and_then(|segments| segments.iter().map(length).collect());
-        lengths.unwrap_or_else(|| vec![text.len()])
+        lengths.unwrap_or_else(|| vec![text.len()]).into_iter()
     }
 }
 

@@ -1,18 +1,26 @@
 //! Mentions: finds whom a text means by `@` and a nickname.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     ops::Range,
 };
 
 use domain::{MarkKind, Message, UserId, text::NICKNAME_LIMIT, unicode};
 
-use crate::folding::fold;
+use crate::folding::fold_onto;
 
 /// The maximum number of `@` in one text that are looked at.
 const SIGNS_LIMIT: usize = 100;
-/// How much of a text is compared with nicknames, in bytes: more than any of them has.
-const NAME_BYTES: usize = 1_024;
+/// How much behind an `@` is compared with nicknames, in bytes: more than any of them has.
+const NAME_BYTES: usize = 704;
+/// How much of one text is compared with nicknames, in bytes, exceeded by at most the last one. It is enough for as many
+/// mentions of the longest as a message can have.
+const COMPARED_BYTES: usize = 16 * 1024;
+/// The size in bytes over which a nickname is long: 20 Chinese characters are not, those with many marks and families of emoji
+/// are.
+const LONG_NAME_BYTES: usize = 64;
+/// How much of long nicknames is looked at for one text, in bytes: 20 of the longest, or some hundred. Others are not found.
+const LONG_NAMES_BYTES: usize = 20 * 640;
 
 /// A user whom a text means, and where: a range in bytes of the text, which begins with `@`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,13 +31,43 @@ pub(crate) struct Mention {
 
 /// The users whom a text may mean, by their nicknames. Case and the composition of characters do not matter.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashMap<String, UserId>);
+pub(crate) struct Names {
+    /// The users, by their nicknames as they are compared.
+    users: HashMap<String, UserId>,
+    /// The nicknames that were added.
+    added: HashSet<String>,
+    /// The lengths in bytes of nicknames as they are compared.
+    lengths: HashSet<usize>,
+    /// The greatest of these lengths.
+    longest: usize,
+    /// The size in bytes of the long nicknames that were added.
+    long_names_bytes: usize,
+}
 
 impl Names {
     /// Adds a user. Of several users with one nickname, the one who was added first is meant.
     pub(crate) fn add(&mut self, user: UserId, nickname: &str) {
-        if let Entry::Vacant(free) = self.0.entry(fold(nickname)) {
+        if self.added.contains(nickname) {
+            return;
+        }
+        if nickname.len() > LONG_NAME_BYTES {
+            self.long_names_bytes += nickname.len();
+            if self.long_names_bytes > LONG_NAMES_BYTES {
+                return;
+            }
+        }
+        self.added.insert(nickname.to_owned());
+        let mut folded = String::new();
+        if nickname.is_ascii() {
+            fold_onto(nickname, &mut folded);
+        } else {
+            unicode::each(nickname).for_each(|character| fold_onto(character, &mut folded));
+        }
+        let length = folded.len();
+        if let Entry::Vacant(free) = self.users.entry(folded) {
             free.insert(user);
+            self.lengths.insert(length);
+            self.longest = self.longest.max(length);
         }
     }
 
@@ -47,37 +85,45 @@ impl Names {
     /// Returns the mentions in a text, in order: each `@` at the beginning of a word that is followed by the whole of a
     /// nickname, the longest one that fits. A `\` before it makes it an ordinary sign.
     pub(crate) fn mentions(&self, text: &str) -> Vec<Mention> {
-        if self.0.is_empty() {
+        if self.users.is_empty() {
             return Vec::new();
         }
-        let mut mentions: Vec<Mention> = Vec::new();
+        let (mut mentions, mut compared): (Vec<Mention>, _) = (Vec::new(), 0);
         for (at, _) in text.match_indices('@').take(SIGNS_LIMIT) {
             let is_free = mentions.last().is_none_or(|before| before.range.end <= at);
-            if is_free
-                && begins_word(text, at)
-                && let Some(mention) = self.mention_at(text, at)
-            {
-                mentions.push(mention);
+            if is_free && begins_word(text, at) && compared < COMPARED_BYTES {
+                mentions.extend(self.mention_at(text, at, &mut compared));
             }
         }
         mentions
     }
 
-    /// Returns the mention that the `@` at a place begins. `None` if it begins none.
-    fn mention_at(&self, text: &str, at: usize) -> Option<Mention> {
+    /// Returns the mention that the `@` at a place begins. `None` if it begins none. Adds to `compared` how many bytes were
+    /// compared.
+    fn mention_at(&self, text: &str, at: usize, compared: &mut usize) -> Option<Mention> {
         let after = text.get(at + 1..)?;
-        // a name, and the character behind it
-        let characters = unicode::split(unicode::beginning(after, NICKNAME_LIMIT + 1, NAME_BYTES));
-        let longest = characters.len().min(NICKNAME_LIMIT);
-        (1..=longest).rev().find_map(|count| {
-            let (name, rest) = characters.split_at_checked(count)?;
-            if !ends_word(name.last()?, rest.first()) {
-                return None;
+        let start = after.get(..after.floor_char_boundary(NAME_BYTES))?;
+        let is_cut = start.len() < after.len();
+        let (mut characters, mut length) = (unicode::each(start).peekable(), 0);
+        // Folded character by character, as names are, so that each is folded once.
+        let (mut folded, mut found) = (String::new(), None);
+        for _ in 0..NICKNAME_LIMIT {
+            let Some(character) = characters.next() else { break };
+            length += character.len();
+            fold_onto(character, &mut folded);
+            let may_go_on = is_cut && characters.peek().is_none();
+            if may_go_on || folded.len() > self.longest {
+                break;
             }
-            let user = *self.0.get(&fold(&name.concat()))?;
-            let length: usize = name.iter().map(|character| character.len()).sum();
-            Some(Mention { range: at..at + 1 + length, user })
-        })
+            if self.lengths.contains(&folded.len())
+                && ends_word(character, characters.peek())
+                && let Some(user) = self.users.get(&folded)
+            {
+                found = Some(Mention { range: at..at + 1 + length, user: *user });
+            }
+        }
+        *compared += length;
+        found
     }
 }
 
@@ -209,6 +255,34 @@ mod tests {
         known.add(user(1), "Bea");
         let users: Vec<_> = known.mentions("@Bea, @Old Name").into_iter().map(|found| found.user).collect();
         assert_eq!(users, [user(8), user(7)]);
+    }
+
+    /// Returns a nickname of so many bytes, about: twenty characters with marks.
+    fn long_name(number: u32, bytes: usize) -> String {
+        let first = char::from_u32(0x4e00 + number).unwrap();
+        format!("{first}{}", "\u{301}".repeat(bytes / 40))
+            + &format!("字{}", "\u{301}".repeat(bytes / 40)).repeat(19)
+    }
+
+    #[test]
+    fn as_many_of_the_longest_names_are_found_as_a_message_can_mention() {
+        let long: Vec<String> = (0..20).map(|number| long_name(number, 580)).collect();
+        assert!(long.iter().all(|name| name.len() > 600 && Nickname::parse(name).is_ok()));
+        let known: Vec<&str> = long.iter().map(String::as_str).chain(["Ana"]).collect();
+        let text: String = long.iter().map(|name| format!(" @{name}")).collect();
+        assert_eq!(found(&known, &(text.clone() + " @Ana")).len(), 21);
+        // What a name could begin with is compared only so far.
+        assert_eq!(found(&known, &(text.repeat(4) + " @Ana")).last().map(|(_, number)| *number), Some(7));
+    }
+
+    #[test]
+    fn of_a_great_many_long_names_the_first_are_found_and_of_short_ones_all() {
+        let long: Vec<String> = (0..100).map(|number| long_name(number, 580)).collect();
+        let short: Vec<String> = (0..100).map(|number| format!("字名{number}")).collect();
+        let known: Vec<&str> = long.iter().chain(&short).map(String::as_str).collect();
+        let is_found = |name: &String| !found(&known, &format!("@{name}")).is_empty();
+        assert_eq!(long.iter().filter(|name| is_found(name)).count(), 20);
+        assert!(short.iter().all(is_found));
     }
 
     #[test]

@@ -232,3 +232,43 @@ fn what_is_new_is_looked_for_in_a_megabyte_of_messages_at_most() {
     assert_eq!((news(20).messages, news(20).more), (15, false));
     assert_eq!((news(5).messages, news(5).more), (21, true));
 }
+
+#[test]
+fn who_was_chosen_is_meant_by_the_name_they_had_when_it_was_written() {
+    let work = work(false, None);
+    let at = clock::system()();
+    let nickname = |name| Nickname::parse(name).unwrap();
+    let (bea, cy) = (UserId::from_bytes([2; ID_BYTES]), UserId::from_bytes([3; ID_BYTES]));
+    let (owner, title) = (bea, Title::parse("Tea").unwrap());
+    let visibility = Visibility::Public;
+    let said = |author, name, number| {
+        let (client_id, body) = (ClientId::from_bytes([number; ID_BYTES]), Body::parse("hello").unwrap());
+        EventKind::Said(Box::new(Message::plain(author, nickname(name), client_id, body)))
+    };
+    let kinds = [
+        EventKind::Started { owner, nickname: nickname("Bea"), title, visibility, guest: None },
+        EventKind::Renamed { user: bea, from: nickname("Bea"), to: nickname("Bee") },
+        said(cy, "Cy", 1),
+    ];
+    for (seq, kind) in (5..).zip(kinds) {
+        let prev = Seq(if seq == 5 { 0 } else { seq - 1 });
+        let event = Event { chat: CHAT, seq: Seq(seq), prev, at, kind };
+        work.store.write(Seq(seq), at, |batch| batch.apply(&Change::Chat(event))).unwrap();
+    }
+    let meant = |chosen: Option<Vec<UserId>>| {
+        let text = DraftText::new(Body::parse("@Bea, @Cy, tea?").unwrap(), chosen);
+        let (message, removal) = (Seq(6), Seq(7));
+        let (reply_to, alts) = (None, Vec::new());
+        let draft =
+            Draft::RestoreMessage { chat: CHAT, message, removal, text, reply_to, is_action: false, alts };
+        let Ok(Command::RestoreMessage { said, .. }) = work.engine.prepare(ANA, draft) else {
+            return Vec::new();
+        };
+        said.words.mentions
+    };
+    assert_eq!(meant(Some(vec![bea])), [bea]);
+    assert_eq!(meant(Some(vec![cy, bea])), [bea, cy]);
+    assert_eq!(meant(Some(vec![cy])), [cy]);
+    assert_eq!(meant(Some(Vec::new())), []);
+    assert_eq!(meant(None), [cy], "nobody was chosen who has another name by now");
+}

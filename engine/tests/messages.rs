@@ -377,6 +377,31 @@ fn what_rules_1_store_is_formatted_wherever_it_is_read() {
 }
 
 #[test]
+fn when_a_picture_was_removed_moves_with_the_clock() {
+    let mut stored = Stored::new();
+    let attached = [1, 2].map(|number| Attached { picture: picture(number), uploaded_at: stored.now() });
+    for (number, attached) in (1..).zip(attached) {
+        let Command::Say { chat, client_id, words, .. } = say(number, "look", None) else { return };
+        let pictures = vec![attached];
+        let (reply_to, is_action, waited_millis) = (None, false, 0);
+        let shown = Command::Say { chat, client_id, words, reply_to, pictures, is_action, waited_millis };
+        stored.run(1, shown);
+    }
+    let message = stored.message(0);
+    stored.run(1, Command::RemoveMessage { chat: CHAT, message });
+    let removed_at = stored.now();
+    let hour = 600_000_i64;
+    stored.propose(Proposal::ClockSet(-hour));
+    stored.check();
+    let view = stored.store.read(stored.now()).unwrap();
+    let expected = [Some(Timestamp(removed_at.0 - hour.unsigned_abs())), None];
+    assert_eq!(
+        view.pictures().unwrap().into_iter().map(|(_, record)| record.removed_at).collect::<Vec<_>>(),
+        expected
+    );
+}
+
+#[test]
 fn a_database_of_plain_texts_is_exported_as_it_always_was() {
     let mut stored = Stored::new();
     stored.model.rules = domain::Rules(1);

@@ -15,8 +15,9 @@ use std::{
 
 use bytes::Bytes;
 use domain::{
-    Body, Change, Chat, ChatId, ClientId, Command, Event, EventKind, Lifetimes, Message, Nickname, Problem,
-    RemovedBy, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility, id::ID_BYTES,
+    Body, Change, Chat, ChatId, ClientId, Command, Emoji, Event, EventKind, Lifetimes, Message, Nickname,
+    Problem, Reaction, RemovedBy, Seq, Span, StateReader, Timestamp, Title, User, UserId, Visibility,
+    id::ID_BYTES,
 };
 use engine::{
     Caller, Engine, EngineParts,
@@ -295,6 +296,36 @@ fn a_long_chat_is_swept_in_parts() {
         }
     }
     assert_eq!(steps, 3);
+}
+
+#[test]
+fn the_reactions_to_what_has_expired_count_in_a_sweep() {
+    let store = Store::in_memory(SHORT).unwrap();
+    let mut changes = vec![started(CHAT, 1)];
+    changes.extend((2..=6).map(|seq| posted(CHAT, seq, seq - 1)));
+    let react = |message: u64, number: u64| {
+        let id = UserId::from_bytes([[0; 2].as_slice(), &number.to_be_bytes()].concat().try_into().unwrap());
+        let emoji = Emoji::try_from("\u{1f44d}".to_owned()).unwrap();
+        let seq = Seq(1_000 * message + number);
+        Change::Reacted(Reaction {
+            chat: CHAT,
+            message: Seq(message),
+            emoji,
+            by: User::new(id),
+            is_on: true,
+            seq,
+        })
+    };
+    changes.extend((3..=6).flat_map(|message| (0..300).map(move |number| react(message, number))));
+    write(&store, &changes);
+    let mut swept = Vec::new();
+    while swept.last() != Some(&Seq(6)) {
+        let ExpiredBatch { events, .. } = store.read(Timestamp(9_999)).unwrap().expired_batch().unwrap();
+        let [(chat, through)] = events[..] else { panic!("{events:?}") };
+        swept.push(through);
+        write(&store, &[Change::Expired { chat, through }]);
+    }
+    assert_eq!(swept, [Seq(4), Seq(6)]);
 }
 
 #[test]

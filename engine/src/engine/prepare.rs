@@ -1,7 +1,9 @@
 //! Preparing drafts: fills in what a command says beside what its user typed.
 
+use std::ops::ControlFlow;
+
 use domain::{
-    Chat, ChatId, Command, Draft, Emoji, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
+    Chat, ChatId, Command, Draft, Emoji, EventKind, Problem, Restored, Roster, Rules, Seq, UserId, Wording,
     draft::DraftText,
 };
 
@@ -9,7 +11,7 @@ use super::{Engine, not_readable};
 use crate::{
     formatting,
     mentions::Names,
-    storage::{Snapshot, StoreError},
+    storage::{BATCH_BYTES, Snapshot, StoreError},
 };
 
 /// How many of the newest events of a chat are looked at for authors who may be mentioned.
@@ -81,9 +83,9 @@ impl Engine {
         Ok(formatting::words(body, &mentions))
     }
 
-    /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat; and then, unless the
-    /// choice was nobody, those whom it mentioned before it was edited, the members, and the authors of the newest messages. Of users
-    /// with one name, the first counts.
+    /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat, by their nicknames and
+    /// by earlier ones in the newest events; and then, unless the choice was nobody, those whom it mentioned before it was edited, the
+    /// members, and the authors of the newest messages. Of users with one name, the first counts.
     fn names(
         &self,
         view: &Snapshot,
@@ -93,21 +95,20 @@ impl Engine {
     ) -> Result<Names, StoreError> {
         let mut names = Names::default();
         let roster: Roster = self.presence.roster(chat.id);
-        if let Some(chosen) = chosen {
-            let is_nobody = chosen.is_empty();
-            for user in chosen {
-                let here = roster.members.iter().find(|member| member.id == user);
-                match here {
-                    Some(member) => names.add(user, member.nickname.as_str()),
-                    None if self.has_met(view, chat, user)? => {
-                        names.add(user, view.user(user)?.nickname.as_str());
-                    }
-                    None => {}
+        let mut chosen_here = Vec::new();
+        for user in chosen.iter().flatten() {
+            let here = roster.members.iter().find(|member| member.id == *user);
+            match here {
+                Some(member) => names.add(*user, member.nickname.as_str()),
+                None if self.has_met(view, chat, *user)? => {
+                    names.add(*user, view.user(*user)?.nickname.as_str());
                 }
+                None => continue,
             }
-            if is_nobody {
-                return Ok(names);
-            }
+            chosen_here.push(*user);
+        }
+        if chosen.is_some_and(|chosen| chosen.is_empty()) {
+            return Ok(names);
         }
         if let Some(message) = place.edited
             && let Some(event) = view.event(chat.id, message)?
@@ -118,10 +119,25 @@ impl Engine {
         for member in &roster.members {
             names.add(member.id, member.nickname.as_str());
         }
-        let (events, _) = view.newest_events(chat.id, EVENTS_LOOKED_AT)?;
-        for message in events.iter().rev().filter_map(|event| event.kind.message_or_tombstone()) {
-            names.add(message.author, message.nickname.as_str());
-        }
+        let (mut looked_at, mut bytes) = (0, 0);
+        view.scan_events_before(chat.id, Seq(u64::MAX), |event, size| {
+            if looked_at == EVENTS_LOOKED_AT || bytes >= BATCH_BYTES {
+                return ControlFlow::Break(());
+            }
+            (looked_at, bytes) = (looked_at + 1, bytes + size);
+            match &event.kind {
+                // The text may have a name from before a user was renamed: it waited, or was removed and is restored.
+                EventKind::Renamed { user, from, .. } if chosen_here.contains(user) => {
+                    names.add(*user, from.as_str());
+                }
+                kind => {
+                    if let Some(message) = kind.message_or_tombstone() {
+                        names.add(message.author, message.nickname.as_str());
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
         Ok(names)
     }
 }

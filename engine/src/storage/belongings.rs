@@ -127,6 +127,22 @@ impl<'txn> Belongings<'txn> {
         self.forget_reactions(chat, seq.0..=seq.0, bytes)
     }
 
+    /// Moves the times at which pictures were removed by so many milliseconds, back if negative.
+    pub(super) fn move_times(&self, by: i64, bytes: &mut u64) -> Result<(), StoreError> {
+        self.pictures.with(|table| {
+            let mut moved = Vec::new();
+            for row in table.iter()? {
+                let (key, record) = row?;
+                let record: PictureRecord = codec::decode(record.value())?;
+                let removed_at = record.removed_at.map(|at| at.moved(by));
+                moved.extend(
+                    removed_at.is_some().then_some((key.value(), PictureRecord { removed_at, ..record })),
+                );
+            }
+            moved.iter().try_for_each(|(key, record)| put(table, *key, record, bytes))
+        })
+    }
+
     /// Stores a reaction.
     pub(super) fn reacted(&self, reaction: &Reaction, bytes: &mut u64) -> Result<(), StoreError> {
         let Reaction { chat, message, emoji, by, is_on, seq } = reaction;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::{Chat, ChatId, Event, Expiry, Invite, Seq, Timestamp, Tracked, User, UserId};
+use domain::{Chat, ChatId, Event, Expiry, Invite, Seq, Tally, Timestamp, Tracked, User, UserId};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
@@ -10,12 +10,13 @@ use super::{
     derived::{Sources, derived_bytes},
     error::StoreError,
     tables::{
-        CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, UNINVITED,
-        USERS, USERS_ACTIVE, all_of, direct_chats_of, event, hidden_by, kept,
+        CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, TALLIES,
+        UNINVITED, USERS, USERS_ACTIVE, all_of, direct_chats_of, event, hidden_by, kept,
     },
 };
 
-/// The number of records that one sweep removes at once, so that others do not wait for long behind it.
+/// The number of records that one sweep removes at once, so that others do not wait for long behind it: exceeded by at most
+/// the reactions to one message.
 const EXPIRED_LIMIT: usize = 512;
 
 /// A batch of what has expired and is still stored. After it is removed, the next batch can be looked for.
@@ -257,7 +258,8 @@ impl Snapshot {
                 batch.users.push(UserId::from_bytes(id.value()));
             }
         }
-        let (events, mut left) = (self.events()?, EXPIRED_LIMIT);
+        let (events, tallies) = (self.events()?, self.read.open_table(TALLIES)?);
+        let mut left = EXPIRED_LIMIT;
         for found in self.read.open_table(CHATS_ACTIVE)?.iter()? {
             let (id, at) = found?;
             if left == 0 {
@@ -277,8 +279,11 @@ impl Snapshot {
                     break false;
                 }
                 if gone {
-                    left -= 1;
-                    through = Some(Seq(place.value().1));
+                    let (_, seq) = place.value();
+                    let reactions =
+                        tallies.get((chat, seq))?.map(|tally| reactions_in(tally.value())).transpose()?;
+                    left = left.saturating_sub(reactions.unwrap_or_default().saturating_add(1));
+                    through = Some(Seq(seq));
                 } else {
                     // Limited, so that other chats do not have to wait for these.
                     ahead += 1;
@@ -380,6 +385,13 @@ impl Snapshot {
     pub(super) fn events(&self) -> Result<ReadOnlyTable<(Id, u64), &'static [u8]>, StoreError> {
         Ok(self.read.open_table(EVENTS)?)
     }
+}
+
+/// Returns the number of reactions in the record of a tally.
+fn reactions_in(tally: &[u8]) -> Result<usize, StoreError> {
+    let tally: Tally = codec::decode(tally)?;
+    let counts = tally.of.iter().map(|count| usize::try_from(count.count).unwrap_or(usize::MAX));
+    Ok(counts.fold(0, usize::saturating_add))
 }
 
 fn range_after(

@@ -204,6 +204,7 @@ impl<'txn> Transaction<'txn> {
             Change::ClockSet(by) => {
                 self.users.move_times(*by)?;
                 self.chats.move_times(*by)?;
+                self.belongings.move_times(*by, &mut self.bytes)?;
             }
         }
         Ok(())
