@@ -27,7 +27,7 @@ use serde::Deserialize;
 use crate::{
     http::client::TrustedProxies,
     logging::{LogFilter, LogFormat, LogSettings, NoFilter},
-    pictures::UploadLimits,
+    pictures::{UploadLimits, decoder::own_program},
 };
 
 /// The settings file, in the current folder.
@@ -67,6 +67,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Pictures.
     pub pictures: PictureLimits,
+    /// The program of Qchat, which is executed again to decode a picture.
+    pub program: PathBuf,
     /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
     /// The cluster that this server is a node of. `None` if it is alone.
@@ -172,6 +174,9 @@ pub enum SettingsError {
     /// Settings do not go together.
     #[error("{0}")]
     Together(&'static str),
+    /// This program cannot be found, which has to be executed again.
+    #[error("the program of Qchat cannot be found: {0}")]
+    Program(io::Error),
     /// The settings file exists but cannot be read.
     #[error("{FILE} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -546,6 +551,7 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
             uploads: UploadLimits { max_bytes: flags.max_picture, max_pixels: flags.max_picture_pixels },
             max_storage: flags.max_picture_storage,
         },
+        program: own_program().map_err(SettingsError::Program)?,
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told, rules(with_environment))?,
     };

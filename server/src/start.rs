@@ -541,7 +541,9 @@ fn pictures(settings: &Settings, sessions: &Arc<Sessions>) -> Result<(Arc<Pictur
         Pictures::open(files, Arc::new(SessionTickets::new(Arc::clone(sessions))), set)
     };
     let pictures = open().map_err(|error| StartError::DataDir { path: path.clone(), error })?;
-    Ok((Arc::new(pictures), Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path))))
+    let workshop =
+        Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path), settings.program.clone());
+    Ok((Arc::new(pictures), workshop))
 }
 
 /// Creates a data folder, which only Qchat itself may read, since it has what users write.

@@ -146,6 +146,7 @@ fn settings(data_dir: &Path) -> Settings {
             uploads: UploadLimits { max_bytes: 10 << 20, max_pixels: 50_000_000 },
             max_storage: 1 << 30,
         },
+        program: env!("CARGO_BIN_EXE_qchat").into(),
         reload_port: 0,
         cluster: None,
     }
