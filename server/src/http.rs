@@ -20,6 +20,7 @@ pub mod security_headers;
 pub mod session;
 pub mod starting;
 pub mod state;
+mod upload_body;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use app::api::PostMessage;
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -10,17 +11,25 @@ use axum::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{ChatId, PictureId, Problem, Seq, page::RefusedForm, picture::PICTURES_LIMIT};
 use engine::{Caller, pictures::PictureSize};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use leptos::server_fn::ServerFn;
 use multer::{Field, Multipart, parse_boundary};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::{client::Client, error, render::QueueKey, state::AppState};
+use super::{
+    client::Client,
+    error,
+    forms::{DROPPED, FORM_LIMIT},
+    render::QueueKey,
+    state::AppState,
+    upload_body::{Taking, UploadBody},
+};
 
 /// What a browser may do with the file of a picture: show it. Nothing in it could run even if it were a page.
 const PICTURE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
@@ -69,7 +78,11 @@ async fn take_upload(
     }
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    take(state, caller, chat, request.into_body().into_data_stream(), announced).await
+    let body = UploadBody::new(request.into_body(), u64::MAX);
+    let taking = body.taking();
+    // How much comes is bounded by whoever receives it.
+    let parts = body.inspect(|_| taking.note());
+    take(state, caller, chat, parts, announced).await
 }
 
 /// Receives a picture, makes its files and stores them.
@@ -180,8 +193,14 @@ pub(super) struct RefusedPictures {
     pub(super) form: RefusedForm,
 }
 
-/// Whether a request is a form with files.
+/// The maximum number of fields of a form with files, the pictures among them.
+const FIELDS: usize = 32;
+
+/// Whether a request is the form of the composer, with files.
 pub(super) fn is_with_files(request: &Request) -> bool {
+    if request.method() != Method::POST || request.uri().path() != PostMessage::PATH {
+        return false;
+    }
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("multipart/form-data"))
 }
@@ -194,6 +213,8 @@ struct Composed {
     bytes: usize,
     tickets: Vec<String>,
     refused: Option<Problem>,
+    /// The number of fields, pictures included.
+    count: usize,
 }
 
 impl Composed {
@@ -205,27 +226,37 @@ impl Composed {
 
 /// Receives the form of the composer with its pictures, and returns it as an ordinary form, in which there are the tickets
 /// of the pictures. All of it is read even if a picture was refused, since a browser does not read the response while it
-/// still sends; and if one was refused, nothing is posted. Its texts have `text_limit` bytes at most.
+/// still sends; and if one was refused, nothing is posted. Its texts have [`FORM_LIMIT`] bytes at most.
 ///
 /// # Errors
 /// [`RefusedPictures`] with the first problem.
 pub(super) async fn receive_form(
     state: &AppState,
     request: Request,
-    text_limit: usize,
 ) -> Result<Request, Box<RefusedPictures>> {
     let caller = caller_of(state, &request);
     let (mut head, body) = request.into_parts();
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let mut composed = Composed::default();
+    // Without a session, or where no pictures are taken, no more comes than in any other form.
+    let pictures = match caller {
+        Ok(_) if state.engine.takes_pictures() => PICTURES_LIMIT as u64 * state.workshop.limits().max_bytes,
+        _ => 0,
+    };
+    let mut composed = Composed { refused: caller.err(), ..Composed::default() };
     match kind.and_then(|kind| parse_boundary(kind).ok()) {
         Some(boundary) => {
-            let mut parts = Multipart::new(body.into_data_stream(), boundary);
+            let body = UploadBody::new(body, pictures + (FORM_LIMIT + DROPPED) as u64);
+            let taking = body.taking();
+            let mut parts = Multipart::new(body, boundary);
             loop {
                 match parts.next_field().await {
-                    Ok(Some(field)) => receive_field(state, caller, field, text_limit, &mut composed).await,
+                    Ok(Some(field)) if composed.count < FIELDS => {
+                        taking.note();
+                        composed.count += 1;
+                        receive_field(state, caller, field, &taking, &mut composed).await;
+                    }
                     Ok(None) => break,
-                    Err(_) => {
+                    Ok(Some(_)) | Err(_) => {
                         composed.refused.get_or_insert(Problem::BadForm);
                         break;
                     }
@@ -254,14 +285,15 @@ async fn receive_field(
     state: &AppState,
     caller: Result<Caller, Problem>,
     mut field: Field<'_>,
-    text_limit: usize,
+    taking: &Taking,
     composed: &mut Composed,
 ) {
     let name = field.name().unwrap_or_default().to_owned();
     if name != "pictures" {
         let mut value = Vec::new();
         while let Ok(Some(part)) = field.chunk().await {
-            if composed.bytes + part.len() > text_limit {
+            taking.note();
+            if composed.bytes + part.len() > FORM_LIMIT {
                 composed.refused.get_or_insert(Problem::MessageTooLong);
             } else {
                 composed.bytes += part.len();
@@ -269,7 +301,7 @@ async fn receive_field(
             }
         }
         composed.bytes += name.len();
-        if composed.bytes <= text_limit {
+        if composed.bytes <= FORM_LIMIT {
             composed.fields.push((name, String::from_utf8_lossy(&value).into_owned()));
         }
         return;
@@ -277,26 +309,29 @@ async fn receive_field(
     // Browsers send a file without a name and without content if none was chosen.
     let is_chosen = field.file_name().is_some_and(|name| !name.is_empty());
     if !is_chosen || composed.refused.is_some() {
-        return drop_rest(field).await;
+        return drop_rest(field, taking).await;
     }
     let taken = async {
         if composed.tickets.len() >= PICTURES_LIMIT {
             return Err(Problem::TooManyPictures);
         }
         let chat = composed.get("chat").parse().map_err(|_| Problem::UnknownChat)?;
-        take(state, caller?, chat, &mut field, None).await
+        let parts = (&mut field).inspect(|_| taking.note());
+        take(state, caller?, chat, parts, None).await
     }
     .await;
     match taken {
         Ok(uploaded) => composed.tickets.push(uploaded.ticket),
         Err(problem) => {
             composed.refused = Some(problem);
-            drop_rest(field).await;
+            drop_rest(field, taking).await;
         }
     }
 }
 
-/// Reads what is left of a field. The time limit of the request bounds how much that is.
-async fn drop_rest(mut field: Field<'_>) {
-    while let Ok(Some(_)) = field.chunk().await {}
+/// Reads what is left of a field, as far as the bounds of the body allow.
+async fn drop_rest(mut field: Field<'_>, taking: &Taking) {
+    while let Ok(Some(_)) = field.chunk().await {
+        taking.note();
+    }
 }

@@ -1,6 +1,6 @@
 //! Pictures: uploaded, posted, seen by whom they are for, and gone with their message.
 
-use std::{fs, io::Cursor, path::Path, time::Duration};
+use std::{fs, io::Cursor, net::SocketAddr, path::Path, time::Duration};
 
 use domain::{
     ChatId, Picture, Problem, Seq,
@@ -24,7 +24,9 @@ use tokio::{
     time::sleep,
 };
 
-use crate::support::{Answer, Client, FakeClock, Person, TestServer, client::soon, client_id};
+use crate::support::{
+    Answer, Client, FakeClock, Person, TestServer, client::soon, client_id, process::Process,
+};
 
 const BOUNDARY: &str = "----a-boundary";
 
@@ -449,4 +451,66 @@ async fn a_backup_has_the_pictures() {
             assert_eq!(fs::read(entry.path()).unwrap(), before);
         }
     }
+}
+
+/// Returns the head of a form with files, whose parts come in chunks without end.
+fn endless_form(host: SocketAddr, cookie: &str) -> String {
+    format!(
+        "POST /api/post_message HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nAccept: text/html\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+}
+
+fn chunk(content: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
+}
+
+#[tokio::test]
+async fn a_form_without_end_is_ended_and_takes_no_memory() {
+    const MEBIBYTES: usize = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1_024
+    };
+    let ana = Person::arrive(server.address).await;
+    let field = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"\"\r\n\r\n\r\n");
+    let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"a\"\r\nA: ");
+    let text = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"body\"\r\n\r\n");
+    let letters = || vec![b'a'; 65_536];
+    for (name, start, unit) in [
+        ("no boundary", String::new(), letters()),
+        ("a head without end", head, letters()),
+        ("fields without a name", String::new(), field.repeat(1_000).into_bytes()),
+        ("a text without end", text, letters()),
+    ] {
+        for cookie in [&*ana.cookie, ""] {
+            let before = peak();
+            let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
+            let answer = tokio::spawn(async move {
+                let mut answer = Vec::new();
+                let _ = reader.read_to_end(&mut answer).await;
+                String::from_utf8_lossy(&answer).into_owned()
+            });
+            writer.write_all(endless_form(server.address, cookie).as_bytes()).await.unwrap();
+            if !start.is_empty() {
+                writer.write_all(&chunk(start.as_bytes())).await.unwrap();
+            }
+            let unit = chunk(&unit);
+            let mut sent = 0;
+            while sent < MEBIBYTES << 20 && writer.write_all(&unit).await.is_ok() {
+                sent += unit.len();
+            }
+            let grown = peak().saturating_sub(before);
+            assert!(grown < 24, "{name}: {grown} MiB for {} MiB", sent >> 20);
+            if cookie.is_empty() {
+                assert!(sent < MEBIBYTES << 20, "{name}: without a session it goes on");
+            }
+            drop(writer);
+            answer.abort();
+        }
+    }
+    let chat = ana.start_chat("Ana", "Tea").await;
+    upload(&ana, chat).await;
 }
