@@ -28,7 +28,7 @@ use super::{
     forms::{DROPPED, FORM_LIMIT},
     render::QueueKey,
     state::AppState,
-    upload_body::{Taking, UploadBody},
+    upload_body::{Taking, UploadBody, UploadError},
 };
 
 /// What a browser may do with the file of a picture: show it. Nothing in it could run even if it were a page.
@@ -256,8 +256,12 @@ pub(super) async fn receive_form(
                         receive_field(state, caller, field, &taking, &mut composed).await;
                     }
                     Ok(None) => break,
-                    Ok(Some(_)) | Err(_) => {
+                    Ok(Some(_)) => {
                         composed.refused.get_or_insert(Problem::BadForm);
+                        break;
+                    }
+                    Err(error) => {
+                        composed.refused.get_or_insert(problem_of(&error));
                         break;
                     }
                 }
@@ -280,6 +284,16 @@ pub(super) async fn receive_form(
     Ok(Request::from_parts(head, Body::from(pairs.join("&"))))
 }
 
+/// Returns why a form with files ends early: since its body does, or is none.
+fn problem_of(error: &multer::Error) -> Problem {
+    let multer::Error::StreamReadFailed(error) = error else { return Problem::BadForm };
+    match error.downcast_ref() {
+        Some(UploadError::Broken | UploadError::TooSlow) => Problem::PictureDamaged,
+        // What is too large has more pictures or text than a message has, which is refused by then.
+        Some(UploadError::TooLarge | UploadError::Endless) | None => Problem::BadForm,
+    }
+}
+
 /// Receives a field of the composer's form: a text, or a picture.
 async fn receive_field(
     state: &AppState,
@@ -291,14 +305,23 @@ async fn receive_field(
     let name = field.name().unwrap_or_default().to_owned();
     if name != "pictures" {
         let mut value = Vec::new();
-        while let Ok(Some(part)) = field.chunk().await {
-            taking.note();
-            if composed.bytes + part.len() > FORM_LIMIT {
-                composed.refused.get_or_insert(Problem::MessageTooLong);
-            } else {
-                composed.bytes += part.len();
-                value.extend_from_slice(&part);
+        loop {
+            match field.chunk().await {
+                Ok(Some(part)) if composed.bytes + part.len() <= FORM_LIMIT => {
+                    composed.bytes += part.len();
+                    value.extend_from_slice(&part);
+                }
+                Ok(Some(_)) => {
+                    composed.refused.get_or_insert(Problem::MessageTooLong);
+                }
+                Ok(None) => break,
+                // What came of the text is returned.
+                Err(error) => {
+                    composed.refused.get_or_insert(problem_of(&error));
+                    break;
+                }
             }
+            taking.note();
         }
         composed.bytes += name.len();
         if composed.bytes <= FORM_LIMIT {

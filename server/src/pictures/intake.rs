@@ -14,7 +14,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 /// How long nothing may come of an upload.
-const SILENCE: Duration = Duration::from_secs(15);
+pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 /// How many bytes beyond the limit are read and dropped, since a browser does not read the response while it still sends.
 const DROPPED: u64 = 16 * 1024 * 1024;
 

@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::spawn_blocking,
-    time::sleep,
+    time::{self, sleep},
 };
 
 use crate::support::{
@@ -513,4 +513,48 @@ async fn a_form_without_end_is_ended_and_takes_no_memory() {
     }
     let chat = ana.start_chat("Ana", "Tea").await;
     upload(&ana, chat).await;
+}
+
+#[tokio::test]
+async fn a_form_that_comes_slowly_is_taken_and_one_that_stops_comes_back() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let fields = [("chat", &*chat), ("client_id", "0000000000000001"), ("body", "Not lost & kept")];
+    // What follows a picture in its file is no part of it.
+    let whole = form(&fields, &[("one.jpg", [jpeg(), vec![0; 3 << 20]].concat())]);
+    let begin = || async {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(endless_form(server.address(), &ana.cookie).as_bytes()).await.unwrap();
+        stream
+    };
+    let mut slow = begin().await;
+    let pieces: Vec<_> = whole.rchunks(whole.len() / 20).collect();
+    let (last, pieces) = pieces.split_first().unwrap();
+    time::pause();
+    for piece in pieces.iter().rev() {
+        slow.write_all(&chunk(piece)).await.unwrap();
+        sleep(Duration::from_secs(8)).await;
+    }
+    // A picture is decoded by the clock of the machine.
+    time::resume();
+    slow.write_all(&chunk(last)).await.unwrap();
+    slow.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let length = soon(slow.read(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+
+    let mut stopped = begin().await;
+    stopped.write_all(&chunk(&whole[..2_000])).await.unwrap();
+    time::pause();
+    let began = time::Instant::now();
+    let mut answer = Vec::new();
+    let ended = time::timeout(Duration::from_secs(300), stopped.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok_and(|read| read.is_ok()) && began.elapsed() < Duration::from_secs(60));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    for part in ["Not lost &amp; kept", "Choose the pictures again"] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
 }
