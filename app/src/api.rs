@@ -105,6 +105,7 @@ pub async fn post_message(
     #[server(default)] pictures: String,
     #[server(default)] reply_to: String,
 ) -> Result<(), Refusal> {
+    let had_pictures = !pictures.is_empty();
     let post = async {
         let chat = parse_chat(&chat)?;
         let answered = match reply_to.as_str() {
@@ -119,11 +120,18 @@ pub async fn post_message(
             ComposerInput::Post(Body::empty())
         };
         let draft = match input {
-            ComposerInput::Post(body) => Draft::post(chat, client_id, body).with_pictures(tickets),
-            ComposerInput::Action(body) => Draft::action(chat, client_id, body).with_pictures(tickets),
-            ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
+            ComposerInput::Post(body) => Draft::post(chat, client_id, body),
+            ComposerInput::Action(body) => Draft::action(chat, client_id, body),
+            ComposerInput::Nick(nickname) => {
+                execute(Command::SetNickname { nickname, chats: Vec::new() }).await?;
+                if tickets.is_empty() {
+                    return Ok(chat_page(chat));
+                }
+                // The pictures are a message of their own, under the new name.
+                Draft::post(chat, client_id, Body::empty())
+            }
         };
-        execute(draft.with_reply_to(answered)).await?;
+        execute(draft.with_pictures(tickets).with_reply_to(answered)).await?;
         Ok(chat_page(chat))
     };
     redirect(&post.await.map_err(Refusal::of(RefusedForm::PostMessage {
@@ -131,6 +139,7 @@ pub async fn post_message(
         client_id,
         body,
         reply_to,
+        had_pictures,
     }))?);
     Ok(())
 }

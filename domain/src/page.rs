@@ -163,6 +163,8 @@ pub enum RefusedForm {
         body: String,
         /// The sequence number of the message that it answers, as received. Empty if it answers none.
         reply_to: String,
+        /// Whether it was sent with pictures, which a browser does not keep.
+        had_pictures: bool,
     },
     /// Changes the nickname.
     SetNickname {

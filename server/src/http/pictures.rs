@@ -213,6 +213,8 @@ struct Composed {
     bytes: usize,
     tickets: Vec<String>,
     refused: Option<Problem>,
+    /// Whether there were pictures, taken or not.
+    had_pictures: bool,
     /// The number of fields, pictures included.
     count: usize,
 }
@@ -272,7 +274,8 @@ pub(super) async fn receive_form(
     if let Some(problem) = composed.refused {
         let [chat, client_id, body, reply_to] =
             ["chat", "client_id", "body", "reply_to"].map(|name| composed.get(name));
-        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to };
+        let had_pictures = composed.had_pictures;
+        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures };
         return Err(Box::new(RefusedPictures { problem, form }));
     }
     composed.fields.push(("pictures".to_owned(), composed.tickets.join(" ")));
@@ -331,6 +334,7 @@ async fn receive_field(
     }
     // Browsers send a file without a name and without content if none was chosen.
     let is_chosen = field.file_name().is_some_and(|name| !name.is_empty());
+    composed.had_pictures |= is_chosen;
     if !is_chosen || composed.refused.is_some() {
         return drop_rest(field, taking).await;
     }

@@ -385,6 +385,34 @@ async fn pictures_are_posted_by_an_ordinary_form() {
 }
 
 #[tokio::test]
+async fn a_form_whose_text_is_refused_asks_for_its_pictures_again() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let send = async |id, body: &str, files: &[(&str, Vec<u8>)]| {
+        submit(&ana, form(&[("chat", &*chat), ("client_id", id), ("body", body)], files)).await
+    };
+    let one = [("one.jpg", jpeg())];
+    for (id, body) in [("0000000000000001", &*"x".repeat(4_001)), ("0000000000000002", "/unknown"), ("no id", "")] {
+        let refused = send(id, body, &one).await;
+        assert!(refused.status.is_client_error(), "{}", refused.status);
+        assert!(refused.text.contains("Choose the pictures again"), "{}", refused.text);
+        assert!(refused.text.contains("enctype=\"multipart/form-data\""), "{}", refused.text);
+        assert!(!refused.text.contains("required"), "{}", refused.text);
+    }
+    let without = send("0000000000000003", &"x".repeat(4_001), &[("", vec![])]).await;
+    assert!(!without.text.contains("Choose the pictures again"), "{}", without.text);
+
+    // A new name, and the pictures under it.
+    let named = send("0000000000000004", "/nick Zed", &one).await;
+    assert_eq!(named.status, StatusCode::SEE_OTHER, "{}", named.text);
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert_eq!(page.matches("alt=\"Picture from Zed\"").count(), 1, "{page}");
+    let named = send("0000000000000005", "/nick Zoe", &[("", vec![])]).await;
+    assert_eq!(named.status, StatusCode::SEE_OTHER, "{}", named.text);
+}
+
+#[tokio::test]
 async fn a_picture_outlives_a_restart_and_not_its_message() {
     let clock = FakeClock::default();
     let server = TestServer::start_at(&clock, |_| {}).await;
