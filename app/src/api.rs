@@ -93,7 +93,8 @@ pub async fn start_chat(
 }
 
 /// Posts a message and redirects to its chat. `pictures` are the tickets of its pictures, separated by spaces: the server
-/// puts them into the place of the files that the form was sent with. `reply_to` is the message that it answers.
+/// puts them into the place of the files that the form was sent with. `alt` describes them, all of them together. `reply_to` is the
+/// message that it answers.
 ///
 /// # Errors
 /// A [`Refusal`] if the text is invalid, the chat does not exist or nothing can be stored.
@@ -104,6 +105,7 @@ pub async fn post_message(
     body: String,
     #[server(default)] pictures: String,
     #[server(default)] reply_to: String,
+    #[server(default)] alt: String,
 ) -> Result<(), Refusal> {
     let had_pictures = !pictures.is_empty();
     let post = async {
@@ -113,7 +115,8 @@ pub async fn post_message(
             seq => Some(Seq(seq.parse().map_err(|_| Problem::BadForm)?)),
         };
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
-        let tickets: Vec<_> = pictures.split_whitespace().map(PictureTicket::without_words).collect();
+        let described = |ticket: &str| PictureTicket { ticket: ticket.to_owned(), alt: alt.clone() };
+        let tickets: Vec<_> = pictures.split_whitespace().map(described).collect();
         let input = if tickets.is_empty() || !body.trim().is_empty() {
             slash::parse(&body)?
         } else {
@@ -140,6 +143,7 @@ pub async fn post_message(
         body,
         reply_to,
         had_pictures,
+        alt,
     }))?);
     Ok(())
 }

@@ -165,6 +165,8 @@ pub enum RefusedForm {
         reply_to: String,
         /// Whether it was sent with pictures, which a browser does not keep.
         had_pictures: bool,
+        /// The description of the pictures as typed.
+        alt: String,
     },
     /// Changes the nickname.
     SetNickname {

@@ -154,9 +154,9 @@ fn RefusedPage(
             </NoticeCard>
         }
         .into_any(),
-        RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures } => view! {
+        RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures, alt } => view! {
             <NoticeCard heading="Not sent" sentence=problem.to_string() is_refusal=true>
-                <MessageForm chat client_id body reply_to had_pictures problem />
+                <MessageForm chat client_id body reply_to had_pictures alt problem />
             </NoticeCard>
         }
         .into_any(),
@@ -200,6 +200,8 @@ fn MessageForm(
     reply_to: String,
     /// Whether it was sent with pictures.
     had_pictures: bool,
+    /// The description of the pictures as typed.
+    alt: String,
     /// Why it was refused.
     problem: Problem,
 ) -> impl IntoView {
@@ -230,6 +232,10 @@ fn MessageForm(
                         <label class="field">
                             <span>"Choose the pictures again"</span>
                             <input type="file" name="pictures" accept=PICTURE_KINDS multiple />
+                        </label>
+                        <label class="field">
+                            <span>"Description of the pictures"</span>
+                            <input name="alt" value=alt autocomplete="off" dir="auto" />
                         </label>
                     }
                 })}

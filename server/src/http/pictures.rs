@@ -272,10 +272,10 @@ pub(super) async fn receive_form(
         None => composed.refused = Some(Problem::BadForm),
     }
     if let Some(problem) = composed.refused {
-        let [chat, client_id, body, reply_to] =
-            ["chat", "client_id", "body", "reply_to"].map(|name| composed.get(name));
+        let [chat, client_id, body, reply_to, alt] =
+            ["chat", "client_id", "body", "reply_to", "alt"].map(|name| composed.get(name));
         let had_pictures = composed.had_pictures;
-        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures };
+        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures, alt };
         return Err(Box::new(RefusedPictures { problem, form }));
     }
     composed.fields.push(("pictures".to_owned(), composed.tickets.join(" ")));

@@ -375,6 +375,19 @@ async fn pictures_are_posted_by_an_ordinary_form() {
     for part in ["That is no picture that Qchat knows.", "Not lost &amp; kept", "Choose the pictures again"] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
+    let described = [("chat", &*chat), ("client_id", "0000000000000007"), ("body", ""), ("alt", "Two <cats>")];
+    let posted = submit(&ana, form(&described, &[("one.jpg", jpeg()), ("two.jpg", jpeg())])).await;
+    assert_eq!(posted.status, StatusCode::SEE_OTHER, "{}", posted.text);
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert_eq!(page.matches("alt=\"Two &lt;cats&gt;\"").count(), 2, "{page}");
+    let long = "y".repeat(1_001);
+    let refused = [("chat", &*chat), ("client_id", "0000000000000008"), ("body", ""), ("alt", &*long)];
+    let refused = submit(&ana, form(&refused, &[("one.jpg", jpeg())])).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for part in ["The description is too long.", "Description of the pictures", &*long] {
+        assert!(refused.text.contains(part), "{part}: {}", refused.text);
+    }
+
     let many: Vec<_> = (0..9).map(|_| ("a.png", file(4, 4, ImageFormat::Png))).collect();
     let refused = send("0000000000000006", "many", &many).await;
     assert!(refused.text.contains("A message can have up to 8 pictures."), "{}", refused.text);
