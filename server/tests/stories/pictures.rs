@@ -453,6 +453,42 @@ async fn a_picture_outlives_a_restart_and_not_its_message() {
 }
 
 #[tokio::test]
+async fn a_backup_that_is_not_restored_leaves_no_pictures() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut at_ana = ana.watch(chat).await;
+    let ticket = upload(&ana, chat).await;
+    post(&mut at_ana, chat, 1, "kept", &[&ticket]).await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("backup");
+    let (folder, to) = (server.folder().to_owned(), file.clone());
+    spawn_blocking(move || backup(&folder, &to).unwrap()).await.unwrap();
+
+    // Into the folder of a server that runs.
+    let other = TestServer::start().await;
+    let refused = restore(other.folder(), &file, true).unwrap_err().to_string();
+    assert!(refused.contains("another Qchat"), "{refused}");
+    assert_eq!(files(other.folder()), 0);
+
+    // Cut behind its pictures.
+    let whole = fs::read(&file).unwrap();
+    let cut = elsewhere.path().join("cut");
+    fs::write(&cut, &whole[..whole.len() - 8]).unwrap();
+    let nowhere = elsewhere.path().join("nowhere");
+    restore(&nowhere, &cut, false).unwrap_err();
+    assert!(!nowhere.join(PICTURES).exists());
+
+    // One that cannot be written, since a folder is in its place.
+    let names = fs::read_dir(server.folder().join(PICTURES)).unwrap();
+    let small = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let small = small.into_iter().find(|name| name.ends_with("small")).unwrap();
+    fs::create_dir_all(nowhere.join(PICTURES).join(small).join("full")).unwrap();
+    restore(&nowhere, &file, false).unwrap_err();
+    assert_eq!(files(&nowhere), 1);
+}
+
+#[tokio::test]
 async fn a_backup_has_the_pictures() {
     let server = TestServer::start().await;
     let ana = server.person().await;
