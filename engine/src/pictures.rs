@@ -33,6 +33,8 @@ pub struct PictureSettings {
     pub are_on: bool,
     /// The maximum size of all files, in bytes.
     pub max_storage: u64,
+    /// The maximum number of pictures of a message, up to [`domain::picture::PICTURES_LIMIT`].
+    pub max_in_message: usize,
 }
 
 /// What whoever has uploaded a picture can post it with: in one message, of this user, in this chat.
@@ -261,7 +263,7 @@ impl Pictures {
 
     /// Returns no pictures, none of which can be uploaded: for engines without a folder.
     pub fn off() -> Self {
-        let settings = PictureSettings { are_on: false, max_storage: 0 };
+        let settings = PictureSettings { are_on: false, max_storage: 0, max_in_message: 0 };
         Self { files: Arc::new(Nowhere), tickets: Arc::new(Nowhere), settings, known: Mutex::default() }
     }
 
@@ -273,6 +275,11 @@ impl Pictures {
     /// Returns the maximum size of all files, in bytes.
     pub fn max_storage(&self) -> u64 {
         self.settings.max_storage
+    }
+
+    /// Returns the maximum number of pictures of a message.
+    pub fn max_in_message(&self) -> usize {
+        self.settings.max_in_message
     }
 
     /// Returns the number of pictures, and the size of their files in bytes.
@@ -521,7 +528,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn open(disk: &Arc<FakeDisk>, max_storage: u64) -> Pictures {
-        let settings = PictureSettings { are_on: true, max_storage };
+        let settings = PictureSettings { are_on: true, max_storage, max_in_message: 8 };
         let files: Arc<dyn Files> = Arc::<FakeDisk>::clone(disk);
         Pictures::open(files, Arc::new(Nowhere), settings).unwrap()
     }

@@ -536,8 +536,11 @@ fn pictures(settings: &Settings, sessions: &Arc<Sessions>) -> Result<(Arc<Pictur
     let path = settings.data_dir.join(PICTURES);
     let open = || {
         let files = Arc::new(Folder::open(&path)?);
-        let set =
-            PictureSettings { are_on: settings.pictures.are_on, max_storage: settings.pictures.max_storage };
+        let set = PictureSettings {
+            are_on: settings.pictures.are_on,
+            max_storage: settings.pictures.max_storage,
+            max_in_message: settings.pictures.max_in_message,
+        };
         Pictures::open(files, Arc::new(SessionTickets::new(Arc::clone(sessions))), set)
     };
     let pictures = open().map_err(|error| StartError::DataDir { path: path.clone(), error })?;

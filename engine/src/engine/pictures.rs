@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::{
     Alt, Attached, ChatId, Picture, PictureId, Problem, Seq, UserId,
-    picture::{PICTURES_LIMIT, PictureTicket},
+    picture::PictureTicket,
 };
 use tokio::task::spawn_blocking;
 
@@ -124,7 +124,8 @@ impl Engine {
         chat: ChatId,
         tickets: Vec<PictureTicket>,
     ) -> Result<Vec<Attached>, Problem> {
-        if tickets.len() > PICTURES_LIMIT {
+        // Where pictures are off, a message with one is refused for that.
+        if tickets.len() > self.pictures.max_in_message() && self.pictures.are_on() {
             return Err(Problem::TooManyPictures);
         }
         tickets.into_iter().map(|ticket| self.attach(by, chat, ticket)).collect()

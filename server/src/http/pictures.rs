@@ -14,7 +14,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{ChatId, PictureId, Problem, Seq, page::RefusedForm, picture::PICTURES_LIMIT};
+use domain::{ChatId, PictureId, Problem, Seq, page::RefusedForm};
 use engine::{Caller, pictures::PictureSize};
 use futures_util::{Stream, StreamExt};
 use leptos::server_fn::ServerFn;
@@ -241,7 +241,9 @@ pub(super) async fn receive_form(
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     // Without a session, or where no pictures are taken, no more comes than in any other form.
     let pictures = match caller {
-        Ok(_) if state.engine.takes_pictures() => PICTURES_LIMIT as u64 * state.workshop.limits().max_bytes,
+        Ok(_) if state.engine.takes_pictures() => {
+            state.engine.pictures().max_in_message() as u64 * state.workshop.limits().max_bytes
+        }
         _ => 0,
     };
     let mut composed = Composed { refused: caller.err(), ..Composed::default() };
@@ -339,7 +341,7 @@ async fn receive_field(
         return drop_rest(field, taking).await;
     }
     let taken = async {
-        if composed.tickets.len() >= PICTURES_LIMIT {
+        if composed.tickets.len() >= state.engine.pictures().max_in_message() {
             return Err(Problem::TooManyPictures);
         }
         let chat = composed.get("chat").parse().map_err(|_| Problem::UnknownChat)?;

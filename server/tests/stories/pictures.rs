@@ -310,6 +310,18 @@ async fn limits_are_kept_and_named() {
     assert!(fast.headers.contains_key("retry-after"));
     assert_eq!(files(server.folder()), 0);
 
+    let few = TestServer::start_by(|settings| settings.pictures.max_in_message = 1).await;
+    let ana = few.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut at_ana = ana.watch(chat).await;
+    let tickets = [upload(&ana, chat).await, upload(&ana, chat).await];
+    let both = tickets.each_ref().map(String::as_str);
+    assert_eq!(post(&mut at_ana, chat, 1, "", &both).await, Err(Problem::TooManyPictures));
+    post(&mut at_ana, chat, 2, "", &both[..1]).await.unwrap();
+    let fields = [("chat", &*chat.to_string()), ("client_id", "0000000000000009"), ("body", "two")];
+    let refused = submit(&ana, form(&fields, &[("a.jpg", jpeg()), ("b.jpg", jpeg())])).await;
+    assert!(refused.text.contains("These are more pictures than"), "{}", refused.text);
+
     let off = TestServer::start_by(|settings| settings.pictures.are_on = false).await;
     let ana = off.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -390,7 +402,7 @@ async fn pictures_are_posted_by_an_ordinary_form() {
 
     let many: Vec<_> = (0..9).map(|_| ("a.png", file(4, 4, ImageFormat::Png))).collect();
     let refused = send("0000000000000006", "many", &many).await;
-    assert!(refused.text.contains("A message can have up to 8 pictures."), "{}", refused.text);
+    assert!(refused.text.contains("These are more pictures than a message can have here."), "{}", refused.text);
     let damaged = submit(&ana, b"no form at all".to_vec()).await;
     assert_eq!(damaged.status, StatusCode::BAD_REQUEST);
     let page = ana.get(&format!("/chat/{chat}")).await.text;
