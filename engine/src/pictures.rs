@@ -22,7 +22,7 @@ use crate::durable_fs::{NewFile, sync_folder_of};
 pub use collector::Collector;
 
 /// The free space on the disk below which no picture is taken, in bytes: messages need it.
-const FREE_BYTES: u64 = 256 * 1024 * 1024;
+pub const FREE_BYTES: u64 = 256 * 1024 * 1024;
 /// The ending of a file that is being written.
 const UNFINISHED: &str = ".part";
 
