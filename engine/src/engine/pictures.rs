@@ -98,11 +98,25 @@ impl Engine {
         })
     }
 
+    /// Returns whether a message has a picture that a user has already, and may still see. Counts as a look at it.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] or [`Problem::Busy`] if a limit is reached, [`Problem::NotReadable`] if the database cannot be
+    /// read.
+    pub fn may_still_see_picture(
+        &self,
+        by: Caller,
+        place: (ChatId, Seq, PictureId),
+    ) -> Result<bool, Problem> {
+        self.limits.view_picture(by)?;
+        self.may_see_picture(by.user, place)
+    }
+
     /// Returns whether a message has a picture that a user may see.
     ///
     /// # Errors
     /// [`Problem::NotReadable`] if the database cannot be read.
-    pub fn may_see_picture(
+    fn may_see_picture(
         &self,
         user: UserId,
         (chat, message, picture): (ChatId, Seq, PictureId),

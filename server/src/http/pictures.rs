@@ -149,7 +149,7 @@ async fn serve(
     // The file of an id never changes, so whether it may still be seen is all there is to find out.
     let tag = format!("\"{picture}\"");
     if is_known(request.headers(), &tag) {
-        return match state.engine.may_see_picture(user, place) {
+        return match state.engine.may_still_see_picture(Caller { user, address }, place) {
             Ok(true) => (StatusCode::NOT_MODIFIED, common(&tag)).into_response(),
             Ok(false) => StatusCode::NOT_FOUND.into_response(),
             Err(problem) => error::plain(problem),

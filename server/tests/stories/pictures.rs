@@ -554,6 +554,22 @@ fn chunk(content: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
+async fn looks_at_pictures_are_limited_also_where_the_browser_has_them() {
+    // Four looks for each page.
+    let server = TestServer::start_by(|settings| settings.rates.page = "10/h".parse().unwrap()).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let nothing = format!("/picture/{chat}/1/0000000000000000");
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        let request = ana.http.get(ana.url(&nothing)).header(IF_NONE_MATCH, "\"0000000000000000\"");
+        seen.push(ana.request(request).await.status);
+    }
+    assert_eq!(seen.first(), Some(&StatusCode::NOT_FOUND));
+    assert_eq!(seen.last(), Some(&StatusCode::TOO_MANY_REQUESTS));
+}
+
+#[tokio::test]
 async fn a_form_without_end_is_ended_and_takes_no_memory() {
     const MEBIBYTES: usize = 64;
     let folder = tempfile::tempdir().unwrap();
