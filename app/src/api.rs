@@ -325,11 +325,14 @@ pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
 pub async fn react(
     chat: String,
     message: u64,
-    #[server(default)] on: String,
-    #[server(default)] off: String,
+    #[server(default)] on: Option<String>,
+    #[server(default)] off: Option<String>,
 ) -> Result<(), Refusal> {
-    let is_on = off.is_empty();
-    let emoji = if is_on { on } else { off };
+    let (emoji, is_on) = match (on, off) {
+        (_, Some(off)) if !off.is_empty() => (off, false),
+        (Some(on), _) => (on, true),
+        (None, _) => return Err(Problem::BadForm.into()),
+    };
     let react = async {
         let chat = parse_chat(&chat)?;
         let (message, emoji) = (Seq(message), emoji.trim().to_owned());
