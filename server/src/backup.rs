@@ -175,8 +175,7 @@ pub fn restore(data_dir: &Path, path: &Path, replaces: bool) -> Result<String, B
     let database = data_dir.join(DATABASE);
     let mut files = RestoredFiles { path: data_dir.join(PICTURES), folder: None, written: Vec::new() };
     // Before the database, which names them.
-    let restored =
-        Store::restore_with_files(path, &database, replaces, |name, bytes| files.put(name, bytes));
+    let restored = Store::restore_with_files(path, &database, replaces, |name, bytes| files.put(name, bytes));
     let contents = restored.map_err(|error| {
         files.remove();
         match error {

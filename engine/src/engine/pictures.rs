@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Alt, Attached, ChatId, Picture, PictureId, Problem, Seq, UserId,
-    picture::PictureTicket,
-};
+use domain::{Alt, Attached, ChatId, Picture, PictureId, Problem, Seq, UserId, picture::PictureTicket};
 use tokio::task::spawn_blocking;
 
 use super::{Engine, not_readable};

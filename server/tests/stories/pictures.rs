@@ -387,7 +387,8 @@ async fn pictures_are_posted_by_an_ordinary_form() {
     for part in ["That is no picture that Qchat knows.", "Not lost &amp; kept", "Choose the pictures again"] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
-    let described = [("chat", &*chat), ("client_id", "0000000000000007"), ("body", ""), ("alt", "Two <cats>")];
+    let described =
+        [("chat", &*chat), ("client_id", "0000000000000007"), ("body", ""), ("alt", "Two <cats>")];
     let posted = submit(&ana, form(&described, &[("one.jpg", jpeg()), ("two.jpg", jpeg())])).await;
     assert_eq!(posted.status, StatusCode::SEE_OTHER, "{}", posted.text);
     let page = ana.get(&format!("/chat/{chat}")).await.text;
@@ -402,7 +403,11 @@ async fn pictures_are_posted_by_an_ordinary_form() {
 
     let many: Vec<_> = (0..9).map(|_| ("a.png", file(4, 4, ImageFormat::Png))).collect();
     let refused = send("0000000000000006", "many", &many).await;
-    assert!(refused.text.contains("These are more pictures than a message can have here."), "{}", refused.text);
+    assert!(
+        refused.text.contains("These are more pictures than a message can have here."),
+        "{}",
+        refused.text
+    );
     let damaged = submit(&ana, b"no form at all".to_vec()).await;
     assert_eq!(damaged.status, StatusCode::BAD_REQUEST);
     let page = ana.get(&format!("/chat/{chat}")).await.text;
@@ -418,7 +423,9 @@ async fn a_form_whose_text_is_refused_asks_for_its_pictures_again() {
         submit(&ana, form(&[("chat", &*chat), ("client_id", id), ("body", body)], files)).await
     };
     let one = [("one.jpg", jpeg())];
-    for (id, body) in [("0000000000000001", &*"x".repeat(4_001)), ("0000000000000002", "/unknown"), ("no id", "")] {
+    for (id, body) in
+        [("0000000000000001", &*"x".repeat(4_001)), ("0000000000000002", "/unknown"), ("no id", "")]
+    {
         let refused = send(id, body, &one).await;
         assert!(refused.status.is_client_error(), "{}", refused.status);
         assert!(refused.text.contains("Choose the pictures again"), "{}", refused.text);
