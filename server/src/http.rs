@@ -75,7 +75,7 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
         middleware::from_fn(limit_time),
-        DefaultBodyLimit::max(forms::FORM_LIMIT),
+        DefaultBodyLimit::max(upload_body::FORM_LIMIT),
     );
     let mut shown = Router::new()
         .route("/", get(pages::home))

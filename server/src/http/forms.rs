@@ -26,13 +26,8 @@ use super::{
     pictures::{self, RefusedPictures},
     render::{QueueKey, Requester},
     state::AppState,
+    upload_body::{DROPPED, FORM_LIMIT},
 };
-
-/// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
-pub const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
-
-/// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
-pub(super) const DROPPED: usize = 64 * FORM_LIMIT;
 
 /// The maximum size of a refusal as JSON, in bytes: escapes can take six bytes for one.
 const REFUSAL_LIMIT: usize = 8 * FORM_LIMIT;

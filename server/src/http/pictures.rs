@@ -25,10 +25,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     client::Client,
     error,
-    forms::{DROPPED, FORM_LIMIT},
     render::QueueKey,
     state::AppState,
-    upload_body::{Taking, UploadBody, UploadError},
+    upload_body::{DROPPED, FORM_LIMIT, Taking, UploadBody, UploadError},
 };
 
 /// What a browser may do with the file of a picture: show it. Nothing in it could run even if it were a page.

@@ -1,4 +1,4 @@
-//! The body of an upload: how much of it may come at all, how slowly, and how much may wait to be taken out of it.
+//! The bodies of forms and uploads: how much of one may come at all, how slowly, and how much may wait to be taken out of it.
 
 use std::{
     pin::Pin,
@@ -11,11 +11,17 @@ use std::{
 };
 
 use axum::body::{Body, BodyDataStream, Bytes};
+use domain::frame::FRAME_LIMIT;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::pictures::intake::SILENCE;
 
+/// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
+pub(super) const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+
+/// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
+pub(super) const DROPPED: usize = 64 * FORM_LIMIT;
 /// How much may come before a reader takes something out of it, in bytes: the head of a field of a form is shorter.
 const UNTAKEN: usize = 32 * 1024;
 /// How long is waited for a body in any case, the time in which it comes not counted.
