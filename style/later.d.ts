@@ -35,6 +35,8 @@ export interface Core {
   reply(seq: number): boolean;
   /** Shows a message, wherever in the history it is. Returns false if it cannot. */
   go_to(seq: number): boolean;
+  /** Whether there are later messages that are not loaded. */
+  has_later(): boolean;
   /** Records that the reader has reacted, or does so no more, as of the position of the command that said so. */
   reacted?(seq: number, emoji: string, isOn: boolean, at: number): void;
   /** Takes what goes with the message being written: the JSON of a list of tickets with descriptions, and whether others are being uploaded. */
@@ -60,6 +62,8 @@ export interface Page {
   follow(element: HTMLElement): Promise<void>;
   /** Opens a modal dialog at an element, or as a sheet on small screens. A click or tap beside it closes it. */
   show(dialog: HTMLDialogElement, anchor: Element): void;
+  /** Closes a dialog by a click or tap beside it, from now on. */
+  closeBeside(dialog: HTMLDialogElement): void;
   /** Shows a sentence for some seconds, which screen readers read. */
   tell(sentence: string): void;
   /** Shows a message: scrolls to it if it is loaded, or else loads the part of the history around it. */

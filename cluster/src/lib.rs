@@ -4,7 +4,7 @@
 //! ([`transport`]), reads everything in the order of the stream ([`reader`]), and loads a [snapshot](snapshots) where the
 //! stream does not reach back far enough. Where the stream is gone, an operator has the log [recovered](recovery) from a node. One of the nodes makes the snapshots ([`snapshots::maker`]). What is not part of the
 //! log, such as who is online, goes from node to node at once ([`ephemeral`]). The keys of the sessions are shared as well
-//! ([`keys`]).
+//! ([`keys`]), and so are pictures ([`pictures`]).
 //!
 //! What the messages mean is none of this crate's business: that is the replicated log of the engine, which knows nothing of
 //! NATS. Whatever goes wrong is a [`Trouble`], a sentence for the operator, and goes on by itself when its cause is gone.
@@ -16,6 +16,7 @@ pub mod connection;
 pub mod ephemeral;
 pub mod join;
 pub mod keys;
+pub mod pictures;
 pub mod reader;
 pub mod recovery;
 pub mod settings;

@@ -214,6 +214,16 @@ impl Name {
         format!("{}_snapshots", self.0)
     }
 
+    /// Returns the name of the stream of pictures.
+    pub fn pictures(&self) -> String {
+        format!("{}_pictures", self.0)
+    }
+
+    /// Returns the beginning of the subjects of pictures.
+    pub fn picture_subject(&self) -> String {
+        format!("{}.picture", self.0)
+    }
+
     /// Returns the name of the bucket of session keys, a key-value store.
     pub fn keys(&self) -> String {
         format!("{}_keys", self.0)

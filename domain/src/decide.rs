@@ -18,6 +18,9 @@ use crate::{
 
 /// How long a user can take back the removal of an own message, in milliseconds: 10 seconds, half of them for the way.
 pub const RESTORE_MILLIS: u64 = 10_000;
+/// The maximum number of events of a chat since a removal that can be taken back. They are looked through for what was done to
+/// the message since.
+pub const RESTORE_EVENTS: usize = 1_000;
 
 /// A value of the state, with the time of its last use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,18 @@ pub trait StateReader {
     /// # Errors
     /// If the state cannot be read.
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, Self::Error>;
+
+    /// Whether any event of a chat after a position is such a one. `None` if there are more than `limit`.
+    ///
+    /// # Errors
+    /// If the state cannot be read.
+    fn any_event_after(
+        &self,
+        chat: ChatId,
+        after: Seq,
+        limit: usize,
+        is_such: impl Fn(&Event) -> bool,
+    ) -> Result<Option<bool>, Self::Error>;
 
     /// Returns the users that this user has hidden.
     ///

@@ -387,16 +387,19 @@ impl Event {
         }
     }
 
-    /// Returns the event of a message after the message was removed: at the same position, without the text. Other
-    /// events are returned unchanged.
+    /// Returns the event of a message after the message was removed: at the same position, without the text. What its author
+    /// has removed counts as removed by the owner once that removes it too. Other events are returned unchanged.
     #[must_use]
     pub fn redact(self, by: RemovedBy) -> Self {
         let event = self.upgraded();
-        let tombstone = event.kind.message().map(|message| Tombstone::of(message, by));
-        match tombstone {
-            Some(tombstone) => Self { kind: EventKind::Tombstone(tombstone), ..event },
-            None => event,
-        }
+        let kind = match event.kind {
+            EventKind::Said(message) => EventKind::Tombstone(Tombstone::of(&message, by)),
+            EventKind::Tombstone(tombstone) if by == RemovedBy::Owner => {
+                EventKind::Tombstone(Tombstone { by, ..tombstone })
+            }
+            kind => kind,
+        };
+        Self { kind, ..event }
     }
 }
 

@@ -15,8 +15,9 @@ use crate::{
 
 /// The protocol version that this code speaks.
 pub const VERSION: u32 = 5;
-/// The maximum size of a frame from a client, in bytes.
-pub const FRAME_LIMIT: usize = 65_536;
+/// The maximum size of a frame from a client, in bytes: that of the longest message with as many pictures as it can have, each
+/// with the longest description that is taken.
+pub const FRAME_LIMIT: usize = 131_072;
 /// The maximum number of chats that one connection watches.
 pub const WATCH_LIMIT: usize = 32;
 /// The maximum number of unanswered commands of one connection; further frames stay unread in the socket.
@@ -568,7 +569,60 @@ mod refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::ID_BYTES, message::MENTIONS_LIMIT, text::ALT_LIMIT};
+    use crate::{
+        id::ID_BYTES,
+        message::MENTIONS_LIMIT,
+        picture::PICTURES_LIMIT,
+        text::{ALT_BYTES, ALT_LIMIT, BODY_BYTES, BODY_LIMIT},
+    };
+
+    /// The number of characters of a ticket for a picture, with room for more: it is what the server wrote.
+    const TICKET_CHARACTERS: usize = 512;
+
+    /// Returns a text of so many characters and about as many bytes, with as many as possible that JSON escapes.
+    fn longest(characters: usize, bytes: usize) -> String {
+        // A character can have as many marks as there is room for.
+        "\"".repeat(characters - 1) + "x" + &"\u{301}".repeat((bytes - characters) / 2)
+    }
+
+    #[test]
+    fn the_longest_message_with_all_that_belongs_to_it_fits_into_a_frame() {
+        let (chat, user) = (ChatId::from_bytes([255; ID_BYTES]), UserId::from_bytes([255; ID_BYTES]));
+        let (body, alt) = (longest(BODY_LIMIT, BODY_BYTES), longest(ALT_LIMIT, ALT_BYTES));
+        assert!(Body::parse(&body).is_ok_and(|parsed| parsed.as_str().len() >= BODY_BYTES - 1));
+        assert!(Alt::parse(&alt).is_ok_and(|parsed| parsed.as_str().len() >= ALT_BYTES - 1));
+        let picture = PictureTicket { ticket: "x".repeat(TICKET_CHARACTERS), alt: alt.clone() };
+        let id = PictureId::from_bytes([255; ID_BYTES]);
+        let (message, removal, reply_to) = (Seq(u64::MAX), Seq(u64::MAX), Some(Seq(u64::MAX)));
+        let mentions = Some(vec![user; MENTIONS_LIMIT]);
+        let commands = [
+            ClientCommand::Post {
+                chat,
+                client_id: ClientId::from_bytes([255; ID_BYTES]),
+                body: body.clone(),
+                waited_millis: u64::MAX,
+                reply_to,
+                mentions: mentions.clone(),
+                pictures: vec![picture; PICTURES_LIMIT],
+                is_action: true,
+            },
+            ClientCommand::RestoreMessage {
+                chat,
+                message,
+                removal,
+                body,
+                reply_to,
+                mentions,
+                pictures: vec![PictureAlt { id, alt }; PICTURES_LIMIT],
+                is_action: true,
+            },
+        ];
+        for command in commands {
+            let frame = ClientFrame::Do { request: u64::MAX, command };
+            let length = serde_json::to_string(&frame).unwrap().len();
+            assert!((100_000..=FRAME_LIMIT).contains(&length), "{length}");
+        }
+    }
 
     #[test]
     fn frames_are_written_as_the_protocol_says() {

@@ -37,7 +37,7 @@ pub struct Message {
     pub pictures: Vec<Picture>,
     /// Whether it says what its author does (`/me`).
     pub is_action: bool,
-    /// When it was last edited. `None` if it was not.
+    /// When it was last edited, or restored after a removal. `None` if it was neither.
     pub edited_at: Option<Timestamp>,
     /// What it answers. `None` if that is gone, or if it answers nothing. It is not stored: whoever reads the message looks
     /// for it, so that it is never the text of a message that was removed or edited.

@@ -80,6 +80,17 @@ impl StateReader for Model {
         Ok(found.map(|event| event.clone().upgraded()))
     }
 
+    fn any_event_after(
+        &self,
+        chat: ChatId,
+        after: Seq,
+        limit: usize,
+        is_such: impl Fn(&Event) -> bool,
+    ) -> Result<Option<bool>, Infallible> {
+        let later = || self.events.iter().filter(|event| event.chat == chat && event.seq > after);
+        Ok((later().count() <= limit).then(|| later().any(is_such)))
+    }
+
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, Infallible> {
         let hidden = self.hidden.iter().filter(|(from, _)| *from == user);
         Ok(hidden.map(|(_, person)| *person).collect())
@@ -207,7 +218,7 @@ impl Model {
                 }
                 if let Some((authors, by)) = event.clears() {
                     let theirs = earlier.filter(|earlier| {
-                        earlier.kind.message_or_tombstone().is_some_and(|said| authors.contains(&said.author))
+                        earlier.kind.posted_message().is_some_and(|said| authors.contains(&said.author))
                     });
                     removed.extend(theirs.map(|earlier| (earlier.seq, by)));
                 }

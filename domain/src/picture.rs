@@ -6,7 +6,8 @@ use crate::{PictureId, Timestamp, text::Alt};
 
 /// The maximum number of pictures of one message.
 pub const PICTURES_LIMIT: usize = 8;
-/// How long after it was uploaded a picture can be posted, in milliseconds: 15 minutes.
+/// How long after it was uploaded a picture can be posted, in milliseconds: 15 minutes. It is less where messages are kept
+/// for less than that.
 pub const PICTURE_WAITS_MILLIS: u64 = 15 * 60 * 1_000;
 
 /// A picture of a message.

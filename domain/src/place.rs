@@ -59,7 +59,7 @@ pub struct News {
     pub through: Seq,
     /// The number of messages between them, without the reader's own and those of users whom the reader has hidden.
     pub messages: usize,
-    /// Whether there may be more: only the newest [`NEWS_EVENTS`] events are looked at.
+    /// Whether there may be more: only the newest events are looked at, at most [`NEWS_EVENTS`], and fewer if they are long.
     pub more: bool,
     /// Those of these messages that are meant for the reader, oldest first: the newest [`NEWS_MENTIONS`].
     pub mentions: Vec<Seq>,

@@ -216,7 +216,7 @@ pub enum Problem {
     #[error("That was not understood: Qchat speaks in text frames, and this one is binary.")]
     BinaryFrame,
     /// The frame is longer than [`crate::frame::FRAME_LIMIT`].
-    #[error("That was too large: a frame can have up to 65,536 bytes.")]
+    #[error("That was too large: a frame can have up to 131,072 bytes.")]
     FrameTooLarge,
     /// The server does not support the client's protocol version.
     #[error("This page and the server speak different versions. Load the page again.")]

@@ -27,12 +27,12 @@ const LINE_LETTERS: usize = 60;
 /// From this code point on most letters are twice as wide: Chinese, Japanese and Korean.
 const FIRST_WIDE: char = '\u{2e80}';
 /// The maximum length of a message, in bytes. Escaped as JSON, which takes two bytes for some characters of one, and
-/// with the rest of the frame around it, a message of this size still fits into [`crate::frame::FRAME_LIMIT`].
+/// with all that belongs to it around it, a message of this size still fits into [`crate::frame::FRAME_LIMIT`].
 pub const BODY_BYTES: usize = 60_000;
 /// The maximum length of the description of a picture, in grapheme clusters.
 pub const ALT_LIMIT: usize = 1_000;
 /// The maximum length of the description of a picture, in bytes.
-const ALT_BYTES: usize = 4_000;
+pub const ALT_BYTES: usize = 4_000;
 /// The maximum length of a line, in grapheme clusters.
 pub const LINE_LIMIT: usize = 120;
 /// The maximum length of a line, in bytes.

@@ -229,7 +229,8 @@ test('a removal is undone within five seconds: by mouse, and by keys', async ({ 
   await expect(bea.chat.message('Tae at five?')).toBeVisible();
   await expect(ana.chat.undo).toHaveCount(0);
   expect(await bea.chat.texts()).toEqual(['Tae at five?', 'yes']);
-  await expect(ana.chat.row('Tae at five?').edited).toHaveCount(0);
+  // It may be other words, for all that the others know.
+  await expect(ana.chat.row('Tae at five?').edited).toBeVisible();
 
   await mine.reply.focus();
   await ana.page.keyboard.press('Delete');

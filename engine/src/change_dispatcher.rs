@@ -9,6 +9,7 @@ use crate::{
     clock::SteadyClock,
     fanout::Fanout,
     lobby::Lobby,
+    pictures::Pictures,
     presence::Presence,
     progress::Progress,
     storage::{Store, StoreError, is_complete},
@@ -24,6 +25,8 @@ pub struct ChangeDispatcher {
     pub presence: Arc<Presence>,
     /// The public chats.
     pub lobby: Arc<Lobby>,
+    /// The files of pictures, some of which have to be fetched from other nodes.
+    pub pictures: Arc<Pictures>,
     /// How far the log was applied.
     pub progress: Arc<Progress>,
     /// The clock of this machine, which is set forward once the log has noted that. `None` if the log does not take its
@@ -48,6 +51,7 @@ impl ChangeDispatcher {
             self.presence.lock_names(*id, *is_locked, *seq);
             self.presence.reacted(*id, view.reacted(*id)?);
         }
+        self.pictures.look_through();
         self.presence.close_ended(&chats.iter().map(|kept| kept.value.id).collect());
         self.lobby.reset(chats);
         for user in self.presence.online_users() {
@@ -84,6 +88,11 @@ impl ChangeDispatcher {
             Change::Chat(event) => {
                 if let Some(message) = event.kind.posted_message() {
                     self.presence.said(event.chat, message.author);
+                }
+                if let EventKind::Said(message) | EventKind::MessageRestored { said: Some(message), .. } =
+                    &event.kind
+                {
+                    self.pictures.posted(message);
                 }
                 self.fanout.append(&self.complete(event));
                 match &event.kind {

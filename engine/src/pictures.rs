@@ -5,6 +5,7 @@
 //! row that the message has for them, and files without one are deleted.
 
 mod collector;
+mod sharing;
 
 use std::{
     collections::HashMap,
@@ -14,12 +15,18 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use domain::{Alt, ChatId, Picture, PictureId, Problem, Timestamp, UserId};
+use domain::{Alt, ChatId, Picture, PictureId, PictureRecord, Problem, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
-use crate::durable_fs::{NewFile, sync_folder_of};
+use crate::{
+    durable_fs::{NewFile, sync_folder_of},
+    storage::{Snapshot, StoreError},
+};
 
-pub use collector::Collector;
+pub use collector::{Collector, Needed};
+pub use sharing::{Bucket, NotFetched, NotShared, SharedPicture, Work};
+
+use sharing::Shared;
 
 /// The free space on the disk below which no picture is taken, in bytes: messages need it.
 pub const FREE_BYTES: u64 = 256 * 1024 * 1024;
@@ -229,6 +236,8 @@ pub struct Pictures {
     tickets: Arc<dyn Tickets>,
     settings: PictureSettings,
     known: Mutex<HashMap<PictureId, Known>>,
+    /// `None` where there are no other nodes.
+    shared: Option<Shared>,
 }
 
 impl fmt::Debug for Pictures {
@@ -249,7 +258,7 @@ impl Pictures {
     ) -> io::Result<Self> {
         let (known, left) = find(&*files)?;
         left.iter().try_for_each(|name| files.remove(name))?;
-        Ok(Self { files, tickets, settings, known: Mutex::new(known) })
+        Ok(Self { files, tickets, settings, known: Mutex::new(known), shared: None })
     }
 
     /// Opens the files of pictures to be read, while no server uses them. Nothing is changed.
@@ -264,7 +273,8 @@ impl Pictures {
     /// Returns no pictures, none of which can be uploaded: for engines without a folder.
     pub fn off() -> Self {
         let settings = PictureSettings { are_on: false, max_storage: 0, max_in_message: 0 };
-        Self { files: Arc::new(Nowhere), tickets: Arc::new(Nowhere), settings, known: Mutex::default() }
+        let (files, tickets) = (Arc::new(Nowhere), Arc::new(Nowhere));
+        Self { files, tickets, settings, known: Mutex::default(), shared: None }
     }
 
     /// Returns whether pictures can be uploaded.
@@ -291,6 +301,18 @@ impl Pictures {
     /// Returns whether the files of a picture are there.
     pub fn has(&self, id: PictureId) -> bool {
         self.known().get(&id).is_some_and(|known| known.is_whole)
+    }
+
+    /// Returns the number of pictures of messages whose files are missing, by a look at all of them. It blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database or the folder cannot be read.
+    pub fn count_missing(&self, view: &Snapshot) -> Result<usize, StoreError> {
+        let (found, _) = find(&*self.files)?;
+        let is_missing = |(id, record): &(PictureId, PictureRecord)| {
+            record.removed_at.is_none() && !found.contains_key(id)
+        };
+        Ok(view.pictures()?.iter().filter(|picture| is_missing(picture)).count())
     }
 
     /// Checks whether there is room for another picture.
@@ -351,7 +373,11 @@ impl Pictures {
         let Some(uploaded_at) = uploaded_at else { return Ok(None) };
         match self.files.get(&name_of(uploaded_at, id, size)) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It was taken away. From now on it is one that is missing, and can be fetched.
+                self.known().remove(&id);
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -381,6 +407,14 @@ impl Pictures {
     /// Returns the ticket in a text from a client, or `None` if it is not valid.
     pub fn read_ticket(&self, text: &str) -> Option<Ticket> {
         self.tickets.read(text)
+    }
+
+    /// Removes the files of a picture that is needed no more, here and where all nodes get it.
+    fn forget(&self, id: PictureId) {
+        self.remove(id);
+        if let Some(shared) = &self.shared {
+            shared.is_gone(id);
+        }
     }
 
     /// Removes the files of a picture. If that fails, the picture stays known and is removed later. It blocks.
@@ -543,6 +577,17 @@ pub(crate) mod tests {
         assert_eq!(pictures.read(id(1), PictureSize::Large).unwrap(), Some(vec![1; 70]));
         assert_eq!(pictures.read(id(1), PictureSize::Small).unwrap(), Some(vec![2; 30]));
         assert_eq!(pictures.read(id(2), PictureSize::Small).unwrap(), None);
+    }
+
+    #[test]
+    fn a_picture_whose_files_were_taken_away_is_missing() {
+        let disk = Arc::new(FakeDisk::default());
+        let pictures = open(&disk, 1_000);
+        pictures.keep(id(1), AT, &encoded()).unwrap();
+        disk.files.lock().unwrap().clear();
+        assert!(pictures.has(id(1)), "nobody has looked");
+        assert_eq!(pictures.read(id(1), PictureSize::Small).unwrap(), None);
+        assert_eq!((pictures.has(id(1)), pictures.stored()), (false, (0, 0)));
     }
 
     #[test]

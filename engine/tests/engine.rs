@@ -13,7 +13,7 @@ use std::{
 
 use domain::{
     Body, Change, ChatId, ClientId, Command, Draft, Epoch, Event, EventKind, Lifetimes, LogClock,
-    LogSettings, Nickname, Problem, Rules, Seq, Timestamp, Title, User, UserId, Visibility, Wording,
+    LogSettings, Message, Nickname, Problem, Rules, Seq, Timestamp, Title, User, UserId, Visibility, Wording,
     draft::DraftText, id::ID_BYTES, picture::PictureTicket,
 };
 use engine::{
@@ -61,6 +61,7 @@ fn work_on(store: Store, is_shared: bool, steady: Option<Arc<SteadyClock>>) -> W
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        pictures: Arc::new(engine::pictures::Pictures::off()),
         progress: Arc::clone(&progress),
         steady,
     };
@@ -208,4 +209,26 @@ async fn a_chat_that_ended_while_it_was_not_dispatched_has_no_members_and_others
     let anna = Nickname::parse("Anna").unwrap();
     work.presence.rename(&User { id: ANA, nickname: anna.clone() });
     assert_eq!(work.presence.roster(lasting).members[0].nickname, anna);
+}
+
+#[test]
+fn what_is_new_is_looked_for_in_a_megabyte_of_messages_at_most() {
+    let work = work(false, None);
+    let at = clock::system()();
+    let (bea, title) = (User::new(UserId::from_bytes([2; ID_BYTES])), Title::parse("Tea").unwrap());
+    let put = |seq: u64, kind| {
+        let prev = Seq(if seq == 5 { 0 } else { seq - 1 });
+        let event = Event { chat: CHAT, seq: Seq(seq), prev, at, kind };
+        work.store.write(Seq(seq), at, |batch| batch.apply(&Change::Chat(event))).unwrap();
+    };
+    let (owner, nickname) = (bea.id, bea.nickname.clone());
+    put(5, EventKind::Started { owner, nickname, title, visibility: Visibility::Public, guest: None });
+    for seq in 6..36 {
+        let (client_id, body) = (ClientId::from_bytes([seq as u8; ID_BYTES]), "x".repeat(50_000));
+        let said = Message::plain(bea.id, bea.nickname.clone(), client_id, Body::try_from(body).unwrap());
+        put(seq, EventKind::Said(Box::new(said)));
+    }
+    let news = |after| work.engine.news(CHAT, ANA, Seq(after)).unwrap();
+    assert_eq!((news(20).messages, news(20).more), (15, false));
+    assert_eq!((news(5).messages, news(5).more), (21, true));
 }

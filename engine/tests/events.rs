@@ -358,6 +358,7 @@ async fn every_kind_of_event_is_sent_and_shown_as_it_was_applied() {
             fanout: Arc::clone(&fanout),
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             progress: Arc::clone(&progress),
             steady: None,
         };

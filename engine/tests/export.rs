@@ -419,6 +419,39 @@ fn readers_see_the_old_state_or_the_new_one_and_the_log_goes_on_from_the_new_one
 }
 
 #[test]
+fn a_picture_as_large_as_they_get_is_in_a_backup_and_comes_back() {
+    let store = filled(3);
+    let id = PictureId::from_bytes([9; ID_BYTES]);
+    let alt = Alt::parse("noise").unwrap();
+    let picture = Picture { id, width: 2_048, height: 2_048, small: (480, 480), bytes: 8_000_000, alt };
+    let User { id: author, nickname } = user(1);
+    let said = Message::plain(author, nickname, client_id(4_444), Body::parse("Look").unwrap());
+    put(&store, chat(1), EventKind::Said(Box::new(Message { pictures: vec![picture], ..said })));
+    let large: Vec<u8> =
+        (0..8_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let export = |large: &[u8]| {
+        let files = |of| {
+            assert_eq!(of, id);
+            Ok(vec![("large".to_owned(), large.to_vec()), ("small".to_owned(), vec![7])])
+        };
+        let mut bytes = Vec::new();
+        store.read(NOW).unwrap().export_with_files(&mut bytes, files).map(|()| bytes)
+    };
+    let (_folder, path) = file_of(&export(&large).unwrap());
+    assert_eq!(export::check(&path).unwrap().files, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = Vec::new();
+    let put = |name: &str, bytes: &[u8]| {
+        files.push((name.to_owned(), bytes.to_vec()));
+        Ok(())
+    };
+    Store::restore_with_files(&path, &folder.path().join(DATABASE), false, put).unwrap();
+    assert!(files == [("large".to_owned(), large), ("small".to_owned(), vec![7])]);
+    let refused = export(&vec![0; 17 * 1024 * 1024]).unwrap_err();
+    assert!(matches!(refused, ExportError::Io(_)), "{refused}");
+}
+
+#[test]
 fn a_file_that_cannot_be_loaded_changes_nothing() {
     let store = filled(50);
     let before = bytes_of(&store);

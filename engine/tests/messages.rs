@@ -300,6 +300,36 @@ fn a_batch_of_edits_is_as_small_as_one_of_what_they_say() {
 }
 
 #[test]
+fn what_is_read_to_be_quoted_counts_once_in_a_batch() {
+    let mut stored = Stored::new();
+    let long = "x".repeat(3_900);
+    let said: Vec<Seq> = (0..60)
+        .map(|number| {
+            stored.run(1, say(number, &format!("{number} {long}"), None));
+            Seq(stored.model.last)
+        })
+        .collect();
+    let (first, last) = (said[0], said[59]);
+    for (number, message) in (60..).zip(said) {
+        stored.run(2, say(number, "an answer to each", Some(message)));
+    }
+    let after = Seq(stored.model.last);
+    for number in 120..220 {
+        stored.run(2, say(number, "an answer to one", Some(first)));
+    }
+    let view = stored.store.read(stored.now()).unwrap();
+    let to_one = view.events_after(CHAT, after, 1_000).unwrap();
+    assert_eq!(to_one.len(), 100);
+    assert!(to_one.iter().all(|event| event.kind.message().is_some_and(|said| said.quote.is_some())));
+    assert_eq!(view.newest_events(CHAT, 100).unwrap().0, to_one);
+    let most = BATCH_BYTES / 3_900 + 1;
+    let to_each = view.events_after(CHAT, last, 60).unwrap();
+    assert!((most / 2..=most).contains(&to_each.len()), "{}", to_each.len());
+    let (page, earlier) = view.events_before(CHAT, after.next(), 60).unwrap();
+    assert!(earlier && (most / 2..=most).contains(&page.len()), "{}", page.len());
+}
+
+#[test]
 fn what_rules_1_store_is_read_as_a_message_and_can_be_changed() {
     let mut stored = Stored::new();
     stored.model.rules = domain::Rules(1);
@@ -324,6 +354,26 @@ fn what_rules_1_store_is_read_as_a_message_and_can_be_changed() {
     stored.run(1, Command::RemoveMessage { chat: CHAT, message });
     stored.check();
     assert!(!contains(&stored.bytes(), "by rules"));
+}
+
+#[test]
+fn what_rules_1_store_is_formatted_wherever_it_is_read() {
+    let mut stored = Stored::new();
+    stored.model.rules = domain::Rules(1);
+    let (client_id, body) = (ClientId::from_bytes([1; ID_BYTES]), Body::parse("**loud**").unwrap());
+    stored.run(1, Command::Post { chat: CHAT, client_id, body, waited_millis: 0 });
+    let message = Seq(stored.model.last);
+    stored.model.rules = domain::Rules(2);
+    stored.run(2, say(2, "answer", Some(message)));
+    let answer = Seq(stored.model.last);
+    let view = stored.store.read(stored.now()).unwrap();
+    let alone = view.event(CHAT, message).unwrap().unwrap();
+    assert_eq!(alone.kind.message().unwrap().marks.shown("**loud**"), "loud");
+    let (page, _) = view.newest_events(CHAT, 50).unwrap();
+    assert_eq!(page.iter().find(|event| event.seq == message), Some(&alone));
+    let answer = view.event(CHAT, answer).unwrap().unwrap();
+    let quote = answer.kind.message().unwrap().quote.clone().unwrap();
+    assert_eq!(quote.line.to_string(), "loud");
 }
 
 #[test]

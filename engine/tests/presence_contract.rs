@@ -153,6 +153,7 @@ impl Node {
             fanout: Arc::clone(&fanout),
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             progress: Arc::clone(&progress),
             steady: None,
         };

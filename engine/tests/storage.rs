@@ -550,6 +550,7 @@ fn work_on(database: impl StorageBackend, wal: impl StorageBackend, clock: Clock
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        pictures: Arc::new(engine::pictures::Pictures::off()),
         progress: Arc::clone(&progress),
         steady: None,
     };

@@ -6,7 +6,7 @@
 
 use app::live::{AttachedPictures, LiveChat};
 use domain::{
-    Emoji, Picture, Problem, Seq, Timestamp, User, UserId,
+    Emoji, Picture, Problem, Seq, Timeline, Timestamp, User, UserId,
     frame::{ClientCommand, PictureAlt},
     page::About,
     timeline::RowContent,
@@ -170,6 +170,19 @@ pub fn reply(seq: f64) -> bool {
 #[wasm_bindgen]
 pub fn go_to(seq: f64) -> bool {
     chat().is_some_and(|chat| chat.go_to(seq_of(seq)))
+}
+
+/// Whether there are later messages that are not loaded.
+#[wasm_bindgen]
+pub fn has_later() -> bool {
+    chat().is_some_and(|chat| chat.timeline.with_untracked(Timeline::has_later))
+}
+
+/// Leads to the first row of the day of a point in time, in milliseconds since 1970. Returns false if it is not loaded and cannot
+/// be requested: then its link has to be followed.
+#[wasm_bindgen]
+pub fn go_to_day(at: f64) -> bool {
+    chat().is_some_and(|chat| chat.go_to_day(Timestamp(at as u64)))
 }
 
 /// Says that something was not done since the server cannot be reached.

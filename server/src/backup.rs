@@ -138,6 +138,16 @@ fn pictures(data_dir: &Path) -> io::Result<Pictures> {
     Pictures::open_to_read(Arc::new(Folder::open(&path)?))
 }
 
+/// Returns the number of pictures of messages whose files are missing in a data folder that no server has open.
+///
+/// # Errors
+/// [`StoreError`] if the database or the folder with the files cannot be read.
+pub fn missing_pictures(data_dir: &Path) -> Result<usize, StoreError> {
+    let store = Store::open_read_only(&data_dir.join(DATABASE))?;
+    let view = store.read(Timestamp::default())?;
+    pictures(data_dir)?.count_missing(&view)
+}
+
 /// Writes a backup as it comes.
 fn write(path: &Path, mut sent: impl Read) -> Result<String, BackupError> {
     let failed = |error| BackupError::Write { path: path.to_owned(), error };
@@ -249,10 +259,17 @@ pub fn check(data_dir: &Path, path: Option<&Path>) -> Result<String, BackupError
         Err(ControlSocketError::NotRunning { .. }) if !database.exists() => {
             Err(BackupError::NoDatabase(folder.to_owned()))
         }
-        Err(ControlSocketError::NotRunning { .. }) => match Store::check(&database) {
-            Ok(contents) => Ok(format!("The database {} is intact ({contents}).", database.display())),
-            Err(error) => Err(BackupError::Database { path: database, error }),
-        },
+        Err(ControlSocketError::NotRunning { .. }) => {
+            let missing = |contents| Ok((contents, missing_pictures(folder)?));
+            match Store::check(&database).and_then(missing) {
+                Ok((contents, missing)) => Ok(format!(
+                    "The database {} is intact ({contents}{}).",
+                    database.display(),
+                    control_socket::and_missing(missing)
+                )),
+                Err(error) => Err(BackupError::Database { path: database, error }),
+            }
+        }
         Err(error) => Err(BackupError::Server(error)),
     }
 }

@@ -173,14 +173,20 @@ fn send_backup(view: &Snapshot, pictures: &Pictures, mut stream: &UnixStream) ->
     view.export_with_files(stream, |picture| pictures.files_of(picture))
 }
 
-fn send_check(view: &Snapshot, _: &Pictures, mut stream: &UnixStream) -> Result<(), ExportError> {
-    let checked = view.check();
+fn send_check(view: &Snapshot, pictures: &Pictures, mut stream: &UnixStream) -> Result<(), ExportError> {
+    let missing = |contents| Ok((contents, pictures.count_missing(view)?));
+    let checked = view.check().and_then(missing);
     let answer = match &checked {
-        Ok(contents) => format!("{INTACT}{contents}"),
+        Ok((contents, missing)) => format!("{INTACT}{contents}{}", and_missing(*missing)),
         Err(error) => error.to_string(),
     };
     writeln!(stream, "{answer}").map_err(ExportError::Io)?;
     checked.map(|_| ())
+}
+
+/// Returns what is said of a number of pictures whose files are missing, after what there is. Nothing of none.
+pub(crate) fn and_missing(pictures: usize) -> String {
+    if pictures == 0 { String::new() } else { format!(", pictures whose files are missing: {pictures}") }
 }
 
 /// Asks the server of a data folder to end a chat, given its link or id. Returns the answer.

@@ -80,8 +80,13 @@ async fn run_program() -> ExitCode {
 /// Makes the data folder of a node of a cluster one of a Qchat that is alone. Returns a line about it.
 fn leave_cluster(data_dir: &Path) -> Result<String, StartError> {
     let path = data_dir.join(DATABASE);
-    match Store::leave_cluster(&path) {
-        Ok(()) => Ok(format!("{} has left its cluster.", data_dir.display())),
+    let left = Store::leave_cluster(&path).and_then(|()| backup::missing_pictures(data_dir));
+    match left {
+        Ok(0) => Ok(format!("{} has left its cluster.", data_dir.display())),
+        Ok(missing) => Ok(format!(
+            "{} has left its cluster. Pictures whose files are missing: {missing}.",
+            data_dir.display()
+        )),
         Err(error) => Err(StartError::Database { path, error }),
     }
 }

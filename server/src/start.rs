@@ -29,7 +29,7 @@ use engine::{
     fanout::Fanout,
     limits::Limits,
     lobby::Lobby,
-    pictures::{Collector, Folder, PictureSettings, Pictures},
+    pictures::{Bucket, Collector, Folder, PictureSettings, Pictures},
     presence::{self, Presence},
     progress::Progress,
     storage::{Store, StoreError},
@@ -170,6 +170,8 @@ pub struct LogParts<L> {
     pub first: Option<Proposal>,
     /// Why the log is not ready. `None` in a single process, whose log is ready whenever its writer is well.
     pub check: Option<Check>,
+    /// Where all nodes get pictures. `None` in a single process.
+    pub bucket: Option<Arc<dyn Bucket>>,
     /// What is measured of a node of a cluster. `None` in a single process.
     pub metrics: Option<Arc<ClusterMetrics>>,
     /// The tasks between the two ends of the log. `None` in a single process, where nothing is between them.
@@ -287,7 +289,7 @@ async fn assemble<L: Log + 'static>(
     // Leptos renders on this runtime. This fails if a server in the same process has set it already.
     let _ = any_spawner::Executor::init_tokio();
     let LogParts { store, sequencer, log, clock, steady, duty, first, check, .. } = parts;
-    let LogParts { metrics: cluster_metrics, tasks: log_tasks, .. } = parts;
+    let LogParts { bucket, metrics: cluster_metrics, tasks: log_tasks, .. } = parts;
     let Watched { health, panics, stop, listener_metrics } = watched.clone();
     let data_dir = &settings.data_dir;
     let view = store.read(clock()).map_err(|error| StartError::unreadable(settings, error))?;
@@ -307,11 +309,13 @@ async fn assemble<L: Log + 'static>(
     let lobby =
         Arc::new(Lobby::new(chats, Arc::clone(&presence), lifetimes, lobby_clock, settings.quotas.listed));
     let progress = Arc::new(Progress::new(ends.map_or(Seq::ZERO, |log| log.seq)));
+    let (pictures, workshop) = pictures(settings, &sessions, bucket)?;
     let dispatcher = ChangeDispatcher {
         store: Arc::clone(&store),
         fanout: Arc::clone(&fanout),
         presence: Arc::clone(&presence),
         lobby: Arc::clone(&lobby),
+        pictures: Arc::clone(&pictures),
         progress: Arc::clone(&progress),
         steady: steady.clone(),
     };
@@ -333,7 +337,6 @@ async fn assemble<L: Log + 'static>(
         duty,
         settings.sweep_interval,
     ));
-    let (pictures, workshop) = pictures(settings, &sessions)?;
     let collector = Arc::new(Collector::new(
         Arc::clone(&store),
         Arc::clone(&pictures),
@@ -531,8 +534,13 @@ impl Node {
     }
 }
 
-/// Opens the files of pictures in the data folder, and what uploads are made into pictures with.
-fn pictures(settings: &Settings, sessions: &Arc<Sessions>) -> Result<(Arc<Pictures>, Workshop), StartError> {
+/// Opens the files of pictures in the data folder, and what uploads are made into pictures with. `bucket` is where all nodes
+/// get pictures, if there are several.
+fn pictures(
+    settings: &Settings,
+    sessions: &Arc<Sessions>,
+    bucket: Option<Arc<dyn Bucket>>,
+) -> Result<(Arc<Pictures>, Workshop), StartError> {
     let path = settings.data_dir.join(PICTURES);
     let open = || {
         let files = Arc::new(Folder::open(&path)?);
@@ -544,6 +552,10 @@ fn pictures(settings: &Settings, sessions: &Arc<Sessions>) -> Result<(Arc<Pictur
         Pictures::open(files, Arc::new(SessionTickets::new(Arc::clone(sessions))), set)
     };
     let pictures = open().map_err(|error| StartError::DataDir { path: path.clone(), error })?;
+    let pictures = match bucket {
+        Some(bucket) => pictures.shared_by(bucket),
+        None => pictures,
+    };
     let workshop =
         Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path), settings.program.clone());
     Ok((Arc::new(pictures), workshop))

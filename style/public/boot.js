@@ -10,6 +10,7 @@ const PAINT_MILLIS = 300;
 const TASK_MILLIS = 5;
 // The time after which a link is followed whose piece has not come, in milliseconds.
 const HOLD_MILLIS = 5_000;
+const COPIED_MILLIS = 2_000;
 // The delays before the module is loaded again, in seconds. After the last one only a change of the network is waited for.
 const RETRY_SECONDS = [1, 2, 4, 8, 15, 30];
 const root = () => document.getElementById('page');
@@ -130,7 +131,9 @@ addEventListener('click', async ({ target }) => {
   const code = button.closest('.code').querySelector('pre');
   try {
     await navigator.clipboard.writeText(code.textContent);
+    const label = button.textContent;
     button.textContent = 'Copied';
+    setTimeout(() => (button.textContent = label), COPIED_MILLIS);
   } catch {
     getSelection().selectAllChildren(code);
   }

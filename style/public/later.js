@@ -42,7 +42,7 @@ export const ready = (/** @type {Core} */ bindings, /** @type {string} */ files)
   abandoned.catch(() => {});
   core = bindings;
   addresses = files.split(' ');
-  for (const link of document.querySelectorAll('a[data-later]:not(.picture), a[data-call]:not(.in-reply)')) becomeButton(/** @type {HTMLElement} */ (link));
+  for (const link of document.querySelectorAll(BUTTONS)) becomeButton(/** @type {HTMLElement} */ (link));
   if (hasUnsavedEdit()) void call('edit', (piece) => piece.resume?.(page));
   if (isListening) return;
   isListening = true;
@@ -156,6 +156,9 @@ const open = async (/** @type {HTMLElement} */ element) => {
   }
 };
 
+/** The links that do what buttons do on a live page. Those that lead somewhere stay links. */
+const BUTTONS = 'a[data-later]:not(.picture), a[data-call]:not(.in-reply, [data-call=go_to_day])';
+
 /** @type {HTMLElement} */
 let toast;
 let toastTimer = 0;
@@ -181,10 +184,7 @@ const page = {
   show: (dialog, anchor) => {
     if (!dialog.isConnected) {
       document.body.append(dialog);
-      // the end of a touch that opened it is no click beside it
-      let isPressed = false;
-      dialog.addEventListener('pointerdown', ({ target }) => (isPressed = target === dialog));
-      dialog.addEventListener('click', ({ target }) => isPressed && target === dialog && dialog.close());
+      page.closeBeside(dialog);
     }
     if (!dialog.open) dialog.showModal();
     dialog.style.inset = '';
@@ -194,6 +194,16 @@ const page = {
     const top = Math.max(8, isBelow ? from.bottom + 4 : from.top - box.height - 4);
     const left = Math.max(8, Math.min(from.right - box.width, innerWidth - box.width - 8));
     dialog.style.inset = `${top}px auto auto ${left}px`;
+  },
+  closeBeside: (dialog) => {
+    const isBeside = (/** @type {MouseEvent} */ { target, clientX, clientY }) => {
+      const { left, right, top, bottom } = dialog.getBoundingClientRect();
+      return target === dialog && (clientX < left || clientX > right || clientY < top || clientY > bottom);
+    };
+    // the end of a touch that opened it is no click beside it
+    let isPressed = false;
+    dialog.addEventListener('pointerdown', (event) => (isPressed = isBeside(event)));
+    dialog.addEventListener('click', (event) => isPressed && isBeside(event) && dialog.close());
   },
   tell: (sentence) => {
     // a region that is there before its text is read by screen readers
@@ -243,17 +253,17 @@ const handleClick = (/** @type {MouseEvent} */ event) => {
   const element = around(event, '[data-later], [data-call]');
   if (!element || event.defaultPrevented || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   const { later, call: name = '' } = element.dataset;
-  if (later) void open(element);
-  else if (!(/** @type {any} */ (core)[name]?.(seqAround(element)))) return;
   event.preventDefault();
+  if (later) void open(element);
+  else if (!(/** @type {any} */ (core)[name]?.(seqAround(element)))) void follow(element);
 };
 
 const handleKey = (/** @type {KeyboardEvent} */ event) => {
   const { target, key } = event;
   if (event.defaultPrevented || isComposing(event) || event.ctrlKey || event.metaKey || event.altKey || !isLive() || !(target instanceof Element)) return;
-  const link = around(event, 'a[data-later], a[data-call]:not(.in-reply)');
+  const link = around(event, BUTTONS);
   const bar = around(event, '.actions');
-  const isLetter = key.length === 1 && hasLetterKeys() && !isField(target);
+  const isLetter = key.length === 1 && hasLetterKeys() && !isField(target) && !document.querySelector('dialog[open]');
   if (key === ' ' && link) {
     link.click();
   } else if (key === 'ArrowUp' && !event.shiftKey && target instanceof HTMLTextAreaElement && !target.value && around(event, '.composer')) {
@@ -292,7 +302,7 @@ const handlePaste = (/** @type {ClipboardEvent} */ event) => {
 /** Files that are pictures belong to the message being written; others are left to the page, which says so. */
 const files = (/** @type {DataTransfer | null} */ data) => [...(data?.files ?? [])];
 const takeFiles = (/** @type {Event} */ event, /** @type {File[]} */ taken) => {
-  if (event.defaultPrevented || !isLive() || !document.querySelector('.composer .attach') || !taken.some(({ type }) => type.startsWith('image/'))) return;
+  if (event.defaultPrevented || !isLive() || !document.querySelector('.composer:not([inert], .silent, .ending) .attach') || !taken.some(({ type }) => type.startsWith('image/'))) return;
   event.preventDefault();
   void call('pictures', (piece) => piece.take?.(page, taken), () => page.tell('Pictures cannot be attached just now. Load the page again.'));
 };
@@ -329,7 +339,7 @@ const listenToFiles = () => {
   );
 };
 
-/** A touch that is held on a message shows its actions. What a browser does with links, buttons and fields stays. */
+/** A touch that is held on a message shows its actions, and on a reaction who has reacted. What a browser does with links, buttons and fields stays. */
 const listenToHolds = () => {
   let timer = 0;
   let start = { x: 0, y: 0 };
@@ -340,9 +350,20 @@ const listenToHolds = () => {
     (event) => {
       cancel();
       isHeld = false;
+      const reaction = around(event, '.reactions button');
       const bar = event.pointerType === 'touch' && event.isPrimary ? around(event, '.message')?.querySelector('.actions') : null;
-      if (!(bar instanceof HTMLElement) || !bar.offsetParent || around(event, 'a, button, input, summary')) return;
+      if (!(bar instanceof HTMLElement) || !bar.offsetParent) return;
       start = { x: event.clientX, y: event.clientY };
+      if (reaction) {
+        // for the looks of what is told
+        void preload('actions');
+        timer = setTimeout(() => {
+          isHeld = true;
+          page.tell(`${reaction.ariaLabel}: ${reaction.title}`);
+        }, HOLD_MILLIS);
+        return;
+      }
+      if (around(event, 'a, button, input, summary')) return;
       void preload('actions');
       timer = setTimeout(() => {
         isHeld = true;

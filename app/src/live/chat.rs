@@ -101,9 +101,13 @@ const END: Seq = Seq((1 << 53) - 1);
 impl LiveChat {
     /// Creates the state from the data the page was rendered with.
     pub fn new(page: ChatPage) -> Self {
-        let ChatPage { visit, chat, mut roster, history, takes_pictures, about, .. } = page;
-        let ChatPage { place, answering, notice, .. } = page;
+        let ChatPage { visit, chat, mut roster, mut history, takes_pictures, about, .. } = page;
+        let ChatPage { place, answering, notice, later, .. } = page;
         roster.name(&visit.me);
+        if later && place.is_none() {
+            // A page of earlier messages: those that follow are sent, and so have to be all reactions to them.
+            history.reacted = history.reacted.min(history.seq);
+        }
         let mut timeline = Timeline::new(visit.me.id, history);
         timeline.set_hidden(visit.hidden.iter().copied());
         let live = Live::new(visit);

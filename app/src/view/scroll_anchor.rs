@@ -101,13 +101,16 @@ impl ScrollAnchor {
         from_end
     }
 
-    /// Keeps the focused element in place if it is in view, or else the first row in view.
+    /// Keeps the focused element in place if it is in view, or its row if it is one of the actions, which are not always shown;
+    /// or else the first row in view.
     fn choose_element(self, scroller: &HtmlDivElement, rows: &Element, end_distance: Option<f64>) {
         let view = scroller.get_bounding_client_rect();
         let focused = document().active_element().filter(|element| {
             let rect = element.get_bounding_client_rect();
             rows.contains(Some(element)) && rect.top() >= view.top() && rect.bottom() <= view.bottom()
         });
+        let row_of = |element: &Element| element.closest(".actions").ok()??.closest("li").ok()?;
+        let focused = focused.map(|element| row_of(&element).unwrap_or(element));
         let element = focused.or_else(|| rows.children().item(first_below(rows, view.top())));
         let element = element.map(|element| {
             let bottom = content_bottom(scroller, &element);
@@ -198,7 +201,7 @@ impl ScrollAnchor {
         });
         let Some((element, scroll_top_before, end_distance)) = anchor else { return };
         let (element, was) = element.take();
-        if !element.is_connected() {
+        if !element.is_connected() || !is_shown(&element) {
             return self.choose_element(&scroller, &rows, end_distance);
         }
         let (now, top) = (content_bottom(&scroller, &element), scroll_top(&scroller));
@@ -210,6 +213,12 @@ impl ScrollAnchor {
             self.state.update(|state| (state.element, state.end_distance) = (element, end_distance));
         }
     }
+}
+
+/// Whether an element is displayed.
+fn is_shown(element: &Element) -> bool {
+    let rect = element.get_bounding_client_rect();
+    rect.width() > 0.0 || rect.height() > 0.0
 }
 
 /// Returns the bottom edge of an element within the scrolled content, which scrolling does not change.

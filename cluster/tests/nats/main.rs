@@ -10,6 +10,7 @@ mod keys;
 mod making;
 mod member;
 mod nodes;
+mod pictures;
 mod reading;
 mod recovery;
 mod snapshots;

@@ -161,6 +161,7 @@ impl Member {
             fanout: Arc::new(Fanout::new(1)),
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             progress: Arc::new(Progress::new(Seq::ZERO)),
             steady: None,
         };

@@ -1,9 +1,9 @@
 //! Messages: who posts them, and who changes and removes them.
 
-use super::{Changes, Found, Now, RESTORE_MILLIS, StateReader, Unchanged};
+use super::{Changes, Found, Now, RESTORE_EVENTS, RESTORE_MILLIS, StateReader, Unchanged};
 use crate::{
-    Attached, Body, Chat, ChatId, ClientId, EventKind, Message, MessageRef, Picture, PlainMessage, Problem,
-    RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
+    Attached, Body, Chat, ChatId, ClientId, Event, EventKind, Message, MessageRef, Picture, PictureRecord,
+    PlainMessage, Problem, RemovedBy, Restored, Rules, Seq, User, UserId, Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
 };
 
@@ -97,10 +97,12 @@ impl<S: StateReader> Now<'_, S> {
         if attached.len() > PICTURES_LIMIT {
             return Err(Problem::TooManyPictures.into());
         }
+        // Its file may have been deleted by then, since no message had it. And once a message with it has expired, nobody
+        // knows that it was posted.
+        let waits_millis = PICTURE_WAITS_MILLIS.min(self.expiry.lifetimes.message.millis());
         let mut pictures: Vec<Picture> = Vec::new();
         for Attached { picture, uploaded_at } in attached {
-            // Its file may have been deleted by then, since no message had it.
-            if self.entry.at.millis_since(*uploaded_at) >= PICTURE_WAITS_MILLIS {
+            if self.entry.at.millis_since(*uploaded_at) >= waits_millis {
                 return Err(Problem::PictureExpired.into());
             }
             let is_twice = pictures.iter().any(|before| before.id == picture.id);
@@ -164,6 +166,17 @@ impl<S: StateReader> Now<'_, S> {
         if removed_at > now || now.millis_since(removed_at) > RESTORE_MILLIS {
             return Err(Problem::TooLateToUndo.into());
         }
+        // What was restored and removed again, or was among all that was removed, stays removed: this may be a late retry.
+        let is_later = |event: &Event| match &event.kind {
+            EventKind::MessageRemoved { message: of, .. }
+            | EventKind::MessageRestored { message: of, .. } => *of == message,
+            _ => event.clears().is_some_and(|(authors, _)| authors.contains(&author)),
+        };
+        match self.read(|state| state.any_event_after(chat.id, removal, RESTORE_EVENTS, is_later))? {
+            Some(false) => {}
+            Some(true) => return Err(Problem::MessageGone.into()),
+            None => return Err(Problem::TooLateToUndo.into()),
+        }
         let Restored { words, reply_to, is_action, alts } = said;
         if words.body.is_empty() && alts.is_empty() {
             return Err(Problem::MessageEmpty.into());
@@ -172,7 +185,9 @@ impl<S: StateReader> Now<'_, S> {
         for (id, alt) in alts {
             let kept = self.read(|state| state.picture(chat.id, message, *id))?;
             let is_twice = pictures.iter().any(|before| before.id == *id);
-            let kept = kept.filter(|_| !is_twice).ok_or(Problem::TooLateToUndo)?;
+            // The files of one that an earlier removal took may be deleted by now.
+            let is_of_it = |kept: &PictureRecord| kept.removed_at == Some(removed_at);
+            let kept = kept.filter(|kept| is_of_it(kept) && !is_twice).ok_or(Problem::TooLateToUndo)?;
             pictures.push(kept.picture(*id, alt.clone()));
         }
         let reply_to = reply_to.filter(|answered| *answered < message);
@@ -190,13 +205,14 @@ impl<S: StateReader> Now<'_, S> {
             reply_author,
             pictures,
             is_action: *is_action,
-            edited_at: None,
+            // Nobody knows whether it is what it was.
+            edited_at: Some(now),
             quote: None,
         };
         Ok(self.next(&chat, EventKind::MessageRestored { message, said: Some(Box::new(said)) }))
     }
 
-    /// Removes a message of the user, or as the owner of the chat. Authors who were removed from the chat may still remove
+    /// Removes a message of the user, or as the owner of the chat, who may remove also what its author has removed. Authors who were removed from the chat may still remove
     /// their own messages.
     pub(super) fn remove_message(&self, by: UserId, chat: ChatId, message: Seq) -> Changes<S> {
         let chat = self.chat(chat)?.ok_or(Problem::UnknownChat)?;
@@ -219,8 +235,11 @@ impl<S: StateReader> Now<'_, S> {
             }
             RemovedBy::Owner
         };
-        if content.is_removed() {
-            return Ok(Vec::new());
+        match (content.removed_by(), removed_by) {
+            (None, _) => {}
+            // The author could take it back otherwise.
+            (Some(RemovedBy::Author), RemovedBy::Owner) if self.rules >= Rules::OF_MESSAGES => {}
+            (Some(_), _) => return Ok(Vec::new()),
         }
         Ok(self.next(&chat, EventKind::MessageRemoved { message, by: removed_by }))
     }

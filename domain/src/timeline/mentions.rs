@@ -54,8 +54,10 @@ impl Timeline {
             self.mentions.retain(|mentioned| mentioned.seq != *message);
         }
         if let Some((authors, _)) = event.clears() {
-            self.mentions
-                .retain(|mentioned| !mentioned.author.is_some_and(|author| authors.contains(&author)));
+            // Those whose author is not known may be among what is gone, and then nothing would lead to them.
+            let is_left = |author: UserId| !authors.contains(&author);
+            let event = event.seq;
+            self.mentions.retain(|mentioned| mentioned.author.map_or(mentioned.seq > event, is_left));
         }
     }
 
@@ -176,6 +178,20 @@ mod tests {
         assert_eq!(mentions(&timeline), [10, 11, 12]);
         timeline.add_mentions((20..400).map(Seq));
         assert_eq!(mentions(&timeline).len(), MENTIONS_REMEMBERED);
+    }
+
+    #[test]
+    fn those_of_an_author_who_is_not_known_are_forgotten_when_someone_s_messages_are_removed() {
+        let mut timeline = Timeline::new(ME, history(vec![said(9, OTHER, &[])]));
+        timeline.begin_seen(Epoch::from_bytes([1; ID_BYTES]), Seq(1));
+        timeline.add_mentions([Seq(2), Seq(3)]);
+        timeline.apply(said(10, OTHER, &[ME]));
+        assert_eq!(mentions(&timeline), [2, 3, 10]);
+        timeline.apply(event(11, EventKind::OwnRemoved { user: UserId::from_bytes([3; ID_BYTES]) }));
+        assert_eq!(mentions(&timeline), [10]);
+        timeline.add_mentions([Seq(15)]);
+        timeline.apply(event(12, EventKind::OwnRemoved { user: OTHER }));
+        assert_eq!(mentions(&timeline), [15], "it was posted later");
     }
 
     #[test]

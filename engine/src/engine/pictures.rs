@@ -42,6 +42,7 @@ impl Engine {
         self.may_write(chat, by.user)?;
         let guard = self.limits.upload(by)?;
         self.pictures.check_room()?;
+        self.pictures.check_shared()?;
         Ok(guard)
     }
 
@@ -63,9 +64,8 @@ impl Engine {
         let picture = encoded.picture(id);
         self.limits.keep_picture(by, picture.bytes)?;
         let uploaded_at = self.now();
-        let pictures = Arc::clone(&self.pictures);
         // It goes on if the client stops waiting: a picture that is not posted is deleted later.
-        let kept = spawn_blocking(move || pictures.keep(id, uploaded_at, &encoded));
+        let kept = tokio::spawn(Arc::clone(&self.pictures).keep_for_all(id, uploaded_at, encoded));
         kept.await.unwrap_or(Err(Problem::NotStored))?;
         let ticket = Ticket { chat, user: by.user, picture: picture.clone(), uploaded_at };
         Ok((picture, self.pictures.write_ticket(&ticket)))
@@ -75,7 +75,8 @@ impl Engine {
     /// the user may not enter the chat: these are not told apart.
     ///
     /// # Errors
-    /// [`Problem::TooFast`] or [`Problem::Busy`] if a limit is reached, [`Problem::NotReadable`] if it cannot be read.
+    /// [`Problem::TooFast`] or [`Problem::Busy`] if a limit is reached, [`Problem::NotReadable`] if it cannot be read. Also
+    /// [`Problem::Busy`] if its files are not here yet, and cannot be fetched within some seconds.
     pub async fn picture(
         &self,
         by: Caller,
@@ -86,6 +87,13 @@ impl Engine {
         if !self.may_see_picture(by.user, (chat, message, picture))? {
             return Ok(None);
         }
+        match self.read_picture(picture, size).await? {
+            None if self.pictures.fetch_soon(picture).await? => self.read_picture(picture, size).await,
+            read => Ok(read),
+        }
+    }
+
+    async fn read_picture(&self, picture: PictureId, size: PictureSize) -> Result<Option<Vec<u8>>, Problem> {
         let pictures = Arc::clone(&self.pictures);
         let read = spawn_blocking(move || pictures.read(picture, size));
         let read = read.await.map_err(|_| Problem::NotReadable)?;

@@ -14,6 +14,9 @@ use domain::{
 use super::{Engine, not_readable, pages::reactions_to};
 use crate::storage::{Snapshot, StoreError};
 
+/// How much is read for what is new, in bytes, exceeded by at most one event: others of the same thread wait for it.
+const NEWS_BYTES: usize = 1024 * 1024;
+
 impl Engine {
     /// Returns the part of a chat's history around a place, if the chat admits the reader.
     ///
@@ -101,20 +104,21 @@ pub(super) fn answering(view: &Snapshot, chat: &Chat, message: Seq) -> Result<Op
     }))
 }
 
+/// Counts from the newest event back, as far as [`NEWS_EVENTS`] and [`NEWS_BYTES`] reach.
 fn news(view: &Snapshot, chat: &Chat, reader: UserId, after: Seq) -> Result<News, StoreError> {
     let hidden = view.hidden(reader)?;
     let mut news =
         News { chat: chat.id, after, through: chat.seq, messages: 0, more: false, mentions: Vec::new() };
-    let mut looked_at = 0;
-    view.scan_events_before(chat.id, Seq(chat.seq.0.saturating_add(1)), |event, _| {
+    let (mut looked_at, mut bytes) = (0, 0);
+    view.scan_events_before(chat.id, Seq(chat.seq.0.saturating_add(1)), |event, size| {
         if event.seq <= after {
             return ControlFlow::Break(());
         }
-        if looked_at == NEWS_EVENTS {
+        if looked_at == NEWS_EVENTS || bytes >= NEWS_BYTES {
             news.more = true;
             return ControlFlow::Break(());
         }
-        looked_at += 1;
+        (looked_at, bytes) = (looked_at + 1, bytes + size);
         let is_shown = |author: UserId| author != reader && !hidden.contains(&author);
         if let Some(message) = event.kind.message().filter(|message| is_shown(message.author)) {
             news.messages += 1;

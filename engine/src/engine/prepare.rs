@@ -81,8 +81,9 @@ impl Engine {
         Ok(formatting::words(body, &mentions))
     }
 
-    /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat; or else those
-    /// whom it mentioned before it was edited, the members, and the authors of the newest messages.
+    /// Returns whom a text may mention: the users who were chosen, as far as they are or were part of the chat; and then, unless the
+    /// choice was nobody, those whom it mentioned before it was edited, the members, and the authors of the newest messages. Of users
+    /// with one name, the first counts.
     fn names(
         &self,
         view: &Snapshot,
@@ -93,6 +94,7 @@ impl Engine {
         let mut names = Names::default();
         let roster: Roster = self.presence.roster(chat.id);
         if let Some(chosen) = chosen {
+            let is_nobody = chosen.is_empty();
             for user in chosen {
                 let here = roster.members.iter().find(|member| member.id == user);
                 match here {
@@ -103,7 +105,9 @@ impl Engine {
                     None => {}
                 }
             }
-            return Ok(names);
+            if is_nobody {
+                return Ok(names);
+            }
         }
         if let Some(message) = place.edited
             && let Some(event) = view.event(chat.id, message)?

@@ -151,6 +151,7 @@ mod tests {
             fanout: Arc::new(Fanout::new(1)),
             presence: Arc::clone(&presence),
             lobby: Arc::clone(&lobby),
+            pictures: Arc::new(crate::pictures::Pictures::off()),
             progress: Arc::new(Progress::new(Seq::ZERO)),
             steady: None,
         };

@@ -15,7 +15,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Known, Pictures};
+use super::Pictures;
 use crate::{
     clock::Clock,
     storage::{Store, StoreError},
@@ -86,36 +86,67 @@ impl Collector {
     pub fn collect(&self) -> Result<(), StoreError> {
         // Before the messages are read: what is uploaded later is not looked at.
         let known: Vec<_> = self.pictures.known().iter().map(|(id, known)| (*id, *known)).collect();
-        let now = (self.clock)();
-        let view = self.store.read(now)?;
-        let now = if self.is_shared { view.log()?.map_or(Timestamp::default(), |log| log.at) } else { now };
-        let posted: HashMap<PictureId, PictureRecord> = view.pictures()?.into_iter().collect();
-        drop(view);
-        for (id, known) in &known {
-            match posted.get(id) {
-                Some(record) => {
-                    if record.removed_at.is_some_and(|at| now.millis_since(at) > REMOVED_MILLIS) {
-                        self.pictures.remove(*id);
-                    } else if let Some(known) = self.pictures.known().get_mut(id) {
-                        known.was_posted = true;
-                    }
-                }
-                None if is_over(known, now) => self.pictures.remove(*id),
-                None => {}
+        let needed = Needed::read(&self.store, if self.is_shared { None } else { Some((self.clock)()) })?;
+        // Those that are being written are looked at next time.
+        for (id, known) in known.iter().filter(|(_, known)| known.is_whole) {
+            let is_of_none = needed.is_of_none(*id);
+            if needed.is_over(*id, known.uploaded_at) || (is_of_none && known.was_posted) {
+                self.pictures.forget(*id);
+            } else if !is_of_none && let Some(known) = self.pictures.known().get_mut(id) {
+                known.was_posted = true;
             }
         }
-        let is_missing = |(id, record): &(&PictureId, &PictureRecord)| {
-            record.removed_at.is_none() && !self.pictures.has(**id)
-        };
-        let missing = posted.iter().filter(is_missing).count();
+        let missing = needed.missing(&self.pictures).count();
         self.missing.store(u64::try_from(missing).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// Whether a picture that no message has can be deleted: its message is gone, or it can be posted no more.
-fn is_over(known: &Known, now: Timestamp) -> bool {
-    known.is_whole && (known.was_posted || now.millis_since(known.uploaded_at) > UNPOSTED_MILLIS)
+/// Which pictures are needed at a moment: those of messages, and those that may be posted yet.
+pub struct Needed {
+    now: Timestamp,
+    posted: HashMap<PictureId, PictureRecord>,
+}
+
+impl Needed {
+    /// Reads which are needed at a time. `None` for the time of the newest entry of the log, which is that of a log that other
+    /// nodes apply as well: an entry that comes later has a later time. It blocks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub fn read(store: &Store, now: Option<Timestamp>) -> Result<Self, StoreError> {
+        let view = store.read(now.unwrap_or_default())?;
+        let now = match now {
+            Some(now) => now,
+            None => view.log()?.map_or(Timestamp::default(), |log| log.at),
+        };
+        Ok(Self { now, posted: view.pictures()?.into_iter().collect() })
+    }
+
+    /// Returns whether a picture that was uploaded at a time is needed no more: no message has it, and none can have it any
+    /// more; or its message was removed, and cannot come back.
+    pub fn is_over(&self, id: PictureId, uploaded_at: Timestamp) -> bool {
+        match self.posted.get(&id) {
+            Some(PictureRecord { removed_at: Some(at), .. }) => self.now.millis_since(*at) > REMOVED_MILLIS,
+            Some(_) => false,
+            None => self.now.millis_since(uploaded_at) > UNPOSTED_MILLIS,
+        }
+    }
+
+    /// Returns whether no message has a picture, not even one that was removed.
+    pub fn is_of_none(&self, id: PictureId) -> bool {
+        !self.posted.contains_key(&id)
+    }
+
+    /// Returns the pictures of messages that are there.
+    pub fn shown(&self) -> impl Iterator<Item = PictureId> {
+        self.posted.iter().filter(|(_, record)| record.removed_at.is_none()).map(|(id, _)| *id)
+    }
+
+    /// Returns those of them whose files are missing.
+    pub fn missing(&self, pictures: &Pictures) -> impl Iterator<Item = PictureId> {
+        self.shown().filter(|id| !pictures.has(*id))
+    }
 }
 
 #[cfg(test)]
@@ -125,13 +156,22 @@ mod tests {
 
     #[test]
     fn a_picture_waits_for_its_message_and_goes_with_it() {
-        let known = |was_posted, is_whole| Known { uploaded_at: AT, bytes: 1, is_whole, was_posted };
-        let after = |millis| Timestamp(AT.0 + millis);
-        assert!(!is_over(&known(false, true), after(UNPOSTED_MILLIS)));
-        assert!(is_over(&known(false, true), after(UNPOSTED_MILLIS + 1)));
-        assert!(is_over(&known(true, true), after(1)), "its message has expired");
-        assert!(!is_over(&known(false, false), after(2 * UNPOSTED_MILLIS)), "it is being written");
-        assert!(!is_over(&known(false, true), Timestamp(0)), "the clock was set back");
+        let record =
+            |removed_at| PictureRecord { removed_at, ..PictureRecord::of(&encoded().picture(id(1))) };
+        let at = |millis: u64, removed_at: Option<Option<Timestamp>>| Needed {
+            now: Timestamp(AT.0 + millis),
+            posted: removed_at.map(|removed_at| (id(1), record(removed_at))).into_iter().collect(),
+        };
+        assert!(!at(UNPOSTED_MILLIS, None).is_over(id(1), AT));
+        assert!(at(UNPOSTED_MILLIS + 1, None).is_over(id(1), AT));
+        assert!(!at(2 * UNPOSTED_MILLIS, Some(None)).is_over(id(1), AT), "a message has it");
+        assert!(!at(REMOVED_MILLIS, Some(Some(AT))).is_over(id(1), AT), "the removal can be taken back");
+        assert!(at(REMOVED_MILLIS + 1, Some(Some(AT))).is_over(id(1), AT));
+        assert!(!at(0, None).is_over(id(1), Timestamp(AT.0 + 1)), "the clock was set back");
+        let removed = at(0, Some(Some(AT)));
+        assert!(!removed.is_of_none(id(1)) && removed.is_of_none(id(2)));
+        assert_eq!((removed.shown().count(), at(0, Some(None)).shown().count()), (0, 1));
+        assert_eq!(at(0, Some(None)).missing(&Pictures::off()).collect::<Vec<_>>(), [id(1)]);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub const FORMAT: u8 = 1;
 const FRAME_BYTES: usize = 256 * 1024;
 /// The maximum size of a part in bytes. The largest row, an event that removes 20,000 users, is far smaller.
 const PART_BYTES: usize = 4 * 1024 * 1024;
+/// The maximum size of a part with a file in bytes. The largest files of pictures, of noise, have half of that.
+const FILE_BYTES: usize = 16 * 1024 * 1024;
 /// The size of the buffers through which files are read and written, in bytes.
 const BUFFER_BYTES: usize = 1024 * 1024;
 
@@ -172,9 +174,14 @@ impl<W: Write> Writer<W> {
     }
 
     fn frame(&mut self, part: &[u8]) -> Result<(), ExportError> {
-        let fits = u32::try_from(part.len()).ok().filter(|_| part.len() <= PART_BYTES);
-        let length =
-            fits.ok_or_else(|| ExportError::Io(io::Error::other("a record is too large")))?.to_le_bytes();
+        self.frame_of(part, PART_BYTES)
+    }
+
+    /// Writes a frame with a part of at most so many bytes.
+    fn frame_of(&mut self, part: &[u8], limit: usize) -> Result<(), ExportError> {
+        let fits = u32::try_from(part.len()).ok().filter(|_| part.len() <= limit);
+        let too_large = || ExportError::Io(io::Error::other("a record or a picture is too large"));
+        let length = fits.ok_or_else(too_large)?.to_le_bytes();
         self.checksum.update(&length);
         self.checksum.update(part);
         let checksum = self.checksum.clone().finalize().to_le_bytes();
@@ -193,7 +200,7 @@ impl<W: Write> Writer<W> {
         let mut file = part(&Part::File(name))?;
         file.extend_from_slice(bytes);
         self.files += 1;
-        self.frame(&file)
+        self.frame_of(&file, FILE_BYTES)
     }
 
     fn end(mut self) -> Result<(), ExportError> {
@@ -271,9 +278,10 @@ impl<R: Read> Reader<R> {
         let (mut length, mut checksum) = ([0; 4], [0; 4]);
         self.fill(&mut length)?;
         self.fill(&mut checksum)?;
-        let size = usize::try_from(u32::from_le_bytes(length)).ok().filter(|size| *size <= PART_BYTES);
+        let size = usize::try_from(u32::from_le_bytes(length)).ok().filter(|size| *size <= FILE_BYTES);
+        let size = size.ok_or(ExportError::Damaged(begins))?;
         let mut part = std::mem::take(&mut self.part);
-        part.resize(size.ok_or(ExportError::Damaged(begins))?, 0);
+        part.resize(size, 0);
         self.fill(&mut part)?;
         self.checksum.update(&length);
         self.checksum.update(&part);
@@ -282,7 +290,11 @@ impl<R: Read> Reader<R> {
         }
         self.part = part;
         // What is intact and not known is what a later version added.
-        postcard::take_from_bytes(&self.part).map_err(|_| ExportError::Newer)
+        let (part, rest) = postcard::take_from_bytes(&self.part).map_err(|_| ExportError::Newer)?;
+        if size > PART_BYTES && !matches!(part, Part::File(_)) {
+            return Err(ExportError::Damaged(begins));
+        }
+        Ok((part, rest))
     }
 
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), ExportError> {

@@ -7,7 +7,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable};
 
 use super::{
     BATCH_BYTES, codec,
-    derived::derived_bytes,
+    derived::{Sources, derived_bytes},
     error::StoreError,
     tables::{
         CHATS, CHATS_ACTIVE, DIRECT_CHATS, EVENTS, HIDDEN, Id, LOG, LogState, POSTED, REMOVED, UNINVITED,
@@ -295,13 +295,13 @@ impl Snapshot {
     }
 
     /// Returns the next events of a chat after a sequence number, [complete](Snapshot::complete) and oldest first: at most `limit`, and no more once they
-    /// take [`BATCH_BYTES`]. Empty if there are no more.
+    /// and what they quote take [`BATCH_BYTES`]. Empty if there are no more.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn events_after(&self, chat: ChatId, after: Seq, limit: usize) -> Result<Vec<Event>, StoreError> {
         let table = self.events()?;
-        let mut events = Vec::new();
+        let (mut events, mut sources) = (Vec::new(), Sources::default());
         let mut bytes = 0;
         for found in range_after(&table, chat, after)? {
             let (_, record) = found?;
@@ -309,10 +309,10 @@ impl Snapshot {
             if self.expiry.of_event(event.at) {
                 continue;
             }
-            let event = self.complete_from(&table, event)?;
+            let event = self.complete_from(&table, event, &mut sources)?;
             bytes += record.value().len() + derived_bytes(&event.kind);
             events.push(event);
-            if bytes >= BATCH_BYTES || events.len() >= limit {
+            if bytes + sources.bytes >= BATCH_BYTES || events.len() >= limit {
                 break;
             }
         }
@@ -334,7 +334,7 @@ impl Snapshot {
     }
 
     /// Returns the newest events of a chat, [complete](Snapshot::complete) and oldest first, and whether there are older ones: at most `limit`, and no
-    /// more once they take [`BATCH_BYTES`].
+    /// more once they and what they quote take [`BATCH_BYTES`].
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
@@ -343,7 +343,7 @@ impl Snapshot {
     }
 
     /// Returns the last events of a chat before a sequence number, [complete](Snapshot::complete) and oldest first, and whether there are older ones: at
-    /// most `limit`, and no more once they take [`BATCH_BYTES`].
+    /// most `limit`, and no more once they and what they quote take [`BATCH_BYTES`].
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
@@ -354,7 +354,7 @@ impl Snapshot {
         limit: usize,
     ) -> Result<(Vec<Event>, bool), StoreError> {
         let chat = chat.bytes();
-        let mut newest = Vec::new();
+        let (mut newest, mut sources) = (Vec::new(), Sources::default());
         let mut earlier = false;
         let mut bytes = 0;
         let table = self.events()?;
@@ -365,11 +365,11 @@ impl Snapshot {
             if self.expiry.of_event(event.at) {
                 break;
             }
-            if newest.len() == limit || bytes >= BATCH_BYTES {
+            if newest.len() == limit || bytes + sources.bytes >= BATCH_BYTES {
                 earlier = true;
                 break;
             }
-            let event = self.complete_from(&table, event)?;
+            let event = self.complete_from(&table, event, &mut sources)?;
             bytes += record.value().len() + derived_bytes(&event.kind);
             newest.push(event);
         }

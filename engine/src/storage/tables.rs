@@ -148,15 +148,14 @@ pub(super) fn emoji_of(key: EmojiKey) -> Option<Emoji> {
     Emoji::try_from(text.to_owned()).ok()
 }
 
-/// Reads an event of a chat, upgraded. `None` if it is not stored.
+/// Reads an event of a chat as it is stored. `None` if it is not.
 pub(super) fn event(
     events: &impl ReadableTable<(Id, u64), &'static [u8]>,
     chat: ChatId,
     seq: Seq,
 ) -> Result<Option<Event>, StoreError> {
     let found = events.get((chat.bytes(), seq.0))?;
-    let event = found.map(|record| codec::decode::<Event>(record.value())).transpose()?;
-    Ok(event.map(Event::upgraded))
+    Ok(found.map(|record| codec::decode(record.value())).transpose()?)
 }
 
 /// Returns the range of all keys that begin with a user.

@@ -268,9 +268,8 @@ impl<'txn> Transaction<'txn> {
                 self.removed.insert(key, message.0)?;
             }
             self.belongings.removed(chat, message, said, at, &mut self.bytes)?;
-            put(&mut self.events, (chat.bytes(), message.0), &event.redact(by), &mut self.bytes)?;
         }
-        Ok(())
+        put(&mut self.events, (chat.bytes(), message.0), &event.redact(by), &mut self.bytes)
     }
 
     /// Gives a message other words.
@@ -382,7 +381,26 @@ impl StateReader for Transaction<'_> {
     }
 
     fn event(&self, chat: ChatId, seq: Seq) -> Result<Option<Event>, StoreError> {
-        event(&self.events, chat, seq)
+        Ok(event(&self.events, chat, seq)?.map(Event::upgraded))
+    }
+
+    fn any_event_after(
+        &self,
+        chat: ChatId,
+        after: Seq,
+        limit: usize,
+        is_such: impl Fn(&Event) -> bool,
+    ) -> Result<Option<bool>, StoreError> {
+        let (id, mut count, mut is_any) = (chat.bytes(), 0, false);
+        for found in self.events.range((id, after.0.saturating_add(1))..=(id, u64::MAX))? {
+            let (_, record) = found?;
+            count += 1;
+            if count > limit {
+                return Ok(None);
+            }
+            is_any = is_any || is_such(&codec::decode::<Event>(record.value())?);
+        }
+        Ok(Some(is_any))
     }
 
     fn hidden(&self, user: UserId) -> Result<Vec<UserId>, StoreError> {

@@ -78,6 +78,7 @@ impl Node {
             fanout: Arc::clone(&fanout),
             presence,
             lobby,
+            pictures: Arc::new(engine::pictures::Pictures::off()),
             progress: Arc::clone(&progress),
             steady: None,
         };

@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::pictures::intake::SILENCE;
 
 /// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
-pub(super) const FORM_LIMIT: usize = 4 * FRAME_LIMIT;
+pub(super) const FORM_LIMIT: usize = 2 * FRAME_LIMIT;
 
 /// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
 pub(super) const DROPPED: usize = 64 * FORM_LIMIT;

@@ -17,6 +17,10 @@ use ::cluster::{
     ephemeral::{Ephemeral, EphemeralParts},
     join::{Founder, Joined, check_that_nobody_has_a_log, try_join},
     keys::SharedKeys,
+    pictures::{
+        PictureBucket,
+        keeper::{KeeperParts, PictureKeeper, put_all},
+    },
     reader::{Reader, Start},
     recovery::{NotRecovered, Recovery},
     snapshots::{
@@ -40,6 +44,7 @@ use engine::{
     expiry::Duty,
     metrics::ReplicationMetrics,
     nodes::message::Versions,
+    pictures::{Bucket, Folder, Pictures},
     random,
     storage::{
         LogState, ReplicaState, Store, StoreError,
@@ -55,8 +60,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DATABASE, LogParts, Node, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched, assemble, listen,
-    make_folder,
+    DATABASE, LogParts, Node, PICTURES, Running, STOP_TIMEOUT, Stage, StartError, Starting, Watched,
+    assemble, listen, make_folder,
     node_tasks::{Admitting, RaisingRules, TellingTime},
     serve,
     session_keys::{self, KeyFileError, SharedSessionKeys},
@@ -156,6 +161,7 @@ pub async fn start(settings: &Settings, cluster: &ClusterSettings) -> Result<Run
         path: settings.data_dir.join(DATABASE),
         stream: LogStream::new(connection.clone(), &nats),
         snapshots: Snapshots::new(connection.clone(), &nats),
+        bucket: PictureBucket::new(connection.clone(), &nats, settings.pictures.max_storage),
         connection,
         status,
         readiness,
@@ -206,6 +212,7 @@ struct Joining {
     connection: Connection,
     stream: LogStream,
     snapshots: Snapshots,
+    bucket: PictureBucket,
     status: StatusSender,
     readiness: StatusReceiver,
     watched: Watched,
@@ -330,6 +337,15 @@ impl Joining {
             folder: self.settings.data_dir.clone(),
             interval: self.snapshot_interval,
         }));
+        let keeper = Arc::new(PictureKeeper::new(KeeperParts {
+            bucket: self.bucket.clone(),
+            pictures: Arc::clone(state.engine.pictures()),
+            store: Arc::clone(&self.store),
+            stream: self.stream.clone(),
+            duty: is_mine.clone(),
+            status: self.readiness.clone(),
+            interval: self.snapshot_interval,
+        }));
         let ephemeral = Arc::new(Ephemeral::new(
             self.connection.clone(),
             &self.nats,
@@ -347,6 +363,7 @@ impl Joining {
         let tasks = &mut node.background;
         tasks.spawn("nodes", &ephemeral, |ephemeral| async move { ephemeral.run().await });
         tasks.spawn("snapshots", &maker, |maker| async move { maker.run().await });
+        tasks.spawn("shared_pictures", &keeper, |keeper| async move { keeper.run().await });
         let admitting = Admitting {
             admission: state.admission.clone(),
             readiness: self.readiness.clone(),
@@ -498,6 +515,8 @@ impl Joining {
     /// Makes a database that is not empty the beginning of a log: a snapshot of it is what the other nodes begin with.
     async fn upload_base(&self, log: LogState, place: u64) -> Result<(), NotJoined> {
         let failed = |error| NotJoined::Failed(self.unreadable(error));
+        // Its pictures before: then nobody reads of one that cannot be had.
+        self.put_pictures().await?;
         let settings = self.log_settings();
         let file = self.settings.data_dir.join(format!("{FILE}{place}"));
         let (store, path, into) = (Arc::clone(&self.store), self.path.clone(), file.clone());
@@ -521,6 +540,18 @@ impl Joining {
         // It is removed by the reader if that fails.
         let _ = fs::remove_file(&file);
         uploaded.map(drop).map_err(|error| NotJoined::Trouble(of_transfer(place, error)))
+    }
+
+    /// Puts the pictures of a database where all nodes get them. The files of a node are not open yet.
+    async fn put_pictures(&self) -> Result<(), NotJoined> {
+        let path = self.settings.data_dir.join(PICTURES);
+        if !path.exists() {
+            return Ok(());
+        }
+        let open = || Pictures::open_to_read(Arc::new(Folder::open(&path)?));
+        let opened = open().map_err(|error| StartError::DataDir { path: path.clone(), error });
+        let pictures = Arc::new(opened.map_err(NotJoined::Failed)?);
+        Ok(put_all(&self.bucket, &pictures, &self.store).await?)
     }
 
     /// Makes an empty database a view of the log: of its newest snapshot, or of how it was founded.
@@ -599,6 +630,7 @@ impl Joining {
             members: OnceLock::new(),
         });
         let proposer = sequencer.rules();
+        let bucket: Arc<dyn Bucket> = Arc::new(self.bucket.clone());
         let parts = LogParts {
             store: Arc::clone(&self.store),
             sequencer: Arc::new(sequencer),
@@ -608,6 +640,7 @@ impl Joining {
             duty: Duty::Shared(is_mine),
             first: None,
             check: Some(check),
+            bucket: Some(bucket),
             metrics: Some(metrics),
             tasks: Some(LogTasks::start(&self.watched.panics, batcher, reader)),
         };

@@ -42,6 +42,7 @@ pub fn open(settings: &Settings, clock: SteadyClock) -> Result<LogParts<LocalLog
         // times recorded by the other clock would postpone expiry until this one has caught up
         first: set_back.map(Proposal::ClockSet),
         check: None,
+        bucket: None,
         metrics: None,
         tasks: None,
     })

@@ -152,7 +152,7 @@ async fn newer_rules_come_into_force_when_the_last_node_that_does_not_know_them_
 }
 
 /// Founds the log again with the folder of a node. Returns the exit code and what is said.
-fn recover_log(cluster: &Cluster, folder: &Path) -> (Option<i32>, String) {
+pub(crate) fn recover_log(cluster: &Cluster, folder: &Path) -> (Option<i32>, String) {
     let urls = cluster.nats.urls().join(",");
     let args = ["--recover-log", "--nats-url", &urls, "--nats-replicas", "1", "--nats-max-log", "64"];
     Process::run(folder, &args)

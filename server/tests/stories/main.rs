@@ -10,6 +10,7 @@ mod clocks;
 mod cluster;
 mod cluster_faults;
 mod cluster_lifetimes;
+mod cluster_pictures;
 mod cluster_trouble;
 mod correcting;
 mod crash;

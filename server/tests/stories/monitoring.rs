@@ -10,8 +10,9 @@ use crate::{
     support::{Person, TestServer, client::soon, client_id, process::Process},
 };
 
-/// What is in NATS and called like metrics: the stream of the log, the bucket of the keys and the store of the snapshots.
-const IN_NATS: [&str; 3] = ["qchat_log", "qchat_keys", "qchat_snapshots"];
+/// What is in NATS and called like metrics: the streams of the log and of the pictures, the bucket of the keys and the store of the
+/// snapshots.
+const IN_NATS: [&str; 4] = ["qchat_log", "qchat_pictures", "qchat_keys", "qchat_snapshots"];
 
 /// Reads a file of the sources.
 fn read(file: &str) -> String {

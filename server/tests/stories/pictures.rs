@@ -14,7 +14,7 @@ use reqwest::{
 };
 use serde::Deserialize;
 use server::{
-    backup::{backup, restore},
+    backup::{backup, check, restore},
     start::PICTURES,
 };
 use tokio::{
@@ -44,16 +44,16 @@ fn file(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
     file.into_inner()
 }
 
-fn jpeg() -> Vec<u8> {
+pub(crate) fn jpeg() -> Vec<u8> {
     file(600, 300, ImageFormat::Jpeg)
 }
 
-async fn send(person: &Person, chat: ChatId, file: Vec<u8>) -> Answer {
+pub(crate) async fn send(person: &Person, chat: ChatId, file: Vec<u8>) -> Answer {
     let path = format!("/api/picture?chat={chat}");
     person.request(person.http.post(person.url(&path)).body(file)).await
 }
 
-async fn upload(person: &Person, chat: ChatId) -> String {
+pub(crate) async fn upload(person: &Person, chat: ChatId) -> String {
     let answer = send(person, chat, jpeg()).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
     let Uploaded { ticket, width, height } = serde_json::from_str(&answer.text).unwrap();
@@ -61,14 +61,14 @@ async fn upload(person: &Person, chat: ChatId) -> String {
     ticket
 }
 
-fn problem_of(answer: &Answer) -> Problem {
+pub(crate) fn problem_of(answer: &Answer) -> Problem {
     match serde_json::from_str(&answer.text).unwrap() {
         ServerFrame::Refused { problem, .. } => problem,
         other => panic!("{other:?}"),
     }
 }
 
-async fn post(
+pub(crate) async fn post(
     client: &mut Client,
     chat: ChatId,
     number: u64,
@@ -97,7 +97,7 @@ async fn post(
 }
 
 /// Returns the pictures of the message that comes next.
-async fn pictures(client: &mut Client) -> (Seq, Vec<Picture>) {
+pub(crate) async fn pictures(client: &mut Client) -> (Seq, Vec<Picture>) {
     loop {
         let event = client.event().await;
         if let Some(message) = event.kind.message() {
@@ -106,15 +106,15 @@ async fn pictures(client: &mut Client) -> (Seq, Vec<Picture>) {
     }
 }
 
-fn address(chat: ChatId, message: Seq, picture: &Picture) -> String {
+pub(crate) fn address(chat: ChatId, message: Seq, picture: &Picture) -> String {
     format!("/picture/{chat}/{message}/{}", picture.id)
 }
 
-async fn look(person: &Person, path: &str) -> StatusCode {
+pub(crate) async fn look(person: &Person, path: &str) -> StatusCode {
     person.request(person.http.get(person.url(path))).await.status
 }
 
-fn files(folder: &Path) -> usize {
+pub(crate) fn files(folder: &Path) -> usize {
     fs::read_dir(folder.join(PICTURES)).unwrap().count()
 }
 
@@ -538,6 +538,8 @@ async fn a_backup_has_the_pictures() {
     let data_dir = server.stop().await;
     let (said, stopped) = make("stopped", data_dir.path()).await;
     assert!(said.contains("files of pictures: 2"), "{said}");
+    let checked = || check(data_dir.path(), None).unwrap();
+    assert!(!checked().contains("missing"), "{}", checked());
     for (file, name) in [(running, "one"), (stopped, "other")] {
         let folder = restored(&file, name);
         assert_eq!(files(&folder), 2);
@@ -547,6 +549,8 @@ async fn a_backup_has_the_pictures() {
             assert_eq!(fs::read(entry.path()).unwrap(), before);
         }
     }
+    fs::remove_dir_all(data_dir.path().join(PICTURES)).unwrap();
+    assert!(checked().contains(", pictures whose files are missing: 1)"), "{}", checked());
 }
 
 /// Returns the head of a form with files, whose parts come in chunks without end.

@@ -127,6 +127,7 @@ const showMenu = (/** @type {Page} */ page, /** @type {HTMLElement} */ anchor, /
     dialog.setAttribute('aria-label', 'More');
     dialog.addEventListener('keydown', handleKey);
     // browsers return the focus only to what had it, and a link that is clicked has it in some of them
+    dialog.addEventListener('close', () => origin.removeAttribute('aria-expanded'));
     dialog.addEventListener('close', () => origin.isConnected && document.activeElement === document.body && origin.focus({ preventScroll: true }));
   }
   const menu = document.createElement('div');
@@ -145,6 +146,8 @@ const showMenu = (/** @type {Page} */ page, /** @type {HTMLElement} */ anchor, /
   }
   dialog.replaceChildren(menu);
   origin = anchor;
+  // the actions of this message stay
+  origin.setAttribute('aria-expanded', 'true');
   page.show(dialog, anchor);
   items()[0]?.focus();
 };

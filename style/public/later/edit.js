@@ -169,8 +169,9 @@ export const open = (/** @type {Page} */ page, /** @type {HTMLElement} */ elemen
   if (!begin(page, bar, more)) page.tell('This message cannot be edited any more.');
 };
 
-/** Edits the last own message that is loaded, from an empty composer. */
+/** Edits the last own message, from an empty composer. Does nothing while later messages are not loaded: it may be one of these. */
 export const editLast = (/** @type {Page} */ page, /** @type {HTMLElement} */ field) => {
+  if (page.core.has_later()) return false;
   const bars = /** @type {HTMLElement[]} */ ([...document.querySelectorAll('.message.own > .actions[data-seq]')]);
   const last = bars.reverse().find((bar) => page.core.message(seqOf(bar))?.canEdit);
   return !!last && begin(page, last, () => field);

@@ -332,7 +332,10 @@ class Picker {
     if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey) return;
     const place = this.at(target);
     const toneAt = [...this.tones.children].indexOf(/** @type {Element} */ (target));
-    if (target === this.search) {
+    if (key === 'Escape') {
+      // some browsers clear the field instead
+      this.dialog.close();
+    } else if (target === this.search) {
       const first = this.setStop();
       if (key === 'ArrowDown') first?.focus();
       else if (key === 'Enter' && this.search.value.trim()) first?.click();

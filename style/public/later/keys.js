@@ -17,6 +17,7 @@ export const KEYS = [
       [['@'], 'Mention someone'],
       [[':'], 'Find an emoji by its name'],
       [['/'], 'Choose a command'],
+      [['Ctrl+Z'], 'Bring back what was sent last, if nothing is written'],
       [['Esc'], 'Close what is open, or cancel the reply'],
     ],
   ],
@@ -31,6 +32,20 @@ export const KEYS = [
       [['E'], 'Edit your message'],
       [['C'], 'Copy the link to it'],
       [['Delete'], 'Remove it'],
+    ],
+  ],
+  [
+    'On a picture that is shown large',
+    [
+      [['←', '→'], 'Show another picture'],
+      [['+', '-'], 'Show it in full size, or whole'],
+    ],
+  ],
+  [
+    'While searching',
+    [
+      [['↑', '↓', 'Home', 'End'], 'Go to another message that was found'],
+      [['Enter'], 'Show it where it was said'],
     ],
   ],
   [
@@ -61,7 +76,7 @@ const createSwitch = () => {
   return { box, row: make('p', { class: 'tick' }, box, label) };
 };
 
-const create = () => {
+const create = (/** @type {Page} */ page) => {
   const { box, row } = createSwitch();
   const close = make('button', { type: 'button', class: 'quiet' }, 'Close');
   const sections = KEYS.map(([where, keys], place) => {
@@ -73,9 +88,7 @@ const create = () => {
   close.addEventListener('click', () => dialog.close());
   // the press that follows a touch of the key is for the dialog
   dialog.addEventListener('keydown', (event) => event.key === '?' && dialog.close());
-  let isPressed = false;
-  dialog.addEventListener('pointerdown', ({ target }) => (isPressed = target === dialog));
-  dialog.addEventListener('click', ({ target }) => isPressed && target === dialog && dialog.close());
+  page.closeBeside(dialog);
   document.body.append(dialog);
   return { dialog, box, close };
 };
@@ -84,8 +97,8 @@ const create = () => {
 let keys;
 
 /** Shows all keys. */
-export const open = (/** @type {Page} */ _page) => {
-  keys ??= create();
+export const open = (/** @type {Page} */ page) => {
+  keys ??= create(page);
   if (keys.dialog.open) return;
   try {
     keys.box.checked = !localStorage.getItem(NO_LETTER_KEYS);

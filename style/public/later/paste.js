@@ -27,8 +27,8 @@ export const withBlock = (/** @type {string} */ text, /** @type {string} */ past
   return { from, to: from + pasted.length, insert: gap + fenced(pasted) + (after && !after.startsWith('\n') ? '\n' : '') };
 };
 
-/** @type {HTMLElement | undefined} */
-let offered;
+/** Ends the offer that is shown. */
+let endOffer = () => {};
 
 const make = (/** @type {string} */ name, /** @type {() => void} */ act) => {
   const button = Object.assign(document.createElement('button'), { type: 'button', className: 'quiet', textContent: name });
@@ -42,16 +42,24 @@ export const offer = (/** @type {Page} */ page, /** @type {HTMLElement} */ eleme
   // fields keep one kind of line break
   const text = pasted.replace(/\r\n?/g, '\n');
   const from = field.selectionStart - text.length;
-  offered?.remove();
+  endOffer();
   if (!mayBeCode(text) || from < 0 || !withBlock(field.value, text, from)) return;
   const bar = document.createElement('div');
-  offered = bar;
   bar.className = 'paste-offer floating';
   bar.setAttribute('role', 'group');
   bar.setAttribute('aria-label', 'Pasted text');
   const end = () => {
     bar.remove();
     field.removeEventListener('input', handleInput);
+    field.removeEventListener('sent', end);
+    removeEventListener('keydown', handleEscape, true);
+  };
+  const handleEscape = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key !== 'Escape' || event.isComposing) return;
+    event.preventDefault();
+    event.stopPropagation();
+    end();
+    field.focus();
   };
   // once it was edited or sent, what was pasted is the reader's own text
   const handleInput = () => !withBlock(field.value, text, from) && end();
@@ -72,6 +80,9 @@ export const offer = (/** @type {Page} */ page, /** @type {HTMLElement} */ eleme
   };
   bar.append(make('Make it a code block', apply), make('Leave it', leave));
   field.addEventListener('input', handleInput);
+  field.addEventListener('sent', end);
+  addEventListener('keydown', handleEscape, true);
+  endOffer = end;
   // after the field, so that Tab leads to it
   field.after(bar);
   page.tell('What you pasted can be made a code block: Tab leads to the button.');

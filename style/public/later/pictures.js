@@ -93,6 +93,7 @@ const add = (/** @type {Page} */ page, /** @type {File} */ file) => {
   items.push(item);
   shownList(page).append(row);
   cancel.onclick = () => {
+    waitNoMore();
     remove(page, item);
     field().focus();
   };
@@ -217,7 +218,11 @@ const refused = (/** @type {Page} */ page, /** @type {Item} */ item, /** @type {
   }, seconds * 1_000);
 };
 
+/** A message that was to be sent once its pictures are there is not sent by itself any more: it is another one now. */
+const waitNoMore = () => field().dispatchEvent(new Event('input', { bubbles: true }));
+
 const fail = (/** @type {Item} */ item, /** @type {string} */ sentence) => {
+  waitNoMore();
   Object.assign(item, { state: 'failed', ticket: undefined });
   item.progress.hidden = true;
   item.status.textContent = sentence;

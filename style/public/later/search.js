@@ -122,7 +122,7 @@ class Search {
     this.further.addEventListener('click', () => void this.goOn());
     this.found.addEventListener('click', (event) => this.goTo(event));
     this.dialog.addEventListener('keydown', (event) => this.handleKey(event));
-    this.dialog.addEventListener('click', ({ target }) => target === this.dialog && this.dialog.close());
+    page.closeBeside(this.dialog);
     document.body.append(this.dialog);
   }
 

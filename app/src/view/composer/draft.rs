@@ -52,8 +52,12 @@ impl Draft {
         });
         // A message that was refused because of the lock can be posted once it is lifted.
         effect(move || {
-            if block.get().is_none() && problem.get_untracked() == Some(Problem::ChatLocked) {
-                problem.set(None);
+            if block.get().is_none() {
+                for said in [problem, chat.live.notice] {
+                    if said.get_untracked() == Some(Problem::ChatLocked) {
+                        said.set(None);
+                    }
+                }
             }
         });
         effect(move || draft.restore());

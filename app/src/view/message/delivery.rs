@@ -76,6 +76,10 @@ pub fn DeliveryView(
         }
         focus_composer(own.map(line));
     };
+    // Its pictures are uploaded, and cannot be put back into the composer.
+    let has_pictures = chat.timeline.with_untracked(|timeline| {
+        timeline.pending().iter().any(|own| own.client_id == client_id && !own.pictures.is_empty())
+    });
     let discard = move |_| {
         chat.discard(client_id);
         focus_composer(None);
@@ -90,7 +94,7 @@ pub fn DeliveryView(
                     </button>
                 </Show>
                 <Show when=can_be_dropped>
-                    <button type="button" class="quiet" on:click=edit>
+                    <button type="button" class="quiet" hidden=has_pictures on:click=edit>
                         "Edit"
                     </button>
                     <button type="button" class="quiet" on:click=discard>

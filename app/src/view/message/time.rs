@@ -1,7 +1,7 @@
 //! Times in the timeline: in the reader's time zone, or in UTC until the page is hydrated.
 
 use domain::{Timestamp, timeline::local_time};
-use leptos::{ev::MouseEvent, prelude::*};
+use leptos::prelude::*;
 
 use crate::{
     live::{Live, LiveChat},
@@ -67,12 +67,6 @@ pub fn DayLine(
     let chat = LiveChat::from_context();
     let live = chat.live;
     let begins = at.utc_day() * MILLIS_PER_DAY;
-    let go = move |event: MouseEvent| {
-        let opens_elsewhere = event.ctrl_key() || event.meta_key() || event.shift_key();
-        if !opens_elsewhere && live.is_hydrated.get_untracked() && chat.go_to_day(at) {
-            event.prevent_default();
-        }
-    };
     let there = move |at| local_time(at, live.offset_minutes.get()(at));
     view! {
         <li class="day">
@@ -80,7 +74,8 @@ pub fn DayLine(
                 class=format!("{ROW_LINK} {TAB_STOP}")
                 tabindex=live.is_hydrated.get_untracked().then_some("-1")
                 href=format!("/chat/{}?since={begins}", chat.chat_id())
-                on:click=go
+                data-call="go_to_day"
+                data-seq=at.0.to_string()
             >
                 <time datetime=at.to_string() title=move || there(at).utc_date()>
                     {reactive_text(move || there(at).utc_day_in_words(there(live.now.get())))}

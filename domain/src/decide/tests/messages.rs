@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    Alt, Attached, Emoji, Mark, MarkKind, Marks, Message, Picture, PictureId, Reaction, Restored, Wording,
+    Alt, Attached, Emoji, Lifetimes, Mark, MarkKind, Marks, Message, Picture, PictureId, Reaction, Restored,
+    Wording,
     picture::{PICTURE_WAITS_MILLIS, PICTURES_LIMIT},
     reaction::REACTIONS_LIMIT,
 };
@@ -251,7 +252,8 @@ fn a_removal_is_taken_back_soon_after_it_by_whoever_removed_their_own() {
     model.rejects(2, restore(second, removal, ""), Problem::MessageEmpty);
     let seq = model.accepts(2, restore(second, removal, "message 2"));
     let said = model.said(second).unwrap().clone();
-    assert_eq!((said.body.as_str(), said.author, said.edited_at), ("message 2", user(2), None));
+    let restored_at = Some(Timestamp(model.now));
+    assert_eq!((said.body.as_str(), said.author, said.edited_at), ("message 2", user(2), restored_at));
     assert_eq!(said.client_id, ClientId::from_bytes([2; ID_BYTES]));
     let stored = EventKind::MessageRestored { message: second, said: None };
     assert_eq!((model.events.last().unwrap().seq, &model.events.last().unwrap().kind), (seq, &stored));
@@ -275,6 +277,70 @@ fn a_removal_is_taken_back_soon_after_it_by_whoever_removed_their_own() {
     model.rejects(2, restore(second, by_owner, "message 2"), Problem::MessageGone);
     let own = model.accepts(1, Command::RemoveOwn { chat: chat(1) });
     model.rejects(1, restore(first, own, "message 1"), Problem::MessageGone);
+}
+
+#[test]
+fn what_was_removed_again_or_by_the_owner_is_not_restored_by_an_earlier_removal() {
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.accepts(2, restore(second, removal, "message 2"));
+    model.accepts(2, Command::RemoveOwn { chat: chat(1) });
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.accepts(2, restore(second, removal, "message 2"));
+    let again = model.accepts(2, remove(second));
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+    model.accepts(2, restore(second, again, "message 2"));
+
+    let removal = model.accepts(2, remove(second));
+    let in_between =
+        model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: true });
+    model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: false });
+    assert!(in_between > removal);
+    model.accepts(2, restore(second, removal, "message 2"));
+    let removal = model.accepts(2, remove(second));
+    model.accepts(1, Command::RemovePerson { chat: chat(1), person: user(2) });
+    model.accepts(1, Command::SetRemoved { chat: chat(1), person: user(2), is_removed: false });
+    model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+}
+
+#[test]
+fn what_the_owner_removes_after_its_author_is_gone_for_good() {
+    let (mut model, first, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    model.nothing_new(2, remove(second));
+    let by_owner = model.accepts(1, remove(second));
+    model.nothing_new(1, remove(second));
+    model.nothing_new(2, remove(second));
+    for removal in [removal, by_owner] {
+        model.rejects(2, restore(second, removal, "message 2"), Problem::MessageGone);
+    }
+    let tombstone = model.events.iter().find(|event| event.seq == second).unwrap();
+    let content = tombstone.kind.message_or_tombstone().unwrap().content;
+    assert_eq!(content.removed_by(), Some(RemovedBy::Owner));
+    model.accepts(1, remove(first));
+    model.nothing_new(1, remove(first));
+    let (mut by_rules_1, _, second) = talk();
+    by_rules_1.rules = Rules(1);
+    by_rules_1.accepts(2, remove(second));
+    by_rules_1.nothing_new(1, remove(second));
+}
+
+#[test]
+fn a_removal_before_a_great_many_events_is_not_taken_back() {
+    let (mut model, _, second) = talk();
+    let removal = model.accepts(2, remove(second));
+    let said = model.events.iter().find(|event| event.kind.message().is_some()).unwrap().clone();
+    let later =
+        |number: usize| Event { seq: Seq(removal.0 + u64::try_from(number).unwrap()), ..said.clone() };
+    model.events.extend((1..=RESTORE_EVENTS).map(later));
+    model.last += u64::try_from(RESTORE_EVENTS).unwrap();
+    model.clone().accepts(2, restore(second, removal, "message 2"));
+    model.events.push(later(RESTORE_EVENTS + 1));
+    model.last += 1;
+    model.rejects(2, restore(second, removal, "message 2"), Problem::TooLateToUndo);
 }
 
 #[test]
@@ -310,9 +376,47 @@ fn a_message_is_restored_with_its_pictures_and_what_it_answers() {
     let answer = alone.said(seq).unwrap();
     assert_eq!((answer.reply_to, answer.reply_author), (Some(first), None), "what it answers is gone");
     model.accepts(2, said(&[1], Some(first)));
-    assert_eq!(model.said(seq), Some(&before));
+    assert_eq!(model.said(seq), Some(&Message { edited_at: Some(Timestamp(model.now)), ..before }));
     assert_eq!(model.pictures[&key].removed_at, None);
     assert!(model.said(second).is_some());
+}
+
+#[test]
+fn a_picture_that_a_restored_message_was_without_does_not_come_back() {
+    let (mut model, ..) = talk();
+    let attached = vec![Attached { picture: picture(1), uploaded_at: Timestamp(model.now) }];
+    let seq = model.accepts(2, say(5, &|said| said.pictures.clone_from(&attached)));
+    let removal = model.accepts(2, remove(seq));
+    model.accepts(2, restore(seq, removal, "without it"));
+    // Its files are deleted half a minute after the first removal.
+    model.now += 60_000;
+    let removal = model.accepts(2, remove(seq));
+    let alts = vec![(picture(1).id, Alt::parse("A cat").unwrap())];
+    let said = Box::new(Restored { words: words("with it"), reply_to: None, is_action: false, alts });
+    let with_it = Command::RestoreMessage { chat: chat(1), message: seq, removal, said };
+    model.rejects(2, with_it, Problem::TooLateToUndo);
+    model.accepts(2, restore(seq, removal, "without it"));
+}
+
+#[test]
+fn a_picture_is_posted_once_however_soon_messages_expire() {
+    let (mut model, ..) = talk();
+    let lifetimes = Lifetimes { message: Span::seconds(60), ..LIFETIMES };
+    let uploaded_at = Timestamp(model.now);
+    let attached = vec![Attached { picture: picture(1), uploaded_at }];
+    model.accepts(2, say(5, &|said| said.pictures.clone_from(&attached)));
+    // Its message is forgotten, and with it that the picture was posted.
+    model.apply(&Change::Expired { chat: chat(1), through: Seq(model.last) });
+    let mut after = |millis: u64| {
+        let command = say(6, &|said| said.pictures.clone_from(&attached));
+        let proposal = Proposal::Command { by: user(2), command };
+        let entry = Entry { seq: Seq(model.last + 1), at: Timestamp(uploaded_at.0 + millis), proposal };
+        model.chats.get_mut(&chat(1)).unwrap().active_at = entry.at;
+        let Ok(decision) = decide(&model, &entry, LogSettings { lifetimes, rules: Rules::NEWEST });
+        decision
+    };
+    assert_eq!(after(60_000), Decision::Rejected(Problem::PictureExpired));
+    assert!(is_accepted(&after(59_999)));
 }
 
 #[test]
