@@ -93,7 +93,8 @@ pub async fn start_chat(
 }
 
 /// Posts a message and redirects to its chat. `pictures` are the tickets of its pictures, separated by spaces: the server
-/// puts them into the place of the files that the form was sent with. `reply_to` is the message that it answers.
+/// puts them into the place of the files that the form was sent with. `alt` describes them, all of them together. `reply_to` is the
+/// message that it answers.
 ///
 /// # Errors
 /// A [`Refusal`] if the text is invalid, the chat does not exist or nothing can be stored.
@@ -104,7 +105,9 @@ pub async fn post_message(
     body: String,
     #[server(default)] pictures: String,
     #[server(default)] reply_to: String,
+    #[server(default)] alt: String,
 ) -> Result<(), Refusal> {
+    let had_pictures = !pictures.is_empty();
     let post = async {
         let chat = parse_chat(&chat)?;
         let answered = match reply_to.as_str() {
@@ -112,18 +115,26 @@ pub async fn post_message(
             seq => Some(Seq(seq.parse().map_err(|_| Problem::BadForm)?)),
         };
         let client_id = client_id.parse().map_err(|_| Problem::BadForm)?;
-        let tickets: Vec<_> = pictures.split_whitespace().map(PictureTicket::without_words).collect();
+        let described = |ticket: &str| PictureTicket { ticket: ticket.to_owned(), alt: alt.clone() };
+        let tickets: Vec<_> = pictures.split_whitespace().map(described).collect();
         let input = if tickets.is_empty() || !body.trim().is_empty() {
             slash::parse(&body)?
         } else {
             ComposerInput::Post(Body::empty())
         };
         let draft = match input {
-            ComposerInput::Post(body) => Draft::post(chat, client_id, body).with_pictures(tickets),
-            ComposerInput::Action(body) => Draft::action(chat, client_id, body).with_pictures(tickets),
-            ComposerInput::Nick(nickname) => Command::SetNickname { nickname, chats: Vec::new() }.into(),
+            ComposerInput::Post(body) => Draft::post(chat, client_id, body),
+            ComposerInput::Action(body) => Draft::action(chat, client_id, body),
+            ComposerInput::Nick(nickname) => {
+                execute(Command::SetNickname { nickname, chats: Vec::new() }).await?;
+                if tickets.is_empty() {
+                    return Ok(chat_page(chat));
+                }
+                // The pictures are a message of their own, under the new name.
+                Draft::post(chat, client_id, Body::empty())
+            }
         };
-        execute(draft.with_reply_to(answered)).await?;
+        execute(draft.with_pictures(tickets).with_reply_to(answered)).await?;
         Ok(chat_page(chat))
     };
     redirect(&post.await.map_err(Refusal::of(RefusedForm::PostMessage {
@@ -131,6 +142,8 @@ pub async fn post_message(
         client_id,
         body,
         reply_to,
+        had_pictures,
+        alt,
     }))?);
     Ok(())
 }
@@ -312,11 +325,14 @@ pub async fn set_lock(chat: String, is_locked: bool) -> Result<(), Refusal> {
 pub async fn react(
     chat: String,
     message: u64,
-    #[server(default)] on: String,
-    #[server(default)] off: String,
+    #[server(default)] on: Option<String>,
+    #[server(default)] off: Option<String>,
 ) -> Result<(), Refusal> {
-    let is_on = off.is_empty();
-    let emoji = if is_on { on } else { off };
+    let (emoji, is_on) = match (on, off) {
+        (_, Some(off)) if !off.is_empty() => (off, false),
+        (Some(on), _) => (on, true),
+        (None, _) => return Err(Problem::BadForm.into()),
+    };
     let react = async {
         let chat = parse_chat(&chat)?;
         let (message, emoji) = (Seq(message), emoji.trim().to_owned());

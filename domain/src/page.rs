@@ -163,6 +163,10 @@ pub enum RefusedForm {
         body: String,
         /// The sequence number of the message that it answers, as received. Empty if it answers none.
         reply_to: String,
+        /// Whether it was sent with pictures, which a browser does not keep.
+        had_pictures: bool,
+        /// The description of the pictures as typed.
+        alt: String,
     },
     /// Changes the nickname.
     SetNickname {

@@ -129,8 +129,8 @@ pub enum Problem {
     /// The picture has more pixels than the server decodes.
     #[error("The picture has too many pixels. Make it smaller, and send it again.")]
     PictureTooManyPixels,
-    /// More pictures than a message can have ([`crate::picture::PICTURES_LIMIT`]).
-    #[error("A message can have up to 8 pictures.")]
+    /// More pictures than a message can have, by the settings of the server or at all ([`crate::picture::PICTURES_LIMIT`]).
+    #[error("These are more pictures than a message can have here. Send some of them in another message.")]
     TooManyPictures,
     /// The picture was uploaded longer ago than [`crate::picture::PICTURE_WAITS_MILLIS`].
     #[error("The picture waited too long to be sent. Attach it again.")]
@@ -365,7 +365,6 @@ mod tests {
         chat::REMOVED_LIMIT,
         frame::FRAME_LIMIT,
         lobby::FILTER_LIMIT,
-        picture::PICTURES_LIMIT,
         reaction::REACTIONS_LIMIT,
         search::{SEARCH_LIMIT, WORDS_LIMIT},
         text::{ALT_LIMIT, BODY_LIMIT, NICKNAME_LIMIT, TITLE_LIMIT},
@@ -414,7 +413,6 @@ mod tests {
         assert!(Problem::TooManyWaiting.to_string().contains(&PENDING_LIMIT.to_string()));
         assert!(Problem::TooManyHidden.to_string().contains(&HIDDEN_LIMIT.to_string()));
         assert!(Problem::TooManyReactions.to_string().contains(&REACTIONS_LIMIT.to_string()));
-        assert!(Problem::TooManyPictures.to_string().contains(&PICTURES_LIMIT.to_string()));
         assert!(Problem::AltTooLong.to_string().replace(',', "").contains(&ALT_LIMIT.to_string()));
         assert!(Problem::FrameTooLarge.to_string().replace(',', "").contains(&FRAME_LIMIT.to_string()));
     }

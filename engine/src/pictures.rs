@@ -29,7 +29,7 @@ pub use sharing::{Bucket, NotFetched, NotShared, SharedPicture, Work};
 use sharing::Shared;
 
 /// The free space on the disk below which no picture is taken, in bytes: messages need it.
-const FREE_BYTES: u64 = 256 * 1024 * 1024;
+pub const FREE_BYTES: u64 = 256 * 1024 * 1024;
 /// The ending of a file that is being written.
 const UNFINISHED: &str = ".part";
 
@@ -40,6 +40,8 @@ pub struct PictureSettings {
     pub are_on: bool,
     /// The maximum size of all files, in bytes.
     pub max_storage: u64,
+    /// The maximum number of pictures of a message, up to [`domain::picture::PICTURES_LIMIT`].
+    pub max_in_message: usize,
 }
 
 /// What whoever has uploaded a picture can post it with: in one message, of this user, in this chat.
@@ -270,7 +272,7 @@ impl Pictures {
 
     /// Returns no pictures, none of which can be uploaded: for engines without a folder.
     pub fn off() -> Self {
-        let settings = PictureSettings { are_on: false, max_storage: 0 };
+        let settings = PictureSettings { are_on: false, max_storage: 0, max_in_message: 0 };
         let (files, tickets) = (Arc::new(Nowhere), Arc::new(Nowhere));
         Self { files, tickets, settings, known: Mutex::default(), shared: None }
     }
@@ -283,6 +285,11 @@ impl Pictures {
     /// Returns the maximum size of all files, in bytes.
     pub fn max_storage(&self) -> u64 {
         self.settings.max_storage
+    }
+
+    /// Returns the maximum number of pictures of a message.
+    pub fn max_in_message(&self) -> usize {
+        self.settings.max_in_message
     }
 
     /// Returns the number of pictures, and the size of their files in bytes.
@@ -555,7 +562,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn open(disk: &Arc<FakeDisk>, max_storage: u64) -> Pictures {
-        let settings = PictureSettings { are_on: true, max_storage };
+        let settings = PictureSettings { are_on: true, max_storage, max_in_message: 8 };
         let files: Arc<dyn Files> = Arc::<FakeDisk>::clone(disk);
         Pictures::open(files, Arc::new(Nowhere), settings).unwrap()
     }

@@ -183,26 +183,58 @@ pub fn restore(data_dir: &Path, path: &Path, replaces: bool) -> Result<String, B
     fs::File::open(path).map_err(|error| of_backup(path, ExportError::Io(error)))?;
     make_folder(data_dir)?;
     let database = data_dir.join(DATABASE);
-    let mut folder = None;
-    // Before the database, which names them. There is no folder for a backup without pictures.
-    let put = |name: &str, bytes: &[u8]| {
-        let folder = match &mut folder {
-            Some(folder) => folder,
-            none => none.insert(Folder::open(&data_dir.join(PICTURES))?),
-        };
-        put_back(folder, name, bytes)
-    };
-    let contents =
-        Store::restore_with_files(path, &database, replaces, put).map_err(|error| match error {
+    let mut files = RestoredFiles { path: data_dir.join(PICTURES), folder: None, written: Vec::new() };
+    // Before the database, which names them.
+    let restored = Store::restore_with_files(path, &database, replaces, |name, bytes| files.put(name, bytes));
+    let contents = restored.map_err(|error| {
+        files.remove();
+        match error {
             ExportError::Occupied => BackupError::Occupied(data_dir.to_owned()),
             error @ ExportError::Store(_) => BackupError::Database { path: database.clone(), error },
             error => of_backup(path, error),
-        })?;
+        }
+    })?;
     let mut said = format!("The backup {} is restored ({contents}).", path.display());
     if !data_dir.join(SESSION_KEY).exists() {
         said += "\nBackups have no session key: copy session.key as well, or all users will be new ones.";
     }
     Ok(said)
+}
+
+/// The files of pictures that a backup brings.
+struct RestoredFiles {
+    /// The path of their folder.
+    path: PathBuf,
+    /// Their folder. `None` as long as there was no file, since a backup without pictures makes none.
+    folder: Option<Folder>,
+    /// The names of those that were not there before.
+    written: Vec<String>,
+}
+
+impl RestoredFiles {
+    fn put(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let is_new = !self.path.join(name).exists();
+        let folder = match &mut self.folder {
+            Some(folder) => folder,
+            none => none.insert(Folder::open(&self.path)?),
+        };
+        put_back(folder, name, bytes)?;
+        if is_new {
+            self.written.push(name.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Removes what was written.
+    fn remove(&self) {
+        for name in &self.written {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        if !self.written.is_empty() {
+            // Fails if there is something else in it.
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
 }
 
 /// Checks a backup, or what is stored in a data folder: by its server if one runs, which reads every record; otherwise

@@ -20,6 +20,7 @@ pub mod security_headers;
 pub mod session;
 pub mod starting;
 pub mod state;
+mod upload_body;
 pub mod ws;
 
 use std::{sync::Arc, time::Duration};
@@ -27,7 +28,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -46,16 +47,17 @@ use state::AppState;
 /// The time limit for a request: 408 is answered after it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The time limit for a request with pictures, which may come over a slow line.
-const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// The address of uploads.
 const UPLOAD: &str = "/api/picture";
 
-/// Answers 408 to a request that takes too long.
+/// Answers 408 to a request that takes too long. One with pictures may come over a slow line: it is ended when its body does
+/// not go on, and answered then ([`upload_body`]).
 async fn limit_time(request: Request, next: Next) -> Response {
-    let is_upload = request.uri().path() == UPLOAD || pictures::is_with_files(&request);
-    let limit = if is_upload { UPLOAD_TIMEOUT } else { REQUEST_TIMEOUT };
-    let answered = timeout(limit, next.run(request)).await;
+    let is_upload = request.method() == Method::POST && request.uri().path() == UPLOAD;
+    if is_upload || pictures::is_with_files(&request) {
+        return next.run(request).await;
+    }
+    let answered = timeout(REQUEST_TIMEOUT, next.run(request)).await;
     answered.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }
 
@@ -73,7 +75,7 @@ pub fn router(state: Arc<AppState>, proxies: TrustedProxies) -> Router {
         CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest),
         CsrfLayer::new().with_rejection_response(|_: ProtectionError| error::plain(Problem::CrossOrigin)),
         middleware::from_fn(limit_time),
-        DefaultBodyLimit::max(forms::FORM_LIMIT),
+        DefaultBodyLimit::max(upload_body::FORM_LIMIT),
     );
     let mut shown = Router::new()
         .route("/", get(pages::home))

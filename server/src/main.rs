@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::{
+    env,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -14,6 +15,7 @@ use server::{
     Settings, backup, control_socket,
     http::assets,
     logging,
+    pictures::decoder::child,
     settings::{self, Action, SettingsError},
     start::{self, CannotGoOn, DATABASE, StartError, start},
 };
@@ -25,8 +27,16 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// The number of open files besides the sockets of `--max-sockets`: HTTP connections, the database and the like.
 const OTHER_FILES: u64 = 4_500;
 
+fn main() -> ExitCode {
+    // Before anything else, since it starts for each picture.
+    match child::asked(env::args_os()) {
+        Some(max_pixels) => child::run(max_pixels),
+        None => run_program(),
+    }
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn run_program() -> ExitCode {
     let action = match settings::load() {
         // clap prints its help or the error by itself
         Err(SettingsError::Flags(error)) => error.exit(),

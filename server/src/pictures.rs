@@ -1,17 +1,14 @@
-//! Pictures that come in: received within bounds, decoded and encoded anew on threads of their own.
+//! Pictures that come in: received within bounds, decoded and encoded anew in processes of their own.
 
 pub mod decode;
+pub mod decoder;
 mod headers;
 pub mod intake;
 mod pool;
 mod shrink;
 pub mod ticket;
 
-use std::{
-    fs::File,
-    io::{self, Read, Seek},
-    time::Instant,
-};
+use std::{path::PathBuf, time::Instant};
 
 use domain::Problem;
 use engine::{
@@ -23,6 +20,8 @@ use prometheus_client::{metrics::histogram::Histogram, registry::Registry};
 use crate::http::render::QueueKey;
 
 pub use intake::{Incoming, IntakeFolder};
+
+use decoder::Decoder;
 use pool::Pool;
 
 /// The bounds of uploads.
@@ -34,18 +33,21 @@ pub struct UploadLimits {
     pub max_pixels: u64,
 }
 
-/// Takes pictures in: the limits, the folder of unfinished uploads, and the threads that decode.
+/// Takes pictures in: the limits, the folder of unfinished uploads, and the processes that decode.
 pub struct Workshop {
     limits: UploadLimits,
     folder: IntakeFolder,
     pool: Pool,
+    decoder: Decoder,
     durations: Histogram,
 }
 
 impl Workshop {
-    /// Creates a workshop that keeps unfinished uploads in a folder.
-    pub fn new(limits: UploadLimits, folder: IntakeFolder) -> Self {
-        Self { limits, folder, pool: Pool::new(), durations: seconds() }
+    /// Creates a workshop that keeps unfinished uploads in a folder. `program` is that of Qchat, which is executed again to
+    /// decode a picture.
+    pub fn new(limits: UploadLimits, folder: IntakeFolder, program: PathBuf) -> Self {
+        let decoder = Decoder::new(program, limits.max_pixels);
+        Self { limits, folder, pool: Pool::new(), decoder, durations: seconds() }
     }
 
     /// Adds what is measured to a registry.
@@ -71,30 +73,18 @@ impl Workshop {
     ///
     /// # Errors
     /// [`Problem::NotAPicture`], [`Problem::PictureDamaged`] or [`Problem::PictureTooManyPixels`] if it is none that is
-    /// taken; [`Problem::Busy`] if too many wait; [`Problem::NotStored`] if the file cannot be read.
+    /// taken; [`Problem::Busy`] if too many wait, or it cannot be decoded now.
     pub async fn prepare(
         &self,
         queue: QueueKey,
         Incoming { file, .. }: Incoming,
     ) -> Result<Encoded, Problem> {
-        let (max_pixels, durations) = (self.limits.max_pixels, self.durations.clone());
-        let work = move || {
+        let work = async {
             let began = Instant::now();
-            let bytes = read(file).map_err(|error| {
-                tracing::error!(%error, "an upload could not be read");
-                Problem::NotStored
-            })?;
-            let prepared = decode::prepare(&bytes, max_pixels)?;
-            observe(&durations, began.elapsed());
-            Ok(prepared)
+            let encoded = self.decoder.decode(file).await?;
+            observe(&self.durations, began.elapsed());
+            Ok(encoded)
         };
-        self.pool.run(queue, work).await?
+        self.pool.run(queue, work).await
     }
-}
-
-fn read(mut file: File) -> io::Result<Vec<u8>> {
-    file.rewind()?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

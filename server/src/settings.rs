@@ -20,14 +20,14 @@ use cluster::{
     NatsSettings,
     settings::{Login, Name, Replicas, Secret, Servers, Tls, WrongServers},
 };
-use domain::{Lifetimes, Rules, Span};
+use domain::{Lifetimes, Rules, Span, picture::PICTURES_LIMIT};
 use engine::limits::{Quotas, Rate, Rates};
 use serde::Deserialize;
 
 use crate::{
     http::client::TrustedProxies,
     logging::{LogFilter, LogFormat, LogSettings, NoFilter},
-    pictures::UploadLimits,
+    pictures::{UploadLimits, decoder::own_program},
 };
 
 /// The settings file, in the current folder.
@@ -67,6 +67,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Pictures.
     pub pictures: PictureLimits,
+    /// The program of Qchat, which is executed again to decode a picture.
+    pub program: PathBuf,
     /// The port on which `cargo leptos watch` announces new builds.
     pub reload_port: u32,
     /// The cluster that this server is a node of. `None` if it is alone.
@@ -80,6 +82,8 @@ pub struct PictureLimits {
     pub are_on: bool,
     /// The bounds of uploads.
     pub uploads: UploadLimits,
+    /// The maximum number of pictures of a message.
+    pub max_in_message: usize,
     /// The maximum size of all files, in bytes.
     pub max_storage: u64,
 }
@@ -172,6 +176,9 @@ pub enum SettingsError {
     /// Settings do not go together.
     #[error("{0}")]
     Together(&'static str),
+    /// This program cannot be found, which has to be executed again.
+    #[error("the program of Qchat cannot be found: {0}")]
+    Program(io::Error),
     /// The settings file exists but cannot be read.
     #[error("{FILE} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -221,7 +228,8 @@ struct Flags {
     /// Rate limit per session for starting chats
     #[arg(long, env = "QCHAT_CHAT_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "60/m")]
     chat_rate: Rate,
-    /// Rate limit per session for posting and removing messages
+    /// Rate limit per session for posting, editing, removing and restoring messages; reacting to them has the same limit,
+    /// counted separately
     #[arg(long, env = "QCHAT_MESSAGE_RATE", hide_env_values = true, value_name = "RATE", value_parser = rate, default_value = "300/m")]
     message_rate: Rate,
     /// Rate limit per session for changing a nickname or the title or visibility of a chat, hiding users, and turning
@@ -264,6 +272,9 @@ struct Flags {
     /// Maximum number of pixels of an uploaded picture, in millions; fewer are taken where decoding needs much memory
     #[arg(long, env = "QCHAT_MAX_PICTURE_PIXELS", hide_env_values = true, value_name = "NUMBER", value_parser = millions, default_value = "50")]
     max_picture_pixels: u64,
+    /// Maximum number of pictures in a message, up to 8
+    #[arg(long, env = "QCHAT_MAX_PICTURES", hide_env_values = true, value_name = "NUMBER", value_parser = pictures, default_value = "8")]
+    max_pictures: usize,
     /// Maximum size of all pictures as they are stored, in MiB
     #[arg(long, env = "QCHAT_MAX_PICTURE_STORAGE", hide_env_values = true, value_name = "NUMBER", value_parser = mebibytes, default_value = "1024")]
     max_picture_storage: u64,
@@ -544,8 +555,10 @@ fn read(args: Vec<OsString>, file: &str, with_environment: bool) -> Result<Actio
         pictures: PictureLimits {
             are_on: flags.pictures,
             uploads: UploadLimits { max_bytes: flags.max_picture, max_pixels: flags.max_picture_pixels },
+            max_in_message: flags.max_pictures,
             max_storage: flags.max_picture_storage,
         },
+        program: own_program().map_err(SettingsError::Program)?,
         reload_port: leptos.reload_port.unwrap_or(DEFAULT_RELOAD_PORT),
         cluster: flags.cluster.settings(told, rules(with_environment))?,
     };
@@ -693,6 +706,11 @@ fn millions(text: &str) -> Result<u64, &'static str> {
     count.map(|count| count * 1_000_000).ok_or("a whole number of millions from 1 to 268")
 }
 
+fn pictures(text: &str) -> Result<usize, &'static str> {
+    let count = count(text).ok().filter(|count| *count <= PICTURES_LIMIT);
+    count.ok_or("a whole number from 1 to 8")
+}
+
 fn switch(text: &str) -> Result<bool, &'static str> {
     match text {
         "on" | "true" => Ok(true),
@@ -745,6 +763,7 @@ mod tests {
             ("--pictures", "perhaps"),
             ("--max-picture", "101"),
             ("--max-picture-pixels", "0"),
+            ("--max-pictures", "9"),
             ("--data-dir", ""),
             ("--site-addr", "everywhere"),
             ("--trusted-proxies", "10.0.0.0/8, all"),

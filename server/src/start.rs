@@ -544,8 +544,11 @@ fn pictures(
     let path = settings.data_dir.join(PICTURES);
     let open = || {
         let files = Arc::new(Folder::open(&path)?);
-        let set =
-            PictureSettings { are_on: settings.pictures.are_on, max_storage: settings.pictures.max_storage };
+        let set = PictureSettings {
+            are_on: settings.pictures.are_on,
+            max_storage: settings.pictures.max_storage,
+            max_in_message: settings.pictures.max_in_message,
+        };
         Pictures::open(files, Arc::new(SessionTickets::new(Arc::clone(sessions))), set)
     };
     let pictures = open().map_err(|error| StartError::DataDir { path: path.clone(), error })?;
@@ -553,7 +556,9 @@ fn pictures(
         Some(bucket) => pictures.shared_by(bucket),
         None => pictures,
     };
-    Ok((Arc::new(pictures), Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path))))
+    let workshop =
+        Workshop::new(settings.pictures.uploads, IntakeFolder::new(&path), settings.program.clone());
+    Ok((Arc::new(pictures), workshop))
 }
 
 /// Creates a data folder, which only Qchat itself may read, since it has what users write.

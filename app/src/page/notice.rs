@@ -154,42 +154,9 @@ fn RefusedPage(
             </NoticeCard>
         }
         .into_any(),
-        RefusedForm::PostMessage { chat, client_id, body, reply_to } => view! {
+        RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures, alt } => view! {
             <NoticeCard heading="Not sent" sentence=problem.to_string() is_refusal=true>
-                <form
-                    method="post"
-                    action=PostMessage::PATH
-                    enctype=problem.is_of_pictures().then_some("multipart/form-data")
-                    class="stack"
-                >
-                    <input type="hidden" name="chat" value=chat.clone() />
-                    <input type="hidden" name="client_id" value=client_id />
-                    // What is gone cannot be answered: sent again, it is a message of its own.
-                    {(!reply_to.is_empty() && problem != Problem::ReplyGone)
-                        .then(|| view! { <input type="hidden" name="reply_to" value=reply_to /> })}
-                    <label class="field">
-                        <span>"Message"</span>
-                        <textarea name="body" rows="8" required=!problem.is_of_pictures()>
-                            // HTML drops a line break at the beginning of a textarea.
-                            {format!("\n{body}")}
-                        </textarea>
-                    </label>
-                    // A browser does not keep the files.
-                    {problem
-                        .is_of_pictures()
-                        .then(|| {
-                            view! {
-                                <label class="field">
-                                    <span>"Choose the pictures again"</span>
-                                    <input type="file" name="pictures" accept=PICTURE_KINDS multiple />
-                                </label>
-                            }
-                        })}
-                    <div class="row">
-                        <button class="primary">{icon::send()} "Send"</button>
-                        <a href=format!("/chat/{chat}")>"Back to the chat"</a>
-                    </div>
-                </form>
+                <MessageForm chat client_id body reply_to had_pictures alt problem />
             </NoticeCard>
         }
         .into_any(),
@@ -218,6 +185,67 @@ fn RefusedPage(
         }
         .into_any(),
     }
+}
+
+/// A refused message, to be corrected.
+#[component]
+fn MessageForm(
+    /// The id of the chat.
+    chat: String,
+    /// The id of the message.
+    client_id: String,
+    /// The text as typed.
+    body: String,
+    /// The sequence number of the message that it answers. Empty if it answers none.
+    reply_to: String,
+    /// Whether it was sent with pictures.
+    had_pictures: bool,
+    /// The description of the pictures as typed.
+    alt: String,
+    /// Why it was refused.
+    problem: Problem,
+) -> impl IntoView {
+    let takes_pictures = (had_pictures || problem.is_of_pictures()) && problem != Problem::PicturesOff;
+    view! {
+        <form
+            method="post"
+            action=PostMessage::PATH
+            enctype=takes_pictures.then_some("multipart/form-data")
+            class="stack"
+        >
+            <input type="hidden" name="chat" value=chat.clone() />
+            <input type="hidden" name="client_id" value=client_id />
+            // What is gone cannot be answered: sent again, it is a message of its own.
+            {(!reply_to.is_empty() && problem != Problem::ReplyGone)
+                .then(|| view! { <input type="hidden" name="reply_to" value=reply_to /> })}
+            <label class="field">
+                <span>"Message"</span>
+                <textarea name="body" rows="8" required=!takes_pictures>
+                    // HTML drops a line break at the beginning of a textarea.
+                    {format!("\n{body}")}
+                </textarea>
+            </label>
+            // A browser does not keep the files.
+            {takes_pictures
+                .then(|| {
+                    view! {
+                        <label class="field">
+                            <span>"Choose the pictures again"</span>
+                            <input type="file" name="pictures" accept=PICTURE_KINDS multiple />
+                        </label>
+                        <label class="field">
+                            <span>"Description of the pictures"</span>
+                            <input name="alt" value=alt autocomplete="off" dir="auto" />
+                        </label>
+                    }
+                })}
+            <div class="row">
+                <button class="primary">{icon::send()} "Send"</button>
+                <a href=format!("/chat/{chat}")>"Back to the chat"</a>
+            </div>
+        </form>
+    }
+    .into_any()
 }
 
 /// A refused form with a single name, of a user or a chat, to be corrected.

@@ -138,7 +138,7 @@ pub fn Composer() -> impl IntoView {
 pub const PICTURE_KINDS: &str = "image/jpeg,image/png,image/gif,image/webp";
 
 /// The field for pictures. With a script, a button opens it, and what is chosen is uploaded at once by a piece that comes
-/// later; without, the files go with the form.
+/// later; without, the files go with the form, with one description for all of them.
 #[component]
 fn AttachPictures() -> impl IntoView {
     let files = NodeRef::<Input>::new();
@@ -160,6 +160,14 @@ fn AttachPictures() -> impl IntoView {
             accept=PICTURE_KINDS
             multiple
             node_ref=files
+        />
+        <input
+            class="files"
+            name="alt"
+            aria-label="Description of the pictures"
+            placeholder="Description of the pictures"
+            autocomplete="off"
+            dir="auto"
         />
     }
     .into_any()

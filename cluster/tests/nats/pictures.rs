@@ -220,7 +220,7 @@ impl Node {
         let folder = TempDir::new().unwrap();
         let bucket = bucket(nats).await;
         let files = Arc::new(Folder::open(&folder.path().join("pictures")).unwrap());
-        let settings = PictureSettings { are_on: true, max_storage: 1 << 30 };
+        let settings = PictureSettings { are_on: true, max_storage: 1 << 30, max_in_message: 8 };
         let pictures = Pictures::open(files, Arc::new(NoTickets), settings).unwrap();
         let store = Arc::new(Store::in_memory(Lifetimes::default()).unwrap());
         let started = EventKind::Started {

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{
-    Alt, Attached, ChatId, Picture, PictureId, Problem, Seq, UserId,
-    picture::{PICTURES_LIMIT, PictureTicket},
-};
+use domain::{Alt, Attached, ChatId, Picture, PictureId, Problem, Seq, UserId, picture::PictureTicket};
 use tokio::task::spawn_blocking;
 
 use super::{Engine, not_readable};
@@ -106,11 +103,25 @@ impl Engine {
         })
     }
 
+    /// Returns whether a message has a picture that a user has already, and may still see. Counts as a look at it.
+    ///
+    /// # Errors
+    /// [`Problem::TooFast`] or [`Problem::Busy`] if a limit is reached, [`Problem::NotReadable`] if the database cannot be
+    /// read.
+    pub fn may_still_see_picture(
+        &self,
+        by: Caller,
+        place: (ChatId, Seq, PictureId),
+    ) -> Result<bool, Problem> {
+        self.limits.view_picture(by)?;
+        self.may_see_picture(by.user, place)
+    }
+
     /// Returns whether a message has a picture that a user may see.
     ///
     /// # Errors
     /// [`Problem::NotReadable`] if the database cannot be read.
-    pub fn may_see_picture(
+    fn may_see_picture(
         &self,
         user: UserId,
         (chat, message, picture): (ChatId, Seq, PictureId),
@@ -132,7 +143,8 @@ impl Engine {
         chat: ChatId,
         tickets: Vec<PictureTicket>,
     ) -> Result<Vec<Attached>, Problem> {
-        if tickets.len() > PICTURES_LIMIT {
+        // Where pictures are off, a message with one is refused for that.
+        if tickets.len() > self.pictures.max_in_message() && self.pictures.are_on() {
             return Err(Problem::TooManyPictures);
         }
         tickets.into_iter().map(|ticket| self.attach(by, chat, ticket)).collect()

@@ -435,7 +435,7 @@ mod tests {
         assert_eq!(pictures.check_shared(), Ok(()));
         bucket.is_down.store(true, Ordering::Relaxed);
         assert_eq!(pictures.check_shared(), Err(Problem::NotStored));
-        let settings = PictureSettings { are_on: true, max_storage: 1 };
+        let settings = PictureSettings { are_on: true, max_storage: 1, max_in_message: 8 };
         let alone = Pictures { settings, ..Pictures::off() };
         assert_eq!(alone.check_shared(), Ok(()), "it shares nothing");
     }

@@ -26,13 +26,8 @@ use super::{
     pictures::{self, RefusedPictures},
     render::{QueueKey, Requester},
     state::AppState,
+    upload_body::{DROPPED, FORM_LIMIT},
 };
-
-/// The maximum size of a form, in bytes. It holds a message, of which a form may encode every byte as three, and other fields.
-pub const FORM_LIMIT: usize = 2 * FRAME_LIMIT;
-
-/// How many bytes beyond that are read and dropped, since a browser does not read the response while it still sends.
-const DROPPED: usize = 64 * FORM_LIMIT;
 
 /// The maximum size of a refusal as JSON, in bytes: escapes can take six bytes for one.
 const REFUSAL_LIMIT: usize = 8 * FORM_LIMIT;
@@ -50,7 +45,7 @@ pub async fn submit(State(state): State<Arc<AppState>>, request: Request) -> Res
     let is_here = session.is_ok_and(|user| state.presence.is_here(user));
     let requester = Requester { queue: QueueKey::of(address, session.ok()), is_here };
     let request = if pictures::is_with_files(&request) {
-        match pictures::receive_form(&state, request, FORM_LIMIT).await {
+        match pictures::receive_form(&state, request).await {
             Ok(request) => request,
             Err(refused) => {
                 let RefusedPictures { problem, form } = *refused;

@@ -146,6 +146,8 @@ async fn show(
         return Ok(PageRenderer::answer_data(&Page::Chat(Box::new(page))));
     }
     if let Some(message) = react {
+        drop(chat_view);
+        state.engine.check_reaction(chat, visitor.user, message)?;
         let mut answer = state.renderer.answer_notice(Notice::React { chat, message });
         answer.headers_mut().insert(ROBOTS, HeaderValue::from_static("noindex, nofollow"));
         return Ok(answer);

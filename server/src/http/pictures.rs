@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use app::api::PostMessage;
 use axum::{
     Json,
     body::{Body, Bytes},
@@ -10,17 +11,24 @@ use axum::{
         Path, Query, Request, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{ChatId, PictureId, Problem, Seq, page::RefusedForm, picture::PICTURES_LIMIT};
+use domain::{ChatId, PictureId, Problem, Seq, page::RefusedForm};
 use engine::{Caller, pictures::PictureSize};
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use leptos::server_fn::ServerFn;
 use multer::{Field, Multipart, parse_boundary};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use super::{client::Client, error, render::QueueKey, state::AppState};
+use super::{
+    client::Client,
+    error,
+    render::QueueKey,
+    state::AppState,
+    upload_body::{DROPPED, FORM_LIMIT, Taking, UploadBody, UploadError},
+};
 
 /// What a browser may do with the file of a picture: show it. Nothing in it could run even if it were a page.
 const PICTURE_POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
@@ -69,7 +77,11 @@ async fn take_upload(
     }
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse().ok());
-    take(state, caller, chat, request.into_body().into_data_stream(), announced).await
+    let body = UploadBody::new(request.into_body(), u64::MAX);
+    let taking = body.taking();
+    // How much comes is bounded by whoever receives it.
+    let parts = body.inspect(|_| taking.note());
+    take(state, caller, chat, parts, announced).await
 }
 
 /// Receives a picture, makes its files and stores them.
@@ -136,7 +148,7 @@ async fn serve(
     // The file of an id never changes, so whether it may still be seen is all there is to find out.
     let tag = format!("\"{picture}\"");
     if is_known(request.headers(), &tag) {
-        return match state.engine.may_see_picture(user, place) {
+        return match state.engine.may_still_see_picture(Caller { user, address }, place) {
             Ok(true) => (StatusCode::NOT_MODIFIED, common(&tag)).into_response(),
             Ok(false) => StatusCode::NOT_FOUND.into_response(),
             Err(problem) => error::plain(problem),
@@ -180,8 +192,14 @@ pub(super) struct RefusedPictures {
     pub(super) form: RefusedForm,
 }
 
-/// Whether a request is a form with files.
+/// The maximum number of fields of a form with files, the pictures among them.
+const FIELDS: usize = 32;
+
+/// Whether a request is the form of the composer, with files.
 pub(super) fn is_with_files(request: &Request) -> bool {
+    if request.method() != Method::POST || request.uri().path() != PostMessage::PATH {
+        return false;
+    }
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("multipart/form-data"))
 }
@@ -194,6 +212,10 @@ struct Composed {
     bytes: usize,
     tickets: Vec<String>,
     refused: Option<Problem>,
+    /// Whether there were pictures, taken or not.
+    had_pictures: bool,
+    /// The number of fields, pictures included.
+    count: usize,
 }
 
 impl Composed {
@@ -205,28 +227,44 @@ impl Composed {
 
 /// Receives the form of the composer with its pictures, and returns it as an ordinary form, in which there are the tickets
 /// of the pictures. All of it is read even if a picture was refused, since a browser does not read the response while it
-/// still sends; and if one was refused, nothing is posted. Its texts have `text_limit` bytes at most.
+/// still sends; and if one was refused, nothing is posted. Its texts have [`FORM_LIMIT`] bytes at most.
 ///
 /// # Errors
 /// [`RefusedPictures`] with the first problem.
 pub(super) async fn receive_form(
     state: &AppState,
     request: Request,
-    text_limit: usize,
 ) -> Result<Request, Box<RefusedPictures>> {
     let caller = caller_of(state, &request);
     let (mut head, body) = request.into_parts();
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let mut composed = Composed::default();
+    // Without a session, or where no pictures are taken, no more comes than in any other form.
+    let pictures = match caller {
+        Ok(_) if state.engine.takes_pictures() => {
+            state.engine.pictures().max_in_message() as u64 * state.workshop.limits().max_bytes
+        }
+        _ => 0,
+    };
+    let mut composed = Composed { refused: caller.err(), ..Composed::default() };
     match kind.and_then(|kind| parse_boundary(kind).ok()) {
         Some(boundary) => {
-            let mut parts = Multipart::new(body.into_data_stream(), boundary);
+            let body = UploadBody::new(body, pictures + (FORM_LIMIT + DROPPED) as u64);
+            let taking = body.taking();
+            let mut parts = Multipart::new(body, boundary);
             loop {
                 match parts.next_field().await {
-                    Ok(Some(field)) => receive_field(state, caller, field, text_limit, &mut composed).await,
+                    Ok(Some(field)) if composed.count < FIELDS => {
+                        taking.note();
+                        composed.count += 1;
+                        receive_field(state, caller, field, &taking, &mut composed).await;
+                    }
                     Ok(None) => break,
-                    Err(_) => {
+                    Ok(Some(_)) => {
                         composed.refused.get_or_insert(Problem::BadForm);
+                        break;
+                    }
+                    Err(error) => {
+                        composed.refused.get_or_insert(problem_of(&error));
                         break;
                     }
                 }
@@ -235,9 +273,10 @@ pub(super) async fn receive_form(
         None => composed.refused = Some(Problem::BadForm),
     }
     if let Some(problem) = composed.refused {
-        let [chat, client_id, body, reply_to] =
-            ["chat", "client_id", "body", "reply_to"].map(|name| composed.get(name));
-        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to };
+        let [chat, client_id, body, reply_to, alt] =
+            ["chat", "client_id", "body", "reply_to", "alt"].map(|name| composed.get(name));
+        let had_pictures = composed.had_pictures;
+        let form = RefusedForm::PostMessage { chat, client_id, body, reply_to, had_pictures, alt };
         return Err(Box::new(RefusedPictures { problem, form }));
     }
     composed.fields.push(("pictures".to_owned(), composed.tickets.join(" ")));
@@ -249,54 +288,78 @@ pub(super) async fn receive_form(
     Ok(Request::from_parts(head, Body::from(pairs.join("&"))))
 }
 
+/// Returns why a form with files ends early: since its body does, or is none.
+fn problem_of(error: &multer::Error) -> Problem {
+    let multer::Error::StreamReadFailed(error) = error else { return Problem::BadForm };
+    match error.downcast_ref() {
+        Some(UploadError::Broken | UploadError::TooSlow) => Problem::PictureDamaged,
+        // What is too large has more pictures or text than a message has, which is refused by then.
+        Some(UploadError::TooLarge | UploadError::Endless) | None => Problem::BadForm,
+    }
+}
+
 /// Receives a field of the composer's form: a text, or a picture.
 async fn receive_field(
     state: &AppState,
     caller: Result<Caller, Problem>,
     mut field: Field<'_>,
-    text_limit: usize,
+    taking: &Taking,
     composed: &mut Composed,
 ) {
     let name = field.name().unwrap_or_default().to_owned();
     if name != "pictures" {
         let mut value = Vec::new();
-        while let Ok(Some(part)) = field.chunk().await {
-            if composed.bytes + part.len() > text_limit {
-                composed.refused.get_or_insert(Problem::MessageTooLong);
-            } else {
-                composed.bytes += part.len();
-                value.extend_from_slice(&part);
+        loop {
+            match field.chunk().await {
+                Ok(Some(part)) if composed.bytes + part.len() <= FORM_LIMIT => {
+                    composed.bytes += part.len();
+                    value.extend_from_slice(&part);
+                }
+                Ok(Some(_)) => {
+                    composed.refused.get_or_insert(Problem::MessageTooLong);
+                }
+                Ok(None) => break,
+                // What came of the text is returned.
+                Err(error) => {
+                    composed.refused.get_or_insert(problem_of(&error));
+                    break;
+                }
             }
+            taking.note();
         }
         composed.bytes += name.len();
-        if composed.bytes <= text_limit {
+        if composed.bytes <= FORM_LIMIT {
             composed.fields.push((name, String::from_utf8_lossy(&value).into_owned()));
         }
         return;
     }
     // Browsers send a file without a name and without content if none was chosen.
     let is_chosen = field.file_name().is_some_and(|name| !name.is_empty());
+    composed.had_pictures |= is_chosen;
     if !is_chosen || composed.refused.is_some() {
-        return drop_rest(field).await;
+        return drop_rest(field, taking).await;
     }
     let taken = async {
-        if composed.tickets.len() >= PICTURES_LIMIT {
+        if composed.tickets.len() >= state.engine.pictures().max_in_message() {
             return Err(Problem::TooManyPictures);
         }
         let chat = composed.get("chat").parse().map_err(|_| Problem::UnknownChat)?;
-        take(state, caller?, chat, &mut field, None).await
+        let parts = (&mut field).inspect(|_| taking.note());
+        take(state, caller?, chat, parts, None).await
     }
     .await;
     match taken {
         Ok(uploaded) => composed.tickets.push(uploaded.ticket),
         Err(problem) => {
             composed.refused = Some(problem);
-            drop_rest(field).await;
+            drop_rest(field, taking).await;
         }
     }
 }
 
-/// Reads what is left of a field. The time limit of the request bounds how much that is.
-async fn drop_rest(mut field: Field<'_>) {
-    while let Ok(Some(_)) = field.chunk().await {}
+/// Reads what is left of a field, as far as the bounds of the body allow.
+async fn drop_rest(mut field: Field<'_>, taking: &Taking) {
+    while let Ok(Some(_)) = field.chunk().await {
+        taking.note();
+    }
 }

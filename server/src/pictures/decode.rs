@@ -274,7 +274,7 @@ fn encode(pixels: &Pixels, is_jpeg: bool) -> Result<Vec<u8>, Problem> {
         let encoder = PngEncoder::new_with_quality(&mut file, CompressionType::Default, FilterType::Adaptive);
         let color = if pixels.channels == 4 { ExtendedColorType::Rgba8 } else { ExtendedColorType::Rgb8 };
         let (width, height) = pixels.size;
-        encoder.write_image(&pixels.samples, width, height, color).map_err(|error| not_encoded(&error))?;
+        encoder.write_image(&pixels.samples, width, height, color).map_err(|_| Problem::PictureDamaged)?;
         if file.len() <= PNG_BYTES {
             return Ok(file);
         }
@@ -283,13 +283,8 @@ fn encode(pixels: &Pixels, is_jpeg: bool) -> Result<Vec<u8>, Problem> {
     let mut file = Vec::new();
     JpegEncoder::new_with_quality(&mut file, QUALITY)
         .encode(&samples, width, height, ExtendedColorType::Rgb8)
-        .map_err(|error| not_encoded(&error))?;
+        .map_err(|_| Problem::PictureDamaged)?;
     Ok(file)
-}
-
-fn not_encoded(error: &ImageError) -> Problem {
-    tracing::error!(%error, "a picture could not be encoded");
-    Problem::PictureDamaged
 }
 
 fn sides(pixels: &Pixels) -> Result<(u16, u16), Problem> {

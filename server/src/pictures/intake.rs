@@ -9,19 +9,25 @@ use std::{
 
 use axum::body::Bytes;
 use domain::Problem;
-use engine::random;
+use engine::{pictures::FREE_BYTES, random};
 use futures_util::{Stream, StreamExt};
 use tokio::{io::AsyncWriteExt, time::timeout};
 
 /// How long nothing may come of an upload.
-const SILENCE: Duration = Duration::from_secs(15);
+pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 /// How many bytes beyond the limit are read and dropped, since a browser does not read the response while it still sends.
 const DROPPED: u64 = 16 * 1024 * 1024;
+/// How many bytes are written until it is looked again whether there is room for more.
+const LOOK_EVERY: u64 = 1024 * 1024;
 
 /// The folder in which files are that are being received. They have no name there, so nothing is left of one that is not
 /// used, however the server ends.
 #[derive(Debug, Clone)]
-pub struct IntakeFolder(PathBuf);
+pub struct IntakeFolder {
+    path: PathBuf,
+    /// The free space on the disk below which nothing more is written, in bytes.
+    reserve: u64,
+}
 
 /// A file that was received.
 #[derive(Debug)]
@@ -35,14 +41,21 @@ pub struct Incoming {
 impl IntakeFolder {
     /// Returns a folder, which has to exist.
     pub fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+        Self { path: path.to_owned(), reserve: FREE_BYTES }
+    }
+
+    /// Checks whether there is room for more. That there was at the beginning does not tell: others are received meanwhile.
+    fn check_room(&self) -> Result<(), Problem> {
+        let found = rustix::fs::statvfs(&self.path).map_err(|error| not_stored(&error.into()))?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        if free < self.reserve { Err(Problem::StorageFull) } else { Ok(()) }
     }
 
     /// Creates a file without a name.
     fn create(&self) -> io::Result<File> {
         let random: [u8; 8] = random::bytes().map_err(io::Error::other)?;
         // The ending with which the folder is cleaned at the start, if the server is killed before the next line but one.
-        let path = self.0.join(format!("{:016x}.part", u64::from_be_bytes(random)));
+        let path = self.path.join(format!("{:016x}.part", u64::from_be_bytes(random)));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         fs::remove_file(&path)?;
         Ok(file)
@@ -64,6 +77,7 @@ impl IntakeFolder {
             Problem::PictureTooLarge { mebibytes: u32::try_from(max_bytes >> 20).unwrap_or(u32::MAX) };
         let mut dropped = 0;
         let mut bytes = 0;
+        let mut looked_at = 0;
         let mut file = match announced {
             Some(announced) if announced > max_bytes => None,
             _ => Some(tokio::fs::File::from_std(self.create().map_err(|error| not_stored(&error))?)),
@@ -76,6 +90,10 @@ impl IntakeFolder {
             bytes += length;
             match &mut file {
                 Some(file) if bytes <= max_bytes => {
+                    if bytes - looked_at >= LOOK_EVERY {
+                        self.check_room()?;
+                        looked_at = bytes;
+                    }
                     file.write_all(&part).await.map_err(|error| not_stored(&error))?;
                 }
                 _ => {
@@ -152,6 +170,18 @@ mod tests {
         ] {
             assert_eq!(receive(sent, announced, max).await, (Err(problem), 0));
         }
+    }
+
+    #[tokio::test]
+    async fn what_leaves_no_room_for_messages_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let full = IntakeFolder { reserve: u64::MAX, path: folder.path().to_owned() };
+        let receive = async |mebibytes: usize| {
+            let part = |_| Ok::<_, ()>(Bytes::from(vec![0; 1 << 20]));
+            full.receive(stream::iter((0..mebibytes).map(part)), None, 1 << 30).await
+        };
+        assert_eq!(receive(3).await.err(), Some(Problem::StorageFull));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[tokio::test(start_paused = true)]

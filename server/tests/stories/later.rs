@@ -35,9 +35,14 @@ async fn a_message_is_reacted_to_by_forms() {
     let refused = submit(&[("on", "abc")]).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(refused.text.contains("value=\"abc\""), "it can be corrected: {}", refused.text);
-    assert_eq!(submit(&[]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(submit(&[("on", "")]).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(submit(&[]).await.status, StatusCode::BAD_REQUEST);
     let gone = ana.submit("/api/react", &[("chat", &chat), ("message", "999"), ("on", "👍")]).await;
     assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    for seq in ["999", "1"] {
+        let nothing = ana.get(&format!("/chat/{chat}?react={seq}")).await;
+        assert_eq!(nothing.status, StatusCode::NOT_FOUND, "{seq}: there is no message");
+    }
 }
 
 #[tokio::test]

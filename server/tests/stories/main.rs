@@ -5,6 +5,7 @@
 mod attack;
 mod backup;
 mod bad_input;
+mod bot;
 mod clocks;
 mod cluster;
 mod cluster_faults;

@@ -1,6 +1,6 @@
 //! Pictures: uploaded, posted, seen by whom they are for, and gone with their message.
 
-use std::{fs, io::Cursor, path::Path, time::Duration};
+use std::{fs, io::Cursor, net::SocketAddr, path::Path, time::Duration};
 
 use domain::{
     ChatId, Picture, Problem, Seq,
@@ -21,10 +21,12 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     task::spawn_blocking,
-    time::sleep,
+    time::{self, sleep},
 };
 
-use crate::support::{Answer, Client, FakeClock, Person, TestServer, client::soon, client_id};
+use crate::support::{
+    Answer, Client, FakeClock, Person, TestServer, client::soon, client_id, process::Process,
+};
 
 const BOUNDARY: &str = "----a-boundary";
 
@@ -308,6 +310,18 @@ async fn limits_are_kept_and_named() {
     assert!(fast.headers.contains_key("retry-after"));
     assert_eq!(files(server.folder()), 0);
 
+    let few = TestServer::start_by(|settings| settings.pictures.max_in_message = 1).await;
+    let ana = few.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut at_ana = ana.watch(chat).await;
+    let tickets = [upload(&ana, chat).await, upload(&ana, chat).await];
+    let both = tickets.each_ref().map(String::as_str);
+    assert_eq!(post(&mut at_ana, chat, 1, "", &both).await, Err(Problem::TooManyPictures));
+    post(&mut at_ana, chat, 2, "", &both[..1]).await.unwrap();
+    let fields = [("chat", &*chat.to_string()), ("client_id", "0000000000000009"), ("body", "two")];
+    let refused = submit(&ana, form(&fields, &[("a.jpg", jpeg()), ("b.jpg", jpeg())])).await;
+    assert!(refused.text.contains("These are more pictures than"), "{}", refused.text);
+
     let off = TestServer::start_by(|settings| settings.pictures.are_on = false).await;
     let ana = off.person().await;
     let chat = ana.start_chat("Ana", "Tea").await;
@@ -373,13 +387,61 @@ async fn pictures_are_posted_by_an_ordinary_form() {
     for part in ["That is no picture that Qchat knows.", "Not lost &amp; kept", "Choose the pictures again"] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
+    let described =
+        [("chat", &*chat), ("client_id", "0000000000000007"), ("body", ""), ("alt", "Two <cats>")];
+    let posted = submit(&ana, form(&described, &[("one.jpg", jpeg()), ("two.jpg", jpeg())])).await;
+    assert_eq!(posted.status, StatusCode::SEE_OTHER, "{}", posted.text);
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert_eq!(page.matches("alt=\"Two &lt;cats&gt;\"").count(), 2, "{page}");
+    let long = "y".repeat(1_001);
+    let refused = [("chat", &*chat), ("client_id", "0000000000000008"), ("body", ""), ("alt", &*long)];
+    let refused = submit(&ana, form(&refused, &[("one.jpg", jpeg())])).await;
+    assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    for part in ["The description is too long.", "Description of the pictures", &*long] {
+        assert!(refused.text.contains(part), "{part}: {}", refused.text);
+    }
+
     let many: Vec<_> = (0..9).map(|_| ("a.png", file(4, 4, ImageFormat::Png))).collect();
     let refused = send("0000000000000006", "many", &many).await;
-    assert!(refused.text.contains("A message can have up to 8 pictures."), "{}", refused.text);
+    assert!(
+        refused.text.contains("These are more pictures than a message can have here."),
+        "{}",
+        refused.text
+    );
     let damaged = submit(&ana, b"no form at all".to_vec()).await;
     assert_eq!(damaged.status, StatusCode::BAD_REQUEST);
     let page = ana.get(&format!("/chat/{chat}")).await.text;
     assert!(!page.contains("Not lost") && !page.contains("many"), "{page}");
+}
+
+#[tokio::test]
+async fn a_form_whose_text_is_refused_asks_for_its_pictures_again() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let send = async |id, body: &str, files: &[(&str, Vec<u8>)]| {
+        submit(&ana, form(&[("chat", &*chat), ("client_id", id), ("body", body)], files)).await
+    };
+    let one = [("one.jpg", jpeg())];
+    for (id, body) in
+        [("0000000000000001", &*"x".repeat(4_001)), ("0000000000000002", "/unknown"), ("no id", "")]
+    {
+        let refused = send(id, body, &one).await;
+        assert!(refused.status.is_client_error(), "{}", refused.status);
+        assert!(refused.text.contains("Choose the pictures again"), "{}", refused.text);
+        assert!(refused.text.contains("enctype=\"multipart/form-data\""), "{}", refused.text);
+        assert!(!refused.text.contains("required"), "{}", refused.text);
+    }
+    let without = send("0000000000000003", &"x".repeat(4_001), &[("", vec![])]).await;
+    assert!(!without.text.contains("Choose the pictures again"), "{}", without.text);
+
+    // A new name, and the pictures under it.
+    let named = send("0000000000000004", "/nick Zed", &one).await;
+    assert_eq!(named.status, StatusCode::SEE_OTHER, "{}", named.text);
+    let page = ana.get(&format!("/chat/{chat}")).await.text;
+    assert_eq!(page.matches("alt=\"Picture from Zed\"").count(), 1, "{page}");
+    let named = send("0000000000000005", "/nick Zoe", &[("", vec![])]).await;
+    assert_eq!(named.status, StatusCode::SEE_OTHER, "{}", named.text);
 }
 
 #[tokio::test]
@@ -407,6 +469,42 @@ async fn a_picture_outlives_a_restart_and_not_its_message() {
     clock.pass(24 * 60 * 60 * 1_000 + 1_000);
     assert_eq!(look(&ana, &path).await, StatusCode::NOT_FOUND, "its message has expired");
     until_there_are(0, server.folder()).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_not_restored_leaves_no_pictures() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let mut at_ana = ana.watch(chat).await;
+    let ticket = upload(&ana, chat).await;
+    post(&mut at_ana, chat, 1, "kept", &[&ticket]).await.unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("backup");
+    let (folder, to) = (server.folder().to_owned(), file.clone());
+    spawn_blocking(move || backup(&folder, &to).unwrap()).await.unwrap();
+
+    // Into the folder of a server that runs.
+    let other = TestServer::start().await;
+    let refused = restore(other.folder(), &file, true).unwrap_err().to_string();
+    assert!(refused.contains("another Qchat"), "{refused}");
+    assert_eq!(files(other.folder()), 0);
+
+    // Cut behind its pictures.
+    let whole = fs::read(&file).unwrap();
+    let cut = elsewhere.path().join("cut");
+    fs::write(&cut, &whole[..whole.len() - 8]).unwrap();
+    let nowhere = elsewhere.path().join("nowhere");
+    restore(&nowhere, &cut, false).unwrap_err();
+    assert!(!nowhere.join(PICTURES).exists());
+
+    // One that cannot be written, since a folder is in its place.
+    let names = fs::read_dir(server.folder().join(PICTURES)).unwrap();
+    let small = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let small = small.into_iter().find(|name| name.ends_with("small")).unwrap();
+    fs::create_dir_all(nowhere.join(PICTURES).join(small).join("full")).unwrap();
+    restore(&nowhere, &file, false).unwrap_err();
+    assert_eq!(files(&nowhere), 1);
 }
 
 #[tokio::test]
@@ -453,4 +551,126 @@ async fn a_backup_has_the_pictures() {
     }
     fs::remove_dir_all(data_dir.path().join(PICTURES)).unwrap();
     assert!(checked().contains(", pictures whose files are missing: 1)"), "{}", checked());
+}
+
+/// Returns the head of a form with files, whose parts come in chunks without end.
+fn endless_form(host: SocketAddr, cookie: &str) -> String {
+    format!(
+        "POST /api/post_message HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\nAccept: text/html\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+}
+
+fn chunk(content: &[u8]) -> Vec<u8> {
+    [format!("{:x}\r\n", content.len()).as_bytes(), content, b"\r\n"].concat()
+}
+
+#[tokio::test]
+async fn looks_at_pictures_are_limited_also_where_the_browser_has_them() {
+    // Four looks for each page.
+    let server = TestServer::start_by(|settings| settings.rates.page = "10/h".parse().unwrap()).await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await;
+    let nothing = format!("/picture/{chat}/1/0000000000000000");
+    let mut seen = Vec::new();
+    for _ in 0..50 {
+        let request = ana.http.get(ana.url(&nothing)).header(IF_NONE_MATCH, "\"0000000000000000\"");
+        seen.push(ana.request(request).await.status);
+    }
+    assert_eq!(seen.first(), Some(&StatusCode::NOT_FOUND));
+    assert_eq!(seen.last(), Some(&StatusCode::TOO_MANY_REQUESTS));
+}
+
+#[tokio::test]
+async fn a_form_without_end_is_ended_and_takes_no_memory() {
+    const MEBIBYTES: usize = 64;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let peak = || {
+        let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1_024
+    };
+    let ana = Person::arrive(server.address).await;
+    let field = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"\"\r\n\r\n\r\n");
+    let head = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"a\"\r\nA: ");
+    let text = format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"body\"\r\n\r\n");
+    let letters = || vec![b'a'; 65_536];
+    for (name, start, unit) in [
+        ("no boundary", String::new(), letters()),
+        ("a head without end", head, letters()),
+        ("fields without a name", String::new(), field.repeat(1_000).into_bytes()),
+        ("a text without end", text, letters()),
+    ] {
+        for cookie in [&*ana.cookie, ""] {
+            let before = peak();
+            let (mut reader, mut writer) = TcpStream::connect(server.address).await.unwrap().into_split();
+            let answer = tokio::spawn(async move {
+                let mut answer = Vec::new();
+                let _ = reader.read_to_end(&mut answer).await;
+                String::from_utf8_lossy(&answer).into_owned()
+            });
+            writer.write_all(endless_form(server.address, cookie).as_bytes()).await.unwrap();
+            if !start.is_empty() {
+                writer.write_all(&chunk(start.as_bytes())).await.unwrap();
+            }
+            let unit = chunk(&unit);
+            let mut sent = 0;
+            while sent < MEBIBYTES << 20 && writer.write_all(&unit).await.is_ok() {
+                sent += unit.len();
+            }
+            let grown = peak().saturating_sub(before);
+            assert!(grown < 24, "{name}: {grown} MiB for {} MiB", sent >> 20);
+            if cookie.is_empty() {
+                assert!(sent < MEBIBYTES << 20, "{name}: without a session it goes on");
+            }
+            drop(writer);
+            answer.abort();
+        }
+    }
+    let chat = ana.start_chat("Ana", "Tea").await;
+    upload(&ana, chat).await;
+}
+
+#[tokio::test]
+async fn a_form_that_comes_slowly_is_taken_and_one_that_stops_comes_back() {
+    let server = TestServer::start().await;
+    let ana = server.person().await;
+    let chat = ana.start_chat("Ana", "Tea").await.to_string();
+    let fields = [("chat", &*chat), ("client_id", "0000000000000001"), ("body", "Not lost & kept")];
+    // What follows a picture in its file is no part of it.
+    let whole = form(&fields, &[("one.jpg", [jpeg(), vec![0; 3 << 20]].concat())]);
+    let begin = || async {
+        let mut stream = TcpStream::connect(server.address()).await.unwrap();
+        stream.write_all(endless_form(server.address(), &ana.cookie).as_bytes()).await.unwrap();
+        stream
+    };
+    let mut slow = begin().await;
+    let pieces: Vec<_> = whole.rchunks(whole.len() / 20).collect();
+    let (last, pieces) = pieces.split_first().unwrap();
+    time::pause();
+    for piece in pieces.iter().rev() {
+        slow.write_all(&chunk(piece)).await.unwrap();
+        sleep(Duration::from_secs(8)).await;
+    }
+    // A picture is decoded by the clock of the machine.
+    time::resume();
+    slow.write_all(&chunk(last)).await.unwrap();
+    slow.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = vec![0; 4_096];
+    let length = soon(slow.read(&mut answer)).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 303"), "{answer}");
+
+    let mut stopped = begin().await;
+    stopped.write_all(&chunk(&whole[..2_000])).await.unwrap();
+    time::pause();
+    let began = time::Instant::now();
+    let mut answer = Vec::new();
+    let ended = time::timeout(Duration::from_secs(300), stopped.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok_and(|read| read.is_ok()) && began.elapsed() < Duration::from_secs(60));
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    for part in ["Not lost &amp; kept", "Choose the pictures again"] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
 }

@@ -67,6 +67,7 @@ fn a_wrong_value_in_the_environment_is_named() {
         ("QCHAT_PICTURE_RATE", "often"),
         ("QCHAT_MAX_PICTURE", "101"),
         ("QCHAT_MAX_PICTURE_PIXELS", "many"),
+        ("QCHAT_MAX_PICTURES", "9"),
         ("QCHAT_MAX_PICTURE_STORAGE", "many"),
         ("QCHAT_MAX_SESSION_PICTURES", "5000"),
         ("QCHAT_LOG", "wran"),

@@ -11,7 +11,7 @@ use std::{
 use redb::{Database, Key, StorageBackend, TableDefinition, Value, WriteTransaction, backends::FileBackend};
 
 use super::{
-    Contents, ExportError, Rows, Summary, open, read,
+    Contents, ExportError, Rows, Summary, check, open, read,
     table::{RecordCheck, Sink, Table, Visitor},
 };
 use crate::{
@@ -119,7 +119,8 @@ impl Store {
     }
 
     /// Creates a database from a snapshot file, as [`restore`](Self::restore) does. `put` gets the name and the content of
-    /// each file of a picture before the database is there.
+    /// each file of a picture before the database is there, and after the whole snapshot file was checked and the database that
+    /// is replaced was locked.
     ///
     /// # Errors
     /// As for [`restore`](Self::restore), and those of `put`.
@@ -134,10 +135,12 @@ impl Store {
         if !replaces && (path.exists() || is_there(&beside)) {
             return Err(ExportError::Occupied);
         }
+        let existing = lock(path)?;
+        // So that nothing is put for a file that is not whole.
+        check(file)?;
         let input = open(file)?;
         let unfinished = path.with_extension("restored");
         let restored = fill(input, &unfinished, put).and_then(|contents| {
-            let existing = lock(path)?;
             rename_durably(&unfinished, path)?;
             drop(existing);
             // If the power fails before this, the start refuses a write-ahead log that belongs to another database.

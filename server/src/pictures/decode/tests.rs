@@ -341,7 +341,7 @@ proptest! {
         for (byte, other) in file[at..].iter_mut().zip(bytes) {
             *byte = other;
         }
-        // A library may panic; the thread that decodes catches that.
+        // A library may panic; that ends the process of its picture alone.
         let _ = std::panic::catch_unwind(|| of(&file));
     }
 }

@@ -144,8 +144,10 @@ fn settings(data_dir: &Path) -> Settings {
         pictures: PictureLimits {
             are_on: true,
             uploads: UploadLimits { max_bytes: 10 << 20, max_pixels: 50_000_000 },
+            max_in_message: 8,
             max_storage: 1 << 30,
         },
+        program: env!("CARGO_BIN_EXE_qchat").into(),
         reload_port: 0,
         cluster: None,
     }
