@@ -431,8 +431,8 @@ fn a_picture_as_large_as_they_get_is_in_a_backup_and_comes_back() {
         (0..8_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let export = |large: &[u8]| {
         let files = |of| {
-            assert_eq!(of, id);
-            Ok(vec![("large".to_owned(), large.to_vec()), ("small".to_owned(), vec![7])])
+            let both = [("large".to_owned(), large.to_vec()), ("small".to_owned(), vec![7])];
+            Ok(both.into_iter().filter(|_| of == id).collect())
         };
         let mut bytes = Vec::new();
         store.read(NOW).unwrap().export_with_files(&mut bytes, files).map(|()| bytes)
