@@ -266,9 +266,12 @@ fn who_was_chosen_is_meant_by_the_name_they_had_when_it_was_written() {
         };
         said.words.mentions
     };
-    assert_eq!(meant(Some(vec![bea])), [bea]);
-    assert_eq!(meant(Some(vec![cy, bea])), [bea, cy]);
+    assert_eq!(meant(Some(vec![bea])), [bea, cy]);
     assert_eq!(meant(Some(vec![cy])), [cy]);
     assert_eq!(meant(Some(Vec::new())), []);
     assert_eq!(meant(None), [cy], "nobody was chosen who has another name by now");
+    let other = User { id: UserId::from_bytes([4; ID_BYTES]), nickname: nickname("Bea") };
+    let _here = work.presence.join(CHAT, other.clone(), Arc::default());
+    assert_eq!(meant(None), [other.id, cy]);
+    assert_eq!(meant(Some(vec![bea])), [bea, cy], "though another has that name now");
 }

@@ -110,6 +110,24 @@ impl Engine {
         if chosen.is_some_and(|chosen| chosen.is_empty()) {
             return Ok(names);
         }
+        let (mut looked_at, mut bytes, mut authors) = (0, 0, Vec::new());
+        view.scan_events_before(chat.id, Seq(u64::MAX), |event, size| {
+            if looked_at == EVENTS_LOOKED_AT || bytes >= BATCH_BYTES {
+                return ControlFlow::Break(());
+            }
+            (looked_at, bytes) = (looked_at + 1, bytes + size);
+            let named = match &event.kind {
+                EventKind::Renamed { user, from, .. } if chosen_here.contains(user) => Some((*user, from)),
+                kind => kind.message_or_tombstone().map(|message| (message.author, message.nickname)),
+            };
+            match named {
+                // The text may have a name from before a user was renamed: it waited, or was removed and is restored. They are
+                // meant, though somebody else may have that name by now.
+                Some((user, nickname)) if chosen_here.contains(&user) => names.add(user, nickname.as_str()),
+                other => authors.extend(other.map(|(author, nickname)| (author, nickname.clone()))),
+            }
+            ControlFlow::Continue(())
+        })?;
         if let Some(message) = place.edited
             && let Some(event) = view.event(chat.id, message)?
             && let Some(said) = event.kind.message().filter(|said| said.author == place.by)
@@ -119,25 +137,7 @@ impl Engine {
         for member in &roster.members {
             names.add(member.id, member.nickname.as_str());
         }
-        let (mut looked_at, mut bytes) = (0, 0);
-        view.scan_events_before(chat.id, Seq(u64::MAX), |event, size| {
-            if looked_at == EVENTS_LOOKED_AT || bytes >= BATCH_BYTES {
-                return ControlFlow::Break(());
-            }
-            (looked_at, bytes) = (looked_at + 1, bytes + size);
-            match &event.kind {
-                // The text may have a name from before a user was renamed: it waited, or was removed and is restored.
-                EventKind::Renamed { user, from, .. } if chosen_here.contains(user) => {
-                    names.add(*user, from.as_str());
-                }
-                kind => {
-                    if let Some(message) = kind.message_or_tombstone() {
-                        names.add(message.author, message.nickname.as_str());
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
+        authors.iter().for_each(|(author, nickname)| names.add(*author, nickname.as_str()));
         Ok(names)
     }
 }
