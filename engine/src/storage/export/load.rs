@@ -78,7 +78,7 @@ impl Store {
     /// of a replicated log with its place and settings.
     ///
     /// # Errors
-    /// [`ExportError`] if the file cannot be read or loaded, as for [`check`](super::check), or if the database cannot be
+    /// [`ExportError`] if the file cannot be read or loaded, as for [`check`], or if the database cannot be
     /// written; [`StoreError::NotAReplica`] if this is a view of a replicated log and the file is not of one, and
     /// [`StoreError::OfCluster`] the other way round. Nothing is changed then.
     pub fn replace(&self, file: &Path) -> Result<Contents, ExportError> {
