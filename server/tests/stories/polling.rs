@@ -2,7 +2,7 @@
 
 use domain::{
     EventKind, Problem,
-    frame::{ClientCommand, ClientFrame, ServerFrame},
+    frame::{ClientCommand, ClientFrame, FRAME_LIMIT, ServerFrame},
     page::Page,
 };
 use reqwest::{
@@ -69,7 +69,7 @@ async fn what_is_refused_is_refused_in_the_words_of_the_socket() {
     assert_eq!(ask_at(&format!("/api/ask?by={me}"), &ana, nick).await.0, StatusCode::OK);
     let as_another = ask_at(&format!("/api/ask?by={other}"), &ana, nick).await;
     assert_eq!(as_another, (StatusCode::CONFLICT, refused(Problem::WrittenAsAnother)));
-    let large = format!(r#"{{"set_nickname":{{"nickname":"{}"}}}}"#, "x".repeat(70_000));
+    let large = format!(r#"{{"set_nickname":{{"nickname":"{}"}}}}"#, "x".repeat(FRAME_LIMIT));
     assert_eq!(ask(&ana, &large).await.0, StatusCode::PAYLOAD_TOO_LARGE);
 }
 
