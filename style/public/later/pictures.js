@@ -93,7 +93,8 @@ const add = (/** @type {Page} */ page, /** @type {File} */ file) => {
   items.push(item);
   shownList(page).append(row);
   cancel.onclick = () => {
-    waitNoMore();
+    // it would be sent at once
+    if (items.every((other) => other === item || other.state === 'there')) waitNoMore();
     remove(page, item);
     field().focus();
   };
