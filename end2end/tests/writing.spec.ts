@@ -199,7 +199,7 @@ test('? shows all keys, and its switch silences those that are single characters
   await ana.chat.log.focus();
   await ana.page.keyboard.press('?');
   await expect(keys).toBeVisible();
-  await expect(keys.getByRole('heading')).toHaveText(['While writing', 'On a message', 'Anywhere else']);
+  await expect(keys.getByRole('heading')).toHaveText(['While writing', 'On a message', 'On a picture that is shown large', 'While searching', 'Anywhere else']);
   await expectAccessible(ana);
   const box = keys.getByRole('checkbox', { name: /single characters/ });
   await expect(box).toBeChecked();
