@@ -4,7 +4,6 @@ mod place;
 
 use std::sync::Arc;
 
-use crate::reactive::{effect, memo};
 use domain::{
     Body, Chat, ChatId, ClientId, Emoji, Event, EventKind, MessageTally, Problem, Roster, Seq, Timeline,
     User, UserId,
@@ -18,6 +17,8 @@ use leptos::prelude::*;
 
 pub use self::place::{Answered, LedTo};
 use super::{Connection, FrameAction, Live, Transport, mentioned::Mentioned};
+
+use crate::reactive::{effect, memo};
 
 /// The minimum interval between two typing signals, in milliseconds.
 const TYPING_SIGNAL_MILLIS: u64 = 1_000;

@@ -1,7 +1,6 @@
 //! The details of a user or a message, with what the reader can do about it. Each link to it is the address of a page
 //! with the same forms, so that it works without a script.
 
-use crate::reactive::{effect, memo};
 use domain::{ChatId, Problem, Seq, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::{MouseEvent, SubmitEvent},
@@ -15,6 +14,7 @@ use leptos::{
 use crate::{
     api::{RemoveMessage, RemovePerson, SetHidden, SetRemoved},
     live::{LiveChat, press_once},
+    reactive::{effect, memo},
     view::{
         avatar::Avatar,
         composer::ComposerField,

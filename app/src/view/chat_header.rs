@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::reactive::memo;
 use domain::{Visibility, frame::ClientCommand};
 use leptos::{prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::{EditTitle, SetVisibility},
     live::{Live, LiveChat},
+    reactive::memo,
     view::{
         edit_in_place::{EditInPlace, PlainForm},
         icon,

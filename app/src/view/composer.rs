@@ -3,7 +3,6 @@
 pub mod answering;
 mod draft;
 
-use crate::reactive::memo;
 use domain::ClientId;
 use leptos::{
     ev::{KeyboardEvent, SubmitEvent},
@@ -17,6 +16,7 @@ use self::{answering::AnsweringLine, draft::Draft};
 use crate::{
     api::PostMessage,
     live::LiveChat,
+    reactive::memo,
     view::{icon, ime::is_composing, problem_line::ProblemLine, reactive_view::optional_text},
 };
 

@@ -1,11 +1,10 @@
 //! Rejects files that are dropped on a page or pasted and are no pictures: the page stays open and says what it takes.
 //! Pictures are taken by a piece that comes later, which marks the event as handled before it gets here.
 
-use crate::reactive::effect;
 use domain::Problem;
 use leptos::{ev, prelude::*, web_sys::DataTransfer};
 
-use crate::live::Live;
+use crate::{live::Live, reactive::effect};
 
 /// Rejects dropped and pasted files for the lifetime of the page.
 pub fn reject_files() {

@@ -4,13 +4,14 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use crate::reactive::effect;
 use leptos::{
     prelude::*,
     wasm_bindgen::{JsCast, JsValue, prelude::Closure},
     web_sys::{Element, Event, HtmlElement},
 };
 use web_sys::{MutationObserver, MutationObserverInit};
+
+use crate::reactive::effect;
 
 /// Marks a home for the focus. The element has to be focusable.
 const HOME: &str = "[data-focus-home]";

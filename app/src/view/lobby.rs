@@ -1,6 +1,5 @@
 //! The public chats: those with members first, then the newest.
 
-use crate::reactive::{effect, memo};
 use domain::{
     Listing, Timestamp, User,
     lobby::{FILTER_LIMIT, LISTINGS_LIMIT, LobbyQuery, PAGE_LISTINGS},
@@ -15,6 +14,7 @@ use leptos::{
 
 use crate::{
     live::{LiveLobby, address},
+    reactive::{effect, memo},
     view::{
         avatar::Avatar,
         icon,

@@ -1,6 +1,5 @@
 //! The members of a chat.
 
-use crate::reactive::{effect, memo};
 use domain::{Member, Problem, User, UserId, frame::ClientCommand, page::About};
 use leptos::{
     ev::SubmitEvent,
@@ -12,6 +11,7 @@ use leptos::{
 use crate::{
     api::{ChatPrivately, RemoveNewcomers, SetLock, SetNickname},
     live::{Live, LiveChat, press_once},
+    reactive::{effect, memo},
     view::{
         about_dialog::{AboutLink, ActionForm, person_address},
         avatar::Avatar,

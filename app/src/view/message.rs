@@ -10,7 +10,6 @@ mod reply;
 pub mod system_line;
 pub mod time;
 
-use crate::reactive::memo;
 use domain::{
     MessageContent, RemovedBy, link,
     timeline::{Delivery, Row, RowContent, author_of},
@@ -30,6 +29,7 @@ use self::{
 };
 use crate::{
     live::{Live, LiveChat},
+    reactive::memo,
     view::{
         avatar::Avatar,
         message_body::body_view,

@@ -1,11 +1,11 @@
 //! Why an action was not done, shown next to it.
 
-use crate::reactive::effect;
 use domain::Problem;
 use leptos::prelude::*;
 
 use crate::{
     live::{Connection, Live},
+    reactive::effect,
     view::reactive_view::optional_text,
 };
 

@@ -2,7 +2,6 @@
 //! however the window is resized. Browsers differ here: one has no scroll anchoring, and another's fails in a scroller
 //! that counts from its end. Theirs is therefore switched off (`overflow-anchor`).
 
-use crate::reactive::effect;
 use domain::Seq;
 use leptos::{
     html::Div,
@@ -12,6 +11,8 @@ use leptos::{
 };
 use send_wrapper::SendWrapper;
 use web_sys::ResizeObserver;
+
+use crate::reactive::effect;
 
 /// The maximum distance from the end at which a reader follows it, in pixels.
 const END_TOLERANCE: f64 = 8.0;

@@ -1,9 +1,8 @@
 //! The number of people online and of open chats, over all chats.
 
-use crate::reactive::memo;
 use leptos::prelude::*;
 
-use crate::{live::Live, view::reactive_view::reactive_text};
+use crate::{live::Live, reactive::memo, view::reactive_view::reactive_text};
 
 /// Formats the number of people online.
 pub fn people(number: usize) -> String {

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::reactive::effect;
 use domain::{Nickname, Problem, Title};
 use leptos::{ev::SubmitEvent, html::Input, prelude::*, server_fn::ServerFn};
 
 use crate::{
     api::StartChat,
     live::Live,
+    reactive::effect,
     view::{icon, problem_line::ProblemLine},
 };
 

@@ -5,7 +5,6 @@ mod paging;
 mod roving_tabindex;
 mod unread;
 
-use crate::reactive::{effect, memo};
 use domain::{Chat, Seq, Timeline};
 use leptos::{
     ev::{FocusEvent, KeyboardEvent, MouseEvent},
@@ -18,6 +17,7 @@ use leptos::{
 use self::{next_mention::NextMention, paging::Paging, unread::UnreadLine};
 use crate::{
     live::{LedTo, LiveChat},
+    reactive::{effect, memo},
     view::{
         icon,
         list::list,

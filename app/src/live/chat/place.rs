@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::reactive::{effect, memo};
 use domain::{
     Problem, Quote, Seq, Timeline, Timestamp,
     place::{Answering, Around, News, Place},
@@ -11,7 +10,10 @@ use domain::{
 use leptos::prelude::*;
 
 use super::{LiveChat, Requested};
-use crate::live::Transport;
+use crate::{
+    live::Transport,
+    reactive::{effect, memo},
+};
 
 const MILLIS_PER_DAY: u64 = 24 * 60 * 60 * 1_000;
 const MILLIS_PER_MINUTE: i64 = 60_000;

@@ -1,11 +1,11 @@
 //! The line above the field with the message that is being answered.
 
-use crate::reactive::memo;
 use domain::Seq;
 use leptos::{ev::MouseEvent, html::Textarea, prelude::*};
 
 use crate::{
     live::{Answered, LiveChat},
+    reactive::memo,
     view::{
         reactive_view::{Show, reactive_text},
         space_key::press_by_space,

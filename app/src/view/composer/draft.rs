@@ -1,6 +1,5 @@
 //! The text that the reader is writing: saved for after a reload, counted, parsed, and sent.
 
-use crate::reactive::{effect, memo};
 use domain::{
     Body, Problem,
     frame::ClientCommand,
@@ -13,7 +12,10 @@ use leptos::{
     web_sys::{Event, HtmlTextAreaElement},
 };
 
-use crate::live::LiveChat;
+use crate::{
+    live::LiveChat,
+    reactive::{effect, memo},
+};
 
 /// The counter is shown once fewer characters than this are left.
 const COUNTER_FROM: usize = 200;

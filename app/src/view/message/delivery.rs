@@ -1,6 +1,5 @@
 //! The delivery state of an own message, and what can be done if it is stuck.
 
-use crate::reactive::memo;
 use domain::{
     ClientId, Problem, slash,
     timeline::{Delivery, Pending},
@@ -9,6 +8,7 @@ use leptos::prelude::*;
 
 use crate::{
     live::{Connection, LiveChat},
+    reactive::memo,
     view::{
         composer::{self, ComposerField},
         reactive_view::{Show, reactive_text},

@@ -1,11 +1,11 @@
 //! The way to the messages that are meant for the reader and that have not been in view.
 
-use crate::reactive::{effect, memo};
 use domain::{Event, Seq};
 use leptos::prelude::*;
 
 use crate::{
     live::LiveChat,
+    reactive::{effect, memo},
     view::{reactive_view::Show, scroll_anchor::ScrollAnchor},
 };
 

@@ -1,11 +1,11 @@
 //! Pages of history, loaded as the reader scrolls, and the way back to the newest one.
 
-use crate::reactive::{effect, memo};
 use domain::Timeline;
 use leptos::{html::Div, prelude::*, web_sys::HtmlDivElement};
 
 use crate::{
     live::{Connection, LiveChat},
+    reactive::{effect, memo},
     view::scroll_anchor::ScrollAnchor,
 };
 

@@ -2,7 +2,6 @@
 //! stops at one of all these links, at first that of the newest line, and the arrow keys move between the lines (ARIA
 //! Authoring Practices, roving tabindex). Within the actions of a message they move as `style/public/later/actions.js` says.
 
-use crate::reactive::effect;
 use leptos::{
     ev::{FocusEvent, KeyboardEvent},
     html::Div,
@@ -13,6 +12,7 @@ use leptos::{
 
 use crate::{
     live::Live,
+    reactive::effect,
     view::row_link::{ROW_LINK, TAB_STOP},
 };
 

@@ -1,6 +1,5 @@
 //! The line above the new messages, and the way to it.
 
-use crate::reactive::{effect, memo};
 use domain::{Seq, Timeline};
 use leptos::{
     html::Div,
@@ -9,7 +8,10 @@ use leptos::{
     web_sys::{HtmlDivElement, HtmlElement},
 };
 
-use crate::live::LiveChat;
+use crate::{
+    live::LiveChat,
+    reactive::{effect, memo},
+};
 
 /// Selects the line in the document.
 const NEW_LINE: &str = ".new-since";
