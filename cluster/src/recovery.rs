@@ -350,15 +350,7 @@ fn write(store: &Store, epoch: Epoch, path: &PathBuf) -> Result<About, ExportErr
     drop(view);
     let contents = export::check(path)?;
     let (log, replica) = contents.log.zip(contents.replica).ok_or(StoreError::NotAReplica)?;
-    Ok(About {
-        format: export::FORMAT,
-        epoch: log.epoch,
-        place: replica.place,
-        seq: log.seq,
-        rules: replica.settings.rules.0,
-        at: replica.clock.last(),
-        follows: replica.follows,
-    })
+    Ok(About::written(&log, &replica))
 }
 
 /// Does something that JetStream may not answer at once.

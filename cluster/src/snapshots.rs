@@ -22,7 +22,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
 use domain::{Epoch, Rules, Seq, Timestamp};
 use engine::storage::{
-    Predecessor, Store, StoreError,
+    LogState, Predecessor, ReplicaState, Store, StoreError,
     export::{self, Contents, ExportError},
 };
 use futures_util::StreamExt;
@@ -73,6 +73,21 @@ pub struct About {
     pub at: Timestamp,
     /// The log that its log goes on from. `None` if it is the first one.
     pub follows: Option<Predecessor>,
+}
+
+impl About {
+    /// Returns what is known of a snapshot of a view in this state, as this Qchat writes it.
+    pub(crate) fn written(log: &LogState, replica: &ReplicaState) -> Self {
+        Self {
+            format: export::FORMAT,
+            epoch: log.epoch,
+            place: replica.place,
+            seq: log.seq,
+            rules: replica.settings.rules.0,
+            at: replica.clock.last(),
+            follows: replica.follows,
+        }
+    }
 }
 
 /// A snapshot in the object store.

@@ -377,15 +377,7 @@ fn write(store: &Store, path: &Path) -> Result<Option<About>, ExportError> {
     view.export(file)?;
     drop(view);
     export::check(path)?;
-    Ok(Some(About {
-        format: export::FORMAT,
-        epoch: log.epoch,
-        place: replica.place,
-        seq: log.seq,
-        rules: replica.settings.rules.0,
-        at: replica.clock.last(),
-        follows: replica.follows,
-    }))
+    Ok(Some(About::written(&log, &replica)))
 }
 
 /// Returns whether a stream is half full, and has messages that are purged with the next snapshot: because there is none yet, or
