@@ -76,7 +76,8 @@ pub fn DeliveryView(
         }
         focus_composer(own.map(line));
     };
-    // Its pictures are uploaded, and cannot be put back into the composer.
+    // Pictures that are uploaded cannot be put back into the composer. What was refused is offered without them, or its text would
+    // be lost.
     let has_pictures = chat.timeline.with_untracked(|timeline| {
         timeline.pending().iter().any(|own| own.client_id == client_id && !own.pictures.is_empty())
     });
@@ -94,7 +95,12 @@ pub fn DeliveryView(
                     </button>
                 </Show>
                 <Show when=can_be_dropped>
-                    <button type="button" class="quiet" hidden=has_pictures on:click=edit>
+                    <button
+                        type="button"
+                        class="quiet"
+                        hidden=move || has_pictures && problem().is_none()
+                        on:click=edit
+                    >
                         "Edit"
                     </button>
                     <button type="button" class="quiet" on:click=discard>
